@@ -1,0 +1,96 @@
+"""The seams: where there is, or will be, more than one implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from .errors import ProxyError
+from .messages import Call, Client, Exchange, Request, Response
+
+Proceed = Callable[[Exchange], Awaitable[Response]]
+"""What a processor calls to let the rest of the chain answer: once, several times, or not at all."""
+
+
+class IProcessor(Interface):
+    """One station on the path of a request."""
+
+    def process(exchange: Exchange, proceed: Proceed) -> Awaitable[Response]:
+        """Answer, or let the rest answer and perhaps change what comes back.
+
+        A coroutine: it becomes a Deferred once, at the chain's edge.
+
+        :raise ProxyError: a failure; chain.py alone turns it into an answer.
+        """
+
+
+class IHandler(Interface):
+    """What arrival hands requests to."""
+
+    def handle(request: Request) -> Deferred[Response]:
+        """Answer a whole request.
+
+        Cancelling the Deferred says that the client is gone; a write goes on all the same.
+        A failure means that nothing may be answered (no record could be kept): close the connection.
+        """
+
+    def refuse(request: Request, error: ProxyError) -> Deferred[Response]:
+        """Make and record the answer that arrival itself gives.
+
+        :param request: as much of it as is known.
+        """
+
+    def body_limit(method: str, path: bytes) -> int:
+        """The most bytes of content that this target takes."""
+
+
+class IUpstream(Interface):
+    """The one way to HOSP."""
+
+    def send(call: Call, client: Client, timeout_s: float) -> Awaitable[Response]:
+        """One attempt.
+
+        :param call: what to send.
+        :param client: for whom: Host, X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are made from it.
+        :param timeout_s: seconds until the whole answer must be in.
+        :raise NotSent: no byte was sent.
+        :raise FailedAfterSending: bytes were sent, no whole answer came.
+        :raise BadAnswer: a whole answer came that may not be used.
+        """
+
+
+class ICacheStore(Interface):
+    """Where answers are kept, bounded in bytes."""
+
+    def get(key: bytes) -> Any:
+        """The entry under a key, or None."""
+
+    def put(key: bytes, entry: Any, size: int, tags: tuple[str, ...]) -> None:
+        """Keep an entry, dropping others to stay within the bound.
+
+        :param size: bytes that the entry takes.
+        :param tags: what makes it stale.
+        """
+
+    def drop_tag(tag: str) -> int:
+        """Forget every entry that carries a tag; how many there were."""
+
+
+class IJournal(Interface):
+    """The audit trail's local file."""
+
+    def append(record: Mapping[str, Any]) -> Deferred[None]:
+        """Keep a record; fires when it is on disk.
+
+        :raise RecordFailed: it could not be kept.
+        """
+
+
+class IAuditWriter(Interface):
+    """Carries closed groups of the journal elsewhere (database, syslog, HTTP, bucket)."""
+
+    def write(records: list[Mapping[str, Any]]) -> Deferred[None]:
+        """Carry records on, in order; at least once."""

@@ -1,0 +1,235 @@
+"""What travels through the house: frozen values, and the one typed context that goes with them.
+
+``Request`` is what a client sent, taken apart by arrival. ``Call`` is what it means by the contract, and the only
+thing that may reach HOSP. ``Response`` is an answer, whoever made it. ``Exchange`` is the context of one request.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, evolve, field, frozen
+
+if TYPE_CHECKING:
+    from .contract import Operation
+
+Json = Any
+"""A JSON value as msgspec decodes it."""
+
+
+class _Absent(enum.Enum):
+    ABSENT = "absent"
+
+
+ABSENT: Final = _Absent.ABSENT
+"""Stands for "no body at all", which is not the same as the JSON value null."""
+
+
+@frozen(slots=True)
+class Headers:
+    """Header fields in the order in which they came (RFC 9110 §5.3). Names compare without case.
+
+    :param pairs: (name, value); values carry no surrounding white space.
+    """
+
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.pairs)
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a field, in order."""
+        wanted = name.lower()
+        return [value for given, value in self.pairs if given.lower() == wanted]
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of a field, or None."""
+        wanted = name.lower()
+        for given, value in self.pairs:
+            if given.lower() == wanted:
+                return value
+        return None
+
+    def tokens(self, name: bytes) -> frozenset[bytes]:
+        """The members of a list field over all its lines, lower-cased (RFC 9110 §5.6.1)."""
+        members = (part.strip(b" \t").lower() for value in self.all(name) for part in value.split(b","))
+        return frozenset(part for part in members if part)
+
+    def without(self, *names: bytes) -> Headers:
+        """The same fields save those named."""
+        dropped = {name.lower() for name in names}
+        return Headers(tuple(pair for pair in self.pairs if pair[0].lower() not in dropped))
+
+    def having(self, name: bytes, value: bytes) -> Headers:
+        """The same fields with this one set to one value."""
+        return Headers((*self.without(name).pairs, (name, value)))
+
+
+@frozen(slots=True)
+class Client:
+    """Who is at the other end, as far as the connection tells.
+
+    :param peer: address of the socket's other end.
+    :param address: the client's address: the peer's, or the one that a listed proxy in front named.
+    :param chain: addresses of the listed proxies in between, nearest the client first.
+    :param scheme: "http" or "https", as the client used it.
+    :param host: authority of the request as the client wrote it (its Host), lower-cased; "" if it sent none.
+    :param request_id: the id under which this request is recorded and sent on.
+    """
+
+    peer: str = ""
+    address: str = ""
+    chain: tuple[str, ...] = ()
+    scheme: str = "https"
+    host: str = ""
+    request_id: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority: what HOSP builds `url` and `Location` from."""
+        return f"{self.scheme}://{self.host}"
+
+
+@frozen(slots=True)
+class Request:
+    """One HTTP request, whole, as it arrived.
+
+    :param method: upper-case; "" when arrival refused before it knew.
+    :param path: the target's path, still percent-encoded; ``b"*"`` for OPTIONS \\*.
+    :param query: what follows the ``?``, or None if there was none.
+    :param version: (1, 0) or (1, 1).
+    :param headers: names lower-cased, without hop-by-hop fields.
+    :param body: the content, decoded from its transfer coding; None if the request had none at all.
+    """
+
+    method: str = ""
+    path: bytes = b""
+    query: bytes | None = None
+    version: tuple[int, int] = (1, 1)
+    headers: Headers = Headers()
+    body: bytes | None = None
+    client: Client = Client()
+
+
+class Origin(enum.Enum):
+    """Who made an answer."""
+
+    PROXY = "proxy"
+    UPSTREAM = "upstream"
+    MEMORY = "memory"
+
+
+@frozen(slots=True)
+class Response:
+    """One answer, whole. Arrival adds Content-Length, Date and Connection.
+
+    :param status: RFC 9110 §15.
+    :param headers: without hop-by-hop fields and without Content-Length.
+    :param body: the content; for an answer to HEAD what GET would have had.
+    :param origin: who made it.
+    """
+
+    status: int
+    headers: Headers = Headers()
+    body: bytes = b""
+    origin: Origin = Origin.PROXY
+
+    def having(self, name: bytes, value: bytes) -> Response:
+        """The same answer with one field set."""
+        return evolve(self, headers=self.headers.having(name, value))
+
+
+@frozen(slots=True)
+class Call:
+    """A request by its meaning: built anew from what was parsed, one spelling for each meaning.
+
+    :param operation: which of the contract's operations.
+    :param path: values of the path's parameters, in the order of the template.
+    :param query: known query parameters with their values, in the contract's order.
+    :param document: the JSON body, or ABSENT.
+    :param accept: what the client takes: "json", "html", "any", or another media range as it was sent.
+    :param authorization: the canonical ``Basic …`` value to send on, or None.
+    """
+
+    operation: Operation
+    path: tuple[str, ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    document: Json = ABSENT
+    accept: str = "any"
+    authorization: bytes | None = field(default=None, repr=False)
+
+    @property
+    def record_id(self) -> str | None:
+        """The id of the one record that the path names, as far as it names one."""
+        return self.path[-1] if self.path else None
+
+
+class Certainty(enum.Enum):
+    """How sure we are of who is calling."""
+
+    VERIFIED = "verified"
+    CLAIMED = "claimed"
+    NOBODY = "none"
+
+
+@frozen(slots=True)
+class Identity:
+    """A member of staff whom HOSP itself named for these credentials.
+
+    :param id: the staff record's id.
+    :param name: the name as HOSP gives it.
+    :param credentials: HMAC of the credentials; the header itself is kept nowhere.
+    """
+
+    id: int | str
+    name: str
+    credentials: bytes = field(repr=False)
+
+
+class Priority(enum.IntEnum):
+    """Order in which waiting requests reach HOSP: the lower number first."""
+
+    WRITE = 0
+    READ = 1
+    REFRESH = 2
+
+
+@define(slots=True)
+class Exchange:
+    """Everything that is known of one request while it is in the house. Only its own coroutine changes it.
+
+    :param deadline: monotonic time in seconds by which the answer must be under way.
+    :param arrived: monotonic time in seconds.
+    :param wall: seconds since the epoch when it arrived; for records only.
+    :param own: why the proxy itself asks ("identity", "look", "screening note", …); "" for a client's request.
+    :param past_cache: a look: neither answered from memory nor stored.
+    """
+
+    request: Request
+    arrived: float
+    wall: float
+    deadline: float
+    priority: Priority = Priority.READ
+    own: str = ""
+    past_cache: bool = False
+    call: Call | None = None
+    claimed_name: str | None = None
+    identity: Identity | None = None
+    credentials: bytes | None = field(default=None, repr=False)
+    rule_hits: list[str] = field(factory=list)
+    cache_status: str = ""
+    attempts: int = 0
+    looks: int = 0
+    outcome: str = ""
+    patient: str | None = None
+    record_id: str | None = None
+    reference: str | None = None
+    client_gone: bool = False
+
+    @property
+    def certainty(self) -> Certainty:
+        if self.identity is not None:
+            return Certainty.VERIFIED
+        return Certainty.CLAIMED if self.claimed_name is not None else Certainty.NOBODY
