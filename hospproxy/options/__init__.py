@@ -1,0 +1,1 @@
+"""The options file, in parts; hospproxy.config is the entrance."""

@@ -1,0 +1,170 @@
+"""What one key of the options file takes: from here come reading, messages and docs/options.md alike."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from .addresses import parse_address
+
+SPEC = "hospproxy.option"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class BadValueError(ValueError):
+    """A value that a key does not take.
+
+    :param words: what was expected, and why this is not it.
+    :param path: the key path below the key that was read ("", "[2]", ".listHospitals").
+    """
+
+    def __init__(self, words: str, path: str = "") -> None:
+        super().__init__(words)
+        self.words = words
+        self.path = path
+
+
+@frozen(slots=True)
+class Spec:
+    """One key.
+
+    :param doc: one sentence for the operator.
+    :param takes: the values that it takes, as a message says them.
+    :param unit: of the number, "" for none.
+    :param read: the value from TOML to the one in the settings.
+    """
+
+    doc: str
+    takes: str
+    unit: str
+    read: Callable[[Any], Any]
+
+
+Metadata = Mapping[str, Spec]
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it, cut short."""
+    text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _spec(
+    doc: str, takes: str, accepts: Callable[[Any], bool], made: Callable[[Any], Any], unit: str = ""
+) -> Metadata:
+    def read(value: Any) -> Any:
+        if not accepts(value):
+            raise BadValueError(f"expected {takes}, got {shown(value)}")
+        try:
+            return made(value)
+        except ValueError as error:
+            raise BadValueError(f"expected {takes}, got {shown(value)}: {error}") from None
+
+    return {SPEC: Spec(doc, takes, unit, read)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value and value.strip() == value != ""
+
+
+def switch(doc: str) -> Metadata:
+    """true or false."""
+    return _spec(doc, "true or false", lambda value: isinstance(value, bool), bool)
+
+
+def whole(unit: str, minimum: int, maximum: int, doc: str) -> Metadata:
+    """A whole number within bounds, both included."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+
+    return _spec(doc, f"a whole number from {minimum} to {maximum}", accepts, int, unit)
+
+
+def number(unit: str, minimum: float, maximum: float, doc: str) -> Metadata:
+    """A number within bounds, both included; TOML's nan and inf are outside of all bounds."""
+
+    def accepts(value: Any) -> bool:
+        return _is_number(value) and minimum <= value <= maximum
+
+    return _spec(doc, f"a number from {minimum:g} to {maximum:g}", accepts, float, unit)
+
+
+def choice(doc: str, *choices: str) -> Metadata:
+    """One of a few words."""
+    takes = " or ".join(f'"{each}"' for each in choices)
+    return _spec(doc, takes, lambda value: isinstance(value, str) and value in choices, str)
+
+
+def path(doc: str) -> Metadata:
+    """A path; it is made absolute at once, since a daemon changes its working folder."""
+    return _spec(doc, "a path", _is_text, lambda value: Path(value).expanduser().absolute())
+
+
+def address(doc: str, *schemes: str) -> Metadata:
+    """``scheme://host[:port]``."""
+
+    def made(value: str) -> str:
+        found = parse_address(value)
+        if found.scheme not in schemes:
+            raise ValueError(f"{found.scheme} cannot be used here")
+        return value
+
+    takes = " or ".join(f"{scheme}://host:port" for scheme in schemes)
+    return _spec(doc, takes, _is_text, made)
+
+
+def _listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise BadValueError(f"expected a list of {takes}, got {shown(value)}")
+        members = []
+        for index, member in enumerate(value):
+            if not _is_text(member):
+                raise BadValueError(f"expected {takes}, got {shown(member)}", f"[{index}]")
+            try:
+                members.append(each(member))
+            except ValueError as error:
+                raise BadValueError(f"expected {takes}, got {shown(member)}: {error}", f"[{index}]") from None
+        return tuple(members)
+
+    return {SPEC: Spec(doc, f"a list of {takes}", "", read)}
+
+
+def hosts(doc: str) -> Metadata:
+    """Hosts as a Host field has them, with a port or without, lower-cased."""
+    return _listed(doc, "hosts, each host or host:port", _host)
+
+
+def _host(text: str) -> str:
+    if not parse_address(f"http://{text}") or "/" in text:
+        raise ValueError("nothing may follow the port")
+    return text.lower()
+
+
+def networks(doc: str) -> Metadata:
+    """IP addresses and networks in CIDR notation (RFC 4632)."""
+    return _listed(doc, "IP addresses or networks", ipaddress.ip_network)
+
+
+def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:
+    """A table from a name to a number of seconds."""
+    takes = f"a number from {minimum:g} to {maximum:g}"
+
+    def read(value: Any) -> dict[str, float]:
+        if not isinstance(value, dict):
+            raise BadValueError(f"expected a table of names to seconds, got {shown(value)}")
+        for name, seconds in value.items():
+            if not _is_number(seconds) or not minimum <= seconds <= maximum:
+                raise BadValueError(f"expected {takes}, got {shown(seconds)}", f".{name}")
+        return {name: float(seconds) for name, seconds in value.items()}
+
+    return {SPEC: Spec(doc, f"a table; each value {takes}", "seconds", read)}

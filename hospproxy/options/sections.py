@@ -1,0 +1,347 @@
+"""The settings: one frozen class a section, every key with its unit, bounds and sentence.
+
+Bounds hold for what is read from a file or a flag; a test may build any settings it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import Factory, field, frozen
+from attrs.converters import optional
+
+from .addresses import Address, parse_address
+from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
+
+KiB = 1024
+MiB = 1024 * KiB
+GiB = 1024 * MiB
+_ENFORCE = "`report` lets pass what breaks the rule and only records it; `enforce` refuses it."
+
+
+@frozen(slots=True, kw_only=True)
+class ListenerSettings:
+    """A port that clients use. `[[listeners]]` may stand several times."""
+
+    url: str = field(
+        default="https://127.0.0.1:8443",
+        metadata=address(
+            "Where to listen: an IP address of this host or localhost, and a port.", "https", "http"
+        ),
+    )
+    certificate_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path(
+            "Certificate chain (PEM). Without one a self-signed certificate is made in `state_dir`."
+        ),
+    )
+    private_key_file: Path | None = field(
+        default=None, converter=optional(Path), metadata=path("Private key of the certificate (PEM).")
+    )
+    plain: str = field(
+        default="reject",
+        metadata=choice(
+            "What an `http://` listener does: answer 403, redirect GET and HEAD to HTTPS, or serve.",
+            "reject",
+            "redirect",
+            "serve",
+        ),
+    )
+
+    @property
+    def address(self) -> Address:
+        return parse_address(self.url)
+
+
+@frozen(slots=True, kw_only=True)
+class UpstreamSettings:
+    """HOSP."""
+
+    url: str = field(metadata=address("Where HOSP is. Required, here or by `--upstream`.", "http", "https"))
+    ca_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("Certificates (PEM) to trust for an `https://` upstream instead of the system's."),
+    )
+    connect_timeout_s: float = field(
+        default=3.0, metadata=number("seconds", 0.05, 60, "How long a connection to HOSP may take to open.")
+    )
+    max_header_bytes: int = field(
+        default=64 * KiB, metadata=whole("bytes", KiB, MiB, "The longest head of an answer that is taken.")
+    )
+    max_body_bytes: int = field(
+        default=16 * MiB, metadata=whole("bytes", KiB, GiB, "The longest body of an answer that is taken.")
+    )
+    idle_connection_s: float = field(
+        default=30.0,
+        metadata=number("seconds", 0, 3600, "How long an unused connection to HOSP is kept open."),
+    )
+
+    @property
+    def address(self) -> Address:
+        return parse_address(self.url)
+
+
+@frozen(slots=True, kw_only=True)
+class ArrivalSettings:
+    """Limits on what clients send."""
+
+    max_head_bytes: int = field(
+        default=16 * KiB, metadata=whole("bytes", KiB, MiB, "Request line and header fields; beyond it 431.")
+    )
+    max_fields: int = field(default=100, metadata=whole("fields", 8, 1000, "Header fields; beyond it 431."))
+    max_target_bytes: int = field(
+        default=8 * KiB, metadata=whole("bytes", 256, 64 * KiB, "Path and query; beyond it 414.")
+    )
+    header_timeout_s: float = field(
+        default=10.0,
+        metadata=number("seconds", 0.1, 3600, "From the first byte to the end of the head; then 408."),
+    )
+    body_timeout_s: float = field(
+        default=60.0, metadata=number("seconds", 0.1, 3600, "From the head to the end of the body; then 408.")
+    )
+    write_timeout_s: float = field(
+        default=60.0, metadata=number("seconds", 0.1, 3600, "How long a client may take to read its answer.")
+    )
+    keep_alive_s: float = field(
+        default=75.0,
+        metadata=number(
+            "seconds", 0, 3600, "How long an idle connection is kept; longer than a balancer's 60 s."
+        ),
+    )
+    linger_s: float = field(
+        default=2.0,
+        metadata=number("seconds", 0, 60, "How long a refused request is read on before the close."),
+    )
+    body_memory_bytes: int = field(
+        default=256 * MiB,
+        metadata=whole("bytes", MiB, 64 * GiB, "Memory for all request bodies together; then 503."),
+    )
+    max_connections: int = field(
+        default=10000, metadata=whole("connections", 1, 1_000_000, "Open client connections at one time.")
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class ValidationSettings:
+    """Requests are held against the contract."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether bodies and parameters are validated."))
+    mode: str = field(default="enforce", metadata=choice(_ENFORCE, "enforce", "report"))
+
+
+@frozen(slots=True, kw_only=True)
+class IdentitySettings:
+    """Who is calling, as HOSP itself says."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether the proxy finds out who is calling."))
+    remember_s: float = field(
+        default=300.0,
+        metadata=number("seconds", 0, 86400, "How long credentials that HOSP has accepted are believed."),
+    )
+    max_remembered: int = field(
+        default=10000,
+        metadata=whole("credentials", 1, 1_000_000, "Credentials that are remembered at one time."),
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class OwnershipSettings:
+    """Notes carry the name of the member of staff who wrote them."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether authors are checked. Needs identity."))
+    policy: str = field(
+        default="assign",
+        metadata=choice(
+            "Set the author to whoever is calling, or refuse another's name.", "assign", "refuse"
+        ),
+    )
+    mode: str = field(default="enforce", metadata=choice(_ENFORCE, "enforce", "report"))
+
+
+@frozen(slots=True, kw_only=True)
+class ScreeningSettings:
+    """Screening results become notes."""
+
+    enabled: bool = field(
+        default=True, metadata=switch("Whether results become notes. Needs identity and writes.")
+    )
+    max_pending: int = field(
+        default=1000, metadata=whole("results", 1, 100_000, "Results on their way to a note at one time.")
+    )
+    retry_base_s: float = field(
+        default=2.0,
+        metadata=number("seconds", 0.01, 600, "The first pause before another try to deliver a note."),
+    )
+    retry_cap_s: float = field(
+        default=60.0,
+        metadata=number("seconds", 0.01, 86400, "The longest pause between tries to deliver a note."),
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class CacheSettings:
+    """Answers kept in memory, for each credential its own."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether answers are kept. Needs identity."))
+    max_bytes: int = field(
+        default=64 * MiB, metadata=whole("bytes", 64 * KiB, 64 * GiB, "Memory for all answers together.")
+    )
+    max_entry_bytes: int = field(
+        default=4 * MiB, metadata=whole("bytes", KiB, GiB, "The longest answer that is kept.")
+    )
+    lifetimes: Mapping[str, float] = field(
+        factory=dict,
+        metadata=seconds_by_name(
+            0, 86400, "How long an answer serves, by the contract's operationId, instead of its."
+        ),
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class WritesSettings:
+    """The one fate of each write."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether uncertain writes are looked up."))
+    late_commit_s: float | None = field(
+        default=None,
+        metadata=number(
+            "seconds", 0, 3600, "How late HOSP may still store a lost write. Default: the contract's."
+        ),
+    )
+    max_open: int = field(
+        default=1000,
+        metadata=whole("writes", 1, 100_000, "Writes whose outcome is open at one time; beyond it 503."),
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class RetrySettings:
+    """What is repeated, and how often."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether failed requests are repeated."))
+    base_s: float = field(
+        default=0.1, metadata=number("seconds", 0, 60, "Upper bound of the first random pause.")
+    )
+    cap_s: float = field(default=2.0, metadata=number("seconds", 0, 600, "Upper bound of any pause."))
+    max_attempts: int = field(
+        default=5, metadata=whole("attempts", 1, 100, "Times that one request is sent, the first included.")
+    )
+    budget_ratio: float = field(
+        default=0.2,
+        metadata=number("repeats per request", 0, 10, "Repeats that each request adds to the budget."),
+    )
+    budget_min: int = field(
+        default=50,
+        metadata=whole("repeats", 0, 1_000_000, "Repeats that the budget holds from the beginning."),
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class GateSettings:
+    """The queue before HOSP."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether requests to HOSP wait for a place."))
+    concurrency: int = field(
+        default=5, metadata=whole("requests", 1, 1000, "Requests that HOSP gets at one time.")
+    )
+    max_queue: int = field(
+        default=512, metadata=whole("requests", 0, 100_000, "Requests that wait for a place; beyond it 503.")
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class AuditSettings:
+    """The record of every request."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether requests are recorded."))
+    directory: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("Where the records go. Default: `state_dir`/audit."),
+    )
+    durability: str = field(
+        default="commit", metadata=choice("`commit`: an answer leaves when its record is on disk.", "commit")
+    )
+
+
+@frozen(slots=True, kw_only=True)
+class AdminSettings:
+    """Health and metrics."""
+
+    enabled: bool = field(
+        default=True, metadata=switch("Whether `/live`, `/ready` and `/metrics` are served.")
+    )
+    url: str = field(
+        default="http://127.0.0.1:9443",
+        metadata=address("Where; on the loopback interface only, since it asks for no credentials.", "http"),
+    )
+
+    @property
+    def address(self) -> Address:
+        return parse_address(self.url)
+
+
+@frozen(slots=True, kw_only=True)
+class Settings:
+    """Everything that an operator may set."""
+
+    state_dir: Path = field(
+        default=Path("hospproxy-state"),
+        converter=Path,
+        metadata=path("All that the proxy keeps. Also `--state`."),
+    )
+    master_key_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path(
+            "The master key (32 bytes, mode 0600). Default: `state_dir`/master.key, made at the first start."
+        ),
+    )
+    contract_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path(
+            "Another contract document (OpenAPI 3.1, YAML) than the one that comes with the proxy."
+        ),
+    )
+    public_hosts: tuple[str, ...] = field(
+        default=(), metadata=hosts("Hosts that are served; empty: any. Another host gets 421.")
+    )
+    trusted_proxies: tuple[Network, ...] = field(
+        default=(),
+        metadata=networks("Proxies in front whose `X-Forwarded-*` and `X-Request-Id` are believed."),
+    )
+    deadline_s: float = field(
+        default=28.0,
+        metadata=number("seconds", 0.1, 600, "From a request's arrival to its answer, all tries included."),
+    )
+    drain_s: float = field(
+        default=30.0,
+        metadata=number("seconds", 0, 3600, "How long a stop waits for answers that are under way."),
+    )
+    listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
+    upstream: UpstreamSettings
+    arrival: ArrivalSettings = ArrivalSettings()
+    validation: ValidationSettings = ValidationSettings()
+    identity: IdentitySettings = IdentitySettings()
+    ownership: OwnershipSettings = OwnershipSettings()
+    screening: ScreeningSettings = ScreeningSettings()
+    cache: CacheSettings = Factory(CacheSettings)
+    writes: WritesSettings = WritesSettings()
+    retry: RetrySettings = RetrySettings()
+    gate: GateSettings = GateSettings()
+    audit: AuditSettings = AuditSettings()
+    admin: AdminSettings = AdminSettings()
+
+    @property
+    def master_key_path(self) -> Path:
+        """The master key's file, named or not."""
+        return self.master_key_file or self.state_dir / "master.key"
+
+    @property
+    def audit_path(self) -> Path:
+        """The folder of the records, named or not."""
+        return self.audit.directory or self.state_dir / "audit"
