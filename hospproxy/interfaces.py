@@ -94,3 +94,16 @@ class IAuditWriter(Interface):
 
     def write(records: list[Mapping[str, Any]]) -> Deferred[None]:
         """Carry records on, in order; at least once."""
+
+
+class IMeter(Interface):
+    """Where parts of the house count what happens. Names are Prometheus names without the ``hospproxy_`` prefix."""
+
+    def count(name: str, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter."""
+
+    def observe(name: str, seconds: float, **labels: str) -> None:
+        """Note a duration."""
+
+    def gauge(name: str, read: Callable[[], float]) -> None:
+        """Offer a value that is read whenever somebody looks."""

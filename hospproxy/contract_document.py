@@ -1,0 +1,292 @@
+"""Reads a Contract from an OpenAPI 3.1 document; every mistake in it is reported at once with its key path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import yaml
+
+from .contract import (
+    Check,
+    Contract,
+    IdentityRule,
+    Lookup,
+    NoteShape,
+    Operation,
+    Parameter,
+    Place,
+    Resource,
+    Route,
+    SchemaError,
+    Texts,
+)
+from .messages import Json
+
+METHODS = ("get", "post", "put", "patch", "delete")
+ACTIONS = ("read", "search", "create", "update", "delete", "execute")
+
+
+class ContractError(ValueError):
+    """The document is no contract.
+
+    :param errors: one line each, beginning with the key path.
+    """
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+def load(path: Path | None = None) -> Contract:
+    """Read a contract.
+
+    :param path: the document; None for HOSP's own, which comes with the package.
+    :raise ContractError: with every mistake.
+    """
+    if path is None:
+        text = resources.files(__package__).joinpath("hosp.openapi.yaml").read_text("utf-8")
+    else:
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ContractError([f"{path}: cannot be read: {error}"]) from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ContractError([f"{path}: is not YAML: {error}"]) from error
+    return read(document)
+
+
+def read(document: Any) -> Contract:
+    """A contract from a parsed document.
+
+    :raise ContractError: with every mistake.
+    """
+    if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
+        raise ContractError(["paths: missing: this is no OpenAPI document"])
+    return _Reader(document).contract()
+
+
+class _Reader:
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.errors: list[str] = []
+
+    def contract(self) -> Contract:
+        top = self.document.get("x-hospproxy")
+        if not isinstance(top, dict):
+            raise ContractError(["x-hospproxy: missing"])
+        routes = [self._route(template, item) for template, item in self.document["paths"].items()]
+        routes.sort(key=lambda route: [segment is None for segment in route.segments])
+        operations = {operation.id: operation for route in routes for operation in route.operations.values()}
+        known = {name: self._resource(name, said) for name, said in top.get("resources", {}).items()}
+        identity = self._make("x-hospproxy.identity", IdentityRule, top.get("identity"))
+        self._names(operations, known, identity, top.get("probe"))
+        texts = self._texts(top)
+        if self.errors:
+            raise ContractError(self.errors)
+        return Contract(
+            operations=operations,
+            routes=tuple(routes),
+            resources=known,
+            identity=identity,
+            texts=texts,
+            late_commit_s=float(top.get("late_commit_s", 25)),
+            probe=top.get("probe"),
+            document=self.document,
+        )
+
+    def _resource(self, name: str, said: Any) -> Resource:
+        made = self._make(f"x-hospproxy.resources.{name}", Resource, {"name": name, **(said or {})})
+        return made or Resource(name)
+
+    def _make(self, where: str, kind: type[Any], said: Any) -> Any:
+        """An attrs value from a mapping with the same keys; None for none."""
+        if said is None:
+            return None
+        try:
+            return kind(**said)
+        except TypeError as error:
+            self.errors.append(f"{where}: {str(error).replace('__init__() ', '')}")
+            return None
+
+    def _texts(self, top: Mapping[str, Any]) -> Texts:
+        denied, errors = top.get("unauthorized", {}), top.get("errors", {})
+        return Texts(
+            challenge=denied.get("challenge", 'Basic realm="Application"'),
+            denied_type=denied.get("content_type", "text/plain; charset=utf-8"),
+            denied_body=denied.get("body", "HTTP Basic: Access denied.\n"),
+            error_json=errors.get("json", {"status": "{status}", "error": "{reason}"}),
+            error_html=errors.get(
+                "html", "<!DOCTYPE html><title>{status}</title><h1>{reason}</h1><p>{detail}"
+            ),
+            deletion_page=top.get("deletion_page", ""),
+        )
+
+    def _route(self, template: str, item: Mapping[str, Any]) -> Route:
+        parts = [part for part in template.split("/") if part]
+        segments = tuple(None if part.startswith("{") else part for part in parts)
+        shared = item.get("parameters", [])
+        operations = {
+            method.upper(): self._operation(template, method, item[method], shared)
+            for method in METHODS
+            if method in item
+        }
+        return Route(template, segments, operations)
+
+    def _operation(self, template: str, method: str, said: Mapping[str, Any], shared: list[Any]) -> Operation:
+        where = f"paths.{template}.{method}"
+        ours = said.get("x-hospproxy")
+        if not isinstance(ours, dict) or "operationId" not in said:
+            self.errors.append(f"{where}: needs operationId and x-hospproxy")
+            ours = {}
+        known = {
+            "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
+            "makes_stale", "max_body_bytes", "becomes_note",
+        }  # fmt: skip
+        self.errors.extend(f"{where}.x-hospproxy.{key}: unknown key" for key in ours if key not in known)
+        if ours.get("action", "read") not in ACTIONS:
+            self.errors.append(f"{where}.x-hospproxy.action: must be one of {', '.join(ACTIONS)}")
+        parameters = [self._resolve(parameter) for parameter in [*shared, *said.get("parameters", [])]]
+        body = self._resolve(said.get("requestBody", {}))
+        schema = body.get("content", {}).get("application/json", {}).get("schema")
+        properties = self._properties(schema)
+        lookup = ours.get("lookup")
+        place = ours.get("patient")
+        return Operation(
+            id=said.get("operationId", where),
+            method=method.upper(),
+            template=template,
+            parameters=tuple(part[1:-1] for part in template.split("/") if part.startswith("{")),
+            action=ours.get("action", "read"),
+            resource=ours.get("resource"),
+            query=tuple(
+                self._parameter(parameter) for parameter in parameters if parameter.get("in") == "query"
+            ),
+            check=None if schema is None else self.check(schema),
+            body_required=bool(body.get("required")),
+            fields=frozenset(properties),
+            integers=_marked(properties, "x-hospproxy-coerce", "integer"),
+            coercions={
+                name: one["x-hospproxy-stored-as"]
+                for name, one in properties.items()
+                if "x-hospproxy-stored-as" in one
+            },
+            write_only=frozenset(name for name, one in properties.items() if one.get("writeOnly")),
+            public=bool(ours.get("public")),
+            repeatable=method == "get" or ours.get("retry") == "repeatable",
+            cache_s=float(ours.get("cache_s", 0)),
+            lookup=self._lookup(f"{where}.x-hospproxy.lookup", lookup),
+            record=ours.get("record"),
+            author=ours.get("author"),
+            wrapper=ours.get("wrapper"),
+            patient=Place(*place.split(".", 1)) if isinstance(place, str) and "." in place else None,
+            makes_stale=tuple(ours.get("makes_stale", ())),
+            max_body_bytes=int(ours.get("max_body_bytes", 1 << 20)),
+            becomes_note=self._make(f"{where}.x-hospproxy.becomes_note", NoteShape, ours.get("becomes_note")),
+        )
+
+    def _lookup(self, where: str, said: Any) -> Lookup | None:
+        if isinstance(said, dict) and isinstance(said.get("query"), dict):
+            said = {**said, "query": tuple(said["query"].items())}
+        made = self._make(where, Lookup, said)
+        return made if isinstance(made, Lookup) else None
+
+    def _parameter(self, said: Mapping[str, Any]) -> Parameter:
+        schema = said.get("schema", {})
+        return Parameter(
+            name=said["name"],
+            check=self.check(schema),
+            allow_empty=bool(said.get("allowEmptyValue")),
+            integer=self._resolve(schema).get("type") == "integer",
+        )
+
+    def _resolve(self, said: Any) -> dict[str, Any]:
+        """What a value says itself, or what its local ``$ref`` names."""
+        for _ in range(20):
+            if not isinstance(said, dict):
+                return {}
+            if "$ref" not in said:
+                return said
+            reference = said["$ref"]
+            said = self.document
+            for part in str(reference).removeprefix("#/").split("/"):
+                said = said.get(part) if isinstance(said, dict) else None
+            if said is None:
+                self.errors.append(f"{reference}: names nothing")
+        return {}
+
+    def _properties(self, schema: Any) -> dict[str, dict[str, Any]]:
+        properties = self._resolve(schema).get("properties", {}) if schema else {}
+        return {name: self._resolve(one) for name, one in properties.items()}
+
+    def check(self, schema: Any) -> Check:
+        """A function that finds the first thing wrong with a value (JSON Schema 2020-12)."""
+        whole = {**schema, "components": self.document.get("components", {})}
+        try:
+            validator = jsonschema_rs.Draft202012Validator(whole)
+        except (ValueError, jsonschema_rs.ValidationError) as error:
+            self.errors.append(f"{schema}: no schema: {error}")
+            return lambda _value: None
+
+        def first_error(value: Json) -> SchemaError | None:
+            if validator.is_valid(value):
+                return None
+            for error in validator.iter_errors(value):
+                return SchemaError(*_describe(error))
+            return None
+
+        return first_error
+
+    def _names(
+        self,
+        operations: Mapping[str, Operation],
+        known: Mapping[str, Resource],
+        identity: IdentityRule | None,
+        probe: str | None,
+    ) -> None:
+        """Every name that stands in the document must name something."""
+        named = [
+            ("x-hospproxy.probe", probe),
+            ("x-hospproxy.identity.operation", identity and identity.operation),
+        ]
+        for one in operations.values():
+            where = f"paths.{one.template}.{one.method.lower()}.x-hospproxy"
+            named.append((f"{where}.lookup.operation", one.lookup and one.lookup.operation))
+            named.append((f"{where}.record", one.record))
+            named.append((f"{where}.becomes_note.operation", one.becomes_note and one.becomes_note.operation))
+            for name in (one.resource, *one.makes_stale):
+                if name is not None and name not in known:
+                    self.errors.append(f"{where}: resource {name!r} is not among x-hospproxy.resources")
+        self.errors.extend(
+            f"{where}: there is no operation {name!r}"
+            for where, name in named
+            if name and name not in operations
+        )
+
+
+def _marked(properties: Mapping[str, Mapping[str, Any]], mark: str, value: str) -> frozenset[str]:
+    return frozenset(name for name, one in properties.items() if one.get(mark) == value)
+
+
+def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+    """Key path and words; the value itself is left out, since it may be a password."""
+    path = ".".join(str(part) for part in error.instance_path)
+    kind = error.kind
+    name = kind.name if hasattr(kind, "name") else type(kind).__name__
+    if name == "required":
+        missing = str(getattr(kind, "property", "")).strip("'\"")
+        return (f"{path}.{missing}" if path else missing), "is missing"
+    limits = {
+        "type": "is of the wrong type",
+        "minimum": "is too small",
+        "maximum": "is too large",
+        "maxLength": "is too long",
+        "maxItems": "has too many items",
+        "pattern": "is not as the contract says",
+    }
+    return path, limits.get(name, "is not as the contract says")
