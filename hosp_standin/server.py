@@ -1,0 +1,149 @@
+"""The stand-in's HTTP: twisted.web, whose leniency suits a Rails application, and connections that can be broken."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, ITransport
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from .answers import Answer
+from .app import Call
+from .machine import Machine
+
+_log = Logger()
+
+
+class RequestWire:
+    """A twisted.web request as the wire that a machine answers on."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._done: Deferred[None] = Deferred()
+        self.gone = False
+        request.notifyFinish().addBoth(self._finished)
+
+    def done(self) -> Deferred[None]:
+        """Fires when the request is answered or its connection is lost."""
+        return self._done
+
+    def send(self, answer: Answer) -> None:
+        """The whole answer."""
+        self._head(answer)
+        # Without a write of its own an empty answer would go out chunked.
+        self._request.write(answer.body)  # type: ignore[no-untyped-call]
+        self._request.finish()  # type: ignore[no-untyped-call]
+
+    def cut_body(self, answer: Answer) -> None:
+        """The whole head and half of the body; then the connection is closed."""
+        self._head(answer)
+        self._request.write(answer.body[: len(answer.body) // 2])  # type: ignore[no-untyped-call]
+        self._transport().loseConnection()
+
+    def cut_head(self, answer: Answer) -> None:
+        """Half of the head; then the connection is closed."""
+        head = f"HTTP/1.1 {answer.status} {answer.reason}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+        self._transport().write(head[: len(head) // 2].encode("latin-1"))
+        self._transport().loseConnection()
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        if not self.gone:
+            self._transport().abortConnection()  # type: ignore[attr-defined]
+
+    def _head(self, answer: Answer) -> None:
+        request = self._request
+        request.setResponseCode(answer.status, answer.reason.encode("ascii"))
+        request.responseHeaders.removeHeader(b"server")
+        request.responseHeaders.removeHeader(b"date")
+        request.responseHeaders.removeHeader(b"content-type")
+        request.defaultContentType = None
+        for name, value in answer.headers:
+            request.responseHeaders.addRawHeader(name.encode("ascii"), value.encode("utf-8"))
+
+    def _transport(self) -> ITransport:
+        # The real transport: the channel between would send what is still in its own buffers.
+        transport = self._request.channel.transport
+        assert transport is not None
+        return transport
+
+    def _finished(self, _: object) -> None:
+        self.gone = True
+        self._done.callback(None)
+
+
+def call_of(request: IRequest) -> Call:
+    """What twisted.web received, as a plain value."""
+    headers: dict[str, str] = {}
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        headers[name.decode("latin-1").lower()] = b", ".join(values).decode("utf-8", "surrogateescape")
+    path, _, query = request.uri.decode("latin-1").partition("?")
+    if "://" in path:
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    request.content.seek(0)
+    return Call(request.method.decode("latin-1"), path, query, headers, request.content.read())
+
+
+class HospResource(Resource):
+    """The root of HOSP: every path, every method."""
+
+    isLeaf = True  # noqa: N815 - twisted.web's own name
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.machine = machine
+
+    def render(self, request: IRequest) -> int:
+        """Hand the request to the machine."""
+        wire = RequestWire(request)  # type: ignore[arg-type]
+        served = Deferred.fromCoroutine(self.machine.serve(call_of(request), wire))
+        served.addErrback(self._broken, wire)
+        return NOT_DONE_YET
+
+    def _broken(self, failure: object, wire: RequestWire) -> None:
+        _log.error("the stand-in itself failed: {failure}", failure=failure)
+        wire.reset()
+
+
+class QuietSite(Site):
+    """A site without an access log: the journal holds more, and a load of thousands would drown the log."""
+
+    def log(self, request: object) -> None:
+        """Write nothing."""
+
+
+class _ResetAtOnce(ProtocolWrapper):
+    """What a connection gets while HOSP is offline in the way that resets."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        assert self.transport is not None
+        self.transport.abortConnection()  # type: ignore[attr-defined]
+
+
+class HospFactory(WrappingFactory[ProtocolWrapper]):
+    """The site of HOSP, which knows its connections and can drop them all."""
+
+    noisy = False
+
+    def __init__(self, machine: Machine) -> None:
+        site = QuietSite(HospResource(machine), parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+        site.noisy = False
+        super().__init__(site)  # type: ignore[no-untyped-call]
+        self.resetting = False
+
+    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper:
+        """A channel, or a connection that is reset at once."""
+        if self.resetting:
+            return _ResetAtOnce(self, Protocol())  # type: ignore[arg-type]
+        return super().buildProtocol(addr)
+
+    def drop_connections(self) -> None:
+        """Reset every connection that is open."""
+        for protocol in list(self.protocols):
+            protocol.transport.abortConnection()
