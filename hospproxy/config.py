@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from .options.addresses import Address, parse_address
+from .options.loading import ConfigError, Overrides, load, structure
 from .options.sections import (
     AdminSettings,
     ArrivalSettings,
@@ -26,9 +29,11 @@ __all__ = [
     "ArrivalSettings",
     "AuditSettings",
     "CacheSettings",
+    "ConfigError",
     "GateSettings",
     "IdentitySettings",
     "ListenerSettings",
+    "Overrides",
     "OwnershipSettings",
     "RetrySettings",
     "ScreeningSettings",
@@ -36,5 +41,22 @@ __all__ = [
     "UpstreamSettings",
     "ValidationSettings",
     "WritesSettings",
+    "load",
     "parse_address",
+    "structure",
 ]
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m hospproxy.config --markdown`` prints the tables of docs/options.md; exit status."""
+    if arguments != ["--markdown"]:
+        print("usage: python -m hospproxy.config --markdown", file=sys.stderr)
+        return 2
+    from .options.markdown import markdown
+
+    print(markdown(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

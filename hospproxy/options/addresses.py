@@ -1,4 +1,4 @@
-"""Addresses as the options write them (``http://127.0.0.1:3000``): a scheme, a host and a port, nothing else."""
+"""Addresses as the options write them (``http://127.0.0.1:3000``): scheme, host and port, nothing else."""
 
 from __future__ import annotations
 

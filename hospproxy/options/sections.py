@@ -308,7 +308,7 @@ class Settings:
         ),
     )
     public_hosts: tuple[str, ...] = field(
-        default=(), metadata=hosts("Hosts that are served; empty: any. Another host gets 421.")
+        default=(), metadata=hosts("Hosts that are served, as clients name them; empty: any.")
     )
     trusted_proxies: tuple[Network, ...] = field(
         default=(),

@@ -1,0 +1,273 @@
+"""What single keys cannot tell: combinations that make no sense (errors) and risky ones (warnings).
+
+Rules are pure: settings in, findings out. What must look at files is in hospproxy/options/files.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from .config import Address, ConfigError, Overrides, Settings, load
+
+if TYPE_CHECKING:
+    from .contract import Contract
+
+Finding = tuple[str, str]
+"""Key path, words."""
+
+
+@frozen(slots=True)
+class Findings:
+    """What a check found; each one line, beginning with its key path.
+
+    :param errors: the proxy must not start.
+    :param warnings: it may, but somebody should know.
+    """
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def load_and_check(file: Path | None, overrides: Overrides = Overrides()) -> tuple[Settings, tuple[str, ...]]:
+    """Settings that can be started with, and the warnings.
+
+    :raise ConfigError: with everything that is wrong, single keys and combinations alike.
+    """
+    try:
+        settings = load(file, overrides)
+    except ConfigError as error:
+        raise ConfigError((*error.problems, *_further(error))) from None
+    findings = check(settings)
+    if findings.errors:
+        raise ConfigError(findings.errors)
+    return settings, findings.warnings
+
+
+def _further(error: ConfigError) -> Iterator[str]:
+    """What is wrong besides; nothing that rests on a default which only stands in for a wrong value."""
+    if error.rest is None:
+        return
+    for line in check(error.rest).errors:
+        if not any(re.search(rf"(?<![\w.]){re.escape(path)}(?!\w)", line) for path in error.paths):
+            yield line
+
+
+def check(settings: Settings) -> Findings:
+    """Everything that can be found without binding or making anything. Reads the files that are named."""
+    from .options import files  # what it imports (TLS, YAML, schemas) is heavy
+
+    errors = [*_all(ERRORS, settings), *files.errors(settings)]
+    warnings = [*_all(WARNINGS, settings), *files.warnings(settings)]
+    contract, mistakes = files.contract(settings.contract_file)
+    errors += mistakes
+    if contract is not None:
+        errors += against_contract(settings, contract)
+    return Findings(_lines(errors), _lines(warnings))
+
+
+def _lines(findings: list[Finding]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"{path}: {words}" for path, words in findings))
+
+
+def _all(rules: tuple[Rule, ...], settings: Settings) -> Iterator[Finding]:
+    for rule in rules:
+        yield from rule(settings)
+
+
+# Errors
+
+
+def needs(settings: Settings) -> Iterator[Finding]:
+    """What rests on a part that is switched off."""
+    if settings.ownership.enabled and not settings.identity.enabled:
+        yield "ownership.enabled", "ownership needs identity, which is switched off (identity.enabled)"
+    if settings.screening.enabled and not settings.identity.enabled:
+        yield "screening.enabled", "a screening's note needs an author: identity is switched off"
+    if settings.screening.enabled and not settings.writes.enabled:
+        yield (
+            "screening.enabled",
+            "a screening's note is delivered by writes, which are switched off (writes.enabled)",
+        )
+
+
+def places(settings: Settings) -> Iterator[Finding]:
+    """Addresses that cannot be bound."""
+    bound = [(f"listeners[{index}].url", each.address) for index, each in enumerate(settings.listeners)]
+    if not bound:
+        yield "listeners", "there must be at least one"
+    if settings.admin.enabled:
+        if not settings.admin.address.loopback:
+            yield (
+                "admin.url",
+                "it asks for no credentials, so it may only be on loopback (127.0.0.1, [::1], localhost)",
+            )
+        bound.append(("admin.url", settings.admin.address))
+    for path, address in bound:
+        if address.ip is None:
+            yield path, f"{address.host!r} is no IP address of this host and not localhost"
+    for (first, one), (second, other) in combinations(bound, 2):
+        if _clash(one, other):
+            yield second, f"port {other.port} is taken by {first} already"
+    upstream = settings.upstream.address
+    if upstream.port == 0:
+        yield "upstream.url", "it needs a port"
+    for path, address in bound:
+        if upstream.loopback and _clash(address, upstream):
+            yield "upstream.url", f"it is the proxy itself ({path})"
+
+
+def _clash(one: Address, other: Address) -> bool:
+    if one.port != other.port or one.port == 0 or one.ip is None or other.ip is None:
+        return False
+    if one.ip == other.ip:
+        return True
+    # Linux: [::] takes IPv4 too.
+    wide, narrow = (one.ip, other.ip) if one.ip.is_unspecified else (other.ip, one.ip)
+    return wide.is_unspecified and (wide.version == narrow.version or wide.version == 6)
+
+
+def certificates(settings: Settings) -> Iterator[Finding]:
+    """Keys of a listener that do not go together."""
+    for index, each in enumerate(settings.listeners):
+        path = f"listeners[{index}]"
+        if each.address.secure:
+            if each.plain != "reject":
+                yield f"{path}.plain", "it is for http:// listeners only"
+            if each.certificate_file and not each.private_key_file:
+                yield f"{path}.private_key_file", "certificate_file is named without it"
+            if each.private_key_file and not each.certificate_file:
+                yield f"{path}.certificate_file", "private_key_file is named without it"
+        elif each.certificate_file or each.private_key_file:
+            named = "certificate_file" if each.certificate_file else "private_key_file"
+            yield f"{path}.{named}", "it is for https:// listeners only"
+    if settings.upstream.ca_file and not settings.upstream.address.secure:
+        yield "upstream.ca_file", "it is only for an https:// upstream.url"
+
+
+def numbers(settings: Settings) -> Iterator[Finding]:
+    """Bounds that contradict each other."""
+    s = settings
+    if s.retry.enabled and s.retry.cap_s < s.retry.base_s:
+        yield "retry.cap_s", f"it is less than retry.base_s ({s.retry.base_s:g})"
+    if s.retry.enabled and s.retry.budget_ratio == 0 and s.retry.budget_min == 0:
+        yield "retry.budget_min", "with budget_ratio = 0 nothing is ever repeated; say retry.enabled = false"
+    if s.retry.enabled and s.retry.max_attempts == 1:
+        yield "retry.max_attempts", "with one attempt nothing is ever repeated; say retry.enabled = false"
+    if s.screening.retry_cap_s < s.screening.retry_base_s:
+        yield (
+            "screening.retry_cap_s",
+            f"it is less than screening.retry_base_s ({s.screening.retry_base_s:g})",
+        )
+    if s.cache.max_entry_bytes > s.cache.max_bytes:
+        yield "cache.max_entry_bytes", f"it is more than cache.max_bytes ({s.cache.max_bytes})"
+    if s.arrival.max_target_bytes > s.arrival.max_head_bytes:
+        yield (
+            "arrival.max_target_bytes",
+            f"it is more than arrival.max_head_bytes ({s.arrival.max_head_bytes})",
+        )
+    if s.upstream.connect_timeout_s >= s.deadline_s:
+        yield "upstream.connect_timeout_s", f"it is not less than deadline_s ({s.deadline_s:g})"
+
+
+def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
+    """What the contract does not allow for."""
+    if settings.identity.enabled and contract.identity is None:
+        yield "identity.enabled", "the contract does not say how identity is looked up"
+    for name in settings.cache.lifetimes:
+        operation = contract.operations.get(name)
+        if operation is None:
+            known = ", ".join(sorted(each.id for each in contract.operations.values() if each.is_read))
+            yield f"cache.lifetimes.{name}", f"the contract has no such operation; it has {known}"
+        elif not operation.is_read:
+            yield f"cache.lifetimes.{name}", "only what is read can be kept"
+    if settings.cache.enabled and not settings.identity.enabled:
+        private = [each.id for each in contract.operations.values() if _kept(settings, each.id, each.cache_s)]
+        private = [name for name in private if not contract.operations[name].public]
+        if private:
+            yield "cache.enabled", f"without identity nobody may be served {private[0]} from memory"
+    longest = max((each.max_body_bytes for each in contract.operations.values()), default=0)
+    if settings.arrival.body_memory_bytes < longest:
+        yield (
+            "arrival.body_memory_bytes",
+            f"the contract allows a body of {longest} bytes, which would never fit",
+        )
+
+
+def _kept(settings: Settings, name: str, lifetime_s: float) -> bool:
+    return settings.cache.lifetimes.get(name, lifetime_s) > 0
+
+
+# Warnings
+
+
+def open_text(settings: Settings) -> Iterator[Finding]:
+    """Where passwords cross a network in the clear."""
+    upstream = settings.upstream.address
+    if not upstream.secure and not upstream.loopback:
+        yield "upstream.url", f"passwords and patients' data go to {upstream.host} unencrypted"
+    for index, each in enumerate(settings.listeners):
+        path = f"listeners[{index}]"
+        if each.address.secure:
+            continue
+        if each.plain == "serve":
+            yield f"{path}.plain", "clients are served unencrypted"
+        if each.address.ip is not None and each.address.ip.is_unspecified:
+            yield f"{path}.url", "an unencrypted port on every interface: clients may send passwords to it"
+    if settings.listeners and all(not each.address.secure for each in settings.listeners):
+        if all(each.plain == "reject" for each in settings.listeners):
+            yield "listeners", "every one of them rejects every request; add an https:// one"
+        elif all(each.plain != "serve" for each in settings.listeners):
+            yield "listeners", "none of them serves what clients are redirected to"
+
+
+def trust(settings: Settings) -> Iterator[Finding]:
+    """Too many who may say where a request comes from."""
+    for index, network in enumerate(settings.trusted_proxies):
+        if network.prefixlen < (8 if network.version == 4 else 16):
+            yield (
+                f"trusted_proxies[{index}]",
+                f"{network}: almost anyone can forge a client's address in the record",
+            )
+
+
+def switched_off(settings: Settings) -> Iterator[Finding]:
+    """Protection that is not there."""
+    said = (
+        (settings.audit.enabled, "audit.enabled", "nothing is recorded"),
+        (settings.identity.enabled, "identity.enabled", "records name nobody for certain"),
+        (settings.ownership.enabled, "ownership.enabled", "notes can be left in another's name"),
+        (settings.validation.enabled, "validation.enabled", "what is sent to HOSP is not validated"),
+        (settings.writes.enabled, "writes.enabled", "a write whose answer is lost is not looked up"),
+        (settings.gate.enabled, "gate.enabled", "nothing protects HOSP from a surge"),
+    )
+    for enabled, path, words in said:
+        if not enabled:
+            yield path, words
+    if settings.validation.enabled and settings.validation.mode == "report":
+        yield "validation.mode", "what breaks the contract is only recorded"
+    if settings.ownership.enabled and settings.ownership.mode == "report":
+        yield "ownership.mode", "notes in another's name are only recorded"
+
+
+def times(settings: Settings) -> Iterator[Finding]:
+    """Times that disagree with each other or with the balancer in front."""
+    if settings.deadline_s >= 30:
+        yield (
+            "deadline_s",
+            "balancers commonly give up after 30 s: users would see their error, not our answer",
+        )
+    if settings.drain_s < settings.deadline_s:
+        yield "drain_s", f"it is less than deadline_s ({settings.deadline_s:g}): a stop may cut answers off"
+    if settings.arrival.keep_alive_s <= 60:
+        yield "arrival.keep_alive_s", "below a balancer's 60 s its users see 502s"
+
+
+Rule = Callable[[Settings], Iterator[Finding]]
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers)
+WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times)

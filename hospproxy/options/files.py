@@ -1,0 +1,154 @@
+"""Looks at the files and folders that the options name. Nothing is made or changed."""
+
+from __future__ import annotations
+
+import os
+import warnings as python_warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from ..secrets import KeyFileError, MasterKey
+from .sections import ListenerSettings, Settings
+
+if TYPE_CHECKING:
+    from ..contract import Contract
+
+Finding = tuple[str, str]
+SOON = timedelta(days=14)
+
+
+class _UnusableError(Exception):
+    """A file that is not what it should be; the text says why."""
+
+
+def errors(settings: Settings) -> Iterator[Finding]:
+    """Files that cannot be used."""
+    for path, folder in (
+        ("state_dir", settings.state_dir),
+        *((("audit.directory", settings.audit.directory),) if settings.audit.directory else ()),
+    ):
+        if why := _not_writable(folder):
+            yield path, why
+    if why := _wrong_key(settings):
+        yield "master_key_file", why
+    for index, listener in enumerate(settings.listeners):
+        if listener.address.secure:
+            for key, why in _wrong_pair(listener):
+                yield f"listeners[{index}].{key}", why
+    if settings.upstream.ca_file is not None:
+        try:
+            _certificates(settings.upstream.ca_file)
+        except _UnusableError as error:
+            yield "upstream.ca_file", str(error)
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """Files that can be used, but not for long or not safely."""
+    for index, listener in enumerate(settings.listeners):
+        path = f"listeners[{index}]"
+        if listener.certificate_file is not None and listener.address.secure:
+            try:
+                first = _certificates(listener.certificate_file)[0]
+            except _UnusableError:
+                continue
+            now = datetime.now(UTC)
+            if first.not_valid_after_utc - now < SOON or first.not_valid_before_utc > now:
+                yield (
+                    f"{path}.certificate_file",
+                    f"it is valid from {first.not_valid_before_utc:%Y-%m-%d} to {first.not_valid_after_utc:%Y-%m-%d}",
+                )
+        key = listener.private_key_file
+        if key is not None and key.is_file() and key.stat().st_mode & 0o007:
+            yield f"{path}.private_key_file", f"everyone on this machine may read or change {key}"
+
+
+def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:
+    """The contract, or what is wrong with it."""
+    from ..contract_document import ContractError, load
+
+    try:
+        return load(path), []
+    except ContractError as error:
+        return None, [("contract_file", words) for words in error.errors]
+
+
+def _not_writable(folder: Path) -> str:
+    """Why nothing can be kept in a folder, which need not be there yet; "" if it can."""
+    here = folder
+    try:
+        while not os.path.lexists(here) and here != here.parent:
+            here = here.parent
+        if not here.is_dir():
+            return f"{here} is no folder"
+        if not os.access(here, os.W_OK | os.X_OK):
+            return f"{here} cannot be written to"
+    except OSError as error:
+        return f"{here} cannot be looked at: {error.strerror}"
+    return ""
+
+
+def _wrong_key(settings: Settings) -> str:
+    path = settings.master_key_path
+    if settings.master_key_file is None and not os.path.lexists(path):
+        return ""
+    try:
+        MasterKey.load(path)
+    except KeyFileError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_pair(listener: ListenerSettings) -> Iterator[Finding]:
+    """What is wrong with a certificate and its key; each is looked at even if the other is bad."""
+    public = {}
+    if listener.certificate_file is not None:
+        try:
+            public["certificate_file"] = _certificates(listener.certificate_file)[0].public_key()
+        except _UnusableError as error:
+            yield "certificate_file", str(error)
+    if listener.private_key_file is not None:
+        try:
+            public["private_key_file"] = _private_key(listener.private_key_file).public_key()
+        except _UnusableError as error:
+            yield "private_key_file", str(error)
+    spelled = {key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in public.values()}
+    if len(spelled) == 2:
+        yield "private_key_file", f"it is not the key of {listener.certificate_file}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise _UnusableError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+        return path.read_bytes()
+    except OSError as error:
+        raise _UnusableError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    content = _read(path)
+    try:
+        with python_warnings.catch_warnings():
+            # An old certificate in a bundle is no news to whoever starts the proxy.
+            python_warnings.simplefilter("ignore")
+            found = x509.load_pem_x509_certificates(content)
+    except ValueError:
+        raise _UnusableError(f"{path} holds no certificate (PEM)") from None
+    return found
+
+
+def _private_key(path: Path):  # type: ignore[no-untyped-def]  # cryptography's own union of key types
+    content = _read(path)
+    try:
+        return load_pem_private_key(content, None)
+    except TypeError:
+        raise _UnusableError(f"{path} is encrypted with a passphrase, which cannot be asked for") from None
+    except Exception as error:  # UnsupportedAlgorithm, ValueError
+        raise _UnusableError(
+            f"{path} holds no private key (PEM) that can be used: {type(error).__name__}"
+        ) from None

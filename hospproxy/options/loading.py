@@ -1,0 +1,220 @@
+"""From a TOML file and flags to settings: every error at once, each with its key path, in plain words."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import cattrs
+from attrs import frozen
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from .fields import SPEC, BadValueError, Spec, shown
+from .sections import ListenerSettings, Settings
+
+_STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
+
+
+class ConfigError(Exception):
+    """The options cannot be used.
+
+    :param problems: each one line, beginning with its key path, flag or file.
+    :param paths: the key paths of what is wrong.
+    :param rest: settings with defaults in the place of what is wrong, so that the rest can be checked too; None if
+        nothing can be made of it.
+    """
+
+    def __init__(
+        self, problems: tuple[str, ...], paths: tuple[str, ...] = (), rest: Settings | None = None
+    ) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+        self.paths = paths
+        self.rest = rest
+
+
+@frozen(slots=True)
+class Overrides:
+    """What flags say; it goes before the file.
+
+    :param listen: replaces all of the file's listeners.
+    """
+
+    upstream: str | None = None
+    listen: tuple[str, ...] = ()
+    state: str | None = None
+
+
+def load(file: Path | None, overrides: Overrides = Overrides()) -> Settings:
+    """The settings from a file (TOML 1.0) and flags.
+
+    :raise ConfigError: with everything that is wrong.
+    """
+    return structure({} if file is None else _read(file), overrides)
+
+
+def structure(document: Mapping[str, Any], overrides: Overrides = Overrides()) -> Settings:
+    """The settings from a document as tomllib reads it.
+
+    :raise ConfigError: with everything that is wrong.
+    """
+    merged, flags = _merge(document, overrides)
+    try:
+        return _converter().structure(merged, Settings)
+    except (ClassValidationError, BadValueError) as error:
+        found = list(_problems(error, ""))
+        paths = tuple(path for path, _ in found)
+        lines = tuple(f"{flags.get(path, path)}: {words}" for path, words in found)
+        raise ConfigError(lines, paths, _rest(merged, paths)) from None
+
+
+def _rest(document: dict[str, Any], paths: tuple[str, ...]) -> Settings | None:
+    """What can be read of a document when the values at these paths are left out."""
+    document = copy.deepcopy(document)
+    for path in paths:
+        _leave_out(document, [int(index) if index else name for index, name in _STEP.findall(path)])
+    if isinstance(document.setdefault("upstream", {}), dict):
+        document["upstream"].setdefault("url", "http://127.0.0.1:3000")
+    try:
+        return _converter().structure(document, Settings)
+    except (ClassValidationError, BadValueError):
+        return None
+
+
+def _leave_out(document: dict[str, Any], steps: list[str | int]) -> None:
+    """Take away the innermost key on the way to a value (for a member of a plain list that is the whole list)."""
+    here: Any = document
+    innermost: tuple[dict[str, Any], str] | None = None
+    for step in steps:
+        if isinstance(here, dict) and step in here:
+            innermost = (here, str(step))
+            here = here[step]
+        elif isinstance(here, list) and isinstance(step, int):
+            here = here[step]
+        else:
+            break
+    if innermost is not None:
+        del innermost[0][innermost[1]]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError((f"{file}: it cannot be read: {error.strerror}",)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError((f"{file}: it is not UTF-8 (byte {error.start})",)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError((f"{file}: it is not TOML: {error}",)) from None
+
+
+def _merge(document: Mapping[str, Any], overrides: Overrides) -> tuple[dict[str, Any], dict[str, str]]:
+    """The document with the flags in it, and for each key path that a flag wrote the flag."""
+    merged = dict(document)
+    flags: dict[str, str] = {}
+    upstream = merged.setdefault("upstream", {})
+    if overrides.upstream is not None and isinstance(upstream, dict):
+        merged["upstream"] = {**upstream, "url": overrides.upstream}
+        flags["upstream.url"] = "--upstream"
+    if overrides.listen:
+        merged["listeners"] = [{"url": url} for url in overrides.listen]
+        flags.update({f"listeners[{index}].url": "--listen" for index in range(len(overrides.listen))})
+    if overrides.state is not None:
+        merged["state_dir"] = overrides.state
+        flags["state_dir"] = "--state"
+    merged.setdefault("state_dir", str(attrs.fields(Settings).state_dir.default))
+    return merged, flags
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+
+    def listeners(value: Any, _type: Any) -> tuple[ListenerSettings, ...]:
+        if not isinstance(value, list):
+            raise BadValueError(f"expected [[listeners]] tables, got {shown(value)}")
+        return tuple(converter.structure(value, list[ListenerSettings]))
+
+    def section(cls: type[Any]) -> Callable[[Any, Any], Any]:
+        hooks: dict[str, Any] = {
+            each.name: override(struct_hook=_reader(each.metadata[SPEC]))
+            for each in attrs.fields(cls)
+            if SPEC in each.metadata
+        }
+        if cls is Settings:
+            hooks["listeners"] = override(struct_hook=listeners)
+        made = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **hooks)
+
+        def read(value: Any, type_: Any) -> Any:
+            if not isinstance(value, Mapping):
+                raise BadValueError(f"expected a table, got {shown(value)}")
+            return made(value, type_)
+
+        return read
+
+    converter.register_structure_hook_factory(attrs.has, section)
+    return converter
+
+
+def _reader(spec: Spec) -> Callable[[Any, Any], Any]:
+    return lambda value, _type: spec.read(value)
+
+
+def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
+    """Key path and words of every error in cattrs' tree of them."""
+    match error:
+        case ClassValidationError() | IterableValidationError():
+            with_notes, others = error.group_exceptions()
+            for each, note in with_notes:
+                if isinstance(note, AttributeValidationNote):
+                    yield from _problems(each, f"{path}.{note.name}" if path else note.name)
+                else:
+                    yield from _problems(each, f"{path}[{note.index}]")
+            for each in others:
+                yield from _problems(each, path)
+        case ForbiddenExtraKeysError():
+            for key in sorted(error.extra_fields):
+                yield (f"{path}.{key}" if path else key), f"there is no such key{_nearest(error.cl, key)}"
+        case BadValueError():
+            yield path + error.path, error.words
+        case KeyError():
+            yield path, "it is required" + (" (or give --upstream)" if path == "upstream.url" else "")
+        case _:
+            raise error
+
+
+def _nearest(cls: type[Any], key: str) -> str:
+    """What was probably meant: a key like it in the same section, or the very key in another one."""
+    near = difflib.get_close_matches(key, [each.name for each in attrs.fields(cls)], 1, 0.6)
+    if near:
+        return f"; did you mean {near[0]}?"
+    elsewhere = [path for path, _ in known_keys() if path.rpartition(".")[2] == key]
+    return f"; did you mean {' or '.join(elsewhere)}?" if 0 < len(elsewhere) < 4 else ""
+
+
+def known_keys() -> Iterator[tuple[str, attrs.Attribute[Any]]]:
+    """Every key path with its field, in the order of the classes; listeners as ``listeners.url``."""
+    for name, cls in sections():
+        for each in attrs.fields(cls):
+            if SPEC in each.metadata:
+                yield (f"{name}.{each.name}" if name else each.name), each
+
+
+def sections() -> Iterator[tuple[str, type[Any]]]:
+    """Every section's name ("" for the top) and class."""
+    yield "", Settings
+    yield "listeners", ListenerSettings
+    for each in attrs.fields(attrs.resolve_types(Settings)):
+        if each.type is not None and attrs.has(each.type):
+            yield each.name, each.type

@@ -1,0 +1,52 @@
+"""The tables of docs/options.md, made from the classes themselves."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .fields import SPEC, Spec
+from .loading import sections
+
+
+def markdown() -> str:
+    """One table a section: key, what it takes, unit, default, meaning."""
+    return "\n".join(_section(name, cls) for name, cls in sections())
+
+
+def _section(name: str, cls: type[Any]) -> str:
+    title = {"": "## Top of the file", "listeners": "## `[[listeners]]`"}.get(name, f"## `[{name}]`")
+    rows = [
+        f"| `{each.name}` | {_cell(spec.takes)} | {spec.unit} | {_default(each)} | {_cell(spec.doc)} |"
+        for each in attrs.fields(cls)
+        if (spec := each.metadata.get(SPEC)) is not None and isinstance(spec, Spec)
+    ]
+    head = ["| key | takes | unit | default | meaning |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([title, "", inspect.getdoc(cls) or "", "", *head, *rows, ""])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _default(each: attrs.Attribute[Any]) -> str:
+    if each.default is attrs.NOTHING:
+        return "required"
+    factory = getattr(each.default, "factory", None)
+    value = factory() if factory else each.default
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return f"`{str(value).lower()}`"
+        case str() | Path():
+            return f'`"{value}"`'
+        case () | []:
+            return "`[]`"
+        case {}:
+            return "`{}`"
+        case _:
+            return f"`{value}`"

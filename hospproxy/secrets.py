@@ -1,0 +1,151 @@
+"""The one master key, and the keys that are made of it.
+
+Every purpose has a key of its own (HKDF-SHA256, RFC 5869), so that what leaks from one place opens no other. A key id
+goes with what a key has made, so that a later master key can be told from this one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+if TYPE_CHECKING:
+    from .config import Settings
+
+KEY_BYTES = 32
+
+
+class KeyFileError(Exception):
+    """The master key's file cannot be used; the text says why, and never holds a byte of it."""
+
+
+def master_key(settings: Settings) -> MasterKey:
+    """The key that the settings name; without a name the one in ``state_dir``, made if there is none.
+
+    A named key is never made: a second key beside the one that other machines share would make their state
+    unreadable.
+
+    :raise KeyFileError: it cannot be used, or a named one is missing.
+    """
+    if settings.master_key_file is not None:
+        return MasterKey.load(settings.master_key_file)
+    return MasterKey.load_or_create(settings.master_key_path)
+
+
+@frozen(slots=True)
+class MasterKey:
+    """32 random bytes. Only keys derived from them are used.
+
+    :param secret: the key itself.
+    """
+
+    secret: bytes = field(repr=False)
+
+    @secret.validator
+    def _whole(self, _attribute: object, value: bytes) -> None:
+        if len(value) != KEY_BYTES:
+            raise ValueError(f"a master key has {KEY_BYTES} bytes, not {len(value)}")
+
+    @classmethod
+    def load(cls, path: Path) -> MasterKey:
+        """Read a key file.
+
+        :raise KeyFileError: it is missing, not a plain file, readable by others, or not 32 bytes long.
+        """
+        try:
+            # O_NONBLOCK: opening a pipe that somebody put there must not hang the start.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"{path} is not a plain file")
+            _refuse_others(path, status)
+            content = file.read(KEY_BYTES + 1)
+        if len(content) != KEY_BYTES:
+            raise KeyFileError(f"{path} is not a master key: it must hold exactly {KEY_BYTES} bytes")
+        return cls(content)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> MasterKey:
+        """Read a key file, made first if there is none (mode 0600, its folder 0700).
+
+        Processes that start together agree on one key: the file appears whole or not at all, and only once.
+
+        :raise KeyFileError: it cannot be used, or not be made.
+        """
+        if not os.path.lexists(path):
+            try:
+                _create(path)
+            except OSError as error:
+                raise KeyFileError(f"{path} cannot be made: {error.strerror}") from None
+        return cls.load(path)
+
+    @property
+    def key_id(self) -> str:
+        """Eight hexadecimal digits that name this key and tell nothing of it."""
+        return self.subkey("key id")[:4].hex()
+
+    def subkey(self, purpose: str) -> bytes:
+        """32 bytes for one purpose: the same purpose gives the same key, for ever.
+
+        :param purpose: its name ("ledger", "credentials", …).
+        """
+        info = b"hospproxy/1/" + purpose.encode()
+        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self.secret)
+
+    def hmac(self, purpose: str) -> Hmac:
+        """A keyed hash for one purpose (RFC 2104)."""
+        return Hmac(self.subkey(purpose))
+
+
+@frozen(slots=True)
+class Hmac:
+    """HMAC-SHA256 under one key: call it with what to hash."""
+
+    key: bytes = field(repr=False)
+
+    def __call__(self, data: bytes) -> bytes:
+        return hmac.digest(self.key, data, sha256)
+
+
+def _refuse_others(path: Path, status: os.stat_result) -> None:
+    """PostgreSQL's rule for key files (`ssl_key_file`): 0600, or 0640 if root owns it, as a mounted secret is."""
+    mode = stat.S_IMODE(status.st_mode)
+    if status.st_uid not in (0, os.geteuid()):
+        raise KeyFileError(f"{path} belongs to another user")
+    if mode & (0o077 if status.st_uid == os.geteuid() else 0o027):
+        raise KeyFileError(f"{path} can be read or changed by others (mode {mode:04o}): chmod 600 it")
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(descriptor)
+        try:
+            # A link, not a rename: it fails where another process was first, and its key stays.
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,80 @@
+"""What ``twistd hospproxy`` understands, and how it becomes a service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.python import usage
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+
+    from .config import Settings
+
+
+class Options(usage.Options):
+    """The flags. Reading and checking the options is part of it, so that nothing is bound before all is right."""
+
+    synopsis = "[--config FILE] [--check] [--upstream URL] [--listen URL …] [--state DIR]"
+    longdesc = (
+        "A reverse proxy in front of HOSP. Flags go before the file; without a file --upstream is enough. "
+        "Every key is explained in docs/options.md."
+    )
+    optParameters: ClassVar[list[list[str | None]]] = [  # noqa: N815
+        ["config", "c", None, "The options file (TOML)."],
+        ["upstream", "u", None, "Where HOSP is: http://127.0.0.1:3000."],
+        ["state", "s", None, "Folder of all that the proxy keeps (default: hospproxy-state)."],
+    ]
+    optFlags: ClassVar[list[list[str | None]]] = [  # noqa: N815
+        ["check", None, "Only check the options: say what is wrong and exit with status 1, or 0."]
+    ]
+
+    settings: Settings
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.listen: list[str] = []
+
+    def opt_listen(self, url: str) -> None:
+        """Where clients come: https://127.0.0.1:8443. May be given several times; replaces the file's listeners."""
+        self.listen.append(url)
+
+    opt_l = opt_listen
+
+    def postOptions(self) -> None:
+        """Load and check.
+
+        :raise SystemExit: 1 with every error on stderr; 0 after ``--check``. (A ``UsageError`` would bury the errors
+            in the usage text.)
+        """
+        from .checks import load_and_check
+        from .config import ConfigError, Overrides
+
+        file = self["config"]
+        flags = Overrides(self["upstream"], tuple(self.listen), self["state"])
+        try:
+            self.settings, warnings = load_and_check(None if file is None else Path(file), flags)
+        except ConfigError as error:
+            for line in error.problems:
+                print(f"hospproxy: {line}", file=sys.stderr)
+            raise SystemExit(1) from None
+        for line in warnings:
+            print(f"hospproxy: warning: {line}", file=sys.stderr)
+        if self["check"]:
+            print("hospproxy: options are good")
+            raise SystemExit(0)
+
+
+def makeService(options: Options, reactor: Any = None) -> IService:
+    """The running proxy, not yet started.
+
+    :param reactor: the one to run on; None for the process's own.
+    """
+    from .service import build
+
+    if reactor is None:
+        from twisted.internet import reactor
+    service: IService = build(options.settings, reactor)
+    return service

@@ -1,0 +1,10 @@
+"""Lets twistd find ``hospproxy``. It is imported at every start of any plugin, so it imports nothing heavy."""
+
+from twisted.application.service import ServiceMaker
+
+hospproxy = ServiceMaker(
+    "hospproxy",
+    "hospproxy.tap",
+    "A proxy that makes HOSP reliable, secure and auditable.",
+    "hospproxy",
+)
