@@ -1,23 +1,18 @@
-"""What the Rails application behind HOSP makes of one request: routes, credentials, and the deed itself."""
+"""What the Rails application behind HOSP makes of one request: who asks, may it be, and the deed itself."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from functools import cached_property
-from urllib.parse import unquote
 
-from attrs import define, frozen
+from attrs import frozen
 
 from . import answers, params
 from .answers import Answer
+from .calls import Call, Route
 from .records import RESOURCES, OutOfRange, Record, Store, to_integer
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _FINDINGS = (
     "no abnormality detected",
     "suspected fracture",
@@ -38,63 +33,6 @@ class Refused(Exception):
 
 
 @frozen
-class Route:
-    """Where a request leads: an action on a resource, for the paths of members on one record."""
-
-    action: str
-    resource: str = ""
-    id: int = 0
-    path: str = "/"
-    json_suffix: bool = False
-
-    @property
-    def template(self) -> str:
-        """The path with ``:id`` for the number, for counting."""
-        return re.sub(r"/\d[^/]*", "/:id", self.path) if self.action != "none" else "(none)"
-
-
-@define(slots=False)
-class Call:
-    """A request as HOSP received it. `headers` have names in lower case; of doubled ones, values are joined."""
-
-    method: str
-    path: str
-    query: str
-    headers: Mapping[str, str]
-    body: bytes = b""
-
-    @property
-    def accept(self) -> str:
-        """The Accept header, empty if there is none."""
-        return self.headers.get("accept", "")
-
-    @cached_property
-    def effective_method(self) -> str:
-        """The method after Rack::MethodOverride: a POST may say that it means another."""
-        if self.method != "POST":
-            return self.method
-        wanted = self.headers.get("x-http-method-override", "")
-        content_type = self.headers.get("content-type", "")
-        if not wanted and params.is_form(content_type):
-            try:
-                wanted = str(params.parse_body(content_type, self.body).get("_method", ""))
-            except params.BadParameters:
-                wanted = ""
-        wanted = wanted.strip().upper()
-        return wanted if wanted in _METHODS else self.method
-
-    @cached_property
-    def route(self) -> Route:
-        """Where this leads; action ``none`` if nowhere."""
-        return find_route(self.effective_method, self.path)
-
-    @cached_property
-    def credentials(self) -> tuple[str, str] | None:
-        """Name and password of the Authorization header, read as leniently as Rails does."""
-        return basic_credentials(self.headers.get("authorization", ""))
-
-
-@frozen
 class Outcome:
     """The answer, and what was done for whom: kind is ``stored``, ``updated``, ``deleted``, ``screened`` or None."""
 
@@ -104,48 +42,6 @@ class Outcome:
     resource: str | None = None
     id: int | None = None
     fields: Mapping[str, object] | None = None
-
-
-def find_route(method: str, path: str) -> Route:
-    """
-    The route of a path, as Rails' router reads it: doubled and trailing slashes and ``.json`` make no difference.
-
-    A known path with another method has no route: Rails answers that with 404.
-    """
-    pieces = [unquote(piece) for piece in path.split("/") if piece]
-    json_suffix = bool(pieces) and pieces[-1].endswith(".json")
-    if json_suffix:
-        pieces[-1] = pieces[-1].removesuffix(".json")
-    read, change = method in ("GET", "HEAD"), method in ("PATCH", "PUT")
-    action, resource, id_ = "none", pieces[0] if pieces else "", 0
-    if resource and resource not in RESOURCES:
-        return Route("none", path="/" + "/".join(pieces), json_suffix=json_suffix)
-    match pieces:
-        case []:
-            action = "root" if read else "none"
-        case [_]:
-            action = "index" if read else "create" if method == "POST" else "none"
-        case ["staffs", "me"] if read:
-            action = "me"
-        case [_, given]:
-            id_ = _id(given)
-            action = "show" if read else "update" if change else "destroy" if method == "DELETE" else "none"
-        case ["patients", given, "screen"] if method == "POST":
-            id_, action = _id(given), "screen"
-    return Route(action, resource, id_, "/" + "/".join(pieces), json_suffix)
-
-
-def basic_credentials(header: str) -> tuple[str, str] | None:
-    """Name and password, or None: any case, extra spaces, missing padding and stray characters are accepted."""
-    scheme, _, rest = header.strip().partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    text = _NOT_BASE64.sub("", rest.partition("=")[0])
-    if len(text) % 4 == 1:
-        text = text[:-1]
-    decoded = base64.b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "replace")
-    name, colon, password = decoded.partition(":")
-    return (name, password) if colon else None
 
 
 class Application:
@@ -187,7 +83,10 @@ class Application:
     def _parameters(self, call: Call) -> tuple[params.Params, params.Params]:
         try:
             query = params.parse_pairs(call.query.encode("latin-1", "replace"))
-            return query, params.parse_body(call.headers.get("content-type", ""), call.body)
+            content_type = call.headers.get("content-type", "")
+            if not content_type and call.effective_method in ("GET", "HEAD", "DELETE"):
+                return query, {}
+            return query, params.parse_body(content_type, call.body)
         except params.MalformedBody:
             raise Refused(400, Answer(400))
         except params.BadParameters:
@@ -304,10 +203,3 @@ def _finding(image: object) -> str:
     text = image if isinstance(image, str) else json.dumps(image, sort_keys=True)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return f"{_FINDINGS[digest[0] % len(_FINDINGS)]} ({50 + digest[1] % 50} %)"
-
-
-def _id(text: str) -> int:
-    try:
-        return to_integer(text) or 0
-    except OutOfRange:
-        return 0

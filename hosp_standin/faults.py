@@ -1,4 +1,4 @@
-"""Which requests go wrong, how, and how long each takes: pure rules on seeded randomness."""
+"""Which requests go wrong, and how: pure rules on seeded randomness."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from attrs import evolve, field, fields, frozen
+
+from .delays import BadSetting, Delay, number
 
 RATES = (
     "error_before",
@@ -24,8 +26,8 @@ RATES = (
 )
 
 
-class BadFaults(ValueError):
-    """Faults or delays that make no sense; the text says which and why."""
+class BadFaults(BadSetting):
+    """Faults that make no sense; the text says which and why."""
 
 
 @frozen
@@ -105,7 +107,7 @@ class Faults:
             if name.strip().startswith("only_"):
                 given[name.strip()] = [each for each in value.split("+") if each]
             else:
-                given[name.strip()] = _number(name, value)
+                given[name.strip()] = number(name, value)
         return cls.from_mapping(given)
 
     def strikes(self, method: str, path: str) -> bool:
@@ -137,58 +139,6 @@ class Scripted:
         if not isinstance(method, str | None) or not isinstance(path, str | None):
             raise BadFaults("method and path are strings")
         return cls(fault, method, path)
-
-
-@frozen
-class Delay:
-    """
-    A distribution of answer times, in seconds before the time scale: ``none``, ``fixed:S``, ``uniform:A:B`` or
-    ``lognormal:MEAN[:MAX]`` (MAX 20 s where none is given, and at least a tenth of the mean).
-    """
-
-    shape: str
-    first_s: float = 0.0
-    second_s: float = 0.0
-
-    SIGMA = 0.5  # gives HOSP's spread: with a mean of 4.4 s nine of ten answers take 1.7 to 8.8 s
-
-    @classmethod
-    def parse(cls, text: str) -> Delay:
-        """
-        Read a distribution.
-
-        Raises:
-            BadFaults: not one of the four forms, or numbers that make no sense.
-        """
-        shape, *rest = text.strip().split(":")
-        numbers = [_number(f"delay {text!r}", value) for value in rest]
-        if not all(0 <= number < math.inf for number in numbers):
-            raise BadFaults(f"delay {text!r}: seconds are 0 or more")
-        match shape, numbers:
-            case "none", []:
-                return cls(shape)
-            case "fixed", [seconds]:
-                return cls(shape, seconds)
-            case "uniform", [low, high] if low <= high:
-                return cls(shape, low, high)
-            case "lognormal", [mean] if 0 < mean <= 20:
-                return cls(shape, mean, 20.0)
-            case "lognormal", [mean, most] if 0 < mean <= most:
-                return cls(shape, mean, most)
-        raise BadFaults(f"delay {text!r}: none, fixed:S, uniform:A:B or lognormal:MEAN[:MAX] was expected")
-
-    def draw(self, randomness: random.Random) -> float:
-        """One answer time in seconds."""
-        match self.shape:
-            case "fixed":
-                return self.first_s
-            case "uniform":
-                return randomness.uniform(self.first_s, self.second_s)
-            case "lognormal":
-                middle = math.log(self.first_s) - self.SIGMA**2 / 2
-                drawn = randomness.lognormvariate(middle, self.SIGMA)
-                return min(max(drawn, self.first_s / 10), self.second_s)
-        return 0.0
 
 
 @frozen
@@ -294,10 +244,3 @@ def _value(name: str, value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadFaults(f"{name}: a number was expected, not {value!r}")
     return float(value)
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise BadFaults(f"{name}: a number was expected, not {text!r}") from None

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from typing import Protocol
 
 from attrs import evolve, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from . import answers
 from .answers import Answer
-from .app import Application, Call, Outcome
-from .faults import Delay, Faults, Plan, Planner
+from .app import Application, Outcome
+from .calls import Call
+from .delays import Delay
+from .faults import Faults, Plan, Planner
 from .journal import MAX_ENTRIES, Journal, Stats
 from .places import Places, QueueFull
-from .records import Seed, Store
+from .records import Record, Seed, Store
 
 
 @frozen
@@ -34,6 +38,7 @@ class Settings:
     set_cookie: bool = False
     own_hospital_only: bool = False
     offline_mode: str = "refuse"
+    keep_alive_s: float = 60.0
     max_journal_entries: int = MAX_ENTRIES
 
 
@@ -62,13 +67,14 @@ class Wire(Protocol):
 
 @frozen
 class Visit:
-    """A request on its way through the machine."""
+    """A request on its way through the machine; `staff` is whose credentials were right when it came."""
 
     call: Call
     wire: Wire
     plan: Plan
     seq: int
     began: float
+    staff: Record | None
 
 
 class Machine:
@@ -104,6 +110,8 @@ class Machine:
         self._ids = random.Random(f"{settings.seed} ids")
         self._late: dict[int, IDelayedCall] = {}
         self._stalled: dict[int, IDelayedCall] = {}
+        self._tasks: dict[Deferred[None], None] = {}
+        self._open: dict[int, Wire] = {}
 
     @property
     def late_commits(self) -> int:
@@ -111,7 +119,7 @@ class Machine:
         return len(self._late)
 
     def reset(self) -> None:
-        """Back to the seed: records, journal, counts; no faults; late commits still to come are forgotten."""
+        """Back to the seed: records, journal, counts; no faults; whatever is in progress is dropped."""
         self.stop()
         self.store.restore()
         self.journal.clear()
@@ -120,18 +128,34 @@ class Machine:
         self.places.most_taken, self.places.most_waiting = self.places.taken, self.places.waiting
 
     def stop(self) -> None:
-        """Forget the late commits still to come; stalled requests stay so until their connection ends."""
+        """Drop everything in progress, as a machine that is switched off: requests, late commits, stalls."""
+        # The newest first: those wait in the queue, and must not be given the places of those cancelled.
+        for task in reversed(list(self._tasks)):
+            task.cancel()
+        for wire in list(self._open.values()):
+            wire.reset()
         for waiting in (self._late, self._stalled):
             for call in waiting.values():
                 call.cancel()
             waiting.clear()
 
-    async def serve(self, call: Call, wire: Wire) -> None:
-        """One request, from its arrival to its answer or its accident."""
+    def begin(self, call: Call, wire: Wire) -> Deferred[None]:
+        """One request, from its arrival to its answer or its accident; `stop` ends it early."""
+        task: Deferred[None] = Deferred.fromCoroutine(self._serve(call, wire))
+        self._tasks[task] = None
+
+        def ended(result: Failure | None) -> None:
+            del self._tasks[task]
+            if result is not None and not isinstance(result.value, CancelledError):
+                result.raiseException()
+
+        return task.addBoth(ended)
+
+    async def _serve(self, call: Call, wire: Wire) -> None:
         route, staff = call.route, self.app.staff_of(call)
         claimed = staff["name"] if staff else call.credentials and call.credentials[0]
-        self.stats.arrived(f"{call.effective_method} {route.template}", str(claimed or "nobody"))
-        wire.done().addBoth(lambda _: self.stats.left())
+        counted = route.template if route.action == "none" else f"{call.effective_method} {route.template}"
+        self.stats.arrived(counted, str(staff["name"]) if staff else "(nobody)")
         entry = self.journal.add(
             "request",
             method=call.method,
@@ -142,12 +166,18 @@ class Machine:
             staff_name=claimed,
             in_flight=self.stats.in_flight,
         )
+        self._open[entry.seq] = wire
+        wire.done().addBoth(lambda _: self._left(entry.seq))
         plan = self.planner.plan(call.effective_method, route.path)
-        visit = Visit(call, wire, plan, entry.seq, self.clock.seconds())
+        visit = Visit(call, wire, plan, entry.seq, self.clock.seconds(), staff)
         if plan.fault is not None:
             self.stats.by_fault[plan.fault] += 1
             self._note(visit, "fault", fault=plan.fault)
         await self._play(visit)
+
+    def _left(self, seq: int) -> None:
+        del self._open[seq]
+        self.stats.left()
 
     async def _play(self, visit: Visit) -> None:
         plan, wire = visit.plan, visit.wire
@@ -206,7 +236,7 @@ class Machine:
             self._note(
                 visit,
                 outcome.kind,
-                staff=outcome.staff,
+                outcome.staff,
                 resource=outcome.resource,
                 id=outcome.id,
                 fields=outcome.fields,
@@ -239,9 +269,8 @@ class Machine:
         cookie = f"_hosp_session={value}; path=/; HttpOnly; SameSite=Lax"
         return evolve(answer, headers=(*answer.headers, ("Set-Cookie", cookie)))
 
-    def _note(self, visit: Visit, kind: str, **details: object) -> None:
-        staff = details.pop("staff", None) or self.app.staff_of(visit.call)
-        call = visit.call
+    def _note(self, visit: Visit, kind: str, outcome_staff: Record | None = None, **details: object) -> None:
+        call, staff = visit.call, outcome_staff or visit.staff
         self.journal.add(
             kind,
             request=visit.seq,
@@ -249,19 +278,14 @@ class Machine:
             path=call.path,
             query=call.query,
             request_id=call.headers.get("x-request-id"),
-            staff_id=staff["id"] if staff else None,  # type: ignore[index]
-            staff_name=staff["name"] if staff else call.credentials and call.credentials[0],  # type: ignore[index]
+            staff_id=staff["id"] if staff else None,
+            staff_name=staff["name"] if staff else call.credentials and call.credentials[0],
             in_flight=self.stats.in_flight,
             **details,
         )
 
     def _sleep(self, seconds: float) -> Deferred[None]:
-        slept: Deferred[None] = Deferred()
-        if seconds > 0:
-            self.clock.callLater(seconds, slept.callback, None)
-        else:
-            slept.callback(None)
-        return slept
+        return deferLater(self.clock, seconds, lambda: None) if seconds > 0 else succeed(None)
 
     def _later(
         self, waiting: dict[int, IDelayedCall], visit: Visit, seconds: float, do: Callable[[], object]

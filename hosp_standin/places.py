@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 
 class QueueFull(Exception):
@@ -46,7 +46,12 @@ class Places:
             turn: Deferred[None] = Deferred()
             self._waiting.append(turn)
             self.most_waiting = max(self.most_waiting, len(self._waiting))
-            await turn
+            try:
+                await turn
+            except CancelledError:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                raise
             return
         self.taken += 1
         self.most_taken = max(self.most_taken, self.taken)

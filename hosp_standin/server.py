@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from .answers import Answer
-from .app import Call
+from .calls import Call
 from .machine import Machine
 
 _log = Logger()
@@ -101,7 +101,7 @@ class HospResource(Resource):
     def render(self, request: IRequest) -> int:
         """Hand the request to the machine."""
         wire = RequestWire(request)  # type: ignore[arg-type]
-        served = Deferred.fromCoroutine(self.machine.serve(call_of(request), wire))
+        served = self.machine.begin(call_of(request), wire)
         served.addErrback(self._broken, wire)
         return NOT_DONE_YET
 
@@ -132,7 +132,12 @@ class HospFactory(WrappingFactory[ProtocolWrapper]):
     noisy = False
 
     def __init__(self, machine: Machine) -> None:
-        site = QuietSite(HospResource(machine), parsePOSTFormSubmission=False)  # type: ignore[no-untyped-call]
+        site = QuietSite(
+            HospResource(machine),
+            timeout=machine.settings.keep_alive_s,
+            parsePOSTFormSubmission=False,
+            reactor=machine.clock,
+        )  # type: ignore[no-untyped-call]
         site.noisy = False
         super().__init__(site)  # type: ignore[no-untyped-call]
         self.resetting = False

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from twisted.application.service import IService
 from twisted.python import usage
 
-from .faults import BadFaults, Delay, Faults
+from .delays import Delay
+from .faults import Faults
 from .machine import Settings
 from .service import Place, build
 
@@ -39,6 +40,7 @@ class Options(usage.Options):
         ["queue", "q", "100", "How many may wait for a place; beyond it 503."],
         ["faults", "f", "", 'Rates, e.g. "error_before=0.015,error_after=0.015,only_methods=POST+PATCH".'],
         ["offline-mode", None, "refuse", "What being offline is: refuse or reset."],
+        ["keep-alive", "k", "60", "Seconds after which an idle connection is closed."],
         ["port-file", None, None, "Write the bound ports to this file, as JSON."],
     ]
     optFlags = [  # noqa: N815, RUF012
@@ -53,12 +55,13 @@ class Options(usage.Options):
         self.settings = Settings(
             seed=_checked("seed", self["seed"], int),
             delay=_checked("delay", self["delay"], Delay.parse),
-            time_scale=_checked("time-scale", self["time-scale"], _positive),
+            time_scale=_checked("time-scale", self["time-scale"], _scale),
             places=_checked("places", self["places"], _natural),
             queue=_checked("queue", self["queue"], _natural),
             faults=_checked("faults", self["faults"], Faults.parse),
             set_cookie=bool(self["set-cookie"]),
             own_hospital_only=bool(self["own-hospital-only"]),
+            keep_alive_s=_checked("keep-alive", self["keep-alive"], _some_seconds),
             offline_mode=_checked("offline-mode", self["offline-mode"], _offline_mode),
         )
 
@@ -98,7 +101,7 @@ def _loopback(text: str) -> Place:
 def _checked(name: str, text: str, read: Callable[[str], _T]) -> _T:
     try:
         return read(text)
-    except (BadFaults, ValueError) as problem:
+    except ValueError as problem:
         raise usage.UsageError(f"--{name} {text}: {problem}")
 
 
@@ -108,10 +111,17 @@ def _natural(text: str) -> int:
     return int(text)
 
 
-def _positive(text: str) -> float:
+def _scale(text: str) -> float:
     number = float(text)
     if not 0 <= number < math.inf:
         raise ValueError("a number, 0 or more, was expected")
+    return number
+
+
+def _some_seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError("seconds, more than 0, were expected")
     return number
 
 

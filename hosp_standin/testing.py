@@ -10,7 +10,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from .faults import Delay, Faults
+from .delays import Delay
+from .faults import Faults
 from .machine import Machine, Settings
 from .server import HospResource
 from .service import Place, Standin, build, load_seed
