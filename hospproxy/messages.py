@@ -205,6 +205,10 @@ class Exchange:
     :param wall: seconds since the epoch when it arrived; for records only.
     :param own: why the proxy itself asks ("identity", "look", "screening note", …); "" for a client's request.
     :param past_cache: a look: neither answered from memory nor stored.
+    :param sent: the document as the client sent it; ``call`` has what is sent on.
+    :param sent_at: monotonic time in seconds at which the last attempt was sent.
+    :param reference: names a write whose outcome is unknown, or the screening that a note is made of.
+    :param on_behalf_of: request id of the client's request that made the proxy ask.
     """
 
     request: Request
@@ -213,14 +217,17 @@ class Exchange:
     deadline: float
     priority: Priority = Priority.READ
     own: str = ""
+    on_behalf_of: str = ""
     past_cache: bool = False
     call: Call | None = None
+    sent: Json = field(default=ABSENT, repr=False)
     claimed_name: str | None = None
     identity: Identity | None = None
     credentials: bytes | None = field(default=None, repr=False)
     rule_hits: list[str] = field(factory=list)
     cache_status: str = ""
     attempts: int = 0
+    sent_at: float | None = None
     looks: int = 0
     outcome: str = ""
     patient: str | None = None

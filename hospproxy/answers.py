@@ -1,0 +1,116 @@
+"""Answers that the proxy gives in the upstream's own words: errors, its 401, its deletion page, a record found again."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .contract import Contract, Operation
+from .errors import OutcomeUnknown, ProxyError, Unauthorized, reason
+from .messages import Client, Headers, Json, Response
+
+JSON_TYPE = b"application/json; charset=utf-8"
+HTML_TYPE = b"text/html; charset=utf-8"
+
+
+def accept_class(accept: bytes | None) -> str:
+    """What an Accept field asks for, in the classes that the upstream tells apart (RFC 9110 §12.5.1).
+
+    :param accept: the field's value, or None.
+    :return: "json", "html", "any", or the value itself where it is none of these.
+    """
+    if accept is None or not accept.strip():
+        return "any"
+    ranges = [part.split(b";")[0].strip().lower() for part in accept.split(b",")]
+    first = ranges[0]
+    if first == b"*/*":
+        return "any"
+    if first in (b"text/html", b"application/xhtml+xml"):
+        # A browser lists html first and everything after it.
+        return "html"
+    if first in (b"application/json", b"text/x-json", b"application/jsonrequest"):
+        return "json"
+    if b"*/*" in ranges:
+        return "any"
+    return accept.decode("latin-1")
+
+
+class Answers:
+    """Makes answers from the contract's texts."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._texts = contract.texts
+
+    def error(self, error: ProxyError, accept: str) -> Response:
+        """A failure as the upstream would say it, and what went wrong in a `detail`.
+
+        :param accept: class of what the client takes: HTML only where it asks for HTML.
+        """
+        if isinstance(error, Unauthorized):
+            return self.unauthorized()
+        headers = list(error.headers)
+        if error.retry_after_s is not None:
+            headers.append((b"Retry-After", b"%d" % error.retry_after_s))
+        headers.append((b"Cache-Control", b"private, no-store"))
+        if accept == "html":
+            page = self._texts.error_html.replace("{status}", str(error.status))
+            page = page.replace("{reason}", html.escape(reason(error.status)))
+            page = page.replace("{detail}", html.escape(error.detail))
+            return Response(error.status, Headers((*headers, (b"Content-Type", HTML_TYPE))), page.encode())
+        document = msgspec.json.encode(self.error_document(error))
+        return Response(error.status, Headers((*headers, (b"Content-Type", JSON_TYPE))), document)
+
+    def error_document(self, error: ProxyError) -> dict[str, Any]:
+        """The JSON members of an error."""
+        filled: dict[str, Any] = {}
+        for name, template in self._texts.error_json.items():
+            if template == "{status}":
+                filled[name] = error.status
+            else:
+                filled[name] = template.replace("{reason}", reason(error.status))
+        if error.detail:
+            filled["detail"] = error.detail
+        if error.field is not None:
+            filled["field"] = error.field
+        if isinstance(error, OutcomeUnknown):
+            filled["outcome"] = error.outcome
+            filled["reference"] = error.reference
+        return filled
+
+    def unauthorized(self) -> Response:
+        """The upstream's own 401."""
+        headers = Headers(
+            (
+                (b"Content-Type", self._texts.denied_type.encode()),
+                (b"WWW-Authenticate", self._texts.challenge.encode()),
+                (b"Cache-Control", b"private, no-store"),
+            )
+        )
+        return Response(401, headers, self._texts.denied_body.encode())
+
+    def deleted(self) -> Response:
+        """The upstream's page for a deletion that is known to have happened."""
+        return Response(200, Headers(((b"Content-Type", HTML_TYPE),)), self._texts.deletion_page.encode())
+
+    def found(self, operation: Operation, record: Mapping[str, Any], client: Client) -> Response:
+        """The answer to a POST whose record was found again, as the upstream would have given it."""
+        lookup = operation.lookup
+        headers = [(b"Content-Type", JSON_TYPE)]
+        if lookup is not None and lookup.location is not None and operation.resource is not None:
+            identity = record.get(self._contract.resources[operation.resource].id)
+            where = client.origin + lookup.location.replace("{id}", str(identity))
+            headers.append((b"Location", where.encode("ascii", "ignore")))
+        return Response(lookup.status if lookup else 201, Headers(tuple(headers)), encode(record))
+
+    def record(self, record: Json) -> Response:
+        """A record as the answer to a change that is known to have happened."""
+        return Response(200, Headers(((b"Content-Type", JSON_TYPE),)), encode(record))
+
+
+def encode(document: Json) -> bytes:
+    """A JSON document as bytes."""
+    return msgspec.json.encode(document)

@@ -1,0 +1,54 @@
+"""Basic credentials (RFC 7617), read as leniently as the clients that nobody can update write them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from attrs import field, frozen
+
+_ALPHABET = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}\Z")
+
+
+@frozen(slots=True)
+class Credentials:
+    """A name and a password.
+
+    :param canonical: the one ``Basic …`` value under which they are sent on and remembered.
+    """
+
+    name: str
+    canonical: bytes = field(repr=False)
+    password: str = field(repr=False)
+
+
+def parse_basic(value: bytes | None) -> Credentials | None:
+    """Credentials from the value of Authorization, or None if it is missing or malformed.
+
+    Accepted besides the usual: any case of the scheme, more than one space after it, base64 without padding or
+    in the URL-safe alphabet. The text is UTF-8 (RFC 7617 §2.1), or Latin-1 where it is no UTF-8.
+    """
+    if value is None:
+        return None
+    scheme, _, rest = value.strip().partition(b" ")
+    token = rest.strip(b" \t")
+    if scheme.lower() != b"basic" or not _ALPHABET.match(token):
+        return None
+    bare = token.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
+    try:
+        raw = base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if b":" not in raw or any(byte < 0x20 or byte == 0x7F for byte in raw):
+        return None
+    name, _, password = raw.partition(b":")
+    canonical = b"Basic " + base64.b64encode(raw)
+    return Credentials(name=_text(name), password=_text(password), canonical=canonical)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

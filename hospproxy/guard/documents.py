@@ -1,0 +1,124 @@
+"""A request's content becomes one JSON document that can be read in one way only: pure rules (RFC 8259)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from ..contract import Operation
+from ..errors import Refused
+from ..messages import ABSENT, Json
+
+_JSON_TYPES = frozenset({b"application/json", b"text/json", b"text/x-json", b"application/jsonrequest"})
+_LARGEST = 1 << 63
+_MAX_DIGITS = 19
+
+
+def check_type(content_type: bytes | None) -> None:
+    """Only JSON in UTF-8 passes; a body without a type is taken for JSON, as the upstream's clients send it.
+
+    :raise Refused: 415 for a form or anything else.
+    """
+    if content_type is None or not content_type.strip():
+        return
+    essence, *parameters = (part.strip().lower() for part in content_type.split(b";"))
+    if essence not in _JSON_TYPES and not (essence.startswith(b"application/") and essence.endswith(b"+json")):
+        raise Refused("Only application/json is accepted here.", status=415, field="Content-Type")
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"charset" and value.strip(b" \t\"'") not in (b"utf-8", b"utf8", b"us-ascii"):
+            raise Refused("Only UTF-8 is accepted here.", status=415, field="Content-Type")
+
+
+class _Doubled(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _Doubled(name)
+            seen.add(name)
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS or not -_LARGEST <= (number := int(digits)) < _LARGEST:
+        raise ValueError("number out of range")
+    return number
+
+
+def _decimal(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("number out of range")
+    return number
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_whole, parse_float=_decimal
+)
+
+
+def parse(body: bytes) -> Json:
+    """The one JSON value that a body holds.
+
+    :raise Refused: 400: not UTF-8, not JSON, a key twice in one object, a number that would not survive.
+    """
+    try:
+        text = body.decode("utf-8")
+        document = _DECODER.decode(text)
+        if "\\u" in text:
+            # A lone surrogate passes the parser and cannot be sent on.
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except _Doubled as error:
+        name = str(error) if str(error).isascii() and len(str(error)) <= 64 else ""
+        raise Refused("The body has a key twice in one object.", field=name or None) from None
+    except (ValueError, RecursionError):
+        raise Refused("The body is not valid JSON.") from None
+    return document
+
+
+def document_of(body: bytes | None, operation: Operation) -> Json:
+    """The document of a request, ABSENT where it has none or the operation takes none.
+
+    :raise Refused: 400.
+    """
+    if operation.check is None:
+        # A body on GET or DELETE means nothing to the upstream and goes no further.
+        return ABSENT
+    if body is None or not body.strip():
+        if operation.body_required:
+            raise Refused("A JSON body is needed here.")
+        return ABSENT
+    return parse(body)
+
+
+def rebuilt(document: Json, operation: Operation) -> Json:
+    """What of a document is sent on: the known fields, with digits for a number turned into it."""
+    if not isinstance(document, dict):
+        return document
+    kept = {name: value for name, value in document.items() if name in operation.fields}
+    for name in operation.integers:
+        value = kept.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+            kept[name] = int(value)
+    return kept
+
+
+def judge(document: Json, operation: Operation) -> Refused | None:
+    """The first thing that the contract has against a document."""
+    if operation.check is None or document is ABSENT:
+        return None
+    wrong = operation.check(document)
+    if wrong is None:
+        return None
+    what = f"The field {wrong.message}." if wrong.field else f"The body {wrong.message}."
+    return Refused(what, status=422, field=wrong.field or None)

@@ -1,0 +1,129 @@
+"""Who is calling: never from the header's name alone, always from what HOSP itself said of these credentials."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from zope.interface import implementer
+
+from attrs import evolve
+
+from ..contract import Contract, IdentityRule
+from ..errors import ProxyError, Unauthorized
+from ..joining import Joint
+from ..interfaces import IMeter, IProcessor, Proceed
+from ..memory.accounts import Accounts
+from ..messages import Call, Exchange, Identity, Origin, Response
+from .credentials import Credentials, parse_basic
+
+Ask = Callable[..., Awaitable[Response]]
+"""``ask(call, on_behalf_of=exchange, own="identity")``: a request of the proxy's own."""
+
+
+@implementer(IProcessor)
+class IdentityCheck:
+    """Finds out who is calling and remembers it for a while.
+
+    :param ask: asks HOSP through the chain.
+    :param key: key of the HMAC under which credentials are remembered.
+    """
+
+    def __init__(self, contract: Contract, accounts: Accounts, ask: Ask, key: bytes, meter: IMeter) -> None:
+        if contract.identity is None:
+            raise ValueError("the contract has no x-hospproxy.identity")
+        self._rule: IdentityRule = contract.identity
+        self._lookup = contract.operation(self._rule.operation)
+        self._accounts = accounts
+        self._ask = ask
+        self._key = key
+        self._meter = meter
+        self._questions: Joint[Response] = Joint()
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        assert exchange.call is not None
+        given = exchange.request.headers.get(b"authorization")
+        credentials = parse_basic(given)
+        if exchange.call.operation.public:
+            return await proceed(exchange)
+        if credentials is None:
+            exchange.rule_hits.append("identity:" + ("malformed" if given else "missing"))
+            raise Unauthorized("Credentials are missing or malformed.")
+        self._claim(exchange, credentials)
+        assert exchange.credentials is not None
+        known = self._accounts.recall(exchange.credentials)
+        if known is None and exchange.call.operation is not self._lookup:
+            known = await self._find_out(exchange)
+            if isinstance(known, Response):
+                return known
+        exchange.identity = known
+        ticket = self._accounts.ticket()
+        response = await proceed(exchange)
+        self._learn(exchange, response, ticket)
+        return response
+
+    def _claim(self, exchange: Exchange, credentials: Credentials) -> None:
+        assert exchange.call is not None
+        exchange.claimed_name = credentials.name
+        exchange.credentials = hmac.digest(self._key, credentials.canonical, hashlib.sha256)
+        exchange.call = evolve(exchange.call, authorization=credentials.canonical)
+
+    async def _find_out(self, exchange: Exchange) -> Identity | Response:
+        """Ask HOSP who these credentials are; equal questions at the same time are asked once.
+
+        :return: HOSP's 401 where it refuses them.
+        :raise ProxyError: HOSP did not say. That is never a 401.
+        """
+        assert exchange.call is not None and exchange.credentials is not None
+        self._meter.count("identity_events_total", event="asked")
+        ticket = self._accounts.ticket()
+        call = Call(self._lookup, accept="json", authorization=exchange.call.authorization)
+        response = await self._questions.join(
+            (exchange.credentials, ticket), lambda: self._ask(call, on_behalf_of=exchange, own="identity")
+        )
+        if response.status == 401:
+            self._refused(exchange)
+            return response
+        identity = self._read(response, exchange.credentials)
+        if identity is None:
+            raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
+        self._accounts.remember(identity, ticket)
+        return identity
+
+    def _learn(self, exchange: Exchange, response: Response, ticket: int) -> None:
+        """Draw from HOSP's own answer whether it still accepts these credentials."""
+        assert exchange.call is not None and exchange.credentials is not None
+        if response.origin is not Origin.UPSTREAM:
+            return
+        if response.status == 401:
+            self._refused(exchange)
+            return
+        if not 200 <= response.status < 300:
+            return
+        if exchange.identity is None and exchange.call.operation is self._lookup:
+            exchange.identity = self._read(response, exchange.credentials)
+        if exchange.identity is not None:
+            self._accounts.remember(exchange.identity, ticket)
+
+    def _refused(self, exchange: Exchange) -> None:
+        assert exchange.credentials is not None
+        self._meter.count("identity_events_total", event="refused")
+        exchange.rule_hits.append("identity:refused")
+        exchange.identity = None
+        self._accounts.forget(exchange.credentials)
+
+    def _read(self, response: Response, credentials: bytes) -> Identity | None:
+        if response.status != 200:
+            return None
+        try:
+            record = msgspec.json.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        if not isinstance(record, dict):
+            return None
+        number, name = record.get(self._rule.id), record.get(self._rule.name)
+        if isinstance(number, bool) or not isinstance(number, (int, str)) or not isinstance(name, str):
+            return None
+        return Identity(number, name, credentials)

@@ -1,0 +1,123 @@
+"""A record with an author belongs to whoever wrote it: HOSP believes any author that it is sent, the proxy does not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from attrs import evolve
+from zope.interface import implementer
+
+from ..contract import Contract, Operation
+from ..errors import ProxyError, Refused
+from ..interfaces import IProcessor, Proceed
+from ..messages import Call, Exchange, Identity, Json, Response
+
+
+def same_id(one: Any, other: Any) -> bool:
+    """Whether two JSON values name the same record: of one type, and never true for 1."""
+    return type(one) is type(other) and one == other
+
+
+def judge_claim(operation: Operation, sent: Json, author: int | str | None) -> Refused | None:
+    """What is wrong with the author that a document claims; nothing if it claims none.
+
+    :param sent: the document as the client sent it.
+    :param author: who may be named.
+    """
+    if not isinstance(sent, dict) or operation.author not in sent or sent[operation.author] is None:
+        return None
+    if same_id(sent[operation.author], author):
+        return None
+    return Refused("This may not be written in another's name.", status=403, field=operation.author)
+
+
+def check_shape(operation: Operation, sent: Json) -> None:
+    """In every mode: one flat object, whose author, if it names one, is a number or text that is one id only.
+
+    :raise Refused: 422.
+    """
+    if not isinstance(sent, dict):
+        raise Refused("The body must be one JSON object.", status=422)
+    if operation.wrapper is not None and operation.wrapper in sent:
+        raise Refused("The fields must stand at the top of the body.", status=422, field=operation.wrapper)
+    named = sent.get(operation.author)
+    if named is not None and (isinstance(named, bool) or not isinstance(named, int)):
+        raise Refused("The author must be a whole number.", status=422, field=operation.author)
+
+
+@implementer(IProcessor)
+class Ownership:
+    """Sets the author of what is written, or refuses a claim to another's name.
+
+    :param policy: "assign" sets the author (and a change leaves it as it is), "refuse" refuses another's.
+    :param enforce: False: the record says what would have been done, the document goes on as it is.
+    """
+
+    def __init__(
+        self, contract: Contract, ask: Callable[..., Awaitable[Response]], *, policy: str = "assign", enforce: bool = True
+    ) -> None:
+        self._contract = contract
+        self._ask = ask
+        self._refuse = policy == "refuse"
+        self._enforce = enforce
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        call = exchange.call
+        assert call is not None
+        operation = call.operation
+        if operation.author is None or not operation.is_write or operation.check is None:
+            return await proceed(exchange)
+        check_shape(operation, exchange.sent)
+        if exchange.identity is None:
+            raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
+        document = await self._ruled(exchange, call, exchange.sent, exchange.identity)
+        if self._enforce:
+            exchange.call = evolve(call, document=document)
+        return await proceed(exchange)
+
+    async def _ruled(self, exchange: Exchange, call: Call, sent: Json, who: Identity) -> Json:
+        """The document as the policy wants it.
+
+        :raise Refused: the policy refuses it.
+        """
+        operation = call.operation
+        assert operation.author is not None
+        creates = operation.lookup is not None
+        names_one = isinstance(sent, dict) and sent.get(operation.author) is not None
+        allowed: int | str | None = who.id
+        if self._refuse and names_one and not creates:
+            allowed = await self._present_author(exchange, call)
+        wrong = judge_claim(operation, sent, allowed)
+        if wrong is not None:
+            exchange.rule_hits.append(f"ownership:{'refuse' if self._refuse else 'assign'}:{operation.author}")
+            if self._refuse and self._enforce:
+                raise wrong
+        document = {name: value for name, value in call.document.items() if name != operation.author}
+        if creates:
+            document[operation.author] = who.id
+        return document
+
+    async def _present_author(self, exchange: Exchange, call: Call) -> int | str | None:
+        """Who wrote the record that is to be changed, by HOSP's own word.
+
+        :raise ProxyError: HOSP did not say.
+        """
+        operation = call.operation
+        if operation.record is None:
+            return None
+        reading = Call(
+            self._contract.operation(operation.record), call.path, accept="json", authorization=call.authorization
+        )
+        response = await self._ask(reading, on_behalf_of=exchange, own="author")
+        if response.status == 404:
+            raise Refused("There is no such record.", status=404)
+        try:
+            record = msgspec.json.decode(response.body) if response.status == 200 else None
+        except msgspec.DecodeError:
+            record = None
+        if not isinstance(record, dict):
+            raise ProxyError("Who wrote this record could not be found out.", status=502, retry_after_s=2)
+        author = record.get(operation.author or "")
+        return author if isinstance(author, (int, str)) and not isinstance(author, bool) else None

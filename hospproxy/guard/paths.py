@@ -1,0 +1,95 @@
+"""One spelling for each path and query: pure rules (RFC 3986 §6, RFC 9110 §4.2.3)."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from ..contract import Operation, Parameter
+from ..errors import Refused
+
+_MAX_ID_DIGITS = 18
+
+
+def segments(path: bytes) -> tuple[tuple[str, ...], bool] | None:
+    """The segments of a path, decoded once, and whether it ended in ``.json``.
+
+    A trailing slash and doubled slashes mean nothing to a Rails router and go. Dot segments, and anything that would
+    read differently if it were decoded again, name nothing.
+
+    :param path: as it stood in the request target, percent-encoded.
+    :return: None if it can name nothing.
+    """
+    decoded: list[str] = []
+    for raw in path.split(b"/"):
+        if not raw:
+            continue
+        plain = unquote_to_bytes(raw)
+        try:
+            text = plain.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        if text in (".", "..") or any(character in "/\\%?#;" or character < " " or character == "\x7f" for character in text):
+            return None
+        decoded.append(text)
+    wants_json = bool(decoded) and decoded[-1].endswith(".json") and decoded[-1] != ".json"
+    if wants_json:
+        decoded[-1] = decoded[-1].removesuffix(".json")
+    return tuple(decoded), wants_json
+
+
+def canonical_id(text: str) -> str | None:
+    """A record's id in its one spelling, or None if it can name no record."""
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_ID_DIGITS:
+        return None
+    number = int(text)
+    return str(number) if number > 0 else None
+
+
+def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str], ...], Refused | None]:
+    """The known parameters of a query in canonical spelling, and the first thing that the contract has against it.
+
+    Unknown parameters mean nothing to the upstream and go no further. A known one given twice with different values,
+    or in brackets (``hospital_id[]=1``), would be read in more than one way: that is never sent on.
+
+    :param raw: what follows the ``?``, still percent-encoded.
+    :raise Refused: it cannot be taken apart without doubt.
+    """
+    if not raw or not operation.query:
+        return (), None
+    known = {parameter.name: parameter for parameter in operation.query}
+    given: dict[str, str] = {}
+    for part in raw.split(b"&"):
+        if not part:
+            continue
+        name, _, value = (_decoded(piece) for piece in part.partition(b"="))
+        plain = name.split("[")[0].strip()
+        if plain in known and plain != name:
+            raise Refused("This parameter can be read in more than one way.", field=plain)
+        if name not in known:
+            continue
+        if given.setdefault(name, value) != value:
+            raise Refused("This parameter is given twice with different values.", field=name)
+    found = [_canonical(known[name], given[name]) for name in known if name in given]
+    return tuple(pair for pair, _ in found), next((error for _, error in found if error is not None), None)
+
+
+def _canonical(parameter: Parameter, value: str) -> tuple[tuple[str, str], Refused | None]:
+    if value == "" and parameter.allow_empty:
+        return (parameter.name, ""), None
+    judged: int | str = value
+    if parameter.integer and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS:
+        judged = int(value)
+    wrong = parameter.check(judged)
+    error = None if wrong is None else Refused(f"The parameter {wrong.message}.", status=422, field=parameter.name)
+    return (parameter.name, str(judged)), error
+
+
+def _decoded(piece: bytes) -> str:
+    plain = unquote_to_bytes(piece.replace(b"+", b" "))
+    try:
+        text = plain.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("The query is not UTF-8.", field="query") from None
+    if any(character < " " or character == "\x7f" for character in text):
+        raise Refused("The query holds a control character.", field="query")
+    return text

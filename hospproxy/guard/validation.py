@@ -1,0 +1,89 @@
+"""Validation against the contract: a Request becomes a Call, or HOSP's own shape of an error."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from zope.interface import implementer
+
+from ..answers import accept_class
+from ..contract import Contract, Route
+from ..errors import ProxyError, Refused
+from ..interfaces import IProcessor, Proceed
+from ..messages import Call, Exchange, Headers, Priority, Request, Response
+from . import documents, paths
+
+
+@implementer(IProcessor)
+class Validation:
+    """Takes requests apart by the contract; what goes on is built anew from what was found.
+
+    Parsing has no mode: what cannot be taken apart without doubt cannot be rebuilt. Only the judgement of schemas has.
+
+    :param enforce: refuse what the schemas do not allow; otherwise only the record says so.
+    :param judge: look at the schemas at all.
+    """
+
+    def __init__(self, contract: Contract, *, enforce: bool = True, judge: bool = True) -> None:
+        self._contract = contract
+        self._enforce = enforce
+        self._judge = judge
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        request = exchange.request
+        if request.method == "OPTIONS":
+            return self._options(request)
+        route, values, wants_json = self._route(request)
+        method = "GET" if request.method == "HEAD" else request.method
+        operation = route.operations.get(method)
+        if operation is None:
+            raise Refused(
+                "This method is not allowed here.", status=405, headers=((b"Allow", route.allow.encode()),)
+            )
+        accept = "json" if wants_json else accept_class(request.headers.get(b"accept"))
+        call = Call(operation, tuple(values), accept=accept)
+        exchange.call = call
+        exchange.record_id = call.record_id
+        if operation.is_write or not operation.is_read:
+            exchange.priority = Priority.WRITE
+        query, wrong = paths.query(request.query, operation)
+        self._report(exchange, wrong, "schema:query")
+        if operation.check is not None and request.body:
+            documents.check_type(request.headers.get(b"content-type"))
+        document = exchange.sent = documents.document_of(request.body, operation)
+        self._report(exchange, documents.judge(document, operation) if self._judge else None, "schema:body")
+        exchange.call = evolve(call, query=query, document=documents.rebuilt(document, operation))
+        return await proceed(exchange)
+
+    def body_limit(self, method: str, path: bytes) -> int:
+        """The most bytes of content that a target takes; for arrival, before a byte of it was read."""
+        found = paths.segments(path)
+        matched = self._contract.route(found[0]) if found else None
+        operation = matched[0].operations.get(method) if matched else None
+        return operation.max_body_bytes if operation else 1 << 20
+
+    def _route(self, request: Request) -> tuple[Route, list[str], bool]:
+        found = paths.segments(request.path)
+        matched = self._contract.route(found[0]) if found else None
+        if found is None or matched is None:
+            raise Refused("There is nothing at this path.", status=404)
+        route, given = matched
+        values = [value for value in map(paths.canonical_id, given) if value is not None]
+        if len(values) != len(given):
+            raise Refused("No record has such an id.", status=404)
+        return route, values, found[1]
+
+    def _options(self, request: Request) -> Response:
+        if request.path == b"*":
+            allow = ", ".join(sorted({method for route in self._contract.routes for method in route.allow.split(", ")}))
+        else:
+            allow = self._route(request)[0].allow
+        return Response(204, Headers(((b"Allow", allow.encode()), (b"Cache-Control", b"private, no-store"))))
+
+    def _report(self, exchange: Exchange, wrong: ProxyError | None, rule: str) -> None:
+        if wrong is None or not self._judge:
+            return
+        exchange.rule_hits.append(f"{rule}:{wrong.field or ''}")
+        if self._enforce:
+            raise wrong
+
+

@@ -1,0 +1,193 @@
+"""Looks: how a write whose outcome is uncertain is looked up at HOSP, and when a look may decide."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet import task
+from twisted.internet.interfaces import IReactorTime
+
+from ..contract import Contract, Operation
+from ..errors import ProxyError
+from ..interfaces import IMeter
+from ..messages import Call, Exchange, Priority, Response
+from .finding import Change, Found, NotKnowable, NotThere, Search, Verdict, as_stored, has_changed, which_is_mine
+from .ledger import Entry
+from .presence import UpstreamClock, WorkingTime
+from .sightings import Sightings
+
+PAUSES_S = (0.0, 2.0, 5.0, 8.0)
+"""Pauses before the looks that may find a write but may not yet say that it is absent."""
+
+
+class Undecided(Exception):
+    """The time was up before a look could decide."""
+
+
+class Looking:
+    """Looks for writes.
+
+    :param ask: asks HOSP through the chain, past the cache.
+    :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
+    :param look_s: seconds that one look may take.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        ask: Callable[..., Awaitable[Response]],
+        clock: IReactorTime,
+        sightings: Sightings,
+        upstream_clock: UpstreamClock,
+        working_time: WorkingTime,
+        meter: IMeter,
+        *,
+        late_commit_s: float,
+        look_s: float,
+    ) -> None:
+        self._contract = contract
+        self._ask = ask
+        self._clock = clock
+        self._sightings = sightings
+        self._upstream_clock = upstream_clock
+        self._working_time = working_time
+        self._meter = meter
+        self._late_commit_s = late_commit_s
+        self._look_s = look_s
+
+    async def find(self, entry: Entry, *, may_be_late: bool, deadline: float) -> Verdict:
+        """Look until a look decides.
+
+        :param may_be_late: HOSP may carry the write out yet, so only a look begun late enough says "absent".
+        :param deadline: monotonic seconds by which it must be decided.
+        :return: Found, NotThere (surely absent) or NotKnowable.
+        :raise Undecided: the deadline came first.
+        """
+        if self._operation(entry) is None:
+            return NotKnowable("the contract names no way to look")
+        looks = 0
+        while True:
+            pause = self._pause(entry, looks, may_be_late)
+            if self._clock.seconds() + pause >= deadline:
+                raise Undecided
+            if pause > 0:
+                await task.deferLater(self._clock, pause, lambda: None)
+            decisive = not may_be_late or self._left(entry) <= 0
+            verdict = await self._look(entry, deadline)
+            looks += 1
+            if isinstance(verdict, (Found, NotKnowable)):
+                return verdict
+            if verdict is not None and decisive:
+                return verdict
+
+    def _left(self, entry: Entry) -> float:
+        """Seconds of HOSP's work until a look may say that the write is absent."""
+        assert entry.sent is not None
+        return self._late_commit_s - self._working_time.since(entry.sent, self._clock.seconds())
+
+    def _pause(self, entry: Entry, looks: int, may_be_late: bool) -> float:
+        if not may_be_late:
+            return 0.0 if looks == 0 else min(0.2 * 2.0**looks, 5.0)
+        left = self._left(entry)
+        early = PAUSES_S[looks] if looks < len(PAUSES_S) else 10.0
+        return early if left <= 0 else min(early, left + 0.001)
+
+    def _operation(self, entry: Entry) -> Operation | None:
+        operation = entry.call.operation
+        named = operation.lookup.operation if operation.lookup is not None else operation.record
+        return None if named is None else self._contract.operation(named)
+
+    async def _look(self, entry: Entry, deadline: float) -> Verdict | None:
+        """One look; None if it was none: only a whole 200 (or a 404 for one record) is."""
+        entry.exchange.looks += 1
+        operation = self._operation(entry)
+        assert operation is not None
+        call = self._call(entry.call, operation)
+        try:
+            response = await self._ask(
+                call,
+                on_behalf_of=entry.exchange,
+                own="look",
+                priority=Priority.WRITE,
+                deadline=min(deadline, self._clock.seconds() + self._look_s),
+                past_cache=True,
+            )
+        except ProxyError:
+            response = None
+        verdict = None if response is None else self._judge(entry, response)
+        self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
+        return verdict
+
+    def _call(self, call: Call, operation: Operation) -> Call:
+        lookup = call.operation.lookup
+        if lookup is None:
+            return Call(operation, call.path, accept="json", authorization=call.authorization)
+        document = call.document if isinstance(call.document, Mapping) else {}
+        query = tuple(
+            (name, str(document[field]))
+            for name, field in lookup.query
+            if isinstance(document.get(field), int) and not isinstance(document.get(field), bool)
+        )
+        return Call(operation, query=query, accept="json", authorization=call.authorization)
+
+    def _judge(self, entry: Entry, response: Response) -> Verdict | None:
+        operation = entry.call.operation
+        if operation.lookup is None and response.status == 404:
+            deletes = operation.action == "delete"
+            return Found({}) if deletes else NotKnowable("the record is gone")
+        if response.status != 200:
+            return None
+        try:
+            seen: Any = msgspec.json.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        if operation.lookup is not None:
+            return self._judge_list(entry, seen) if isinstance(seen, list) else None
+        return NotThere() if operation.action == "delete" else has_changed(self._change(entry), seen)
+
+    def _judge_list(self, entry: Entry, seen: Sequence[Any]) -> Verdict:
+        verdict = which_is_mine(self._search(entry), seen)
+        resource = entry.call.operation.resource
+        if not isinstance(verdict, Found) or resource is None:
+            return verdict
+        number = verdict.record[self._contract.resources[resource].id]
+        if not self._sightings.claim(resource, number, entry.reference):
+            return NotKnowable("the record belongs to another write")
+        return verdict
+
+    def _search(self, entry: Entry) -> Search:
+        operation, name = entry.call.operation, entry.call.operation.resource
+        assert name is not None
+        if name in self._sightings.overflowed:
+            # Nothing is known of what others did meanwhile: everything may have been touched.
+            return Search(self._contract.resources[name], {}, open_entries=0)
+        expected = as_stored(entry.call.document, operation)
+        given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
+        reference = None
+        if entry.exchange.own and entry.exchange.reference is not None:
+            holding = [key for key, value in expected.items() if isinstance(value, str) and entry.reference in value]
+            reference = (holding[0], entry.reference) if holding else None
+        return Search(
+            self._contract.resources[name],
+            expected,
+            optional=operation.fields - operation.write_only - frozenset(given),
+            floor=entry.floor,
+            not_before=self._upstream_clock.earliest(entry.started),
+            claimed=self._sightings.claimed_by_others(name, entry.reference),
+            touched=self._sightings.touched(name),
+            reference=reference,
+        )
+
+    def _change(self, entry: Entry) -> Change:
+        operation, name = entry.call.operation, entry.call.operation.resource
+        assert name is not None
+        expected = as_stored(entry.call.document, operation)
+        given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
+        return Change(
+            self._contract.resources[name],
+            expected,
+            unreadable=len(expected) < len(given),
+            not_before=self._upstream_clock.earliest(entry.started),
+        )

@@ -1,0 +1,87 @@
+"""What HOSP's answers tell of HOSP itself: its clock, and for how long it has really been at work. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from email.utils import parsedate_to_datetime
+
+_DRIFT = 0.0002
+"""How far two clocks are taken to drift apart, in seconds a second."""
+_STAMP_GRAIN_S = 0.001
+"""Rails cuts its stamps to milliseconds."""
+
+
+class UpstreamClock:
+    """HOSP's wall clock against our monotonic one, learned from Date (RFC 9110 §6.6.1), with its error.
+
+    Each Date says that HOSP's clock stood between D and D + 1 s at some moment between our sending and its receipt.
+    """
+
+    def __init__(self) -> None:
+        self._low: float | None = None
+        self._high = 0.0
+        self._at = 0.0
+
+    def learn(self, date: bytes | None, sent: float, received: float) -> None:
+        """Take in one answer.
+
+        :param date: value of its Date field.
+        :param sent: monotonic seconds at which its request began.
+        :param received: monotonic seconds at which it was here.
+        """
+        stamp = _epoch(date)
+        if stamp is None:
+            return
+        low, high = stamp - received, stamp + 1.0 - sent
+        if self._low is not None:
+            drift = (received - self._at) * _DRIFT
+            narrowed = max(low, self._low - drift), min(high, self._high + drift)
+            if narrowed[0] <= narrowed[1]:
+                low, high = narrowed
+            # Otherwise somebody set HOSP's clock: what was learned before is void.
+        self._low, self._high, self._at = low, high, received
+
+    def earliest(self, moment: float) -> float | None:
+        """The earliest that HOSP's clock can have shown at a monotonic moment, in seconds since the epoch."""
+        if self._low is None:
+            return None
+        return moment + self._low - abs(moment - self._at) * _DRIFT - _STAMP_GRAIN_S
+
+
+class WorkingTime:
+    """For how long HOSP has been at work since a moment: its time stands still while it does not answer.
+
+    It stands still from the last answer that HOSP gave to anything before a failed connect or a time-out, until its
+    next answer: a write may lie in a machine that was asleep.
+    """
+
+    def __init__(self, now: float, *, remembered: int = 256) -> None:
+        self._last_answer = now
+        self._still_since: float | None = None
+        self._stills: deque[tuple[float, float]] = deque(maxlen=remembered)
+
+    def answered(self, now: float) -> None:
+        """HOSP gave an answer, whatever it was."""
+        if self._still_since is not None:
+            self._stills.append((self._still_since, now))
+            self._still_since = None
+        self._last_answer = now
+
+    def silent(self) -> None:
+        """A connect failed or an answer did not come in time."""
+        if self._still_since is None:
+            self._still_since = self._last_answer
+
+    def since(self, moment: float, now: float) -> float:
+        """Seconds of HOSP's work from a moment until now, both monotonic."""
+        stills = [*self._stills, *([] if self._still_since is None else [(self._still_since, now)])]
+        return now - moment - sum(max(0.0, min(end, now) - max(begin, moment)) for begin, end in stills)
+
+
+def _epoch(date: bytes | None) -> float | None:
+    if date is None:
+        return None
+    try:
+        return parsedate_to_datetime(date.decode("ascii")).timestamp()
+    except (ValueError, TypeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,104 @@
+"""Which ids have been seen, claimed and touched: what tells a record that is mine from one that is not. Bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..contract import Contract, Operation
+from ..messages import Call, Response
+
+Id = int | str
+
+
+class Sightings:
+    """Watches every answer of HOSP go by.
+
+    Claims and touches are kept only while an open write could mistake such a record for its own.
+
+    :param most: claims and touches kept for one resource; beyond it nothing new there is knowable.
+    """
+
+    def __init__(self, contract: Contract, *, most: int = 50_000) -> None:
+        self._contract = contract
+        self._most = most
+        self._highest: dict[str, int] = {}
+        self._claimed: dict[str, dict[Id, str]] = {}
+        self._touched: dict[str, set[Id]] = {}
+        self._floors: dict[str, dict[str, int | None]] = {}
+        self.overflowed: set[str] = set()
+
+    def saw(self, call: Call, response: Response) -> None:
+        """Take in an answer: the highest id in it counts from now on."""
+        name = call.operation.resource
+        if name is None or not 200 <= response.status < 300 or call.operation.becomes_note is not None:
+            return
+        for number in ids_in(response.body, self._contract.resources[name].id):
+            if isinstance(number, int) and number > self._highest.get(name, 0):
+                self._highest[name] = number
+
+    def open(self, resource: str, reference: str) -> int | None:
+        """A write begins: the highest id seen so far, or None."""
+        floor = self._highest.get(resource)
+        self._floors.setdefault(resource, {})[reference] = floor
+        return floor
+
+    def close(self, resource: str, reference: str) -> None:
+        """A write is settled: forget what only it needed."""
+        floors = self._floors.get(resource, {})
+        floors.pop(reference, None)
+        if not floors:
+            for kept in (self._floors, self._claimed, self._touched):
+                kept.pop(resource, None)  # type: ignore[attr-defined]
+            self.overflowed.discard(resource)
+            return
+        known = [floor for floor in floors.values() if floor is not None]
+        if len(known) < len(floors):
+            return
+        lowest = min(known)
+        claims, touched = self._claimed.get(resource, {}), self._touched.get(resource, set())
+        for number in [number for number in claims if isinstance(number, int) and number <= lowest]:
+            del claims[number]
+        touched.difference_update([number for number in touched if isinstance(number, int) and number <= lowest])
+
+    def claim(self, resource: str, number: Id, reference: str) -> bool:
+        """This record is that write's; False if it is another's already."""
+        if resource not in self._floors:
+            return True
+        claims = self._claimed.setdefault(resource, {})
+        if len(claims) >= self._most:
+            self.overflowed.add(resource)
+            return True
+        return claims.setdefault(number, reference) == reference
+
+    def touch(self, operation: Operation, record_id: str | None) -> None:
+        """Somebody changes or deletes a record through the proxy."""
+        name = operation.resource
+        if name is None or record_id is None or name not in self._floors:
+            return
+        touched = self._touched.setdefault(name, set())
+        if len(touched) >= self._most:
+            self.overflowed.add(name)
+            return
+        touched.add(int(record_id) if record_id.isdigit() else record_id)
+
+    def claimed_by_others(self, resource: str, reference: str) -> frozenset[Id]:
+        """Ids that are not this write's."""
+        claims = self._claimed.get(resource, {})
+        return frozenset(number for number, owner in claims.items() if owner != reference)
+
+    def touched(self, resource: str) -> frozenset[Id]:
+        """Ids that were changed or deleted through the proxy while a write was open."""
+        return frozenset(self._touched.get(resource, ()))
+
+
+def ids_in(body: bytes, field: str) -> list[Id]:
+    """The ids of the record or records that an answer holds; none where it holds none."""
+    try:
+        document: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    rows = document if isinstance(document, list) else [document]
+    found = [row.get(field) for row in rows if isinstance(row, dict)]
+    return [number for number in found if isinstance(number, (int, str)) and not isinstance(number, bool)]
