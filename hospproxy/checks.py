@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from .config import Address, ConfigError, Overrides, Settings, load
+from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -34,7 +34,7 @@ class Findings:
     warnings: tuple[str, ...] = ()
 
 
-def load_and_check(file: Path | None, overrides: Overrides = Overrides()) -> tuple[Settings, tuple[str, ...]]:
+def load_and_check(file: Path | None, overrides: Overrides = NO_FLAGS) -> tuple[Settings, tuple[str, ...]]:
     """Settings that can be started with, and the warnings.
 
     :raise ConfigError: with everything that is wrong, single keys and combinations alike.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .options.addresses import Address, parse_address
-from .options.loading import ConfigError, Overrides, load, structure
+from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.sections import (
     AdminSettings,
     ArrivalSettings,
@@ -24,6 +24,7 @@ from .options.sections import (
 )
 
 __all__ = [
+    "NO_FLAGS",
     "Address",
     "AdminSettings",
     "ArrivalSettings",

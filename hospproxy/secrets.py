@@ -62,16 +62,9 @@ class MasterKey:
         :raise KeyFileError: it is missing, not a plain file, readable by others, or not 32 bytes long.
         """
         try:
-            # O_NONBLOCK: opening a pipe that somebody put there must not hang the start.
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            content = _content(path)
         except OSError as error:
             raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path} is not a plain file")
-            _refuse_others(path, status)
-            content = file.read(KEY_BYTES + 1)
         if len(content) != KEY_BYTES:
             raise KeyFileError(f"{path} is not a master key: it must hold exactly {KEY_BYTES} bytes")
         return cls(content)
@@ -117,6 +110,20 @@ class Hmac:
 
     def __call__(self, data: bytes) -> bytes:
         return hmac.digest(self.key, data, sha256)
+
+
+def _content(path: Path) -> bytes:
+    """At most one byte more than a key has."""
+    # O_NONBLOCK: opening a pipe that somebody put there must not hang the start.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(f"{path} is not a plain file")
+        _refuse_others(path, status)
+        return os.read(descriptor, KEY_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_others(path: Path, status: os.stat_result) -> None:

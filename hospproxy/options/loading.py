@@ -57,7 +57,10 @@ class Overrides:
     state: str | None = None
 
 
-def load(file: Path | None, overrides: Overrides = Overrides()) -> Settings:
+NO_FLAGS = Overrides()
+
+
+def load(file: Path | None, overrides: Overrides = NO_FLAGS) -> Settings:
     """The settings from a file (TOML 1.0) and flags.
 
     :raise ConfigError: with everything that is wrong.
@@ -65,7 +68,7 @@ def load(file: Path | None, overrides: Overrides = Overrides()) -> Settings:
     return structure({} if file is None else _read(file), overrides)
 
 
-def structure(document: Mapping[str, Any], overrides: Overrides = Overrides()) -> Settings:
+def structure(document: Mapping[str, Any], overrides: Overrides = NO_FLAGS) -> Settings:
     """The settings from a document as tomllib reads it.
 
     :raise ConfigError: with everything that is wrong.

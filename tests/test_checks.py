@@ -1,0 +1,396 @@
+"""Combinations of options: what makes no sense is refused, what is risky is warned of."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy import contract_document
+from hospproxy.checks import against_contract, check, load_and_check
+from hospproxy.config import (
+    AdminSettings,
+    ArrivalSettings,
+    AuditSettings,
+    CacheSettings,
+    ConfigError,
+    IdentitySettings,
+    ListenerSettings,
+    OwnershipSettings,
+    RetrySettings,
+    ScreeningSettings,
+    Settings,
+    UpstreamSettings,
+    ValidationSettings,
+    WritesSettings,
+)
+
+OFF = {"enabled": False}
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.good = Settings(
+            upstream=UpstreamSettings(url="http://127.0.0.1:3000"), state_dir=self.folder / "state"
+        )
+
+    def errors(self, **changes: Any) -> list[str]:
+        return [line.replace(str(self.folder), "DIR") for line in check(evolve(self.good, **changes)).errors]
+
+    def warnings(self, **changes: Any) -> list[str]:
+        return [
+            line.replace(str(self.folder), "DIR") for line in check(evolve(self.good, **changes)).warnings
+        ]
+
+    def paths(self, **changes: Any) -> list[str]:
+        return [line.split(": ")[0] for line in self.errors(**changes)]
+
+    def warned(self, **changes: Any) -> list[str]:
+        self.assertEqual(self.errors(**changes), [])
+        return [line.split(": ")[0] for line in self.warnings(**changes)]
+
+    def listen(self, *urls: str, **more: Any) -> tuple[ListenerSettings, ...]:
+        return tuple(ListenerSettings(url=url, **more) for url in urls)
+
+
+class SenselessTests(Case):
+    def test_the_defaults_are_good(self) -> None:
+        self.assertEqual((self.errors(), self.warnings()), ([], []))
+        self.assertEqual(os.listdir(self.folder), [], "a check makes nothing")
+
+    def test_what_needs_identity(self) -> None:
+        found = self.paths(identity=IdentitySettings(enabled=False))
+        self.assertEqual(found, ["ownership.enabled", "screening.enabled", "cache.enabled"])
+        without = {
+            "identity": IdentitySettings(**OFF),
+            "ownership": OwnershipSettings(**OFF),
+            "screening": ScreeningSettings(**OFF),
+        }
+        self.assertEqual(self.paths(**without, cache=CacheSettings(**OFF)), [])
+
+    def test_a_screening_needs_writes(self) -> None:
+        self.assertEqual(self.paths(writes=WritesSettings(enabled=False)), ["screening.enabled"])
+
+    def test_two_on_one_port(self) -> None:
+        for one, other, clash in (
+            ("https://127.0.0.1:1", "http://127.0.0.1:1", True),
+            ("https://0.0.0.0:1", "https://127.0.0.1:1", True),
+            ("https://127.0.0.1:1", "https://[::]:1", True),
+            ("https://localhost:1", "https://127.0.0.1:1", True),
+            ("https://0.0.0.0:1", "https://[::1]:1", False),
+            ("https://127.0.0.1:1", "https://127.0.0.2:1", False),
+            ("https://127.0.0.1:1", "https://127.0.0.1:2", False),
+            ("https://127.0.0.1:0", "https://127.0.0.1:0", False),
+        ):
+            expected = ["listeners[1].url: port 1 is taken by listeners[0].url already"] if clash else []
+            self.assertEqual(self.errors(listeners=self.listen(one, other)), expected, (one, other))
+
+    def test_admin(self) -> None:
+        self.assertEqual(self.paths(listeners=self.listen("https://0.0.0.0:9443")), ["admin.url"])
+        self.assertEqual(self.paths(admin=AdminSettings(url="http://0.0.0.0:9443")), ["admin.url"])
+        self.assertEqual(self.paths(admin=AdminSettings(url="http://[::1]:9443")), [])
+        self.assertEqual(self.paths(admin=AdminSettings(enabled=False, url="http://0.0.0.0:9443")), [])
+
+    def test_a_listener_is_on_an_address(self) -> None:
+        self.assertEqual(
+            self.errors(listeners=self.listen("https://hosp.example:8443")),
+            ["listeners[0].url: 'hosp.example' is no IP address of this host and not localhost"],
+        )
+        self.assertEqual(self.paths(listeners=()), ["listeners"])
+
+    def test_the_upstream_is_not_the_proxy(self) -> None:
+        for listener in ("https://0.0.0.0:3000", "https://127.0.0.1:3000"):
+            self.assertEqual(
+                self.errors(listeners=self.listen(listener)),
+                ["upstream.url: it is the proxy itself (listeners[0].url)"],
+            )
+
+    def test_plain_is_for_http(self) -> None:
+        self.assertEqual(
+            self.paths(listeners=self.listen("https://127.0.0.1:1", plain="serve")), ["listeners[0].plain"]
+        )
+
+    def test_numbers_that_contradict(self) -> None:
+        for changes, path in (
+            ({"retry": RetrySettings(base_s=3)}, "retry.cap_s"),
+            ({"retry": RetrySettings(budget_ratio=0, budget_min=0)}, "retry.budget_min"),
+            ({"retry": RetrySettings(max_attempts=1)}, "retry.max_attempts"),
+            ({"screening": ScreeningSettings(retry_base_s=61)}, "screening.retry_cap_s"),
+            ({"cache": CacheSettings(max_bytes=1024, max_entry_bytes=2048)}, "cache.max_entry_bytes"),
+            ({"arrival": ArrivalSettings(max_target_bytes=20000)}, "arrival.max_target_bytes"),
+            ({"arrival": ArrivalSettings(body_memory_bytes=1 << 20)}, "arrival.body_memory_bytes"),
+            ({"deadline_s": 3.0}, "upstream.connect_timeout_s"),
+        ):
+            self.assertEqual(self.paths(**changes), [path])
+
+
+class ContractTests(Case):
+    def test_lifetimes_name_what_is_read(self) -> None:
+        contract = contract_document.load()
+        write = next(each.id for each in contract.operations.values() if each.is_write)
+        lifetimes = {next(iter(contract.operations)): 5.0, "listNobody": 5.0, write: 5.0}
+        found = self.errors(cache=CacheSettings(lifetimes=lifetimes))
+        self.assertEqual(
+            [line.split(";")[0] for line in found],
+            [
+                "cache.lifetimes.listNobody: the contract has no such operation",
+                f"cache.lifetimes.{write}: only what is read can be kept",
+            ],
+        )
+
+    def test_without_identity_only_what_is_public_is_kept(self) -> None:
+        contract = contract_document.load()
+        settings = evolve(self.good, identity=IdentitySettings(**OFF))
+        self.assertEqual([path for path, _ in against_contract(settings, contract)], ["cache.enabled"])
+        public = {name: evolve(each, public=True) for name, each in contract.operations.items()}
+        self.assertEqual(list(against_contract(settings, evolve(contract, operations=public))), [])
+
+    def test_identity_must_be_in_the_contract(self) -> None:
+        contract = evolve(contract_document.load(), identity=None)
+        self.assertEqual([path for path, _ in against_contract(self.good, contract)], ["identity.enabled"])
+
+    def test_a_contract_that_is_none(self) -> None:
+        file = self.folder / "other.yaml"
+        file.write_text("openapi: 3.1.0\n")
+        for path in (file, self.folder / "missing.yaml"):
+            self.assertEqual(self.paths(contract_file=path), ["contract_file"])
+
+
+class FilesTests(Case):
+    def pair(self, name: str, days: int = 365) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=400))
+            .not_valid_after(now + timedelta(days=days))
+            .sign(key, SHA256())
+        )
+        files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+        files[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        files[1].chmod(0o600)
+        return files
+
+    def with_files(self, certificate: Path | None, key: Path | None) -> dict[str, Any]:
+        more = {"certificate_file": certificate, "private_key_file": key}
+        return {"listeners": self.listen("https://127.0.0.1:1", **more)}
+
+    def test_a_pair(self) -> None:
+        self.assertEqual(self.warned(**self.with_files(*self.pair("a"))), [])
+
+    def test_files_that_are_missing_are_all_named(self) -> None:
+        self.assertEqual(
+            self.errors(**self.with_files(self.folder / "a", self.folder)),
+            [
+                "listeners[0].certificate_file: DIR/a does not exist",
+                "listeners[0].private_key_file: DIR is no file",
+            ],
+        )
+
+    def test_the_key_of_another(self) -> None:
+        certificate, other = self.pair("a")[0], self.pair("b")[1]
+        self.assertEqual(
+            self.errors(**self.with_files(certificate, other)),
+            ["listeners[0].private_key_file: it is not the key of DIR/a.crt"],
+        )
+
+    def test_one_without_the_other(self) -> None:
+        certificate, key = self.pair("a")
+        self.assertEqual(self.paths(**self.with_files(certificate, None)), ["listeners[0].private_key_file"])
+        self.assertEqual(self.paths(**self.with_files(None, key)), ["listeners[0].certificate_file"])
+
+    def test_not_pem(self) -> None:
+        certificate, key = self.pair("a")
+        self.assertEqual(
+            self.errors(**self.with_files(key, certificate)),
+            [
+                "listeners[0].certificate_file: DIR/a.key holds no certificate (PEM)",
+                "listeners[0].private_key_file: DIR/a.crt holds no private key (PEM) that can be used: ValueError",
+            ],
+        )
+
+    def test_a_key_with_a_passphrase(self) -> None:
+        certificate, key = self.pair("a")
+        locked = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+        )
+        key.write_bytes(locked)
+        self.assertIn("passphrase", self.errors(**self.with_files(certificate, key))[0])
+
+    def test_certificates_on_a_plain_listener(self) -> None:
+        certificate, key = self.pair("a")
+        more = {"certificate_file": certificate, "private_key_file": key}
+        self.assertEqual(
+            self.paths(listeners=self.listen("http://127.0.0.1:1", **more)), ["listeners[0].certificate_file"]
+        )
+
+    def test_a_certificate_that_ends(self) -> None:
+        for days, expected in (
+            (-1, ["listeners[0].certificate_file"]),
+            (13, ["listeners[0].certificate_file"]),
+            (15, []),
+        ):
+            self.assertEqual(self.warned(**self.with_files(*self.pair("a", days))), expected)
+
+    def test_a_private_key_for_everybody(self) -> None:
+        certificate, key = self.pair("a")
+        key.chmod(0o644)
+        self.assertEqual(self.warned(**self.with_files(certificate, key)), ["listeners[0].private_key_file"])
+
+    def test_the_upstreams_authorities(self) -> None:
+        certificate, key = self.pair("a")
+        for ca_file, expected in (
+            (certificate, []),
+            (key, ["upstream.ca_file"]),
+            (self.folder / "none", ["upstream.ca_file"]),
+        ):
+            upstream = UpstreamSettings(url="https://hosp.example", ca_file=ca_file)
+            self.assertEqual(self.paths(upstream=upstream), expected)
+        plain = UpstreamSettings(url="http://127.0.0.1:3000", ca_file=certificate)
+        self.assertEqual(self.paths(upstream=plain), ["upstream.ca_file"])
+
+    def test_a_folder_that_cannot_be_used(self) -> None:
+        file = self.folder / "file"
+        file.touch()
+        self.assertEqual(self.errors(state_dir=file / "state"), ["state_dir: DIR/file is no folder"])
+        self.assertEqual(
+            self.errors(audit=AuditSettings(directory=file)), ["audit.directory: DIR/file is no folder"]
+        )
+        self.patch(os, "access", lambda path, mode: Path(path) != self.folder)
+        self.assertEqual(self.errors(), ["state_dir: DIR cannot be written to"])
+
+    def test_a_master_key(self) -> None:
+        named = self.folder / "named.key"
+        self.assertEqual(
+            self.errors(master_key_file=named),
+            ["master_key_file: DIR/named.key cannot be read: No such file or directory"],
+        )
+        named.write_bytes(bytes(32))
+        named.chmod(0o600)
+        self.assertEqual(self.errors(master_key_file=named), [])
+        self.good.state_dir.mkdir()
+        self.good.master_key_path.write_bytes(b"short")
+        self.good.master_key_path.chmod(0o600)
+        self.assertEqual(self.paths(), ["master_key_file"])
+
+
+class RiskyTests(Case):
+    def test_open_text(self) -> None:
+        for url, expected in (
+            ("http://192.0.2.1:80", ["upstream.url"]),
+            ("http://hosp:80", ["upstream.url"]),
+            ("https://hosp:80", []),
+            ("http://localhost:80", []),
+            ("http://[::1]:80", []),
+        ):
+            self.assertEqual(self.warned(upstream=UpstreamSettings(url=url)), expected, url)
+
+    def test_plain_listeners(self) -> None:
+        secure = self.listen("https://127.0.0.1:1")
+        for url, plain, expected in (
+            ("http://127.0.0.1:2", "serve", ["listeners[1].plain"]),
+            ("http://0.0.0.0:2", "redirect", ["listeners[1].url"]),
+            ("http://[::]:2", "serve", ["listeners[1].plain", "listeners[1].url"]),
+            ("http://127.0.0.1:2", "reject", []),
+        ):
+            self.assertEqual(self.warned(listeners=secure + self.listen(url, plain=plain)), expected)
+        for plain in ("reject", "redirect"):
+            self.assertEqual(
+                self.warned(listeners=self.listen("http://127.0.0.1:2", plain=plain)), ["listeners"]
+            )
+
+    def test_who_is_trusted(self) -> None:
+        networks = tuple(map(ipaddress.ip_network, ("10.0.0.0/8", "0.0.0.0/0", "::/0", "fd00::/16")))
+        self.assertEqual(self.warned(trusted_proxies=networks), ["trusted_proxies[1]", "trusted_proxies[2]"])
+
+    def test_what_is_switched_off(self) -> None:
+        off = {
+            "audit": AuditSettings(**OFF),
+            "validation": ValidationSettings(**OFF),
+            "ownership": OwnershipSettings(**OFF),
+        }
+        for name, section in off.items():
+            self.assertEqual(self.warned(**{name: section}), [f"{name}.enabled"])
+        self.assertEqual(self.warned(validation=ValidationSettings(mode="report")), ["validation.mode"])
+        self.assertEqual(self.warned(ownership=OwnershipSettings(mode="report")), ["ownership.mode"])
+
+    def test_times(self) -> None:
+        self.assertEqual(self.warned(deadline_s=30.0), ["deadline_s"])
+        self.assertEqual(self.warned(drain_s=5.0), ["drain_s"])
+        self.assertEqual(self.warned(arrival=ArrivalSettings(keep_alive_s=60)), ["arrival.keep_alive_s"])
+
+
+class LoadAndCheckTests(Case):
+    def refusal(self, text: str) -> list[str]:
+        file = self.folder / "bad.toml"
+        file.write_text(f'state_dir = "{self.folder}/state"\n' + text)
+        error = self.assertRaises(ConfigError, load_and_check, file)
+        return [line.split(": ")[0] for line in error.problems]
+
+    def test_combinations_are_found_beside_wrong_keys(self) -> None:
+        self.assertEqual(
+            self.refusal(
+                """
+                [identity]
+                enabled = false
+                [cache]
+                enabled = false
+                [screening]
+                enabled = false
+                [gate]
+                concurrency = "five"
+                [[listeners]]
+                url = "https://localhost:1"
+                private_key_file = "key"
+                """
+            ),
+            [
+                "upstream.url",
+                "gate.concurrency",
+                "ownership.enabled",
+                "listeners[0].certificate_file",
+                "listeners[0].private_key_file",
+            ],
+        )
+
+    def test_nothing_is_said_of_a_default_that_stands_in(self) -> None:
+        """cap_s is 2 only because what was written is no number."""
+        text = '[upstream]\nurl = "http://127.0.0.1:1"\n[retry]\nbase_s = 3\ncap_s = "4"\n'
+        self.assertEqual(self.refusal(text), ["retry.cap_s"])
+        text = '[upstream]\nurl = "http://127.0.0.1:1"\n[retry]\nbase_s = "1"\ncap_s = 0.01\n'
+        self.assertEqual(self.refusal(text), ["retry.base_s"])
+
+    def test_wrong_members_of_lists(self) -> None:
+        text = (
+            'trusted_proxies = ["x"]\nlisteners = [5, {url = "https://localhost:1", plain = "serve"}]\n'
+            '[upstream]\nurl = "http://127.0.0.1:1"\n[retry]\nmax_attempts = 1\n'
+        )
+        self.assertEqual(self.refusal(text), ["trusted_proxies[0]", "listeners[0]", "retry.max_attempts"])
+
+    def test_a_good_file_gives_its_warnings(self) -> None:
+        file = self.folder / "good.toml"
+        file.write_text('[upstream]\nurl = "http://192.0.2.1:1"\n')
+        settings, warnings = load_and_check(file)
+        self.assertEqual(settings.upstream.address.host, "192.0.2.1")
+        self.assertEqual(len(warnings), 1)
