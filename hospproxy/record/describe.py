@@ -1,0 +1,187 @@
+"""What a record says: an exchange and its answer, or its failure, become one mapping.
+
+docs/audit.md explains each field. Pure. A record never holds a password, an Authorization field, a body, a raw path or
+query: only what the contract names.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError
+
+from ..contract import Operation, Resource
+from ..errors import ProxyError
+from ..messages import Certainty, Exchange, Origin, Response
+from .places import field_of_answer, patient_of
+
+VERSION = 1
+"""Of the record's format. Fields are only ever added within a version."""
+
+_TEXT = 200
+_MOST = 50
+"""Characters of any text that a client can choose, and members of any list: a record stays small."""
+
+Record = dict[str, Any]
+Answer = Response | Exception | None
+"""What came of an exchange; None when nothing has yet (an intent)."""
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, UTC, with milliseconds.
+
+    :param seconds: since the epoch.
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(value: str | None) -> str | None:
+    return value[:_TEXT] if value else None
+
+
+@frozen(slots=True)
+class Describer:
+    """Makes records.
+
+    :param key: of the HMAC under which a name that was only claimed is kept. People type passwords there; the HMAC
+        still shows that the same was tried twice, and whoever has the key can ask whether it was a given name.
+    :param resources: the contract's: where an answer to a create holds the new id.
+    :param accepted: whether HOSP has ever accepted credentials of this name; then the name is written as it is.
+    """
+
+    key: bytes = field(repr=False)
+    resources: Mapping[str, Resource] = field(factory=dict)
+    accepted: Callable[[str], bool] = lambda _: False
+
+    def request(self, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
+        """The record of an exchange that is over.
+
+        :param duration_s: since it arrived.
+        """
+        return self._record("own" if exchange.own else "request", exchange, answer, duration_s)
+
+    def intent(self, exchange: Exchange, duration_s: float) -> Record:
+        """The record of a write that is about to be sent."""
+        return self._record("intent", exchange, None, duration_s)
+
+    def finding(self, exchange: Exchange, finding: str, status: int | None, duration_s: float) -> Record:
+        """What became known of an exchange after its answer; it has the first record's request id and reference.
+
+        :param finding: the outcome as it is known now ("carried out", "not carried out", "delivered", …).
+        :param status: that HOSP gave, where it gave one.
+        """
+        record = self._record("finding", exchange, None, duration_s)
+        record.update(outcome=_text(finding), status=status)
+        return record
+
+    def _record(self, kind: str, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
+        call = exchange.call
+        client = exchange.request.client
+        operation = call.operation if call is not None else None
+        who = self._who(exchange)
+        return {
+            "v": VERSION,
+            "kind": kind,
+            "time": timestamp(exchange.wall),
+            "duration_ms": round(max(duration_s, 0.0) * 1000, 1),
+            "request_id": _text(client.request_id),
+            "who": {"id": None, "name": None, "certainty": "proxy"} if exchange.own else who,
+            "own": _text(exchange.own),
+            "on_behalf_of": who if exchange.own else None,
+            "client": {
+                "address": _text(client.address),
+                "peer": _text(client.peer),
+                "chain": [proxy[:_TEXT] for proxy in client.chain[:_MOST]],
+                "scheme": client.scheme[:_TEXT],
+            },
+            "method": _text(exchange.request.method),
+            "route": operation.template if operation is not None else "unknown",
+            "action": operation.action if operation is not None else None,
+            "resource": operation.resource if operation is not None else None,
+            "record_id": _text(self._record_id(exchange, operation, answer)),
+            "patient_id": _text(exchange.patient or patient_of(call, answer)),
+            "outcome": "intended" if answer is None else outcome_of(exchange, answer),
+            "status": status_of(answer),
+            "answered_by": answer.origin.value if isinstance(answer, Response) else None,
+            "cache": _text(exchange.cache_status),
+            "attempts": exchange.attempts,
+            "looks": exchange.looks,
+            "rule_hits": [hit[:_TEXT] for hit in exchange.rule_hits[:_MOST]],
+            "reference": _text(exchange.reference or getattr(answer, "reference", None)),
+            "client_gone": exchange.client_gone or isinstance(answer, CancelledError),
+        }
+
+    def _who(self, exchange: Exchange) -> Record:
+        identity, claimed = exchange.identity, exchange.claimed_name
+        who: Record = {"id": None, "name": None, "certainty": exchange.certainty.value}
+        if identity is not None:
+            who.update(id=identity.id, name=_text(identity.name))
+        elif exchange.certainty is Certainty.CLAIMED and claimed is not None:
+            if self.accepted(claimed):
+                who["name"] = _text(claimed)
+            who["name_hmac"] = self.pseudonym(claimed)
+        return who
+
+    def pseudonym(self, name: str) -> str:
+        """What stands for a claimed name: HMAC-SHA-256, in hex."""
+        return hmac.new(self.key, name.encode("utf-8", "surrogatepass"), sha256).hexdigest()
+
+    def _record_id(self, exchange: Exchange, operation: Operation | None, answer: Answer) -> str | None:
+        if exchange.record_id is not None or exchange.call is None or operation is None:
+            return exchange.record_id
+        resource = self.resources.get(operation.resource or "")
+        if operation.action == "create" and resource is not None:
+            return field_of_answer(answer, resource.id)
+        return exchange.call.record_id
+
+
+def status_of(answer: Answer) -> int | None:
+    """The status that the client gets; None where it gets none."""
+    if isinstance(answer, Response | ProxyError):
+        return answer.status
+    if answer is None or isinstance(answer, CancelledError):
+        return None
+    return 500
+
+
+def outcome_of(exchange: Exchange, answer: Response | Exception) -> str:
+    """In a word, what became of it.
+
+    What a processor knows better goes first; a client that left before there was an answer goes before that.
+    """
+    if isinstance(answer, CancelledError):
+        return "client gone"
+    if exchange.outcome:
+        return exchange.outcome[:_TEXT]
+    if isinstance(answer, ProxyError):
+        return answer.outcome
+    if not isinstance(answer, Response):
+        return "error"
+    if answer.status < 400:
+        return "success"
+    if answer.status >= 500:
+        return "failed"
+    return "refused" if answer.origin is Origin.PROXY else "client error"
+
+
+def gap(wall: Callable[[], float]) -> Callable[[int, str], Record]:
+    """Makes the record that says how many could not be kept.
+
+    :param wall: seconds since the epoch.
+    """
+
+    def describe_gap(lost: int, reason: str) -> Record:
+        return {
+            "v": VERSION,
+            "kind": "gap",
+            "time": timestamp(wall()),
+            "lost": lost,
+            "reason": reason[:_TEXT],
+        }
+
+    return describe_gap

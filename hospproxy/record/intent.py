@@ -1,0 +1,42 @@
+"""Who is about to change what is on record before anything is sent."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..errors import ProxyError, RecordFailed
+from ..interfaces import IJournal, IProcessor, Proceed
+from ..messages import Exchange, Response
+from .describe import Describer
+
+RETRY_AFTER_S = 30
+"""A disk that is full or failing is seldom well again sooner."""
+
+
+@implementer(IProcessor)
+class Intent:
+    """Records a write before it is sent: should the process die then, the journal still says what was under way."""
+
+    def __init__(self, journal: IJournal, describer: Describer, clock: IReactorTime) -> None:
+        self._journal = journal
+        self._describer = describer
+        self._clock = clock
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        """Record, then proceed; what is no write passes.
+
+        :raise ProxyError: 503, when the record could not be kept. Nothing was sent.
+        """
+        if exchange.call is not None and exchange.call.operation.is_write:
+            passed_s = self._clock.seconds() - exchange.arrived
+            try:
+                await self._journal.append(self._describer.intent(exchange, passed_s))
+            except RecordFailed as failed:
+                exchange.outcome = "not recorded"
+                raise ProxyError(
+                    "The write was not sent, because it could not be recorded.",
+                    status=503,
+                    retry_after_s=RETRY_AFTER_S,
+                ) from failed
+        return await proceed(exchange)

@@ -1,0 +1,61 @@
+"""One thread that does the blocking work of one part, one task after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class WorkerLike(Protocol):
+    """Where blocking tasks go."""
+
+    def run(self, task: Callable[[], T]) -> Deferred[T]:
+        """Do a task after those given before; fires in the reactor's thread with what came of it."""
+
+    def stop(self) -> None:
+        """End after the tasks that were given; none may follow."""
+
+
+class Worker:
+    """A thread of its own, begun with the first task.
+
+    Not before: ``twistd`` forks between building the service and starting it, and a thread does not survive that.
+    A daemon thread, so that a start that fails half-way can still end the process.
+
+    :param name: of the thread, for whoever looks at the process.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._tasks: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]] | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    def run(self, task: Callable[[], T]) -> Deferred[T]:
+        done: Deferred[T] = Deferred()
+        self._tasks.put((task, done))
+        if self._thread is None:
+            self._thread = Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        return done
+
+    def stop(self) -> None:
+        self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (given := self._tasks.get()) is not None:
+            task, done = given
+            try:
+                result = task()
+            except BaseException:
+                self._reactor.callFromThread(done.errback, Failure())  # type: ignore[no-untyped-call]
+            else:
+                self._reactor.callFromThread(done.callback, result)

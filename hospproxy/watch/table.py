@@ -1,0 +1,88 @@
+"""The metrics that there are. ``python -m hospproxy.watch.table`` prints the table of docs/metrics.md."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+PREFIX = "hospproxy"
+
+_QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_SLOW = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0)
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+@frozen(slots=True)
+class Metric:
+    """One metric.
+
+    :param name: without the prefix.
+    :param kind: "counter", "histogram" or "gauge".
+    :param help: one sentence.
+    :param labels: what it is told apart by; each has few values.
+    :param buckets: upper bounds of a histogram.
+    """
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, help_: str, *labels: str) -> Metric:
+    return Metric(name, "counter", help_, labels)
+
+
+def _gauge(name: str, help_: str, *labels: str) -> Metric:
+    return Metric(name, "gauge", help_, labels)
+
+
+def _histogram(name: str, help_: str, *labels: str, buckets: tuple[float, ...] = _SLOW) -> Metric:
+    return Metric(name, "histogram", help_, labels, buckets)
+
+
+METRICS: tuple[Metric, ...] = (
+    _gauge("build_info", "Always 1; which version runs.", "version", "python"),
+    # What clients see.
+    _counter("requests_total", "Requests answered.", "method", "route", "status_class", "cache"),
+    _histogram("request_seconds", "From a request's arrival until its answer may leave.", "route"),
+    _counter("unhandled_errors_total", "Mistakes in the proxy itself that became a 500."),
+    _counter("arrival_refusals_total", "Answers that arrival gave by itself.", "status"),
+    _gauge("arrival_connections", "Client connections that are open."),
+    _gauge("body_memory_bytes", "Memory that request bodies take."),
+    # To HOSP and back.
+    _counter("upstream_requests_total", "Attempts at HOSP.", "route", "outcome"),
+    _histogram("upstream_seconds", "From sending an attempt to the end of its answer."),
+    _counter("retries_total", "Attempts after the first.", "reason"),
+    _counter("looks_total", "Looks for a write whose outcome was unknown.", "result"),
+    _counter("writes_total", "Writes by what became of them.", "outcome"),
+    _gauge("ledger_open", "Writes whose outcome is open."),
+    _gauge("gate_in_flight", "Attempts that HOSP has in hand."),
+    _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
+    _counter("gate_refused_total", "Requests for which there was no place at HOSP in time."),
+    # What is remembered.
+    _counter("identity_events_total", "Credentials: remembered, asked, accepted, denied.", "event"),
+    _counter("cache_events_total", "What the cache did.", "event"),
+    _gauge("cache_bytes", "Memory that cached answers take."),
+    _gauge("cache_entries", "Answers in the cache."),
+    _counter("screening_notes_total", "Notes made of screening results.", "outcome"),
+    _gauge("screening_pending", "Screening results on their way to a note."),
+    # The record.
+    _counter("records_total", "Audit records on disk.", "kind"),
+    _counter("record_failures_total", "Audit records that could not be kept; their requests got no answer."),
+    _histogram("record_group_size", "Records that were written and synced together.", buckets=_SIZES),
+    _histogram("record_sync_seconds", "From handing a group to the disk until it is there.", buckets=_QUICK),
+)
+
+
+def markdown() -> str:
+    """The table of docs/metrics.md."""
+    lines = ["| metric | type | labels | what |", "| --- | --- | --- | --- |"]
+    for metric in METRICS:
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        lines.append(f"| `{PREFIX}_{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from hospproxy.errors import RecordFailed
+from hospproxy.interfaces import IJournal
+from hospproxy.record.describe import gap
+from hospproxy.record.journal import Journal, NullJournal
+from hospproxy.record.keeper import Keeper
+from hospproxy.watch.metrics import Metrics
+
+from .disks import FakeDisk, HandWorker
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+class JournalCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.disk, self.worker, self.clock = FakeDisk(), HandWorker(), Clock()
+        self.meter = Metrics(strict=True)
+        self.journal = self.made()
+        self.journal.start()
+        self.worker.step()
+
+    def made(self, **limits: int) -> Journal:
+        keeper = Keeper(Path("/audit"), lambda: 0.0, self.disk)
+        return Journal(keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), **limits)
+
+    def append(self, number: int) -> Deferred[None]:
+        return self.journal.append({"kind": "request", "n": number})
+
+    def kept(self) -> list[Any]:
+        return [msgspec.json.decode(line) for file in self.disk.files.values() for line in file.lines]
+
+    def numbers(self) -> list[Any]:
+        return [record["n"] for record in self.kept() if "n" in record]
+
+
+class OnDiskBeforeItCounts(JournalCase):
+    def test_interfaces(self) -> None:
+        verifyObject(IJournal, self.journal)
+        verifyObject(IJournal, NullJournal())
+
+    def test_append_fires_only_when_synced(self) -> None:
+        done = self.append(1)
+        self.assertNoResult(done)
+        self.worker.step()
+        self.assertEqual(self.numbers(), [1])
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_a_group_is_what_came_while_the_last_one_was_written(self) -> None:
+        first = self.append(1)
+        later = [self.append(number) for number in (2, 3, 4)]
+        self.assertEqual(len(self.worker.tasks), 1)
+        self.worker.step()
+        self.successResultOf(first)
+        for done in later:
+            self.assertNoResult(done)
+        self.worker.step()
+        for done in later:
+            self.successResultOf(done)
+        self.assertEqual(self.worker.tasks, [])
+        self.assertEqual(self.numbers(), [1, 2, 3, 4])
+        self.assertEqual(self.meter.value("record_group_size_sum"), 4)
+        self.assertEqual(self.meter.value("record_group_size_count"), 2)
+
+    def test_the_next_group_is_begun_before_answers_go_out(self) -> None:
+        under_way: list[int] = []
+        self.append(1).addCallback(lambda _: under_way.append(len(self.worker.tasks)))
+        self.append(2)
+        self.worker.step()
+        self.assertEqual(under_way, [1])
+
+    def test_counts_kinds(self) -> None:
+        self.append(1)
+        self.worker.step()
+        self.assertEqual(self.meter.value("records_total", kind="request"), 1)
+
+    def test_the_time_of_a_group_is_measured(self) -> None:
+        self.append(1)
+        self.clock.advance(0.25)
+        self.worker.step()
+        self.assertEqual(self.meter.value("record_sync_seconds_sum"), 0.25)
+
+    def test_a_cancelled_append_is_written_all_the_same(self) -> None:
+        done = self.append(1)
+        done.addErrback(lambda _: None)
+        done.cancel()
+        self.worker.step()
+        self.assertEqual(self.numbers(), [1])
+
+
+class Failing(JournalCase):
+    def test_every_append_of_a_failed_group_fails_and_the_next_is_tried(self) -> None:
+        first = self.append(1)
+        group = [self.append(2), self.append(3)]
+        self.worker.step()
+        self.successResultOf(first)
+        self.disk.write = [FULL]
+        self.worker.step()
+        for done in group:
+            self.failureResultOf(done, RecordFailed)
+        self.assertIn("No space left", self.journal.trouble or "")
+        after = self.append(4)
+        self.worker.step()
+        self.successResultOf(after)
+        self.assertEqual(self.numbers(), [1, 4])
+        self.assertIsNone(self.journal.trouble)
+        self.assertEqual(self.meter.value("record_failures_total"), 2)
+
+    def test_a_gap_is_noted_as_soon_as_records_are_kept_again(self) -> None:
+        self.disk.write = [FULL, FULL]
+        lost = [self.append(1), self.append(2)]
+        self.worker.step()
+        self.worker.step()
+        for done in lost:
+            self.failureResultOf(done, RecordFailed)
+        self.disk.write = [FULL]
+        self.clock.advance(5)  # the first try to say so fails too
+        self.worker.step()
+        self.assertEqual(self.kept(), [])
+        self.assertIsNotNone(self.journal.trouble)
+        self.clock.advance(5)
+        self.worker.step()
+        [record] = self.kept()
+        self.assertEqual((record["kind"], record["lost"]), ("gap", 2))
+        self.assertIn("No space left", record["reason"])
+        self.assertIsNone(self.journal.trouble)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.meter.value("record_failures_total"), 2)
+
+    def test_a_mistake_in_the_thread_fails_the_group_too(self) -> None:
+        def mistaken(lines: object) -> None:
+            raise ValueError("a mistake")
+
+        self.patch(Keeper, "keep", lambda _, lines: mistaken(lines))
+        done = self.append(1)
+        self.worker.step()
+        self.failureResultOf(done, RecordFailed)
+
+    def test_a_value_that_is_no_json_fails_only_its_own_record(self) -> None:
+        self.failureResultOf(self.journal.append({"kind": "request", "n": object()}), RecordFailed)
+        done = self.append(1)
+        self.worker.step()
+        self.successResultOf(done)
+
+    def test_the_log_says_it_once(self) -> None:
+        said: list[Any] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        self.disk.write = [FULL, FULL]
+        for number in (1, 2):
+            self.failureResultOf(self._stepped(number), RecordFailed)
+        self.assertEqual(sum("cannot be kept" in str(event.get("log_format")) for event in said), 1)
+
+    def _stepped(self, number: int) -> Deferred[None]:
+        done = self.append(number)
+        self.worker.step()
+        return done
+
+
+class Bounded(JournalCase):
+    def test_beyond_so_many_records_it_fails_at_once(self) -> None:
+        self.journal = self.made(max_records=2)
+        taken = [self.append(1), self.append(2)]
+        self.failureResultOf(self.append(3), RecordFailed)
+        self.worker.step()
+        self.worker.step()
+        for done in taken:
+            self.successResultOf(done)
+        again = self.append(4)
+        self.worker.step()
+        self.successResultOf(again)
+        self.assertEqual(self.numbers(), [1, 2, 4])
+
+    def test_beyond_so_many_bytes_it_fails_at_once(self) -> None:
+        self.journal = self.made(max_bytes=60)
+        taken = self.append(1)
+        self.failureResultOf(self.journal.append({"kind": "request", "n": "x" * 60}), RecordFailed)
+        self.worker.step()
+        self.successResultOf(taken)
+        again = self.append(2)
+        self.worker.step()
+        self.successResultOf(again)
+
+    def test_an_overflow_is_a_gap_too(self) -> None:
+        self.journal = self.made(max_records=1)
+        self.append(1)
+        self.failureResultOf(self.append(2), RecordFailed)
+        self.worker.step()
+        self.clock.advance(5)
+        self.worker.step()
+        self.assertEqual(self.kept()[-1]["lost"], 1)
+
+
+class StartAndClose(JournalCase):
+    def test_start_says_which_file(self) -> None:
+        said: list[Any] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        begun = self.made().start()
+        self.worker.step()
+        path = self.successResultOf(begun)
+        self.assertRegex(path.name, r"^audit-19700101T000000\.000Z-\d+-2\.jsonl$")
+        self.assertIn(str(path), [event.get("path") for event in said])
+
+    def test_a_folder_that_cannot_be_used_fails_the_start(self) -> None:
+        self.disk.create_ = [OSError(errno.EACCES, "Permission denied")]
+        journal = self.made()
+        begun = journal.start()
+        self.worker.step()
+        self.assertIn("Permission denied", self.failureResultOf(begun, RecordFailed).getErrorMessage())
+        self.assertIsNotNone(journal.trouble)
+
+    def test_close_waits_for_what_was_taken(self) -> None:
+        taken = [self.append(1), self.append(2)]
+        closed = self.journal.close()
+        again = self.journal.close()
+        self.failureResultOf(self.append(3), RecordFailed)
+        self.worker.step()
+        self.worker.step()
+        for done in taken:
+            self.successResultOf(done)
+        self.assertNoResult(closed)
+        self.worker.step()
+        self.successResultOf(closed)
+        self.successResultOf(again)
+        self.assertTrue(self.worker.stopped)
+        self.assertFalse(self.disk.last.open)
+        self.assertEqual(self.numbers(), [1, 2])
+
+    def test_close_says_what_was_lost(self) -> None:
+        self.disk.write = [FULL]
+        lost = self.append(1)
+        self.worker.step()
+        self.failureResultOf(lost, RecordFailed)
+        closed = self.journal.close()
+        self.worker.step()
+        self.worker.step()
+        self.successResultOf(closed)
+        self.assertEqual([record["kind"] for record in self.kept()], ["gap"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_null_journal_keeps_nothing_and_never_fails(self) -> None:
+        self.successResultOf(NullJournal().append({"kind": "request"}))
+        self.successResultOf(NullJournal().close())
