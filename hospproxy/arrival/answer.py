@@ -1,0 +1,81 @@
+"""A Response becomes bytes (RFC 9112 §4, RFC 9110 §6.6, §8.6)."""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate
+from functools import lru_cache
+from typing import Final
+
+from ..errors import reason
+from ..messages import Headers, Response
+from .fields import HOP_BY_HOP
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+BROKEN: Final = Response(
+    500,
+    Headers(((b"content-type", b"application/json; charset=utf-8"),)),
+    b'{"status":500,"error":"Internal Server Error"}',
+)
+"""What goes out in place of an answer that cannot be written."""
+
+_NOT_TAKEN_OVER = HOP_BY_HOP | {b"content-length", b"server"}
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_WITHOUT_CONTENT: Final = frozenset({204, 304})
+
+
+class Unwritable(Exception):
+    """An answer would not be one HTTP message: a line end in a field, or a status that is not final."""
+
+
+@lru_cache(maxsize=128)
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {reason(status)}\r\n".encode("ascii")
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")
+
+
+def write_answer(
+    response: Response, *, to_head: bool, close: bool, version: tuple[int, int], wall: float
+) -> list[bytes]:
+    """The bytes of an answer, head and content.
+
+    Content-Length is always said (but for 204 and 304), so a cut answer is never taken for a whole one. A Server
+    field would tell strangers which versions to attack.
+
+    :param to_head: the request was HEAD: the same head, no content.
+    :param close: the connection ends with this answer.
+    :param version: of the request.
+    :param wall: seconds since the epoch, for Date.
+    :raise Unwritable: see there.
+    """
+    status = response.status
+    if not 200 <= status <= 599:
+        raise Unwritable(f"status {status}")
+    lines = [_status_line(status)]
+    dated = False
+    for name, value in response.headers.pairs:
+        lowered = name.lower()
+        if lowered in _NOT_TAKEN_OVER:
+            continue
+        if _NAME.fullmatch(name) is None or _NOT_IN_VALUE.search(value):
+            raise Unwritable(f"field {name!r}")
+        dated = dated or lowered == b"date"
+        lines.append(b"%s: %s\r\n" % (name, value))
+    if not dated:
+        lines.append(b"date: %s\r\n" % _date(int(wall)))
+    bare = status in _WITHOUT_CONTENT
+    if not bare:
+        lines.append(b"content-length: %d\r\n" % len(response.body))
+    if close:
+        lines.append(b"connection: close\r\n")
+    elif version == (1, 0):
+        lines.append(b"connection: keep-alive\r\n")
+    lines.append(b"\r\n")
+    head = b"".join(lines)
+    return [head] if bare or to_head or not response.body else [head, response.body]

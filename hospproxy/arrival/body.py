@@ -1,0 +1,193 @@
+"""From the bytes after a head to the content, counted while it comes (RFC 9112 §6 and §7).
+
+Each decoder takes what is its own from the front of the buffer and leaves the rest, which is the next request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from ..errors import Refused
+from .fields import Framing
+
+MAX_CHUNK_LINE_BYTES: Final = 256
+"""One line with a chunk's size and extensions."""
+
+MAX_CHUNK_OVERHEAD_BYTES: Final = 64 * 1024
+"""Sizes, extensions and line ends of a message beyond one byte for each byte of content: a flood of tiny chunks."""
+
+MAX_TRAILER_BYTES: Final = 8 * 1024
+
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
+# Possessive throughout (and bounded by the length of a line), so that no input makes them go back.
+_CHUNK_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,8}+)(?:[ \t]*+;[ \t]*+" + _TOKEN
+    + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
+)  # fmt: skip
+_TRAILER_LINE: Final = re.compile(_TOKEN + rb":[\t \x21-\x7e\x80-\xff]*+")
+
+
+class Decoder(Protocol):
+    """A body on its way in."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of content held so far."""
+
+    def feed(self, buffer: bytearray) -> bool:
+        """Take from the front of the buffer what belongs to the body; True once the body is whole.
+
+        :raise Refused: 400 malformed, 413 too large.
+        """
+
+    def content(self) -> bytes:
+        """The content."""
+
+
+def too_large(limit: int) -> Refused:
+    """The refusal of a body beyond its limit in bytes."""
+    return Refused(f"The body is larger than the {limit} bytes that are taken here.", status=413)
+
+
+class LengthDecoder:
+    """A body of known length (RFC 9112 §6.2).
+
+    :param length: bytes to come.
+    """
+
+    __slots__ = ("_held", "_length")
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._held = bytearray()
+
+    @property
+    def size(self) -> int:
+        return len(self._held)
+
+    def feed(self, buffer: bytearray) -> bool:
+        missing = self._length - len(self._held)
+        self._held += buffer[:missing]
+        del buffer[:missing]
+        return len(self._held) == self._length
+
+    def content(self) -> bytes:
+        return bytes(self._held)
+
+
+class ChunkedDecoder:
+    """A body in chunks (RFC 9112 §7.1). Extensions and trailers are checked and dropped.
+
+    :param limit: the most bytes of content to take.
+    """
+
+    __slots__ = ("_held", "_left", "_limit", "_overhead", "_step", "_trailer_bytes")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = bytearray()
+        self._left = 0
+        self._overhead = 0
+        self._trailer_bytes = 0
+        self._step: Callable[[bytearray], bool] | None = self._read_size
+
+    @property
+    def size(self) -> int:
+        return len(self._held)
+
+    def feed(self, buffer: bytearray) -> bool:
+        while self._step is not None and self._step(buffer):
+            pass
+        return self._step is None
+
+    def content(self) -> bytes:
+        return bytes(self._held)
+
+    def _read_size(self, buffer: bytearray) -> bool:
+        line = _take_line(buffer, MAX_CHUNK_LINE_BYTES)
+        if line is None:
+            return False
+        match = _CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise Refused("A chunk does not begin with its size.")
+        self._count_overhead(len(line) + 4)
+        self._left = int(match[1], 16)
+        if self._left + len(self._held) > self._limit:
+            raise too_large(self._limit)
+        self._step = self._read_data if self._left else self._read_trailer
+        return True
+
+    def _read_data(self, buffer: bytearray) -> bool:
+        if not buffer:
+            return False
+        piece = buffer[: self._left]
+        self._held += piece
+        del buffer[: len(piece)]
+        self._left -= len(piece)
+        if self._left == 0:
+            self._step = self._read_data_end
+        return True
+
+    def _read_data_end(self, buffer: bytearray) -> bool:
+        if not b"\r\n".startswith(buffer[:2]):
+            raise Refused("A chunk does not end where its size says.")
+        if len(buffer) < 2:
+            return False
+        del buffer[:2]
+        self._step = self._read_size
+        return True
+
+    def _read_trailer(self, buffer: bytearray) -> bool:
+        line = _take_line(buffer, MAX_TRAILER_BYTES)
+        if line is None:
+            return False
+        if line == b"":
+            self._step = None
+            return False
+        if _TRAILER_LINE.fullmatch(line) is None:
+            raise Refused("The trailer section is malformed.")
+        self._trailer_bytes += len(line) + 2
+        if self._trailer_bytes > MAX_TRAILER_BYTES:
+            raise Refused("The trailer section is too large.", status=431)
+        return True
+
+    def _count_overhead(self, count: int) -> None:
+        """A client may not make us work without sending content; judged at each chunk, so however it is cut."""
+        self._overhead += count
+        if self._overhead > MAX_CHUNK_OVERHEAD_BYTES + len(self._held):
+            raise Refused("The body comes in chunks that are too small.")
+
+
+def _take_line(buffer: bytearray, longest: int) -> bytes | None:
+    """Remove a line from the front of the buffer; None if its end is not there yet.
+
+    :raise Refused: 400, it is longer than this many bytes or ends without a carriage return.
+    """
+    end = buffer.find(b"\n", 0, longest + 2)
+    if end < 0:
+        if len(buffer) >= longest + 2:
+            raise Refused("A line in the body is too long.")
+        return None
+    if end == 0 or buffer[end - 1] != 0x0D:
+        raise Refused("A line in the body ends without a carriage return.")
+    line = bytes(buffer[: end - 1])
+    del buffer[: end + 1]
+    return line
+
+
+def decoder_for(framing: Framing, limit: int) -> Decoder | None:
+    """What takes this body in; None if there is none.
+
+    :param limit: the most bytes of content to take.
+    :raise Refused: 413, the length alone says that it is too large.
+    """
+    if framing.chunked:
+        return ChunkedDecoder(limit)
+    if framing.length is None:
+        return None
+    if framing.length > limit:
+        raise too_large(limit)
+    return LengthDecoder(framing.length)

@@ -1,0 +1,176 @@
+"""Certificates and keys: read from PEM files, or made and self-signed on first start."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFETIME_DAYS: Final = 397
+"""Browsers refuse certificates that live longer than 398 days."""
+
+CERTIFICATE_NAME: Final = "self-signed.crt"
+KEY_NAME: Final = "self-signed.key"
+
+_ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
+
+
+class CertificateError(ValueError):
+    """A certificate or key file that cannot be used; the message names the file."""
+
+
+@frozen(slots=True)
+class Credentials:
+    """What a TLS listener shows its clients.
+
+    :param chain: its own certificate first, then those that vouch for it.
+    """
+
+    key: CertificateIssuerPrivateKeyTypes = field(repr=False)
+    chain: tuple[x509.Certificate, ...]
+
+
+def load_credentials(certificate_file: Path, private_key_file: Path) -> Credentials:
+    """Read a certificate chain and its key.
+
+    :raise CertificateError: a file is missing, unreadable, not PEM or encrypted, or the two do not belong together.
+    """
+    chain = _load_chain(certificate_file)
+    key = _load_key(private_key_file)
+    if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
+        raise CertificateError(
+            f"{private_key_file}: this is not the key of the certificate in {certificate_file}"
+        )
+    return Credentials(key, chain)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _load_chain(path: Path) -> tuple[x509.Certificate, ...]:
+    try:
+        chain = x509.load_pem_x509_certificates(_read(path))
+    except CertificateError:
+        raise
+    except ValueError as error:
+        raise CertificateError(f"{path}: holds no certificate in PEM form") from error
+    return tuple(chain)
+
+
+def _load_key(path: Path) -> CertificateIssuerPrivateKeyTypes:
+    try:
+        key = serialization.load_pem_private_key(_read(path), None)
+    except CertificateError:
+        raise
+    except TypeError as error:
+        raise CertificateError(
+            f"{path}: the private key is encrypted; store it without a pass phrase"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{path}: holds no private key in PEM form") from error
+    return key  # type: ignore[return-value] # a key that signs nothing fails the comparison with its certificate
+
+
+def _public_bytes(key: object) -> bytes:
+    return key.public_bytes(  # type: ignore[attr-defined, no-any-return]
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> Credentials:
+    """The self-signed certificate of this folder; made if there is none yet, or none that still serves.
+
+    :param folder: made, mode 0700, if missing. Certificate and key have mode 0600.
+    :param hosts: names and addresses to certify besides localhost, 127.0.0.1 and ::1.
+    :param now: with its time zone.
+    :raise CertificateError: the files cannot be read or written.
+    """
+    names = tuple(dict.fromkeys((*_ALWAYS, *(host.lower() for host in hosts))))
+    certificate_file, key_file = folder / CERTIFICATE_NAME, folder / KEY_NAME
+    if certificate_file.exists() and key_file.exists():
+        try:
+            present = load_credentials(certificate_file, key_file)
+        except CertificateError:
+            present = None  # cut off between the two files, at a first start: nothing of worth is lost
+        if present is not None and _serves(present.chain[0], names, now):
+            return present
+    made = _make(names, now)
+    _store(folder, made)
+    return made
+
+
+def _serves(certificate: x509.Certificate, names: Iterable[str], now: datetime.datetime) -> bool:
+    try:
+        present = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    return now < certificate.not_valid_after_utc and all(_alternative(name) in present for name in names)
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _make(names: Iterable[str], now: datetime.datetime) -> Credentials:
+    """An ECDSA P-256 certificate that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hospproxy (self-signed)")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=LIFETIME_DAYS))
+        .add_extension(x509.SubjectAlternativeName([_alternative(each) for each in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return Credentials(key, (certificate,))
+
+
+def _store(folder: Path, made: Credentials) -> None:
+    key = made.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(folder / KEY_NAME, key)
+        _write(folder / CERTIFICATE_NAME, made.chain[0].public_bytes(serialization.Encoding.PEM))
+    except OSError as error:
+        raise CertificateError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside it and rename (mkstemp makes mode 0600): nobody ever reads half a key."""
+    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,119 @@
+"""Header fields: which may stand once only, what they say of the body, and which go no further."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+from ..messages import Headers
+from .line import HeadRefused
+
+ONCE: Final = frozenset(
+    {
+        b"host", b"authorization", b"content-type", b"content-length", b"transfer-encoding", b"expect",
+        b"content-location", b"content-range", b"date", b"from", b"if-modified-since", b"if-range",
+        b"if-unmodified-since", b"max-forwards", b"proxy-authorization", b"range", b"referer", b"user-agent",
+    }
+)  # fmt: skip
+"""Fields of one value (RFC 9110 §5.3): two of them, and two readers may each believe another one."""
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-connection", b"proxy-authorization", b"proxy-authenticate", b"te",
+        b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings",
+    }
+)  # fmt: skip
+"""Fields that end here (RFC 9110 §7.6.1), besides those that Connection nominates."""
+
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+@frozen(slots=True)
+class Framing:
+    """Where the body ends, and what becomes of the connection.
+
+    :param length: Content-Length in bytes; None without one.
+    :param chunked: the body is in chunks.
+    :param keep_alive: another request may follow on this connection.
+    :param expect_continue: the client waits for 100 before it sends the body.
+    """
+
+    length: int | None = None
+    chunked: bool = False
+    keep_alive: bool = True
+    expect_continue: bool = False
+
+
+def combine(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """One value for each field name: lines of list fields joined by commas (RFC 9110 §5.3).
+
+    :param pairs: names lower-cased, values stripped.
+    :raise HeadRefused: 400, a field of one value stands twice.
+    """
+    combined: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        if name not in combined:
+            combined[name] = value
+        elif name in ONCE:
+            raise HeadRefused("A field that may stand once stands twice.", field=name.decode("ascii"))
+        else:
+            combined[name] += b"," + value
+    return combined
+
+
+def read_framing(fields: dict[bytes, bytes], version: tuple[int, int]) -> Framing:
+    """What RFC 9112 §6 and §9.3 and RFC 9110 §10.1.1 make of the fields.
+
+    :raise HeadRefused: 400 ambiguous, 501 a transfer coding we do not know, 417 another expectation.
+    """
+    length = chunked = None
+    if b"transfer-encoding" in fields:
+        chunked = _read_coding(fields, version)
+    elif b"content-length" in fields:
+        length = _read_length(fields[b"content-length"])
+    options = _members(fields.get(b"connection", b""))
+    keep_alive = b"close" not in options and (version == (1, 1) or b"keep-alive" in options)
+    expects = False
+    if b"expect" in fields and version == (1, 1):
+        if fields[b"expect"].lower() != b"100-continue":
+            raise HeadRefused("The only expectation that can be met is 100-continue.", status=417)
+        expects = bool(length) or bool(chunked)
+    return Framing(length, bool(chunked), keep_alive, expects)
+
+
+def _read_length(value: bytes) -> int:
+    if _LENGTH.fullmatch(value) is None:
+        raise HeadRefused("Content-Length is not a number of bytes.", field="Content-Length")
+    return int(value)
+
+
+def _read_coding(fields: dict[bytes, bytes], version: tuple[int, int]) -> bool:
+    """RFC 9112 §6.1 and §6.3: what is not exactly ``chunked`` has no certain end."""
+    if version == (1, 0):
+        raise HeadRefused("HTTP/1.0 has no Transfer-Encoding.", field="Transfer-Encoding")
+    if b"content-length" in fields:
+        raise HeadRefused("Content-Length and Transfer-Encoding exclude each other.", field="Content-Length")
+    codings = [part.strip(b" \t").lower() for part in fields[b"transfer-encoding"].split(b",")]
+    if codings == [b"chunked"]:
+        return True
+    if codings[-1] == b"chunked" and b"chunked" not in codings[:-1] and b"" not in codings:
+        raise HeadRefused("The only transfer coding known here is chunked.", status=501)
+    raise HeadRefused("The last transfer coding is not one chunked.", field="Transfer-Encoding")
+
+
+def _members(value: bytes) -> frozenset[bytes]:
+    """The members of a list field, lower-cased (RFC 9110 §5.6.1)."""
+    if not value:
+        return frozenset()
+    return frozenset(part.strip(b" \t").lower() for part in value.split(b","))
+
+
+def end_to_end(pairs: list[tuple[bytes, bytes]], connection: bytes) -> Headers:
+    """The fields that go further.
+
+    :param connection: the value of Connection, all its lines joined.
+    """
+    ends_here = HOP_BY_HOP | _members(connection) if connection else HOP_BY_HOP
+    return Headers(tuple(pair for pair in pairs if pair[0] not in ends_here))

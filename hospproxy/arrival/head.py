@@ -1,0 +1,204 @@
+"""From the bytes of a head to what it means, or to a refusal.
+
+httptools (llhttp) tokenises the fields; the request line is read by rules of our own and llhttp must agree with
+them; the rules of fields.py follow. Nothing here does any I/O or keeps any state beyond one head.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import httptools
+from attrs import frozen
+
+from ..errors import Refused
+from ..messages import Headers
+from .authority import parse_authority
+from .fields import Framing, combine, end_to_end, read_framing
+from .limits import ArrivalLimits
+from .line import HeadRefused, RequestLine, longest_line, parse_line, refuse_long_line
+
+_TOKEN_START: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_EMPTY_LINES: Final = 2
+
+
+@frozen(slots=True)
+class Head:
+    """A head without doubt in it.
+
+    :param line: method, target and version.
+    :param fields: every field as it came, names lower-cased; for those who judge whom to believe.
+    :param headers: the fields that go further.
+    :param host: the authority, lower-cased; "" if an HTTP/1.0 client sent none.
+    :param framing: where the body ends, and what becomes of the connection.
+    """
+
+    line: RequestLine
+    fields: Headers
+    headers: Headers
+    host: str
+    framing: Framing
+
+
+class _Tokens:
+    """What llhttp calls back with."""
+
+    __slots__ = ("pairs", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.pairs: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, piece: bytes) -> None:
+        self.target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # llhttp leaves the white space behind a value in it (RFC 9112 §5.1).
+        self.pairs.append((name.lower(), value.strip(b" \t")))
+
+
+def parse_head(data: bytes, limits: ArrivalLimits) -> Head:
+    """Take a whole head apart.
+
+    :param data: from the first byte of the request line to the empty line and its CRLF.
+    :raise HeadRefused: 400, 414, 417, 431, 501, 505; its ``known`` says what the request line said.
+    """
+    line = check_line(data, limits)
+    if line is None:
+        raise HeadRefused("The head is not whole.")
+    try:
+        return _parse_fields(line, data, limits)
+    except HeadRefused as error:
+        error.known = line
+        raise
+    except Refused as error:
+        refused = HeadRefused(error.detail, status=error.status, field=error.field)
+        refused.known = line
+        raise refused from None
+
+
+def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalLimits) -> Head:
+    pairs = _tokenise(line, data)
+    if len(pairs) > limits.max_fields:
+        raise HeadRefused("The request has too many header fields.", status=431)
+    fields = combine(pairs)
+    return Head(
+        line=line,
+        fields=Headers(tuple(pairs)),
+        headers=end_to_end(pairs, fields.get(b"connection", b"")),
+        host=_read_host(line, fields.get(b"host")),
+        framing=read_framing(fields, line.version),
+    )
+
+
+def _tokenise(line: RequestLine, data: bytes) -> list[tuple[bytes, bytes]]:
+    """Let llhttp split the fields. One parser a head: after an error, or an Upgrade, it is of no more use.
+
+    :raise HeadRefused: 400, llhttp found a fault or reads the request line otherwise than we do.
+    """
+    tokens = _Tokens()
+    parser = httptools.HttpRequestParser(tokens)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # RFC 9110 §7.8: a server may ignore Upgrade, and this one does.
+    except httptools.HttpParserError:
+        raise HeadRefused("The header section is malformed.") from None
+    whole_line = b"%s %s HTTP/%s\r\n" % (
+        parser.get_method(),
+        tokens.target,
+        parser.get_http_version().encode(),
+    )
+    if not data.startswith(whole_line) or parser.get_method() != line.method:
+        raise HeadRefused("The request line is malformed.")
+    return tokens.pairs
+
+
+def _read_host(line: RequestLine, host: bytes | None) -> str:
+    """RFC 9112 §3.2: one Host, and the same as in an absolute-form target."""
+    if host is None:
+        if line.version == (1, 1):
+            raise HeadRefused("Host is missing.", field="Host")
+        return "" if line.authority is None else parse_authority(line.authority)
+    authority = parse_authority(host)
+    if line.authority is not None and parse_authority(line.authority) != authority:
+        raise HeadRefused("Host and the request target name different hosts.", field="Host")
+    return authority
+
+
+def check_line(data: bytes | bytearray, limits: ArrivalLimits) -> RequestLine | None:
+    """Judge the request line as soon as it is there, or known to be too long.
+
+    :param data: the beginning of a request.
+    :return: None if the line may still become one.
+    :raise HeadRefused: see ``parse_line``.
+    """
+    longest = longest_line(limits.max_target_bytes, limits.max_head_bytes)
+    end = data.find(b"\n", 0, longest)
+    if end < 0:
+        if len(data) >= longest:
+            raise refuse_long_line(bytes(data[:longest]))
+        return None
+    if data[end - 1 : end] != b"\r":
+        raise HeadRefused("A line ends without a carriage return.")
+    return parse_line(bytes(data[: end - 1]), limits.max_target_bytes)
+
+
+class HeadFinder:
+    """Finds the end of a head in what has arrived so far, and gives up as soon as there can be none.
+
+    However the bytes are cut into reads, the outcome is the same: each rule looks at a position, not at a time.
+
+    :param limits: how long a line and a head may be.
+    """
+
+    __slots__ = ("_empty_lines", "_limits", "_line", "_scanned")
+
+    def __init__(self, limits: ArrivalLimits) -> None:
+        self._limits = limits
+        self._line: RequestLine | None = None
+        self._scanned = 0
+        self._empty_lines = 0
+
+    def take(self, buffer: bytearray) -> bytes | None:
+        """Remove the head from the front of the buffer; None if more must come first.
+
+        Up to two empty lines before it are dropped (RFC 9112 §2.2 asks for at least one).
+
+        :raise HeadRefused: 400 not HTTP, 431 too long, or what the request line alone deserves.
+        """
+        while self._empty_lines < _EMPTY_LINES and buffer.startswith(b"\r\n"):
+            del buffer[:2]
+            self._empty_lines += 1
+        if not buffer:
+            return None
+        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        if 0 <= end <= self._limits.max_head_bytes - 4:
+            head = bytes(buffer[: end + 4])
+            del buffer[: end + 4]
+            self._scanned = self._empty_lines = 0
+            self._line = None
+            return head
+        self._judge_part(buffer)
+        return None
+
+    def _judge_part(self, buffer: bytearray) -> None:
+        """What can be said of a head of which the end is not in sight."""
+        most = self._limits.max_head_bytes
+        if _TOKEN_START.match(buffer) is None:
+            if buffer == b"\r" and self._empty_lines < _EMPTY_LINES:
+                return
+            raise HeadRefused("This is not the beginning of an HTTP request.")
+        if self._line is None:
+            self._line = check_line(buffer, self._limits)
+        if _BARE_LF.search(buffer, self._scanned, most):
+            error = HeadRefused("A line ends without a carriage return.")
+        elif len(buffer) >= most:
+            error = HeadRefused("The request's head is too large.", status=431)
+        else:
+            self._scanned = len(buffer)
+            return
+        error.known = self._line or RequestLine()
+        raise error

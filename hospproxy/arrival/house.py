@@ -1,0 +1,45 @@
+"""What every connection of the process shares."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+
+from attrs import Factory, define
+from twisted.internet.interfaces import IReactorTime
+
+from ..interfaces import IHandler
+from .authority import PublicHosts
+from .budget import BodyBudget
+from .drain import Connections
+from .limits import ArrivalLimits
+from .trust import Trust
+
+
+def new_request_id() -> str:
+    """An id that nobody can guess or has had before."""
+    return secrets.token_hex(16)
+
+
+@define(slots=True, kw_only=True)
+class House:
+    """Handed to each listener's factory.
+
+    :param handler: who answers.
+    :param clock: monotonic, for every wait.
+    :param wall: seconds since the epoch, for Date.
+    :param new_id: makes request ids.
+    :param unwritable_answers: how many answers could not be written as they were.
+    """
+
+    handler: IHandler
+    clock: IReactorTime
+    limits: ArrivalLimits = Factory(ArrivalLimits)
+    trust: Trust = Factory(Trust)
+    public_hosts: PublicHosts = Factory(PublicHosts)
+    new_id: Callable[[], str] = new_request_id
+    wall: Callable[[], float] = time.time
+    budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
+    connections: Connections = Factory(lambda self: Connections(self.clock), takes_self=True)
+    unwritable_answers: int = 0

@@ -1,0 +1,375 @@
+"""HTTP/1.1 on one connection: one request at a time, each with its limits and its clocks (RFC 9112)."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..errors import ProxyError, RecordFailed, Refused
+from ..messages import Client, Request, Response
+from .answer import BROKEN, CONTINUE, Unwritable, write_answer
+from .body import Decoder, decoder_for
+from .ending import Ending
+from .head import Head, HeadFinder, parse_head
+from .house import House
+from .line import HeadRefused, RequestLine
+from .outflow import Outflow
+from .plain import PlainPolicy
+from .trust import WITNESS, display_address
+
+_log = Logger()
+
+
+class _Phase(enum.IntEnum):
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    ANSWERING = 3
+    CLOSING = 4
+    GONE = 5
+
+
+@implementer(IHalfCloseableProtocol)
+class Http1Protocol(Protocol):
+    """One connection.
+
+    :param house: what it shares with the others.
+    :param plain: the policy of its listener; None where the listener speaks TLS.
+    """
+
+    transport: Any
+    _outflow: Outflow
+    _ending: Ending
+
+    def __init__(self, house: House, plain: PlainPolicy | None) -> None:
+        self._house = house
+        self._plain = plain
+        self._scheme = "https" if plain is None else "http"
+        self._peer = ""
+        self._buffer = bytearray()
+        self._finder = HeadFinder(house.limits)
+        self._phase = _Phase.IDLE
+        self._deadline: float | None = None
+        self._request = Request()
+        self._decoder: Decoder | None = None
+        self._body_held = 0
+        self._handling: Deferred[Response] | None = None
+        self._last = False  # no request after this one is read
+        self._client_done = False  # the client has sent its last byte
+        self._reading_paused = False
+        self._pumping = False
+
+    # -- what the transport calls
+
+    def connectionMade(self) -> None:
+        house, limits = self._house, self._house.limits
+        self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
+        self._ending = Ending(self.transport, limits, secure=self._plain is None)
+        self._outflow = Outflow(house.clock, house.budget, limits.write_timeout_s, self._has_room)
+        self.transport.registerProducer(self._outflow, True)
+        self.transport.setTcpNoDelay(True)
+        self._set_deadline(limits.header_timeout_s)
+        house.connections.add(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._phase >= _Phase.CLOSING or (self._last and self._phase is _Phase.ANSWERING):
+            return  # RFC 9112 §9.6: nothing is read after close
+        self._buffer += data
+        self._pump()
+
+    def readConnectionLost(self) -> None:
+        """The client has closed its side (plain connections only): what it has asked is still answered."""
+        self._client_done = True
+        if self._phase is _Phase.CLOSING:
+            self._ending.client_closed()
+        else:
+            self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """All is sent and our side closed."""
+        self._set_deadline(self._ending.half_closed())
+        if self._client_done:
+            self._ending.client_closed()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        self._phase = _Phase.GONE
+        self._house.connections.discard(self)
+        self._outflow.stopProducing()
+        self._buffer.clear()
+        self._decoder = self._deadline = None
+        if self._handling is None:
+            self._release_body()
+        else:
+            self._handling.cancel()
+
+    def _has_room(self) -> None:
+        """The client has taken all that was written."""
+        if self._phase is _Phase.CLOSING:
+            self._finish()
+        elif self._phase is _Phase.IDLE:
+            self._set_deadline(self._house.limits.keep_alive_s)
+            self._pump()
+
+    # -- what Connections calls: the sweep, and the end of the process
+
+    def is_overdue(self, now: float) -> bool:
+        late = self._outflow.deadline
+        return (self._deadline is not None and self._deadline <= now) or (late is not None and late <= now)
+
+    def time_out(self) -> None:
+        late = self._outflow.deadline
+        if late is not None and late <= self._house.clock.seconds():
+            self.abort()
+        elif self._phase is _Phase.IDLE:
+            self._close_idle()
+        elif self._phase is _Phase.HEAD:
+            self._refuse(self._known(RequestLine()), Refused("The head took too long to arrive.", status=408))
+        elif self._phase is _Phase.BODY:
+            self._refuse(self._request, Refused("The body took too long to arrive.", status=408))
+        elif self._phase is _Phase.CLOSING:
+            self._set_deadline(self._ending.overdue())
+
+    def wind_down(self) -> None:
+        self._pump()
+
+    def abort(self) -> None:
+        self._phase = _Phase.CLOSING
+        self._deadline = None
+        self.transport.abortConnection()
+
+    def _set_deadline(self, seconds: float) -> None:
+        if self._phase is not _Phase.GONE:
+            self._deadline = self._house.clock.seconds() + seconds
+
+    # -- requests
+
+    def _pump(self) -> None:
+        """Go as far as what has arrived allows. Answers that come at once do not recurse."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._step():
+                pass
+        finally:
+            self._pumping = False
+        if self._phase < _Phase.CLOSING:
+            self._settle()
+
+    def _step(self) -> bool:
+        """One head or one body; whether there may be more to do."""
+        if self._phase is _Phase.BODY:
+            return self._read_body()
+        if self._phase <= _Phase.HEAD and not self._outflow.blocked:
+            return self._read_head()
+        return False
+
+    def _settle(self) -> None:
+        """All that could be done is done: close what is at its end, and read no more than may be kept."""
+        blocked = self._outflow.blocked
+        over = self._client_done or self._house.connections.draining
+        if self._phase is _Phase.IDLE and not self._buffer and not blocked and over:
+            self._close_idle()
+        elif self._client_done:
+            self._refuse_cut()
+        else:
+            full = len(self._buffer) > self._house.limits.max_pipelined_bytes
+            self._pause_reading(full and (blocked or self._phase is _Phase.ANSWERING))
+
+    def _refuse_cut(self) -> None:
+        """RFC 9112 §8: a request that will not become whole."""
+        if self._phase is _Phase.HEAD:
+            self._refuse(self._known(RequestLine()), Refused("The request is cut short."))
+        elif self._phase is _Phase.BODY:
+            self._refuse(self._request, Refused("The body is cut short."))
+
+    def _pause_reading(self, pause: bool) -> None:
+        if pause is self._reading_paused or self._client_done:
+            return
+        self._reading_paused = pause
+        if pause:
+            self.transport.pauseProducing()
+        else:
+            self.transport.resumeProducing()
+
+    def _read_head(self) -> bool:
+        try:
+            data = self._finder.take(self._buffer)
+            if data is None:
+                if self._buffer and self._phase is _Phase.IDLE:
+                    self._phase = _Phase.HEAD
+                    self._set_deadline(self._house.limits.header_timeout_s)
+                return False
+            head = parse_head(data, self._house.limits)
+        except HeadRefused as error:
+            self._refuse(self._known(error.known), error)
+            return True
+        try:
+            self._begin(head)
+        except ProxyError as error:
+            self._refuse(self._request, error)
+        return True
+
+    def _begin(self, head: Head) -> None:
+        """A head is whole: admit the request, and take its body in if it has one.
+
+        :raise ProxyError: arrival itself says no.
+        """
+        house, line, framing = self._house, head.line, head.framing
+        client = house.trust.identify(self._peer, self._scheme, head.host, head.fields, house.new_id)
+        method = line.method.decode("ascii")
+        headers = head.headers.without(*WITNESS)
+        self._request = Request(method, line.path, line.query, line.version, headers, None, client)
+        self._last = not framing.keep_alive
+        self._admit(line, client)
+        self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))
+        if self._decoder is None:
+            self._hand_over()
+            return
+        self._phase = _Phase.BODY
+        self._set_deadline(house.limits.body_timeout_s)
+        if framing.expect_continue and not self._buffer:
+            self.transport.write(CONTINUE)
+
+    def _admit(self, line: RequestLine, client: Client) -> None:
+        """:raise ProxyError: the plain port's 403 or 308, 421 for what is not ours to answer, 503."""
+        if self._plain is not None and (refusal := self._plain.judge(line, client)) is not None:
+            raise refusal
+        if line.scheme == b"https" and client.scheme != "https":
+            # RFC 9110 §7.4: what is asked for as https must have come by https.
+            raise Refused("An https address was asked for over plain HTTP.", status=421)
+        if not self._house.public_hosts.serve(client.host):
+            # RFC 9110 §15.5.20: 421 says "not this server"; 400 would say that the request is malformed.
+            raise Refused("This host is not served here.", status=421)
+        self._house.budget.admit()
+
+    def _read_body(self) -> bool:
+        decoder = self._decoder
+        if decoder is None:
+            return False
+        try:
+            whole = decoder.feed(self._buffer)
+            grown = decoder.size - self._body_held
+            self._house.budget.reserve(grown)
+            self._body_held += grown
+        except ProxyError as error:
+            self._refuse(self._request, error)
+            return False
+        if whole:
+            self._decoder = None
+            self._request = evolve(self._request, body=decoder.content())
+            self._hand_over()
+        return whole
+
+    # -- answers
+
+    def _hand_over(self) -> None:
+        if self._last:
+            self._buffer.clear()
+        self._handling = answer = maybeDeferred(self._house.handler.handle, self._request)
+        self._await(answer)
+
+    def _refuse(self, request: Request, error: ProxyError) -> None:
+        """Answer by ourselves, through the handler so that it is on record; then read no more.
+
+        The Deferred is not cancelled when the client goes: the record is wanted all the same.
+        """
+        self._request = request
+        self._last = True
+        self._buffer.clear()
+        self._decoder = None
+        self._release_body()
+        self._await(maybeDeferred(self._house.handler.refuse, request, error))
+
+    def _known(self, line: RequestLine) -> Request:
+        client = Client(self._peer, self._peer, (), self._scheme, "", self._house.new_id())
+        return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
+
+    def _await(self, answer: Deferred[Response]) -> None:
+        self._phase = _Phase.ANSWERING
+        self._deadline = None
+        answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
+
+    def _answer(self, response: Response) -> None:
+        self._handling = None
+        self._release_body()
+        if self._phase is not _Phase.ANSWERING:
+            return  # the connection went while the answer was being made
+        close = self._last or self._house.connections.draining or (self._client_done and not self._buffer)
+        pieces = self._write(response, close)
+        self._request = Request()
+        self._phase = _Phase.CLOSING if close else _Phase.IDLE
+        self._outflow.expect(sum(map(len, pieces)))
+        self.transport.writeSequence(pieces)
+        if not close:
+            self._set_deadline(self._house.limits.keep_alive_s)
+            self._pump()
+        elif not self._outflow.blocked:
+            self._finish()
+
+    def _write(self, response: Response, close: bool) -> list[bytes]:
+        house, request = self._house, self._request
+        to_head, version, wall = request.method == "HEAD", request.version, house.wall()
+        try:
+            return write_answer(response, to_head=to_head, close=close, version=version, wall=wall)
+        except Unwritable as error:
+            house.unwritable_answers += 1
+            if house.unwritable_answers == 1:
+                _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
+            return write_answer(BROKEN, to_head=to_head, close=close, version=version, wall=wall)
+
+    def _give_up(self, failure: Failure) -> None:
+        """There is no record, so there is no answer."""
+        self._handling = None
+        self._release_body()
+        if not isinstance(failure.value, RecordFailed | CancelledError):
+            _log.failure("A request could not be answered.", failure=failure)
+        if self._phase is not _Phase.GONE:
+            self.abort()
+
+    def _release_body(self) -> None:
+        held, self._body_held = self._body_held, 0
+        self._house.budget.release(held)
+
+    # -- the end of the connection
+
+    def _finish(self) -> None:
+        """The last answer is handed to the transport."""
+        self._pause_reading(False)
+        self.transport.unregisterProducer()
+        self._set_deadline(self._ending.finish())
+
+    def _close_idle(self) -> None:
+        self._phase = _Phase.CLOSING
+        self._pause_reading(False)
+        self.transport.unregisterProducer()
+        self._set_deadline(self._ending.close_idle())
+
+
+class Http1Factory(Factory):
+    """Makes the connections of one listener.
+
+    :param house: what all listeners share.
+    :param plain: the policy of a listener without TLS; None for one with.
+    """
+
+    noisy = False
+
+    def __init__(self, house: House, plain: PlainPolicy | None = None) -> None:
+        self.house = house
+        self.plain = plain
+
+    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:  # noqa: ARG002
+        """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
+        connections = self.house.connections
+        if len(connections) >= self.house.limits.max_connections or connections.draining:
+            return None
+        return Http1Protocol(self.house, self.plain)

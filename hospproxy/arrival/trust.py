@@ -1,0 +1,128 @@
+"""Who is at the other end: the peer, or the client that a listed proxy in front of us names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from attrs import frozen
+
+from ..messages import Client, Headers
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_HOPS: Final = 32
+"""Proxies in front that are followed; a longer X-Forwarded-For is somebody's invention."""
+
+WITNESS: Final = (
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-server",
+    b"x-real-ip",
+    b"x-request-id",
+    b"forwarded",
+)
+"""What proxies testify. It ends here: what is believed of it stands in ``Client``, and no one further in is tempted."""
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
+
+
+def parse_address(text: str) -> Address | None:
+    """An address as sockets and X-Forwarded-For write it, with or without port and brackets; None if it is none.
+
+    IPv4 mapped into IPv6 (::ffff:192.0.2.1, what a dual-stack socket reports) is IPv4.
+    """
+    match = _WITH_PORT.fullmatch(text)
+    bare = (match[1] or match[2]) if match else text.partition("%")[0]
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def display_address(text: str) -> str:
+    """A socket's address as it stands in records."""
+    address = parse_address(text)
+    return text if address is None else str(address)
+
+
+@frozen(slots=True)
+class Trust:
+    """Which peers are proxies whose word is taken.
+
+    :param networks: their addresses; none by default, loopback neither.
+    """
+
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, networks: Iterable[str]) -> Trust:
+        """:raise ValueError: one of them is no address or network."""
+        return cls(tuple(ipaddress.ip_network(network, strict=False) for network in networks))
+
+    def covers(self, address: Address | None) -> bool:
+        """Whether this address is listed."""
+        return address is not None and any(
+            address.version == network.version and address in network for network in self.networks
+        )
+
+    def identify(
+        self, peer: str, scheme: str, host: str, fields: Headers, new_id: Callable[[], str]
+    ) -> Client:
+        """Say who the client is.
+
+        :param peer: address of the socket's other end, as ``display_address`` gives it.
+        :param scheme: "http" or "https", as the connection is.
+        :param host: what the client's Host says; X-Forwarded-Host is used from nobody.
+        :param fields: every field that came.
+        :param new_id: makes a request id.
+        """
+        if not self.networks or not self.covers(parse_address(peer)):
+            return Client(peer, peer, (), scheme, host, new_id())
+        origin, chain = self._follow(peer, fields.all(b"x-forwarded-for"))
+        return Client(
+            peer=peer,
+            address=origin,
+            chain=chain,
+            scheme=_believed_scheme(fields.all(b"x-forwarded-proto")) or scheme,
+            host=host,
+            request_id=_believed_id(fields.all(b"x-request-id")) or new_id(),
+        )
+
+    def _follow(self, peer: str, values: list[bytes]) -> tuple[str, tuple[str, ...]]:
+        """Read X-Forwarded-For from the right, for as long as the one who wrote an entry is listed.
+
+        :return: the client's address, and the listed proxies from the client's side to ours.
+        """
+        chain: list[str] = []
+        current = peer
+        entries = b",".join(values).decode("latin-1").split(",")
+        for entry in reversed(entries[-MAX_HOPS:]):
+            address = parse_address(entry.strip(" \t"))
+            if address is None:
+                break
+            chain.append(current)
+            current = str(address)
+            if not self.covers(address):
+                break
+        return current, tuple(reversed(chain))
+
+
+def _believed_scheme(values: list[bytes]) -> str | None:
+    """The last word on the scheme: the listed peer's own. What stands before it, a client may have sent."""
+    last = values[-1].rpartition(b",")[2].strip(b" \t").lower() if values else b""
+    return last.decode("ascii") if last in (b"http", b"https") else None
+
+
+def _believed_id(values: list[bytes]) -> str | None:
+    if len(values) != 1:
+        return None
+    text = values[0].decode("latin-1")
+    return text if _REQUEST_ID.fullmatch(text) else None
