@@ -182,9 +182,9 @@ class ControlResource(Resource):
         try:
             value = self._answer(request)
         except Mistake as mistake:
-            request.setResponseCode(mistake.status)  # type: ignore[no-untyped-call]
+            request.setResponseCode(mistake.status)
             value = {"error": str(mistake)}
-        request.setHeader(b"content-type", b"application/json")  # type: ignore[no-untyped-call]
+        request.setHeader(b"content-type", b"application/json")
         return msgspec.json.encode(value) + b"\n"
 
     def _answer(self, request: IRequest) -> object:

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -35,13 +36,13 @@ class RequestWire:
         """The whole answer."""
         self._head(answer)
         # Without a write of its own an empty answer would go out chunked.
-        self._request.write(answer.body)  # type: ignore[no-untyped-call]
-        self._request.finish()  # type: ignore[no-untyped-call]
+        self._request.write(answer.body)
+        self._request.finish()
 
     def cut_body(self, answer: Answer) -> None:
         """The whole head and half of the body; then the connection is closed."""
         self._head(answer)
-        self._request.write(answer.body[: len(answer.body) // 2])  # type: ignore[no-untyped-call]
+        self._request.write(answer.body[: len(answer.body) // 2])
         self._transport().loseConnection()
 
     def cut_head(self, answer: Answer) -> None:
@@ -105,8 +106,8 @@ class HospResource(Resource):
         served.addErrback(self._broken, wire)
         return NOT_DONE_YET
 
-    def _broken(self, failure: object, wire: RequestWire) -> None:
-        _log.error("the stand-in itself failed: {failure}", failure=failure)
+    def _broken(self, failure: Failure, wire: RequestWire) -> None:
+        _log.failure("the stand-in itself failed", failure)
         wire.reset()
 
 
