@@ -1,0 +1,178 @@
+"""What is remembered of credentials: whose they are, by HOSP's own word, and what has changed since.
+
+Everything is bounded; where something has to be forgotten, a floor takes its place that errs on the safe side.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from ..messages import Identity
+from .bounded import Counts, LastChanges
+from .staleness import ACCOUNTS, account_tag, credentials_tag
+
+
+@frozen(slots=True)
+class _Accepted:
+    identity: Identity
+    until: float
+
+
+class Accounts:
+    """Credentials that HOSP has accepted, and the sequence of changes to accounts.
+
+    :param clock: monotonic time.
+    :param max_remembered: credentials and accounts of which something is known at one time, each.
+    :param remember_s: seconds for which HOSP's word is believed.
+    """
+
+    def __init__(self, clock: IReactorTime, max_remembered: int, remember_s: float) -> None:
+        self._clock = clock
+        self._max = max(1, max_remembered)
+        self._remember_s = remember_s
+        self._sequence = 0
+        self._accepted: OrderedDict[bytes, _Accepted] = OrderedDict()
+        self._credentials_of: dict[str, set[bytes]] = {}
+        self._changes: LastChanges[str] = LastChanges(self._max)
+        self._refusals: LastChanges[bytes] = LastChanges(self._max)
+        self._writing = Counts(self._max)
+        self._unknown = Counts(self._max)
+        self._late: OrderedDict[str | None, float] = OrderedDict()
+        self._listeners: list[Callable[[str], object]] = []
+
+    def __len__(self) -> int:
+        return len(self._accepted)
+
+    def listen(self, listener: Callable[[str], object]) -> None:
+        """Be told the tag of answers that nobody may have any more, whenever an account changes."""
+        self._listeners.append(listener)
+
+    def ticket(self) -> int:
+        """A point in the sequence of changes, to be taken before HOSP is asked."""
+        self._end_late()
+        return self._sequence
+
+    def remember(self, identity: Identity, ticket: int) -> None:
+        """HOSP has just accepted these credentials.
+
+        Nothing is kept if the account, or HOSP's opinion of the credentials, may have changed since.
+
+        :param ticket: taken before HOSP was asked.
+        """
+        account = str(identity.id)
+        changed = max(self._changes.of(account), self._refusals.of(identity.credentials))
+        if not self.settled(identity) or changed > ticket:
+            return
+        self._drop(identity.credentials)
+        self._accepted[identity.credentials] = _Accepted(identity, self._clock.seconds() + self._remember_s)
+        self._credentials_of.setdefault(account, set()).add(identity.credentials)
+        if len(self._accepted) > self._max:
+            self._drop(next(iter(self._accepted)))
+
+    def recall(self, credentials_hmac: bytes) -> Identity | None:
+        """Who it is, if HOSP said so lately and the account has not been touched since."""
+        accepted = self._accepted.get(credentials_hmac)
+        if accepted is None:
+            return None
+        if accepted.until <= self._clock.seconds():
+            self._drop(credentials_hmac)
+            return None
+        self._accepted.move_to_end(credentials_hmac)
+        return accepted.identity
+
+    def forget(self, credentials_hmac: bytes) -> None:
+        """HOSP refused these credentials: what was answered to them is out of reach, too."""
+        self._sequence += 1
+        self._refusals.note(credentials_hmac, self._sequence)
+        self._drop(credentials_hmac)
+        self._tell(credentials_tag(credentials_hmac))
+
+    def generation(self, identity: Identity) -> int:
+        """A number that is raised by every change of the account; it never falls."""
+        self._end_late()
+        return self._changes.of(str(identity.id))
+
+    def settled(self, identity: Identity) -> bool:
+        """Whether no write that may change this account is under way or of unknown outcome."""
+        self._end_late()
+        account = str(identity.id)
+        late = account in self._late or None in self._late
+        return not (late or self._writing.holds(account) or self._unknown.holds(account))
+
+    def changing(self, staff_id: str | None) -> None:
+        """A write to a staff record begins.
+
+        :param staff_id: the record's id; None for a write that may touch every account.
+        """
+        self._writing.add(staff_id)
+        self._raise(staff_id)
+
+    def changed(self, staff_id: str | None) -> None:
+        """A write to a staff record has ended, and whether it was carried out is known."""
+        self._writing.end(staff_id)
+        self._raise(staff_id)
+
+    def left_open(self, staff_id: str | None, for_s: float | None = None) -> None:
+        """A write to a staff record has ended without a known outcome: the account stays unsettled.
+
+        :param for_s: seconds after which it was carried out or never will be; None: until ``found``.
+        """
+        self._writing.end(staff_id)
+        if for_s is None:
+            self._unknown.add(staff_id)
+        else:
+            self._stay_open(staff_id, self._clock.seconds() + for_s)
+        self._raise(staff_id)
+
+    def found(self, staff_id: str | None) -> None:
+        """What became of a write that was left open is known now."""
+        self._unknown.end(staff_id)
+        self._raise(staff_id)
+
+    def _stay_open(self, staff_id: str | None, until: float) -> None:
+        until = max(until, self._late.pop(staff_id, until))
+        self._late[staff_id] = until
+        if len(self._late) > self._max:
+            # Too many to tell apart: the oldest is merged into "all accounts", which is right for it, too.
+            _, oldest = self._late.popitem(last=False)
+            self._late[None] = max(oldest, self._late.pop(None, oldest))
+
+    def _end_late(self) -> None:
+        if not self._late:
+            return
+        now = self._clock.seconds()
+        for staff_id in [one for one, until in self._late.items() if until <= now]:
+            del self._late[staff_id]
+            # What was asked while it was open may have been answered before it was carried out.
+            self._raise(staff_id)
+
+    def _raise(self, staff_id: str | None) -> None:
+        self._sequence += 1
+        if staff_id is None:
+            self._changes.note_all(self._sequence)
+            self._accepted.clear()
+            self._credentials_of.clear()
+            self._tell(ACCOUNTS)
+            return
+        self._changes.note(staff_id, self._sequence)
+        for credentials in tuple(self._credentials_of.get(staff_id, ())):
+            self._drop(credentials)
+        self._tell(account_tag(staff_id))
+
+    def _drop(self, credentials: bytes) -> None:
+        accepted = self._accepted.pop(credentials, None)
+        if accepted is None:
+            return
+        account = str(accepted.identity.id)
+        theirs = self._credentials_of[account]
+        theirs.discard(credentials)
+        if not theirs:
+            del self._credentials_of[account]
+
+    def _tell(self, tag: str) -> None:
+        for listener in self._listeners:
+            listener(tag)

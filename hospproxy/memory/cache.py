@@ -1,0 +1,193 @@
+"""Answers from memory: each set of credentials has a cache of its own."""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..contract import Contract
+from ..errors import ProxyError
+from ..interfaces import IMeter, IProcessor, Proceed
+from ..messages import Exchange, Identity, Response
+from ..options.sections import CacheSettings
+from .directives import Wish, wish_of
+from .fills import Fetched, Fill
+from .key import key_of
+from .memory import Memory
+from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
+from .staleness import tags_of_answer
+from .store import Entry, LruStore, size_of
+
+
+@frozen(slots=True)
+class _Place:
+    """Where the answer to a read is kept.
+
+    :param settled: False while what is known of the account is in doubt: nothing is read and nothing kept.
+    """
+
+    key: bytes
+    tags: tuple[str, ...]
+    lifetime_s: float
+    identity: Identity | None
+    settled: bool
+
+
+@implementer(IProcessor)
+class Cache:
+    """Answers reads from memory, keeps what HOSP answers, and forgets what a write touches.
+
+    It stays in the chain when it is switched off: writes still have to reach what is remembered of credentials.
+
+    :param contract: lifetimes, and what an answer looks like.
+    :param memory: where things are kept.
+    :param clock: monotonic time.
+    """
+
+    def __init__(
+        self, settings: CacheSettings, contract: Contract, memory: Memory, clock: IReactorTime, meter: IMeter
+    ) -> None:
+        self._settings = settings
+        self._memory = memory
+        self._clock = clock
+        self._meter = meter
+        self._types = {
+            one.id: media_types(contract, one) for one in contract.operations.values() if one.is_read
+        }
+        store = memory.store
+        if isinstance(store, LruStore):
+            meter.gauge("cache_bytes", lambda: store.bytes)
+            meter.gauge("cache_entries", lambda: len(store))
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        """Answer from memory, or let HOSP answer.
+
+        :raise ProxyError: 504 where only memory was to answer and has nothing.
+        """
+        call = exchange.call
+        if call is None:
+            return await proceed(exchange)
+        if call.operation.is_write:
+            response = await self._memory.around_write(call, lambda: proceed(exchange))
+            return passed(response, b"fwd=method; fwd-status=%d" % response.status)
+        if not call.operation.is_read:
+            response = await proceed(exchange)
+            return passed(response, b"fwd=method; fwd-status=%d" % response.status)
+        return await self._read(exchange, proceed)
+
+    async def _read(self, exchange: Exchange, proceed: Proceed) -> Response:
+        wish = wish_of(exchange.request.headers)
+        place = None if exchange.past_cache else self._place(exchange)
+        if place is None:
+            return await self._past(exchange, proceed, wish, b"bypass", "bypass")
+        forward, word = b"uri-miss", "miss"
+        if not place.settled:
+            forward, word = b"bypass", "bypass"
+        else:
+            entry: Entry | None = self._memory.store.get(place.key)
+            now = self._clock.seconds()
+            if entry is not None:
+                if wish.accepts(now - entry.began, entry.fresh_until - now):
+                    return self._hit(exchange, entry, now)
+                expired = entry.fresh_until <= now
+                forward, word = (b"stale", "expired") if expired else (b"request", "refresh")
+            elif wish.no_cache:
+                forward, word = b"request", "refresh"
+        if wish.only_if_cached or wish.no_store:
+            return await self._past(exchange, proceed, wish, forward, word)
+        return await self._fetched(exchange, proceed, place, wish, forward, word)
+
+    def _place(self, exchange: Exchange) -> _Place | None:
+        """Where the answer is kept; None if it is not to be kept."""
+        call = exchange.call
+        assert call is not None
+        lifetime_s = self._settings.lifetimes.get(call.operation.id, call.operation.cache_s)
+        if not self._settings.enabled or lifetime_s <= 0:
+            return None
+        client = exchange.request.client
+        if call.operation.public and call.authorization is None:
+            return _Place(key_of(call, client, None, 0), tags_of_answer(call, None), lifetime_s, None, True)
+        identity = exchange.identity
+        if identity is None:
+            return None
+        accounts = self._memory.accounts
+        settled = accounts.settled(identity)
+        key = key_of(call, client, identity, accounts.generation(identity))
+        return _Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled)
+
+    async def _past(
+        self, exchange: Exchange, proceed: Proceed, wish: Wish, forward: bytes, word: str
+    ) -> Response:
+        """Let HOSP answer this request alone; nothing is kept."""
+        self._note(exchange, word)
+        if wish.only_if_cached:
+            headers = ((b"Cache-Status", NAME + b"; detail=only-if-cached"),)
+            raise ProxyError("There is no such answer in memory.", status=504, headers=headers)
+        response = await proceed(exchange)
+        status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
+        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+
+    def _hit(self, exchange: Exchange, entry: Entry, now: float) -> Response:
+        self._note(exchange, "hit")
+        response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
+        status = b"hit; ttl=%d" % int(entry.fresh_until - now)
+        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+
+    async def _fetched(
+        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
+    ) -> Response:
+        """The answer of a fetch that is under way already, or is begun here."""
+        fill = self._memory.fills.joinable(place.key)
+        joined = fill is not None and wish.accepts(self._clock.seconds() - fill.began, place.lifetime_s)
+        if fill is None or not joined:
+            fill = self._begin(exchange, proceed, place)
+        self._note(exchange, "collapsed" if joined else word)
+        try:
+            fetched = await self._memory.fills.wait(fill, exchange.deadline)
+        finally:
+            if not joined:
+                exchange.attempts, exchange.looks = fill.exchange.attempts, fill.exchange.looks
+        response = fetched.response
+        status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
+        if joined:
+            # A cookie is for the one device whose request HOSP saw. Nobody's cookies are sent on, so the answer itself
+            # cannot depend on one, and another fetch for each who waits would only be a surge.
+            response, status = to_keep(response), status + b"; collapsed"
+        elif fetched.fresh_s is not None:
+            status += b"; stored; ttl=%d" % int(fetched.fresh_s)
+        elif fetched.why_not:
+            status += b"; detail=" + fetched.why_not.encode("ascii")
+        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+
+    def _begin(self, exchange: Exchange, proceed: Proceed, place: _Place) -> Fill:
+        own = evolve(exchange)
+
+        async def fetch(fill: Fill) -> Fetched:
+            response = await proceed(fill.exchange)
+            return self._kept(fill, place, response)
+
+        return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch)
+
+    def _kept(self, fill: Fill, place: _Place, response: Response) -> Fetched:
+        """Keep what may be kept: nothing that began before a write which it may not have seen."""
+        if response.status == 401 and place.identity is not None:
+            self._memory.accounts.forget(place.identity.credentials)
+        assert fill.exchange.call is not None
+        types = self._types.get(fill.exchange.call.operation.id, frozenset())
+        why_not = why_not_kept(response, types, self._settings.max_entry_bytes)
+        if fill.doomed or not fill.keep:
+            why_not = "invalidated" if fill.doomed else "unsettled"
+        if why_not:
+            self._meter.count("cache_events_total", event="not_stored")
+            return Fetched(response, None, why_not)
+        age = initial_age(response.headers)
+        # The contract's time runs from HOSP's answer, which takes up to 20 s; the age runs from the question.
+        entry = Entry(to_keep(response), fill.began - age, self._clock.seconds() + place.lifetime_s - age)
+        self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)
+        self._meter.count("cache_events_total", event="stored")
+        return Fetched(response, place.lifetime_s - age)
+
+    def _note(self, exchange: Exchange, word: str) -> None:
+        exchange.cache_status = word
+        self._meter.count("cache_events_total", event=word)

@@ -1,0 +1,134 @@
+"""What a request asks of a cache, and whether it has the answer already (RFC 9111 §5.2.1, RFC 9110 §13.1.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from ..messages import Headers
+
+MOST_SECONDS = 2**31
+"""A longer time counts as this (RFC 9111 §1.2.2)."""
+
+_DIRECTIVE = re.compile(
+    rb"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^",; \t]*)))?[ \t]*\Z"""
+)
+# An unclosed quote takes the rest: every alternative succeeds where it begins, so there is nothing to go back to.
+_PIECE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^",]+|,')
+_ENTITY_TAG = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+
+
+@frozen(slots=True)
+class Wish:
+    """What a request asks of a cache.
+
+    :param no_cache: an answer from memory will not do.
+    :param no_store: the answer is not to be kept.
+    :param max_age: seconds that an answer may be old.
+    :param min_fresh: seconds that an answer must still be fresh.
+    :param only_if_cached: HOSP is not to be asked.
+    """
+
+    no_cache: bool = False
+    no_store: bool = False
+    max_age: int | None = None
+    min_fresh: int = 0
+    only_if_cached: bool = False
+
+    def accepts(self, age_s: float, fresh_s: float) -> bool:
+        """Whether an answer from memory will do.
+
+        :param age_s: seconds since HOSP was asked for it.
+        :param fresh_s: seconds that it is still fresh.
+        """
+        if self.no_cache or fresh_s <= 0 or fresh_s < self.min_fresh:
+            return False
+        return self.max_age is None or age_s <= self.max_age
+
+
+def wish_of(headers: Headers) -> Wish:
+    """What a request asks; a malformed directive is as if it were not there."""
+    given = headers.all(b"cache-control")
+    if not given:
+        # RFC 9111 §5.4: Pragma counts only where there is no Cache-Control.
+        return Wish(no_cache=b"no-cache" in headers.tokens(b"pragma"))
+    found = list(directives(given))
+    names = {name for name, _ in found}
+    ages = _seconds(found, b"max-age")
+    return Wish(
+        no_cache=b"no-cache" in names or 0 in ages,
+        no_store=b"no-store" in names,
+        max_age=min(ages, default=None),
+        min_fresh=max(_seconds(found, b"min-fresh"), default=0),
+        only_if_cached=b"only-if-cached" in names,
+    )
+
+
+def directives(values: list[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
+    """The directives of Cache-Control, names lower-cased, malformed ones left out."""
+    for value in values:
+        for member in _members(value):
+            match = _DIRECTIVE.match(member)
+            if match is not None:
+                quoted, bare = match[2], match[3]
+                yield match[1].lower(), quoted if quoted is not None else bare
+
+
+def _members(value: bytes) -> Iterator[bytes]:
+    """A list split at its commas, save those in quotes."""
+    member = b""
+    for piece in _PIECE.findall(value):
+        if piece == b",":
+            yield member
+            member = b""
+        else:
+            member += piece
+    yield member
+
+
+def seconds(value: bytes | None) -> int | None:
+    """Delta-seconds (RFC 9111 §1.2.2); None for what is none."""
+    if not value or not value.isdigit():
+        return None
+    return min(int(value), MOST_SECONDS) if len(value) <= 10 else MOST_SECONDS
+
+
+def _seconds(found: list[tuple[bytes, bytes | None]], wanted: bytes) -> list[int]:
+    read = (seconds(value) for name, value in found if name == wanted)
+    return [value for value in read if value is not None]
+
+
+def has_it(if_none_match: list[bytes], etag: bytes | None) -> bool:
+    """Whether the client has this answer already: weak comparison; a malformed field counts for nothing.
+
+    :param if_none_match: the values of If-None-Match.
+    :param etag: the ETag of the answer; None if it has none, which only ``*`` matches.
+    """
+    if not if_none_match:
+        return False
+    given = b", ".join(if_none_match).strip(b" \t")
+    if given == b"*":
+        return True
+    tags = _entity_tags(given)
+    mine = _ENTITY_TAG.fullmatch(etag) if etag is not None else None
+    return tags is not None and mine is not None and mine[1] in tags
+
+
+def _entity_tags(given: bytes) -> set[bytes] | None:
+    """The opaque tags of a list, or None if it is malformed. Tags may hold commas, so it cannot be split at them."""
+    tags: set[bytes] = set()
+    at, separated = 0, True
+    while at < len(given):
+        if given[at] in b" \t":
+            at += 1
+        elif given[at] == 0x2C:
+            at, separated = at + 1, True
+        else:
+            match = _ENTITY_TAG.match(given, at)
+            if match is None or not separated:
+                return None
+            tags.add(match[1])
+            at, separated = match.end(), False
+    return tags

@@ -1,0 +1,111 @@
+"""How answers look that have passed the cache, and which of them may be kept. Pure rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from attrs import evolve
+
+from ..contract import Contract, Operation
+from ..messages import Headers, Origin, Response
+from .directives import directives, has_it, seconds
+
+NAME = b"hospproxy"
+DOWNSTREAM = b"private, no-store"
+"""Devices keep no copy: what a member of staff may see can change at any time (decision 3 of the design)."""
+
+_OF_ONE_EXCHANGE = (b"Set-Cookie", b"Age", b"Cache-Status", b"X-Request-Id", b"X-Runtime")
+_OF_304 = frozenset(
+    {b"etag", b"vary", b"cache-control", b"content-location", b"date", b"age", b"cache-status"}
+)
+_OF_304_TO_ITS_ASKER = _OF_304 | {b"set-cookie", b"x-request-id"}
+
+
+def media_types(contract: Contract, operation: Operation) -> frozenset[str]:
+    """The media types that the contract names for an operation's 200; empty if it names none."""
+    item = contract.document.get("paths", {}).get(operation.template, {})
+    answers = item.get(operation.method.lower(), {}).get("responses", {})
+    success = _resolved(contract.document, answers.get("200", answers.get(200, {})))
+    return frozenset(str(name).lower() for name in success.get("content", {}))
+
+
+def _resolved(document: Mapping[str, Any], said: Any) -> Mapping[str, Any]:
+    if isinstance(said, dict) and "$ref" in said:
+        found: Any = document
+        for part in str(said["$ref"]).removeprefix("#/").split("/"):
+            found = found.get(part, {}) if isinstance(found, dict) else {}
+        said = found
+    return said if isinstance(said, dict) else {}
+
+
+def why_not_kept(response: Response, types: frozenset[str], max_bytes: int) -> str:
+    """Why an answer may not be kept, as a token; "" if it may (RFC 9111 §3).
+
+    HOSP's ``max-age=0, private, must-revalidate`` is overridden by the contract; its ``no-store`` is not.
+
+    :param types: media types that are kept; empty for any.
+    :param max_bytes: longest body that is kept.
+    """
+    headers = response.headers
+    if response.status != 200:
+        return "status"
+    if headers.get(b"set-cookie") is not None:
+        return "set-cookie"
+    if any(name == b"no-store" for name, _ in directives(headers.all(b"cache-control"))):
+        return "no-store"
+    if not headers.tokens(b"vary") <= {b"accept"}:
+        return "vary"
+    if len(response.body) > max_bytes:
+        return "too-large"
+    if types and media_type(headers) not in types:
+        return "type"
+    return "" if _is_whole(response) else "malformed"
+
+
+def media_type(headers: Headers) -> str:
+    """The media type without parameters, lower-cased; "" if there is none."""
+    return (headers.get(b"content-type") or b"").split(b";")[0].strip().lower().decode("latin-1")
+
+
+def _is_whole(response: Response) -> bool:
+    """An answer that a closing connection ended can be cut without anybody noticing: half a list must not stay."""
+    if not media_type(response.headers).endswith("json"):
+        return True
+    try:
+        msgspec.json.decode(response.body, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def to_keep(response: Response) -> Response:
+    """An answer without what belongs to one exchange alone, for whoever gets it from memory."""
+    return evolve(response, headers=response.headers.without(*_OF_ONE_EXCHANGE), origin=Origin.MEMORY)
+
+
+def initial_age(headers: Headers) -> int:
+    """Seconds that an answer was old when it came: a cache in front of HOSP says so (RFC 9111 §4.2.3)."""
+    return seconds(headers.get(b"age")) or 0
+
+
+def passed(response: Response, status: bytes, if_none_match: list[bytes] | None = None) -> Response:
+    """An answer as it goes on to the client.
+
+    :param status: what the cache did, after its name (RFC 9211).
+    :param if_none_match: of a read: answered with 304 where the client has it already; None for anything else.
+    """
+    member = b", ".join([*response.headers.all(b"cache-status"), NAME + b"; " + status])
+    response = response.having(b"Cache-Control", DOWNSTREAM).having(b"Cache-Status", member)
+    response = evolve(response, headers=response.headers.without(b"Expires", b"Pragma"))
+    if response.status == 200 and if_none_match and has_it(if_none_match, response.headers.get(b"etag")):
+        return _not_modified(response)
+    return response
+
+
+def _not_modified(response: Response) -> Response:
+    """RFC 9110 §15.4.5."""
+    kept = _OF_304 if response.origin is Origin.MEMORY else _OF_304_TO_ITS_ASKER
+    headers = Headers(tuple(pair for pair in response.headers if pair[0].lower() in kept))
+    return Response(304, headers, b"", response.origin)
