@@ -102,10 +102,17 @@ class FailedAfterSending(ProxyError):
 
 
 class BadAnswer(ProxyError):
-    """HOSP answered with what may not be passed on (too large, not HTTP)."""
+    """HOSP answered with what may not be passed on (too large, badly framed, encoded).
+
+    :param head_status: the status if a whole head came, which says that HOSP has finished; None without one.
+    """
 
     status = 502
     outcome = "bad answer"
+
+    def __init__(self, detail: str, *, head_status: int | None = None) -> None:
+        super().__init__(detail)
+        self.head_status = head_status
 
 
 class OutcomeUnknown(ProxyError):

@@ -50,12 +50,15 @@ class IHandler(Interface):
 class IUpstream(Interface):
     """The one way to HOSP."""
 
-    def send(call: Call, client: Client, timeout_s: float) -> Awaitable[Response]:
+    def send(
+        call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
+    ) -> Awaitable[Response]:
         """One attempt.
 
         :param call: what to send.
         :param client: for whom: Host, X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are made from it.
         :param timeout_s: seconds until the whole answer must be in.
+        :param on_sent: called when there is a connection, as the first byte is about to be written.
         :raise NotSent: no byte was sent.
         :raise FailedAfterSending: bytes were sent, no whole answer came.
         :raise BadAnswer: a whole answer came that may not be used.

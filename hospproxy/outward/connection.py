@@ -1,0 +1,226 @@
+"""Connections to the upstream: how they are opened, verified and kept in bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.error import ConnectingCancelledError, ConnectionAborted, ConnectionDone, TimeoutError
+from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from ..errors import NotSent, ProxyError
+from .filter import AnswerFilter
+from .sending import Target
+
+_LINGER_S = 2.0
+_log = Logger()
+
+
+@implementer(IHandshakeListener)
+class Connection(ProtocolWrapper):
+    """Between the transport and Twisted's HTTP client: every byte of an answer passes the filter first.
+
+    :ivar ready: fires with the HTTP client's protocol once a request may be written, which over TLS is after the
+        handshake: whatever fails before has certainly sent nothing.
+    """
+
+    def __init__(self, factory: _Connections, inner: Any) -> None:
+        super().__init__(factory, inner)
+        self.ready: Deferred[Any] = Deferred(lambda _: self.abort())
+        self._connections = factory
+        self._filter = factory.new_filter()
+        self._told = False
+        self._closing: Any = None
+
+    @property
+    def head_status(self) -> int | None:
+        """Status of the answer that is being read, if its whole head has come."""
+        head = self._filter.head
+        return head.status if head is not None else None
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
+        if not self._connections.secure:
+            self.ready.callback(self.wrappedProtocol)
+
+    def handshakeCompleted(self) -> None:
+        # Also called when the certificate is another's: the connection is then being aborted.
+        transport: Any = self.transport
+        if not transport.disconnecting and not self.ready.called:
+            self.ready.callback(self.wrappedProtocol)
+
+    def abort(self) -> None:
+        """Close at once: nothing more is read or written."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def loseConnection(self) -> None:
+        super().loseConnection()  # type: ignore[no-untyped-call]
+        if self._closing is None and self._connections.secure:
+            # TLS waits for the other side's farewell, which need not come.
+            self._closing = self._connections.reactor.callLater(_LINGER_S, self.abort)
+
+    def write(self, data: bytes) -> None:
+        self._writing()
+        super().write(data)  # type: ignore[no-untyped-call]
+
+    def writeSequence(self, data: Any) -> None:
+        self._writing()
+        super().writeSequence(data)  # type: ignore[no-untyped-call]
+
+    def _writing(self) -> None:
+        # A request is written whole before anything is read, so a head that has been read is an earlier answer's.
+        if self._filter.head is not None:
+            self._filter = self._connections.new_filter()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._told:
+            return
+        inner: Any = self.wrappedProtocol
+        if inner.state == "QUIESCENT":
+            self._drop(ConnectionAborted("bytes that nobody asked for"))
+            return
+        filtering = self._filter
+        try:
+            passed = filtering.feed(data)
+        except ProxyError as error:
+            self._drop(error)
+            return
+        if passed:
+            inner.dataReceived(passed)
+        # While the answer was handled the connection may already have been used again, which began another filter.
+        over = self._filter is not filtering or inner.state == "QUIESCENT"
+        if over and filtering.overrun and not self._told:
+            self._drop(ConnectionAborted("more bytes than the answer has"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        inner: Any = self.wrappedProtocol
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        if not self._told:
+            self._told = True
+            if reason.check(ConnectionDone) and inner.state != "QUIESCENT" and (rest := self._filter.ended()):
+                inner.dataReceived(rest)
+            inner.connectionLost(reason)
+        if not self.ready.called:
+            self.ready.errback(reason)
+
+    def _drop(self, error: Exception) -> None:
+        self._told = True
+        self.abort()
+        inner: Any = self.wrappedProtocol
+        inner.connectionLost(Failure(error))
+
+
+class _Connections(WrappingFactory[Connection]):
+    """Makes a Connection of each protocol of Twisted's HTTP client."""
+
+    protocol = Connection
+    noisy = False
+
+    def __init__(self, opener: Opener, inner: Any) -> None:
+        super().__init__(inner)  # type: ignore[no-untyped-call]
+        self.reactor = opener.reactor
+        self.secure = opener.secure
+        self.new_filter = opener.new_filter
+
+
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
+class Opener:
+    """Opens connections to one upstream, whatever address it is asked for.
+
+    :param connect_timeout_s: seconds for the look-up of the name, the connection and the TLS handshake together.
+    :param ca_file: certificates (PEM) to trust instead of the system's; https only.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        target: Target,
+        *,
+        connect_timeout_s: float,
+        max_header_bytes: int,
+        max_body_bytes: int,
+        ca_file: Path | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.secure = target.secure
+        self._target = target
+        self._timeout_s = connect_timeout_s
+        self._limits = (max_header_bytes, max_body_bytes)
+        self._endpoint: Any = _endpoint(reactor, target, connect_timeout_s)
+        if self.secure:
+            self._endpoint = wrapClientTLS(_client_tls(target.host, ca_file), self._endpoint)
+
+    def new_filter(self) -> AnswerFilter:
+        """One for each answer."""
+        return AnswerFilter(*self._limits)
+
+    def endpointForURI(self, uri: Any) -> Opener:  # noqa: ARG002
+        """There is one upstream."""
+        return self
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803
+        """Open one.
+
+        :raise NotSent: it could not be opened or verified in time; no byte of a request was written.
+        """
+        opening: Deferred[Any] = self._endpoint.connect(_Connections(self, protocolFactory))
+        opening.addCallback(lambda connection: connection.ready)
+        opening.addTimeout(self._timeout_s, self.reactor, lambda *_: Failure(TimeoutError()))
+        opening.addErrback(self._not_sent)
+        return opening
+
+    def _not_sent(self, failure: Failure) -> Failure:
+        if failure.check(CancelledError, ConnectingCancelledError):
+            return failure
+        if failure.check(SSL.Error, VerificationError):
+            _log.warn(
+                "TLS with the upstream {authority} failed, its certificate may be another's: {reason!r}",
+                authority=self._target.authority,
+                reason=failure.value,
+            )
+        else:
+            _log.info(
+                "could not connect to the upstream {authority}: {reason!r}",
+                authority=self._target.authority,
+                reason=failure.value,
+            )
+        return Failure(NotSent("The upstream server could not be reached."))
+
+
+def _endpoint(reactor: Any, target: Target, timeout_s: float) -> IStreamClientEndpoint:
+    # An address needs no resolver, which would be a thread's work for every connection.
+    if target.ip_version == 4:
+        return TCP4ClientEndpoint(reactor, target.host, target.port, timeout=timeout_s)
+    if target.ip_version == 6:
+        return TCP6ClientEndpoint(reactor, target.host, target.port, timeout=timeout_s)
+    return HostnameEndpoint(reactor, target.host, target.port, timeout=timeout_s)
+
+
+def _client_tls(host: str, ca_file: Path | None) -> Any:
+    """What verifies the upstream (RFC 9110 §4.3.4). TLS 1.2 is the least that Twisted's own default takes."""
+    trust = None
+    if ca_file is not None:
+        certificates = x509.load_pem_x509_certificates(ca_file.read_bytes())
+        trust = trustRootFromCertificates(
+            [Certificate(crypto.X509.from_cryptography(certificate)) for certificate in certificates]
+        )
+    return optionsForClientTLS(host, trustRoot=trust)

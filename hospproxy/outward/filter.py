@@ -1,0 +1,95 @@
+"""What stands between the bytes of an answer and Twisted's HTTP client: bounded, strict, without I/O."""
+
+from __future__ import annotations
+
+from ..errors import BadAnswer
+from .head import Head, not_http, parse_head
+
+_END = b"\r\n\r\n"
+
+
+class AnswerFilter:
+    """Takes the bytes of one answer and gives what the HTTP client may read of them.
+
+    A body that ends with the connection is handed on in chunks, with the last chunk only if the close was clean. The
+    client then tells a whole body from a cut one, which it cannot otherwise (RFC 9112 §8).
+
+    :param max_header_bytes: bytes of a head, interim answers before it included.
+    :param max_body_bytes: a body that announces more is refused at once.
+    """
+
+    def __init__(self, max_header_bytes: int, max_body_bytes: int) -> None:
+        self._max_header_bytes = max_header_bytes
+        self._max_body_bytes = max_body_bytes
+        self._buffer = bytearray()
+        self._searched = 0
+        self._interim = 0
+        self._body_bytes = 0
+        self._tail = b""
+        self.head: Head | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Bytes as they came; returns what the HTTP client gets.
+
+        :raise ProxyError: this is no answer that may be used.
+        """
+        if self.head is not None:
+            return self._body(self.head, data)
+        self._buffer += data
+        head = self._read_head()
+        while head is not None and head.status < 200:
+            if head.status == 101:  # never asked for
+                raise not_http()
+            head = self._read_head()
+        if head is None:
+            return b""
+        if head.length is not None and head.length > self._max_body_bytes:
+            raise too_large(head.status)
+        self.head = head
+        return head.wire() + self._body(head, bytes(self._buffer))
+
+    def ended(self) -> bytes:
+        """The connection was closed cleanly; returns what the HTTP client still has to read."""
+        return b"0\r\n\r\n" if self.head is not None and self.head.until_close else b""
+
+    @property
+    def overrun(self) -> bool:
+        """Once the answer is over: more came than belongs to it, so what comes next cannot be trusted."""
+        if self.head is None:
+            return True
+        if self.head.length is not None:
+            return self._body_bytes > self.head.length
+        return self._tail != _END
+
+    def _read_head(self) -> Head | None:
+        """The next whole head in the buffer, if there is one."""
+        if not self._buffer.startswith(b"HTTP/1."[: len(self._buffer)]):
+            raise not_http()
+        end = self._buffer.find(_END, self._searched)
+        if self._interim + (len(self._buffer) if end < 0 else end) > self._max_header_bytes:
+            raise BadAnswer("The upstream server's answer has too large a head.")
+        if end < 0:
+            self._searched = max(0, len(self._buffer) - len(_END) + 1)
+            return None
+        head = parse_head(bytes(self._buffer[:end]))
+        del self._buffer[: end + len(_END)]
+        self._interim += end + len(_END)
+        self._searched = 0
+        return head
+
+    def _body(self, head: Head, data: bytes) -> bytes:
+        if not data:
+            return b""
+        before = self._body_bytes
+        self._body_bytes += len(data)
+        if head.length is not None:
+            return data[: max(0, head.length - before)]
+        if head.chunked:
+            self._tail = (self._tail + data)[-len(_END) :]
+            return data
+        return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def too_large(status: int) -> BadAnswer:
+    """The body is longer than the limit."""
+    return BadAnswer("The upstream server's answer is too large.", head_status=status)

@@ -1,0 +1,102 @@
+"""What a Call becomes on the wire: built anew, nothing of the client's own bytes in it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from attrs import field, frozen
+
+from ..messages import ABSENT, Call, Client
+
+_ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
+_PORTS = {"http": 80, "https": 443}
+
+
+@frozen(slots=True)
+class Target:
+    """Where the upstream is.
+
+    :param host: name or address; IPv6 without its brackets.
+    :param base: path before every path of the contract, without a slash at its end.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    base: str = ""
+
+    @classmethod
+    def from_url(cls, url: str) -> Target:
+        """Read the option ``upstream.url``, which was checked when the options were."""
+        parts = urlsplit(url)
+        return cls(
+            parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.path.rstrip("/")
+        )
+
+    @property
+    def ip_version(self) -> int | None:
+        """4 or 6 if the host is an address, None if it is a name."""
+        try:
+            return ip_address(self.host).version
+        except ValueError:
+            return None
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> str:
+        """Value of Host, without the scheme's own port (RFC 9110 §4.2.3)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+@frozen(slots=True)
+class Message:
+    """One request, ready to be written.
+
+    :param uri: absolute; the path and query of it are written as they stand.
+    :param body: None for no body at all.
+    """
+
+    method: str
+    uri: str
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+def build_message(call: Call, client: Client, target: Target) -> Message:
+    """Spell a call out.
+
+    HOSP builds ``url`` and ``Location`` from Host and X-Forwarded-Proto, so it gets those that the client used.
+    """
+    path = target.base + call.operation.path(call.path)
+    query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""
+    body = None if call.document is ABSENT else msgspec.json.encode(call.document)
+    chain = [address for address in (client.address, *client.chain) if address]
+    headers = [
+        (b"Host", _octets(client.host or target.authority)),
+        (b"User-Agent", b"hospproxy"),
+        (b"Accept", _ACCEPT.get(call.accept) or _octets(call.accept)),
+        # An answer is looked into, cached and compared: it has to come as it is.
+        (b"Accept-Encoding", b"identity"),
+        (b"X-Forwarded-Proto", _octets(client.scheme)),
+    ]
+    if chain:
+        headers.append((b"X-Forwarded-For", _octets(", ".join(chain))))
+    if client.request_id:
+        headers.append((b"X-Request-Id", _octets(client.request_id)))
+    if call.authorization is not None:
+        headers.append((b"Authorization", call.authorization))
+    if body is not None:
+        headers.append((b"Content-Type", b"application/json"))
+    return Message(
+        call.operation.method, f"{target.scheme}://{target.authority}{path}{query}", tuple(headers), body
+    )
+
+
+def _octets(value: str) -> bytes:
+    return value.encode("ascii", "replace")
