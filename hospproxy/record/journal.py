@@ -184,7 +184,7 @@ class Journal:
         self._lost = 0
 
         def failed(failure: Failure) -> None:
-            failure.trap(RecordFailed)  # type: ignore[no-untyped-call]
+            failure.trap(RecordFailed)
             self._lost += lost  # to be said in the next gap
 
         self._append(self._describe_gap(lost, reason)).addErrback(failed)

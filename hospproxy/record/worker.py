@@ -56,6 +56,6 @@ class Worker:
             try:
                 result = task()
             except BaseException:
-                self._reactor.callFromThread(done.errback, Failure())  # type: ignore[no-untyped-call]
+                self._reactor.callFromThread(done.errback, Failure())
             else:
                 self._reactor.callFromThread(done.callback, result)

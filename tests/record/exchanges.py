@@ -1,0 +1,57 @@
+"""Exchanges to be described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hospproxy.contract import Operation, Place
+from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Request, Response
+
+SECRET = "hunter2-correct-horse"
+CLIENT = Client(
+    peer="10.0.0.1", address="192.0.2.7", chain=("10.0.0.9",), scheme="https", host="h", request_id="req-1"
+)
+READ_NOTE = Operation(
+    id="getNote", method="GET", template="/notes/{id}", parameters=("id",), action="read", resource="notes",
+    patient=Place("answer", "patient_id"), repeatable=True,
+)  # fmt: skip
+CREATE_NOTE = Operation(
+    id="createNote", method="POST", template="/notes", parameters=(), action="create", resource="notes",
+    patient=Place("document", "patient_id"),
+)  # fmt: skip
+LIST_NOTES = Operation(
+    id="listNotes", method="GET", template="/notes", parameters=(), action="search", resource="notes",
+    patient=Place("query", "patient_id"), repeatable=True,
+)  # fmt: skip
+SCREEN = Operation(
+    id="screenPatient", method="POST", template="/patients/{id}/screen", parameters=("id",), action="execute",
+    resource="patients", patient=Place("path", "id"), repeatable=True,
+)  # fmt: skip
+
+
+def exchange(
+    operation: Operation | None = None,
+    path: tuple[str, ...] = (),
+    query: tuple[tuple[str, str], ...] = (),
+    document: Any = ABSENT,
+    **more: Any,
+) -> Exchange:
+    request = Request(
+        method=operation.method if operation else "GET",
+        path=b"/" + SECRET.encode(),
+        query=b"password=" + SECRET.encode(),
+        headers=Headers(((b"authorization", b"Basic " + SECRET.encode()), (b"x-other", SECRET.encode()))),
+        body=SECRET.encode(),
+        client=CLIENT,
+    )
+    call = None
+    if operation is not None:
+        call = Call(operation, path, query, document, authorization=b"Basic " + SECRET.encode())
+    return Exchange(
+        request=request, arrived=100.0, wall=1_700_000_000.25, deadline=128.0, call=call,
+        credentials=SECRET.encode(), **more,
+    )  # fmt: skip
+
+
+def answer(body: bytes = b"", status: int = 200, **more: Any) -> Response:
+    return Response(status, Headers(((b"content-type", b"application/json"),)), body, **more)

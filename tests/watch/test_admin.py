@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from hospproxy.errors import Refused
+from hospproxy.interfaces import IHandler
+from hospproxy.messages import Client, Request, Response
+from hospproxy.watch.admin import Admin, is_loopback
+from hospproxy.watch.health import Health
+from hospproxy.watch.metrics import Metrics
+
+
+class Pages(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.health, self.meter = Health(), Metrics("9.9", strict=True)
+        self.admin = Admin(self.health, self.meter)
+        verifyObject(IHandler, self.admin)
+
+    def ask(self, path: bytes, method: str = "GET", host: str = "127.0.0.1:9443") -> Response:
+        return self.successResultOf(self.admin.handle(Request(method, path, client=Client(host=host))))
+
+    def json(self, answer: Response) -> Any:
+        self.assertEqual(answer.headers.get(b"content-type"), b"application/json")
+        return msgspec.json.decode(answer.body)
+
+    def test_live_whatever_else_is_wrong(self) -> None:
+        self.health.checks["journal"] = lambda: "full"
+        answer = self.ask(b"/live")
+        self.assertEqual((answer.status, self.json(answer)), (200, {"live": True}))
+
+    def test_ready(self) -> None:
+        answer = self.ask(b"/ready")
+        self.assertEqual((answer.status, self.json(answer)), (200, {"ready": True, "reasons": {}}))
+
+    def test_not_ready_says_why(self) -> None:
+        self.health.checks["journal"] = lambda: "full"
+        answer = self.ask(b"/ready")
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(self.json(answer), {"ready": False, "reasons": {"journal": "full"}})
+
+    def test_metrics(self) -> None:
+        self.meter.count("gate_refused_total")
+        answer = self.ask(b"/metrics")
+        self.assertIn(b"\nhospproxy_gate_refused_total 1.0\n", answer.body)
+        self.assertIn(b"version=0.0.4", answer.headers.get(b"content-type") or b"")
+
+    def test_head_is_as_get(self) -> None:
+        self.assertEqual(self.ask(b"/live", "HEAD"), self.ask(b"/live"))
+
+    def test_the_index_names_the_others(self) -> None:
+        body = self.ask(b"/").body
+        for path in (b"/live", b"/ready", b"/metrics"):
+            self.assertIn(b'href="%s"' % path, body)
+
+    def test_nothing_is_kept_by_caches(self) -> None:
+        for path in (b"/", b"/live", b"/ready", b"/metrics", b"/x"):
+            self.assertEqual(self.ask(path).headers.get(b"cache-control"), b"no-store")
+
+    def test_elsewhere(self) -> None:
+        self.assertEqual(self.json(self.ask(b"/live/"))["status"], 404)
+        answer = self.ask(b"/live", "POST")
+        self.assertEqual((answer.status, answer.headers.get(b"allow")), (405, b"GET, HEAD"))
+
+    def test_a_name_of_the_web_is_refused_everywhere(self) -> None:
+        for path in (b"/", b"/live", b"/ready", b"/metrics", b"/x"):
+            self.assertEqual(self.ask(path, host="evil.example:9443").status, 421)
+
+    def test_what_arrival_refuses(self) -> None:
+        error = Refused("too long", status=431, headers=((b"x", b"y"),))
+        answer = self.successResultOf(self.admin.refuse(Request(), error))
+        self.assertEqual((answer.status, answer.headers.get(b"x")), (431, b"y"))
+        self.assertEqual(self.json(answer)["detail"], "too long")
+        self.assertEqual(self.admin.body_limit("POST", b"/live"), 1024)
+
+    def test_a_mistake_is_a_500_without_words(self) -> None:
+        def mistaken() -> bytes:
+            raise ValueError("a mistake")
+
+        self.patch(self.meter, "render", mistaken)
+        answer = self.ask(b"/metrics")
+        self.assertEqual((answer.status, self.json(answer)["detail"]), (500, ""))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
+class Loopback(SynchronousTestCase):
+    def test_names_of_this_machine(self) -> None:
+        for host in (
+            "",
+            "localhost",
+            "LOCALHOST:9443",
+            "localhost.",
+            "127.0.0.1",
+            "127.9.9.9:1",
+            "[::1]",
+            "[::1]:9443",
+        ):
+            self.assertTrue(is_loopback(host), host)
+
+    def test_all_others(self) -> None:
+        for host in (
+            "evil.example", "evil.example:9443", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1",
+            "0.0.0.0", "[::]", "[::2]:1", "127.0.0.1@evil.example", "127.0.0.1:80:80", "xlocalhost", "[evil]",
+        ):  # fmt: skip
+            self.assertFalse(is_loopback(host), host)

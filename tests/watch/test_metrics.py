@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from hospproxy.interfaces import IMeter
+from hospproxy.watch.metrics import MAX_SERIES, Metrics, NullMeter
+from hospproxy.watch.table import METRICS, markdown
+
+
+class Counting(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.meter = Metrics("1.2", strict=True)
+
+    def test_interfaces(self) -> None:
+        verifyObject(IMeter, self.meter)
+        verifyObject(IMeter, NullMeter())
+
+    def test_a_counter_counts_for_each_label(self) -> None:
+        self.meter.count("looks_total", result="found")
+        self.meter.count("looks_total", 2, result="absent")
+        self.assertEqual(self.meter.value("looks_total", result="found"), 1)
+        self.assertEqual(self.meter.value("looks_total", result="absent"), 2)
+
+    def test_a_duration_falls_into_its_bucket(self) -> None:
+        self.meter.observe("upstream_seconds", 4.4)
+        self.assertEqual(self.meter.value("upstream_seconds_bucket", le="2.5"), 0)
+        self.assertEqual(self.meter.value("upstream_seconds_bucket", le="5.0"), 1)
+        self.assertEqual(self.meter.value("upstream_seconds_sum"), 4.4)
+
+    def test_a_gauge_is_read_when_somebody_looks(self) -> None:
+        values = [1.0, 2.0]
+        self.meter.gauge("gate_waiting", lambda: values[0])
+        self.assertEqual(self.meter.value("gate_waiting"), 1)
+        values.pop(0)
+        self.assertEqual(self.meter.value("gate_waiting"), 2)
+
+    def test_a_gauge_that_fails_takes_nothing_else_away(self) -> None:
+        def broken() -> float:
+            raise ValueError("broken gauge")
+
+        self.meter.gauge("gate_waiting", broken)
+        text = self.meter.render()
+        self.assertIn(b"hospproxy_gate_waiting NaN", text)
+        self.assertIn(b"hospproxy_build_info{", text)
+        self.assertNotEqual(self.flushLoggedErrors(ValueError), [])
+
+    def test_the_build_says_its_version(self) -> None:
+        self.assertIn(b'version="1.2"', self.meter.render())
+
+
+class Table(SynchronousTestCase):
+    def test_all_of_it_can_be_counted_and_read(self) -> None:
+        meter = Metrics(strict=True)
+        for metric in METRICS:
+            labels = dict.fromkeys(metric.labels, 'a "b"\n\\')
+            if metric.kind == "counter":
+                meter.count(metric.name, **labels)
+            elif metric.kind == "histogram":
+                meter.observe(metric.name, 0.1, **labels)
+            elif not metric.labels:
+                meter.gauge(metric.name, lambda: 1.0)
+        families = {family.name for family in text_string_to_metric_families(meter.render().decode())}
+        wanted = {f"hospproxy_{metric.name.removesuffix('_total')}" for metric in METRICS}
+        self.assertEqual(wanted - families, set())
+        self.assertEqual([name for name in families if name.endswith("_created")], [])
+
+    def test_buckets_rise(self) -> None:
+        for metric in METRICS:
+            self.assertEqual(list(metric.buckets), sorted(set(metric.buckets)), metric.name)
+            self.assertEqual(bool(metric.buckets), metric.kind == "histogram", metric.name)
+
+    def test_names_are_those_of_prometheus(self) -> None:
+        for metric in METRICS:
+            self.assertEqual(metric.name.endswith("_total"), metric.kind == "counter", metric.name)
+
+    def test_the_page_is_current(self) -> None:
+        page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+        self.assertIn("\n" + markdown(), page)
+
+
+class Mistakes(SynchronousTestCase):
+    WRONG = (
+        ("no_such_total", {}),
+        ("looks_total", {}),
+        ("looks_total", {"result": "x", "more": "y"}),
+        ("upstream_seconds", {}),  # a histogram is not counted
+    )
+
+    def test_strict_says_so(self) -> None:
+        meter = Metrics(strict=True)
+        for name, labels in self.WRONG:
+            self.assertRaises(KeyError, meter.count, name, **labels)
+        self.assertRaises(KeyError, meter.observe, "looks_total", 1.0, result="x")
+        self.assertRaises(KeyError, meter.gauge, "looks_total", lambda: 1.0)
+
+    def test_otherwise_it_is_logged_and_no_request_fails(self) -> None:
+        meter = Metrics()
+        for name, labels in self.WRONG * 3:
+            meter.count(name, **labels)
+        meter.count("retries_total", reason="reset")
+        self.assertEqual(meter.value("retries_total", reason="reset"), 1)
+
+    def test_series_are_bounded(self) -> None:
+        meter = Metrics(strict=True)
+        for number in range(MAX_SERIES + 100):
+            meter.count("retries_total", reason=str(number))
+        self.assertEqual(meter.value("retries_total", reason=str(MAX_SERIES - 1)), 1)
+        self.assertIsNone(meter.value("retries_total", reason=str(MAX_SERIES)))
+        self.assertEqual(meter.value("retries_total", reason="other"), 100)
+        self.assertLess(len(meter._children["retries_total"]), MAX_SERIES + 2)
+
+    def test_two_of_them_share_nothing(self) -> None:
+        one, two = Metrics(strict=True), Metrics(strict=True)
+        one.count("gate_refused_total")
+        self.assertEqual(two.value("gate_refused_total"), 0)
+        self.assertNotIn("hospproxy_gate_refused", {family.name for family in REGISTRY.collect()})
+
+    def test_the_null_meter_takes_anything(self) -> None:
+        meter = NullMeter()
+        self.assertIsNone(meter.count("x", 1, a="b"))
+        self.assertIsNone(meter.observe("x", 1.0))
+        self.assertIsNone(meter.gauge("x", lambda: 1.0))

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import Refused
+from hospproxy.watch.metrics import Metrics
+from hospproxy.watch.requests import cache_label, count_request
+from tests.record.exchanges import READ_NOTE, answer, exchange
+
+
+class Requests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.meter = Metrics(strict=True)
+
+    def counted(self, method: str, route: str, status_class: str, cache: str) -> float | None:
+        return self.meter.value(
+            "requests_total", method=method, route=route, status_class=status_class, cache=cache
+        )
+
+    def test_an_answer(self) -> None:
+        done = exchange(READ_NOTE, ("3",), cache_status="hospproxy; hit; ttl=3")
+        count_request(self.meter, done, answer(), 0.5)
+        self.assertEqual(self.counted("GET", "/notes/{id}", "2xx", "hit"), 1)
+        self.assertEqual(self.meter.value("request_seconds_sum", route="/notes/{id}"), 0.5)
+
+    def test_a_failure_and_a_client_that_left(self) -> None:
+        count_request(self.meter, exchange(), Refused("no", status=404), 0)
+        count_request(self.meter, exchange(), CancelledError(), 0)
+        self.assertEqual(self.counted("GET", "unknown", "4xx", "none"), 1)
+        self.assertEqual(self.counted("GET", "unknown", "none", "none"), 1)
+
+    def test_a_method_that_nobody_knows_is_another(self) -> None:
+        odd = exchange()
+        odd.request = evolve(odd.request, method="PROPFIND")
+        count_request(self.meter, odd, answer(status=405), 0)
+        self.assertEqual(self.counted("other", "unknown", "4xx", "none"), 1)
+
+    def test_cache_labels_are_few(self) -> None:
+        for status, label in (
+            ("", "none"),
+            ("hit", "hit"),
+            ("hospproxy; hit; ttl=-3", "hit"),
+            ("hospproxy; fwd=uri-miss; stored", "uri-miss"),
+            ("hospproxy;fwd=bypass", "bypass"),
+            ("whatever", "other"),
+        ):
+            self.assertEqual(cache_label(status), label)
