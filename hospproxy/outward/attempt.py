@@ -19,6 +19,7 @@ from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..messages import Response
 from .connection import Connection
 from .filter import too_large
+from .head import Head
 from .sending import Message
 
 
@@ -45,6 +46,16 @@ class Attempt:
             self._on_sent()
         return protocol
 
+    @property
+    def head(self) -> Head | None:
+        """Of the answer, once it has come whole and until its body has."""
+        return None if self.connection is None else self.connection.head
+
+    @property
+    def head_status(self) -> int | None:
+        """The head's status."""
+        return None if self.head is None else self.head.status
+
     def expire(self, exchanging: Deferred[Response]) -> None:
         """Time is up."""
         self._expired = True
@@ -65,7 +76,7 @@ class Attempt:
             return error
         return FailedAfterSending(
             "The connection to the upstream server broke before its answer was complete.",
-            head_status=self.connection.head_status,
+            head_status=self.head_status,
         )
 
     def _out_of_time(self) -> ProxyError:
@@ -73,7 +84,7 @@ class Attempt:
             return NotSent("The upstream server could not be reached in time.")
         return FailedAfterSending(
             "The upstream server did not answer in time.",
-            head_status=self.connection.head_status,
+            head_status=self.head_status,
             timed_out=True,
         )
 

@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from ..errors import NotSent, ProxyError
 from .filter import AnswerFilter
+from .head import Head
 from .sending import Target
 
 _LINGER_S = 2.0
@@ -50,10 +51,9 @@ class Connection(ProtocolWrapper):
         self._closing: Any = None
 
     @property
-    def head_status(self) -> int | None:
-        """Status of the answer that is being read, if its whole head has come."""
-        head = self._filter.head
-        return head.status if head is not None else None
+    def head(self) -> Head | None:
+        """Of the answer that is being read, once it has come whole."""
+        return self._filter.head
 
     def makeConnection(self, transport: Any) -> None:
         super().makeConnection(transport)  # type: ignore[no-untyped-call]

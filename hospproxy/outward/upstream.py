@@ -123,11 +123,12 @@ class Upstream:
             unbuffered=True,
             reactor=self._reactor,
         )
-        collector = Collector(attempt, answer.code, self._max_body_bytes)
+        # treq puts an empty Content-Encoding into its own copy of the fields.
+        head = attempt.head
+        assert head is not None
+        collector = Collector(attempt, head.status, self._max_body_bytes)
         answer.deliverBody(collector)
-        body = await collector.done
-        pairs = tuple((name, value) for name, values in answer.headers.getAllRawHeaders() for value in values)
-        return Response(answer.code, Headers(pairs), body, Origin.UPSTREAM)
+        return Response(head.status, Headers(head.fields), await collector.done, Origin.UPSTREAM)
 
 
 @implementer(IProcessor)
