@@ -1,4 +1,4 @@
-"""Answers that the proxy gives in the upstream's own words: errors, its 401, its deletion page, a record found again."""
+"""Answers that the proxy gives in the upstream's own words: errors, its 401, its deletion page, a found record."""
 
 from __future__ import annotations
 

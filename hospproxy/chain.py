@@ -210,5 +210,5 @@ def _step(processor: IProcessor, proceed: Proceed) -> Proceed:
     return step
 
 
-async def _nowhere(exchange: Exchange) -> Response:
+async def _nowhere(_exchange: Exchange) -> Response:
     raise ProxyError("Nothing answers here.", status=502)

@@ -250,7 +250,7 @@ class _Reader:
         probe: str | None,
     ) -> None:
         """Every name that stands in the document must name something."""
-        named = [
+        named: list[tuple[str, Any]] = [
             ("x-hospproxy.probe", probe),
             ("x-hospproxy.identity.operation", identity and identity.operation),
         ]

@@ -11,7 +11,7 @@ from ..messages import ABSENT, Json
 
 _JSON_TYPES = frozenset({b"application/json", b"text/json", b"text/x-json", b"application/jsonrequest"})
 _LARGEST = 1 << 63
-_MAX_DIGITS = 19
+_MAX_DIGITS = 20
 
 
 def check_type(content_type: bytes | None) -> None:
@@ -22,7 +22,9 @@ def check_type(content_type: bytes | None) -> None:
     if content_type is None or not content_type.strip():
         return
     essence, *parameters = (part.strip().lower() for part in content_type.split(b";"))
-    if essence not in _JSON_TYPES and not (essence.startswith(b"application/") and essence.endswith(b"+json")):
+    if essence not in _JSON_TYPES and not (
+        essence.startswith(b"application/") and essence.endswith(b"+json")
+    ):
         raise Refused("Only application/json is accepted here.", status=415, field="Content-Type")
     for parameter in parameters:
         name, _, value = parameter.partition(b"=")

@@ -7,14 +7,13 @@ import hmac
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from zope.interface import implementer
-
 from attrs import evolve
+from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule
 from ..errors import ProxyError, Unauthorized
-from ..joining import Joint
 from ..interfaces import IMeter, IProcessor, Proceed
+from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .credentials import Credentials, parse_basic
@@ -55,9 +54,10 @@ class IdentityCheck:
         assert exchange.credentials is not None
         known = self._accounts.recall(exchange.credentials)
         if known is None and exchange.call.operation is not self._lookup:
-            known = await self._find_out(exchange)
-            if isinstance(known, Response):
-                return known
+            told = await self._find_out(exchange)
+            if isinstance(told, Response):
+                return told
+            known = told
         exchange.identity = known
         ticket = self._accounts.ticket()
         response = await proceed(exchange)

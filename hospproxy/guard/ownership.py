@@ -56,7 +56,12 @@ class Ownership:
     """
 
     def __init__(
-        self, contract: Contract, ask: Callable[..., Awaitable[Response]], *, policy: str = "assign", enforce: bool = True
+        self,
+        contract: Contract,
+        ask: Callable[..., Awaitable[Response]],
+        *,
+        policy: str = "assign",
+        enforce: bool = True,
     ) -> None:
         self._contract = contract
         self._ask = ask
@@ -91,7 +96,9 @@ class Ownership:
             allowed = await self._present_author(exchange, call)
         wrong = judge_claim(operation, sent, allowed)
         if wrong is not None:
-            exchange.rule_hits.append(f"ownership:{'refuse' if self._refuse else 'assign'}:{operation.author}")
+            exchange.rule_hits.append(
+                f"ownership:{'refuse' if self._refuse else 'assign'}:{operation.author}"
+            )
             if self._refuse and self._enforce:
                 raise wrong
         document = {name: value for name, value in call.document.items() if name != operation.author}
@@ -108,7 +115,10 @@ class Ownership:
         if operation.record is None:
             return None
         reading = Call(
-            self._contract.operation(operation.record), call.path, accept="json", authorization=call.authorization
+            self._contract.operation(operation.record),
+            call.path,
+            accept="json",
+            authorization=call.authorization,
         )
         response = await self._ask(reading, on_behalf_of=exchange, own="author")
         if response.status == 404:

@@ -28,7 +28,9 @@ def segments(path: bytes) -> tuple[tuple[str, ...], bool] | None:
             text = plain.decode("utf-8")
         except UnicodeDecodeError:
             return None
-        if text in (".", "..") or any(character in "/\\%?#;" or character < " " or character == "\x7f" for character in text):
+        if text in (".", "..") or any(
+            character in "/\\%?#;" or character < " " or character == "\x7f" for character in text
+        ):
             return None
         decoded.append(text)
     wants_json = bool(decoded) and decoded[-1].endswith(".json") and decoded[-1] != ".json"
@@ -80,7 +82,11 @@ def _canonical(parameter: Parameter, value: str) -> tuple[tuple[str, str], Refus
     if parameter.integer and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS:
         judged = int(value)
     wrong = parameter.check(judged)
-    error = None if wrong is None else Refused(f"The parameter {wrong.message}.", status=422, field=parameter.name)
+    error = (
+        None
+        if wrong is None
+        else Refused(f"The parameter {wrong.message}.", status=422, field=parameter.name)
+    )
     return (parameter.name, str(judged)), error
 
 

@@ -74,7 +74,9 @@ class Validation:
 
     def _options(self, request: Request) -> Response:
         if request.path == b"*":
-            allow = ", ".join(sorted({method for route in self._contract.routes for method in route.allow.split(", ")}))
+            allow = ", ".join(
+                sorted({method for route in self._contract.routes for method in route.allow.split(", ")})
+            )
         else:
             allow = self._route(request)[0].allow
         return Response(204, Headers(((b"Allow", allow.encode()), (b"Cache-Control", b"private, no-store"))))
@@ -85,5 +87,3 @@ class Validation:
         exchange.rule_hits.append(f"{rule}:{wrong.field or ''}")
         if self._enforce:
             raise wrong
-
-

@@ -1,4 +1,4 @@
-"""Screening results, which HOSP forgets: each becomes exactly one note on its patient, after the user has the answer."""
+"""Screening results, which HOSP forgets: each becomes one note on its patient, after the user has the answer."""
 
 from __future__ import annotations
 
@@ -185,9 +185,9 @@ class Screening:
             return "again"
         return "refused"
 
-    def idle(self) -> Deferred[object]:
-        """Fires when every result that is held now has been stored or given up."""
-        return DeferredList(list(self._delivering))
+    async def idle(self) -> None:
+        """Until every result that is held now has been stored or given up."""
+        await DeferredList(list(self._delivering), consumeErrors=True)
 
     def stop(self) -> int:
         """Give up what is not stored; how many results that were."""

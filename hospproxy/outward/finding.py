@@ -81,7 +81,9 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
         return NotKnowable("a record that may be this one was changed or deleted meanwhile")
     if any(_changed(search.resource, row) for row in unclaimed):
         return NotKnowable("a record that may be this one was changed by somebody else")
-    equal = [row for row in unclaimed if all(same(row.get(name), value) for name, value in search.expected.items())]
+    equal = [
+        row for row in unclaimed if all(same(row.get(name), value) for name, value in search.expected.items())
+    ]
     sure = [row for row in equal if all(row.get(name) is None for name in search.optional)]
     if len(equal) > search.open_entries:
         return NotKnowable("more records are like this one than writes are open")

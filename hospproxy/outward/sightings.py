@@ -49,8 +49,9 @@ class Sightings:
         floors = self._floors.get(resource, {})
         floors.pop(reference, None)
         if not floors:
-            for kept in (self._floors, self._claimed, self._touched):
-                kept.pop(resource, None)  # type: ignore[attr-defined]
+            self._floors.pop(resource, None)
+            self._claimed.pop(resource, None)
+            self._touched.pop(resource, None)
             self.overflowed.discard(resource)
             return
         known = [floor for floor in floors.values() if floor is not None]
@@ -60,7 +61,9 @@ class Sightings:
         claims, touched = self._claimed.get(resource, {}), self._touched.get(resource, set())
         for number in [number for number in claims if isinstance(number, int) and number <= lowest]:
             del claims[number]
-        touched.difference_update([number for number in touched if isinstance(number, int) and number <= lowest])
+        touched.difference_update(
+            [number for number in touched if isinstance(number, int) and number <= lowest]
+        )
 
     def claim(self, resource: str, number: Id, reference: str) -> bool:
         """This record is that write's; False if it is another's already."""

@@ -1,0 +1,308 @@
+"""A chain with a HOSP of a few lines behind it, on a Clock: for tests of processors together."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from hospproxy.answers import Answers
+from hospproxy.chain import Chain
+from hospproxy.contract_document import load
+from hospproxy.guard.identity import IdentityCheck
+from hospproxy.guard.ownership import Ownership
+from hospproxy.guard.validation import Validation
+from hospproxy.interfaces import IProcessor, Proceed
+from hospproxy.memory.accounts import Accounts
+from hospproxy.memory.screening import Screening
+from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.outward.ledger import Ledger
+from hospproxy.outward.looking import Looking
+from hospproxy.outward.presence import UpstreamClock, WorkingTime
+from hospproxy.outward.retry import Budget, Retry
+from hospproxy.outward.sightings import Sightings
+from hospproxy.outward.writes import Later, Writes
+from hospproxy.watch.metrics import NullMeter
+
+CONTRACT = load()
+EPOCH = 1_700_000_000.0
+"""HOSP's wall clock when a Clock shows 0."""
+
+STAFF1 = b"Basic c3RhZmYxOnBhc3N3b3JkMQ=="
+STAFF2 = b"Basic c3RhZmYyOnBhc3N3b3JkMg=="
+
+
+def stamp(seconds: float) -> str:
+    """A HOSP stamp of a moment of the Clock."""
+    import datetime
+
+    moment = datetime.datetime.fromtimestamp(EPOCH + seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def http_date(seconds: float) -> bytes:
+    from email.utils import formatdate
+
+    return formatdate(int(EPOCH + seconds), usegmt=True).encode()
+
+
+Reply = Response | BaseException | None
+Script = Callable[[Call], Reply]
+
+
+@implementer(IProcessor)
+class SmallHosp:
+    """Stores records and answers at once, unless a fault is scripted for the next call.
+
+    A fault is ("before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is stored.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.records: dict[str, list[dict[str, Any]]] = {
+            "hospitals": [{"id": 1, "name": "Root"}],
+            "staffs": [
+                {"id": 1, "name": "staff1", "hospital_id": 1},
+                {"id": 2, "name": "staff2", "hospital_id": 1},
+            ],
+            "patients": [{"id": 7, "name": "Juno", "hospital_id": 1, "birthdate": None}],
+            "notes": [],
+        }
+        for rows in self.records.values():
+            for row in rows:
+                row |= {"created_at": stamp(-1000), "updated_at": stamp(-1000)}
+        self.passwords = {"staff1": "password1", "staff2": "password2"}
+        self.numbers = itertools.count(100)
+        self.calls: list[Call] = []
+        self.faults: list[tuple[str, BaseException | int]] = []
+        self.read_faults: list[BaseException | int] = []
+        self.held: list[Deferred[None]] = []
+        self.hold = False
+
+    def seen(self, operation_id: str) -> list[Call]:
+        return [call for call in self.calls if call.operation.id == operation_id]
+
+    async def process(self, exchange: Exchange, _proceed: Proceed) -> Response:
+        call = exchange.call
+        assert call is not None
+        exchange.attempts += 1
+        exchange.sent_at = self.clock.seconds()
+        self.calls.append(call)
+        if self.hold:
+            waiter: Deferred[None] = Deferred()
+            self.held.append(waiter)
+            await waiter
+        if call.operation.is_write and self.faults:
+            when, what = self.faults.pop(0)
+            if when == "after":
+                self.answer(call)
+            elif when.startswith("late:"):
+                self.clock.callLater(float(when.removeprefix("late:")), self.answer, call)
+            return self._fault(what)
+        if not call.operation.is_write and self.read_faults:
+            return self._fault(self.read_faults.pop(0))
+        return self.answer(call)
+
+    def _fault(self, what: BaseException | int) -> Response:
+        if isinstance(what, BaseException):
+            raise what
+        return self.made(what, {"status": what, "error": "Internal Server Error"})
+
+    def made(self, status: int, document: Any) -> Response:
+        headers = Headers(
+            (
+                (b"Content-Type", b"application/json; charset=utf-8"),
+                (b"Date", http_date(self.clock.seconds())),
+            )
+        )
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        return Response(status, headers, body, Origin.UPSTREAM)
+
+    def who(self, call: Call) -> dict[str, Any] | None:
+        import base64
+
+        if call.authorization is None:
+            return None
+        name, _, password = base64.b64decode(call.authorization.split()[1]).decode().partition(":")
+        if self.passwords.get(name) != password:
+            return None
+        return next((row for row in self.records["staffs"] if row["name"] == name), None)
+
+    def answer(self, call: Call) -> Response:
+        operation = call.operation
+        if operation.public:
+            return self.made(200, b"<p>Server is online.</p>")
+        who = self.who(call)
+        if who is None:
+            return Response(401, Headers(((b"Content-Type", b"text/plain"),)), b"HTTP Basic: Access denied.\n",
+                            Origin.UPSTREAM)  # fmt: skip
+        if operation.id == "getMe":
+            return self.made(200, who)
+        if operation.id == "screenPatient":
+            return self.made(
+                200, {"overall": "clear", "results": [f"{image}: fine" for image in call.document["images"]]}
+            )
+        assert operation.resource is not None
+        return self._records(call, self.records[operation.resource])
+
+    def _records(self, call: Call, rows: list[dict[str, Any]]) -> Response:
+        operation, now = call.operation, stamp(self.clock.seconds())
+        document = {} if call.document is ABSENT else dict(call.document)
+        password = document.pop("password", None)
+        if operation.action == "search":
+            return self.made(200, [r for r in rows[::-1] if all(str(r.get(k)) == v for k, v in call.query)])
+        if operation.action == "create":
+            blank = dict.fromkeys(operation.fields - operation.write_only)
+            row = {**blank, **document, "id": next(self.numbers), "created_at": now, "updated_at": now}
+            rows.append(row)
+            if password is not None:
+                self.passwords[str(row["name"])] = password
+            return self.made(201, row)
+        row = next((row for row in rows if str(row["id"]) == call.path[0]), {})
+        if not row:
+            return self.made(404, {"status": 404, "error": "Not Found"})
+        if operation.action == "delete":
+            rows.remove(row)
+            return self.made(200, b"<p>deleted</p>")
+        if operation.action == "update":
+            row.update(document, updated_at=now)
+            if password is not None:
+                self.passwords[row["name"]] = password
+        return self.made(200, row)
+
+
+class Rig:
+    """The chain of writes and guards on a Clock. Parts can be left out or put in by name."""
+
+    def __init__(self, *, leave_out: Iterable[str] = (), put_in: Any = (), **options: Any) -> None:
+        self.clock = Clock()
+        self.hosp = SmallHosp(self.clock)
+        self.meter = NullMeter()
+        self.answers = Answers(CONTRACT)
+        self.accounts = Accounts(self.clock, max_remembered=100, remember_s=300)
+        self.sightings = Sightings(CONTRACT)
+        self.upstream_clock = UpstreamClock()
+        self.working_time = WorkingTime(0.0)
+        self.forgotten: list[Exchange] = []
+        self.findings: list[tuple[str, str]] = []
+        self.exchanges: list[Exchange] = []
+        numbers = itertools.count(1)
+        self.references = lambda: f"ref-{next(numbers)}"
+        ledger = Ledger(self.clock, b"k" * 32, self.references, max_open=options.get("max_open", 100))
+        self.ledger = ledger
+        looking = Looking(
+            CONTRACT, self.ask, self.clock, self.sightings, self.upstream_clock, self.working_time, self.meter,
+            late_commit_s=25.0, look_s=28.0,
+        )  # fmt: skip
+        self.writes = Writes(
+            CONTRACT, self.answers, self.clock, ledger, looking, self.sightings,
+            Later(forget=self.forgotten.append, record=self._finding), self.meter,
+        )  # fmt: skip
+        self.screening = Screening(
+            CONTRACT, self.ask, self.clock, self.references, lambda: 0.5, self.meter,
+            max_pending=options.get("max_pending", 100),
+        )  # fmt: skip
+        self.validation = Validation(CONTRACT, enforce=options.get("enforce", True))
+        processors: dict[str, Any] = {
+            "record.audit": _Seeing(self.exchanges),
+            "guard.validation": self.validation,
+            "guard.identity": IdentityCheck(CONTRACT, self.accounts, self.ask, b"i" * 32, self.meter),
+            "guard.ownership": Ownership(
+                CONTRACT, self.ask, policy=options.get("policy", "assign"), enforce=options.get("own", True)
+            ),
+            "memory.screening": self.screening,
+            "outward.writes": self.writes,
+            "outward.retry": Retry(self.clock, Budget(0.2, 50), lambda: 0.5, self.meter),
+            "outward.upstream": _Watching(self.hosp, self),
+        }
+        processors.update(put_in)
+        self.chain = Chain(
+            {name: one for name, one in processors.items() if name not in set(leave_out)},
+            answers=self.answers,
+            clock=self.clock,
+            wall=lambda: EPOCH + self.clock.seconds(),
+            deadline_s=28.0,
+            limit=self.validation.body_limit,
+            meter=self.meter,
+        )
+
+    def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
+        return self.chain.ask(*args, **kwargs)
+
+    def _finding(self, _exchange: Exchange, reference: str, found: str) -> Deferred[None]:
+        self.findings.append((reference, found))
+        done: Deferred[None] = Deferred()
+        done.callback(None)
+        return done
+
+    def send(
+        self, method: str, target: str, document: Any = ABSENT, *, auth: bytes | None = STAFF1, body: bytes | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> Deferred[Response]:  # fmt: skip
+        path, _, query = target.partition("?")
+        given = list(headers)
+        if auth is not None:
+            given.append((b"authorization", auth))
+        if document is not ABSENT:
+            body = json.dumps(document).encode()
+            given.append((b"content-type", b"application/json"))
+        return self.chain.handle(
+            Request(
+                method, path.encode(), query.encode() if query else None, (1, 1), Headers(tuple(given)), body,
+                Client("127.0.0.1", "127.0.0.1", (), "https", "proxy.test", "request-1"),
+            )
+        )  # fmt: skip
+
+    def get(self, answer: Deferred[Any], *, seconds: float = 60.0) -> Any:
+        """The result of a Deferred, advancing the Clock as far as it takes."""
+        outcome: list[Any] = []
+        answer.addBoth(outcome.append)
+        for _ in range(int(seconds * 20)):
+            if outcome:
+                break
+            self.clock.advance(0.05)
+        if not outcome:
+            raise AssertionError(f"no answer within {seconds} s")
+        if hasattr(outcome[0], "raiseException"):
+            outcome[0].raiseException()
+        return outcome[0]
+
+
+@implementer(IProcessor)
+class _Seeing:
+    def __init__(self, exchanges: list[Exchange]) -> None:
+        self._exchanges = exchanges
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        self._exchanges.append(exchange)
+        return await proceed(exchange)
+
+
+@implementer(IProcessor)
+class _Watching:
+    """What the composition hangs on the upstream: sightings and HOSP's clock."""
+
+    def __init__(self, hosp: SmallHosp, rig: Rig) -> None:
+        self._hosp = hosp
+        self._rig = rig
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        sent = self._rig.clock.seconds()
+        response = await self._hosp.process(exchange, proceed)
+        now = self._rig.clock.seconds()
+        assert exchange.call is not None
+        self._rig.sightings.saw(exchange.call, response)
+        self._rig.upstream_clock.learn(response.headers.get(b"date"), sent, now)
+        self._rig.working_time.answered(now)
+        return response
+
+
+def later(clock: Clock, seconds: float, work: Callable[[], Any]) -> Deferred[Any]:
+    """Something that happens at a moment of the Clock."""
+    return task.deferLater(clock, seconds, work)
