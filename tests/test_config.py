@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import tempfile
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -332,5 +332,6 @@ class DocumentationTests(SynchronousTestCase):
                 self.assertEqual(SPEC in each.metadata, not nested, f"{cls.__name__}.{each.name}")
 
     def test_another_argument_is_refused(self) -> None:
-        with redirect_stdout(StringIO()):
+        with redirect_stderr(StringIO()) as said:
             self.assertEqual(config.main([]), 2)
+        self.assertIn("--markdown", said.getvalue())
