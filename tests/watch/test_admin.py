@@ -43,9 +43,9 @@ class Pages(SynchronousTestCase):
         self.assertEqual(self.json(answer), {"ready": False, "reasons": {"journal": "full"}})
 
     def test_metrics(self) -> None:
-        self.meter.count("gate_refused_total")
+        self.meter.count("gate_refused_total", reason="full")
         answer = self.ask(b"/metrics")
-        self.assertIn(b"\nhospproxy_gate_refused_total 1.0\n", answer.body)
+        self.assertIn(b'\nhospproxy_gate_refused_total{reason="full"} 1.0\n', answer.body)
         self.assertIn(b"version=0.0.4", answer.headers.get(b"content-type") or b"")
 
     def test_head_is_as_get(self) -> None:

@@ -27,10 +27,10 @@ class Counting(SynchronousTestCase):
         self.assertEqual(self.meter.value("looks_total", result="absent"), 2)
 
     def test_a_duration_falls_into_its_bucket(self) -> None:
-        self.meter.observe("upstream_seconds", 4.4)
-        self.assertEqual(self.meter.value("upstream_seconds_bucket", le="2.5"), 0)
-        self.assertEqual(self.meter.value("upstream_seconds_bucket", le="5.0"), 1)
-        self.assertEqual(self.meter.value("upstream_seconds_sum"), 4.4)
+        self.meter.observe("upstream_seconds", 4.4, route="/notes")
+        self.assertEqual(self.meter.value("upstream_seconds_bucket", route="/notes", le="2.5"), 0)
+        self.assertEqual(self.meter.value("upstream_seconds_bucket", route="/notes", le="5.0"), 1)
+        self.assertEqual(self.meter.value("upstream_seconds_sum", route="/notes"), 4.4)
 
     def test_a_gauge_is_read_when_somebody_looks(self) -> None:
         values = [1.0, 2.0]
@@ -88,7 +88,7 @@ class Mistakes(SynchronousTestCase):
         ("no_such_total", {}),
         ("looks_total", {}),
         ("looks_total", {"result": "x", "more": "y"}),
-        ("upstream_seconds", {}),  # a histogram is not counted
+        ("record_sync_seconds", {}),  # a histogram is not counted
     )
 
     def test_strict_says_so(self) -> None:
@@ -116,9 +116,9 @@ class Mistakes(SynchronousTestCase):
 
     def test_two_of_them_share_nothing(self) -> None:
         one, two = Metrics(strict=True), Metrics(strict=True)
-        one.count("gate_refused_total")
-        self.assertEqual(two.value("gate_refused_total"), 0)
-        self.assertNotIn("hospproxy_gate_refused", {family.name for family in REGISTRY.collect()})
+        one.count("gate_refused_total", reason="full")
+        self.assertEqual(two.value("gate_refused_total", reason="full"), None)
+        self.assertNotIn("hospproxy_unhandled_errors", {family.name for family in REGISTRY.collect()})
 
     def test_the_null_meter_takes_anything(self) -> None:
         meter = NullMeter()
