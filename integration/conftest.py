@@ -1,0 +1,34 @@
+"""What integration tests share. One reactor for the whole run: pytest-twisted's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from .processes import Processes
+
+_PROCESSES = pytest.StashKey[Processes]()
+
+
+@pytest_twisted.async_yield_fixture
+async def processes(request: Any, tmp_path: Path) -> AsyncIterator[Processes]:
+    """Starts processes; those that the test leaves running are ended after it."""
+    started = Processes(tmp_path)
+    request.node.stash[_PROCESSES] = started
+    yield started
+    await started.end_all()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Show what the processes of a failed test have said."""
+    outcome = yield
+    report = outcome.get_result()
+    started = item.stash.get(_PROCESSES, None)
+    if report.failed and started is not None:
+        for running in started.started:
+            report.sections.append((f"{running.name} (status {running.status})", running.log[-20_000:]))
