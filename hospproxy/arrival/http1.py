@@ -204,9 +204,7 @@ class Http1Protocol(Protocol):
         try:
             data = self._finder.take(self._buffer)
             if data is None:
-                if self._buffer and self._phase is _Phase.IDLE:
-                    self._phase = _Phase.HEAD
-                    self._set_deadline(self._house.limits.header_timeout_s)
+                self._wait_for_head()
                 return False
             head = parse_head(data, self._house.limits)
         except HeadRefused as error:
@@ -217,6 +215,16 @@ class Http1Protocol(Protocol):
         except ProxyError as error:
             self._refuse(self._request, error)
         return True
+
+    def _wait_for_head(self) -> None:
+        """A head has begun with its first byte; empty lines are no beginning."""
+        limits = self._house.limits
+        if self._buffer and self._phase is _Phase.IDLE:
+            self._phase = _Phase.HEAD
+            self._set_deadline(limits.header_timeout_s)
+        elif not self._buffer and self._phase is _Phase.HEAD:
+            self._phase = _Phase.IDLE
+            self._set_deadline(limits.keep_alive_s)
 
     def _begin(self, head: Head) -> None:
         """A head is whole: admit the request, and take its body in if it has one.

@@ -1,0 +1,265 @@
+"""A connection in memory: a transport that behaves as Twisted's do, a handler that writes down what it is given."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hospproxy.arrival.house import House
+from hospproxy.arrival.http1 import Http1Factory, Http1Protocol
+from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.errors import ProxyError
+from hospproxy.interfaces import IHandler
+from hospproxy.messages import Headers, Request, Response
+from tests.corpus import LIMITS, body_limit
+
+PLAIN = PlainPolicy(Plain.SERVE)
+
+
+@implementer(IHandler)
+@define
+class Recorder:
+    """Answers 200 with the target as body, and keeps what it was asked.
+
+    :param clock: to answer ``delay_s`` later; at once if that is 0.
+    :param answer: makes other answers.
+    """
+
+    clock: Any = None
+    delay_s: float = 0.0
+    answer: Callable[[Request], Response | Deferred[Response]] | None = None
+    handled: list[Request] = field(factory=list)
+    refused: list[tuple[Request, ProxyError]] = field(factory=list)
+
+    def handle(self, request: Request) -> Deferred[Response]:
+        self.handled.append(request)
+        if self.answer is not None:
+            made = self.answer(request)
+            return made if isinstance(made, Deferred) else self._later(made)
+        return self._later(Response(200, Headers(((b"content-type", b"text/plain"),)), request.path))
+
+    def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:
+        self.refused.append((request, error))
+        return self._later(Response(error.status, error.headers, error.detail.encode()))
+
+    def body_limit(self, method: str, path: bytes) -> int:
+        return body_limit(method, path)
+
+    def _later(self, response: Response) -> Deferred[Response]:
+        if not self.delay_s:
+            return succeed(response)
+        later: Deferred[Response] = Deferred(lambda _: call.cancel())
+        call = self.clock.callLater(self.delay_s, later.callback, response)
+        return later
+
+
+class FakeTcp:
+    """TCP as far as a protocol sees it; with ``secure``, Twisted's TLS as far as it differs.
+
+    Closing goes the way of the real ones: ``loseConnection`` waits for a registered producer, TLS waits for the
+    client's close_notify, a half-close is told to the protocol.
+    """
+
+    def __init__(self, *, secure: bool = False, room: float = float("inf")) -> None:
+        self.secure = secure
+        self.room = room
+        self.written = bytearray()
+        self.waiting = bytearray()
+        self.producer: Any = None
+        self.paused = False
+        self.reading = True
+        self.half_closed = False
+        self.closing = False
+        self.gone: type[Exception] | None = None
+        self.protocol: Any = None
+        if secure:
+            self.transport = _Below(self)
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.0.2.7", 4711)
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        assert enabled
+
+    def write(self, data: bytes) -> None:
+        if self.gone or self.half_closed or (self.closing and self.producer is None):
+            raise AssertionError(f"written after the end: {data!r}")
+        self.waiting += data
+        self.drain(0)
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
+
+    def drain(self, more: float) -> None:
+        """The client takes this many bytes more."""
+        self.room += more
+        count = int(min(self.room, len(self.waiting)))
+        self.written += self.waiting[:count]
+        del self.waiting[:count]
+        self.room -= count
+        if self.producer is not None:
+            if self.waiting and not self.paused:
+                self.paused = True
+                self.producer.pauseProducing()
+            elif self.paused and not self.waiting:
+                self.paused = False
+                self.producer.resumeProducing()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        assert streaming
+        assert self.producer is None
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def pauseProducing(self) -> None:
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        self.reading = True
+
+    def loseWriteConnection(self) -> None:
+        assert not self.secure, "this falls through to TCP"
+        assert self.producer is None
+        self.half_closed = True
+        self.protocol.writeConnectionLost()
+
+    def loseConnection(self) -> None:
+        self.closing = True
+        if self.producer is None and not self.secure:
+            self.end(ConnectionDone)
+
+    def abortConnection(self) -> None:
+        self.end(ConnectionAborted)
+
+    def end(self, how: type[Exception]) -> None:
+        if self.gone is None:
+            self.gone = how
+            self.protocol.connectionLost(Failure(how()))
+
+
+@frozen
+class _Below:
+    """The TCP connection under TLS."""
+
+    above: FakeTcp
+
+    def loseConnection(self) -> None:
+        self.above.end(ConnectionDone)
+
+
+@frozen
+class Answer:
+    """What the client saw."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def read_answers(data: bytes, methods: Iterable[str]) -> list[Answer]:
+    """Take a stream of answers apart with the standard library's parser.
+
+    :param methods: of the requests, in order; GET for any further answer.
+    """
+    stream = io.BytesIO(data)
+    answers = []
+    for method in itertools.chain(methods, itertools.repeat("GET")):
+        if stream.tell() == len(data):
+            return answers
+        parsed = http.client.HTTPResponse(_Socket(stream), method=method)  # type: ignore[arg-type]
+        parsed.begin()
+        answers.append(Answer(parsed.status, {k.lower(): v for k, v in parsed.getheaders()}, parsed.read()))
+    raise AssertionError("unreachable")
+
+
+@frozen
+class _Socket:
+    stream: io.BytesIO
+
+    def makefile(self, mode: str) -> io.BufferedIOBase:
+        return _Unclosed(self.stream)  # type: ignore[return-value]
+
+
+class _Unclosed:
+    """http.client closes what it reads from after each answer; here the next one follows."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self.read, self.readline, self.readinto = stream.read, stream.readline, stream.readinto
+
+    def close(self) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+class Line:
+    """One connection to a protocol under test, with a clock that stands still until it is told otherwise."""
+
+    def __init__(
+        self,
+        handler: Recorder | None = None,
+        *,
+        limits: ArrivalLimits = LIMITS,
+        plain: PlainPolicy | None = PLAIN,
+        room: float = float("inf"),
+        house: House | None = None,
+        **shared: Any,
+    ) -> None:
+        self.clock = house.clock if house is not None else Clock()
+        self.handler = handler or Recorder()
+        self.handler.clock = self.clock
+        ids = itertools.count(1)
+        self.house = house or House(
+            handler=self.handler,
+            clock=self.clock,
+            limits=limits,
+            new_id=lambda: f"id-{next(ids)}",
+            wall=lambda: 0.0,
+            **shared,
+        )
+        self.transport = FakeTcp(secure=plain is None, room=room)
+        built = Http1Factory(self.house, plain).buildProtocol(None)
+        assert isinstance(built, Http1Protocol)
+        self.protocol = self.transport.protocol = built
+        built.makeConnection(self.transport)
+
+    def send(self, *pieces: bytes) -> None:
+        """The client sends; what comes after the connection went is lost, as it would be."""
+        for piece in pieces:
+            if self.transport.gone is None:
+                self.protocol.dataReceived(piece)
+
+    def pass_time(self, seconds: float, step_s: float = 0.25) -> None:
+        """Let the clock run, step by step."""
+        for _ in range(int(seconds / step_s)):
+            if self.transport.gone is not None:
+                break
+            self.clock.advance(step_s)
+
+    @property
+    def gone(self) -> bool:
+        return self.transport.gone is not None
+
+    def answers(self) -> list[Answer]:
+        """All that has been sent, without 100 Continue."""
+        methods = [request.method for request in self.handler.handled]
+        methods += [request.method or "GET" for request, _ in self.handler.refused]
+        return read_answers(bytes(self.transport.written), methods)
+
+    def statuses(self) -> list[int]:
+        return [answer.status for answer in self.answers()]
