@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import BadAnswer, FailedAfterSending
+from hospproxy.outward.head import HOP_BY_HOP, Head, parse_head
+
+OK = b"HTTP/1.1 200 OK"
+
+
+def head(*lines: bytes) -> Head:
+    return parse_head(b"\r\n".join(lines))
+
+
+class StatusLine(SynchronousTestCase):
+    """RFC 9112 §4."""
+
+    def test_what_is_taken(self) -> None:
+        for line, status, reason in (
+            (b"HTTP/1.1 200 OK", 200, b"OK"),
+            (b"HTTP/1.0 404 Not Found", 404, b"Not Found"),
+            (b"HTTP/1.1 500 ", 500, b""),
+            (b"HTTP/1.1 599", 599, b""),
+        ):
+            read = head(line, b"Content-Length: 0", b"Connection: close")
+            self.assertEqual((read.status, read.reason), (status, reason))
+
+    def test_what_is_no_http(self) -> None:
+        for line in (
+            b"HTTP/2.0 200 OK",
+            b"HTTP/1.2 200 OK",
+            b"RTSP/1.0 200 OK",
+            b"http/1.1 200 OK",
+            b"HTTP/1.1  200 OK",
+            b"HTTP/1.1 20 OK",
+            b"HTTP/1.1 -20 OK",
+            b"HTTP/1.1 600 OK",
+            b"HTTP/1.1 2000 OK",
+            b"HTTP/1.1 200 O\x00K",
+            b" HTTP/1.1 200 OK",
+            b"SSH-2.0-OpenSSH_9.2",
+            b"",
+        ):
+            error = self.assertRaises(FailedAfterSending, head, line, b"Content-Length: 0")
+            self.assertIs(error.head_status, None, line)
+
+
+class Framing(SynchronousTestCase):
+    """RFC 9112 §6.3."""
+
+    def test_lengths(self) -> None:
+        self.assertEqual(head(OK, b"Content-Length: 12").length, 12)
+        self.assertEqual(head(OK, b"Content-Length: 12", b"Content-Length: 12").length, 12)
+        self.assertEqual(head(OK, b"Content-Length: 12, 12").length, 12)
+
+    def test_no_body(self) -> None:
+        for status in (b"204", b"304", b"103"):
+            read = head(b"HTTP/1.1 " + status, b"Content-Length: 9")
+            self.assertEqual((read.length, read.chunked), (0, False))
+
+    def test_chunked(self) -> None:
+        read = head(OK, b"Transfer-Encoding: Chunked")
+        self.assertEqual((read.length, read.chunked, read.until_close), (None, True, False))
+
+    def test_until_the_close_where_that_was_said(self) -> None:
+        self.assertTrue(head(OK, b"Connection: Close").until_close)
+        self.assertTrue(head(b"HTTP/1.0 200 OK").until_close)
+
+    def test_neither_a_length_nor_an_end(self) -> None:
+        self.refused(OK)
+        self.refused(b"HTTP/1.0 200 OK", b"Connection: keep-alive")
+
+    def test_doubt(self) -> None:
+        self.refused(OK, b"Content-Length: 1", b"Content-Length: 2")
+        self.refused(OK, b"Content-Length: 1, 2")
+        self.refused(OK, b"Content-Length: +1")
+        self.refused(OK, b"Content-Length: 1" + b"0" * 18)
+        self.refused(OK, b"Content-Length: ")
+        self.refused(OK, b"Content-Length: 5", b"Transfer-Encoding: chunked")
+        self.refused(OK, b"Transfer-Encoding: gzip, chunked")
+        self.refused(OK, b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked")
+        self.refused(b"HTTP/1.0 200 OK", b"Transfer-Encoding: chunked")
+
+    def refused(self, *lines: bytes) -> None:
+        error = self.assertRaises(BadAnswer, head, *lines)
+        self.assertEqual(error.head_status, 200)
+
+
+class Fields(SynchronousTestCase):
+    def test_hop_by_hop_fields_go_no_further(self) -> None:
+        """RFC 9110 §7.6.1: neither those that are always for one hop nor those that Connection names."""
+        read = head(
+            OK,
+            b"Content-Length: 0",
+            b"Keep-Alive: timeout=5",
+            b"Upgrade: h2c",
+            b"Trailer: X-Sum",
+            b"Connection: X-Hop, keep-alive",
+            b"Proxy-Authenticate: Basic",
+            b"x-hop: 1",
+            b"X-End: 2",
+        )
+        self.assertEqual(read.fields, ((b"X-End", b"2"),))
+
+    def test_order_case_and_repetition_stay(self) -> None:
+        read = head(OK, b"Set-Cookie: a=1", b"etag:\tW/1 ", b"Content-Length: 0", b"Set-Cookie: b=2", b"X-E:")
+        self.assertEqual(
+            read.fields, ((b"Set-Cookie", b"a=1"), (b"etag", b"W/1"), (b"Set-Cookie", b"b=2"), (b"X-E", b""))
+        )
+
+    def test_malformed_lines(self) -> None:
+        for line in (
+            b" folded",
+            b"\tfolded",
+            b"Name : x",
+            b"no colon",
+            b": x",
+            b"N\xe4me: x",
+            b"X: a\x00b",
+            b"X: a\nb",
+            b"X: a\rb",
+        ):
+            error = self.assertRaises(BadAnswer, head, OK, b"Content-Length: 0", line)
+            self.assertEqual(error.head_status, 200, line)
+
+    def test_one_content_type(self) -> None:
+        self.assertRaises(
+            BadAnswer, head, OK, b"Content-Length: 0", b"Content-Type: a/b", b"content-type: a/b"
+        )
+
+    def test_an_encoding_that_was_not_asked_for(self) -> None:
+        self.assertRaises(BadAnswer, head, OK, b"Content-Length: 9", b"Content-Encoding: gzip")
+        read = head(OK, b"Content-Length: 9", b"Content-Encoding: identity")
+        self.assertEqual(read.length, 9)
+
+    def test_the_head_is_written_in_one_spelling(self) -> None:
+        read = head(b"HTTP/1.0 201 Made", b"Content-Length:   3", b"X:1")
+        self.assertEqual(
+            read.wire(), b"HTTP/1.1 201 Made\r\nContent-Length: 3\r\nConnection: close\r\nX: 1\r\n\r\n"
+        )
+
+    def test_a_keep_alive_that_the_server_ends(self) -> None:
+        self.assertIn(
+            b"\r\nConnection: close\r\n", head(OK, b"Connection: CLOSE", b"Content-Length: 0").wire()
+        )
+        self.assertNotIn(b"Connection", head(OK, b"Content-Length: 0").wire())
+
+
+_token = st.from_regex(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True)
+_value = st.from_regex(
+    rb"[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]{0,20}[\x21-\x7e\x80-\xff])?", fullmatch=True
+)
+
+
+class Properties(SynchronousTestCase):
+    @given(st.binary(max_size=200))
+    def test_any_bytes_are_a_head_or_a_clear_error(self, raw: bytes) -> None:
+        for line in (raw, OK + b"\r\n" + raw, OK + b"\r\nContent-Length: 0\r\n" + raw):
+            try:
+                read = parse_head(line)
+            except (BadAnswer, FailedAfterSending):
+                continue
+            for name, value in read.fields:
+                self.assertTrue(re.fullmatch(rb"[\x21-\x7e]+", name))
+                self.assertFalse(re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value))
+
+    @given(st.lists(st.tuples(_token, _value), max_size=8))
+    def test_what_is_written_reads_the_same(self, fields: list[tuple[bytes, bytes]]) -> None:
+        lines = [b"%s: %s" % field for field in fields]
+        try:
+            first = head(OK, b"Content-Length: 5", *lines)
+        except BadAnswer:
+            return
+        self.assertEqual(parse_head(first.wire().removesuffix(b"\r\n\r\n")), first)
+        self.assertFalse({name.lower() for name, _ in first.fields} & HOP_BY_HOP)
