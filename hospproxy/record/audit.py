@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -42,14 +40,14 @@ class Audit:
         await self._record(exchange, answer)
         return answer
 
-    def note(self, exchange: Exchange, finding: str, status: int | None = None) -> Deferred[None]:
+    def note(self, exchange: Exchange, reference: str, finding: str) -> Deferred[None]:
         """Record what became known of an exchange after its answer.
 
-        :param exchange: the one that was answered; its request id and reference name the first record.
+        :param exchange: the one that was answered; its request id and the reference name the first record.
         :param finding: the outcome as it is known now.
         :raise RecordFailed: it could not be kept.
         """
-        record = self._describer.finding(exchange, finding, status, self._passed_s(exchange))
+        record = self._describer.finding(exchange, reference, finding, self._passed_s(exchange))
         return self._journal.append(record)
 
     async def _record(self, exchange: Exchange, answer: Answer) -> None:
@@ -63,7 +61,3 @@ class Audit:
 
     def _passed_s(self, exchange: Exchange) -> float:
         return self._clock.seconds() - exchange.arrived
-
-
-Note = Callable[[Exchange, str, int | None], Deferred[None]]
-"""How a part that learns more later (the fate of a write, a note delivered) has it recorded: ``Audit.note``."""

@@ -69,14 +69,14 @@ class Describer:
         """The record of a write that is about to be sent."""
         return self._record("intent", exchange, None, duration_s)
 
-    def finding(self, exchange: Exchange, finding: str, status: int | None, duration_s: float) -> Record:
-        """What became known of an exchange after its answer; it has the first record's request id and reference.
+    def finding(self, exchange: Exchange, reference: str, finding: str, duration_s: float) -> Record:
+        """What became known of an exchange after its answer; it has the first record's request id.
 
-        :param finding: the outcome as it is known now ("carried out", "not carried out", "delivered", …).
-        :param status: that HOSP gave, where it gave one.
+        :param reference: the first record's.
+        :param finding: the outcome as it is known now ("found", "not carried out", …).
         """
         record = self._record("finding", exchange, None, duration_s)
-        record.update(outcome=_text(finding), status=status)
+        record.update(outcome=_text(finding), reference=_text(reference))
         return record
 
     def _record(self, kind: str, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
@@ -92,7 +92,7 @@ class Describer:
             "request_id": _text(client.request_id),
             "who": {"id": None, "name": None, "certainty": "proxy"} if exchange.own else who,
             "own": _text(exchange.own),
-            "on_behalf_of": who if exchange.own else None,
+            "on_behalf_of": {"request_id": _text(exchange.on_behalf_of), **who} if exchange.own else None,
             "client": {
                 "address": _text(client.address),
                 "peer": _text(client.peer),

@@ -52,14 +52,16 @@ METRICS: tuple[Metric, ...] = (
     _gauge("body_memory_bytes", "Memory that request bodies take."),
     # To HOSP and back.
     _counter("upstream_requests_total", "Attempts at HOSP.", "route", "outcome"),
-    _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route"),
+    _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route", "route"),
     _counter("retries_total", "Attempts after the first.", "reason"),
     _counter("looks_total", "Looks for a write whose outcome was unknown.", "result"),
     _counter("writes_total", "Writes by what became of them.", "outcome"),
     _gauge("ledger_open", "Writes whose outcome is open."),
     _gauge("gate_in_flight", "Attempts that HOSP has in hand."),
     _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
-    _counter("gate_refused_total", "Requests for which there was no place at HOSP in time.", "reason"),
+    _counter(
+        "gate_refused_total", "Requests for which there was no place at HOSP in time.", "reason", "reason"
+    ),
     # What is remembered.
     _counter("identity_events_total", "Credentials: remembered, asked, accepted, denied.", "event"),
     _counter("cache_events_total", "What the cache did.", "event"),

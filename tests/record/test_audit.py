@@ -116,12 +116,14 @@ class OutermostStation(Case):
         self.journal.written()
 
     def test_a_later_finding(self) -> None:
-        noted = self.audit.note(exchange(CREATE_NOTE, reference="ref-1"), "carried out", 201)
+        noted = self.audit.note(exchange(CREATE_NOTE), "ref-1", "found")
         self.assertNoResult(noted)
         self.journal.written()
         self.successResultOf(noted)
         [record] = self.journal.records
-        self.assertEqual((record["kind"], record["reference"], record["status"]), ("finding", "ref-1", 201))
+        self.assertEqual(
+            (record["kind"], record["reference"], record["outcome"]), ("finding", "ref-1", "found")
+        )
 
 
 class BeforeAWriteIsSent(Case):

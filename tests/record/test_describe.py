@@ -129,10 +129,14 @@ class Who(SynchronousTestCase):
         self.assertEqual(self.who(claimed_name="\udcff")["certainty"], "claimed")
 
     def test_the_proxy_asks_on_somebodys_behalf(self) -> None:
-        record = DESCRIBER.request(exchange(READ_NOTE, ("3",), identity=ANA, own="look"), answer(), 0)
+        record = DESCRIBER.request(
+            exchange(READ_NOTE, ("3",), identity=ANA, own="look", on_behalf_of="req-0"), answer(), 0
+        )
         self.assertEqual((record["kind"], record["own"]), ("own", "look"))
         self.assertEqual(record["who"]["certainty"], "proxy")
-        self.assertEqual(record["on_behalf_of"], {"id": 7, "name": "Ana", "certainty": "verified"})
+        self.assertEqual(
+            record["on_behalf_of"], {"request_id": "req-0", "id": 7, "name": "Ana", "certainty": "verified"}
+        )
 
 
 class Outcome(SynchronousTestCase):
@@ -199,10 +203,8 @@ class Others(SynchronousTestCase):
         self.assertEqual((record["patient_id"], record["who"]["id"]), ("9", 7))
 
     def test_a_finding_names_the_first_record(self) -> None:
-        record = DESCRIBER.finding(exchange(CREATE_NOTE, reference="ref-1"), "carried out", 201, 30.0)
-        self.assertEqual(
-            (record["kind"], record["outcome"], record["status"]), ("finding", "carried out", 201)
-        )
+        record = DESCRIBER.finding(exchange(CREATE_NOTE, reference="old"), "ref-1", "found", 30.0)
+        self.assertEqual((record["kind"], record["outcome"], record["status"]), ("finding", "found", None))
         self.assertEqual((record["request_id"], record["reference"]), ("req-1", "ref-1"))
 
     def test_a_gap(self) -> None:

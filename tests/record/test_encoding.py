@@ -30,6 +30,9 @@ class OneSafeLine(SynchronousTestCase):
         line = encode_record({"a": "\x1b[2J\x7f\x9b\u2028\u202e\u200b\n"})
         self.assertEqual(line, rb'{"a":"\u001b[2J\u007f\u009b\u2028\u202e\u200b\n"}')
 
+    def test_del_is_ascii_and_spelled_out_too(self) -> None:
+        self.assertEqual(encode_record({"a": "\x7f"}), rb'{"a":"\u007f"}')
+
     def test_invalid_utf8_is_told_from_what_it_might_be_taken_for(self) -> None:
         self.assertEqual(encode_record({"a": {"b": ("\udcff",)}}), rb'{"a":{"b":["\\udcff"]}}')
 

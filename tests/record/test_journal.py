@@ -183,7 +183,7 @@ class Bounded(JournalCase):
         self.assertEqual(self.numbers(), [1, 2, 4])
 
     def test_beyond_so_many_bytes_it_fails_at_once(self) -> None:
-        self.journal = self.made(max_bytes=60)
+        self.journal = self.made(max_bytes=40)
         taken = self.append(1)
         self.failureResultOf(self.journal.append({"kind": "request", "n": "x" * 60}), RecordFailed)
         self.worker.step()

@@ -70,6 +70,15 @@ class WholeGroupsOrNone(SynchronousTestCase):
         self.assertIsNot(self.disk.last, failed)
         self.assertEqual(self.disk.last.lines, [b"c"])
 
+    def test_another_file_is_cut_back_to_its_own_good_part(self) -> None:
+        self.keeper.keep([b"a long first record"])
+        self.disk.sync = [BROKEN]
+        self.assertRaises(RecordFailed, self.keeper.keep, [b"b"])
+        self.disk.write = [2]
+        self.assertRaises(RecordFailed, self.keeper.keep, [b"torn record"])
+        self.keeper.keep([b"c"])
+        self.assertEqual(self.disk.last.synced, b"c\n")
+
     def test_a_folder_that_takes_no_file_fails_the_group_and_is_tried_again(self) -> None:
         self.disk.create_ = [FULL]
         self.assertRaises(RecordFailed, self.keeper.keep, [b"a"])

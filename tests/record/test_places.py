@@ -49,6 +49,7 @@ class WhoseRecord(SynchronousTestCase):
             b'{"id":{}}',
             b'{"id":1.5}',
             b'{"\xff',
+            b'{"id":"\xff"}',
         ):
             self.assertIsNone(field_of_answer(answer(body), "id"), body)
 
