@@ -128,10 +128,8 @@ class Application:
     def _write(self, call: Call, staff: Record, fields: params.Params) -> Outcome:
         name, route = call.route.resource, call.route
         if route.action == "update":
-            self._member(route, staff)
-            record = self.store.update(name, route.id, fields)
-            if record is None:
-                raise Refused(404)
+            before = self._member(route, staff)
+            record = self.store.update(name, route.id, fields) or before
             return Outcome(self._shown(call, name, record), staff, "updated", name, route.id, record)
         if name == "staffs" and not fields.get("password"):
             raise Refused(422, answers.json_answer(422, {"password": ["can't be blank"]}))

@@ -35,7 +35,6 @@ class RequestWire:
     def send(self, answer: Answer) -> None:
         """The whole answer."""
         self._head(answer)
-        # Without a write of its own an empty answer would go out chunked.
         self._request.write(answer.body)
         self._request.finish()
 

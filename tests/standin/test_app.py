@@ -257,6 +257,10 @@ class OwnHospitalTests(Asking):
         self.assertTrue(notes)
         self.assertTrue({each["patient_id"] for each in notes} <= own)
 
+    def test_a_new_hospital_is_nobodys_and_may_be_made(self) -> None:
+        self.assertEqual(self.status("POST", "/hospitals", {"name": "x"}, staff=3), 201)
+        self.assertEqual(self.status("GET", "/hospitals/10", staff=3), 404)
+
     def test_others_are_not_there(self) -> None:
         other = self.json("GET", "/patients", staff=1)[0]["id"]
         own = self.json("GET", "/patients", staff=3)[0]["id"]

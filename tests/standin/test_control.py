@@ -17,7 +17,7 @@ from hosp_standin.testing import settings
 class ControlCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
-        self.hosp = Machine(load_seed(), settings(), self.reactor, lambda: 0.0)
+        self.hosp = Machine(load_seed(), settings(max_journal_entries=6), self.reactor, lambda: 0.0)
         self.standin = Standin(self.reactor, self.hosp, Place("127.0.0.1", 3000))
         self.standin.startService()
         self.treq = StubTreq(ControlResource(self.standin.control))
@@ -52,6 +52,14 @@ class ReadTests(ControlCase):
         self.assertEqual(stored[0]["fields"]["title"], "x")
         self.assertEqual(
             [entry["seq"] for entry in self.control("GET", "/journal?limit=2")["entries"]], [1, 2]
+        )
+
+    def test_the_journal_says_what_it_lost(self) -> None:
+        for _ in range(4):
+            self.ask("GET", "/notes/7")
+        whole = self.control("GET", "/journal")
+        self.assertEqual(
+            ([entry["seq"] for entry in whole["entries"]], whole["dropped"]), ([3, 4, 5, 6, 7, 8], 2)
         )
 
     def test_journal_with_nonsense(self) -> None:

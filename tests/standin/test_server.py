@@ -120,10 +120,12 @@ class RawTests(SynchronousTestCase):
         self.assertTrue(self.transport.disconnecting)
 
     def test_an_idle_connection_is_closed_after_a_while(self) -> None:
+        self.factory = HospFactory(in_memory(self.clock, keep_alive_s=5))
+        self.connect()
         self.say(b"GET / HTTP/1.1")
-        self.clock.advance(59)
+        self.clock.advance(4.9)
         self.assertFalse(self.transport.disconnecting)
-        self.clock.advance(2)
+        self.clock.advance(0.2)
         self.assertTrue(self.transport.disconnecting)
 
     def test_drop_connections(self) -> None:

@@ -133,11 +133,12 @@ class SocketTests(TestCase):
         running = await self.start()
         client = await self.ask(running.port)
         await client.first
+        port = running.port
         running.standin.set_offline(True)
         self.assertIs(await client.ended, ConnectionLost)
-        await self.assertFailure(self.connecting(running.port), ConnectionRefusedError)
+        await self.assertFailure(self.connecting(port), ConnectionRefusedError)
         running.standin.set_offline(False)
-        again = await self.ask(running.port)
+        again = await self.ask(port)
         await again.first
         self.assertIn(b"Server is online.", again.received)
 
