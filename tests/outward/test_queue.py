@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.messages import Priority
+from hospproxy.outward.queue import Queue, Refusal, ServiceTime, Standing, Ticket
+
+WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
+
+
+def enter(queue: Queue, priority: Priority = READ, deadline: float = 100.0, now: float = 0.0) -> Ticket:
+    ticket = Ticket(priority, deadline)
+    queue.enter(ticket, now)
+    return ticket
+
+
+class Places(SynchronousTestCase):
+    def test_as_many_as_the_limit_go_in(self) -> None:
+        queue = Queue(2, 10)
+        tickets = [enter(queue) for _ in range(3)]
+        self.assertEqual([t.standing for t in tickets], [Standing.IN, Standing.IN, Standing.WAITING])
+        self.assertIs(queue.next(0), None)
+
+    def test_a_place_is_given_back_once(self) -> None:
+        queue = Queue(1, 10)
+        ticket = enter(queue)
+        queue.leave(ticket)
+        queue.leave(ticket)
+        self.assertEqual(queue.in_flight, 0)
+
+    def test_a_newcomer_does_not_overtake_those_who_wait(self) -> None:
+        queue = Queue(1, 10)
+        first, second = enter(queue), enter(queue)
+        queue.leave(first)
+        third = enter(queue)
+        self.assertEqual(third.standing, Standing.WAITING)
+        self.assertIs(queue.next(0), second)
+
+
+class Order(SynchronousTestCase):
+    def test_writes_before_reads_before_refreshes_and_each_in_turn(self) -> None:
+        queue = Queue(1, 10)
+        inside = enter(queue)
+        waiting = [enter(queue, p) for p in (REFRESH, READ, WRITE, READ, WRITE, REFRESH)]
+        got = []
+        while inside is not None:
+            queue.leave(inside)
+            inside = queue.next(0)  # type: ignore[assignment]
+            got.append(inside)
+        self.assertEqual(got, [waiting[i] for i in (2, 4, 1, 3, 0, 5)] + [None])
+
+    def test_a_full_queue_gives_way_to_a_write(self) -> None:
+        queue = Queue(1, 3)
+        enter(queue)
+        old, young, refresh = enter(queue), enter(queue), enter(queue, REFRESH)
+        for gone in (refresh, young, old):
+            newcomer = Ticket(WRITE, 100)
+            self.assertEqual(queue.enter(newcomer, 0), (None, gone))
+            self.assertEqual((newcomer.standing, gone.standing), (Standing.WAITING, Standing.OUT))
+        self.assertEqual(queue.enter(Ticket(WRITE, 100), 0), (Refusal.FULL, None))
+
+    def test_it_does_not_give_way_to_its_equals(self) -> None:
+        queue = Queue(1, 1)
+        enter(queue), enter(queue)
+        newcomer = Ticket(READ, 100)
+        self.assertEqual(queue.enter(newcomer, 0), (Refusal.FULL, None))
+        self.assertEqual(newcomer.standing, Standing.OUT)
+
+
+class Deadlines(SynchronousTestCase):
+    def test_too_late_at_the_door(self) -> None:
+        self.assertEqual(Queue(1, 1).enter(Ticket(WRITE, 5), 5), (Refusal.DEADLINE, None))
+
+    def test_too_late_in_the_queue(self) -> None:
+        queue = Queue(1, 2)
+        inside, late, good = enter(queue), enter(queue, deadline=5), enter(queue)
+        queue.leave(inside)
+        self.assertIs(queue.next(5), late)
+        self.assertEqual(late.standing, Standing.OUT)
+        self.assertIs(queue.next(5), good)
+        self.assertEqual(good.standing, Standing.IN)
+
+
+class Retries(SynchronousTestCase):
+    def test_seconds_for_those_ahead(self) -> None:
+        times = ServiceTime(4.0)
+        self.assertEqual(times.retry_after_s(0, 5), 1)
+        self.assertEqual(times.retry_after_s(9, 5), 8)
+        self.assertEqual(times.retry_after_s(500, 5), 30)
+
+    def test_it_follows_what_happens(self) -> None:
+        times = ServiceTime(4.0)
+        for _ in range(100):
+            times.learn(0.5)
+        self.assertEqual(times.retry_after_s(9, 5), 2)
+
+
+class QueueModel(RuleBasedStateMachine):
+    """The queue beside a model that is a sorted list."""
+
+    tickets = Bundle("tickets")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = Queue(3, 5)
+        self.now = 0.0
+        self.inside: set[Ticket] = set()
+        self.waiting: list[Ticket] = []
+
+    @rule(target=tickets, priority=st.sampled_from(Priority), life=st.integers(0, 6))
+    def enter(self, priority: Priority, life: int) -> Ticket:
+        ticket = Ticket(priority, self.now + life)
+        refusal, pushed_out = self.queue.enter(ticket, self.now)
+        if pushed_out is not None:
+            worst = max(t.priority for t in self.waiting)
+            assert worst > priority
+            assert pushed_out is [t for t in self.waiting if t.priority == worst][-1]
+            self.waiting.remove(pushed_out)
+        if refusal is Refusal.DEADLINE:
+            assert life == 0
+        elif refusal is Refusal.FULL:
+            assert len(self.waiting) == 5
+            assert all(t.priority <= priority for t in self.waiting)
+        elif ticket.standing is Standing.IN:
+            assert not self.waiting
+            self.inside.add(ticket)
+        else:
+            self.waiting.append(ticket)
+        return ticket
+
+    @rule(ticket=consumes(tickets))
+    def leave(self, ticket: Ticket) -> None:
+        self.queue.leave(ticket)
+        self.inside.discard(ticket)
+        if ticket in self.waiting:
+            self.waiting.remove(ticket)
+        self.fill()
+
+    @rule(seconds=st.integers(1, 3))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    def fill(self) -> None:
+        while (ticket := self.queue.next(self.now)) is not None:
+            # Stable: whoever came first of the most urgent.
+            assert ticket is min(self.waiting, key=lambda t: t.priority)
+            self.waiting.remove(ticket)
+            if ticket.standing is Standing.IN:
+                assert ticket.deadline > self.now
+                self.inside.add(ticket)
+            else:
+                assert ticket.deadline <= self.now
+
+    @invariant()
+    def bounds(self) -> None:
+        assert self.queue.in_flight == len(self.inside) <= 3
+        assert self.queue.waiting == len(self.waiting) <= 5
+        assert all(t.standing is Standing.IN for t in self.inside)
+        assert all(t.standing is Standing.WAITING for t in self.waiting)
+        # Nobody waits beside an empty place.
+        assert not self.waiting or len(self.inside) == 3
+
+
+class Stateful(SynchronousTestCase):
+    def test_no_waiter_is_lost_none_comes_in_above_the_limit(self) -> None:
+        run_state_machine_as_test(QueueModel, settings=settings(max_examples=100, deadline=None))  # type: ignore[no-untyped-call]
