@@ -11,10 +11,8 @@ from typing import Any
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.error import TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 from zope.interface import implementer
 
@@ -83,14 +81,9 @@ class Upstream:
             self._meter.observe("upstream_seconds", self._reactor.seconds() - started, route=route)
 
     def close(self) -> Deferred[None]:
-        """Close the connections that are kept; fires when they are closed."""
-
-        def too_late(failure: Failure) -> None:
-            failure.trap(TimeoutError)
-
+        """Close the connections that are kept; fires when they are closed, or soon."""
         closing: Deferred[None] = self._kept.closeCachedConnections()
-        closing.addTimeout(_CLOSE_S, self._reactor)
-        return closing.addErrback(too_late)
+        return closing.addTimeout(_CLOSE_S, self._reactor, lambda *_: None)
 
     async def _attempt(
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None
@@ -137,6 +130,7 @@ class UpstreamProcessor:
 
     :param clock: monotonic.
     :param observers: told of every answer; they learn HOSP's clock and its highest ids from it.
+    :param max_attempt_s: seconds that one attempt may take, however far off the deadline is.
     :param silences: called when HOSP could not be reached or did not answer in time.
     """
 
@@ -146,11 +140,14 @@ class UpstreamProcessor:
         clock: IReactorTime,
         observers: Sequence[Observer] = (),
         silences: Sequence[Callable[[], None]] = (),
+        *,
+        max_attempt_s: float = 28.0,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._observers = tuple(observers)
         self._silences = tuple(silences)
+        self._max_attempt_s = max_attempt_s
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:  # noqa: ARG002
         """Send the call with the time that is left until the deadline."""
@@ -163,9 +160,8 @@ class UpstreamProcessor:
             exchange.sent_at = self._clock.seconds()
 
         try:
-            response = await self._upstream.send(
-                call, exchange.request.client, exchange.deadline - began, on_sent=sent
-            )
+            left_s = min(exchange.deadline - began, self._max_attempt_s)
+            response = await self._upstream.send(call, exchange.request.client, left_s, on_sent=sent)
         except (NotSent, FailedAfterSending) as error:
             if isinstance(error, NotSent) or error.timed_out:
                 for silent in self._silences:
