@@ -14,6 +14,7 @@ from .answers import Answers, accept_class
 from .errors import ProxyError, RecordFailed
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
 from .messages import Call, Exchange, Priority, Request, Response
+from .watch.requests import count_request
 
 ORDER = (
     "record.audit",  # outermost: it sees every outcome, and no byte leaves before its record is on disk
@@ -152,7 +153,15 @@ class Chain:
         """Run the chain on its own: a client that leaves ends a read, never a write."""
 
         async def work() -> Response:
-            return await whole(exchange)
+            outcome: Response | Exception = CancelledError()
+            try:
+                outcome = await whole(exchange)
+                return outcome
+            except Exception as error:
+                outcome = error
+                raise
+            finally:
+                count_request(self._meter, exchange, outcome, self._clock.seconds() - exchange.arrived)
 
         def left(_answer: Deferred[Response]) -> None:
             exchange.client_gone = True

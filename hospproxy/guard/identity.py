@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -17,6 +18,8 @@ from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .credentials import Credentials, parse_basic
+
+MAX_NAMES = 10_000
 
 Ask = Callable[..., Awaitable[Response]]
 """``ask(call, on_behalf_of=exchange, own="identity")``: a request of the proxy's own."""
@@ -40,6 +43,11 @@ class IdentityCheck:
         self._key = key
         self._meter = meter
         self._questions: Joint[Response] = Joint()
+        self._names: OrderedDict[str, None] = OrderedDict()
+
+    def has_accepted(self, name: str) -> bool:
+        """Whether HOSP has accepted credentials of this name since the start: it is then no slip of the fingers."""
+        return name in self._names
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         assert exchange.call is not None
@@ -89,8 +97,15 @@ class IdentityCheck:
         identity = self._read(response, exchange.credentials)
         if identity is None:
             raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
-        self._accounts.remember(identity, ticket)
+        self._remember(identity, ticket)
         return identity
+
+    def _remember(self, identity: Identity, ticket: int) -> None:
+        self._accounts.remember(identity, ticket)
+        self._names[identity.name] = None
+        self._names.move_to_end(identity.name)
+        if len(self._names) > MAX_NAMES:
+            self._names.popitem(last=False)
 
     def _learn(self, exchange: Exchange, response: Response, ticket: int) -> None:
         """Draw from HOSP's own answer whether it still accepts these credentials."""
@@ -105,7 +120,7 @@ class IdentityCheck:
         if exchange.identity is None and exchange.call.operation is self._lookup:
             exchange.identity = self._read(response, exchange.credentials)
         if exchange.identity is not None:
-            self._accounts.remember(exchange.identity, ticket)
+            self._remember(exchange.identity, ticket)
 
     def _refused(self, exchange: Exchange) -> None:
         assert exchange.credentials is not None

@@ -40,7 +40,9 @@ class Validation:
                 "This method is not allowed here.", status=405, headers=((b"Allow", route.allow.encode()),)
             )
         accept = "json" if wants_json else accept_class(request.headers.get(b"accept"))
-        call = Call(operation, tuple(values), accept=accept)
+        # As it came: guard.identity, where it is on, puts the canonical form in its place.
+        authorization = None if operation.public else request.headers.get(b"authorization")
+        call = Call(operation, tuple(values), accept=accept, authorization=authorization)
         exchange.call = call
         exchange.record_id = call.record_id
         if operation.is_write or not operation.is_read:

@@ -61,7 +61,9 @@ class Ledger:
     :param max_open: entries open at a time, waiting ones included.
     """
 
-    def __init__(self, clock: IReactorTime, key: bytes, reference: Callable[[], str], *, max_open: int = 1000) -> None:
+    def __init__(
+        self, clock: IReactorTime, key: bytes, reference: Callable[[], str], *, max_open: int = 1000
+    ) -> None:
         self._clock = clock
         self._key = key
         self._reference = reference

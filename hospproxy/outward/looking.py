@@ -12,8 +12,18 @@ from twisted.internet.interfaces import IReactorTime
 from ..contract import Contract, Operation
 from ..errors import ProxyError
 from ..interfaces import IMeter
-from ..messages import Call, Exchange, Priority, Response
-from .finding import Change, Found, NotKnowable, NotThere, Search, Verdict, as_stored, has_changed, which_is_mine
+from ..messages import Call, Priority, Response
+from .finding import (
+    Change,
+    Found,
+    NotKnowable,
+    NotThere,
+    Search,
+    Verdict,
+    as_stored,
+    has_changed,
+    which_is_mine,
+)
 from .ledger import Entry
 from .presence import UpstreamClock, WorkingTime
 from .sightings import Sightings
@@ -167,7 +177,9 @@ class Looking:
         given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
         reference = None
         if entry.exchange.own and entry.exchange.reference is not None:
-            holding = [key for key, value in expected.items() if isinstance(value, str) and entry.reference in value]
+            holding = [
+                key for key, value in expected.items() if isinstance(value, str) and entry.reference in value
+            ]
             reference = (holding[0], entry.reference) if holding else None
         return Search(
             self._contract.resources[name],

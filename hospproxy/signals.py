@@ -1,0 +1,32 @@
+"""What the process does when it is told something from outside.
+
+twistd's own handlers end the process by the signal itself (status 143) on SIGTERM, and SIGHUP kills it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+
+def install(reactor: Any, reload: Callable[[], None]) -> None:
+    """SIGTERM and SIGINT stop the reactor, which drains and exits 0; SIGHUP reads certificates again.
+
+    :param reactor: the running one; called in its thread.
+    """
+
+    def stop(_number: int, _frame: object) -> None:
+        reactor.callFromThread(_stop_once, reactor)
+
+    def again(_number: int, _frame: object) -> None:
+        reactor.callFromThread(reload)
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, again)
+
+
+def _stop_once(reactor: Any) -> None:
+    if reactor.running:
+        reactor.stop()
