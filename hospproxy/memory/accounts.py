@@ -41,7 +41,8 @@ class Accounts:
         self._refusals: LastChanges[bytes] = LastChanges(self._max)
         self._writing = Counts(self._max)
         self._unknown = Counts(self._max)
-        self._late: OrderedDict[str | None, float] = OrderedDict()
+        self._late: OrderedDict[str, float] = OrderedDict()
+        self._all_late: float | None = None
         self._listeners: list[Callable[[str], object]] = []
 
     def __len__(self) -> int:
@@ -100,7 +101,7 @@ class Accounts:
         """Whether no write that may change this account is under way or of unknown outcome."""
         self._end_late()
         account = str(identity.id)
-        late = account in self._late or None in self._late
+        late = account in self._late or self._all_late is not None
         return not (late or self._writing.holds(account) or self._unknown.holds(account))
 
     def changing(self, staff_id: str | None) -> None:
@@ -134,20 +135,22 @@ class Accounts:
         self._raise(staff_id)
 
     def _stay_open(self, staff_id: str | None, until: float) -> None:
-        until = max(until, self._late.pop(staff_id, until))
-        self._late[staff_id] = until
-        if len(self._late) > self._max:
+        if staff_id is not None:
+            self._late[staff_id] = max(until, self._late.pop(staff_id, until))
+            if len(self._late) <= self._max:
+                return
             # Too many to tell apart: the oldest is merged into "all accounts", which is right for it, too.
-            _, oldest = self._late.popitem(last=False)
-            self._late[None] = max(oldest, self._late.pop(None, oldest))
+            _, until = self._late.popitem(last=False)
+        self._all_late = until if self._all_late is None else max(until, self._all_late)
 
     def _end_late(self) -> None:
-        if not self._late:
-            return
+        """What was asked while it was open may have been answered before it was carried out: raise once more."""
         now = self._clock.seconds()
+        if self._all_late is not None and self._all_late <= now:
+            self._all_late = None
+            self._raise(None)
         for staff_id in [one for one, until in self._late.items() if until <= now]:
             del self._late[staff_id]
-            # What was asked while it was open may have been answered before it was carried out.
             self._raise(staff_id)
 
     def _raise(self, staff_id: str | None) -> None:

@@ -176,7 +176,7 @@ class Cache:
         assert fill.exchange.call is not None
         types = self._types.get(fill.exchange.call.operation.id, frozenset())
         why_not = why_not_kept(response, types, self._settings.max_entry_bytes)
-        if fill.doomed or not fill.keep:
+        if not why_not and (fill.doomed or not fill.keep):
             why_not = "invalidated" if fill.doomed else "unsettled"
         if why_not:
             self._meter.count("cache_events_total", event="not_stored")

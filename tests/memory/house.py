@@ -1,0 +1,166 @@
+"""A cache with a HOSP below it that answers when the test says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from hospproxy import contract_document
+from hospproxy.contract import Contract
+from hospproxy.interfaces import IMeter
+from hospproxy.memory.accounts import Accounts
+from hospproxy.memory.cache import Cache
+from hospproxy.memory.memory import Memory
+from hospproxy.memory.store import LruStore
+from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Identity, Origin, Request, Response
+from hospproxy.options.sections import CacheSettings
+
+CONTRACT: Contract = contract_document.load()
+ANN = Identity(1, "ann", b"hmac of ann")
+BEN = Identity(2, "ben", b"hmac of ben")
+JSON = (b"Content-Type", b"application/json; charset=utf-8")
+RAILS = (
+    JSON,
+    (b"ETag", b'W/"abc"'),
+    (b"Cache-Control", b"max-age=0, private, must-revalidate"),
+    (b"Vary", b"Accept"),
+    (b"X-Request-Id", b"of-the-first"),
+)
+
+
+def answer(
+    body: bytes = b"[]", *more: tuple[bytes, bytes], status: int = 200, headers: Any = RAILS
+) -> Response:
+    """What HOSP answers."""
+    return Response(status, Headers((*headers, *more)), body, Origin.UPSTREAM)
+
+
+def call_of(operation: str, *path: str, document: Any = ABSENT, accept: str = "json", **query: str) -> Call:
+    """A call by its operation id."""
+    return Call(CONTRACT.operation(operation), path, tuple(query.items()), document, accept)
+
+
+@implementer(IMeter)
+class Meter:
+    """Counts by name and event."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, float] = {}
+        self.gauges: dict[str, Any] = {}
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        key = ":".join((name, *labels.values()))
+        self.counts[key] = self.counts.get(key, 0) + amount
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        raise AssertionError("the cache measures no durations")
+
+    def gauge(self, name: str, read: Any) -> None:
+        self.gauges[name] = read
+
+
+@define(eq=False)
+class Asked:
+    """One request that reached HOSP."""
+
+    exchange: Exchange
+    reply: Deferred[Response]
+    cancelled: bool = False
+
+
+@define(eq=False)
+class Reading:
+    """One request through the cache and what came of it."""
+
+    exchange: Exchange
+    result: Deferred[Response]
+    outcome: list[Any] = field(factory=list)
+
+    @property
+    def response(self) -> Response:
+        assert self.outcome, "there is no answer yet"
+        if not isinstance(self.outcome[0], Response):
+            self.outcome[0].raiseException()
+        response: Response = self.outcome[0]
+        return response
+
+    @property
+    def error(self) -> BaseException:
+        error: BaseException = self.outcome[0].value
+        return error
+
+    @property
+    def status(self) -> bytes:
+        return self.response.headers.get(b"cache-status") or b""
+
+
+class House:
+    """The cache, everything that it needs, and a HOSP whose answers the test gives."""
+
+    def __init__(self, max_bytes: int = 1 << 20, **settings: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.meter = Meter()
+        self.accounts = Accounts(self.clock, 100, 300.0)
+        self.store = LruStore(max_bytes)
+        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock)
+        self.cache = Cache(
+            CacheSettings(max_bytes=max_bytes, **settings), CONTRACT, self.memory, self.clock, self.meter
+        )
+        self.hosp: list[Asked] = []
+
+    async def _hosp(self, exchange: Exchange) -> Response:
+        def cancelled(_: object) -> None:
+            asked.cancelled = True
+
+        asked = Asked(exchange, Deferred(cancelled))
+        self.hosp.append(asked)
+        exchange.attempts += 1
+        return await asked.reply
+
+    def send(
+        self,
+        call: Call | str,
+        *headers: tuple[bytes, bytes],
+        who: Identity | None = ANN,
+        host: str = "hosp.example",
+        deadline_s: float = 28.0,
+        past_cache: bool = False,
+    ) -> Reading:
+        """A request through the cache."""
+        call = call_of(call) if isinstance(call, str) else call
+        now = self.clock.seconds()
+        exchange = Exchange(
+            request=Request(call.operation.method, headers=Headers(headers), client=Client(host=host)),
+            arrived=now,
+            wall=0.0,
+            deadline=now + deadline_s,
+            past_cache=past_cache,
+            call=call,
+            identity=who,
+            credentials=None if who is None else who.credentials,
+        )
+        result = Deferred.fromCoroutine(self.cache.process(exchange, self._hosp))
+        reading = Reading(exchange, result)
+        result.addBoth(reading.outcome.append)
+        return reading
+
+    def reply(self, response: Response | BaseException, at: int = -1) -> None:
+        """HOSP answers a request, the latest one unless said otherwise."""
+        reply = self.hosp[at].reply
+        if isinstance(response, BaseException):
+            reply.errback(response)
+        else:
+            reply.callback(response)
+
+    def warm(self, call: Call | str, response: Response | None = None, **how: Any) -> Reading:
+        """A request that HOSP answers at once."""
+        before = len(self.hosp)
+        reading = self.send(call, **how)
+        assert len(self.hosp) == before + 1, "it did not reach HOSP"
+        self.reply(answer() if response is None else response)
+        return reading

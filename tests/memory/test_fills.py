@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import ProxyError
+from hospproxy.memory.fills import GRACE_S, Fetched, Fill, Fills
+from hospproxy.messages import Exchange, Request, Response
+
+DONE = Fetched(Response(200))
+
+
+class FillsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.fills = Fills(self.clock)
+        self.work: list[Deferred[Fetched]] = []
+
+    def begin(self, key: bytes = b"key", tags: tuple[str, ...] = ("x",), deadline: float = 28.0) -> Fill:
+        async def fetch(_: Fill) -> Fetched:
+            self.work.append(Deferred())
+            return await self.work[-1]
+
+        exchange = Exchange(request=Request(), arrived=0, wall=0, deadline=deadline)
+        return self.fills.begin(key, tags, exchange, True, fetch)
+
+    def wait(self, fill: Fill, deadline: float = 28.0) -> list[Any]:
+        came: list[Any] = []
+        self.waiting = Deferred.fromCoroutine(self.fills.wait(fill, deadline))
+        self.waiting.addBoth(came.append)
+        return came
+
+    def test_itIsJoinableUntilItEnds(self) -> None:
+        fill = self.begin()
+        self.assertIs(self.fills.joinable(b"key"), fill)
+        self.assertIsNone(self.fills.joinable(b"other"))
+        came = self.wait(fill)
+        self.work[0].callback(DONE)
+        self.assertEqual(came, [DONE])
+        self.assertIsNone(self.fills.joinable(b"key"))
+        self.assertEqual(len(self.fills), 0)
+
+    def test_anAnswerThatIsThereAtOnce(self) -> None:
+        async def fetch(_: Fill) -> Fetched:
+            return DONE
+
+        async def fail(_: Fill) -> Fetched:
+            raise ProxyError("no")
+
+        exchange = Exchange(request=Request(), arrived=0, wall=0, deadline=28.0)
+        self.assertEqual(self.wait(self.fills.begin(b"key", (), exchange, True, fetch)), [DONE])
+        self.assertIsInstance(
+            self.wait(self.fills.begin(b"key", (), exchange, True, fail))[0].value, ProxyError
+        )
+        self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (0, None))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_doomStrikesWhatBeganBeforeAndCarriesTheTag(self) -> None:
+        struck, spared = self.begin(b"a", ("x", "y")), self.begin(b"b", ("y",))
+        self.assertEqual(self.fills.doom(("x", "z")), 1)
+        self.assertEqual((struck.doomed, spared.doomed), (True, False))
+        self.assertEqual((self.fills.joinable(b"a"), self.fills.joinable(b"b")), (None, spared))
+        self.assertEqual(len(self.fills), 2, "it goes on for those who wait")
+        self.assertEqual(self.fills.doom(("x",)), 0)
+
+    def test_aSecondForTheSameKeyTakesThePlaceOfTheFirst(self) -> None:
+        first, second = self.begin(), self.begin()
+        self.assertTrue(first.doomed)
+        self.work[0].callback(DONE)
+        self.assertIs(self.fills.joinable(b"key"), second, "the end of the first must not hide the second")
+        self.assertFalse(second.doomed)
+
+    def test_aDoomedOnesEndDoesNotHideItsSuccessor(self) -> None:
+        self.begin()
+        self.fills.doom(("x",))
+        second = self.begin()
+        self.work[0].callback(DONE)
+        self.assertIs(self.fills.joinable(b"key"), second)
+
+    def test_theLastToLeaveEndsTheFetchAndNobodyJoinsItAfter(self) -> None:
+        fill = self.begin()
+        came = self.wait(fill)
+        self.waiting.cancel()
+        self.assertIsInstance(came[0].value, CancelledError)
+        self.assertTrue(self.work[0].called)
+        self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (0, None))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_aFetchThatWillNotEndIsNotJoined(self) -> None:
+        async def stubborn(_: Fill) -> Fetched:
+            try:
+                await Deferred()
+            except CancelledError:
+                await Deferred()
+            return DONE
+
+        exchange = Exchange(request=Request(), arrived=0, wall=0, deadline=28.0)
+        self.wait(self.fills.begin(b"key", ("x",), exchange, True, stubborn))
+        self.waiting.cancel()
+        self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (1, None))
+
+    def test_aDeadlineEndsTheWaitOfOneAlone(self) -> None:
+        fill = self.begin(deadline=5)
+        short, long = self.wait(fill, 5), self.wait(fill, 9)
+        self.assertEqual(fill.exchange.deadline, 9)
+        self.clock.advance(5 + GRACE_S)
+        self.assertEqual((short[0].value.status, long), (504, []))
+        self.work[0].callback(DONE)
+        self.assertEqual(long, [DONE])
+
+    def test_whenTheLastDeadlineHasPassedTheFetchEnds(self) -> None:
+        came = self.wait(self.begin(deadline=5), 5)
+        self.clock.advance(5 + GRACE_S)
+        self.assertEqual(came[0].value.status, 504)
+        self.assertEqual(len(self.fills), 0)
+
+    def test_whoKnowsBetterSpeaksFirst(self) -> None:
+        came = self.wait(self.begin(deadline=5), 5)
+        self.clock.advance(5)
+        self.work[0].errback(ProxyError("HOSP stalled", status=504))
+        self.assertEqual(came[0].value.detail, "HOSP stalled")
+
+    def test_oneWhoCancelsAnotherWhileTheyAreBeingTold(self) -> None:
+        fill = self.begin()
+        self.wait(fill)
+        first = self.waiting
+        came = self.wait(fill)
+        second = self.waiting
+        first.addCallback(lambda _: second.cancel())
+        self.work[0].callback(DONE)
+        self.assertIsInstance(came[0].value, CancelledError)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.memory.key import key_of
+from hospproxy.messages import Call, Client, Identity
+
+from .house import ANN, CONTRACT, call_of
+
+TEXT = st.text(st.characters(), max_size=4)
+CALLS = st.builds(
+    lambda operation, path, query, accept: Call(operation, tuple(path), tuple(query), accept=accept),
+    st.sampled_from([one for one in CONTRACT.operations.values() if one.is_read]),
+    st.lists(TEXT, max_size=3),
+    st.lists(st.tuples(TEXT, TEXT), max_size=3),
+    TEXT,
+)
+CLIENTS = st.builds(
+    lambda scheme, host: Client(scheme=scheme, host=host), st.sampled_from(["http", "https"]), TEXT
+)
+PEOPLE = st.none() | st.builds(Identity, st.integers(1, 99) | TEXT, TEXT, st.binary(max_size=4))
+ASKED = st.tuples(CALLS, CLIENTS, PEOPLE, st.integers(0, 9))
+
+
+def told_apart(call: Call, client: Client, identity: Identity | None, generation: int) -> object:
+    """What must differ for two keys to differ."""
+    who = None if identity is None else (str(identity.id), identity.credentials, generation)
+    return call.operation.id, call.path, call.query, call.accept, client.origin, who
+
+
+class KeyTests(SynchronousTestCase):
+    @given(ASKED, ASKED)
+    def test_equalKeysMeanEqualRequests(self, one, other) -> None:  # type: ignore[no-untyped-def]
+        self.assertEqual(key_of(*one) == key_of(*other), told_apart(*one) == told_apart(*other))
+
+    def test_eachPartCounts(self) -> None:
+        call, client = call_of("listPatients", hospital_id="1"), Client(host="a.example")
+        asked = [
+            (call, client, ANN, 1),
+            (call, client, ANN, 2),
+            (call, client, None, 1),
+            (call, client, evolve(ANN, id=2), 1),
+            (call, client, evolve(ANN, credentials=b"other"), 1),
+            (call, evolve(client, host="b.example"), ANN, 1),
+            (call, evolve(client, scheme="http"), ANN, 1),
+            (evolve(call, accept="html"), client, ANN, 1),
+            (evolve(call, query=()), client, ANN, 1),
+            (evolve(call, query=(("hospital_id", ""),)), client, ANN, 1),
+            (evolve(call, query=(("hospital_id", "2"),)), client, ANN, 1),
+            (call_of("listNotes", hospital_id="1"), client, ANN, 1),
+            (call_of("getPatient", "1"), client, ANN, 1),
+            (call_of("getPatient", "2"), client, ANN, 1),
+        ]
+        self.assertEqual(len({key_of(*one) for one in asked}), len(asked))
+
+    def test_partsDoNotRunTogether(self) -> None:
+        client = Client(host="a.example")
+        ab, c = call_of("getPatient", "ab", "c"), call_of("getPatient", "a", "bc")
+        self.assertNotEqual(key_of(ab, client, ANN, 1), key_of(c, client, ANN, 1))
+
+    def test_whatMakesNoDifferenceToHosp(self) -> None:
+        call, client = call_of("getMe"), Client(host="a.example")
+        same = [
+            (call, client, ANN, 1),
+            (call, evolve(client, peer="192.0.2.1", request_id="other"), ANN, 1),
+            (call, client, evolve(ANN, id="1"), 1),
+            (evolve(call, authorization=b"Basic x"), client, ANN, 1),
+        ]
+        self.assertEqual(len({key_of(*one) for one in same}), 1)
+
+    def test_nothingCanBeReadBack(self) -> None:
+        key = key_of(call_of("getMe"), Client(), ANN, 1)
+        self.assertEqual(len(key), 32)
+        self.assertNotIn(ANN.credentials, key)

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import (
+    BadAnswer,
+    FailedAfterSending,
+    NotSent,
+    OutcomeUnknown,
+    OverCapacity,
+    ProxyError,
+    RecordFailed,
+    Refused,
+)
+from hospproxy.memory import memory as memory_module
+from hospproxy.messages import Origin, Response
+
+from .house import ANN, BEN, House, answer, call_of
+
+UNKNOWN = OutcomeUnknown("who knows", reference="r")
+
+
+class AroundWriteTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.house = House()
+        self.memory = self.house.memory
+        self.call = call_of("updateStaff", "1", document={"password": "new"})
+
+    def write(self, outcome: object, found_within: bool = False) -> None:
+        async def send() -> Response:
+            self.assertFalse(self.house.accounts.settled(ANN))
+            if found_within:
+                self.memory.found_later(self.call)
+            if isinstance(outcome, BaseException):
+                raise outcome
+            assert isinstance(outcome, Response)
+            return outcome
+
+        done = Deferred.fromCoroutine(self.memory.around_write(self.call, send))
+        came: list[object] = []
+        done.addBoth(came.append)
+        self.assertIs(came[0] if isinstance(outcome, Response) else came[0].value, outcome)  # type: ignore[attr-defined]
+
+    def settled(self) -> bool:
+        return self.house.accounts.settled(ANN)
+
+    def test_whatIsKnownSettlesTheAccount(self) -> None:
+        for outcome in (
+            answer(),
+            answer(status=404),
+            answer(status=500),
+            Response(504, origin=Origin.PROXY),
+            NotSent("refused"),
+            OverCapacity("full"),
+            Refused("no"),
+            BadAnswer("too large"),
+            ProxyError("not recorded", status=503),
+            RecordFailed(),
+        ):
+            self.write(outcome)
+            self.assertTrue(self.settled(), outcome)
+
+    def test_whatHospMayBeAtYetIsGivenItsTime(self) -> None:
+        for outcome in (
+            *(answer(status=status) for status in (408, 502, 503, 504)),
+            FailedAfterSending("reset"),
+            CancelledError(),
+            ZeroDivisionError(),
+            GeneratorExit(),
+        ):
+            self.write(outcome)
+            self.assertFalse(self.settled(), outcome)
+            self.house.clock.advance(24.9)
+            self.assertFalse(self.settled(), outcome)
+            self.house.clock.advance(0.1)
+            self.assertTrue(self.settled(), outcome)
+
+    def test_theTimeMayBeGiven(self) -> None:
+        memory = memory_module.Memory(
+            self.memory._contract, self.house.accounts, self.house.store, self.house.clock, late_commit_s=3.0
+        )
+        self.memory = memory
+        self.write(FailedAfterSending("reset"))
+        self.house.clock.advance(3)
+        self.assertTrue(self.settled())
+
+    def test_whatIsUnknownStaysOpenUntilItIsFound(self) -> None:
+        self.write(UNKNOWN)
+        self.house.clock.advance(1e6)
+        self.assertFalse(self.settled())
+        self.memory.found_later(self.call)
+        self.assertTrue(self.settled())
+
+    def test_eachIsFoundForItself(self) -> None:
+        self.write(UNKNOWN)
+        other = self.call
+        self.call = call_of("updateStaff", "1", document={"name": "anna"})
+        self.write(UNKNOWN)
+        self.memory.found_later(self.call)
+        self.memory.found_later(self.call)
+        self.assertFalse(self.settled())
+        self.memory.found_later(other)
+        self.assertTrue(self.settled())
+
+    def test_aFindingThatComesBeforeTheFailureDoesNotLeaveItOpenForEver(self) -> None:
+        """Where the contract names no way to look, nobody looks, and says so before the failure has come up."""
+        self.write(UNKNOWN, found_within=True)
+        self.assertFalse(self.settled(), "it may still be carried out")
+        self.house.clock.advance(25)
+        self.assertTrue(self.settled())
+
+    def test_noMoreAreWaitedForThanThereIsRoom(self) -> None:
+        self.patch(memory_module, "MAX_UNKNOWN", 1)
+        self.write(UNKNOWN)
+        first = self.call
+        self.call = call_of("updateStaff", "1", document={"name": "anna"})
+        self.write(UNKNOWN)
+        self.memory.found_later(first)
+        self.assertFalse(self.settled())
+        self.house.clock.advance(25)
+        self.assertTrue(self.settled())
+
+    def test_writesThatTouchNoAccountAreNotHeld(self) -> None:
+        self.call = call_of("deletePatient", "1")
+
+        async def send() -> Response:
+            raise UNKNOWN
+
+        self.failureResultOf(
+            Deferred.fromCoroutine(self.memory.around_write(self.call, send)), OutcomeUnknown
+        )
+        self.assertEqual((self.memory._unknown, self.memory._sending), ([], []))
+
+    def test_everythingIsLetGoInTheEnd(self) -> None:
+        for outcome in (answer(), FailedAfterSending("reset"), UNKNOWN):
+            self.write(outcome)
+        self.memory.found_later(self.call)
+        self.house.clock.advance(25)
+        self.assertTrue(self.settled())
+        self.assertEqual((self.memory._unknown, self.memory._sending), ([], []))
+
+
+class InvalidationTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.house = House()
+
+    def test_aLaterFindingStrikesAgain(self) -> None:
+        call = call_of("createNote", document={})
+        self.house.send(call)
+        self.house.reply(OutcomeUnknown("who knows", reference="r"))
+        self.house.warm("listNotes")
+        early = self.house.send(call_of("listNotes", patient_id="1"))
+        self.house.memory.found_later(call)
+        self.house.reply(answer())
+        self.assertIn(b"detail=invalidated", early.status)
+        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+
+    def test_aHospitalsDeletionIsEverybodys(self) -> None:
+        for who in (ANN, BEN):
+            self.house.warm("listNotes", who=who)
+            self.house.accounts.remember(who, self.house.accounts.ticket())
+        self.house.warm("getStatus", answer(b"ok", headers=((b"Content-Type", b"text/html"),)), who=None)
+        self.house.send(call_of("deleteHospital", "1"))
+        self.assertEqual(len(self.house.store), 1, "what is public is nobody's")
+        self.assertEqual([self.house.accounts.recall(who.credentials) for who in (ANN, BEN)], [None, None])
+
+    def test_aForgottenCredentialsAnswersAreDropped(self) -> None:
+        self.house.warm("listNotes")
+        self.house.warm("listNotes", who=BEN)
+        self.house.send("listHospitals")
+        self.house.accounts.forget(ANN.credentials)
+        self.assertEqual(len(self.house.store), 1)
+        self.house.reply(answer())
+        self.assertEqual(len(self.house.store), 1, "an answer on its way must not be kept")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.memory.shapes import initial_age, media_type, media_types, passed, to_keep, why_not_kept
+from hospproxy.messages import Headers, Origin
+
+from .house import CONTRACT, JSON, answer
+
+TYPES = frozenset({"application/json"})
+
+
+class MediaTypeTests(SynchronousTestCase):
+    def test_whatTheContractSays(self) -> None:
+        for operation, expected in (
+            ("listHospitals", {"application/json"}),
+            ("getMe", {"application/json"}),
+            ("getStatus", {"text/html"}),
+        ):
+            self.assertEqual(media_types(CONTRACT, CONTRACT.operation(operation)), expected)
+
+    def test_aReferenceIsFollowed(self) -> None:
+        error = {"$ref": "#/components/responses/Error"}
+        document = {
+            "paths": {"/": {"get": {"responses": {200: error}}}},
+            "components": {"responses": {"Error": {"content": {"Text/Plain": {}}}}},
+        }
+        contract = evolve(CONTRACT, document=document)
+        self.assertEqual(media_types(contract, CONTRACT.operation("getStatus")), {"text/plain"})
+        del document["components"]
+        self.assertEqual(media_types(contract, CONTRACT.operation("getStatus")), set())
+
+    def test_withoutParameters(self) -> None:
+        for value, expected in ((b"Application/JSON ; charset=x", "application/json"), (b"", "")):
+            self.assertEqual(media_type(Headers(((b"content-type", value),))), expected)
+        self.assertEqual(media_type(Headers()), "")
+
+
+class WhyNotKeptTests(SynchronousTestCase):
+    def test_whatRailsSendsIsKept(self) -> None:
+        self.assertEqual(why_not_kept(answer(b"[1]"), TYPES, 3), "")
+        self.assertEqual(why_not_kept(answer(headers=(JSON,)), TYPES, 100), "")
+
+    def test_withoutTypesInTheContractAnyWillDo(self) -> None:
+        picture = answer(b"\x89PNG", headers=((b"Content-Type", b"image/png"),))
+        self.assertEqual(why_not_kept(picture, frozenset(), 100), "")
+        self.assertEqual(why_not_kept(answer(b"{", headers=(JSON,)), frozenset(), 100), "malformed")
+
+    def test_aBodyThatCannotBeReadIsNoFailure(self) -> None:
+        for body in (b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b"nan", b"\xff"):
+            self.assertEqual(why_not_kept(answer(body), TYPES, 1 << 20), "malformed", body[:10])
+
+
+class ShapeTests(SynchronousTestCase):
+    def test_theAgeOfTheAnswer(self) -> None:
+        for value, expected in ((b"12", 12), (b"x", 0), (b"", 0)):
+            self.assertEqual(initial_age(Headers(((b"Age", value),))), expected)
+        self.assertEqual(initial_age(Headers()), 0)
+
+    def test_a304FromMemoryHasNoCookieAndOneFromHospHas(self) -> None:
+        cookie = (b"Set-Cookie", b"a=b")
+        for response, expected in ((answer(b"[]", cookie), b"a=b"), (to_keep(answer(b"[]", cookie)), None)):
+            made = passed(response, b"hit", [b"*"])
+            self.assertEqual((made.status, made.headers.get(b"set-cookie")), (304, expected))
+            self.assertIs(made.origin, response.origin)
+
+    def test_withoutAConditionItIsWhole(self) -> None:
+        for condition in (None, []):
+            self.assertEqual(passed(answer(), b"hit", condition).status, 200)
+
+    def test_whatIsKeptComesFromMemory(self) -> None:
+        self.assertIs(to_keep(answer()).origin, Origin.MEMORY)
