@@ -1,0 +1,75 @@
+# Every command that people and CI use. Only make and Python 3.11 (or newer) need to be there before.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+# The first python3 that is new enough. Name another with make PYTHON=…
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && exit; done; echo no-python)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STATE ?= .state
+PORT ?= 8443
+ADMIN_PORT ?= 9443
+HOSP_PORT ?= 3000
+CONTROL_PORT ?= 3001
+IMAGE ?= hospproxy
+REPORTS := build/reports
+# Whole, since the processes that tests start have folders of their own.
+COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
+
+.PHONY: help run test lint load load-short wheel image clean environment python
+
+help: ## what there is to do
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
+	|| grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST)
+
+python:
+	@if [ '$(PYTHON)' = no-python ]; then \
+		echo '✗ Python 3.11 or newer is needed, and no python3 here is. Debian 12 and later have it: apt-get install python3' >&2; \
+		exit 1; fi
+
+run: python ## a stand-in HOSP and the proxy in front of it, with commands to try; Ctrl-C ends both
+	@exec $(PYTHON) scripts/run.py --venv '$(VENV)' --state '$(STATE)' --port $(PORT) --admin-port $(ADMIN_PORT) \
+		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
+
+environment: python
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git \
+		--npm integration/json-server
+
+test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
+	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)
+	$(COVERED) run -m twisted.trial tests
+	$(COVERED) run -m pytest integration --junitxml=$(REPORTS)/integration.xml
+	@$(COVERED) combine --quiet
+	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml
+	@$(COVERED) html --quiet -d $(REPORTS)/html
+	$(COVERED) report --fail-under=90
+
+lint: environment ## style, types, Dockerfile, Jenkinsfile, and what must not be in the repository
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/python scripts/check_jenkinsfile.py Jenkinsfile
+	$(BIN)/python scripts/check_repository.py
+	$(BIN)/towncrier build --draft --version 0.0.0 >/dev/null
+
+load: environment ## the same load straight at HOSP and through the proxy, side by side (minutes)
+	$(BIN)/python -m benchmarks.load
+
+load-short: environment ## the same, small (less than a minute)
+	$(BIN)/python -m benchmarks.load --short
+
+wheel: environment ## dist/hospproxy-….whl
+	@rm -rf build/lib build/bdist* dist
+	$(BIN)/python -m build --wheel
+
+image: ## the container image, where Docker is
+	@command -v docker >/dev/null || { echo '✗ docker is not installed here; the image is made where it is.' >&2; exit 1; }
+	docker build --tag $(IMAGE) .
+
+clean: ## away with all that was made here, the virtual environment and the state of make run too
+	rm -rf .venv $(STATE) build dist *.egg-info _trial_temp* .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis integration/json-server/node_modules twisted/plugins/dropin.cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

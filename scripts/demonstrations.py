@@ -1,0 +1,160 @@
+"""What ``make run`` prints: one command, ready to paste, for each thing that the proxy adds.
+
+integration/test_make_run.py carries out every one of them and holds what comes back against `expected`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything is: ports on 127.0.0.1, and the folder of all that is kept."""
+
+    proxy: int
+    admin: int
+    hosp: int
+    control: int
+    state: Path
+
+    def ports(self) -> dict[str, int]:
+        """The variable of the Makefile that sets it → port."""
+        return {
+            "PORT": self.proxy,
+            "ADMIN_PORT": self.admin,
+            "HOSP_PORT": self.hosp,
+            "CONTROL_PORT": self.control,
+        }
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One thing that the proxy adds.
+
+    :param title: what it is.
+    :param commands: shell commands; {proxy}, {admin}, {hosp}, {control} and {state} are filled in.
+    :param expected: regular expressions that what the commands print has to match, each somewhere.
+    """
+
+    title: str
+    commands: tuple[str, ...]
+    expected: tuple[str, ...]
+
+
+def _curl(path: str, *options: str, staff: int | None = 1) -> str:
+    who = [] if staff is None else ["-u", f"staff{staff}:password{staff}"]
+    return " ".join(["curl -sk", *who, *options, f"'https://localhost:{{proxy}}{path}'"])
+
+
+def _json(document: str) -> str:
+    return f"-H 'Content-Type: application/json' -d '{document}'"
+
+
+def _next_fault(script: str) -> str:
+    return f"""curl -s -o /dev/null 'http://127.0.0.1:{{control}}/script' -d '{{{{"faults":[{script}]}}}}'"""
+
+
+_HEAD = "-o /dev/null -D -"
+
+DEMONSTRATIONS = (
+    Demonstration(
+        "HTTPS: HOSP speaks plain HTTP only, and passwords crossed the network in the clear",
+        ("curl -k -u staff1:password1 https://localhost:{proxy}/hospitals",),
+        (r'"name":"Colchester General"',),
+    ),
+    Demonstration(
+        "Identity: no credentials, no answer, and HOSP is not even asked",
+        (_curl("/hospitals", "-i", staff=None),),
+        (r"^HTTP/1.1 401", r"HTTP Basic: Access denied\."),
+    ),
+    Demonstration(
+        "Validation: a method that the route does not have",
+        (_curl("/hospitals", "-i -X PUT"),),
+        (r"^HTTP/1.1 405", r"(?i)^allow: .*POST"),
+    ),
+    Demonstration(
+        "Validation: a body that is not as the contract says; the answer names the field",
+        (_curl("/patients", _json('{{"name":"Rex","hospital_id":"two"}}')),),
+        (r'"status":422', r'"field":"hospital_id"'),
+    ),
+    Demonstration(
+        "Ownership: staff1 writes a note in the name of staff2; it is stored in the name of staff1",
+        (_curl("/notes", _json('{{"title":"Hello","body":"From staff1","patient_id":1,"staff_id":2}}')),),
+        (r'"staff_id":1\b',),
+    ),
+    Demonstration(
+        "Cache: the second answer comes from memory, at once, and only for the same credentials",
+        (
+            _curl("/patients?hospital_id=2", _HEAD, "-w '%{{time_total}} s\\n'"),
+            _curl("/patients?hospital_id=2", _HEAD, "-w '%{{time_total}} s\\n'"),
+        ),
+        (r"(?i)^cache-status: .*fwd", r"(?i)^cache-status: .*hit"),
+    ),
+    Demonstration(
+        "Screening: HOSP forgets the result; the proxy keeps it as a note (a moment later)",
+        (
+            _curl("/patients/3/screen", _json('{{"images":["aW1hZ2Ux","aW1hZ2Uy"]}}')),
+            "sleep 3; " + _curl("/notes?patient_id=3"),
+        ),
+        (r'"overall"', r'"title":"Screening result"'),
+    ),
+    Demonstration(
+        "Retry: the next GET meets a 500 of HOSP, and the client does not notice",
+        (
+            _next_fault('{{"fault":"error_before","method":"GET","path":"/hospitals/*"}}'),
+            _curl("/hospitals/2", "-i"),
+        ),
+        (r"^HTTP/1.1 200", r'"name":"Colchester General"'),
+    ),
+    Demonstration(
+        "A lost answer: HOSP stores the note and drops the connection; it is found again, and stored once",
+        (
+            _next_fault('{{"fault":"reset_after","method":"POST","path":"/notes"}}'),
+            _curl("/notes", "-i", _json('{{"title":"Once","body":"Only once","patient_id":7}}')),
+        ),
+        (r"^HTTP/1.1 201", r'"title":"Once"'),
+    ),
+    Demonstration(
+        "An unknown outcome is said to be unknown: HOSP takes the note and never answers (this takes 28 s)",
+        (
+            _next_fault('{{"fault":"stall","method":"POST","path":"/notes"}}'),
+            _curl("/notes", "-i", _json('{{"title":"Lost","body":"Who knows","patient_id":8}}')),
+        ),
+        (r"^HTTP/1.1 50[24]", r'"outcome":"unknown","reference":"hp-'),
+    ),
+    Demonstration(
+        "Audit: one line for each request (two for a write), on disk before its answer left",
+        ("tail -qn 2 {state}/audit/*.jsonl",),
+        (r'"outcome":"',),
+    ),
+    Demonstration(
+        "Metrics for Prometheus, and health for a balancer",
+        (
+            "curl -s http://127.0.0.1:{admin}/metrics | grep ^hospproxy_requests_total",
+            "curl -s http://127.0.0.1:{admin}/ready",
+        ),
+        (r"^hospproxy_requests_total\{.*\} [1-9]", r'"ready":true'),
+    ),
+)
+
+
+def listing(places: Places) -> str:
+    """Everything as it is printed."""
+    lines = [
+        "",
+        f"hospproxy serves https://localhost:{places.proxy} in front of a stand-in HOSP on "
+        f"http://127.0.0.1:{places.hosp}.",
+        f"Everything that is kept is in {places.state}, logs too. Ctrl-C ends both. Try:",
+    ]
+    filled = {
+        "proxy": places.proxy,
+        "admin": places.admin,
+        "hosp": places.hosp,
+        "control": places.control,
+        "state": places.state,
+    }
+    for each in DEMONSTRATIONS:
+        lines += ["", f"# {each.title}", *(command.format(**filled) for command in each.commands)]
+    return "\n".join([*lines, ""])

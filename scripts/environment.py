@@ -1,0 +1,176 @@
+"""Makes the virtual environment that everything else runs in, on a machine that has little more than Python.
+
+    python3 scripts/environment.py [--venv FOLDER] [--extras test,lint] [--need node=nodejs,npm] [--npm FOLDER]
+
+Only the standard library is used. What is installed already is not installed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST = (3, 11)
+_DESCRIBED_IN = ("setup.cfg", "pyproject.toml")
+
+
+class CannotPrepare(Exception):
+    """Something is missing that cannot be had from here; the text says what to do."""
+
+
+def prepare(venv: Path, extras: Sequence[str] = ()) -> Path:
+    """Make `venv` if need be, install the project into it (editable), and give its python.
+
+    :param extras: of setup.cfg.
+    :raise CannotPrepare: with words for whoever typed the command.
+    """
+    if sys.version_info < OLDEST:
+        found = ".".join(map(str, sys.version_info[:3]))
+        raise CannotPrepare(f"Python 3.11 or newer is needed; {sys.executable} is {found}.")
+    python = venv / "bin" / "python"
+    if not _works(python):
+        _make(venv)
+    installed = venv / ".installed"
+    lines = installed.read_text().splitlines() if installed.exists() else []
+    wanted = _fingerprint()
+    have = set(lines[1:]) if lines and lines[0] == wanted else None
+    if have is None or not set(extras) <= have:
+        every = sorted(set(extras) | (have or set()))
+        _install(python, every)
+        installed.write_text("\n".join([wanted, *every]) + "\n")
+    return python
+
+
+def need(commands: dict[str, str]) -> None:
+    """Install Debian packages for the commands that are not there.
+
+    :param commands: command → package.
+    :raise CannotPrepare: they cannot be installed from here.
+    """
+    missing = {command: package for command, package in commands.items() if shutil.which(command) is None}
+    if missing:
+        install_packages(sorted(set(missing.values())), f"{', '.join(sorted(missing))} not found")
+
+
+def install_packages(packages: Sequence[str], why: str) -> None:
+    """apt-get install, as root.
+
+    :param why: what is missing, for the words when it does not go.
+    :raise CannotPrepare: not root, no apt-get, or it failed.
+    """
+    by_hand = f"{why}. Install it: apt-get install {' '.join(packages)}"
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise CannotPrepare(by_hand)
+    say(f"{why}: installing {' '.join(packages)}")
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+    for command in (["apt-get", "update", "-qq"], install):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise CannotPrepare(by_hand)
+
+
+def npm(folder: Path) -> None:
+    """Install what the lock file in `folder` names, if it is not there.
+
+    :raise CannotPrepare: npm failed.
+    """
+    lock, installed = folder / "package-lock.json", folder / "node_modules" / ".installed"
+    if installed.exists() and installed.read_bytes() == lock.read_bytes():
+        return
+    say(f"installing what {_short(lock)} names")
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+    if subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise CannotPrepare("npm could not install; what it says stands above.")
+    installed.write_bytes(lock.read_bytes())
+
+
+def say(words: str) -> None:
+    """Tell what is being done."""
+    print(f"» {words}", flush=True)
+
+
+def _make(venv: Path) -> None:
+    say(f"making a virtual environment in {_short(venv)}")
+    shutil.rmtree(venv, ignore_errors=True)
+    if _has("ensurepip") and _quiet(sys.executable, "-m", "venv", str(venv)):
+        return
+    # Debian keeps ensurepip in a package of its own; a pip that is there can fill an environment without it.
+    shutil.rmtree(venv, ignore_errors=True)
+    if _has("pip") and _quiet(sys.executable, "-m", "venv", "--without-pip", str(venv)):
+        install = (sys.executable, "-m", "pip", "--python", str(venv), "install", "--quiet", "pip")
+        if _quiet(*install):
+            return
+    shutil.rmtree(venv, ignore_errors=True)
+    install_packages(["python3-venv"], "Python cannot make virtual environments")
+    if not _quiet(sys.executable, "-m", "venv", str(venv)):
+        raise CannotPrepare(
+            f"{sys.executable} -m venv {venv} fails. Is python3-venv installed for this Python?"
+        )
+
+
+def _install(python: Path, extras: Sequence[str]) -> None:
+    what = f".[{','.join(extras)}]" if extras else "."
+    say(f"installing {what}")
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if subprocess.run([*pip, "--editable", what], cwd=ROOT, check=False).returncode:
+        raise CannotPrepare("pip could not install the project; what it says stands above.")
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for name in _DESCRIBED_IN:
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _works(python: Path) -> bool:
+    if not python.exists():
+        return False
+    check = f"import sys, pip; sys.exit(sys.version_info < {OLDEST})"
+    return _quiet(str(python), "-c", check)
+
+
+def _has(module: str) -> bool:
+    return _quiet(sys.executable, "-c", f"import {module}")
+
+
+def _quiet(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Make the virtual environment.")
+    parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
+    parser.add_argument("--extras", default="", help="of setup.cfg, joined by commas")
+    parser.add_argument(
+        "--need", default="", help="commands, each COMMAND or COMMAND=DEBIAN-PACKAGE, by commas"
+    )
+    parser.add_argument("--npm", type=Path, help="a folder with a package-lock.json")
+    options = parser.parse_args()
+    try:
+        pairs = [each.partition("=") for each in options.need.split(",") if each]
+        need({command: package or command for command, _, package in pairs})
+        prepare(options.venv.absolute(), [each for each in options.extras.split(",") if each])
+        if options.npm is not None:
+            npm(options.npm)
+    except CannotPrepare as problem:
+        print(f"✗ {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
