@@ -22,6 +22,10 @@ _OF_304 = frozenset(
 )
 _OF_304_TO_ITS_ASKER = _OF_304 | {b"set-cookie", b"x-request-id"}
 
+_CANNOT_DIFFER = frozenset({b"accept", b"accept-encoding", b"origin"})
+"""Of what Vary may name (RFC 9110 §12.5.5): Accept is part of the key, Accept-Encoding is the same in every request
+that is sent on, Origin is in none. Most servers name the latter two on every answer."""
+
 
 def media_types(contract: Contract, operation: Operation) -> frozenset[str]:
     """The media types that the contract names for an operation's 200; empty if it names none."""
@@ -55,7 +59,7 @@ def why_not_kept(response: Response, types: frozenset[str], max_bytes: int) -> s
         return "set-cookie"
     if any(name == b"no-store" for name, _ in directives(headers.all(b"cache-control"))):
         return "no-store"
-    if not headers.tokens(b"vary") <= {b"accept"}:
+    if not headers.tokens(b"vary") <= _CANNOT_DIFFER:
         return "vary"
     if len(response.body) > max_bytes:
         return "too-large"

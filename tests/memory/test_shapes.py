@@ -42,6 +42,12 @@ class WhyNotKeptTests(SynchronousTestCase):
         self.assertEqual(why_not_kept(answer(b"[1]"), TYPES, 3), "")
         self.assertEqual(why_not_kept(answer(headers=(JSON,)), TYPES, 100), "")
 
+    def test_varyNamesOnlyWhatIsTheSameInEveryRequestOrInTheKey(self) -> None:
+        for vary in (b"Origin, Accept-Encoding", b"accept", b""):
+            self.assertEqual(why_not_kept(answer(headers=(JSON, (b"Vary", vary))), TYPES, 100), "", vary)
+        for vary in (b"Origin, X-Forwarded-For", b"*"):
+            self.assertEqual(why_not_kept(answer(headers=(JSON, (b"Vary", vary))), TYPES, 100), "vary", vary)
+
     def test_withoutTypesInTheContractAnyWillDo(self) -> None:
         picture = answer(b"\x89PNG", headers=((b"Content-Type", b"image/png"),))
         self.assertEqual(why_not_kept(picture, frozenset(), 100), "")
