@@ -1,0 +1,1 @@
+"""Measurements beside the same load straight at HOSP: run by hand or by ``make load``, needed by nothing."""
