@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .limits import ArrivalLimits
 
 
 class Ending:
-    """The stages of a close. Each step says how many seconds it may last before ``overdue`` goes on to the next.
+    """The stages of a close. Each sets how long it may last before ``overdue`` goes on to the next.
 
     A plain connection is half-closed, so that the client sees the end and its last bytes are still read (closing at
     once would send a reset that overtakes the answer). Twisted's TLS has no half-close (its ``loseWriteConnection``
@@ -17,50 +18,57 @@ class Ending:
 
     :param transport: TCP, or Twisted's TLS around it.
     :param secure: which of both.
+    :param set_deadline: winds the connection's clock, in seconds from now. Always before the transport is told
+        anything, which may end the stage at once.
     """
 
-    __slots__ = ("_forced", "_half_closed", "_limits", "_secure", "_transport")
+    __slots__ = ("_forced", "_half_closed", "_limits", "_secure", "_set_deadline", "_transport")
 
-    def __init__(self, transport: Any, limits: ArrivalLimits, *, secure: bool) -> None:
+    def __init__(
+        self, transport: Any, limits: ArrivalLimits, *, secure: bool, set_deadline: Callable[[float], None]
+    ) -> None:
+        self._set_deadline = set_deadline
         self._transport = transport
         self._limits = limits
         self._secure = secure
         self._half_closed = False
         self._forced = False
 
-    def finish(self) -> float:
+    def finish(self) -> None:
         """All is handed to the transport: send it, close our side, wait for the client's."""
         if self._secure:
+            self._set_deadline(self._limits.linger_s)
             self._transport.loseConnection()
-            return self._limits.linger_s
-        self._transport.loseWriteConnection()
-        return self._limits.write_timeout_s
+        else:
+            self._set_deadline(self._limits.write_timeout_s)
+            self._transport.loseWriteConnection()
 
-    def half_closed(self) -> float:
+    def half_closed(self) -> None:
         """Our side of a plain connection is closed: give the client a moment to notice."""
         self._half_closed = True
-        return self._limits.linger_s
+        self._set_deadline(self._limits.linger_s)
 
     def client_closed(self) -> None:
         """The client has closed its side of a plain connection too."""
         if self._half_closed:
             self._transport.loseConnection()
 
-    def close_idle(self) -> float:
+    def close_idle(self) -> None:
         """Nothing is under way in either direction: no need to linger."""
+        self._set_deadline(self._limits.write_timeout_s)
         self._transport.loseConnection()
-        return self._close_below()
+        self._close_below()
 
-    def overdue(self) -> float:
+    def overdue(self) -> None:
         """A stage has taken too long."""
+        self._set_deadline(self._limits.write_timeout_s)
         if self._forced or not (self._secure or self._half_closed):
             self._transport.abortConnection()
-            return self._limits.write_timeout_s
-        return self._close_below()
+        else:
+            self._close_below()
 
-    def _close_below(self) -> float:
+    def _close_below(self) -> None:
         """Close TCP once it has sent what it holds, whatever TLS still waits for."""
         self._forced = True
         below = self._transport.transport if self._secure else self._transport
         below.loseConnection()
-        return self._limits.write_timeout_s

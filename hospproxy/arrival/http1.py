@@ -72,7 +72,9 @@ class Http1Protocol(Protocol):
     def connectionMade(self) -> None:
         house, limits = self._house, self._house.limits
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
-        self._ending = Ending(self.transport, limits, secure=self._plain is None)
+        self._ending = Ending(
+            self.transport, limits, secure=self._plain is None, set_deadline=self._set_deadline
+        )
         self._outflow = Outflow(house.clock, house.budget, limits.write_timeout_s, self._has_room)
         self.transport.registerProducer(self._outflow, True)
         self.transport.setTcpNoDelay(True)
@@ -95,7 +97,7 @@ class Http1Protocol(Protocol):
 
     def writeConnectionLost(self) -> None:
         """All is sent and our side closed."""
-        self._set_deadline(self._ending.half_closed())
+        self._ending.half_closed()
         if self._client_done:
             self._ending.client_closed()
 
@@ -135,7 +137,7 @@ class Http1Protocol(Protocol):
         elif self._phase is _Phase.BODY:
             self._refuse(self._request, Refused("The body took too long to arrive.", status=408))
         elif self._phase is _Phase.CLOSING:
-            self._set_deadline(self._ending.overdue())
+            self._ending.overdue()
 
     def wind_down(self) -> None:
         self._pump()
@@ -353,13 +355,13 @@ class Http1Protocol(Protocol):
         """The last answer is handed to the transport."""
         self._pause_reading(False)
         self.transport.unregisterProducer()
-        self._set_deadline(self._ending.finish())
+        self._ending.finish()
 
     def _close_idle(self) -> None:
         self._phase = _Phase.CLOSING
         self._pause_reading(False)
         self.transport.unregisterProducer()
-        self._set_deadline(self._ending.close_idle())
+        self._ending.close_idle()
 
 
 class Http1Factory(Factory):

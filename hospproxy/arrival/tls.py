@@ -29,7 +29,7 @@ def intermediate(credentials: Credentials) -> CertificateOptions:
         certificate=own,
         extraCertChain=others,
         enableSessionTickets=True,
-        acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),  # type: ignore[no-untyped-call]
+        acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
         acceptableProtocols=[b"http/1.1"],
     )
     options.getContext().set_options(SSL.OP_NO_RENEGOTIATION)  # type: ignore[attr-defined]
