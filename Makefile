@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 
 # The first python3 that is new enough. Name another with make PYTHON=…
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -39,8 +40,8 @@ environment: python
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
 	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)
-	$(COVERED) run -m twisted.trial tests
-	$(COVERED) run -m pytest integration --junitxml=$(REPORTS)/integration.xml
+	$(COVERED) run -m twisted.trial tests 2>&1 | tee $(REPORTS)/trial.txt
+	$(COVERED) run -m pytest integration --junitxml=$(REPORTS)/junit/integration.xml
 	@$(COVERED) combine --quiet
 	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml
 	@$(COVERED) html --quiet -d $(REPORTS)/html

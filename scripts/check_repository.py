@@ -1,0 +1,147 @@
+"""Checks what no other linter does: what must not stand in the repository, and what must be current in it.
+
+* no path of the machine on which it was written, no host of a package registry: neither means anything elsewhere. The
+  names of the hosts are asked of pip, npm and apt, so that this file need not hold one;
+* docs/options.md is what the code says;
+* news fragments are named so that towncrier finds them;
+* no Python file is longer than one sitting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+LONGEST_FILE = 400
+LONGEST_TEST = 500  # a table of cases is read otherwise than code
+# Folders that are a person's or a machine's own: /home/somebody, and the like.
+_OWN_FOLDERS = re.compile(r"(?<![\w.~-])/(?:home|Users|root|work|workspace|builds)/[\w.-]+")
+# "root" and "home" stand in addresses too.
+_URL = re.compile(r"\b\w+://\S+")
+
+
+def tracked(root: Path) -> list[Path]:
+    """Every file that git knows, deleted ones apart."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout  # noqa: S607
+    return [path for name in listed.decode().split("\0") if name and (path := root / name).is_file()]
+
+
+def registry_hosts(asked: Iterable[str]) -> set[str]:
+    """The hosts in some text that holds addresses.
+
+    :param asked: what pip, npm and apt say of themselves.
+    """
+    hosts = set()
+    for text in asked:
+        for address in re.findall(r"https?://[^\s\"',\]]+", text):
+            host = urlsplit(address).hostname
+            # A bare name or a loopback address is nobody's registry.
+            if host and "." in host and not host.startswith("127."):
+                hosts.add(host)
+    return hosts
+
+
+def told_by_tools() -> list[str]:
+    """What pip, npm and apt say of where packages come from."""
+    from pip._internal.models.index import PyPI
+
+    told = [PyPI.url, PyPI.file_storage_domain and f"https://{PyPI.file_storage_domain}"]
+    for command in (
+        [sys.executable, "-m", "pip", "config", "list"],
+        ["npm", "config", "get", "registry"],
+        ["npm", "config", "list", "--json", "--long"],
+    ):
+        if shutil.which(command[0]):
+            ran = subprocess.run(command, capture_output=True, text=True, check=False)
+            told.append(_registry_of(ran.stdout) if "--json" in command else ran.stdout)
+    folder = Path("/etc/apt")
+    for sources in (*folder.glob("sources.list"), *folder.glob("sources.list.d/*")):
+        told.append(sources.read_text(errors="replace"))
+    return told
+
+
+def _registry_of(listed: str) -> str:
+    try:
+        return str(json.loads(listed).get("registry", ""))
+    except ValueError:
+        return ""
+
+
+def found_in(text: str, hosts: Iterable[str], folders: Iterable[str]) -> list[tuple[int, str]]:
+    """(line, what is wrong) for one file's text.
+
+    :param folders: of this machine, whole paths.
+    """
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        found += [(number, f"names the package registry {host}") for host in hosts if host in line]
+        found += [
+            (number, f"names a folder of this machine: {folder}") for folder in folders if folder in line
+        ]
+        own = _OWN_FOLDERS.search(_URL.sub("", line))
+        if own:
+            found.append((number, f"names a folder of some machine: {own.group()}"))
+    return found
+
+
+def fragments(root: Path) -> list[str]:
+    """News fragments whose names towncrier would not take."""
+    with (root / "pyproject.toml").open("rb") as file:
+        settings = tomllib.load(file)["tool"]["towncrier"]
+    types = {each["directory"] for each in settings["type"]}
+    problems = []
+    for path in sorted((root / settings["directory"]).iterdir()):
+        parts = path.name.split(".")
+        if path.name in (".gitignore", "README.md"):
+            continue
+        if len(parts) != 3 or parts[1] not in types or parts[2] != "md":
+            problems.append(
+                f"{path.relative_to(root)}: NAME.TYPE.md was expected, TYPE one of {sorted(types)}"
+            )
+    return problems
+
+
+def options_page(root: Path) -> list[str]:
+    """Whether docs/options.md holds the tables that the code gives."""
+    command = [sys.executable, "-m", "hospproxy.config", "--markdown"]
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    if made.strip() in (root / "docs/options.md").read_text():
+        return []
+    return ["docs/options.md: not what python -m hospproxy.config --markdown prints"]
+
+
+def check(root: Path) -> list[str]:
+    """Every problem of the repository."""
+    hosts = registry_hosts(told_by_tools())
+    folders = {str(root)} if len(root.parts) > 2 else set()
+    problems = fragments(root) + options_page(root)
+    for path in tracked(root):
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        name = path.relative_to(root)
+        problems += [f"{name}:{line}: {words}" for line, words in found_in(text, hosts, folders)]
+        most = LONGEST_TEST if name.parts[0] in ("tests", "integration") else LONGEST_FILE
+        if path.suffix == ".py" and (lines := text.count("\n")) > most:
+            problems.append(f"{name}: {lines} lines; {most} are the most")
+    return problems
+
+
+def main() -> int:
+    """1 when something is wrong; every problem is printed."""
+    problems = check(Path(__file__).resolve().parent.parent)
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
