@@ -298,6 +298,8 @@ class ProxyService(Service):
         journal = self.parts.journal
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
+        # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
+        signals.install(self._reactor, self._reload)
         self._reactor.callWhenRunning(signals.install, self._reactor, self._reload)
         for (host, port), listener in zip(self.listeners.addresses(), self._settings.listeners, strict=True):
             scheme = listener.url.partition("://")[0]

@@ -235,8 +235,8 @@ class Rig:
     def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
         return self.chain.ask(*args, **kwargs)
 
-    def _finding(self, exchange: Exchange, found: str) -> Deferred[None]:
-        self.findings.append((exchange.reference or "", found))
+    def _finding(self, _exchange: Exchange, reference: str, found: str) -> Deferred[None]:
+        self.findings.append((reference, found))
         done: Deferred[None] = Deferred()
         done.callback(None)
         return done

@@ -126,6 +126,9 @@ class Ledger:
         if operation.lookup is not None or operation.resource is None or not call.path:
             author = None if exchange.identity is None else exchange.identity.id
             document = None if call.document is ABSENT else call.document
+            if isinstance(document, dict):
+                # A field left out is stored as null: the same record, so the same turn.
+                document = {name: value for name, value in document.items() if value is not None}
             what += [operation.method, author, list(call.query), document]
         return hmac.digest(self._key, msgspec.json.encode(what, order="sorted"), hashlib.sha256)
 

@@ -64,11 +64,11 @@ class Later:
     """Whom to tell when a write whose client was told "unknown" is found, or found absent, later.
 
     :param forget: what the write made stale is stale again, and its account is settled.
-    :param record: keep the finding: exchange of the write, what was found.
+    :param record: keep the finding: exchange of the write, its reference, what was found.
     """
 
     forget: Callable[[Exchange], None]
-    record: Callable[[Exchange, str], Deferred[None]]
+    record: Callable[[Exchange, str, str], Deferred[None]]
 
 
 @implementer(IProcessor)
@@ -283,7 +283,7 @@ class Writes:
             self._close(entry, state)
             self._later.forget(entry.exchange)
         found = {State.FOUND: "found", State.ABSENT: "absent"}.get(state, "unknown")
-        await self._later.record(entry.exchange, found)
+        await self._later.record(entry.exchange, entry.reference, found)
 
     def stop(self) -> None:
         """End what is still being found out; what is not known by now stays unknown."""
