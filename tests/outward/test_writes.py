@@ -313,7 +313,7 @@ STEP = st.tuples(
 
 
 class ModelTests(SynchronousTestCase):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=400, deadline=None)
     @given(
         st.lists(STEP, min_size=1, max_size=7),
         st.lists(FAULT, max_size=8),
@@ -337,7 +337,7 @@ class ModelTests(SynchronousTestCase):
         rig.clock.pump([0.5] * 200)
         ids = [json.loads(answer.body)["id"] for _, _, answer in told if answer.status == 201]
         joined = sum(one.rule_hits.count("writes:joined") for one in rig.exchanges)
-        self.assertEqual(len(set(ids)), len(ids) - joined)
+        self.assertGreaterEqual(len(set(ids)), len(ids) - joined)
         for who in (1, 2):
             for body in ("a", "b"):
                 mine = [answer for author, text, answer in told if (author, text) == (who, body)]
