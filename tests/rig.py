@@ -140,8 +140,12 @@ class SmallHosp:
             return self.made(200, b"<p>Server is online.</p>")
         who = self.who(call)
         if who is None:
-            return Response(401, Headers(((b"Content-Type", b"text/plain"),)), b"HTTP Basic: Access denied.\n",
-                            Origin.UPSTREAM)  # fmt: skip
+            return Response(
+                401,
+                Headers(((b"Content-Type", b"text/plain"),)),
+                b"HTTP Basic: Access denied.\n",
+                Origin.UPSTREAM,
+            )
         if operation.id == "getMe":
             return self.made(200, who)
         if operation.id == "screenPatient":
@@ -197,17 +201,35 @@ class Rig:
         ledger = Ledger(self.clock, b"k" * 32, self.references, max_open=options.get("max_open", 100))
         self.ledger = ledger
         looking = Looking(
-            CONTRACT, self.ask, self.clock, self.sightings, self.upstream_clock, self.working_time, self.meter,
-            late_commit_s=25.0, look_s=28.0,
-        )  # fmt: skip
+            CONTRACT,
+            self.ask,
+            self.clock,
+            self.sightings,
+            self.upstream_clock,
+            self.working_time,
+            self.meter,
+            late_commit_s=25.0,
+            look_s=28.0,
+        )
         self.writes = Writes(
-            CONTRACT, self.answers, self.clock, ledger, looking, self.sightings,
-            Later(forget=self.forgotten.append, record=self._finding), self.meter,
-        )  # fmt: skip
+            CONTRACT,
+            self.answers,
+            self.clock,
+            ledger,
+            looking,
+            self.sightings,
+            Later(forget=self.forgotten.append, record=self._finding),
+            self.meter,
+        )
         self.screening = Screening(
-            CONTRACT, self.ask, self.clock, self.references, lambda: 0.5, self.meter,
+            CONTRACT,
+            self.ask,
+            self.clock,
+            self.references,
+            lambda: 0.5,
+            self.meter,
             max_pending=options.get("max_pending", 100),
-        )  # fmt: skip
+        )
         self.validation = Validation(CONTRACT, enforce=options.get("enforce", True))
         processors: dict[str, Any] = {
             "record.audit": _Seeing(self.exchanges),
@@ -242,9 +264,15 @@ class Rig:
         return done
 
     def send(
-        self, method: str, target: str, document: Any = ABSENT, *, auth: bytes | None = STAFF1, body: bytes | None = None,
+        self,
+        method: str,
+        target: str,
+        document: Any = ABSENT,
+        *,
+        auth: bytes | None = STAFF1,
+        body: bytes | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
-    ) -> Deferred[Response]:  # fmt: skip
+    ) -> Deferred[Response]:
         path, _, query = target.partition("?")
         given = list(headers)
         if auth is not None:
@@ -254,10 +282,15 @@ class Rig:
             given.append((b"content-type", b"application/json"))
         return self.chain.handle(
             Request(
-                method, path.encode(), query.encode() if query else None, (1, 1), Headers(tuple(given)), body,
+                method,
+                path.encode(),
+                query.encode() if query else None,
+                (1, 1),
+                Headers(tuple(given)),
+                body,
                 Client("127.0.0.1", "127.0.0.1", (), "https", "proxy.test", "request-1"),
             )
-        )  # fmt: skip
+        )
 
     def get(self, answer: Deferred[Any], *, seconds: float = 60.0) -> Any:
         """The result of a Deferred, advancing the Clock as far as it takes."""

@@ -90,7 +90,7 @@ class IdentityTests(SynchronousTestCase):
 
     def test_the_name_in_the_header_alone_is_nobody(self) -> None:
         self.assertEqual(self.status("GET", "/notes", auth=b"Basic c3RhZmYxOndyb25n"), 401)
-        client = [one for one in self.rig.exchanges if not one.own][0]
+        client = next(one for one in self.rig.exchanges if not one.own)
         self.assertEqual((client.certainty, client.claimed_name), (Certainty.CLAIMED, "staff1"))
 
     def test_every_caller_is_somebody_else(self) -> None:

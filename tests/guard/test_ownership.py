@@ -41,9 +41,14 @@ class OwnershipTests(SynchronousTestCase):
         ):
             rig = self.rig(**options)
             for document in (
-                {"patient_id": 7, "staff_id": "2"}, {"note": {"staff_id": 2}, "patient_id": 7}, [{"staff_id": 2}],
-                {"patient_id": 7, "staff_id": 2.0}, {"patient_id": 7, "staff_id": True}, {"patient_id": 7, "staff_id": [2]}, None,
-            ):  # fmt: skip
+                {"patient_id": 7, "staff_id": "2"},
+                {"note": {"staff_id": 2}, "patient_id": 7},
+                [{"staff_id": 2}],
+                {"patient_id": 7, "staff_id": 2.0},
+                {"patient_id": 7, "staff_id": True},
+                {"patient_id": 7, "staff_id": [2]},
+                None,
+            ):
                 self.assertEqual(self.post(rig, document).status, 422, (options, document))
             form = [(b"content-type", b"application/x-www-form-urlencoded")]
             self.assertEqual(

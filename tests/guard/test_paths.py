@@ -28,9 +28,18 @@ class SegmentsTests(SynchronousTestCase):
 
     def test_tricks_name_nothing(self) -> None:
         for path in (
-            b"/hospitals/../staffs", b"/hospitals/%2e%2e/staffs", b"/./hospitals", b"/hospitals%2f1", b"/hospitals%5c1",
-            b"/%2568ospitals", b"/hospitals/%00", b"/hospitals/%ff", b"/hospitals;a=b", b"/hospitals/1%3fx", b"/hospitals%0a",
-        ):  # fmt: skip
+            b"/hospitals/../staffs",
+            b"/hospitals/%2e%2e/staffs",
+            b"/./hospitals",
+            b"/hospitals%2f1",
+            b"/hospitals%5c1",
+            b"/%2568ospitals",
+            b"/hospitals/%00",
+            b"/hospitals/%ff",
+            b"/hospitals;a=b",
+            b"/hospitals/1%3fx",
+            b"/hospitals%0a",
+        ):
             self.assertIsNone(paths.segments(path), path)
 
     def test_ids(self) -> None:

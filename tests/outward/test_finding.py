@@ -105,7 +105,12 @@ class WhichIsMineTests(SynchronousTestCase):
 
     @given(
         st.lists(
-            st.tuples(st.integers(95, 110), st.sampled_from(["t", "u"]), st.sampled_from([980.0, 1000.0]), st.booleans()),
+            st.tuples(
+                st.integers(95, 110),
+                st.sampled_from(["t", "u"]),
+                st.sampled_from([980.0, 1000.0]),
+                st.booleans(),
+            ),
             max_size=6,
             unique_by=lambda row: row[0],
         ),
@@ -159,7 +164,10 @@ class HasChangedTests(SynchronousTestCase):
 class ValueTests(SynchronousTestCase):
     def test_what_is_stored(self) -> None:
         patient, staff = CONTRACT.operation("createPatient"), CONTRACT.operation("createStaff")
-        self.assertEqual(as_stored({"name": "A", "birthdate": "2020-02-03"}, patient), {"name": "A", "birthdate": "2020-02-03"})
+        self.assertEqual(
+            as_stored({"name": "A", "birthdate": "2020-02-03"}, patient),
+            {"name": "A", "birthdate": "2020-02-03"},
+        )
         for doubtful in ("2020-02-31", "3 May", "20200203", ""):
             self.assertEqual(as_stored({"name": "A", "birthdate": doubtful}, patient), {"name": "A"})
         self.assertEqual(as_stored({"birthdate": None}, patient), {"birthdate": None})

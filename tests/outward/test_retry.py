@@ -38,7 +38,9 @@ class RuleTests(SynchronousTestCase):
         self.assertIs(safety(OverCapacity("x"), repeatable=True), Safety.NO)
 
     @given(st.integers(1, 1000), st.floats(0, 10), st.floats(0, 100), st.floats(0, 1))
-    def test_back_off_stays_under_its_ceiling(self, tries: int, base: float, cap: float, chance: float) -> None:
+    def test_back_off_stays_under_its_ceiling(
+        self, tries: int, base: float, cap: float, chance: float
+    ) -> None:
         pause = backoff_s(tries, base, cap, chance)
         self.assertTrue(0 <= pause <= cap)
 

@@ -55,7 +55,9 @@ class PostTests(SynchronousTestCase):
             answer = self.post({**NOTE, "body": str(number)})
             self.assertEqual(answer.status, 201)
             self.assertEqual(json.loads(answer.body), self.stored()[-1])
-            self.assertEqual(answer.headers.get(b"location"), b"https://proxy.test/notes/%d" % self.stored()[-1]["id"])
+            self.assertEqual(
+                answer.headers.get(b"location"), b"https://proxy.test/notes/%d" % self.stored()[-1]["id"]
+            )
             self.assertEqual(len(self.stored()), number)
             self.assertEqual(len(self.hosp.seen("createNote")), number)
 
@@ -261,7 +263,9 @@ class ChangeTests(SynchronousTestCase):
 
     def test_a_colleagues_change_is_never_overwritten_by_a_repeat(self) -> None:
         def colleague() -> None:
-            self.hosp.records["patients"][0].update(name="Other", updated_at=stamp(self.rig.clock.seconds() + 1))
+            self.hosp.records["patients"][0].update(
+                name="Other", updated_at=stamp(self.rig.clock.seconds() + 1)
+            )
 
         self.hosp.faults = [("before", 500)]
         self.hosp.read_faults = [500]
@@ -278,7 +282,9 @@ class ChangeTests(SynchronousTestCase):
     def test_a_deletion_whose_answer_was_lost(self) -> None:
         self.hosp.faults = [("after", RESET)]
         answer = self.send("DELETE", "/patients/7")
-        self.assertEqual((answer.status, answer.headers.get(b"content-type")), (200, b"text/html; charset=utf-8"))
+        self.assertEqual(
+            (answer.status, answer.headers.get(b"content-type")), (200, b"text/html; charset=utf-8")
+        )
         self.assertIn(b"deleted", answer.body)
 
     def test_a_deletion_that_was_not_carried_out_is_sent_again(self) -> None:
