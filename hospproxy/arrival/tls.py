@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, cast
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -23,9 +23,10 @@ years does without. TLS 1.3 has its own suites, all of them good."""
 
 def intermediate(credentials: Credentials) -> CertificateOptions:
     """TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation."""
-    own, *others = (crypto.X509.from_cryptography(each) for each in credentials.chain)
+    # Twisted is annotated with pyOpenSSL's own classes, which pyOpenSSL deprecates in favour of cryptography's.
+    own, *others = cast("tuple[Any, ...]", credentials.chain)
     options = CertificateOptions(
-        privateKey=crypto.PKey.from_cryptography_key(credentials.key),  # type: ignore[arg-type]
+        privateKey=cast("Any", credentials.key),
         certificate=own,
         extraCertChain=others,
         enableSessionTickets=True,
