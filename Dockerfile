@@ -6,8 +6,9 @@ COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY hospproxy hospproxy
 COPY hosp_standin hosp_standin
 COPY twisted twisted
-RUN python -m venv /opt/hospproxy \
-    && /opt/hospproxy/bin/pip install --no-cache-dir --disable-pip-version-check .
+# No pip in the environment that is handed on: nothing is installed at run time.
+RUN python -m venv --without-pip /opt/hospproxy \
+    && python -m pip --python /opt/hospproxy/bin/python install --no-cache-dir --disable-pip-version-check .
 # The stand-in is for development: it has no place beside patients' records. After it has gone twistd's list of plugins
 # is made once, here: at run time nothing can be written.
 COPY scripts/seal_image.py /src/scripts/
