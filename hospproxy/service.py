@@ -35,13 +35,13 @@ from .memory.screening import Screening
 from .memory.store import LruStore
 from .messages import Call, Exchange, Response
 from .outward.gate import Gate
-from .outward.ledger import Ledger
-from .outward.looking import Looking
-from .outward.presence import UpstreamClock, WorkingTime
 from .outward.retry import Budget, Retry
-from .outward.sightings import Sightings
 from .outward.upstream import Upstream, UpstreamProcessor
-from .outward.writes import Later, Writes
+from .outward.writes.fate import Later, Writes
+from .outward.writes.looking import Looking
+from .outward.writes.presence import UpstreamClock, WorkingTime
+from .outward.writes.sightings import Sightings
+from .outward.writes.turns import Ledger
 from .record.audit import Audit
 from .record.describe import Describer, gap
 from .record.intent import Intent

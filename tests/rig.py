@@ -22,12 +22,12 @@ from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening import Screening
 from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
-from hospproxy.outward.ledger import Ledger
-from hospproxy.outward.looking import Looking
-from hospproxy.outward.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.retry import Budget, Retry
-from hospproxy.outward.sightings import Sightings
-from hospproxy.outward.writes import Later, Writes
+from hospproxy.outward.writes.fate import Later, Writes
+from hospproxy.outward.writes.looking import Looking
+from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
+from hospproxy.outward.writes.sightings import Sightings
+from hospproxy.outward.writes.turns import Ledger
 from hospproxy.watch.metrics import NullMeter
 
 CONTRACT = load()

@@ -9,10 +9,10 @@ import msgspec
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ..contract import Contract, Operation
-from ..errors import ProxyError
-from ..interfaces import IMeter
-from ..messages import Call, Priority, Response
+from ...contract import Contract, Operation
+from ...errors import ProxyError
+from ...interfaces import IMeter
+from ...messages import Call, Priority, Response
 from .finding import (
     Change,
     Found,
@@ -24,9 +24,9 @@ from .finding import (
     has_changed,
     which_is_mine,
 )
-from .ledger import Entry
 from .presence import UpstreamClock, WorkingTime
 from .sightings import Sightings
+from .turns import Entry
 
 PAUSES_S = (0.0, 2.0, 5.0, 8.0)
 """Pauses before the looks that may find a write but may not yet say that it is absent."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ..contract import Operation, Resource
-from ..messages import ABSENT, Json
+from ...contract import Operation, Resource
+from ...messages import ABSENT, Json
 
 
 @frozen(slots=True)

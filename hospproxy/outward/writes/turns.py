@@ -13,8 +13,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ..errors import OverCapacity
-from ..messages import ABSENT, Call, Exchange
+from ...errors import OverCapacity
+from ...messages import ABSENT, Call, Exchange
 
 
 class State(enum.Enum):

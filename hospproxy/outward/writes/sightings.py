@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from ..contract import Contract, Operation
-from ..messages import Call, Response
+from ...contract import Contract, Operation
+from ...messages import Call, Response
 
 Id = int | str
 

@@ -14,15 +14,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..answers import Answers
-from ..contract import Contract
-from ..errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
-from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import Exchange, Response
+from ...answers import Answers
+from ...contract import Contract
+from ...errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
+from ...interfaces import IMeter, IProcessor, Proceed
+from ...messages import Exchange, Response
 from .finding import Found, NotKnowable, NotThere, Verdict
-from .ledger import Entry, Ledger, State
 from .looking import Looking, Undecided
 from .sightings import Sightings
+from .turns import Entry, Ledger, State
 
 _log = Logger()
 

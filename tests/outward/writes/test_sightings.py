@@ -1,0 +1,67 @@
+"""Ids that were seen, claimed and touched; kept only while somebody needs them."""
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.messages import Call, Response
+from hospproxy.outward.writes.sightings import Sightings, ids_in
+from tests.rig import CONTRACT
+
+LIST, ONE = CONTRACT.operation("listNotes"), CONTRACT.operation("getNote")
+
+
+class SightingsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.sightings = Sightings(CONTRACT, most=3)
+
+    def see(self, *ids: object, status: int = 200) -> None:
+        body = json.dumps([{"id": number} for number in ids]).encode()
+        self.sightings.saw(Call(LIST), Response(status, body=body))
+
+    def test_the_highest_id_of_any_answer_is_the_floor_of_what_begins_then(self) -> None:
+        self.assertIsNone(self.sightings.open("notes", "a"))
+        self.see(3, 9, "x", None, True)
+        self.see(50, status=500)
+        self.sightings.saw(Call(ONE, ("4",)), Response(200, body=b'{"id":4}'))
+        self.assertEqual(self.sightings.open("notes", "b"), 9)
+        self.assertIsNone(self.sightings.open("patients", "c"))
+
+    def test_a_claim_is_the_first_ones(self) -> None:
+        self.sightings.open("notes", "a")
+        self.assertTrue(self.sightings.claim("notes", 5, "a"))
+        self.assertFalse(self.sightings.claim("notes", 5, "b"))
+        self.assertEqual(self.sightings.claimed_by_others("notes", "b"), {5})
+        self.assertEqual(self.sightings.claimed_by_others("notes", "a"), set())
+
+    def test_nothing_is_kept_that_no_open_write_needs(self) -> None:
+        self.sightings.claim("notes", 5, "nobody waits")
+        self.sightings.touch(ONE, "5")
+        self.see(1)
+        self.sightings.open("notes", "a")
+        self.assertEqual(self.sightings.claimed_by_others("notes", "a"), set())
+        self.sightings.claim("notes", 2, "b")
+        self.sightings.touch(ONE, "2")
+        self.see(7)
+        self.sightings.open("notes", "c")
+        self.assertEqual(self.sightings.touched("notes"), {2})
+        self.sightings.close("notes", "a")
+        self.assertEqual(self.sightings.touched("notes"), set())
+        self.assertEqual(self.sightings.claimed_by_others("notes", "c"), set())
+        self.sightings.claim("notes", 8, "b")
+        self.sightings.close("notes", "c")
+        self.sightings.open("notes", "d")
+        self.assertEqual(self.sightings.claimed_by_others("notes", "d"), set())
+
+    def test_beyond_the_bound_nothing_is_sure_until_all_are_settled(self) -> None:
+        self.sightings.open("notes", "a")
+        for number in range(5):
+            self.sightings.claim("notes", number, "b")
+        self.assertEqual(len(self.sightings.claimed_by_others("notes", "a")), 3)
+        self.assertIn("notes", self.sightings.overflowed)
+        self.sightings.close("notes", "a")
+        self.assertEqual(self.sightings.overflowed, set())
+
+    def test_answers_without_records_hold_no_ids(self) -> None:
+        for body in (b"", b"<p>", b"[1,2]", b"null", b'{"id":{}}'):
+            self.assertEqual(ids_in(body, "id"), [])
