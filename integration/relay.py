@@ -14,6 +14,7 @@ class Relay(protocol.Factory):
     """Passes connections on to a port of this host, one request of the proxy's at a time.
 
     :ivar requests: the first line of every request that came, as ``POST /notes``.
+    :ivar heads: the whole head of each, in bytes.
     :ivar losing: (method, when) of the next accidents, in order: "before" the request goes on, or "after" its answer
         came back; either way the connection is reset. A request that does not fit passes.
     """
@@ -21,6 +22,7 @@ class Relay(protocol.Factory):
     def __init__(self, target: int) -> None:
         self.target = target
         self.requests: list[str] = []
+        self.heads: list[bytes] = []
         self.losing: deque[tuple[str, str]] = deque()
         self._port: Any = None
 
@@ -71,6 +73,7 @@ class _Near(protocol.Protocol):
     def dataReceived(self, data: bytes) -> None:
         first = data.split(b"\r\n", 1)[0].decode("ascii", "replace")
         if first.endswith("HTTP/1.1"):
+            self._relay.heads.append(data.partition(b"\r\n\r\n")[0])
             self.lost = self._relay.came(first.removesuffix(" HTTP/1.1"))
             if self.lost == "before":
                 self.reset()
