@@ -52,6 +52,7 @@ lint: environment ## style, types, Dockerfile, Jenkinsfile, and what must not be
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy scripts/*.py
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python scripts/check_jenkinsfile.py Jenkinsfile
 	$(BIN)/python scripts/check_repository.py
