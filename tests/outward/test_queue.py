@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Priority
-from hospproxy.outward.queue import Queue, Refusal, ServiceTime, Standing, Ticket
+from hospproxy.outward.queue import HEAD_START_S, Queue, Refusal, ServiceTime, Standing, Ticket
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
@@ -58,6 +58,19 @@ class Order(SynchronousTestCase):
             inside = queue.next(0)  # type: ignore[assignment]
             got.append(inside)
         self.assertEqual(got, [waiting[i] for i in (2, 4, 1, 3, 0, 5)] + [None])
+
+    def test_a_read_does_not_wait_for_those_who_come_long_after_it(self) -> None:
+        queue = Queue(1, 10)
+        inside = enter(queue)
+        read = enter(queue, READ, now=0.0)
+        soon, just, later = (enter(queue, WRITE, now=now) for now in (1.0, 4.9, 5.1))
+        refresh = enter(queue, REFRESH, now=0.0)
+        got = []
+        while inside is not None:
+            queue.leave(inside)
+            inside = queue.next(6.0)  # type: ignore[assignment]
+            got.append(inside)
+        self.assertEqual(got, [soon, just, read, later, refresh, None])
 
     def test_a_full_queue_gives_way_to_a_write(self) -> None:
         queue = Queue(1, 3)
@@ -116,10 +129,12 @@ class QueueModel(RuleBasedStateMachine):
         self.now = 0.0
         self.inside: set[Ticket] = set()
         self.waiting: list[Ticket] = []
+        self.came: dict[Ticket, float] = {}
 
-    @rule(target=tickets, priority=st.sampled_from(Priority), life=st.integers(0, 6))
+    @rule(target=tickets, priority=st.sampled_from(Priority), life=st.integers(0, 30))
     def enter(self, priority: Priority, life: int) -> Ticket:
         ticket = Ticket(priority, self.now + life)
+        self.came[ticket] = self.now
         refusal, pushed_out = self.queue.enter(ticket, self.now)
         if pushed_out is not None:
             worst = max(t.priority for t in self.waiting)
@@ -146,14 +161,16 @@ class QueueModel(RuleBasedStateMachine):
             self.waiting.remove(ticket)
         self.fill()
 
-    @rule(seconds=st.integers(1, 3))
+    @rule(seconds=st.integers(1, 6))
     def wait(self, seconds: int) -> None:
         self.now += seconds
 
     def fill(self) -> None:
         while (ticket := self.queue.next(self.now)) is not None:
-            # Stable: whoever came first of the most urgent.
-            assert ticket is min(self.waiting, key=lambda t: t.priority)
+            # Whoever came first, the head start of others counted; of equals the most urgent.
+            assert ticket is min(
+                self.waiting, key=lambda t: (self.came[t] + HEAD_START_S[t.priority], t.priority)
+            )
             self.waiting.remove(ticket)
             if ticket.standing is Standing.IN:
                 assert ticket.deadline > self.now
