@@ -181,4 +181,4 @@ class Collector(Protocol):
 
     def _abort(self) -> None:
         if self._attempt.connection is not None:
-            self._attempt.connection.abort()
+            self._attempt.connection.abortConnection()

@@ -44,10 +44,11 @@ class Connection(ProtocolWrapper):
 
     def __init__(self, factory: _Connections, inner: Any) -> None:
         super().__init__(factory, inner)
-        self.ready: Deferred[Any] = Deferred(lambda _: self.abort())
+        self.ready: Deferred[Any] = Deferred(lambda _: self.abortConnection())
         self._connections = factory
         self._filter = factory.new_filter()
         self._told = False
+        self._lost = False
         self._closing: Any = None
 
     @property
@@ -66,16 +67,17 @@ class Connection(ProtocolWrapper):
         if not transport.disconnecting and not self.ready.called:
             self.ready.callback(self.wrappedProtocol)
 
-    def abort(self) -> None:
+    def abortConnection(self) -> None:
         """Close at once: nothing more is read or written."""
         transport: Any = self.transport
-        transport.abortConnection()
+        if not self._lost:  # TLS has nothing left to abort then, and fails
+            transport.abortConnection()
 
     def loseConnection(self) -> None:
         super().loseConnection()  # type: ignore[no-untyped-call]
-        if self._closing is None and self._connections.secure:
-            # TLS waits for the other side's farewell, which need not come.
-            self._closing = self._connections.reactor.callLater(_LINGER_S, self.abort)
+        if self._closing is None and not self._lost:
+            # TLS waits for the other side's farewell, and TCP for what is not written yet: neither need ever end.
+            self._closing = self._connections.reactor.callLater(_LINGER_S, self.abortConnection)
 
     def write(self, data: bytes) -> None:
         self._writing()
@@ -112,6 +114,7 @@ class Connection(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         inner: Any = self.wrappedProtocol
+        self._lost = True
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         if not self._told:
@@ -124,7 +127,7 @@ class Connection(ProtocolWrapper):
 
     def _drop(self, error: Exception) -> None:
         self._told = True
-        self.abort()
+        self.abortConnection()
         inner: Any = self.wrappedProtocol
         inner.connectionLost(Failure(error))
 

@@ -27,7 +27,6 @@ from .sending import Message, Target, build_message
 Observer = Callable[[Call, Response, float, float], None]
 """Told of each answer of HOSP: the call, the answer, monotonic seconds of sending and of the answer's end."""
 
-_CLOSE_S = 2.0
 _log = Logger()
 
 
@@ -81,9 +80,9 @@ class Upstream:
             self._meter.observe("upstream_seconds", self._reactor.seconds() - started, route=route)
 
     def close(self) -> Deferred[None]:
-        """Close the connections that are kept; fires when they are closed, or soon."""
+        """Close the connections that are kept; fires when they are closed, which a Connection sees to."""
         closing: Deferred[None] = self._kept.closeCachedConnections()
-        return closing.addTimeout(_CLOSE_S, self._reactor, lambda *_: None)
+        return closing
 
     async def _attempt(
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None

@@ -16,6 +16,12 @@ from hospproxy.watch.metrics import Metrics
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
 
+def end(answer: Deferred[Response]) -> None:
+    """Nothing may be left to be collected, and complained of, in another test."""
+    answer.addErrback(lambda _: None)
+    answer.cancel()
+
+
 class GateCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
@@ -25,7 +31,9 @@ class GateCase(SynchronousTestCase):
 
     def send(self, name: str = "", priority: Priority = READ, deadline: float = 28.0) -> Deferred[Response]:
         exchange = Exchange(Request(), 0.0, 0.0, deadline, priority, own=name)
-        return Deferred.fromCoroutine(self.gate.process(exchange, self.proceed))
+        answer = Deferred.fromCoroutine(self.gate.process(exchange, self.proceed))
+        self.addCleanup(end, answer)
+        return answer
 
     async def proceed(self, exchange: Exchange) -> Response:
         answer: Deferred[Response] = Deferred()
