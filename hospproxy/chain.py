@@ -202,7 +202,8 @@ class Chain:
             self._meter.count("unhandled_errors_total")
             exchange.outcome = "failed"
             response = self._answers.error(ProxyError("The proxy failed."), self._accept(exchange))
-        return response
+        # An answer from memory or of the proxy's own has none of HOSP's; this is the name that the record goes by.
+        return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
 
     def _accept(self, exchange: Exchange) -> str:
         if exchange.call is not None:

@@ -67,7 +67,7 @@ DEMONSTRATIONS = (
     Demonstration(
         "Identity: no credentials, no answer, and HOSP is not even asked",
         (_curl("/hospitals", "-i", staff=None),),
-        (r"^HTTP/1.1 401", r"HTTP Basic: Access denied\."),
+        (r"^HTTP/1.1 401", r"(?i)^x-request-id: \w+", r"HTTP Basic: Access denied\."),
     ),
     Demonstration(
         "Validation: a method that the route does not have",
