@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 LONGEST_FILE = 400
 LONGEST_TEST = 500  # a table of cases is read otherwise than code
-# Folders that are a person's or a machine's own: /home/somebody, and the like.
+# Folders that are a person's or a machine's own: what stands below home, and the like.
 _OWN_FOLDERS = re.compile(r"(?<![\w.~-])/(?:home|Users|root|work|workspace|builds)/[\w.-]+")
 # "root" and "home" stand in addresses too.
 _URL = re.compile(r"\b\w+://\S+")
