@@ -88,7 +88,14 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     bin_folder = make_environment(tmp_path / "venv")
     pip(bin_folder, "install", "--quiet", wheel, cwd=tmp_path)
     assert {"hospproxy", "hosp-standin"} <= plugins(run(bin_folder / "twistd", "--help", cwd=tmp_path))
-    started: list[str | Path] = [bin_folder / "twistd", "-n", "--pidfile=", "hospproxy", "--upstream", "http://127.0.0.1:3000"]
+    started: list[str | Path] = [
+        bin_folder / "twistd",
+        "-n",
+        "--pidfile=",
+        "hospproxy",
+        "--upstream",
+        "http://127.0.0.1:3000",
+    ]
     said = run(*started, "--state", tmp_path / "state", "--check", cwd=tmp_path)
     assert "options are good" in said
     assert "No broken requirements" in pip(bin_folder, "check", cwd=tmp_path)
