@@ -35,6 +35,14 @@ def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {reason(status)}\r\n".encode("ascii")
 
 
+@lru_cache(maxsize=1024)
+def _lowered(name: bytes) -> bytes:
+    """:raise Unwritable: it is no field name."""
+    if _NAME.fullmatch(name) is None:
+        raise Unwritable(f"field {name!r}")
+    return name.lower()
+
+
 @lru_cache(maxsize=2)
 def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode("ascii")
@@ -60,10 +68,10 @@ def write_answer(
     lines = [_status_line(status)]
     dated = False
     for name, value in response.headers.pairs:
-        lowered = name.lower()
+        lowered = _lowered(name)
         if lowered in _NOT_TAKEN_OVER:
             continue
-        if _NAME.fullmatch(name) is None or _NOT_IN_VALUE.search(value):
+        if _NOT_IN_VALUE.search(value):
             raise Unwritable(f"field {name!r}")
         dated = dated or lowered == b"date"
         lines.append(b"%s: %s\r\n" % (name, value))

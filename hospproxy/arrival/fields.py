@@ -27,6 +27,16 @@ HOP_BY_HOP: Final = frozenset(
 )  # fmt: skip
 """Fields that end here (RFC 9110 §7.6.1), besides those that Connection nominates."""
 
+WITNESS: Final = frozenset(
+    {
+        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-server",
+        b"x-real-ip", b"x-request-id", b"forwarded",
+    }
+)  # fmt: skip
+"""What proxies testify. It ends here: what is believed of it stands in ``Client``, and no one further in is tempted."""
+
+_ENDS_HERE: Final = HOP_BY_HOP | WITNESS
+
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
@@ -115,5 +125,5 @@ def end_to_end(pairs: list[tuple[bytes, bytes]], connection: bytes) -> Headers:
 
     :param connection: the value of Connection, all its lines joined.
     """
-    ends_here = HOP_BY_HOP | _members(connection) if connection else HOP_BY_HOP
+    ends_here = _ENDS_HERE | _members(connection) if connection else _ENDS_HERE
     return Headers(tuple(pair for pair in pairs if pair[0] not in ends_here))

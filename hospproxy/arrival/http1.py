@@ -23,7 +23,7 @@ from .house import House
 from .line import HeadRefused, RequestLine
 from .outflow import Outflow
 from .plain import PlainPolicy
-from .trust import WITNESS, display_address
+from .trust import display_address
 
 _log = Logger()
 
@@ -236,8 +236,7 @@ class Http1Protocol(Protocol):
         house, line, framing = self._house, head.line, head.framing
         client = house.trust.identify(self._peer, self._scheme, head.host, head.fields, house.new_id)
         method = line.method.decode("ascii")
-        headers = head.headers.without(*WITNESS)
-        self._request = Request(method, line.path, line.query, line.version, headers, None, client)
+        self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
         self._last = not framing.keep_alive
         self._admit(line, client)
         self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))

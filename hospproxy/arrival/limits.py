@@ -32,4 +32,4 @@ class ArrivalLimits:
     linger_s: float = 2.0
     body_memory_bytes: int = 256 * 1024 * 1024
     max_connections: int = 10_000
-    max_pipelined_bytes: int = 64 * 1024
+    max_pipelined_bytes: int = 16 * 1024

@@ -17,18 +17,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 MAX_HOPS: Final = 32
 """Proxies in front that are followed; a longer X-Forwarded-For is somebody's invention."""
 
-WITNESS: Final = (
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-server",
-    b"x-real-ip",
-    b"x-request-id",
-    b"forwarded",
-)
-"""What proxies testify. It ends here: what is believed of it stands in ``Client``, and no one further in is tempted."""
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 

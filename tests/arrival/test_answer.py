@@ -63,6 +63,8 @@ class AnswerTests(SynchronousTestCase):
             Response(200, Headers(((b"x", b"a\r\nset-cookie: b"),))),
             Response(200, Headers(((b"x", b"a\nb"),))),
             Response(200, Headers(((b"x", b"a\x00"),))),
+            Response(200, Headers(((b"x", b"a\rb"),))),
+            Response(200, Headers(((b"x", b"a\x7f"),))),
             Response(200, Headers(((b"x: y\r\nz", b"a"),))),
             Response(200, Headers(((b"", b"a"),))),
             Response(100),

@@ -67,7 +67,7 @@ class OrderTests(SynchronousTestCase):
     def test_nothing_is_read_after_close(self) -> None:
         slow = Slow()
         line = Line(Recorder(answer=slow))
-        line.send(get(b"/1", CLOSE))
+        line.send(get(b"/1", CLOSE) + b"x" * 50_000)
         line.send(b"x" * 100_000)
         self.assertEqual(len(line.protocol._buffer), 0)
         slow.release()
@@ -435,7 +435,7 @@ class DrainTests(SynchronousTestCase):
         (answer,) = line.answers()
         self.assertEqual(answer.headers["connection"], "close")
         line.pass_time(3)
-        self.assertEqual(done, [None])
+        self.assertEqual((done, line.clock.getDelayedCalls()), ([None], []))
 
     def test_a_request_on_its_way_in_is_answered(self) -> None:
         line = Line()

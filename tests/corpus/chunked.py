@@ -59,6 +59,7 @@ CASES = (
     case("9112 7.1", "cut in the size", chunked(b"5"), 408),
     case("9112 7.1", "cut in the data", chunked(b"5\r\nhel"), 408),
     case("9112 7.1", "cut behind the data", chunked(b"5\r\nhello\r"), 408),
+    case("9112 7.1", "one byte too many, then silence", chunked(b"5\r\nhellox"), 400),
     case("9112 7.1", "no last chunk", chunked(b"5\r\nhello\r\n"), 408),
     case("9112 7.1", "cut in the last chunk", chunked(b"5\r\nhello\r\n0\r\n"), 408),
     case("9112 7.1", "nine digits", _size(b"100000005"), 400),

@@ -72,6 +72,7 @@ CASES = (
     case("9112 3", "a target without end", b"GET /" + b"a" * 20000, 414),
     case("9112 3", "a method without end", b"A" * 20000, 400),
     case("9112 3", "a method much too long", request(b"A" * 9000, b"/"), 400),
+    case("9112 3", "a long method and a target without end", b"A" * 60 + b" /" + b"a" * 20000, 501),
     case("9112 3", "spaces without end", b"GET " + b" " * 20000, 400),
     case("9112 2.3", "HTTP/1.0", get(version=b"1.0"), "GET /"),
     case("9112 2.3", "http in lower case", raw(b"GET / http/1.1", b"Host: a"), 400),

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from hospproxy.arrival.budget import BodyBudget
+from hospproxy.arrival.outflow import Outflow
+
+
+class OutflowTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.budget, self.room = Clock(), BodyBudget(1000), 0
+        self.outflow = Outflow(self.clock, self.budget, 60, self.has_room)
+
+    def has_room(self) -> None:
+        self.room += 1
+
+    def test_interface(self) -> None:
+        verifyObject(IPushProducer, self.outflow)
+
+    def test_the_clock_is_not_wound_up_again(self) -> None:
+        self.outflow.expect(10)
+        self.outflow.pauseProducing()
+        self.clock.advance(5)
+        self.outflow.pauseProducing()
+        self.assertEqual((self.outflow.deadline, self.budget.used), (60, 10))
+
+    def test_room_again(self) -> None:
+        self.outflow.expect(10)
+        self.outflow.pauseProducing()
+        self.outflow.resumeProducing()
+        self.outflow.resumeProducing()
+        self.assertEqual((self.outflow.blocked, self.room, self.budget.used), (False, 1, 0))
+
+    def test_gone(self) -> None:
+        self.outflow.expect(10)
+        self.outflow.pauseProducing()
+        self.outflow.stopProducing()
+        self.outflow.stopProducing()
+        self.assertEqual((self.outflow.blocked, self.room, self.budget.used), (False, 0, 0))
