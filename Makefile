@@ -56,7 +56,7 @@ lint: environment ## style, types, Dockerfile, Jenkinsfile, and what must not be
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python scripts/check_jenkinsfile.py Jenkinsfile
 	$(BIN)/python scripts/check_repository.py
-	$(BIN)/towncrier build --draft --version 0.0.0 >/dev/null
+	@news=$$($(BIN)/towncrier build --draft --version 0.0.0 2>&1) || { echo "$$news"; exit 1; }
 
 load: environment ## the same load straight at HOSP and through the proxy, side by side (minutes)
 	$(BIN)/python -m benchmarks.load
