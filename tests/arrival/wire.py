@@ -65,6 +65,24 @@ class Recorder:
         return later
 
 
+class Slow:
+    """A handler whose answers wait until they are released."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[Response]] = []
+        self.cancelled = 0
+
+    def __call__(self, request: Request) -> Deferred[Response]:
+        def cancelled(_: Deferred[Response]) -> None:
+            self.cancelled += 1
+
+        self.waiting.append(Deferred(cancelled))
+        return self.waiting[-1]
+
+    def release(self, body: bytes = b"") -> None:
+        self.waiting.pop(0).callback(Response(200, body=body))
+
+
 class FakeTcp:
     """TCP as far as a protocol sees it; with ``secure``, Twisted's TLS as far as it differs.
 
