@@ -117,6 +117,7 @@ class Chain:
         deadline: float | None = None,
         past_cache: bool = False,
         reference: str | None = None,
+        look_first: bool = False,
     ) -> Response:
         """A request of the proxy's own. Nothing reaches HOSP by another way.
 
@@ -124,6 +125,7 @@ class Chain:
         :param own: why, for the record.
         :param deadline: monotonic time; that of the client's request if it is not given.
         :param past_cache: a look: not from memory.
+        :param look_first: this write may have been sent before.
         :raise ProxyError: HOSP gave no answer.
         """
         first = on_behalf_of
@@ -142,6 +144,7 @@ class Chain:
             credentials=first.credentials,
             record_id=call.record_id,
             reference=reference,
+            look_first=look_first,
         )
         return await self._own(exchange)
 

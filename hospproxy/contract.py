@@ -5,7 +5,7 @@ It is read from an OpenAPI 3.1 document by contract_document.py. Nothing else in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
@@ -190,11 +190,13 @@ class Route:
     """A path template with its operations by method.
 
     :param segments: None stands for a parameter.
+    :param text_ids: its parameters are words; otherwise positive whole numbers.
     """
 
     template: str
     segments: tuple[str | None, ...]
     operations: Mapping[str, Operation]
+    text_ids: bool = False
 
     @property
     def allow(self) -> str:
@@ -203,6 +205,17 @@ class Route:
         if "GET" in methods:
             methods.add("HEAD")
         return ", ".join(sorted(methods))
+
+
+def match(routes: Iterable[Route], segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
+    """The first route that a path fits, and the values of its parameters."""
+    for route in routes:
+        if len(route.segments) != len(segments):
+            continue
+        pairs = list(zip(route.segments, segments, strict=True))
+        if all(wanted is None or wanted == given for wanted, given in pairs):
+            return route, tuple(given for wanted, given in pairs if wanted is None)
+    return None
 
 
 @frozen(slots=True, eq=False)
@@ -224,13 +237,7 @@ class Contract:
 
     def route(self, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
         """The route of a path and the values of its parameters; a literal segment goes before a parameter."""
-        for route in self.routes:
-            if len(route.segments) != len(segments):
-                continue
-            pairs = list(zip(route.segments, segments, strict=True))
-            if all(wanted is None or wanted == given for wanted, given in pairs):
-                return route, tuple(given for wanted, given in pairs if wanted is None)
-        return None
+        return match(self.routes, segments)
 
     def operation(self, operation_id: str) -> Operation:
         """An operation by its id; the document was checked to name only those that are there."""

@@ -136,7 +136,12 @@ class _Reader:
             for method in METHODS
             if method in item
         }
-        return Route(template, segments, operations)
+        text_ids = any(
+            self._resolve(parameter.get("schema", {})).get("type") != "integer"
+            for parameter in map(self._resolve, shared)
+            if parameter.get("in") == "path"
+        )
+        return Route(template, segments, operations, text_ids)
 
     def _operation(self, template: str, method: str, said: Mapping[str, Any], shared: list[Any]) -> Operation:
         where = f"paths.{template}.{method}"

@@ -119,14 +119,18 @@ class OutcomeUnknown(ProxyError):
     """A write may or may not have been carried out and it cannot be known in time.
 
     :param reference: names the write in the record.
+    :param hopeless: no later look can tell either.
     """
 
     status = 502
     outcome = "unknown"
 
-    def __init__(self, detail: str, *, reference: str, timed_out: bool = False) -> None:
+    def __init__(
+        self, detail: str, *, reference: str, timed_out: bool = False, hopeless: bool = False
+    ) -> None:
         super().__init__(detail, status=504 if timed_out else 502)
         self.reference = reference
+        self.hopeless = hopeless
 
 
 class RecordFailed(Exception):

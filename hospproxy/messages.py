@@ -7,7 +7,7 @@ thing that may reach HOSP. ``Response`` is an answer, whoever made it. ``Exchang
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -129,12 +129,14 @@ class Response:
     :param headers: without hop-by-hop fields and without Content-Length.
     :param body: the content; for an answer to HEAD what GET would have had.
     :param origin: who made it.
+    :param handed_over: to be called when the answer has been written whole to the client.
     """
 
     status: int
     headers: Headers = Headers()
     body: bytes = b""
     origin: Origin = Origin.PROXY
+    handed_over: Callable[[], None] | None = field(default=None, eq=False, repr=False)
 
     def having(self, name: bytes, value: bytes) -> Response:
         """The same answer with one field set."""
@@ -206,6 +208,7 @@ class Exchange:
     :param own: why the proxy itself asks ("identity", "look", "screening note", …); "" for a client's request.
     :param past_cache: a look: neither answered from memory nor stored.
     :param sent: the document as the client sent it; ``call`` has what is sent on.
+    :param look_first: an earlier process may have sent this write: what became of that comes first.
     :param sent_at: monotonic time in seconds at which the last attempt was sent.
     :param reference: names a write whose outcome is unknown, or the screening that a note is made of.
     :param on_behalf_of: request id of the client's request that made the proxy ask.
@@ -234,6 +237,7 @@ class Exchange:
     record_id: str | None = None
     reference: str | None = None
     client_gone: bool = False
+    look_first: bool = False
 
     @property
     def certainty(self) -> Certainty:

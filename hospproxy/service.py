@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import secrets as randomness
+import sqlite3
 import sys
 from importlib.metadata import version
 from typing import Any
 
 from attrs import asdict
 from twisted.application.service import Service
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
@@ -35,23 +37,32 @@ from .memory.screening import Screening
 from .memory.store import LruStore
 from .messages import Call, Exchange, Response
 from .outward.gate import Gate
+from .outward.ledger.format import LedgerFormatError
+from .outward.ledger.ledger import Ledger
+from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
 from .outward.upstream import Upstream, UpstreamProcessor
-from .outward.writes.fate import Later, Writes
+from .outward.writes import outcomes
+from .outward.writes.entries import Entries
+from .outward.writes.fate import Fate
+from .outward.writes.keeping import Keeping, Results
 from .outward.writes.looking import Looking
 from .outward.writes.presence import UpstreamClock, WorkingTime
+from .outward.writes.processor import Later, Writes
 from .outward.writes.sightings import Sightings
-from .outward.writes.turns import Ledger
 from .record.audit import Audit
 from .record.describe import Describer, gap
 from .record.intent import Intent
 from .record.journal import Journal, NullJournal, open_journal
+from .record.worker import Worker
 from .secrets import KeyFileError, MasterKey, master_key
 from .watch.admin import Admin
 from .watch.health import Health
 from .watch.metrics import Metrics
 
 _log = Logger()
+TIDY_S = 60.0
+"""Seconds between two clearings of the ledger."""
 
 
 def build(settings: Settings, reactor: Any) -> ProxyService:
@@ -100,7 +111,8 @@ class Parts:
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.identity = self._identity()
         self.audit = Audit(self.journal, self._describer(), reactor)
-        self.writes = self._writes()
+        self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
+        self.keeping, self.writes = self._writes()
         self.screening = self._screening()
         self.chain = self._chain()
 
@@ -123,16 +135,28 @@ class Parts:
         if not self.settings.identity.enabled:
             return None
         return IdentityCheck(
-            self.contract, self.accounts, self.ask, self.key.subkey("credentials"), self.metrics
+            self.contract,
+            self.accounts,
+            self.ask,
+            self.key.subkey("credentials"),
+            self.metrics,
+            lambda identity, authorization: self.screening.accepted(identity, authorization),
         )
 
-    def _writes(self) -> Writes:
+    def _writes(self) -> tuple[Keeping, Writes]:
         settings = self.settings
         late = settings.writes.late_commit_s
-        ledger = Ledger(
-            self.reactor, self.key.subkey("equal writes"), reference, max_open=settings.writes.max_open
+        window_s = settings.writes.resubmit_window_s
+        entries = Entries(
+            self.reactor,
+            self.key.subkey("equal writes"),
+            reference,
+            max_open=settings.writes.max_open,
+            window_s=window_s,
         )
-        self.metrics.gauge("ledger_open", lambda: float(len(ledger)))
+        self.metrics.gauge("ledger_open", lambda: float(len(entries)))
+        seal = Seal(self.key.subkey("ledger"), self.key.key_id)
+        keeping = Keeping(self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall)
         looking = Looking(
             self.contract,
             self.ask,
@@ -144,9 +168,10 @@ class Parts:
             late_commit_s=self.contract.late_commit_s if late is None else late,
             look_s=settings.deadline_s,
         )
+        fate = Fate(self.contract, self.answers, self.reactor, looking, self.sightings, self.metrics)
         later = Later(forget=self._found_later, record=self.audit.note)
-        return Writes(
-            self.contract, self.answers, self.reactor, ledger, looking, self.sightings, later, self.metrics
+        return keeping, Writes(
+            self.reactor, entries, keeping, fate, self.sightings, later, self.metrics, window_s=window_s
         )
 
     def _found_later(self, exchange: Exchange) -> None:
@@ -158,6 +183,7 @@ class Parts:
         return Screening(
             self.contract,
             self.ask,
+            Results(self.keeping),
             self.reactor,
             reference,
             random.SystemRandom().random,
@@ -182,7 +208,10 @@ class Parts:
     def _chain(self) -> Chain:
         settings = self.settings
         validation = Validation(
-            self.contract, enforce=settings.validation.mode == "enforce", judge=settings.validation.enabled
+            self.contract,
+            enforce=settings.validation.mode == "enforce",
+            judge=settings.validation.enabled,
+            own=(outcomes.ROUTE,),
         )
         ownership = Ownership(
             self.contract,
@@ -267,6 +296,7 @@ class ProxyService(Service):
             {
                 "listeners": lambda: None if self.listeners.ports else "not listening",
                 "journal": lambda: journal.trouble,
+                "ledger": lambda: self.parts.ledger.trouble,
                 "draining": lambda: "stopping" if self.house.connections.draining else None,
             }
         )
@@ -298,6 +328,7 @@ class ProxyService(Service):
         journal = self.parts.journal
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
+        self._open_ledger()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
         signals.install(self._reactor, self._reload)
         self._reactor.callWhenRunning(signals.install, self._reactor, self._reload)
@@ -307,6 +338,24 @@ class ProxyService(Service):
         if self.admin is not None:
             for host, port in self.admin.addresses():
                 _log.info("hospproxy admin on http://{host}:{port}", host=host, port=port)
+
+    def _open_ledger(self) -> None:
+        """Here, not earlier: a lock and a database do not survive the fork of a daemon."""
+        try:
+            self.parts.ledger.open()
+        except (LedgerFormatError, sqlite3.Error, OSError) as error:
+            print(f"hospproxy: the ledger cannot be used: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        self._tidying = task.LoopingCall(lambda: Deferred.fromCoroutine(self.parts.writes.tidy()))
+        self._tidying.clock = self._reactor
+        self._tidying.start(TIDY_S, now=False)
+        Deferred.fromCoroutine(self._recover()).addErrback(
+            lambda failure: _log.failure("what an earlier process left could not be taken over", failure)
+        )
+
+    async def _recover(self) -> None:
+        for note in await self.parts.writes.recover():
+            self.parts.screening.resume(note)
 
     def _no_journal(self, failure: Failure) -> None:
         _log.critical("the audit journal cannot be begun: {why}", why=failure.getErrorMessage())
@@ -334,9 +383,11 @@ class ProxyService(Service):
         idle.addErrback(lambda _failure: None)
         await idle
         parts.writes.stop()
-        lost = parts.screening.stop()
-        if lost:
-            _log.error("{lost} screening results were not stored as notes in time", lost=lost)
+        left = parts.screening.stop()
+        if left:
+            _log.info("{left} screening results are left to the next start", left=left)
+        self._tidying.stop()
+        await parts.ledger.shut()
         await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)

@@ -22,13 +22,18 @@ from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening import Screening
 from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.outward.ledger.sealing import Seal
 from hospproxy.outward.retry import Budget, Retry
-from hospproxy.outward.writes.fate import Later, Writes
+from hospproxy.outward.writes import outcomes
+from hospproxy.outward.writes.entries import Entries
+from hospproxy.outward.writes.fate import Fate
+from hospproxy.outward.writes.keeping import Keeping, Results
 from hospproxy.outward.writes.looking import Looking
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
+from hospproxy.outward.writes.processor import Later, Writes
 from hospproxy.outward.writes.sightings import Sightings
-from hospproxy.outward.writes.turns import Ledger
 from hospproxy.watch.metrics import NullMeter
+from tests.outward.ledger.fakes import AtOnce, Disk
 
 CONTRACT = load()
 EPOCH = 1_700_000_000.0
@@ -175,21 +180,44 @@ class SmallHosp:
             rows.remove(row)
             return self.made(200, b"<p>deleted</p>")
         if operation.action == "update":
+            if "name" in document and row["name"] in self.passwords:
+                self.passwords[document["name"]] = self.passwords.pop(row["name"])
             row.update(document, updated_at=now)
             if password is not None:
                 self.passwords[row["name"]] = password
         return self.made(200, row)
 
 
+class ProcessTime:
+    """The world's Clock as one process sees it; when the process is dead, none of its timers fires."""
+
+    def __init__(self, world: Clock) -> None:
+        self.world = world
+        self._calls: list[Any] = []
+        self.dead = False
+
+    def seconds(self) -> float:
+        return self.world.seconds()
+
+    def callLater(self, delay: float, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        def unless_dead() -> None:
+            if not self.dead:
+                what(*args, **kwargs)
+
+        return self.world.callLater(delay, unless_dead)
+
+
 class Rig:
     """The chain of writes and guards on a Clock. Parts can be left out or put in by name."""
 
     def __init__(self, *, leave_out: Iterable[str] = (), put_in: Any = (), **options: Any) -> None:
-        self.clock = Clock()
-        self.hosp = SmallHosp(self.clock)
+        self.world = options.get("clock") or Clock()
+        self.clock: Any = self.world
+        self.time = ProcessTime(self.world)
+        self.hosp = options.get("hosp") or SmallHosp(self.clock)
         self.meter = NullMeter()
         self.answers = Answers(CONTRACT)
-        self.accounts = Accounts(self.clock, max_remembered=100, remember_s=300)
+        self.accounts = Accounts(self.time, max_remembered=100, remember_s=300)
         self.sightings = Sightings(CONTRACT)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(0.0)
@@ -197,13 +225,25 @@ class Rig:
         self.findings: list[tuple[str, str]] = []
         self.exchanges: list[Exchange] = []
         numbers = itertools.count(1)
-        self.references = lambda: f"ref-{next(numbers)}"
-        ledger = Ledger(self.clock, b"k" * 32, self.references, max_open=options.get("max_open", 100))
-        self.ledger = ledger
+        self.references = options.get("references") or (lambda: f"ref-{next(numbers)}")
+        self.disk = options.get("disk") or Disk()
+        self.worker = AtOnce()
+        self.ledger = self.disk.ledger(lambda: EPOCH + self.time.seconds(), self.worker)
+        self.entries = Entries(
+            self.time, b"k" * 32, self.references, max_open=options.get("max_open", 100), window_s=120
+        )
+        keeping = Keeping(
+            self.ledger,
+            Seal(b"s" * 32, options.get("key_id", "01234567")),
+            self.entries.mac,
+            CONTRACT,
+            self.time,
+            lambda: EPOCH + self.time.seconds(),
+        )
         looking = Looking(
             CONTRACT,
             self.ask,
-            self.clock,
+            self.time,
             self.sightings,
             self.upstream_clock,
             self.working_time,
@@ -212,11 +252,10 @@ class Rig:
             look_s=28.0,
         )
         self.writes = Writes(
-            CONTRACT,
-            self.answers,
-            self.clock,
-            ledger,
-            looking,
+            self.time,
+            self.entries,
+            keeping,
+            Fate(CONTRACT, self.answers, self.time, looking, self.sightings, self.meter),
             self.sightings,
             Later(forget=self.forgotten.append, record=self._finding),
             self.meter,
@@ -224,38 +263,52 @@ class Rig:
         self.screening = Screening(
             CONTRACT,
             self.ask,
-            self.clock,
+            Results(keeping),
+            self.time,
             self.references,
             lambda: 0.5,
             self.meter,
             max_pending=options.get("max_pending", 100),
         )
-        self.validation = Validation(CONTRACT, enforce=options.get("enforce", True))
+        self.validation = Validation(CONTRACT, enforce=options.get("enforce", True), own=(outcomes.ROUTE,))
         processors: dict[str, Any] = {
             "record.audit": _Seeing(self.exchanges),
             "guard.validation": self.validation,
-            "guard.identity": IdentityCheck(CONTRACT, self.accounts, self.ask, b"i" * 32, self.meter),
+            "guard.identity": IdentityCheck(
+                CONTRACT, self.accounts, self.ask, b"i" * 32, self.meter, self.screening.accepted
+            ),
             "guard.ownership": Ownership(
                 CONTRACT, self.ask, policy=options.get("policy", "assign"), enforce=options.get("own", True)
             ),
             "memory.screening": self.screening,
             "outward.writes": self.writes,
-            "outward.retry": Retry(self.clock, Budget(0.2, 50), lambda: 0.5, self.meter),
+            "outward.retry": Retry(self.time, Budget(0.2, 50), lambda: 0.5, self.meter),
             "outward.upstream": _Watching(self.hosp, self),
         }
         processors.update(put_in)
         self.chain = Chain(
             {name: one for name, one in processors.items() if name not in set(leave_out)},
             answers=self.answers,
-            clock=self.clock,
-            wall=lambda: EPOCH + self.clock.seconds(),
+            clock=self.time,
+            wall=lambda: EPOCH + self.time.seconds(),
             deadline_s=28.0,
             limit=self.validation.body_limit,
             meter=self.meter,
         )
+        self.recovered = Deferred.fromCoroutine(self._recover())
 
     def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
         return self.chain.ask(*args, **kwargs)
+
+    async def _recover(self) -> None:
+        for note in await self.writes.recover():
+            self.screening.resume(note)
+
+    def crash(self) -> Rig:
+        """The process ends between two instructions; the next one begins with the same HOSP and the same disk."""
+        self.ledger._owner.leave()  # type: ignore[union-attr]
+        self.time.dead = self.worker.dead = True
+        return Rig(disk=self.disk, clock=self.world, hosp=self.hosp, references=self.references)
 
     def _finding(self, _exchange: Exchange, reference: str, found: str) -> Deferred[None]:
         self.findings.append((reference, found))
@@ -327,6 +380,8 @@ class _Watching:
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         sent = self._rig.clock.seconds()
+        if self._rig.time.dead:
+            return await Deferred()
         response = await self._hosp.process(exchange, proceed)
         now = self._rig.clock.seconds()
         assert exchange.call is not None

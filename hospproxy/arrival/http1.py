@@ -318,6 +318,8 @@ class Http1Protocol(Protocol):
         self._phase = _Phase.CLOSING if close else _Phase.IDLE
         self._outflow.expect(sum(map(len, pieces)))
         self.transport.writeSequence(pieces)
+        if response.handed_over is not None:
+            self._outflow.when_taken(response.handed_over)
         if not close:
             self._set_deadline(self._house.limits.keep_alive_s)
             self._pump()

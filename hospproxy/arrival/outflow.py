@@ -20,7 +20,10 @@ class Outflow:
     :param on_room: called when it has taken it.
     """
 
-    __slots__ = ("__weakref__", "_budget", "_clock", "_held", "_on_room", "_size", "_timeout_s", "deadline")
+    __slots__ = (
+        "__weakref__", "_budget", "_clock", "_gone", "_held", "_on_room", "_on_taken", "_size", "_timeout_s",
+        "deadline",
+    )  # fmt: skip
 
     def __init__(
         self, clock: IReactorTime, budget: BodyBudget, timeout_s: float, on_room: Callable[[], None]
@@ -31,6 +34,8 @@ class Outflow:
         self._on_room = on_room
         self._size = 0
         self._held = 0
+        self._gone = False
+        self._on_taken: Callable[[], None] | None = None
         self.deadline: float | None = None
 
     @property
@@ -41,6 +46,22 @@ class Outflow:
         """An answer of this many bytes is about to be written."""
         self._size = size
 
+    def when_taken(self, tell: Callable[[], None]) -> None:
+        """Tell whoever made an answer when it is with the client, as far as a socket knows; never if it is lost.
+
+        A short one leaves the process in the reactor's next round, so a round after that; a long one when there is
+        room again.
+        """
+
+        def told() -> None:
+            if not self._gone:
+                tell()
+
+        if self.blocked:
+            self._on_taken = tell
+        else:
+            self._clock.callLater(0, lambda: self._clock.callLater(0, told))
+
     def pauseProducing(self) -> None:
         if self.deadline is None:
             self.deadline = self._clock.seconds() + self._timeout_s
@@ -50,10 +71,14 @@ class Outflow:
     def resumeProducing(self) -> None:
         if self.deadline is not None:
             self._let_go()
+            taken, self._on_taken = self._on_taken, None
+            if taken is not None:
+                taken()
             self._on_room()
 
     def stopProducing(self) -> None:
         """The connection is gone, or going: nothing is held for it any longer."""
+        self._gone = True
         self._let_go()
 
     def _let_go(self) -> None:

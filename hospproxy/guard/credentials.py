@@ -47,6 +47,11 @@ def parse_basic(value: bytes | None) -> Credentials | None:
     return Credentials(name=_text(name), password=_text(password), canonical=canonical)
 
 
+def basic(name: str, password: str) -> bytes:
+    """The canonical value of Authorization for a name and a password."""
+    return b"Basic " + base64.b64encode(f"{name}:{password}".encode())
+
+
 def _text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")

@@ -31,9 +31,18 @@ class IdentityCheck:
 
     :param ask: asks HOSP through the chain.
     :param key: key of the HMAC under which credentials are remembered.
+    :param accepted: told whenever HOSP has accepted credentials, with their canonical value.
     """
 
-    def __init__(self, contract: Contract, accounts: Accounts, ask: Ask, key: bytes, meter: IMeter) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        accounts: Accounts,
+        ask: Ask,
+        key: bytes,
+        meter: IMeter,
+        accepted: Callable[[Identity, bytes | None], None] = lambda _identity, _authorization: None,
+    ) -> None:
         if contract.identity is None:
             raise ValueError("the contract has no x-hospproxy.identity")
         self._rule: IdentityRule = contract.identity
@@ -41,6 +50,7 @@ class IdentityCheck:
         self._accounts = accounts
         self._ask = ask
         self._key = key
+        self._accepted = accepted
         self._meter = meter
         self._questions: Joint[Response] = Joint()
         self._names: OrderedDict[str, None] = OrderedDict()
@@ -97,11 +107,13 @@ class IdentityCheck:
         identity = self._read(response, exchange.credentials)
         if identity is None:
             raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
-        self._remember(identity, ticket)
+        self._remember(exchange, identity, ticket)
         return identity
 
-    def _remember(self, identity: Identity, ticket: int) -> None:
+    def _remember(self, exchange: Exchange, identity: Identity, ticket: int) -> None:
+        assert exchange.call is not None
         self._accounts.remember(identity, ticket)
+        self._accepted(identity, exchange.call.authorization)
         self._names[identity.name] = None
         self._names.move_to_end(identity.name)
         if len(self._names) > MAX_NAMES:
@@ -120,7 +132,7 @@ class IdentityCheck:
         if exchange.identity is None and exchange.call.operation is self._lookup:
             exchange.identity = self._read(response, exchange.credentials)
         if exchange.identity is not None:
-            self._remember(exchange.identity, ticket)
+            self._remember(exchange, exchange.identity, ticket)
 
     def _refused(self, exchange: Exchange) -> None:
         assert exchange.credentials is not None

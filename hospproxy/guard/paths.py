@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_to_bytes
 
 from ..contract import Operation, Parameter
 from ..errors import Refused
 
 _MAX_ID_DIGITS = 18
+_WORD = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 def segments(path: bytes) -> tuple[tuple[str, ...], bool] | None:
@@ -45,6 +47,11 @@ def canonical_id(text: str) -> str | None:
         return None
     number = int(text)
     return str(number) if number > 0 else None
+
+
+def canonical_word(text: str) -> str | None:
+    """A parameter that is a word, as it is, or None if it is none (RFC 3986 §2.3: unreserved characters)."""
+    return text if _WORD.fullmatch(text) else None
 
 
 def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str], ...], Refused | None]:

@@ -6,7 +6,7 @@ from attrs import evolve
 from zope.interface import implementer
 
 from ..answers import accept_class
-from ..contract import Contract, Route
+from ..contract import Contract, Route, match
 from ..errors import ProxyError, Refused
 from ..interfaces import IProcessor, Proceed
 from ..messages import Call, Exchange, Headers, Priority, Request, Response
@@ -21,10 +21,14 @@ class Validation:
 
     :param enforce: refuse what the schemas do not allow; otherwise only the record says so.
     :param judge: look at the schemas at all.
+    :param own: routes of the proxy itself, which stand in no contract.
     """
 
-    def __init__(self, contract: Contract, *, enforce: bool = True, judge: bool = True) -> None:
+    def __init__(
+        self, contract: Contract, *, enforce: bool = True, judge: bool = True, own: tuple[Route, ...] = ()
+    ) -> None:
         self._contract = contract
+        self._routes = (*contract.routes, *own)
         self._enforce = enforce
         self._judge = judge
 
@@ -59,17 +63,18 @@ class Validation:
     def body_limit(self, method: str, path: bytes) -> int:
         """The most bytes of content that a target takes; for arrival, before a byte of it was read."""
         found = paths.segments(path)
-        matched = self._contract.route(found[0]) if found else None
+        matched = match(self._routes, found[0]) if found else None
         operation = matched[0].operations.get(method) if matched else None
         return operation.max_body_bytes if operation else 1 << 20
 
     def _route(self, request: Request) -> tuple[Route, list[str], bool]:
         found = paths.segments(request.path)
-        matched = self._contract.route(found[0]) if found else None
+        matched = match(self._routes, found[0]) if found else None
         if found is None or matched is None:
             raise Refused("There is nothing at this path.", status=404)
         route, given = matched
-        values = [value for value in map(paths.canonical_id, given) if value is not None]
+        spelling = paths.canonical_word if route.text_ids else paths.canonical_id
+        values = [value for value in map(spelling, given) if value is not None]
         if len(values) != len(given):
             raise Refused("No record has such an id.", status=404)
         return route, values, found[1]

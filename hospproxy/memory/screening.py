@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from attrs import evolve
 from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -16,7 +17,7 @@ from zope.interface import implementer
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import Call, Exchange, Json, Priority, Response
+from ..messages import ABSENT, Call, Exchange, Identity, Json, Priority, Request, Response
 
 _log = Logger()
 
@@ -48,11 +49,25 @@ def _words(value: Json) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
+class KeptResults(Protocol):
+    """Where results are safe."""
+
+    async def keep(self, note: Exchange) -> None:
+        """Keep a result before the user has the answer."""
+
+    async def stored(self, note: Exchange) -> None:
+        """Its note is at HOSP."""
+
+    async def refused(self, note: Exchange) -> None:
+        """HOSP will not take it: keep it for its author."""
+
+
 @implementer(IProcessor)
 class Screening:
     """Passes the answer on unchanged and delivers its note.
 
     :param ask: sends a request of the proxy's own.
+    :param results: keeps a result safe until its note is stored.
     :param reference: makes a unique reference.
     :param max_pending: results waiting to be stored; beyond it a screening is refused before it is sent.
     :param base_s: seconds of back-off after the first failed delivery, doubled each time.
@@ -64,6 +79,7 @@ class Screening:
         self,
         contract: Contract,
         ask: Callable[..., Awaitable[Response]],
+        results: KeptResults,
         clock: IReactorTime,
         reference: Callable[[], str],
         random: Callable[[], float],
@@ -76,6 +92,7 @@ class Screening:
     ) -> None:
         self._contract = contract
         self._ask = ask
+        self._results = results
         self._clock = clock
         self._reference = reference
         self._random = random
@@ -86,6 +103,7 @@ class Screening:
         self._delivery_s = delivery_s
         self._reserved = 0
         self._delivering: set[Deferred[None]] = set()
+        self._locked_out: dict[str, list[Deferred[bytes | None]]] = {}
         meter.gauge("screening_pending", lambda: float(self.pending))
 
     @property
@@ -106,10 +124,13 @@ class Screening:
         finally:
             self._reserved -= 1
         if response.status == 200:
-            self._keep(exchange, shape, response)
+            note = self._note_of(exchange, shape, response)
+            await self._results.keep(note)
+            self._begin(note)
         return response
 
-    def _keep(self, exchange: Exchange, shape: NoteShape, response: Response) -> None:
+    def _note_of(self, exchange: Exchange, shape: NoteShape, response: Response) -> Exchange:
+        """The exchange by which the note is written: the proxy's own, in the name of who asked for the screening."""
         assert exchange.call is not None and exchange.identity is not None
         try:
             answer = msgspec.json.decode(response.body)
@@ -128,13 +149,34 @@ class Screening:
         exchange.reference = reference
         operation = self._contract.operation(shape.operation)
         call = Call(operation, document=document, accept="json", authorization=exchange.call.authorization)
-        self._begin(exchange, call, reference)
+        return evolve(
+            exchange,
+            # Not the request itself: it holds the images.
+            request=Request(method=operation.method, client=exchange.request.client),
+            sent=ABSENT,
+            call=call,
+            own="screening note",
+            on_behalf_of=exchange.request.client.request_id,
+            rule_hits=[],
+            looks=0,
+        )
 
-    def _begin(self, exchange: Exchange, call: Call, reference: str) -> None:
+    def resume(self, note: Exchange) -> None:
+        """Go on with a result of an earlier process. Its note may be at HOSP already."""
+        note.look_first = True
+        self._begin(note)
+
+    def accepted(self, identity: Identity, authorization: bytes | None) -> None:
+        """HOSP has accepted credentials of this member of staff: results that waited for them may go."""
+        for waiter in self._locked_out.pop(str(identity.id), []):
+            if not waiter.called:
+                waiter.callback(authorization)
+
+    def _begin(self, note: Exchange) -> None:
         async def later() -> None:
             # The user's answer goes first.
             await task.deferLater(self._clock, 0, lambda: None)
-            await self._deliver(exchange, call, reference)
+            await self._deliver(note)
 
         def over(result: object) -> None:
             self._delivering.discard(work)
@@ -146,52 +188,71 @@ class Screening:
         self._delivering.add(work)
         work.addBoth(over)
 
-    async def _deliver(self, exchange: Exchange, call: Call, reference: str) -> None:
+    async def _deliver(self, note: Exchange) -> None:
         """Store one note, however long it takes: HOSP failing is no reason to lose a result."""
         tries = 0
         while True:
             tries += 1
-            outcome = await self._try(exchange, call, reference)
-            if outcome != "again":
+            outcome = await self._try(note)
+            if outcome in ("stored", "refused"):
                 break
+            if outcome == "locked out":
+                await self._let_in_again(note)
+                continue
             ceiling = min(self._cap_s, self._base_s * 2.0 ** min(tries - 1, 20))
             await task.deferLater(self._clock, ceiling * (0.5 + 0.5 * self._random()), lambda: None)
         self._meter.count("screening_notes_total", outcome=outcome)
-        if outcome != "stored":
-            _log.error(
-                "the result of screening {reference} could not be kept as a note: {outcome}",
-                reference=reference,
-                outcome=outcome,
-            )
+        if outcome == "stored":
+            await self._results.stored(note)
+            return
+        await self._results.refused(note)
+        _log.error(
+            "HOSP refuses the note of screening {reference}; its author can fetch the result from the proxy",
+            reference=note.reference,
+        )
 
-    async def _try(self, exchange: Exchange, call: Call, reference: str) -> str:
-        """One delivery: "stored", "again", or why there is no use in another."""
+    async def _try(self, note: Exchange) -> str:
+        """One delivery: "stored", "again", "locked out", or "refused" for good."""
+        assert note.call is not None
         try:
             response = await self._ask(
-                call,
-                on_behalf_of=exchange,
+                note.call,
+                on_behalf_of=note,
                 own="screening note",
                 priority=Priority.WRITE,
                 deadline=self._clock.seconds() + self._delivery_s,
-                reference=reference,
+                reference=note.reference,
+                look_first=note.look_first,
             )
         except OutcomeUnknown:
-            return "unknown"
+            # It may be stored by now: from here on every delivery looks before it sends.
+            note.look_first = True
+            return "again"
         except ProxyError:
             return "again"
         if 200 <= response.status < 300:
             return "stored"
-        if response.status in (401, 408, 429) or response.status >= 500:
+        if response.status == 401:
+            return "locked out"
+        if response.status in (408, 429) or response.status >= 500:
             return "again"
         return "refused"
+
+    async def _let_in_again(self, note: Exchange) -> None:
+        """Wait until the same member of staff calls with credentials that HOSP accepts; never another's."""
+        assert note.identity is not None and note.call is not None
+        waiter: Deferred[bytes | None] = Deferred()
+        self._locked_out.setdefault(str(note.identity.id), []).append(waiter)
+        authorization = await waiter
+        note.call = evolve(note.call, authorization=authorization)
 
     async def idle(self) -> None:
         """Until every result that is held now has been stored or given up."""
         await DeferredList(list(self._delivering), consumeErrors=True)
 
     def stop(self) -> int:
-        """Give up what is not stored; how many results that were."""
-        lost = len(self._delivering)
+        """Leave what is not stored to the next process; how many results that were."""
+        left = len(self._delivering)
         for work in list(self._delivering):
             work.cancel()
-        return lost
+        return left

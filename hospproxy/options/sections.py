@@ -215,6 +215,15 @@ class WritesSettings:
         default=1000,
         metadata=whole("writes", 1, 100_000, "Writes whose outcome is open at one time; beyond it 503."),
     )
+    resubmit_window_s: float = field(
+        default=120.0,
+        metadata=number(
+            "seconds",
+            0,
+            3600,
+            "How long an equal write is the retry of one whose client got no answer. 0: never.",
+        ),
+    )
 
 
 @frozen(slots=True, kw_only=True)
@@ -340,6 +349,11 @@ class Settings:
     def master_key_path(self) -> Path:
         """The master key's file, named or not."""
         return self.master_key_file or self.state_dir / "master.key"
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger's file."""
+        return self.state_dir / "ledger" / "ledger.sqlite"
 
     @property
     def audit_path(self) -> Path:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.guard.credentials import basic
 from hospproxy.memory.screening import NOTE_LENGTH, note_body
 from tests.rig import CONTRACT, STAFF2, Rig
 
@@ -95,12 +96,48 @@ class ScreeningTests(SynchronousTestCase):
         self.rig.hosp.passwords["staff1"] = "other"
         self.assertEqual(self.settle(), [])
         self.assertEqual(self.rig.screening.pending, 1)
+        self.rig.hosp.passwords["staff1"] = "new"
+        self.assertEqual(self.settle(), [])
+        self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2))
+        self.assertEqual(self.settle(), [])
+        self.rig.get(self.rig.send("GET", "/notes", auth=basic("staff1", "new")))
+        self.assertEqual([note["staff_id"] for note in self.settle()], [1])
         self.rig.hosp.passwords["staff1"] = "password1"
-        self.assertEqual(len(self.settle()), 1)
         self.screen()
         self.rig.hosp.faults = [("before", 422)]
         self.assertEqual(len(self.settle()), 1)
         self.assertEqual(self.rig.screening.pending, 0)
+
+    def test_what_hosp_refuses_can_be_fetched_by_its_author_alone(self) -> None:
+        self.screen()
+        reference = self.rig.exchanges[-1].reference
+        self.rig.hosp.faults = [("before", 422)]
+        self.settle()
+        target = f"/.hospproxy/outcomes/{reference}"
+        told = json.loads(self.rig.get(self.rig.send("GET", target)).body)
+        self.assertEqual(told["outcome"], "refused")
+        self.assertIn("Image 2: b: fine", told["note"]["body"])
+        self.assertEqual(self.rig.get(self.rig.send("GET", target, auth=STAFF2)).status, 404)
+        self.assertNotIn(b"b: fine", b"".join(row[0] or b"" for row in self.rig.disk.all("answer")))
+
+    def test_a_result_outlives_the_process_and_is_one_note(self) -> None:
+        for faults in (
+            [],
+            [("after", FailedAfterSending("reset"))],
+            [("late:9", FailedAfterSending("reset"))],
+        ):
+            self.setUp()
+            self.rig.hosp.faults = list(faults)
+            self.assertEqual(self.screen().status, 200)
+            self.rig.clock.advance(1.0 if faults else 0.0)
+            after = self.rig.crash()
+            after.clock.pump([0.5] * 200)
+            self.assertEqual(len(after.hosp.records["notes"]), 1, faults)
+            self.assertEqual(after.screening.pending, 0)
+
+    def test_no_answer_without_the_result_being_safe(self) -> None:
+        self.rig.worker.full = True
+        self.assertEqual(self.screen().status, 503)
 
     def test_no_more_is_taken_on_than_can_be_kept(self) -> None:
         self.rig = Rig(max_pending=1)

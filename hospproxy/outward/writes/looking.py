@@ -13,6 +13,8 @@ from ...contract import Contract, Operation
 from ...errors import ProxyError
 from ...interfaces import IMeter
 from ...messages import Call, Priority, Response
+from . import accounts
+from .entries import Entry
 from .finding import (
     Change,
     Found,
@@ -26,7 +28,6 @@ from .finding import (
 )
 from .presence import UpstreamClock, WorkingTime
 from .sightings import Sightings
-from .turns import Entry
 
 PAUSES_S = (0.0, 2.0, 5.0, 8.0)
 """Pauses before the looks that may find a write but may not yet say that it is absent."""
@@ -112,11 +113,23 @@ class Looking:
     async def _look(self, entry: Entry, deadline: float) -> Verdict | None:
         """One look; None if it was none: only a whole 200 (or a 404 for one record) is."""
         entry.exchange.looks += 1
-        operation = self._operation(entry)
-        assert operation is not None
-        call = self._call(entry.call, operation)
+
+        async def ask(call: Call) -> Response | None:
+            return await self._asked(entry, call, deadline)
+
+        if accounts.is_asked_here(self._contract, entry):
+            verdict = await accounts.look(self._contract, entry, self._change(entry), ask)
+        else:
+            operation = self._operation(entry)
+            assert operation is not None
+            response = await ask(self._call(entry.call, operation))
+            verdict = None if response is None else self._judge(entry, response)
+        self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
+        return verdict
+
+    async def _asked(self, entry: Entry, call: Call, deadline: float) -> Response | None:
         try:
-            response = await self._ask(
+            return await self._ask(
                 call,
                 on_behalf_of=entry.exchange,
                 own="look",
@@ -125,10 +138,7 @@ class Looking:
                 past_cache=True,
             )
         except ProxyError:
-            response = None
-        verdict = None if response is None else self._judge(entry, response)
-        self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
-        return verdict
+            return None
 
     def _call(self, call: Call, operation: Operation) -> Call:
         lookup = call.operation.lookup

@@ -105,7 +105,7 @@ class PostTests(SynchronousTestCase):
         self.assertEqual(self.rig.findings, [(told["reference"], "found")])
         self.assertEqual(len(self.rig.forgotten), 1)
         self.assertEqual((len(self.stored()), len(self.hosp.seen("createNote"))), (1, 1))
-        self.assertEqual(len(self.rig.ledger), 0)
+        self.assertEqual(len(self.rig.entries), 0)
 
     def test_once_a_client_was_told_unknown_it_is_never_sent_again(self) -> None:
         self.hosp.faults = [("before", TIMED_OUT)]
@@ -198,7 +198,7 @@ class PostTests(SynchronousTestCase):
         self.hosp.hold = False
         self.hosp.held.pop().callback(None)
         self.assertEqual(len(self.stored()), 1)
-        self.assertEqual(len(self.rig.ledger), 0)
+        self.assertEqual(len(self.rig.entries), 0)
 
     def test_too_many_at_once_are_refused_unsent(self) -> None:
         self.rig = Rig(max_open=1)
@@ -228,12 +228,16 @@ class PostTests(SynchronousTestCase):
         self.assertEqual(self.post().status, 500)
         self.assertEqual(len(self.hosp.seen("createNote")), 3)
 
-    def test_stopping_ends_what_is_being_found_out(self) -> None:
+    def test_what_is_being_found_out_at_a_stop_goes_on_at_the_next_start(self) -> None:
         self.hosp.faults = [("before", TIMED_OUT)]
         self.hosp.read_faults = [500] * 10_000
-        self.post()
+        reference = json.loads(self.post().body)["reference"]
         self.rig.writes.stop()
-        self.assertEqual(len(self.rig.ledger), 0)
+        self.hosp.read_faults = []
+        after = self.rig.crash()
+        after.clock.pump([0.5] * 60)
+        self.assertEqual(after.findings, [(reference, "absent")])
+        self.assertEqual((self.stored(), len(self.hosp.seen("createNote"))), ([], 1))
 
 
 class ChangeTests(SynchronousTestCase):
@@ -274,10 +278,38 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(json.loads(self.rig.get(answer).body)["outcome"], "unknown")
         self.assertEqual(len(self.hosp.seen("updatePatient")), 1)
 
-    def test_a_password_cannot_be_read_back(self) -> None:
-        self.hosp.faults = [("after", 500)]
-        answer = self.send("PATCH", "/staffs/2", {"password": "new", "name": "staff2"})
-        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+    def test_a_password_cannot_be_read_back_but_tried(self) -> None:
+        for faults, sends in ([("after", 500)], 1), ([("before", 500)], 2), ([("before", RESET)], 2):
+            for target, name in (("/staffs/2", "staff2"), ("/staffs/1", "staff1")):
+                self.setUp()
+                self.hosp.faults = list(faults)
+                answer = self.send("PATCH", target, {"password": "new"})
+                self.assertEqual(
+                    (answer.status, json.loads(answer.body)["name"]), (200, name), (faults, target)
+                )
+                self.assertEqual(self.hosp.passwords[name], "new")
+                self.assertEqual(len(self.hosp.seen("updateStaff")), sends)
+
+    def test_ones_own_name(self) -> None:
+        for faults in ([("after", 500)], [("before", 500)], [("late:5", RESET)]):
+            self.setUp()
+            self.hosp.faults = list(faults)
+            answer = self.send("PATCH", "/staffs/1", {"name": "staff1b", "hospital_id": 3})
+            self.assertEqual((answer.status, json.loads(answer.body)["name"]), (200, "staff1b"), faults)
+
+    def test_an_account_that_somebody_else_changed_meanwhile(self) -> None:
+        self.hosp.faults = [("before", 500)]
+        self.hosp.read_faults = [500]
+        answer = self.rig.send("PATCH", "/staffs/1", {"password": "new"})
+        self.hosp.passwords["staff1"] = "third"
+        self.assertEqual(json.loads(self.rig.get(answer).body)["outcome"], "unknown")
+
+    def test_deleting_ones_own_account(self) -> None:
+        for faults in ([("after", 500)], [("before", 500)], [("after", RESET)]):
+            self.setUp()
+            self.hosp.faults = list(faults)
+            self.assertEqual(self.send("DELETE", "/staffs/1").status, 200, faults)
+            self.assertEqual([row["id"] for row in self.hosp.records["staffs"]], [2])
 
     def test_a_deletion_whose_answer_was_lost(self) -> None:
         self.hosp.faults = [("after", RESET)]
@@ -319,7 +351,7 @@ STEP = st.tuples(
 
 
 class ModelTests(SynchronousTestCase):
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(
         st.lists(STEP, min_size=1, max_size=7),
         st.lists(FAULT, max_size=8),
@@ -352,5 +384,5 @@ class ModelTests(SynchronousTestCase):
                 unknown = sum(1 for a in mine if b'"unknown"' in a.body)
                 self.assertGreaterEqual(len(stored), yes, "lost")
                 self.assertLessEqual(len(stored), yes + unknown, "doubled")
-        self.assertEqual(len(rig.ledger), 0)
+        self.assertEqual(len(rig.entries), 0)
         self.assertEqual(rig.sightings.claimed_by_others("notes", ""), frozenset())

@@ -1,0 +1,110 @@
+"""The ledger's file: its tables, and what becomes of one of another version or of one that is damaged.
+
+Formats change by addition for one version: the version before reads what this one wrote. A change that it could not
+read raises the major number, and then only a newer program opens the file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+MAJOR, MINOR = 1, 0
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    reference TEXT PRIMARY KEY,
+    owner TEXT,                 -- NULL once it is closed
+    kind TEXT NOT NULL,         -- create | change | screening
+    state TEXT NOT NULL,        -- open | unknown | answered | found | absent | refused
+    resource TEXT,
+    equal BLOB NOT NULL,        -- HMAC of method, route, author and canonical body
+    key BLOB,                   -- HMAC of staff id and Idempotency-Key
+    author BLOB,                -- HMAC of the staff id
+    floor INTEGER,              -- highest id of the resource that had been seen when it began
+    record TEXT,                -- id of the record that is this write's
+    entered REAL NOT NULL,      -- wall time, seconds since the epoch
+    closed REAL,
+    handed_over INTEGER NOT NULL DEFAULT 0,
+    call BLOB,                  -- sealed; wiped when the entry closes
+    answer BLOB                 -- sealed; kept while somebody may ask for it
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_by_owner ON entries (owner) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_by_closing ON entries (closed) WHERE closed IS NOT NULL;
+"""
+
+
+class LedgerFormatError(Exception):
+    """The file belongs to a newer program; the text says what to do."""
+
+
+def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """Open the ledger, made if there is none.
+
+    :return: the connection, and where a damaged file was moved to, if it was.
+    :raise LedgerFormatError: a newer major version wrote it.
+    :raise sqlite3.Error: it cannot be opened or written.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    aside = None
+    try:
+        connection = _opened(path)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        aside = _move_aside(path)
+        connection = _opened(path)
+    return connection, aside
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    if not path.exists():
+        path.touch(mode=0o600)
+    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+    try:
+        prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a connection safe, check what is in the file, and make what is missing.
+
+    :raise LedgerFormatError: a newer major version wrote it.
+    :raise sqlite3.DatabaseError: it is damaged.
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")  # what is wiped is overwritten
+    if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("damaged")
+    _check_version(connection, path)
+    connection.executescript(_TABLES)
+    connection.execute("INSERT OR REPLACE INTO about VALUES ('version', ?)", (f"{MAJOR}.{MINOR}",))
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'about'").fetchone()
+    row = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone() if there else None
+    if row is not None and int(str(row[0]).split(".")[0]) > MAJOR:
+        raise LedgerFormatError(
+            f"{path} was written by a newer hospproxy (format {row[0]}; this one knows {MAJOR}.{MINOR}): "
+            "install that version again, or start with another state folder"
+        )
+
+
+def _move_aside(path: Path) -> Path:
+    """Keep a damaged file, and all that belongs to it, for whoever wants to look."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + suffix))
+    return aside

@@ -1,0 +1,199 @@
+"""The ledger as the reactor sees it: what is asked while one transaction runs makes up the next."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...errors import ProxyError
+from ...record.worker import WorkerLike
+from . import format as file_format
+from . import store
+from .owner import Owner
+from .store import Row
+
+T = TypeVar("T")
+Statement = Callable[[sqlite3.Connection], Any]
+MAX_WAITING = 10_000
+_log = Logger()
+
+
+class LedgerFailed(ProxyError):
+    """The ledger cannot be written, so no write may be sent."""
+
+    status = 503
+    outcome = "refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__("Writes cannot be kept safe at present, so none is sent.", retry_after_s=5)
+        self.why = why
+
+
+class Ledger:
+    """Durable entries, each owned by a process that holds a lock.
+
+    :param path: the database's file.
+    :param worker: the one thread that touches it.
+    :param wall: seconds since the epoch.
+    :param open_file: opens the file; see format.py.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        worker: WorkerLike,
+        wall: Callable[[], float],
+        open_file: Callable[[Path], tuple[sqlite3.Connection, Path | None]] = file_format.open_file,
+    ) -> None:
+        self._open_file = open_file
+        self._path = path
+        self._worker = worker
+        self._wall = wall
+        self._connection: sqlite3.Connection | None = None
+        self._owner: Owner | None = None
+        self._waiting: list[tuple[Statement, Deferred[Any]]] = []
+        self._running = False
+        self.trouble: str | None = "not open"
+
+    def open(self) -> None:
+        """Open the file and take the lock. Blocks; called once, before the first request.
+
+        :raise LedgerFormatError: a newer program wrote the file.
+        :raise sqlite3.Error, OSError: it cannot be used.
+        """
+        self._connection, aside = self._open_file(self._path)
+        if aside is not None:
+            _log.critical(
+                "the ledger was damaged and is now {aside}: what became of the writes in it is not known",
+                aside=aside,
+            )
+        self._owner = Owner(self._path.with_name("owners"))
+        self.trouble = None
+
+    async def enter(self, row: Row) -> None:
+        """Keep an entry before its write is sent.
+
+        :raise LedgerFailed: it is not kept.
+        """
+        owner = self._owner
+        if owner is None:
+            raise LedgerFailed("not open")
+        await self._do(lambda connection: store.enter(connection, row, owner.name))
+
+    async def mark(self, reference: str, state: str) -> None:
+        """Note that an entry is still open, in another state."""
+        await self._do(lambda connection: store.mark(connection, reference, state))
+
+    async def close(self, reference: str, state: str, record: str | None, answer: bytes | None) -> None:
+        """Settle an entry and wipe what it was made with."""
+        wall = self._wall()
+        await self._do(lambda connection: store.close(connection, reference, state, record, answer, wall))
+
+    async def hand_over(self, reference: str) -> None:
+        """Note that the client has the answer."""
+        await self._do(lambda connection: store.hand_over(connection, reference))
+
+    async def by_key(self, key: bytes) -> Row | None:
+        """The newest entry under an Idempotency-Key."""
+        wall = self._wall()
+        return await self._do(lambda connection: store.by_key(connection, key, wall))
+
+    async def by_reference(self, reference: str) -> Row | None:
+        """One entry."""
+        return await self._do(lambda connection: store.by_reference(connection, reference))
+
+    async def take_over(self) -> list[Row]:
+        """Make the open entries of owners that are gone our own."""
+        owner = self._owner
+        assert owner is not None
+
+        def take(connection: sqlite3.Connection) -> list[Row]:
+            gone = [name for name in store.owners(connection) if owner.is_gone(name)]
+            taken = [row for name in gone for row in store.take_over(connection, name, owner.name)]
+            return list({row.reference: row for row in taken}.values())
+
+        taken = await self._do(take)
+        for name in owner.others():
+            if owner.is_gone(name):
+                owner.forget(name)
+        return taken
+
+    async def undelivered(self, window_s: float) -> list[Row]:
+        """Entries whose client never got its answer and may ask again."""
+        since = self._wall() - window_s
+        return await self._do(lambda connection: store.undelivered(connection, since))
+
+    async def later_records(self, resource: str, floor: int) -> list[tuple[str, str, str]]:
+        """Records above an id that writes made or changed: (kind, id, reference)."""
+        return await self._do(lambda connection: store.later_records(connection, resource, floor))
+
+    async def tidy(self, window_s: float) -> None:
+        """Wipe and forget what is past its time."""
+        wall = self._wall()
+        await self._do(lambda connection: store.tidy(connection, wall, window_s))
+
+    async def shut(self) -> None:
+        """Write what waits, then close. Entries that are still open are found by the next start."""
+        if self._connection is None:
+            return
+        with contextlib.suppress(LedgerFailed):
+            await self._do(lambda _connection: None)
+        connection, self._connection = self._connection, None
+        await self._worker.run(connection.close)
+        self._worker.stop()
+        if self._owner is not None:
+            self._owner.leave()
+
+    def _do(self, statement: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
+        done: Deferred[T] = Deferred()
+        if self._connection is None or len(self._waiting) >= MAX_WAITING:
+            done.errback(LedgerFailed(self.trouble or "closed, or too much waits"))
+            return done
+        self._waiting.append((statement, done))
+        self._begin_group()
+        return done
+
+    def _begin_group(self) -> None:
+        if self._running or not self._waiting or self._connection is None:
+            return
+        group, self._waiting = self._waiting, []
+        self._running = True
+        connection = self._connection
+        self._worker.run(lambda: _in_one(connection, [statement for statement, _ in group])).addBoth(
+            self._group_done, [done for _, done in group]
+        )
+
+    def _group_done(self, outcome: list[Any] | Failure, waiting: list[Deferred[Any]]) -> None:
+        self._running = False
+        self._begin_group()  # before the answers of this one are released
+        if isinstance(outcome, Failure):
+            self.trouble = outcome.getErrorMessage()
+            _log.error("the ledger cannot be written: {why}", why=self.trouble)
+            for done in waiting:
+                if not done.called:
+                    done.errback(LedgerFailed(self.trouble))
+            return
+        self.trouble = None
+        for done, result in zip(waiting, outcome, strict=True):
+            if not done.called:
+                done.callback(result)
+
+
+def _in_one(connection: sqlite3.Connection, statements: list[Statement]) -> list[Any]:
+    """All of a group, or none of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [statement(connection) for statement in statements]
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results

@@ -1,0 +1,59 @@
+"""Who owns an entry: a process that holds a kernel file lock. The lock ends with the process, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+
+class Owner:
+    """This process, as the owner of entries.
+
+    :param folder: where the lock files of all owners are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+        self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self._descriptor = _open(folder / self.name)
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the process of this name holds its lock no more, so that its entries may be taken over."""
+        if name == self.name:
+            return False
+        if not _is_plain(name) or not (self._folder / name).exists():
+            return True
+        descriptor = _open(self._folder / name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def forget(self, name: str) -> None:
+        """Remove the lock file of an owner that is gone and owns nothing any more."""
+        if _is_plain(name) and name != self.name:
+            (self._folder / name).unlink(missing_ok=True)
+
+    def others(self) -> list[str]:
+        """Names of all owners that have left a lock file."""
+        return sorted(path.name for path in self._folder.iterdir() if path.name != self.name)
+
+    def leave(self) -> None:
+        """Own nothing any more."""
+        (self._folder / self.name).unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and name.replace("-", "").isalnum()

@@ -1,0 +1,118 @@
+"""What an entry holds, as bytes: the call, for whom, and the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...contract import Contract
+from ...messages import ABSENT, Call, Client, Exchange, Headers, Identity, Origin, Request, Response
+
+
+class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A write and for whom it is made. Fields are only ever added, each with a default."""
+
+    operation: str
+    path: list[str]
+    query: list[list[str]]
+    accept: str
+    authorization: bytes | None
+    has_document: bool
+    document: Any
+    client: dict[str, Any]
+    identity: int | str | None
+    name: str
+    credentials: bytes
+    own: str = ""
+    on_behalf_of: str = ""
+
+
+class WrittenAnswer(msgspec.Struct, frozen=True):
+    """An answer."""
+
+    status: int
+    headers: list[list[bytes]]
+    body: bytes
+
+
+def write_call(exchange: Exchange) -> bytes:
+    """An exchange's call, as far as it is needed to look for the write, or to deliver it."""
+    call, client, who = exchange.call, exchange.request.client, exchange.identity
+    assert call is not None
+    return msgspec.msgpack.encode(
+        WrittenCall(
+            operation=call.operation.id,
+            path=list(call.path),
+            query=[list(pair) for pair in call.query],
+            accept=call.accept,
+            authorization=call.authorization,
+            has_document=call.document is not ABSENT,
+            document=None if call.document is ABSENT else call.document,
+            client={
+                "peer": client.peer,
+                "address": client.address,
+                "chain": list(client.chain),
+                "scheme": client.scheme,
+                "host": client.host,
+                "request_id": client.request_id,
+            },
+            identity=None if who is None else who.id,
+            name="" if who is None else who.name,
+            credentials=exchange.credentials or b"",
+            own=exchange.own,
+            on_behalf_of=exchange.on_behalf_of,
+        )
+    )
+
+
+def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Exchange | None:
+    """The exchange that an entry was written of; None if the contract has no such operation any more.
+
+    :param now: monotonic seconds; the exchange begins now.
+    :param wall: seconds since the epoch.
+    """
+    written = msgspec.msgpack.decode(data, type=WrittenCall)
+    operation = contract.operations.get(written.operation)
+    if operation is None:
+        return None
+    client = Client(**{**written.client, "chain": tuple(written.client["chain"])})
+    call = Call(
+        operation,
+        tuple(written.path),
+        tuple((pair[0], pair[1]) for pair in written.query),
+        written.document if written.has_document else ABSENT,
+        written.accept,
+        written.authorization,
+    )
+    who = None
+    if written.identity is not None:
+        who = Identity(written.identity, written.name, written.credentials)
+    return Exchange(
+        request=Request(operation.method, client=client),
+        arrived=now,
+        wall=wall,
+        deadline=now,
+        own=written.own,
+        on_behalf_of=written.on_behalf_of,
+        call=call,
+        claimed_name=written.name or None,
+        identity=who,
+        credentials=written.credentials or None,
+        record_id=call.record_id,
+        client_gone=True,
+    )
+
+
+def write_answer(response: Response) -> bytes:
+    """An answer as bytes."""
+    return msgspec.msgpack.encode(
+        WrittenAnswer(response.status, [list(pair) for pair in response.headers], response.body)
+    )
+
+
+def read_answer(data: bytes) -> Response:
+    """An answer from bytes."""
+    written = msgspec.msgpack.decode(data, type=WrittenAnswer)
+    headers = Headers(tuple((name, value) for name, value in written.headers))
+    return Response(written.status, headers, written.body, Origin.MEMORY)

@@ -1,0 +1,142 @@
+"""The ledger's statements. They block: they run in the ledger's own thread, a transaction for each group."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import astuple, field, fields, frozen
+
+KEEP_ANSWERS_S = 24 * 3600.0
+"""Seconds for which an answer is kept for its Idempotency-Key (the draft leaves it to the server)."""
+KEEP_ENTRIES_S = 7 * 24 * 3600.0
+"""Seconds for which it can be asked what became of a write."""
+
+
+@frozen(slots=True)
+class Row:
+    """One entry as it stands on disk. See format.py for the columns."""
+
+    reference: str
+    kind: str
+    state: str
+    resource: str | None
+    equal: bytes = field(repr=False)
+    key: bytes | None = field(repr=False)
+    author: bytes | None = field(repr=False)
+    floor: int | None
+    record: str | None
+    entered: float
+    closed: float | None
+    handed_over: bool = field(converter=bool)
+    call: bytes | None = field(repr=False)
+    answer: bytes | None = field(repr=False)
+
+
+_NAMES = tuple(one.name for one in fields(Row))
+_COLUMNS = ", ".join(_NAMES)
+
+
+def _rows(cursor: Iterable[tuple[Any, ...]]) -> list[Row]:
+    return [Row(**dict(zip(_NAMES, found, strict=True))) for found in cursor]
+
+
+def enter(connection: sqlite3.Connection, row: Row, owner: str) -> None:
+    """A write begins."""
+    places = ", ".join("?" * (len(_NAMES) + 1))
+    connection.execute(
+        f"INSERT INTO entries ({_COLUMNS}, owner) VALUES ({places})",  # noqa: S608 - names of our own
+        (*astuple(row), owner),
+    )
+
+
+def mark(connection: sqlite3.Connection, reference: str, state: str) -> None:
+    """It is still open, in another state."""
+    connection.execute("UPDATE entries SET state = ? WHERE reference = ?", (state, reference))
+
+
+def close(
+    connection: sqlite3.Connection,
+    reference: str,
+    state: str,
+    record: str | None,
+    answer: bytes | None,
+    wall: float,
+) -> None:
+    """It is settled: what it was made with is wiped."""
+    connection.execute(
+        "UPDATE entries SET state = ?, record = ?, answer = ?, closed = ?, owner = NULL, call = NULL "
+        "WHERE reference = ?",
+        (state, record, answer, wall, reference),
+    )
+
+
+def hand_over(connection: sqlite3.Connection, reference: str) -> None:
+    """Its answer was written whole to the client: without a key nobody will ask for it again."""
+    connection.execute(
+        "UPDATE entries SET handed_over = 1, answer = CASE WHEN key IS NULL THEN NULL ELSE answer END "
+        "WHERE reference = ?",
+        (reference,),
+    )
+
+
+def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> Row | None:
+    """The newest entry under an Idempotency-Key, as long as it is kept."""
+    found = _rows(
+        connection.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE key = ? AND (closed IS NULL OR closed > ?) "  # noqa: S608 - names of our own
+            "ORDER BY entered DESC LIMIT 1",
+            (key, wall - KEEP_ANSWERS_S),
+        )
+    )
+    return found[0] if found else None
+
+
+def by_reference(connection: sqlite3.Connection, reference: str) -> Row | None:
+    """One entry."""
+    found = _rows(connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE reference = ?", (reference,)))  # noqa: S608 - names of our own
+    return found[0] if found else None
+
+
+def owners(connection: sqlite3.Connection) -> list[str]:
+    """Everybody who owns open entries."""
+    return [
+        str(row[0])
+        for row in connection.execute("SELECT DISTINCT owner FROM entries WHERE owner IS NOT NULL")
+    ]
+
+
+def take_over(connection: sqlite3.Connection, gone: str, owner: str) -> list[Row]:
+    """Make a dead owner's open entries one's own."""
+    connection.execute("UPDATE entries SET owner = ? WHERE owner = ?", (owner, gone))
+    return _rows(connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE owner = ?", (owner,)))  # noqa: S608 - names of our own
+
+
+def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
+    """Entries that were closed lately and whose client never got the answer: it may ask again."""
+    return _rows(
+        connection.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE closed > ? AND handed_over = 0 AND kind = 'create'",  # noqa: S608 - names of our own
+            (since,),
+        )
+    )
+
+
+def later_records(connection: sqlite3.Connection, resource: str, floor: int) -> list[tuple[str, str, str]]:
+    """Records above an id that writes made or changed: (kind, id, reference)."""
+    return connection.execute(
+        "SELECT kind, record, reference FROM entries WHERE resource = ? AND record IS NOT NULL "
+        "AND CAST(record AS INTEGER) > ?",
+        (resource, floor),
+    ).fetchall()
+
+
+def tidy(connection: sqlite3.Connection, wall: float, window_s: float) -> None:
+    """Wipe answers that nobody may ask for any more, and forget entries that nobody will ask about."""
+    connection.execute(
+        "UPDATE entries SET answer = NULL WHERE answer IS NOT NULL AND state != 'refused' "
+        "AND closed < CASE WHEN key IS NULL THEN ? ELSE ? END",
+        (wall - window_s, wall - KEEP_ANSWERS_S),
+    )
+    connection.execute("DELETE FROM entries WHERE closed < ?", (wall - KEEP_ENTRIES_S,))

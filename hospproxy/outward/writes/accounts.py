@@ -1,0 +1,116 @@
+"""Looks at changes of accounts: a password cannot be read back, and after a change to one's own the old ones fail.
+
+``/staffs/me`` tells: HOSP accepts the new credentials, or still the old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ...contract import Contract
+from ...guard.credentials import basic, parse_basic
+from ...messages import Call, Response
+from .entries import Entry
+from .finding import Change, Found, NotKnowable, NotThere, Verdict, has_changed
+
+Look = Callable[[Call], Awaitable[Response | None]]
+"""Asks HOSP once; None if there was no answer."""
+
+
+def is_asked_here(contract: Contract, entry: Entry) -> bool:
+    """Whether a look at the record itself would tell nothing."""
+    rule, operation, who = contract.identity, entry.call.operation, entry.exchange.identity
+    if rule is None or who is None or operation.resource != rule.resource or not entry.call.path:
+        return False
+    own = str(who.id) == entry.call.record_id
+    if operation.action == "delete":
+        return own
+    return operation.action == "update" and (own or bool(operation.write_only & _given(entry).keys()))
+
+
+async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> Verdict | None:
+    """Judge a change to an account.
+
+    :param change: the change without what cannot be read back.
+    :param ask: asks HOSP.
+    :return: None if it was no look.
+    """
+    assert contract.identity is not None
+    me = contract.operation(contract.identity.operation)
+    if entry.call.operation.action == "delete":
+        return _deleted(await ask(Call(me, accept="json", authorization=entry.call.authorization)))
+    credentials = await _new_credentials(contract, entry, ask)
+    if credentials is None:
+        return None
+    new, old = credentials
+    accepted = await ask(Call(me, accept="json", authorization=new))
+    if accepted is None:
+        return None
+    if accepted.status == 200:
+        return _carried_out(contract, entry, change, accepted)
+    if accepted.status != 401:
+        return None
+    if old is None:
+        return NotThere()
+    before = await ask(Call(me, accept="json", authorization=old))
+    if before is None or before.status not in (200, 401):
+        return None
+    return NotThere() if before.status == 200 else NotKnowable("the account was changed by somebody else")
+
+
+def _deleted(me: Response | None) -> Verdict | None:
+    if me is None or me.status not in (200, 401):
+        return None
+    return Found({}) if me.status == 401 else NotThere()
+
+
+def _carried_out(contract: Contract, entry: Entry, change: Change, accepted: Response) -> Verdict | None:
+    assert contract.identity is not None
+    row = _object(accepted)
+    if row is None:
+        return None
+    if str(row.get(contract.identity.id)) != entry.call.record_id:
+        return NotKnowable("the new credentials belong to another account")
+    # HOSP accepts the new password; the other fields have to be the new ones, too.
+    return has_changed(
+        Change(change.resource, change.expected, unreadable=False, not_before=change.not_before), row
+    )
+
+
+async def _new_credentials(contract: Contract, entry: Entry, ask: Look) -> tuple[bytes, bytes | None] | None:
+    """The credentials that HOSP accepts if the change was carried out, and those from before it if we know them."""
+    rule, call, given = contract.identity, entry.call, _given(entry)
+    assert rule is not None
+    own = entry.exchange.identity is not None and str(entry.exchange.identity.id) == call.record_id
+    mine = parse_basic(call.authorization) if own else None
+    password = next((given[name] for name in call.operation.write_only if name in given), None)
+    if mine is not None:
+        name, password = given.get(rule.name, mine.name), mine.password if password is None else password
+        return basic(str(name), str(password)), mine.canonical
+    name = given.get(rule.name)
+    if name is None and call.operation.record is not None:
+        reading = Call(
+            contract.operation(call.operation.record),
+            call.path,
+            accept="json",
+            authorization=call.authorization,
+        )
+        seen = await ask(reading)
+        row = None if seen is None or seen.status != 200 else _object(seen)
+        name = None if row is None else row.get(rule.name)
+    return None if name is None else (basic(str(name), str(password)), None)
+
+
+def _given(entry: Entry) -> Mapping[str, Any]:
+    return entry.call.document if isinstance(entry.call.document, Mapping) else {}
+
+
+def _object(response: Response) -> dict[str, Any] | None:
+    try:
+        row = msgspec.json.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return row if isinstance(row, dict) else None

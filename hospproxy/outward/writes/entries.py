@@ -1,0 +1,270 @@
+"""Writes in progress and those that just ended: whose turn it is, and which one a second, equal write is the retry of.
+
+This is the side of the ledger that lives in memory. Bounded by the writes that may be open and by a window of time.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ...errors import OverCapacity
+from ...messages import ABSENT, Call, Exchange, Response
+
+
+class State(enum.Enum):
+    """How far a write is. The values stand in the ledger."""
+
+    OPEN = "open"
+    UNKNOWN = "unknown"
+    """Its client was told so; finding out goes on, sending does not."""
+    ANSWERED = "answered"
+    FOUND = "found"
+    ABSENT = "absent"
+    """Surely not carried out."""
+    GIVEN_UP = "given up"
+    """It will never be known."""
+
+
+OPEN_STATES = frozenset({State.OPEN, State.UNKNOWN})
+
+
+@define(slots=True, eq=False)
+class Entry:
+    """One write.
+
+    :param equal: HMAC of what it does: writes with the same go out one at a time.
+    :param key: HMAC of staff id and Idempotency-Key; None without one.
+    :param started: monotonic seconds at which it began.
+    :param floor: the highest id of its resource that had been seen by then.
+    :param sent: monotonic seconds at which its last try was sent, None while there is none.
+    :param told_unknown: a client was told that its outcome is unknown.
+    :param handed_over: the answer was written whole to a client.
+    :param retry: the exchange that has joined it and waits for its answer.
+    :param ended: monotonic seconds at which it was settled or its client told "unknown".
+    """
+
+    reference: str
+    equal: bytes = field(repr=False)
+    exchange: Exchange = field(repr=False)
+    started: float
+    key: bytes | None = field(default=None, repr=False)
+    floor: int | None = None
+    sent: float | None = None
+    state: State = State.OPEN
+    answer: Response | None = field(default=None, repr=False)
+    record: str | None = None
+    told_unknown: bool = False
+    handed_over: bool = False
+    retry: Exchange | None = field(default=None, repr=False)
+    ended: float | None = None
+    _waiting: list[Deferred[None]] = field(factory=list, repr=False)
+
+    @property
+    def call(self) -> Call:
+        assert self.exchange.call is not None
+        return self.exchange.call
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+    def settled(self) -> Deferred[None]:
+        """Fires when it is open no more."""
+        waiter: Deferred[None] = Deferred()
+        if self.is_open:
+            self._waiting.append(waiter)
+        else:
+            waiter.callback(None)
+        return waiter
+
+    def settle(self, state: State, now: float) -> None:
+        """It is open no more."""
+        self.state = state
+        self.ended = now if self.ended is None else self.ended
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(None)
+
+
+class Entries:
+    """All of them.
+
+    :param key: key of the HMAC under which equal writes are recognised; no body is kept for it.
+    :param reference: makes the reference of an entry.
+    :param max_open: entries open at a time, waiting ones included.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer; 0: never.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        key: bytes,
+        reference: Callable[[], str],
+        *,
+        max_open: int = 1000,
+        window_s: float = 120.0,
+    ) -> None:
+        self._clock = clock
+        self._key = key
+        self._reference = reference
+        self._max_open = max_open
+        self._window_s = window_s
+        self._open = 0
+        self._turns: dict[bytes, deque[Deferred[None]]] = {}
+        self._recent: dict[bytes, list[Entry]] = {}
+
+    def __len__(self) -> int:
+        return self._open
+
+    def equal_of(self, exchange: Exchange) -> bytes:
+        """What makes writes equal: method, route, author and canonical body; for a change, the record it changes.
+
+        A field that was left out is stored as null: the same record, so the same turn.
+        """
+        call = exchange.call
+        assert call is not None
+        operation, document = call.operation, call.document
+        author = None if exchange.identity is None else exchange.identity.id
+        if isinstance(document, dict):
+            document = {name: value for name, value in document.items() if value is not None}
+        what = [
+            operation.method,
+            operation.path(call.path),
+            author,
+            call.query,
+            None if document is ABSENT else document,
+        ]
+        return self.mac(msgspec.json.encode(what, order="sorted"))
+
+    def mac(self, data: bytes) -> bytes:
+        """A keyed hash of what may not be kept in the clear."""
+        return hmac.digest(self._key, data, hashlib.sha256)
+
+    def first_of(self, equal: bytes) -> Entry | None:
+        """The write that an equal one, arriving now without a key, is the retry of; None: it is a write of its own.
+
+        It is a retry if the first one's client was told "unknown", or left before the answer was handed over; unless
+        another retry of it waits already, for then both clients want theirs.
+        """
+        self._prune(equal)
+        for entry in self._recent.get(equal, ()):
+            lost = entry.told_unknown or entry.exchange.client_gone
+            waited_for = entry.retry is not None and not entry.retry.client_gone
+            if (
+                lost
+                and not entry.handed_over
+                and not waited_for
+                and entry.key is None
+                and not entry.exchange.own
+            ):
+                return entry
+        return None
+
+    async def enter(self, exchange: Exchange, equal: bytes, key: bytes | None = None) -> Entry:
+        """Open an entry when it is its turn.
+
+        :raise OverCapacity: too many are open, or the turn did not come before the deadline. Nothing was sent.
+        """
+        if self._open >= self._max_open:
+            raise OverCapacity("Too many writes are under way.")
+        self._open += 1
+        entry = Entry(exchange.reference or self._reference(), equal, exchange, self._clock.seconds(), key)
+        self._recent.setdefault(equal, []).append(entry)
+        try:
+            await self._turn(self._turn_of(entry), exchange.deadline)
+        except Exception:
+            self._open -= 1
+            self._forget(entry)
+            raise
+        entry.started = self._clock.seconds()
+        return entry
+
+    def resume(self, entry: Entry) -> None:
+        """An entry of an earlier process, open or lately closed."""
+        self._recent.setdefault(entry.equal, []).append(entry)
+        if entry.is_open:
+            self._open += 1
+            # Whoever is equal waits; should two of them be taken over, each looks for its own record at once.
+            self._turns.setdefault(self._turn_of(entry), deque())
+
+    def leave(self, entry: Entry, state: State) -> None:
+        """The entry is settled: the next equal one may go."""
+        self._open -= 1
+        entry.settle(state, self._clock.seconds())
+        turn = self._turn_of(entry)
+        waiting = self._turns.get(turn, deque())
+        while waiting:
+            following = waiting.popleft()
+            if not following.called:
+                following.callback(None)
+                break
+        else:
+            self._turns.pop(turn, None)
+        if entry.handed_over or entry.exchange.own:
+            self._forget(entry)
+
+    def tell_unknown(self, entry: Entry) -> None:
+        """Its client is told that the outcome is unknown."""
+        entry.told_unknown = True
+        entry.state = State.UNKNOWN
+        entry.ended = self._clock.seconds()
+
+    def hand_over(self, entry: Entry) -> None:
+        """Its answer was written whole to a client: an equal write is from now on a write of its own."""
+        entry.handed_over = True
+        if not entry.is_open:
+            self._forget(entry)
+
+    def tidy(self) -> None:
+        """Forget what is out of its window."""
+        for equal in list(self._recent):
+            self._prune(equal)
+
+    def _prune(self, equal: bytes) -> None:
+        now = self._clock.seconds()
+        for entry in list(self._recent.get(equal, ())):
+            if not entry.is_open and (entry.ended is None or now - entry.ended >= self._window_s):
+                self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        entries = self._recent.get(entry.equal, [])
+        if entry in entries:
+            entries.remove(entry)
+        if not entries:
+            self._recent.pop(entry.equal, None)
+
+    def _turn_of(self, entry: Entry) -> bytes:
+        """Writes to one record go one at a time, whatever they say; new records as far as they are equal."""
+        operation, call = entry.call.operation, entry.call
+        if operation.lookup is None and operation.resource is not None and call.path:
+            return f"{operation.resource}/{call.record_id}".encode()
+        return entry.equal
+
+    async def _turn(self, turn: bytes, deadline: float) -> None:
+        waiting = self._turns.get(turn)
+        if waiting is None:
+            self._turns[turn] = deque()
+            return
+        mine: Deferred[None] = Deferred()
+        waiting.append(mine)
+        mine.addTimeout(max(0.0, deadline - self._clock.seconds()), self._clock, _too_late)
+        try:
+            await mine
+        except Exception:
+            if mine in waiting:
+                waiting.remove(mine)
+            raise
+
+
+def _too_late(_result: object, _timeout: float) -> None:
+    raise OverCapacity("An equal write, or one to the same record, is still under way.")

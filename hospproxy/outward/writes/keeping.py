@@ -1,0 +1,266 @@
+"""Entries and the ledger: what of a write is on disk, sealed, and how it comes back after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...contract import Contract
+from ...messages import Exchange, Identity, Request, Response
+from ..ledger.ledger import Ledger, LedgerFailed
+from ..ledger.rows import read_answer, read_call, write_answer, write_call
+from ..ledger.sealing import Seal, Unsealable
+from ..ledger.store import Row
+from .entries import Entry, State
+
+_log = Logger()
+TOO_LARGE = 8 << 20
+"""Bytes of an answer beyond which it is not kept for who asks again: he is told "unknown" then."""
+WALL_ERROR_S = 2.0
+"""By how much a wall clock may have been set between two processes: a write is taken to have begun that earlier."""
+
+
+class Keeping:
+    """Writes entries down and reads them back.
+
+    :param seal: for what came from a client or HOSP.
+    :param mac: keyed hash, for what is only compared.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        seal: Seal,
+        mac: Callable[[bytes], bytes],
+        contract: Contract,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._seal = seal
+        self._mac = mac
+        self._contract = contract
+        self._clock = clock
+        self._wall = wall
+
+    def author(self, identity: Identity | None) -> bytes | None:
+        """Whose entry it is, without saying who that is."""
+        return None if identity is None else self._mac(f"author {identity.id!r}".encode())
+
+    async def enter(self, entry: Entry, kind: str = "") -> None:
+        """Before it is sent. The write of a screening's note has no row: its screening has one.
+
+        :param kind: "screening"; that of the call if it is not given.
+        :raise LedgerFailed: it is not on disk, so it may not be sent.
+        """
+        exchange = entry.exchange
+        kind = kind or _kind(entry)
+        if exchange.own and kind != "screening":
+            return
+        await self._ledger.enter(
+            Row(
+                reference=_row_name(entry, kind),
+                kind=kind,
+                state=State.OPEN.value,
+                resource=entry.call.operation.resource,
+                equal=entry.equal,
+                key=entry.key,
+                author=self.author(exchange.identity),
+                floor=entry.floor,
+                record=None,
+                entered=self._wall(),
+                closed=None,
+                handed_over=False,
+                call=self._seal.seal(write_call(exchange), f"call {_row_name(entry, kind)}"),
+                answer=None,
+            )
+        )
+
+    async def close(self, entry: Entry, state: State, kind: str = "") -> None:
+        """Its outcome, before the answer leaves. A ledger that fails now is no reason to keep the truth back."""
+        kind = kind or _kind(entry)
+        if entry.exchange.own and kind != "screening":
+            return
+        name = _row_name(entry, kind)
+        answer = None
+        if entry.answer is not None and len(entry.answer.body) <= TOO_LARGE and not entry.exchange.own:
+            answer = self._seal.seal(write_answer(entry.answer), f"answer {name}")
+        try:
+            await self._ledger.close(name, state.value, entry.record, answer)
+        except LedgerFailed as error:
+            _log.error("the outcome of {name} could not be kept: {why}", name=name, why=error.why)
+
+    async def tell_unknown(self, entry: Entry) -> None:
+        """Its client is told that the outcome is unknown."""
+        try:
+            if not entry.exchange.own:
+                await self._ledger.mark(entry.reference, State.UNKNOWN.value)
+        except LedgerFailed as error:
+            _log.error("{name} could not be marked: {why}", name=entry.reference, why=error.why)
+
+    def hand_over(self, entry: Entry) -> None:
+        """Its client has the answer. Not waited for: should it be lost, a repeat gets the same answer once more."""
+        Deferred.fromCoroutine(self._ledger.hand_over(entry.reference)).addErrback(_not_noted)
+
+    async def keep_refused(self, entry: Entry) -> None:
+        """A screening's note that HOSP will not take: it stays here, for its author to fetch."""
+        name = _row_name(entry, "screening")
+        call = self._seal.seal(write_call(entry.exchange), f"answer {name}")
+        await self._ledger.close(name, "refused", None, call)
+
+    async def by_key(self, key: bytes) -> Entry | None:
+        """The newest write under an Idempotency-Key.
+
+        :raise LedgerFailed: it cannot be known, so nothing may be sent under it.
+        """
+        row = await self._ledger.by_key(key)
+        return None if row is None else self.read(row)
+
+    async def by_reference(self, reference: str) -> Row | None:
+        """One entry as it stands on disk."""
+        return await self._ledger.by_reference(reference) or await self._ledger.by_reference(
+            f"{reference}/screening"
+        )
+
+    async def undelivered(self, window_s: float) -> list[Entry]:
+        """Writes whose client never got the answer and may ask again."""
+        return [self.read(row) for row in await self._ledger.undelivered(window_s)]
+
+    async def take_over(self) -> list[tuple[Entry, str]]:
+        """What earlier processes left open, with its kind. What cannot be read is named loudly and closed."""
+        taken = []
+        for row in await self._ledger.take_over():
+            entry = self.read(row)
+            if entry.exchange.call is None:
+                _log.critical(
+                    "{reference}, a {kind} of an earlier process, cannot be read: what became of it is not known",
+                    reference=row.reference,
+                    kind=row.kind,
+                )
+                await self._ledger.close(row.reference, State.GIVEN_UP.value, None, None)
+            else:
+                taken.append((entry, row.kind))
+        return taken
+
+    async def later_records(self, entry: Entry) -> list[tuple[str, str, str]]:
+        """Records above an entry's floor that other writes made or changed: (kind, id, reference)."""
+        resource = entry.call.operation.resource
+        if resource is None:
+            return []
+        found = await self._ledger.later_records(resource, entry.floor or 0)
+        return [one for one in found if one[2] != entry.reference]
+
+    async def tidy(self, window_s: float) -> None:
+        """Wipe and forget what is past its time."""
+        try:
+            await self._ledger.tidy(window_s)
+        except LedgerFailed as error:
+            _log.error("the ledger could not be tidied: {why}", why=error.why)
+
+    def read(self, row: Row) -> Entry:
+        """An entry from its row; its exchange has no call where that was wiped or cannot be read."""
+        now = self._clock.seconds()
+        exchange = self._read_exchange(row, now)
+        ago = max(0.0, self._wall() - (row.closed if row.closed is not None else row.entered))
+        began = now - max(0.0, self._wall() - row.entered) - WALL_ERROR_S
+        closed = row.closed is not None
+        entry = Entry(
+            reference=row.reference.removesuffix("/screening"),
+            equal=row.equal,
+            exchange=exchange,
+            started=began,
+            key=row.key,
+            floor=row.floor,
+            # Whatever was sent was sent before that process ended, so before now.
+            sent=now,
+            state=_state(row.state) if closed else State.UNKNOWN,
+            answer=self._read_answer(row),
+            record=row.record,
+            told_unknown=row.state == State.UNKNOWN.value,
+            handed_over=row.handed_over,
+            ended=now - ago if closed else None,
+        )
+        exchange.reference = entry.reference if row.kind == "screening" else exchange.reference
+        return entry
+
+    def _read_exchange(self, row: Row, now: float) -> Exchange:
+        found = None
+        if row.call is not None:
+            try:
+                data = self._seal.open(row.call, f"call {row.reference}")
+                found = read_call(data, self._contract, now=now, wall=self._wall())
+            except Unsealable as error:
+                _log.error("{reference} cannot be read: {why}", reference=row.reference, why=str(error))
+        if found is None:
+            found = Exchange(Request(), arrived=now, wall=self._wall(), deadline=now, client_gone=True)
+        return found
+
+    def _read_answer(self, row: Row) -> Response | None:
+        if row.answer is None or row.state == "refused":
+            return None
+        try:
+            return read_answer(self._seal.open(row.answer, f"answer {row.reference}"))
+        except Unsealable:
+            return None
+
+    def refused_note(self, row: Row) -> object:
+        """The document of a screening's note that HOSP would not take."""
+        if row.state != "refused" or row.answer is None:
+            return None
+        try:
+            data = self._seal.open(row.answer, f"answer {row.reference}")
+        except Unsealable:
+            return None
+        exchange = read_call(data, self._contract, now=0.0, wall=0.0)
+        return None if exchange is None or exchange.call is None else exchange.call.document
+
+
+class Results:
+    """Screening results in the ledger, from before the user has the answer until the note is stored."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self._keeping = keeping
+
+    async def keep(self, note: Exchange) -> None:
+        """A result that is to become a note.
+
+        :param note: the note's own exchange; its reference names the result.
+        :raise LedgerFailed: it is not on disk.
+        """
+        await self._keeping.enter(_result(note), "screening")
+
+    async def stored(self, note: Exchange) -> None:
+        """The note is at HOSP."""
+        await self._keeping.close(_result(note), State.ANSWERED, "screening")
+
+    async def refused(self, note: Exchange) -> None:
+        """HOSP will not take it: it stays here for its author to fetch."""
+        await self._keeping.keep_refused(_result(note))
+
+
+def _result(note: Exchange) -> Entry:
+    return Entry(note.reference or "", b"", note, 0.0)
+
+
+def _row_name(entry: Entry, kind: str) -> str:
+    """A screening and the write that delivers its note share one reference, and are two rows."""
+    return f"{entry.reference}/screening" if kind == "screening" else entry.reference
+
+
+def _kind(entry: Entry) -> str:
+    return "create" if entry.call.operation.lookup is not None else "change"
+
+
+def _state(value: str) -> State:
+    try:
+        return State(value)
+    except ValueError:
+        return State.GIVEN_UP
+
+
+def _not_noted(failure: Failure) -> None:
+    _log.debug("not noted as handed over: {why}", why=failure.getErrorMessage())

@@ -1,0 +1,42 @@
+"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07): read leniently, refused when malformed. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import Refused
+from ...messages import Headers, Response
+
+MAX_LENGTH = 255
+_STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~:/=@-]+")
+
+
+def key_in(headers: Headers) -> bytes | None:
+    """The key that a request carries, or None.
+
+    A structured-field string (RFC 9651 §3.3.3), or the bare token that most clients send.
+
+    :raise Refused: 400: empty, too long, or neither.
+    """
+    values = headers.all(b"idempotency-key")
+    if not values:
+        return None
+    value = values[0]
+    quoted = _STRING.fullmatch(value)
+    key = re.sub(rb"\\(.)", rb"\1", quoted[1]) if quoted else value
+    if len(values) > 1 or not 0 < len(key) <= MAX_LENGTH or not (quoted or _TOKEN.fullmatch(value)):
+        raise Refused(
+            f"An Idempotency-Key is one string in quotes, or one word, of at most {MAX_LENGTH} characters.",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+def is_kept(response: Response) -> bool:
+    """Whether an answer is the answer to its key from now on: what succeeded, and what was definitely refused.
+
+    401, 408 and 429 say "not now" and nothing of the write.
+    """
+    status = response.status
+    return 200 <= status < 300 or (400 <= status < 500 and status not in (401, 408, 429))

@@ -1,0 +1,60 @@
+"""What became of a write whose client was told "unknown": asked for by its reference, with the author's credentials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...answers import JSON_TYPE, encode
+from ...contract import Operation, Route
+from ...errors import Refused
+from ...messages import Exchange, Headers, Response
+from .entries import State
+from .keeping import Keeping
+
+OPERATION = Operation(
+    id="hospproxyOutcome",
+    method="GET",
+    template="/.hospproxy/outcomes/{reference}",
+    parameters=("reference",),
+    action="read",
+    repeatable=True,
+)
+"""The proxy's own. It stands in no contract: HOSP knows nothing of it."""
+
+ROUTE = Route(OPERATION.template, (".hospproxy", "outcomes", None), {"GET": OPERATION}, text_ids=True)
+
+_WORDS = {
+    State.OPEN.value: "open",
+    State.UNKNOWN.value: "unknown",
+    State.ANSWERED.value: "carried out or refused, as it was answered",
+    State.FOUND.value: "carried out",
+    State.ABSENT.value: "not carried out",
+    State.GIVEN_UP.value: "never to be known",
+    "refused": "refused by HOSP; kept here",
+}
+
+
+async def answer(exchange: Exchange, keeping: Keeping) -> Response:
+    """Say what is known.
+
+    :raise Refused: 404: there is no such write, or it is another's.
+    """
+    assert exchange.call is not None
+    reference = exchange.call.path[0]
+    row = await keeping.by_reference(reference)
+    author = keeping.author(exchange.identity)
+    if row is None or author is None or row.author != author:
+        raise Refused("There is no such write of yours.", status=404)
+    found: dict[str, Any] = {
+        "reference": reference,
+        "outcome": row.state,
+        "meaning": _WORDS.get(row.state, row.state),
+    }
+    if row.resource is not None:
+        found["resource"] = row.resource
+    if row.record is not None:
+        found["id"] = int(row.record) if row.record.isdigit() else row.record
+    note = keeping.refused_note(row)
+    if note is not None:
+        found["note"] = note
+    return Response(200, Headers(((b"Content-Type", JSON_TYPE),)), encode(found))

@@ -1,0 +1,71 @@
+"""A ledger without a thread and without a disk, and what can go wrong with one."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from hospproxy.outward.ledger import format as file_format
+from hospproxy.outward.ledger.ledger import Ledger
+
+T = TypeVar("T")
+_FOLDER = tempfile.TemporaryDirectory(prefix="hospproxy-test-")
+
+
+class AtOnce:
+    """A worker that does each task when it is given; or fails it, as a full disk does; or is dead."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.dead = False
+
+    def run(self, work: Callable[[], T]) -> Deferred[T]:
+        if self.dead:
+            return Deferred()
+        if self.full:
+            return maybeDeferred(_full)
+        return maybeDeferred(work)
+
+    def stop(self) -> None:
+        pass
+
+
+def _full() -> Any:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+class Disk:
+    """What outlives a process: a database in memory."""
+
+    def __init__(self) -> None:
+        self.keeper = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        file_format.prepare(self.keeper, Path("memory"))
+
+    def ledger(self, wall: Callable[[], float], worker: AtOnce | None = None) -> Ledger:
+        """A process's ledger on this disk."""
+        path = Path(_FOLDER.name) / "ledger.sqlite"
+        ledger = Ledger(path, worker or AtOnce(), wall, lambda _path: (_Uncloseable(self.keeper), None))
+        ledger.open()
+        return ledger
+
+    def all(self, what: str) -> list[tuple[Any, ...]]:
+        """Some columns of every entry."""
+        return self.keeper.execute(f"SELECT {what} FROM entries ORDER BY entered, reference").fetchall()
+
+
+class _Uncloseable:
+    """The connection of a process that ends: the disk stays."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def close(self) -> None:
+        pass
