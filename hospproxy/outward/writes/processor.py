@@ -207,8 +207,7 @@ class Writes:
         if operation.resource is None:
             return
         if operation.lookup is not None:
-            seen = self._sightings.open(operation.resource, entry.reference)
-            entry.floor = seen if entry.floor is None else entry.floor
+            entry.floor = self._sightings.open(operation.resource, entry.reference)
         else:
             self._sightings.touch(operation, entry.call.record_id)
 
@@ -276,6 +275,9 @@ class Writes:
             else:
                 self._entries.resume(entry)
                 await self._remember_others(entry)
+        for entry, kind in taken:
+            # Not before all are known: a look for one shows records that may be another's.
+            if kind != "screening":
                 self._go_on_finding(entry, self._later_s)
         for entry in await self._keeping.undelivered(self._window_s):
             self._entries.resume(entry)
@@ -285,8 +287,9 @@ class Writes:
 
     async def _remember_others(self, entry: Entry) -> None:
         """What an earlier process knew of records that cannot be this entry's."""
-        self._watch(entry)
         resource = entry.call.operation.resource
+        if resource is not None and entry.call.operation.lookup is not None:
+            self._sightings.resume(resource, entry.reference, entry.floor)
         for kind, number, reference in await self._keeping.later_records(entry):
             assert resource is not None
             if kind == "create":

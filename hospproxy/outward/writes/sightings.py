@@ -44,6 +44,10 @@ class Sightings:
         self._floors.setdefault(resource, {})[reference] = floor
         return floor
 
+    def resume(self, resource: str, reference: str, floor: int | None) -> None:
+        """A write of an earlier process: what had been seen when it began is what counts, not what has been by now."""
+        self._floors.setdefault(resource, {})[reference] = floor
+
     def close(self, resource: str, reference: str) -> None:
         """A write is settled: forget what only it needed."""
         floors = self._floors.get(resource, {})
