@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.chain import ORDER
@@ -124,6 +125,20 @@ class ArchitectureTests(SynchronousTestCase):
         text = (ROOT / "docs" / "architecture.md").read_text()
         folders = {path.parent.name for path in (ROOT / "hospproxy").glob("*/__init__.py")}
         self.assertEqual(folders - set(re.findall(r"^ +(\w+)/ ", text, re.MULTILINE)), set())
+
+
+class ContractTests(SynchronousTestCase):
+    def test_everyKeyThatHospsContractUsesIsExplained(self) -> None:
+        document = yaml.safe_load((ROOT / "hospproxy" / "hosp.openapi.yaml").read_text())
+        page = (ROOT / "docs" / "contract.md").read_text()
+        top = set(document["x-hospproxy"])
+        keys: set[str] = set()
+        for item in document["paths"].values():
+            for operation in item.values():
+                if isinstance(operation, dict):
+                    keys |= set(operation.get("x-hospproxy", {}))
+        explained = set(re.findall(r"`([\w-]+)`", page))
+        self.assertEqual((top | keys) - explained, set())
 
 
 class DependencyTests(SynchronousTestCase):
