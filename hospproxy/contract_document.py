@@ -28,6 +28,18 @@ from .messages import Json
 
 METHODS = ("get", "post", "put", "patch", "delete")
 ACTIONS = ("read", "search", "create", "update", "delete", "execute")
+RETRY = ("repeatable", "write")
+TOP_KEYS = frozenset(
+    ("identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources")
+)
+"""Keys of x-hospproxy at the top of the document; docs/contract.md says what they mean."""
+OPERATION_KEYS = frozenset(
+    (
+        "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
+        "makes_stale", "max_body_bytes", "becomes_note",
+    )
+)  # fmt: skip
+"""Keys of x-hospproxy in an operation."""
 
 
 class ContractError(ValueError):
@@ -80,6 +92,7 @@ class _Reader:
         top = self.document.get("x-hospproxy")
         if not isinstance(top, dict):
             raise ContractError(["x-hospproxy: missing"])
+        self.errors.extend(f"x-hospproxy.{key}: unknown key" for key in top if key not in TOP_KEYS)
         routes = [self._route(template, item) for template, item in self.document["paths"].items()]
         routes.sort(key=lambda route: [segment is None for segment in route.segments])
         operations = {operation.id: operation for route in routes for operation in route.operations.values()}
@@ -149,11 +162,11 @@ class _Reader:
         if not isinstance(ours, dict) or "operationId" not in said:
             self.errors.append(f"{where}: needs operationId and x-hospproxy")
             ours = {}
-        known = {
-            "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
-            "makes_stale", "max_body_bytes", "becomes_note",
-        }  # fmt: skip
-        self.errors.extend(f"{where}.x-hospproxy.{key}: unknown key" for key in ours if key not in known)
+        self.errors.extend(
+            f"{where}.x-hospproxy.{key}: unknown key" for key in ours if key not in OPERATION_KEYS
+        )
+        if ours.get("retry", "write") not in RETRY:
+            self.errors.append(f"{where}.x-hospproxy.retry: must be one of {', '.join(RETRY)}")
         if ours.get("action", "read") not in ACTIONS:
             self.errors.append(f"{where}.x-hospproxy.action: must be one of {', '.join(ACTIONS)}")
         parameters = [self._resolve(parameter) for parameter in [*shared, *said.get("parameters", [])]]

@@ -118,6 +118,8 @@ def test_it_runs_as_somebody_who_is_not_root(image: Image) -> None:
     default = {step.rest for step in parse((ROOT / "Dockerfile").read_text()) if step.name == "ARG"}
     assert default == {"UID=10001", "GID=10001"}
     assert image.user == f"{UID}:{GID}"
+    # A pid file in the volume that a killed container left behind would keep the next from starting.
+    assert "--pidfile=" in image.command
     assert image.path("/var/lib/hospproxy").stat().st_uid == UID
 
 

@@ -67,6 +67,8 @@ class MistakeTests(SynchronousTestCase):
             notes["get"]["x-hospproxy"]["cash_s"] = 5
             notes["post"]["x-hospproxy"]["lookup"] = {"operation": "nobody", "colour": 1}
             notes["post"]["x-hospproxy"]["action"] = "make"
+            notes["post"]["x-hospproxy"]["retry"] = "repeatible"
+            document["x-hospproxy"]["resouces"] = {}
             document["paths"]["/notes/{id}"]["patch"]["x-hospproxy"]["record"] = "nobody"
             document["paths"]["/notes/{id}"]["delete"]["x-hospproxy"]["makes_stale"] = ["cats"]
             document["x-hospproxy"]["identity"]["operation"] = "whoami"
@@ -75,6 +77,7 @@ class MistakeTests(SynchronousTestCase):
         errors = "\n".join(self.errors(change))
         for part in (
             "paths./notes.get.x-hospproxy.cash_s", "paths./notes.post.x-hospproxy.lookup", "x-hospproxy.action",
+            "paths./notes.post.x-hospproxy.retry", "x-hospproxy.resouces: unknown",
             "'nobody'", "'cats'", "x-hospproxy.identity.operation", "paths./staffs.get",
         ):  # fmt: skip
             self.assertIn(part, errors)

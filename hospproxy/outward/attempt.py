@@ -118,7 +118,10 @@ class AsWritten:
 
 
 class NoCookies(IndexableCookieJar):
-    """Neither keeps a cookie nor sends one: one user's session must not go out with another's request."""
+    """Neither keeps a cookie nor sends one: one user's session must not go out with another's request.
+
+    Nor is one taken apart: the standard library's jar warns with a traceback of what it cannot read.
+    """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         """Keep nothing."""

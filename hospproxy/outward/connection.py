@@ -62,9 +62,8 @@ class Connection(ProtocolWrapper):
             self.ready.callback(self.wrappedProtocol)
 
     def handshakeCompleted(self) -> None:
-        # Also called when the certificate is another's: the connection is then being aborted.
-        transport: Any = self.transport
-        if not transport.disconnecting and not self.ready.called:
+        # The certificate was verified in the course of it; ready may have been given up in the meantime.
+        if not self.ready.called:
             self.ready.callback(self.wrappedProtocol)
 
     def abortConnection(self) -> None:

@@ -1,0 +1,54 @@
+"""The contract says what the proxy answers, and schemathesis tries whether it does: no 5xx, nothing undocumented."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest_twisted
+import yaml
+
+from hospproxy import contract_document
+
+from .asking import ask, control
+from .processes import Processes
+
+SEED = 20210327
+HOME = Path(__file__).parent
+
+
+def strict_contract() -> dict[str, Any]:
+    """The contract without its "any other status": every status that may come has to be named."""
+    path = Path(contract_document.__file__).with_name("hosp.openapi.yaml")
+    document: dict[str, Any] = yaml.safe_load(path.read_text())
+    for item in document["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict):
+                del operation["responses"]["default"]
+    return document
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_5xx_and_nothing_undocumented(processes: Processes, tmp_path: Path) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url)
+    contract = tmp_path / "contract.json"
+    contract.write_text(json.dumps(strict_contract()))
+    trusted = proxy.state / "self-signed.crt"
+    command = [
+        f"{Path(sys.executable).with_name('schemathesis')} --config-file {HOME / 'schemathesis.toml'} run {contract}",
+        f"--url {proxy.url} --tls-verify {trusted} --auth staff1:password1",
+        "--phases examples,coverage,fuzzing --mode all",
+        f"--max-examples 100 --seed {SEED} --max-failures 20 --no-shrink",
+    ]
+    environment = {"SCHEMATHESIS_HOOKS": str(HOME / "schemathesis_hooks.py"), "NO_COLOR": "1"}
+    ran = await processes.run("schemathesis", *" ".join(command).split(), env=environment, timeout_s=240.0)
+    assert ran.status == 0, ran.log[-12000:]
+    # None of it counts if the credentials had become worthless on the way, or if hardly anything reached HOSP.
+    assert (await ask(proxy.url, "GET", "/staffs/me", user="staff1")).status == 200
+    by_status = (await control(hosp.control_url, "GET", "/stats"))["by_status"]
+    assert by_status["200"] + by_status["201"] > 500, by_status
+    answers = [line for line in proxy.records() if line["kind"] == "request"]
+    assert {line["status"] // 100 for line in answers} <= {2, 3, 4}
