@@ -72,7 +72,7 @@ class Client:
 
 
 class ExactlyOnceTests(SynchronousTestCase):
-    @settings(max_examples=1000, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(
         st.lists(EVENT, min_size=2, max_size=12),
         st.lists(FAULT, max_size=10),

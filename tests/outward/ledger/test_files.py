@@ -1,0 +1,220 @@
+"""The ledger's file and its owners: real files, real locks, a real second process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import hospproxy
+from hospproxy.outward.ledger import format as file_format
+from hospproxy.outward.ledger.ledger import Ledger
+from hospproxy.outward.ledger.owner import Owner
+from hospproxy.outward.ledger.store import Row
+from tests.outward.ledger.fakes import AtOnce
+
+HOLD = """
+import sys
+from pathlib import Path
+from hospproxy.outward.ledger.owner import Owner
+owner = Owner(Path(sys.argv[1]))
+print(owner.name, flush=True)
+sys.stdin.read()
+"""
+
+
+def row(reference: str, **fields: object) -> Row:
+    blank: dict[str, object] = {
+        "kind": "create", "state": "open", "resource": "notes", "equal": b"e", "key": None, "author": b"a",
+        "floor": None, "record": None, "entered": 1000.0, "closed": None, "handed_over": False, "call": b"sealed",
+        "answer": None,
+    }  # fmt: skip
+    return Row(reference=reference, **{**blank, **fields})  # type: ignore[arg-type]
+
+
+class FileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()) / "ledger.sqlite"
+
+    def test_it_is_made_private_durable_and_opened_again(self) -> None:
+        for _ in range(2):
+            connection, aside = file_format.open_file(self.path)
+            self.assertIsNone(aside)
+            self.assertEqual(connection.execute("PRAGMA journal_mode").fetchone(), ("wal",))
+            self.assertEqual(connection.execute("PRAGMA synchronous").fetchone(), (2,))
+            connection.close()
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_a_newer_major_format_is_refused_with_words_and_a_newer_minor_one_is_read(self) -> None:
+        connection, _ = file_format.open_file(self.path)
+        connection.execute("UPDATE about SET value = '1.9'")
+        connection.close()
+        file_format.open_file(self.path)[0].close()
+        connection, _ = file_format.open_file(self.path)
+        connection.execute("UPDATE about SET value = '2.0'")
+        connection.close()
+        with self.assertRaises(file_format.LedgerFormatError) as caught:
+            file_format.open_file(self.path)
+        self.assertIn("2.0", str(caught.exception))
+        self.assertIn(str(self.path), str(caught.exception))
+
+    def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(self) -> None:
+        for number in (1, 2):
+            self.path.parent.mkdir(exist_ok=True)
+            self.path.write_bytes(b"this is no database" * 500)
+            connection, aside = file_format.open_file(self.path)
+            connection.close()
+            self.assertEqual(aside, self.path.with_name(f"ledger.sqlite.damaged-{number}"))
+            self.path.unlink()
+
+    def test_damaged_pages_are_found_at_the_start(self) -> None:
+        connection, _ = file_format.open_file(self.path)
+        connection.executemany(
+            "INSERT INTO entries (reference, kind, state, equal, entered) VALUES (?, 'create', 'open', x'00', 1)",
+            [(f"reference-{number}",) for number in range(2000)],
+        )
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        data = bytearray(self.path.read_bytes())
+        data[3 * 4096 : 5 * 4096] = b"\xa5" * (2 * 4096)
+        self.path.write_bytes(data)
+        connection, aside = file_format.open_file(self.path)
+        connection.close()
+        self.assertIsNotNone(aside)
+
+    def test_a_ledger_says_what_was_damaged_and_goes_on(self) -> None:
+        self.path.parent.mkdir()
+        self.path.write_bytes(b"x" * 5000)
+        ledger = Ledger(self.path, AtOnce(), lambda: 0.0)
+        ledger.open()
+        self.assertIsNone(ledger.trouble)
+
+    def test_an_older_program_reads_what_a_newer_one_added_to(self) -> None:
+        connection, _ = file_format.open_file(self.path)
+        connection.execute("ALTER TABLE entries ADD COLUMN later TEXT")
+        connection.close()
+        ledger = Ledger(self.path, AtOnce(), lambda: 0.0)
+        ledger.open()
+        self.successResultOf(_run(ledger.enter(row("a"))))
+        found = self.successResultOf(_run(ledger.by_reference("a")))
+        assert found is not None
+        self.assertEqual((found.reference, found.handed_over), ("a", False))
+
+
+class OwnerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+
+    def test_a_process_is_gone_when_its_lock_is_free_however_it_ended(self) -> None:
+        mine = Owner(self.folder)
+        here = Path(hospproxy.__file__).parents[1]
+        other = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(self.folder.absolute())],
+            cwd=here,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert other.stdout is not None
+        name = other.stdout.readline().strip()
+        self.assertFalse(mine.is_gone(name))
+        self.assertIn(name, mine.others())
+        other.kill()
+        other.communicate()
+        self.assertTrue(mine.is_gone(name))
+        mine.forget(name)
+        self.assertEqual(mine.others(), [])
+        self.assertTrue(mine.is_gone(name))
+
+    def test_names_that_are_no_names_reach_no_file(self) -> None:
+        mine = Owner(self.folder)
+        self.assertTrue(mine.is_gone("../../etc/passwd"))
+        mine.forget("../x")
+        self.assertFalse(mine.is_gone(mine.name))
+        mine.leave()
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_only_the_entries_of_the_dead_are_taken_over(self) -> None:
+        path = self.folder / "ledger.sqlite"
+        living, dead, heir = (Ledger(path, AtOnce(), lambda: 0.0) for _ in range(3))
+        for name, ledger in (("living", living), ("dead", dead)):
+            ledger.open()
+            self.successResultOf(_run(ledger.enter(row(name))))
+        assert dead._owner is not None
+        dead._owner.leave()
+        heir.open()
+        taken = self.successResultOf(_run(heir.take_over()))
+        self.assertEqual([one.reference for one in taken], ["dead"])
+        self.assertEqual(self.successResultOf(_run(heir.take_over())), [])
+
+
+class StatementTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.now = 1000.0
+        self.worker = AtOnce()
+        self.ledger = Ledger(Path(self.mktemp()) / "ledger.sqlite", self.worker, lambda: self.now)
+        self.ledger.open()
+
+    def do(self, work: object) -> object:
+        return self.successResultOf(_run(work))
+
+    def test_closing_wipes_what_it_was_made_with(self) -> None:
+        self.do(self.ledger.enter(row("a")))
+        self.do(self.ledger.close("a", "answered", "7", b"answer"))
+        found = self.do(self.ledger.by_reference("a"))
+        assert isinstance(found, Row)
+        self.assertEqual(
+            (found.call, found.answer, found.record, found.closed), (None, b"answer", "7", 1000.0)
+        )
+
+    def test_a_handed_over_answer_goes_unless_it_has_a_key(self) -> None:
+        for reference, key, kept in (("a", None, None), ("b", b"k", b"answer")):
+            self.do(self.ledger.enter(row(reference, key=key)))
+            self.do(self.ledger.close(reference, "answered", None, b"answer"))
+            self.do(self.ledger.hand_over(reference))
+            found = self.do(self.ledger.by_reference(reference))
+            assert isinstance(found, Row)
+            self.assertEqual((found.answer, found.handed_over), (kept, True))
+
+    def test_time_takes_answers_keys_and_entries(self) -> None:
+        self.do(self.ledger.enter(row("plain")))
+        self.do(self.ledger.enter(row("keyed", key=b"k")))
+        for reference in ("plain", "keyed"):
+            self.do(self.ledger.close(reference, "answered", None, b"answer"))
+
+        def answers() -> list[object]:
+            self.do(self.ledger.tidy(120))
+            rows = [self.do(self.ledger.by_reference(reference)) for reference in ("plain", "keyed")]
+            return [one and one.answer for one in rows if one is None or isinstance(one, Row)]
+
+        self.assertEqual(answers(), [b"answer", b"answer"])
+        self.now += 121
+        self.assertEqual(answers(), [None, b"answer"])
+        self.now += 24 * 3600
+        self.assertEqual(answers(), [None, None])
+        self.assertIsNone(self.do(self.ledger.by_key(b"k")))
+        self.now += 7 * 24 * 3600
+        self.assertEqual(answers(), [None, None])
+        self.assertIsNone(self.do(self.ledger.by_reference("plain")))
+
+    def test_a_group_is_kept_whole_or_not_at_all(self) -> None:
+        self.do(self.ledger.enter(row("a")))
+        with self.assertRaises(Exception) as caught:
+            self.do(self.ledger.enter(row("a")))
+        self.assertIn("UNIQUE", self.ledger.trouble or "")
+        self.assertIsNotNone(caught.exception)
+        self.do(self.ledger.enter(row("b")))
+        self.assertIsNone(self.ledger.trouble)
+
+    def test_after_it_is_shut_nothing_is_taken(self) -> None:
+        self.do(self.ledger.shut())
+        self.failureResultOf(_run(self.ledger.enter(row("a"))))
+        self.do(self.ledger.shut())
+
+
+def _run(work: object):
+    from twisted.internet.defer import Deferred
+
+    return Deferred.fromCoroutine(work)  # type: ignore[arg-type]
