@@ -124,7 +124,8 @@ class Ledger:
         operation = call.operation
         what: list[object] = [operation.resource, operation.path(call.path)]
         if operation.lookup is not None or operation.resource is None or not call.path:
-            author = None if exchange.identity is None else exchange.identity.id
+            # With identity switched off the credentials alone tell two callers apart.
+            author = call.authorization if exchange.identity is None else exchange.identity.id
             document = None if call.document is ABSENT else call.document
             if isinstance(document, dict):
                 # A field left out is stored as null: the same record, so the same turn.
