@@ -98,6 +98,11 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(hit.response.headers.all(b"age"), [b"110"])
         self.assertEqual(hit.status, b"hospproxy; hit; ttl=190")
 
+    def test_whatIsTooOldWhenItComesIsNotKept(self) -> None:
+        first = self.house.warm("listHospitals", answer(b"[]", (b"Age", b"300")))
+        self.assertTrue(first.status.endswith(b"; detail=too-old"))
+        self.assertEqual(len(self.house.store), 0)
+
     def test_otherCachesStatusGoesBeforeOurs(self) -> None:
         first = self.house.warm("listHospitals", answer(b"[]", (b"Cache-Status", b"inner; hit")))
         self.assertTrue(first.status.startswith(b"inner; hit, hospproxy; fwd=uri-miss"))
