@@ -66,6 +66,28 @@ async def test_with_hosp_away_memory_still_answers_and_the_rest_is_told(processe
     assert len(await journal(hosp.control_url, "stored")) == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_with_identity_switched_off_hosp_alone_judges_credentials(processes: Processes) -> None:
+    """Nobody is named in the records then."""
+    hosp = await processes.hosp()
+    off = "".join(f"[{name}]\nenabled = false\n" for name in ("identity", "ownership", "screening", "cache"))
+    proxy = await processes.proxy(hosp.url, options=off)
+    straight = await ask(hosp.url, "GET", "/hospitals", user="staff1")
+    ours = await ask(proxy.url, "GET", "/hospitals", user="staff1")
+    assert [each["id"] for each in ours.json()] == [each["id"] for each in straight.json()]
+    for more in ({"user": "staff1", "password": "wrong"}, {}):
+        refused = await ask(proxy.url, "GET", "/hospitals", **more)
+        assert (refused.status, refused.body) == (401, b"HTTP Basic: Access denied.\n")
+    assert (await ask(proxy.url, "GET", "/")).status == 200
+    for user in ("staff1", "staff2"):
+        await script(hosp.control_url, "error_after", method="POST")
+        made = await ask(proxy.url, "POST", "/notes", {**NOTE, "staff_id": 9}, user=user)
+        assert (made.status, made.json()["staff_id"]) == (201, 9)
+    stored = await journal(hosp.control_url, "stored", "notes")
+    assert [entry["staff_name"] for entry in stored] == ["staff1", "staff2"]
+    assert {line["who"]["certainty"] for line in proxy.records() if line["kind"] == "request"} == {"none"}
+
+
 # The record
 
 

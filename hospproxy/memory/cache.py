@@ -178,10 +178,12 @@ class Cache:
         why_not = why_not_kept(response, types, self._settings.max_entry_bytes)
         if not why_not and (fill.doomed or not fill.keep):
             why_not = "invalidated" if fill.doomed else "unsettled"
+        age = initial_age(response.headers)
+        if not why_not and age >= place.lifetime_s:
+            why_not = "too-old"
         if why_not:
             self._meter.count("cache_events_total", event="not_stored")
             return Fetched(response, None, why_not)
-        age = initial_age(response.headers)
         # The contract's time runs from HOSP's answer, which takes up to 20 s; the age runs from the question.
         entry = Entry(to_keep(response), fill.began - age, self._clock.seconds() + place.lifetime_s - age)
         self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.errors import FailedAfterSending, OutcomeUnknown, ProxyError
+from hospproxy.errors import ProxyError
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Origin
 
@@ -97,6 +96,11 @@ class HitTests(SynchronousTestCase):
         hit = self.house.send("listHospitals")
         self.assertEqual(hit.response.headers.all(b"age"), [b"110"])
         self.assertEqual(hit.status, b"hospproxy; hit; ttl=190")
+
+    def test_whatIsTooOldWhenItComesIsNotKept(self) -> None:
+        first = self.house.warm("listHospitals", answer(b"[]", (b"Age", b"300")))
+        self.assertTrue(first.status.endswith(b"; detail=too-old"))
+        self.assertEqual(len(self.house.store), 0)
 
     def test_otherCachesStatusGoesBeforeOurs(self) -> None:
         first = self.house.warm("listHospitals", answer(b"[]", (b"Cache-Status", b"inner; hit")))
@@ -289,182 +293,3 @@ class ConditionalTests(SynchronousTestCase):
         reading = self.house.send(call_of("updateNote", "1", document={}), (b"If-None-Match", b"*"))
         self.house.reply(answer(b"{}"))
         self.assertEqual(reading.response.status, 200)
-
-
-class CollapsingTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.house = House()
-
-    def test_equalRequestsAreOneFetch(self) -> None:
-        first, second, third = (self.house.send("listHospitals") for _ in range(3))
-        self.assertEqual(len(self.house.hosp), 1)
-        self.house.reply(answer(b"[1]"))
-        self.assertEqual([one.response.body for one in (first, second, third)], [b"[1]"] * 3)
-        self.assertEqual(
-            [one.exchange.cache_status for one in (first, second, third)], ["miss", "collapsed", "collapsed"]
-        )
-        self.assertEqual(second.status, b"hospproxy; fwd=uri-miss; fwd-status=200; collapsed")
-        self.assertIs(first.response.origin, Origin.UPSTREAM)
-        self.assertIs(second.response.origin, Origin.MEMORY)
-        self.assertEqual([one.exchange.attempts for one in (first, second, third)], [1, 0, 0])
-
-    def test_theFirstOnesLeavingDoesNotHurtTheRest(self) -> None:
-        first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
-        first.result.cancel()
-        self.assertIsInstance(first.error, CancelledError)
-        self.assertFalse(self.house.hosp[0].cancelled)
-        self.house.reply(answer(b"[1]"))
-        self.assertEqual(second.response.body, b"[1]")
-
-    def test_whenAllHaveLeftTheFetchEnds(self) -> None:
-        first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
-        second.result.cancel()
-        self.assertFalse(self.house.hosp[0].cancelled)
-        first.result.cancel()
-        self.assertTrue(self.house.hosp[0].cancelled)
-        self.assertEqual(len(self.house.memory.fills), 0)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
-
-    def test_aFailureIsEverybodys(self) -> None:
-        first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
-        failure = FailedAfterSending("reset")
-        self.house.reply(failure)
-        self.assertIs(first.error, failure)
-        self.assertIs(second.error, failure)
-        self.assertEqual(first.exchange.attempts, 1)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
-
-    def test_eachWaitsUntilItsOwnDeadline(self) -> None:
-        first = self.house.send("listHospitals", deadline_s=5)
-        self.house.clock.advance(1)
-        second = self.house.send("listHospitals", deadline_s=10)
-        self.house.clock.advance(4.2)
-        error = first.error
-        assert isinstance(error, ProxyError)
-        self.assertEqual(error.status, 504)
-        self.assertEqual(self.house.hosp[0].exchange.deadline, 1011)
-        self.house.reply(answer(b"[1]"))
-        self.assertEqual(second.response.body, b"[1]")
-        self.assertEqual(self.house.clock.getDelayedCalls(), [])
-
-    def test_aCookieGoesToItsAskerAlone(self) -> None:
-        first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
-        self.house.reply(answer(b"[]", (b"Set-Cookie", b"session=1")))
-        self.assertEqual(first.response.headers.get(b"set-cookie"), b"session=1")
-        self.assertIsNone(second.response.headers.get(b"set-cookie"))
-
-    def test_whoWantsItFromHospWaitsForNoFetchThatBeganBefore(self) -> None:
-        first = self.house.send("listHospitals")
-        fresh = self.house.send("listHospitals", NO_CACHE)
-        third = self.house.send("listHospitals")
-        self.assertEqual(len(self.house.hosp), 2)
-        self.house.reply(answer(b"[2]"), 1)
-        self.house.reply(answer(b"[1]"), 0)
-        self.assertEqual(
-            [first.response.body, fresh.response.body, third.response.body], [b"[1]", b"[2]", b"[2]"]
-        )
-        self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
-
-    def test_aFetchThatIsOlderThanMaxAgeIsNotJoined(self) -> None:
-        self.house.send("listHospitals")
-        self.house.clock.advance(3)
-        self.house.send("listHospitals", (b"Cache-Control", b"max-age=3"))
-        self.assertEqual(len(self.house.hosp), 1)
-        self.house.send("listHospitals", (b"Cache-Control", b"max-age=2"))
-        self.assertEqual(len(self.house.hosp), 2)
-
-    def test_aFailureWithNobodyWaitingIsLogged(self) -> None:
-        reading = self.house.send("listHospitals")
-        self.house.hosp[0].reply._canceller = lambda reply: reply.errback(ZeroDivisionError())  # type: ignore[attr-defined]
-        reading.result.cancel()
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-
-
-class WriteTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.house = House()
-
-    def test_aWriteStrikesBeforeItIsSentAndAgainAfter(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
-        self.house.warm("listNotes", answer(b"[1]"), who=BEN)
-        write = self.house.send(call_of("createNote", document={}))
-        between = self.house.warm("listNotes", answer(b"[1]"))
-        self.assertEqual(between.exchange.cache_status, "miss")
-        self.assertEqual(self.house.warm("listNotes", who=BEN).exchange.cache_status, "miss")
-        self.house.reply(answer(b"{}", status=201), 2)
-        self.assertEqual(write.status, b"hospproxy; fwd=method; fwd-status=201")
-        for who in (ANN, BEN):
-            self.assertEqual(
-                self.house.warm("listNotes", answer(b"[2]"), who=who).exchange.cache_status, "miss"
-            )
-
-    def test_aFetchThatBeganBeforeIsNeitherKeptNorJoined(self) -> None:
-        early = self.house.send("listNotes")
-        write = self.house.send(call_of("createNote", document={}))
-        during = self.house.send("listNotes")
-        self.house.reply(answer(b"{}", status=201), 1)
-        later = self.house.send("listNotes")
-        self.assertEqual(len(self.house.hosp), 4)
-        for at, body in ((0, b"[0]"), (2, b"[1]"), (3, b"[2]")):
-            self.house.reply(answer(body), at)
-        self.assertEqual(write.response.status, 201)
-        self.assertEqual(
-            [early.response.body, during.response.body, later.response.body], [b"[0]", b"[1]", b"[2]"]
-        )
-        self.assertIn(b"detail=invalidated", early.status)
-        self.assertIn(b"detail=invalidated", during.status)
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
-
-    def test_itStrikesAtAnyOutcome(self) -> None:
-        for outcome in (
-            answer(b"{}", status=500),
-            FailedAfterSending("reset"),
-            OutcomeUnknown("who knows", reference="r"),
-            CancelledError(),
-            ZeroDivisionError(),
-        ):
-            write = self.house.send(call_of("deleteNote", "7"))
-            self.house.warm(call_of("getNote", "7"))
-            self.house.reply(outcome, -2)
-            self.assertTrue(write.outcome)
-            self.assertEqual(self.house.warm(call_of("getNote", "7")).exchange.cache_status, "miss", outcome)
-
-    def test_aScreeningStrikesNothing(self) -> None:
-        self.house.warm(call_of("getPatient", "1"))
-        screening = self.house.warm(call_of("screenPatient", "1", document={"images": []}))
-        self.assertEqual(screening.status, b"hospproxy; fwd=method; fwd-status=200")
-        self.assertEqual(self.house.send(call_of("getPatient", "1")).exchange.cache_status, "hit")
-
-    def test_switchedOffAWriteStillReachesTheAccounts(self) -> None:
-        house = House(enabled=False)
-        house.accounts.remember(ANN, house.accounts.ticket())
-        house.send(call_of("updateStaff", "1", document={"password": "new"}))
-        self.assertIsNone(house.accounts.recall(ANN.credentials))
-
-    def test_nothingIsServedToAnAccountThatIsBeingChanged(self) -> None:
-        """Equal requests still share a fetch: HOSP is asked, and would otherwise be asked by everybody at once."""
-        self.house.warm("listNotes")
-        self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
-        during = self.house.send("listHospitals")
-        joined = self.house.send("listHospitals")
-        self.assertEqual(
-            (during.exchange.cache_status, joined.exchange.cache_status), ("bypass", "collapsed")
-        )
-        self.house.reply(answer())
-        self.assertIn(b"fwd=bypass; fwd-status=200; detail=unsettled", during.status)
-        self.assertEqual(len(self.house.store), 0)
-        self.assertEqual(self.house.warm("listHospitals", who=BEN).exchange.cache_status, "miss")
-        self.house.reply(answer(b"{}"), 1)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
-        self.assertEqual(self.house.send("listHospitals").exchange.cache_status, "hit")
-
-    def test_anUnknownOutcomeLeavesTheAccountUnsettledUntilItIsFound(self) -> None:
-        call = call_of("updateStaff", "1", document={"password": "new"})
-        self.house.send(call, who=BEN)
-        self.house.reply(OutcomeUnknown("who knows", reference="r"))
-        self.house.clock.advance(3600)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "bypass")
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "bypass")
-        self.house.memory.found_later(call)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
-        self.assertEqual(self.house.send("listHospitals").exchange.cache_status, "hit")

@@ -134,7 +134,8 @@ class Entries:
         call = exchange.call
         assert call is not None
         operation, document = call.operation, call.document
-        author = None if exchange.identity is None else exchange.identity.id
+        # With identity switched off the credentials alone tell two callers apart.
+        author = call.authorization if exchange.identity is None else exchange.identity.id
         if isinstance(document, dict):
             document = {name: value for name, value in document.items() if value is not None}
         what = [

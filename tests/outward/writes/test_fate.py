@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
 from hospproxy.messages import Response
 from hospproxy.outward.writes.fate import Certainty, certainty
-from tests.rig import STAFF2, Rig, stamp
+from tests.rig import STAFF1, STAFF2, Rig, stamp
 
 RESET = FailedAfterSending("reset")
 TIMED_OUT = FailedAfterSending("no answer", timed_out=True)
@@ -156,6 +156,14 @@ class PostTests(SynchronousTestCase):
         self.hosp.hold = True
         self.rig.send("POST", "/notes", NOTE)
         self.rig.send("POST", "/notes", NOTE, auth=STAFF2)
+        self.assertEqual(len(self.hosp.seen("createNote")), 2)
+
+    def test_nor_do_they_where_identity_is_switched_off(self) -> None:
+        self.rig = Rig(leave_out=["guard.identity", "guard.ownership", "memory.screening"])
+        self.hosp = self.rig.hosp
+        self.hosp.hold = True
+        for auth in (STAFF1, STAFF2, STAFF1):
+            self.rig.send("POST", "/notes", NOTE, auth=auth)
         self.assertEqual(len(self.hosp.seen("createNote")), 2)
 
     def test_equal_writes_that_both_fail_are_not_taken_for_each_other(self) -> None:
