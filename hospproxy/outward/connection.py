@@ -139,6 +139,7 @@ class _Connections(WrappingFactory[Connection]):
 
     def __init__(self, opener: Opener, inner: Any) -> None:
         super().__init__(inner)  # type: ignore[no-untyped-call]
+        inner.noisy = False  # or each connection is two lines in the log
         self.reactor = opener.reactor
         self.secure = opener.secure
         self.new_filter = opener.new_filter
