@@ -129,14 +129,15 @@ class Response:
     :param headers: without hop-by-hop fields and without Content-Length.
     :param body: the content; for an answer to HEAD what GET would have had.
     :param origin: who made it.
-    :param handed_over: to be called when the answer has been written whole to the client.
+    :param handed_over: to be called with True when the answer has been written whole to the client, with False when
+        the client went before that.
     """
 
     status: int
     headers: Headers = Headers()
     body: bytes = b""
     origin: Origin = Origin.PROXY
-    handed_over: Callable[[], None] | None = field(default=None, eq=False, repr=False)
+    handed_over: Callable[[bool], None] | None = field(default=None, eq=False, repr=False)
 
     def having(self, name: bytes, value: bytes) -> Response:
         """The same answer with one field set."""

@@ -35,7 +35,7 @@ class Outflow:
         self._size = 0
         self._held = 0
         self._gone = False
-        self._on_taken: Callable[[], None] | None = None
+        self._on_taken: Callable[[bool], None] | None = None
         self.deadline: float | None = None
 
     @property
@@ -46,21 +46,17 @@ class Outflow:
         """An answer of this many bytes is about to be written."""
         self._size = size
 
-    def when_taken(self, tell: Callable[[], None]) -> None:
-        """Tell whoever made an answer when it is with the client, as far as a socket knows; never if it is lost.
+    def when_taken(self, tell: Callable[[bool], None]) -> None:
+        """Tell whoever made an answer when it is with the client, as far as a socket knows, or that it is lost.
 
         A short one leaves the process in the reactor's next round, so a round after that; a long one when there is
         room again.
         """
 
-        def told() -> None:
-            if not self._gone:
-                tell()
-
         if self.blocked:
             self._on_taken = tell
         else:
-            self._clock.callLater(0, lambda: self._clock.callLater(0, told))
+            self._clock.callLater(0, lambda: self._clock.callLater(0, lambda: tell(not self._gone)))
 
     def pauseProducing(self) -> None:
         if self.deadline is None:
@@ -73,12 +69,15 @@ class Outflow:
             self._let_go()
             taken, self._on_taken = self._on_taken, None
             if taken is not None:
-                taken()
+                taken(True)
             self._on_room()
 
     def stopProducing(self) -> None:
         """The connection is gone, or going: nothing is held for it any longer."""
         self._gone = True
+        lost, self._on_taken = self._on_taken, None
+        if lost is not None:
+            lost(False)
         self._let_go()
 
     def _let_go(self) -> None:

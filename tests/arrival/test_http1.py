@@ -198,6 +198,31 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(line.transport.written, b"")
 
 
+class DeliveryTests(SynchronousTestCase):
+    """Whoever made an answer is told whether its client has it."""
+
+    def line(self, told: list[bool], **options: object) -> Line:
+        response = Response(201, Headers(), b"stored", handed_over=told.append)
+        return Line(Recorder(answer=lambda _request: response), **options)  # type: ignore[arg-type]
+
+    def test_an_answer_that_went_out(self) -> None:
+        for fields in ((), (CLOSE,)):
+            told: list[bool] = []
+            line = self.line(told)
+            line.send(get(b"/1", *fields))
+            line.pass_time(1)
+            self.assertEqual(told, [True])
+
+    def test_an_answer_that_nobody_takes(self) -> None:
+        told: list[bool] = []
+        line = self.line(told, room=10)
+        line.send(get(b"/1"))
+        line.pass_time(1)
+        self.assertEqual(told, [])
+        line.transport.abortConnection()
+        self.assertEqual(told, [False])
+
+
 class HalfCloseTests(SynchronousTestCase):
     def test_what_was_asked_is_answered(self) -> None:
         slow = Slow()

@@ -40,3 +40,44 @@ class OutflowTests(SynchronousTestCase):
         self.outflow.stopProducing()
         self.outflow.stopProducing()
         self.assertEqual((self.outflow.blocked, self.room, self.budget.used), (False, 0, 0))
+
+
+class TakenTests(SynchronousTestCase):
+    """Whoever made an answer learns whether it came to its client."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.outflow = Outflow(self.clock, BodyBudget(1000), 60, lambda: None)
+        self.told: list[bool] = []
+
+    def rounds(self, count: int) -> None:
+        for _ in range(count):
+            self.clock.advance(0)
+
+    def test_a_short_answer_is_there_after_the_reactors_next_round(self) -> None:
+        self.outflow.when_taken(self.told.append)
+        self.assertEqual(self.told, [])
+        self.rounds(2)
+        self.assertEqual(self.told, [True])
+
+    def test_a_connection_that_goes_before_that_takes_it_along(self) -> None:
+        self.outflow.when_taken(self.told.append)
+        self.outflow.stopProducing()
+        self.rounds(2)
+        self.assertEqual(self.told, [False])
+
+    def test_a_long_answer_is_there_when_there_is_room_again(self) -> None:
+        self.outflow.pauseProducing()
+        self.outflow.when_taken(self.told.append)
+        self.rounds(3)
+        self.assertEqual(self.told, [])
+        self.outflow.resumeProducing()
+        self.outflow.stopProducing()
+        self.assertEqual(self.told, [True])
+
+    def test_a_long_answer_that_is_cut_off_is_lost(self) -> None:
+        self.outflow.pauseProducing()
+        self.outflow.when_taken(self.told.append)
+        self.outflow.stopProducing()
+        self.outflow.stopProducing()
+        self.assertEqual(self.told, [False])

@@ -48,6 +48,8 @@ class Entry:
     :param sent: monotonic seconds at which its last try was sent, None while there is none.
     :param told_unknown: a client was told that its outcome is unknown.
     :param handed_over: the answer was written whole to a client.
+    :param lost: the client went while the answer was being written.
+    :param repeated: it was sent again although the first try might have been carried out late.
     :param retry: the exchange that has joined it and waits for its answer.
     :param ended: monotonic seconds at which it was settled or its client told "unknown".
     """
@@ -64,6 +66,8 @@ class Entry:
     record: str | None = None
     told_unknown: bool = False
     handed_over: bool = False
+    lost: bool = False
+    repeated: bool = False
     retry: Exchange | None = field(default=None, repr=False)
     ended: float | None = None
     _waiting: list[Deferred[None]] = field(factory=list, repr=False)
@@ -159,7 +163,7 @@ class Entries:
         """
         self._prune(equal)
         for entry in self._recent.get(equal, ()):
-            lost = entry.told_unknown or entry.exchange.client_gone
+            lost = entry.told_unknown or entry.lost or entry.exchange.client_gone
             waited_for = entry.retry is not None and not entry.retry.client_gone
             if (
                 lost
@@ -181,6 +185,7 @@ class Entries:
         self._open += 1
         entry = Entry(exchange.reference or self._reference(), equal, exchange, self._clock.seconds(), key)
         self._recent.setdefault(equal, []).append(entry)
+        self._bound()
         try:
             await self._turn(self._turn_of(entry), exchange.deadline)
         except Exception:
@@ -236,6 +241,13 @@ class Entries:
         for entry in list(self._recent.get(equal, ())):
             if not entry.is_open and (entry.ended is None or now - entry.ended >= self._window_s):
                 self._forget(entry)
+
+    def _bound(self) -> None:
+        """No more than ten times what may be open is remembered; the oldest that ended go first."""
+        for equal in list(self._recent)[: max(0, len(self._recent) - 10 * self._max_open)]:
+            for entry in list(self._recent.get(equal, ())):
+                if not entry.is_open:
+                    self._forget(entry)
 
     def _forget(self, entry: Entry) -> None:
         entries = self._recent.get(entry.equal, [])

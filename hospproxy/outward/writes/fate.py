@@ -120,6 +120,7 @@ class Fate:
                 self._meter.count("writes_total", outcome="absent")
                 entry.exchange.outcome = Absent.outcome
                 raise Absent(result)
+            entry.repeated = entry.repeated or sure is Certainty.OPEN
             self._meter.count("retries_total", reason="absent")
             await task.deferLater(self._clock, 0.05 * sends, lambda: None)
 
@@ -181,6 +182,10 @@ class Fate:
         if isinstance(verdict, Found):
             entry.answer = self.as_answer(entry, verdict)
         return verdict
+
+    async def all_of(self, entry: Entry) -> list[str]:
+        """Ids of every record that may be this write's, once HOSP can have carried nothing of it out any more."""
+        return await self._looking.all_of(entry)
 
     def _settled(self, entry: Entry, result: Result, sends: int) -> Response:
         operation = entry.call.operation

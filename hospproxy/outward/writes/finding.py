@@ -96,6 +96,17 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
     return Found(min(sure, key=lambda row: _order(_id(search.resource, row))))
 
 
+def ids_alike(search: Search, records: Sequence[Any]) -> list[int | str]:
+    """Ids of all new records that are equal, whoever may have claimed them."""
+    rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
+    return [
+        row[search.resource.id]
+        for row in rows
+        if _may_be_new(search, row)
+        and all(same(row.get(name), value) for name, value in search.expected.items())
+    ]
+
+
 def _by_reference(reference: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> Verdict:
     name, text = reference
     mine = [row for row in rows if isinstance(row.get(name), str) and text in row[name]]

@@ -24,6 +24,7 @@ from .finding import (
     Verdict,
     as_stored,
     has_changed,
+    ids_alike,
     which_is_mine,
 )
 from .presence import UpstreamClock, WorkingTime
@@ -92,6 +93,22 @@ class Looking:
                 return verdict
             if verdict is not None and decisive:
                 return verdict
+
+    async def all_of(self, entry: Entry) -> list[str]:
+        """Ids of every record that is like a POST's and new, looked for after HOSP has had its time."""
+        operation = self._operation(entry)
+        name = entry.call.operation.resource
+        if operation is None or name is None or entry.call.operation.lookup is None:
+            return []
+        await task.deferLater(self._clock, self._late_commit_s, lambda: None)
+        deadline = self._clock.seconds() + self._look_s
+        response = await self._asked(entry, self._call(entry.call, operation), deadline)
+        if response is None or response.status != 200:
+            return []
+        others = self._sightings.claimed_by_others(name, entry.reference)
+        rows = msgspec.json.decode(response.body)
+        alike = ids_alike(self._search(entry), rows if isinstance(rows, list) else [])
+        return [str(number) for number in alike if number not in others]
 
     def _left(self, entry: Entry) -> float:
         """Seconds of HOSP's work until a look may say that the write is absent."""

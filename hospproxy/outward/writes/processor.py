@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -186,11 +187,17 @@ class Writes:
             raise
         entry.answer = response
         found = State.FOUND if exchange.outcome == "found" else State.ANSWERED
+        if entry.repeated:
+            self._begin(self._look_for_another(entry))
         await self._ended(entry, found if is_kept(response) else State.ABSENT)
         return self._delivered(entry, response)
 
     def _delivered(self, entry: Entry, response: Response) -> Response:
-        def handed_over() -> None:
+        def handed_over(whole: bool) -> None:
+            if not whole:
+                entry.lost = True
+                entry.retry = None
+                return
             self._entries.hand_over(entry)
             self._keeping.hand_over(entry)
 
@@ -227,24 +234,47 @@ class Writes:
         self._go_on_finding(entry, 0.0 if hopeless else self._later_s)
 
     def _go_on_finding(self, entry: Entry, for_s: float) -> None:
+        if entry.key is not None:
+            self._unknown[entry.key] = entry
+        self._begin(self._found_later(entry, for_s))
+
+    def _begin(self, finding: Coroutine[Any, Any, None]) -> None:
+        """Something that goes on after the answer."""
+
         def over(result: object) -> None:
             self._finding.discard(work)
-            if entry.key is not None:
-                self._unknown.pop(entry.key, None)
             if isinstance(result, Failure) and not result.check(CancelledError):
                 _log.failure("finding out about a write failed", result)
                 self._meter.count("unhandled_errors_total")
 
-        if entry.key is not None:
-            self._unknown[entry.key] = entry
-        work = Deferred.fromCoroutine(self._found_later(entry, for_s))
+        work = Deferred.fromCoroutine(finding)
         self._finding.add(work)
         work.addBoth(over)
+
+    async def _look_for_another(self, entry: Entry) -> None:
+        """It was sent again, a look having said "absent": should the first be carried out later still, say so."""
+        resource, watch = entry.call.operation.resource, f"{entry.reference}/again"
+        if resource is None:
+            return
+        # Until then it must be known which records are others'.
+        self._sightings.resume(resource, watch, entry.floor)
+        try:
+            ids = await self._fate.all_of(entry)
+        finally:
+            self._sightings.close(resource, watch)
+        if len(ids) < 2:
+            return
+        told = ", ".join(ids)
+        _log.critical("{reference} was carried out twice: {ids}", reference=entry.reference, ids=told)
+        self._meter.count("writes_total", outcome="twice")
+        await self._later.record(entry.exchange, entry.reference, f"carried out twice: {told}")
 
     async def _found_later(self, entry: Entry, for_s: float) -> None:
         verdict = None
         if for_s > 0 and entry.sent is not None:
             verdict = await self._fate.later(entry, for_s)
+        if entry.key is not None:
+            self._unknown.pop(entry.key, None)
         state = State.FOUND if isinstance(verdict, Found) else State.GIVEN_UP
         if isinstance(verdict, NotThere):
             state = State.ABSENT

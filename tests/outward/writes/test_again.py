@@ -63,7 +63,7 @@ class AgainTests(SynchronousTestCase):
     def send(self, *args: Any, handed_over: bool = True, **kwargs: Any) -> Response:
         answer: Response = self.rig.get(self.sending(*args, **kwargs))
         if handed_over and answer.handed_over is not None:
-            answer.handed_over()
+            answer.handed_over(True)
         return answer
 
     def stored(self) -> list[dict[str, Any]]:
@@ -199,6 +199,36 @@ class AgainTests(SynchronousTestCase):
         self.hosp.read_faults = []
         self.id_of(self.send())
         self.assertEqual(len(self.stored()), 1)
+
+    def test_whose_connection_broke_while_the_answer_was_written_is_retried(self) -> None:
+        first = self.send(handed_over=False)
+        assert first.handed_over is not None
+        first.handed_over(False)
+        self.assertEqual(self.send().body, first.body)
+        self.assertEqual(len(self.stored()), 1)
+
+    def test_while_an_answer_is_being_written_an_equal_write_is_another_record(self) -> None:
+        first = self.send(handed_over=False)
+        self.assertNotEqual(self.id_of(self.send()), self.id_of(first))
+
+    def test_should_both_be_carried_out_after_all_both_are_named(self) -> None:
+        self.hosp.faults = [("late:27", RESET)]
+        first = self.send()
+        twin = self.send()
+        self.rig.clock.pump([0.5] * 60)
+        ids = [row["id"] for row in self.stored()]
+        self.assertEqual(len(ids), 3)
+        ((_, told),) = self.rig.findings
+        for number in ids:
+            self.assertEqual(str(number) in told, number != self.id_of(twin), told)
+        self.assertIn(str(self.id_of(first)), told)
+
+    def test_a_repeat_alone_is_nothing_to_say(self) -> None:
+        self.hosp.faults = [("before", RESET)]
+        self.send()
+        self.send()
+        self.rig.clock.pump([0.5] * 60)
+        self.assertEqual((self.rig.findings, len(self.stored())), ([], 2))
 
     def test_a_client_that_has_gone_gets_its_first_send_and_no_second(self) -> None:
         self.hosp.hold = True

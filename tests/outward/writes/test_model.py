@@ -59,7 +59,7 @@ class Client:
     def _answered(self, answer: Response) -> None:
         self.told, self.waiting = answer, None
         if answer.handed_over is not None:
-            answer.handed_over()
+            answer.handed_over(True)
 
     def leave(self) -> None:
         waiting, self.waiting = self.waiting, None
