@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,6 +44,21 @@ class KeyTests(SynchronousTestCase):
             with self.assertRaises(Refused, msg=repr(values)) as caught:
                 self.key(*values)
             self.assertEqual((caught.exception.status, caught.exception.field), (400, "Idempotency-Key"))
+
+    @given(st.binary(max_size=300))
+    def test_whatever_is_sent_is_a_key_or_refused(self, value: bytes) -> None:
+        try:
+            key = self.key(value)
+        except Refused as error:
+            self.assertEqual(error.status, 400)
+            return
+        assert key is not None
+        self.assertTrue(0 < len(key) <= 255 and all(0x20 <= byte < 0x7F for byte in key))
+
+    @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=100))
+    def test_every_string_can_be_quoted(self, text: str) -> None:
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        self.assertEqual(self.key(f'"{quoted}"'.encode()), text.encode())
 
     def test_which_answers_are_final(self) -> None:
         self.assertEqual(
