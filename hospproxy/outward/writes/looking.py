@@ -34,6 +34,11 @@ PAUSES_S = (0.0, 2.0, 5.0, 8.0)
 """Pauses before the looks that may find a write but may not yet say that it is absent."""
 
 
+LAST_LOOK_S = 6.0
+"""Seconds before the deadline at which the last look begins: HOSP answers in 4.4 s."""
+LEAST_LOOK_S = 0.5
+
+
 class Undecided(Exception):
     """The time was up before a look could decide."""
 
@@ -79,11 +84,14 @@ class Looking:
         """
         if self._operation(entry) is None:
             return NotKnowable("the contract names no way to look")
-        looks = 0
+        looks, last = 0, False
         while True:
-            pause = self._pause(entry, looks, may_be_late)
-            if self._clock.seconds() + pause >= deadline:
-                raise Undecided
+            pause, left = self._pause(entry, looks, may_be_late), deadline - self._clock.seconds()
+            if pause >= left:
+                if last or left < LEAST_LOOK_S:
+                    raise Undecided
+                # The next one would come too late: use what time is left for one that may still find it.
+                last, pause = True, max(0.0, left - LAST_LOOK_S)
             if pause > 0:
                 await task.deferLater(self._clock, pause, lambda: None)
             decisive = not may_be_late or self._left(entry) <= 0
