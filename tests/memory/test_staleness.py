@@ -49,7 +49,7 @@ class StalenessTests(SynchronousTestCase):
             [call_of("getPatient", "8"), call_of("getMe"), call_of("listHospitals")],
         )
         self.assertStrikes(
-            call_of("updateHospital", "7"),
+            call_of("deleteHospital", "7"),
             [
                 call_of("getMe"),
                 call_of("getStaff", "1"),
@@ -95,7 +95,7 @@ class AccountOfWriteTests(SynchronousTestCase):
             (call_of("deleteStaff", "7"), ("7",)),
             (call_of("createStaff"), ()),
             (call_of("deleteHospital", "7"), (None,)),
-            (call_of("updateHospital", "7"), (None,)),
+            (call_of("updateHospital", "7"), ()),
             (call_of("createHospital"), ()),
             (call_of("deletePatient", "7"), ()),
         ):
