@@ -176,6 +176,16 @@ class RevocationTests(Lasting):
             self.process = self.process.killed()
             self.assertIsNone(self.grace(ANN), outcome)
 
+    def test_inTheProcessThatDidItToo(self) -> None:
+        self.write(call_of("updateStaff", "1", document={"password": "new"}), answer(), who=BEN)
+        self.assertTrue(self.house.accounts.settled(ANN))
+        self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, BEN))
+        self.write(call_of("deleteHospital", "1"), answer(), who=BEN)
+        self.assertIsNone(self.grace(BEN))
+        self.accept(BEN)
+        self.house.accounts.forget(BEN.credentials)
+        self.assertIsNone(self.grace(BEN))
+
     def test_aRefusalEndsItAtOnce(self) -> None:
         self.process = self.process.ended()
         self.house.accounts.forget(ANN.credentials)

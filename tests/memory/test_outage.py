@@ -6,9 +6,10 @@ import json
 import tempfile
 from typing import Any
 
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +19,7 @@ from hospproxy.messages import Call, Identity, Response
 from .house import ANN, BEN, JSON, answer, call_of
 from .lasting import Process, World
 
-WHO = st.sampled_from([ANN, BEN])
+WHO = st.sampled_from(["ann", "ben"])
 PATIENT = st.sampled_from([1, 2])
 HTML = (b"Content-Type", b"text/html")
 
@@ -34,7 +35,8 @@ class Days(RuleBasedStateMachine):
         self.version = 0
         self.away = False
         self.told: dict[tuple[object, int], int] = {}
-        self.revoked: set[object] = set()
+        self.people = {"ann": ANN, "ben": BEN}
+        self.revoked: list[Identity] = []
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):
@@ -64,25 +66,30 @@ class Days(RuleBasedStateMachine):
     def accept(self, who: Identity) -> None:
         self.process.house.accounts.remember(who, self.process.house.accounts.ticket())
 
-    @rule(who=WHO, patient=st.sampled_from([None, 1, 2]))
-    def read(self, who: Identity, patient: int | None) -> None:
+    def known(self, who: Identity) -> bool:
+        """Whether somebody may read what is kept though HOSP cannot say who it is."""
+        results: list[Any] = []
+        Deferred.fromCoroutine(self.process.house.accounts.grace(who.credentials)).addBoth(results.append)
+        return results[0] == who
+
+    @rule(name=WHO, patient=st.sampled_from([None, 1, 2]))
+    def read(self, name: str, patient: int | None) -> None:
         call = call_of("listNotes") if patient is None else call_of("listNotes", patient_id=str(patient))
-        house = self.process.house
-        if self.away:
-            known = house.accounts.grace(who.credentials)
-            results: list[Any] = []
-            Deferred.fromCoroutine(known).addBoth(results.append)
-            if results[0] is None:
-                return
-            assert who.id not in self.revoked, "revoked credentials count as verified"
+        who = self.people[name]
+        if self.away and not self.known(who):
+            return
         said = answer(json.dumps(self.listed(call)).encode(), headers=(JSON,))
         outcome = self.ask(call, who, said)
         if not self.away:
-            if who.id not in self.revoked:
-                self.accept(who)
+            self.accept(who)
             assert isinstance(outcome, Response)
         if isinstance(outcome, Response):
             self.check(who, patient, json.loads(outcome.body))
+
+    @invariant()
+    def revoked_is_revoked(self) -> None:
+        for who in getattr(self, "revoked", ())[-3:]:
+            assert not self.known(who), "revoked credentials count as verified"
 
     def check(self, who: Identity, patient: int | None, shown: list[dict[str, int]]) -> None:
         """Nobody sees what contradicts a write of his own that was acknowledged."""
@@ -99,16 +106,18 @@ class Days(RuleBasedStateMachine):
             elif version >= 0 and now is not None and now["version"] == version:
                 assert patient is not None and now["patient_id"] != patient, f"note {number} is missing"
 
-    @rule(who=WHO, patient=PATIENT, lost=st.booleans())
-    def create(self, who: Identity, patient: int, lost: bool) -> None:
+    @rule(name=WHO, patient=PATIENT, lost=st.booleans())
+    def create(self, name: str, patient: int, lost: bool) -> None:
+        who = self.people[name]
         number = max(self.notes, default=0) + 1 + len(self.told)
         self.write(call_of("createNote", document={}), who, number, patient, lost)
 
-    @rule(who=WHO, patient=PATIENT, data=st.data(), lost=st.booleans())
-    def change(self, who: Identity, patient: int, data: st.DataObject, lost: bool) -> None:
+    @rule(name=WHO, patient=PATIENT, data=st.data())
+    def change(self, name: str, patient: int, data: st.DataObject) -> None:
         if self.notes:
+            who = self.people[name]
             number = data.draw(st.sampled_from(sorted(self.notes)))
-            self.write(call_of("updateNote", str(number), document={}), who, number, patient, lost)
+            self.write(call_of("updateNote", str(number), document={}), who, number, patient, False)
 
     def write(self, call: Call, who: Identity, number: int, patient: int, lost: bool) -> None:
         self.version += 1
@@ -121,9 +130,10 @@ class Days(RuleBasedStateMachine):
         assert outcome.status == 201
         self.told[who.id, number] = self.version
 
-    @rule(who=WHO, data=st.data())
-    def delete(self, who: Identity, data: st.DataObject) -> None:
+    @rule(name=WHO, data=st.data())
+    def delete(self, name: str, data: st.DataObject) -> None:
         if self.notes and not self.away:
+            who = self.people[name]
             number = data.draw(st.sampled_from(sorted(self.notes)))
             del self.notes[number]
             self.ask(call_of("deleteNote", str(number)), who, answer(b"gone", headers=(HTML,)))
@@ -133,19 +143,33 @@ class Days(RuleBasedStateMachine):
     def leave(self) -> None:
         self.away = not self.away
 
-    @rule(seconds=st.sampled_from([0.5, 2.0, 61.0, 700.0]))
+    @rule(seconds=st.sampled_from([0.5, 2.0, 2.0, 61.0, 700.0]))
     def wait(self, seconds: float) -> None:
         self.process.house.clock.advance(seconds)
 
-    @rule(who=WHO)
-    def dismiss(self, who: Identity) -> None:
-        """His password is changed; HOSP would refuse the old one from now on."""
-        self.revoked.add(who.id)
-        self.ask(call_of("updateStaff", str(who.id), document={"password": "x"}), BEN, answer())
+    @rule(name=WHO, answered=st.booleans())
+    def new_password(self, name: str, answered: bool) -> None:
+        """HOSP takes the new one from now on, whether or not it could say so."""
+        old = self.people[name]
+        self.revoked.append(old)
+        self.people[name] = evolve(old, credentials=b"%s %d" % (name.encode(), len(self.revoked)))
+        call = call_of("updateStaff", str(old.id), document={"password": "x"})
+        self.ask(call, BEN, answer() if answered else None)
 
     @rule()
     def kill(self) -> None:
         self.process = self.process.killed()
+
+    @rule(name=WHO)
+    def outage(self, name: str) -> None:
+        """What it is all for: what was read, a write, a crash, and HOSP is gone."""
+        self.away = False
+        self.read(name, None)
+        self.wait(2.0)
+        self.create(name, 1, False)
+        self.kill()
+        self.away = True
+        self.read(name, None)
 
 
 class OutageTests(SynchronousTestCase):
