@@ -18,6 +18,8 @@ from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
 if TYPE_CHECKING:
     from .contract import Contract
 
+GRACE_S = 43200.0
+"""A shift: who was at work when HOSP went away can read on."""
 Finding = tuple[str, str]
 """Key path, words."""
 
@@ -264,6 +266,12 @@ def times(settings: Settings) -> Iterator[Finding]:
         )
     if settings.drain_s < settings.deadline_s:
         yield "drain_s", f"it is less than deadline_s ({settings.deadline_s:g}): a stop may cut answers off"
+    hours = settings.identity.offline_grace_s / 3600
+    if settings.identity.enabled and settings.identity.offline_grace_s > GRACE_S:
+        yield (
+            "identity.offline_grace_s",
+            f"whoever was dismissed past the proxy reads what is kept for {hours:g} h while HOSP is away",
+        )
     if settings.arrival.keep_alive_s <= 60:
         yield "arrival.keep_alive_s", "below a balancer's 60 s its users see 502s"
 

@@ -110,6 +110,8 @@ class Operation:
     :param write_only: fields that never come back.
     :param repeatable: may be sent again whatever became of the first.
     :param cache_s: seconds for which a 200 is fresh; 0 is never kept.
+    :param stale_while_revalidate_s: seconds past that for which it is given out while it is renewed (RFC 5861 §3).
+    :param stale_if_error_s: seconds past that for which it is given out while the upstream fails (RFC 5861 §4).
     :param record: operation id that reads the one record that this one changes.
     :param author: field that names who wrote the record.
     :param wrapper: a key under which Rails would look for the same fields; never let through where there is an author.
@@ -132,6 +134,8 @@ class Operation:
     public: bool = False
     repeatable: bool = False
     cache_s: float = 0.0
+    stale_while_revalidate_s: float = 0.0
+    stale_if_error_s: float = 0.0
     lookup: Lookup | None = None
     record: str | None = None
     author: str | None = None

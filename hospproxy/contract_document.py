@@ -36,7 +36,7 @@ TOP_KEYS = frozenset(
 OPERATION_KEYS = frozenset(
     (
         "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
-        "makes_stale", "max_body_bytes", "becomes_note",
+        "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s", "stale_if_error_s",
     )
 )  # fmt: skip
 """Keys of x-hospproxy in an operation."""
@@ -198,6 +198,8 @@ class _Reader:
             public=bool(ours.get("public")),
             repeatable=method == "get" or ours.get("retry") == "repeatable",
             cache_s=float(ours.get("cache_s", 0)),
+            stale_while_revalidate_s=float(ours.get("stale_while_revalidate_s", 0)),
+            stale_if_error_s=float(ours.get("stale_if_error_s", 0)),
             lookup=self._lookup(f"{where}.x-hospproxy.lookup", lookup),
             record=ours.get("record"),
             author=ours.get("author"),

@@ -76,6 +76,24 @@ class OverCapacity(ProxyError):
         super().__init__(detail, retry_after_s=retry_after_s)
 
 
+class NothingKept(ProxyError):
+    """HOSP cannot be asked, and there is nothing in memory that may be given instead."""
+
+    status = 503
+
+    def __init__(self, detail: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
+class OwnWriteHidden(ProxyError):
+    """HOSP fails, and what is in memory does not show what this very person was told to be stored."""
+
+    status = 503
+
+    def __init__(self, detail: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
 class NotSent(ProxyError):
     """No byte reached HOSP (connect failed): certainly not carried out, so any request may be tried again."""
 

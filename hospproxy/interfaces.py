@@ -69,14 +69,26 @@ class ICacheStore(Interface):
     """Where answers are kept, bounded in bytes."""
 
     def get(key: bytes) -> Any:
-        """The entry under a key, or None."""
+        """The entry under a key, or None; one that was marked counts as none."""
 
-    def put(key: bytes, entry: Any, size: int, tags: tuple[str, ...]) -> None:
+    def kept(key: bytes) -> Any:
+        """The entry under a key and its mark, whatever that is, or None."""
+
+    def put(key: bytes, entry: Any, size: int, tags: tuple[str, ...], mark: Any = ...) -> None:
         """Keep an entry, dropping others to stay within the bound.
 
         :param size: bytes that the entry takes.
         :param tags: what makes it stale.
         """
+
+    def mark_tag(tag: str, mark: Any) -> None:
+        """Mark every entry that carries a tag."""
+
+    def mark(key: bytes, mark: Any) -> None:
+        """Mark one entry."""
+
+    def tagged(tag: str) -> Any:
+        """Every entry that carries a tag: key, entry, tags, mark."""
 
     def drop_tag(tag: str) -> int:
         """Forget every entry that carries a tag; how many there were."""

@@ -213,6 +213,7 @@ class Exchange:
     :param sent_at: monotonic time in seconds at which the last attempt was sent.
     :param reference: names a write whose outcome is unknown, or the screening that a note is made of.
     :param on_behalf_of: request id of the client's request that made the proxy ask.
+    :param offline: HOSP could not say who is calling, only memory could: it alone may answer.
     """
 
     request: Request
@@ -239,6 +240,7 @@ class Exchange:
     reference: str | None = None
     client_gone: bool = False
     look_first: bool = False
+    offline: bool = False
 
     @property
     def certainty(self) -> Certainty:

@@ -30,11 +30,10 @@ from .config import Settings
 from .guard.identity import IdentityCheck
 from .guard.ownership import Ownership
 from .guard.validation import Validation
-from .memory.accounts import Accounts
 from .memory.cache import Cache
-from .memory.memory import Memory
+from .memory.memory import Writer
+from .memory.outliving import memory_of
 from .memory.screening import Screening
-from .memory.store import LruStore
 from .messages import Call, Exchange, Response
 from .outward.gate import Gate
 from .outward.ledger.format import LedgerFormatError
@@ -100,14 +99,9 @@ class Parts:
         self.sightings = Sightings(self.contract)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
-        self.accounts = Accounts(reactor, settings.identity.max_remembered, settings.identity.remember_s)
-        self.memory = Memory(
-            self.contract,
-            self.accounts,
-            LruStore(settings.cache.max_bytes),
-            reactor,
-            settings.writes.late_commit_s,
-        )
+        self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics)
+        self.accounts = self.memory.accounts
+        self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.identity = self._identity()
         self.audit = Audit(self.journal, self._describer(), reactor)
@@ -176,7 +170,7 @@ class Parts:
 
     def _found_later(self, exchange: Exchange) -> None:
         assert exchange.call is not None
-        self.memory.found_later(exchange.call)
+        self.memory.found_later(exchange.call, Writer.of(exchange))
 
     def _screening(self) -> Screening:
         settings = self.settings.screening
@@ -237,7 +231,7 @@ class Parts:
             # Switched off it keeps nothing, and still tells accounts of writes.
             "memory.cache": (
                 True,
-                Cache(settings.cache, self.contract, self.memory, self.reactor, self.metrics),
+                self.cache,
             ),
             "record.intent": (settings.audit.enabled, intent),
             "outward.writes": (settings.writes.enabled, self.writes),
@@ -328,6 +322,8 @@ class ProxyService(Service):
         journal = self.parts.journal
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
+        # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
+        self.parts.accounts.resume(self.parts.disk.open())
         self._open_ledger()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
         signals.install(self._reactor, self._reload)
@@ -383,11 +379,13 @@ class ProxyService(Service):
         idle.addErrback(lambda _failure: None)
         await idle
         parts.writes.stop()
+        parts.cache.refresher.stop()
         left = parts.screening.stop()
         if left:
             _log.info("{left} screening results are left to the next start", left=left)
         self._tidying.stop()
         await parts.ledger.shut()
+        await parts.disk.shut()
         await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)

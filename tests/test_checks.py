@@ -208,6 +208,10 @@ class RiskyTests(Case):
         self.assertEqual(self.warned(deadline_s=30.0), ["deadline_s"])
         self.assertEqual(self.warned(drain_s=5.0), ["drain_s"])
         self.assertEqual(self.warned(arrival=ArrivalSettings(keep_alive_s=60)), ["arrival.keep_alive_s"])
+        self.assertEqual(self.warned(identity=IdentitySettings(offline_grace_s=43200)), [])
+        self.assertEqual(
+            self.warned(identity=IdentitySettings(offline_grace_s=43201)), ["identity.offline_grace_s"]
+        )
 
 
 class LoadAndCheckTests(Case):

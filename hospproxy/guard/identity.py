@@ -12,7 +12,7 @@ from attrs import evolve
 from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule
-from ..errors import ProxyError, Unauthorized
+from ..errors import NothingKept, ProxyError, Unauthorized
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..joining import Joint
 from ..memory.accounts import Accounts
@@ -20,9 +20,14 @@ from ..messages import Call, Exchange, Identity, Origin, Response
 from .credentials import Credentials, parse_basic
 
 MAX_NAMES = 10_000
+_FAILURES = frozenset({500, 502, 503, 504})
 
 Ask = Callable[..., Awaitable[Response]]
 """``ask(call, on_behalf_of=exchange, own="identity")``: a request of the proxy's own."""
+
+
+class _SaidOtherwise(ProxyError):
+    """HOSP did answer the question who is calling, though not with a name: it is not away."""
 
 
 @implementer(IProcessor)
@@ -72,15 +77,47 @@ class IdentityCheck:
         assert exchange.credentials is not None
         known = self._accounts.recall(exchange.credentials)
         if known is None and exchange.call.operation is not self._lookup:
-            told = await self._find_out(exchange)
+            try:
+                told = await self._find_out(exchange)
+            except ProxyError as error:
+                return await self._offline(exchange, proceed, error)
             if isinstance(told, Response):
                 return told
             known = told
         exchange.identity = known
         ticket = self._accounts.ticket()
-        response = await proceed(exchange)
+        try:
+            response = await proceed(exchange)
+        except ProxyError as error:
+            if known is not None:
+                raise
+            return await self._offline(exchange, proceed, error)
+        if known is None and response.status in _FAILURES:
+            return await self._offline(exchange, proceed, response)
         self._learn(exchange, response, ticket)
         return response
+
+    async def _offline(self, exchange: Exchange, proceed: Proceed, failed: ProxyError | Response) -> Response:
+        """HOSP cannot say who is calling: whom it knew within the grace may read what was kept, and nothing else.
+
+        :raise ProxyError: the failure itself, where that is nobody or nothing.
+        """
+        assert exchange.call is not None and exchange.credentials is not None
+        told = isinstance(failed, _SaidOtherwise) or failed.status < 500
+        known = None
+        if exchange.call.operation.is_read and not told:
+            known = await self._accounts.grace(exchange.credentials)
+        if known is not None:
+            exchange.identity, exchange.offline = known, True
+            exchange.rule_hits.append("identity:offline-grace")
+            self._meter.count("identity_events_total", event="offline_grace")
+            try:
+                return await proceed(exchange)
+            except NothingKept:
+                exchange.identity = None
+        if isinstance(failed, ProxyError):
+            raise failed
+        return failed
 
     def _claim(self, exchange: Exchange, credentials: Credentials) -> None:
         assert exchange.call is not None
@@ -106,7 +143,8 @@ class IdentityCheck:
             return response
         identity = self._read(response, exchange.credentials)
         if identity is None:
-            raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
+            kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
+            raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
         self._remember(exchange, identity, ticket)
         return identity
 

@@ -6,14 +6,21 @@ Everything is bounded; where something has to be forgotten, a floor takes its pl
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..messages import Identity
 from .bounded import Counts, LastChanges
+from .keeper import Keeper, Nowhere
 from .staleness import ACCOUNTS, account_tag, credentials_tag
+
+RESUME_S = 600.0
+"""Seconds for which an account stays unsettled that was being changed when the last process ended: so long that
+process's writes are looked for."""
+KEEP_AGAIN_S = 60.0
+"""An acceptance is written down again only after so many seconds."""
 
 
 @frozen(slots=True)
@@ -22,16 +29,38 @@ class _Accepted:
     until: float
 
 
+@frozen(slots=True)
+class _Lately:
+    """:param at: monotonic seconds at which HOSP accepted them last.
+    :param kept: the same, as it is written down."""
+
+    identity: Identity
+    at: float
+    kept: float
+
+
 class Accounts:
     """Credentials that HOSP has accepted, and the sequence of changes to accounts.
 
     :param clock: monotonic time.
     :param max_remembered: credentials and accounts of which something is known at one time, each.
     :param remember_s: seconds for which HOSP's word is believed.
+    :param grace_s: seconds for which it is believed while HOSP cannot be asked, for what is kept only.
+    :param keeper: knows of the grace after a restart.
     """
 
-    def __init__(self, clock: IReactorTime, max_remembered: int, remember_s: float) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        max_remembered: int,
+        remember_s: float,
+        grace_s: float = 0.0,
+        keeper: Keeper | None = None,
+    ) -> None:
         self._clock = clock
+        self._grace_s = grace_s
+        self._keeper: Keeper = Nowhere() if keeper is None else keeper
+        self._lately: OrderedDict[bytes, _Lately] = OrderedDict()
         self._max = max(1, max_remembered)
         self._remember_s = remember_s
         self._sequence = 0
@@ -73,6 +102,33 @@ class Accounts:
         self._credentials_of.setdefault(account, set()).add(identity.credentials)
         if len(self._accepted) > self._max:
             self._drop(next(iter(self._accepted)))
+        self._note_lately(identity)
+
+    def _note_lately(self, identity: Identity) -> None:
+        now = self._clock.seconds()
+        before = self._lately.pop(identity.credentials, None)
+        kept = now if before is None or before.identity != identity else before.kept
+        if kept + KEEP_AGAIN_S <= now:
+            kept = now
+        if before is None or kept == now:
+            self._keeper.accept(identity)
+        self._lately[identity.credentials] = _Lately(identity, now, kept)
+        if len(self._lately) > self._max:
+            self._lately.popitem(last=False)
+
+    async def grace(self, credentials_hmac: bytes) -> Identity | None:
+        """Who it is, if HOSP said so within the grace and nothing was revoked since; for kept answers only."""
+        lately = self._lately.get(credentials_hmac)
+        if lately is None:
+            sequence = self.ticket()
+            found = await self._keeper.accepted(credentials_hmac)
+            if found is None or sequence != self.ticket():
+                # A change of any account: rare enough to refuse once what would have been granted.
+                return None
+            identity, ago = found
+        else:
+            identity, ago = lately.identity, self._clock.seconds() - lately.at
+        return identity if ago < self._grace_s and self.settled(identity) else None
 
     def recall(self, credentials_hmac: bytes) -> Identity | None:
         """Who it is, if HOSP said so lately and the account has not been touched since."""
@@ -90,6 +146,7 @@ class Accounts:
         self._sequence += 1
         self._refusals.note(credentials_hmac, self._sequence)
         self._drop(credentials_hmac)
+        self._lately.pop(credentials_hmac, None)
         self._tell(credentials_tag(credentials_hmac))
 
     def generation(self, identity: Identity) -> int:
@@ -110,11 +167,26 @@ class Accounts:
         :param staff_id: the record's id; None for a write that may touch every account.
         """
         self._writing.add(staff_id)
+        self._keeper.doubt(staff_id, True)
         self._raise(staff_id)
 
     def changed(self, staff_id: str | None) -> None:
         """A write to a staff record has ended, and whether it was carried out is known."""
         self._writing.end(staff_id)
+        self._raise(staff_id)
+        self._end_doubt(staff_id)
+
+    def resume(self, in_doubt: Iterable[str | None]) -> None:
+        """These accounts were being changed when the last process ended, and it is not known what became of it.
+
+        :param in_doubt: ids of staff records; None for all accounts.
+        """
+        for staff_id in in_doubt:
+            self._stay_open(staff_id, self._clock.seconds() + RESUME_S)
+            self._raise(staff_id)
+
+    def touched(self, staff_id: str | None) -> None:
+        """What became of an earlier process's write to a staff record is known now."""
         self._raise(staff_id)
 
     def left_open(self, staff_id: str | None, for_s: float | None = None) -> None:
@@ -133,6 +205,13 @@ class Accounts:
         """What became of a write that was left open is known now."""
         self._unknown.end(staff_id)
         self._raise(staff_id)
+        self._end_doubt(staff_id)
+
+    def _end_doubt(self, staff_id: str | None) -> None:
+        """Unless another change of it is open, an end to what a next process must know."""
+        late = self._all_late is not None if staff_id is None else staff_id in self._late
+        if not (late or self._writing.counts(staff_id) or self._unknown.counts(staff_id)):
+            self._keeper.doubt(staff_id, False)
 
     def _stay_open(self, staff_id: str | None, until: float) -> None:
         if staff_id is not None:
@@ -149,21 +228,26 @@ class Accounts:
         if self._all_late is not None and self._all_late <= now:
             self._all_late = None
             self._raise(None)
+            self._end_doubt(None)
         for staff_id in [one for one, until in self._late.items() if until <= now]:
             del self._late[staff_id]
             self._raise(staff_id)
+            self._end_doubt(staff_id)
 
     def _raise(self, staff_id: str | None) -> None:
         self._sequence += 1
         if staff_id is None:
             self._changes.note_all(self._sequence)
             self._accepted.clear()
+            self._lately.clear()
             self._credentials_of.clear()
             self._tell(ACCOUNTS)
             return
         self._changes.note(staff_id, self._sequence)
         for credentials in tuple(self._credentials_of.get(staff_id, ())):
             self._drop(credentials)
+        for credentials in [key for key, one in self._lately.items() if str(one.identity.id) == staff_id]:
+            del self._lately[credentials]
         self._tell(account_tag(staff_id))
 
     def _drop(self, credentials: bytes) -> None:

@@ -85,3 +85,7 @@ class Counts:
     def holds(self, key: str) -> bool:
         """Whether something is open that concerns this key."""
         return key in self._of or self._of_all > 0 or self._overflow > 0
+
+    def counts(self, key: str | None) -> bool:
+        """Whether something is open under just this key, or may be."""
+        return self._of_all > 0 if key is None else key in self._of or self._overflow > 0

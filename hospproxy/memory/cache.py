@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..contract import Contract
-from ..errors import ProxyError
+from ..errors import NothingKept, OwnWriteHidden, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Identity, Response
 from ..options.sections import CacheSettings
 from .directives import Wish, wish_of
 from .fills import Fetched, Fill
 from .key import key_of
-from .memory import Memory
+from .memory import Memory, Writer
+from .refresh import Refresher
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
+from .stale import FAILURES, may_replace, may_revalidate, status_of
 from .staleness import tags_of_answer
-from .store import Entry, LruStore, size_of
+from .store import Asked, Entry, LruStore, Mark, size_of
 
 
 @frozen(slots=True)
@@ -43,12 +47,20 @@ class Cache:
     :param contract: lifetimes, and what an answer looks like.
     :param memory: where things are kept.
     :param clock: monotonic time.
+    :param ask: asks HOSP through the chain, for what is given out before it is renewed; None: that is not done.
     """
 
     def __init__(
-        self, settings: CacheSettings, contract: Contract, memory: Memory, clock: IReactorTime, meter: IMeter
+        self,
+        settings: CacheSettings,
+        contract: Contract,
+        memory: Memory,
+        clock: IReactorTime,
+        meter: IMeter,
+        ask: Callable[..., Awaitable[Response]] | None = None,
     ) -> None:
         self._settings = settings
+        self.refresher = Refresher(ask, meter)
         self._memory = memory
         self._clock = clock
         self._meter = meter
@@ -69,7 +81,7 @@ class Cache:
         if call is None:
             return await proceed(exchange)
         if call.operation.is_write:
-            response = await self._memory.around_write(call, lambda: proceed(exchange))
+            response = await self._memory.around_write(call, lambda: proceed(exchange), Writer.of(exchange))
             return passed(response, b"fwd=method; fwd-status=%d" % response.status)
         if not call.operation.is_read:
             response = await proceed(exchange)
@@ -79,6 +91,9 @@ class Cache:
     async def _read(self, exchange: Exchange, proceed: Proceed) -> Response:
         wish = wish_of(exchange.request.headers)
         place = None if exchange.past_cache else self._place(exchange)
+        if exchange.offline:
+            nothing = NothingKept("The upstream server cannot be asked, and no answer is kept.")
+            return await self._instead(exchange, wish, nothing)
         if place is None:
             return await self._past(exchange, proceed, wish, b"bypass", "bypass")
         forward, word = b"uri-miss", "miss"
@@ -90,13 +105,97 @@ class Cache:
             if entry is not None:
                 if wish.accepts(now - entry.began, entry.fresh_until - now):
                     return self._hit(exchange, entry, now)
+                if self._may_be_renewed_later(exchange, wish, now - entry.fresh_until):
+                    self.refresher.refresh(exchange, place.key)
+                    return self._stale(exchange, entry, now, b"stale-while-revalidate")
                 expired = entry.fresh_until <= now
                 forward, word = (b"stale", "expired") if expired else (b"request", "refresh")
             elif wish.no_cache:
                 forward, word = b"request", "refresh"
-        if wish.only_if_cached or wish.no_store:
-            return await self._past(exchange, proceed, wish, forward, word)
-        return await self._fetched(exchange, proceed, place, wish, forward, word)
+        return await self._forwarded(exchange, proceed, place, wish, forward, word)
+
+    def _may_be_renewed_later(self, exchange: Exchange, wish: Wish, over_s: float) -> bool:
+        assert exchange.call is not None
+        return (
+            not exchange.own and self.refresher.able and may_revalidate(exchange.call.operation, wish, over_s)
+        )
+
+    async def _forwarded(
+        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
+    ) -> Response:
+        """HOSP's answer; while it fails, what was kept."""
+        try:
+            if wish.only_if_cached or wish.no_store:
+                response = await self._past(exchange, proceed, wish, forward, word)
+            else:
+                response = await self._fetched(exchange, proceed, place, wish, forward, word)
+        except ProxyError as error:
+            if error.status < 500 or exchange.own or wish.only_if_cached:
+                raise
+            return await self._instead(exchange, wish, error)
+        if response.status in FAILURES and not exchange.own:
+            return await self._instead(exchange, wish, response)
+        return response
+
+    async def _instead(self, exchange: Exchange, wish: Wish, failed: Response | ProxyError) -> Response:
+        """What was kept, however old within the route's bound, in the place of a failure.
+
+        :raise OwnWriteHidden: what was kept contradicts what this person was told to be stored.
+        :raise ProxyError: the failure itself, where nothing may be given instead.
+        """
+        assert exchange.call is not None
+        kept = await self._kept_for(exchange)
+        now = self._clock.seconds()
+        if kept is None or not may_replace(exchange.call.operation, wish, now - kept[0].fresh_until):
+            if isinstance(failed, ProxyError):
+                raise failed
+            return failed
+        entry, mark = kept
+        if mark is Mark.HIDDEN:
+            self._note(exchange, "hidden")
+            raise OwnWriteHidden("What is kept does not show your own last change, and HOSP cannot be asked.")
+        why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"
+        return self._stale(exchange, entry, now, why, failed)
+
+    async def _kept_for(self, exchange: Exchange) -> tuple[Entry, Mark] | None:
+        """What there is for a read now, in this process or on disk, whatever has happened to it."""
+        place = self._place(exchange)
+        if place is None or not place.settled:
+            return None
+        store = self._memory.store
+        here: tuple[Entry, Mark] | None = store.kept(place.key)
+        if here is not None:
+            return here
+        found = await self._memory.keeper.get(self._name(exchange))
+        again = self._place(exchange)
+        if found is None or again is None or not again.settled or again.key != place.key:
+            return None
+        here = store.kept(place.key)
+        if here is not None:  # HOSP has answered somebody meanwhile
+            return here
+        entry, mark = found
+        store.put(place.key, entry, size_of(entry, place.tags), place.tags, mark)
+        return found
+
+    def _name(self, exchange: Exchange) -> bytes:
+        """The key beyond this process: generations begin anew with each, since what is revoked is not there."""
+        call = exchange.call
+        assert call is not None
+        public = call.operation.public and call.authorization is None
+        return key_of(call, exchange.request.client, None if public else exchange.identity, 0)
+
+    def _stale(
+        self,
+        exchange: Exchange,
+        entry: Entry,
+        now: float,
+        why: bytes,
+        failed: Response | ProxyError | None = None,
+    ) -> Response:
+        self._note(exchange, "stale")
+        response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
+        status = status_of(exchange, int(entry.fresh_until - now), why, failed)
+        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
 
     def _place(self, exchange: Exchange) -> _Place | None:
         """Where the answer is kept; None if it is not to be kept."""
@@ -185,8 +284,17 @@ class Cache:
             self._meter.count("cache_events_total", event="not_stored")
             return Fetched(response, None, why_not)
         # The contract's time runs from HOSP's answer, which takes up to 20 s; the age runs from the question.
-        entry = Entry(to_keep(response), fill.began - age, self._clock.seconds() + place.lifetime_s - age)
+        call, client = fill.exchange.call, fill.exchange.request.client
+        entry = Entry(
+            to_keep(response),
+            fill.began - age,
+            self._clock.seconds() + place.lifetime_s - age,
+            self._name(fill.exchange),
+            Asked(call.operation.id, call.query, client.origin),
+        )
         self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)
+        if call.operation.stale_if_error_s > 0:
+            self._memory.keeper.put(entry, place.tags)
         self._meter.count("cache_events_total", event="stored")
         return Fetched(response, place.lifetime_s - age)
 

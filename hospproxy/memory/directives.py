@@ -29,6 +29,7 @@ class Wish:
     :param max_age: seconds that an answer may be old.
     :param min_fresh: seconds that an answer must still be fresh.
     :param only_if_cached: HOSP is not to be asked.
+    :param stale_if_error: seconds past its time for which an answer will do while HOSP fails (RFC 5861 §4).
     """
 
     no_cache: bool = False
@@ -36,6 +37,7 @@ class Wish:
     max_age: int | None = None
     min_fresh: int = 0
     only_if_cached: bool = False
+    stale_if_error: int | None = None
 
     def accepts(self, age_s: float, fresh_s: float) -> bool:
         """Whether an answer from memory will do.
@@ -63,6 +65,7 @@ def wish_of(headers: Headers) -> Wish:
         max_age=min(ages, default=None),
         min_fresh=max(_seconds(found, b"min-fresh"), default=0),
         only_if_cached=b"only-if-cached" in names,
+        stale_if_error=min(_seconds(found, b"stale-if-error"), default=None),
     )
 
 

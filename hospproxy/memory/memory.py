@@ -4,22 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
 from ..errors import FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
 from ..interfaces import ICacheStore
-from ..messages import Call, Origin, Response
+from ..messages import Call, Exchange, Identity, Origin, Response
 from .accounts import Accounts
 from .fills import Fills
-from .staleness import account_of_write, tags_of_write
+from .keeper import Keeper, Nowhere
+from .patching import patched
+from .staleness import ACCOUNTS, PUBLIC, account_of_write, account_tag, tags_of_write
+from .store import Entry, Mark, size_of
 
 MAX_UNKNOWN = 1000
 """Writes to accounts whose outcome is unknown that are waited for; more are given their time and no longer."""
 
 _STILL_UNDER_WAY = frozenset({408, 502, 503, 504})
 """After these HOSP may carry the write out yet, whoever sent them; any other status says that it has finished."""
+
+
+@frozen(slots=True)
+class Writer:
+    """Who writes.
+
+    :param identity: None where nobody knows.
+    :param origin: scheme and host that the client used.
+    """
+
+    identity: Identity | None = None
+    origin: str = ""
+
+    @classmethod
+    def of(cls, exchange: Exchange) -> Writer:
+        return cls(exchange.identity, exchange.request.client.origin)
+
+
+NOBODY = Writer()
 
 
 @define(slots=True, eq=False)
@@ -40,6 +62,7 @@ class Memory:
 
     :param late_commit_s: seconds after which a write whose answer was lost was carried out or never will be;
         the contract's if it is not given.
+    :param keeper: keeps what outlives the process.
     """
 
     def __init__(
@@ -49,27 +72,36 @@ class Memory:
         store: ICacheStore,
         clock: IReactorTime,
         late_commit_s: float | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self._contract = contract
+        self.keeper: Keeper = Nowhere() if keeper is None else keeper
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
         self._unknown: list[Call] = []
         self.accounts = accounts
         self.store = store
         self.fills = Fills(clock)
-        accounts.listen(self._strike)
+        accounts.listen(self._revoke)
 
-    async def around_write(self, call: Call, send: Callable[[], Awaitable[Response]]) -> Response:
+    async def around_write(
+        self, call: Call, send: Callable[[], Awaitable[Response]], by: Writer = NOBODY
+    ) -> Response:
         """Let a write pass, and make stale what it touches: before it is sent and again at any outcome.
 
+        What it revokes is on disk before it is sent, and what it hides before its answer is given.
+
         :param send: sends it.
-        :raise ProxyError: whatever ``send`` raises.
+        :param by: who is told that it was carried out.
+        :raise ProxyError: whatever ``send`` raises; a 503 where what it revokes cannot be taken back.
         """
         sending = _Sending(call)
         self._sending.append(sending)
-        self._each_account(call, self.accounts.changing)
-        self.invalidate(call)
         try:
+            self._each_account(call, self.accounts.changing)
+            self.invalidate(call)
+            if account_of_write(self._contract, call):
+                await self._revoked()
             response = await send()
         except BaseException as error:
             self._failed(sending, error)
@@ -80,12 +112,24 @@ class Memory:
             self._left_open(call, self._late_commit_s)
         else:
             self._ended(call)
+        if 200 <= response.status < 300:
+            self._acknowledge(call, response, by)
+            await self.keeper.settled()
         return response
 
-    def found_later(self, call: Call) -> None:
+    async def _revoked(self) -> None:
+        if not await self.keeper.settled():
+            raise ProxyError(
+                "What is remembered of this account cannot be taken back at present.",
+                status=503,
+                retry_after_s=5,
+            )
+
+    def found_later(self, call: Call, by: Writer = NOBODY) -> None:
         """What became of a write that ended in OutcomeUnknown is known now, or nobody looks any more.
 
         :param call: the one that was sent. It may be told before OutcomeUnknown has come up to the cache.
+        :param by: who may ask what became of it.
         """
         sending = next((one for one in self._sending if one.call is call), None)
         if sending is not None:
@@ -93,12 +137,59 @@ class Memory:
         elif call in self._unknown:
             self._unknown.remove(call)
             self._each_account(call, self.accounts.found)
+        else:
+            # Sent by an earlier process.
+            self._each_account(call, self.accounts.touched)
         self.invalidate(call)
+        self._hide(call, by)
 
     def invalidate(self, call: Call) -> None:
-        """Forget what a write makes stale, for everybody; what is on its way will not be kept."""
+        """What a write may change is fresh for nobody any more; what is on its way will not be kept."""
         for tag in tags_of_write(call):
-            self._strike(tag)
+            self.store.mark_tag(tag, Mark.STRUCK)
+            self.keeper.mark(tag, Mark.STRUCK)
+            self.fills.doom((tag,))
+
+    def _acknowledge(self, call: Call, response: Response, by: Writer) -> None:
+        """Its writer must not read again what was before it: set right what can be, hide the rest."""
+        right = [
+            (key, after, tags)
+            for key, (entry, tags, mark) in self._readable_by(call, by).items()
+            if mark is not Mark.HIDDEN and (after := self._patched(entry, call, response, by)) is not None
+        ]
+        self._hide(call, by)
+        for key, entry, tags in right:
+            self.store.put(key, entry, size_of(entry, tags), tags, Mark.STRUCK)
+            self.keeper.put(entry, tags, Mark.STRUCK)
+
+    def _patched(self, entry: Entry, call: Call, response: Response, by: Writer) -> Entry | None:
+        about = self._contract.operations.get(entry.asked.operation)
+        resource = self._contract.resources.get(call.operation.resource or "")
+        if about is None or resource is None or about.resource != call.operation.resource:
+            return None
+        # A repeated answer is of an earlier state than what was read since.
+        return (
+            None if response.origin is Origin.MEMORY else patched(entry, call, response, by.origin, resource)
+        )
+
+    def _readable_by(self, call: Call, by: Writer) -> dict[bytes, tuple[Entry, tuple[str, ...], Mark]]:
+        """What a write touches of that which its writer can read."""
+        own = None if by.identity is None else account_tag(str(by.identity.id))
+        return {
+            key: (entry, tags, mark)
+            for tag in tags_of_write(call)
+            for key, entry, tags, mark in self.store.tagged(tag)
+            if own in tags or ACCOUNTS not in tags
+        }
+
+    def _hide(self, call: Call, by: Writer) -> None:
+        for key in self._readable_by(call, by):
+            self.store.mark(key, Mark.HIDDEN)
+        own = None if by.identity is None else account_tag(str(by.identity.id))
+        for tag in tags_of_write(call):
+            for owner in (PUBLIC, own):
+                if owner is not None:
+                    self.keeper.mark(tag, Mark.HIDDEN, owner)
 
     def _failed(self, sending: _Sending, error: BaseException) -> None:
         if isinstance(error, OutcomeUnknown):
@@ -125,6 +216,8 @@ class Memory:
         for staff_id in account_of_write(self._contract, call):
             tell(staff_id)
 
-    def _strike(self, tag: str) -> None:
+    def _revoke(self, tag: str) -> None:
+        """Nobody may have these any more."""
         self.store.drop_tag(tag)
+        self.keeper.drop(tag)
         self.fills.doom((tag,))

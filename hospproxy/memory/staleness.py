@@ -11,6 +11,9 @@ from ..messages import Call, Identity
 ACCOUNTS = "accounts"
 """Carried by every answer that was given to anybody's credentials."""
 
+PUBLIC = "public"
+"""Carried by every answer that anybody may have."""
+
 
 def account_tag(staff_id: str) -> str:
     """Carried by every answer that was given to one account."""
@@ -29,9 +32,9 @@ def tags_of_answer(call: Call, identity: Identity | None) -> tuple[str, ...]:
         its resource.
     :param identity: to whom it is answered; None for what is public.
     """
-    tags: list[str] = []
+    tags = [PUBLIC]
     if identity is not None:
-        tags += [ACCOUNTS, account_tag(str(identity.id)), credentials_tag(identity.credentials)]
+        tags = [ACCOUNTS, account_tag(str(identity.id)), credentials_tag(identity.credentials)]
     resource = call.operation.resource
     if resource is not None:
         tags.append(f"all:{resource}")

@@ -141,6 +141,15 @@ class IdentitySettings:
         default=300.0,
         metadata=number("seconds", 0, 86400, "How long credentials that HOSP has accepted are believed."),
     )
+    offline_grace_s: float = field(
+        default=43200.0,
+        metadata=number(
+            "seconds",
+            0,
+            7 * 86400,
+            "While HOSP cannot be asked: how long those whom it accepted may read what is kept. 0: never.",
+        ),
+    )
     max_remembered: int = field(
         default=10000,
         metadata=whole("credentials", 1, 1_000_000, "Credentials that are remembered at one time."),
@@ -191,6 +200,15 @@ class CacheSettings:
     )
     max_entry_bytes: int = field(
         default=4 * MiB, metadata=whole("bytes", KiB, GiB, "The longest answer that is kept.")
+    )
+    disk_max_bytes: int = field(
+        default=256 * MiB,
+        metadata=whole(
+            "bytes",
+            0,
+            1024 * GiB,
+            "Disk for answers that outlive a restart, encrypted. 0: none is kept on it.",
+        ),
     )
     lifetimes: Mapping[str, float] = field(
         factory=dict,
@@ -354,6 +372,11 @@ class Settings:
     def ledger_path(self) -> Path:
         """The ledger's file."""
         return self.state_dir / "ledger" / "ledger.sqlite"
+
+    @property
+    def cache_path(self) -> Path:
+        """The file of answers that outlive a restart."""
+        return self.state_dir / "cache" / "answers.sqlite"
 
     @property
     def audit_path(self) -> Path:

@@ -10,6 +10,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _CACHE = (
     "hit",
     "stale",
+    "hidden",
     "miss",
     "bypass",
     "collapsed",

@@ -67,6 +67,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("cache_events_total", "What the cache did.", "event"),
     _gauge("cache_bytes", "Memory that cached answers take."),
     _gauge("cache_entries", "Answers in the cache."),
+    _gauge("cache_disk_bytes", "Disk that answers take which outlive a restart."),
     _counter("screening_notes_total", "Notes made of screening results.", "outcome"),
     _gauge("screening_pending", "Screening results on their way to a note."),
     # The record.

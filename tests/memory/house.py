@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
@@ -14,9 +14,21 @@ from hospproxy.contract import Contract
 from hospproxy.interfaces import IMeter
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
+from hospproxy.memory.keeper import Keeper
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Identity, Origin, Request, Response
+from hospproxy.messages import (
+    ABSENT,
+    Call,
+    Client,
+    Exchange,
+    Headers,
+    Identity,
+    Origin,
+    Priority,
+    Request,
+    Response,
+)
 from hospproxy.options.sections import CacheSettings
 
 CONTRACT: Contract = contract_document.load()
@@ -101,17 +113,45 @@ class Reading:
 class House:
     """The cache, everything that it needs, and a HOSP whose answers the test gives."""
 
-    def __init__(self, max_bytes: int = 1 << 20, **settings: Any) -> None:
-        self.clock = Clock()
+    def __init__(
+        self,
+        max_bytes: int = 1 << 20,
+        *,
+        renews: bool = False,
+        keeper: Keeper | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        """:param renews: what is given out past its time is renewed behind the client's back.
+        :param keeper: what outlives this process.
+        """
+        self.clock = Clock() if clock is None else clock
         self.clock.advance(1000)
         self.meter = Meter()
-        self.accounts = Accounts(self.clock, 100, 300.0)
+        self.accounts = Accounts(self.clock, 100, 300.0, 43200.0, keeper)
         self.store = LruStore(max_bytes)
-        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock)
+        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock, keeper=keeper)
         self.cache = Cache(
-            CacheSettings(max_bytes=max_bytes, **settings), CONTRACT, self.memory, self.clock, self.meter
+            CacheSettings(max_bytes=max_bytes, **settings),
+            CONTRACT,
+            self.memory,
+            self.clock,
+            self.meter,
+            self._ask if renews else None,
         )
         self.hosp: list[Asked] = []
+        self.own: list[Exchange] = []
+
+    async def _ask(self, call: Call, *, on_behalf_of: Exchange, own: str, priority: Priority) -> Response:
+        exchange = evolve(
+            on_behalf_of,
+            request=Request(call.operation.method, client=on_behalf_of.request.client),
+            own=own,
+            priority=priority,
+            cache_status="",
+        )
+        self.own.append(exchange)
+        return await self.cache.process(exchange, self._hosp)
 
     async def _hosp(self, exchange: Exchange) -> Response:
         def cancelled(_: object) -> None:
@@ -130,6 +170,7 @@ class House:
         host: str = "hosp.example",
         deadline_s: float = 28.0,
         past_cache: bool = False,
+        offline: bool = False,
     ) -> Reading:
         """A request through the cache."""
         call = call_of(call) if isinstance(call, str) else call
@@ -140,6 +181,7 @@ class House:
             wall=0.0,
             deadline=now + deadline_s,
             past_cache=past_cache,
+            offline=offline,
             call=call,
             identity=who,
             credentials=None if who is None else who.credentials,

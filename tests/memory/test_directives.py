@@ -31,7 +31,7 @@ class WishTests(SynchronousTestCase):
             (b"max-age=5, min-fresh=7 ,, no-store", Wish(max_age=5, min_fresh=7, no_store=True)),
             (b'ext="a, no-cache, b", max-age=5', Wish(max_age=5)),
             (b'ext="a \\", no-cache, b"', Wish()),
-            (b"max-stale, no-transform, stale-if-error=4", Wish()),
+            (b"max-stale, no-transform, stale-if-error=4", Wish(stale_if_error=4)),
         ):
             self.assertEqual(wish(value), expected, value)
 

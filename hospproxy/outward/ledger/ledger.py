@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...errors import ProxyError
+from ...record.transaction import in_one
 from ...record.worker import WorkerLike
 from . import format as file_format
 from . import store
@@ -166,7 +167,7 @@ class Ledger:
         group, self._waiting = self._waiting, []
         self._running = True
         connection = self._connection
-        self._worker.run(lambda: _in_one(connection, [statement for statement, _ in group])).addBoth(
+        self._worker.run(lambda: in_one(connection, [statement for statement, _ in group])).addBoth(
             self._group_done, [done for _, done in group]
         )
 
@@ -184,16 +185,3 @@ class Ledger:
         for done, result in zip(waiting, outcome, strict=True):
             if not done.called:
                 done.callback(result)
-
-
-def _in_one(connection: sqlite3.Connection, statements: list[Statement]) -> list[Any]:
-    """All of a group, or none of it."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        results = [statement(connection) for statement in statements]
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results

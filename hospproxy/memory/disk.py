@@ -1,0 +1,271 @@
+"""What outlives the process, as the reactor sees it: written lazily and in order, waited for where it must be."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..messages import Identity
+from ..outward.ledger.sealing import Seal, Unsealable
+from ..record.worker import WorkerLike
+from . import disk_file
+from .disk_file import CacheFile, Row, Statement
+from .rows import read_entry, read_identity, write_entry, write_identity
+from .staleness import ACCOUNTS, account_tag, credentials_tag
+from .store import Entry, Mark
+
+LAZY_S = 1.0
+"""Seconds after which what waits is written: that much is lost in a crash."""
+MAX_WAITING_BYTES = 32 << 20
+"""Answers beyond this, waiting for a slow disk, are not kept on it."""
+TRIES = 3
+_ALL = "*"
+_log = Logger()
+
+
+@frozen(slots=True)
+class DiskLimits:
+    """Bounds of the file.
+
+    :param max_bytes: bytes of all answers together.
+    :param max_accepted: credentials of which it is known that HOSP has accepted them.
+    """
+
+    max_bytes: int
+    max_accepted: int
+
+
+class Disk:
+    """A Keeper on disk. A lost key or a damaged file costs what is in it and nothing else.
+
+    :param worker: the one thread that touches the file.
+    :param clock: monotonic time.
+    :param wall: seconds since the epoch.
+    :param mac: keyed hash: names in the file tell nothing.
+    """
+
+    def __init__(
+        self,
+        file: CacheFile,
+        worker: WorkerLike,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+        *,
+        seal: Seal,
+        mac: Callable[[bytes], bytes],
+        limits: DiskLimits,
+    ) -> None:
+        self._file = file
+        self._worker = worker
+        self._clock = clock
+        self._wall = wall
+        self._seal = seal
+        self._mac = mac
+        self._limits = limits
+        self._waiting: list[tuple[Statement, Deferred[Any] | None]] = []
+        self._waiting_bytes = 0
+        self._places: dict[bytes, int] = {}
+        self._running = False
+        self._timer: IDelayedCall | None = None
+        self._changes = 0
+        self._is_open = False
+        self.trouble: str | None = None
+        self.bytes = 0
+
+    def open(self) -> list[str | None]:
+        """Open the file; blocks, once, before the first request. Without one the proxy starts all the same.
+
+        :return: accounts (None: all) that were being changed when the last process ended.
+        """
+        self._is_open = True
+        try:
+            self._file.open()
+            rows = self._file.run([disk_file.doubts])[0] or ()
+        except disk_file.NotOnDisk as error:
+            self.trouble = str(error)
+            _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
+            return []
+        in_doubt = [self._read_doubt(bytes(account), bytes(value)) for account, value in rows]
+        self._say_dropped()
+        self._worker.run(self._file.check).addErrback(self._failed)
+        return in_doubt
+
+    def _read_doubt(self, account: bytes, value: bytes) -> str | None:
+        try:
+            staff_id = self._seal.open(value, f"doubt {account.hex()}").decode("utf-8", "surrogatepass")
+        except (Unsealable, UnicodeDecodeError):
+            return None
+        return None if staff_id == _ALL else staff_id
+
+    def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+        """Keep an answer under its name. May be lost."""
+        size = len(entry.response.body)
+        if not self._is_open or self._waiting_bytes + size > MAX_WAITING_BYTES:
+            return
+        now, wall, name, most = self._clock.seconds(), self._wall(), entry.name, self._limits.max_bytes
+
+        def put(connection: sqlite3.Connection) -> None:
+            value = self._seal.seal(write_entry(entry, now, wall), f"entry {name.hex()}")
+            disk_file.put(connection, Row(name, mark, tuple(map(self._name, tags)), value), most)
+
+        before = self._places.get(name)
+        if before is not None:  # the same answer again before the first was written
+            self._waiting[before] = (_nothing, None)
+        self._places[name] = len(self._waiting)
+        self._waiting_bytes += size
+        self._give(put)
+
+    def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
+        """Mark all answers with a tag; with an owner only those that carry this tag, too."""
+        name, of = self._name(tag), None if owner is None else self._name(owner)
+        self._change(lambda connection: disk_file.mark(connection, name, mark, of))
+
+    def drop(self, tag: str) -> None:
+        """Forget all answers with a tag, and the acceptance of credentials that it names."""
+        name, forget = self._name(tag), disk_file.drop_accounts if tag == ACCOUNTS else disk_file.drop
+        self._change(lambda connection: forget(connection, name))
+        if self._is_open:
+            self._begin()  # what is revoked must not come back with a crash
+
+    async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
+        """An answer as it is marked at the moment of returning; it is never fresh."""
+        found = await self._unchanged(lambda connection: disk_file.get(connection, name))
+        if found is None:
+            return None
+        try:
+            data = self._seal.open(bytes(found[1]), f"entry {name.hex()}")
+            entry = read_entry(data, name, self._clock.seconds(), self._wall())
+        except (Unsealable, msgspec.DecodeError):
+            return None
+        return None if entry is None else (entry, Mark(found[0]))
+
+    def accept(self, identity: Identity) -> None:
+        """HOSP has accepted these credentials now."""
+        credentials = self._name(credentials_tag(identity.credentials))
+        account = self._name(account_tag(str(identity.id)))
+        value = self._seal.seal(write_identity(identity, self._wall()), f"accepted {credentials.hex()}")
+        most = self._limits.max_accepted
+        self._give(lambda connection: disk_file.accept(connection, credentials, account, value, most))
+
+    async def accepted(self, credentials: bytes) -> tuple[Identity, float] | None:
+        """Whose credentials they are, and the seconds since HOSP accepted them; unless it was revoked."""
+        name = self._name(credentials_tag(credentials))
+        found = await self._unchanged(lambda connection: disk_file.accepted(connection, name))
+        if found is None:
+            return None
+        try:
+            data = self._seal.open(found, f"accepted {name.hex()}")
+            return read_identity(data, credentials, self._wall())
+        except (Unsealable, msgspec.DecodeError):
+            return None
+
+    def doubt(self, staff_id: str | None, is_open: bool) -> None:
+        """A change of an account (None: of any) is under way or of unknown outcome, or is not any more."""
+        plain = _ALL if staff_id is None else staff_id
+        account = self._name(f"doubt:{plain}")
+        value = None
+        if is_open:
+            value = self._seal.seal(plain.encode("utf-8", "surrogatepass"), f"doubt {account.hex()}")
+        self._give(lambda connection: disk_file.doubt(connection, account, value))
+
+    async def settled(self) -> bool:
+        """Wait until all that was given is done; False if it is not and older things may still be there."""
+        if not self._is_open:
+            return True
+        try:
+            await self._now(_nothing)
+        except disk_file.NotOnDisk:
+            return False
+        return True
+
+    async def shut(self) -> None:
+        """Write what waits, and close."""
+        if self._is_open:
+            await self.settled()
+            self._is_open = False
+        await self._worker.run(self._file.close)
+        self._worker.stop()
+
+    def _name(self, tag: str) -> bytes:
+        return self._mac(tag.encode("utf-8", "surrogatepass"))[:16]
+
+    async def _unchanged(self, read: Statement) -> Any:
+        """What is read, if nothing was taken back while it came; reads see all that was given before."""
+        for _ in range(TRIES):
+            if not self._is_open:
+                return None
+            changes = self._changes
+            try:
+                found = await self._now(read)
+            except disk_file.NotOnDisk:
+                return None
+            if changes == self._changes:
+                return found
+        return None
+
+    def _change(self, statement: Statement) -> None:
+        self._changes += 1
+        self._give(statement)
+
+    def _give(self, statement: Statement) -> None:
+        if not self._is_open:
+            return
+        self._waiting.append((statement, None))
+        if self._timer is None:
+            self._timer = self._clock.callLater(LAZY_S, self._begin)
+
+    def _now(self, statement: Statement) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self._waiting.append((statement, done))
+        self._begin()
+        return done
+
+    def _begin(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        if self._running or not self._waiting:
+            return
+        group, self._waiting = self._waiting, []
+        self._places, self._waiting_bytes = {}, 0
+        self._running = True
+        statements = [statement for statement, _ in group] + [disk_file.bytes_of]
+        self._worker.run(lambda: self._file.run(statements)).addBoth(self._done, [done for _, done in group])
+
+    def _done(self, outcome: list[Any] | Failure, waiting: list[Deferred[Any] | None]) -> None:
+        self._running = False
+        self._say_dropped()
+        if self._waiting:
+            self._begin()
+        if isinstance(outcome, Failure):
+            self._failed(outcome)
+            for done in waiting:
+                if done is not None and not done.called:
+                    done.errback(disk_file.NotOnDisk(self.trouble or ""))
+            return
+        self.trouble = None
+        self.bytes = outcome[-1] or 0
+        for done, result in zip(waiting, outcome[:-1], strict=True):
+            if done is not None and not done.called:
+                done.callback(result)
+
+    def _failed(self, failure: Failure) -> None:
+        self.trouble = failure.getErrorMessage()
+        _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
+
+    def _say_dropped(self) -> None:
+        if self._file.dropped:
+            _log.warn("the answers on disk were dropped: {why}", why=self._file.dropped)
+            self._file.dropped = ""
+
+
+def _nothing(_connection: sqlite3.Connection) -> None:
+    """Waits for those before it."""

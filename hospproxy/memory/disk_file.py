@@ -1,0 +1,267 @@
+"""The file in which answers outlive the process: its tables and its statements. Everything here blocks.
+
+Nothing in it is needed: a file that is damaged, of another version or made with another master key is dropped, not
+repaired. What it must never do is hold more than it should, so a file that cannot be written is dropped, too.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from ..record.transaction import in_one
+
+FORMAT = "1"
+ROW_OVERHEAD = 400
+"""Bytes that a row takes besides its value, with its tags and its places in the indexes."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    id INTEGER PRIMARY KEY,     -- rises: the oldest has the lowest
+    key BLOB NOT NULL UNIQUE,
+    mark INTEGER NOT NULL,      -- store.Mark
+    size INTEGER NOT NULL,
+    value BLOB NOT NULL         -- sealed
+);
+CREATE TABLE IF NOT EXISTS tags (
+    tag BLOB NOT NULL,          -- HMAC
+    entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
+    PRIMARY KEY (tag, entry)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tags_by_entry ON tags (entry);
+CREATE TABLE IF NOT EXISTS accepted (
+    id INTEGER PRIMARY KEY,
+    credentials BLOB NOT NULL UNIQUE, -- HMAC
+    account BLOB NOT NULL,      -- HMAC
+    value BLOB NOT NULL         -- sealed
+);
+CREATE INDEX IF NOT EXISTS accepted_by_account ON accepted (account);
+CREATE TABLE IF NOT EXISTS doubts (account BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS total (bytes INTEGER NOT NULL);
+INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+CREATE TRIGGER IF NOT EXISTS more AFTER INSERT ON entries BEGIN UPDATE total SET bytes = bytes + new.size; END;
+CREATE TRIGGER IF NOT EXISTS less AFTER DELETE ON entries BEGIN UPDATE total SET bytes = bytes - old.size; END;
+"""
+
+Statement = Callable[[sqlite3.Connection], Any]
+
+
+class NotOnDisk(Exception):
+    """The file can neither be written nor dropped: what it holds may be out of date."""
+
+
+@frozen(slots=True)
+class Row:
+    """An entry as it stands in the file.
+
+    :param tags: HMACs.
+    :param value: sealed.
+    """
+
+    key: bytes
+    mark: int
+    tags: tuple[bytes, ...]
+    value: bytes
+
+
+class CacheFile:
+    """One connection to the file. After ``open`` it belongs to one thread.
+
+    :param made_with: names the master key, the contract and the upstream; a file made with others is dropped.
+    """
+
+    def __init__(self, path: Path, made_with: str) -> None:
+        self._path = path
+        self._made_with = made_with
+        self._connection: sqlite3.Connection | None = None
+        self._stays = False
+        self.dropped = ""
+
+    def open(self) -> None:
+        """Open the file, made anew if it cannot be used; where it cannot be made there is none.
+
+        :raise NotOnDisk: it can neither be used nor removed.
+        """
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._connection = self._opened()
+        except (sqlite3.Error, OSError) as error:
+            self.drop(str(error))
+            self._anew()
+
+    def check(self) -> None:
+        """Read all of it once; takes a while for a large one."""
+        if self._connection is None:
+            return
+        try:
+            healthy = self._connection.execute("PRAGMA quick_check").fetchone() == ("ok",)
+        except sqlite3.DatabaseError:
+            healthy = False
+        if not healthy:
+            self.drop("damaged")
+            self._anew()
+
+    def _anew(self) -> None:
+        try:
+            self._connection = self._opened()
+        except (sqlite3.Error, OSError) as error:
+            self.drop(str(error))
+
+    def run(self, statements: Sequence[Statement]) -> list[Any]:
+        """Do all of a group; what cannot be done to this file is done to a new one, or there is none any more.
+
+        :return: what the statements returned; None for each where there is no file.
+        :raise NotOnDisk: it was not done, and the file is still there.
+        """
+        if self._stays:
+            self.drop("")
+        if self._connection is None:
+            return [None] * len(statements)
+        try:
+            return in_one(self._connection, statements)
+        except sqlite3.Error as error:
+            self.drop(str(error))
+        try:
+            self._connection = self._opened()
+            return in_one(self._connection, statements)
+        except (sqlite3.Error, OSError) as error:
+            self.drop(str(error))
+            return [None] * len(statements)
+
+    def drop(self, why: str) -> None:
+        """Let go of the file and all that is in it.
+
+        :raise NotOnDisk: it stays.
+        """
+        self.dropped = why or self.dropped
+        self.close()
+        self._stays = True
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self._stays = False
+        except OSError as error:
+            raise NotOnDisk(f"{self._path} can neither be written nor removed: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Let go of the file; what is in it stays."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        if not self._path.exists():
+            self._path.touch(mode=0o600)
+        connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        try:
+            prepare(connection, self._made_with)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def prepare(connection: sqlite3.Connection, made_with: str) -> None:
+    """Make a connection safe, and make the tables that are missing.
+
+    :raise sqlite3.DatabaseError: the file is damaged, or was made otherwise.
+    """
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA secure_delete=ON")  # what is revoked is overwritten
+    about = {"format": FORMAT, "made with": made_with}
+    is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    if not is_new and dict(connection.execute("SELECT name, value FROM about").fetchall()) != about:
+        raise sqlite3.DatabaseError("made with another master key, contract, upstream or version")
+    connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+    connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
+
+
+def put(connection: sqlite3.Connection, row: Row, max_bytes: int) -> None:
+    """Keep an entry instead of what was there; the oldest go."""
+    size = len(row.value) + ROW_OVERHEAD
+    connection.execute("DELETE FROM entries WHERE key = ?", (row.key,))
+    if size <= max_bytes:
+        entry = connection.execute(
+            "INSERT INTO entries (key, mark, size, value) VALUES (?, ?, ?, ?)",
+            (row.key, row.mark, size, row.value),
+        ).lastrowid
+        connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", ((tag, entry) for tag in row.tags))
+    while bytes_of(connection) > max_bytes:
+        connection.execute("DELETE FROM entries WHERE id IN (SELECT id FROM entries ORDER BY id LIMIT 16)")
+
+
+def bytes_of(connection: sqlite3.Connection) -> int:
+    """Bytes that all entries take together."""
+    return int(connection.execute("SELECT bytes FROM total").fetchone()[0])
+
+
+def get(connection: sqlite3.Connection, key: bytes) -> tuple[int, bytes] | None:
+    """Mark and sealed value of an entry."""
+    found: tuple[int, bytes] | None = connection.execute(
+        "SELECT mark, value FROM entries WHERE key = ?", (key,)
+    ).fetchone()
+    return found
+
+
+def mark(connection: sqlite3.Connection, tag: bytes, level: int, owner: bytes | None) -> None:
+    """Mark every entry that carries a tag.
+
+    :param owner: only those that carry this one, too.
+    """
+    connection.execute(
+        "UPDATE entries SET mark = :level WHERE mark < :level AND id IN (SELECT entry FROM tags WHERE tag = :tag)"
+        " AND (:owner IS NULL OR id IN (SELECT entry FROM tags WHERE tag = :owner))",
+        {"level": int(level), "tag": tag, "owner": owner},
+    )
+
+
+def drop(connection: sqlite3.Connection, tag: bytes) -> None:
+    """Forget every entry that carries a tag, and the credentials that are or belong to what it names."""
+    connection.execute("DELETE FROM entries WHERE id IN (SELECT entry FROM tags WHERE tag = ?)", (tag,))
+    connection.execute("DELETE FROM accepted WHERE credentials = ? OR account = ?", (tag, tag))
+
+
+def drop_accounts(connection: sqlite3.Connection, tag: bytes) -> None:
+    """Forget all credentials, and every entry that was answered to any."""
+    connection.execute("DELETE FROM entries WHERE id IN (SELECT entry FROM tags WHERE tag = ?)", (tag,))
+    connection.execute("DELETE FROM accepted")
+
+
+def accept(
+    connection: sqlite3.Connection, credentials: bytes, account: bytes, value: bytes, most: int
+) -> None:
+    """Note that credentials were accepted; the oldest go."""
+    connection.execute("DELETE FROM accepted WHERE credentials = ?", (credentials,))
+    connection.execute(
+        "INSERT INTO accepted (credentials, account, value) VALUES (?, ?, ?)", (credentials, account, value)
+    )
+    connection.execute(
+        "DELETE FROM accepted WHERE id IN (SELECT id FROM accepted ORDER BY id DESC LIMIT -1 OFFSET ?)",
+        (most,),
+    )
+
+
+def accepted(connection: sqlite3.Connection, credentials: bytes) -> bytes | None:
+    """What was noted of credentials, sealed."""
+    row = connection.execute("SELECT value FROM accepted WHERE credentials = ?", (credentials,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def doubt(connection: sqlite3.Connection, account: bytes, value: bytes | None) -> None:
+    """Note that an account is being changed, or (None) that it is not any more."""
+    if value is None:
+        connection.execute("DELETE FROM doubts WHERE account = ?", (account,))
+    else:
+        connection.execute("INSERT OR REPLACE INTO doubts VALUES (?, ?)", (account, value))
+
+
+def doubts(connection: sqlite3.Connection) -> Iterable[tuple[bytes, bytes]]:
+    """The accounts that were being changed when the process ended."""
+    return connection.execute("SELECT account, value FROM doubts").fetchall()

@@ -1,0 +1,51 @@
+"""Builds the memory from the settings, and with it what outlives the process."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from .. import clocks
+from ..config import Settings
+from ..contract import Contract
+from ..interfaces import IMeter
+from ..outward.ledger.sealing import Seal
+from ..record.worker import Worker
+from ..secrets import MasterKey
+from .accounts import Accounts
+from .disk import Disk, DiskLimits
+from .disk_file import CacheFile
+from .memory import Memory
+from .store import LruStore
+
+
+def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter) -> Disk:
+    """The disk, not yet open.
+
+    Another master key, contract or upstream makes what is there worthless: ids and routes mean something else.
+    """
+    said = repr((settings.upstream.url, contract.document)).encode("utf-8", "surrogatepass")
+    disk = Disk(
+        CacheFile(settings.cache_path, f"{key.key_id} {sha256(said).hexdigest()}"),
+        Worker(reactor, "cache"),
+        reactor,
+        clocks.wall,
+        seal=Seal(key.subkey("cache on disk"), key.key_id),
+        mac=key.hmac("names in the cache on disk"),
+        limits=DiskLimits(
+            settings.cache.disk_max_bytes if settings.cache.enabled else 0, settings.identity.max_remembered
+        ),
+    )
+    meter.gauge("cache_disk_bytes", lambda: float(disk.bytes))
+    return disk
+
+
+def memory_of(
+    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter
+) -> tuple[Disk, Memory]:
+    """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
+    disk = disk_of(settings, contract, key, reactor, meter)
+    who = settings.identity
+    accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
+    store = LruStore(settings.cache.max_bytes)
+    return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk)

@@ -1,0 +1,118 @@
+"""Puts a record that was just stored into what was read before. Pure rules; in doubt the answer is no.
+
+While HOSP is away a member of staff reads what was kept, and must not read what contradicts a write that was answered
+to him. Most of those answers can be set right from the write's own answer, which is the whole record.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+import msgspec
+
+from ..contract import Resource
+from ..messages import Call, Headers, Json, Response
+from .shapes import media_type
+from .store import Asked, Entry
+
+_OF_THE_OLD_BODY = (b"ETag", b"Last-Modified", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest")
+
+
+def patched(entry: Entry, call: Call, stored: Response, origin: str, resource: Resource) -> Entry | None:
+    """What was read before, as it is after a write that succeeded; None where that cannot be known.
+
+    :param entry: an answer about the write's own kind of record.
+    :param call: the write.
+    :param stored: its answer, a 2xx.
+    :param origin: scheme and host that its client used: addresses in its answer begin with it.
+    """
+    before = _json(entry.response)
+    if before is None:
+        return None
+    record = None
+    if call.operation.method != "DELETE":
+        record = _whole(call, stored, resource)
+        if record is None or origin != entry.asked.origin:
+            return None
+    number = call.record_id if record is None else str(record[resource.id])
+    if isinstance(before, dict):
+        after = _in_place(before, str(number), record, resource)
+    else:
+        after = _in_list(before, str(number), record, entry.asked, resource)
+    return None if after is None else entry.saying(_saying(entry.response, after))
+
+
+def _json(response: Response) -> Json:
+    if not media_type(response.headers).endswith("json"):
+        return None
+    try:
+        document = msgspec.json.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return document if isinstance(document, (dict, list)) else None
+
+
+def _whole(call: Call, stored: Response, resource: Resource) -> dict[str, Any] | None:
+    """The record that was stored, as HOSP answered it."""
+    record = _json(stored)
+    if not isinstance(record, dict) or resource.id not in record:
+        return None
+    if call.record_id is not None and str(record[resource.id]) != call.record_id:
+        return None
+    return record
+
+
+def _in_place(before: dict[str, Any], number: str, record: dict[str, Any] | None, resource: Resource) -> Json:
+    """A record that was read: the new one instead; another's (who "me" is) stays as it is."""
+    if resource.id not in before:
+        return None
+    if str(before[resource.id]) != number:
+        return before
+    return record if record is not None and before.keys() == record.keys() else None
+
+
+def _in_list(
+    before: list[Any], number: str, record: dict[str, Any] | None, asked: Asked, resource: Resource
+) -> Json:
+    """A list with the record in it, or without it, newest id first; None unless it surely is such a list."""
+    if not resource.ascending or any(not isinstance(one, dict) for one in before):
+        return None
+    ids = [one.get(resource.id) for one in before]
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in ids) or ids != sorted(
+        set(ids), reverse=True
+    ):
+        return None
+    others = [one for one in before if str(one[resource.id]) != number]
+    if record is None:
+        return others
+    new = record[resource.id]
+    if (
+        isinstance(new, bool)
+        or not isinstance(new, int)
+        or any(one.keys() != record.keys() for one in before)
+    ):
+        return None
+    belongs = _belongs(record, asked)
+    if belongs is None:
+        return None
+    if belongs:
+        others.append(record)
+        others.sort(key=lambda one: int(one[resource.id]), reverse=True)
+    return others
+
+
+def _belongs(record: dict[str, Any], asked: Asked) -> bool | None:
+    """Whether a filtered list has the record; None where a filter is not about a field of the same name."""
+    for name, wanted in asked.query:
+        value = record.get(name, True)
+        if isinstance(value, bool) or not isinstance(value, (int, str, NoneType)) or not wanted:
+            return None
+        if value is None or str(value) != wanted:
+            return False
+    return True
+
+
+def _saying(response: Response, document: Json) -> Response:
+    headers: Headers = response.headers.without(*_OF_THE_OLD_BODY)
+    return Response(response.status, headers, msgspec.json.encode(document), response.origin)

@@ -1,0 +1,84 @@
+"""What stands in the file on disk: answers and accepted credentials as bytes, with the wall's time on them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..messages import Headers, Identity, Origin, Response
+from .store import Asked, Entry
+
+FUTURE_S = 60.0
+"""A time stamp so far in the future says that the clock was set back: how old the thing is cannot be known."""
+
+
+class WrittenEntry(msgspec.Struct, frozen=True):
+    """An answer. Times are seconds since the epoch."""
+
+    status: int
+    headers: list[list[bytes]]
+    body: bytes
+    began: float
+    fresh_until: float
+    operation: str
+    query: list[list[str]]
+    origin: str
+
+
+class WrittenIdentity(msgspec.Struct, frozen=True):
+    """Credentials that HOSP has accepted, and when."""
+
+    id: int | str
+    name: str
+    accepted: float
+
+
+def write_entry(entry: Entry, now: float, wall: float) -> bytes:
+    """An entry as bytes.
+
+    :param now: monotonic seconds.
+    :param wall: seconds since the epoch at the same moment.
+    """
+    response, asked = entry.response, entry.asked
+    return msgspec.msgpack.encode(
+        WrittenEntry(
+            status=response.status,
+            headers=[list(pair) for pair in response.headers],
+            body=response.body,
+            began=entry.began - now + wall,
+            fresh_until=entry.fresh_until - now + wall,
+            operation=asked.operation,
+            query=[list(pair) for pair in asked.query],
+            origin=asked.origin,
+        )
+    )
+
+
+def read_entry(data: bytes, name: bytes, now: float, wall: float) -> Entry | None:
+    """An entry from bytes. It is never fresh: nobody was there to hear of writes.
+
+    :return: None if it comes from the future.
+    """
+    written = msgspec.msgpack.decode(data, type=WrittenEntry)
+    if written.began > wall + FUTURE_S:
+        return None
+    headers = Headers(tuple((field, value) for field, value in written.headers))
+    return Entry(
+        Response(written.status, headers, written.body, Origin.MEMORY),
+        began=now - max(0.0, wall - written.began),
+        fresh_until=now - max(0.0, wall - written.fresh_until),
+        name=name,
+        asked=Asked(written.operation, tuple((key, value) for key, value in written.query), written.origin),
+    )
+
+
+def write_identity(identity: Identity, wall: float) -> bytes:
+    """Accepted credentials as bytes."""
+    return msgspec.msgpack.encode(WrittenIdentity(identity.id, identity.name, wall))
+
+
+def read_identity(data: bytes, credentials: bytes, wall: float) -> tuple[Identity, float] | None:
+    """Accepted credentials from bytes, and the seconds since then; None if that is in the future."""
+    written = msgspec.msgpack.decode(data, type=WrittenIdentity)
+    if written.accepted > wall + FUTURE_S:
+        return None
+    return Identity(written.id, written.name, credentials), max(0.0, wall - written.accepted)

@@ -1,0 +1,51 @@
+"""When an answer that is past its time may be given all the same (RFC 5861), and what is said of it. Pure rules."""
+
+from __future__ import annotations
+
+from ..contract import Operation
+from ..errors import ProxyError
+from ..messages import Exchange, Response
+from .directives import Wish
+
+FAILURES = frozenset({500, 502, 503, 504})
+"""HOSP's answers that say only that it fails (RFC 5861 §4)."""
+
+
+def may_revalidate(operation: Operation, wish: Wish, over_s: float) -> bool:
+    """Whether an answer may be given at once and renewed behind the client's back.
+
+    Not to a client that says how fresh it wants it.
+
+    :param over_s: seconds that it is past its time.
+    """
+    wants_fresher = wish.no_cache or wish.no_store or wish.max_age is not None or wish.min_fresh > 0
+    return not wants_fresher and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s
+
+
+def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
+    """Whether an answer may be given because HOSP fails.
+
+    ``no-cache`` does not forbid it: whoever pulls down a list to renew it wants the old one rather than none. Only
+    ``stale-if-error`` in the request does.
+
+    :param over_s: seconds that it is past its time; negative if it is not.
+    """
+    most = operation.stale_if_error_s
+    if wish.stale_if_error is not None:
+        most = min(most, wish.stale_if_error)
+    return most > 0 and over_s < most
+
+
+def status_of(exchange: Exchange, ttl: int, why: bytes, failed: Response | ProxyError | None) -> bytes:
+    """What Cache-Status says of it (RFC 9211): ``fwd`` where HOSP was asked and failed, ``hit`` where it was not.
+
+    :param ttl: seconds that it is still fresh; negative past its time.
+    :param failed: what it stands for.
+    """
+    if isinstance(failed, Response):
+        begun = b"fwd=stale; fwd-status=%d" % failed.status
+    elif failed is not None and exchange.attempts:
+        begun = b"fwd=stale"
+    else:
+        begun = b"hit"
+    return begun + b"; ttl=%d; detail=" % min(0, ttl) + why

@@ -1,0 +1,63 @@
+"""A cache whose process ends and begins again, with the same files."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+
+from twisted.internet.task import Clock
+
+from hospproxy.memory.disk import Disk, DiskLimits
+from hospproxy.memory.disk_file import CacheFile
+from hospproxy.outward.ledger.sealing import Seal
+from tests.outward.ledger.fakes import AtOnce
+
+from .house import House
+
+WALL = 1_700_000_000.0
+
+
+class World:
+    """What there is beside the process: files, and the wall's clock."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder) / "cache" / "answers.sqlite"
+        self.wall = WALL
+        self.key = b"k" * 32
+        self.made_with = "this key, this contract, this HOSP"
+        self.limits = DiskLimits(1 << 20, 100)
+
+    def disk(self, clock: Clock) -> Disk:
+        """The disk of a process that begins now."""
+        return Disk(
+            CacheFile(self.path, self.made_with),
+            AtOnce(),
+            clock,
+            lambda: self.wall + clock.seconds(),
+            seal=Seal(self.key, "01234567"),
+            mac=lambda data: hmac.digest(self.key, data, hashlib.sha256),
+            limits=self.limits,
+        )
+
+
+class Process:
+    """One life of a house."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        clock = Clock()
+        self.disk = world.disk(clock)
+        self.house = House(keeper=self.disk, clock=clock, renews=True)
+        self.house.accounts.resume(self.disk.open())
+
+    def killed(self) -> Process:
+        """The next process, after this one was killed: what waited to be written is lost."""
+        self.world.wall += self.house.clock.seconds() - 1000
+        self.disk._file.close()
+        return Process(self.world)
+
+    def ended(self) -> Process:
+        """The next process, after this one had the time to write what waited."""
+        self.house.clock.advance(2)
+        return self.killed()

@@ -1,0 +1,364 @@
+"""What outlives a process, and what must not."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import NothingKept, NotSent, OwnWriteHidden, ProxyError
+from hospproxy.memory import disk_file
+from hospproxy.memory.disk import DiskLimits
+from hospproxy.messages import Identity, Response
+
+from .house import ANN, BEN, answer, call_of
+from .lasting import Process, World
+
+AWAY = NotSent("refused")
+
+
+class Lasting(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World(self.mktemp())
+        self.process = Process(self.world)
+
+    @property
+    def house(self) -> Any:
+        return self.process.house
+
+    def accept(self, *identities: Identity) -> None:
+        for one in identities:
+            self.house.accounts.remember(one, self.house.accounts.ticket())
+
+    def grace(self, identity: Identity) -> Identity | None:
+        return self.successResultOf(Deferred.fromCoroutine(self.house.accounts.grace(identity.credentials)))
+
+    def read(self, call: Any = "listNotes", **how: Any) -> Any:
+        """What a read shows while HOSP is away: a body, or the class of the failure."""
+        outcome = self.house.send(call, offline=True, **how).outcome[0]
+        return outcome.body if isinstance(outcome, Response) else type(outcome.value)
+
+    def write(self, call: Any, response: Any, **how: Any) -> Any:
+        reading = self.house.send(call, **how)
+        self.house.reply(response)
+        return reading
+
+
+class RestartTests(Lasting):
+    def test_whatWasReadIsReadAgain(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.process = self.process.ended()
+        self.world.wall += 3600
+        reading = self.house.send("listNotes", offline=True)
+        self.assertEqual(reading.response.body, b"[1]")
+        self.assertEqual(reading.response.headers.get(b"age"), b"3602")
+        self.assertEqual(reading.status, b"hospproxy; hit; ttl=-3542; detail=stale-if-error")
+        self.assertIs(self.read("listNotes", who=BEN), NothingKept)
+
+    def test_nothingIsFreshAfterARestart(self) -> None:
+        """Nobody was there to hear of writes."""
+        self.house.warm("listHospitals", answer(b"[1]"))
+        self.process = self.process.ended()
+        self.assertEqual(self.read("listHospitals"), b"[1]")
+        reading = self.house.warm("listHospitals", answer(b"[2]"))
+        self.assertEqual(reading.status, b"hospproxy; hit; ttl=0; detail=stale-while-revalidate")
+        self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
+
+    def test_whatWasEvictedFromMemoryIsReadFromDisk(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.house.store.drop_tag("list:notes")
+        self.assertEqual(self.read(), b"[1]")
+        self.assertEqual(len(self.house.store), 1)
+
+    def test_aCrashCostsAtMostTheLastSecond(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.house.clock.advance(1)
+        self.house.warm("listHospitals")
+        self.process = self.process.killed()
+        self.assertEqual(self.read(), b"[1]")
+        self.assertIs(self.read("listHospitals"), NothingKept)
+
+    def test_aWritersOwnAnswerIsHiddenBeforeHeIsAnswered(self) -> None:
+        for who in (ANN, BEN):
+            self.house.warm("listNotes", answer(b"[]"), who=who)
+        self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
+        self.process = self.process.killed()
+        self.assertIs(self.read(), OwnWriteHidden)
+        self.assertEqual(self.read(who=BEN), b"[]")
+
+    def test_whatIsOnlyOnDiskIsHiddenToo(self) -> None:
+        self.house.warm("listNotes", answer(b"[]"))
+        self.process = self.process.ended()
+        self.write(call_of("createNote", document={}), answer(b'{"id": 7}', status=201))
+        self.assertIs(self.read(), OwnWriteHidden)
+
+    def test_whatWasSetRightStaysSo(self) -> None:
+        self.house.warm("listNotes", answer(b"[]"))
+        self.write(call_of("createNote", document={}), answer(b'{"id":7}', status=201))
+        self.process = self.process.killed()
+        self.assertEqual(self.read(), b'[{"id":7}]')
+        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+
+    def test_aWriteWhileAnAnswerComesFromDiskIsNotMissed(self) -> None:
+        self.house.warm("listNotes", answer(b"[]"))
+        self.process = self.process.ended()
+        held: list[Any] = []
+        run = self.process.disk._worker.run
+        self.patch(
+            self.process.disk._worker, "run", lambda work: held.append((work, done := Deferred())) or done
+        )
+        reading = self.house.send("listNotes", offline=True)
+        work, done = held.pop()
+        result = work()  # read from the file, and not yet told
+        self.house.send(call_of("createNote", document={}), who=ANN)
+        self.house.reply(answer(b"thanks", status=201))
+        self.patch(self.process.disk._worker, "run", run)
+        done.callback(result)
+        self.assertIsInstance(reading.error, OwnWriteHidden)
+
+
+class RevocationTests(Lasting):
+    def setUp(self) -> None:
+        super().setUp()
+        for who in (ANN, BEN):
+            self.accept(who)
+            self.house.warm("listNotes", answer(b"[1]"), who=who)
+
+    def test_whomHospAcceptedIsKnownForAShift(self) -> None:
+        self.process = self.process.ended()
+        self.world.wall += 43200 - 3
+        self.assertEqual(self.grace(ANN), ANN)
+        self.world.wall += 2
+        self.assertIsNone(self.grace(ANN))
+
+    def test_inTheSameProcessToo(self) -> None:
+        self.house.clock.advance(43199)
+        self.assertEqual((self.house.accounts.recall(ANN.credentials), self.grace(ANN)), (None, ANN))
+        self.house.clock.advance(1)
+        self.assertIsNone(self.grace(ANN))
+
+    def test_otherCredentialsOfTheSamePersonAreNot(self) -> None:
+        self.process = self.process.ended()
+        self.assertIsNone(self.grace(evolve(ANN, credentials=b"other")))
+
+    def test_aWriteToTheAccountEndsItBeforeItIsSent(self) -> None:
+        for operation in ("updateStaff", "deleteStaff"):
+            self.process = self.process.ended()
+            self.house.clock.advance(600)
+            self.accept(ANN)
+            self.process = self.process.ended()
+            self.assertEqual(self.grace(ANN), ANN)
+            self.house.send(call_of(operation, "1"), who=BEN)
+            self.assertIsNone(self.grace(ANN))
+            self.process = self.process.killed()
+            self.assertIsNone(self.grace(ANN))
+            self.assertIs(self.read(), NothingKept)
+            self.assertEqual((self.grace(BEN), self.read(who=BEN)), (BEN, b"[1]"))
+
+    def test_theOutcomeMakesNoDifference(self) -> None:
+        for outcome in (
+            answer(),
+            answer(status=404),
+            answer(status=503),
+            AWAY,
+            ProxyError("late", status=504),
+        ):
+            self.process = self.process.ended()
+            self.accept(ANN)
+            self.process = self.process.ended()
+            self.write(call_of("updateStaff", "1", document={"name": "anna"}), outcome, who=BEN)
+            self.process = self.process.killed()
+            self.assertIsNone(self.grace(ANN), outcome)
+
+    def test_inTheProcessThatDidItToo(self) -> None:
+        self.write(call_of("updateStaff", "1", document={"password": "new"}), answer(), who=BEN)
+        self.assertTrue(self.house.accounts.settled(ANN))
+        self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, BEN))
+        self.write(call_of("deleteHospital", "1"), answer(), who=BEN)
+        self.assertIsNone(self.grace(BEN))
+        self.accept(BEN)
+        self.house.accounts.forget(BEN.credentials)
+        self.assertIsNone(self.grace(BEN))
+
+    def test_aRefusalEndsItAtOnce(self) -> None:
+        self.process = self.process.ended()
+        self.house.accounts.forget(ANN.credentials)
+        self.assertIsNone(self.grace(ANN))
+        self.process = self.process.killed()
+        self.assertIsNone(self.grace(ANN))
+        self.assertIs(self.read(), NothingKept)
+
+    def test_anAccountThatWasBeingChangedIsInDoubtForTheNextProcess(self) -> None:
+        self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
+        self.process = self.process.killed()
+        self.accept(ANN, BEN)
+        self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, BEN))
+        self.house.clock.advance(600)
+        self.accept(ANN)
+        self.process = self.process.ended()
+        self.accept(ANN)
+        self.assertEqual(self.grace(ANN), ANN)
+
+    def test_aChangeThatIsOverLeavesNoDoubt(self) -> None:
+        for outcome in (answer(), answer(status=503)):
+            self.write(call_of("updateStaff", "1", document={}), outcome, who=BEN)
+            self.house.clock.advance(25)
+            self.assertTrue(self.house.accounts.settled(ANN))
+            self.process = self.process.ended()
+            self.accept(ANN)
+            self.assertEqual(self.grace(ANN), ANN)
+
+    def test_aHospitalsDeletionIsEverybodys(self) -> None:
+        self.write(call_of("deleteHospital", "1"), AWAY)
+        self.process = self.process.killed()
+        self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, None))
+
+    def test_theClockSetBackMakesNothingYounger(self) -> None:
+        self.process = self.process.ended()
+        self.world.wall -= 7200
+        self.assertIsNone(self.grace(ANN))
+        self.assertIs(self.read(), NothingKept)
+
+    def test_whereItCannotBeTakenBackItIsNotSent(self) -> None:
+        self.process.disk._worker.full = True  # type: ignore[attr-defined]
+        self.patch(self.process.disk._worker, "run", _not_on_disk)
+        reading = self.house.send(call_of("updateStaff", "1", document={}), who=BEN)
+        self.assertEqual((reading.error.status, len(self.house.hosp)), (503, 2))
+        self.assertTrue(self.house.accounts.settled(ANN))
+
+
+def _not_on_disk(_work: object) -> Deferred[Any]:
+    failed: Deferred[Any] = Deferred()
+    failed.errback(disk_file.NotOnDisk("read-only"))
+    return failed
+
+
+class FileTests(Lasting):
+    def setUp(self) -> None:
+        super().setUp()
+        self.accept(ANN)
+        self.house.warm("listNotes", answer(b'["Juno has a cold"]'))
+
+    def kept(self) -> tuple[bool, bool]:
+        return self.grace(ANN) is not None, self.read() is not NothingKept
+
+    def test_itTellsNothing(self) -> None:
+        self.process = self.process.ended()
+        for path in self.world.path.parent.iterdir():
+            for word in (b"Juno", b"notes", b"ann", ANN.credentials):
+                self.assertNotIn(word, path.read_bytes(), path.name)
+            self.assertEqual(path.stat().st_mode & 0o077, 0, path.name)
+
+    def test_anotherMasterKeyDropsIt(self) -> None:
+        self.world.made_with, self.world.key = "another", b"x" * 32
+        self.process = self.process.ended()
+        self.assertEqual(self.kept(), (False, False))
+        self.process = self.process.ended()
+        self.assertEqual(self.process.disk._file.dropped, "")
+
+    def test_aForgedValueIsNotUsed(self) -> None:
+        self.world.key = b"x" * 32
+        process = self.process.ended()
+        for table in ("entries", "accepted"):
+            process.disk._file._connection.execute(f"UPDATE {table} SET value = zeroblob(200)")  # type: ignore[union-attr]
+        self.world.key = b"k" * 32
+        self.process = process.ended()
+        self.assertEqual(self.kept(), (False, False))
+
+    def test_aDamagedFileIsDropped(self) -> None:
+        for damage in (b"no database", b""):
+            self.process.house.clock.advance(2)
+            self.process.disk._file.close()
+            self.world.path.write_bytes(damage)
+            self.process = Process(self.world)
+            self.assertEqual(self.kept(), (False, False))
+            self.house.warm("listNotes")
+            self.process = self.process.ended()
+            self.assertEqual(self.kept(), (False, True))
+
+    def test_damageInTheMiddleIsFoundAtTheStart(self) -> None:
+        for number in range(100):
+            self.house.warm(call_of("getNote", str(number)))
+        self.process.house.clock.advance(2)
+        self.process.disk._file.close()
+        content = bytearray(self.world.path.read_bytes())
+        content[8192:40960] = os.urandom(32768)
+        self.world.path.write_bytes(content)
+        self.process = Process(self.world)
+        self.assertEqual(self.kept(), (False, False))
+
+    def test_aFullDiskCostsWhatIsKeptAndNothingElse(self) -> None:
+        self.process = self.process.ended()
+        connection = self.process.disk._file._connection
+        assert connection is not None
+        connection.execute("PRAGMA max_page_count = 1")
+        self.house.warm("listHospitals", answer(b"[" + b" " * 100_000 + b"]"))
+        self.house.clock.advance(2)
+        self.assertEqual(self.grace(ANN), None)
+        self.write(call_of("updateStaff", "1", document={}), answer(), who=BEN)
+
+    def test_aFileThatCannotBeRemovedIsNotTakenForUpToDate(self) -> None:
+        file = self.process.disk._file
+        self.patch(Path, "unlink", _no)
+        self.assertRaises(disk_file.NotOnDisk, file.run, [_broken])
+        self.assertRaises(disk_file.NotOnDisk, file.run, [])
+        self.patch(Path, "unlink", Path.unlink)
+
+    def test_theOldestGo(self) -> None:
+        self.world.limits = DiskLimits(8000, 2)
+        self.process = self.process.ended()
+        for number in range(20):
+            self.house.warm(call_of("getNote", str(number)), answer(b'"%s"' % (b"x" * 500)))
+        self.house.clock.advance(2)
+        self.assertLessEqual(self.process.disk.bytes, 8000)
+        self.assertGreater(self.process.disk.bytes, 6000)
+        self.process = self.process.ended()
+        self.assertIs(self.read(call_of("getNote", "0")), NothingKept)
+        self.assertIsNot(self.read(call_of("getNote", "19")), NothingKept)
+
+    def test_soDoTheOldestAcceptances(self) -> None:
+        self.world.limits = DiskLimits(8000, 2)
+        self.process = self.process.ended()
+        crowd = [Identity(number, "x", b"%d" % number) for number in range(3)]
+        self.accept(*crowd)
+        self.process = self.process.ended()
+        self.assertEqual([self.grace(one) is not None for one in (ANN, *crowd)], [False, False, True, True])
+
+    def test_withoutAPlaceForItTheProxyRuns(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "cache").write_text("a file where a folder should be")
+        world = World(str(folder))
+        self.patch(disk_file.CacheFile, "drop", lambda _self, _why: None)
+        process = Process(world)
+        process.house.warm("listNotes")
+        process.house.clock.advance(2)
+        self.assertEqual(process.house.send("listNotes").exchange.cache_status, "hit")
+
+
+def _no(_self: Path, missing_ok: bool = False) -> None:
+    raise PermissionError(13, f"read-only {missing_ok}")
+
+
+def _broken(_connection: sqlite3.Connection) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+class ShutTests(Lasting):
+    def test_whatWaitsIsWrittenAtTheEnd(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.successResultOf(Deferred.fromCoroutine(self.process.disk.shut()))
+        self.house.accounts.forget(BEN.credentials)
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.process.disk.settled())))
+        self.process = Process(self.world)
+        self.assertEqual(self.read(), b"[1]")
+
+    def test_nothingIsKeptBeforeItIsOpen(self) -> None:
+        disk = self.world.disk(Clock())
+        self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(disk.get(b"x"))))

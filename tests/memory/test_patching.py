@@ -1,0 +1,113 @@
+"""A list with a record put into it is the list that HOSP would have answered, or it is not known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.contract import Resource
+from hospproxy.memory.patching import patched
+from hospproxy.memory.shapes import to_keep
+from hospproxy.memory.store import Asked, Entry
+
+from .house import JSON, answer, call_of
+
+NOTES = Resource("notes", ascending=True)
+ORIGIN = "https://hosp.example"
+
+
+def entry(document: Any, *query: tuple[str, str], operation: str = "listNotes", **how: Any) -> Entry:
+    body = json.dumps(document).encode()
+    response = to_keep(answer(body, headers=how.pop("headers", (JSON, (b"ETag", b'"1"')))))
+    return Entry(response, 0.0, 60.0, b"name", Asked(operation, query, ORIGIN))
+
+
+def after(kept: Entry, write: str, *path: str, stored: Any = None, **how: Any) -> Any:
+    """The document as it is after a write; None where that is not known."""
+    body = b"<p>gone" if stored is None else json.dumps(stored).encode()
+    headers = (JSON,) if stored is not None else ((b"Content-Type", b"text/html"),)
+    given = {"origin": ORIGIN, "resource": NOTES, **how}
+    found = patched(kept, call_of(write, *path, document={}), answer(body, headers=headers), **given)
+    return None if found is None else json.loads(found.response.body)
+
+
+def note(number: Any, patient: Any = 1, text: str = "") -> dict[str, Any]:
+    return {"id": number, "patient_id": patient, "text": text}
+
+
+class ExampleTests(SynchronousTestCase):
+    def test_whatIsNotSure(self) -> None:
+        new = note(3)
+        for kept, stored, how in (
+            (entry([note(1), note(2)]), new, {}),  # not newest first
+            (entry([note(2), note(2)]), new, {}),
+            (entry([{"name": "x"}]), new, {}),
+            (entry([1]), new, {}),
+            (entry([note("2")]), new, {}),
+            (entry({"notes": []}), new, {}),
+            (entry([note(2)]), {"id": 3}, {}),  # not the whole record
+            (entry([note(2)]), {**new, "more": 1}, {}),
+            (entry([note(2)]), [new], {}),
+            (entry([note(2)]), {"patient_id": 1}, {}),
+            (entry([note(2)]), note("3"), {}),
+            (entry([note(2)]), note(True), {}),
+            (entry([note(2)], ("_page", "2")), new, {}),
+            (entry([note(2)], ("patient_id", "")), new, {}),
+            (entry([note(2)]), new, {"origin": "http://hosp.example"}),
+            (entry([note(2)]), new, {"resource": Resource("notes")}),
+            (entry([note(2)], headers=((b"Content-Type", b"text/html"),)), new, {}),
+        ):
+            self.assertIsNone(after(kept, "createNote", stored=stored, **how), (kept, stored, how))
+
+    def test_anEmptyListIsAList(self) -> None:
+        self.assertEqual(after(entry([]), "createNote", stored=note(3)), [note(3)])
+
+    def test_aRecordOfAnotherIsLeftAlone(self) -> None:
+        me = entry({"id": 1, "name": "ann"}, operation="getMe")
+        staffs = Resource("staffs", ascending=True)
+        said = {"id": 9, "name": "new", "hospital_id": 1}
+        self.assertEqual(after(me, "createStaff", stored=said, resource=staffs), {"id": 1, "name": "ann"})
+
+    def test_theWriteMustHaveAnsweredWithItsOwnRecord(self) -> None:
+        self.assertIsNone(after(entry([note(2)]), "updateNote", "2", stored=note(3)))
+
+    def test_whatBelongedToTheOldBodyGoes(self) -> None:
+        found = patched(entry([]), call_of("createNote", document={}), answer(b'{"id":3}'), ORIGIN, NOTES)
+        assert found is not None
+        self.assertEqual(found.response.headers.pairs, (JSON,))
+        self.assertEqual((found.name, found.began, found.asked), (b"name", 0.0, entry([]).asked))
+
+
+class ModelTests(SynchronousTestCase):
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.dictionaries(st.integers(1, 6), st.sampled_from([1, 2, None])),
+        st.sampled_from(["createNote", "updateNote", "deleteNote"]),
+        st.integers(1, 8),
+        st.sampled_from([1, 2, None]),
+        st.sampled_from([(), (("patient_id", "1"),), (("patient_id", "2"),)]),
+    )
+    def test_itIsAsHospWouldAnswer(
+        self, there: dict[int, Any], write: str, number: int, patient: Any, query: tuple[tuple[str, str], ...]
+    ) -> None:
+        def listed(records: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+            return [
+                records[one]
+                for one in sorted(records, reverse=True)
+                if all(str(records[one][name]) == value for name, value in query)
+            ]
+
+        records = {one: note(one, of) for one, of in there.items()}
+        before = entry(listed(records), *query)
+        new = note(number, patient, "new")
+        if write == "deleteNote":
+            records.pop(number, None)
+            found = after(before, write, str(number))
+        else:
+            records[number] = new
+            found = after(before, write, *([] if write == "createNote" else [str(number)]), stored=new)
+        self.assertEqual(found, listed(records))

@@ -1,0 +1,313 @@
+"""What is given out past its time: while HOSP fails, and while it is renewed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import (
+    FailedAfterSending,
+    NothingKept,
+    NotSent,
+    OutcomeUnknown,
+    OverCapacity,
+    OwnWriteHidden,
+    ProxyError,
+)
+from hospproxy.messages import Origin, Priority, Response
+
+from .house import ANN, BEN, JSON, House, Reading, answer, call_of
+
+AWAY = NotSent("refused")
+HTML = (b"Content-Type", b"text/html")
+
+
+def note(number: int, patient: int = 1, **more: Any) -> dict[str, Any]:
+    return {"id": number, "title": f"note {number}", "patient_id": patient, **more}
+
+
+def said(document: Any, status: int = 200) -> Response:
+    return answer(json.dumps(document).encode(), status=status, headers=(JSON, (b"ETag", b'W/"1"')))
+
+
+class Staleness(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.house = House()
+
+    def offline(self, call: Any, *headers: tuple[bytes, bytes], failure: Any = AWAY, **how: Any) -> Reading:
+        """A read while HOSP fails."""
+        before = len(self.house.hosp)
+        reading = self.house.send(call, *headers, **how)
+        if len(self.house.hosp) > before:
+            self.house.reply(failure)
+        return reading
+
+    def write(self, call: Any, response: Any, **how: Any) -> Reading:
+        reading = self.house.send(call, **how)
+        self.house.reply(response)
+        return reading
+
+
+class IfErrorTests(Staleness):
+    def test_whatIsPastItsTimeIsGivenWhileHospFails(self) -> None:
+        for failure, status in (
+            (NotSent("refused"), b"fwd=stale"),
+            (FailedAfterSending("reset"), b"fwd=stale"),
+            (ProxyError("late", status=504), b"fwd=stale"),
+            *(
+                (answer(status=number), b"fwd=stale; fwd-status=%d" % number)
+                for number in (500, 502, 503, 504)
+            ),
+        ):
+            self.house = House()
+            self.house.warm("listNotes", said([note(1)]))
+            self.house.clock.advance(3600)
+            reading = self.offline("listNotes", failure=failure)
+            self.assertEqual(reading.response.status, 200)
+            self.assertEqual(reading.response.body, said([note(1)]).body)
+            self.assertIs(reading.response.origin, Origin.MEMORY)
+            self.assertEqual(reading.response.headers.get(b"age"), b"3600")
+            self.assertEqual(reading.status, b"hospproxy; " + status + b"; ttl=-3540; detail=stale-if-error")
+            self.assertEqual(reading.exchange.cache_status, "stale")
+
+    def test_nothingWasForwardedWhereHospIsNotAsked(self) -> None:
+        self.house.warm("listNotes")
+        self.house.clock.advance(61)
+        self.patch(self.house, "_hosp", self.overloaded)
+        reading = self.house.send("listNotes")
+        self.assertEqual(reading.status, b"hospproxy; hit; ttl=-1; detail=stale-if-error")
+
+    async def overloaded(self, _exchange: object) -> Response:
+        raise OverCapacity("open")
+
+    def test_whatSaysSomethingIsPassedOn(self) -> None:
+        for status in (401, 403, 404, 501):
+            self.house = House()
+            self.house.warm("listNotes")
+            self.house.clock.advance(61)
+            self.assertEqual(self.offline("listNotes", failure=answer(status=status)).response.status, status)
+
+    def test_notBeyondTheBoundOfTheRoute(self) -> None:
+        self.house.warm("listNotes")
+        self.house.clock.advance(60 + 604800 - 0.1)
+        self.assertEqual(self.offline("listNotes").response.status, 200)
+        self.house.clock.advance(0.1)
+        self.assertIs(self.offline("listNotes").error, AWAY)
+
+    def test_notWhereTheContractSaysNothingOfIt(self) -> None:
+        self.house.warm("getStatus", answer(b"online", headers=(HTML,)), who=None)
+        self.house.clock.advance(6)
+        self.assertIs(self.offline("getStatus", who=None).error, AWAY)
+
+    def test_whatTheRequestForbids(self) -> None:
+        self.house.warm("listNotes")
+        self.house.clock.advance(100)
+        for value, given in (
+            (b"no-cache", True),
+            (b"max-age=0", True),
+            (b"no-store", True),
+            (b"stale-if-error=41", True),
+            (b"stale-if-error=40", False),
+            (b"only-if-cached", False),
+        ):
+            reading = self.offline("listNotes", (b"Cache-Control", value))
+            self.assertEqual(isinstance(reading.outcome[0], Response), given, value)
+
+    def test_nobodyGetsAnothers(self) -> None:
+        self.house.warm("listNotes")
+        self.house.clock.advance(61)
+        self.assertIs(self.offline("listNotes", who=BEN).error, AWAY)
+        self.assertIs(self.offline("listNotes", host="other.example").error, AWAY)
+
+    def test_aLookIsNeverAnsweredFromMemory(self) -> None:
+        self.house.warm("listNotes")
+        self.assertIs(self.offline("listNotes", past_cache=True).error, AWAY)
+
+    def test_withoutHospsWordOnWhoAsksOnlyMemoryAnswers(self) -> None:
+        self.house.warm("listNotes")
+        before = len(self.house.hosp)
+        self.assertEqual(self.house.send("listNotes", offline=True).response.status, 200)
+        self.assertIsInstance(self.house.send("listHospitals", offline=True).error, NothingKept)
+        self.assertEqual(len(self.house.hosp), before)
+
+    def test_notToAnAccountThatIsInDoubt(self) -> None:
+        self.house.warm("listNotes")
+        self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
+        self.assertIs(self.offline("listNotes").error, AWAY)
+        self.house.reply(AWAY, 1)
+        self.assertIs(self.offline("listNotes").error, AWAY)
+
+    def test_everyWaiterGetsIt(self) -> None:
+        self.house.warm("listNotes")
+        self.house.clock.advance(61)
+        readings = [self.house.send("listNotes") for _ in range(3)]
+        self.house.reply(AWAY)
+        self.assertEqual([reading.exchange.cache_status for reading in readings], ["stale"] * 3)
+
+
+class AfterWriteTests(Staleness):
+    def setUp(self) -> None:
+        super().setUp()
+        self.of_1 = call_of("listNotes", patient_id="1")
+        self.of_2 = call_of("listNotes", patient_id="2")
+        for who in (ANN, BEN):
+            self.house.warm("listNotes", said([note(2, 2), note(1)]), who=who)
+            self.house.warm(self.of_1, said([note(1)]), who=who)
+            self.house.warm(self.of_2, said([note(2, 2)]), who=who)
+            self.house.warm(call_of("getNote", "1"), said(note(1)), who=who)
+
+    def shown(self, call: Any, **how: Any) -> Any:
+        """What a read shows while HOSP is away: a document, or the class of the failure."""
+        outcome = self.offline(call, **how).outcome[0]
+        return json.loads(outcome.body) if isinstance(outcome, Response) else type(outcome.value)
+
+    def test_whatAWriteStruckIsNeverFresh(self) -> None:
+        self.write(call_of("createNote", document={}), said(note(3), 201))
+        for who in (ANN, BEN):
+            self.assertEqual(self.house.warm("listNotes", who=who).exchange.cache_status, "miss")
+
+    def test_toOthersItIsGivenMarked(self) -> None:
+        self.write(call_of("createNote", document={}), said(note(3), 201))
+        reading = self.offline("listNotes", who=BEN)
+        self.assertEqual(json.loads(reading.response.body), [note(2, 2), note(1)])
+        self.assertTrue(reading.status.endswith(b"detail=stale-if-error-invalidated"), reading.status)
+
+    def test_itsWriterReadsWhatHeWrote(self) -> None:
+        self.write(call_of("createNote", document={}), said(note(3), 201))
+        self.assertEqual(self.shown("listNotes"), [note(3), note(2, 2), note(1)])
+        self.assertEqual(self.shown(self.of_1), [note(3), note(1)])
+        self.assertEqual(self.shown(self.of_2), [note(2, 2)])
+        self.assertIsNone(self.offline("listNotes").response.headers.get(b"etag"))
+
+    def test_aChangeIsReadInTheRecordAndInEveryListThatItIsIn(self) -> None:
+        self.write(call_of("updateNote", "1", document={}), said(note(1, 2, title="moved")))
+        moved = note(1, 2, title="moved")
+        self.assertEqual(self.shown(call_of("getNote", "1")), moved)
+        self.assertEqual(self.shown("listNotes"), [note(2, 2), moved])
+        self.assertEqual(self.shown(self.of_1), [])
+        self.assertEqual(self.shown(self.of_2), [note(2, 2), moved])
+
+    def test_aDeletedRecordIsInNoListAndNotReadAnyMore(self) -> None:
+        self.write(call_of("deleteNote", "1"), answer(b"gone", headers=(HTML,)))
+        self.assertEqual(self.shown("listNotes"), [note(2, 2)])
+        self.assertEqual(self.shown(self.of_1), [])
+        self.assertIs(self.shown(call_of("getNote", "1")), OwnWriteHidden)
+        self.assertEqual(self.shown(call_of("getNote", "1"), who=BEN), note(1))
+
+    def test_whatCannotBeSetRightIsNotGivenToItsWriter(self) -> None:
+        self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
+        reading = self.offline("listNotes")
+        assert isinstance(reading.error, OwnWriteHidden)
+        self.assertEqual((reading.error.status, reading.error.retry_after_s), (503, 5))
+        self.assertEqual(reading.exchange.cache_status, "hidden")
+        self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
+
+    def test_whatIsHiddenStaysSoUntilHospAnswers(self) -> None:
+        self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
+        self.write(call_of("createNote", document={}), said(note(4), 201))
+        self.assertIs(self.shown("listNotes"), OwnWriteHidden)
+        self.house.warm("listNotes", said([note(4), note(3)]))
+        self.house.clock.advance(61)
+        self.assertEqual(self.shown("listNotes"), [note(4), note(3)])
+
+    def test_anotherKindThatTheContractNamesIsHidden(self) -> None:
+        self.write(call_of("updatePatient", "1", document={}), said({"id": 1, "name": "Juno"}))
+        self.assertIs(self.shown("listNotes"), OwnWriteHidden)
+        self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
+
+    def test_addressesOfAnotherHostAreNotMixedIn(self) -> None:
+        self.write(call_of("createNote", document={}), said(note(3), 201), host="other.example")
+        self.assertIs(self.shown("listNotes"), OwnWriteHidden)
+
+    def test_aRepeatedAnswerIsOfAnEarlierState(self) -> None:
+        replayed = Response(201, said(note(3)).headers, said(note(3)).body, Origin.MEMORY)
+        self.write(call_of("createNote", document={}), replayed)
+        self.assertIs(self.shown("listNotes"), OwnWriteHidden)
+
+    def test_whatWasNotAcknowledgedHidesNothing(self) -> None:
+        for outcome in (AWAY, answer(status=500), answer(status=404), answer(status=422)):
+            self.write(call_of("createNote", document={}), outcome)
+            self.assertEqual(self.shown("listNotes"), [note(2, 2), note(1)])
+
+    def test_whatIsFoundLaterIsHiddenFromWhomItIsTold(self) -> None:
+        call = call_of("createNote", document={})
+        reading = self.write(call, OutcomeUnknown("who knows", reference="r"))
+        self.assertEqual(self.shown("listNotes"), [note(2, 2), note(1)])
+        from hospproxy.memory.memory import Writer
+
+        self.house.memory.found_later(call, Writer.of(reading.exchange))
+        self.assertIs(self.shown("listNotes"), OwnWriteHidden)
+        self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
+
+    def test_aFetchThatBeganBeforeTheWriteDoesNotBringTheOldBack(self) -> None:
+        self.house.clock.advance(61)
+        early = self.house.send("listNotes")
+        self.write(call_of("createNote", document={}), said(note(3), 201))
+        self.house.reply(said([note(2, 2), note(1)]), -2)
+        self.assertEqual(json.loads(early.response.body), [note(2, 2), note(1)])
+        self.assertEqual(self.shown("listNotes"), [note(3), note(2, 2), note(1)])
+
+
+class WhileRevalidatingTests(Staleness):
+    def setUp(self) -> None:
+        self.house = House(renews=True)
+        self.house.warm("listNotes", answer(b"[1]"))
+
+    def test_itIsGivenAtOnceAndRenewed(self) -> None:
+        self.house.clock.advance(70)
+        for _ in range(3):
+            reading = self.house.send("listNotes")
+            self.assertEqual(reading.response.body, b"[1]")
+            self.assertEqual(reading.status, b"hospproxy; hit; ttl=-10; detail=stale-while-revalidate")
+            self.assertEqual(reading.response.headers.get(b"age"), b"70")
+        [own] = self.house.own
+        self.assertEqual((own.own, own.priority, len(self.house.hosp)), ("refresh", Priority.REFRESH, 2))
+        self.house.reply(answer(b"[2]"))
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+        self.assertEqual(len(self.house.cache.refresher), 0)
+
+    def test_notForEver(self) -> None:
+        self.house.clock.advance(90)
+        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "expired")
+        self.assertEqual(self.house.own, [])
+
+    def test_notToWhoWantsItFresher(self) -> None:
+        for number, value in enumerate((b"no-cache", b"max-age=1000", b"min-fresh=1", b"no-store")):
+            self.house = House(renews=True)
+            self.house.warm("listNotes")
+            self.house.clock.advance(70)
+            self.house.send("listNotes", (b"Cache-Control", value))
+            self.assertEqual((len(self.house.hosp), self.house.own), (2, []), number)
+
+    def test_notWhatAWriteStruck(self) -> None:
+        self.write(call_of("createNote", document={}), said(note(3), 201))
+        self.house.clock.advance(61)
+        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+
+    def test_aRenewalThatFailsChangesNothing(self) -> None:
+        self.house.clock.advance(70)
+        for failure in (AWAY, answer(status=500)):
+            reading = self.house.send("listNotes")
+            self.house.reply(failure)
+            self.assertEqual(reading.response.body, b"[1]")
+        self.assertEqual(len(self.house.cache.refresher), 0)
+        self.assertNotIn("unhandled_errors_total", self.house.meter.counts)
+
+    def test_aRefusalEndsIt(self) -> None:
+        self.house.clock.advance(70)
+        self.house.send("listNotes")
+        self.house.reply(answer(b"denied", status=401, headers=()))
+        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+
+    def test_fewAtATime(self) -> None:
+        self.house = House(renews=True)
+        for number in range(40):
+            self.house.warm(call_of("getNote", str(number)))
+        self.house.clock.advance(70)
+        for number in range(40):
+            self.house.send(call_of("getNote", str(number)))
+        self.assertEqual(len(self.house.cache.refresher), 32)
+        self.house.cache.refresher.stop()
+        self.assertEqual(len(self.house.cache.refresher), 0)
