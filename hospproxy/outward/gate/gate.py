@@ -138,7 +138,8 @@ class Gate:
 
     def _in_vain(self, ticket: Ticket, now: float) -> bool:
         ahead = self._queue.ahead_of(ticket, now)
-        return self._estimate.in_vain(ahead, self._queue.limit, ticket.deadline - now)
+        left_s = ticket.deadline - now - self._queue.overtaken_s(ticket)
+        return self._estimate.in_vain(ahead, self._queue.limit, left_s)
 
     async def _attempt(self, exchange: Exchange, proceed: Proceed) -> Response:
         began = self._clock.seconds()

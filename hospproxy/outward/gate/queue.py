@@ -95,9 +95,14 @@ class Line:
         return ticket
 
     def ahead(self, whose: bytes | None) -> int:
-        """How many go before one that these credentials would add."""
-        mine = self.of(whose)
-        return mine + sum(min(len(own), mine + 1) for other, own in self._in_turn.items() if other != whose)
+        """How many go before one that these credentials would add.
+
+        Everyone has a turn before it for each of its own, as far as they wait. Those who have half as many waiting are
+        taken to go on asking, so that they use all of their turns.
+        """
+        rounds = self.of(whose) + 1
+        others = (len(own) for other, own in self._in_turn.items() if other != whose)
+        return rounds - 1 + sum(rounds if 2 * waiting >= rounds else waiting for waiting in others)
 
     def of(self, whose: bytes | None) -> int:
         """How many wait with these credentials."""
@@ -148,6 +153,14 @@ class Queue:
             else:
                 before += sum(1 for other in line if other.turn <= turn)
         return before
+
+    def overtaken_s(self, ticket: Ticket) -> float:
+        """For how many seconds of the wait those may have the places who come later and are more urgent.
+
+        As a rule that such come is taken from such being there.
+        """
+        urgent = [priority for priority, line in self._lines.items() if line and priority < ticket.priority]
+        return HEAD_START_S[ticket.priority] - HEAD_START_S[min(urgent)] if urgent else 0.0
 
     def enter(self, ticket: Ticket, now: float) -> tuple[Refusal | None, Ticket | None]:
         """A newcomer: afterwards it is in, waiting or out.

@@ -31,7 +31,7 @@ class EstimateTests(SynchronousTestCase):
     def test_who_cannot_get_a_place_in_time_waits_in_vain(self) -> None:
         estimate = learned(4.0)
         self.assertTrue(estimate.in_vain(ahead=40, limit=5, left_s=28))
-        self.assertFalse(estimate.in_vain(ahead=30, limit=5, left_s=28))
+        self.assertFalse(estimate.in_vain(ahead=27, limit=5, left_s=28))
 
     def test_nobody_is_refused_for_what_is_not_known_yet(self) -> None:
         self.assertFalse(learned(4.0, FEWEST - 1).in_vain(ahead=500, limit=5, left_s=1))

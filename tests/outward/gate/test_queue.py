@@ -145,6 +145,25 @@ class Fairness(SynchronousTestCase):
         # The reads have waited longer than the head start of a write by then.
         self.assertEqual(queue.ahead_of(Ticket(WRITE, 100, b"few"), 6), 6)
 
+    def test_those_who_go_on_asking_use_their_turns(self) -> None:
+        queue = Queue(1, 99)
+        enter(queue)
+        for whose, times in ((b"many", 9), (b"as many", 5), (b"few", 4)):
+            for _ in range(times):
+                enter(queue, whose=whose)
+        self.assertEqual(queue.ahead_of(Ticket(READ, 100, b"many"), 0), 9 + 10 + 4)
+
+    def test_who_may_be_overtaken(self) -> None:
+        queue = Queue(1, 99)
+        enter(queue)
+        self.assertEqual(queue.overtaken_s(Ticket(REFRESH, 100)), 0)
+        enter(queue, READ)
+        self.assertEqual(queue.overtaken_s(Ticket(REFRESH, 100)), 10)
+        self.assertEqual(queue.overtaken_s(Ticket(READ, 100)), 0)
+        enter(queue, WRITE)
+        self.assertEqual(queue.overtaken_s(Ticket(REFRESH, 100)), 15)
+        self.assertEqual(queue.overtaken_s(Ticket(READ, 100)), 5)
+
     def test_a_lower_limit_takes_nobody_out(self) -> None:
         queue = Queue(2, 20)
         first, second, third = enter(queue), enter(queue), enter(queue)
