@@ -13,7 +13,7 @@ A_QUEUE = 3
 
 MARGIN = 1.2
 """The mean of the last answers and the wait itself scatter by about a tenth each. Without it, in a surge of five times
-what HOSP can do, one in ten of those that were not served heard so only at the end of their time; with it hardly any."""
+what HOSP can do, one in ten of those that were not served heard so only at the end of their time; with it, few do."""
 
 
 class Estimate:
@@ -25,19 +25,25 @@ class Estimate:
     def __init__(self, first_s: float = 4.5) -> None:
         self.mean_s = first_s
         self._seen = 0
+        self._limit = 0.0
 
-    def learn(self, seconds: float) -> None:
-        """A place was held for so long, until HOSP had answered or should have."""
+    def learn(self, seconds: float, limit: int) -> None:
+        """A place was held for so long, until HOSP had answered or should have.
+
+        :param limit: places that there were.
+        """
         self._seen += 1
-        self.mean_s += max(WEIGHT, 1.0 / self._seen) * (seconds - self.mean_s)
+        weight = max(WEIGHT, 1.0 / self._seen)
+        self.mean_s += weight * (seconds - self.mean_s)
+        self._limit += weight * (limit - self._limit)
 
     def wait_s(self, ahead: int, limit: int) -> float:
         """Seconds until one gets a place.
 
         :param ahead: how many wait before it.
-        :param limit: places, all of them taken.
+        :param limit: places, all of them taken. Where there were fewer of late, there will be fewer again.
         """
-        return self.mean_s * (ahead + 1) / limit
+        return self.mean_s * (ahead + 1) / (min(limit, self._limit) if self._seen else limit)
 
     def in_vain(self, ahead: int, limit: int, left_s: float) -> bool:
         """Whether the wait takes longer than there is time.

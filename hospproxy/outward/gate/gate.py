@@ -167,7 +167,7 @@ class Gate:
         )
         if not probe:
             if sign in (Sign.WELL, Sign.SILENT):
-                self._estimate.learn(now - began)
+                self._estimate.learn(now - began, self._limit.now)
             if sign is Sign.WELL:
                 self._limit.well()
             elif sign in (Sign.OVERLOADED, Sign.GONE, Sign.SILENT):

@@ -10,7 +10,7 @@ from hospproxy.outward.gate.estimate import FEWEST, Estimate
 def learned(seconds: float, times: int = 200) -> Estimate:
     estimate = Estimate()
     for _ in range(times):
-        estimate.learn(seconds)
+        estimate.learn(seconds, 5)
     return estimate
 
 
@@ -25,13 +25,20 @@ class EstimateTests(SynchronousTestCase):
         self.assertEqual(learned(0.5).retry_after_s(9, 5), 1)
         estimate = learned(0.5)
         for _ in range(200):
-            estimate.learn(4.5)
+            estimate.learn(4.5, 5)
         self.assertEqual(estimate.retry_after_s(9, 5), 9)
 
     def test_who_cannot_get_a_place_in_time_waits_in_vain(self) -> None:
         estimate = learned(4.0)
         self.assertTrue(estimate.in_vain(ahead=40, limit=5, left_s=28))
         self.assertFalse(estimate.in_vain(ahead=27, limit=5, left_s=28))
+
+    def test_a_limit_that_was_lower_of_late_counts(self) -> None:
+        estimate = learned(4.0)
+        for _ in range(200):
+            estimate.learn(4.0, 3)
+        self.assertEqual(round(estimate.wait_s(8, 5)), 12)
+        self.assertEqual(estimate.wait_s(8, 1), 36)
 
     def test_nobody_is_refused_for_what_is_not_known_yet(self) -> None:
         self.assertFalse(learned(4.0, FEWEST - 1).in_vain(ahead=500, limit=5, left_s=1))
@@ -45,7 +52,7 @@ class EstimateTests(SynchronousTestCase):
         seed = random.randrange(1 << 32)
         chance, estimate = random.Random(seed), Estimate()
         for _ in range(5000):
-            estimate.learn(chance.lognormvariate(-1.2, 0.75))
+            estimate.learn(chance.lognormvariate(-1.2, 0.75), 5)
             for limit in (3, 5):
                 self.assertFalse(estimate.in_vain(ahead=59, limit=limit, left_s=28.0 * 7 / 8), seed)
 
