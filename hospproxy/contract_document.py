@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -36,7 +37,7 @@ TOP_KEYS = frozenset(
 OPERATION_KEYS = frozenset(
     (
         "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
-        "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s", "stale_if_error_s",
+        "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s", "stale_if_error_s", "deadline_s",
     )
 )  # fmt: skip
 """Keys of x-hospproxy in an operation."""
@@ -208,7 +209,16 @@ class _Reader:
             makes_stale=tuple(ours.get("makes_stale", ())),
             max_body_bytes=int(ours.get("max_body_bytes", 1 << 20)),
             becomes_note=self._make(f"{where}.x-hospproxy.becomes_note", NoteShape, ours.get("becomes_note")),
+            deadline_s=self._seconds(f"{where}.x-hospproxy.deadline_s", ours.get("deadline_s")),
         )
+
+    def _seconds(self, where: str, said: Any) -> float | None:
+        if said is None:
+            return None
+        if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 < said < math.inf:
+            self.errors.append(f"{where}: must be a number of seconds above 0")
+            return None
+        return float(said)
 
     def _lookup(self, where: str, said: Any) -> Lookup | None:
         if isinstance(said, dict) and isinstance(said.get("query"), dict):

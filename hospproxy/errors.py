@@ -94,6 +94,20 @@ class OwnWriteHidden(ProxyError):
         super().__init__(detail, retry_after_s=retry_after_s)
 
 
+class BreakerOpen(OverCapacity):
+    """HOSP is gone: attempt after attempt found nobody there, so nothing is sent until a probe is answered.
+
+    Nothing was sent. Whoever has an answer in memory may give that instead, as for any OverCapacity.
+    """
+
+    outcome = "hosp is away"
+
+    def __init__(
+        self, detail: str = "The upstream server is away; nothing was sent.", *, retry_after_s: int = 5
+    ) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+
+
 class NotSent(ProxyError):
     """No byte reached HOSP (connect failed): certainly not carried out, so any request may be tried again."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import secrets as randomness
 import sqlite3
@@ -35,7 +36,9 @@ from .memory.memory import Writer
 from .memory.outliving import memory_of
 from .memory.screening import Screening
 from .messages import Call, Exchange, Response
-from .outward.gate import Gate
+from .outward.gate.breaker import Breaker
+from .outward.gate.gate import Gate, Rules
+from .outward.gate.probing import Prober
 from .outward.ledger.format import LedgerFormatError
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
@@ -199,6 +202,26 @@ class Parts:
             max_attempts=settings.max_attempts,
         )
 
+    def _gate(self) -> Gate:
+        gate, breaker = self.settings.gate, self.settings.breaker
+        self.prober = Prober(
+            self.reactor,
+            self.ask,
+            self.contract.operation(self.contract.probe) if self.contract.probe else None,
+            clocks.wall,
+            self.metrics,
+            every_s=breaker.probe_every_s,
+            timeout_s=breaker.probe_timeout_s,
+        )
+        rules = Rules(
+            gate.concurrency,
+            gate.max_queue,
+            gate.slow_s,
+            Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
+            away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
+        )
+        return Gate(self.reactor, rules, self.metrics, self.prober.begin)
+
     def _chain(self) -> Chain:
         settings = self.settings
         validation = Validation(
@@ -220,7 +243,7 @@ class Parts:
             silences=(self.working_time.silent,),
             max_attempt_s=settings.deadline_s,
         )
-        gate = Gate(self.reactor, settings.gate.concurrency, settings.gate.max_queue, self.metrics)
+        gate = self._gate()
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
@@ -378,6 +401,7 @@ class ProxyService(Service):
         idle.addTimeout(max(0.0, until - self._reactor.seconds()), self._reactor)
         idle.addErrback(lambda _failure: None)
         await idle
+        parts.prober.stop()
         parts.writes.stop()
         parts.cache.refresher.stop()
         left = parts.screening.stop()

@@ -88,6 +88,17 @@ class MistakeTests(SynchronousTestCase):
 
         self.assertTrue(any("NewNote" in error for error in self.errors(change)))
 
+    def test_a_deadline_is_a_number_of_seconds(self) -> None:
+        for wrong in (0, -1, True, "5", float("inf"), float("nan")):
+
+            def change(document: dict[str, Any], wrong: Any = wrong) -> None:
+                document["paths"]["/notes"]["get"]["x-hospproxy"]["deadline_s"] = wrong
+
+            [error] = self.errors(change)
+            self.assertEqual(
+                error, "paths./notes.get.x-hospproxy.deadline_s: must be a number of seconds above 0"
+            )
+
     def test_what_is_no_contract_at_all(self) -> None:
         for document in (None, [], {}, {"paths": {}}, {"paths": 3}):
             with self.assertRaises(ContractError):

@@ -49,6 +49,8 @@ class Validation:
         call = Call(operation, tuple(values), accept=accept, authorization=authorization)
         exchange.call = call
         exchange.record_id = call.record_id
+        if operation.deadline_s is not None:
+            exchange.deadline = min(exchange.deadline, exchange.arrived + operation.deadline_s)
         if operation.is_write or not operation.is_read:
             exchange.priority = Priority.WRITE
         query, wrong = paths.query(request.query, operation)

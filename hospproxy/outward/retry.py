@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet import task
@@ -12,6 +13,7 @@ from zope.interface import implementer
 from ..errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Response
+from .gate.gate import PROBE
 
 AGAIN = frozenset({500, 502, 503, 504})
 """Statuses after which HOSP usually succeeds at the second try."""
@@ -54,25 +56,51 @@ def backoff_s(tries: int, base_s: float, cap_s: float, chance: float) -> float:
 class Budget:
     """How many tries beyond the first are in hand, so that repeats cannot become the load.
 
-    :param ratio: what each first try earns.
-    :param minimum: what is in hand at the start, and the most that is kept.
+    Within a window there may be a share of what went to HOSP in it, and a minimum whatever went: an outage that used
+    all up must not leave those without a second try who come when it is over. The window moves in steps.
+
+    :param ratio: repeats for each first try.
+    :param minimum: repeats in any case.
+    :param window_s: seconds.
     """
 
-    def __init__(self, ratio: float, minimum: int) -> None:
+    STEPS = 12
+
+    def __init__(self, ratio: float, minimum: int, window_s: float = 60.0) -> None:
         self._ratio = ratio
-        self._most = float(max(minimum, 1))
-        self.left = float(minimum)
+        self._minimum = minimum
+        self._step_s = window_s / self.STEPS
+        self._steps: deque[list[int]] = deque()
+        """Of each step that had any: its number, first tries, repeats."""
 
-    def earn(self) -> None:
+    def left(self, now: float) -> float:
+        """How many repeats are in hand.
+
+        :param now: monotonic seconds.
+        """
+        oldest = int(now / self._step_s) - self.STEPS
+        while self._steps and self._steps[0][0] <= oldest:
+            self._steps.popleft()
+        tries, repeats = (sum(step[i] for step in self._steps) for i in (1, 2))
+        return max(float(self._minimum), self._ratio * tries) - repeats
+
+    def earn(self, now: float) -> None:
         """A first try went to HOSP."""
-        self.left = min(self._most, self.left + self._ratio)
+        self._step(now)[1] += 1
 
-    def spend(self) -> bool:
+    def spend(self, now: float) -> bool:
         """Take one repeat; False if none is left."""
-        if self.left < 1.0:
+        if self.left(now) < 1.0:
             return False
-        self.left -= 1.0
+        self._step(now)[2] += 1
         return True
+
+    def _step(self, now: float) -> list[int]:
+        number = int(now / self._step_s)
+        if not self._steps or self._steps[-1][0] != number:
+            self._steps.append([number, 0, 0])
+            self.left(now)  # drops what is out of the window, so that there are never more than STEPS
+        return self._steps[-1]
 
 
 @implementer(IProcessor)
@@ -106,21 +134,30 @@ class Retry:
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         assert exchange.call is not None
+        if exchange.own == PROBE:
+            return await proceed(exchange)  # the next one is on its way anyhow
         repeatable = exchange.call.operation.repeatable
         counted = exchange.own != "look"
-        if counted:
-            self._budget.earn()
+        # A write that was found absent comes here once more: it has earned its share already.
+        earned = not counted or exchange.attempts > 0
         tries = 0
         while True:
             tries += 1
+            # No place, or a HOSP that is gone, is no request to HOSP: it raises, and nothing is earned.
             result = await _tried(exchange, proceed)
+            if not earned:
+                self._budget.earn(self._clock.seconds())
+                earned = True
             why = safety(result, repeatable=repeatable)
             pause = backoff_s(tries, self._base_s, self._cap_s, self._random())
             over = tries >= self._max_attempts or self._clock.seconds() + pause >= exchange.deadline
-            if why is Safety.NO or over or (counted and not self._budget.spend()):
+            if why is Safety.NO or over or (counted and not self._spend()):
                 return _ended(result)
             self._meter.count("retries_total", reason=why.value)
             await task.deferLater(self._clock, pause, lambda: None)
+
+    def _spend(self) -> bool:
+        return self._budget.spend(self._clock.seconds())
 
 
 async def _tried(exchange: Exchange, proceed: Proceed) -> Response | ProxyError:

@@ -59,8 +59,15 @@ METRICS: tuple[Metric, ...] = (
     _gauge("ledger_open", "Writes whose outcome is open."),
     _gauge("gate_in_flight", "Attempts that HOSP has in hand."),
     _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
+    _gauge("gate_limit", "Attempts that HOSP gets at one time just now; at most `gate.concurrency`."),
     _counter(
         "gate_refused_total", "Requests for which there was no place at HOSP in time.", "reason", "reason"
+    ),
+    _gauge("breaker_open", "1 while HOSP is taken to be gone, or it is not sure yet that it is back."),
+    _counter(
+        "breaker_events_total",
+        "HOSP: open (gone), half_open (maybe back), closed (back); probe_answered, probe_failed.",
+        "event",
     ),
     # What is remembered.
     _counter("identity_events_total", "Credentials: remembered, asked, accepted, denied.", "event"),

@@ -2,9 +2,12 @@
 
 import json
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.rig import STAFF1, Rig
+from hospproxy.contract import Route
+from hospproxy.guard.validation import Validation
+from tests.rig import CONTRACT, STAFF1, Rig
 
 
 class ValidationTests(SynchronousTestCase):
@@ -85,3 +88,16 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual(limit("POST", b"/patients/1/screen.json"), 16 << 20)
         self.assertEqual(limit("POST", b"/notes"), 1 << 20)
         self.assertEqual(limit("POST", b"/nothing/at/all"), 1 << 20)
+
+    def test_a_route_may_have_less_time_than_others_and_never_more(self) -> None:
+        operation = CONTRACT.operation("listHospitals")
+        for given, expected in ((5.0, 5.0), (100.0, 28.0), (None, 28.0)):
+            shorter = evolve(operation, deadline_s=given)
+            route = Route("/hospitals", ("hospitals",), {"GET": shorter})
+            validation = Validation(evolve(CONTRACT, routes=(route,)))
+            rig = Rig(put_in={"guard.validation": validation})
+            rig.get(rig.send("GET", "/hospitals"))
+            client, *own = rig.exchanges
+            self.assertEqual(client.deadline - client.arrived, expected)
+            # What has to be asked before is asked within the same time.
+            self.assertTrue(own and all(each.deadline <= client.deadline for each in own))

@@ -1,13 +1,15 @@
 """Errors are tried again where that is safe, within deadline and budget."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity
+from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
 from hospproxy.messages import Response
-from hospproxy.outward.retry import AGAIN, Budget, Safety, backoff_s, safety
+from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
+from hospproxy.watch.metrics import NullMeter
 from tests.rig import Rig
 
 RESULTS = st.one_of(
@@ -44,17 +46,60 @@ class RuleTests(SynchronousTestCase):
         pause = backoff_s(tries, base, cap, chance)
         self.assertTrue(0 <= pause <= cap)
 
-    @given(st.lists(st.booleans(), max_size=300))
-    def test_the_budget_never_gives_more_than_it_has(self, steps: list[bool]) -> None:
-        budget, earned, spent = Budget(0.2, 5), 5.0, 0
-        for spend in steps:
-            if spend:
-                spent += budget.spend()
-            else:
-                budget.earn()
-                earned += 0.2
-            self.assertLessEqual(spent, earned + 1e-6)
-            self.assertLessEqual(budget.left, 5.0)
+
+class BudgetModel(RuleBasedStateMachine):
+    """The budget beside all that ever happened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.budget = Budget(0.2, 5, window_s=60.0)
+        self.tries: list[float] = []
+        self.repeats: list[float] = []
+
+    def within(self, moments: list[float]) -> int:
+        oldest = int(self.now / 5.0) - 12
+        return sum(int(moment / 5.0) > oldest for moment in moments)
+
+    @rule(seconds=st.sampled_from([0.0, 0.3, 4.0, 70.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(times=st.integers(1, 40))
+    def earn(self, times: int) -> None:
+        for _ in range(times):
+            self.budget.earn(self.now)
+            self.tries.append(self.now)
+
+    @rule()
+    def spend(self) -> None:
+        left = max(5.0, 0.2 * self.within(self.tries)) - self.within(self.repeats)
+        assert self.budget.spend(self.now) is (left >= 1.0)
+        if left >= 1.0:
+            self.repeats.append(self.now)
+
+    @invariant()
+    def bounds(self) -> None:
+        assert self.within(self.repeats) <= max(5.0, 0.2 * self.within(self.tries)) or not self.tries
+        assert len(self.budget._steps) <= Budget.STEPS
+
+
+class BudgetTests(SynchronousTestCase):
+    def test_a_fifth_of_what_goes_to_hosp_and_fifty_in_any_case(self) -> None:
+        budget = Budget(0.2, 50)
+        self.assertEqual(sum(budget.spend(0.0) for _ in range(100)), 50)
+        for _ in range(500):
+            budget.earn(1.0)
+        self.assertEqual(sum(budget.spend(1.0) for _ in range(100)), 50)
+
+    def test_an_outage_does_not_use_up_what_is_needed_after_it(self) -> None:
+        budget = Budget(0.2, 50)
+        while budget.spend(0.0):
+            pass
+        self.assertTrue(budget.spend(61.0))
+
+    def test_it_does_as_its_rules_say(self) -> None:
+        run_state_machine_as_test(BudgetModel, settings=settings(max_examples=60, deadline=None))  # type: ignore[no-untyped-call]
 
 
 class RetryTests(SynchronousTestCase):
@@ -99,6 +144,25 @@ class RetryTests(SynchronousTestCase):
             rig.hosp.read_faults = []
         self.assertEqual(statuses[0], 401)
         self.assertIn(500, statuses)
+
+    def test_what_found_no_place_earns_nothing(self) -> None:
+        budget = Budget(1.0, 0)
+        rig = Rig(put_in={"outward.retry": Retry(Clock(), budget, lambda: 0.5, NullMeter())})
+        rig.hosp.read_faults = [BreakerOpen()]
+        self.assertEqual(rig.get(rig.send("GET", "/notes")).status, 503)
+        self.assertEqual(budget.left(0.0), 0)
+        self.assertEqual(rig.get(rig.send("GET", "/notes")).status, 200)
+        self.assertEqual(budget.left(0.0), 2)
+
+    def test_looks_neither_earn_nor_spend(self) -> None:
+        budget, clock = Budget(0.0, 1), Clock()
+        rig = Rig(clock=clock, put_in={"outward.retry": Retry(clock, budget, lambda: 0.0, NullMeter())})
+        rig.get(rig.send("GET", "/notes"))
+        rig.hosp.faults = [("after", 500)]
+        rig.hosp.read_faults = [500, 500, 500]
+        answer = rig.send("POST", "/notes", {"title": "t", "body": "b", "patient_id": 7})
+        self.assertEqual(rig.get(answer).status, 201)
+        self.assertEqual(budget.left(0.0), 1)
 
     def test_the_clock_is_the_one_handed_in(self) -> None:
         self.assertIsInstance(Rig().clock, Clock)

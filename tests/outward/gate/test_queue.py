@@ -13,13 +13,19 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Priority
-from hospproxy.outward.queue import HEAD_START_S, Queue, Refusal, ServiceTime, Standing, Ticket
+from hospproxy.outward.gate.queue import HEAD_START_S, Queue, Refusal, Standing, Ticket
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
 
-def enter(queue: Queue, priority: Priority = READ, deadline: float = 100.0, now: float = 0.0) -> Ticket:
-    ticket = Ticket(priority, deadline)
+def enter(
+    queue: Queue,
+    priority: Priority = READ,
+    deadline: float = 100.0,
+    now: float = 0.0,
+    whose: bytes | None = None,
+) -> Ticket:
+    ticket = Ticket(priority, deadline, whose)
     queue.enter(ticket, now)
     return ticket
 
@@ -104,22 +110,72 @@ class Deadlines(SynchronousTestCase):
         self.assertEqual(good.standing, Standing.IN)
 
 
-class Retries(SynchronousTestCase):
-    def test_seconds_for_those_ahead(self) -> None:
-        times = ServiceTime(4.0)
-        self.assertEqual(times.retry_after_s(0, 5), 1)
-        self.assertEqual(times.retry_after_s(9, 5), 8)
-        self.assertEqual(times.retry_after_s(500, 5), 30)
+class Fairness(SynchronousTestCase):
+    def test_credentials_take_turns_and_each_ones_own_stay_in_order(self) -> None:
+        queue = Queue(1, 20)
+        inside = enter(queue)
+        many = [enter(queue, whose=b"many") for _ in range(4)]
+        few = [enter(queue, whose=b"few") for _ in range(2)]
+        nobody = enter(queue)
+        got = []
+        for _ in range(7):
+            queue.leave(inside)
+            inside = queue.next(0)  # type: ignore[assignment]
+            got.append(inside)
+        self.assertEqual(got, [many[0], few[0], nobody, many[1], few[1], many[2], many[3]])
 
-    def test_it_follows_what_happens(self) -> None:
-        times = ServiceTime(4.0)
-        for _ in range(100):
-            times.learn(0.5)
-        self.assertEqual(times.retry_after_s(9, 5), 2)
+    def test_whoever_has_most_waiting_gives_way(self) -> None:
+        queue = Queue(1, 4)
+        enter(queue)
+        many = [enter(queue, whose=b"many") for _ in range(3)]
+        enter(queue, whose=b"few")
+        newcomer = Ticket(READ, 100, b"few")
+        self.assertEqual(queue.enter(newcomer, 0), (None, many[-1]))
+        self.assertEqual(queue.enter(Ticket(READ, 100, b"many"), 0), (Refusal.FULL, None))
+
+    def test_how_many_are_ahead(self) -> None:
+        queue = Queue(1, 20)
+        enter(queue)
+        for _ in range(5):
+            enter(queue, whose=b"many")
+        enter(queue, WRITE, whose=b"many")
+        self.assertEqual(queue.ahead_of(Ticket(READ, 100, b"many"), 0), 6)
+        self.assertEqual(queue.ahead_of(Ticket(READ, 100, b"few"), 0), 2)
+        self.assertEqual(queue.ahead_of(Ticket(WRITE, 100, b"few"), 0), 1)
+        # The reads have waited longer than the head start of a write by then.
+        self.assertEqual(queue.ahead_of(Ticket(WRITE, 100, b"few"), 6), 6)
+
+    def test_those_who_go_on_asking_use_their_turns(self) -> None:
+        queue = Queue(1, 99)
+        enter(queue)
+        for whose, times in ((b"many", 9), (b"as many", 5), (b"few", 4)):
+            for _ in range(times):
+                enter(queue, whose=whose)
+        self.assertEqual(queue.ahead_of(Ticket(READ, 100, b"many"), 0), 9 + 10 + 4)
+
+    def test_who_may_be_overtaken(self) -> None:
+        queue = Queue(1, 99)
+        enter(queue)
+        self.assertEqual(queue.overtaken_s(Ticket(REFRESH, 100)), 0)
+        enter(queue, READ)
+        self.assertEqual(queue.overtaken_s(Ticket(REFRESH, 100)), 10)
+        self.assertEqual(queue.overtaken_s(Ticket(READ, 100)), 0)
+        enter(queue, WRITE)
+        self.assertEqual(queue.overtaken_s(Ticket(REFRESH, 100)), 15)
+        self.assertEqual(queue.overtaken_s(Ticket(READ, 100)), 5)
+
+    def test_a_lower_limit_takes_nobody_out(self) -> None:
+        queue = Queue(2, 20)
+        first, second, third = enter(queue), enter(queue), enter(queue)
+        queue.limit = 1
+        queue.leave(first)
+        self.assertIs(queue.next(0), None)
+        queue.leave(second)
+        self.assertIs(queue.next(0), third)
 
 
 class QueueModel(RuleBasedStateMachine):
-    """The queue beside a model that is a sorted list."""
+    """The queue beside a model that is a list in the order of arrival, and the turns of each priority."""
 
     tickets = Bundle("tickets")
 
@@ -129,28 +185,49 @@ class QueueModel(RuleBasedStateMachine):
         self.now = 0.0
         self.inside: set[Ticket] = set()
         self.waiting: list[Ticket] = []
+        self.turns: dict[Priority, list[bytes | None]] = {priority: [] for priority in Priority}
         self.came: dict[Ticket, float] = {}
 
-    @rule(target=tickets, priority=st.sampled_from(Priority), life=st.integers(0, 30))
-    def enter(self, priority: Priority, life: int) -> Ticket:
-        ticket = Ticket(priority, self.now + life)
+    def mine(self, priority: Priority, whose: bytes | None) -> list[Ticket]:
+        return [t for t in self.waiting if (t.priority, t.whose) == (priority, whose)]
+
+    def gone(self, ticket: Ticket) -> None:
+        self.waiting.remove(ticket)
+        if not self.mine(ticket.priority, ticket.whose):
+            self.turns[ticket.priority].remove(ticket.whose)
+
+    @rule(
+        target=tickets,
+        priority=st.sampled_from(Priority),
+        whose=st.sampled_from([None, b"a", b"b"]),
+        life=st.integers(0, 30),
+    )
+    def enter(self, priority: Priority, whose: bytes | None, life: int) -> Ticket:
+        ticket = Ticket(priority, self.now + life, whose)
         self.came[ticket] = self.now
+        own = len(self.mine(priority, whose))
         refusal, pushed_out = self.queue.enter(ticket, self.now)
         if pushed_out is not None:
             worst = max(t.priority for t in self.waiting)
-            assert worst > priority
-            assert pushed_out is [t for t in self.waiting if t.priority == worst][-1]
-            self.waiting.remove(pushed_out)
+            theirs = self.mine(pushed_out.priority, pushed_out.whose)
+            most = max(len(self.mine(worst, w)) for w in self.turns[worst])
+            assert pushed_out is theirs[-1] and len(theirs) == most
+            assert pushed_out.priority == worst >= priority
+            assert worst > priority or most > own + 1
+            self.gone(pushed_out)
         if refusal is Refusal.DEADLINE:
             assert life == 0
         elif refusal is Refusal.FULL:
             assert len(self.waiting) == 5
             assert all(t.priority <= priority for t in self.waiting)
+            assert all(len(self.mine(priority, w)) <= own + 1 for w in self.turns[priority])
         elif ticket.standing is Standing.IN:
             assert not self.waiting
             self.inside.add(ticket)
         else:
             self.waiting.append(ticket)
+            if whose not in self.turns[priority]:
+                self.turns[priority].append(whose)
         return ticket
 
     @rule(ticket=consumes(tickets))
@@ -158,7 +235,12 @@ class QueueModel(RuleBasedStateMachine):
         self.queue.leave(ticket)
         self.inside.discard(ticket)
         if ticket in self.waiting:
-            self.waiting.remove(ticket)
+            self.gone(ticket)
+        self.fill()
+
+    @rule(limit=st.integers(1, 5))
+    def bear(self, limit: int) -> None:
+        self.queue.limit = limit
         self.fill()
 
     @rule(seconds=st.integers(1, 6))
@@ -167,11 +249,14 @@ class QueueModel(RuleBasedStateMachine):
 
     def fill(self) -> None:
         while (ticket := self.queue.next(self.now)) is not None:
-            # Whoever came first, the head start of others counted; of equals the most urgent.
-            assert ticket is min(
+            # The priority whose oldest came first, the head start of others counted; of that whose turn it is.
+            first = min(
                 self.waiting, key=lambda t: (self.came[t] + HEAD_START_S[t.priority], t.priority)
-            )
-            self.waiting.remove(ticket)
+            ).priority
+            turns = self.turns[first]
+            assert ticket is self.mine(first, turns[0])[0]
+            turns.append(turns.pop(0))
+            self.gone(ticket)
             if ticket.standing is Standing.IN:
                 assert ticket.deadline > self.now
                 self.inside.add(ticket)
@@ -180,12 +265,12 @@ class QueueModel(RuleBasedStateMachine):
 
     @invariant()
     def bounds(self) -> None:
-        assert self.queue.in_flight == len(self.inside) <= 3
+        assert self.queue.in_flight == len(self.inside) <= 5
         assert self.queue.waiting == len(self.waiting) <= 5
         assert all(t.standing is Standing.IN for t in self.inside)
         assert all(t.standing is Standing.WAITING for t in self.waiting)
         # Nobody waits beside an empty place.
-        assert not self.waiting or len(self.inside) == 3
+        assert not self.waiting or len(self.inside) >= self.queue.limit
 
 
 class Stateful(SynchronousTestCase):

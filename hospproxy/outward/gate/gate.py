@@ -1,0 +1,262 @@
+"""The gate: every attempt to reach HOSP takes one of few places, or waits for one in a bounded queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
+from ...interfaces import IMeter, IProcessor, Proceed
+from ...messages import Exchange, Response
+from .breaker import Breaker, State
+from .estimate import Estimate
+from .limit import Limit
+from .queue import Queue, Refusal, Standing, Ticket
+from .signs import Outcome, Sign, sign_of
+
+PROBE = "probe"
+"""Exchange.own of a probe: it takes a place, and no breaker keeps it back."""
+FEW = 2
+"""How many go at one time while it is not sure yet that HOSP is back."""
+
+_WORDS = {
+    Refusal.FULL: "Too many requests are waiting for the upstream server.",
+    Refusal.PUSHED_OUT: "Too many requests are waiting for the upstream server.",
+    Refusal.IN_VAIN: "Too many requests are waiting for the upstream server.",
+    Refusal.DEADLINE: "The upstream server had no place for this request in time.",
+}
+
+_log = Logger()
+
+
+@frozen(slots=True)
+class Rules:
+    """What the gate goes by.
+
+    :param concurrency: the most places at HOSP, which has one core; how many of them are used, it finds out.
+    :param max_queue: the most that may wait for one.
+    :param slow_s: seconds within which HOSP answers even on a bad day.
+    :param breaker: whether HOSP is there; None: it is always taken to be.
+    :param away_retry_after_s: when a client should ask again while it is not.
+    """
+
+    concurrency: int
+    max_queue: int
+    slow_s: float = 20.0
+    breaker: Breaker | None = None
+    away_retry_after_s: int = 5
+
+
+@implementer(IProcessor)
+class Gate:
+    """Lets so many attempts through at one time. Each attempt passes it anew, so none is held during back-off.
+
+    :param clock: monotonic; Exchange.deadline is by it.
+    :param opened: called with this gate when HOSP turns out to be gone: somebody has to find out when it is back.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, rules: Rules, meter: IMeter, opened: Callable[[Gate], None] | None = None
+    ) -> None:
+        self._clock = clock
+        self._meter = meter
+        self._rules = rules
+        self._opened = opened
+        self._queue = Queue(rules.concurrency, rules.max_queue)
+        self._limit = Limit(rules.concurrency)
+        self._estimate = Estimate()
+        self._breaker = rules.breaker
+        self._waiters: dict[Ticket, tuple[Deferred[None], IDelayedCall]] = {}
+        self._letting_in = False
+        meter.gauge("gate_in_flight", lambda: self._queue.in_flight)
+        meter.gauge("gate_waiting", lambda: self._queue.waiting)
+        meter.gauge("gate_limit", lambda: self._queue.limit)
+        meter.gauge("breaker_open", lambda: float(self.state is not State.CLOSED))
+
+    @property
+    def state(self) -> State:
+        """Whether HOSP is taken to be there."""
+        return State.CLOSED if self._breaker is None else self._breaker.state
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a probe would find a place: it gets one of those that there are, and waits for none."""
+        return self._queue.in_flight < self._rules.concurrency
+
+    def try_again(self) -> None:
+        """Let a few through to see whether HOSP is back; for a contract without a probe."""
+        if self._breaker is not None:
+            self._moved(lambda breaker, now: breaker.try_again(now))
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        """Wait for a place, go on, give it back whatever happens.
+
+        :raise BreakerOpen: HOSP is gone; nothing was sent.
+        :raise OverCapacity: no place in time, or none left to wait in; nothing was sent.
+        """
+        ticket = self._ticket(exchange)
+        if exchange.own == PROBE:
+            if not self.has_room:
+                raise self._refused(ticket, Refusal.FULL)
+            self._queue.admit(ticket)
+        else:
+            await self._place(ticket)
+        try:
+            return await self._attempt(exchange, proceed)
+        finally:
+            self._queue.leave(ticket)
+            self._let_in()
+
+    def _ticket(self, exchange: Exchange) -> Ticket:
+        now = self._clock.seconds()
+        useful_until = exchange.deadline
+        if self._queue.full:
+            useful_until -= self._estimate.reserve_s(max(0.0, exchange.deadline - now))
+        return Ticket(exchange.priority, useful_until, exchange.credentials)
+
+    async def _place(self, ticket: Ticket) -> None:
+        """Take a place, or wait for one."""
+        now = self._clock.seconds()
+        if self.state is State.OPEN:
+            raise self._away()
+        if self._queue.full and self._in_vain(ticket, now):
+            raise self._refused(ticket, Refusal.IN_VAIN)
+        refusal, pushed_out = self._queue.enter(ticket, now)
+        if refusal is not None:
+            raise self._refused(ticket, refusal)
+        # Before anybody else is told anything: what they do about it may already let this one in.
+        turn = self._turn(ticket) if ticket.standing is Standing.WAITING else None
+        if pushed_out is not None:
+            self._turn_away(pushed_out, self._refused(pushed_out, Refusal.PUSHED_OUT))
+        if turn is not None:
+            await turn
+
+    def _in_vain(self, ticket: Ticket, now: float) -> bool:
+        ahead = self._queue.ahead_of(ticket, now)
+        left_s = ticket.deadline - now - self._queue.overtaken_s(ticket)
+        return self._estimate.in_vain(ahead, self._queue.limit, left_s)
+
+    async def _attempt(self, exchange: Exchange, proceed: Proceed) -> Response:
+        began = self._clock.seconds()
+        if self._breaker is not None:
+            self._breaker.asked(began)
+        try:
+            response = await proceed(exchange)
+            self._learn(exchange, response, began)
+            return response
+        except (NotSent, FailedAfterSending, BadAnswer) as error:
+            self._learn(exchange, error, began)
+            raise
+        finally:
+            if self._breaker is not None:
+                self._breaker.ended(self._clock.seconds())
+
+    def _learn(self, exchange: Exchange, outcome: Outcome, began: float) -> None:
+        """What this attempt says of HOSP: how long it takes, how much it bears, whether it is there."""
+        now, probe = self._clock.seconds(), exchange.own == PROBE
+        sign = sign_of(
+            outcome,
+            lasted_s=now - began,
+            cut_short=now >= exchange.deadline,
+            slow_s=self._rules.slow_s,
+        )
+        if not probe:
+            if sign in (Sign.WELL, Sign.SILENT):
+                self._estimate.learn(now - began, self._limit.now)
+            if sign is Sign.WELL:
+                self._limit.well()
+            elif sign in (Sign.OVERLOADED, Sign.GONE, Sign.SILENT):
+                self._limit.overloaded(began, now)
+        self._moved(lambda breaker, now: _tell(breaker, sign, began, now, probe))
+
+    def _moved(self, news: Callable[[Breaker, float], None]) -> None:
+        """Tell the breaker something, and do what follows."""
+        breaker, now = self._breaker, self._clock.seconds()
+        if breaker is not None:
+            before = breaker.state
+            news(breaker, now)
+            if breaker.state is not before:
+                self._meter.count("breaker_events_total", event=breaker.state.value)
+                _log.warn(
+                    "HOSP: the breaker was {before} and is {now}", before=before.value, now=self.state.value
+                )
+                if breaker.state is State.CLOSED:
+                    self._limit.begin_anew(now)
+                elif before is State.CLOSED and self._opened is not None:
+                    self._opened(self)
+        self._queue.limit = min(self._limit.now, FEW) if self.state is State.HALF_OPEN else self._limit.now
+        if self.state is State.OPEN:
+            for ticket in self._queue.all_waiting():
+                # Whoever was told before may have given this one up.
+                if ticket.standing is Standing.WAITING:
+                    self._turn_away(ticket, self._away())
+        else:
+            self._let_in()
+
+    def _turn(self, ticket: Ticket) -> Deferred[None]:
+        """Fires when a place is taken; cancelling it leaves the queue at once."""
+
+        def give_up(_: Deferred[None]) -> None:
+            self._queue.leave(ticket)
+            self._forget(ticket)
+
+        def late() -> None:
+            self._turn_away(ticket, self._refused(ticket, Refusal.DEADLINE))
+
+        waiting: Deferred[None] = Deferred(give_up)
+        timer = self._clock.callLater(max(0.0, ticket.deadline - self._clock.seconds()), late)
+        self._waiters[ticket] = waiting, timer
+        return waiting
+
+    def _let_in(self) -> None:
+        """Fill the places that are free.
+
+        One that goes in may come out again before it has let go of us (it failed at once): its call of this method
+        then leaves the rest to the one that is under way, or a long queue would become a deep stack.
+        """
+        if self._letting_in:
+            return
+        self._letting_in = True
+        try:
+            while self.state is not State.OPEN and (ticket := self._queue.next(self._clock.seconds())):
+                if ticket.standing is Standing.IN:
+                    self._forget(ticket).callback(None)
+                else:
+                    self._turn_away(ticket, self._refused(ticket, Refusal.DEADLINE))
+        finally:
+            self._letting_in = False
+
+    def _turn_away(self, ticket: Ticket, why: OverCapacity) -> None:
+        self._queue.leave(ticket)
+        self._forget(ticket).errback(why)
+
+    def _forget(self, ticket: Ticket) -> Deferred[None]:
+        waiting, timer = self._waiters.pop(ticket)
+        if timer.active():
+            timer.cancel()
+        return waiting
+
+    def _refused(self, ticket: Ticket, refusal: Refusal) -> OverCapacity:
+        self._meter.count("gate_refused_total", reason=refusal.value)
+        ahead = self._queue.ahead_of(ticket, self._clock.seconds())
+        return OverCapacity(
+            _WORDS[refusal], retry_after_s=self._estimate.retry_after_s(ahead, self._queue.limit)
+        )
+
+    def _away(self) -> BreakerOpen:
+        self._meter.count("gate_refused_total", reason="away")
+        return BreakerOpen(retry_after_s=self._rules.away_retry_after_s)
+
+
+def _tell(breaker: Breaker, sign: Sign, began: float, now: float, probe: bool) -> None:
+    if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
+        breaker.answered(now, probe=probe)
+    elif sign is Sign.GONE:
+        breaker.gone(began, now)
+    elif sign is Sign.SILENT:
+        breaker.silent(began, now)

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
+from hospproxy.messages import Response
+from hospproxy.outward.gate.signs import Outcome, Sign, sign_of
+
+
+def sign(outcome: Outcome, lasted_s: float = 4.0, cut_short: bool = False) -> Sign:
+    return sign_of(outcome, lasted_s=lasted_s, cut_short=cut_short, slow_s=20.0)
+
+
+class SignTests(SynchronousTestCase):
+    def test_answers(self) -> None:
+        for status in (200, 201, 401, 404, 500):
+            self.assertIs(sign(Response(status)), Sign.WELL)
+        for status in (502, 503, 504):
+            self.assertIs(sign(Response(status)), Sign.OVERLOADED)
+        self.assertIs(sign(BadAnswer("x")), Sign.THERE)
+        self.assertIs(sign(FailedAfterSending("x", head_status=200)), Sign.THERE)
+
+    def test_nobody_there(self) -> None:
+        self.assertIs(sign(NotSent("x")), Sign.GONE)
+        self.assertIs(sign(FailedAfterSending("x")), Sign.GONE)
+
+    def test_slow_is_not_dead(self) -> None:
+        late = FailedAfterSending("x", timed_out=True)
+        self.assertIs(sign(late, lasted_s=19.9, cut_short=True), Sign.NONE)
+        self.assertIs(sign(late, lasted_s=20.0, cut_short=True), Sign.SILENT)
+        cut = FailedAfterSending("x", timed_out=True, head_status=200)
+        self.assertIs(sign(cut, lasted_s=28.0, cut_short=True), Sign.NONE)
+        self.assertIs(sign(NotSent("x"), lasted_s=0.1, cut_short=True), Sign.NONE)
