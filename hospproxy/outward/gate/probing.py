@@ -57,7 +57,7 @@ class Prober:
         meter: IMeter,
         *,
         every_s: float = 2.0,
-        timeout_s: float = 10.0,
+        timeout_s: float = 8.0,
     ) -> None:
         self._clock = clock
         self._ask = ask

@@ -55,7 +55,7 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 3)
         call, how, answer = self.asked[0]
         self.assertEqual((call.operation, how["own"], how["past_cache"]), (PROBE, "probe", True))
-        self.assertEqual(how["deadline"], 110)
+        self.assertEqual(how["deadline"], 108)
         answer.errback(NotSent("x"))
         self.asked[1][2].callback(Response(200))
         self.assertEqual((self.events("probe_failed"), self.events("probe_answered")), (1, 1))
