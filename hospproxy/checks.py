@@ -247,6 +247,7 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
         (settings.validation.enabled, "validation.enabled", "what is sent to HOSP is not validated"),
         (settings.writes.enabled, "writes.enabled", "a write whose answer is lost is not looked up"),
         (settings.gate.enabled, "gate.enabled", "nothing protects HOSP from a surge"),
+        (settings.breaker.enabled, "breaker.enabled", "while HOSP is gone everybody waits for it"),
     )
     for enabled, path, words in said:
         if not enabled:

@@ -15,6 +15,7 @@ import pytest_twisted
 from .asking import ask, basic, control, journal, raw, script
 from .processes import Processes, free_port, is_open
 from .relay import Relay
+from .test_fates import until
 
 NOTE = {"title": "Visit", "body": "The cat is called Secretissima.", "patient_id": 7}
 
@@ -61,7 +62,11 @@ async def test_with_hosp_away_memory_still_answers_and_the_rest_is_told(processe
         # Nothing was sent, so nothing is in doubt.
         assert "outcome" not in answer.json()
     await control(hosp.control_url, "POST", "/offline", {"offline": False})
-    assert (await ask(proxy.url, "GET", "/patients", user="staff1")).status == 200
+
+    async def back() -> bool:
+        return (await ask(proxy.url, "GET", "/patients", user="staff1")).status == 200
+
+    await until(back, "HOSP is found to be back", 10.0)
     assert (await ask(proxy.url, "POST", "/notes", NOTE, user="staff1")).status == 201
     assert len(await journal(hosp.control_url, "stored")) == 1
 

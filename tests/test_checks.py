@@ -17,6 +17,7 @@ from hospproxy.config import (
     AdminSettings,
     ArrivalSettings,
     AuditSettings,
+    BreakerSettings,
     CacheSettings,
     ConfigError,
     IdentitySettings,
@@ -198,6 +199,7 @@ class RiskyTests(Case):
             "audit": AuditSettings(**OFF),
             "validation": ValidationSettings(**OFF),
             "ownership": OwnershipSettings(**OFF),
+            "breaker": BreakerSettings(**OFF),
         }
         for name, section in off.items():
             self.assertEqual(self.warned(**{name: section}), [f"{name}.enabled"])

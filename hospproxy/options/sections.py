@@ -305,7 +305,7 @@ class BreakerSettings:
         default=2.0, metadata=number("seconds", 0.1, 600, "From one probe to the next while HOSP is gone.")
     )
     probe_timeout_s: float = field(
-        default=10.0,
+        default=8.0,
         metadata=number("seconds", 0.1, 600, "How long a probe may take; the next does not wait for it."),
     )
 

@@ -73,20 +73,23 @@ class Breaker:
         self._failed(began, now, now)
 
     def silent(self, began: float, now: float) -> None:
-        """An attempt ran out of time. It counts only if nothing at all was answered for long enough."""
+        """An attempt ran out of time. It counts only if nothing at all was answered for long enough.
+
+        Then two are enough: few are under way at one time, and each round of them takes as long as a client waits.
+        """
         silence_s = self.silence_s(now)
         if silence_s >= self._slow_s:
-            self._failed(began, now, now - silence_s)
+            self._failed(began, now, now - silence_s, (self._failures + 1) // 2)
 
     def try_again(self, now: float) -> None:
         """Let a few through without a probe: there is none in the contract."""
         if self.state is State.OPEN:
             self._move(State.HALF_OPEN, now)
 
-    def _failed(self, began: float, now: float, since: float) -> None:
+    def _failed(self, began: float, now: float, since: float, counts: int = 1) -> None:
         if not self._run:
             self._run_began = since
-        self._run += 1
+        self._run += counts
         if self.state is State.HALF_OPEN:
             # Of one that was on its way before, it is known already.
             if began >= self._changed:

@@ -57,7 +57,7 @@ class Prober:
         meter: IMeter,
         *,
         every_s: float = 2.0,
-        timeout_s: float = 10.0,
+        timeout_s: float = 8.0,
     ) -> None:
         self._clock = clock
         self._ask = ask
@@ -67,7 +67,7 @@ class Prober:
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._next: IDelayedCall | None = None
-        self._asking: set[Deferred[None]] = set()
+        self._asking: set[Deferred[bool]] = set()
         self._count = 0
         self._stopped = False
 
@@ -83,6 +83,10 @@ class Prober:
         if self._next is not None:
             self._next.cancel()
             self._next = None
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End what is under way: a probe that hangs holds a place."""
         for probe in list(self._asking):
             probe.cancel()
 
@@ -98,12 +102,16 @@ class Prober:
             self._asking.add(probe)
             probe.addBoth(self._over, probe)
 
-    def _over(self, outcome: object, probe: Deferred[None]) -> None:
+    def _over(self, outcome: bool | Failure, probe: Deferred[bool]) -> None:
         self._asking.discard(probe)
-        if isinstance(outcome, Failure) and not outcome.check(CancelledError):
+        if outcome is True:
+            # HOSP is there: those that went before this one and still hang keep others from their places.
+            self._give_up()
+        elif isinstance(outcome, Failure) and not outcome.check(CancelledError):
             _log.failure("a probe failed", outcome)
 
-    async def _probe(self, operation: Operation) -> None:
+    async def _probe(self, operation: Operation) -> bool:
+        """Whether there was an answer."""
         self._count += 1
         now = self._clock.seconds()
         # Nobody's request made it necessary; the record has its number.
@@ -121,6 +129,7 @@ class Prober:
             )
         except ProxyError:
             self._meter.count("breaker_events_total", event="probe_failed")
-        else:
-            _log.info("HOSP answers a probe with {status}", status=response.status)
-            self._meter.count("breaker_events_total", event="probe_answered")
+            return False
+        _log.info("HOSP answers a probe with {status}", status=response.status)
+        self._meter.count("breaker_events_total", event="probe_answered")
+        return True

@@ -215,6 +215,13 @@ class Estimating(GateCase):
             self.send(f"{i}", deadline=now + 28, whose=b"many")
         self.assertNoResult(self.send("few", deadline=now + 28, whose=b"few"))
 
+    def test_those_who_may_overtake_are_counted(self) -> None:
+        now = self.clock.seconds()
+        self.send("w", WRITE, deadline=1000)
+        waiting = [self.send(f"{i}", deadline=now + 28) for i in range(20)]
+        # A write is ahead, and others that come within 5 s go first.
+        self.assertEqual([i for i, answer in enumerate(waiting) if answer.called], list(range(7, 20)))
+
     def test_failures_at_once_do_not_look_like_speed(self) -> None:
         self.inside[-1][1].errback(NotSent("x"))
         for _ in range(200):
@@ -318,6 +325,17 @@ class Breaking(GateCase):
         self.inside[0][1].callback(Response(500))
         self.assertIs(self.gate.state, State.CLOSED)
         self.assertEqual(self.sample("breaker_open"), 0)
+
+    def test_few_go_first_and_then_half_of_what_is_allowed(self) -> None:
+        self.gate = Gate(self.clock, Rules(40, 100, breaker=Breaker(3)), self.meter)
+        self.break_it()
+        self.assertEqual(self.sample("gate_limit"), 14)
+        self.gate.try_again()
+        for _ in range(50):
+            self.send(deadline=1000)
+        self.assertEqual((len(self.inside), self.sample("gate_limit")), (2, 2))
+        self.inside[0][1].callback(Response(200))
+        self.assertEqual((len(self.inside), self.sample("gate_limit")), (21, 20))
 
     def test_a_probe_waits_for_no_place(self) -> None:
         self.send("a"), self.send("b")

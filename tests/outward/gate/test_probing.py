@@ -55,9 +55,10 @@ class ProberTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 3)
         call, how, answer = self.asked[0]
         self.assertEqual((call.operation, how["own"], how["past_cache"]), (PROBE, "probe", True))
-        self.assertEqual(how["deadline"], 110)
+        self.assertEqual(how["deadline"], 108)
         answer.errback(NotSent("x"))
         self.asked[1][2].callback(Response(200))
+        self.assertTrue(self.asked[2][2].called, "one that hangs would hold a place")
         self.assertEqual((self.events("probe_failed"), self.events("probe_answered")), (1, 1))
         self.gate.state = State.HALF_OPEN
         self.clock.advance(2)
