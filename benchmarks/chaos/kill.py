@@ -1,4 +1,4 @@
-"""``kill -9`` of the proxy at seeded moments; clients repeat what got no definite answer: then it is there exactly once."""
+"""``kill -9`` at seeded moments; clients repeat what got no definite answer: then it is there exactly once."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
             work = _Work(clients, Notes(chance), chance, pairs[:400])
             starts = await _kills(place, work, kills, random.Random(f"{seed} moments"))
             stuck = await _finish(work)
-        await _settle(place)
+        await settle(place)
         await _tell(table, place, work, starts, stuck)
     return table
 
@@ -121,7 +121,8 @@ async def _finish(work: _Work) -> int:
     return len(left)
 
 
-async def _settle(place: House) -> None:
+async def settle(place: House) -> None:
+    """Wait, for a bounded time, until no screening result is on its way to a note."""
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
         if not await place.proxy.metric("hospproxy_screening_pending"):

@@ -1,4 +1,4 @@
-"""The clients: a real HTTP client (aiohttp), none of the proxy's code, which remembers what it was told of each write."""
+"""The clients: a real HTTP client (aiohttp), none of the proxy's code; they remember what they were told."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Daemon:
         twistd = str(Path(sys.executable).parent / "twistd")
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
         with self.log.open("ab") as log:
-            self._running = subprocess.Popen(
+            self._running = subprocess.Popen(  # noqa: ASYNC220 - waited for below
                 [twistd, "-n", "--pidfile=", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -77,7 +77,7 @@ class Daemon:
         running.send_signal(how)
         deadline = time.monotonic() + _STOP_S
         try:
-            while running.poll() is None and time.monotonic() < deadline:
+            while running.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - a process
                 await asyncio.sleep(0.02)
         finally:
             # A scenario that was cancelled, too, leaves nobody behind.
@@ -162,7 +162,7 @@ async def house(folder: Path, *hosp_options: str, options: str = "") -> AsyncIte
     :param hosp_options: of ``twistd hosp-standin``.
     :param options: further lines for the proxy's options file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything goes on
     ports = folder / "standin-ports.json"
     where = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--port-file", str(ports)]
     hosp = Hosp(Daemon("standin", ["hosp-standin", *where, *hosp_options], folder, ports.exists))

@@ -34,7 +34,7 @@ class Table:
 
     name: str
     rows: list[Row] = field(factory=list)
-    verdict: Verdict = Verdict()
+    verdict: Verdict = field(factory=Verdict)
     ambiguous: int = 0
     late_s: list[float] = field(factory=list)
 

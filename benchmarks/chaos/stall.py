@@ -1,0 +1,112 @@
+"""HOSP accepts and never answers: memory stays flat, everybody has an answer by the deadline, other routes go on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..running import get
+from .judging import times
+from .people import Answer, Clients, Notes, Person, ids, paced, staff
+from .places import House, house
+from .table import Table
+
+_HOSP = ("--delay", "uniform:0.02:0.1", "--places", "0")
+_STALLS = {"stall": 1.0, "only_paths": ["/patients", "/patients/*", "/notes"]}
+_DEADLINE_S = 28.0
+_GRACE_S = 1.0
+_QUICK_S = 1.0
+_FLAT_BYTES = 24 << 20
+
+
+async def run(folder: Path, seed: int, *, short: bool) -> Table:
+    """60 s at 10 requests a second for the stalled routes (short: 12 s)."""
+    seconds, table = 12.0 if short else 60.0, Table("stall")
+    chance = random.Random(f"{seed} stall")
+    notes = Notes(chance)
+    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
+        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+            await _warm(clients)
+            before = place.proxy.daemon.memory_bytes()
+            await place.hosp.tell("/faults", **_STALLS)
+            stalled, others, live, memory = await _stalled(place, clients, notes, chance, seconds)
+            await place.hosp.tell("/faults")
+        await table.judge(place.hosp, notes.made)
+    _tell(table, stalled, others, live, [each - before for each in memory])
+    return table
+
+
+async def _warm(clients: Clients) -> None:
+    for _ in range(2):
+        await asyncio.gather(
+            *(clients.ask("GET", path, who) for who in staff() for path in _other_paths(who))
+        )
+
+
+def _other_paths(who: Person) -> list[str]:
+    return ["/hospitals", "/staffs/me", f"/hospitals/{who.hospital}"]
+
+
+async def _stalled(
+    place: House, clients: Clients, notes: Notes, chance: random.Random, seconds: float
+) -> tuple[list[Answer], list[Answer], list[float], list[int]]:
+    """Ask for what stalls and for what does not, and watch the process."""
+    stalled: list[Answer] = []
+    others: list[Answer] = []
+    live: list[float] = []
+    memory: list[int] = []
+
+    async def stalls() -> None:
+        if chance.random() < 0.2:
+            stalled.append(await clients.write(notes.make()))
+        else:
+            path = f"/patients/{chance.choice(ids('patients'))}"
+            stalled.append(await clients.ask("GET", path, chance.choice(staff())))
+
+    async def goes_on() -> None:
+        who = chance.choice(staff())
+        others.append(await clients.ask("GET", chance.choice(_other_paths(who)), who))
+
+    async def watch() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.to_thread(get, place.proxy.admin, "/live")
+            live.append(time.monotonic() - began)
+            memory.append(place.proxy.daemon.memory_bytes())
+            await asyncio.sleep(1.0)
+
+    watching = asyncio.create_task(watch())
+    try:
+        await asyncio.gather(
+            paced(lambda _: 10.0, seconds, stalls), paced(lambda _: 2.0, seconds + 10.0, goes_on)
+        )
+    finally:
+        watching.cancel()
+    return stalled, others, live, memory
+
+
+def _tell(
+    table: Table,
+    stalled: Sequence[Answer],
+    others: Sequence[Answer],
+    live: Sequence[float],
+    grown: Sequence[int],
+) -> None:
+    late = sum(each.seconds > _DEADLINE_S + _GRACE_S for each in stalled)
+    table.tell("requests that stall", len(stalled))
+    words = Counter("unknown" if each.unknown else each.status for each in stalled)
+    table.tell("what they were told", ", ".join(f"{word} × {count}" for word, count in words.most_common()))
+    table.tell("p50 / p95 / p99 / longest, s", times([each.seconds for each in stalled]))
+    table.none("not answered by the deadline", late + sum(each.status == 0 for each in stalled))
+    on = sum(each.succeeded for each in others)
+    table.want("other routes, read before, answered", f"{on} of {len(others)}", "all", on == len(others))
+    table.tell("other routes: p50 / p95 / p99 / longest, s", times([each.seconds for each in others]))
+    table.want(
+        "/live, longest, s", f"{max(live, default=0.0):.2f}", "≤ 1", max(live, default=0.0) <= _QUICK_S
+    )
+    most = max(grown, default=0)
+    table.want("memory grown, MiB", f"{most / 2**20:.1f}", f"≤ {_FLAT_BYTES >> 20}", most <= _FLAT_BYTES)
