@@ -11,6 +11,7 @@ import importlib
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,15 +38,18 @@ async def run(names: Sequence[str], seed: int, *, short: bool, at_once: int, fol
 
 
 async def _bounded(name: str, folder: Path, seed: int, short: bool) -> Table:
-    scenario = importlib.import_module(f"{__package__}.{name}")
+    scenario, failed = importlib.import_module(f"{__package__}.{name}"), Table(name)
     try:
         async with asyncio.timeout(_AT_MOST_S[short]):
             table: Table = await scenario.run(folder, seed, short=short)
             return table
     except TimeoutError:
-        table = Table(name)
-        table.want("seconds", f"> {_AT_MOST_S[short]:.0f}", f"≤ {_AT_MOST_S[short]:.0f}", False)
-        return table
+        failed.want("seconds", f"> {_AT_MOST_S[short]:.0f}", f"≤ {_AT_MOST_S[short]:.0f}", False)
+    except Exception as problem:
+        # The others go on: what they show is worth having.
+        traceback.print_exc()
+        failed.want("ran to its end", repr(problem), "yes", False)
+    return failed
 
 
 def together(tables: Sequence[Table], *, whole: bool) -> Table:

@@ -22,7 +22,7 @@ _SETTLE_S = 30.0
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
     """1,100 notes, 52 of them stored late (short: 80 and 6)."""
     number, late = (80, 6) if short else (1100, 52)
-    table, notes = Table("ambiguous"), Notes(random.Random(f"{seed} ambiguous"))
+    table, notes = Table("ambiguous", timed=not short), Notes(random.Random(f"{seed} ambiguous"))
     async with house(folder, *_HOSP, "--seed", str(seed)) as place:
         await place.hosp.tell("/faults", **_FAULTS)
         async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:

@@ -21,7 +21,7 @@ _INSIST_S = 90.0
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
     """60 keys, 100 pairs of twins (short: 12 and 20)."""
     keys, pairs = (12, 20) if short else (60, 100)
-    table, chance = Table("keys"), random.Random(f"{seed} keys")
+    table, chance = Table("keys", timed=not short), random.Random(f"{seed} keys")
     keyed, twins = Notes(chance), Notes(chance)
     async with house(folder, *_HOSP, "--seed", str(seed)) as place:
         await place.hosp.tell("/faults", **_FAULTS)

@@ -24,6 +24,7 @@ _FAULTS = {
     "error_before": 0.03,
     "reset_after": 0.04,
     "truncated": 0.02,
+    "late_commit": 0.03,
     "only_methods": ["POST"],
 }
 _INSIST_S = 150.0
@@ -79,7 +80,7 @@ class _Work:
 
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
     """50 kills (short: 5)."""
-    kills, table, chance = 5 if short else 50, Table("kill"), random.Random(f"{seed} kill")
+    kills, table, chance = 5 if short else 50, Table("kill", timed=not short), random.Random(f"{seed} kill")
     pairs = [(who, patient) for who in staff() for patient in ids("patients")]
     chance.shuffle(pairs)
     async with house(folder, *_HOSP, "--seed", str(seed)) as place:

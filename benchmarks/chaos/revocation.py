@@ -81,7 +81,7 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
 
     A change that is stored while HOSP cannot be reached (late_commit) is the hardest: nobody can know of it.
     """
-    table, chance = Table("revocation"), random.Random(f"{seed} revocation")
+    table, chance = Table("revocation", timed=not short), random.Random(f"{seed} revocation")
     faults = _FAULTS[:3] if short else _FAULTS
     lost = (None, "reset_after") if short else (None, "reset_after", "late_commit")
     cases = await _with_hosp(table, folder / "here", seed, faults, chance)

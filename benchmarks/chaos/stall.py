@@ -25,7 +25,7 @@ _FLAT_BYTES = 24 << 20
 
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
     """60 s at 10 requests a second for the stalled routes (short: 12 s)."""
-    seconds, table = 12.0 if short else 60.0, Table("stall")
+    seconds, table = 12.0 if short else 60.0, Table("stall", timed=not short)
     chance = random.Random(f"{seed} stall")
     notes = Notes(chance)
     async with house(folder, *_HOSP, "--seed", str(seed)) as place:
@@ -101,11 +101,12 @@ def _tell(
     words = Counter("unknown" if each.unknown else each.status for each in stalled)
     table.tell("what they were told", ", ".join(f"{word} × {count}" for word, count in words.most_common()))
     table.tell("p50 / p95 / p99 / longest, s", times([each.seconds for each in stalled]))
-    table.none("not answered by the deadline", late + sum(each.status == 0 for each in stalled))
+    table.none("not answered at all", sum(each.status == 0 for each in stalled))
+    table.in_time("answered after the deadline", late, "0", late == 0)
     on = sum(each.succeeded for each in others)
     table.want("other routes, read before, answered", f"{on} of {len(others)}", "all", on == len(others))
     table.tell("other routes: p50 / p95 / p99 / longest, s", times([each.seconds for each in others]))
-    table.want(
+    table.in_time(
         "/live, longest, s", f"{max(live, default=0.0):.2f}", "≤ 1", max(live, default=0.0) <= _QUICK_S
     )
     most = max(grown, default=0)

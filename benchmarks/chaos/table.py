@@ -29,10 +29,12 @@ class Row:
 class Table:
     """What a scenario came to.
 
+    :param timed: whether times are judged; a short form is run beside other things and only tells them.
     :param late_s: of each late commit, seconds from sending to storing.
     """
 
     name: str
+    timed: bool = True
     rows: list[Row] = field(factory=list)
     verdict: Verdict = field(factory=Verdict)
     ambiguous: int = 0
@@ -49,6 +51,10 @@ class Table:
     def want(self, name: str, value: object, target: str, met: bool) -> None:
         """A figure with its target."""
         self.rows.append(Row(name, str(value), target, met))
+
+    def in_time(self, name: str, value: object, target: str, met: bool) -> None:
+        """A figure that depends on how fast the machine is."""
+        self.rows.append(Row(name, str(value), target if self.timed else "", met or not self.timed))
 
     def none(self, name: str, number: int) -> None:
         """What may not happen."""
