@@ -101,7 +101,7 @@ def proxy(folder: Path, upstream: str, options: str = "") -> Iterator[Proxy]:
         f'[[listeners]]\nurl = "https://127.0.0.1:{port}"\n'
     )
     with process("hospproxy", ["hospproxy", "--config", str(file)], folder) as running:
-        _until(lambda: _listens(port), running, folder / "hospproxy.log")
+        _until(lambda: is_open(port), running, folder / "hospproxy.log")
         yield Proxy(f"https://127.0.0.1:{port}", admin, state / "self-signed.crt")
 
 
@@ -127,7 +127,8 @@ def get_json(authority: str, path: str) -> Any:
     return json.loads(get(authority, path))
 
 
-def _listens(port: int) -> bool:
+def is_open(port: int) -> bool:
+    """Whether somebody listens on this loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

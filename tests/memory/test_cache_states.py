@@ -266,7 +266,9 @@ class Hospital(RuleBasedStateMachine):
         word = read.reading.exchange.cache_status
         # What is given while HOSP fails is marked, and may be older; test_outage.py holds it to whose write it may hide.
         old = word == "stale"
-        assert old or body["version"] >= read.least.get(shown(read.call), 0), "older than an acknowledged write"
+        assert old or body["version"] >= read.least.get(shown(read.call), 0), (
+            "older than an acknowledged write"
+        )
         assert (response.origin is Origin.MEMORY) == (word in ("hit", "collapsed", "stale"))
 
     @invariant()

@@ -213,7 +213,7 @@ class AfterWriteTests(Staleness):
         self.assertEqual(self.shown("listNotes"), [note(4), note(3)])
 
     def test_anotherKindThatTheContractNamesIsHidden(self) -> None:
-        self.write(call_of("updatePatient", "1", document={}), said({"id": 1, "name": "Juno"}))
+        self.write(call_of("deletePatient", "1"), answer(b"deleted", b"text/html"))
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 

@@ -114,10 +114,13 @@ def take_over(connection: sqlite3.Connection, gone: str, owner: str) -> list[Row
 
 
 def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
-    """Entries that were closed lately and whose client never got the answer: it may ask again."""
+    """Entries that were closed lately and whose client never got the answer: it may ask again.
+
+    Changes too: a deletion sent anew would be told 404, a PATCH would undo what a colleague has written since.
+    """
     return _rows(
         connection.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE closed > ? AND handed_over = 0 AND kind = 'create'",  # noqa: S608 - names of our own
+            f"SELECT {_COLUMNS} FROM entries WHERE closed > ? AND handed_over = 0 AND kind != 'screening'",  # noqa: S608 - names of our own
             (since,),
         )
     )

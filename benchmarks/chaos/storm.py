@@ -1,0 +1,120 @@
+"""A bad day: HOSP fails in every way, and for 6 s in each minute clients ask for five times as much as usual."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from hosp_standin.service import load_seed
+
+from ..counting import SCREENING_TITLE
+from ..plan import Planned, make_plan, world_of
+from .judging import times
+from .kill import settle
+from .people import Answer, Clients, Person, Write, paced
+from .places import House, house
+from .table import Table
+
+HOSP = ("--delay", "lognormal:4.4", "--time-scale", "0.09", "--places", "5")
+FAULTS = {"error_before": 0.05, "error_after": 0.05, "reset_after": 0.03, "truncated": 0.01}
+PLACES = 5
+RATE = 8.0
+SURGE = 5.0
+
+
+@define(eq=False)
+class Day:
+    """What clients ask for, and what they were told."""
+
+    plan: Sequence[Planned]
+    told: list[tuple[Planned, Answer]] = field(factory=list)
+    writes: list[Write] = field(factory=list)
+    most_in_flight: int = 0
+
+    def coming(self, clients: Clients) -> Callable[[], Coroutine[Any, Any, None] | None]:
+        """Gives the next request, as a coroutine."""
+        waiting = iter(self.plan)
+
+        def following() -> Coroutine[Any, Any, None] | None:
+            planned = next(waiting, None)
+            return None if planned is None else self._one(clients, planned)
+
+        return following
+
+    async def _one(self, clients: Clients, planned: Planned) -> None:
+        who = Person(planned.staff, f"staff{planned.staff}", planned.password) if planned.staff else None
+        answer = await clients.ask(
+            planned.method, planned.path, who, headers=planned.headers, body=planned.body
+        )
+        self.told.append((planned, answer))
+        if planned.marker is not None and who is not None:
+            self.writes.append(Write(who, planned.marker, planned.patient, told=[answer]))
+
+
+def surging(seconds: float) -> float:
+    """Requests a second: five times as many for 6 s in every minute, from its 20th second on."""
+    return RATE * (SURGE if 20 <= seconds % 60 < 26 else 1.0)
+
+
+async def day(table: Table, folder: Path, seed: int, rate: Callable[[float], float], seconds: float) -> Day:
+    """Let a day go by, and judge its writes.
+
+    :param rate: requests a second, by the seconds since the beginning.
+    """
+    number = round(sum(rate(second) for second in range(int(seconds)))) + 1
+    going = Day(make_plan(number, seed, world_of(load_seed())))
+    async with house(folder, *HOSP, "--seed", str(seed)) as place:
+        await place.hosp.tell("/faults", **FAULTS)
+        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+            began = time.monotonic()
+            await paced(rate, seconds, going.coming(clients))
+            table.tell("requests, seconds", f"{len(going.told)}, {time.monotonic() - began:.1f}")
+        await settle(place)
+        await table.judge(place.hosp, going.writes)
+        await _machine(table, place, going)
+    return going
+
+
+async def _machine(table: Table, place: House, going: Day) -> None:
+    stats = await place.hosp.read("/stats")
+    going.most_in_flight = stats["max_in_flight"]
+    met = going.most_in_flight <= PLACES
+    table.want("HOSP's most requests at one time", going.most_in_flight, f"≤ {PLACES}", met)
+    table.tell("requests that HOSP got", stats["requests"])
+    stored = [each["fields"] for each in await place.hosp.journal("stored", "notes")]
+    made = Counter((n["patient_id"], n["staff_id"]) for n in stored if n["title"] == SCREENING_TITLE)
+    wrong = 0
+    for planned, answer in going.told:
+        if planned.kind == "screening":
+            copies = made[planned.patient, planned.staff]
+            wrong += copies != 1 if answer.succeeded else copies > 1
+    table.none("screenings without exactly one note", wrong)
+
+
+def tell_valid(table: Table, valid: Sequence[Answer]) -> None:
+    """What valid requests were answered with, and how long it took."""
+    statuses = Counter("unknown" if each.unknown else each.status for each in valid)
+    table.tell("valid requests: statuses", ", ".join(f"{s} × {n}" for s, n in statuses.most_common()))
+    table.tell("p50 / p95 / p99 / longest, s", times([each.seconds for each in valid]))
+
+
+def bad_let_through(going: Day) -> int:
+    """Bad requests that were not refused with a 4xx."""
+    return sum(not 400 <= a.status < 500 for planned, a in going.told if not planned.valid)
+
+
+async def run(folder: Path, seed: int, *, short: bool) -> Table:
+    """Four minutes (short: 36 s, one surge in it)."""
+    table = Table("storm", timed=not short)
+    going = await day(table, folder, seed, surging, 36.0 if short else 240.0)
+    valid = [answer for planned, answer in going.told if planned.valid]
+    rate = sum(answer.succeeded for answer in valid) / max(1, len(valid))
+    table.want("valid requests answered", f"{rate:.3%} of {len(valid)}", "≥ 99.9 %", rate >= 0.999)
+    tell_valid(table, valid)
+    table.none("bad requests not refused", bad_let_through(going))
+    return table

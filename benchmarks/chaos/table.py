@@ -1,0 +1,111 @@
+"""The table of a scenario: what was counted, what was wanted, and whether it was met."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+
+from .judging import Verdict, ambiguous, judge, lateness_s
+from .people import Write
+from .places import Hosp
+
+
+@frozen
+class Row:
+    """One line.
+
+    :param target: "" for a figure that nothing is asked of.
+    """
+
+    name: str
+    value: str
+    target: str = ""
+    met: bool = True
+
+
+@define
+class Table:
+    """What a scenario came to.
+
+    :param timed: whether times are judged; a short form is run beside other things and only tells them.
+    :param late_s: of each late commit, seconds from sending to storing.
+    """
+
+    name: str
+    timed: bool = True
+    rows: list[Row] = field(factory=list)
+    verdict: Verdict = field(factory=Verdict)
+    ambiguous: int = 0
+    late_s: list[float] = field(factory=list)
+
+    @property
+    def missed(self) -> list[str]:
+        return [row.name for row in self.rows if not row.met]
+
+    def tell(self, name: str, value: object) -> None:
+        """A figure that nothing is asked of."""
+        self.rows.append(Row(name, str(value)))
+
+    def want(self, name: str, value: object, target: str, met: bool) -> None:
+        """A figure with its target."""
+        self.rows.append(Row(name, str(value), target, met))
+
+    def in_time(self, name: str, value: object, target: str, met: bool) -> None:
+        """A figure that depends on how fast the machine is."""
+        self.rows.append(Row(name, str(value), target if self.timed else "", met or not self.timed))
+
+    def none(self, name: str, number: int) -> None:
+        """What may not happen."""
+        self.want(name, number, "0", number == 0)
+
+    async def judge(self, hosp: Hosp, writes: Sequence[Write], unsettled: int | None = None) -> None:
+        """The rows that every scenario has, from HOSP's journal.
+
+        :param unsettled: how many writes may have ended without a definite answer; None: any number.
+        """
+        faults = await hosp.journal("fault")
+        stored = await hosp.journal("stored", "notes")
+        records = await hosp.read("/records/notes")
+        self.verdict = verdict = judge(writes, [each["fields"] for each in stored])
+        self.ambiguous, self.late_s = ambiguous(faults), lateness_s(faults, stored)
+        self.tell("writes, acknowledged among them", f"{verdict.writes}, {verdict.acknowledged}")
+        self.tell("ambiguous, late commits among them", f"{self.ambiguous}, {len(self.late_s)}")
+        self.tell(
+            "faults", ", ".join(f"{name} {number}" for name, number in _counted(faults).items()) or "none"
+        )
+        self.none("lost", verdict.lost)
+        self.none("doubled", verdict.doubled)
+        self.none("in another's name", verdict.wrong_author)
+        self.none("contradicting HOSP's journal", verdict.contradicted + _gone(stored, records))
+        open_ = verdict.unknown + verdict.unanswered
+        shown = f"{verdict.unknown}, {verdict.unanswered}"
+        if unsettled is None:
+            self.tell("honestly unknown, unanswered", shown)
+        else:
+            self.want("honestly unknown, unanswered", shown, f"≤ {unsettled}", open_ <= unsettled)
+
+
+def _gone(stored: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]]) -> int:
+    """Notes that were stored and are not there any more: nobody deletes any."""
+    there = {record["id"] for record in records}
+    return sum(entry["id"] not in there for entry in stored)
+
+
+def _counted(faults: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for each in faults:
+        counts[each["fault"]] = counts.get(each["fault"], 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def show(table: Table) -> str:
+    """The table as text."""
+    lines = [(row.name, row.value, row.target, "" if row.met else "MISSED") for row in table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    text = [f"── {table.name}: {'MISSED ' + ', '.join(table.missed) if table.missed else 'met'}"]
+    text += [
+        "   " + "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join(text)
