@@ -264,7 +264,7 @@ class Hospital(RuleBasedStateMachine):
         assert body["password"] == read.password, "an answer to other credentials"
         assert read.password >= read.epoch, "credentials that had been changed before it began"
         word = read.reading.exchange.cache_status
-        # What is given while HOSP fails is marked, and may be older; test_outage.py holds it to whose write it may hide.
+        # What is given while HOSP fails is marked and may be older; test_outage.py holds it to whose write it may hide.
         old = word == "stale"
         assert old or body["version"] >= read.least.get(shown(read.call), 0), (
             "older than an acknowledged write"

@@ -1,0 +1,243 @@
+"""The parts between arrival and HOSP, and how they hang together. This module alone knows every one of them."""
+
+from __future__ import annotations
+
+import math
+import random
+import secrets as randomness
+from importlib.metadata import version
+from typing import Any
+
+from . import clocks, contract_document
+from .answers import Answers
+from .chain import Chain
+from .config import Settings
+from .guard.identity import IdentityCheck
+from .guard.ownership import Ownership
+from .guard.validation import Validation
+from .memory.cache import Cache
+from .memory.memory import Writer
+from .memory.outliving import memory_of
+from .memory.screening import Screening
+from .messages import Call, Exchange, Response
+from .outward.gate.breaker import Breaker
+from .outward.gate.gate import Gate, Rules
+from .outward.gate.probing import Prober
+from .outward.ledger.ledger import Ledger
+from .outward.ledger.sealing import Seal
+from .outward.retry import Budget, Retry
+from .outward.upstream import Upstream, UpstreamProcessor
+from .outward.writes import outcomes
+from .outward.writes.entries import Entries
+from .outward.writes.fate import Fate
+from .outward.writes.keeping import Keeping, Results
+from .outward.writes.looking import Looking
+from .outward.writes.presence import UpstreamClock, WorkingTime
+from .outward.writes.processor import Later, Writes
+from .outward.writes.sightings import Sightings
+from .record.audit import Audit
+from .record.describe import Describer, gap
+from .record.intent import Intent
+from .record.journal import Journal, NullJournal, open_journal
+from .record.worker import Worker
+from .secrets import MasterKey
+from .watch.metrics import Metrics
+
+
+def reference() -> str:
+    """Names a write or a screening result; nobody can guess it."""
+    return "hp-" + randomness.token_hex(10)
+
+
+class Parts:
+    """The parts between arrival and HOSP, and how they hang together.
+
+    :param key: the master key, of which every part gets a key of its own.
+    """
+
+    def __init__(self, settings: Settings, reactor: Any, key: MasterKey) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.key = key
+        self.metrics = Metrics(version("hospproxy"))
+        self.contract = contract_document.load(settings.contract_file)
+        self.answers = Answers(self.contract)
+        self.journal = self._journal()
+        self.sightings = Sightings(self.contract)
+        self.upstream_clock = UpstreamClock()
+        self.working_time = WorkingTime(reactor.seconds())
+        self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics)
+        self.accounts = self.memory.accounts
+        self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
+        self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
+        self.identity = self._identity()
+        self.audit = Audit(self.journal, self._describer(), reactor)
+        self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
+        self.keeping, self.writes = self._writes()
+        self.screening = self._screening()
+        self.chain = self._chain()
+
+    async def ask(self, *args: Any, **kwargs: Any) -> Response:
+        """Chain.ask, for parts that are made before the chain."""
+        return await self.chain.ask(*args, **kwargs)
+
+    def _journal(self) -> Journal | NullJournal:
+        if not self.settings.audit.enabled:
+            return NullJournal()
+        return open_journal(
+            self.settings.audit_path, self.reactor, clocks.wall, self.metrics, gap(clocks.wall)
+        )
+
+    def _describer(self) -> Describer:
+        accepted = self.identity.has_accepted if self.identity is not None else lambda _name: False
+        return Describer(self.key.subkey("claimed names"), self.contract.resources, accepted)
+
+    def _identity(self) -> IdentityCheck | None:
+        if not self.settings.identity.enabled:
+            return None
+        return IdentityCheck(
+            self.contract,
+            self.accounts,
+            self.ask,
+            self.key.subkey("credentials"),
+            self.metrics,
+            lambda identity, authorization: self.screening.accepted(identity, authorization),
+        )
+
+    def _writes(self) -> tuple[Keeping, Writes]:
+        settings = self.settings
+        late = settings.writes.late_commit_s
+        window_s = settings.writes.resubmit_window_s
+        entries = Entries(
+            self.reactor,
+            self.key.subkey("equal writes"),
+            reference,
+            max_open=settings.writes.max_open,
+            window_s=window_s,
+        )
+        self.metrics.gauge("ledger_open", lambda: float(len(entries)))
+        seal = Seal(self.key.subkey("ledger"), self.key.key_id)
+        keeping = Keeping(self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall)
+        looking = Looking(
+            self.contract,
+            self.ask,
+            self.reactor,
+            self.sightings,
+            self.upstream_clock,
+            self.working_time,
+            self.metrics,
+            late_commit_s=self.contract.late_commit_s if late is None else late,
+            look_s=settings.deadline_s,
+        )
+        fate = Fate(self.contract, self.answers, self.reactor, looking, self.sightings, self.metrics)
+        later = Later(forget=self._found_later, record=self.audit.note)
+        return keeping, Writes(
+            self.reactor, entries, keeping, fate, self.sightings, later, self.metrics, window_s=window_s
+        )
+
+    def _found_later(self, exchange: Exchange) -> None:
+        assert exchange.call is not None
+        self.memory.found_later(exchange.call, Writer.of(exchange))
+
+    def _screening(self) -> Screening:
+        settings = self.settings.screening
+        return Screening(
+            self.contract,
+            self.ask,
+            Results(self.keeping),
+            self.reactor,
+            reference,
+            random.SystemRandom().random,
+            self.metrics,
+            max_pending=settings.max_pending,
+            base_s=settings.retry_base_s,
+            cap_s=settings.retry_cap_s,
+        )
+
+    def _retry(self) -> Retry:
+        settings = self.settings.retry
+        return Retry(
+            self.reactor,
+            Budget(settings.budget_ratio, settings.budget_min),
+            random.SystemRandom().random,
+            self.metrics,
+            base_s=settings.base_s,
+            cap_s=settings.cap_s,
+            max_attempts=settings.max_attempts,
+        )
+
+    def _gate(self) -> Gate:
+        gate, breaker = self.settings.gate, self.settings.breaker
+        self.prober = Prober(
+            self.reactor,
+            self.ask,
+            self.contract.operation(self.contract.probe) if self.contract.probe else None,
+            clocks.wall,
+            self.metrics,
+            every_s=breaker.probe_every_s,
+            timeout_s=breaker.probe_timeout_s,
+        )
+        rules = Rules(
+            gate.concurrency,
+            gate.max_queue,
+            gate.slow_s,
+            Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
+            away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
+        )
+        return Gate(self.reactor, rules, self.metrics, self.prober.begin)
+
+    def _chain(self) -> Chain:
+        settings = self.settings
+        validation = Validation(
+            self.contract,
+            enforce=settings.validation.mode == "enforce",
+            judge=settings.validation.enabled,
+            own=(outcomes.ROUTE,),
+        )
+        ownership = Ownership(
+            self.contract,
+            self.ask,
+            policy=settings.ownership.policy,
+            enforce=settings.ownership.mode == "enforce",
+        )
+        upstream = UpstreamProcessor(
+            self.upstream,
+            self.reactor,
+            observers=(self._saw,),
+            silences=(self.working_time.silent,),
+            max_attempt_s=settings.deadline_s,
+        )
+        gate = self._gate()
+        intent = Intent(self.journal, self._describer(), self.reactor)
+        places = {
+            "record.audit": (settings.audit.enabled, self.audit),
+            "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
+            "guard.identity": (self.identity is not None, self.identity),
+            "guard.ownership": (settings.ownership.enabled, ownership),
+            "memory.screening": (settings.screening.enabled, self.screening),
+            # Switched off it keeps nothing, and still tells accounts of writes.
+            "memory.cache": (
+                True,
+                self.cache,
+            ),
+            "record.intent": (settings.audit.enabled, intent),
+            "outward.writes": (settings.writes.enabled, self.writes),
+            "outward.retry": (settings.retry.enabled, self._retry()),
+            "outward.gate": (settings.gate.enabled, gate),
+            "outward.upstream": (True, upstream),
+        }
+        return Chain(
+            {name: part for name, (enabled, part) in places.items() if enabled and part is not None},
+            answers=self.answers,
+            clock=self.reactor,
+            wall=clocks.wall,
+            deadline_s=settings.deadline_s,
+            limit=validation.body_limit,
+            meter=self.metrics,
+        )
+
+    def _saw(self, call: Call, response: Response, sent: float, received: float) -> None:
+        """Every answer of HOSP tells something of HOSP."""
+        self.working_time.answered(received)
+        self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
+        self.sightings.saw(call, response)
