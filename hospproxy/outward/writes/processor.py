@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import OutcomeUnknown, ProxyError, Refused
+from ...errors import NotSent, OutcomeUnknown, ProxyError, Refused
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Exchange, Origin, Response
 from . import outcomes
@@ -144,8 +144,10 @@ class Writes:
         if first.state is not State.ABSENT:
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("Whether this was carried out is not known.", reference=first.reference)
-        # Surely not carried out: it is sent anew.
+        # Surely not carried out: it is sent anew, if anybody still waits for it. Else the next who asks sends it.
         exchange.reference = None
+        if exchange.client_gone and key is None:
+            raise NotSent("Nobody waits for this any more.")
         self._entries.hand_over(first)
         return await self._first(exchange, proceed, first.equal, key)
 

@@ -282,6 +282,18 @@ class AgainTests(SynchronousTestCase):
         self.rig = self.rig.crash()
         self.assertNotEqual(self.id_of(self.send()), self.id_of(first))
 
+    def test_a_retry_that_left_before_the_first_was_found_absent_sends_nothing(self) -> None:
+        self.hosp.faults = [("before", RESET)]
+        self.hosp.read_faults = [500] * 3
+        self.sending()
+        self.rig = self.rig.crash()
+        gone = self.sending()
+        gone.cancel()
+        self.failureResultOf(gone)
+        self.id_of(self.send())
+        self.rig.clock.pump([0.5] * 60)
+        self.assertEqual(len(self.stored()), 1)
+
     # the reference
 
     def test_the_reference_tells_its_author_what_became_of_it(self) -> None:
