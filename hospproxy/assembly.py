@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import secrets as randomness
 from importlib.metadata import version
@@ -20,9 +19,7 @@ from .memory.memory import Writer
 from .memory.outliving import memory_of
 from .memory.screening import Screening
 from .messages import Call, Exchange, Response
-from .outward.gate.breaker import Breaker
-from .outward.gate.gate import Gate, Rules
-from .outward.gate.probing import Prober
+from .outward.gate.building import build_gate
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
@@ -166,26 +163,6 @@ class Parts:
             max_attempts=settings.max_attempts,
         )
 
-    def _gate(self) -> Gate:
-        gate, breaker = self.settings.gate, self.settings.breaker
-        self.prober = Prober(
-            self.reactor,
-            self.ask,
-            self.contract.operation(self.contract.probe) if self.contract.probe else None,
-            clocks.wall,
-            self.metrics,
-            every_s=breaker.probe_every_s,
-            timeout_s=breaker.probe_timeout_s,
-        )
-        rules = Rules(
-            gate.concurrency,
-            gate.max_queue,
-            gate.slow_s,
-            Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
-            away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
-        )
-        return Gate(self.reactor, rules, self.metrics, self.prober.begin)
-
     def _chain(self) -> Chain:
         settings = self.settings
         validation = Validation(
@@ -207,7 +184,9 @@ class Parts:
             silences=(self.working_time.silent,),
             max_attempt_s=settings.deadline_s,
         )
-        gate = self._gate()
+        gate, self.prober = build_gate(
+            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics
+        )
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
