@@ -19,7 +19,7 @@ REPORTS := build/reports
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short wheel image clean environment python
+.PHONY: help run test lint load load-short audit-scale wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -63,6 +63,9 @@ load: environment ## the same load straight at HOSP and through the proxy, side 
 
 load-short: environment ## the same, small (less than a minute)
 	$(BIN)/python -m benchmarks.load --short
+
+audit-scale: environment ## a million audit records, made and verified, with the time it takes
+	$(BIN)/python -m benchmarks.audit_scale
 
 wheel: environment ## dist/hospproxy-….whl
 	@rm -rf build/lib build/bdist* dist

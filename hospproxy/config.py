@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from .options.addresses import Address, parse_address
+from .options.audit_section import AuditSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.sections import (
     AdminSettings,
     ArrivalSettings,
-    AuditSettings,
     CacheSettings,
     GateSettings,
     IdentitySettings,

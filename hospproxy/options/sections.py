@@ -12,6 +12,7 @@ from attrs import Factory, field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
+from .audit_section import AuditSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
 
 KiB = 1024
@@ -262,21 +263,6 @@ class GateSettings:
 
 
 @frozen(slots=True, kw_only=True)
-class AuditSettings:
-    """The record of every request."""
-
-    enabled: bool = field(default=True, metadata=switch("Whether requests are recorded."))
-    directory: Path | None = field(
-        default=None,
-        converter=optional(Path),
-        metadata=path("Where the records go. Default: `state_dir`/audit."),
-    )
-    durability: str = field(
-        default="commit", metadata=choice("`commit`: an answer leaves when its record is on disk.", "commit")
-    )
-
-
-@frozen(slots=True, kw_only=True)
 class AdminSettings:
     """Health and metrics."""
 
@@ -342,7 +328,7 @@ class Settings:
     writes: WritesSettings = WritesSettings()
     retry: RetrySettings = RetrySettings()
     gate: GateSettings = GateSettings()
-    audit: AuditSettings = AuditSettings()
+    audit: AuditSettings = Factory(AuditSettings)
     admin: AdminSettings = AdminSettings()
 
     @property
@@ -354,6 +340,11 @@ class Settings:
     def ledger_path(self) -> Path:
         """The ledger's file."""
         return self.state_dir / "ledger" / "ledger.sqlite"
+
+    @property
+    def signing_key_default(self) -> Path:
+        """Where the key that signs digests is, unless it is named."""
+        return self.state_dir / "audit-signing.key"
 
     @property
     def audit_path(self) -> Path:

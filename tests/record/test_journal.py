@@ -4,7 +4,6 @@ import errno
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
@@ -14,13 +13,15 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal
 from hospproxy.record.describe import gap
-from hospproxy.record.journal import Journal, NullJournal
-from hospproxy.record.keeper import Keeper
+from hospproxy.record.journal import Bounds, Journal, NullJournal
+from hospproxy.record.keeper import Keeper, Plan
+from hospproxy.record.signing import Signer
 from hospproxy.watch.metrics import Metrics
 
 from .disks import FakeDisk, HandWorker
 
-FULL = OSError(errno.ENOSPC, "No space left on device")
+BROKEN = OSError(errno.EIO, "Input/output error")
+SIGNER = Signer.generate()
 
 
 class JournalCase(SynchronousTestCase):
@@ -31,15 +32,19 @@ class JournalCase(SynchronousTestCase):
         self.journal.start()
         self.worker.step()
 
-    def made(self, **limits: int) -> Journal:
-        keeper = Keeper(Path("/audit"), lambda: 0.0, self.disk)
-        return Journal(keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), **limits)
+    def made(self, **bounds: float) -> Journal:
+        self.keeper = Keeper(
+            Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
+        )
+        return Journal(
+            self.keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), bounds=Bounds(**bounds)
+        )
 
     def append(self, number: int) -> Deferred[None]:
         return self.journal.append({"kind": "request", "n": number})
 
     def kept(self) -> list[Any]:
-        return [msgspec.json.decode(line) for file in self.disk.files.values() for line in file.lines]
+        return [record for file in self.disk.files.values() for record in file.records]
 
     def numbers(self) -> list[Any]:
         return [record["n"] for record in self.kept() if "n" in record]
@@ -105,11 +110,11 @@ class Failing(JournalCase):
         group = [self.append(2), self.append(3)]
         self.worker.step()
         self.successResultOf(first)
-        self.disk.write = [FULL]
+        self.disk.write = [BROKEN]
         self.worker.step()
         for done in group:
             self.failureResultOf(done, RecordFailed)
-        self.assertIn("No space left", self.journal.trouble or "")
+        self.assertIn("Input/output error", self.journal.trouble or "")
         after = self.append(4)
         self.worker.step()
         self.successResultOf(after)
@@ -118,13 +123,13 @@ class Failing(JournalCase):
         self.assertEqual(self.meter.value("record_failures_total"), 2)
 
     def test_a_gap_is_noted_as_soon_as_records_are_kept_again(self) -> None:
-        self.disk.write = [FULL, FULL]
+        self.disk.write = [BROKEN, BROKEN]
         lost = [self.append(1), self.append(2)]
         self.worker.step()
         self.worker.step()
         for done in lost:
             self.failureResultOf(done, RecordFailed)
-        self.disk.write = [FULL]
+        self.disk.write = [BROKEN]
         self.clock.advance(5)  # the first try to say so fails too
         self.worker.step()
         self.assertEqual(self.kept(), [])
@@ -133,7 +138,7 @@ class Failing(JournalCase):
         self.worker.step()
         [record] = self.kept()
         self.assertEqual((record["kind"], record["lost"]), ("gap", 2))
-        self.assertIn("No space left", record["reason"])
+        self.assertIn("Input/output error", record["reason"])
         self.assertIsNone(self.journal.trouble)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.meter.value("record_failures_total"), 2)
@@ -157,7 +162,7 @@ class Failing(JournalCase):
         said: list[Any] = []
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
-        self.disk.write = [FULL, FULL]
+        self.disk.write = [BROKEN, BROKEN]
         for number in (1, 2):
             self.failureResultOf(self._stepped(number), RecordFailed)
         self.assertEqual(sum("cannot be kept" in str(event.get("log_format")) for event in said), 1)
@@ -210,7 +215,7 @@ class StartAndClose(JournalCase):
         begun = self.made().start()
         self.worker.step()
         path = self.successResultOf(begun)
-        self.assertRegex(path.name, r"^audit-19700101T000000\.000Z-\d+-2\.jsonl$")
+        self.assertRegex(path.name, r"^audit-w0-00000002-19700101T000000\.000Z\.jsonl$")
         self.assertIn(str(path), [event.get("path") for event in said])
 
     def test_a_folder_that_cannot_be_used_fails_the_start(self) -> None:
@@ -239,7 +244,7 @@ class StartAndClose(JournalCase):
         self.assertEqual(self.numbers(), [1, 2])
 
     def test_close_says_what_was_lost(self) -> None:
-        self.disk.write = [FULL]
+        self.disk.write = [BROKEN]
         lost = self.append(1)
         self.worker.step()
         self.failureResultOf(lost, RecordFailed)
