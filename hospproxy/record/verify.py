@@ -213,7 +213,7 @@ class _Journal:
         with self._open(name) as file:
             found = scan(file, limit, lambda signed: self._check_signed(name, signed), self.watch)
             self._check_begin(name, found)
-            before_ = found.before
+            before = found.before if found.records else self.last
             self.seen |= found.seen
             self.records += found.records
             if told is None:
@@ -222,9 +222,13 @@ class _Journal:
                 return
             head = Head(told["seq"], str(told["head"]).encode())
             same = (found.head.seq, found.head.hash, found.size) == (head.seq, head.hash, limit)
-            if not (found.whole and same and found.sha256 == told["sha256"]):
-                self._name_differences(name, file, limit, before_ if found.records else self.last, head)
-            self._check_rest(name, file, told)
+            if found.whole and same and found.sha256 == told["sha256"]:
+                self._check_rest(name, file, told)
+            else:
+                torn = (told.get("torn") or {}).get("bytes", 0)
+                whole = rest_of(file, 0)
+                limit = whole.bytes - torn if whole is not None else 0
+                self._name_differences(name, file, limit, before, head)
             self.last = head
 
     def _check_begin(self, name: FileName, found: Scan) -> None:
