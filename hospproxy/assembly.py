@@ -33,9 +33,10 @@ from .outward.writes.presence import UpstreamClock, WorkingTime
 from .outward.writes.processor import Later, Writes
 from .outward.writes.sightings import Sightings
 from .record.audit import Audit
-from .record.describe import Describer, gap
+from .record.describe import Describer
 from .record.intent import Intent
-from .record.journal import Journal, NullJournal, open_journal
+from .record.journal import Journal, NullJournal
+from .record.opening import journal_for, refusal
 from .record.worker import Worker
 from .secrets import MasterKey
 from .watch.metrics import Metrics
@@ -68,7 +69,10 @@ class Parts:
         self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.identity = self._identity()
-        self.audit = Audit(self.journal, self._describer(), reactor)
+        refusing = settings.audit.when_full == "refuse"
+        self.audit = Audit(
+            self.journal, self._describer(), reactor, refusal(self.answers) if refusing else None
+        )
         self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
         self.keeping, self.writes = self._writes()
         self.screening = self._screening()
@@ -81,9 +85,7 @@ class Parts:
     def _journal(self) -> Journal | NullJournal:
         if not self.settings.audit.enabled:
             return NullJournal()
-        return open_journal(
-            self.settings.audit_path, self.reactor, clocks.wall, self.metrics, gap(clocks.wall)
-        )
+        return journal_for(self.settings, self.reactor, self.metrics)
 
     def _describer(self) -> Describer:
         accepted = self.identity.has_accepted if self.identity is not None else lambda _name: False

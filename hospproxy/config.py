@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 
 from .options.addresses import Address, parse_address
+from .options.audit_section import AuditSettings
+from .options.gate_section import BreakerSettings, GateSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.sections import (
     AdminSettings,
     ArrivalSettings,
-    AuditSettings,
-    BreakerSettings,
     CacheSettings,
-    GateSettings,
     IdentitySettings,
     ListenerSettings,
     OwnershipSettings,

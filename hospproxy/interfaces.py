@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from .errors import ProxyError
 from .messages import Call, Client, Exchange, Request, Response
@@ -96,6 +96,8 @@ class ICacheStore(Interface):
 
 class IJournal(Interface):
     """The audit trail's local file."""
+
+    full: bool = Attribute("The disk is full: no intent is taken, the rest goes to a reserve.")
 
     def append(record: Mapping[str, Any]) -> Deferred[None]:
         """Keep a record; fires when it is on disk.

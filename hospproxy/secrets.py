@@ -62,7 +62,7 @@ class MasterKey:
         :raise KeyFileError: it is missing, not a plain file, readable by others, or not 32 bytes long.
         """
         try:
-            content = _content(path)
+            content = read_key_file(path, KEY_BYTES)
         except OSError as error:
             raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
         if len(content) != KEY_BYTES:
@@ -79,7 +79,7 @@ class MasterKey:
         """
         if not os.path.lexists(path):
             try:
-                _create(path)
+                make_key_file(path, secrets.token_bytes(KEY_BYTES))
             except OSError as error:
                 raise KeyFileError(f"{path} cannot be made: {error.strerror}") from None
         return cls.load(path)
@@ -112,8 +112,13 @@ class Hmac:
         return hmac.digest(self.key, data, sha256)
 
 
-def _content(path: Path) -> bytes:
-    """At most one byte more than a key has."""
+def read_key_file(path: Path, most: int) -> bytes:
+    """A private file's content, and at most one byte more than a key may have.
+
+    :param most: bytes.
+    :raise KeyFileError: it is no plain file, or others can read it.
+    :raise OSError: it cannot be read.
+    """
     # O_NONBLOCK: opening a pipe that somebody put there must not hang the start.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -121,7 +126,7 @@ def _content(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise KeyFileError(f"{path} is not a plain file")
         _refuse_others(path, status)
-        return os.read(descriptor, KEY_BYTES + 1)
+        return os.read(descriptor, most + 1)
     finally:
         os.close(descriptor)
 
@@ -135,13 +140,17 @@ def _refuse_others(path: Path, status: os.stat_result) -> None:
         raise KeyFileError(f"{path} can be read or changed by others (mode {mode:04o}): chmod 600 it")
 
 
-def _create(path: Path) -> None:
+def make_key_file(path: Path, content: bytes) -> None:
+    """A private file (0600, its folder 0700) that appears whole or not at all; one that is there stays.
+
+    :raise OSError: it cannot be made.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
+            file.write(content)
             file.flush()
             os.fsync(descriptor)
         try:

@@ -25,6 +25,7 @@ from .assembly import Parts
 from .config import Settings
 from .outward.ledger.format import LedgerFormatError
 from .record.journal import Journal
+from .record.opening import trouble_of
 from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
 from .watch.health import Health
@@ -80,7 +81,7 @@ class ProxyService(Service):
         health = Health(
             {
                 "listeners": lambda: None if self.listeners.ports else "not listening",
-                "journal": lambda: journal.trouble,
+                "journal": lambda: trouble_of(journal, self._settings.audit.when_full),
                 "ledger": lambda: self.parts.ledger.trouble,
                 "draining": lambda: "stopping" if self.house.connections.draining else None,
             }

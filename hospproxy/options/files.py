@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from ..record.signing import Signer
 from ..secrets import KeyFileError, MasterKey
 from .sections import ListenerSettings, Settings
 
@@ -36,6 +37,8 @@ def errors(settings: Settings) -> Iterator[Finding]:
             yield path, why
     if why := _wrong_key(settings):
         yield "master_key_file", why
+    if why := _wrong_signing_key(settings):
+        yield "audit.signing_key_file", why
     for index, listener in enumerate(settings.listeners):
         if listener.address.secure:
             for key, why in _wrong_pair(listener):
@@ -89,6 +92,17 @@ def _not_writable(folder: Path) -> str:
             return f"{here} cannot be written to"
     except OSError as error:
         return f"{here} cannot be looked at: {error.strerror}"
+    return ""
+
+
+def _wrong_signing_key(settings: Settings) -> str:
+    path = settings.audit.signing_key_file or settings.signing_key_default
+    if not settings.audit.enabled or (settings.audit.signing_key_file is None and not os.path.lexists(path)):
+        return ""
+    try:
+        Signer.load(path)
+    except KeyFileError as error:
+        return str(error)
     return ""
 
 

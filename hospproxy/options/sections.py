@@ -12,7 +12,9 @@ from attrs import Factory, field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
+from .audit_section import AuditSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
+from .gate_section import BreakerSettings, GateSettings
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -267,65 +269,6 @@ class RetrySettings:
 
 
 @frozen(slots=True, kw_only=True)
-class GateSettings:
-    """The queue before HOSP."""
-
-    enabled: bool = field(default=True, metadata=switch("Whether requests to HOSP wait for a place."))
-    concurrency: int = field(
-        default=5, metadata=whole("requests", 1, 1000, "The most that HOSP gets at one time.")
-    )
-    max_queue: int = field(
-        default=512, metadata=whole("requests", 0, 100_000, "Requests that wait for a place; beyond it 503.")
-    )
-    slow_s: float = field(
-        default=20.0,
-        metadata=number(
-            "seconds",
-            0.1,
-            600,
-            "HOSP answers within it even on a bad day; silence is a sign only from then on.",
-        ),
-    )
-
-
-@frozen(slots=True, kw_only=True)
-class BreakerSettings:
-    """Nothing is sent to a HOSP that is gone."""
-
-    enabled: bool = field(
-        default=True, metadata=switch("Whether HOSP may be taken to be gone. It is part of the gate.")
-    )
-    failures: int = field(
-        default=5,
-        metadata=whole(
-            "attempts", 1, 1000, "In a row, over 1 s or more, that found nobody there: then HOSP is gone."
-        ),
-    )
-    probe_every_s: float = field(
-        default=2.0, metadata=number("seconds", 0.1, 600, "From one probe to the next while HOSP is gone.")
-    )
-    probe_timeout_s: float = field(
-        default=8.0,
-        metadata=number("seconds", 0.1, 600, "How long a probe may take; the next does not wait for it."),
-    )
-
-
-@frozen(slots=True, kw_only=True)
-class AuditSettings:
-    """The record of every request."""
-
-    enabled: bool = field(default=True, metadata=switch("Whether requests are recorded."))
-    directory: Path | None = field(
-        default=None,
-        converter=optional(Path),
-        metadata=path("Where the records go. Default: `state_dir`/audit."),
-    )
-    durability: str = field(
-        default="commit", metadata=choice("`commit`: an answer leaves when its record is on disk.", "commit")
-    )
-
-
-@frozen(slots=True, kw_only=True)
 class AdminSettings:
     """Health and metrics."""
 
@@ -390,9 +333,9 @@ class Settings:
     cache: CacheSettings = Factory(CacheSettings)
     writes: WritesSettings = WritesSettings()
     retry: RetrySettings = RetrySettings()
-    gate: GateSettings = GateSettings()
-    breaker: BreakerSettings = BreakerSettings()
-    audit: AuditSettings = AuditSettings()
+    gate: GateSettings = Factory(GateSettings)
+    breaker: BreakerSettings = Factory(BreakerSettings)
+    audit: AuditSettings = Factory(AuditSettings)
     admin: AdminSettings = AdminSettings()
 
     @property
@@ -409,6 +352,11 @@ class Settings:
     def cache_path(self) -> Path:
         """The file of answers that outlive a restart."""
         return self.state_dir / "cache" / "answers.sqlite"
+
+    @property
+    def signing_key_default(self) -> Path:
+        """Where the key that signs digests is, unless it is named."""
+        return self.state_dir / "audit-signing.key"
 
     @property
     def audit_path(self) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -15,14 +17,24 @@ from .describe import Answer, Describer
 
 @implementer(IProcessor)
 class Audit:
-    """Records every exchange, whatever its outcome, before its answer may leave."""
+    """Records every exchange, whatever its outcome, before its answer may leave.
+
+    :param when_full: answers clients in the chain's place while the disk is full; without one the chain goes on.
+    """
 
     _log = Logger()
 
-    def __init__(self, journal: IJournal, describer: Describer, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        journal: IJournal,
+        describer: Describer,
+        clock: IReactorTime,
+        when_full: Callable[[Exchange], Response] | None = None,
+    ) -> None:
         self._journal = journal
         self._describer = describer
         self._clock = clock
+        self._when_full = when_full
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         """Await the answer, then its record.
@@ -30,7 +42,7 @@ class Audit:
         :raise RecordFailed: it could not be kept, so nothing may be answered.
         """
         try:
-            answer = await proceed(exchange)
+            answer = self._refusal(exchange) or await proceed(exchange)
         except CancelledError as gone:
             await self._record_of_gone(exchange, gone)
             raise
@@ -49,6 +61,12 @@ class Audit:
         """
         record = self._describer.finding(exchange, reference, finding, self._passed_s(exchange))
         return self._journal.append(record)
+
+    def _refusal(self, exchange: Exchange) -> Response | None:
+        if self._when_full is None or exchange.own or not self._journal.full:
+            return None
+        exchange.outcome = "not recorded"
+        return self._when_full(exchange)
 
     async def _record(self, exchange: Exchange, answer: Answer) -> None:
         await self._journal.append(self._describer.request(exchange, answer, self._passed_s(exchange)))

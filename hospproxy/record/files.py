@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import gzip
 import os
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
+
+CLOSING_ROOM = 2048
+"""Bytes at the end of a reserve for the digest that closes it."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors that say: no room."""
+
+FILLER = b" "
+"""What a reserve is filled with: no line ends, so that no reader takes it for a record, and none for damage."""
 
 
 class JournalFile(Protocol):
@@ -28,11 +40,38 @@ class JournalFile(Protocol):
 class Files(Protocol):
     """Makes journal files."""
 
-    def create(self, directory: Path, name: str) -> JournalFile:
-        """A new, empty file whose name is on disk too.
+    def claim(self, directory: Path) -> str:
+        """Take a journal that no other process writes ("w0", "w1", …); the folder is made if it is missing.
+
+        :raise OSError: it cannot be used.
+        """
+
+    def release(self) -> None:
+        """Leave the journal to whoever comes next."""
+
+    def names(self, directory: Path) -> list[str]:
+        """What is in the folder."""
+
+    def read(self, directory: Path, name: str) -> BinaryIO:
+        """A file's content, unpacked if it is packed."""
+
+    def create(self, directory: Path, name: str, first: bytes = b"") -> JournalFile:
+        """A new file that is on disk with its name and first bytes, or not there at all.
 
         :raise FileExistsError: the name is taken.
         :raise OSError: it cannot be made.
+        """
+
+    def make_reserve(self, directory: Path, name: str, size: int) -> None:
+        """A file whose blocks are its own already.
+
+        :raise OSError: there is no room.
+        """
+
+    def from_reserve(self, directory: Path, reserve: str, name: str, first: bytes) -> JournalFile:
+        """The same as ``create``, in the room of a reserve, which is used up by that.
+
+        :raise OSError: there is no reserve.
         """
 
 
@@ -56,27 +95,145 @@ class _OsFile:
         os.close(self._descriptor)
 
 
+class _ReserveFile(_OsFile):
+    """Writes over the filler, in blocks that are there already, and never beyond them."""
+
+    def __init__(self, descriptor: int, at: int) -> None:
+        super().__init__(descriptor)
+        self._size = os.fstat(descriptor).st_size
+        self._at = at
+
+    def write(self, data: bytes) -> int:
+        kept_back = 0 if b'"closing":true' in data else CLOSING_ROOM
+        if self._at + len(data) > self._size - kept_back:
+            raise OSError(errno.ENOSPC, "the reserve is full")
+        written = os.pwrite(self._descriptor, data, self._at)
+        self._at += written
+        return written
+
+    def truncate(self, size: int) -> None:
+        os.pwrite(self._descriptor, FILLER * (self._at - size), size)
+        self._at = size
+
+    def close(self) -> None:
+        try:
+            os.ftruncate(self._descriptor, self._at)
+        finally:
+            super().close()
+
+
 class OsFiles:
     """Files of this machine, readable by their owner alone."""
 
-    def create(self, directory: Path, name: str) -> JournalFile:
+    def __init__(self) -> None:
+        self._lock: int | None = None
+
+    def claim(self, directory: Path) -> str:
         if not directory.is_dir():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(directory.parent)
+            sync_folder(directory.parent)
+        for number in count():
+            journal = f"w{number}"
+            lock = locked(directory, journal)
+            if lock is not None:
+                self._lock = lock
+                _forget_drafts(directory, journal)
+                return journal
+        raise AssertionError
+
+    def release(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    def names(self, directory: Path) -> list[str]:
+        return sorted(os.listdir(directory))
+
+    def read(self, directory: Path, name: str) -> BinaryIO:
         path = directory / name
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        return cast(BinaryIO, gzip.open(path, "rb")) if name.endswith(".gz") else path.open("rb")
+
+    def create(self, directory: Path, name: str, first: bytes = b"") -> JournalFile:
+        path = directory / name
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "File exists", name)
+        draft = directory / f"{name}.new"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, 0o600)
         try:
-            _sync_folder(directory)
+            _write_all(descriptor, first)
+            os.fdatasync(descriptor)
+            draft.rename(path)
+            sync_folder(directory)
         except OSError:
             os.close(descriptor)
-            with suppress(OSError):
-                path.unlink()  # or every further try leaves an empty file behind
+            for left in (draft, path):  # or every further try leaves a file behind
+                with suppress(OSError):
+                    left.unlink()
             raise
         return _OsFile(descriptor)
 
+    def make_reserve(self, directory: Path, name: str, size: int) -> None:
+        draft = directory / f"{name}.new"
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            # Allocated first, so that there is no half-filled one; filled, since blocks that were never written
+            # may still need room of their own on the first write.
+            os.posix_fallocate(descriptor, 0, size)
+            _write_all(descriptor, FILLER * size)
+            os.fsync(descriptor)
+            draft.rename(directory / name)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+        sync_folder(directory)
 
-def _sync_folder(directory: Path) -> None:
+    def from_reserve(self, directory: Path, reserve: str, name: str, first: bytes) -> JournalFile:
+        descriptor = os.open(directory / reserve, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_size < len(first) + CLOSING_ROOM:
+                raise OSError(errno.ENOSPC, "the reserve is too small")
+            if os.pwrite(descriptor, first, 0) != len(first):
+                raise OSError(errno.ENOSPC, "the reserve took only a part")
+            os.fdatasync(descriptor)
+            (directory / reserve).rename(directory / name)
+            sync_folder(directory)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return _ReserveFile(descriptor, len(first))
+
+
+def locked(directory: Path, journal: str) -> int | None:
+    """The lock of a journal, or None while another process has it. The kernel frees it however that one ends."""
+    descriptor = os.open(directory / f"audit-{journal}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _forget_drafts(directory: Path, journal: str) -> None:
+    for draft in (*directory.glob(f"audit-{journal}[.-]*.new"), *directory.glob(f"audit-{journal}-*.part")):
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_folder(directory: Path) -> None:
     """A file is on disk only when its name in the folder is (fsync(2))."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

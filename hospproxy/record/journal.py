@@ -20,17 +20,40 @@ from zope.interface import implementer
 from ..errors import RecordFailed
 from ..interfaces import IJournal, IMeter
 from .encoding import encode_record
+from .following import Position
 from .keeper import Keeper
-from .worker import Worker, WorkerLike
+from .worker import WorkerLike
 
 _GAP_AFTER_S = 5.0
 """Seconds after a failed group until the journal tries by itself whether it can keep records again."""
+
+
+_TEND_S = 5.0
+"""Seconds between two looks at what is due by the clock: a digest, another file, the way out of the reserve."""
+
+
+@frozen(slots=True, kw_only=True)
+class Bounds:
+    """How much may wait for the disk.
+
+    :param max_records: records that may wait at one time; beyond it they fail at once.
+    :param max_bytes: the same in bytes.
+    :param buffer_s: seconds that an answer may be ahead of its record; 0: none may ("commit").
+    :param buffer_records: records that may be behind their answers at one time.
+    """
+
+    max_records: int = 10_000
+    max_bytes: int = 16 << 20
+    buffer_s: float = 0.0
+    buffer_records: int = 1000
 
 
 @frozen(slots=True, eq=False)
 class _Waiting:
     line: bytes
     kind: str
+    since: float
+    awaited: bool
     done: Deferred[None]
 
 
@@ -41,9 +64,14 @@ class Journal:
     After a failure it notes, as soon as it can, how many records were lost (kind "gap"): their requests were closed
     unanswered, and an auditor shall see that there were some.
 
+    When the disk is full, the keeper's reserve takes the records, those of refusals included, and no more intents are
+    taken: a write that cannot be followed to its end is not begun.
+
+    With ``buffer_s`` answers need not wait for the disk: groups are made by the clock, and an answer waits only when
+    the disk is further behind than that. Intents always wait: what is sent to HOSP is on record.
+
     :param describe_gap: makes the record that says so, of (records lost, reason).
-    :param max_records: records that may wait at one time; beyond it they fail at once.
-    :param max_bytes: the same in bytes.
+    :param upkeep: called now and then with where the keeper writes, to look after files that are over.
     """
 
     _log = Logger()
@@ -56,21 +84,25 @@ class Journal:
         meter: IMeter,
         describe_gap: Callable[[int, str], Mapping[str, Any]],
         *,
-        max_records: int = 10_000,
-        max_bytes: int = 16 << 20,
+        bounds: Bounds | None = None,
+        upkeep: Callable[[Position], None] | None = None,
     ) -> None:
         self._keeper = keeper
         self._worker = worker
         self._clock = clock
         self._meter = meter
         self._describe_gap = describe_gap
-        self._max_records = max_records
-        self._max_bytes = max_bytes
+        self._bounds = bounds or Bounds()
+        self._upkeep = upkeep
         self._waiting: list[_Waiting] = []
         self._count = 0
         self._bytes = 0
         self._busy = False
         self._lost = 0
+        self._lost_answered = 0
+        self._flying: float | None = None
+        self._group_call: IDelayedCall | None = None
+        self._tend_call: IDelayedCall | None = None
         self._trouble: str | None = "not started"
         self._gap_call: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
@@ -85,6 +117,21 @@ class Journal:
         """Why records cannot be kept at present, or None."""
         return self._trouble
 
+    @property
+    def full(self) -> bool:
+        """The disk is full, and what can be kept goes to the reserve."""
+        return self._keeper.full
+
+    @property
+    def reserve_left(self) -> int:
+        """Bytes of the reserve that are free."""
+        return self._keeper.reserve_left
+
+    @property
+    def committed(self) -> Position | None:
+        """Up to where records are on disk: so far may writers follow."""
+        return self._keeper.committed
+
     def start(self) -> Deferred[Path]:
         """Begin a file, so that a folder that cannot be used stops the start.
 
@@ -94,6 +141,8 @@ class Journal:
         def begun(path: Path) -> Path:
             self._trouble = None
             self._log.info("Audit records go to {path}", path=str(path))
+            if self._upkeep is not None:
+                self._tend_call = self._clock.callLater(0, self._tend)
             return path
 
         return self._worker.run(self._keeper.open).addCallback(begun)
@@ -101,15 +150,19 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> Deferred[None]:
         if self._closed is not None:
             return fail(RecordFailed("the journal is closed"))
+        if self.full and record.get("kind") == "intent":
+            return fail(RecordFailed("the disk is full"))  # not lost: the refusal has a record
         return self._append(record)
 
     def close(self) -> Deferred[None]:
         """Take no more, finish what was taken, let the file go. Fires when the thread has done so."""
         if self._closed is None:
-            if self._gap_call is not None and self._gap_call.active():
-                self._gap_call.cancel()
+            for call in (self._gap_call, self._tend_call):
+                if call is not None and call.active():
+                    call.cancel()
             self._write_gap()
             self._closed = Deferred()
+            self._begin_group()
             self._finish_if_idle()
         waiter: Deferred[None] = Deferred()
         self._closed.addCallback(lambda _: waiter.callback(None))
@@ -121,14 +174,36 @@ class Journal:
             line = encode_record(record)
         except (TypeError, ValueError) as error:
             return self._refuse(kind, f"not encodable: {type(error).__name__}")
-        if self._count >= self._max_records or self._bytes + len(line) > self._max_bytes:
+        if self._count >= self._bounds.max_records or self._bytes + len(line) > self._bounds.max_bytes:
             return self._refuse(kind, "too many records are waiting for the disk")
-        waiting = _Waiting(line, kind, Deferred())
+        ahead = self._may_run_ahead(kind)
+        waiting = _Waiting(line, kind, self._clock.seconds(), not ahead, Deferred())
         self._waiting.append(waiting)
         self._count += 1
         self._bytes += len(line)
-        self._begin_group()
-        return waiting.done
+        if not ahead:
+            self._begin_group()
+            return waiting.done
+        waiting.done.addErrback(lambda _: None)  # it is counted, and told of in a gap
+        self._group_later()
+        return succeed(None)
+
+    def _may_run_ahead(self, kind: str) -> bool:
+        """Whether an answer may leave now, its record being on disk within ``buffer_s`` as far as one can see."""
+        bounds = self._bounds
+        if not bounds.buffer_s or kind == "intent" or self._trouble is not None or self.full:
+            return False
+        oldest = (
+            self._flying if self._flying is not None else self._waiting[0].since if self._waiting else None
+        )
+        behind_s = 0.0 if oldest is None else self._clock.seconds() - oldest
+        return self._count < bounds.buffer_records and behind_s < bounds.buffer_s
+
+    def _group_later(self) -> None:
+        if self._busy or (self._group_call is not None and self._group_call.active()):
+            return
+        # Half of the time to collect, the other half for the disk.
+        self._group_call = self._clock.callLater(self._bounds.buffer_s / 2, self._begin_group)
 
     def _refuse(self, kind: str, reason: str) -> Deferred[None]:
         self._lose(int(kind != "gap"), reason)
@@ -137,22 +212,30 @@ class Journal:
     def _begin_group(self) -> None:
         if self._busy or not self._waiting:
             return
+        if self._group_call is not None and self._group_call.active():
+            self._group_call.cancel()
         group, self._waiting = self._waiting, []
         self._busy = True
+        self._flying = group[0].since
         lines = [waiting.line for waiting in group]
         written = self._worker.run(lambda: self._keeper.keep(lines))
         written.addBoth(self._group_done, group, self._clock.seconds())
 
     def _group_done(self, result: Failure | None, group: list[_Waiting], since: float) -> None:
         self._busy = False
+        self._flying = None
         self._count -= len(group)
         self._bytes -= sum(len(waiting.line) for waiting in group)
-        self._begin_group()  # before the answers go out: the disk need not wait for them
+        if self._closed is not None or any(waiting.awaited for waiting in self._waiting):
+            self._begin_group()  # before the answers go out: the disk need not wait for them
+        elif self._waiting:
+            self._group_later()
         self._meter.observe("record_sync_seconds", self._clock.seconds() - since)
         self._meter.observe("record_group_size", len(group))
         if isinstance(result, Failure):
             reason = result.getErrorMessage()
             self._trouble = reason
+            self._lost_answered += sum(not waiting.awaited for waiting in group)
             self._lose(sum(waiting.kind != "gap" for waiting in group), reason)
             for waiting in group:
                 waiting.done.errback(RecordFailed(reason))
@@ -181,13 +264,30 @@ class Journal:
         lost, reason = self._lost, self._trouble or "too many at one time"
         if lost == 0:
             return
-        self._lost = 0
+        answered = self._lost_answered
+        self._lost = self._lost_answered = 0
+        if answered:
+            reason = f"{answered} of them were answered already; {reason}"
 
         def failed(failure: Failure) -> None:
             failure.trap(RecordFailed)
             self._lost += lost  # to be said in the next gap
+            self._lost_answered += answered
 
         self._append(self._describe_gap(lost, reason)).addErrback(failed)
+
+    def _tend(self) -> None:
+        def failed(failure: Failure) -> None:
+            self._trouble = failure.getErrorMessage()
+
+        def again(_: object) -> None:
+            if self._closed is not None:
+                return
+            if self._upkeep is not None and self.committed is not None:
+                self._upkeep(self.committed)
+            self._tend_call = self._clock.callLater(_TEND_S, self._tend)
+
+        self._worker.run(self._keeper.tend).addErrback(failed).addCallback(again)
 
     def _finish_if_idle(self) -> None:
         if self._closed is None or self._busy or self._waiting:
@@ -207,6 +307,7 @@ class NullJournal:
     """Stands where recording is switched off."""
 
     trouble = None
+    full = False
 
     def append(self, record: Mapping[str, Any]) -> Deferred[None]:  # noqa: ARG002
         return succeed(None)
@@ -214,17 +315,3 @@ class NullJournal:
     def close(self) -> Deferred[None]:
         """Nothing to close."""
         return succeed(None)
-
-
-def open_journal(
-    directory: Path,
-    reactor: Any,
-    wall: Callable[[], float],
-    meter: IMeter,
-    describe_gap: Callable[[int, str], Mapping[str, Any]],
-) -> Journal:
-    """A journal in a folder, with a thread of its own; its ``start`` begins the file.
-
-    :param reactor: IReactorTime and IReactorFromThreads.
-    """
-    return Journal(Keeper(directory, wall), Worker(reactor, "audit"), reactor, meter, describe_gap)

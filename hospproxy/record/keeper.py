@@ -1,36 +1,126 @@
-"""What the writing thread does: one group of lines at a time, on disk whole or not at all."""
+"""What the writing thread does: one group of lines at a time, on disk whole or not at all, each line chained."""
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from ..errors import RecordFailed
-from .files import Files, JournalFile, OsFiles
+from . import marks, recovery
+from .encoding import encode_record
+from .files import FULL, Files, JournalFile, OsFiles
+from .following import Position
+from .linking import Head, linked, linked_and_signed
+from .marks import Ended
+from .names import made
+from .scan import rest_of
+from .signing import Signer
+
+_RETRY_S = 5.0
+"""Seconds between two tries to leave the reserve."""
+
+
+@frozen(slots=True, kw_only=True)
+class Plan:
+    """When a file ends, and what is put by.
+
+    :param rotate_bytes: a file that has so many is followed by another.
+    :param rotate_s: so does one that is so old, in seconds.
+    :param digest_s: seconds between two signed digests.
+    :param reserve_bytes: put by for when the disk is full; 0 for none.
+    """
+
+    rotate_bytes: int = 64 << 20
+    rotate_s: float = 86_400.0
+    digest_s: float = 3600.0
+    reserve_bytes: int = 0
+
+
+@define(slots=True)
+class _Current:
+    """The file that is written now."""
+
+    file: JournalFile
+    name: str
+    number: int
+    begun: float
+    signed_at: float
+    reserve: bool = False
+    records: int = 0
+    size: int = 0
+    content: Any = field(factory=hashlib.sha256)
+
+    def add(self, data: bytes, records: int) -> None:
+        self.records += records
+        self.size += len(data)
+        self.content.update(data)
+
+
+class _NotKeptError(Exception):
+    """A write that came to nothing.
+
+    :param full: for want of room.
+    """
+
+    def __init__(self, words: str, error: OSError | None) -> None:
+        super().__init__(words)
+        self.full = error is None or error.errno in FULL
 
 
 class Keeper:
-    """Appends groups of lines to a file of its own. Everything here blocks: only one thread at a time may call it.
+    """Appends groups of chained lines to a file of its own. Everything here blocks: one thread at a time may call it.
 
     Each start begins a new file, and so does a file that can no longer be trusted; a line that a crash tore is
-    therefore always the last of its file and is never merged with another. Hash-chaining a group belongs in
-    ``keep``, between the lines and the write.
+    therefore always the last of its file and is never merged with another. The chain goes on from file to file.
+
+    When the disk is full, the file goes on in a reserve that was put by; ``full`` says so.
 
     :param directory: where the files go; made, mode 0700, if it is missing.
-    :param wall: seconds since the epoch, for the files' names.
+    :param wall: seconds since the epoch.
     """
 
-    def __init__(self, directory: Path, wall: Callable[[], float], files: Files | None = None) -> None:
+    _log = Logger()
+
+    def __init__(
+        self,
+        directory: Path,
+        wall: Callable[[], float],
+        files: Files | None = None,
+        *,
+        signer: Signer,
+        plan: Plan | None = None,
+    ) -> None:
         self._directory = directory
         self._wall = wall
         self._files: Files = files if files is not None else OsFiles()
-        self._file: JournalFile | None = None
-        self._good = 0
+        self._signer = signer
+        self._plan = plan or Plan()
+        self._now: _Current | None = None
+        self._before: Ended | None = None
+        self._head = Head()
+        self._reserve_ready = False
+        self._tried_at: float | None = None
+        self.journal: str | None = None
         self.path: Path | None = None
+        self.committed: Position | None = None
+
+    @property
+    def full(self) -> bool:
+        """The disk is full: the reserve is written to, or used up."""
+        return self._now is not None and self._now.reserve
+
+    @property
+    def reserve_left(self) -> int:
+        """Bytes of the reserve that are free."""
+        if self._now is not None and self._now.reserve:
+            return max(0, self._plan.reserve_bytes - self._now.size)
+        return self._plan.reserve_bytes if self._reserve_ready else 0
 
     def open(self) -> Path:
         """Begin a file, unless one is open; which one it is.
@@ -47,53 +137,207 @@ class Keeper:
     def keep(self, lines: Sequence[bytes]) -> None:
         """Put a group on disk; when this returns, it is there.
 
-        :param lines: without line ends.
+        :param lines: JSON objects, without line ends.
         :raise RecordFailed: none of them may be counted as kept.
         """
+        self._turn_over()
         self.open()
-        file = self._file
-        assert file is not None
-        data = b"\n".join((*lines, b""))
         try:
-            written = file.write(data)
+            self._commit(lines)
+        except _NotKeptError as first:
+            if not first.full or self.full or not self._into_reserve():
+                raise RecordFailed(str(first)) from first
+            try:
+                self._commit(lines)
+            except _NotKeptError as error:
+                raise RecordFailed(str(error)) from error
+
+    def tend(self) -> None:
+        """What is due by the clock: a digest, another file, the way out of the reserve.
+
+        :raise RecordFailed: there is no file, and none can be made.
+        """
+        self._turn_over()
+        self.open()
+        now = self._now
+        assert now is not None
+        if not _within(self._wall() - now.signed_at, self._plan.digest_s):
+            with suppress(_NotKeptError):
+                self._sign(closing=False)
+        self._put_by()
+
+    def close(self) -> None:
+        """Sign what the file holds and let go of it; the next group begins another."""
+        self._end()
+        self._files.release()
+        self.journal = None
+
+    def _open(self) -> None:
+        if self._now is not None:
+            return
+        if self.journal is None:
+            self.journal = self._files.claim(self._directory)
+            self._continue()
+        try:
+            self._begin(self._files.create)
         except OSError as error:
-            self._cut_back(file)
-            raise RecordFailed(f"write: {error.strerror}") from error
-        if written != len(data):
-            self._cut_back(file)
-            raise RecordFailed("write: only a part was taken")
+            if error.errno not in FULL or not self._into_reserve():
+                raise
+        self._put_by()
+
+    def _continue(self) -> None:
+        assert self.journal is not None
+        before = self._before = recovery.newest(self._files, self._directory, self.journal)
+        if before is None:
+            return
+        self._head = before.head
+        if before.how == "unreadable" or (before.rest is not None and before.rest.records):
+            self._log.critical(
+                "{file} was tampered with or damaged while nobody wrote to it", file=before.name
+            )
+
+    def _begin(self, make: Callable[[Path, str, bytes], JournalFile], *, reserve: bool = False) -> None:
+        assert self.journal is not None
+        wall = self._wall()
+        before = self._before
+        number = before.number + 1 if before is not None else 1
+        name = made(self.journal, number, wall)
+        record = marks.begin(self.journal, name, number, wall, before, self._signer.key_id)
+        line, head = linked_and_signed(encode_record(record), self._head, self._signer.sign)
+        file = make(self._directory, name, line + b"\n")
+        self._now = _Current(file, name, number, wall, wall, reserve)
+        self.path = self._directory / name
+        self._wrote(line + b"\n", 1, head)
+
+    def _commit(self, lines: Sequence[bytes]) -> None:
+        chained, head = linked(lines, self._head)
+        self._write(b"\n".join((*chained, b"")), len(lines), head)
+
+    def _sign(self, *, closing: bool) -> None:
+        now = self._now
+        assert now is not None
+        assert self.journal is not None
+        wall = self._wall()
+        sums = (now.records, now.size, now.content.hexdigest())
+        record = marks.digest(
+            self.journal, now.name, wall, sums, self._head, closing=closing, key_id=self._signer.key_id
+        )
+        line, head = linked_and_signed(encode_record(record), self._head, self._signer.sign)
+        self._write(line + b"\n", 1, head)
+        now.signed_at = wall
+
+    def _write(self, data: bytes, records: int, head: Head) -> None:
+        now = self._now
+        if now is None:
+            raise _NotKeptError("there is no file", OSError())
         try:
-            file.sync()
+            written = now.file.write(data)
+        except OSError as error:
+            self._cut_back(now)
+            raise _NotKeptError(f"write: {error.strerror}", error) from error
+        if written != len(data):
+            self._cut_back(now)
+            raise _NotKeptError("write: only a part was taken", None)
+        try:
+            now.file.sync()
         except OSError as error:
             # The kernel may call these pages clean from now on, and the next sync succeed although they never
             # reached the disk: a file that failed to sync once is not used again.
-            self._cut_back(file)
-            self.close()
-            raise RecordFailed(f"sync: {error.strerror}") from error
-        self._good += len(data)
+            self._cut_back(now)
+            self._let_go("failed")
+            raise _NotKeptError(f"sync: {error.strerror}", error) from error
+        self._wrote(data, records, head)
 
-    def close(self) -> None:
-        """Let go of the file; the next group begins another."""
-        file, self._file = self._file, None
-        if file is not None:
-            with suppress(OSError):
-                file.close()
+    def _wrote(self, data: bytes, records: int, head: Head) -> None:
+        now = self._now
+        assert now is not None
+        assert self.journal is not None
+        now.add(data, records)
+        self._head = head
+        self.committed = Position(self.journal, now.number, now.size, head.seq)
 
-    def _cut_back(self, file: JournalFile) -> None:
+    def _cut_back(self, now: _Current) -> None:
         try:
-            file.truncate(self._good)
+            now.file.truncate(now.size)
         except OSError:
-            self.close()
+            self._let_go("failed")
 
-    def _open(self) -> None:
-        if self._file is not None:
+    def _turn_over(self) -> None:
+        """Another file, where one is due. A disk that has no room for a digest has none for a file either."""
+        now = self._now
+        if now is None:
             return
-        moment = datetime.fromtimestamp(self._wall(), UTC)
-        stem = f"audit-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z-{os.getpid()}"
-        for number in count(1):
-            name = f"{stem}.jsonl" if number == 1 else f"{stem}-{number}.jsonl"
-            with suppress(FileExistsError):
-                self._file = self._files.create(self._directory, name)
-                self._good = 0
-                self.path = self._directory / name
-                return
+        wall = self._wall()
+        if now.reserve:
+            if self._tried_at is None or not _within(wall - self._tried_at, _RETRY_S):
+                self._tried_at = wall
+                self._leave_reserve()
+        elif now.size >= self._plan.rotate_bytes or not _within(wall - now.begun, self._plan.rotate_s):
+            self._end()
+
+    def _end(self) -> None:
+        if self._now is None:
+            return
+        try:
+            self._sign(closing=True)
+        except _NotKeptError:
+            self._let_go("failed")
+        else:
+            self._let_go("closed")
+
+    def _let_go(self, how: str) -> None:
+        """Close the file; what it amounts to is told in the next one."""
+        now, self._now = self._now, None
+        if now is None:
+            return
+        with suppress(OSError):
+            now.file.close()
+        rest = None
+        with suppress(OSError, EOFError), self._files.read(self._directory, now.name) as file:
+            rest = rest_of(file, now.size)
+        self._before = Ended(
+            now.name, now.number, now.records, now.size, now.content.hexdigest(), self._head, how, rest
+        )
+
+    def _reserve_name(self) -> str:
+        return f"audit-{self.journal}.reserve"
+
+    def _put_by(self) -> None:
+        if self._reserve_ready or not self._plan.reserve_bytes or self.full:
+            return
+        with suppress(OSError):
+            self._files.make_reserve(self._directory, self._reserve_name(), self._plan.reserve_bytes)
+            self._reserve_ready = True
+
+    def _into_reserve(self) -> bool:
+        """Go on in what was put by. The file so far stays as it is: there is no room for its digest."""
+        reserve = self._reserve_name()
+        try:
+            if not self._plan.reserve_bytes or reserve not in self._files.names(self._directory):
+                return False
+            self._let_go("failed")
+            self._begin(
+                lambda folder, name, first: self._files.from_reserve(folder, reserve, name, first),
+                reserve=True,
+            )
+        except OSError:
+            return False
+        self._reserve_ready = False
+        self._tried_at = self._wall()
+        self._log.error("The disk is full: audit records go to the reserve, {path}", path=str(self.path))
+        return True
+
+    def _leave_reserve(self) -> None:
+        """Only when another reserve can be put by: else a few free bytes would cost the last room there is."""
+        try:
+            self._files.make_reserve(self._directory, self._reserve_name(), self._plan.reserve_bytes)
+        except OSError:
+            return
+        self._reserve_ready = True
+        self._end()
+        self._log.info("There is room on the disk again: audit records leave the reserve")
+
+
+def _within(passed: float, limit: float) -> bool:
+    """Whether it is not yet time; a wall clock that was set back by much does not put things off."""
+    return -limit < passed < limit

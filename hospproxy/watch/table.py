@@ -80,6 +80,9 @@ METRICS: tuple[Metric, ...] = (
     # The record.
     _counter("records_total", "Audit records on disk.", "kind"),
     _counter("record_failures_total", "Audit records that could not be kept; their requests got no answer."),
+    _gauge("record_disk_full", "1 while the disk is full and records go to the reserve."),
+    _gauge("record_reserve_bytes", "Room in the reserve."),
+    _counter("record_files_total", "Files of the record that were packed, or removed by their age.", "event"),
     _histogram("record_group_size", "Records that were written and synced together.", buckets=_SIZES),
     _histogram("record_sync_seconds", "From handing a group to the disk until it is there.", buckets=_QUICK),
 )

@@ -128,6 +128,13 @@ class FilesTests(Case):
         self.patch(os, "access", lambda path, mode: Path(path) != self.folder)
         self.assertEqual(self.errors(), ["state_dir: DIR cannot be written to"])
 
+    def test_a_signing_key_that_cannot_be_used(self) -> None:
+        missing = self.folder / "none.key"
+        self.assertEqual(
+            self.errors(audit=AuditSettings(signing_key_file=missing)),
+            ["audit.signing_key_file: DIR/none.key cannot be read: No such file or directory"],
+        )
+
     def test_a_master_key(self) -> None:
         named = self.folder / "named.key"
         self.assertEqual(

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+MARKS = ("begin", "digest")
+
 
 class FakeFile:
-    def __init__(self, disk: FakeDisk) -> None:
+    def __init__(self, disk: FakeDisk, first: bytes = b"") -> None:
         self.disk = disk
-        self.content = b""
-        self.synced = b""
+        self.content = self.synced = first
         self.open = True
 
     def write(self, data: bytes) -> int:
+        if self.disk.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         taken = self.disk.write.pop(0) if self.disk.write else len(data)
         if isinstance(taken, OSError):
             self.content += data[:3]  # who knows what an error has left behind
@@ -40,12 +45,33 @@ class FakeFile:
         self.open = False
 
     @property
-    def lines(self) -> list[bytes]:
-        return self.synced.splitlines()
+    def all(self) -> list[Any]:
+        """Every record that is on disk."""
+        return [msgspec.json.decode(line) for line in self.synced.split(b"\n")[:-1]]
+
+    @property
+    def records(self) -> list[Any]:
+        """Those that the journal did not make about itself."""
+        return [record for record in self.all if record["kind"] not in MARKS]
+
+
+class FakeReserve(FakeFile):
+    def __init__(self, disk: FakeDisk, first: bytes, room: int) -> None:
+        super().__init__(disk, first)
+        self.room = room
+
+    def write(self, data: bytes) -> int:
+        if len(self.content) + len(data) > self.room:
+            raise OSError(errno.ENOSPC, "the reserve is full")
+        self.content += data
+        return len(data)
 
 
 class FakeDisk:
-    """The lists hold what the next calls do: an error, or for a write how much it takes."""
+    """The lists hold what the next calls do: an error, or for a write how much it takes.
+
+    While it is full, nothing can be made or written but what the reserve has room for.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, FakeFile] = {}
@@ -53,13 +79,42 @@ class FakeDisk:
         self.write: list[OSError | int] = []
         self.sync: list[OSError] = []
         self.truncate: list[OSError] = []
+        self.reserves: dict[str, int] = {}
+        self.full = False
+        self.claimed = False
 
-    def create(self, directory: Path, name: str) -> FakeFile:
+    def claim(self, directory: Path) -> str:
+        self.claimed = True
+        return "w0"
+
+    def release(self) -> None:
+        self.claimed = False
+
+    def names(self, directory: Path) -> list[str]:
+        return [*self.files, *self.reserves]
+
+    def read(self, directory: Path, name: str) -> BinaryIO:
+        return BytesIO(self.files[name].content)
+
+    def make_reserve(self, directory: Path, name: str, size: int) -> None:
+        self._want_room()
+        self.reserves[name] = size
+
+    def from_reserve(self, directory: Path, reserve: str, name: str, first: bytes) -> FakeFile:
+        self.files[name] = FakeReserve(self, first, self.reserves.pop(reserve))
+        return self.files[name]
+
+    def _want_room(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def create(self, directory: Path, name: str, first: bytes = b"") -> FakeFile:
+        self._want_room()
         if self.create_:
             raise self.create_.pop(0)
         if name in self.files:
             raise FileExistsError(errno.EEXIST, "File exists", name)
-        self.files[name] = FakeFile(self)
+        self.files[name] = FakeFile(self, first)
         return self.files[name]
 
     @property

@@ -21,6 +21,8 @@ from .exchanges import CREATE_NOTE, READ_NOTE, SCREEN, answer, exchange
 
 @implementer(IJournal)
 class FakeJournal:
+    full = False
+
     def __init__(self) -> None:
         self.records: list[Mapping[str, Any]] = []
         self.waiting: list[Deferred[None]] = []
@@ -50,6 +52,27 @@ class Case(SynchronousTestCase):
 
     def run_through(self, station: Any, given: Exchange) -> Deferred[Response]:
         return Deferred.fromCoroutine(station.process(given, self.proceed))
+
+
+class WhenFull(Case):
+    def process(self, given: Exchange) -> Deferred[Response]:
+        audit = Audit(self.journal, Describer(b"k"), self.clock, lambda _: answer(b"full", status=503))
+        return self.run_through(audit, given)
+
+    def test_clients_are_refused_and_that_is_recorded(self) -> None:
+        self.journal.full = True
+        done = self.process(exchange(READ_NOTE, ("3",)))
+        self.assertNoResult(done)
+        self.journal.written()
+        self.assertEqual((self.successResultOf(done).status, self.proceeded), (503, 0))
+        [record] = self.journal.records
+        self.assertEqual((record["outcome"], record["status"]), ("not recorded", 503))
+
+    def test_the_proxys_own_requests_and_all_of_them_with_room_go_on(self) -> None:
+        self.process(exchange(READ_NOTE, ("3",)))
+        self.journal.full = True
+        self.process(exchange(READ_NOTE, ("3",), own="look"))
+        self.assertEqual(self.proceeded, 2)
 
 
 class OutermostStation(Case):

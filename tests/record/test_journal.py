@@ -4,7 +4,6 @@ import errno
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
@@ -14,13 +13,15 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal
 from hospproxy.record.describe import gap
-from hospproxy.record.journal import Journal, NullJournal
-from hospproxy.record.keeper import Keeper
+from hospproxy.record.journal import Bounds, Journal, NullJournal
+from hospproxy.record.keeper import Keeper, Plan
+from hospproxy.record.signing import Signer
 from hospproxy.watch.metrics import Metrics
 
 from .disks import FakeDisk, HandWorker
 
-FULL = OSError(errno.ENOSPC, "No space left on device")
+BROKEN = OSError(errno.EIO, "Input/output error")
+SIGNER = Signer.generate()
 
 
 class JournalCase(SynchronousTestCase):
@@ -31,15 +32,19 @@ class JournalCase(SynchronousTestCase):
         self.journal.start()
         self.worker.step()
 
-    def made(self, **limits: int) -> Journal:
-        keeper = Keeper(Path("/audit"), lambda: 0.0, self.disk)
-        return Journal(keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), **limits)
+    def made(self, **bounds: float) -> Journal:
+        self.keeper = Keeper(
+            Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
+        )
+        return Journal(
+            self.keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), bounds=Bounds(**bounds)
+        )
 
     def append(self, number: int) -> Deferred[None]:
         return self.journal.append({"kind": "request", "n": number})
 
     def kept(self) -> list[Any]:
-        return [msgspec.json.decode(line) for file in self.disk.files.values() for line in file.lines]
+        return [record for file in self.disk.files.values() for record in file.records]
 
     def numbers(self) -> list[Any]:
         return [record["n"] for record in self.kept() if "n" in record]
@@ -105,11 +110,11 @@ class Failing(JournalCase):
         group = [self.append(2), self.append(3)]
         self.worker.step()
         self.successResultOf(first)
-        self.disk.write = [FULL]
+        self.disk.write = [BROKEN]
         self.worker.step()
         for done in group:
             self.failureResultOf(done, RecordFailed)
-        self.assertIn("No space left", self.journal.trouble or "")
+        self.assertIn("Input/output error", self.journal.trouble or "")
         after = self.append(4)
         self.worker.step()
         self.successResultOf(after)
@@ -118,13 +123,13 @@ class Failing(JournalCase):
         self.assertEqual(self.meter.value("record_failures_total"), 2)
 
     def test_a_gap_is_noted_as_soon_as_records_are_kept_again(self) -> None:
-        self.disk.write = [FULL, FULL]
+        self.disk.write = [BROKEN, BROKEN]
         lost = [self.append(1), self.append(2)]
         self.worker.step()
         self.worker.step()
         for done in lost:
             self.failureResultOf(done, RecordFailed)
-        self.disk.write = [FULL]
+        self.disk.write = [BROKEN]
         self.clock.advance(5)  # the first try to say so fails too
         self.worker.step()
         self.assertEqual(self.kept(), [])
@@ -133,7 +138,7 @@ class Failing(JournalCase):
         self.worker.step()
         [record] = self.kept()
         self.assertEqual((record["kind"], record["lost"]), ("gap", 2))
-        self.assertIn("No space left", record["reason"])
+        self.assertIn("Input/output error", record["reason"])
         self.assertIsNone(self.journal.trouble)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.meter.value("record_failures_total"), 2)
@@ -157,7 +162,7 @@ class Failing(JournalCase):
         said: list[Any] = []
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
-        self.disk.write = [FULL, FULL]
+        self.disk.write = [BROKEN, BROKEN]
         for number in (1, 2):
             self.failureResultOf(self._stepped(number), RecordFailed)
         self.assertEqual(sum("cannot be kept" in str(event.get("log_format")) for event in said), 1)
@@ -202,6 +207,145 @@ class Bounded(JournalCase):
         self.assertEqual(self.kept()[-1]["lost"], 1)
 
 
+class FullDisk(JournalCase):
+    def test_no_intent_is_taken_and_the_rest_goes_to_the_reserve(self) -> None:
+        self.disk.full = True
+        first = self.append(1)
+        self.worker.step()
+        self.successResultOf(first)
+        self.assertTrue(self.journal.full)
+        self.assertIsNone(self.journal.trouble)
+        self.failureResultOf(self.journal.append({"kind": "intent"}), RecordFailed)
+        refusal = self.append(2)
+        self.worker.step()
+        self.successResultOf(refusal)
+        self.assertEqual(self.numbers(), [1, 2])
+        self.assertEqual(self.meter.value("record_failures_total"), 0)
+
+    def test_when_the_reserve_is_full_nothing_is_answered(self) -> None:
+        self.disk.full = True
+        outcomes = []
+        for number in range(60):
+            done = self.append(number)
+            self.worker.step()
+            done.addCallbacks(lambda _: outcomes.append(True), lambda _: outcomes.append(False))
+        kept = outcomes.index(False)
+        self.assertEqual(self.numbers(), list(range(kept)))
+        self.assertEqual(outcomes[kept:], [False] * (60 - kept))
+        self.assertEqual(self.meter.value("record_failures_total"), 60 - kept)
+        self.assertIsNotNone(self.journal.trouble)
+
+    def test_it_goes_on_when_there_is_room_again(self) -> None:
+        journal = self.tended()
+        self.disk.full = True
+        done = self.append(1)
+        self.worker.step()
+        self.successResultOf(done)
+        self.disk.full = False
+        self.wall = 5.0
+        self.clock.advance(5)
+        self.worker.step()
+        self.assertFalse(journal.full)
+        intent = journal.append({"kind": "intent"})
+        self.worker.step()
+        self.successResultOf(intent)
+
+    def tended(self) -> Journal:
+        self.wall = 0.0
+        keeper = Keeper(
+            Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
+        )
+        self.told: list[Any] = []
+        self.journal = Journal(
+            keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), upkeep=self.told.append
+        )
+        self.journal.start()
+        self.worker.step()
+        self.clock.advance(0)
+        self.worker.step()
+        return self.journal
+
+    def test_files_that_are_over_are_looked_after_now_and_then_until_the_end(self) -> None:
+        journal = self.tended()
+        self.assertEqual(self.told, [journal.committed])
+        self.clock.advance(5)
+        self.worker.step()
+        self.assertEqual(len(self.told), 2)
+        journal.close()
+        self.worker.step()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Buffered(JournalCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.journal = self.made(buffer_s=1.0, buffer_records=3)
+        self.journal.start()
+        self.worker.step()
+
+    def test_an_answer_need_not_wait_and_its_record_follows_in_time(self) -> None:
+        self.successResultOf(self.append(1))
+        self.successResultOf(self.append(2))
+        self.assertEqual(self.worker.tasks, [])
+        self.clock.advance(0.5)
+        self.worker.step()
+        self.assertEqual(self.numbers(), [1, 2])
+
+    def test_beyond_so_many_records_answers_wait(self) -> None:
+        for number in range(3):
+            self.successResultOf(self.append(number))
+        waits = self.append(3)
+        self.assertNoResult(waits)
+        self.worker.step()
+        self.successResultOf(waits)
+        self.assertEqual(self.numbers(), [0, 1, 2, 3])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_when_the_disk_is_behind_answers_wait(self) -> None:
+        self.successResultOf(self.append(1))
+        self.clock.advance(0.5)
+        self.successResultOf(self.append(2))
+        self.clock.advance(0.5)  # the first is still being written
+        waits = self.append(3)
+        self.assertNoResult(waits)
+        self.worker.step()
+        self.assertNoResult(waits)
+        self.worker.step()
+        self.successResultOf(waits)
+
+    def test_what_is_sent_to_hosp_is_on_disk_before(self) -> None:
+        self.successResultOf(self.append(1))
+        intent = self.journal.append({"kind": "intent"})
+        self.assertNoResult(intent)
+        self.worker.step()
+        self.successResultOf(intent)
+
+    def test_a_disk_that_fails_is_told_of_and_makes_answers_wait(self) -> None:
+        self.disk.write = [BROKEN]
+        self.successResultOf(self.append(1))
+        self.clock.advance(0.5)
+        self.worker.step()
+        waits = self.append(2)
+        self.assertNoResult(waits)
+        self.worker.step()
+        self.successResultOf(waits)
+        self.clock.advance(5)
+        self.clock.advance(0.5)
+        self.worker.step()
+        record = self.kept()[-1]
+        self.assertEqual((record["kind"], record["lost"]), ("gap", 1))
+        self.assertIn("1 of them were answered already", record["reason"])
+
+    def test_close_keeps_what_was_answered(self) -> None:
+        self.successResultOf(self.append(1))
+        closed = self.journal.close()
+        self.worker.step()
+        self.worker.step()
+        self.successResultOf(closed)
+        self.assertEqual(self.numbers(), [1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
 class StartAndClose(JournalCase):
     def test_start_says_which_file(self) -> None:
         said: list[Any] = []
@@ -210,7 +354,7 @@ class StartAndClose(JournalCase):
         begun = self.made().start()
         self.worker.step()
         path = self.successResultOf(begun)
-        self.assertRegex(path.name, r"^audit-19700101T000000\.000Z-\d+-2\.jsonl$")
+        self.assertRegex(path.name, r"^audit-w0-00000002-19700101T000000\.000Z\.jsonl$")
         self.assertIn(str(path), [event.get("path") for event in said])
 
     def test_a_folder_that_cannot_be_used_fails_the_start(self) -> None:
@@ -239,7 +383,7 @@ class StartAndClose(JournalCase):
         self.assertEqual(self.numbers(), [1, 2])
 
     def test_close_says_what_was_lost(self) -> None:
-        self.disk.write = [FULL]
+        self.disk.write = [BROKEN]
         lost = self.append(1)
         self.worker.step()
         self.failureResultOf(lost, RecordFailed)

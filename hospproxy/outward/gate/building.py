@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...contract import Contract
 from ...interfaces import IMeter
 from ...messages import Response
-from ...options.sections import BreakerSettings, GateSettings
+from ...options.gate_section import BreakerSettings, GateSettings
 from .breaker import Breaker
 from .gate import Gate, Rules
 from .probing import Prober

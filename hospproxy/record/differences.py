@@ -1,0 +1,107 @@
+"""What was done to a file whose chain does not hold: pure, from its lines' links and hashes to sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+
+from attrs import frozen
+
+from .linking import Head, Link
+
+
+@frozen(slots=True)
+class Line:
+    """One line of a file.
+
+    :param place: counted from 1.
+    :param link: None where it carries none.
+    :param hash: of it.
+    """
+
+    place: int
+    link: Link | None
+    hash: bytes
+
+
+def differences(lines: Sequence[Line], before: Head, after: Head | None) -> Iterator[str]:
+    """Name every record that was changed, removed, inserted or put elsewhere.
+
+    :param lines: all that the file holds.
+    :param before: the chain's head before the first of them.
+    :param after: its head after the last, as something outside of the file says it; None when nothing does.
+    """
+    first = before.seq + 1
+    last = after.seq if after is not None else max((_seq(line) for line in lines), default=before.seq)
+    by_seq: dict[int, list[Line]] = {}
+    for line in lines:
+        if line.link is None:
+            yield f"line {line.place} carries no link: it was changed or inserted"
+        elif not first <= line.link.seq <= last:
+            yield f"line {line.place} says that it is record {line.link.seq}, which does not belong here: inserted"
+        else:
+            by_seq.setdefault(line.link.seq, []).append(line)
+    yield from _missing(by_seq, first, last)
+    chosen = yield from _inserted(by_seq, last, after)
+    yield from _moved([line for line in lines if chosen.get(_seq(line)) is line])
+    yield from _changed(chosen, before, last, after)
+
+
+def _seq(line: Line) -> int:
+    return line.link.seq if line.link is not None else -1
+
+
+def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[str]:
+    """Runs of them in one sentence, without counting through a range that a forged number may have made vast."""
+    expected = first
+    for seq in [*sorted(by_seq), last + 1]:
+        if seq > expected:
+            yield (
+                f"record {expected} is missing"
+                if seq == expected + 1
+                else f"records {expected} to {seq - 1} are missing"
+            )
+        expected = seq + 1
+
+
+def _inserted(
+    by_seq: dict[int, list[Line]], last: int, after: Head | None
+) -> Generator[str, None, dict[int, Line]]:
+    """Of several lines with one number the one that the next record goes on from is the record."""
+    chosen: dict[int, Line] = {}
+    for seq, found in by_seq.items():
+        wanted = after.hash if after is not None and seq == last else None
+        following = {line.link.prev for line in by_seq.get(seq + 1, ()) if line.link is not None}
+        genuine = [line for line in found if line.hash == wanted or line.hash in following]
+        kept = (genuine or found)[0]
+        chosen[seq] = kept
+        for line in found:
+            if line is not kept:
+                yield f"line {line.place} says that it is record {seq}, which line {kept.place} is: inserted"
+    return chosen
+
+
+def _moved(lines: Sequence[Line]) -> Iterator[str]:
+    """Those that do not stand in the order of their numbers."""
+    highest = 0
+    counts = Counter[int]()
+    for line in lines:
+        seq = _seq(line)
+        if seq < highest and not counts[seq]:
+            counts[seq] += 1
+            yield f"record {seq} stands after record {highest}: re-ordered"
+        highest = max(highest, seq)
+
+
+def _changed(chosen: dict[int, Line], before: Head, last: int, after: Head | None) -> Iterator[str]:
+    for seq, line in sorted(chosen.items()):
+        assert line.link is not None
+        if seq == before.seq + 1 and line.link.prev != before.hash:
+            yield f"record {seq} does not go on from the record before it: it was changed"
+        if seq == last:
+            if after is not None and line.hash != after.hash:
+                yield f"record {seq} was changed"
+            continue
+        following = chosen.get(seq + 1)
+        if following is not None and following.link is not None and following.link.prev != line.hash:
+            yield f"record {seq} was changed, or what record {seq + 1} says of it"

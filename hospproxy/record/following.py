@@ -1,0 +1,114 @@
+"""How writers follow the journal: from a saved position, in order, each batch with the chain's head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import frozen
+
+from .files import Files, OsFiles
+from .linking import hash_of
+from .names import TOMBSTONE, FileName, of_journal
+from .scan import record_of
+
+
+@frozen(slots=True)
+class Position:
+    """How far somebody has come.
+
+    :param journal: "w0", …
+    :param number: of the file.
+    :param offset: bytes into it, unpacked.
+    :param seq: the last record before it.
+    """
+
+    journal: str
+    number: int = 0
+    offset: int = 0
+    seq: int = 0
+
+
+@frozen(slots=True)
+class Batch:
+    """Records that follow one another.
+
+    :param lines: as they stand in the file, without their ends. A line's SHA-256 names its record for ever: it comes
+        again in another batch if the position was not saved.
+    :param head: the chain's after the last of them; whoever notes it elsewhere can find a cut tail.
+    :param position: to save, once they are carried on.
+    """
+
+    lines: tuple[bytes, ...]
+    head: str
+    position: Position
+
+
+class MissedError(Exception):
+    """Records after the position are not there any more."""
+
+
+class Follower:
+    """Reads on from a position. Blocks: a writer calls it in a thread of its own.
+
+    :param max_records: of one batch.
+    :param max_bytes: of one batch; a single record may be longer.
+    """
+
+    def __init__(
+        self, directory: Path, files: Files | None = None, *, max_records: int = 500, max_bytes: int = 1 << 20
+    ) -> None:
+        self._directory = directory
+        self._files: Files = files if files is not None else OsFiles()
+        self._max_records = max_records
+        self._max_bytes = max_bytes
+
+    def read(self, since: Position, until: Position) -> Batch | None:
+        """What comes next; None when there is nothing yet.
+
+        :param until: ``Keeper.committed``: beyond it stands what no sync has returned for, and a crash may take back.
+        :raise MissedError: the file is gone.
+        :raise OSError: it cannot be read.
+        """
+        at = since
+        while (at.number, at.offset) < (until.number, until.offset):
+            name = self._file(at.number, at.journal)
+            if name is None:
+                if at.number:
+                    raise MissedError(f"file {at.number} of journal {at.journal} is not there")
+                at = Position(at.journal, 1, 0, at.seq)
+                continue
+            batch = self._read(name, at, until.offset if at.number == until.number else None)
+            if batch is not None:
+                return batch
+            at = Position(at.journal, at.number + 1, 0, at.seq)
+        return None
+
+    def _file(self, number: int, journal: str) -> FileName | None:
+        names = of_journal(self._files.names(self._directory), journal)
+        return next((name for name in names if name.number == number and name.form != TOMBSTONE), None)
+
+    def _read(self, name: FileName, since: Position, end: int | None) -> Batch | None:
+        """From one file; None at the end of what counts in it."""
+        lines: list[bytes] = []
+        at = since.offset
+        limit = end if end is not None else self._good_bytes(name)
+        with self._files.read(self._directory, name.name) as file:
+            file.seek(at)
+            while at < limit and len(lines) < self._max_records and at - since.offset < self._max_bytes:
+                line = file.readline()
+                lines.append(line[:-1])
+                at += len(line)
+        if not lines:
+            return None
+        position = Position(since.journal, name.number, at, since.seq + len(lines))
+        return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
+
+    def _good_bytes(self, name: FileName) -> int:
+        """What counts in a file that is over, as the next one says."""
+
+        after = self._file(name.number + 1, name.journal)
+        if after is None:
+            raise MissedError(f"no file follows {name.stem}")
+        with self._files.read(self._directory, after.name) as file:
+            begin = record_of(file.readline().rstrip(b"\n"))
+        return int((begin.get("continues") or {}).get("bytes", 0))

@@ -1,0 +1,70 @@
+"""How the journal's files are called, and which there are.
+
+``audit-w0-00000007-20261124T131536.123Z.jsonl``: journal w0, its seventh file, begun then. ``.gz`` is the same file
+compressed; ``.tombstone`` stands for one that its age has removed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+_NAME = re.compile(r"(audit-(w\d{1,4})-(\d{8})-(\d{8}T\d{6}\.\d{3}Z)\.jsonl)(|\.gz|\.tombstone)\Z")
+
+PLAIN, PACKED, TOMBSTONE = "", ".gz", ".tombstone"
+
+
+@frozen(slots=True)
+class FileName:
+    """One name, taken apart.
+
+    :param stem: the name that the file was begun with; records call it by that.
+    :param journal: "w0", "w1", …
+    :param number: counts the files of a journal from 1.
+    :param begun: when, UTC.
+    :param form: PLAIN, PACKED or TOMBSTONE.
+    """
+
+    stem: str
+    journal: str
+    number: int
+    begun: datetime
+    form: str
+
+    @property
+    def name(self) -> str:
+        """As it stands in the folder."""
+        return self.stem + self.form
+
+
+def parse(name: str) -> FileName | None:
+    """What a name says; None for what is no file of a journal."""
+    match = _NAME.match(name)
+    if match is None:
+        return None
+    stem, journal, number, begun, form = match.groups()
+    try:
+        moment = datetime.strptime(begun, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return FileName(stem, journal, int(number), moment, form)
+
+
+def made(journal: str, number: int, seconds: float) -> str:
+    """The name of a file that is begun now.
+
+    :param seconds: since the epoch.
+    """
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"audit-{journal}-{number:08d}-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z.jsonl"
+
+
+def of_journal(names: Iterable[str], journal: str) -> list[FileName]:
+    """The files of one journal, in their order; a plain one before its packed twin."""
+    found = [file for name in names if (file := parse(name)) is not None and file.journal == journal]
+    return sorted(
+        found, key=lambda file: (file.number, file.stem, (PLAIN, PACKED, TOMBSTONE).index(file.form))
+    )

@@ -1,0 +1,138 @@
+"""Puts a journal together: the thread that writes, and the one that looks after files that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from .. import clocks
+from ..answers import Answers, accept_class
+from ..errors import ProxyError
+from ..interfaces import IMeter
+from ..messages import Exchange, Response
+from .describe import gap
+from .following import Position
+from .intent import RETRY_AFTER_S
+from .journal import Bounds, Journal, NullJournal
+from .keeper import Keeper, Plan
+from .signing import Signer, signer_for
+from .tending import Tended, Tender
+from .worker import Worker, WorkerLike
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+_log = Logger()
+_EVERY_S = 60.0
+"""Seconds between two rounds through the folder."""
+
+
+class Upkeep:
+    """Lets a tender go its rounds in a thread of its own, so that packing a file holds no record up."""
+
+    def __init__(
+        self, tender: Tender, worker: WorkerLike, seconds: Callable[[], float], meter: IMeter
+    ) -> None:
+        self._tender = tender
+        self._worker = worker
+        self._seconds = seconds
+        self._meter = meter
+        self._at: float | None = None
+        self._busy = False
+        self._told: frozenset[str] = frozenset()
+
+    def __call__(self, current: Position) -> None:
+        """Begin a round, if it is time and none is under way.
+
+        :param current: where the journal is written.
+        """
+        now = self._seconds()
+        if self._busy or (self._at is not None and now - self._at < _EVERY_S):
+            return
+        self._at, self._busy = now, True
+        self._worker.run(lambda: self._tender.run(current)).addCallbacks(self._done, self._failed)
+
+    def _done(self, done: Tended) -> None:
+        self._busy = False
+        self._meter.count("record_files_total", done.packed, event="packed")
+        self._meter.count("record_files_total", done.removed, event="removed")
+        for trouble in done.troubles:
+            if trouble not in self._told:  # once, not every minute
+                _log.error("An audit file cannot be packed or removed: {trouble}", trouble=trouble)
+        self._told = frozenset(done.troubles)
+
+    def _failed(self, failure: Failure) -> None:
+        self._busy = False
+        _log.failure("audit files cannot be looked after", failure)
+
+
+def open_journal(
+    directory: Path,
+    reactor: Any,
+    wall: Callable[[], float],
+    meter: IMeter,
+    describe_gap: Callable[[int, str], Mapping[str, Any]],
+    signer: Signer,
+    *,
+    plan: Plan | None = None,
+    bounds: Bounds | None = None,
+    retention_days: float = 0.0,
+) -> Journal:
+    """A journal in a folder, with threads of its own; its ``start`` begins the file.
+
+    :param reactor: IReactorTime and IReactorFromThreads.
+    :param signer: of digests and tombstones.
+    :param retention_days: how long files are kept; 0 for ever.
+    """
+    keeper = Keeper(directory, wall, signer=signer, plan=plan)
+    tender = Tender(directory, signer, wall, retention_days)
+    upkeep = Upkeep(tender, Worker(reactor, "audit-files"), reactor.seconds, meter)
+    return Journal(
+        keeper, Worker(reactor, "audit"), reactor, meter, describe_gap, bounds=bounds, upkeep=upkeep
+    )
+
+
+def journal_for(settings: Settings, reactor: Any, meter: IMeter) -> Journal:
+    """The journal that the settings ask for.
+
+    :raise KeyFileError: the signing key cannot be used.
+    """
+    audit = settings.audit
+    plan = Plan(rotate_bytes=audit.rotate_bytes, rotate_s=audit.rotate_s, reserve_bytes=audit.reserve_bytes)
+    ahead_s = audit.buffer_s if audit.durability == "buffered" else 0.0
+    journal = open_journal(
+        settings.audit_path,
+        reactor,
+        clocks.wall,
+        meter,
+        gap(clocks.wall),
+        signer_for(audit.signing_key_file, settings.signing_key_default),
+        plan=plan,
+        bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
+        retention_days=audit.retention_days,
+    )
+    meter.gauge("record_disk_full", lambda: float(journal.full))
+    meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))
+    return journal
+
+
+def refusal(answers: Answers) -> Callable[[Exchange], Response]:
+    """Makes what clients get while the disk is full, where reads are refused too."""
+
+    def refused(exchange: Exchange) -> Response:
+        error = ProxyError(
+            "The disk is full: nothing can be recorded.", status=503, retry_after_s=RETRY_AFTER_S
+        )
+        response = answers.error(error, accept_class(exchange.request.headers.get(b"accept")))
+        return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
+
+    return refused
+
+
+def trouble_of(journal: Journal | NullJournal, when_full: str) -> str | None:
+    """Why requests should go elsewhere. Reads that are served go on while the disk is full, so that alone is none."""
+    return journal.trouble or ("the disk is full" if journal.full and when_full == "refuse" else None)

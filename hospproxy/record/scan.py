@@ -1,0 +1,183 @@
+"""Goes through one file of the journal: as far as its chain holds, and what it amounts to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, BinaryIO
+
+import msgspec
+from attrs import define, field, frozen
+
+from .linking import Head, hash_of, link_of
+
+_BLOCK = 1 << 20
+MAX_LINE = 8 << 20
+"""Bytes of the longest line that is taken for one."""
+
+
+@frozen(slots=True)
+class Signed:
+    """A signed record, and what stands before it in its file.
+
+    :param line: without its end.
+    :param record: what it says.
+    :param head: of the chain before it.
+    """
+
+    line: bytes
+    record: dict[str, Any]
+    records: int
+    bytes: int
+    sha256: str
+    head: Head
+
+
+@define(slots=True)
+class Scan:
+    """What was found.
+
+    :param begin: the first record.
+    :param before: the head that the first record goes on from, as it says itself.
+    :param head: after the last record that fits.
+    :param records: that fit, the first included.
+    :param size: bytes that they take; what follows them is torn, or was tampered with.
+    :param signed_seq: the newest signed record.
+    :param closed: the last record is the digest of a file that was closed in order.
+    :param whole: nothing but whole lines that fit (up to the limit, where there was one).
+    :param seen: which of the watched hashes are among the records'.
+    """
+
+    begin: dict[str, Any] = field(factory=dict)
+    before: Head = field(factory=Head)
+    head: Head = field(factory=Head)
+    records: int = 0
+    size: int = 0
+    content: Any = field(factory=hashlib.sha256)
+    signed_seq: int = 0
+    closed: bool = False
+    whole: bool = True
+    seen: set[bytes] = field(factory=set)
+
+    @property
+    def sha256(self) -> str:
+        return str(self.content.hexdigest())
+
+
+def record_of(line: bytes) -> dict[str, Any]:
+    """What a line says; nothing if it is no JSON object."""
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _nothing(_signed: Signed) -> None:
+    return None
+
+
+def scan(
+    file: BinaryIO,
+    limit: int | None = None,
+    visit: Callable[[Signed], None] = _nothing,
+    watch: frozenset[bytes] = frozenset(),
+) -> Scan:
+    """Read a file from its beginning, until its end, a limit, or the first line that does not fit.
+
+    :param limit: bytes after which nothing is the journal's any more.
+    :param visit: called with each signed record, the first included.
+    :param watch: hashes of records to look out for.
+    """
+    found = Scan()
+    left = limit if limit is not None else -1
+    carry = b""
+    while found.whole and (block := file.read(_BLOCK if left < 0 else min(_BLOCK, left))):
+        left -= len(block) if left >= 0 else 0
+        data = carry + block
+        lines = data.split(b"\n")
+        carry = lines.pop()
+        _take(found, lines, data, visit, watch)
+        if len(carry) > MAX_LINE:
+            found.whole = False
+    if carry:
+        found.whole = False
+    return found
+
+
+def _take(
+    found: Scan, lines: list[bytes], data: bytes, visit: Callable[[Signed], None], watch: frozenset[bytes]
+) -> None:
+    """The loop that a million records go through: local names, one formatting and one hash for each."""
+    seq, prev = found.head.seq, found.head.hash
+    at = hashed = 0
+    for line in lines:
+        closed = False
+        if not found.records or not line.endswith(b',"seq":%d,"prev":"%b"}' % (seq + 1, prev)):
+            found.content.update(data[hashed:at])
+            found.size += at - hashed
+            hashed = at
+            head = Head(seq, prev, found.head.signed)
+            record = _signed_record(found, line, head)
+            if record is None:
+                found.whole = False
+                break
+            if not found.records:
+                head = found.before
+                seq = head.seq
+            visit(Signed(line, record, found.records, found.size, found.sha256, head))
+            found.head = Head(seq, prev, hash_of(line))
+            found.signed_seq = seq + 1
+            closed = record.get("closing") is True
+        at += len(line) + 1
+        seq += 1
+        found.records += 1
+        found.closed = closed
+        prev = sha256(line).hexdigest().encode()
+        if prev in watch:
+            found.seen.add(prev)
+    found.content.update(data[hashed:at])
+    found.size += at - hashed
+    found.head = Head(seq, prev, found.head.signed)
+
+
+def _signed_record(found: Scan, line: bytes, head: Head) -> dict[str, Any] | None:
+    link = link_of(line)
+    if link is None or link.signature is None:
+        return None
+    record = record_of(line)
+    if not found.records:
+        if record.get("kind") != "begin":
+            return None
+        found.begin = record
+        found.before = Head(link.seq - 1, link.prev, str(record.get("previous")).encode())
+        return record
+    return record if (link.seq, link.prev) == (head.seq + 1, head.hash) else None
+
+
+@frozen(slots=True)
+class Rest:
+    """What stands in a file after its good part.
+
+    :param lines: in it that are whole.
+    :param records: of those, how many carry a link.
+    """
+
+    bytes: int
+    sha256: str
+    lines: int
+    records: int
+
+
+def rest_of(file: BinaryIO, offset: int) -> Rest | None:
+    """What follows an offset; None if nothing does."""
+    file.seek(offset)
+    content = hashlib.sha256()
+    size = lines = records = 0
+    while line := file.readline(MAX_LINE):
+        content.update(line)
+        size += len(line)
+        lines += line.endswith(b"\n")
+        records += line.endswith(b"}\n") and link_of(line[:-1]) is not None
+    return Rest(size, content.hexdigest(), lines, records) if size else None

@@ -1,0 +1,151 @@
+"""The key that signs the journal's digests, and the public one with which an auditor checks them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from attrs import field, frozen
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from twisted.logger import Logger
+
+from ..secrets import KeyFileError, make_key_file, read_key_file
+
+_log = Logger()
+_MOST = 4096
+"""Bytes of a key file; one has 119."""
+
+
+def key_id(public: Ed25519PublicKey) -> str:
+    """Sixteen hexadecimal digits that name a public key."""
+    return sha256(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
+
+
+@frozen(slots=True)
+class Signer:
+    """Signs. Ed25519 (RFC 8032): small, quick, without parameters that could be chosen badly."""
+
+    _key: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> Signer:
+        """A new key that is kept nowhere."""
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> Signer:
+        """Read a private key (PEM, PKCS #8, as openssl writes it), mode 0600.
+
+        :raise KeyFileError: it cannot be read, others can read it, or it is no such key.
+        """
+        try:
+            content = read_key_file(path, _MOST)
+        except OSError as error:
+            raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+        try:
+            key = load_pem_private_key(content, None)
+        except (ValueError, TypeError):
+            raise KeyFileError(f"{path} is not a private key in PEM without a password") from None
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeyFileError(f"{path} is not an Ed25519 key")
+        return cls(key)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> Signer:
+        """The key in a file, which is made if it is missing.
+
+        :raise KeyFileError: as for ``load``, or it cannot be made.
+        """
+        if not os.path.lexists(path):
+            key = Ed25519PrivateKey.generate()
+            try:
+                make_key_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+            except OSError as error:
+                raise KeyFileError(f"{path} cannot be made: {error.strerror}") from None
+        return cls.load(path)
+
+    @property
+    def key_id(self) -> str:
+        return key_id(self._key.public_key())
+
+    @property
+    def public_pem(self) -> bytes:
+        """For the auditor."""
+        return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign(self, message: bytes) -> bytes:
+        return self._key.sign(message)
+
+
+def signer_for(named: Path | None, default: Path) -> Signer:
+    """The key that the settings name, else the one at the default place, made if need be; its public key beside it.
+
+    A named key is never made: an auditor has the public one of the key that was meant.
+
+    :raise KeyFileError: it cannot be used.
+    """
+    signer = Signer.load(named) if named is not None else Signer.load_or_create(default)
+    place = (named or default).with_suffix(".pub")
+    if not os.path.lexists(place):
+        try:
+            place.write_bytes(signer.public_pem)
+        except OSError as error:  # a mounted secret's folder cannot be written
+            _log.warn("no public key could be written to {path}: {why}", path=str(place), why=error.strerror)
+    return signer
+
+
+@frozen(slots=True)
+class PublicKeys:
+    """Checks signatures; several keys, for a journal outlives one."""
+
+    _keys: tuple[Ed25519PublicKey, ...]
+
+    @classmethod
+    def read(cls, paths: Iterable[Path]) -> PublicKeys:
+        """From PEM files.
+
+        :raise KeyFileError: one cannot be read, or is no Ed25519 key.
+        """
+        return cls.of(path.read_bytes() if path.is_file() else _no_file(path) for path in paths)
+
+    @classmethod
+    def of(cls, pems: Iterable[bytes]) -> PublicKeys:
+        """From PEM.
+
+        :raise KeyFileError: one is no Ed25519 public key.
+        """
+        keys = []
+        for pem in pems:
+            try:
+                key = load_pem_public_key(pem)
+            except ValueError:
+                raise KeyFileError("a public key is not in PEM") from None
+            if not isinstance(key, Ed25519PublicKey):
+                raise KeyFileError("a public key is not an Ed25519 key")
+            keys.append(key)
+        return cls(tuple(keys))
+
+    def verify(self, signature: bytes, message: bytes) -> bool:
+        """Whether any of the keys has signed this."""
+        for key in self._keys:
+            try:
+                key.verify(signature, message)
+            except InvalidSignature:
+                continue
+            return True
+        return False
+
+
+def _no_file(path: Path) -> bytes:
+    raise KeyFileError(f"{path} is no file")

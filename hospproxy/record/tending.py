@@ -1,0 +1,199 @@
+"""Looks after files that are over: packs them, and removes those that are past their time, leaving a tombstone.
+
+Everything here blocks and may take seconds: it has a thread of its own, beside the one that writes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from attrs import define, field, frozen
+
+from .encoding import encode_record
+from .files import Files, OsFiles, locked, sync_folder
+from .following import Position
+from .linking import signed
+from .marks import is_older, tombstone
+from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
+from .scan import record_of
+from .signing import Signer
+
+_BLOCK = 1 << 18
+
+
+def _never() -> int | None:
+    return None
+
+
+@define(slots=True)
+class Tended:
+    """What was done.
+
+    :param troubles: what could not be, and why; one line each.
+    """
+
+    packed: int = 0
+    removed: int = 0
+    troubles: list[str] = field(factory=list)
+
+
+@frozen(slots=True)
+class Tender:
+    """Packs and removes.
+
+    :param directory: of the journal.
+    :param signer: signs tombstones.
+    :param wall: seconds since the epoch.
+    :param retention_days: after its end a file is kept so long; 0 for ever.
+    :param needed_from: the lowest number of a file that a writer has still to carry on, or None.
+    """
+
+    directory: Path
+    signer: Signer
+    wall: Callable[[], float]
+    retention_days: float = 0.0
+    needed_from: Callable[[], int | None] = _never
+    files: Files = field(factory=OsFiles)
+
+    def run(self, current: Position) -> Tended:
+        """Once over the folder.
+
+        :param current: where this process writes; that file and later ones are left alone.
+        """
+        done = Tended()
+        self._tend(current.journal, current.number, done)
+        names = [file for name in self.files.names(self.directory) if (file := parse(name)) is not None]
+        for journal in sorted({name.journal for name in names} - {current.journal}):
+            lock = locked(self.directory, journal)
+            if lock is None:
+                continue  # its own process looks after it
+            try:
+                newest = max(name.number for name in names if name.journal == journal)
+                self._tend(journal, newest, done)
+            finally:
+                os.close(lock)
+        return done
+
+    def _tend(self, journal: str, current: int, done: Tended) -> None:
+        for name in of_journal(self.files.names(self.directory), journal):
+            if name.number >= current or name.form == TOMBSTONE:
+                continue
+            try:
+                self._tend_one(name, done)
+            except (OSError, EOFError, ValueError) as error:
+                done.troubles.append(f"{name.name}: {error}")
+
+    def _tend_one(self, name: FileName, done: Tended) -> None:
+        names = of_journal(self.files.names(self.directory), name.journal)
+        after = next(
+            (each for each in names if each.number == name.number + 1 and each.form != TOMBSTONE), None
+        )
+        if after is None:
+            raise ValueError("the file that follows is missing")
+        continues = self._begin(after).get("continues") or {}
+        if continues.get("file") != name.stem:
+            raise ValueError(f"{after.name} does not go on from it")
+        if self._may_go(name, after):
+            self._remove(name, continues)
+            done.removed += 1
+        elif name.form == PLAIN:
+            self._pack(name, continues)
+            done.packed += 1
+
+    def _may_go(self, name: FileName, after: FileName) -> bool:
+        needed = self.needed_from()
+        return (
+            self.retention_days > 0
+            and (needed is None or name.number < needed)
+            and is_older(after.begun, self.wall(), self.retention_days)
+        )
+
+    def _begin(self, name: FileName) -> dict[str, Any]:
+        with self.files.read(self.directory, name.name) as file:
+            return record_of(file.readline().rstrip(b"\n"))
+
+    def _pack(self, name: FileName, continues: dict[str, Any]) -> None:
+        source = self.directory / name.name
+        target = self.directory / (name.stem + PACKED)
+        draft = self.directory / f"{name.stem}{PACKED}.part"
+        with source.open("rb") as plain:
+            whole = self._checked(plain, continues)
+            plain.seek(0)
+            try:
+                _write_packed(plain, draft)
+                with gzip.open(draft, "rb") as packed:
+                    if _content(packed) != whole:
+                        raise ValueError("what was packed is not what was read")
+            except (OSError, EOFError, ValueError):
+                with suppress(OSError):
+                    draft.unlink()
+                raise
+        draft.rename(target)
+        sync_folder(self.directory)
+        source.unlink()
+
+    def _remove(self, name: FileName, continues: dict[str, Any]) -> None:
+        """First the tombstone, on disk; then the file. Damaged files stay: they are evidence."""
+        last: bytes = b""
+        with self.files.read(self.directory, name.name) as file:
+            self._checked(file, continues)
+            file.seek(0)
+            first = record_of(file.readline().rstrip(b"\n"))
+            left = int(continues["bytes"])
+            file.seek(0)
+            while left > 0 and (line := file.readline()):
+                last, left = line, left - len(line)
+        record = tombstone(
+            name.journal, name.number, continues, first, record_of(last.rstrip(b"\n")), self.wall()
+        )
+        line = signed(encode_record(record), self.signer.sign)
+        place = self.directory / (name.stem + TOMBSTONE)
+        draft = place.with_name(place.name + ".part")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file_:
+            file_.write(line + b"\n")
+            file_.flush()
+            os.fsync(descriptor)
+        draft.rename(place)
+        sync_folder(self.directory)
+        (self.directory / name.name).unlink()
+
+    def _checked(self, file: BinaryIO, continues: dict[str, Any]) -> bytes:
+        """The hash of the whole file.
+
+        :raise ValueError: what counts in it is not what the next file says.
+        """
+        good = sha256()
+        left = int(continues["bytes"])
+        while left and (block := file.read(min(_BLOCK, left))):
+            good.update(block)
+            left -= len(block)
+        if left or good.hexdigest() != continues["sha256"]:
+            raise ValueError("it is not what it was when it ended; it is left as it is")
+        whole = good.copy()
+        while block := file.read(_BLOCK):
+            whole.update(block)
+        return whole.digest()
+
+
+def _content(file: BinaryIO | gzip.GzipFile) -> bytes:
+    content = sha256()
+    while block := file.read(_BLOCK):
+        content.update(block)
+    return content.digest()
+
+
+def _write_packed(source: BinaryIO, draft: Path) -> None:
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6) as packed:
+            while block := source.read(_BLOCK):
+                packed.write(block)
+        file.flush()
+        os.fsync(descriptor)

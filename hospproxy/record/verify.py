@@ -1,0 +1,336 @@
+"""Holds a folder of journals against itself and its signatures, as an auditor does. Reads only."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from attrs import define, field, frozen
+
+from .differences import Line, differences
+from .files import Files, OsFiles
+from .linking import NOTHING, Head, hash_of, is_signed_by, link_of
+from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
+from .scan import MAX_LINE, Scan, Signed, record_of, rest_of, scan
+from .signing import PublicKeys
+
+MOST = 1000
+"""Problems that are listed; more are counted."""
+
+_OURS = re.compile(r"audit-w\d{1,4}\.(lock|reserve)\Z|.*\.(new|part)\Z")
+_UNCHAINED = re.compile(r"audit-\d{8}T\d{6}\.\d{3}Z-\d+(-\d+)?\.jsonl\Z")
+_UNREADABLE = (OSError, EOFError, zlib.error)
+
+
+@frozen(slots=True)
+class JournalSum:
+    """What a journal amounts to."""
+
+    journal: str
+    files: int
+    records: int
+    head: str
+
+
+@define(slots=True)
+class Report:
+    """What was found.
+
+    :param problems: one sentence each, the file first.
+    :param count: of problems, those beyond MOST too.
+    :param notes: what is no problem, or cannot be known.
+    """
+
+    problems: list[str] = field(factory=list)
+    count: int = 0
+    notes: list[str] = field(factory=list)
+    journals: list[JournalSum] = field(factory=list)
+
+    def problem(self, where: str, words: str) -> None:
+        self.count += 1
+        if len(self.problems) < MOST:
+            self.problems.append(f"{where}: {words}")
+
+
+def verify(directory: Path, keys: PublicKeys, anchors: Iterable[str] = ()) -> Report:
+    """Go through every journal in a folder.
+
+    :param anchors: hashes of records that were noted elsewhere; each must be there.
+    :raise OSError: the folder cannot be listed.
+    """
+    report = Report()
+    files = OsFiles()
+    names = files.names(directory)
+    journals = _journals(names, report)
+    watch = frozenset(anchor.lower().encode() for anchor in anchors)
+    seen: set[bytes] = set()
+    for journal in journals:
+        seen |= _Journal(directory, files, of_journal(names, journal), keys, watch, report).check()
+    for anchor in sorted(watch - seen):
+        report.problem(
+            f"anchor {anchor.decode()}",
+            "no record has this hash: the tail was cut off, or what led to it changed",
+        )
+    if not watch:
+        report.notes.append(
+            "Without an anchor it cannot be known whether records at the end of a journal, or a whole journal with the"
+            " highest number, were cut off."
+        )
+    return report
+
+
+def _journals(names: list[str], report: Report) -> list[str]:
+    found = set()
+    for name in names:
+        file = parse(name)
+        if file is not None:
+            found.add(file.journal)
+        elif _UNCHAINED.match(name):
+            report.notes.append(f"{name} is from before records were chained: nothing is known of it.")
+        elif name.startswith("audit-") and not _OURS.match(name):
+            report.problem(name, "is no file of any journal")
+    numbers = {int(journal[1:]) for journal in found}
+    for number in range(max(numbers, default=0)):
+        if number not in numbers:
+            report.problem(f"w{number}", "the whole journal is missing")
+    if not found:
+        report.problem("the folder", "holds no journal")
+    return [f"w{number}" for number in sorted(numbers)]
+
+
+@frozen(slots=True)
+class _Start:
+    """The first record of a file, if its signature is good."""
+
+    record: dict[str, Any]
+    before: Head
+
+    @property
+    def continues(self) -> dict[str, Any]:
+        return self.record.get("continues") or {}
+
+
+@define(slots=True)
+class _Journal:
+    directory: Path
+    files: Files
+    names: list[FileName]
+    keys: PublicKeys
+    watch: frozenset[bytes]
+    report: Report
+    seen: set[bytes] = field(factory=set)
+    records: int = 0
+    last: Head = field(factory=Head)
+
+    def check(self) -> set[bytes]:
+        by_number: dict[int, list[FileName]] = {}
+        for name in self.names:
+            by_number.setdefault(name.number, []).append(name)
+        journal, highest = self.names[0].journal, max(by_number)
+        expected, count = 1, 0
+        for number in sorted(by_number):
+            if number > expected:
+                last = number - 1
+                which = f"file {expected} is" if last == expected else f"files {expected} to {last} are"
+                self.report.problem(journal, f"{which} missing")
+            expected = number + 1
+            count += self._check_number(by_number[number], by_number.get(number + 1), number == highest)
+        self.report.journals.append(JournalSum(journal, count, self.records, self.last.hash.decode()))
+        return self.seen
+
+    def _check_number(self, names: list[FileName], following: list[FileName] | None, newest: bool) -> int:
+        for extra in names[1:]:
+            if extra.stem != names[0].stem:
+                self.report.problem(extra.name, f"has the number of {names[0].name}")
+        same = [name for name in names if name.stem == names[0].stem]
+        name = same[0]
+        after = self._start(following[0]) if following else None
+        if after is not None and after.continues.get("file") != name.stem and following is not None:
+            self.report.problem(
+                following[0].name, f"goes on from {after.continues.get('file')}, not from {name.stem}"
+            )
+            after = None
+        try:
+            if name.form == TOMBSTONE:
+                self._check_tombstone(name, after)
+                return 0
+            self._check_file(name, after, newest)
+            if [each.form for each in same[:2]] == [PLAIN, PACKED]:
+                self._check_twin(same[0], same[1])
+        except _UNREADABLE as error:
+            self.report.problem(name.name, f"cannot be read: {error}")
+        return 1
+
+    def _open(self, name: FileName) -> BinaryIO:
+        try:
+            return self.files.read(self.directory, name.name)
+        except FileNotFoundError:  # packed meanwhile
+            return self.files.read(self.directory, name.stem + PACKED)
+
+    def _start(self, name: FileName) -> _Start | None:
+        """The first record of the file that follows, where it can be believed; else its own turn says why not."""
+        if name.form == TOMBSTONE:
+            return None
+        try:
+            with self._open(name) as file:
+                line = file.readline(MAX_LINE).rstrip(b"\n")
+        except _UNREADABLE:
+            return None
+        link = link_of(line)
+        if link is None or not is_signed_by(line, self.keys.verify):
+            return None
+        return _Start(record_of(line), Head(link.seq - 1, link.prev))
+
+    def _check_tombstone(self, name: FileName, after: _Start | None) -> None:
+        with self._open(name) as file:
+            line = file.readline(MAX_LINE).rstrip(b"\n")
+            more = file.read(1)
+        record = record_of(line)
+        if not is_signed_by(line, self.keys.verify) or more or record.get("kind") != "tombstone":
+            self.report.problem(name.name, "its signature is not good: it was changed or forged")
+            return
+        if (record["file"], record["journal"], record["number"]) != (name.stem, name.journal, name.number):
+            self.report.problem(name.name, f"belongs to {record['file']}")
+            return
+        before = Head(record["first_seq"] - 1, str(record["prev"]).encode())
+        if (before.seq, before.hash) != (self.last.seq, self.last.hash):
+            self.report.problem(name.name, "does not go on from the file before it")
+        told = after.continues if after is not None else {}
+        if after is not None and any(
+            told.get(key) != record.get(key) for key in ("sha256", "head", "seq", "torn")
+        ):
+            self.report.problem(name.name, "is not what the next file goes on from")
+        self.last = Head(record["seq"], str(record["head"]).encode())
+        self.seen |= {self.last.hash} & self.watch
+
+    def _check_file(self, name: FileName, after: _Start | None, newest: bool) -> None:
+        told = after.continues if after is not None else None
+        limit = int(told["bytes"]) if told is not None else None
+        with self._open(name) as file:
+            found = scan(file, limit, lambda signed: self._check_signed(name, signed), self.watch)
+            self._check_begin(name, found)
+            before = found.before if found.records else self.last
+            self.seen |= found.seen
+            self.records += found.records
+            if told is None:
+                self._check_end(name, file, found, newest)
+                self.last = found.head
+                return
+            head = Head(told["seq"], str(told["head"]).encode())
+            same = (found.head.seq, found.head.hash, found.size) == (head.seq, head.hash, limit)
+            if found.whole and same and found.sha256 == told["sha256"]:
+                self._check_rest(name, file, told)
+            else:
+                torn = (told.get("torn") or {}).get("bytes", 0)
+                whole = rest_of(file, 0)
+                limit = whole.bytes - torn if whole is not None else 0
+                self._name_differences(name, file, limit, before, head)
+            self.last = head
+
+    def _check_begin(self, name: FileName, found: Scan) -> None:
+        if not found.records:
+            self.report.problem(name.name, "its first record is missing or was changed")
+            return
+        begin, before = found.begin, found.before
+        if (begin.get("file"), begin.get("journal"), begin.get("number")) != (
+            name.stem,
+            name.journal,
+            name.number,
+        ):
+            self.report.problem(
+                name.name, f"was begun as {begin.get('file')}: renamed, or put in another's place"
+            )
+        elif name.number == 1 and (before.seq, before.hash) != (0, NOTHING):
+            self.report.problem(name.name, "is not the beginning of a journal")
+        elif self.last.seq and (before.seq, before.hash) != (self.last.seq, self.last.hash):
+            self.report.problem(name.name, "does not go on from the last record before it")
+
+    def _check_signed(self, name: FileName, signed: Signed) -> None:
+        link = link_of(signed.line)
+        seq = link.seq if link is not None else 0
+        record = signed.record
+        if not is_signed_by(signed.line, self.keys.verify):
+            self.report.problem(
+                name.name,
+                f"the signature of record {seq} is not good: it, or what stands before it, was changed and the chain"
+                " computed anew",
+            )
+        elif record.get("kind") == "digest":
+            head, previous = signed.head.hash.decode(), signed.head.signed.decode()
+            found = (name.stem, signed.records, signed.bytes, signed.sha256, head, previous)
+            if (
+                tuple(record.get(key) for key in ("file", "records", "bytes", "sha256", "head", "previous"))
+                != found
+            ):
+                self.report.problem(name.name, f"record {seq}, a digest, does not fit what stands before it")
+        elif signed.records or record.get("kind") != "begin":
+            self.report.problem(name.name, f"record {seq} is signed, but does not belong here")
+
+    def _check_end(self, name: FileName, file: BinaryIO, found: Scan, newest: bool) -> None:
+        """Of a file of which nothing else says how it ends."""
+        if not found.whole:
+            rest = rest_of(file, found.size)
+            lines = rest.lines if rest is not None else 0
+            if lines:
+                before = found.before if found.records else self.last
+                self._name_differences(name, file, None, before, None)
+            elif rest is not None and newest:
+                self.report.notes.append(
+                    f"{name.name} ends in {rest.bytes} bytes that are no record: being written, or torn by a crash."
+                )
+        if newest and found.head.seq > found.signed_seq:
+            self.report.notes.append(
+                f"{name.name}: records {found.signed_seq + 1} to {found.head.seq} stand after the newest signature;"
+                " only an anchor can tell whether they are as they were."
+            )
+
+    def _check_rest(self, name: FileName, file: BinaryIO, told: dict[str, Any]) -> None:
+        rest = rest_of(file, int(told["bytes"]))
+        found = (
+            None if rest is None else {"bytes": rest.bytes, "sha256": rest.sha256, "records": rest.records}
+        )
+        if found != told.get("torn"):
+            self.report.problem(name.name, "something was added, changed or cut after its last record")
+        if told.get("how") == "unreadable" or (
+            told.get("how") == "recovered" and rest is not None and rest.records
+        ):
+            self.report.problem(
+                name.name,
+                f"was changed after record {told['seq']}, while nobody wrote to it: what follows does not fit",
+            )
+
+    def _name_differences(
+        self, name: FileName, file: BinaryIO, limit: int | None, before: Head, after: Head | None
+    ) -> None:
+        file.seek(0)
+        told = False
+        for words in islice(differences(list(_lines(file, limit)), before, after), MOST):
+            told = True
+            self.report.problem(name.name, words)
+        if not told:
+            self.report.problem(name.name, "its content is not what was signed, though its chain holds")
+
+    def _check_twin(self, plain: FileName, packed: FileName) -> None:
+        """A crash between packing and removing leaves both; then they are equal."""
+        with self._open(plain) as one, self.files.read(self.directory, packed.name) as other:
+            first, second = rest_of(one, 0), rest_of(other, 0)
+        if first != second:
+            self.report.problem(packed.name, f"does not hold what {plain.name} does")
+
+
+def _lines(file: BinaryIO, limit: int | None) -> Iterator[Line]:
+    left = limit
+    for place in range(1, 1 << 62):
+        line = file.readline(MAX_LINE if left is None else min(MAX_LINE, left))
+        if not line:
+            return
+        if left is None and not line.endswith(b"\n"):
+            return  # torn
+        if left is not None:
+            left -= len(line)
+        line = line.removesuffix(b"\n")
+        yield Line(place, link_of(line), hash_of(line))

@@ -1,0 +1,119 @@
+"""The record of a whole proxy: killed under load, and on a disk that has no room."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from typing import Any, cast
+
+import pytest_twisted
+from twisted.internet import task
+from twisted.internet.defer import Deferred, gatherResults
+
+from .asking import Answer, ask
+from .processes import Processes, Proxy
+from .test_guarantees import NOTE
+
+KILOBYTES = 1024
+ROOM = 100 * KILOBYTES
+FULL = f"[audit]\nreserve_bytes = {128 * KILOBYTES}\n"
+
+
+def verified(proxy: Proxy) -> None:
+    command = [sys.executable, "-m", "hospproxy.record.cli", "verify", str(proxy.state / "audit")]
+    done = subprocess.run(
+        [*command, "--public-key", str(proxy.state / "audit-signing.pub")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def get(proxy: Proxy) -> Answer:
+    return cast(Answer, await ask(proxy.plain_url, "GET", "/hospitals", user="staff1"))
+
+
+async def post(proxy: Proxy) -> Answer:
+    return cast(Answer, await ask(proxy.plain_url, "POST", "/notes", NOTE, user="staff1"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_killed_under_load_every_answer_has_its_record_and_the_chain_goes_on(
+    processes: Processes,
+) -> None:
+    hosp = await processes.hosp()
+    answered: set[str] = set()
+
+    async def client(proxy: Proxy, number: int) -> None:
+        while True:
+            try:
+                answer = await (post(proxy) if number % 4 == 0 else get(proxy))
+            except OSError:  # it was killed
+                return
+            answered.add(str(answer.field("x-request-id")))
+            if len(answered) >= goal:
+                proxy.signal("KILL")
+
+    state = None
+    for round_ in range(3):
+        goal = len(answered) + 60 + 17 * round_
+        proxy = await processes.proxy(hosp.url, state=state)
+        state = proxy.state
+        await gatherResults([Deferred.fromCoroutine(client(proxy, number)) for number in range(8)])
+        assert await proxy.exit_status() == -9
+        assert answered <= {record["request_id"] for record in proxy.records()}
+        verified(proxy)
+    assert sum(record["kind"] == "request" for record in proxy.records()) >= len(answered)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk_refuses_writes_serves_reads_and_answers_nothing_unrecorded(
+    processes: Processes,
+) -> None:
+    from twisted.internet import reactor
+
+    proxy = await processes.proxy((await processes.hosp()).url, options=FULL)
+    answers = [await get(proxy)]
+    journal = max((proxy.state / "audit").glob("*.jsonl"))
+    while journal.stat().st_size < ROOM:
+        answers.append(await get(proxy))
+    # No file may grow beyond this: the journal has no room, what was put by has.
+    resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
+    answers += [await get(proxy), refused := await post(proxy), await get(proxy)]
+    assert [answer.status for answer in answers[-3:]] == [200, 503, 200]
+    assert b"could not be recorded" in refused.body
+    assert "hospproxy_record_disk_full 1.0" in await metrics(proxy)
+    assert await fill(proxy, answers)
+    resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    latest = cast(Any, reactor).seconds() + 30
+    while True:
+        try:
+            answers.append(await post(proxy))
+        except OSError:
+            assert cast(Any, reactor).seconds() < latest
+        if answers[-1].status == 201:
+            break
+        assert cast(Any, reactor).seconds() < latest
+        await task.deferLater(cast(Any, reactor), 0.5, lambda: None)
+    assert "hospproxy_record_disk_full 0.0" in await metrics(proxy)
+    assert await proxy.stop() == 0
+    records = {record.get("request_id"): record for record in proxy.records() if record["kind"] == "request"}
+    assert {answer.field("x-request-id") for answer in answers} <= set(records)
+    assert records[refused.field("x-request-id")]["outcome"] == "not recorded"
+    verified(proxy)
+
+
+async def metrics(proxy: Proxy) -> str:
+    return cast(str, (await ask(proxy.admin_url, "GET", "/metrics")).body.decode())
+
+
+async def fill(proxy: Proxy, answers: list[Answer]) -> bool:
+    """Ask until the reserve is full, too, and a connection ends without an answer."""
+    for _ in range(1000):
+        try:
+            answers.append(await get(proxy))
+        except OSError:  # http.client's RemoteDisconnected is one
+            return True
+    return False

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.record.tending import Tender
+
+from .trails import DAY, SIGNER, Trail, read, write
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.trail = Trail(Path(self.mktemp()))
+        self.trail.keep(40)
+        self.before = {path.name: path.read_bytes() for path in self.trail.paths}
+
+    def tender(self, **more: object) -> Tender:
+        return Tender(self.trail.folder, SIGNER, self.trail.wall, **more)  # type: ignore[arg-type]
+
+    def run_(self, **more: object) -> tuple[int, int, list[str]]:
+        keeper = self.trail.keeper
+        assert keeper is not None
+        assert keeper.committed is not None
+        done = self.tender(**more).run(keeper.committed)
+        return done.packed, done.removed, done.troubles
+
+
+class Packing(Case):
+    def test_files_that_are_over_are_packed_and_the_one_in_use_is_not(self) -> None:
+        self.assertEqual(self.run_(), (len(self.before) - 1, 0, []))
+        self.assertEqual(
+            [path.suffix for path in self.trail.paths], [".gz"] * (len(self.before) - 1) + [".jsonl"]
+        )
+        self.assertEqual(
+            {path.name.removesuffix(".gz"): read(path) for path in self.trail.paths}, self.before
+        )
+        self.assertEqual(self.run_(), (0, 0, []))
+
+    def test_a_file_that_is_not_what_it_was_stays_as_it_is(self) -> None:
+        path = self.trail.paths[0]
+        path.write_bytes(path.read_bytes().replace(b'"n":1', b'"n":9', 1))
+        changed = path.read_bytes()
+        packed, removed, troubles = self.run_(retention_days=0.0)
+        self.assertEqual((packed, removed, len(troubles)), (len(self.before) - 2, 0, 1))
+        self.assertEqual(path.read_bytes(), changed)
+        self.trail.now += 100 * DAY
+        self.run_(retention_days=1.0)
+        self.assertEqual(path.read_bytes(), changed)
+
+    def test_a_crash_between_packing_and_removing_leaves_both_and_harms_nothing(self) -> None:
+        path = self.trail.paths[0]
+        twin = path.with_name(path.name + ".gz")
+        twin.write_bytes(gzip.compress(path.read_bytes()))
+        self.assertEqual(self.trail.verify().problems, [])
+        write(twin, read(twin).replace(b'"n":1', b'"n":9', 1))
+        self.assertEqual(len(self.trail.verify().problems), 1)
+        self.run_()
+        self.assertFalse(path.exists())
+        self.assertEqual(self.trail.verify().problems, [])
+
+    def test_the_files_of_a_journal_that_no_process_writes_are_packed_too(self) -> None:
+        other = Trail(self.trail.folder)
+        other.keep(40)
+        count = sum("-w1-" in path.name for path in self.trail.paths)
+        other.stop()
+        self.run_()
+        plain = [path.name for path in self.trail.paths if path.suffix == ".jsonl"]
+        self.assertEqual([name[:8] for name in plain], ["audit-w0", "audit-w1"])
+        self.assertGreater(count, 1)
+
+
+class Retention(Case):
+    def test_for_ever_by_default(self) -> None:
+        self.trail.now += 10_000 * DAY
+        self.assertEqual(self.run_()[1], 0)
+
+    def test_files_go_so_many_days_after_their_end(self) -> None:
+        self.trail.now += 4.9 * DAY
+        self.assertEqual(self.run_(retention_days=5.0)[1], 0)
+        self.trail.now += DAY
+        self.assertEqual(self.run_(retention_days=5.0)[1], len(self.before) - 1)
+        self.assertEqual(self.trail.verify().problems, [])
+
+    def test_what_a_writer_has_still_to_carry_on_stays(self) -> None:
+        self.trail.now += 10 * DAY
+        self.assertEqual(self.run_(retention_days=5.0, needed_from=lambda: 2)[1], 1)
