@@ -33,6 +33,7 @@ class Days(RuleBasedStateMachine):
         self.process = Process(World(self.folder.name))
         self.notes: dict[int, dict[str, int]] = {}
         self.version = 0
+        self.highest = 0
         self.away = False
         self.told: dict[tuple[object, int], int] = {}
         self.people = {"ann": ANN, "ben": BEN}
@@ -109,7 +110,8 @@ class Days(RuleBasedStateMachine):
     @rule(name=WHO, patient=PATIENT, lost=st.booleans())
     def create(self, name: str, patient: int, lost: bool) -> None:
         who = self.people[name]
-        number = max(self.notes, default=0) + 1 + len(self.told)
+        # HOSP gives no id twice, not that of a deleted note either.
+        self.highest = number = self.highest + 1
         self.write(call_of("createNote", document={}), who, number, patient, lost)
 
     @rule(name=WHO, patient=PATIENT, data=st.data())
