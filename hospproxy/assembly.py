@@ -19,6 +19,7 @@ from .memory.memory import Writer
 from .memory.outliving import memory_of
 from .memory.screening import Screening
 from .messages import Call, Exchange, Response
+from .outward.gate.breaker import State
 from .outward.gate.building import build_gate
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
@@ -189,6 +190,7 @@ class Parts:
         gate, self.prober = build_gate(
             settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics
         )
+        self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),

@@ -8,7 +8,7 @@ from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
-from ..errors import FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
+from ..errors import BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
 from ..interfaces import ICacheStore
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .accounts import Accounts
@@ -76,6 +76,8 @@ class Memory:
     ) -> None:
         self._contract = contract
         self.keeper: Keeper = Nowhere() if keeper is None else keeper
+        self.away: Callable[[], bool] = lambda: False
+        """Whether HOSP is known to be gone, so that no write can be sent."""
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
         self._unknown: list[Call] = []
@@ -93,8 +95,11 @@ class Memory:
 
         :param send: sends it.
         :param by: who is told that it was carried out.
+        :raise BreakerOpen: it would revoke, and cannot be sent: nobody's reading ends for a write that is none.
         :raise ProxyError: whatever ``send`` raises; a 503 where what it revokes cannot be taken back.
         """
+        if account_of_write(self._contract, call) and self.away():
+            raise BreakerOpen
         sending = _Sending(call)
         self._sending.append(sending)
         try:

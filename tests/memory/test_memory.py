@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import (
     BadAnswer,
+    BreakerOpen,
     FailedAfterSending,
     NotSent,
     OutcomeUnknown,
@@ -44,6 +45,24 @@ class AroundWriteTests(SynchronousTestCase):
 
     def settled(self) -> bool:
         return self.house.accounts.settled(ANN)
+
+    def test_whileHospIsGoneAWriteThatCannotBeSentRevokesNothing(self) -> None:
+        self.house.accounts.remember(ANN, self.house.accounts.ticket())
+        sent: list[str] = []
+
+        async def send() -> Response:
+            sent.append("note")
+            raise NotSent("gone")
+
+        self.memory.away = lambda: True
+        done = Deferred.fromCoroutine(self.memory.around_write(self.call, send))
+        self.failureResultOf(done, BreakerOpen)
+        self.assertEqual(sent, [])
+        self.assertEqual(self.house.accounts.recall(ANN.credentials), ANN)
+        self.assertTrue(self.settled())
+        note = call_of("createNote", document={})
+        self.failureResultOf(Deferred.fromCoroutine(self.memory.around_write(note, send)), NotSent)
+        self.assertEqual(sent, ["note"])
 
     def test_whatIsKnownSettlesTheAccount(self) -> None:
         for outcome in (
