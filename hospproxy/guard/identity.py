@@ -7,7 +7,6 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from attrs import evolve
 from zope.interface import implementer
 
@@ -18,6 +17,7 @@ from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .credentials import Credentials, parse_basic
+from .who import identity_in
 
 MAX_NAMES = 10_000
 _FAILURES = frozenset({500, 502, 503, 504})
@@ -141,7 +141,7 @@ class IdentityCheck:
         if response.status == 401:
             self._refused(exchange)
             return response
-        identity = self._read(response, exchange.credentials)
+        identity = identity_in(self._rule, response, exchange.credentials)
         if identity is None:
             kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
             raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
@@ -168,7 +168,7 @@ class IdentityCheck:
         if not 200 <= response.status < 300:
             return
         if exchange.identity is None and exchange.call.operation is self._lookup:
-            exchange.identity = self._read(response, exchange.credentials)
+            exchange.identity = identity_in(self._rule, response, exchange.credentials)
         if exchange.identity is not None:
             self._remember(exchange, exchange.identity, ticket)
 
@@ -178,17 +178,3 @@ class IdentityCheck:
         exchange.rule_hits.append("identity:refused")
         exchange.identity = None
         self._accounts.forget(exchange.credentials)
-
-    def _read(self, response: Response, credentials: bytes) -> Identity | None:
-        if response.status != 200:
-            return None
-        try:
-            record = msgspec.json.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        if not isinstance(record, dict):
-            return None
-        number, name = record.get(self._rule.id), record.get(self._rule.name)
-        if isinstance(number, bool) or not isinstance(number, (int, str)) or not isinstance(name, str):
-            return None
-        return Identity(number, name, credentials)

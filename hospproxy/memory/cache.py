@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from ..contract import Contract
 from ..errors import NothingKept, OwnWriteHidden, ProxyError
+from ..guard.who import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Identity, Response
 from ..options.sections import CacheSettings
@@ -20,7 +21,7 @@ from .memory import Memory, Writer
 from .refresh import Refresher
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
 from .stale import FAILURES, may_replace, may_revalidate, status_of
-from .staleness import tags_of_answer
+from .staleness import ACCOUNTS, credentials_tag, tags_of_answer
 from .store import Asked, Entry, LruStore, Mark, size_of
 
 
@@ -60,6 +61,7 @@ class Cache:
         ask: Callable[..., Awaitable[Response]] | None = None,
     ) -> None:
         self._settings = settings
+        self._who = contract.identity
         self.refresher = Refresher(ask, meter)
         self._memory = memory
         self._clock = clock
@@ -209,11 +211,32 @@ class Cache:
             return _Place(key_of(call, client, None, 0), tags_of_answer(call, None), lifetime_s, None, True)
         identity = exchange.identity
         if identity is None:
-            return None
+            return self._place_of_stranger(exchange, lifetime_s)
         accounts = self._memory.accounts
         settled = accounts.settled(identity)
         key = key_of(call, client, identity, accounts.generation(identity))
         return _Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled)
+
+    def _place_of_stranger(self, exchange: Exchange, lifetime_s: float) -> _Place | None:
+        """Where the answer to "who am I" is on its way until it says whose it is; a change of any account dooms it."""
+        call, credentials = exchange.call, exchange.credentials
+        assert call is not None
+        if self._who is None or call.operation.id != self._who.operation or credentials is None:
+            return None
+        key = b"who" + key_of(call, exchange.request.client, Identity("", "", credentials), 0)
+        tags = (ACCOUNTS, credentials_tag(credentials), *tags_of_answer(call, None))
+        return _Place(key, tags, lifetime_s, None, True)
+
+    def _place_of_whom(self, fill: Fill, place: _Place, response: Response) -> _Place | None:
+        """Where an answer belongs now that it is here."""
+        exchange = fill.exchange
+        assert exchange.call is not None
+        if place.identity is not None or exchange.call.operation.public or exchange.credentials is None:
+            return place
+        assert self._who is not None
+        exchange.identity = identity_in(self._who, response, exchange.credentials)
+        found = None if exchange.identity is None else self._place(exchange)
+        return found if found is not None and found.settled else None
 
     async def _past(
         self, exchange: Exchange, proceed: Proceed, wish: Wish, forward: bytes, word: str
@@ -264,7 +287,8 @@ class Cache:
 
         async def fetch(fill: Fill) -> Fetched:
             response = await proceed(fill.exchange)
-            return self._kept(fill, place, response)
+            belongs = self._place_of_whom(fill, place, response)
+            return Fetched(response) if belongs is None else self._kept(fill, belongs, response)
 
         return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch)
 
