@@ -15,8 +15,8 @@ from benchmarks.chaos.people import Answer, Person, Write
 from .processes import Processes
 
 ROOT = Path(__file__).resolve().parent.parent
-SCENARIOS = ("kill", "ambiguous", "keys", "storm", "surge", "stall", "revocation")
-LIMIT_S = 180.0
+SCENARIOS = ("kill", "ambiguous", "keys", "storm", "surge", "outage", "stall", "revocation")
+LIMIT_S = 300.0
 WHO = Person(1, "staff1", "password1")
 
 

@@ -14,6 +14,7 @@ from ..guard.who import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Identity, Response
 from ..options.sections import CacheSettings
+from ..record.places import patient_of
 from .directives import Wish, wish_of
 from .fills import Fetched, Fill
 from .key import key_of
@@ -197,7 +198,7 @@ class Cache:
         self._note(exchange, "stale")
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         status = status_of(exchange, int(entry.fresh_until - now), why, failed)
-        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+        return self._passed(exchange, response, status)
 
     def _place(self, exchange: Exchange) -> _Place | None:
         """Where the answer is kept; None if it is not to be kept."""
@@ -248,13 +249,13 @@ class Cache:
             raise ProxyError("There is no such answer in memory.", status=504, headers=headers)
         response = await proceed(exchange)
         status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
-        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+        return self._passed(exchange, response, status)
 
     def _hit(self, exchange: Exchange, entry: Entry, now: float) -> Response:
         self._note(exchange, "hit")
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         status = b"hit; ttl=%d" % int(entry.fresh_until - now)
-        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+        return self._passed(exchange, response, status)
 
     async def _fetched(
         self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
@@ -280,7 +281,14 @@ class Cache:
             status += b"; stored; ttl=%d" % int(fetched.fresh_s)
         elif fetched.why_not:
             status += b"; detail=" + fetched.why_not.encode("ascii")
-        return passed(response, status, exchange.request.headers.all(b"if-none-match"))
+        return self._passed(exchange, response, status)
+
+    def _passed(self, exchange: Exchange, response: Response, status: bytes) -> Response:
+        """An answer as it goes on. A 304 has nothing in it, and the record wants to know whom it was about."""
+        result = passed(response, status, exchange.request.headers.all(b"if-none-match"))
+        if result.status == 304 and exchange.patient is None:
+            exchange.patient = patient_of(exchange.call, response)
+        return result
 
     def _begin(self, exchange: Exchange, proceed: Proceed, place: _Place) -> Fill:
         own = evolve(exchange)

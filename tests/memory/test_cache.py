@@ -276,6 +276,12 @@ class ConditionalTests(SynchronousTestCase):
         self.assertEqual(reading.response.status, 304)
         self.assertEqual(self.house.send("listHospitals").response.body, b"[1]")
 
+    def test_aRecordKnowsWhomA304WasAbout(self) -> None:
+        note = call_of("getNote", "3")
+        self.house.warm(note, answer(b'{"id":3,"patient_id":7}'))
+        reading = self.house.send(note, (b"If-None-Match", b'"abc"'))
+        self.assertEqual((reading.response.status, reading.exchange.patient), (304, "7"))
+
     def test_anotherTagOrNoneIsAnsweredWhole(self) -> None:
         self.house.warm("listHospitals")
         self.assertEqual(self.house.send("listHospitals", (b"If-None-Match", b'"x"')).response.status, 200)
