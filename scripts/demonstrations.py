@@ -125,6 +125,24 @@ DEMONSTRATIONS = (
         (r"^HTTP/1.1 50[24]", r'"outcome":"unknown","reference":"hp-'),
     ),
     Demonstration(
+        "Asking again: the same Idempotency-Key is the same note, and the second answer is the first one's",
+        (
+            _curl("/notes", "-H 'Idempotency-Key: visit-17'", _json('{{"title":"Keyed","patient_id":9}}')),
+            _curl("/notes", "-H 'Idempotency-Key: visit-17'", _json('{{"title":"Keyed","patient_id":9}}')),
+        ),
+        (r'(?s)"id":(\d+),.*"id":\1,',),
+    ),
+    Demonstration(
+        "Outage: HOSP is gone, and who has read something before reads it again, marked as old",
+        (
+            _curl("/hospitals", _HEAD),
+            "curl -s -o /dev/null 'http://127.0.0.1:{control}/offline' -d '{{\"offline\":true}}'",
+            _curl("/hospitals", "-i -H 'Cache-Control: no-cache'"),
+            "curl -s -o /dev/null 'http://127.0.0.1:{control}/offline' -d '{{\"offline\":false}}'",
+        ),
+        (r"(?i)^cache-status: .*stale-if-error", r'"name":"Colchester General"'),
+    ),
+    Demonstration(
         "Audit: one line for each request (two for a write), on disk before its answer left",
         ("tail -qn 2 {state}/audit/*.jsonl",),
         (r'"outcome":"',),
