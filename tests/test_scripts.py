@@ -62,7 +62,7 @@ class RepositoryTests(SynchronousTestCase):
         self.assertEqual(len(found_in("kept in /srv/here/x", (), ("/srv/here",))), 1)
 
     def test_whatOnlyLooksLikeIt(self) -> None:
-        innocent = "https://example.org/home/ada, tests/home/x, /homework, a read-only root / and ~/work/x"
+        innocent = "https://example.org/home/ada, tests/home/x, /homework, a read-only root / and ~/jobs/x"
         self.assertEqual(found_in(innocent, (), ()), [])
 
     def test_aRegistryIsFound(self) -> None:
