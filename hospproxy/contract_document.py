@@ -101,6 +101,7 @@ class _Reader:
         identity = self._make("x-hospproxy.identity", IdentityRule, top.get("identity"))
         self._names(operations, known, identity, top.get("probe"))
         texts = self._texts(top)
+        late_commit_s = self._number("x-hospproxy.late_commit_s", top.get("late_commit_s", 25))
         if self.errors:
             raise ContractError(self.errors)
         return Contract(
@@ -109,7 +110,7 @@ class _Reader:
             resources=known,
             identity=identity,
             texts=texts,
-            late_commit_s=float(top.get("late_commit_s", 25)),
+            late_commit_s=late_commit_s,
             probe=top.get("probe"),
             document=self.document,
         )
@@ -198,16 +199,22 @@ class _Reader:
             write_only=frozenset(name for name, one in properties.items() if one.get("writeOnly")),
             public=bool(ours.get("public")),
             repeatable=method == "get" or ours.get("retry") == "repeatable",
-            cache_s=float(ours.get("cache_s", 0)),
-            stale_while_revalidate_s=float(ours.get("stale_while_revalidate_s", 0)),
-            stale_if_error_s=float(ours.get("stale_if_error_s", 0)),
+            cache_s=self._number(f"{where}.x-hospproxy.cache_s", ours.get("cache_s", 0)),
+            stale_while_revalidate_s=self._number(
+                f"{where}.x-hospproxy.stale_while_revalidate_s", ours.get("stale_while_revalidate_s", 0)
+            ),
+            stale_if_error_s=self._number(
+                f"{where}.x-hospproxy.stale_if_error_s", ours.get("stale_if_error_s", 0)
+            ),
             lookup=self._lookup(f"{where}.x-hospproxy.lookup", lookup),
             record=ours.get("record"),
             author=ours.get("author"),
             wrapper=ours.get("wrapper"),
             patient=Place(*place.split(".", 1)) if isinstance(place, str) and "." in place else None,
             makes_stale=tuple(ours.get("makes_stale", ())),
-            max_body_bytes=int(ours.get("max_body_bytes", 1 << 20)),
+            max_body_bytes=int(
+                self._number(f"{where}.x-hospproxy.max_body_bytes", ours.get("max_body_bytes", 1 << 20))
+            ),
             becomes_note=self._make(f"{where}.x-hospproxy.becomes_note", NoteShape, ours.get("becomes_note")),
             deadline_s=self._seconds(f"{where}.x-hospproxy.deadline_s", ours.get("deadline_s")),
         )
@@ -218,6 +225,13 @@ class _Reader:
         if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 < said < math.inf:
             self.errors.append(f"{where}: must be a number of seconds above 0")
             return None
+        return float(said)
+
+    def _number(self, where: str, said: Any) -> float:
+        """A number that is not negative; anything else is an error, and 0."""
+        if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 <= said < float("inf"):
+            self.errors.append(f"{where}: must be a number, 0 or more")
+            return 0.0
         return float(said)
 
     def _lookup(self, where: str, said: Any) -> Lookup | None:

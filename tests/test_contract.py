@@ -82,6 +82,19 @@ class MistakeTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertIn(part, errors)
 
+    def test_numbers_that_are_none(self) -> None:
+        def change(document: Any) -> None:
+            document["x-hospproxy"]["late_commit_s"] = "soon"
+            document["paths"]["/notes"]["get"]["x-hospproxy"]["cache_s"] = -1
+            document["paths"]["/notes"]["post"]["x-hospproxy"]["max_body_bytes"] = True
+
+        errors = self.errors(change)
+        self.assertEqual(len(errors), 3)
+        for number, part in enumerate(
+            ("paths./notes.get.x-hospproxy.cache_s", "max_body_bytes", "late_commit_s")
+        ):
+            self.assertIn(part, errors[number])
+
     def test_a_reference_to_nothing(self) -> None:
         def change(document: Any) -> None:
             del document["components"]["schemas"]["NewNote"]
