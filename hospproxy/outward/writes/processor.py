@@ -181,8 +181,9 @@ class Writes:
             if absent.answer is not None:
                 return absent.answer
             raise
-        except ProxyError as error:
-            await self._ended(entry, State.ANSWERED if error.status < 500 else State.ABSENT)
+        except ProxyError:
+            # Nothing was sent, or HOSP refused it and its words were lost: not carried out in either case.
+            await self._ended(entry, State.ABSENT)
             raise
         except Exception:
             await self._ended(entry, State.GIVEN_UP)

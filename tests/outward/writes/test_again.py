@@ -134,6 +134,12 @@ class AgainTests(SynchronousTestCase):
         self.assertEqual(self.send(key=b"k").status, 201)
         self.assertEqual(len(self.stored()), 1)
 
+    def test_a_refusal_whose_words_were_lost_is_no_unknown_outcome(self) -> None:
+        self.hosp.faults = [("before", FailedAfterSending("cut", head_status=422))]
+        self.assertEqual(self.send(key=b"k").status, 422)
+        self.assertEqual(self.send(key=b"k").status, 201)
+        self.assertEqual(len(self.stored()), 1)
+
     def test_while_it_is_unknown_it_is_never_sent_again(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.hosp.read_faults = [500] * 1000
