@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from hospproxy.record.encoding import encode_record
-from hospproxy.record.keeper import Keeper, Plan
-from hospproxy.record.signing import PublicKeys, Signer
-from hospproxy.record.tending import Tender
-from hospproxy.record.verify import verify
+from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.signing import PublicKeys, Signer
+from hospproxy.record.trail.tending import Tender
+from hospproxy.record.trail.verify import verify
 
 GROUP = 500
 

@@ -36,11 +36,11 @@ from .outward.writes.sightings import Sightings
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
-from .record.journal import Journal, NullJournal
-from .record.opening import journal_for, refusal
-from .record.worker import Worker
+from .record.trail.journal import Journal, NullJournal
+from .record.trail.opening import journal_for, refusal
 from .secrets import MasterKey
 from .watch.metrics import Metrics
+from .worker import Worker
 
 
 def reference() -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 from .errors import ProxyError
 from .messages import Call, Client, Exchange, Request, Response
+
+if TYPE_CHECKING:
+    from .record.reading.filters import Filters
+    from .record.reading.rows import Key, Page, Row, RowName, Summary
+    from .record.trail.following import Batch, ClosedFile
 
 Proceed = Callable[[Exchange], Awaitable[Response]]
 """What a processor calls to let the rest of the chain answer: once, several times, or not at all."""
@@ -107,10 +113,75 @@ class IJournal(Interface):
 
 
 class IAuditWriter(Interface):
-    """Carries closed groups of the journal elsewhere (database, syslog, HTTP, bucket)."""
+    """Carries records of the journal elsewhere.
 
-    def write(records: list[Mapping[str, Any]]) -> Deferred[None]:
-        """Carry records on, in order; at least once."""
+    A carrier (record.writers.carrying) follows the journal for each writer.
+    """
+
+    name: str = Attribute("Names it in the options, in metrics and in its saved position.")
+
+    def open() -> Awaitable[None]:
+        """Make ready. A failure is tried again, like one of ``write``."""
+
+    def write(batch: Batch) -> Awaitable[None]:
+        """Carry a batch on; done when it is kept there for good.
+
+        The same batch, or one that begins with its records, comes again if this fails, or if the process dies before
+        the position is saved: at least once, in order. A record is known by (trail, journal, seq), and by its hash.
+        """
+
+    def close() -> Awaitable[None]:
+        """Let go of connections; what is under way may be given up."""
+
+
+class IAuditFileWriter(Interface):
+    """The same for whole files, each once it is closed."""
+
+    name: str = Attribute("As of IAuditWriter.")
+
+    def open() -> Awaitable[None]:
+        """As of IAuditWriter."""
+
+    def write_file(file: ClosedFile) -> Awaitable[None]:
+        """Carry a file on; at least once, in order."""
+
+    def close() -> Awaitable[None]:
+        """As of IAuditWriter."""
+
+
+class IAuditWriterMaker(IPlugin):
+    """A Twisted plugin (in ``hospproxy.record.writers.plugins``'s folders) that makes writers of a kind of its own."""
+
+    kind: str = Attribute("What ``[[audit_plugins]]`` says under ``kind``.")
+
+    def make(name: str, options: Mapping[str, Any], reactor: Any) -> Any:
+        """A writer (IAuditWriter or IAuditFileWriter).
+
+        :param options: the table ``options`` of its entry, as TOML has it.
+        :raise ValueError: the options cannot be used; its words are shown to the operator.
+        """
+
+
+class ITrailReader(Interface):
+    """Answers questions about the trail from an index of it."""
+
+    def page(filters: Filters, after: Key | None, limit: int) -> Awaitable[Page]:
+        """The next rows, newest first.
+
+        :param after: the last row that was shown.
+        """
+
+    def row(name: RowName) -> Awaitable[Row | None]:
+        """One record, by its name."""
+
+    def rows(filters: Filters) -> AsyncIterator[Row]:
+        """All rows, newest first, read as they are asked for; memory is bounded."""
+
+    def summary(since: float) -> Awaitable[Summary]:
+        """What happened since a time, at a glance.
+
+        :param since: seconds since the epoch.
+        """
 
 
 class IMeter(Interface):

@@ -24,8 +24,8 @@ from .arrival.trust import Trust
 from .assembly import Parts
 from .config import Settings
 from .outward.ledger.format import LedgerFormatError
-from .record.journal import Journal
-from .record.opening import trouble_of
+from .record.trail.journal import Journal
+from .record.trail.opening import trouble_of
 from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
 from .watch.health import Health

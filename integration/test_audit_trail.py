@@ -21,7 +21,7 @@ FULL = f"[audit]\nreserve_bytes = {128 * KILOBYTES}\n"
 
 
 def verified(proxy: Proxy) -> None:
-    command = [sys.executable, "-m", "hospproxy.record.cli", "verify", str(proxy.state / "audit")]
+    command = [sys.executable, "-m", "hospproxy.record.commands.cli", "verify", str(proxy.state / "audit")]
     done = subprocess.run(
         [*command, "--public-key", str(proxy.state / "audit-signing.pub")],
         capture_output=True,

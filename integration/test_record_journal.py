@@ -20,9 +20,9 @@ from pathlib import Path
 from twisted.internet import reactor
 from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
-from hospproxy.record.opening import open_journal
-from hospproxy.record.signing import signer_for
-from hospproxy.record.keeper import Plan
+from hospproxy.record.trail.opening import open_journal
+from hospproxy.record.trail.signing import signer_for
+from hospproxy.record.trail.keeper import Plan
 from hospproxy.watch.metrics import NullMeter
 
 folder, limit, loops, last = Path(sys.argv[1]) / "audit", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -99,7 +99,7 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def verified(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hospproxy.record.cli", "verify", str(folder / "audit")]
+    command = [sys.executable, "-m", "hospproxy.record.commands.cli", "verify", str(folder / "audit")]
     key = ["--public-key", str(folder / "audit.pub")]
     return subprocess.run([*command, *key, *more], capture_output=True, text=True, check=False)
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from ..messages import Identity
 from ..outward.ledger.sealing import Seal, Unsealable
-from ..record.worker import WorkerLike
+from ..worker import WorkerLike
 from . import disk_file
 from .disk_file import CacheFile, Row, Statement
 from .rows import read_entry, read_identity, write_entry, write_identity

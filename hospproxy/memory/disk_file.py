@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ..record.transaction import in_one
+from ..transaction import in_one
 
 FORMAT = "1"
 ROW_OVERHEAD = 400

@@ -10,8 +10,8 @@ from ..config import Settings
 from ..contract import Contract
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
-from ..record.worker import Worker
 from ..secrets import MasterKey
+from ..worker import Worker
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
 from .disk_file import CacheFile

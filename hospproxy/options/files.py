@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from ..record.signing import Signer
+from ..record.trail.signing import Signer
 from ..secrets import KeyFileError, MasterKey
 from .sections import ListenerSettings, Settings
 

@@ -12,9 +12,15 @@ from attrs import Factory, field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
+from .alerts_section import AlertsSettings
 from .audit_section import AuditSettings
+from .bucket_section import BucketSettings
+from .database_section import DatabaseSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
 from .gate_section import BreakerSettings, GateSettings
+from .http_section import HttpWriterSettings
+from .page_section import AuditPageSettings
+from .syslog_section import SyslogSettings
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -336,6 +342,12 @@ class Settings:
     gate: GateSettings = Factory(GateSettings)
     breaker: BreakerSettings = Factory(BreakerSettings)
     audit: AuditSettings = Factory(AuditSettings)
+    audit_database: DatabaseSettings = Factory(DatabaseSettings)
+    audit_syslog: SyslogSettings = Factory(SyslogSettings)
+    audit_http: HttpWriterSettings = Factory(HttpWriterSettings)
+    audit_bucket: BucketSettings = Factory(BucketSettings)
+    audit_page: AuditPageSettings = Factory(AuditPageSettings)
+    alerts: AlertsSettings = Factory(AlertsSettings)
     admin: AdminSettings = AdminSettings()
 
     @property

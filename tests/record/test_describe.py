@@ -11,7 +11,7 @@ from hospproxy.contract import Resource
 from hospproxy.errors import OutcomeUnknown, Refused
 from hospproxy.messages import Client, Exchange, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
-from hospproxy.record.encoding import encode_record
+from hospproxy.record.trail.encoding import encode_record
 
 from .exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, SECRET, answer, exchange
 

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...errors import ProxyError
-from ...record.transaction import in_one
-from ...record.worker import WorkerLike
+from ...transaction import in_one
+from ...worker import WorkerLike
 from . import format as file_format
 from . import store
 from .owner import Owner

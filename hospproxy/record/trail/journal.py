@@ -17,12 +17,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..errors import RecordFailed
-from ..interfaces import IJournal, IMeter
+from ...errors import RecordFailed
+from ...interfaces import IJournal, IMeter
+from ...worker import WorkerLike
 from .encoding import encode_record
 from .following import Position
 from .keeper import Keeper
-from .worker import WorkerLike
 
 _GAP_AFTER_S = 5.0
 """Seconds after a failed group until the journal tries by itself whether it can keep records again."""

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .. import clocks
-from ..answers import Answers, accept_class
-from ..errors import ProxyError
-from ..interfaces import IMeter
-from ..messages import Exchange, Response
-from .describe import gap
+from ... import clocks
+from ...answers import Answers, accept_class
+from ...errors import ProxyError
+from ...interfaces import IMeter
+from ...messages import Exchange, Response
+from ...worker import Worker, WorkerLike
+from ..describe import gap
+from ..intent import RETRY_AFTER_S
 from .following import Position
-from .intent import RETRY_AFTER_S
 from .journal import Bounds, Journal, NullJournal
 from .keeper import Keeper, Plan
 from .signing import Signer, signer_for
 from .tending import Tended, Tender
-from .worker import Worker, WorkerLike
 
 if TYPE_CHECKING:
-    from ..config import Settings
+    from ...config import Settings
 
 _log = Logger()
 _EVERY_S = 60.0

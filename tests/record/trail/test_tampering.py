@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.linking import Head, link_of, linked, linked_and_signed
-from hospproxy.record.names import parse
-from hospproxy.record.signing import Signer
+from hospproxy.record.trail.linking import Head, link_of, linked, linked_and_signed
+from hospproxy.record.trail.names import parse
+from hospproxy.record.trail.signing import Signer
 
 from .trails import KEYS, Trail, eventful, read, verify, write
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.tending import Tender
+from hospproxy.record.trail.tending import Tender
 
 from .trails import DAY, SIGNER, Trail, read, write
 

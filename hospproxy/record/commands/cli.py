@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..secrets import KeyFileError
-from .signing import PublicKeys
-from .verify import verify
+from ...secrets import KeyFileError
+from ..trail.signing import PublicKeys
+from ..trail.verify import verify
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}\Z")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.keeper import Plan
-from hospproxy.record.signing import PublicKeys, Signer
-from hospproxy.record.verify import verify
+from hospproxy.record.trail.keeper import Plan
+from hospproxy.record.trail.signing import PublicKeys, Signer
+from hospproxy.record.trail.verify import verify
 
 from .trails import DAY, Trail, read, write
 

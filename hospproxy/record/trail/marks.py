@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from .describe import VERSION, Record, timestamp
+from ..describe import VERSION, Record, timestamp
 from .linking import Head
 from .scan import Rest
 

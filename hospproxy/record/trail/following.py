@@ -36,11 +36,36 @@ class Batch:
         again in another batch if the position was not saved.
     :param head: the chain's after the last of them; whoever notes it elsewhere can find a cut tail.
     :param position: to save, once they are carried on.
+    :param trail: which trail: two machines both have a journal w0.
     """
 
     lines: tuple[bytes, ...]
     head: str
     position: Position
+    trail: str = ""
+
+    @property
+    def first_seq(self) -> int:
+        """Of the first record; those of the others follow."""
+        return self.position.seq - len(self.lines) + 1
+
+
+@frozen(slots=True)
+class ClosedFile:
+    """A file that nothing is appended to any more.
+
+    :param path: where it is now; packed if its name ends in ``.gz``.
+    :param stem: its name as records call it.
+    :param head: of the chain after its last record that counts.
+    :param position: to save, once it is carried on.
+    :param trail: as of a batch.
+    """
+
+    path: Path
+    stem: str
+    head: str
+    position: Position
+    trail: str = ""
 
 
 class MissedError(Exception):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.encoding import encode_record
+from hospproxy.record.trail.encoding import encode_record
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 """Lone surrogates, controls and separators included."""

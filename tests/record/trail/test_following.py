@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.following import Follower, MissedError, Position
+from hospproxy.record.trail.following import Follower, MissedError, Position
 
 from .trails import DAY, Trail
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.linking import is_signed_by, signed
-from hospproxy.record.signing import PublicKeys, Signer, signer_for
+from hospproxy.record.trail.linking import is_signed_by, signed
+from hospproxy.record.trail.signing import PublicKeys, Signer, signer_for
 from hospproxy.secrets import KeyFileError
 
 

@@ -13,9 +13,9 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal
 from hospproxy.record.describe import gap
-from hospproxy.record.journal import Bounds, Journal, NullJournal
-from hospproxy.record.keeper import Keeper, Plan
-from hospproxy.record.signing import Signer
+from hospproxy.record.trail.journal import Bounds, Journal, NullJournal
+from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.signing import Signer
 from hospproxy.watch.metrics import Metrics
 
 from .disks import FakeDisk, HandWorker

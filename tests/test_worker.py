@@ -6,7 +6,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from hospproxy.record.worker import Worker
+from hospproxy.worker import Worker
 
 
 class OneThread(TestCase):

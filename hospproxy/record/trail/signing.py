@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.logger import Logger
 
-from ..secrets import KeyFileError, make_key_file, read_key_file
+from ...secrets import KeyFileError, make_key_file, read_key_file
 
 _log = Logger()
 _MOST = 4096

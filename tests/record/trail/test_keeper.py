@@ -10,10 +10,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
-from hospproxy.record.encoding import encode_record
-from hospproxy.record.files import OsFiles
-from hospproxy.record.keeper import Keeper
-from hospproxy.record.signing import Signer
+from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.files import OsFiles
+from hospproxy.record.trail.keeper import Keeper
+from hospproxy.record.trail.signing import Signer
 
 from .disks import FakeDisk, FakeFile
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from hospproxy.record.encoding import encode_record
-from hospproxy.record.files import OsFiles
-from hospproxy.record.keeper import Keeper, Plan
-from hospproxy.record.names import parse
-from hospproxy.record.signing import PublicKeys, Signer
-from hospproxy.record.tending import Tender
-from hospproxy.record.verify import Report, verify
+from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.files import OsFiles
+from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.names import parse
+from hospproxy.record.trail.signing import PublicKeys, Signer
+from hospproxy.record.trail.tending import Tender
+from hospproxy.record.trail.verify import Report, verify
 
 SIGNER = Signer.generate()
 KEYS = PublicKeys.of([SIGNER.public_pem])

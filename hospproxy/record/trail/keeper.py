@@ -11,7 +11,7 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from ..errors import RecordFailed
+from ...errors import RecordFailed
 from . import marks, recovery
 from .encoding import encode_record
 from .files import FULL, Files, JournalFile, OsFiles

@@ -1,0 +1,44 @@
+"""What somebody asks of the trail: one frozen value, read from a query string or from a command line."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(slots=True, kw_only=True)
+class Filters:
+    """All that are given must hold; None asks for nothing.
+
+    :param staff: id or exact name of a member of staff, also of one on whose behalf the proxy asked.
+    :param patient: id; also records whose disclosure set holds the patient.
+    :param action: "create", "read", …, "log-in failure".
+    :param outcome: as docs/audit.md names them.
+    :param route: a path template.
+    :param resource: "notes", …
+    :param record_id: of the resource.
+    :param request_id: as clients have it in ``X-Request-Id``; also what was asked on its behalf.
+    :param address: of the client.
+    :param kind: "request", "alert", …; None stands for all that people ask about (not begin, digest,
+        disclosure, intent).
+    :param status: of the answer.
+    :param since: seconds since the epoch, included.
+    :param until: seconds since the epoch, not included.
+    :param own: the proxy's own requests too.
+    :param trouble: only failed log-ins, refusals and alerts.
+    """
+
+    staff: str | None = None
+    patient: str | None = None
+    action: str | None = None
+    outcome: str | None = None
+    route: str | None = None
+    resource: str | None = None
+    record_id: str | None = None
+    request_id: str | None = None
+    address: str | None = None
+    kind: str | None = None
+    status: int | None = None
+    since: float | None = None
+    until: float | None = None
+    own: bool = False
+    trouble: bool = False
