@@ -36,6 +36,7 @@ from .outward.writes.sightings import Sightings
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
+from .record.patient import PatientOfRecord
 from .record.trail.journal import Journal, NullJournal
 from .record.trail.opening import journal_for, refusal
 from .secrets import MasterKey
@@ -197,6 +198,10 @@ class Parts:
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),
+            "record.patient": (
+                settings.audit.enabled,
+                PatientOfRecord(self.contract, self.ask, self.reactor),
+            ),
             "memory.screening": (settings.screening.enabled, self.screening),
             # Switched off it keeps nothing, and still tells accounts of writes.
             "memory.cache": (

@@ -115,6 +115,7 @@ class Operation:
     :param record: operation id that reads the one record that this one changes.
     :param author: field that names who wrote the record.
     :param wrapper: a key under which Rails would look for the same fields; never let through where there is an author.
+    :param discloses: field of each element of the answer's list that names a patient.
     :param deadline_s: seconds that a client's request may take, if that is less than for all of them.
     :param makes_stale: resources of which every answer is stale after this write, besides its own.
     """
@@ -142,6 +143,7 @@ class Operation:
     author: str | None = None
     wrapper: str | None = None
     patient: Place | None = None
+    discloses: str | None = None
     makes_stale: tuple[str, ...] = ()
     max_body_bytes: int = 1 << 20
     becomes_note: NoteShape | None = None

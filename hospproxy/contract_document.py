@@ -37,7 +37,8 @@ TOP_KEYS = frozenset(
 OPERATION_KEYS = frozenset(
     (
         "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
-        "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s", "stale_if_error_s", "deadline_s",
+        "discloses", "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s", "stale_if_error_s",
+        "deadline_s",
     )
 )  # fmt: skip
 """Keys of x-hospproxy in an operation."""
@@ -171,6 +172,8 @@ class _Reader:
             self.errors.append(f"{where}.x-hospproxy.retry: must be one of {', '.join(RETRY)}")
         if ours.get("action", "read") not in ACTIONS:
             self.errors.append(f"{where}.x-hospproxy.action: must be one of {', '.join(ACTIONS)}")
+        if not isinstance(ours.get("discloses"), str | None):
+            self.errors.append(f"{where}.x-hospproxy.discloses: must be the name of a field")
         parameters = [self._resolve(parameter) for parameter in [*shared, *said.get("parameters", [])]]
         body = self._resolve(said.get("requestBody", {}))
         schema = body.get("content", {}).get("application/json", {}).get("schema")
@@ -211,6 +214,7 @@ class _Reader:
             author=ours.get("author"),
             wrapper=ours.get("wrapper"),
             patient=Place(*place.split(".", 1)) if isinstance(place, str) and "." in place else None,
+            discloses=ours.get("discloses"),
             makes_stale=tuple(ours.get("makes_stale", ())),
             max_body_bytes=int(
                 self._number(f"{where}.x-hospproxy.max_body_bytes", ours.get("max_body_bytes", 1 << 20))

@@ -13,6 +13,7 @@ from .errors import ProxyError
 from .messages import Call, Client, Exchange, Request, Response
 
 if TYPE_CHECKING:
+    from .record.disclosing import Disclosure
     from .record.reading.filters import Filters
     from .record.reading.rows import Key, Page, Row, RowName, Summary
     from .record.trail.following import Batch, ClosedFile
@@ -105,9 +106,10 @@ class IJournal(Interface):
 
     full: bool = Attribute("The disk is full: no intent is taken, the rest goes to a reserve.")
 
-    def append(record: Mapping[str, Any]) -> Deferred[None]:
+    def append(record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
         """Keep a record; fires when it is on disk.
 
+        :param disclosure: the set that the record names; it stands in the same file before it.
         :raise RecordFailed: it could not be kept.
         """
 

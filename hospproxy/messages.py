@@ -213,6 +213,8 @@ class Exchange:
     :param sent_at: monotonic time in seconds at which the last attempt was sent.
     :param reference: names a write whose outcome is unknown, or the screening that a note is made of.
     :param on_behalf_of: request id of the client's request that made the proxy ask.
+    :param patient_before: whose the record was that this write may give to another patient; None if nobody knows.
+    :param unchanged: the content that a 304 says the client has already.
     :param offline: HOSP could not say who is calling, only memory could: it alone may answer.
     """
 
@@ -236,6 +238,8 @@ class Exchange:
     looks: int = 0
     outcome: str = ""
     patient: str | None = None
+    patient_before: str | None = None
+    unchanged: bytes | None = field(default=None, repr=False)
     record_id: str | None = None
     reference: str | None = None
     client_gone: bool = False

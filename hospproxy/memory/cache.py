@@ -286,8 +286,9 @@ class Cache:
     def _passed(self, exchange: Exchange, response: Response, status: bytes) -> Response:
         """An answer as it goes on. A 304 has nothing in it, and the record wants to know whom it was about."""
         result = passed(response, status, exchange.request.headers.all(b"if-none-match"))
-        if result.status == 304 and exchange.patient is None:
-            exchange.patient = patient_of(exchange.call, response)
+        if result.status == 304:
+            exchange.patient = exchange.patient or patient_of(exchange.call, response)
+            exchange.unchanged = response.body
         return result
 
     def _begin(self, exchange: Exchange, proceed: Proceed, place: _Place) -> Fill:

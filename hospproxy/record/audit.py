@@ -13,6 +13,7 @@ from ..errors import RecordFailed
 from ..interfaces import IJournal, IProcessor, Proceed
 from ..messages import Exchange, Response
 from .describe import Answer, Describer
+from .disclosing import Disclosures
 
 
 @implementer(IProcessor)
@@ -35,6 +36,7 @@ class Audit:
         self._describer = describer
         self._clock = clock
         self._when_full = when_full
+        self._disclosures = Disclosures()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         """Await the answer, then its record.
@@ -69,7 +71,13 @@ class Audit:
         return self._when_full(exchange)
 
     async def _record(self, exchange: Exchange, answer: Answer) -> None:
-        await self._journal.append(self._describer.request(exchange, answer, self._passed_s(exchange)))
+        disclosure = self._disclosures.of(exchange, answer)
+        record = self._describer.request(exchange, answer, self._passed_s(exchange))
+        if disclosure is None or not disclosure.says_more_than(record["patient_id"]):
+            await self._journal.append(record)
+            return
+        record["disclosed"] = disclosure.named
+        await self._journal.append(record, disclosure)
 
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:
         try:

@@ -101,10 +101,12 @@ class Describer:
             },
             "method": _text(exchange.request.method),
             "route": operation.template if operation is not None else "unknown",
-            "action": operation.action if operation is not None else None,
+            "action": _action(exchange, operation, answer),
             "resource": operation.resource if operation is not None else None,
             "record_id": _text(self._record_id(exchange, operation, answer)),
             "patient_id": _text(exchange.patient or patient_of(call, answer)),
+            "patient_before": _text(exchange.patient_before),
+            "disclosed": None,
             "outcome": "intended" if answer is None else outcome_of(exchange, answer),
             "status": status_of(answer),
             "answered_by": answer.origin.value if isinstance(answer, Response) else None,
@@ -138,6 +140,13 @@ class Describer:
         if operation.action == "create" and resource is not None:
             return field_of_answer(answer, resource.id)
         return exchange.call.record_id
+
+
+def _action(exchange: Exchange, operation: Operation | None, answer: Answer) -> str | None:
+    """What was tried. Whoever is refused for the credentials that came along has got no further than that."""
+    if status_of(answer) == 401 and exchange.request.headers.get(b"authorization") and not exchange.own:
+        return "log-in failure"
+    return operation.action if operation is not None else None
 
 
 def status_of(answer: Answer) -> int | None:

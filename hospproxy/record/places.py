@@ -17,7 +17,7 @@ def _reader(name: str) -> msgspec.json.Decoder[msgspec.Struct]:
     return msgspec.json.Decoder(shape)
 
 
-def _as_id(value: object) -> str | None:
+def as_id(value: object) -> str | None:
     """An id as it is written in a record; what is neither a number nor a string is none."""
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         return None
@@ -29,7 +29,7 @@ def field_of_answer(answer: object, name: str) -> str | None:
     if not isinstance(answer, Response) or not 200 <= answer.status < 300 or not answer.body.startswith(b"{"):
         return None
     try:
-        return _as_id(getattr(_reader(name).decode(answer.body), "value", None))
+        return as_id(getattr(_reader(name).decode(answer.body), "value", None))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -44,9 +44,9 @@ def patient_of(call: Call | None, answer: object) -> str | None:
         return None
     if place.where == "path":
         named = dict(zip(call.operation.parameters, call.path, strict=False))
-        return _as_id(named.get(place.name))
+        return as_id(named.get(place.name))
     if place.where == "query":
-        return _as_id(dict(call.query).get(place.name))
+        return as_id(dict(call.query).get(place.name))
     if place.where == "document":
-        return _as_id(call.document.get(place.name)) if isinstance(call.document, Mapping) else None
+        return as_id(call.document.get(place.name)) if isinstance(call.document, Mapping) else None
     return field_of_answer(answer, place.name)

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Resource
-from hospproxy.errors import OutcomeUnknown, Refused
+from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
 from hospproxy.messages import Client, Exchange, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
 from hospproxy.record.trail.encoding import encode_record
@@ -49,6 +50,8 @@ class Request_(SynchronousTestCase):
                 "resource": "notes",
                 "record_id": "3",
                 "patient_id": "9",
+                "patient_before": None,
+                "disclosed": None,
                 "outcome": "success",
                 "status": 200,
                 "answered_by": "upstream",
@@ -178,6 +181,74 @@ class Outcome(SynchronousTestCase):
         self.assertEqual(
             (record["outcome"], record["reference"], record["status"]), ("unknown", "ref-1", 502)
         )
+
+
+class FailedLogIns(SynchronousTestCase):
+    def action(self, what: Any, operation: Any = READ_NOTE, **known: Any) -> Any:
+        return DESCRIBER.request(exchange(operation, ("3",), **known), what, 0)["action"]
+
+    def test_credentials_that_were_refused_by_whomever(self) -> None:
+        for what in (
+            answer(status=401),
+            answer(status=401, origin=Origin.UPSTREAM),
+            Unauthorized("malformed"),
+        ):
+            self.assertEqual(self.action(what), "log-in failure")
+            self.assertEqual(self.action(what, CREATE_NOTE), "log-in failure")
+
+    def test_what_was_attempted_stays(self) -> None:
+        record = DESCRIBER.request(exchange(CREATE_NOTE), answer(status=401), 0)
+        self.assertEqual((record["method"], record["route"], record["resource"]), ("POST", "/notes", "notes"))
+
+    def test_any_other_answer_is_none(self) -> None:
+        for what in (answer(), answer(status=403), answer(status=404), answer(status=500), CancelledError()):
+            self.assertEqual(self.action(what), "read")
+        self.assertEqual(DESCRIBER.intent(exchange(CREATE_NOTE), 0)["action"], "create")
+
+    def test_without_credentials_it_is_no_log_in(self) -> None:
+        given = exchange(READ_NOTE, ("3",))
+        given.request = Request("GET", client=given.request.client)
+        self.assertEqual(DESCRIBER.request(given, Unauthorized("missing"), 0)["action"], "read")
+
+    def test_what_the_proxy_asked_by_itself_is_none(self) -> None:
+        self.assertEqual(self.action(answer(status=401), own="identity"), "read")
+
+    def test_a_name_that_was_tried_before_a_restart_is_known_again(self) -> None:
+        before, after = (Describer(b"the same key" * 3) for _ in range(2))
+        tried = [
+            one.request(exchange(claimed_name="Ana"), answer(status=401), 0)["who"] for one in (before, after)
+        ]
+        self.assertEqual(tried[0], tried[1])
+        self.assertIsNone(tried[0]["name"])
+
+
+class Hostile(SynchronousTestCase):
+    """Whatever stands in a name, a path or a header reaches the journal as one printable line."""
+
+    TEXTS = (
+        "\x1b[2J\r\n{}",
+        "=1+cmd|' /C calc'!A0",
+        "<script>alert(1)</script>",
+        "\u202egnp.exe",
+        "a\udcffb",
+        "\x00",
+        '","who":1',
+    )
+
+    def test_it_is_text_and_nothing_else(self) -> None:
+        for text in self.TEXTS:
+            client = Client(text, text, (text,), text, text, text)
+            given = exchange(READ_NOTE, (text,), identity=Identity(7, text, b""), cache_status=text)
+            given.request = Request(text, path=text.encode("utf-8", "replace"), client=client)
+            given.rule_hits = [text]
+            given.reference = given.patient = given.patient_before = given.outcome = text
+            line = encode_record(DESCRIBER.request(given, answer(), 0))
+            self.assertTrue(line.isascii() and line.decode().isprintable(), line)
+            record = msgspec.json.decode(line)
+            shown = text.encode("utf-8", "backslashreplace").decode()
+            for value in (record["who"]["name"], record["patient_id"], record["client"]["address"]):
+                self.assertEqual(value, shown)
+            self.assertEqual(set(record), set(DESCRIBER.request(exchange(), answer(), 0)))
 
 
 class Ids(SynchronousTestCase):

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from ...errors import RecordFailed
 from ...interfaces import IJournal, IMeter
 from ...worker import WorkerLike
+from ..disclosing import Disclosure
 from .encoding import encode_record
 from .following import Position
 from .keeper import Keeper
@@ -55,6 +56,7 @@ class _Waiting:
     since: float
     awaited: bool
     done: Deferred[None]
+    disclosure: Disclosure | None = None
 
 
 @implementer(IJournal)
@@ -97,6 +99,7 @@ class Journal:
         self._waiting: list[_Waiting] = []
         self._count = 0
         self._bytes = 0
+        self._sets: dict[str, int] = {}
         self._busy = False
         self._lost = 0
         self._lost_answered = 0
@@ -147,12 +150,12 @@ class Journal:
 
         return self._worker.run(self._keeper.open).addCallback(begun)
 
-    def append(self, record: Mapping[str, Any]) -> Deferred[None]:
+    def append(self, record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
         if self._closed is not None:
             return fail(RecordFailed("the journal is closed"))
         if self.full and record.get("kind") == "intent":
             return fail(RecordFailed("the disk is full"))  # not lost: the refusal has a record
-        return self._append(record)
+        return self._append(record, disclosure)
 
     def close(self) -> Deferred[None]:
         """Take no more, finish what was taken, let the file go. Fires when the thread has done so."""
@@ -168,25 +171,48 @@ class Journal:
         self._closed.addCallback(lambda _: waiter.callback(None))
         return waiter
 
-    def _append(self, record: Mapping[str, Any]) -> Deferred[None]:
+    def _append(self, record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
         kind = str(record.get("kind", ""))
         try:
             line = encode_record(record)
         except (TypeError, ValueError) as error:
             return self._refuse(kind, f"not encodable: {type(error).__name__}")
-        if self._count >= self._bounds.max_records or self._bytes + len(line) > self._bounds.max_bytes:
+        size = len(line) + self._size_of_new(disclosure)
+        if self._count >= self._bounds.max_records or self._too_much(size):
             return self._refuse(kind, "too many records are waiting for the disk")
         ahead = self._may_run_ahead(kind)
-        waiting = _Waiting(line, kind, self._clock.seconds(), not ahead, Deferred())
+        waiting = _Waiting(line, kind, self._clock.seconds(), not ahead, Deferred(), disclosure)
         self._waiting.append(waiting)
         self._count += 1
-        self._bytes += len(line)
+        self._bytes += size
+        if disclosure is not None:
+            self._sets[disclosure.set] = self._sets.get(disclosure.set, 0) + 1
         if not ahead:
             self._begin_group()
             return waiting.done
         waiting.done.addErrback(lambda _: None)  # it is counted, and told of in a gap
         self._group_later()
         return succeed(None)
+
+    def _too_much(self, size: int) -> bool:
+        # Alone it is taken: answers are bounded too, and the set of one may be longer than all that else may wait.
+        return self._count > 0 and self._bytes + size > self._bounds.max_bytes
+
+    def _size_of_new(self, disclosure: Disclosure | None) -> int:
+        """Bytes that a set takes which no other that waits has named."""
+        return disclosure.size if disclosure is not None and disclosure.set not in self._sets else 0
+
+    def _no_longer_waiting(self, waiting: _Waiting) -> None:
+        self._count -= 1
+        self._bytes -= len(waiting.line)
+        disclosure = waiting.disclosure
+        if disclosure is None:
+            return
+        left = self._sets.pop(disclosure.set) - 1
+        if left:
+            self._sets[disclosure.set] = left
+        else:
+            self._bytes -= disclosure.size
 
     def _may_run_ahead(self, kind: str) -> bool:
         """Whether an answer may leave now, its record being on disk within ``buffer_s`` as far as one can see."""
@@ -218,14 +244,15 @@ class Journal:
         self._busy = True
         self._flying = group[0].since
         lines = [waiting.line for waiting in group]
-        written = self._worker.run(lambda: self._keeper.keep(lines))
+        named = [waiting.disclosure for waiting in group]
+        written = self._worker.run(lambda: self._keeper.keep(lines, named))
         written.addBoth(self._group_done, group, self._clock.seconds())
 
-    def _group_done(self, result: Failure | None, group: list[_Waiting], since: float) -> None:
+    def _group_done(self, result: Failure | int, group: list[_Waiting], since: float) -> None:
         self._busy = False
         self._flying = None
-        self._count -= len(group)
-        self._bytes -= sum(len(waiting.line) for waiting in group)
+        for waiting in group:
+            self._no_longer_waiting(waiting)
         if self._closed is not None or any(waiting.awaited for waiting in self._waiting):
             self._begin_group()  # before the answers go out: the disk need not wait for them
         elif self._waiting:
@@ -241,6 +268,8 @@ class Journal:
                 waiting.done.errback(RecordFailed(reason))
         else:
             self._recover()
+            if result:
+                self._meter.count("records_total", result, kind="disclosure")
             for waiting in group:
                 self._meter.count("records_total", kind=waiting.kind)
                 waiting.done.callback(None)
@@ -309,7 +338,11 @@ class NullJournal:
     trouble = None
     full = False
 
-    def append(self, record: Mapping[str, Any]) -> Deferred[None]:  # noqa: ARG002
+    def append(
+        self,
+        record: Mapping[str, Any],  # noqa: ARG002
+        disclosure: Disclosure | None = None,  # noqa: ARG002
+    ) -> Deferred[None]:
         return succeed(None)
 
     def close(self) -> Deferred[None]:

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from ...errors import RecordFailed
+from ..disclosing import Disclosure
 from . import marks, recovery
 from .encoding import encode_record
 from .files import FULL, Files, JournalFile, OsFiles
@@ -21,6 +22,9 @@ from .marks import Ended
 from .names import made
 from .scan import rest_of
 from .signing import Signer
+
+_MOST_SETS = 5000
+"""Sets of patients that are known to stand in the present file. One that was forgotten is written again."""
 
 _RETRY_S = 5.0
 """Seconds between two tries to leave the reserve."""
@@ -55,11 +59,18 @@ class _Current:
     records: int = 0
     size: int = 0
     content: Any = field(factory=hashlib.sha256)
+    sets: dict[str, None] = field(factory=dict)
 
     def add(self, data: bytes, records: int) -> None:
         self.records += records
         self.size += len(data)
         self.content.update(data)
+
+    def remember(self, sets: dict[str, None]) -> None:
+        """What stands in it now; the oldest are forgotten."""
+        self.sets.update(sets)
+        while len(self.sets) > _MOST_SETS:
+            del self.sets[next(iter(self.sets))]
 
 
 class _NotKeptError(Exception):
@@ -134,21 +145,23 @@ class Keeper:
         assert self.path is not None
         return self.path
 
-    def keep(self, lines: Sequence[bytes]) -> None:
+    def keep(self, lines: Sequence[bytes], named: Sequence[Disclosure | None] = ()) -> int:
         """Put a group on disk; when this returns, it is there.
 
         :param lines: JSON objects, without line ends.
+        :param named: the set that each line names; left out: none does. What is not in the file yet goes before it.
+        :return: how many records of sets were written.
         :raise RecordFailed: none of them may be counted as kept.
         """
         self._turn_over()
         self.open()
         try:
-            self._commit(lines)
+            return self._commit(lines, named)
         except _NotKeptError as first:
             if not first.full or self.full or not self._into_reserve():
                 raise RecordFailed(str(first)) from first
             try:
-                self._commit(lines)
+                return self._commit(lines, named)
             except _NotKeptError as error:
                 raise RecordFailed(str(error)) from error
 
@@ -209,9 +222,31 @@ class Keeper:
         self.path = self._directory / name
         self._wrote(line + b"\n", 1, head)
 
-    def _commit(self, lines: Sequence[bytes]) -> None:
-        chained, head = linked(lines, self._head)
-        self._write(b"\n".join((*chained, b"")), len(lines), head)
+    def _commit(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> int:
+        new: dict[str, None] = {}
+        whole = self._with_sets(lines, named, new) if any(named) else lines
+        chained, head = linked(whole, self._head)
+        self._write(b"\n".join((*chained, b"")), len(whole), head)
+        if new and self._now is not None:  # only now: what was cut off again is not in the file
+            self._now.remember(new)
+        return len(whole) - len(lines)
+
+    def _with_sets(
+        self, lines: Sequence[bytes], named: Sequence[Disclosure | None], new: dict[str, None]
+    ) -> Sequence[bytes]:
+        """The lines, each set that this file does not hold yet before the first that names it.
+
+        :param new: takes the hashes of those sets.
+        """
+        known = self._now.sets if self._now is not None else {}
+        wall = self._wall()
+        whole: list[bytes] = []
+        for line, disclosure in zip(lines, named, strict=True):
+            if disclosure is not None and disclosure.set not in known and disclosure.set not in new:
+                new[disclosure.set] = None
+                whole.extend(disclosure.lines(wall))
+            whole.append(line)
+        return whole
 
     def _sign(self, *, closing: bool) -> None:
         now = self._now

@@ -147,7 +147,7 @@ class Failing(JournalCase):
         def mistaken(lines: object) -> None:
             raise ValueError("a mistake")
 
-        self.patch(Keeper, "keep", lambda _, lines: mistaken(lines))
+        self.patch(Keeper, "keep", lambda _, lines, named: mistaken(lines))
         done = self.append(1)
         self.worker.step()
         self.failureResultOf(done, RecordFailed)

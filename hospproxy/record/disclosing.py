@@ -1,0 +1,199 @@
+"""Whom an answer with many patients discloses: a set, named by its hash, that the journal writes once a file.
+
+A hospital's list of patients is asked for all day long. Its records name the set; the set itself stands in the same
+file before the first of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+from ..messages import Exchange, Response
+from .describe import VERSION, timestamp
+
+PART_BYTES = 1 << 20
+"""Ids of one record, in bytes of JSON: far below the longest line that readers take (trail/scan.py)."""
+
+_LONGEST = 200
+"""Characters of an id, as of any text in a record."""
+
+MAX_SETS = 200
+MAX_BYTES = 32 << 20
+"""What is remembered of answers: how many, and how long with their sets."""
+
+
+@frozen(slots=True, eq=False)
+class Disclosure:
+    """Some patients, as records name them.
+
+    :param set: hex SHA-256 of the JSON list of their ids, sorted, without spaces.
+    :param count: how many they are.
+    :param patient: the one whom it holds; None for several.
+    """
+
+    set: str
+    count: int
+    patient: str | None
+    _tails: tuple[bytes, ...] = field(repr=False)
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What a record says of it."""
+        return {"set": self.set, "count": self.count}
+
+    @property
+    def size(self) -> int:
+        """Bytes of its records."""
+        return sum(map(len, self._tails)) + 100 * len(self._tails)
+
+    def says_more_than(self, patient: str | None) -> bool:
+        """Whether it holds anybody but the patient whom a record names anyway."""
+        return self.patient is None or self.patient != patient
+
+    def lines(self, wall: float) -> list[bytes]:
+        """Its records, ready to be chained.
+
+        :param wall: seconds since the epoch.
+        """
+        head = b'{"v":%d,"kind":"disclosure","time":"%b",' % (VERSION, timestamp(wall).encode())
+        return [head + tail for tail in self._tails]
+
+
+def disclosure_of(ids: Iterable[int | str], part_bytes: int = PART_BYTES) -> Disclosure | None:
+    """The set of some patients; None of nobody.
+
+    :param ids: in any order, any number of times; numbers sort before words, by their value.
+    :param part_bytes: of the ids in one record, about.
+    """
+    given = set(ids)
+    numbers = [str(one)[:_LONGEST] for one in sorted(one for one in given if isinstance(one, int))]
+    words = {one[:_LONGEST] for one in given if isinstance(one, str) and one} - set(numbers)
+    texts = list(dict.fromkeys((*numbers, *sorted(words))))
+    if not texts:
+        return None
+    members = [_quoted(text) for text in texts]
+    whole = sha256(b"[" + b",".join(members) + b"]").hexdigest()
+    parts = _parts(members, part_bytes)
+    tails = tuple(
+        b'"set":"%b","count":%d,"part":%d,"parts":%d,"patients":[%b]}'
+        % (whole.encode(), len(members), number, len(parts), part)
+        for number, part in enumerate(parts, 1)
+    )
+    return Disclosure(whole, len(members), texts[0] if len(texts) == 1 else None, tails)
+
+
+def _quoted(text: str) -> bytes:
+    # Nearly all are digits. The rest is escaped to ASCII, which is what encode_record makes of whatever steers.
+    return b'"%b"' % text.encode() if text.isascii() and text.isalnum() else _escaped(text)
+
+
+def _escaped(text: str) -> bytes:
+    return json.dumps(text.encode("utf-8", "backslashreplace").decode()).replace("\x7f", "\\u007f").encode()
+
+
+def _parts(members: list[bytes], part_bytes: int) -> list[bytes]:
+    parts: list[list[bytes]] = []
+    room = 0
+    for member in members:
+        if room < len(member) or not parts:
+            parts.append([])
+            room = part_bytes
+        parts[-1].append(member)
+        room -= len(member) + 1
+    return [b",".join(part) for part in parts]
+
+
+@lru_cache(maxsize=64)
+def _reader(name: str) -> msgspec.json.Decoder[list[msgspec.Struct]]:
+    """Decodes one field of each element and skips the rest unread."""
+    shape = msgspec.defstruct("Element", [("value", int | str | None, None)], rename={"value": name})
+    return msgspec.json.Decoder(list[shape])  # type: ignore[valid-type]
+
+
+def ids_in(body: bytes, name: str) -> list[int | str] | None:
+    """The ids that the elements of a JSON list have under a name; None if it is no list that can be read.
+
+    An element without an id discloses nobody.
+    """
+    try:
+        try:
+            found = [getattr(one, "value", None) for one in _reader(name).decode(body)]
+        except msgspec.ValidationError:  # an element of another shape must not hide the rest
+            elements = msgspec.json.decode(body, type=list[Any])
+            found = [one.get(name) for one in elements if isinstance(one, dict)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+    return [one for one in found if isinstance(one, int | str) and not isinstance(one, bool)]
+
+
+@frozen(slots=True)
+class _Read:
+    """What there was in an answer."""
+
+    disclosure: Disclosure | None
+    readable: bool
+    size: int
+
+
+class Disclosures:
+    """Remembers which set an answer holds, so that an answer from memory is not read again.
+
+    A bytes object keeps its own hash, so that finding it costs next to nothing.
+    """
+
+    def __init__(self, max_sets: int = MAX_SETS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_sets = max_sets
+        self._max_bytes = max_bytes
+        self._known: OrderedDict[tuple[str, bytes], _Read] = OrderedDict()
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, exchange: Exchange, answer: object) -> Disclosure | None:
+        """Whom an answer disclosed to a client, if they are more than its record names as the patient.
+
+        :param answer: or whatever stands in its place.
+        """
+        call = exchange.call
+        if call is None or (name := call.operation.discloses) is None or exchange.own:
+            return None
+        body = _shown(exchange, answer)
+        if body is None:
+            return None
+        read = self._read(name, body)
+        if not read.readable:
+            exchange.rule_hits.append("disclosure:unreadable")
+        return read.disclosure
+
+    def _read(self, name: str, body: bytes) -> _Read:
+        key = (name, body)
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        ids = ids_in(body, name)
+        found = disclosure_of(ids or ())
+        read = _Read(found, ids is not None, len(body) + (found.size if found is not None else 0))
+        if read.size <= self._max_bytes:
+            self._known[key] = read
+            self.bytes += read.size
+        while len(self._known) > self._max_sets or self.bytes > self._max_bytes:
+            self.bytes -= self._known.popitem(last=False)[1].size
+        return read
+
+
+def _shown(exchange: Exchange, answer: object) -> bytes | None:
+    """The content that somebody has seen: of a 304 what they have already, of HEAD nothing."""
+    if not isinstance(answer, Response) or exchange.request.method == "HEAD":
+        return None
+    if answer.status == 304:
+        return exchange.unchanged
+    return answer.body if 200 <= answer.status < 300 else None

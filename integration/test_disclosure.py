@@ -1,0 +1,110 @@
+"""What records say of whom was shown, who could not log in and whose a deleted note was, in a whole proxy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest_twisted
+
+from .asking import ask
+from .processes import Processes, Proxy
+from .test_audit_trail import verified
+from .test_guarantees import NOTE
+
+
+def requests(proxy: Proxy) -> dict[str, dict[str, Any]]:
+    return {record["request_id"]: record for record in proxy.records() if record["kind"] == "request"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_lists_name_their_patients_in_every_file(processes: Processes) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url)
+    state, shown = proxy.state, {}
+    for _ in range(2):
+        for path, field in (("/patients", "id"), ("/patients?hospital_id=3", "id"), ("/notes", "patient_id")):
+            for _again in range(2):  # the second from memory
+                answer = await ask(proxy.plain_url, "GET", path, user="staff1")
+                shown[answer.field("x-request-id")] = {str(one[field]) for one in answer.json()}
+        headers = {"If-None-Match": answer.field("etag") or ""}
+        again = await ask(proxy.plain_url, "GET", "/notes", user="staff1", headers=headers)
+        assert again.status == 304
+        shown[again.field("x-request-id")] = shown[answer.field("x-request-id")]
+        head = await ask(proxy.plain_url, "HEAD", "/patients", user="staff1")
+        single = await ask(proxy.plain_url, "GET", "/patients/7", user="staff1")
+        assert await proxy.stop() == 0
+        records = requests(proxy)
+        assert records[head.field("x-request-id") or ""]["disclosed"] is None
+        assert records[single.field("x-request-id") or ""]["patient_id"] == "7"
+        if not _:
+            proxy = await processes.proxy(hosp.url, state=state)
+    verified(proxy)
+    found = {}
+    for path in sorted((state / "audit").glob("*.jsonl")):
+        sets: dict[str, set[str]] = {}
+        for record in map(json.loads, path.read_bytes().splitlines()):
+            if record["kind"] == "disclosure":
+                assert record["set"] not in sets
+                sets[record["set"]] = set(record["patients"])
+            elif record.get("disclosed"):
+                found[record["request_id"]] = sets[record["disclosed"]["set"]]
+                assert record["disclosed"]["count"] == len(found[record["request_id"]])
+                assert record["kind"] == "request"
+    assert found == shown
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_deleted_or_moved_note_has_its_patient(processes: Processes) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url)
+    made = (await ask(proxy.plain_url, "POST", "/notes", {**NOTE, "patient_id": 7}, user="staff1")).json()
+    path = f"/notes/{made['id']}"
+    moved = await ask(proxy.plain_url, "PATCH", path, {"patient_id": 8}, user="staff1")
+    gone = await ask(proxy.plain_url, "DELETE", path, user="staff1")
+    again = await ask(proxy.plain_url, "DELETE", path, user="staff1")
+    assert [one.status for one in (moved, gone)] == [200, 200]
+    assert await proxy.stop() == 0
+    records = requests(proxy)
+    of = [records[one.field("x-request-id") or ""] for one in (moved, gone, again)]
+    assert [(one["patient_before"], one["patient_id"]) for one in of] == [
+        ("7", "8"),
+        (None, "8"),
+        (None, "8"),
+    ]
+    intents = [
+        record for record in proxy.records() if record["kind"] == "intent" and record["action"] == "delete"
+    ]
+    assert {record["patient_id"] for record in intents} == {"8"}
+    reads = [record for record in proxy.records() if record["own"] == "patient" and record["kind"] == "own"]
+    assert [record["on_behalf_of"]["request_id"] for record in reads] == [
+        of[0]["request_id"],
+        of[1]["request_id"],
+    ]
+    verified(proxy)
+
+
+@pytest_twisted.ensureDeferred
+async def test_failed_log_ins_are_told_from_missing_ones_and_names_are_known_over_restarts(
+    processes: Processes,
+) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url)
+    wrong = await ask(proxy.plain_url, "DELETE", "/notes/1", user="staff1", password="no")
+    malformed = await ask(proxy.plain_url, "GET", "/notes", headers={"Authorization": "Basic ?"})
+    missing = await ask(proxy.plain_url, "GET", "/notes")
+    assert await proxy.stop() == 0
+    proxy = await processes.proxy(hosp.url, state=proxy.state)
+    later = await ask(proxy.plain_url, "GET", "/hospitals", user="staff1", password="no")
+    assert await proxy.stop() == 0
+    assert {one.status for one in (wrong, malformed, missing, later)} == {401}
+    records = requests(proxy)
+    of = [records[one.field("x-request-id") or ""] for one in (wrong, malformed, missing, later)]
+    failure = "log-in failure"
+    assert [one["action"] for one in of] == [failure, failure, "search", failure]
+    assert [(one["method"], one["route"]) for one in of[:2]] == [("DELETE", "/notes/{id}"), ("GET", "/notes")]
+    assert [one["who"]["certainty"] for one in of] == ["claimed", "none", "none", "claimed"]
+    assert of[0]["who"]["name_hmac"] == of[3]["who"]["name_hmac"]
+    assert of[0]["who"]["name"] is None
+    stats = [record for record in proxy.records() if record.get("own") == "patient"]
+    assert stats == []
