@@ -281,6 +281,7 @@ class ConditionalTests(SynchronousTestCase):
         self.house.warm(note, answer(b'{"id":3,"patient_id":7}'))
         reading = self.house.send(note, (b"If-None-Match", b'"abc"'))
         self.assertEqual((reading.response.status, reading.exchange.patient), (304, "7"))
+        self.assertEqual(reading.exchange.unchanged, b'{"id":3,"patient_id":7}')
 
     def test_anotherTagOrNoneIsAnsweredWhole(self) -> None:
         self.house.warm("listHospitals")
