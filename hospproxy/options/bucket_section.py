@@ -15,12 +15,12 @@ class BucketSettings:
     """The trail to an S3-compatible bucket, one object a file."""
 
     enabled: bool = field(default=False, metadata=switch("Whether closed files are put there."))
-    endpoint_url: str = field(
-        default="",
+    endpoint_url: str | None = field(
+        default=None,
         metadata=address("Where the service is. Default: Amazon's for the region.", "https", "http"),
     )
-    bucket: str = field(
-        default="",
+    bucket: str | None = field(
+        default=None,
         metadata=pattern(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name", "The bucket. Required."),
     )
     prefix: str = field(
@@ -35,8 +35,8 @@ class BucketSettings:
         default="us-east-1",
         metadata=pattern(r"[a-z0-9-]{1,40}", "a region's name", "The region, which signatures name."),
     )
-    access_key_id: str = field(
-        default="",
+    access_key_id: str | None = field(
+        default=None,
         metadata=pattern(
             r"[!-~]{1,128}",
             "an access key's id",

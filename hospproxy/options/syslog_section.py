@@ -15,8 +15,8 @@ class SyslogSettings:
     """The trail to a syslog receiver (RFC 5424)."""
 
     enabled: bool = field(default=False, metadata=switch("Whether records are sent there."))
-    url: str = field(
-        default="",
+    url: str | None = field(
+        default=None,
         metadata=address("Where the receiver is; without a port 601 or 6514. Required.", "tcp", "tls"),
     )
     ca_file: Path | None = field(
@@ -35,17 +35,17 @@ class SyslogSettings:
     facility: int = field(
         default=13,
         metadata=whole(
-            "", 0, 23, "Facility (RFC 5424 §6.2.1). 13: log audit; 10: authpriv; 16 to 23: local0 to 7."
+            "code", 0, 23, "Facility (RFC 5424 §6.2.1). 13: log audit; 10: authpriv; 16 to 23: local0 to 7."
         ),
     )
     app_name: str = field(default="hospproxy", metadata=word(48, "APP-NAME of every message."))
-    hostname: str = field(
-        default="", metadata=word(255, "HOSTNAME of every message. Default: this machine's name.")
+    hostname: str | None = field(
+        default=None, metadata=word(255, "HOSTNAME of every message. Default: this machine's name.")
     )
     enterprise_number: int = field(
         default=32473,
         metadata=whole(
-            "",
+            "number",
             1,
             2**31 - 1,
             "Of the structured data's name, `hospproxy@…`: your organisation's private enterprise number. 32473 is"

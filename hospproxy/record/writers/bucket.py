@@ -258,7 +258,7 @@ def client_for(section: BucketSettings) -> Any:
     secret = None
     if section.secret_access_key_file is not None:
         secret = read_key_file(section.secret_access_key_file, _SECRET_BYTES).decode("ascii").strip()
-    session = boto3.session.Session(section.access_key_id or None, secret, region_name=section.region)
+    session = boto3.session.Session(section.access_key_id, secret, region_name=section.region)
     config = Config(
         connect_timeout=section.timeout_s,
         read_timeout=section.timeout_s,
@@ -270,7 +270,7 @@ def client_for(section: BucketSettings) -> Any:
     )
     return session.client(
         "s3",
-        endpoint_url=section.endpoint_url or None,
+        endpoint_url=section.endpoint_url,
         verify=str(section.ca_file) if section.ca_file else None,
         config=config,
     )
@@ -279,7 +279,7 @@ def client_for(section: BucketSettings) -> Any:
 def writer_for(settings: Settings, reactor: Any) -> IAuditFileWriter | None:
     """The writer that the settings ask for, if they do."""
     section = settings.audit_bucket
-    if not section.enabled:
+    if not section.enabled or section.bucket is None:  # checks.py refuses the latter
         return None
     return BucketWriter(
         Place(section.bucket, section.prefix),

@@ -148,7 +148,7 @@ class SyslogWriter:
 def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
     """The writer that the settings ask for, if they do."""
     section = settings.audit_syslog
-    if not section.enabled:
+    if not section.enabled or section.url is None:  # checks.py refuses the latter
         return None
     from .syslog_connection import Certificates, Opener  # TLS is heavy, and most have no receiver
 
