@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import frozen
 from cryptography.hazmat.primitives import serialization
 
+from .carrying import until
 from .misbehaving import certificate
 from .processes import Processes, Running, free_port
 
@@ -82,9 +83,12 @@ class Rsyslog:
         self._running.signal("KILL")
         await self._running.exit_status(10)
 
-    def stand_still(self) -> None:
+    async def stand_still(self) -> None:
         """It stays, and does nothing."""
         self._kill(signal.SIGSTOP)
+        assert self._running is not None
+        status = Path(f"/proc/{self._running.pid}/status")
+        await until(lambda: "State:\tT" in status.read_text(), "a process that is stopped")
 
     def go_on(self) -> None:
         self._kill(signal.SIGCONT)
