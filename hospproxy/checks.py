@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
+from .options import writer_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -62,9 +63,9 @@ def _further(error: ConfigError) -> Iterator[str]:
 
 def check(settings: Settings) -> Findings:
     """Everything that can be found without binding or making anything. Reads the files that are named."""
-    from .options import files  # what it imports (TLS, YAML, schemas) is heavy
+    from .options import files, writer_files  # what they import (TLS, YAML, schemas) is heavy
 
-    errors = [*_all(ERRORS, settings), *files.errors(settings)]
+    errors = [*_all(ERRORS, settings), *files.errors(settings), *writer_files.errors(settings)]
     warnings = [*_all(WARNINGS, settings), *files.warnings(settings)]
     contract, mistakes = files.contract(settings.contract_file)
     errors += mistakes
@@ -278,5 +279,5 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers)
-WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, writer_checks.errors)
+WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times, writer_checks.warnings)

@@ -8,6 +8,7 @@ Only the standard library is used. What is installed already is not installed ag
 from __future__ import annotations
 
 import argparse
+import glob
 import hashlib
 import os
 import shutil
@@ -51,12 +52,17 @@ def prepare(venv: Path, extras: Sequence[str] = ()) -> Path:
 def need(commands: dict[str, str]) -> None:
     """Install Debian packages for the commands that are not there.
 
-    :param commands: command → package.
+    :param commands: command → package. A path (with a slash) stands for a file that need not be a command, or is one
+        outside of users' PATH; ``*`` in it stands for any name.
     :raise CannotPrepare: they cannot be installed from here.
     """
-    missing = {command: package for command, package in commands.items() if shutil.which(command) is None}
+    missing = {command: package for command, package in commands.items() if not _is_here(command)}
     if missing:
         install_packages(sorted(set(missing.values())), f"{', '.join(sorted(missing))} not found")
+
+
+def _is_here(command: str) -> bool:
+    return bool(glob.glob(command)) if "/" in command else shutil.which(command) is not None
 
 
 def install_packages(packages: Sequence[str], why: str) -> None:
@@ -156,12 +162,15 @@ def main() -> int:
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     parser.add_argument("--extras", default="", help="of setup.cfg, joined by commas")
     parser.add_argument(
-        "--need", default="", help="commands, each COMMAND or COMMAND=DEBIAN-PACKAGE, by commas"
+        "--need",
+        action="append",
+        default=[],
+        help="each COMMAND, COMMAND=DEBIAN-PACKAGE or /PATH/WITH/*=DEBIAN-PACKAGE, by commas; may be given again",
     )
     parser.add_argument("--npm", type=Path, help="a folder with a package-lock.json")
     options = parser.parse_args()
     try:
-        pairs = [each.partition("=") for each in options.need.split(",") if each]
+        pairs = [each.partition("=") for each in ",".join(options.need).split(",") if each]
         need({command: package or command for command, _, package in pairs})
         prepare(options.venv.absolute(), [each for each in options.extras.split(",") if each])
         if options.npm is not None:

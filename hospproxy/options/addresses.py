@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "tcp": 601, "tls": 6514}
+"""Of syslog over TCP RFC 3195 and RFC 5425 name the ports."""
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?")
 
 
@@ -16,7 +17,7 @@ _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.
 class Address:
     """Where something listens.
 
-    :param scheme: "http" or "https".
+    :param scheme: "http" or "https"; of a syslog receiver "tcp" or "tls".
     :param host: a name or an IP address, lower-case; IPv6 without its brackets.
     :param port: 0 lets the kernel choose one (listeners only).
     """
@@ -27,7 +28,7 @@ class Address:
 
     @property
     def secure(self) -> bool:
-        return self.scheme == "https"
+        return self.scheme in ("https", "tls")
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,26 @@ def choice(doc: str, *choices: str) -> Metadata:
     """One of a few words."""
     takes = " or ".join(f'"{each}"' for each in choices)
     return _spec(doc, takes, lambda value: isinstance(value, str) and value in choices, str)
+
+
+def pattern(expression: str, takes: str, doc: str) -> Metadata:
+    """Text that an expression matches as a whole.
+
+    :param takes: what it is, as a message says it.
+    """
+
+    def accepts(value: object) -> bool:
+        return _is_text(value) and re.fullmatch(expression, str(value)) is not None
+
+    return _spec(doc, takes, accepts, str)
+
+
+def word(most: int, doc: str) -> Metadata:
+    """Printable US-ASCII without spaces.
+
+    :param most: characters.
+    """
+    return pattern(rf"[!-~]{{1,{most}}}", f"1 to {most} printable ASCII characters without spaces", doc)
 
 
 def path(doc: str) -> Metadata:

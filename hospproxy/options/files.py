@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ..record.trail.signing import Signer
 from ..secrets import KeyFileError, MasterKey
-from .sections import ListenerSettings, Settings
+from .sections import Settings
 
 if TYPE_CHECKING:
     from ..contract import Contract
@@ -23,7 +23,7 @@ Finding = tuple[str, str]
 SOON = timedelta(days=14)
 
 
-class _UnusableError(Exception):
+class UnusableError(Exception):
     """A file that is not what it should be; the text says why."""
 
 
@@ -41,12 +41,12 @@ def errors(settings: Settings) -> Iterator[Finding]:
         yield "audit.signing_key_file", why
     for index, listener in enumerate(settings.listeners):
         if listener.address.secure:
-            for key, why in _wrong_pair(listener):
+            for key, why in wrong_pair(listener.certificate_file, listener.private_key_file):
                 yield f"listeners[{index}].{key}", why
     if settings.upstream.ca_file is not None:
         try:
-            _certificates(settings.upstream.ca_file)
-        except _UnusableError as error:
+            certificates(settings.upstream.ca_file)
+        except UnusableError as error:
             yield "upstream.ca_file", str(error)
 
 
@@ -56,8 +56,8 @@ def warnings(settings: Settings) -> Iterator[Finding]:
         path = f"listeners[{index}]"
         if listener.certificate_file is not None and listener.address.secure:
             try:
-                first = _certificates(listener.certificate_file)[0]
-            except _UnusableError:
+                first = certificates(listener.certificate_file)[0]
+            except UnusableError:
                 continue
             now = datetime.now(UTC)
             if first.not_valid_after_utc - now < SOON or first.not_valid_before_utc > now:
@@ -117,34 +117,38 @@ def _wrong_key(settings: Settings) -> str:
     return ""
 
 
-def _wrong_pair(listener: ListenerSettings) -> Iterator[Finding]:
+def wrong_pair(certificate_file: Path | None, private_key_file: Path | None) -> Iterator[Finding]:
     """What is wrong with a certificate and its key; each is looked at even if the other is bad."""
     public = {}
-    if listener.certificate_file is not None:
+    if certificate_file is not None:
         try:
-            public["certificate_file"] = _certificates(listener.certificate_file)[0].public_key()
-        except _UnusableError as error:
+            public["certificate_file"] = certificates(certificate_file)[0].public_key()
+        except UnusableError as error:
             yield "certificate_file", str(error)
-    if listener.private_key_file is not None:
+    if private_key_file is not None:
         try:
-            public["private_key_file"] = _private_key(listener.private_key_file).public_key()
-        except _UnusableError as error:
+            public["private_key_file"] = _private_key(private_key_file).public_key()
+        except UnusableError as error:
             yield "private_key_file", str(error)
     spelled = {key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for key in public.values()}
     if len(spelled) == 2:
-        yield "private_key_file", f"it is not the key of {listener.certificate_file}"
+        yield "private_key_file", f"it is not the key of {certificate_file}"
 
 
 def _read(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise _UnusableError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+            raise UnusableError(f"{path} is no file" if path.exists() else f"{path} does not exist")
         return path.read_bytes()
     except OSError as error:
-        raise _UnusableError(f"{path} cannot be read: {error.strerror}") from None
+        raise UnusableError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _certificates(path: Path) -> list[x509.Certificate]:
+def certificates(path: Path) -> list[x509.Certificate]:
+    """What a file of certificates (PEM) holds.
+
+    :raise UnusableError: it is no such file.
+    """
     content = _read(path)
     try:
         with python_warnings.catch_warnings():
@@ -152,7 +156,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
             python_warnings.simplefilter("ignore")
             found = x509.load_pem_x509_certificates(content)
     except ValueError:
-        raise _UnusableError(f"{path} holds no certificate (PEM)") from None
+        raise UnusableError(f"{path} holds no certificate (PEM)") from None
     return found
 
 
@@ -161,8 +165,8 @@ def _private_key(path: Path):  # type: ignore[no-untyped-def]  # cryptography's 
     try:
         return load_pem_private_key(content, None)
     except TypeError:
-        raise _UnusableError(f"{path} is encrypted with a passphrase, which cannot be asked for") from None
+        raise UnusableError(f"{path} is encrypted with a passphrase, which cannot be asked for") from None
     except Exception as error:  # UnsupportedAlgorithm, ValueError
-        raise _UnusableError(
+        raise UnusableError(
             f"{path} holds no private key (PEM) that can be used: {type(error).__name__}"
         ) from None

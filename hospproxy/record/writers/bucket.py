@@ -1,15 +1,288 @@
-"""Carries the trail on to bucket."""
+"""Carries the trail on to an S3-compatible bucket: one object a closed file, written once and never over another."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import gzip
+import zlib
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from attrs import frozen
+from twisted.logger import Logger
+from zope.interface import implementer
 
 from ...interfaces import IAuditFileWriter
+from ...secrets import read_key_file
+from ...worker import Worker, WorkerLike
+from ..trail.following import ClosedFile
+from ..trail.names import PACKED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...config import Settings
+    from ...options.bucket_section import BucketSettings
+
+_BLOCK = 1 << 20
+_SECRET_BYTES = 4096
+_log = Logger()
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditFileWriter | None:  # noqa: ARG001
+class ObjectDiffers(Exception):
+    """An object of a file's name is there and holds something else; it is not overwritten."""
+
+
+@frozen(slots=True)
+class Place:
+    """Where in the bucket.
+
+    :param prefix: without a slash at its end.
+    """
+
+    bucket: str
+    prefix: str
+
+    def key(self, file: ClosedFile) -> str:
+        """The object's name of a file, which is always kept packed."""
+        return "/".join(part for part in (self.prefix, file.trail, file.stem + PACKED) if part)
+
+
+@implementer(IAuditFileWriter)
+class BucketWriter:
+    """One bucket.
+
+    :param connect: makes boto3's client for S3; called in the worker's thread, as all that blocks.
+    :param make_worker: makes that thread.
+    """
+
+    name = "bucket"
+
+    def __init__(
+        self, place: Place, connect: Callable[[], Any], make_worker: Callable[[], WorkerLike]
+    ) -> None:
+        self._place = place
+        self._connect = connect
+        self._make_worker = make_worker
+        self._worker: WorkerLike | None = None
+        self._client: Any = None
+
+    async def open(self) -> None:
+        """Read the secret and make a client; nothing is sent yet.
+
+        :raise Exception: the secret's file cannot be used.
+        """
+        if self._worker is None:
+            self._worker = self._make_worker()
+        self._client = await self._worker.run(self._connect)
+
+    async def write_file(self, file: ClosedFile) -> None:
+        """Put a file, unless it is there already.
+
+        :raise ObjectDiffers: something else is there under its name.
+        :raise Exception: the service does not answer, or refuses.
+        """
+        assert self._worker is not None, "open() comes first"
+        await self._worker.run(partial(put, self._client, self._place, file))
+
+    async def close(self) -> None:
+        worker, self._worker = self._worker, None
+        client, self._client = self._client, None
+        if worker is not None and client is not None:
+            # After what is under way: boto3's calls cannot be broken off, and end by their time-out.
+            worker.run(client.close).addErrback(lambda _: None)
+        if worker is not None:
+            worker.stop()
+
+
+def put(client: Any, place: Place, file: ClosedFile) -> None:
+    """Put a file as an object. Blocks.
+
+    Another object of that name is looked for first, and the service is asked again not to overwrite one
+    (``If-None-Match``): not every service knows that.
+
+    :raise ObjectDiffers: something else is there under its name.
+    """
+    with packed(file.path) as (content, digest):
+        if _is_there(client, place, file, digest):
+            return
+        content.seek(0)
+        request = {
+            "Bucket": place.bucket,
+            "Key": place.key(file),
+            "Body": content,
+            "ChecksumSHA256": digest,
+            "ContentType": "application/gzip",
+            "Metadata": {"trail": file.trail, "journal": file.position.journal, "head": file.head},
+        }
+        code = _tried(client.put_object, {**request, "IfNoneMatch": "*"})
+        if code == "NotImplemented":
+            content.seek(0)
+            code = _tried(client.put_object, request, strict=True)
+        # 412: somebody was first, perhaps this very request, whose answer was lost. 409: somebody is at it.
+        if code and not _is_there(client, place, file, digest):
+            raise ObjectDiffers(
+                f"{place.key(file)}: the bucket says that it is there, and then that it is not"
+            )
+
+
+_EXPECTED = frozenset({"NotImplemented", "PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+
+
+def _tried(call: Callable[..., Any], request: dict[str, Any], *, strict: bool = False) -> str:
+    """The code of an answer that was to be expected; "" for success.
+
+    :param strict: none is.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        call(**request)
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if strict or code not in _EXPECTED:
+            raise
+        return code
+    return ""
+
+
+def _is_there(client: Any, place: Place, file: ClosedFile, digest: str) -> bool:
+    """Whether the object is there already.
+
+    :raise ObjectDiffers: with another content.
+    """
+    from botocore.exceptions import ClientError
+
+    name = {"Bucket": place.bucket, "Key": place.key(file)}
+    try:
+        found = client.head_object(**name, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+            return False
+        raise
+    if found.get("ChecksumSHA256") == digest:
+        return True
+    # The same file may have been packed at another time, which gives other bytes: what is in it counts.
+    theirs = _content_of(client.get_object(**name)["Body"])
+    with packed(file.path) as (content, _):
+        ours = _content_of(content)
+    if theirs is not None and theirs == ours:
+        return True
+    _log.critical(
+        "ALARM: the object {key} in the bucket {bucket} is there already and holds something else; it is left as it is",
+        key=name["Key"],
+        bucket=place.bucket,
+    )
+    raise ObjectDiffers(f"{name['Key']}: an object that holds something else is there already")
+
+
+def _content_of(source: Any) -> str | None:
+    """The hash of what is packed in a stream; None where nothing is."""
+    content = sha256()
+    try:
+        with gzip.GzipFile(fileobj=cast("IO[bytes]", _Readable(source)), mode="rb") as file:
+            while block := file.read(_BLOCK):
+                content.update(block)
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return None
+    return content.hexdigest()
+
+
+@frozen(slots=True)
+class _Readable:
+    """boto3's body of an answer has not all that gzip wants of a file."""
+
+    source: Any
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(self.source.read(None if size < 0 else size))
+
+
+@contextmanager
+def packed(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """A closed file, packed, and the SHA-256 of that (Base64).
+
+    One that is plain yet is packed into a file without a name beside it: its size is bounded by the disk only.
+
+    :raise OSError: it cannot be read.
+    """
+    if path.suffix != PACKED:
+        with _plain(path) as plain:
+            if plain is not None:
+                with TemporaryFile(dir=path.parent) as draft:
+                    with gzip.GzipFile(
+                        filename="", fileobj=draft, mode="wb", compresslevel=6, mtime=0
+                    ) as file:
+                        while block := plain.read(_BLOCK):
+                            file.write(block)
+                    yield cast(BinaryIO, draft), _digest(cast(BinaryIO, draft))
+                return
+        path = path.with_name(path.name + PACKED)  # it was packed in the meantime
+    with path.open("rb") as file_:
+        yield file_, _digest(file_)
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[BinaryIO | None]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield None
+        return
+    with file:
+        yield file
+
+
+def _digest(file: BinaryIO) -> str:
+    content = sha256()
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        content.update(block)
+    file.seek(0)
+    return b64encode(content.digest()).decode()
+
+
+def client_for(section: BucketSettings) -> Any:
+    """boto3's client. It repeats nothing by itself: whoever carries files on does that, with back-off.
+
+    :raise KeyFileError: the secret's file cannot be used.
+    """
+    import boto3
+    from botocore.config import Config
+
+    secret = None
+    if section.secret_access_key_file is not None:
+        secret = read_key_file(section.secret_access_key_file, _SECRET_BYTES).decode("ascii").strip()
+    session = boto3.session.Session(section.access_key_id, secret, region_name=section.region)
+    config = Config(
+        connect_timeout=section.timeout_s,
+        read_timeout=section.timeout_s,
+        retries={"total_max_attempts": 1},
+        signature_version="s3v4",
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": "path" if section.path_style else "auto"},
+    )
+    return session.client(
+        "s3",
+        endpoint_url=section.endpoint_url,
+        verify=str(section.ca_file) if section.ca_file else None,
+        config=config,
+    )
+
+
+def writer_for(settings: Settings, reactor: Any) -> IAuditFileWriter | None:
     """The writer that the settings ask for, if they do."""
-    return None
+    section = settings.audit_bucket
+    if not section.enabled or section.bucket is None:  # checks.py refuses the latter
+        return None
+    return BucketWriter(
+        Place(section.bucket, section.prefix),
+        partial(client_for, section),
+        lambda: Worker(reactor, "audit-bucket"),
+    )

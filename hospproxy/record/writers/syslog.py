@@ -1,15 +1,169 @@
-"""Carries the trail on to syslog."""
+"""Carries the trail on to a syslog receiver, as surely as a protocol without acknowledgements allows.
+
+RFC 5424 over TCP or TLS knows no acknowledgement; that the kernel here got rid of some bytes says nothing. So:
+
+* **A batch is a connection.** It is sent, our direction is closed, and the batch counts as carried on only when the
+  receiver has closed in order too, with every byte acknowledged. A receiver closes when it has read to the end; one
+  that dies with bytes in its kernel's buffer resets. So what is confirmed was *read by the receiver's process*.
+* **What was confirmed lately is sent again after any doubt.** A receiver that is killed loses what it had read and
+  not yet written. Before a batch is sent, the connection for the one after it is opened, and waits: a receiver that
+  goes takes it along, whatever else it did. Then what was confirmed last (``overlap_s``) goes before the next batch.
+
+Both may send a record twice; its seq and hash tell. None is sent before all that came before it are confirmed, so the
+first copies are in order. What is left is said in docs/writers.md.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
+from ...options.addresses import parse_address
+from ..trail.following import Batch
+from .overlap import Overlap
+from .syslog_message import Form, chunks
 
 if TYPE_CHECKING:
     from ...config import Settings
+    from ...options.syslog_section import SyslogSettings
+
+MIN_INTERVAL_S = 0.1
+"""Between two small batches: each is a connection, and an ended one holds its port for a minute (TIME_WAIT)."""
+LARGE = 200
+"""Records that are worth a connection at any time."""
+
+_log = Logger()
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:  # noqa: ARG001
+class DeliveryLike(Protocol):
+    """A connection that is good for one delivery (syslog_connection.Delivery)."""
+
+    lost: bool
+    on_lost: Callable[[], None] | None
+
+    def deliver(self, chunks: Iterator[bytes]) -> Deferred[None]: ...
+    def abort(self) -> None: ...
+    def drop(self) -> None: ...
+
+
+@implementer(IAuditWriter)
+class SyslogWriter:
+    """One receiver.
+
+    :param connect: opens a connection; a failure is whatever it raises.
+    :param clock: for waits.
+    :param overlap: what is sent again after a doubt; in memory only.
+    """
+
+    name = "syslog"
+
+    def __init__(
+        self, form: Form, connect: Callable[[], Awaitable[DeliveryLike]], clock: Any, overlap: Overlap
+    ) -> None:
+        self._form = form
+        self._connect = connect
+        self._clock = clock
+        self._overlap = overlap
+        self._doubt = False
+        self._next: DeliveryLike | None = None
+        self._closed_at = -MIN_INTERVAL_S
+
+    async def open(self) -> None:
+        """Connect, so that a wrong address or certificate is known before there is a record."""
+        await self._open_next()
+
+    async def write(self, batch: Batch) -> None:
+        """Carry a batch on; done when the receiver has read it.
+
+        :raise Exception: that is not known; all of it must come again.
+        """
+        await self._pause(batch)
+        delivery: DeliveryLike | None = None
+        again: tuple[Batch, ...] = ()
+        confirmed = False
+        try:
+            delivery = await self._take()
+            again, self._doubt = self._again(), False
+            await delivery.deliver(chunks(self._form, (*again, batch)))
+            confirmed = True
+        finally:
+            # Cancelled, or failed: either way it may have read anything or nothing.
+            if not confirmed:
+                self._doubt = True
+                if delivery is not None:
+                    delivery.abort()
+        now = self._closed_at = self._clock.seconds()
+        if again:
+            self._overlap.renewed(now)
+        self._overlap.confirmed(batch, now)
+
+    async def close(self) -> None:
+        """Let go of the connection that waits; it carries nothing."""
+        delivery, self._next = self._next, None
+        if delivery is not None:
+            delivery.drop()
+
+    async def _take(self) -> DeliveryLike:
+        """The connection that waits, with another in its place: it must be there before the first is used."""
+        if self._next is None or self._next.lost:
+            await self._open_next()
+        delivery, self._next = self._next, None
+        assert delivery is not None
+        delivery.on_lost = None
+        try:
+            await self._open_next()
+        except Exception:
+            delivery.abort()
+            raise
+        return delivery
+
+    async def _open_next(self) -> None:
+        delivery = await self._connect()
+        delivery.on_lost = self._went
+        self._next = delivery
+
+    def _went(self) -> None:
+        self._doubt = True
+
+    def _again(self) -> tuple[Batch, ...]:
+        again = self._overlap.batches if self._doubt else ()
+        if again:
+            count = sum(len(each.lines) for each in again)
+            _log.info("the syslog receiver went away meanwhile: {count} records are sent again", count=count)
+        return again
+
+    async def _pause(self, batch: Batch) -> None:
+        wait = self._closed_at + MIN_INTERVAL_S - self._clock.seconds()
+        if len(batch.lines) < LARGE and wait > 0:
+            await deferLater(self._clock, wait)
+
+
+def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
     """The writer that the settings ask for, if they do."""
-    return None
+    section = settings.audit_syslog
+    if not section.enabled or section.url is None:  # checks.py refuses the latter
+        return None
+    from .syslog_connection import Certificates, Opener  # TLS is heavy, and most have no receiver
+
+    files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)
+    opener = Opener(reactor, parse_address(section.url), files, section.timeout_s)
+    overlap = Overlap(section.overlap_s, section.overlap_bytes)
+    return SyslogWriter(_form(section), opener, reactor, overlap)
+
+
+def _form(section: SyslogSettings) -> Form:
+    return Form(
+        facility=section.facility,
+        hostname=section.hostname or socket.gethostname(),
+        app_name=section.app_name,
+        enterprise=section.enterprise_number,
+        bom=section.bom,
+        max_bytes=section.max_message_bytes,
+    )

@@ -1,0 +1,319 @@
+"""Connections to a syslog receiver, over TCP or TLS: one batch each, ended in order, which is the acknowledgement."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import termios
+from collections.abc import Iterator
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from cryptography import x509
+from OpenSSL import crypto
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectionDone, ConnectionLost, TimeoutError
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPullProducer,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.ssl import (
+    Certificate,
+    PrivateCertificate,
+    optionsForClientTLS,
+    trustRootFromCertificates,
+)
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ...options.addresses import Address
+
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
+"""A receiver whose machine is gone is noticed after 40 s, though nothing is sent to it."""
+
+
+class NotConfirmed(Exception):
+    """The connection ended, and it is not known that the receiver has read all that was sent."""
+
+
+@frozen(slots=True)
+class Certificates:
+    """What TLS is made with.
+
+    :param ca_file: certificates (PEM) to trust instead of the system's.
+    :param certificate_file: our own chain (PEM), for receivers that ask for one.
+    :param private_key_file: its key (PEM).
+    """
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+
+    def stamp(self) -> tuple[tuple[int, int], ...]:
+        """Another one when a file is another.
+
+        :raise OSError: one is not there.
+        """
+        files = (self.ca_file, self.certificate_file, self.private_key_file)
+        found = [each.stat() for each in files if each is not None]
+        return tuple((each.st_ino, each.st_mtime_ns) for each in found)
+
+    def client(self, host: str) -> Any:
+        """What verifies a receiver of this name (RFC 5425 §5.2) and shows our certificate.
+
+        :raise OSError: a file cannot be read.
+        :raise ValueError: or does not hold what it should.
+        """
+        trust = own = None
+        if self.ca_file is not None:
+            found = x509.load_pem_x509_certificates(self.ca_file.read_bytes())
+            trust = trustRootFromCertificates(
+                [Certificate(crypto.X509.from_cryptography(each)) for each in found]
+            )
+        if self.certificate_file is not None and self.private_key_file is not None:
+            pem = self.private_key_file.read_bytes() + b"\n" + self.certificate_file.read_bytes()
+            own = PrivateCertificate.loadPEM(pem)
+        return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
+
+
+@implementer(IHalfCloseableProtocol)
+class _Raw(ProtocolWrapper):
+    """Under TLS, or under nothing: sees how TCP itself ended.
+
+    :ivar in_order: the receiver closed after us, with everything acknowledged.
+    """
+
+    def __init__(self, factory: Any, inner: Any) -> None:
+        super().__init__(factory, inner)
+        self.in_order = False
+        self._finished = False
+        self._timeout_s = factory.timeout_s
+
+    def makeConnection(self, transport: Any) -> None:
+        transport.setTcpKeepAlive(1)
+        transport.setTcpNoDelay(1)
+        handle = transport.getHandle()
+        for option, value in (*_KEEPALIVE, (socket.TCP_USER_TIMEOUT, int(self._timeout_s * 1000))):
+            handle.setsockopt(socket.IPPROTO_TCP, option, value)
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
+
+    def finish(self) -> None:
+        """Everything was written: close our direction once it is sent, and leave the other one open."""
+        transport: Any = self.transport
+        self._finished = True
+        transport.loseWriteConnection()
+
+    def loseConnection(self) -> None:
+        # TLS closes when the farewell is exchanged; TCP's own end is still to come, and is what counts.
+        if not self._finished:
+            super().loseConnection()  # type: ignore[no-untyped-call]
+
+    def readConnectionLost(self) -> None:
+        """The receiver closed its direction (IHalfCloseableProtocol)."""
+        transport: Any = self.transport
+        # A receiver that had closed before our last bytes came to it never acknowledges them.
+        self.in_order = self._finished and _unacknowledged(transport.getHandle()) == 0
+        transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """All was sent (IHalfCloseableProtocol)."""
+
+
+def _unacknowledged(handle: socket.socket) -> int:
+    """Bytes that the other kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
+    [count] = struct.unpack("i", ioctl(handle, termios.TIOCOUTQ, b"\0" * 4))
+    return int(count)
+
+
+class _RawFactory(WrappingFactory[_Raw]):
+    protocol = _Raw
+    noisy = False
+
+    def __init__(self, inner: Any, timeout_s: float) -> None:
+        super().__init__(inner)  # type: ignore[no-untyped-call]
+        self.timeout_s = timeout_s
+
+
+@implementer(IHandshakeListener, IPullProducer)
+class Delivery(Protocol):
+    """One connection, good for one delivery.
+
+    :ivar ready: fires with this once bytes may be sent, which over TLS is after the handshake.
+    :ivar lost: it ended.
+    """
+
+    def __init__(self, clock: Any, timeout_s: float, secure: bool) -> None:
+        self.ready: Deferred[Delivery] = Deferred(lambda _: self.abort())
+        self.lost = False
+        self.on_lost: Any = None
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._secure = secure
+        self._chunks: Iterator[bytes] = iter(())
+        self._done: Deferred[None] | None = None
+        self._timer: Any = None
+        self._timed_out = False
+        self._handshaken = not secure
+
+    # What the writer calls
+
+    def deliver(self, chunks: Iterator[bytes]) -> Deferred[None]:
+        """Send everything, close, and wait until the receiver has closed as well.
+
+        A receiver closes after it has read to the end. One that dies with bytes unread makes its kernel send a
+        reset instead of an end (RFC 1122 §4.2.2.13, and so does Linux).
+
+        :raise NotConfirmed: it ended in another way.
+        :raise TimeoutError: nothing moved for too long.
+        """
+        if self.lost:
+            raise NotConfirmed("the receiver has closed the connection")
+        self._chunks = chunks
+        done: Deferred[None] = Deferred(lambda _: self.abort())
+        self._done = done
+        self._timer = self._clock.callLater(self._timeout_s, self._too_late)
+        transport: Any = self.transport
+        transport.registerProducer(self, False)
+        return done
+
+    def abort(self) -> None:
+        """Close at once."""
+        transport: Any = self.transport
+        if transport is not None and not self.lost:
+            self._raw.abortConnection()
+
+    def drop(self) -> None:
+        """Close a connection that was not used, without a word to the owner."""
+        self.on_lost = None
+        self.abort()
+
+    # What Twisted calls
+
+    def connectionMade(self) -> None:
+        if not self._secure:
+            self._now_ready()
+
+    def handshakeCompleted(self) -> None:
+        """The receiver's certificate was verified (IHandshakeListener)."""
+        self._handshaken = True
+        self._now_ready()
+
+    def resumeProducing(self) -> None:
+        """The kernel took what came before (IPullProducer)."""
+        transport: Any = self.transport
+        self._timer.reset(self._timeout_s)
+        chunk = next(self._chunks, None)
+        if chunk is not None:
+            transport.write(chunk)
+            return
+        transport.unregisterProducer()
+        if self._secure:
+            transport.loseConnection()  # close_notify (RFC 5425 §4.4)
+        self._raw.finish()
+
+    def stopProducing(self) -> None:
+        """The connection is gone (IPullProducer); connectionLost says how."""
+        self._chunks = iter(())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = True
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if not self.ready.called:
+            self.ready.errback(reason)
+        done, self._done = self._done, None
+        if done is not None and not done.called:
+            self._tell(done, reason)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def _tell(self, done: Deferred[None], reason: Failure) -> None:
+        # Over TLS: an end without close_notify, which many receivers give, comes as ConnectionLost; an alert as
+        # another error, and with it whatever was sent was for nothing.
+        if self._raw.in_order and reason.check(ConnectionDone, ConnectionLost):
+            done.callback(None)
+        elif self._timed_out:
+            done.errback(TimeoutError(string=f"nothing moved for {self._timeout_s:g} s"))
+        else:
+            done.errback(NotConfirmed(f"the connection broke off: {reason.getErrorMessage()}"))
+
+    def _now_ready(self) -> None:
+        if not self.ready.called:
+            self.ready.callback(self)
+
+    def _too_late(self) -> None:
+        self._timed_out = True
+        self.abort()
+
+    @property
+    def _raw(self) -> Any:
+        transport: Any = self.transport
+        return transport.transport if self._secure else transport
+
+
+class _Deliveries(Factory):
+    noisy = False
+
+    def __init__(self, clock: Any, timeout_s: float, secure: bool) -> None:
+        self._made = (clock, timeout_s, secure)
+
+    def buildProtocol(self, addr: object) -> Delivery:  # noqa: ARG002
+        return Delivery(*self._made)
+
+
+class Opener:
+    """Opens connections to one receiver. Certificates that were replaced are read anew, so they need no restart.
+
+    :param timeout_s: for the connection and TLS's handshake together, and then for every step of a delivery.
+    """
+
+    def __init__(self, reactor: Any, address: Address, certificates: Certificates, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._address = address
+        self._certificates = certificates
+        self._timeout_s = timeout_s
+        self._stamp: Any = None
+        self._client: Any = None
+
+    async def __call__(self) -> Any:
+        """A connection (Delivery) that is ready.
+
+        :raise Exception: it could not be opened or verified.
+        """
+        secure = self._address.secure
+        inner: Any = _Deliveries(self._reactor, self._timeout_s, secure)
+        if secure:
+            inner = TLSMemoryBIOFactory(self._tls(), True, inner, self._reactor)
+            inner.noisy = False
+        opening: Deferred[Any] = self._endpoint().connect(_RawFactory(inner, self._timeout_s))
+        opening.addCallback(self._when_ready)
+        opening.addTimeout(self._timeout_s, self._reactor)
+        return await opening
+
+    def _tls(self) -> Any:
+        # Made once for each set of files: the system's certificates alone take milliseconds to read.
+        stamp = self._certificates.stamp()
+        if self._client is None or stamp != self._stamp:
+            self._client, self._stamp = self._certificates.client(self._address.host), stamp
+        return self._client
+
+    def _when_ready(self, raw: Any) -> Deferred[Delivery]:
+        inner: Any = raw.wrappedProtocol
+        delivery: Delivery = inner.wrappedProtocol if self._address.secure else inner
+        return delivery.ready
+
+    def _endpoint(self) -> IStreamClientEndpoint:
+        host, port, ip = self._address.host, self._address.port, self._address.ip
+        if ip is None:
+            return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
+        kind: Any = TCP4ClientEndpoint if ip.version == 4 else TCP6ClientEndpoint
+        endpoint: IStreamClientEndpoint = kind(self._reactor, str(ip), port, timeout=self._timeout_s)
+        return endpoint

@@ -1,0 +1,304 @@
+"""The trail in a real rsyslogd, that is killed, stopped and started again; and in receivers that do worse."""
+
+from __future__ import annotations
+
+import select
+import socket
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+
+from hospproxy.config import Settings, UpstreamSettings
+from hospproxy.options.syslog_section import SyslogSettings
+from hospproxy.record.trail.following import Position
+from hospproxy.record.writers.syslog import SyslogWriter, writer_for
+from hospproxy.record.writers.syslog_connection import NotConfirmed
+
+from .carrying import NAME, Carrying, Trail, clock, until
+from .processes import Processes, free_port
+from .rsyslog import Message, Rsyslog, taken_apart
+
+START = Position("w0")
+
+
+def settings(**options: Any) -> Settings:
+    section = SyslogSettings(enabled=True, hostname="proxy.example", **options)
+    return Settings(upstream=UpstreamSettings(url="http://127.0.0.1:1"), audit_syslog=section)
+
+
+def writer(**options: Any) -> SyslogWriter:
+    made = writer_for(settings(**options), clock)
+    assert isinstance(made, SyslogWriter)
+    return made
+
+
+@pytest.fixture(params=["tcp", "tls"])
+def place(request: Any, processes: Processes, tmp_path: Path) -> Rsyslog:
+    """Not started yet."""
+    folder = tmp_path / "rsyslog"
+    folder.mkdir()
+    return Rsyslog(processes, folder, secure=request.param == "tls")
+
+
+def of(place: Rsyslog, **options: Any) -> SyslogWriter:
+    folder = place.output.parent
+    if place.url.startswith("tls"):
+        names = (
+            ("ca_file", "authority.pem"),
+            ("certificate_file", "client.pem"),
+            ("private_key_file", "client.key"),
+        )
+        options.update({key: folder / name for key, name in names})
+    return writer(**{"url": place.url, **options})
+
+
+def complete(messages: list[Message], trail: Trail) -> int:
+    """Every record is there, the first copies in order; how many came again. Copies are told by seq and hash."""
+    lines = trail.lines()
+    first: dict[int, bytes] = {}
+    for message in messages:
+        seq = int(message.data["seq"])
+        assert message.data["hash"] == sha256(message.text).hexdigest()
+        assert (message.data["trail"], message.data["journal"]) == (NAME, "w0")
+        if seq in first:
+            assert first[seq] == message.text
+        else:
+            assert seq == len(first) + 1, f"{len(first)} came, then {seq}"
+            first[seq] = message.text
+    assert [first[seq] for seq in sorted(first)] == lines
+    return len(messages) - len(first)
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    return Trail(tmp_path)
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_record_comes_once_and_as_it_was(place: Rsyslog, trail: Trail) -> None:
+    await place.start()
+    trail.keep(1000)
+    made = of(place)
+    await made.open()
+    carrying = Carrying(made.write)
+    await carrying.carry(trail.batches(START))
+    await made.close()
+    messages = place.received()
+    assert (complete(messages, trail), carrying.troubles) == (0, [])
+    assert messages[0].kind == "begin"
+    assert {message.priority for message in messages} == {13 * 8 + 5, 13 * 8 + 6}
+    of_one = messages[1]
+    assert (of_one.host, of_one.app, of_one.kind) == ("proxy.example", "hospproxy", "request")
+    assert of_one.time == "2026-11-24T13:15:36.123Z"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_that_is_killed_again_and_again(place: Rsyslog, trail: Trail) -> None:
+    await place.start()
+    trail.keep(3000)
+    made = of(place)
+    carrying = Carrying(made.write)
+    batches = trail.batches(START, 200)
+    for first in range(0, len(batches), 4):
+        under_way = Deferred.fromCoroutine(carrying.carry(batches[first : first + 4]))
+        await until(lambda first=first: carrying.taken > first, "a batch")  # type: ignore[misc]
+        await place.kill()
+        await place.start()
+        await under_way
+    # Killed once more when all was confirmed: what it had then is there.
+    await place.kill()
+    await made.close()
+    assert complete(place.received(), trail) > 0, "what was in doubt came again"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_that_stands_still_for_longer_than_the_time_out(
+    place: Rsyslog, trail: Trail
+) -> None:
+    await place.start()
+    trail.keep(2000)
+    made = of(place, timeout_s=0.5)
+    carrying = Carrying(made.write)
+    first, *others = trail.batches(START, 200)
+    await carrying.carry([first])
+    carrying.troubles.clear()
+    await place.stand_still()
+    under_way = Deferred.fromCoroutine(carrying.carry(others))
+    await until(lambda: len(carrying.troubles) >= 2, "time-outs")
+    assert carrying.taken == 1
+    place.go_on()
+    await under_way
+    await made.close()
+    complete(place.received(), trail)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_that_nobody_has_vouched_for_gets_nothing(
+    processes: Processes, trail: Trail, tmp_path: Path
+) -> None:
+    place = Rsyslog(processes, tmp_path, secure=True)
+    await place.start()
+    trail.keep(10)
+    wrong_name = of(place, url=f"tls://127.0.0.1:{place.port}")
+    unknown = writer(url=place.url, ca_file=tmp_path / "client.pem")
+    without_certificate = writer(url=place.url, ca_file=tmp_path / "authority.pem")
+    for made in (wrong_name, unknown, without_certificate):
+        with pytest.raises(Exception, match=r".*"):
+            await made.write(trail.batches(START)[0])
+        await made.close()
+    assert place.received() == []
+
+
+class Receiver(Factory):
+    """A receiver of this process that does what it is told.
+
+    :ivar mode: "read"; "deaf": reads nothing; "early": closes before it has read.
+    :ivar read: what was read and not written.
+    :ivar written: what it would find again after it died.
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.mode = "read"
+        self.read = b""
+        self.written = b""
+        self.connections: list[Any] = []
+        self.port = free_port()
+        self._listening: Any = None
+
+    def start(self) -> None:
+        self._listening = clock.listenTCP(self.port, self, interface="127.0.0.1")
+
+    async def die(self) -> None:
+        """What was read is gone. Twisted ends connections by shutdown(2), so that what was not read goes unnoticed."""
+        await self._listening.stopListening()
+        self.read = b""
+        for each in self.connections:
+            each.transport.loseConnection()
+        self.connections.clear()
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        return _Connection(self)
+
+    def messages(self) -> list[Message]:
+        """What was written, by frames."""
+        found, rest = [], self.written
+        while rest:
+            length, _, rest = rest.partition(b" ")
+            found.append(taken_apart(rest[: int(length)]))
+            rest = rest[int(length) :]
+        return found
+
+
+class _Connection(Protocol):
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def connectionMade(self) -> None:
+        self._receiver.connections.append(self)
+        transport: Any = self.transport
+        if self._receiver.mode == "deaf":
+            transport.stopReading()
+        elif self._receiver.mode == "early":
+            transport.loseConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._receiver.read += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if self in self._receiver.connections:
+            self._receiver.connections.remove(self)
+
+
+@pytest_twisted.ensureDeferred
+async def test_bytes_that_only_a_kernel_has_taken_are_not_carried_on(trail: Trail) -> None:
+    trail.keep(100)
+    [batch] = trail.batches(START)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        made = writer(url=f"tcp://127.0.0.1:{listening.getsockname()[1]}")
+        writing = Deferred.fromCoroutine(made.write(batch))
+        await until(lambda: bool(select.select([listening], [], [], 0)[0]), "a connection")
+        connection, _ = listening.accept()
+        with connection:
+            connection.setblocking(False)
+            await until(lambda: unread(connection) > 20_000, "bytes in the kernel")
+            assert not writing.called
+    with pytest.raises(NotConfirmed):
+        await writing
+    await made.close()
+
+
+def unread(connection: socket.socket) -> int:
+    try:
+        return len(connection.recv(1 << 20, socket.MSG_PEEK))
+    except BlockingIOError:
+        return 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_that_says_farewell_without_having_read(trail: Trail) -> None:
+    trail.keep(100)
+    receiver = Receiver()
+    receiver.mode = "deaf"
+    receiver.start()
+    made = writer(url=f"tcp://127.0.0.1:{receiver.port}")
+    carrying = Carrying(made.write)
+    under_way = Deferred.fromCoroutine(carrying.carry(trail.batches(START, 30)))
+    await until(lambda: len(receiver.connections) == 2, "the connection in use and the one that waits")
+    handle = receiver.connections[0].transport.getHandle()
+    await until(lambda: unread(handle) > 9000, "bytes in the kernel")
+    await receiver.die()
+    receiver.mode = "read"
+    receiver.start()
+    await under_way
+    await made.close()
+    receiver.written = receiver.read
+    complete(receiver.messages(), trail)
+    await receiver.die()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_receiver_had_read_when_it_died_is_sent_again(trail: Trail) -> None:
+    trail.keep(100)
+    receiver = Receiver()
+    receiver.start()
+    made = writer(url=f"tcp://127.0.0.1:{receiver.port}")
+    for batch in trail.batches(START, 30):
+        await made.write(batch)
+    await until(lambda: len(receiver.connections) == 1, "the connection that waits")
+    assert receiver.read
+    await receiver.die()
+    receiver.start()
+    trail.keep(1)
+    [batch] = trail.batches(batch.position)
+    carrying = Carrying(made.write)
+    await carrying.carry([batch])
+    receiver.written = receiver.read
+    await made.close()
+    assert complete(receiver.messages(), trail) == 0
+    await receiver.die()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_receiver_that_closes_before_it_has_read_has_confirmed_nothing(trail: Trail) -> None:
+    trail.keep(100)
+    receiver = Receiver()
+    receiver.mode = "early"
+    receiver.start()
+    made = writer(url=f"tcp://127.0.0.1:{receiver.port}")
+    carrying = Carrying(made.write)
+    under_way = Deferred.fromCoroutine(carrying.carry(trail.batches(START, 1000)))
+    await until(lambda: len(carrying.troubles) >= 5, "refusals")
+    assert carrying.taken == 0
+    receiver.mode = "read"
+    await under_way
+    await made.close()
+    receiver.written = receiver.read
+    complete(receiver.messages(), trail)
+    await receiver.die()
