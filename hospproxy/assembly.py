@@ -36,6 +36,7 @@ from .outward.writes.sightings import Sightings
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
+from .record.noticing.building import noticing_for
 from .record.trail.journal import Journal, NullJournal
 from .record.trail.opening import journal_for, refusal
 from .secrets import MasterKey
@@ -70,9 +71,14 @@ class Parts:
         self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.identity = self._identity()
+        self.noticing = noticing_for(settings, reactor, self.journal, self.metrics)
         refusing = settings.audit.when_full == "refuse"
         self.audit = Audit(
-            self.journal, self._describer(), reactor, refusal(self.answers) if refusing else None
+            self.journal,
+            self._describer(),
+            reactor,
+            refusal(self.answers) if refusing else None,
+            self.noticing.noticer.observe,
         )
         self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
         self.keeping, self.writes = self._writes()

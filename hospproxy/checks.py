@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
+from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load, parse_address
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -177,6 +178,17 @@ def numbers(settings: Settings) -> Iterator[Finding]:
         yield "upstream.connect_timeout_s", f"it is not less than deadline_s ({s.deadline_s:g})"
 
 
+def alerts(settings: Settings) -> Iterator[Finding]:
+    """Keys of the webhook that do not go together."""
+    given = settings.alerts
+    if given.webhook_url is None:
+        for name in ("webhook_secret_file", "webhook_ca_file"):
+            if getattr(given, name) is not None:
+                yield f"alerts.{name}", "there is no alerts.webhook_url"
+    elif given.webhook_ca_file is not None and not given.webhook_url.startswith("https:"):
+        yield "alerts.webhook_ca_file", "it is only for an https:// alerts.webhook_url"
+
+
 def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
     """What the contract does not allow for."""
     if settings.identity.enabled and contract.identity is None:
@@ -258,6 +270,25 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
         yield "ownership.mode", "notes in another's name are only recorded"
 
 
+def unheard(settings: Settings) -> Iterator[Finding]:
+    """Alerts that nobody gets, or that anybody can make or read."""
+    given = settings.alerts
+    if not given.enabled:
+        return
+    if not settings.audit.enabled:
+        yield "alerts.enabled", "nothing is noticed without a record (audit.enabled)"
+    if given.webhook_url is None:
+        return
+    if given.webhook_secret_file is None:
+        yield (
+            "alerts.webhook_url",
+            "without a webhook_secret_file the receiver cannot tell alerts from forged ones",
+        )
+    host = urlsplit(given.webhook_url)
+    if host.scheme == "http" and not parse_address(f"http://{host.netloc}").loopback:
+        yield "alerts.webhook_url", "names of staff go there unencrypted"
+
+
 def times(settings: Settings) -> Iterator[Finding]:
     """Times that disagree with each other or with the balancer in front."""
     if settings.deadline_s >= 30:
@@ -278,5 +309,5 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers)
-WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, alerts)
+WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, unheard, times)

@@ -114,6 +114,7 @@ class ProxyService(Service):
         journal = self.parts.journal
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
+        self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
         self._open_ledger()
@@ -182,5 +183,6 @@ class ProxyService(Service):
         await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)
+        await parts.noticing.stop()
         await parts.journal.close()
         _log.info("stopped")

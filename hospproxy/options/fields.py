@@ -122,7 +122,21 @@ def address(doc: str, *schemes: str) -> Metadata:
     return _spec(doc, takes, _is_text, made)
 
 
-def _listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
+def text(doc: str, takes: str, made: Callable[[str], str]) -> Metadata:
+    """A text.
+
+    :param made: gives the value, or raises ValueError with what is wrong.
+    """
+    return _spec(doc, takes, _is_text, made)
+
+
+def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
+    """A list of texts.
+
+    :param takes: what its members are.
+    :param each: gives a member's value, or raises ValueError with what is wrong.
+    """
+
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise BadValueError(f"expected a list of {takes}, got {shown(value)}")
@@ -141,7 +155,7 @@ def _listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
 
 def hosts(doc: str) -> Metadata:
     """Hosts as a Host field has them, with a port or without, lower-cased."""
-    return _listed(doc, "hosts, each host or host:port", _host)
+    return listed(doc, "hosts, each host or host:port", _host)
 
 
 def _host(text: str) -> str:
@@ -152,7 +166,7 @@ def _host(text: str) -> str:
 
 def networks(doc: str) -> Metadata:
     """IP addresses and networks in CIDR notation (RFC 4632)."""
-    return _listed(doc, "IP addresses or networks", ipaddress.ip_network)
+    return listed(doc, "IP addresses or networks", ipaddress.ip_network)
 
 
 def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:

@@ -13,13 +13,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ..record.trail.signing import Signer
-from ..secrets import KeyFileError, MasterKey
+from ..secrets import KeyFileError, MasterKey, read_key_file
 from .sections import ListenerSettings, Settings
 
 if TYPE_CHECKING:
     from ..contract import Contract
 
 Finding = tuple[str, str]
+MAX_SECRET_BYTES = 4096
 SOON = timedelta(days=14)
 
 
@@ -43,11 +44,17 @@ def errors(settings: Settings) -> Iterator[Finding]:
         if listener.address.secure:
             for key, why in _wrong_pair(listener):
                 yield f"listeners[{index}].{key}", why
-    if settings.upstream.ca_file is not None:
-        try:
-            _certificates(settings.upstream.ca_file)
-        except _UnusableError as error:
-            yield "upstream.ca_file", str(error)
+    for path, bundle in (
+        ("upstream.ca_file", settings.upstream.ca_file),
+        ("alerts.webhook_ca_file", settings.alerts.webhook_ca_file),
+    ):
+        if bundle is not None:
+            try:
+                _certificates(bundle)
+            except _UnusableError as error:
+                yield path, str(error)
+    if why := _wrong_secret(settings.alerts.webhook_secret_file):
+        yield "alerts.webhook_secret_file", why
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
@@ -115,6 +122,20 @@ def _wrong_key(settings: Settings) -> str:
     except KeyFileError as error:
         return str(error)
     return ""
+
+
+def _wrong_secret(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        content = read_key_file(path, MAX_SECRET_BYTES)
+    except KeyFileError as error:
+        return str(error)
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    if not content.strip():
+        return f"{path} is empty"
+    return f"{path} is longer than {MAX_SECRET_BYTES} bytes" if len(content) > MAX_SECRET_BYTES else ""
 
 
 def _wrong_pair(listener: ListenerSettings) -> Iterator[Finding]:

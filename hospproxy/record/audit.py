@@ -12,7 +12,7 @@ from zope.interface import implementer
 from ..errors import RecordFailed
 from ..interfaces import IJournal, IProcessor, Proceed
 from ..messages import Exchange, Response
-from .describe import Answer, Describer
+from .describe import Answer, Describer, Record
 
 
 @implementer(IProcessor)
@@ -20,6 +20,7 @@ class Audit:
     """Records every exchange, whatever its outcome, before its answer may leave.
 
     :param when_full: answers clients in the chain's place while the disk is full; without one the chain goes on.
+    :param observe: is shown each record once it is kept; it returns at once and never fails.
     """
 
     _log = Logger()
@@ -30,11 +31,13 @@ class Audit:
         describer: Describer,
         clock: IReactorTime,
         when_full: Callable[[Exchange], Response] | None = None,
+        observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._journal = journal
         self._describer = describer
         self._clock = clock
         self._when_full = when_full
+        self._observe = observe
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         """Await the answer, then its record.
@@ -69,7 +72,9 @@ class Audit:
         return self._when_full(exchange)
 
     async def _record(self, exchange: Exchange, answer: Answer) -> None:
-        await self._journal.append(self._describer.request(exchange, answer, self._passed_s(exchange)))
+        record = self._describer.request(exchange, answer, self._passed_s(exchange))
+        await self._journal.append(record)
+        self._observe(record)
 
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:
         try:

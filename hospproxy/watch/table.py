@@ -85,6 +85,9 @@ METRICS: tuple[Metric, ...] = (
     _counter("record_files_total", "Files of the record that were packed, or removed by their age.", "event"),
     _histogram("record_group_size", "Records that were written and synced together.", buckets=_SIZES),
     _histogram("record_sync_seconds", "From handing a group to the disk until it is there.", buckets=_QUICK),
+    _counter("alerts_total", "Alerts ([which](alerts.md)).", "rule"),
+    _gauge("alerts_recent", "Alerts within the last hour."),
+    _counter("noticing_failures_total", "Mistakes in noticing, and alerts that could not be kept."),
 )
 
 
