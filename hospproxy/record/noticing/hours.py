@@ -56,9 +56,9 @@ class _Usual:
         return self.near(hour) / 3 < _QUIET_PART * sum(self.hours) / HOURS
 
     def new_day(self, day: int) -> None:
-        if day <= self.day:
+        if day == self.day:
             return
-        if self.days:
+        if day > self.day and self.days:  # less: the clock was set back
             faded = 0.5 ** ((day - self.day) / HALF_LIFE_DAYS)
             self.hours = array("f", [weight * faded for weight in self.hours])
         self.day, self.days = day, self.days + 1

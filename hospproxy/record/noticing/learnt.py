@@ -69,6 +69,7 @@ class Learnt:
         try:
             self._load()
         except (OSError, ValueError, msgspec.MsgspecError) as error:
+            self._forget()
             self._log.error(
                 "What was learnt of usual hours and numbers cannot be read and is dropped: {path}: {why}",
                 path=str(self._path),
@@ -105,6 +106,13 @@ class Learnt:
             self._hours.load(saved.house, saved.hours)
         if self._usual is not None:
             self._usual.load(saved.usual)
+
+    def _forget(self) -> None:
+        """All of it: half of what somebody is like is no measure."""
+        if self._hours is not None:
+            self._hours.load(None, ())
+        if self._usual is not None:
+            self._usual.load(())
 
     def _save(self) -> Deferred[None]:
         house, hours = self._hours.dump() if self._hours is not None else (None, [])

@@ -102,7 +102,7 @@ class MoreThanUsual:
                 self._people.popitem(last=False)
             return usual
         self._people.move_to_end(person)
-        if day > usual.day:
+        if day != usual.day:
             usual.days += 1
             usual.mean += (usual.peak - usual.mean) * max(1 / usual.days, _SLOWEST)
             usual.day, usual.peak = day, 0

@@ -1,0 +1,102 @@
+"""Alerts through the running proxy: from what clients do to the record, the metric and what is kept over a restart."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from typing import Any
+
+import pytest_twisted
+from twisted.internet import reactor, task
+
+from .asking import ask
+from .processes import START_S, Processes, Proxy
+
+
+def alerts(proxy: Proxy) -> list[dict[str, Any]]:
+    return [record for record in proxy.records() if record["kind"] == "alert"]
+
+
+async def until(found: Callable[[], Any]) -> Any:
+    """Wait for what is not waited for by any answer."""
+    clock: Any = reactor
+    latest = clock.seconds() + START_S
+    while not (result := found()):
+        assert clock.seconds() < latest, "it never came"
+        await task.deferLater(clock, 0.05, lambda: None)
+    return result
+
+
+@pytest_twisted.ensureDeferred
+async def test_wrong_passwords(processes: Processes) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url)
+    for number in range(20):
+        assert (await ask(proxy.plain_url, "GET", "/hospitals", user="staff1", password="no")).status == 401
+        if number < 9:
+            assert alerts(proxy) == []
+    await until(lambda: len(alerts(proxy)) == 2)
+    by_name, by_address = alerts(proxy)
+    assert (by_name["rule"], by_name["count"], by_name["client"]) == (
+        "failed-logins-name",
+        10,
+        {"address": "127.0.0.1"},
+    )
+    assert by_name["who"]["certainty"] == "claimed" and len(by_name["who"]["name_hmac"]) == 64
+    assert (by_address["rule"], by_address["who"]) == ("failed-logins-address", None)
+    assert by_address["text"] == "20 failed log-ins from 127.0.0.1 within 5 minutes."
+    requests = [record["request_id"] for record in proxy.records() if record["kind"] == "request"]
+    assert (by_name["request_id"], by_address["request_id"]) == (requests[9], requests[19])
+    metrics = (await ask(proxy.admin_url, "GET", "/metrics")).body.decode()
+    assert 'hospproxy_alerts_total{rule="failed-logins-address"} 1.0' in metrics
+    assert "hospproxy_alerts_recent 2.0" in metrics
+    assert "alert failed-logins-address: 20 failed log-ins from 127.0.0.1" in proxy.log
+    assert await proxy.stop() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_switched_off_is_not_noticed(processes: Processes) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url, options="[alerts]\nfailed_logins_by_address = 0\n")
+    for _ in range(20):
+        await ask(proxy.plain_url, "GET", "/hospitals", user="staff1", password="no")
+    await proxy.stop()
+    assert [alert["rule"] for alert in alerts(proxy)] == ["failed-logins-name"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_note_in_anothers_name_and_many_patients(processes: Processes) -> None:
+    hosp = await processes.hosp()
+    proxy = await processes.proxy(hosp.url, options="[alerts]\npatients = 2\n")
+    patients = (await ask(proxy.plain_url, "GET", "/patients", user="staff1")).json()
+    me = (await ask(proxy.plain_url, "GET", "/staffs/me", user="staff1")).json()
+    note = {"patient_id": patients[0]["id"], "content": "x", "staff_id": me["id"] + 1}
+    assert (await ask(proxy.plain_url, "POST", "/notes", note, user="staff1")).status == 201
+    assert (await ask(proxy.plain_url, "GET", f"/patients/{patients[1]['id']}", user="staff1")).status == 200
+    await proxy.stop()
+    found = {alert["rule"]: alert["who"] for alert in alerts(proxy)}
+    who = {"id": me["id"], "name": "staff1", "certainty": "verified"}
+    assert found == {"anothers-name": who, "many-patients": who}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_learnt_outlives_a_restart(processes: Processes) -> None:
+    hosp = await processes.hosp()
+    first = await processes.proxy(hosp.url)
+    await ask(first.plain_url, "GET", "/hospitals", user="staff1")
+    assert await first.stop() == 0
+    file = first.state / "noticing.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    learnt = json.loads(file.read_text())
+    assert [each["days"] for each in learnt["hours"]] == [1]
+    second = await processes.proxy(hosp.url, state=first.state)
+    await second.until_said("Audit records go to")  # it handles signals from here on
+    assert await second.stop() == 0
+    assert json.loads(file.read_text()) == learnt
+
+    file.write_text("{")
+    third = await processes.proxy(hosp.url, state=first.state)
+    assert (await ask(third.plain_url, "GET", "/hospitals", user="staff1")).status == 200
+    assert await third.stop() == 0
+    assert "is dropped" in third.log
