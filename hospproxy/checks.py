@@ -273,12 +273,10 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
 def unheard(settings: Settings) -> Iterator[Finding]:
     """Alerts that nobody gets, or that anybody can make or read."""
     given = settings.alerts
-    if not given.enabled:
+    if not given.enabled or given.webhook_url is None:
         return
     if not settings.audit.enabled:
-        yield "alerts.enabled", "nothing is noticed without a record (audit.enabled)"
-    if given.webhook_url is None:
-        return
+        yield "alerts.webhook_url", "nothing is noticed without a record (audit.enabled)"
     if given.webhook_secret_file is None:
         yield (
             "alerts.webhook_url",

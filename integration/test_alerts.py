@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor, task
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from hospproxy.config import Settings, UpstreamSettings
+from hospproxy.options.alerts_section import AlertsSettings
+from hospproxy.record.noticing.webhook import writer_for
+from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.following import Batch, Position
 
 from .asking import ask
 from .processes import START_S, Processes, Proxy
@@ -100,3 +112,61 @@ async def test_what_is_learnt_outlives_a_restart(processes: Processes) -> None:
     assert (await ask(third.plain_url, "GET", "/hospitals", user="staff1")).status == 200
     assert await third.stop() == 0
     assert "is dropped" in third.log
+
+
+class Receiver(Resource):
+    """Checks signatures as docs/alerts.md says it is done, and takes what is genuine unless it is away."""
+
+    isLeaf = True
+
+    def __init__(self, secret: bytes) -> None:
+        super().__init__()
+        self.secret = secret
+        self.taken: list[Any] = []
+        self.away = False
+
+    def render_POST(self, request: Any) -> bytes:
+        body = request.content.read()
+        timestamp = request.getHeader("x-hospproxy-timestamp")
+        expected = hmac.new(self.secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+        genuine = hmac.compare_digest("sha256=" + expected, request.getHeader("x-hospproxy-signature"))
+        if self.away or not genuine:
+            request.setResponseCode(503 if self.away else 403)
+        else:
+            self.taken.append(json.loads(body))
+        return b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_webhook_gets_what_is_signed_and_the_carrier_hears_of_a_failure(tmp_path: Path) -> None:
+    receiver = Receiver(b"correct horse")
+    port = reactor.listenTCP(0, Site(receiver), interface="127.0.0.1")  # type: ignore[attr-defined]
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"correct horse\n")
+    secret.chmod(0o600)
+    given = AlertsSettings(
+        webhook_url=f"http://127.0.0.1:{port.getHost().port}/hook", webhook_secret_file=secret
+    )
+    settings = Settings(upstream=UpstreamSettings(url="http://127.0.0.1:3000"), alerts=given)
+    writer = writer_for(settings, reactor)
+    assert writer is not None
+    lines = (
+        encode_record({"kind": "alert", "text": "20 failed log-ins"}),
+        encode_record({"kind": "request"}),
+    )
+    batch = Batch(lines, "f" * 64, Position("w0", 1, 10, 2))
+    try:
+        receiver.away = True
+        with pytest.raises(Exception, match="503"):
+            await writer.write(batch)
+        receiver.away = False
+        await writer.write(batch)
+        [taken] = receiver.taken
+        assert (taken["text"], len(taken["alerts"])) == ("hospproxy: 20 failed log-ins", 1)
+        receiver.secret = b"another"
+        with pytest.raises(Exception, match="403"):
+            await writer.write(batch)
+        assert len(receiver.taken) == 1
+    finally:
+        await writer.close()
+        await port.stopListening()

@@ -109,5 +109,10 @@ class Combinations(Case):
             self.assertEqual(errors, ["alerts.webhook_secret_file"], content[:9])
 
     def test_without_a_record_nothing_is_noticed(self) -> None:
-        _, warnings = self.findings(audit=AuditSettings(enabled=False))
-        self.assertIn("alerts.enabled", warnings)
+        secret = self.file(b"secret")
+        _, warnings = self.findings(
+            audit=AuditSettings(enabled=False),
+            webhook_url="https://chat.example/x",
+            webhook_secret_file=secret,
+        )
+        self.assertEqual(sorted(warnings), ["alerts.webhook_url", "audit.enabled"])
