@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..describe import VERSION, timestamp
 from .facts import Facts
@@ -24,6 +24,13 @@ RULES = (
 _TEXT = 500
 
 
+def _plain(text: str) -> str:
+    """A text that steers no terminal and ends no line of a log: names in it are whatever HOSP holds."""
+    if text.isprintable():
+        return text[:_TEXT]
+    return "".join(character if character.isprintable() else "\N{MIDDLE DOT}" for character in text[:_TEXT])
+
+
 @frozen(slots=True, kw_only=True)
 class Alert:
     """Something that somebody should look at.
@@ -40,7 +47,7 @@ class Alert:
 
     rule: str
     subject: int | str
-    text: str
+    text: str = field(converter=_plain)
     facts: Facts
     who: Mapping[str, Any] | None = None
     count: int = 1
@@ -59,7 +66,7 @@ class Alert:
             "time": timestamp(now),
             "request_id": self.facts.request_id or None,
             "rule": self.rule,
-            "text": self.text[:_TEXT],
+            "text": self.text,
             "who": dict(self.who) if self.who is not None else None,
             "client": {"address": self.facts.address or None},
             "patient_id": None,

@@ -78,6 +78,13 @@ class Patients(SynchronousTestCase):
         listed = facts(record(disclosed={"set": "c0ffee", "count": 500}))
         self.assertEqual(told(ManyPatients(2, 3600), [(listed, 0.0)] * 20), [None] * 20)
 
+    def test_a_name_steers_no_terminal(self) -> None:
+        who = {"id": 1, "name": "a\n\x1b[31m\u202eb" + "c" * 900, "certainty": "verified"}
+        [alert] = told(ManyPatients(1, 60), [(facts(record(who=who, patient_id="7")), 0.0)])
+        assert alert is not None
+        self.assertTrue(alert.text.isprintable())
+        self.assertEqual((alert.text[:9], len(alert.text)), ("a··[31m·b", 500))
+
 
 class NotesInAnothersName(SynchronousTestCase):
     def test_each_claim_counts(self) -> None:
