@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ..record.trail.signing import Signer
-from ..secrets import KeyFileError, MasterKey
+from ..secrets import KeyFileError, MasterKey, read_secret
 from .sections import ListenerSettings, Settings
 
 if TYPE_CHECKING:
@@ -43,11 +43,20 @@ def errors(settings: Settings) -> Iterator[Finding]:
         if listener.address.secure:
             for key, why in _wrong_pair(listener):
                 yield f"listeners[{index}].{key}", why
-    if settings.upstream.ca_file is not None:
+    for path, ca_file in (
+        ("upstream.ca_file", settings.upstream.ca_file),
+        ("audit_http.ca_file", settings.audit_http.ca_file),
+    ):
+        if ca_file is not None:
+            try:
+                _certificates(ca_file)
+            except _UnusableError as error:
+                yield path, str(error)
+    if settings.audit_http.secret_file is not None:
         try:
-            _certificates(settings.upstream.ca_file)
-        except _UnusableError as error:
-            yield "upstream.ca_file", str(error)
+            read_secret(settings.audit_http.secret_file)
+        except KeyFileError as error:
+            yield "audit_http.secret_file", str(error)
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
