@@ -189,6 +189,27 @@ def alerts(settings: Settings) -> Iterator[Finding]:
         yield "alerts.webhook_ca_file", "it is only for an https:// alerts.webhook_url"
 
 
+def writers(settings: Settings) -> Iterator[Finding]:
+    """What carries the record on, and cannot."""
+    http = settings.audit_http
+    if http.enabled and http.url is None:
+        yield "audit_http.url", "it is required where audit_http.enabled"
+    if http.ca_file and not (http.url or "").startswith("https:"):
+        yield "audit_http.ca_file", "it is only for an https:// audit_http.url"
+    taken = {"database", "syslog", "http", "bucket", "webhook"}
+    for index, plugin in enumerate(settings.audit_plugins):
+        if plugin.name in taken:
+            yield f"audit_plugins[{index}].name", f"another writer is called {plugin.name}"
+        taken.add(plugin.name)
+    if settings.audit.enabled:
+        return
+    for name in ("audit_syslog", "audit_http", "audit_bucket"):  # the database is there by default
+        if getattr(settings, name).enabled:
+            yield f"{name}.enabled", "there is nothing to carry on: audit.enabled is false"
+    if settings.audit_plugins:
+        yield "audit_plugins", "there is nothing to carry on: audit.enabled is false"
+
+
 def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
     """What the contract does not allow for."""
     if settings.identity.enabled and contract.identity is None:
@@ -238,6 +259,18 @@ def open_text(settings: Settings) -> Iterator[Finding]:
             yield "listeners", "every one of them rejects every request; add an https:// one"
         elif all(each.plain != "serve" for each in settings.listeners):
             yield "listeners", "none of them serves what clients are redirected to"
+
+
+def open_record(settings: Settings) -> Iterator[Finding]:
+    """Where the record leaves the house unprotected."""
+    http = settings.audit_http
+    if not http.enabled or http.url is None:
+        return
+    target = parse_address(re.match(r"[^/]*//[^/?]*", http.url)[0])  # type: ignore[index]
+    if not target.secure and not target.loopback:
+        yield "audit_http.url", f"who saw which patient goes to {target.host} unencrypted"
+    if http.secret_file is None:
+        yield "audit_http.secret_file", "without a signature the receiver cannot tell who has posted"
 
 
 def trust(settings: Settings) -> Iterator[Finding]:
@@ -307,5 +340,5 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, alerts)
-WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, unheard, times)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, writers, alerts)
+WARNINGS: tuple[Rule, ...] = (open_text, open_record, trust, switched_off, unheard, times)

@@ -124,6 +124,7 @@ class Receiver(Resource):
         self.secret = secret
         self.taken: list[Any] = []
         self.away = False
+        self.refused = 0
 
     def render_POST(self, request: Any) -> bytes:
         body = request.content.read()
@@ -131,6 +132,7 @@ class Receiver(Resource):
         expected = hmac.new(self.secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
         genuine = hmac.compare_digest("sha256=" + expected, request.getHeader("x-hospproxy-signature"))
         if self.away or not genuine:
+            self.refused += 1
             request.setResponseCode(503 if self.away else 403)
         else:
             self.taken.append(json.loads(body))
@@ -139,10 +141,10 @@ class Receiver(Resource):
 
 @pytest_twisted.ensureDeferred
 async def test_the_webhook_gets_what_is_signed_and_the_carrier_hears_of_a_failure(tmp_path: Path) -> None:
-    receiver = Receiver(b"correct horse")
+    receiver = Receiver(b"correct horse battery")
     port = reactor.listenTCP(0, Site(receiver), interface="127.0.0.1")  # type: ignore[attr-defined]
     secret = tmp_path / "secret"
-    secret.write_bytes(b"correct horse\n")
+    secret.write_bytes(b"correct horse battery\n")
     secret.chmod(0o600)
     given = AlertsSettings(
         webhook_url=f"http://127.0.0.1:{port.getHost().port}/hook", webhook_secret_file=secret
@@ -169,4 +171,34 @@ async def test_the_webhook_gets_what_is_signed_and_the_carrier_hears_of_a_failur
         assert len(receiver.taken) == 1
     finally:
         await writer.close()
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_webhook_that_was_away_gets_every_alert_after_a_restart(processes: Processes) -> None:
+    receiver = Receiver(b"correct horse battery")
+    receiver.away = True
+    port = reactor.listenTCP(0, Site(receiver), interface="127.0.0.1")  # type: ignore[attr-defined]
+    secret = processes.folder / "secret"
+    secret.write_bytes(b"correct horse battery\n")
+    secret.chmod(0o600)
+    url = f"http://127.0.0.1:{port.getHost().port}/hook"
+    options = (
+        f'[alerts]\nfailed_logins_by_name = 3\nwebhook_url = "{url}"\nwebhook_secret_file = "{secret}"\n'
+    )
+    try:
+        hosp = await processes.hosp()
+        first = await processes.proxy(hosp.url, options=options)
+        for _ in range(3):
+            await ask(first.plain_url, "GET", "/hospitals", user="staff1", password="no")
+        await until(lambda: receiver.refused)
+        assert await first.stop() == 0
+        receiver.away = False
+        await processes.proxy(hosp.url, options=options, state=first.state)
+        await until(lambda: receiver.taken)
+        [alert] = receiver.taken[0]["alerts"]
+        [kept] = alerts(first)
+        assert {name: value for name, value in alert.items() if name != "id"} == kept
+        assert receiver.taken[0]["text"].startswith("hospproxy: 3 failed log-ins for ")
+    finally:
         await port.stopListening()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
 from attrs.converters import optional
 
-from .addresses import parse_address
-from .fields import Metadata, listed, number, path, switch, text, whole
+from .fields import listed, number, path, switch, text, web_url, whole
 
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
 
@@ -36,18 +34,6 @@ def _zone(value: str) -> str:
         if value != "UTC":
             raise ValueError("this machine knows no such time zone") from None
     return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or parts.fragment or not value.isascii() or " " in value:
-        raise ValueError("it must be http:// or https://, percent-encoded, without a fragment")
-    parse_address(f"{parts.scheme}://{parts.netloc}")
-    return value
-
-
-def _web_address(doc: str) -> Metadata:
-    return text(doc, "an http:// or https:// URL", _url)
 
 
 @frozen(slots=True, kw_only=True)
@@ -123,11 +109,11 @@ class AlertsSettings:
             "seconds", 0, 604_800, "The same alert about the same subject is told again after this."
         ),
     )
-    webhook_url: str | None = field(default=None, metadata=_web_address("Where alerts are posted."))
+    webhook_url: str | None = field(default=None, metadata=web_url("Where alerts are posted."))
     webhook_secret_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Secret (mode 0600, up to 4096 bytes) that signs what is posted."),
+        metadata=path("Secret (mode 0600, 16 to 4096 bytes) that signs what is posted."),
     )
     webhook_ca_file: Path | None = field(
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,35 @@ def text(doc: str, takes: str, made: Callable[[str], str]) -> Metadata:
     :param made: gives the value, or raises ValueError with what is wrong.
     """
     return _spec(doc, takes, _is_text, made)
+
+
+def web_url(doc: str) -> Metadata:
+    """``https://host[:port]/path`` or the same with ``http``; in ASCII, and without user name or fragment."""
+
+    def made(value: str) -> str:
+        if not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
+            raise ValueError("everything but printable ASCII is written as %XX")
+        if "#" in value:
+            raise ValueError("a fragment is never sent")
+        scheme, _, rest = value.partition("://")
+        parse_address(f"{scheme}://{re.split('[/?]', rest, maxsplit=1)[0]}")
+        return value
+
+    return _spec(doc, "a URL, https://host/path or http://host/path", _is_text, made)
+
+
+def word(doc: str) -> Metadata:
+    """A name that can be part of a file's name and of a metric's label."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value) is not None
+
+    return _spec(doc, "a word of a-z, 0-9 and _, at most 32", accepts, str)
+
+
+def table(doc: str) -> Metadata:
+    """A table of whatever somebody else understands."""
+    return _spec(doc, "a table", lambda value: isinstance(value, dict), dict)
 
 
 def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:

@@ -13,14 +13,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ..record.trail.signing import Signer
-from ..secrets import KeyFileError, MasterKey, read_key_file
+from ..secrets import KeyFileError, MasterKey, read_secret
 from .sections import ListenerSettings, Settings
 
 if TYPE_CHECKING:
     from ..contract import Contract
 
 Finding = tuple[str, str]
-MAX_SECRET_BYTES = 4096
 SOON = timedelta(days=14)
 
 
@@ -44,17 +43,25 @@ def errors(settings: Settings) -> Iterator[Finding]:
         if listener.address.secure:
             for key, why in _wrong_pair(listener):
                 yield f"listeners[{index}].{key}", why
-    for path, bundle in (
+    for path, ca_file in (
         ("upstream.ca_file", settings.upstream.ca_file),
+        ("audit_http.ca_file", settings.audit_http.ca_file),
         ("alerts.webhook_ca_file", settings.alerts.webhook_ca_file),
     ):
-        if bundle is not None:
+        if ca_file is not None:
             try:
-                _certificates(bundle)
+                _certificates(ca_file)
             except _UnusableError as error:
                 yield path, str(error)
-    if why := _wrong_secret(settings.alerts.webhook_secret_file):
-        yield "alerts.webhook_secret_file", why
+    for path, secret in (
+        ("audit_http.secret_file", settings.audit_http.secret_file),
+        ("alerts.webhook_secret_file", settings.alerts.webhook_secret_file),
+    ):
+        if secret is not None:
+            try:
+                read_secret(secret)
+            except KeyFileError as error:
+                yield path, str(error)
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
@@ -122,20 +129,6 @@ def _wrong_key(settings: Settings) -> str:
     except KeyFileError as error:
         return str(error)
     return ""
-
-
-def _wrong_secret(path: Path | None) -> str:
-    if path is None:
-        return ""
-    try:
-        content = read_key_file(path, MAX_SECRET_BYTES)
-    except KeyFileError as error:
-        return str(error)
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    if not content.strip():
-        return f"{path} is empty"
-    return f"{path} is longer than {MAX_SECRET_BYTES} bytes" if len(content) > MAX_SECRET_BYTES else ""
 
 
 def _wrong_pair(listener: ListenerSettings) -> Iterator[Finding]:

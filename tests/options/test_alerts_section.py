@@ -13,6 +13,8 @@ from hospproxy.checks import check
 from hospproxy.config import AuditSettings, ConfigError, Settings, UpstreamSettings, load
 from hospproxy.options.alerts_section import AlertsSettings
 
+SECRET = b"correct horse battery"
+
 
 class Case(SynchronousTestCase):
     def setUp(self) -> None:
@@ -78,7 +80,7 @@ class Combinations(Case):
         return path
 
     def test_a_good_one(self) -> None:
-        secret = self.file(b"secret")
+        secret = self.file(SECRET)
         self.assertEqual(
             self.findings(webhook_url="https://chat.example/x", webhook_secret_file=secret), ([], [])
         )
@@ -92,7 +94,7 @@ class Combinations(Case):
         self.assertEqual(self.findings(webhook_url="http://chat.example/x", enabled=False), ([], []))
 
     def test_what_needs_an_address(self) -> None:
-        secret = self.file(b"secret")
+        secret = self.file(SECRET)
         self.assertEqual(self.findings(webhook_secret_file=secret)[0], ["alerts.webhook_secret_file"])
         errors, _ = self.findings(webhook_ca_file=self.folder / "none")
         self.assertEqual(errors, ["alerts.webhook_ca_file"] * 2)
@@ -104,12 +106,12 @@ class Combinations(Case):
         for bad in (self.folder, self.folder / "none"):
             errors, _ = self.findings(webhook_url=url, webhook_secret_file=bad)
             self.assertEqual(errors, ["alerts.webhook_secret_file"])
-        for content, mode in ((b"\n", 0o600), (b"x" * 5000, 0o600), (b"secret", 0o644)):
+        for content, mode in ((b"\n", 0o600), (b"x" * 5000, 0o600), (SECRET, 0o644)):
             errors, _ = self.findings(webhook_url=url, webhook_secret_file=self.file(content, mode))
             self.assertEqual(errors, ["alerts.webhook_secret_file"], content[:9])
 
     def test_without_a_record_nothing_is_noticed(self) -> None:
-        secret = self.file(b"secret")
+        secret = self.file(SECRET)
         _, warnings = self.findings(
             audit=AuditSettings(enabled=False),
             webhook_url="https://chat.example/x",

@@ -10,7 +10,7 @@ import msgspec
 from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
-from ...secrets import read_key_file
+from ...secrets import read_secret
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -20,7 +20,6 @@ MOST = 50
 """Alerts of one POST."""
 _SHOWN = 10
 """Of which so many stand in its text: chat tools cut long ones off."""
-_SECRET_BYTES = 4096
 _HEADERS = {"Content-Type": "application/json"}
 _STEERING = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "(at)", "[": "(", "]": ")", "`": "'"})
 """Names come from HOSP, where anybody may have made them: none may call a whole channel or look like a link."""
@@ -40,7 +39,7 @@ class Poster(Protocol):
 class Webhook:
     """Posts each alert as JSON that programs and chat tools can read (docs/alerts.md)."""
 
-    name = "alerts"
+    name = "webhook"
 
     def __init__(self, poster: Poster) -> None:
         self._poster = poster
@@ -85,8 +84,8 @@ def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
 def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
     """The webhook's writer, if the settings name one.
 
-    :raise OSError: a file that they name cannot be read.
-    :raise KeyFileError: the secret can be read by others.
+    :raise OSError: the CA file cannot be read.
+    :raise KeyFileError: the secret cannot be used.
     :raise ValueError: the CA file holds no certificate.
     """
     alerts = settings.alerts
@@ -94,9 +93,7 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
         return None
     from ..writers.posting import SignedPoster  # its TLS and HTTP client are heavy
 
-    secret = None
-    if alerts.webhook_secret_file is not None:
-        secret = read_key_file(alerts.webhook_secret_file, _SECRET_BYTES).strip()
+    secret = read_secret(alerts.webhook_secret_file) if alerts.webhook_secret_file is not None else None
     poster = SignedPoster(
         reactor, alerts.webhook_url, secret, alerts.webhook_ca_file, alerts.webhook_timeout_s
     )

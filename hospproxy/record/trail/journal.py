@@ -308,6 +308,7 @@ class NullJournal:
 
     trouble = None
     full = False
+    committed: Position | None = None
 
     def append(self, record: Mapping[str, Any]) -> Deferred[None]:  # noqa: ARG002
         return succeed(None)

@@ -108,10 +108,10 @@ class FromTheSettings(SynchronousTestCase):
 
     def test_with_its_secret(self) -> None:
         with tempfile.NamedTemporaryFile() as file:
-            file.write(b"secret\n")
+            file.write(b"correct horse battery\n")
             file.flush()
             given = self.settings(webhook_url="http://127.0.0.1:1/hook", webhook_secret_file=Path(file.name))
             writer = writer_for(given, Clock())
         assert isinstance(writer, Webhook)
-        self.assertEqual(writer._poster._secret, b"secret")  # type: ignore[attr-defined]
-        self.assertEqual(writer.name, "alerts")
+        self.assertEqual(writer._poster._secret, b"correct horse battery")  # type: ignore[attr-defined]
+        self.assertEqual(writer.name, "webhook")
