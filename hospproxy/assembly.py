@@ -36,9 +36,12 @@ from .outward.writes.sightings import Sightings
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
+from .record.noticing.building import noticing_for
 from .record.patient import PatientOfRecord
 from .record.trail.journal import Journal, NullJournal
 from .record.trail.opening import journal_for, refusal
+from .record.writers.building import Carriers, needed_from, writers_for
+from .record.writers.carrying import Time
 from .secrets import MasterKey
 from .watch.metrics import Metrics
 from .worker import Worker
@@ -62,7 +65,9 @@ class Parts:
         self.metrics = Metrics(version("hospproxy"))
         self.contract = contract_document.load(settings.contract_file)
         self.answers = Answers(self.contract)
+        self.writers = writers_for(settings, reactor)
         self.journal = self._journal()
+        self.carriers = self._carriers()
         self.sightings = Sightings(self.contract)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
@@ -71,9 +76,14 @@ class Parts:
         self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.identity = self._identity()
+        self.noticing = noticing_for(settings, reactor, self.journal, self.metrics)
         refusing = settings.audit.when_full == "refuse"
         self.audit = Audit(
-            self.journal, self._describer(), reactor, refusal(self.answers) if refusing else None
+            self.journal,
+            self._describer(),
+            reactor,
+            refusal(self.answers) if refusing else None,
+            self.noticing.noticer.observe,
         )
         self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
         self.keeping, self.writes = self._writes()
@@ -87,7 +97,13 @@ class Parts:
     def _journal(self) -> Journal | NullJournal:
         if not self.settings.audit.enabled:
             return NullJournal()
-        return journal_for(self.settings, self.reactor, self.metrics)
+        needed = needed_from(self.settings, self.writers)
+        return journal_for(self.settings, self.reactor, self.metrics, needed)
+
+    def _carriers(self) -> Carriers:
+        time = Time(self.reactor, clocks.wall, random.SystemRandom().random)
+        committed = lambda: self.journal.committed  # noqa: E731
+        return Carriers(self.writers, self.settings, self.reactor, time, self.metrics, committed)
 
     def _describer(self) -> Describer:
         accepted = self.identity.has_accepted if self.identity is not None else lambda _name: False

@@ -152,7 +152,7 @@ class IAuditFileWriter(Interface):
 
 
 class IAuditWriterMaker(IPlugin):
-    """A Twisted plugin (in ``hospproxy.record.writers.plugins``'s folders) that makes writers of a kind of its own."""
+    """A Twisted plugin (in a folder ``hospproxy_plugins``) that makes writers of a kind of its own."""
 
     kind: str = Attribute("What ``[[audit_plugins]]`` says under ``kind``.")
 
@@ -195,5 +195,5 @@ class IMeter(Interface):
     def observe(name: str, seconds: float, **labels: str) -> None:
         """Note a duration."""
 
-    def gauge(name: str, read: Callable[[], float]) -> None:
+    def gauge(name: str, read: Callable[[], float], **labels: str) -> None:
         """Offer a value that is read whenever somebody looks."""

@@ -131,6 +131,20 @@ def read_key_file(path: Path, most: int) -> bytes:
         os.close(descriptor)
 
 
+def read_secret(path: Path) -> bytes:
+    """A secret that is shared with somebody else, as text or bytes; a line end after it is not part of it.
+
+    :raise KeyFileError: it is missing, readable by others, or not of 16 to 4096 bytes.
+    """
+    try:
+        secret = read_key_file(path, 4098).rstrip(b"\r\n")
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+    if not 16 <= len(secret) <= 4096:
+        raise KeyFileError(f"{path} must hold 16 to 4096 bytes")
+    return secret
+
+
 def _refuse_others(path: Path, status: os.stat_result) -> None:
     """PostgreSQL's rule for key files (`ssl_key_file`): 0600, or 0640 if root owns it, as a mounted secret is."""
     mode = stat.S_IMODE(status.st_mode)

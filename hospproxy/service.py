@@ -26,6 +26,7 @@ from .config import Settings
 from .outward.ledger.format import LedgerFormatError
 from .record.trail.journal import Journal
 from .record.trail.opening import trouble_of
+from .record.writers.building import WriterError
 from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
 from .watch.health import Health
@@ -33,6 +34,8 @@ from .watch.health import Health
 _log = Logger()
 TIDY_S = 60.0
 """Seconds between two clearings of the ledger."""
+CATCH_UP_S = 5.0
+"""Seconds that what carries the record on has at a stop."""
 
 
 def build(settings: Settings, reactor: Any) -> ProxyService:
@@ -43,7 +46,13 @@ def build(settings: Settings, reactor: Any) -> ProxyService:
     clocks.install_monotonic(reactor)
     try:
         return ProxyService(settings, reactor)
-    except (KeyFileError, CertificateError, ListenerError, contract_document.ContractError) as error:
+    except (
+        KeyFileError,
+        CertificateError,
+        ListenerError,
+        WriterError,
+        contract_document.ContractError,
+    ) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
@@ -114,6 +123,8 @@ class ProxyService(Service):
         journal = self.parts.journal
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
+            self.parts.carriers.start()
+        self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
         self._open_ledger()
@@ -158,7 +169,7 @@ class ProxyService(Service):
             _log.info("certificates were read again")
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, answer what is under way, store what is held, close the record last."""
+        """Stop listening, answer what is under way, store what is held, close the record, and carry its end on."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
@@ -182,5 +193,7 @@ class ProxyService(Service):
         await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)
+        await parts.noticing.stop()
         await parts.journal.close()
+        await parts.carriers.stop(CATCH_UP_S)
         _log.info("stopped")

@@ -30,6 +30,8 @@ from hospproxy.config import (
     ValidationSettings,
     WritesSettings,
 )
+from hospproxy.options.http_section import HttpWriterSettings
+from hospproxy.options.plugins_section import AuditPluginSettings
 
 OFF = {"enabled": False}
 
@@ -66,6 +68,20 @@ class SenselessTests(Case):
     def test_the_defaults_are_good(self) -> None:
         self.assertEqual((self.errors(), self.warnings()), ([], []))
         self.assertEqual(os.listdir(self.folder), [], "a check makes nothing")
+
+    def test_writers_of_the_record(self) -> None:
+        http = HttpWriterSettings(enabled=True)
+        self.assertEqual(self.paths(audit_http=http), ["audit_http.url"])
+        plain = evolve(http, url="http://127.0.0.1/", ca_file=self.folder)
+        self.assertEqual(
+            self.paths(audit_http=plain, audit=AuditSettings(**OFF)),
+            ["audit_http.ca_file", "audit_http.enabled", "audit_http.ca_file"],
+        )
+        twins = tuple(AuditPluginSettings(name=name, kind="k") for name in ("a", "http", "a"))
+        self.assertEqual(self.paths(audit_plugins=twins), ["audit_plugins[1].name", "audit_plugins[2].name"])
+        self.assertEqual(self.paths(audit_plugins=twins[:1], audit=AuditSettings(**OFF)), ["audit_plugins"])
+        secret = evolve(http, url="http://127.0.0.1/", secret_file=self.folder / "none")
+        self.assertEqual(self.paths(audit_http=secret), ["audit_http.secret_file"])
 
     def test_what_needs_identity(self) -> None:
         found = self.paths(identity=IdentitySettings(enabled=False))
@@ -166,6 +182,14 @@ class ContractTests(Case):
 
 
 class RiskyTests(Case):
+    def test_a_record_that_leaves_unprotected(self) -> None:
+        for url, expected in (
+            ("http://siem.example/x", ["audit_http.url", "audit_http.secret_file"]),
+            ("https://siem.example?x", ["audit_http.secret_file"]),
+            ("http://127.0.0.1:1/x", ["audit_http.secret_file"]),
+        ):
+            self.assertEqual(self.warned(audit_http=HttpWriterSettings(enabled=True, url=url)), expected)
+
     def test_open_text(self) -> None:
         for url, expected in (
             ("http://192.0.2.1:80", ["upstream.url"]),

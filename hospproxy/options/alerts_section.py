@@ -2,13 +2,124 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+import re
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from .fields import switch
+from attrs import field, frozen
+from attrs.converters import optional
+
+from .fields import listed, number, path, switch, text, web_url, whole
+
+_SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
+
+
+def _span(value: str) -> tuple[int, int]:
+    found = _SPAN.fullmatch(value)
+    if found is None:
+        raise ValueError('it must be like "22:00-05:00"')
+    hour, minute, last_hour, last_minute = map(int, found.groups())
+    begin, end = hour * 60 + minute, last_hour * 60 + last_minute
+    if end > 1440:
+        raise ValueError("a day ends at 24:00")
+    if begin == end:
+        raise ValueError("it ends when it begins")
+    return begin, end
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except Exception:  # what zoneinfo raises depends on how the name is wrong
+        if value != "UTC":
+            raise ValueError("this machine knows no such time zone") from None
+    return value
 
 
 @frozen(slots=True, kw_only=True)
 class AlertsSettings:
-    """What is noticed in the trail as it is made."""
+    """What is noticed in the trail as it is made. A number of 0 switches its rule off."""
 
     enabled: bool = field(default=True, metadata=switch("Whether anything is."))
+    failed_logins_by_address: int = field(
+        default=20,
+        metadata=whole("log-ins", 0, 10_000, "Failed log-ins from one address within the window that alert."),
+    )
+    failed_logins_by_name: int = field(
+        default=10,
+        metadata=whole("log-ins", 0, 10_000, "Failed log-ins for one name within the window that alert."),
+    )
+    failed_logins_window_s: float = field(
+        default=300.0, metadata=number("seconds", 1, 86_400, "The window of failed log-ins.")
+    )
+    patients: int = field(
+        default=100,
+        metadata=whole(
+            "patients", 0, 10_000, "Distinct patients of one person within the window that alert."
+        ),
+    )
+    patients_window_s: float = field(
+        default=3600.0, metadata=number("seconds", 1, 86_400, "The window of patients.")
+    )
+    usual_patients_factor: float = field(
+        default=4.0,
+        metadata=number(
+            "times", 0, 1000, "How many times the person's usual number of patients a day alerts."
+        ),
+    )
+    usual_patients_min: int = field(
+        default=40,
+        metadata=whole("patients", 1, 2000, "Patients a day below which that rule is silent."),
+    )
+    learning_days: float = field(
+        default=28.0,
+        metadata=number("days", 0, 366, "How long the usual is learnt before anything counts as unusual."),
+    )
+    quiet_hours: tuple[tuple[int, int], ...] = field(
+        default=(),
+        metadata=listed(
+            "Times of day at which any activity of staff alerts.", 'times like "22:00-05:00"', _span
+        ),
+    )
+    unusual_hours: bool = field(
+        default=True,
+        metadata=switch(
+            "Whether activity alerts at an hour that is unusual for the person and for the whole house."
+        ),
+    )
+    time_zone: str = field(
+        default="UTC",
+        metadata=text("Time zone of days and hours.", 'a time zone like "Europe/Berlin"', _zone),
+    )
+    anothers_name: int = field(
+        default=1,
+        metadata=whole(
+            "records",
+            0,
+            10_000,
+            "Records that one person sent in another's name within the window that alert.",
+        ),
+    )
+    anothers_name_window_s: float = field(
+        default=3600.0, metadata=number("seconds", 1, 86_400, "The window of records in another's name.")
+    )
+    repeat_after_s: float = field(
+        default=3600.0,
+        metadata=number(
+            "seconds", 0, 604_800, "The same alert about the same subject is told again after this."
+        ),
+    )
+    webhook_url: str | None = field(default=None, metadata=web_url("Where alerts are posted."))
+    webhook_secret_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("Secret (mode 0600, 16 to 4096 bytes) that signs what is posted."),
+    )
+    webhook_ca_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("Certificates (PEM) to trust for the webhook instead of the system's."),
+    )
+    webhook_timeout_s: float = field(
+        default=10.0, metadata=number("seconds", 0.1, 300, "How long one POST may take.")
+    )

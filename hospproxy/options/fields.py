@@ -143,7 +143,50 @@ def address(doc: str, *schemes: str) -> Metadata:
     return _spec(doc, takes, _is_text, made)
 
 
-def _listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
+def text(doc: str, takes: str, made: Callable[[str], str]) -> Metadata:
+    """A text.
+
+    :param made: gives the value, or raises ValueError with what is wrong.
+    """
+    return _spec(doc, takes, _is_text, made)
+
+
+def web_url(doc: str) -> Metadata:
+    """``https://host[:port]/path`` or the same with ``http``; in ASCII, and without user name or fragment."""
+
+    def made(value: str) -> str:
+        if not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
+            raise ValueError("everything but printable ASCII is written as %XX")
+        if "#" in value:
+            raise ValueError("a fragment is never sent")
+        scheme, _, rest = value.partition("://")
+        parse_address(f"{scheme}://{re.split('[/?]', rest, maxsplit=1)[0]}")
+        return value
+
+    return _spec(doc, "a URL, https://host/path or http://host/path", _is_text, made)
+
+
+def label(doc: str) -> Metadata:
+    """A name that can be part of a file's name and of a metric's label."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value) is not None
+
+    return _spec(doc, "a word of a-z, 0-9 and _, at most 32", accepts, str)
+
+
+def table(doc: str) -> Metadata:
+    """A table of whatever somebody else understands."""
+    return _spec(doc, "a table", lambda value: isinstance(value, dict), dict)
+
+
+def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
+    """A list of texts.
+
+    :param takes: what its members are.
+    :param each: gives a member's value, or raises ValueError with what is wrong.
+    """
+
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise BadValueError(f"expected a list of {takes}, got {shown(value)}")
@@ -162,7 +205,7 @@ def _listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
 
 def hosts(doc: str) -> Metadata:
     """Hosts as a Host field has them, with a port or without, lower-cased."""
-    return _listed(doc, "hosts, each host or host:port", _host)
+    return listed(doc, "hosts, each host or host:port", _host)
 
 
 def _host(text: str) -> str:
@@ -173,7 +216,7 @@ def _host(text: str) -> str:
 
 def networks(doc: str) -> Metadata:
     """IP addresses and networks in CIDR notation (RFC 4632)."""
-    return _listed(doc, "IP addresses or networks", ipaddress.ip_network)
+    return listed(doc, "IP addresses or networks", ipaddress.ip_network)
 
 
 def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:

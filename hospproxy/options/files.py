@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ..record.trail.signing import Signer
-from ..secrets import KeyFileError, MasterKey
+from ..secrets import KeyFileError, MasterKey, read_secret
 from .sections import Settings
 
 if TYPE_CHECKING:
@@ -43,11 +43,25 @@ def errors(settings: Settings) -> Iterator[Finding]:
         if listener.address.secure:
             for key, why in wrong_pair(listener.certificate_file, listener.private_key_file):
                 yield f"listeners[{index}].{key}", why
-    if settings.upstream.ca_file is not None:
-        try:
-            certificates(settings.upstream.ca_file)
-        except UnusableError as error:
-            yield "upstream.ca_file", str(error)
+    for path, ca_file in (
+        ("upstream.ca_file", settings.upstream.ca_file),
+        ("audit_http.ca_file", settings.audit_http.ca_file),
+        ("alerts.webhook_ca_file", settings.alerts.webhook_ca_file),
+    ):
+        if ca_file is not None:
+            try:
+                certificates(ca_file)
+            except UnusableError as error:
+                yield path, str(error)
+    for path, secret in (
+        ("audit_http.secret_file", settings.audit_http.secret_file),
+        ("alerts.webhook_secret_file", settings.alerts.webhook_secret_file),
+    ):
+        if secret is not None:
+            try:
+                read_secret(secret)
+            except KeyFileError as error:
+                yield path, str(error)
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from pathlib import Path
 
-from .fields import switch
+from attrs import field, frozen
+from attrs.converters import optional
+
+from .fields import number, path, switch, web_url
 
 
 @frozen(slots=True, kw_only=True)
@@ -12,3 +15,18 @@ class HttpWriterSettings:
     """The trail to an HTTP server, in batches."""
 
     enabled: bool = field(default=False, metadata=switch("Whether records are posted there."))
+    url: str | None = field(default=None, metadata=web_url("Where to. Required if it is enabled."))
+    secret_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("What signs each POST (at least 16 bytes, mode 0600); the receiver has the same."),
+    )
+    ca_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("Certificates (PEM) to trust for an `https://` URL instead of the system's."),
+    )
+    timeout_s: float = field(
+        default=30.0,
+        metadata=number("seconds", 0.1, 55, "From the begin of a POST to the end of its answer."),
+    )

@@ -20,6 +20,7 @@ from .fields import Network, address, choice, hosts, networks, number, path, sec
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
 from .page_section import AuditPageSettings
+from .plugins_section import AuditPluginSettings
 from .syslog_section import SyslogSettings
 
 KiB = 1024
@@ -346,6 +347,7 @@ class Settings:
     audit_syslog: SyslogSettings = Factory(SyslogSettings)
     audit_http: HttpWriterSettings = Factory(HttpWriterSettings)
     audit_bucket: BucketSettings = Factory(BucketSettings)
+    audit_plugins: tuple[AuditPluginSettings, ...] = ()
     audit_page: AuditPageSettings = Factory(AuditPageSettings)
     alerts: AlertsSettings = Factory(AlertsSettings)
     admin: AdminSettings = AdminSettings()

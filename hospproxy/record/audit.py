@@ -12,7 +12,7 @@ from zope.interface import implementer
 from ..errors import RecordFailed
 from ..interfaces import IJournal, IProcessor, Proceed
 from ..messages import Exchange, Response
-from .describe import Answer, Describer
+from .describe import Answer, Describer, Record
 from .disclosing import Disclosures
 
 
@@ -21,6 +21,7 @@ class Audit:
     """Records every exchange, whatever its outcome, before its answer may leave.
 
     :param when_full: answers clients in the chain's place while the disk is full; without one the chain goes on.
+    :param observe: is shown each record once it is kept; it returns at once and never fails.
     """
 
     _log = Logger()
@@ -31,11 +32,13 @@ class Audit:
         describer: Describer,
         clock: IReactorTime,
         when_full: Callable[[Exchange], Response] | None = None,
+        observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._journal = journal
         self._describer = describer
         self._clock = clock
         self._when_full = when_full
+        self._observe = observe
         self._disclosures = Disclosures()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
@@ -73,11 +76,12 @@ class Audit:
     async def _record(self, exchange: Exchange, answer: Answer) -> None:
         disclosure = self._disclosures.of(exchange, answer)
         record = self._describer.request(exchange, answer, self._passed_s(exchange))
-        if disclosure is None or not disclosure.says_more_than(record["patient_id"]):
-            await self._journal.append(record)
-            return
-        record["disclosed"] = disclosure.named
+        if disclosure is not None and disclosure.says_more_than(record["patient_id"]):
+            record["disclosed"] = disclosure.named
+        else:
+            disclosure = None
         await self._journal.append(record, disclosure)
+        self._observe(record)
 
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:
         try:

@@ -83,8 +83,19 @@ METRICS: tuple[Metric, ...] = (
     _gauge("record_disk_full", "1 while the disk is full and records go to the reserve."),
     _gauge("record_reserve_bytes", "Room in the reserve."),
     _counter("record_files_total", "Files of the record that were packed, or removed by their age.", "event"),
+    _gauge("record_writer_up", "1 while a writer carries the record on; 0 after a failure.", "writer"),
+    _gauge("record_writer_behind_records", "Records that a writer has still to carry on.", "writer"),
+    _gauge("record_writer_behind_seconds", "Age of the oldest of them.", "writer"),
+    _counter("record_writer_carried_total", "Records that a writer has carried on.", "writer"),
+    _counter("record_writer_failures_total", "Tries that failed; they are repeated.", "writer"),
+    _counter(
+        "record_writer_missed_total", "Records that were gone before a writer could carry them on.", "writer"
+    ),
     _histogram("record_group_size", "Records that were written and synced together.", buckets=_SIZES),
     _histogram("record_sync_seconds", "From handing a group to the disk until it is there.", buckets=_QUICK),
+    _counter("alerts_total", "Alerts ([which](alerts.md)).", "rule"),
+    _gauge("alerts_recent", "Alerts within the last hour."),
+    _counter("noticing_failures_total", "Mistakes in noticing, and alerts that could not be kept."),
 )
 
 

@@ -71,7 +71,7 @@ class Meter:
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         raise AssertionError("the cache measures no durations")
 
-    def gauge(self, name: str, read: Any) -> None:
+    def gauge(self, name: str, read: Any, **labels: str) -> None:
         self.gauges[name] = read
 
 

@@ -121,6 +121,8 @@ class Follower:
             file.seek(at)
             while at < limit and len(lines) < self._max_records and at - since.offset < self._max_bytes:
                 line = file.readline()
+                if not line.endswith(b"\n"):
+                    raise MissedError(f"{name.name} is shorter than it was")
                 lines.append(line[:-1])
                 at += len(line)
         if not lines:

@@ -337,6 +337,7 @@ class NullJournal:
 
     trouble = None
     full = False
+    committed: Position | None = None
 
     def append(
         self,

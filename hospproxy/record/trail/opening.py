@@ -81,24 +81,32 @@ def open_journal(
     plan: Plan | None = None,
     bounds: Bounds | None = None,
     retention_days: float = 0.0,
+    needed_from: Callable[[str], int | None] | None = None,
 ) -> Journal:
     """A journal in a folder, with threads of its own; its ``start`` begins the file.
 
     :param reactor: IReactorTime and IReactorFromThreads.
     :param signer: of digests and tombstones.
     :param retention_days: how long files are kept; 0 for ever.
+    :param needed_from: of a journal: the first file that must stay whatever its age, or None.
     """
     keeper = Keeper(directory, wall, signer=signer, plan=plan)
-    tender = Tender(directory, signer, wall, retention_days)
+    tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
     upkeep = Upkeep(tender, Worker(reactor, "audit-files"), reactor.seconds, meter)
     return Journal(
         keeper, Worker(reactor, "audit"), reactor, meter, describe_gap, bounds=bounds, upkeep=upkeep
     )
 
 
-def journal_for(settings: Settings, reactor: Any, meter: IMeter) -> Journal:
+def journal_for(
+    settings: Settings,
+    reactor: Any,
+    meter: IMeter,
+    needed_from: Callable[[str], int | None] | None = None,
+) -> Journal:
     """The journal that the settings ask for.
 
+    :param needed_from: as of ``open_journal``.
     :raise KeyFileError: the signing key cannot be used.
     """
     audit = settings.audit
@@ -114,6 +122,7 @@ def journal_for(settings: Settings, reactor: Any, meter: IMeter) -> Journal:
         plan=plan,
         bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
         retention_days=audit.retention_days,
+        needed_from=needed_from,
     )
     meter.gauge("record_disk_full", lambda: float(journal.full))
     meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))

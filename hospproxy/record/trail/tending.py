@@ -27,7 +27,7 @@ from .signing import Signer
 _BLOCK = 1 << 18
 
 
-def _never() -> int | None:
+def _never(_journal: str) -> int | None:
     return None
 
 
@@ -51,14 +51,14 @@ class Tender:
     :param signer: signs tombstones.
     :param wall: seconds since the epoch.
     :param retention_days: after its end a file is kept so long; 0 for ever.
-    :param needed_from: the lowest number of a file that a writer has still to carry on, or None.
+    :param needed_from: of a journal: the lowest number of a file that a writer has still to carry on, or None.
     """
 
     directory: Path
     signer: Signer
     wall: Callable[[], float]
     retention_days: float = 0.0
-    needed_from: Callable[[], int | None] = _never
+    needed_from: Callable[[str], int | None] = _never
     files: Files = field(factory=OsFiles)
 
     def run(self, current: Position) -> Tended:
@@ -107,12 +107,10 @@ class Tender:
             done.packed += 1
 
     def _may_go(self, name: FileName, after: FileName) -> bool:
-        needed = self.needed_from()
-        return (
-            self.retention_days > 0
-            and (needed is None or name.number < needed)
-            and is_older(after.begun, self.wall(), self.retention_days)
-        )
+        if self.retention_days <= 0 or not is_older(after.begun, self.wall(), self.retention_days):
+            return False
+        needed = self.needed_from(name.journal)
+        return needed is None or name.number < needed
 
     def _begin(self, name: FileName) -> dict[str, Any]:
         with self.files.read(self.directory, name.name) as file:

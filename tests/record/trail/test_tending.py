@@ -85,4 +85,4 @@ class Retention(Case):
 
     def test_what_a_writer_has_still_to_carry_on_stays(self) -> None:
         self.trail.now += 10 * DAY
-        self.assertEqual(self.run_(retention_days=5.0, needed_from=lambda: 2)[1], 1)
+        self.assertEqual(self.run_(retention_days=5.0, needed_from=lambda journal: {"w0": 2}[journal])[1], 1)

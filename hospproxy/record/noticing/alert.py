@@ -1,0 +1,85 @@
+"""An alert, and the record that it becomes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from ..describe import VERSION, timestamp
+from .facts import Facts
+
+RULES = (
+    "failed-logins-address",
+    "failed-logins-name",
+    "many-patients",
+    "more-patients-than-usual",
+    "quiet-hours",
+    "unusual-hours",
+    "anothers-name",
+)
+"""Names of the rules, as records and metrics have them."""
+
+_TEXT = 500
+
+
+def _plain(text: str) -> str:
+    """A text that steers no terminal and ends no line of a log: names in it are whatever HOSP holds."""
+    if text.isprintable():
+        return text[:_TEXT]
+    return "".join(character if character.isprintable() else "\N{MIDDLE DOT}" for character in text[:_TEXT])
+
+
+@frozen(slots=True, kw_only=True)
+class Alert:
+    """Something that somebody should look at.
+
+    :param rule: one of ``RULES``.
+    :param subject: of whom or what: the same rule is not told again of the same subject for a while.
+    :param text: a sentence for people.
+    :param facts: of the record that tipped it.
+    :param who: the person, as records name people; None where the alert is about an address.
+    :param count: how many there were, at least.
+    :param window_s: seconds within which they were; 0 where the rule has no such.
+    :param silent_s: seconds for which it need not be told again, whatever the options say.
+    """
+
+    rule: str
+    subject: int | str
+    text: str = field(converter=_plain)
+    facts: Facts
+    who: Mapping[str, Any] | None = None
+    count: int = 1
+    window_s: float = 0.0
+    silent_s: float = 0.0
+
+    def record(self, now: float, withheld: int) -> dict[str, Any]:
+        """What the journal keeps.
+
+        :param now: seconds since the epoch.
+        :param withheld: how often the rule held for this subject since it was last told of.
+        """
+        return {
+            "v": VERSION,
+            "kind": "alert",
+            "time": timestamp(now),
+            "request_id": self.facts.request_id or None,
+            "rule": self.rule,
+            "text": self.text,
+            "who": dict(self.who) if self.who is not None else None,
+            "client": {"address": self.facts.address or None},
+            "patient_id": None,
+            "count": self.count,
+            "window_s": self.window_s,
+            "withheld": withheld,
+        }
+
+
+def in_words(seconds: float) -> str:
+    """A span of time: "5 minutes"."""
+    for unit_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= unit_s and seconds % unit_s == 0:
+            number = int(seconds // unit_s)
+            return f"{number} {unit}" + ("s" if number > 1 else "")
+    return f"{seconds:g} seconds"

@@ -1,0 +1,94 @@
+"""What rules remember, never more than a bound: the least recent goes first. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from .alert import Alert
+
+Subject = int | str
+
+
+class Distinct:
+    """Counts distinct keys for each subject within a window that ends now.
+
+    :param most: keys of one subject beyond which nobody counts.
+    :param window_s: seconds. A key counts from its latest sighting on, for less than this.
+    :param max_entries: of all subjects together; beyond it the subject that was seen longest ago is forgotten.
+    :param max_subjects: the same, in subjects.
+    """
+
+    def __init__(
+        self, most: int, window_s: float, *, max_entries: int = 50_000, max_subjects: int = 10_000
+    ) -> None:
+        self._most = most
+        self._window_s = window_s
+        self._max_entries = max(max_entries, most)
+        self._max_subjects = max_subjects
+        self._subjects: OrderedDict[Subject, OrderedDict[Subject, float]] = OrderedDict()
+        self._entries = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Entries and subjects that are remembered."""
+        return self._entries, len(self._subjects)
+
+    def add(self, subject: Subject, key: Subject, now: float) -> int:
+        """Note a key; how many the subject has in the window, at most ``most``.
+
+        :param now: seconds, on any clock. One that was set back keeps entries for at most two windows.
+        """
+        seen = self._subjects.get(subject)
+        if seen is None:
+            seen = self._subjects[subject] = OrderedDict()
+        else:
+            self._subjects.move_to_end(subject)
+        before = len(seen)
+        seen[key] = now
+        seen.move_to_end(key)
+        self._forget_old(seen, now)
+        self._entries += len(seen) - before
+        while self._entries > self._max_entries or len(self._subjects) > self._max_subjects:
+            self._entries -= len(self._subjects.popitem(last=False)[1])
+        return len(seen)
+
+    def _forget_old(self, seen: OrderedDict[Subject, float], now: float) -> None:
+        while len(seen) > self._most:
+            seen.popitem(last=False)
+        while True:
+            at = seen[next(iter(seen))]
+            if now - self._window_s < at <= now + self._window_s:
+                return
+            seen.popitem(last=False)
+
+
+class Repeats:
+    """Lets an alert through once, and counts the others.
+
+    :param repeat_after_s: seconds for which the same rule is not told again of the same subject.
+    :param most: subjects that are remembered.
+    """
+
+    def __init__(self, repeat_after_s: float, most: int = 10_000) -> None:
+        self._repeat_after_s = repeat_after_s
+        self._most = most
+        self._told: OrderedDict[tuple[str, Subject], tuple[float, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def withheld(self, alert: Alert, now: float) -> int | None:
+        """How many were withheld since the last that was told; None if this one is withheld too.
+
+        :param now: seconds.
+        """
+        key = (alert.rule, alert.subject)
+        at, count = self._told.get(key, (None, 0))
+        if at is not None and 0 <= now - at < max(self._repeat_after_s, alert.silent_s):
+            self._told[key] = (at, count + 1)
+            return None
+        self._told[key] = (now, 0)
+        self._told.move_to_end(key)
+        if len(self._told) > self._most:
+            self._told.popitem(last=False)
+        return count

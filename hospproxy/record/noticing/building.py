@@ -1,0 +1,81 @@
+"""Puts together what notices, as the settings ask for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from ... import clocks
+from ...interfaces import IJournal, IMeter
+from ...worker import Worker
+from .bounded import Repeats
+from .counting import AnothersName, FailedLoginsByAddress, FailedLoginsByName, ManyPatients, Rule
+from .hours import QuietHours, UnusualHours
+from .learnt import Learnt
+from .moments import Calendar
+from .noticer import Noticer
+from .usual import MoreThanUsual
+
+if TYPE_CHECKING:
+    from ...config import Settings
+    from ...options.alerts_section import AlertsSettings
+
+FILE = "noticing.json"
+"""In ``state_dir``: what the rules have learnt."""
+
+
+@frozen(slots=True)
+class Noticing:
+    """What the service starts and stops, and what records are shown to.
+
+    :param noticer: its ``observe`` takes records.
+    """
+
+    noticer: Noticer
+    learnt: Learnt | None
+
+    def start(self) -> None:
+        """Read what was learnt before."""
+        if self.learnt is not None:
+            self.learnt.start()
+
+    async def stop(self) -> None:
+        """Keep what is learnt."""
+        if self.learnt is not None:
+            await self.learnt.stop()
+
+
+def noticing_for(settings: Settings, reactor: Any, journal: IJournal, meter: IMeter) -> Noticing:
+    """What the settings ask for; without alerts, or without a record, there are no rules."""
+    alerts = settings.alerts
+    calendar = Calendar(alerts.time_zone)
+    on = alerts.enabled and settings.audit.enabled
+    hours = UnusualHours(calendar, alerts.learning_days) if on and alerts.unusual_hours else None
+    usual = None
+    if on and alerts.usual_patients_factor:
+        usual = MoreThanUsual(
+            calendar, alerts.usual_patients_factor, alerts.usual_patients_min, alerts.learning_days
+        )
+    rules: list[Rule] = _counting(alerts) if on else []
+    rules += [rule for rule in (usual, hours) if rule is not None]
+    if on and alerts.quiet_hours:
+        rules.append(QuietHours(alerts.quiet_hours, calendar))
+    learnt = None
+    if hours is not None or usual is not None:
+        worker = Worker(reactor, "noticing")
+        learnt = Learnt(settings.state_dir / FILE, alerts.time_zone, worker, reactor, hours, usual)
+    noticer = Noticer(rules, Repeats(alerts.repeat_after_s), journal, meter, clocks.wall)
+    return Noticing(noticer, learnt)
+
+
+def _counting(alerts: AlertsSettings) -> list[Rule]:
+    """The rules that count within a window; a number of 0 switches one off."""
+    failed_s = alerts.failed_logins_window_s
+    candidates: tuple[tuple[int, type, float], ...] = (
+        (alerts.failed_logins_by_address, FailedLoginsByAddress, failed_s),
+        (alerts.failed_logins_by_name, FailedLoginsByName, failed_s),
+        (alerts.patients, ManyPatients, alerts.patients_window_s),
+        (alerts.anothers_name, AnothersName, alerts.anothers_name_window_s),
+    )
+    return [rule(most, window_s) for most, rule, window_s in candidates if most]

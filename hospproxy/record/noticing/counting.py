@@ -1,0 +1,153 @@
+"""Rules that count within a window: failed log-ins, patients, records in another's name. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from itertools import count
+from typing import Protocol
+
+from .alert import Alert, in_words
+from .bounded import Distinct
+from .facts import Facts
+
+
+class Rule(Protocol):
+    """Looks at every record and says when somebody else should."""
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        """An alert, if there is one.
+
+        :param now: seconds since the epoch.
+        """
+
+
+def source_of(address: str) -> str:
+    """What one sender has: an IPv4 address, or an IPv6 network of 64 bits (RFC 4291 §2.5.1)."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+class FailedLoginsByAddress:
+    """Many failed log-ins from one address.
+
+    :param most: failed log-ins that are too many.
+    :param window_s: seconds.
+    """
+
+    def __init__(self, most: int, window_s: float) -> None:
+        self._most, self._window_s = most, window_s
+        self._failed = Distinct(most, window_s)
+        self._numbers = count()
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        if not facts.failed_login or not facts.address:
+            return None
+        source = source_of(facts.address)
+        failed = self._failed.add(source, next(self._numbers), now)
+        if failed < self._most:
+            return None
+        return Alert(
+            rule="failed-logins-address",
+            subject=source,
+            text=f"{failed} failed log-ins from {source} within {in_words(self._window_s)}.",
+            facts=facts,
+            count=failed,
+            window_s=self._window_s,
+        )
+
+
+class FailedLoginsByName:
+    """Many failed log-ins for one name. It is known by its HMAC: people type passwords where names belong.
+
+    :param most: failed log-ins that are too many.
+    :param window_s: seconds.
+    """
+
+    def __init__(self, most: int, window_s: float) -> None:
+        self._most, self._window_s = most, window_s
+        self._failed = Distinct(most, window_s)
+        self._numbers = count()
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        if not facts.failed_login or not (pseudonym := facts.who.get("name_hmac")):
+            return None
+        failed = self._failed.add(pseudonym, next(self._numbers), now)
+        if failed < self._most:
+            return None
+        # A claim has a name only if HOSP has accepted that name before.
+        name = facts.who.get("name") or f"one name that HOSP has not accepted (HMAC {pseudonym[:16]})"
+        return Alert(
+            rule="failed-logins-name",
+            subject=pseudonym,
+            text=f"{failed} failed log-ins for {name} within {in_words(self._window_s)}, the last from"
+            f" {facts.address}.",
+            facts=facts,
+            who=facts.who,
+            count=failed,
+            window_s=self._window_s,
+        )
+
+
+class ManyPatients:
+    """One person with unusually many patients, by a number that is the same for all.
+
+    :param most: distinct patients that are too many.
+    :param window_s: seconds.
+    """
+
+    def __init__(self, most: int, window_s: float) -> None:
+        self._most, self._window_s = most, window_s
+        self._patients = Distinct(most, window_s)
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        if facts.person is None or facts.patient is None:
+            return None
+        patients = self._patients.add(facts.person, facts.patient, now)
+        if patients < self._most:
+            return None
+        return Alert(
+            rule="many-patients",
+            subject=facts.person,
+            text=f"{facts.called} opened {patients} patients or more within {in_words(self._window_s)}.",
+            facts=facts,
+            who=facts.who,
+            count=patients,
+            window_s=self._window_s,
+        )
+
+
+class AnothersName:
+    """Records that somebody claimed were written by another.
+
+    :param most: claims that are too many.
+    :param window_s: seconds.
+    """
+
+    def __init__(self, most: int, window_s: float) -> None:
+        self._most, self._window_s = most, window_s
+        self._claims = Distinct(most, window_s)
+        self._numbers = count()
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        if not facts.anothers_name or facts.person is None:
+            return None
+        claims = self._claims.add(facts.person, next(self._numbers), now)
+        if claims < self._most:
+            return None
+        times = "a record" if claims == 1 else f"{claims} records"
+        return Alert(
+            rule="anothers-name",
+            subject=facts.person,
+            text=f"{facts.called} sent {times} in another's name within {in_words(self._window_s)}.",
+            facts=facts,
+            who=facts.who,
+            count=claims,
+            window_s=self._window_s,
+        )

@@ -1,0 +1,77 @@
+"""What the rules see of a record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+LOGIN_FAILURE = "log-in failure"
+"""The ``action`` of a record whose credentials were refused."""
+
+
+@frozen(slots=True)
+class Facts:
+    """One record, as far as a rule asks.
+
+    :param request_id: of the record.
+    :param who: its ``who``.
+    :param address: of the client.
+    :param failed_login: credentials came, and were refused.
+    :param person: id of the staff record, only if HOSP itself said who this is.
+    :param patient: whose data was read or written with success: the id, or what stands for a set of patients.
+    :param anothers_name: a record was claimed to be written by somebody else.
+    """
+
+    request_id: str
+    who: Mapping[str, Any]
+    address: str
+    failed_login: bool = False
+    person: int | str | None = None
+    patient: str | None = None
+    anothers_name: bool = False
+
+    @property
+    def called(self) -> str:
+        """The person as a sentence has it: the name as HOSP gives it, and the id."""
+        name = self.who.get("name")
+        return f"{name} (id {self.person})" if name else f"the member of staff with the id {self.person}"
+
+
+def facts_of(record: Mapping[str, Any]) -> Facts | None:
+    """The facts of a record; None for one that tells nothing of people (the proxy's own requests, findings, gaps).
+
+    A request without credentials is no failed log-in: every browser sends one first.
+    """
+    kind = record["kind"]
+    if kind == "look":
+        failed = record.get("action") == LOGIN_FAILURE
+        return _facts(record, record.get("who") or {}, failed_login=True) if failed else None
+    if kind != "request":
+        return None
+    who, status = record["who"], record["status"]
+    if who["certainty"] != "verified":
+        refused = status == 401 or record["action"] == LOGIN_FAILURE
+        return _facts(record, who, failed_login=refused and who["certainty"] == "claimed")
+    return _facts(
+        record,
+        who,
+        person=who["id"],
+        patient=_patient(record) if status is not None and status < 400 else None,
+        anothers_name=any(hit.startswith("ownership:") for hit in record["rule_hits"]),
+    )
+
+
+def _facts(record: Mapping[str, Any], who: Mapping[str, Any], **more: Any) -> Facts:
+    address = (record.get("client") or {}).get("address") or ""
+    return Facts(record.get("request_id") or "", who, address, **more)
+
+
+def _patient(record: Mapping[str, Any]) -> str | None:
+    """One patient by the id; a list by its set, which thus counts as one however long it is."""
+    patient: str | None = record["patient_id"]
+    if patient is not None:
+        return patient
+    disclosed = record.get("disclosed")
+    return f"set {disclosed['set']}" if disclosed else None

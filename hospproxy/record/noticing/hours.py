@@ -1,0 +1,183 @@
+"""Rules about the time of day. Pure."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from attrs import define, field
+
+from .alert import Alert
+from .facts import Facts
+from .moments import HOURS, Calendar, Moment
+
+NIGHT_S = 43_200.0
+"""An unusual time is told of once: whoever works on does not begin anew every hour."""
+HALF_LIFE_DAYS = 60.0
+"""After so many days an hour counts half: a rota of months is remembered, an old job is forgotten."""
+ACTIVE_DAYS = 10
+"""Days with activity without which nobody has a usual."""
+MAX_PEOPLE = 5000
+_KNOWN = 0.5
+_STRANGE = 0.15
+_QUIET_PART = 0.1
+"""Below this much of the mean hour, an hour is one at which the house is not at work."""
+
+Span = tuple[int, int]
+"""Minutes of the day: from, and until; over midnight where until is not later."""
+
+
+class SavedHours(msgspec.Struct, frozen=True):
+    """The usual hours of one person as they are kept in a file; ``hours`` holds 168 floats."""
+
+    id: int | str
+    since: float
+    day: int
+    days: int
+    hours: bytes
+
+
+@define(slots=True)
+class _Usual:
+    since: float
+    day: int = 0
+    days: int = 0
+    hours: array[float] = field(factory=lambda: array("f", bytes(4 * HOURS)))
+
+    def near(self, hour: int) -> float:
+        """What an hour of the week and its neighbours weigh."""
+        hours = self.hours
+        return hours[hour - 1] + hours[hour] + hours[(hour + 1) % HOURS]
+
+    def quiet(self, hour: int) -> bool:
+        return self.near(hour) / 3 < _QUIET_PART * sum(self.hours) / HOURS
+
+    def new_day(self, day: int) -> None:
+        if day == self.day:
+            return
+        if day > self.day and self.days:  # less: the clock was set back
+            faded = 0.5 ** ((day - self.day) / HALF_LIFE_DAYS)
+            self.hours = array("f", [weight * faded for weight in self.hours])
+        self.day, self.days = day, self.days + 1
+
+    def learnt(self, now: float, learning_days: float) -> bool:
+        return now - self.since >= learning_days * 86_400 and self.days >= min(ACTIVE_DAYS, learning_days)
+
+    def saved(self, name: int | str) -> SavedHours:
+        return SavedHours(name, self.since, self.day, self.days, self.hours.tobytes())
+
+    @classmethod
+    def of(cls, saved: SavedHours) -> _Usual:
+        hours = array("f")
+        hours.frombytes(saved.hours)
+        if len(hours) != HOURS or not all(math.isfinite(weight) and weight >= 0 for weight in hours):
+            raise ValueError("hours of a week that are none")
+        return cls(saved.since, saved.day, saved.days, hours)
+
+
+class QuietHours:
+    """Somebody was active when nobody should be.
+
+    :param spans: of every day.
+    """
+
+    def __init__(self, spans: Sequence[Span], calendar: Calendar) -> None:
+        self._spans = tuple(spans)
+        self._calendar = calendar
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        if facts.person is None or not self._within(self._calendar.moment(now).minute):
+            return None
+        return Alert(
+            rule="quiet-hours",
+            subject=facts.person,
+            text=f"{facts.called} was active within the quiet hours: {self._calendar.clock(now)}.",
+            facts=facts,
+            who=facts.who,
+            silent_s=NIGHT_S,
+        )
+
+    def _within(self, minute: int) -> bool:
+        return any(
+            begin <= minute < end if begin < end else minute >= begin or minute < end
+            for begin, end in self._spans
+        )
+
+
+class UnusualHours:
+    """Somebody was active at an hour that is unusual for that person, and at which the house is not at work either.
+
+    The second half keeps the first quiet: in a hospital that works at night, somebody's first night shift is no news.
+
+    :param learning_days: days from the first sight of somebody, and of the house, before which nothing is unusual.
+    """
+
+    def __init__(self, calendar: Calendar, learning_days: float, *, max_people: int = MAX_PEOPLE) -> None:
+        self._calendar = calendar
+        self._learning_days = learning_days
+        self._max_people = max_people
+        self._people: OrderedDict[int | str, _Usual] = OrderedDict()
+        self._house: _Usual | None = None
+        self._slot: tuple[int, int] | None = None
+        self._here: set[int | str] = set()
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:
+        person, moment = facts.person, self._calendar.moment(now)
+        if moment.slot != self._slot:
+            self._slot = moment.slot
+            self._here.clear()
+        if person is None or person in self._here:
+            return None
+        if len(self._here) < self._max_people:
+            self._here.add(person)
+        return self._alert(facts, person, now) if self._came(person, moment, now) else None
+
+    def _came(self, person: int | str, moment: Moment, now: float) -> bool:
+        """Learn from it; whether it was strange."""
+        house = self._house = self._house or _Usual(now)
+        usual = self._people.setdefault(person, _Usual(now))
+        self._people.move_to_end(person)
+        if len(self._people) > self._max_people:
+            self._people.popitem(last=False)
+        strange = (
+            usual.learnt(now, self._learning_days)
+            and house.learnt(now, self._learning_days)
+            and usual.near(moment.hour) < _KNOWN
+            and house.quiet(moment.hour)
+        )
+        for each in (usual, house):
+            each.new_day(moment.day)
+            # What was told of is learnt slowly: one strange night must not make the next one usual.
+            each.hours[moment.hour] += _STRANGE if strange else 1.0
+        return strange
+
+    def _alert(self, facts: Facts, person: int | str, now: float) -> Alert:
+        return Alert(
+            rule="unusual-hours",
+            subject=person,
+            text=f"{facts.called} was active at an unusual time: {self._calendar.clock(now)}.",
+            facts=facts,
+            who=facts.who,
+            silent_s=NIGHT_S,
+        )
+
+    def dump(self) -> tuple[SavedHours | None, list[SavedHours]]:
+        """The house's hours and everybody's, to be kept."""
+        house = self._house.saved("house") if self._house is not None else None
+        return house, [usual.saved(person) for person, usual in self._people.items()]
+
+    def load(self, house: SavedHours | None, people: Iterable[SavedHours]) -> None:
+        """Go on from what was kept.
+
+        :raise ValueError: it is damaged; nothing has changed.
+        """
+        read = [(each.id, _Usual.of(each)) for each in people][-self._max_people :]
+        whole = _Usual.of(house) if house is not None else None
+        self._people = OrderedDict(read)
+        self._house = whole

@@ -1,0 +1,147 @@
+"""Keeps what the rules have learnt over a restart, in a small file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...worker import WorkerLike
+from .hours import SavedHours, UnusualHours
+from .usual import MoreThanUsual, SavedUsual
+
+EVERY_S = 3600.0
+MAX_BYTES = 16 << 20
+"""Of the file; five thousand people take a third of it."""
+_VERSION = 1
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """What the file holds.
+
+    :param zone: the time zone in which days and hours were told.
+    """
+
+    v: int
+    zone: str
+    house: SavedHours | None = None
+    hours: list[SavedHours] = []
+    usual: list[SavedUsual] = []
+
+
+class Learnt:
+    """Loads at the start, saves hourly and at the end. The file work is done in a thread.
+
+    What is damaged is dropped, with a line in the log: learning begins anew, and the proxy serves.
+
+    :param path: of the file; mode 0600.
+    :param zone: of the rules' calendar; what was learnt in another one is dropped.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        path: Path,
+        zone: str,
+        worker: WorkerLike,
+        reactor: Any,
+        hours: UnusualHours | None,
+        usual: MoreThanUsual | None,
+    ) -> None:
+        self._path = path
+        self._zone = zone
+        self._worker = worker
+        self._hours = hours
+        self._usual = usual
+        self._started = False
+        self._saving = task.LoopingCall(self._save)
+        self._saving.clock = reactor
+
+    def start(self) -> None:
+        """Read what there is: here, before the first request, for it is a small file."""
+        try:
+            self._load()
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            self._forget()
+            self._log.error(
+                "What was learnt of usual hours and numbers cannot be read and is dropped: {path}: {why}",
+                path=str(self._path),
+                why=str(error),
+            )
+        self._started = True
+        self._saving.start(EVERY_S, now=False)
+
+    async def stop(self) -> None:
+        """Save once more."""
+        if not self._started:
+            return
+        self._started = False
+        self._saving.stop()
+        await self._save()
+        self._worker.stop()
+
+    def _load(self) -> None:
+        """:raise ValueError: it is damaged, or too big."""
+        try:
+            with self._path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"it is longer than {MAX_BYTES} bytes")
+        saved = msgspec.json.decode(content, type=Saved)
+        if saved.v != _VERSION or saved.zone != self._zone:
+            self._log.info(
+                "Usual hours and numbers are learnt anew: they were of another time zone or version"
+            )
+            return
+        if self._hours is not None:
+            self._hours.load(saved.house, saved.hours)
+        if self._usual is not None:
+            self._usual.load(saved.usual)
+
+    def _forget(self) -> None:
+        """All of it: half of what somebody is like is no measure."""
+        if self._hours is not None:
+            self._hours.load(None, ())
+        if self._usual is not None:
+            self._usual.load(())
+
+    def _save(self) -> Deferred[None]:
+        house, hours = self._hours.dump() if self._hours is not None else (None, [])
+        usual = self._usual.dump() if self._usual is not None else []
+        saved = Saved(_VERSION, self._zone, house, hours, usual)
+        return self._worker.run(lambda: write_whole(self._path, msgspec.json.encode(saved))).addErrback(
+            self._not_saved
+        )
+
+    def _not_saved(self, failure: Failure) -> None:
+        self._log.error(
+            "What was learnt of usual hours and numbers is not saved: {why}", why=failure.getErrorMessage()
+        )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file (0600) in another's place, whole or not at all. Blocks.
+
+    :raise OSError: it cannot be written; the one before is still there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

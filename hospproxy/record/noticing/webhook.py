@@ -1,0 +1,100 @@
+"""Carries alerts on to a webhook. A carrier follows the journal for it: what was not taken comes again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from zope.interface import implementer
+
+from ...interfaces import IAuditWriter
+from ...secrets import read_secret
+
+if TYPE_CHECKING:
+    from ...config import Settings
+    from ..trail.following import Batch
+
+MOST = 50
+"""Alerts of one POST."""
+_SHOWN = 10
+"""Of which so many stand in its text: chat tools cut long ones off."""
+_HEADERS = {"Content-Type": "application/json"}
+_STEERING = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "(at)", "[": "(", "]": ")", "`": "'"})
+"""Names come from HOSP, where anybody may have made them: none may call a whole channel or look like a link."""
+
+
+class Poster(Protocol):
+    """Posts to one address."""
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Awaitable[None]:
+        """Once; done when it was taken."""
+
+    def close(self) -> Awaitable[None]:
+        """Let go of connections."""
+
+
+@implementer(IAuditWriter)
+class Webhook:
+    """Posts each alert as JSON that programs and chat tools can read (docs/alerts.md)."""
+
+    name = "webhook"
+
+    def __init__(self, poster: Poster) -> None:
+        self._poster = poster
+
+    async def open(self) -> None:
+        """There is nothing to make ready."""
+
+    async def write(self, batch: Batch) -> None:
+        """Post the batch's alerts, in order.
+
+        :raise Exception: one POST was not taken; those before it come again with the next try.
+        """
+        alerts = list(alerts_in(batch.lines))
+        for begin in range(0, len(alerts), MOST):
+            await self._poster.post(body_of(alerts[begin : begin + MOST]), _HEADERS)
+
+    async def close(self) -> None:
+        await self._poster.close()
+
+
+def alerts_in(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    """The alerts among a journal's lines.
+
+    :return: each with its ``id``: the line's SHA-256, the same whenever it comes again.
+    """
+    for line in lines:
+        if b'"kind":"alert"' not in line:
+            continue
+        record = msgspec.json.decode(line)
+        if isinstance(record, dict) and record.get("kind") == "alert":
+            yield {"id": sha256(line).hexdigest(), **record}
+
+
+def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
+    """What is posted: ``text`` for people, ``alerts`` for programs."""
+    said = [f"hospproxy: {alert['text']}".translate(_STEERING) for alert in alerts[:_SHOWN]]
+    if len(alerts) > _SHOWN:
+        said.append(f"hospproxy: and {len(alerts) - _SHOWN} more alerts.")
+    return msgspec.json.encode({"text": "\n".join(said), "alerts": list(alerts)})
+
+
+def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
+    """The webhook's writer, if the settings name one.
+
+    :raise OSError: the CA file cannot be read.
+    :raise KeyFileError: the secret cannot be used.
+    :raise ValueError: the CA file holds no certificate.
+    """
+    alerts = settings.alerts
+    if not alerts.enabled or alerts.webhook_url is None:
+        return None
+    from ..writers.posting import SignedPoster  # its TLS and HTTP client are heavy
+
+    secret = read_secret(alerts.webhook_secret_file) if alerts.webhook_secret_file is not None else None
+    poster = SignedPoster(
+        reactor, alerts.webhook_url, secret, alerts.webhook_ca_file, alerts.webhook_timeout_s
+    )
+    return Webhook(poster)

@@ -1,0 +1,128 @@
+"""Puts together what carries the trail on: one carrier for each writer that the settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from ...interfaces import IAuditFileWriter, IAuditWriter, IAuditWriterMaker, IMeter
+from ...secrets import KeyFileError
+from ...worker import Worker
+from ..database import building as database
+from ..noticing import webhook
+from ..trail.following import Position
+from . import bucket, http, syslog
+from .carrying import Carrier, Time
+from .positions import Positions
+
+if TYPE_CHECKING:
+    from ...config import Settings
+
+_BUILT_IN: tuple[tuple[str, Callable[[Settings, Any], Any]], ...] = (
+    ("audit_database", database.writer_for),
+    ("audit_syslog", syslog.writer_for),
+    ("audit_http", http.writer_for),
+    ("audit_bucket", bucket.writer_for),
+    ("alerts", webhook.writer_for),
+)
+
+
+class WriterError(Exception):
+    """A writer that cannot be made; the text begins with its key path."""
+
+
+class Carriers:
+    """All carriers of a process.
+
+    :param directory: of the records.
+    :param committed: up to where this process's records are on disk; None before there are any.
+    """
+
+    def __init__(
+        self,
+        writers: Sequence[Any],
+        settings: Settings,
+        reactor: Any,
+        time: Time,
+        meter: IMeter,
+        committed: Callable[[], Position | None],
+    ) -> None:
+        directory = settings.audit_path
+        self._carriers = [
+            Carrier(writer, directory, Worker(reactor, f"audit-{writer.name}"), time, meter, committed)
+            for writer in writers
+        ]
+        for carrier in self._carriers:
+            _show(carrier, meter)
+
+    def start(self) -> None:
+        """Begin to carry on."""
+        for carrier in self._carriers:
+            carrier.start()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Once the journal is closed: carry on the rest, all at the same time.
+
+        :param timeout_s: seconds; what is left then comes after the next start.
+        """
+        await gatherResults([Deferred.fromCoroutine(each.stop(timeout_s)) for each in self._carriers])
+
+
+def _show(carrier: Carrier, meter: IMeter) -> None:
+    meter.gauge("record_writer_up", lambda: float(carrier.up), writer=carrier.name)
+    meter.gauge("record_writer_behind_records", lambda: float(carrier.behind_records), writer=carrier.name)
+    meter.gauge("record_writer_behind_seconds", lambda: carrier.behind_s, writer=carrier.name)
+
+
+def writers_for(settings: Settings, reactor: Any) -> list[Any]:
+    """The writers that the settings ask for; nothing is opened yet.
+
+    :raise WriterError: one cannot be made.
+    """
+    if not settings.audit.enabled:
+        return []
+    writers = []
+    for section, make in _BUILT_IN:
+        try:
+            writer = make(settings, reactor)
+        except (KeyFileError, OSError, ValueError) as error:
+            raise WriterError(f"{section}: {error}") from error
+        if writer is not None:
+            writers.append(writer)
+    return [*writers, *_plugins(settings, reactor)]
+
+
+def needed_from(settings: Settings, writers: Sequence[Any]) -> Callable[[str], int | None]:
+    """Tells, of a journal, the lowest number of a file that one of the writers has still to carry on."""
+    positions, names = Positions(settings.audit_path), [writer.name for writer in writers]
+    return lambda journal: positions.needed_from(names, journal)
+
+
+def _plugins(settings: Settings, reactor: Any) -> Iterator[Any]:
+    if not settings.audit_plugins:
+        return
+    makers = _makers()
+    for index, entry in enumerate(settings.audit_plugins):
+        path = f"audit_plugins[{index}]"
+        if entry.kind not in makers:
+            known = ", ".join(sorted(makers)) or "none"
+            raise WriterError(f"{path}.kind: there is no plugin of the kind {entry.kind}; there is {known}")
+        try:
+            writer = makers[entry.kind].make(entry.name, entry.options, reactor)
+        except ValueError as error:
+            raise WriterError(f"{path}.options: {error}") from error
+        if not (IAuditWriter.providedBy(writer) or IAuditFileWriter.providedBy(writer)):
+            raise WriterError(f"{path}.kind: what the plugin {entry.kind} makes is no writer")
+        if writer.name != entry.name:
+            raise WriterError(f"{path}.kind: what the plugin {entry.kind} makes calls itself {writer.name}")
+        yield writer
+
+
+def _makers() -> dict[str, Any]:
+    from twisted.plugin import getPlugins
+
+    import hospproxy_plugins
+
+    return {maker.kind: maker for maker in getPlugins(IAuditWriterMaker, hospproxy_plugins)}

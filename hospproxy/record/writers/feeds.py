@@ -1,0 +1,167 @@
+"""What there is to carry on: batches of records, or whole files, from a position. Everything here blocks."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from attrs import field, frozen
+
+from ..trail import recovery
+from ..trail.files import Files, OsFiles
+from ..trail.following import Batch, ClosedFile, Follower, MissedError, Position
+from ..trail.linking import link_of
+from ..trail.names import PACKED, TOMBSTONE, FileName, of_journal
+from ..trail.scan import record_of
+
+
+@frozen(slots=True)
+class End:
+    """How far a journal may be carried on.
+
+    :param position: up to where records are on disk.
+    :param over: nobody writes to it any more, so that its last file is complete too.
+    """
+
+    position: Position
+    over: bool = False
+
+
+@frozen(slots=True)
+class Parcel:
+    """What is handed to a writer at one time.
+
+    :param records: how many are in it.
+    :param since: when its first record was made; seconds since the epoch, or None if it does not say.
+    """
+
+    item: Batch | ClosedFile
+    position: Position
+    records: int
+    since: float | None
+
+
+class Feed(Protocol):
+    """Gives parcels, one after another."""
+
+    def next(self, since: Position, end: End, trail: str) -> Parcel | None:
+        """What comes after a position; None when there is nothing yet.
+
+        :raise MissedError: it is not there any more, or cannot be unpacked.
+        :raise OSError: it cannot be read at present.
+        """
+
+    def arrived(self, at: Position, end: End) -> bool:
+        """Whether there is nothing left between the two."""
+
+
+@frozen(slots=True)
+class BatchFeed:
+    """Records, as soon as they are on disk.
+
+    :param directory: of the records.
+    """
+
+    directory: Path
+    files: Files = field(factory=OsFiles)
+    max_records: int = 500
+    max_bytes: int = 1 << 20
+
+    def next(self, since: Position, end: End, trail: str) -> Parcel | None:
+        follower = Follower(
+            self.directory, self.files, max_records=self.max_records, max_bytes=self.max_bytes
+        )
+        try:
+            batch = _twice(follower, since, end.position)
+        except (EOFError, zlib.error) as error:
+            raise MissedError(f"a packed file of journal {since.journal} is damaged: {error}") from error
+        if batch is None:
+            return None
+        whole = Batch(batch.lines, batch.head, batch.position, trail)
+        return Parcel(whole, batch.position, len(batch.lines), time_of(batch.lines[0]))
+
+    def arrived(self, at: Position, end: End) -> bool:
+        return (at.number, at.offset) >= (end.position.number, end.position.offset)
+
+
+def _twice(follower: Follower, since: Position, until: Position) -> Batch | None:
+    """A file may be packed, and so be renamed, between looking and reading."""
+    try:
+        return follower.read(since, until)
+    except FileNotFoundError:
+        return follower.read(since, until)
+
+
+@frozen(slots=True)
+class FileFeed:
+    """Files, once nothing is appended to them any more: packed ones if they are packed already."""
+
+    directory: Path
+    files: Files = field(factory=OsFiles)
+
+    def next(self, since: Position, end: End, trail: str) -> Parcel | None:
+        if self.arrived(since, end):
+            return None
+        names = of_journal(self.files.names(self.directory), since.journal)
+        found = [name for name in names if name.number == since.number and name.form != TOMBSTONE]
+        if not found:
+            raise MissedError(f"file {since.number} of journal {since.journal} is not there")
+        # While both are there the packed one is whole: it is given its name last.
+        name = next((each for each in found if each.form == PACKED), found[0])
+        seq, head = self._close(name, names, end)
+        position = Position(since.journal, since.number + 1, 0, seq)
+        closed = ClosedFile(self.directory / name.name, name.stem, head, position, trail)
+        return Parcel(closed, position, seq - since.seq, name.begun.timestamp())
+
+    def arrived(self, at: Position, end: End) -> bool:
+        return at.number >= end.position.number + end.over
+
+    def _close(self, name: FileName, names: list[FileName], end: End) -> tuple[int, str]:
+        """The last record that counts in a file, and the chain's head after it."""
+        if end.over and name.number == end.position.number:
+            last = recovery.newest(self.files, self.directory, name.journal)
+            if last is None or last.name != name.stem:
+                raise OSError(f"journal {name.journal} is written to again")
+            return last.head.seq, last.head.hash.decode()
+        after = next(
+            (each for each in names if each.number == name.number + 1 and each.form != TOMBSTONE), None
+        )
+        if after is None:
+            raise MissedError(f"no file follows {name.stem}")
+        continues = record_of(_first_line(self.files, self.directory, after)).get("continues") or {}
+        return int(continues.get("seq", 0)), str(continues.get("head", ""))
+
+
+def begin(directory: Path, files: Files, journal: str, number: int = 1) -> Position | None:
+    """Before the first record of the first file, from a number on, that is there; None if there is none."""
+    for name in of_journal(files.names(directory), journal):
+        if name.number >= number and name.form != TOMBSTONE:
+            try:
+                link = link_of(_first_line(files, directory, name))
+            except (EOFError, zlib.error):
+                continue
+            return Position(journal, name.number, 0, link.seq - 1 if link is not None else 0)
+    return None
+
+
+def left_behind(directory: Path, files: Files, journal: str) -> End | None:
+    """The end of a journal that nobody writes to; None if it has no file."""
+    last = recovery.newest(files, directory, journal)
+    if last is None:
+        return None
+    return End(Position(journal, last.number, last.bytes, last.head.seq), over=True)
+
+
+def time_of(line: bytes) -> float | None:
+    """When a record was made, in seconds since the epoch."""
+    try:
+        return datetime.fromisoformat(str(record_of(line).get("time"))).timestamp()
+    except ValueError:
+        return None
+
+
+def _first_line(files: Files, directory: Path, name: FileName) -> bytes:
+    with files.read(directory, name.name) as file:
+        return file.readline().rstrip(b"\n")

@@ -1,0 +1,240 @@
+"""Signed POSTs to one address. Each is tried once: whoever posts decides what comes after a failure."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from OpenSSL import crypto
+from treq.client import HTTPClient
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IPolicyForHTTPS
+from zope.interface import implementer
+
+from ... import clocks
+from ...outward.attempt import Body, NoCookies
+
+MAX_ANSWER_BYTES = 64 << 10
+"""Of an answer's body, which nobody reads: beyond it the connection is not worth keeping."""
+_CONNECT_S = 10.0
+_KEPT_S = 2.0
+"""Seconds that an idle connection is kept: less than any server keeps it, or it may close just as a batch goes out."""
+_PASSING = frozenset({408, 425, 429})
+"""4xx that go away by themselves."""
+
+
+class PostError(Exception):
+    """A POST that was not taken, or of which nobody knows.
+
+    :param status: of the answer; None when there was none.
+    :param retry_after_s: seconds, when the answer said so (RFC 9110 §10.2.3).
+    """
+
+    def __init__(self, words: str, status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+    @property
+    def refused(self) -> bool:
+        """It was understood and refused, so that somebody has to change something."""
+        return self.status is not None and 300 <= self.status < 500 and self.status not in _PASSING
+
+
+class SignedPoster:
+    """Posts to one URL, and signs what it posts.
+
+    :param reactor: opens connections and tells the time.
+    :param url: ``https://…`` or ``http://…``.
+    :param secret: of the HMAC; None for no signature.
+    :param ca_file: certificates (PEM) to trust instead of the system's; read here.
+    :param timeout_s: seconds from the begin of a POST to the end of its answer.
+    :param wall: seconds since the epoch.
+    :raise OSError: ``ca_file`` cannot be read.
+    :raise ValueError: it holds no certificate.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        url: str,
+        secret: bytes | None,
+        ca_file: Path | None = None,
+        timeout_s: float = 30.0,
+        wall: Callable[[], float] = clocks.wall,
+    ) -> None:
+        self._reactor = reactor
+        self._url = url
+        self._secret = secret
+        self._timeout_s = timeout_s
+        self._wall = wall
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.retryAutomatically = False
+        self._pool.maxPersistentPerHost = 1
+        self._pool.cachedConnectionTimeout = _KEPT_S  # type: ignore[assignment]
+        self._agent = Agent(reactor, _Verifying(ca_file), connectTimeout=_CONNECT_S, pool=self._pool)
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Post once; done when a 2xx has come whole.
+
+        :param headers: besides those of the signature.
+        :raise PostError: it was not taken, or nobody knows.
+        """
+        posting = Deferred.fromCoroutine(self._post(body, self._fields(body, headers)))
+        posting.addTimeout(self._timeout_s, self._reactor, self._out_of_time)
+        await posting
+
+    def close(self) -> Deferred[None]:
+        """Close the connection that is kept."""
+        closing: Deferred[None] = self._pool.closeCachedConnections()
+        return closing
+
+    def _fields(self, body: bytes, headers: Mapping[str, str]) -> Headers:
+        timestamp = str(int(self._wall()))
+        fields = Headers({"User-Agent": ["hospproxy"], "Accept-Encoding": ["identity"]})
+        for name, value in headers.items():
+            fields.setRawHeaders(name, [value])
+        fields.setRawHeaders("X-Hospproxy-Timestamp", [timestamp])
+        if self._secret is not None:
+            fields.setRawHeaders("X-Hospproxy-Signature", [signature(self._secret, timestamp, body)])
+        return fields
+
+    async def _post(self, body: bytes, fields: Headers) -> None:
+        try:
+            status, retry_after = await self._exchange(body, fields)
+        except Exception as error:
+            if any(isinstance(cause, CancelledError) for cause in _causes(error)):
+                raise CancelledError from None
+            raise PostError(_words(error)) from error
+        if not 200 <= status < 300:
+            wait_s = None if retry_after is None else seconds_until(retry_after, self._wall())
+            raise PostError(f"the answer was {status}", status, wait_s)
+
+    async def _exchange(self, body: bytes, fields: Headers) -> tuple[int, str | None]:
+        http = HTTPClient(_AsItIs(self._agent, self._url.encode("ascii"), fields), NoCookies(), Body)
+        answer = await http.request(
+            "POST", self._url, data=body, allow_redirects=False, unbuffered=True, reactor=self._reactor
+        )
+        rest = _Rest()
+        answer.deliverBody(rest)
+        await rest.done
+        return answer.code, (answer.headers.getRawHeaders("retry-after") or [None])[0]
+
+    def _out_of_time(self, _result: object, timeout_s: float) -> Failure:
+        return Failure(PostError(f"no whole answer in {timeout_s:g} s"))
+
+
+def signature(secret: bytes, timestamp: str, body: bytes) -> str:
+    """The value of ``X-Hospproxy-Signature``: HMAC-SHA-256 (RFC 2104) of timestamp, full stop and body.
+
+    :param timestamp: the value of ``X-Hospproxy-Timestamp``.
+    """
+    return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, sha256).hexdigest()
+
+
+def seconds_until(retry_after: str, now: float) -> float | None:
+    """What a Retry-After says (RFC 9110 §10.2.3), in seconds from now; None for nonsense."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:12]), 1e9)
+    try:
+        moment = parsedate_to_datetime(text)
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    yield error
+    for failure in getattr(error, "reasons", None) or ():
+        yield from _causes(failure.value)
+
+
+def _words(error: Exception) -> str:
+    """The innermost causes: Twisted's HTTP client says no more than that there are some."""
+    innermost = [cause for cause in _causes(error) if not getattr(cause, "reasons", None)]
+    return "; ".join(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in innermost))[:300]
+
+
+@implementer(IPolicyForHTTPS)
+class _Verifying:
+    """Verifies the server by its name (RFC 9110 §4.3.4), with the system's certificates or others."""
+
+    def __init__(self, ca_file: Path | None) -> None:
+        self._trust: Any = None
+        if ca_file is not None:
+            found = x509.load_pem_x509_certificates(ca_file.read_bytes())
+            self._trust = trustRootFromCertificates(
+                [Certificate(crypto.X509.from_cryptography(certificate)) for certificate in found]
+            )
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:  # noqa: ARG002
+        """Of IPolicyForHTTPS."""
+        return optionsForClientTLS(hostname.decode("ascii"), trustRoot=self._trust)
+
+
+@implementer(IAgent)
+class _AsItIs:
+    """Sends the address and fields as given, and shows an answer as it came: treq would ask for gzip and unpack it."""
+
+    def __init__(self, agent: Agent, uri: bytes, fields: Headers) -> None:
+        self._agent = agent
+        self._uri = uri
+        self._fields = fields
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,  # noqa: ARG002
+        headers: Headers | None = None,  # noqa: ARG002
+        bodyProducer: Any = None,  # noqa: N803
+    ) -> Deferred[Any]:
+        def untouched(answer: Any) -> Any:
+            answer.headers.removeHeader(b"content-encoding")
+            return answer
+
+        return self._agent.request(method, self._uri, self._fields, bodyProducer).addCallback(untouched)
+
+
+class _Rest(Protocol):
+    """Lets an answer's body go by, as far as its limit.
+
+    :ivar done: fires at its end, or when it is too long to wait for.
+    """
+
+    def __init__(self) -> None:
+        self._room = MAX_ANSWER_BYTES
+        self.done: Deferred[None] = Deferred(lambda _: self._abort())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room < 0 and not self.done.called:
+            self.done.errback(ValueError("the answer is too long"))
+            self._abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.done.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):  # the latter: it ends with its connection
+            self.done.callback(None)
+        else:
+            self.done.errback(reason)
+
+    def _abort(self) -> None:
+        transport: Any = self.transport
+        if transport is not None:
+            getattr(transport, "abortConnection", transport.stopProducing)()
