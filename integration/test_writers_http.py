@@ -14,7 +14,7 @@ import pytest_twisted
 from twisted.internet import reactor, task
 
 from .asking import ask
-from .processes import Processes, Proxy
+from .processes import Processes, Proxy, proxy_options, twistd_command
 from .receiving import SECRET, Receiver
 
 PATIENCE_S = 60.0
@@ -201,3 +201,19 @@ async def test_a_plugin_of_somebody_else(processes: Processes, monkeypatch: Any)
     await requests(proxy, 3)
     assert await proxy.stop() == 0
     assert target.read_bytes().splitlines() == lines(proxy)
+    wrong = await processes.run(
+        "hospproxy",
+        *twistd_command(),
+        "hospproxy",
+        "--config",
+        str(written(processes.folder, hosp.url, entry.format("pth", "1"))),
+    )
+    assert wrong.status == 1
+    assert "audit_plugins[0].options: path is all there is" in wrong.log
+
+
+def written(folder: Path, upstream: str, tables: str) -> Path:
+    """An options file for a proxy that is not going to run."""
+    file = folder / "wrong.toml"
+    file.write_text(proxy_options(Proxy("wrong", state=folder / "wrong"), upstream, options=tables))
+    return file
