@@ -4,6 +4,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY hospproxy hospproxy
+COPY hospproxy_plugins hospproxy_plugins
 COPY hosp_standin hosp_standin
 COPY twisted twisted
 # No pip in the environment that is handed on: nothing is installed at run time.

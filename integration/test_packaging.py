@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-_KEPT = ("pyproject.toml", "setup.cfg", "README.md", "LICENSE", "hospproxy", "hosp_standin", "twisted")
+_KEPT = (
+    "pyproject.toml",
+    "setup.cfg",
+    "README.md",
+    "LICENSE",
+    "hospproxy",
+    "hospproxy_plugins",
+    "hosp_standin",
+    "twisted",
+)
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -78,7 +87,7 @@ def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     """Packages are listed by name in setup.cfg: one that is forgotten there is missing from the wheel alone."""
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    own = [ROOT / "hospproxy", ROOT / "hosp_standin", ROOT / "twisted"]
+    own = [ROOT / "hospproxy", ROOT / "hospproxy_plugins", ROOT / "hosp_standin", ROOT / "twisted"]
     kinds = {".py", ".yaml", ".json", ".typed"}
     files = {path for folder in own for path in folder.rglob("*") if path.suffix in kinds}
     assert held == {str(path.relative_to(ROOT)) for path in files}

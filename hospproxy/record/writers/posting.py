@@ -15,13 +15,15 @@ from cryptography import x509
 from OpenSSL import crypto
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IPolicyForHTTPS
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from ... import clocks
@@ -85,7 +87,7 @@ class SignedPoster:
         self._pool.retryAutomatically = False
         self._pool.maxPersistentPerHost = 1
         self._pool.cachedConnectionTimeout = _KEPT_S  # type: ignore[assignment]
-        self._agent = Agent(reactor, _Verifying(ca_file), connectTimeout=_CONNECT_S, pool=self._pool)
+        self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, ca_file), self._pool)
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Post once; done when a 2xx has come whole.
@@ -170,11 +172,12 @@ def _words(error: Exception) -> str:
     return "; ".join(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in innermost))[:300]
 
 
-@implementer(IPolicyForHTTPS)
-class _Verifying:
-    """Verifies the server by its name (RFC 9110 §4.3.4), with the system's certificates or others."""
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Connections whose server is verified by its name (RFC 9110 §4.3.4), with the system's certificates or others."""
 
-    def __init__(self, ca_file: Path | None) -> None:
+    def __init__(self, reactor: Any, ca_file: Path | None) -> None:
+        self._reactor = reactor
         self._trust: Any = None
         if ca_file is not None:
             found = x509.load_pem_x509_certificates(ca_file.read_bytes())
@@ -182,9 +185,27 @@ class _Verifying:
                 [Certificate(crypto.X509.from_cryptography(certificate)) for certificate in found]
             )
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:  # noqa: ARG002
-        """Of IPolicyForHTTPS."""
-        return optionsForClientTLS(hostname.decode("ascii"), trustRoot=self._trust)
+    def endpointForURI(self, uri: Any) -> Any:
+        """Of IAgentEndpointFactory."""
+        host = uri.host.decode("ascii")
+        endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=_CONNECT_S)
+        if uri.scheme != b"https":
+            return _Quiet(endpoint)
+        return _Quiet(wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), endpoint))
+
+
+@implementer(IStreamClientEndpoint)
+class _Quiet:
+    """Without it each connection is two lines in the log."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803
+        """Of IStreamClientEndpoint."""
+        protocolFactory.noisy = False
+        opening: Deferred[Any] = self._endpoint.connect(protocolFactory)
+        return opening
 
 
 @implementer(IAgent)

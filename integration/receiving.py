@@ -1,0 +1,104 @@
+"""A receiver of posted records on a real loopback socket: it keeps batches, and fails as a test wants it to."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from typing import Any, cast
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+SECRET = b"a secret of twenty-four b"
+
+
+@define(eq=False)
+class Posted:
+    """One POST."""
+
+    trail: str
+    journal: str
+    first_seq: int
+    lines: list[bytes]
+    key: str
+    genuine: bool
+
+    @property
+    def seqs(self) -> list[int]:
+        return [json.loads(line)["seq"] for line in self.lines]
+
+
+class Receiver(Resource):
+    """Takes batches in.
+
+    :ivar status: of the answers; other than 2xx keeps nothing.
+    :ivar silent: it takes a batch and never answers.
+    """
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = 204
+        self.fields: dict[str, str] = {}
+        self.silent = False
+        self.taken: list[Posted] = []
+        self.refused = 0
+        self._port: Any = None
+        self._transports: set[Any] = set()
+        self.port = 0
+
+    def listen(self) -> None:
+        """On the port that it had before, if it had one."""
+        from twisted.internet import reactor
+
+        site = Site(self)
+        site.noisy = False
+        self._port = cast(Any, reactor).listenTCP(self.port, site, interface="127.0.0.1")
+        self.port = self._port.getHost().port
+
+    def stop(self) -> Deferred[None]:
+        """Take no more connections, and break those that there are."""
+        for transport in self._transports:
+            transport.abortConnection()
+        self._transports.clear()
+        closing: Deferred[None] = self._port.stopListening()
+        return closing
+
+    @property
+    def seqs(self) -> list[int]:
+        """Numbers of all records that were taken, doubles too."""
+        return [seq for posted in self.taken for seq in posted.seqs]
+
+    def render_POST(self, request: Request) -> Any:
+        body = request.content.read()
+        self._transports.add(request.transport)
+        if not 200 <= self.status < 300:
+            self.refused += 1
+        else:
+            self.taken.append(posted(request, body))
+        if self.silent:
+            return NOT_DONE_YET
+        request.setResponseCode(self.status)
+        for name, value in self.fields.items():
+            request.setHeader(name, value)
+        return b""
+
+
+def posted(request: Request, body: bytes) -> Posted:
+    """What a request says; ``is_genuine`` of docs/writers.md."""
+
+    def of(name: str) -> str:
+        return str(request.getHeader(name))
+
+    made = hmac.new(SECRET, of("X-Hospproxy-Timestamp").encode() + b"." + body, "sha256").hexdigest()
+    return Posted(
+        of("X-Hospproxy-Trail"),
+        of("X-Hospproxy-Journal"),
+        int(of("X-Hospproxy-First-Seq")),
+        body.splitlines(),
+        of("Idempotency-Key"),
+        of("X-Hospproxy-Signature") == "sha256=" + made,
+    )
