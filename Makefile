@@ -35,7 +35,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,psql=postgresql \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,pg_ctlcluster=postgresql \
 		--npm integration/json-server
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
