@@ -1,6 +1,6 @@
 """``python -m benchmarks.audit_database``: ten million records in a database, and how long the page's questions take.
 
-The exit status is 1 if the worst takes 200 ms or more.
+Each is asked five times; the exit status is 1 if the worst takes 200 ms or more in the median.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, select
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from hospproxy.record.database.access import Access
 from hospproxy.record.database.dialects import Target, engine_for, parsed
 from hospproxy.record.database.reading import DatabaseReader
+from hospproxy.record.database.schema import HEADS
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.rows import Key, RowName
 
@@ -102,7 +104,7 @@ async def ask(reactor: Any, target: Target, rows: int) -> float:
                 began = time.monotonic()
                 page = await reader.page(filters, after, LIMIT)
                 took.append((time.monotonic() - began) * 1000)
-            worst = max(worst, *took)
+            worst = max(worst, statistics.median(took))
             short = "" if page.searched_until is None else "  (ends early)"
             print(
                 f"{statistics.median(took):7.1f} ms, at most {max(took):7.1f}: {where}, {name}: {len(page.rows)}{short}"
@@ -121,13 +123,14 @@ def main() -> int:
     """What is printed is for people."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    parser.add_argument("--url", help="an empty PostgreSQL database; default: SQLite below build/")
-    parser.add_argument("--keep", action="store_true", help="use the SQLite file that is there; leave it")
+    parser.add_argument("--url", help="a PostgreSQL database; default: SQLite below build/")
+    parser.add_argument("--keep", action="store_true", help="use what is there already; leave it")
     given = parser.parse_args()
     file = Path("build/audit-scale/audit.sqlite")
     target = Target(url=parsed(given.url) if given.url else None, file=file.absolute(), timeout_s=600)
-    if given.url or not (given.keep and file.exists()):
-        _remove(file)
+    if not (given.keep and _is_there(target)):
+        if not given.url:
+            _remove(file)
         began = time.monotonic()
         build(target, given.rows)
         size = "" if given.url else f", {file.stat().st_size / 2**30:.1f} GiB"
@@ -142,9 +145,21 @@ def main() -> int:
     if not worst:
         return 1
     print(f"the worst: {worst[0]:.0f} ms (aim: less than {AIM_MS:.0f})")
-    if not given.keep:
+    if not given.keep and not given.url:
         _remove(file)
     return 0 if worst[0] < AIM_MS else 1
+
+
+def _is_there(target: Target) -> bool:
+    """Whether it was filled before."""
+    engine = engine_for(target, read_only=True)
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(select(HEADS.c.seq)) is not None
+    except SQLAlchemyError:
+        return False
+    finally:
+        engine.dispose()
 
 
 def _remove(file: Path) -> None:
