@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define
+from attrs import define, evolve
 from sqlalchemy import Connection, Engine, event, select
 from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
@@ -111,7 +111,9 @@ class Place:
     def batches(self, since: Position | None = None) -> list[Batch]:
         return batches(self.folder / "audit", since)
 
-    async def carry(self, writer: DatabaseWriter, each: Callable[[int], object] = lambda _: None) -> None:
+    async def carry(
+        self, writer: DatabaseWriter, each: Callable[[int], object] = lambda _: None, trail: str = "t1"
+    ) -> None:
         """Write all, and again what failed, until it is there.
 
         :param each: called before each batch, with its place among them.
@@ -122,7 +124,7 @@ class Place:
             each(number)
             while True:
                 try:
-                    await writer.write(batch)
+                    await writer.write(evolve(batch, trail=trail))
                 except DatabaseFailed:
                     self.failures += 1
                     assert clock.seconds() < latest
@@ -286,6 +288,26 @@ async def test_full(place: Place) -> None:
         if place.server is None:
             event.remove(Engine, "begin", limit)
         await writer.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_machines_write_at_one_time(place: Place) -> None:
+    """Words and sets are common to both; neither loses its own."""
+    writers = DatabaseWriter(place.access()), DatabaseWriter(place.access())
+    both = (place.carry(writer, trail=trail) for writer, trail in zip(writers, ("t1", "t2"), strict=True))
+    await defer.gatherResults([Deferred.fromCoroutine(each) for each in both])
+    reader = DatabaseReader(place.access(read_only=True), place.access(read_only=True))
+    names = [row.key.name async for row in reader.rows(Filters(staff="Member 7"))]
+    assert sorted((name.trail, name.seq) for name in names) == [
+        (trail, seq)
+        for trail in ("t1", "t2")
+        for batch in place.batches()
+        for seq, line in enumerate(batch.lines, batch.first_seq)
+        if b'"Member 7"' in line
+    ]
+    assert (await reader.summary(0)).requests == 2 * RECORDS_MADE
+    for each in (*writers, reader):
+        await each.close()
 
 
 @pytest_twisted.ensureDeferred
