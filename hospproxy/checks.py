@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load, parse_address
+from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
 from .options import writer_checks
 
 if TYPE_CHECKING:
@@ -179,38 +178,6 @@ def numbers(settings: Settings) -> Iterator[Finding]:
         yield "upstream.connect_timeout_s", f"it is not less than deadline_s ({s.deadline_s:g})"
 
 
-def alerts(settings: Settings) -> Iterator[Finding]:
-    """Keys of the webhook that do not go together."""
-    given = settings.alerts
-    if given.webhook_url is None:
-        for name in ("webhook_secret_file", "webhook_ca_file"):
-            if getattr(given, name) is not None:
-                yield f"alerts.{name}", "there is no alerts.webhook_url"
-    elif given.webhook_ca_file is not None and not given.webhook_url.startswith("https:"):
-        yield "alerts.webhook_ca_file", "it is only for an https:// alerts.webhook_url"
-
-
-def writers(settings: Settings) -> Iterator[Finding]:
-    """What carries the record on, and cannot."""
-    http = settings.audit_http
-    if http.enabled and http.url is None:
-        yield "audit_http.url", "it is required where audit_http.enabled"
-    if http.ca_file and not (http.url or "").startswith("https:"):
-        yield "audit_http.ca_file", "it is only for an https:// audit_http.url"
-    taken = {"database", "syslog", "http", "bucket", "webhook"}
-    for index, plugin in enumerate(settings.audit_plugins):
-        if plugin.name in taken:
-            yield f"audit_plugins[{index}].name", f"another writer is called {plugin.name}"
-        taken.add(plugin.name)
-    if settings.audit.enabled:
-        return
-    for name in ("audit_syslog", "audit_http", "audit_bucket"):  # the database is there by default
-        if getattr(settings, name).enabled:
-            yield f"{name}.enabled", "there is nothing to carry on: audit.enabled is false"
-    if settings.audit_plugins:
-        yield "audit_plugins", "there is nothing to carry on: audit.enabled is false"
-
-
 def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
     """What the contract does not allow for."""
     if settings.identity.enabled and contract.identity is None:
@@ -262,18 +229,6 @@ def open_text(settings: Settings) -> Iterator[Finding]:
             yield "listeners", "none of them serves what clients are redirected to"
 
 
-def open_record(settings: Settings) -> Iterator[Finding]:
-    """Where the record leaves the house unprotected."""
-    http = settings.audit_http
-    if not http.enabled or http.url is None:
-        return
-    target = parse_address(re.match(r"[^/]*//[^/?]*", http.url)[0])  # type: ignore[index]
-    if not target.secure and not target.loopback:
-        yield "audit_http.url", f"who saw which patient goes to {target.host} unencrypted"
-    if http.secret_file is None:
-        yield "audit_http.secret_file", "without a signature the receiver cannot tell who has posted"
-
-
 def trust(settings: Settings) -> Iterator[Finding]:
     """Too many who may say where a request comes from."""
     for index, network in enumerate(settings.trusted_proxies):
@@ -304,23 +259,6 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
         yield "ownership.mode", "notes in another's name are only recorded"
 
 
-def unheard(settings: Settings) -> Iterator[Finding]:
-    """Alerts that nobody gets, or that anybody can make or read."""
-    given = settings.alerts
-    if not given.enabled or given.webhook_url is None:
-        return
-    if not settings.audit.enabled:
-        yield "alerts.webhook_url", "nothing is noticed without a record (audit.enabled)"
-    if given.webhook_secret_file is None:
-        yield (
-            "alerts.webhook_url",
-            "without a webhook_secret_file the receiver cannot tell alerts from forged ones",
-        )
-    host = urlsplit(given.webhook_url)
-    if host.scheme == "http" and not parse_address(f"http://{host.netloc}").loopback:
-        yield "alerts.webhook_url", "names of staff go there unencrypted"
-
-
 def times(settings: Settings) -> Iterator[Finding]:
     """Times that disagree with each other or with the balancer in front."""
     if settings.deadline_s >= 30:
@@ -341,13 +279,5 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, writers, alerts, writer_checks.errors)
-WARNINGS: tuple[Rule, ...] = (
-    open_text,
-    open_record,
-    trust,
-    switched_off,
-    unheard,
-    times,
-    writer_checks.warnings,
-)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, *writer_checks.ERRORS)
+WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times, *writer_checks.WARNINGS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
+from urllib.parse import urlsplit
 
 from .addresses import parse_address
 from .sections import Settings
@@ -14,18 +16,8 @@ Finding = tuple[str, str]
 def errors(settings: Settings) -> Iterator[Finding]:
     """What cannot be started with."""
     if settings.audit_syslog.enabled:
-        if not settings.audit.enabled:
-            yield (
-                "audit_syslog.enabled",
-                "there is nothing to carry on: audit is switched off (audit.enabled)",
-            )
         yield from _syslog(settings)
     if settings.audit_bucket.enabled:
-        if not settings.audit.enabled:
-            yield (
-                "audit_bucket.enabled",
-                "there is nothing to carry on: audit is switched off (audit.enabled)",
-            )
         if find_spec("boto3") is None:
             yield "audit_bucket.enabled", "boto3 is not installed: pip install 'hospproxy[bucket]'"
         yield from _bucket(settings)
@@ -74,3 +66,82 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
             yield "audit_bucket.endpoint_url", "it needs a port"
         if section.ca_file is not None and not address.secure:
             yield "audit_bucket.ca_file", "it is only for an https:// endpoint_url"
+
+
+def alerts(settings: Settings) -> Iterator[Finding]:
+    """Keys of the webhook that do not go together."""
+    given = settings.alerts
+    if given.webhook_url is None:
+        for name in ("webhook_secret_file", "webhook_ca_file"):
+            if getattr(given, name) is not None:
+                yield f"alerts.{name}", "there is no alerts.webhook_url"
+    elif given.webhook_ca_file is not None and not given.webhook_url.startswith("https:"):
+        yield "alerts.webhook_ca_file", "it is only for an https:// alerts.webhook_url"
+
+
+def writers(settings: Settings) -> Iterator[Finding]:
+    """What carries the record on, and cannot."""
+    http = settings.audit_http
+    if http.enabled and http.url is None:
+        yield "audit_http.url", "it is required where audit_http.enabled"
+    if http.ca_file and not (http.url or "").startswith("https:"):
+        yield "audit_http.ca_file", "it is only for an https:// audit_http.url"
+    taken = {"database", "syslog", "http", "bucket", "webhook"}
+    for index, plugin in enumerate(settings.audit_plugins):
+        if plugin.name in taken:
+            yield f"audit_plugins[{index}].name", f"another writer is called {plugin.name}"
+        taken.add(plugin.name)
+    if settings.audit.enabled:
+        return
+    for name in ("audit_syslog", "audit_http", "audit_bucket"):  # the database is there by default
+        if getattr(settings, name).enabled:
+            yield f"{name}.enabled", "there is nothing to carry on: audit.enabled is false"
+    if settings.audit_plugins:
+        yield "audit_plugins", "there is nothing to carry on: audit.enabled is false"
+
+
+def databases(settings: Settings) -> Iterator[Finding]:
+    """A database that cannot be reached from here, whatever it answers."""
+    section = settings.audit_database
+    if not section.enabled:
+        return
+    if section.url and find_spec("psycopg") is None:
+        yield (
+            "audit_database.url",
+            "PostgreSQL needs psycopg, which is not installed: pip install hospproxy[postgresql]",
+        )
+    if section.password_file is not None and not section.url:
+        yield "audit_database.password_file", "it is for PostgreSQL only; audit_database.url names none"
+
+
+def open_record(settings: Settings) -> Iterator[Finding]:
+    """Where the record leaves the house unprotected."""
+    http = settings.audit_http
+    if not http.enabled or http.url is None:
+        return
+    target = parse_address(re.match(r"[^/]*//[^/?]*", http.url)[0])  # type: ignore[index]
+    if not target.secure and not target.loopback:
+        yield "audit_http.url", f"who saw which patient goes to {target.host} unencrypted"
+    if http.secret_file is None:
+        yield "audit_http.secret_file", "without a signature the receiver cannot tell who has posted"
+
+
+def unheard(settings: Settings) -> Iterator[Finding]:
+    """Alerts that nobody gets, or that anybody can make or read."""
+    given = settings.alerts
+    if not given.enabled or given.webhook_url is None:
+        return
+    if not settings.audit.enabled:
+        yield "alerts.webhook_url", "nothing is noticed without a record (audit.enabled)"
+    if given.webhook_secret_file is None:
+        yield (
+            "alerts.webhook_url",
+            "without a webhook_secret_file the receiver cannot tell alerts from forged ones",
+        )
+    host = urlsplit(given.webhook_url)
+    if host.scheme == "http" and not parse_address(f"http://{host.netloc}").loopback:
+        yield "alerts.webhook_url", "names of staff go there unencrypted"
+
+
+ERRORS = (errors, writers, databases, alerts)
+WARNINGS = (warnings, open_record, unheard)

@@ -78,9 +78,9 @@ class Audit:
         record = self._describer.request(exchange, answer, self._passed_s(exchange))
         if disclosure is not None and disclosure.says_more_than(record["patient_id"]):
             record["disclosed"] = disclosure.named
+            await self._journal.append(record, disclosure)
         else:
-            disclosure = None
-        await self._journal.append(record, disclosure)
+            await self._journal.append(record)
         self._observe(record)
 
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:

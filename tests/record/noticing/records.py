@@ -70,7 +70,7 @@ class KeptJournal:
         self.records: list[Mapping[str, Any]] = []
         self.broken = False
 
-    def append(self, given: Mapping[str, Any]) -> Deferred[None]:
+    def append(self, given: Mapping[str, Any], disclosure: Any = None) -> Deferred[None]:
         if self.broken:
             return fail(RecordFailed("full"))
         self.records.append(given)
