@@ -119,6 +119,8 @@ class Follower:
         lines: list[bytes] = []
         at = since.offset
         limit = end if end is not None else self._good_bytes(name)
+        if at >= limit:
+            return None
         file = self._opened(name, at)
         try:
             while at < limit and len(lines) < self._max_records and at - since.offset < self._max_bytes:
@@ -132,8 +134,6 @@ class Follower:
         finally:
             if self._kept is None:
                 file.close()
-        if not lines:
-            return None
         position = Position(since.journal, name.number, at, since.seq + len(lines))
         return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
 
