@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import frozen
 
 from .files import Files, OsFiles
 from .linking import hash_of
-from .names import TOMBSTONE, FileName, of_journal
+from .names import PACKED, TOMBSTONE, FileName, of_journal
 from .scan import record_of
 
 
@@ -86,6 +87,7 @@ class Follower:
         self._files: Files = files if files is not None else OsFiles()
         self._max_records = max_records
         self._max_bytes = max_bytes
+        self._kept: tuple[str, int, BinaryIO] | None = None
 
     def read(self, since: Position, until: Position) -> Batch | None:
         """What comes next; None when there is nothing yet.
@@ -117,18 +119,34 @@ class Follower:
         lines: list[bytes] = []
         at = since.offset
         limit = end if end is not None else self._good_bytes(name)
-        with self._files.read(self._directory, name.name) as file:
-            file.seek(at)
+        if at >= limit:
+            return None
+        file = self._opened(name, at)
+        try:
             while at < limit and len(lines) < self._max_records and at - since.offset < self._max_bytes:
                 line = file.readline()
                 if not line.endswith(b"\n"):
                     raise MissedError(f"{name.name} is shorter than it was")
                 lines.append(line[:-1])
                 at += len(line)
-        if not lines:
-            return None
+            if name.form == PACKED and at < limit:
+                self._kept = (name.name, at, file)
+        finally:
+            if self._kept is None:
+                file.close()
         position = Position(since.journal, name.number, at, since.seq + len(lines))
         return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
+
+    def _opened(self, name: FileName, offset: int) -> BinaryIO:
+        """At an offset. A packed file is kept open from batch to batch: it can only be unpacked from its beginning."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            if kept[:2] == (name.name, offset):
+                return kept[2]
+            kept[2].close()
+        file = self._files.read(self._directory, name.name)
+        file.seek(offset)
+        return file
 
     def _good_bytes(self, name: FileName) -> int:
         """What counts in a file that is over, as the next one says."""

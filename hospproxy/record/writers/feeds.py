@@ -66,15 +66,15 @@ class BatchFeed:
 
     directory: Path
     files: Files = field(factory=OsFiles)
-    max_records: int = 500
-    max_bytes: int = 1 << 20
+    _follower: Follower = field(init=False)
+
+    @_follower.default
+    def _follow(self) -> Follower:
+        return Follower(self.directory, self.files)
 
     def next(self, since: Position, end: End, trail: str) -> Parcel | None:
-        follower = Follower(
-            self.directory, self.files, max_records=self.max_records, max_bytes=self.max_bytes
-        )
         try:
-            batch = _twice(follower, since, end.position)
+            batch = _twice(self._follower, since, end.position)
         except (EOFError, zlib.error) as error:
             raise MissedError(f"a packed file of journal {since.journal} is damaged: {error}") from error
         if batch is None:

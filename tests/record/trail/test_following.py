@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.following import Follower, MissedError, Position
 
 from .trails import DAY, Trail
@@ -70,3 +71,20 @@ class InOrder(SynchronousTestCase):
         self.assertRaises(
             MissedError, Follower(self.trail.folder).read, Position("w0", 1, 0, 0), self.committed()
         )
+
+    def test_a_packed_file_is_unpacked_once_however_many_batches_it_makes(self) -> None:
+        self.trail.keep(20)
+        self.trail.tend()
+        packed = next(path.name for path in self.trail.paths if path.suffix == ".gz")
+        opened: list[str] = []
+        whole = OsFiles.read
+        self.patch(
+            OsFiles,
+            "read",
+            lambda files, folder, name: opened.append(name) or whole(files, folder, name),
+        )
+        follower = Follower(self.trail.folder, max_records=2)
+        since = Position("w0")
+        while batch := follower.read(since, self.committed()):
+            since = batch.position
+        self.assertEqual(opened.count(packed), 1)
