@@ -10,7 +10,7 @@ from unittest import mock
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-
+from hospproxy import checks
 from hospproxy.config import ConfigError, Settings, UpstreamSettings, load
 from hospproxy.options import writer_checks
 from hospproxy.options.database_section import DatabaseSettings
