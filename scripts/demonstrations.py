@@ -150,8 +150,8 @@ DEMONSTRATIONS = (
     Demonstration(
         "Metrics for Prometheus, and health for a balancer",
         (
-            "curl -s http://127.0.0.1:{admin}/metrics | grep ^hospproxy_requests_total",
-            "curl -s http://127.0.0.1:{admin}/ready",
+            "curl -sk https://127.0.0.1:{admin}/metrics | grep ^hospproxy_requests_total",
+            "curl -sk https://127.0.0.1:{admin}/ready",
         ),
         (r"^hospproxy_requests_total\{.*\} [1-9]", r'"ready":true'),
     ),

@@ -17,15 +17,15 @@ from .questions import LABELS, address
 NO_FILTERS = Filters()
 CHANGES = frozenset({"create", "update", "delete"})
 _VERBS = {
-    "create": "created",
-    "read": "read",
-    "update": "changed",
-    "delete": "deleted",
-    "search": "listed",
-    "execute": "screened",
-    "export": "exported",
-    "log-in failure": "failed to log in",
+    "create": ("created", "create"),
+    "read": ("read", "read"),
+    "update": ("changed", "change"),
+    "delete": ("deleted", "delete"),
+    "search": ("listed", "list"),
+    "execute": ("screened", "screen"),
+    "export": ("exported", "export"),
 }
+"""Action → what was done, and what was tried."""
 
 
 def clock(seconds: float) -> str:
@@ -125,14 +125,32 @@ def what(record: Mapping[str, Any]) -> str:
         return text(record, "text") or f"alert: {text(record, 'rule')}"
     if kind == "gap":
         return f"{text(record, 'lost')} records were lost"
-    action = text(record, "action")
-    verb = _VERBS.get(action, action or f"{text(record, 'method') or 'a request'} that was not understood")
-    if kind == "look":
-        return f"{verb} (audit trail)" if action != "log-in failure" else f"{verb} to the audit page"
-    thing = " ".join(each for each in (text(record, "resource"), text(record, "record_id")) if each)
-    return f"{verb} {thing}".strip() + {"intent": ", about to be sent", "finding": ": found out later"}.get(
-        kind, ""
+    if text(record, "action") == "log-in failure":
+        return "failed to log in to the audit page" if kind == "look" else "failed to log in"
+    return (
+        _verb(record)
+        + _object(record)
+        + {"intent": ", about to be sent", "finding": ": found out later"}.get(kind, "")
     )
+
+
+def _verb(record: Mapping[str, Any]) -> str:
+    action = text(record, "action")
+    if not action:
+        return f"sent a {text(record, 'method') or 'request'} that is in no contract"
+    done, tried = _VERBS.get(action, (action, action))
+    if text(record, "kind") == "intent":
+        return tried
+    return done if OUTCOMES.get(text(record, "outcome"), "good") == "good" else f"tried to {tried}"
+
+
+def _object(record: Mapping[str, Any]) -> str:
+    if text(record, "kind") == "look":
+        return " the audit trail" if not text(record, "record_id") else " a record of the audit trail"
+    number, resource = text(record, "record_id"), text(record, "resource")
+    if number or text(record, "action") == "create":
+        resource = resource.removesuffix("s")
+    return "".join(f" {each}" for each in (resource, number) if each)
 
 
 def _who(record: Mapping[str, Any], filters: Filters) -> Cell:

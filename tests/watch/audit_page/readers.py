@@ -146,7 +146,7 @@ class FakeReader:
                 refusals[route] = refusals.get(route, 0) + 1
         return Summary(
             requests=sum(row.record["kind"] == "request" for row in recent),
-            login_failures=tuple(failures.items()),
+            login_failures=tuple(sorted(failures.items(), key=lambda each: -each[1])),
             refusals=tuple(refusals.items()),
             alerts=tuple(row for row in reversed(recent) if row.record["kind"] == "alert"),
             newest=max((row.key.time_ms / 1000 for row in self.kept), default=None),
