@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -45,5 +44,4 @@ def answer(name: str, rows: AsyncIterator[Row], stamp: str) -> Response:
     chosen = FORMATS[name]
     disposition = f'attachment; filename="audit-{stamp}.{chosen.extension}"'.encode()
     begun = rendering.page(200, b"", ((b"content-disposition", disposition),), chosen.content_type)
-    streaming: dict[str, Any] = {"chunks": maker(name)(rows)}
-    return evolve(begun, **streaming)
+    return evolve(begun, chunks=maker(name)(rows))

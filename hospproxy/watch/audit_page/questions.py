@@ -102,4 +102,4 @@ def address(path: str, filters: Filters, after: Key | None = None, /, **changes:
     pairs = pairs_of(changed)
     if after is not None:
         pairs.append(("after", encode_key(after)))
-    return f"{path}?{urlencode(pairs)}" if pairs else path
+    return f"{path}?{urlencode(pairs, errors='replace')}" if pairs else path

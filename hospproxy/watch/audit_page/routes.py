@@ -79,6 +79,9 @@ def path(template: str, *values: object) -> str:
 
     :param values: of the template's parameters, in order.
     """
-    steps = template.split("/")
     given = iter(values)
-    return "/".join(quote(str(next(given)), safe="") if step.startswith("{") else step for step in steps)
+
+    def filled(step: str) -> str:
+        return quote(str(next(given)), safe="", errors="replace") if step.startswith("{") else step
+
+    return "/".join(filled(step) for step in template.split("/"))
