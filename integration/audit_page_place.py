@@ -66,8 +66,11 @@ class Place:
         return self.listeners.stop(0.5)
 
 
-def made_up(seed: int = 7) -> FakeReader:
-    """A day on the wards."""
+def made_up(seed: int = 7, *, hostile: bool = True) -> FakeReader:
+    """A day on the wards.
+
+    :param hostile: somebody has a name that is no name.
+    """
     chance = random.Random(seed)
     records = []
     for ago in sorted((chance.expovariate(1 / 9000) for _ in range(400)), reverse=True):
@@ -100,7 +103,10 @@ def made_up(seed: int = 7) -> FakeReader:
         else:
             records.append(record(ago, **common, record_id=patient, patient_id=patient))
     records.append(alert(200))
-    records.append(record(30, who={"id": 66, "name": HOSTILE, "certainty": "verified"}, request_id="hostile"))
+    if hostile:
+        records.append(
+            record(30, who={"id": 66, "name": HOSTILE, "certainty": "verified"}, request_id="hostile")
+        )
     return FakeReader(records)
 
 
