@@ -148,6 +148,14 @@ DEMONSTRATIONS = (
         (r'"outcome":"',),
     ),
     Demonstration(
+        "Audit page: who has looked at patient 3? Open it in a browser: https://localhost:{admin}/audit",
+        (
+            'curl -sk -u "auditor:$(cat {state}/audit-page-password)" https://localhost:{admin}/audit/patients/3'
+            " | grep -E 'Logged in as|<h1>'",
+        ),
+        (r"Logged in as</span> <strong>auditor",),
+    ),
+    Demonstration(
         "Metrics for Prometheus, and health for a balancer",
         (
             "curl -sk https://127.0.0.1:{admin}/metrics | grep ^hospproxy_requests_total",
@@ -174,5 +182,9 @@ def listing(places: Places) -> str:
         "state": places.state,
     }
     for each in DEMONSTRATIONS:
-        lines += ["", f"# {each.title}", *(command.format(**filled) for command in each.commands)]
+        lines += [
+            "",
+            f"# {each.title.format(**filled)}",
+            *(command.format(**filled) for command in each.commands),
+        ]
     return "\n".join([*lines, ""])
