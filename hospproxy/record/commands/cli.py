@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
         help="a chain head that was noted elsewhere; may be given again",
     )
     check.set_defaults(run=_verify)
-    users.register(parts)
+    users.add(parts)
     return whole
 
 

@@ -13,9 +13,9 @@ from ...watch.audit_page import users
 DEFAULT = Path("hospproxy-state/audit-users")
 
 
-def register(parts: Any) -> None:
+def add(commands: Any) -> None:
     """Add the command to the others (argparse's subparsers)."""
-    command = parts.add_parser(
+    command = commands.add_parser(
         "user",
         help="add, remove and list those who may look at the audit page",
         description="Changes the users file of the audit page. The running proxy notices within two seconds.",
@@ -28,12 +28,12 @@ def register(parts: Any) -> None:
         help=f"the users file: audit_page.users_file, or audit-users in state_dir (default: {DEFAULT})",
     )
     what = command.add_subparsers(required=True, metavar="WHAT")
-    add = what.add_parser("add", help="add somebody, or give somebody a new password")
-    add.add_argument("name", metavar="NAME")
-    add.set_defaults(run=_add)
-    remove = what.add_parser("remove", help="remove somebody")
-    remove.add_argument("name", metavar="NAME")
-    remove.set_defaults(run=_remove)
+    adding = what.add_parser("add", help="add somebody, or give somebody a new password")
+    adding.add_argument("name", metavar="NAME")
+    adding.set_defaults(run=_add)
+    removing = what.add_parser("remove", help="remove somebody")
+    removing.add_argument("name", metavar="NAME")
+    removing.set_defaults(run=_remove)
     what.add_parser("list", help="the names of all").set_defaults(run=_list)
 
 
