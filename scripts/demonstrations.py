@@ -148,7 +148,7 @@ DEMONSTRATIONS = (
         (r'"outcome":"',),
     ),
     Demonstration(
-        "Audit page: who has looked at patient 3? Open it in a browser: https://localhost:{admin}/audit",
+        "Audit page: who has looked at patient 3? It is made for a browser",
         (
             'curl -sk -u "auditor:$(cat {state}/audit-page-password)" https://localhost:{admin}/audit/patients/3'
             " | grep -E 'Logged in as|<h1>'",
@@ -172,6 +172,8 @@ def listing(places: Places) -> str:
         "",
         f"hospproxy serves https://localhost:{places.proxy} in front of a stand-in HOSP on "
         f"http://127.0.0.1:{places.hosp}.",
+        f"The audit page is https://localhost:{places.admin}/audit: user auditor, password in "
+        f"{places.state}/audit-page-password.",
         f"Everything that is kept is in {places.state}, logs too. Ctrl-C ends both. Try:",
     ]
     filled = {
@@ -184,7 +186,7 @@ def listing(places: Places) -> str:
     for each in DEMONSTRATIONS:
         lines += [
             "",
-            f"# {each.title.format(**filled)}",
+            f"# {each.title}",
             *(command.format(**filled) for command in each.commands),
         ]
     return "\n".join([*lines, ""])
