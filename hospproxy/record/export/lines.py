@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..reading.rows import Row
 from .table import Writer
+
+if TYPE_CHECKING:
+    from .fhir import Naming
 
 PIECE: Final = 1 << 16
 """Bytes of a piece; the last line may go beyond."""
@@ -31,14 +34,17 @@ async def jsonl_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def fhir_lines(rows: AsyncIterator[Row], members: Members | None = None) -> AsyncIterator[bytes]:
+async def fhir_lines(
+    rows: AsyncIterator[Row], members: Members | None = None, naming: Naming | None = None
+) -> AsyncIterator[bytes]:
     """One FHIR R4 AuditEvent a line (``application/fhir+ndjson``); records of the trail about itself have none.
 
     :param members: the patients of disclosure sets, as far as they are at hand.
+    :param naming: what the parties are called; None for the usual names.
     """
-    from .fhir import line_of  # what it takes is needed by whoever exports so, and by nobody else
+    from .fhir import NAMING, line_of  # they import this module's words
 
-    async for piece in _pieces(rows, lambda row: line_of(row, members)):
+    async for piece in _pieces(rows, lambda row: line_of(row, members, naming or NAMING)):
         yield piece
 
 
