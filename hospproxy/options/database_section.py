@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from pathlib import Path
 
-from .fields import switch
+from attrs import field, frozen
+from attrs.converters import optional
+
+from .fields import Metadata, _spec, number, path, switch
+
+
+def _database(doc: str) -> Metadata:
+    """A PostgreSQL database."""
+
+    def accepts(value: object) -> bool:
+        return isinstance(value, str) and value.strip() == value and "\0" not in value
+
+    def made(value: str) -> str:
+        from ..record.database.dialects import parsed  # SQLAlchemy is heavy
+
+        if value:
+            parsed(value)
+        return value
+
+    return _spec(doc, "postgresql+psycopg://user@host:port/database", accepts, made)
 
 
 @frozen(slots=True, kw_only=True)
@@ -12,3 +31,29 @@ class DatabaseSettings:
     """The trail in a database, where the audit page looks."""
 
     enabled: bool = field(default=True, metadata=switch("Whether records are carried into a database."))
+    url: str = field(
+        default="",
+        repr=False,
+        metadata=_database(
+            "PostgreSQL, for several machines together. Default: SQLite, `state_dir`/audit-index/audit.sqlite."
+        ),
+    )
+    password_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("Holds the password for `url`, which need not name it. It is read at each connection."),
+    )
+    retention_days: float = field(
+        default=0.0,
+        metadata=number("days", 0, 36_600, "Rows that are older are deleted, a few at a time; 0: none."),
+    )
+    connect_timeout_s: float = field(
+        default=5.0,
+        metadata=number(
+            "seconds", 1, 60, "How long a connection may take (SQLite: how long to wait for its lock)."
+        ),
+    )
+    timeout_s: float = field(
+        default=30.0,
+        metadata=number("seconds", 1, 600, "PostgreSQL: what takes longer is given up, and tried again."),
+    )

@@ -4,17 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...interfaces import IAuditWriter, ITrailReader
+from ...clocks import wall
+from .access import Access
+from .dialects import Target, parsed
+from .pruning import DAY_S, Pruner
+from .reading import DatabaseReader
+from .writing import DatabaseWriter
 
 if TYPE_CHECKING:
     from ...config import Settings
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:  # noqa: ARG001
-    """What carries records into it."""
-    return None
+def target_of(settings: Settings) -> Target:
+    """Which database."""
+    section = settings.audit_database
+    return Target(
+        url=parsed(section.url) if section.url else None,
+        file=settings.state_dir / "audit-index" / "audit.sqlite",
+        password_file=section.password_file,
+        connect_timeout_s=section.connect_timeout_s,
+        timeout_s=section.timeout_s,
+    )
 
 
-def reader_for(settings: Settings, reactor: Any) -> ITrailReader | None:  # noqa: ARG001
-    """What answers from it."""
-    return None
+def writer_for(settings: Settings, reactor: Any) -> DatabaseWriter | None:
+    """What carries records into it; None if it is switched off."""
+    section = settings.audit_database
+    if not (settings.audit.enabled and section.enabled):
+        return None
+    pruner = None
+    if section.retention_days:
+        pruner = Pruner(section.retention_days * DAY_S, wall, settings.audit.rotate_s)
+    return DatabaseWriter(Access(reactor, target_of(settings), "audit database"), pruner)
+
+
+def reader_for(settings: Settings, reactor: Any) -> DatabaseReader | None:
+    """What answers from it; None if it is switched off."""
+    if not (settings.audit.enabled and settings.audit_database.enabled):
+        return None
+    target = target_of(settings)
+    pages, exports = (
+        Access(reactor, target, f"audit {what}", read_only=True) for what in ("pages", "exports")
+    )
+    return DatabaseReader(pages, exports)

@@ -1,0 +1,106 @@
+"""From a line of the journal to the values that stand for it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from ..reading.matching import (
+    HIDDEN as HIDDEN_KINDS,
+)
+from ..reading.matching import (
+    inner,
+    is_login_failure,
+    is_trouble,
+    kept_kind,
+    person_of,
+    set_of,
+    status_of,
+    text,
+    time_of,
+)
+from ..trail.scan import record_of
+from .schema import HIDDEN, LOGIN_FAILURE, OTHER_TROUBLE, OWN, SHOWN
+
+MOST_MS = (1 << 53) - 1
+
+
+@frozen(slots=True)
+class Coded:
+    """One record, as its rows will say it.
+
+    :param time_ms: of the record; of the one before, if it has none.
+    :param words: by their columns (schema.WORD_COLUMNS), and "kind".
+    :param set: the hash of the set that it disclosed.
+    :param declares: of a disclosure: the hash of the set that it tells.
+    :param patients: whose ids it tells.
+    """
+
+    time_ms: int
+    shown: int
+    trouble: int | None
+    words: Mapping[str, str | None]
+    status: int | None
+    request_id: str | None
+    for_request: str | None
+    set: str | None
+    declares: str | None
+    patients: tuple[str, ...]
+
+    @property
+    def is_request(self) -> bool:
+        """A client's."""
+        return self.words["kind"] == "request"
+
+
+def coded(line: bytes, before_ms: int) -> Coded:
+    """What a line says; of one that cannot be read, that it is there.
+
+    :param before_ms: time of the record before it.
+    """
+    record = record_of(line)
+    kind = kept_kind(record)
+    at = time_of(record)
+    declares, patients = _declared(record) if kind == "disclosure" else (None, ())
+    return Coded(
+        time_ms=min(max(at, 0), MOST_MS) if at is not None else before_ms,
+        shown=HIDDEN if kind in HIDDEN_KINDS else OWN if kind == "own" else SHOWN,
+        trouble=_trouble(record),
+        words=_words(record, kind),
+        status=status_of(record),
+        request_id=text(record.get("request_id")),
+        for_request=text(inner(record, "on_behalf_of").get("request_id")),
+        set=set_of(record),
+        declares=declares,
+        patients=patients,
+    )
+
+
+def _trouble(record: Mapping[str, Any]) -> int | None:
+    if is_login_failure(record):
+        return LOGIN_FAILURE
+    return OTHER_TROUBLE if is_trouble(record) else None
+
+
+def _words(record: Mapping[str, Any], kind: str) -> dict[str, str | None]:
+    staff, name = person_of(record)
+    return {
+        "kind": kind,
+        "staff": staff,
+        "name": name,
+        "patient": text(record.get("patient_id")),
+        "action": text(record.get("action")),
+        "outcome": text(record.get("outcome")),
+        "route": text(record.get("route")),
+        "resource": text(record.get("resource")),
+        "record": text(record.get("record_id")),
+        "address": text(inner(record, "client").get("address")),
+    }
+
+
+def _declared(record: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    patients = record.get("patients")
+    members = patients if isinstance(patients, list) else []
+    return text(record.get("set")), tuple({found: None for each in members if (found := text(each))})

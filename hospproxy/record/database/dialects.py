@@ -1,0 +1,161 @@
+"""What SQLite and PostgreSQL do not have in common: how to connect, and how to insert what may be there."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from attrs import field, frozen
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+_SCHEMA_LOCK = 0x686F7370
+"""Names PostgreSQL's lock: two processes that start together must not make the same table."""
+
+
+class BadUrlError(ValueError):
+    """A database that cannot be connected to, whatever it answers; the message holds no password."""
+
+
+@frozen(slots=True, kw_only=True)
+class Target:
+    """Which database.
+
+    :param url: of PostgreSQL; None for SQLite.
+    :param file: of SQLite.
+    :param password_file: read at each connection, so that a password may change.
+    :param connect_timeout_s: seconds.
+    :param timeout_s: seconds that a statement may take.
+    """
+
+    url: URL | None = field(default=None, repr=False)
+    file: Path = Path()
+    password_file: Path | None = None
+    connect_timeout_s: float = 5.0
+    timeout_s: float = 30.0
+
+
+def parsed(url: str) -> URL:
+    """The URL of a PostgreSQL database.
+
+    :raise BadUrlError: it is none.
+    """
+    try:
+        found = make_url(url)
+    except (SQLAlchemyError, ValueError):
+        raise BadUrlError("it is no URL of a database: postgresql+psycopg://user@host:5432/name") from None
+    if found.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise BadUrlError(f"{found.drivername} cannot be used here; postgresql+psycopg can")
+    if not found.database:
+        raise BadUrlError("it names no database")
+    return found.set(drivername="postgresql+psycopg")
+
+
+def engine_for(target: Target, *, read_only: bool) -> Engine:
+    """An engine with one connection at most. Makes SQLite's folder; connects to nothing yet."""
+    if target.url is not None:
+        return _postgresql(target, target.url, read_only=read_only)
+    return _sqlite(target, read_only=read_only)
+
+
+def _sqlite(target: Target, *, read_only: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        return _open_file(target, read_only=read_only)
+
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        poolclass=_one_connection(),
+        pool_size=1,
+        max_overflow=0,
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads first and writes then may find that another process was faster: lock at once.
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _one_connection() -> Any:
+    from sqlalchemy.pool import QueuePool
+
+    return QueuePool
+
+
+def _open_file(target: Target, *, read_only: bool) -> sqlite3.Connection:
+    mode = "ro" if read_only else "rwc"
+    if not read_only:
+        target.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(target.file, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(
+        f"file:{quote(str(target.file))}?mode={mode}",
+        uri=True,
+        timeout=target.connect_timeout_s,
+        isolation_level=None,  # SQLAlchemy's "begin" begins
+        check_same_thread=False,
+    )
+    try:
+        if not read_only:
+            # FULL: what was committed is there after a power cut, for the position is saved then.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -65536")
+        connection.execute("PRAGMA mmap_size = 268435456")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _postgresql(target: Target, url: URL, *, read_only: bool) -> Engine:
+    settings = f"-c statement_timeout={round(target.timeout_s * 1000)} -c lock_timeout={round(target.timeout_s * 1000)}"
+    if read_only:
+        settings += " -c default_transaction_read_only=on"
+    engine = create_engine(
+        url,
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": max(1, round(target.connect_timeout_s)),
+            "options": settings,
+            "application_name": "hospproxy",
+            "keepalives_idle": 30,
+            "tcp_user_timeout": round(target.timeout_s * 1000),
+        },
+    )
+    if target.password_file is not None:
+        file = target.password_file
+
+        @event.listens_for(engine, "do_connect")
+        def _password(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
+            parameters["password"] = file.read_text().rstrip("\r\n")
+
+    return engine
+
+
+def lock_schema(connection: Connection) -> None:
+    """Let only one process make tables, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+
+
+def inserting(connection: Connection, table: Table) -> Any:
+    """An INSERT with ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table)
+
+
+def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert what is not there."""
+    if rows:
+        connection.execute(inserting(connection, table).on_conflict_do_nothing(), rows)

@@ -1,0 +1,214 @@
+"""Answers questions about the trail from the database. See ITrailReader."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from attrs import define, field
+from sqlalchemy import Connection, Select, func, select
+from zope.interface import implementer
+
+from ...interfaces import ITrailReader
+from ..reading.filters import Filters
+from ..reading.matching import milliseconds, text
+from ..reading.rows import Key, Page, Row, RowName, Summary
+from ..trail.scan import record_of
+from .access import Access
+from .conditions import Place
+from .schema import CHAINS, HOURS, LINES, LOGIN_FAILURE, MOST_SEQ, RECORDS, WORDS, id_of, place_of
+from .searching import search
+from .words import in_parts, numbers_of
+
+EXPORT_ROWS = 500
+MOST_TROUBLE = 10_000
+"""Failed log-ins and refusals that a summary counts: the newest."""
+TOP = 10
+HOUR_MS = 3_600_000
+C = RECORDS.c
+
+
+@implementer(ITrailReader)
+@define(eq=False)
+class DatabaseReader:
+    """See ITrailReader.
+
+    :param pages: a thread that only reads.
+    :param exports: another, so that an export holds up no page.
+    """
+
+    _pages: Access
+    _exports: Access
+    _closed: bool = field(default=False, init=False)
+
+    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+        """See ITrailReader. Within a millisecond, rows stand by the order in which their journals became known.
+
+        :raise DatabaseFailed: the database is away.
+        """
+        return await self._pages.run(lambda connection: page(connection, filters, after, limit))
+
+    async def row(self, name: RowName) -> Row | None:
+        """See ITrailReader.
+
+        :raise DatabaseFailed: the database is away.
+        """
+        return await self._pages.run(lambda connection: row(connection, name))
+
+    async def rows(self, filters: Filters) -> AsyncIterator[Row]:
+        """See ITrailReader. Each part is a transaction of its own; rows that come meanwhile are not among them.
+
+        :raise DatabaseFailed: the database is away.
+        """
+        after: Key | None = None
+        while True:
+            asked = after
+            part = await self._exports.run(lambda connection: page(connection, filters, asked, EXPORT_ROWS))  # noqa: B023
+            for each in part.rows:
+                yield each
+            after = part.more_after
+            if after is None:
+                return
+
+    async def summary(self, since: float) -> Summary:
+        """See ITrailReader. Of failed log-ins and refusals, the newest 10,000 are counted.
+
+        :raise DatabaseFailed: the database is away.
+        """
+        return await self._pages.run(lambda connection: summary(connection, since))
+
+    async def close(self) -> None:
+        """End the threads."""
+        if not self._closed:
+            self._closed = True
+            await self._pages.close()
+            await self._exports.close()
+
+
+def page(connection: Connection, filters: Filters, after: Key | None, limit: int) -> Page:
+    """The next rows, newest first."""
+    place = None if after is None else _place(connection, after)
+    found = search(connection, filters, place, limit)
+    rows = rows_at(connection, found.places, filters.patient)
+    if found.last is None:
+        return Page(rows)
+    [more_after] = _keys(connection, [found.last])
+    return Page(rows, more_after, found.last[0] / 1000 if found.short else None)
+
+
+def row(connection: Connection, name: RowName) -> Row | None:
+    """One record."""
+    chain = _chain(connection, name)
+    if chain is None or not 0 < name.seq <= MOST_SEQ:
+        return None
+    number = id_of(chain, name.seq)
+    # The time is not asked by the number, which no index of records begins with; the line tells it.
+    line = connection.scalar(select(LINES.c.line).where(LINES.c.id == number))
+    if line is None:
+        return None
+    from .coding import coded
+
+    return Row(Key(coded(bytes(line), 0).time_ms, name), record_of(bytes(line)), bytes(line))
+
+
+def rows_at(connection: Connection, places: Sequence[Place], patient: str | None = None) -> tuple[Row, ...]:
+    """The records at places, in their order."""
+    lines: dict[int, bytes] = {}
+    for part in in_parts([number for _, number in places]):
+        found = connection.execute(select(LINES.c.id, LINES.c.line).where(LINES.c.id.in_(part)))
+        lines.update({number: bytes(line) for number, line in found})
+    rows = []
+    for (_, number), key in zip(places, _keys(connection, places), strict=True):
+        if (line := lines.get(number)) is None:  # deleted meanwhile
+            continue
+        record = record_of(line)
+        by_list = patient is not None and text(record.get("patient_id")) != patient
+        rows.append(Row(key, record, line, by_list))
+    return tuple(rows)
+
+
+def _chain(connection: Connection, name: RowName) -> int | None:
+    found = connection.scalar(select(CHAINS.c.chain_no).filter_by(trail=name.trail, journal=name.journal))
+    return found if isinstance(found, int) else None
+
+
+def _place(connection: Connection, key: Key) -> Place:
+    """Where a key is; one of a journal that is not known here, after all of its millisecond's rows that are."""
+    chain = _chain(connection, key.name)
+    if chain is None or not 0 < key.name.seq <= MOST_SEQ:
+        return key.time_ms + 1, 0
+    return key.time_ms, id_of(chain, key.name.seq)
+
+
+def _keys(connection: Connection, places: Sequence[Place]) -> list[Key]:
+    chains = {place_of(number)[0] for _, number in places}
+    rows = connection.execute(select(CHAINS).where(CHAINS.c.chain_no.in_(sorted(chains)))).all()
+    names = {row.chain_no: (row.trail, row.journal) for row in rows}
+    keys = []
+    for time_ms, number in places:
+        chain, seq = place_of(number)
+        keys.append(Key(time_ms, RowName(*names[chain], seq)))
+    return keys
+
+
+def summary(connection: Connection, since: float) -> Summary:
+    """What happened since a time."""
+    since_ms = milliseconds(since)
+    newest = connection.scalar(select(func.max(C.time_ms)))
+    return Summary(
+        requests=_requests(connection, since_ms),
+        login_failures=_most(connection, since_ms, "address_no", C.trouble == LOGIN_FAILURE),
+        refusals=_refusals(connection, since_ms),
+        alerts=_alerts(connection, since_ms),
+        newest=newest / 1000 if newest is not None else None,
+    )
+
+
+def _requests(connection: Connection, since_ms: int) -> int:
+    """Whole hours are counted already; the rest of the first is not."""
+    next_hour = -(-since_ms // HOUR_MS)
+    whole = connection.scalar(select(func.sum(HOURS.c.requests)).where(HOURS.c.hour >= next_hour))
+    kind = numbers_of(connection, ["request"]).get("request")
+    rest = select(func.count()).where(
+        C.time_ms >= since_ms, C.time_ms < next_hour * HOUR_MS, C.kind_no == kind
+    )
+    return int(whole or 0) + (connection.scalar(rest) or 0)
+
+
+def _refusals(connection: Connection, since_ms: int) -> tuple[tuple[str, int], ...]:
+    number = numbers_of(connection, ["refused"]).get("refused")
+    return () if number is None else _most(connection, since_ms, "route_no", C.outcome_no == number)
+
+
+def _most(
+    connection: Connection, since_ms: int, column: str, *conditions: object
+) -> tuple[tuple[str, int], ...]:
+    """The texts that are there most often among the newest rows."""
+    newest: Select[tuple[int]] = (
+        select(C[column].label("word_no"))
+        .where(*conditions, C.time_ms >= since_ms)  # type: ignore[arg-type]
+        .order_by(C.time_ms.desc(), C.id.desc())
+        .limit(MOST_TROUBLE)
+    )
+    rows = newest.subquery()
+    times = func.count()
+    counted = connection.execute(
+        select(WORDS.c.text, times)
+        .join(rows, rows.c.word_no == WORDS.c.word_no)
+        .group_by(WORDS.c.text)
+        .order_by(times.desc(), WORDS.c.text)
+        .limit(TOP)
+    )
+    return tuple((word, number) for word, number in counted)
+
+
+def _alerts(connection: Connection, since_ms: int) -> tuple[Row, ...]:
+    number = numbers_of(connection, ["alert"]).get("alert")
+    if number is None:
+        return ()
+    found = connection.execute(
+        select(C.time_ms, C.id)
+        .where(C.kind_no == number, C.time_ms >= since_ms)
+        .order_by(C.time_ms.desc(), C.id.desc())
+        .limit(TOP)
+    )
+    return rows_at(connection, [(time_ms, number) for time_ms, number in found])

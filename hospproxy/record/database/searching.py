@@ -1,0 +1,98 @@
+"""The newest rows that fit, with a bound on the work, whatever was asked. Blocks.
+
+The rarest of the filters leads: its index gives the next candidates, and the rest is tried on them. Where none is rare
+and yet no row fits them all, a search ends after a number of candidates and says how far it came.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from sqlalchemy import Connection, Select, Subquery, select, union
+
+from ..reading.filters import Filters
+from .conditions import Asked, Condition, Place, Way, asked, before, start_of
+from .schema import RECORDS
+
+STEP = 2000
+WORK = 20_000
+"""Candidates that are tried together, and in one search."""
+C = RECORDS.c
+
+
+@frozen(slots=True)
+class Found:
+    """What a search came to.
+
+    :param places: of rows that fit, newest first.
+    :param last: where to go on; None at the end.
+    :param short: it ended there for the work, not for the limit.
+    """
+
+    places: tuple[Place, ...]
+    last: Place | None = None
+    short: bool = False
+
+
+def search(connection: Connection, filters: Filters, after: Place | None, limit: int) -> Found:
+    """The next rows.
+
+    :param after: where the last search ended.
+    :param limit: rows, at most.
+    """
+    start = start_of(filters, after)
+    what = asked(connection, filters, start)
+    if what is None:
+        return Found(())
+    found: list[Place] = []
+    for _ in range(WORK // STEP):
+        way, end = _rarest(connection, what, start)
+        found += _fitting(connection, what, way, start, limit + 1 - len(found))
+        if len(found) > limit:
+            return Found(tuple(found[:limit]), found[limit - 1])
+        if end is None:
+            return Found(tuple(found))
+        start = end
+    return Found(tuple(found), start, short=True)
+
+
+def _rarest(connection: Connection, what: Asked, start: Place | None) -> tuple[Way, Place | None]:
+    """The way whose next candidates reach the furthest, and the last of them; None if there are not so many."""
+    best: tuple[Way, Place] | None = None
+    for way in what.ways:
+        row = connection.execute(_candidates(way, what, start).offset(STEP - 1).limit(1)).first()
+        if row is None:
+            return way, None
+        end = (row.time_ms, row.id)
+        if best is None or end < best[1]:
+            best = way, end
+    assert best is not None
+    return best
+
+
+def _branch(what: Asked, branch: Condition | None, start: Place | None) -> Select[tuple[int, int]]:
+    conditions = [*before(start), *what.bounds]
+    if branch is not None:
+        conditions.append(branch)
+    return select(C.time_ms, C.id).where(*conditions).order_by(C.time_ms.desc(), C.id.desc()).limit(STEP)
+
+
+def _candidates(way: Way, what: Asked, start: Place | None) -> Select[tuple[int, int]]:
+    """The next of a way."""
+    if len(way.branches) == 1:
+        return _branch(what, way.branches[0], start)
+    each = [_branch(what, branch, start).subquery() for branch in way.branches]
+    both: Subquery = union(*(select(one.c.time_ms, one.c.id) for one in each)).subquery()
+    return select(both.c.time_ms, both.c.id).order_by(both.c.time_ms.desc(), both.c.id.desc()).limit(STEP)
+
+
+def _fitting(connection: Connection, what: Asked, way: Way, start: Place | None, limit: int) -> list[Place]:
+    """Those of the next candidates that fit."""
+    next_ones = _candidates(way, what, start).subquery()
+    rows = connection.execute(
+        select(C.time_ms, C.id)
+        .join(next_ones, (next_ones.c.time_ms == C.time_ms) & (next_ones.c.id == C.id))
+        .where(*what.conditions)
+        .order_by(C.time_ms.desc(), C.id.desc())
+        .limit(limit)
+    )
+    return [(row.time_ms, row.id) for row in rows]

@@ -1,0 +1,254 @@
+"""Carries records into the database: a batch is one transaction, and the same batch again changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from attrs import define, field, frozen
+from sqlalchemy import Connection, Row, select, update
+from zope.interface import implementer
+
+from ...interfaces import IAuditWriter
+from ..trail.following import Batch
+from .access import Access, DatabaseFailed
+from .coding import Coded, coded
+from .dialects import insert_missing, inserting, lock_schema
+from .pruning import Pruner
+from .schema import (
+    ABOUT,
+    CHAINS,
+    HEADS,
+    HOURS,
+    LINES,
+    MEMBERS,
+    METADATA,
+    RECORDS,
+    SETS,
+    VERSION,
+    WORD_COLUMNS,
+    id_of,
+)  # fmt: skip
+from .words import Dictionary, in_parts
+
+HOUR_MS = 3_600_000
+
+
+class OtherRecordError(Exception):
+    """A record of this name is kept with another hash: either was changed, or two trails have one id."""
+
+
+@frozen(slots=True)
+class Anchor:
+    """How far a chain is known in the database: ``hospproxy-audit verify --anchor`` takes the hash."""
+
+    trail: str
+    journal: str
+    seq: int
+    head: str
+
+
+def make_tables(connection: Connection) -> None:
+    """Make what is not there.
+
+    :raise DatabaseFailed: the database was made by a later version.
+    """
+    lock_schema(connection)
+    METADATA.create_all(connection)
+    insert_missing(connection, ABOUT, [{"name": "version", "value": VERSION}])
+    found = connection.scalar(select(ABOUT.c.value).where(ABOUT.c.name == "version"))
+    if found != VERSION:
+        raise DatabaseFailed(f"the tables are of version {found}; this is version {VERSION}")
+
+
+@implementer(IAuditWriter)
+@define(eq=False)
+class DatabaseWriter:
+    """See IAuditWriter.
+
+    :param access: a thread that writes.
+    :param pruner: deletes what is too old.
+    """
+
+    _access: Access
+    _pruner: Pruner | None = None
+    name: str = "database"
+    _words: Dictionary = field(factory=Dictionary, init=False)
+    _ready: bool = field(default=False, init=False)
+
+    async def open(self) -> None:
+        """See IAuditWriter.
+
+        :raise DatabaseFailed: the database is away, or of another version.
+        """
+        await self._access.run(make_tables)
+        self._ready = True
+
+    async def write(self, batch: Batch) -> None:
+        """See IAuditWriter.
+
+        :raise OtherRecordError: a record is there with another hash.
+        :raise DatabaseFailed: it was not kept, or it is not known whether it was.
+        """
+        if not self._ready:
+            await self.open()
+        numbers = await self._access.run(lambda connection: keep(connection, batch, self._words))
+        self._words.commit(numbers)
+        if self._pruner is not None and self._pruner.is_due():
+            more = await self._access.run(self._pruner.step)
+            self._pruner.done(more=more)
+
+    async def anchors(self) -> tuple[Anchor, ...]:
+        """The newest head of each chain."""
+        return await self._access.run(anchors)
+
+    async def close(self) -> None:
+        """See IAuditWriter."""
+        await self._access.close()
+
+
+def anchors(connection: Connection) -> tuple[Anchor, ...]:
+    """The newest head of each chain."""
+    rows = connection.execute(
+        select(CHAINS.c.trail, CHAINS.c.journal, HEADS.c.seq, HEADS.c.head)
+        .join(HEADS, HEADS.c.chain_no == CHAINS.c.chain_no)
+        .order_by(CHAINS.c.trail, CHAINS.c.journal)
+    )
+    return tuple(Anchor(*row) for row in rows)
+
+
+def keep(connection: Connection, batch: Batch, dictionary: Dictionary) -> dict[str, int]:
+    """Insert a batch's records, those that are not there.
+
+    :return: words and their numbers, which hold once the transaction is committed.
+    :raise OtherRecordError: one is there with another hash.
+    """
+    chain = _chain_no(connection, batch)
+    fresh, last_ms = _fresh(connection, chain, batch)
+    words = {word for _, _, one in fresh for word in (*one.words.values(), *one.patients) if word}
+    numbers = dictionary.numbers(connection, words)
+    sets = _sets(connection, [one for _, _, one in fresh], numbers)
+    if fresh:
+        connection.execute(inserting(connection, LINES).on_conflict_do_nothing(), [
+            {"id": number, "hash": sha256(line).digest(), "line": line} for number, line, _ in fresh
+        ])  # fmt: skip
+        insert_missing(connection, RECORDS, [_row(number, one, numbers, sets) for number, _, one in fresh])
+    _count(connection, [one for _, _, one in fresh])
+    _note_head(connection, chain, batch, last_ms)
+    return numbers
+
+
+def _chain_no(connection: Connection, batch: Batch) -> int:
+    name = {"trail": batch.trail, "journal": batch.position.journal}
+    query = select(CHAINS.c.chain_no).filter_by(**name)
+    found = connection.scalar(query)
+    if found is None:
+        insert_missing(connection, CHAINS, [name])
+        found = connection.scalar(query)
+    assert isinstance(found, int)
+    return found
+
+
+def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple[int, bytes, Coded]], int]:
+    """Records that are not there yet, with their numbers; and the time of the last record."""
+    first = id_of(chain, batch.first_seq)
+    last = id_of(chain, batch.position.seq)
+    rows = connection.execute(select(LINES.c.id, LINES.c.hash).where(LINES.c.id.between(first, last)))
+    known: dict[int, bytes] = {number: bytes(kept) for number, kept in rows}
+    before_ms = _time_before(connection, first)
+    fresh = []
+    for number, line in enumerate(batch.lines, first):
+        one = coded(line, before_ms)
+        before_ms = one.time_ms
+        kept = known.get(number)
+        if kept is None:
+            fresh.append((number, line, one))
+        elif kept != sha256(line).digest():
+            raise OtherRecordError(
+                f"record {batch.first_seq + number - first} of {batch.position.journal} (trail {batch.trail}) is in the"
+                " database with another hash: it was changed there or here, or two trails have one id"
+            )
+    return fresh, before_ms
+
+
+def _time_before(connection: Connection, first: int) -> int:
+    """Of the record before a batch: for a line that tells no time."""
+    line = connection.scalar(select(LINES.c.line).where(LINES.c.id == first - 1))
+    return coded(bytes(line), 0).time_ms if line is not None else 0
+
+
+def _row(number: int, one: Coded, numbers: Mapping[str, int], sets: Mapping[str, int]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        f"{name}_no": numbers[word] if (word := one.words[name]) else None for name in (*WORD_COLUMNS, "kind")
+    }
+    row.update(
+        time_ms=one.time_ms,
+        id=number,
+        shown=one.shown,
+        status=one.status,
+        trouble=one.trouble,
+        request_id=one.request_id,
+        for_request=one.for_request,
+        set_no=sets[one.set] if one.set else None,
+    )
+    return row
+
+
+def _sets(connection: Connection, records: list[Coded], numbers: Mapping[str, int]) -> dict[str, int]:
+    """The sets that records tell of or refer to, with their members and the time in which they were used."""
+    times: dict[str, tuple[int, int]] = {}
+    for one in records:
+        for name in filter(None, (one.set, one.declares)):
+            first, last = times.get(name, (one.time_ms, one.time_ms))
+            times[name] = min(first, one.time_ms), max(last, one.time_ms)
+    names = sorted(times)
+    insert_missing(
+        connection,
+        SETS,
+        [{"hash": name, "first_ms": times[name][0], "last_ms": times[name][1]} for name in names],
+    )
+    found: dict[str, int] = {}
+    for part in in_parts(names):
+        for row in connection.execute(select(SETS).where(SETS.c.hash.in_(part)).order_by(SETS.c.set_no)):
+            found[row.hash] = row.set_no
+            _widen(connection, row, *times[row.hash])
+    insert_missing(connection, MEMBERS, [
+        {"patient_no": numbers[patient], "set_no": found[one.declares]}
+        for one in records if one.declares for patient in one.patients
+    ])  # fmt: skip
+    return found
+
+
+def _widen(connection: Connection, row: Row[Any], first: int, last: int) -> None:
+    if first < row.first_ms or last > row.last_ms:
+        connection.execute(
+            update(SETS)
+            .where(SETS.c.set_no == row.set_no)
+            .values(first_ms=min(first, row.first_ms), last_ms=max(last, row.last_ms))
+        )
+
+
+def _count(connection: Connection, records: list[Coded]) -> None:
+    """Clients' requests by the hour: a summary need not count them one by one."""
+    hours = Counter(one.time_ms // HOUR_MS for one in records if one.is_request)
+    statement = inserting(connection, HOURS)
+    statement = statement.on_conflict_do_update(
+        index_elements=[HOURS.c.hour], set_={"requests": HOURS.c.requests + statement.excluded.requests}
+    )
+    for hour in sorted(hours):
+        connection.execute(statement, {"hour": hour, "requests": hours[hour]})
+
+
+def _note_head(connection: Connection, chain: int, batch: Batch, time_ms: int) -> None:
+    statement = inserting(connection, HEADS)
+    excluded = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[HEADS.c.chain_no],
+            set_={"seq": excluded.seq, "head": excluded.head, "time_ms": excluded.time_ms},
+            where=HEADS.c.seq < excluded.seq,
+        ),
+        {"chain_no": chain, "seq": batch.position.seq, "head": batch.head, "time_ms": time_ms},
+    )

@@ -1,0 +1,95 @@
+"""A database in memory or in a folder, filled by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+
+from hospproxy.record.database.access import Access
+from hospproxy.record.database.dialects import Target
+from hospproxy.record.database.reading import DatabaseReader
+from hospproxy.record.database.writing import DatabaseWriter
+from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.following import Batch, Position
+from hospproxy.record.trail.linking import Head, linked
+
+T = TypeVar("T")
+
+
+class AtOnce:
+    """A worker that has no thread."""
+
+    def run(self, task: Callable[[], T]) -> Deferred[T]:
+        return execute(task)
+
+    def stop(self) -> None:
+        """Nothing is there to end."""
+
+
+class ThreadlessClock(Clock):
+    """A reactor for Access."""
+
+    def callFromThread(self, callable: Callable[..., object], *args: object) -> None:
+        callable(*args)
+
+
+def access(file: Path, *, read_only: bool = False) -> Access:
+    """One that works in the caller's thread."""
+    made = Access(ThreadlessClock(), Target(file=file), "test", read_only)
+    made._worker = AtOnce()  # type: ignore[assignment]
+    return made
+
+
+def writer(file: Path) -> DatabaseWriter:
+    """Writes to a file."""
+    return DatabaseWriter(access(file))
+
+
+def reader(file: Path) -> DatabaseReader:
+    """Reads from it."""
+    return DatabaseReader(access(file, read_only=True), access(file, read_only=True))
+
+
+class Chain:
+    """Makes batches that follow one another."""
+
+    def __init__(self, trail: str = "t1", journal: str = "w0") -> None:
+        self._trail = trail
+        self._journal = journal
+        self._head = Head()
+
+    def batch(self, records: Iterable[Mapping[str, Any]]) -> Batch:
+        """The next records."""
+        lines, self._head = linked([encode_record(record) for record in records], self._head)
+        return self.of_lines(lines)
+
+    def of_lines(self, lines: Iterable[bytes]) -> Batch:
+        """Lines as they are, at the end of what was made."""
+        position = Position(self._journal, 1, 0, self._head.seq)
+        return Batch(tuple(lines), self._head.hash.decode(), position, self._trail)
+
+
+def record(time_ms: int = 1000, **fields: Any) -> dict[str, Any]:
+    """A client's request."""
+    return {
+        "v": 1,
+        "kind": "request",
+        "time": f"1970-01-01T00:{time_ms // 60000:02d}:{time_ms // 1000 % 60:02d}.{time_ms % 1000:03d}Z",
+        "request_id": "r1",
+        "who": {"id": 7, "name": "Ada", "certainty": "verified"},
+        "on_behalf_of": None,
+        "client": {"address": "192.0.2.7"},
+        "route": "/patients/{id}",
+        "action": "read",
+        "resource": "patients",
+        "record_id": "3",
+        "patient_id": "3",
+        "outcome": "success",
+        "status": 200,
+        "disclosed": None,
+        **fields,
+    }
