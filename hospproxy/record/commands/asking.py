@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from attrs import frozen
 from ... import clocks
 from ..reading.filters import Filters
 from ..reading.parsing import BadFilterError, parse
+from ..reading.rows import Row
 from .looking import LookFailed, keep, look, who_asks
 from .sources import Source, SourceError, say, source_of
 
@@ -35,10 +36,22 @@ _WORDS = {
 
 @frozen(slots=True)
 class Question:
-    """What was asked of what."""
+    """What was asked of what.
+
+    :param look: the request id of the look's own record: the answer is of the trail as it was asked.
+    """
 
     source: Source
     filters: Filters
+    look: str
+
+    def rows(self) -> Iterator[Row]:
+        """All that fits, newest first.
+
+        :raise SourceError: it cannot be read.
+        """
+        rows = self.source.rows(self.filters)
+        return (row for row in rows if row.record.get("request_id") != self.look)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -88,22 +101,23 @@ def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], 
     except SourceError as error:
         say(str(error))
         return 2
-    _record(arguments, route, dict(pairs), source)
+    question = Question(source, filters, secrets.token_hex(16))
+    _record(arguments, route, dict(pairs), question)
     try:
-        status = answer(Question(source, filters))
+        status = answer(question)
     except SourceError as error:
         say(str(error))
         return 2
     return status or (1 if source.troubles else 0)
 
 
-def _record(arguments: argparse.Namespace, route: str, filters: dict[str, Any], source: Source) -> None:
-    folder = arguments.record_in or source.folder
+def _record(arguments: argparse.Namespace, route: str, filters: dict[str, Any], question: Question) -> None:
+    folder = arguments.record_in or question.source.folder
     if folder is None:
         say("this look is not recorded: no folder is named for it (--record-in)")
         return
     key = arguments.signing_key or folder.absolute().parent / "audit-signing.key"
-    record = look(route, filters, who_asks(), clocks.wall(), secrets.token_hex(16))
+    record = look(route, filters, who_asks(), clocks.wall(), question.look)
     try:
         keep(record, folder, key, clocks.wall)
     except LookFailed as error:

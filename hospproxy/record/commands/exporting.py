@@ -57,7 +57,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _written(question: Question, arguments: argparse.Namespace) -> int:
     async def rows() -> AsyncIterator[Any]:
-        for row in question.source.rows(question.filters):
+        for row in question.rows():
             yield row
 
     naming = Naming(system=arguments.identifier_system)

@@ -43,7 +43,7 @@ def _search(arguments: argparse.Namespace) -> int:
         return 2
 
     def answer(question: Question) -> int:
-        rows = question.source.rows(question.filters)
+        rows = question.rows()
         found = islice(rows, limit)
         if arguments.format == "jsonl":
             for row in found:
