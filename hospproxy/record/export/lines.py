@@ -11,8 +11,8 @@ from .table import Writer
 if TYPE_CHECKING:
     from .fhir import Naming
 
-PIECE: Final = 1 << 16
-"""Bytes of a piece; the last line may go beyond."""
+PIECE: Final = 1 << 15
+"""Bytes of a piece, which takes two milliseconds to make; the last line may go beyond."""
 
 Members = Callable[[str], Sequence[str] | None]
 """From a disclosure set's hash to its patients; None where they are not at hand."""

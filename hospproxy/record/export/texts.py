@@ -13,6 +13,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?\Z")
 # Full-width, small and mathematical forms as well: some spreadsheets take them for the plain ones.
 _FORMULA = re.compile("(^|;)(?=\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212])")
 
+_MAY_BEGIN_ONE = frozenset("=+-@ ")
+
 FORMULA_STARTS = "=+-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212\t\r"
 """What no cell begins with, numbers apart."""
 
@@ -42,7 +44,10 @@ def cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = visible(str(value))
+    text = str(value)
+    if text.isascii() and text.isprintable() and ";" not in text and text[:1] not in _MAY_BEGIN_ONE:
+        return text  # nearly all of them
+    text = visible(text)
     return text if _NUMBER.match(text) else _FORMULA.sub(r"\1'", text)
 
 
