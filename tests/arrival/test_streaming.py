@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from attrs import evolve
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -118,6 +118,7 @@ class ContentTests(SynchronousTestCase):
         self.assertEqual(there.statuses(), [500, 500])
         self.assertEqual(source.asked, 0)
 
+    @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 40))
     def test_however_slowly_it_is_taken(self, pieces: list[bytes], step: int) -> None:
         there = line(Source(*pieces), room=1)

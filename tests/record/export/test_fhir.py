@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from fhir.resources.R4B.auditevent import AuditEvent
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
@@ -280,6 +280,7 @@ class DisclosureTests(SynchronousTestCase):
 
 
 class AnyRecordTests(SynchronousTestCase):
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.sampled_from(OPERATIONS),
         st.one_of(
@@ -308,6 +309,7 @@ class AnyRecordTests(SynchronousTestCase):
     ) -> None:
         made(described(operation, outcome, **more), patients=patients)
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.dictionaries(
             st.sampled_from(list(described(READ_NOTE))), st.integers() | texts | st.none() | st.lists(texts)

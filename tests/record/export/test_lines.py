@@ -6,7 +6,7 @@ import io
 from hashlib import sha256
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -62,6 +62,7 @@ class CsvTests(SynchronousTestCase):
             "duration_ms,rule_hits,text,trail,journal,seq,hash\r\n",
         )
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(st.fixed_dictionaries(dict.fromkeys(("kind", "outcome", "route", "own"), texts)), max_size=5)
     )
@@ -108,6 +109,7 @@ class CellTests(SynchronousTestCase):
         ):
             self.assertEqual(cell(value), expected)
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(texts)
     def test_what_is_shown_neither_steers_nor_hides(self, text: str) -> None:
         shown = visible(text)
@@ -116,6 +118,7 @@ class CellTests(SynchronousTestCase):
         if text.isascii() and text.isprintable():
             self.assertEqual(shown, text)
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(texts, st.integers(1, 12))
     def test_what_is_fitted_fits(self, text: str, columns: int) -> None:
         shown = visible(text)

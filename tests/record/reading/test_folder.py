@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from attrs import evolve, frozen
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -120,6 +120,7 @@ def read(folder: Path, asked: Filters) -> list[Row]:
 
 
 class FolderTests(SynchronousTestCase):
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(happenings, filters, st.booleans())
     def test_it_finds_what_the_rule_says_newest_first(
         self, events: list[Happened], asked: Filters, packed: bool
