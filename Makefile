@@ -35,7 +35,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,pg_ctlcluster=postgresql \
 		--npm integration/json-server
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
@@ -67,8 +67,9 @@ load-short: environment ## the same, small (less than a minute)
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos
 
-audit-scale: environment ## a million audit records, made and verified, with the time it takes
+audit-scale: environment ## a million audit records verified, ten million asked in a database, with the time it takes
 	$(BIN)/python -m benchmarks.audit_scale
+	$(BIN)/python -m benchmarks.audit_database
 
 wheel: environment ## dist/hospproxy-….whl
 	@rm -rf build/lib build/bdist* dist

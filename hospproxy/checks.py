@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,6 +178,20 @@ def numbers(settings: Settings) -> Iterator[Finding]:
         yield "upstream.connect_timeout_s", f"it is not less than deadline_s ({s.deadline_s:g})"
 
 
+def databases(settings: Settings) -> Iterator[Finding]:
+    """A database that cannot be reached from here, whatever it answers."""
+    section = settings.audit_database
+    if not section.enabled:
+        return
+    if section.url and find_spec("psycopg") is None:
+        yield (
+            "audit_database.url",
+            "PostgreSQL needs psycopg, which is not installed: pip install hospproxy[postgresql]",
+        )
+    if section.password_file is not None and not section.url:
+        yield "audit_database.password_file", "it is for PostgreSQL only; audit_database.url names none"
+
+
 def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
     """What the contract does not allow for."""
     if settings.identity.enabled and contract.identity is None:
@@ -278,5 +293,5 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, databases)
 WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times)

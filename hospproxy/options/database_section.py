@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 from attrs.converters import optional
 
-from .fields import Metadata, _spec, number, path, switch
+from .fields import SPEC, BadValueError, Metadata, Spec, number, path, switch
+
+_TAKES = "postgresql+psycopg://user@host:port/database"
+
+
+def _read_url(value: Any) -> str:
+    """No message shows the value, which may hold a password."""
+    from ..record.database.dialects import BadUrlError, parsed  # SQLAlchemy is heavy
+
+    if not isinstance(value, str):
+        raise BadValueError(f"expected {_TAKES}")
+    try:
+        if value:
+            parsed(value)
+    except BadUrlError as error:
+        raise BadValueError(f"expected {_TAKES}: {error}") from None
+    return value
 
 
 def _database(doc: str) -> Metadata:
     """A PostgreSQL database."""
-
-    def accepts(value: object) -> bool:
-        return isinstance(value, str) and value.strip() == value and "\0" not in value
-
-    def made(value: str) -> str:
-        from ..record.database.dialects import parsed  # SQLAlchemy is heavy
-
-        if value:
-            parsed(value)
-        return value
-
-    return _spec(doc, "postgresql+psycopg://user@host:port/database", accepts, made)
+    return {SPEC: Spec(doc, _TAKES, "", _read_url)}
 
 
 @frozen(slots=True, kw_only=True)

@@ -43,6 +43,12 @@ def errors(settings: Settings) -> Iterator[Finding]:
         if listener.address.secure:
             for key, why in _wrong_pair(listener):
                 yield f"listeners[{index}].{key}", why
+    database = settings.audit_database
+    if database.enabled and database.password_file is not None:
+        try:
+            _read(database.password_file)
+        except _UnusableError as error:
+            yield "audit_database.password_file", str(error)
     if settings.upstream.ca_file is not None:
         try:
             _certificates(settings.upstream.ca_file)
@@ -68,6 +74,9 @@ def warnings(settings: Settings) -> Iterator[Finding]:
         key = listener.private_key_file
         if key is not None and key.is_file() and key.stat().st_mode & 0o007:
             yield f"{path}.private_key_file", f"everyone on this machine may read or change {key}"
+    password = settings.audit_database.password_file
+    if password is not None and password.is_file() and password.stat().st_mode & 0o007:
+        yield "audit_database.password_file", f"everyone on this machine may read or change {password}"
 
 
 def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:

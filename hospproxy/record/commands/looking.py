@@ -73,7 +73,7 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
             journal = keeper.journal
         finally:
             keeper.close()
-        _hand_over(folder, f"audit-{journal}", owner)
+        hand_over(folder, f"audit-{journal}", owner)
     except KeyFileError as error:
         raise LookFailed(str(error)) from error
     except RecordFailed as error:
@@ -82,8 +82,12 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
         raise LookFailed(f"{folder}: {error.strerror}") from error
 
 
-def _hand_over(folder: Path, start: str, owner: int) -> None:
-    """What root has made is the proxy's: it will go on in this journal some day."""
+def hand_over(folder: Path, start: str, owner: int) -> None:
+    """Make what root has made the proxy's: it will go on in this journal some day, and takes its lock.
+
+    :param start: of the names of what was made.
+    :param owner: of the folder.
+    """
     if os.geteuid() == owner:
         return
     for path in (*folder.glob(f"{start}-*"), *folder.glob(f"{start}.*")):

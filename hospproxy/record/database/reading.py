@@ -14,10 +14,12 @@ from ..reading.matching import milliseconds, text
 from ..reading.rows import Key, Page, Row, RowName, Summary
 from ..trail.scan import record_of
 from .access import Access
+from .coding import coded
 from .conditions import Place
 from .schema import CHAINS, HOURS, LINES, LOGIN_FAILURE, MOST_SEQ, RECORDS, WORDS, id_of, place_of
 from .searching import search
 from .words import in_parts, numbers_of
+from .writing import time_before
 
 EXPORT_ROWS = 500
 MOST_TROUBLE = 10_000
@@ -101,13 +103,14 @@ def row(connection: Connection, name: RowName) -> Row | None:
     if chain is None or not 0 < name.seq <= MOST_SEQ:
         return None
     number = id_of(chain, name.seq)
-    # The time is not asked by the number, which no index of records begins with; the line tells it.
     line = connection.scalar(select(LINES.c.line).where(LINES.c.id == number))
     if line is None:
         return None
-    from .coding import coded
-
-    return Row(Key(coded(bytes(line), 0).time_ms, name), record_of(bytes(line)), bytes(line))
+    # No index of records begins with the number: the line tells the time.
+    time_ms = coded(bytes(line), -1).time_ms
+    if time_ms < 0:
+        time_ms = time_before(connection, number)
+    return Row(Key(time_ms, name), record_of(bytes(line)), bytes(line))
 
 
 def rows_at(connection: Connection, places: Sequence[Place], patient: str | None = None) -> tuple[Row, ...]:

@@ -30,6 +30,7 @@ from .schema import (
     VERSION,
     WORD_COLUMNS,
     id_of,
+    place_of,
 )  # fmt: skip
 from .words import Dictionary, in_parts
 
@@ -157,7 +158,7 @@ def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple
     last = id_of(chain, batch.position.seq)
     rows = connection.execute(select(LINES.c.id, LINES.c.hash).where(LINES.c.id.between(first, last)))
     known: dict[int, bytes] = {number: bytes(kept) for number, kept in rows}
-    before_ms = _time_before(connection, first)
+    before_ms = time_before(connection, first)
     fresh = []
     for number, line in enumerate(batch.lines, first):
         one = coded(line, before_ms)
@@ -173,10 +174,18 @@ def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple
     return fresh, before_ms
 
 
-def _time_before(connection: Connection, first: int) -> int:
-    """Of the record before a batch: for a line that tells no time."""
-    line = connection.scalar(select(LINES.c.line).where(LINES.c.id == first - 1))
-    return coded(bytes(line), 0).time_ms if line is not None else 0
+def time_before(connection: Connection, number: int) -> int:
+    """For a line that tells no time: that of the nearest before it that does; 0 if none of the last hundred does."""
+    first = number - place_of(number)[1]
+    rows = connection.execute(
+        select(LINES.c.line)
+        .where(LINES.c.id < number, LINES.c.id > first)
+        .order_by(LINES.c.id.desc())
+        .limit(100)
+    )
+    with rows:
+        times = (coded(bytes(line), -1).time_ms for [line] in rows)
+        return next((time_ms for time_ms in times if time_ms >= 0), 0)
 
 
 def _row(number: int, one: Coded, numbers: Mapping[str, int], sets: Mapping[str, int]) -> dict[str, Any]:

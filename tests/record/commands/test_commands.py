@@ -13,7 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.commands.cli import main
-from hospproxy.record.commands.looking import who_asks
+from hospproxy.record.commands.looking import hand_over, who_asks
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.keeper import Keeper
 from hospproxy.record.trail.signing import signer_for
@@ -204,3 +204,22 @@ class CommandTests(SynchronousTestCase):
             self.assertIn("this look is not recorded", error)
             self.assertIn(words, error)
         self.assertEqual(self.looks(), [])
+
+    def test_what_root_makes_is_the_proxys(self) -> None:
+        """Else the proxy could not take the journal's lock when its turn comes, and would not start."""
+        self.run_it("search", str(self.trail))
+        if os.geteuid() == 0:
+            os.chown(self.trail, 65534, 65534)
+        owner = self.trail.stat().st_uid
+        given: dict[str, int] = {}
+        self.patch(os, "chown", lambda path, uid, gid, **_: given.update({path.name[:14]: uid}))
+        self.patch(os, "geteuid", lambda: 0)
+        hand_over(self.trail, "audit-w1", owner)
+        self.assertEqual(given, {"audit-w1.lock": owner, "audit-w1-00000": owner})
+
+    def test_a_folder_of_somebody_elses_is_left_alone(self) -> None:
+        self.patch(os, "geteuid", lambda: 12345)
+        before = sorted(self.trail.iterdir())
+        _, _, error = self.run_it("search", str(self.trail))
+        self.assertIn("is another's", error)
+        self.assertEqual(sorted(self.trail.iterdir()), before)

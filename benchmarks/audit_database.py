@@ -1,0 +1,171 @@
+"""``python -m benchmarks.audit_database``: ten million records in a database, and how long the page's questions take.
+
+Each is asked five times; the exit status is 1 if the worst takes 200 ms or more in the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, select
+from sqlalchemy.exc import SQLAlchemyError
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+
+from hospproxy.record.database.access import Access
+from hospproxy.record.database.dialects import Target, engine_for, parsed
+from hospproxy.record.database.reading import DatabaseReader
+from hospproxy.record.database.schema import HEADS
+from hospproxy.record.reading.filters import Filters
+from hospproxy.record.reading.rows import Key, RowName
+
+from .audit_rows import JOURNAL, NOW_MS, RARE, START_MS, TRAIL, YEAR_MS, filled
+
+AIM_MS = 200.0
+TIMES = 5
+LIMIT = 50
+_MONTH_S = 30 * 86_400.0
+_NOW_S = NOW_MS / 1000
+
+QUESTIONS: dict[str, Filters] = {
+    "nothing": Filters(),
+    "common staff": Filters(staff="1"),
+    "staff who left": Filters(staff="200"),
+    "staff by name": Filters(staff="Member 77"),
+    "nobody": Filters(staff="nobody"),
+    "patient": Filters(patient="1234"),
+    "patient in nearly every list": Filters(patient="1"),
+    "patient in old lists": Filters(patient="4999"),
+    "patient in none": Filters(patient="5000"),
+    "outcome": Filters(outcome="refused"),
+    "rare outcome": Filters(outcome=RARE),
+    "common staff, rare outcome": Filters(staff="1", outcome=RARE),
+    "common staff, common failure": Filters(staff="1", status=404, action="create"),
+    "two that never meet": Filters(staff="200", since=_NOW_S - _MONTH_S, route="/notes"),
+    "common that never meet": Filters(outcome="success", status=404),
+    "route": Filters(route="/screening"),
+    "route and resource that never meet": Filters(route="/screening", resource="notes"),
+    "address": Filters(address="10.0.1.17"),
+    "address and patient": Filters(address="10.0.1.17", patient="1"),
+    "old lists and staff": Filters(patient="4999", staff="1"),
+    "every list and rare": Filters(patient="1", outcome=RARE),
+    "resource, record": Filters(resource="patients", record_id="77"),
+    "request": Filters(request_id="0" * 32),
+    "trouble": Filters(trouble=True),
+    "trouble of a patient": Filters(trouble=True, patient="4999"),
+    "log-in failures": Filters(action="log-in failure"),
+    "log-in failures of one": Filters(action="log-in failure", staff="199"),
+    "alerts": Filters(kind="alert"),
+    "own": Filters(kind="own", staff="3", outcome=RARE),
+    "a month, long ago": Filters(
+        since=START_MS / 1000, until=START_MS / 1000 + _MONTH_S, staff="9", status=502
+    ),
+}
+
+
+def build(target: Target, rows: int) -> None:
+    """Fill it."""
+    engine = engine_for(target, read_only=False)
+    if target.url is None:
+
+        @event.listens_for(engine, "connect")
+        def _quick(connection: Any, _record: Any) -> None:
+            for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000"):
+                connection.execute(f"PRAGMA {pragma}")
+
+    filled(engine, rows)
+    engine.dispose()
+    usual = engine_for(target, read_only=False)
+    usual.connect().close()
+    usual.dispose()
+
+
+async def ask(reactor: Any, target: Target, rows: int) -> float:
+    """Print how long each question takes; the worst, in milliseconds."""
+    reader = DatabaseReader(
+        Access(reactor, target, "pages", read_only=True), Access(reactor, target, "exports", read_only=True)
+    )
+    worst = 0.0
+    for where, part in (("newest", 1.0), ("half a year back", 0.5), ("oldest", 0.02)):
+        after = (
+            None
+            if part == 1.0
+            else Key(round(START_MS + YEAR_MS * part), RowName(TRAIL, JOURNAL, round(rows * part)))
+        )
+        for name, filters in QUESTIONS.items():
+            took = []
+            for _ in range(TIMES):
+                began = time.monotonic()
+                page = await reader.page(filters, after, LIMIT)
+                took.append((time.monotonic() - began) * 1000)
+            worst = max(worst, statistics.median(took))
+            short = "" if page.searched_until is None else "  (ends early)"
+            print(
+                f"{statistics.median(took):7.1f} ms, at most {max(took):7.1f}: {where}, {name}: {len(page.rows)}{short}"
+            )
+    for days in (1, 30, 365):
+        began = time.monotonic()
+        await reader.summary(_NOW_S - days * 86_400)
+        took_ms = (time.monotonic() - began) * 1000
+        worst = max(worst, took_ms)
+        print(f"{took_ms:7.1f} ms: summary of {days} days")
+    await reader.close()
+    return worst
+
+
+def main() -> int:
+    """What is printed is for people."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--url", help="a PostgreSQL database; default: SQLite below build/")
+    parser.add_argument("--keep", action="store_true", help="use what is there already; leave it")
+    given = parser.parse_args()
+    file = Path("build/audit-scale/audit.sqlite")
+    target = Target(url=parsed(given.url) if given.url else None, file=file.absolute(), timeout_s=600)
+    if not (given.keep and _is_there(target)):
+        if not given.url:
+            _remove(file)
+        began = time.monotonic()
+        build(target, given.rows)
+        size = "" if given.url else f", {file.stat().st_size / 2**30:.1f} GiB"
+        print(f"{given.rows} records in {time.monotonic() - began:.0f} s{size}")
+    worst: list[float] = []
+
+    async def asked(reactor: Any) -> None:
+        worst.append(await ask(reactor, target, given.rows))
+
+    with suppress(SystemExit):
+        task.react(lambda reactor: Deferred.fromCoroutine(asked(reactor)))
+    if not worst:
+        return 1
+    print(f"the worst: {worst[0]:.0f} ms (aim: less than {AIM_MS:.0f})")
+    if not given.keep and not given.url:
+        _remove(file)
+    return 0 if worst[0] < AIM_MS else 1
+
+
+def _is_there(target: Target) -> bool:
+    """Whether it was filled before."""
+    engine = engine_for(target, read_only=True)
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(select(HEADS.c.seq)) is not None
+    except SQLAlchemyError:
+        return False
+    finally:
+        engine.dispose()
+
+
+def _remove(file: Path) -> None:
+    for name in ("", "-wal", "-shm"):
+        file.with_name(file.name + name).unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""A real PostgreSQL server for tests: data in a folder of its own, on a free loopback port, ended by the test."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable
+from glob import glob
+from pathlib import Path
+from typing import Any, cast
+
+import psycopg
+from twisted.internet import task
+
+from .processes import free_port
+
+_START_S = 60.0
+
+
+def _found(command: str) -> str:
+    """On the path, or where Debian's package puts it."""
+    places = [*sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True), os.environ.get("PATH", os.defpath)]
+    found = shutil.which(command, path=os.pathsep.join(places))
+    assert found, f"{command} is not here: apt-get install postgresql"
+    return found
+
+
+def _as_whom() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root."""
+    if os.getuid():
+        return {}
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    user = users.get("postgres") or users["nobody"]
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+class PostgreSQL:
+    """One server.
+
+    :ivar port: on 127.0.0.1; the same over restarts.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="hospproxy-pg-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._whom = _as_whom()
+        if self._whom:
+            os.chown(self._folder, self._whom["user"], self._whom["group"])
+        subprocess.run(
+            [
+                _found("initdb"), "-D", str(self._data), "-U", "hospproxy", "-A", "trust", "-E", "UTF8", "--locale=C",
+                "--no-sync", "--wal-segsize=1",
+            ],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **self._whom,
+        )  # fmt: skip
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def url(self, port: int = 0) -> str:
+        """Of its database.
+
+        :param port: of a relay before it.
+        """
+        return f"postgresql+psycopg://hospproxy@127.0.0.1:{port or self.port}/postgres"
+
+    async def start(self, most_bytes: int | None = None) -> None:
+        """Start it and wait until it answers.
+
+        :param most_bytes: that a file may have: to it, the disk is full then (it ignores SIGXFSZ, as it says).
+        """
+        from twisted.internet import reactor
+
+        def limit() -> None:
+            if most_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+        self._process = self._begun(limit)
+        clock = cast(Any, reactor)
+        latest = clock.seconds() + _START_S
+        while True:
+            try:
+                psycopg.connect(
+                    host="127.0.0.1", port=self.port, user="hospproxy", dbname="postgres", connect_timeout=5
+                ).close()
+                return
+            except psycopg.OperationalError:
+                assert self._process.poll() is None and clock.seconds() < latest, self.log
+                await task.deferLater(clock, 0.05, lambda: None)
+
+    def _begun(self, limit: Callable[[], None]) -> subprocess.Popen[bytes]:
+        with open(self._folder / "log", "ab") as log:
+            return subprocess.Popen(
+                [
+                    _found("postgres"), "-D", str(self._data), "-p", str(self.port), "-h", "127.0.0.1",
+                    "-k", str(self._folder), "-c", "shared_buffers=16MB", "-c", "max_wal_size=8MB",
+                ],
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                preexec_fn=limit,
+                **self._whom,
+            )  # fmt: skip
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return (self._folder / "log").read_text(errors="replace")[-4000:]
+
+    def kill(self) -> None:
+        """End it at once, with whatever it was doing."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # "immediate shutdown": as after a crash
+            self._process.wait(30)
+            self._process = None
+
+    def remove(self) -> None:
+        """End it, and away with its folder."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,103 @@
+"""[audit_database]: what is wrong with it is said before the start, and no message shows a password."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy import checks
+from hospproxy.config import ConfigError, Settings, UpstreamSettings, load
+from hospproxy.options.database_section import DatabaseSettings
+from hospproxy.record.database.building import reader_for, target_of, writer_for
+
+URL = "postgresql+psycopg://hospproxy@db.example:5432/audit"
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.good = Settings(
+            upstream=UpstreamSettings(url="http://127.0.0.1:3000"), state_dir=self.folder / "state"
+        )
+
+    def with_section(self, **keys: Any) -> Settings:
+        return evolve(self.good, audit_database=DatabaseSettings(**keys))
+
+    def paths(self, **keys: Any) -> list[str]:
+        return [line.split(": ")[0] for line in checks.check(self.with_section(**keys)).errors]
+
+
+class CheckTests(Case):
+    """check()"""
+
+    def test_good(self) -> None:
+        """SQLite, and PostgreSQL with a password in a file."""
+        password = self.folder / "password"
+        password.write_text("secret\n")
+        self.assertEqual(self.paths(), [])
+        self.assertEqual(self.paths(url=URL, password_file=password), [])
+
+    def test_psycopg_is_missing(self) -> None:
+        """Said at the start, not by the first batch."""
+        with mock.patch.object(checks, "find_spec", return_value=None):
+            self.assertEqual(self.paths(url=URL), ["audit_database.url"])
+            self.assertEqual(self.paths(), [])
+            self.assertEqual(self.paths(url=URL, enabled=False), [])
+
+    def test_password_file(self) -> None:
+        """It must be there, be for something, and not be for everybody."""
+        password = self.folder / "password"
+        self.assertEqual(self.paths(url=URL, password_file=password), ["audit_database.password_file"])
+        password.write_text("secret\n")
+        self.assertEqual(self.paths(password_file=password), ["audit_database.password_file"])
+        password.chmod(0o644)
+        warnings = checks.check(self.with_section(url=URL, password_file=password)).warnings
+        self.assertTrue(any(line.startswith("audit_database.password_file: everyone") for line in warnings))
+
+
+class UrlTests(Case):
+    """The key url"""
+
+    def wrong(self, url: str) -> str:
+        file = self.folder / "hospproxy.toml"
+        file.write_text(f'[upstream]\nurl = "http://127.0.0.1:3000"\n[audit_database]\nurl = {url}\n')
+        [problem] = self.assertRaises(ConfigError, load, file).problems
+        self.assertTrue(problem.startswith("audit_database.url: "), problem)
+        return problem
+
+    def test_wrong(self) -> None:
+        """The value is never shown."""
+        for url in (
+            '"mysql://u:hunter2@h/d"', '"hunter2"', '"postgresql://u:hunter2@h"', '"postgresql://u:hunter2@h:port/d"',
+            "7", '["hunter2"]',
+        ):  # fmt: skip
+            self.assertNotIn("hunter2", self.wrong(url))
+
+    def test_never_shown(self) -> None:
+        """Not where settings or targets are shown either."""
+        settings = self.with_section(url="postgresql://u:hunter2@h/d")
+        self.assertNotIn("hunter2", repr(settings))
+        self.assertNotIn("hunter2", repr(target_of(settings)))
+
+
+class BuildingTests(Case):
+    """writer_for(), reader_for()"""
+
+    def test_off(self) -> None:
+        """No database, no thread."""
+        off = self.with_section(enabled=False)
+        self.assertIsNone(writer_for(off, None))
+        self.assertIsNone(reader_for(off, None))
+
+    def test_on(self) -> None:
+        """Nothing is made before the first task."""
+        self.assertIsNotNone(writer_for(self.good, None))
+        self.assertIsNotNone(reader_for(self.good, None))
+        self.assertFalse((self.folder / "state").exists())
