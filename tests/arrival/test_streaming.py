@@ -154,7 +154,9 @@ class PressureTests(SynchronousTestCase):
             source = Source(*[b"x" * 100] * 20)
             there = line(source, plain=policy, room=200)
             there.send(get())
-            while not (source.closed or there.gone):
+            for _ in range(40):
+                if source.closed or there.gone:
+                    break
                 there.pass_time(LIMITS.write_timeout_s - 1)
                 there.transport.drain(150)
             self.assertEqual((there.gone, source.closed), (False, 1))
