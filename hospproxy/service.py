@@ -125,7 +125,14 @@ class ProxyService(Service):
             return None
         reader = reader_for(settings, self._reactor)
         pseudonym = Describer(self.parts.key.subkey("claimed names")).pseudonym
-        return AuditPageService(settings, self._reactor, reader, self.parts.journal, pseudonym, self.parts.noticing.observe)
+        return AuditPageService(
+            settings,
+            self._reactor,
+            reader,
+            self.parts.journal,
+            pseudonym,
+            self.parts.noticing.noticer.observe,
+        )
 
     def privilegedStartService(self) -> None:
         """Bind every port while the process still may."""

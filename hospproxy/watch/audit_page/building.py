@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from ...clocks import wall
 from ...config import Settings
 from ...interfaces import IJournal, ITrailReader
+from ...record.describe import Record
 from ...worker import Worker
 from . import users
 from .login import LogIn
@@ -25,6 +26,7 @@ class AuditPageService:
     """The page, and what has to begin and to end with it.
 
     :param pseudonym: what stands for a claimed name (``Describer.pseudonym``).
+    :param observe: is shown each look once it is kept; it returns at once and never fails.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class AuditPageService:
         reader: ITrailReader | None,
         journal: IJournal,
         pseudonym: Callable[[str], str],
+        observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._settings = settings
         # One for passwords and one for pages: whoever guesses passwords must not hold up those who look.
@@ -43,7 +46,7 @@ class AuditPageService:
         path = settings.audit_users_path
         login = LogIn(path, self._passwords, reactor, pseudonym, options.remember_s)
         pages = Pages(reader, self._rendering, wall, options.rows, options.report_rows)
-        self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall)
+        self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall, observe)
 
     def start(self) -> Deferred[None]:
         """See that there is somebody who can log in."""

@@ -13,6 +13,7 @@ from ...errors import RecordFailed
 from ...guard.credentials import Credentials, parse_basic
 from ...interfaces import IJournal
 from ...messages import Request, Response
+from ...record.describe import Record
 from ...record.reading.parsing import BadFilterError
 from . import rendering, routes
 from .login import LoggedIn, LogIn, TooMany, Verdict
@@ -29,6 +30,7 @@ class AuditPage:
 
     :param clock: monotonic.
     :param wall: seconds since the epoch.
+    :param observe: is shown each look once it is kept.
     """
 
     _log = Logger()
@@ -41,6 +43,7 @@ class AuditPage:
         journal: IJournal,
         clock: Any,
         wall: Callable[[], float],
+        observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._pages = pages
         self._login = login
@@ -48,6 +51,7 @@ class AuditPage:
         self._journal = journal
         self._clock = clock
         self._wall = wall
+        self._observe = observe
 
     async def answer(self, request: Request) -> Response:
         """:raise RecordFailed: the look could not be recorded, so nothing may be answered."""
@@ -108,7 +112,9 @@ class AuditPage:
 
     async def _record(self, look: Look, status: int | None) -> None:
         passed = self._clock.seconds() - look.started
-        await self._journal.append(self._looks.record(look, status, passed))
+        record = self._looks.record(look, status, passed)
+        await self._journal.append(record)
+        self._observe(record)
 
     async def _record_of_gone(self, look: Look) -> None:
         try:
