@@ -144,9 +144,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measur
             for mode in modes if round_ % 2 == 0 else reversed(modes):
                 run = loaded(houses[mode], {**given, "seconds": options.seconds}, options.loaders)
                 found[mode].runs.append(run)
-                print(
-                    f"  {mode:9}{run.rate:8,.0f}/s {run.processor_s * 1e6:6.0f} µs", file=sys.stderr
-                )
+                print(f"  {mode:9}{run.rate:8,.0f}/s {run.processor_s * 1e6:6.0f} µs", file=sys.stderr)
         for mode in modes:
             check_recorded(houses[mode], mode, sum(len(run.times) for run in found[mode].runs))
         return found, int(hosp.read("/stats")["requests"]) - before
@@ -158,13 +156,19 @@ def check_recorded(house: Proxy, mode: str, answers: int) -> None:
     :raise AssertionError: a proxy recorded less than it answered, or recorded although it was not to.
     """
     lines = get(house.admin, "/metrics").decode().splitlines()
-    kept = sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith('hospproxy_records_total{kind="request"'))
+    kept = sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith('hospproxy_records_total{kind="request"')
+    )
     assert kept == 0 if mode == "off" else kept >= answers, f"{mode}: {kept} records of {answers} answers"
 
 
 def table(found: Mapping[str, Measured]) -> list[str]:
     """One line a mode; ratios are of runs of the same round."""
-    lines = ["mode        answers/s   p50 ms   p99 ms   µs a request   throughput kept     processor time kept"]
+    lines = [
+        "mode        answers/s   p50 ms   p99 ms   µs a request   throughput kept     processor time kept"
+    ]
     for mode, measured in found.items():
         line = (
             f"{mode:<9}{measured.middle('rate'):>12,.0f}{measured.middle('quantile_ms', 0.5):>9.2f}"
@@ -180,9 +184,7 @@ def table(found: Mapping[str, Measured]) -> list[str]:
 
 def ratios(one: Measured, other: Measured, read: str) -> list[float]:
     """Of the runs of each round, sorted."""
-    return sorted(
-        getattr(b, read) / getattr(a, read) for a, b in zip(one.runs, other.runs, strict=True)
-    )
+    return sorted(getattr(b, read) / getattr(a, read) for a, b in zip(one.runs, other.runs, strict=True))
 
 
 def spread(values: Sequence[float]) -> str:
@@ -203,7 +205,10 @@ def main(arguments: Sequence[str]) -> int:
     print("\n".join(table(found)))
     print(f"requests that reached HOSP while it was measured: {reached}")
     kept = median(ratios(found["off"], found["commit"], "rate"))
-    print(f"commit keeps {kept:.0%} of the throughput; target: {TARGET:.0%}" + ("" if kept >= TARGET else "; MISSED"))
+    print(
+        f"commit keeps {kept:.0%} of the throughput; target: {TARGET:.0%}"
+        + ("" if kept >= TARGET else "; MISSED")
+    )
     return 0 if kept >= TARGET or options.only_tell else 1
 
 
@@ -213,7 +218,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of one run (default 5)")
     parser.add_argument("--connections", type=int, default=64, help="in all (default 64)")
     parser.add_argument("--loaders", type=int, default=1, help="processes that make the load (default 1)")
-    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=list(MODES), help="which to compare")
+    parser.add_argument(
+        "--modes", nargs="+", default=list(MODES), choices=list(MODES), help="which to compare"
+    )
     parser.add_argument("--folder", type=Path, help="where the state folders go (default: the system's)")
     parser.add_argument("--only-tell", action="store_true", help="exit with 0 whatever was measured")
     parser.add_argument("--short", action="store_true", help="a short form, below half a minute")

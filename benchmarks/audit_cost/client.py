@@ -70,9 +70,7 @@ def _length(held: bytes) -> int:
     return end + 4 + int(held[at : held.index(b"\r", at)])
 
 
-def load(
-    port: int, requests: Sequence[bytes], connections: int, seconds: float
-) -> tuple[list[float], float]:
+def load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> tuple[list[float], float]:
     """Ask for so long.
 
     :return: seconds from each request to its whole answer, and seconds in all.

@@ -68,8 +68,8 @@ class Audit:
         exchange.outcome = "not recorded"
         return self._when_full(exchange)
 
-    async def _record(self, exchange: Exchange, answer: Answer) -> None:
-        await self._journal.append(self._describer.request(exchange, answer, self._passed_s(exchange)))
+    def _record(self, exchange: Exchange, answer: Answer) -> Deferred[None]:
+        return self._journal.append(self._describer.request(exchange, answer, self._passed_s(exchange)))
 
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:
         try:
