@@ -1,7 +1,8 @@
-"""``python -m benchmarks.audit_cost.client``: loads one proxy over kept-alive TLS connections, from a process of its own.
+"""``python -m benchmarks.audit_cost.client``: the load on one proxy over kept-alive TLS connections.
 
-It costs as little as it can, since it shares the machine with what it measures: sockets and epoll, requests made
-beforehand, of an answer only its status and length are read. One request at a time on each connection.
+A process of its own that costs as little as it can, since it shares the machine with what it measures: sockets and
+epoll, requests made beforehand, of an answer only its status and length are read. One request at a time on each
+connection.
 """
 
 from __future__ import annotations

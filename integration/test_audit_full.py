@@ -1,0 +1,115 @@
+"""The disk under the journal of a whole proxy is full while clients go on: nothing is answered unrecorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_twisted
+from twisted.internet import task
+from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
+
+from .asking import Answer, ask, journal
+from .noting import Noted, Notes, NotingClient
+from .processes import Processes, Proxy
+from .small_disk import small_disk
+from .test_audit_kill import lines_of, unrecorded
+from .test_audit_trail import get, metrics, post, verified
+
+RESERVE = 128 << 10
+_PATIENCE_S = 60
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    from twisted.internet import reactor
+
+    clock = cast(Any, reactor)
+    latest = clock.seconds() + _PATIENCE_S
+    while not await holds():
+        assert clock.seconds() < latest, "it never came true"
+        await task.deferLater(clock, 0.1, lambda: None)
+
+
+async def told(asked: Awaitable[Answer]) -> Answer | None:
+    """The answer; None for a connection that was closed without one."""
+    try:
+        return await asked
+    except OSError:  # http.client's RemoteDisconnected is one
+        return None
+
+
+async def value(proxy: Proxy, name: str) -> float:
+    found = re.search(rf"^{name} (\S+)$", await metrics(proxy), re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+async def through_a_full_disk(proxy: Proxy, disk: Any, notes: Notes, while_full: int) -> float:
+    """Fill the disk under load, then what was put by, and make room again; how many records were lost."""
+
+    async def noted() -> bool:
+        return len(notes.found) > 100
+
+    async def answered_with(status: int, ask_: Callable[[Proxy], Awaitable[Answer]]) -> bool:
+        answer = await told(ask_(proxy))
+        if answer is not None:
+            notes.add(Noted(str(answer.field("x-request-id")), ask_.__name__, answer.status))
+        return answer is not None and answer.status == status
+
+    await until(noted)
+    disk.fill(proxy)
+    await until(lambda: answered_with(503, post))
+    assert await answered_with(while_full, get)
+    assert await value(proxy, "hospproxy_record_disk_full") == 1
+
+    async def lost() -> bool:
+        return await value(proxy, "hospproxy_record_failures_total") > 20
+
+    async def unanswered() -> bool:
+        return await told(get(proxy)) is None
+
+    await until(lost)
+    await until(unanswered)
+    assert (await ask(proxy.admin_url, "GET", "/ready")).status == 503
+    disk.free(proxy)
+    await until(lambda: answered_with(201, post))
+    assert await answered_with(200, get)
+    assert await value(proxy, "hospproxy_record_disk_full") == 0
+    return await value(proxy, "hospproxy_record_failures_total")
+
+
+@pytest.mark.parametrize(("when_full", "while_full"), [("serve", 200), ("refuse", 503)])
+@pytest_twisted.ensureDeferred
+async def test_a_full_disk(processes: Processes, tmp_path: Path, when_full: str, while_full: int) -> None:
+    hosp = await processes.hosp()
+    state = tmp_path / "state"
+    disk = await small_disk(processes, state / "audit")
+    print(disk.described())
+    options = f'[audit]\nreserve_bytes = {RESERVE}\nwhen_full = "{when_full}"\n'
+    proxy = await processes.proxy(hosp.url, options=options, state=state, within=disk.within)
+    notes = Notes()
+    clients = [NotingClient(proxy, notes, seed) for seed in range(2)]
+    running = gatherResults([deferToThread(client.run) for client in clients], consumeErrors=True)
+    try:
+        lost = await through_a_full_disk(proxy, disk, notes, while_full)
+    finally:
+        for client in clients:
+            client.stopped = True
+        await running
+    assert await proxy.stop() == 0
+    folder = disk.seen(proxy.state / "audit")
+    lines = lines_of(folder)
+    assert unrecorded(notes.found, lines) == []
+    assert sum(line["lost"] for line in lines if line["kind"] == "gap") == lost
+    assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
+    assert {line["outcome"] for line in lines if line["kind"] == "request" and line["status"] == 503} >= {
+        "not recorded"
+    }
+    stored = await journal(hosp.control_url, "stored", "notes")
+    assert len(stored) <= sum(line["kind"] == "intent" for line in lines)
+    verified(proxy, folder)
+    print(f"{len(notes.found)} answers, {len(lines)} records, {lost:.0f} lost and unanswered")
