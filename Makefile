@@ -19,7 +19,7 @@ REPORTS := build/reports
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short chaos audit-scale screenshots wheel image clean environment python
+.PHONY: help run test lint load load-short chaos audit-scale bench-audit audit-kill screenshots wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -73,6 +73,12 @@ audit-scale: environment ## a million audit records verified, ten million asked 
 
 screenshots: environment ## the pictures of the audit page in docs/
 	$(BIN)/python -m integration.screenshots
+
+bench-audit: environment ## what it costs that no answer leaves before its record is on disk (two minutes)
+	$(BIN)/python -m benchmarks.audit_cost
+
+audit-kill: environment ## kill -9 the whole proxy 20 times under load; every answer has its record (a minute)
+	AUDIT_KILLS=20 $(BIN)/python -m pytest integration/test_audit_kill.py -q -s
 
 wheel: environment ## dist/hospproxy-….whl
 	@rm -rf build/lib build/bdist* dist
