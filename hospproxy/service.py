@@ -172,8 +172,8 @@ class ProxyService(Service):
                 _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
         if self.audit_page is not None:
             self.audit_page.start()
-        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered, and
-        # requests that wait for their records make for many collections.
+        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered,
+        # and requests that wait for their records make for many collections.
         gc.freeze()
 
     def _open_ledger(self) -> None:
