@@ -7,12 +7,17 @@ import secrets as randomness
 from importlib.metadata import version
 from typing import Any
 
+from attrs import evolve
+
 from . import clocks, contract_document
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
+from .guard.admission import Admission
+from .guard.attempts import Keys
 from .guard.identity import IdentityCheck
 from .guard.ownership import Ownership
+from .guard.refusals import Refusals
 from .guard.validation import Validation
 from .memory.cache import Cache
 from .memory.memory import Writer
@@ -75,6 +80,7 @@ class Parts:
         self.accounts = self.memory.accounts
         self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
+        self.refusals = self._refusals()
         self.identity = self._identity()
         self.noticing = noticing_for(settings, reactor, self.journal, self.metrics)
         refusing = settings.audit.when_full == "refuse"
@@ -109,6 +115,24 @@ class Parts:
         accepted = self.identity.has_accepted if self.identity is not None else lambda _name: False
         return Describer(self.key.subkey("claimed names"), self.contract.resources, accepted)
 
+    def _refusals(self) -> Refusals:
+        settings, late = self.settings.admission, self.settings.writes.late_commit_s
+        refusals = Refusals(
+            self.reactor,
+            settings.refusal_s if settings.enabled else 0.0,
+            settings.max_remembered,
+            self.contract.late_commit_s if late is None else late,
+        )
+        self.memory.let_in = refusals.written
+        return refusals
+
+    def _admission(self) -> Admission:
+        keys = Keys(self.key.subkey("credentials"), self.key.subkey("guesses"))
+        # Time must be left for HOSP.
+        delay_s = min(self.settings.admission.delay_s, self.settings.deadline_s / 3)
+        settings = evolve(self.settings.admission, delay_s=delay_s)
+        return Admission(settings, keys, self.accounts, self.refusals, self.reactor, self.metrics)
+
     def _identity(self) -> IdentityCheck | None:
         if not self.settings.identity.enabled:
             return None
@@ -119,6 +143,7 @@ class Parts:
             self.key.subkey("credentials"),
             self.metrics,
             lambda identity, authorization: self.screening.accepted(identity, authorization),
+            self.refusals,
         )
 
     def _writes(self) -> tuple[Keeping, Writes]:
@@ -211,6 +236,7 @@ class Parts:
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
+            "guard.admission": (settings.admission.enabled, self._admission()),
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),

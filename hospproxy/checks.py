@@ -277,6 +277,7 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
         (settings.ownership.enabled, "ownership.enabled", "notes can be left in another's name"),
         (settings.validation.enabled, "validation.enabled", "what is sent to HOSP is not validated"),
         (settings.writes.enabled, "writes.enabled", "a write whose answer is lost is not looked up"),
+        (settings.admission.enabled, "admission.enabled", "passwords can be guessed as fast as HOSP answers"),
         (settings.gate.enabled, "gate.enabled", "nothing protects HOSP from a surge"),
         (settings.breaker.enabled, "breaker.enabled", "while HOSP is gone everybody waits for it"),
     )

@@ -66,6 +66,12 @@ class Unauthorized(Refused):
     status = 401
 
 
+class TooMany(Refused):
+    """One client asks too often, or has guessed wrongly too often (RFC 6585 §4). Nothing reached HOSP."""
+
+    status = 429
+
+
 class OverCapacity(ProxyError):
     """No place at HOSP in time, or none left in the queue. Nothing was sent."""
 

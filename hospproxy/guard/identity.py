@@ -17,6 +17,7 @@ from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .credentials import Credentials, parse_basic
+from .refusals import NoRefusals, Refusals
 from .who import identity_in
 
 MAX_NAMES = 10_000
@@ -36,6 +37,7 @@ class IdentityCheck:
 
     :param ask: asks HOSP through the chain.
     :param key: key of the HMAC under which credentials are remembered.
+    :param refusals: what HOSP has just refused; without it HOSP is asked each time.
     :param accepted: told whenever HOSP has accepted credentials, with their canonical value.
     """
 
@@ -47,6 +49,7 @@ class IdentityCheck:
         key: bytes,
         meter: IMeter,
         accepted: Callable[[Identity, bytes | None], None] = lambda _identity, _authorization: None,
+        refusals: Refusals | None = None,
     ) -> None:
         if contract.identity is None:
             raise ValueError("the contract has no x-hospproxy.identity")
@@ -56,6 +59,7 @@ class IdentityCheck:
         self._ask = ask
         self._key = key
         self._accepted = accepted
+        self._refusals = NoRefusals() if refusals is None else refusals
         self._meter = meter
         self._questions: Joint[Response] = Joint()
         self._names: OrderedDict[str, None] = OrderedDict()
@@ -76,6 +80,8 @@ class IdentityCheck:
         self._claim(exchange, credentials)
         assert exchange.credentials is not None
         known = self._accounts.recall(exchange.credentials)
+        if known is None:
+            self._refuse_again(exchange)
         if known is None and exchange.call.operation is not self._lookup:
             try:
                 told = await self._find_out(exchange)
@@ -85,7 +91,7 @@ class IdentityCheck:
                 return told
             known = told
         exchange.identity = known
-        ticket = self._accounts.ticket()
+        ticket, mark = self._accounts.ticket(), self._refusals.ticket()
         try:
             response = await proceed(exchange)
         except ProxyError as error:
@@ -94,7 +100,7 @@ class IdentityCheck:
             return await self._offline(exchange, proceed, error)
         if known is None and response.status in _FAILURES:
             return await self._offline(exchange, proceed, response)
-        self._learn(exchange, response, ticket)
+        self._learn(exchange, response, ticket, mark)
         return response
 
     async def _offline(self, exchange: Exchange, proceed: Proceed, failed: ProxyError | Response) -> Response:
@@ -133,13 +139,14 @@ class IdentityCheck:
         """
         assert exchange.call is not None and exchange.credentials is not None
         self._meter.count("identity_events_total", event="asked")
-        ticket = self._accounts.ticket()
+        ticket, mark = self._accounts.ticket(), self._refusals.ticket()
         call = Call(self._lookup, accept="json", authorization=exchange.call.authorization)
         response = await self._questions.join(
-            (exchange.credentials, ticket), lambda: self._ask(call, on_behalf_of=exchange, own="identity")
+            (exchange.credentials, ticket, mark),
+            lambda: self._ask(call, on_behalf_of=exchange, own="identity"),
         )
         if response.status == 401:
-            self._refused(exchange)
+            self._refused(exchange, mark)
             return response
         identity = identity_in(self._rule, response, exchange.credentials)
         if identity is None:
@@ -157,13 +164,13 @@ class IdentityCheck:
         if len(self._names) > MAX_NAMES:
             self._names.popitem(last=False)
 
-    def _learn(self, exchange: Exchange, response: Response, ticket: int) -> None:
+    def _learn(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> None:
         """Draw from HOSP's own answer whether it still accepts these credentials."""
         assert exchange.call is not None and exchange.credentials is not None
         if response.origin is not Origin.UPSTREAM:
             return
         if response.status == 401:
-            self._refused(exchange)
+            self._refused(exchange, mark)
             return
         if not 200 <= response.status < 300:
             return
@@ -172,9 +179,21 @@ class IdentityCheck:
         if exchange.identity is not None:
             self._remember(exchange, exchange.identity, ticket)
 
-    def _refused(self, exchange: Exchange) -> None:
+    def _refuse_again(self, exchange: Exchange) -> None:
+        """Answer from memory what HOSP has just said.
+
+        :raise Unauthorized: HOSP refused these credentials a moment ago.
+        """
+        assert exchange.credentials is not None
+        if self._refusals.lately(exchange.credentials):
+            self._meter.count("identity_events_total", event="refused_again")
+            exchange.rule_hits.append("identity:refused-lately")
+            raise Unauthorized("These credentials were refused a moment ago.")
+
+    def _refused(self, exchange: Exchange, mark: int) -> None:
         assert exchange.credentials is not None
         self._meter.count("identity_events_total", event="refused")
         exchange.rule_hits.append("identity:refused")
         exchange.identity = None
         self._accounts.forget(exchange.credentials)
+        self._refusals.refused(exchange.credentials, mark)

@@ -15,7 +15,7 @@ from .accounts import Accounts
 from .fills import Fills
 from .keeper import Keeper, Nowhere
 from .patching import patched
-from .staleness import ACCOUNTS, PUBLIC, account_of_write, account_tag, tags_of_write
+from .staleness import ACCOUNTS, PUBLIC, account_of_write, account_tag, may_let_in, tags_of_write
 from .store import Entry, Mark, size_of
 
 MAX_UNKNOWN = 1000
@@ -78,6 +78,8 @@ class Memory:
         self.keeper: Keeper = Nowhere() if keeper is None else keeper
         self.away: Callable[[], bool] = lambda: False
         """Whether HOSP is known to be gone, so that no write can be sent."""
+        self.let_in: Callable[[], None] = lambda: None
+        """Told of every write, before and after it, that may make HOSP accept whom it has refused."""
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
         self._unknown: list[Call] = []
@@ -154,6 +156,8 @@ class Memory:
             self.store.mark_tag(tag, Mark.STRUCK)
             self.keeper.mark(tag, Mark.STRUCK)
             self.fills.doom((tag,))
+        if may_let_in(self._contract, call):
+            self.let_in()
 
     def _acknowledge(self, call: Call, response: Response, by: Writer) -> None:
         """Its writer must not read again what was before it: set right what can be, hide the rest."""

@@ -56,6 +56,14 @@ def tags_of_write(call: Call) -> tuple[str, ...]:
     return tuple(tags)
 
 
+def may_let_in(contract: Contract, call: Call) -> bool:
+    """Whether a write may make HOSP accept credentials that it has refused: a new account is enough for that."""
+    rule, operation = contract.identity, call.operation
+    if rule is None or not operation.is_write:
+        return False
+    return operation.resource == rule.resource or rule.resource in operation.makes_stale
+
+
 def account_of_write(contract: Contract, call: Call) -> tuple[str | None, ...]:
     """The accounts that a write may delete, rename, or give another password.
 

@@ -13,6 +13,7 @@ from attrs.converters import optional
 
 from .addresses import Address, parse_address
 from .admin_section import AdminSettings
+from .admission_section import AdmissionSettings
 from .alerts_section import AlertsSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
@@ -317,6 +318,7 @@ class Settings:
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
     upstream: UpstreamSettings
     arrival: ArrivalSettings = ArrivalSettings()
+    admission: AdmissionSettings = Factory(AdmissionSettings)
     validation: ValidationSettings = ValidationSettings()
     identity: IdentitySettings = IdentitySettings()
     ownership: OwnershipSettings = OwnershipSettings()

@@ -50,6 +50,10 @@ METRICS: tuple[Metric, ...] = (
     _counter("arrival_refusals_total", "Answers that arrival gave by itself.", "status"),
     _gauge("arrival_connections", "Client connections that are open."),
     _gauge("body_memory_bytes", "Memory that request bodies take."),
+    _gauge("admission_waiting", "Guesses at passwords that wait their time."),
+    _counter("admission_delayed_total", "Requests that had to wait because log-ins had failed."),
+    _counter("admission_failures_total", "Wrong passwords, the same one again not counted."),
+    _counter("admission_refused_total", "Requests that got a 429: guessing, rate.", "reason"),
     # To HOSP and back.
     _counter("upstream_requests_total", "Attempts at HOSP.", "route", "outcome"),
     _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route", "route"),

@@ -1,0 +1,210 @@
+"""The limits of one client: guesses at passwords are slowed down, and nobody asks without end.
+
+Whoever HOSP has accepted is never slowed down by what others do, neither for the address (a hospital is one) nor for
+the account.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from ..errors import TooMany
+from ..interfaces import IMeter, IProcessor, Proceed
+from ..joining import Joint
+from ..memory.accounts import Accounts
+from ..messages import Exchange, Origin, Response
+from ..options.admission_section import AdmissionSettings
+from .attempts import Attempt, Keys
+from .credentials import parse_basic
+from .guessing import Guilt, Patience
+from .rates import Rate
+from .refusals import Refusals
+from .waiting import Claim, Waiting, too_many
+
+COUNTED_S = 600.0
+"""A password that is wrong again within it is no new guess: a device that nobody told repeats the old one."""
+
+
+class Known:
+    """A bounded set that forgets the least recently used.
+
+    :param most: members.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._since: OrderedDict[bytes, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def since(self, key: bytes) -> float | None:
+        """When it was added; None if it is not there."""
+        return self._since.get(key)
+
+    def add(self, key: bytes, now: float) -> None:
+        """Add, or renew."""
+        self._since.pop(key, None)
+        self._since[key] = now
+        if len(self._since) > self._most:
+            self._since.popitem(last=False)
+
+    def discard(self, key: bytes) -> None:
+        """Remove, if it is there."""
+        self._since.pop(key, None)
+
+
+@implementer(IProcessor)
+class Admission:
+    """Delays or refuses what one client does too often.
+
+    :param accounts: whom HOSP has accepted.
+    :param refusals: what it has just refused: that is answered from memory and need not wait.
+    :param clock: monotonic time.
+    """
+
+    def __init__(
+        self,
+        settings: AdmissionSettings,
+        keys: Keys,
+        accounts: Accounts,
+        refusals: Refusals,
+        clock: IReactorTime,
+        meter: IMeter,
+    ) -> None:
+        most = settings.max_remembered
+        self._settings = settings
+        self._keys = keys
+        self._accounts = accounts
+        self._refusals = refusals
+        self._clock = clock
+        self._meter = meter
+        forgive_s, cap_s = settings.forgive_s, settings.delay_s
+        self._by_address = Guilt(Patience(settings.address_free, forgive_s, cap_s), most)
+        self._by_account = Guilt(Patience(settings.account_free, forgive_s, cap_s), most)
+        self._credential_rate = Rate(settings.rate, settings.burst, most)
+        self._address_rate = Rate(settings.address_rate, settings.address_burst, most)
+        self._accepted = Known(most)
+        self._counted = Known(most)
+        self._trying: dict[bytes, dict[bytes, int]] = {}
+        self._waiting = Waiting(clock)
+        self._waits: Joint[None] = Joint()
+        meter.gauge("admission_waiting", lambda: float(len(self._waiting)))
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        request = exchange.request
+        credentials = parse_basic(request.headers.get(b"authorization"))
+        address = request.client.address
+        if credentials is None:
+            # Nothing can be guessed without a password, and HOSP is not asked.
+            self._take(exchange, self._address_rate, self._keys.address(address))
+            return await proceed(exchange)
+        attempt = self._keys.attempt(address, credentials)
+        if self._is_accepted(attempt):
+            self._take(exchange, self._credential_rate, attempt.credentials)
+            return self._learn(exchange, attempt, await proceed(exchange), known=True)
+        self._take(exchange, self._address_rate, attempt.address)
+        return await self._try(exchange, attempt, proceed)
+
+    def _is_accepted(self, attempt: Attempt) -> bool:
+        # Also after what accounts forget for safety (a change of any account): then HOSP is asked again, but there is
+        # no guess in it. Whoever knows a password that was right has guessed it already.
+        if self._accepted.since(attempt.credentials) is not None:
+            return True
+        return self._accounts.recall(attempt.credentials) is not None
+
+    def _take(self, exchange: Exchange, rate: Rate, key: bytes) -> None:
+        missing_s = rate.take(key, self._clock.seconds())
+        if missing_s:
+            exchange.rule_hits.append("admission:rate")
+            self._meter.count("admission_refused_total", reason="rate")
+            raise too_many(missing_s, "Too many requests in a short time; try again later.")
+
+    async def _try(self, exchange: Exchange, attempt: Attempt, proceed: Proceed) -> Response:
+        """Let credentials pass of which nothing good is known, when their time has come."""
+        trying = self._trying.setdefault(attempt.account, {})
+        trying[attempt.credentials] = trying.get(attempt.credentials, 0) + 1
+        try:
+            await self._slow_down(exchange, attempt)
+            return self._learn(exchange, attempt, await proceed(exchange), known=False)
+        finally:
+            trying[attempt.credentials] -= 1
+            if not trying[attempt.credentials]:
+                del trying[attempt.credentials]
+            if not trying:
+                del self._trying[attempt.account]
+
+    async def _slow_down(self, exchange: Exchange, attempt: Attempt) -> None:
+        """Wait as long as is due.
+
+        :raise TooMany: too many wait already.
+        """
+        if not self._delay_s(attempt) or self._refusals.lately(attempt.credentials):
+            return
+        if await self._accounts.grace(attempt.credentials) is not None:
+            return
+        exchange.rule_hits.append("admission:guessing")
+        self._meter.count("admission_delayed_total")
+        try:
+            # Equal ones wait together: a client that comes back asks for several things at once.
+            await self._waits.join((attempt.address, attempt.credentials), lambda: self._wait(attempt))
+        except TooMany:
+            exchange.claimed_name = attempt.name
+            self._meter.count("admission_refused_total", reason="guessing")
+            raise
+
+    async def _wait(self, attempt: Attempt) -> None:
+        now = self._clock.seconds()
+        address, account = self._by_address.failures(attempt.address, now), self._failures(attempt, now)
+        claims = []
+        if self._by_address.patience.delay_s(address):
+            claims.append(Claim(attempt.address, self._settings.address_waiting, account))
+        if self._by_account.patience.delay_s(account):
+            claims.append(Claim(attempt.account, self._settings.account_waiting, address))
+        await self._waiting.wait(claims, self._delay_s(attempt))
+
+    def _delay_s(self, attempt: Attempt) -> float:
+        now = self._clock.seconds()
+        return max(
+            self._by_address.patience.delay_s(self._by_address.failures(attempt.address, now)),
+            self._by_account.patience.delay_s(self._failures(attempt, now)),
+        )
+
+    def _failures(self, attempt: Attempt, now: float) -> int:
+        """Failures of an account; other passwords that are being tried count, or many at once would be one."""
+        others = len(self._trying.get(attempt.account, {}).keys() - {attempt.credentials})
+        return self._by_account.failures(attempt.account, now) + others
+
+    def _learn(self, exchange: Exchange, attempt: Attempt, response: Response, *, known: bool) -> Response:
+        """Draw from the answer whether the credentials were right."""
+        now = self._clock.seconds()
+        if response.status == 401:
+            self._accepted.discard(attempt.credentials)
+            self._failed(attempt, now)
+        elif _accepts(exchange, response):
+            self._accepted.add(attempt.credentials, now)
+            if not known:
+                # Only who came back: else an attacker's failures would end with each click of whom they are about.
+                self._by_account.succeeded(attempt.account)
+        return response
+
+    def _failed(self, attempt: Attempt, now: float) -> None:
+        before = self._counted.since(attempt.credentials)
+        if before is not None and now - before < COUNTED_S:
+            return
+        self._counted.add(attempt.credentials, now)
+        self._by_address.failed(attempt.address, now)
+        self._by_account.failed(attempt.account, now)
+        self._meter.count("admission_failures_total")
+
+
+def _accepts(exchange: Exchange, response: Response) -> bool:
+    """Whether HOSP has shown that it takes these credentials."""
+    if exchange.identity is not None:
+        return True
+    # Without guard.identity only HOSP's own answer tells, where it asks for credentials.
+    private = exchange.call is not None and not exchange.call.operation.public
+    return private and response.origin is Origin.UPSTREAM and 200 <= response.status < 300

@@ -1,0 +1,36 @@
+"""Requests per second, as a token bucket. Pure: moments in, seconds out."""
+
+from __future__ import annotations
+
+from .marks import Marks
+
+
+class Rate:
+    """A bucket for each key, kept as the moment at which it will be full again (the generic cell rate algorithm).
+
+    :param per_s: tokens that flow in, a second; 0: there is no limit.
+    :param burst: tokens that a bucket holds.
+    :param most: keys that are known one by one.
+    """
+
+    def __init__(self, per_s: float, burst: int, most: int) -> None:
+        self._per_s = per_s
+        self._burst = max(1, burst)
+        self._full_at = Marks(most)
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: bytes, now: float) -> float:
+        """Take a token.
+
+        :return: 0 if there was one; otherwise the seconds until there is, and nothing is taken.
+        """
+        if not self._per_s:
+            return 0.0
+        each = 1 / self._per_s
+        missing = max(now, self._full_at.of(key)) + each - now - self._burst * each
+        if missing > 1e-9:
+            return missing
+        self._full_at.set(key, max(now, self._full_at.own(key)) + each, now)
+        return 0.0

@@ -1,0 +1,81 @@
+"""Credentials that HOSP has refused a moment ago: it is not asked again at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from twisted.internet.interfaces import IReactorTime
+
+
+class Refusals:
+    """What HOSP refused within the last ``keep_s`` seconds. Any write that may make it accept them ends that.
+
+    :param clock: monotonic time.
+    :param keep_s: seconds for which a refusal is believed; 0: never.
+    :param most: credentials that are remembered; of more the oldest are asked about again.
+    :param late_commit_s: seconds after which a write was carried out or never will be. So long after such a
+        write nothing is remembered.
+    """
+
+    def __init__(self, clock: IReactorTime, keep_s: float, most: int, late_commit_s: float) -> None:
+        self._clock = clock
+        self._keep_s = keep_s
+        self._most = most
+        self._late_commit_s = late_commit_s
+        self._writes = 0
+        self._settled_at = 0.0
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def ticket(self) -> int:
+        """A point in the sequence of writes, to be taken before HOSP is asked."""
+        return self._writes
+
+    def refused(self, credentials_hmac: bytes, ticket: int) -> None:
+        """HOSP has refused these.
+
+        :param ticket: taken before HOSP was asked: what has been written since may have made them right.
+        """
+        now = self._clock.seconds()
+        if self._keep_s <= 0 or ticket != self._writes or now < self._settled_at:
+            return
+        self._until.pop(credentials_hmac, None)
+        self._until[credentials_hmac] = now + self._keep_s
+        if len(self._until) > self._most:
+            self._until.popitem(last=False)
+
+    def lately(self, credentials_hmac: bytes) -> bool:
+        """Whether HOSP need not be asked: it has just refused them."""
+        until = self._until.get(credentials_hmac)
+        if until is None:
+            return False
+        if until <= self._clock.seconds():
+            del self._until[credentials_hmac]
+            return False
+        return True
+
+    def written(self) -> None:
+        """A write begins or has ended that may make or change an account."""
+        self._writes += 1
+        self._settled_at = self._clock.seconds() + self._late_commit_s
+        self._until.clear()
+
+
+class NoRefusals(Refusals):
+    """Remembers none: HOSP is asked each time."""
+
+    def __init__(self) -> None:
+        self._writes = 0
+        self._until = OrderedDict()
+
+    def refused(self, credentials_hmac: bytes, ticket: int) -> None:
+        """HOSP has refused these."""
+
+    def lately(self, credentials_hmac: bytes) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
+    def written(self) -> None:
+        """A write has nothing to end here."""
