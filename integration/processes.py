@@ -191,7 +191,7 @@ class Proxy(Running):
     @property
     def admin_url(self) -> str:
         """``/live``, ``/ready``, ``/metrics``."""
-        return f"http://127.0.0.1:{self.admin_port}"
+        return f"https://127.0.0.1:{self.admin_port}"
 
     def records(self) -> list[dict[str, Any]]:
         """Every whole line of the audit journal, in order, but what it says of itself."""
@@ -323,7 +323,7 @@ url = "https://127.0.0.1:{proxy.port}"
 url = "http://127.0.0.1:{proxy.plain_port}"
 plain = "serve"
 [admin]
-url = "http://127.0.0.1:{proxy.admin_port}"
+url = "https://127.0.0.1:{proxy.admin_port}"
 {options}
 """
 

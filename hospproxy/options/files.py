@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ..record.trail.signing import Signer
 from ..secrets import KeyFileError, MasterKey
+from .admin_section import AdminSettings
 from .sections import ListenerSettings, Settings
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def errors(settings: Settings) -> Iterator[Finding]:
         yield "master_key_file", why
     if why := _wrong_signing_key(settings):
         yield "audit.signing_key_file", why
-    for index, listener in enumerate(settings.listeners):
+    for path, listener in _listeners(settings):
         if listener.address.secure:
             for key, why in _wrong_pair(listener):
-                yield f"listeners[{index}].{key}", why
+                yield f"{path}.{key}", why
     if settings.upstream.ca_file is not None:
         try:
             _certificates(settings.upstream.ca_file)
@@ -52,8 +53,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 def warnings(settings: Settings) -> Iterator[Finding]:
     """Files that can be used, but not for long or not safely."""
-    for index, listener in enumerate(settings.listeners):
-        path = f"listeners[{index}]"
+    for path, listener in _listeners(settings):
         if listener.certificate_file is not None and listener.address.secure:
             try:
                 first = _certificates(listener.certificate_file)[0]
@@ -68,6 +68,14 @@ def warnings(settings: Settings) -> Iterator[Finding]:
         key = listener.private_key_file
         if key is not None and key.is_file() and key.stat().st_mode & 0o007:
             yield f"{path}.private_key_file", f"everyone on this machine may read or change {key}"
+
+
+def _listeners(settings: Settings) -> Iterator[tuple[str, ListenerSettings | AdminSettings]]:
+    """Every port of the proxy, with its key path."""
+    for index, listener in enumerate(settings.listeners):
+        yield f"listeners[{index}]", listener
+    if settings.admin.enabled:
+        yield "admin", settings.admin
 
 
 def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:
@@ -117,7 +125,7 @@ def _wrong_key(settings: Settings) -> str:
     return ""
 
 
-def _wrong_pair(listener: ListenerSettings) -> Iterator[Finding]:
+def _wrong_pair(listener: ListenerSettings | AdminSettings) -> Iterator[Finding]:
     """What is wrong with a certificate and its key; each is looked at even if the other is bad."""
     public = {}
     if listener.certificate_file is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ...secrets import KeyFileError
 from ..trail.signing import PublicKeys
 from ..trail.verify import verify
+from . import users
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}\Z")
 
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         help="a chain head that was noted elsewhere; may be given again",
     )
     check.set_defaults(run=_verify)
+    users.add(parts)
     return whole
 
 

@@ -1,0 +1,160 @@
+"""By which rule a record fits what somebody asks of the trail. Pure.
+
+A database answers by its indexes; it must come to the same rows as this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from .filters import Filters
+
+LOGIN_FAILURE = "log-in failure"
+"""What ``Filters.action`` says of it. Records have no action of this name by themselves: the status tells."""
+
+HIDDEN = frozenset({"begin", "digest", "tombstone", "disclosure", "intent"})
+"""Kinds that nobody sees who does not ask for them by name: of the trail itself, or followed by another record."""
+
+Members = Mapping[str, Container[str]]
+"""From a disclosure set's hash to the ids of its patients."""
+
+_TEXT = 200
+
+
+def text(value: object) -> str | None:
+    """A member of a record as it is compared: ids may be numbers, and no database keeps U+0000."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    return str(value)[:_TEXT].replace("\0", "\ufffd")
+
+
+def inner(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object within a record; empty where there is none."""
+    value = record.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def milliseconds(seconds: float) -> int:
+    """As times are compared."""
+    return round(seconds * 1000)
+
+
+def time_of(record: Mapping[str, Any]) -> int | None:
+    """When it was, in milliseconds since the epoch; None if it does not say."""
+    try:
+        moment = datetime.fromisoformat(record["time"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return milliseconds(moment.timestamp())
+
+
+def person_of(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Id and name of who asked, or of whom the proxy asked for."""
+    for name in ("who", "on_behalf_of"):
+        person = inner(record, name)
+        found = text(person.get("id")), text(person.get("name"))
+        if any(found):
+            return found
+    return None, None
+
+
+def status_of(record: Mapping[str, Any]) -> int | None:
+    """Of the answer."""
+    value = record.get("status")
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1000 else None
+
+
+def set_of(record: Mapping[str, Any]) -> str | None:
+    """The hash of the set of patients that it disclosed."""
+    return text(inner(record, "disclosed").get("set"))
+
+
+def is_login_failure(record: Mapping[str, Any]) -> bool:
+    """A client's credentials were not accepted."""
+    return text(record.get("action")) == LOGIN_FAILURE or (
+        record.get("kind") == "request" and status_of(record) == 401
+    )
+
+
+def is_trouble(record: Mapping[str, Any]) -> bool:
+    """A failed log-in, a refusal or an alert."""
+    return record.get("kind") == "alert" or record.get("outcome") == "refused" or is_login_failure(record)
+
+
+def kept_kind(record: Mapping[str, Any]) -> str:
+    """The kind, as it is compared."""
+    return text(record.get("kind")) or "unreadable"
+
+
+def kind_fits(kind: str, filters: Filters) -> bool:
+    """Whether somebody who filters so sees records of a kind. A request's id brings what was asked on its behalf."""
+    if filters.kind is not None:
+        return kind == filters.kind
+    return kind not in HIDDEN and (kind != "own" or filters.own or filters.request_id is not None)
+
+
+def _is_of_staff(record: Mapping[str, Any], filters: Filters) -> bool:
+    return filters.staff in person_of(record)
+
+
+def _is_of_patient(record: Mapping[str, Any], filters: Filters, members: Members) -> bool:
+    if text(record.get("patient_id")) == filters.patient:
+        return True
+    disclosed = set_of(record)
+    return disclosed is not None and filters.patient in members.get(disclosed, ())
+
+
+def _is_of_action(record: Mapping[str, Any], filters: Filters) -> bool:
+    if filters.action == LOGIN_FAILURE:
+        return is_login_failure(record)
+    return text(record.get("action")) == filters.action
+
+
+def _is_of_request(record: Mapping[str, Any], filters: Filters) -> bool:
+    behalf = inner(record, "on_behalf_of").get("request_id")
+    return filters.request_id in (text(record.get("request_id")), text(behalf))
+
+
+def _is_in_time(record: Mapping[str, Any], filters: Filters) -> bool:
+    if filters.since is None and filters.until is None:
+        return True
+    at = time_of(record) or 0
+    return (filters.since is None or at >= milliseconds(filters.since)) and (
+        filters.until is None or at < milliseconds(filters.until)
+    )
+
+
+_EQUAL: tuple[tuple[str, Callable[[Mapping[str, Any]], object]], ...] = (
+    ("outcome", lambda record: text(record.get("outcome"))),
+    ("route", lambda record: text(record.get("route"))),
+    ("resource", lambda record: text(record.get("resource"))),
+    ("record_id", lambda record: text(record.get("record_id"))),
+    ("address", lambda record: text(inner(record, "client").get("address"))),
+    ("status", status_of),
+)
+
+
+def matches(record: Mapping[str, Any], filters: Filters, members: Members) -> bool:
+    """Whether a record fits.
+
+    :param record: as the journal has it (docs/audit.md).
+    :param members: the disclosure sets that are known.
+    """
+    f = filters
+    if not kind_fits(kept_kind(record), f) or (f.trouble and not is_trouble(record)):
+        return False
+    for name, of in _EQUAL:
+        wanted = getattr(f, name)
+        if wanted is not None and of(record) != wanted:
+            return False
+    return (
+        _is_in_time(record, f)
+        and (f.staff is None or _is_of_staff(record, f))
+        and (f.patient is None or _is_of_patient(record, f, members))
+        and (f.action is None or _is_of_action(record, f))
+        and (f.request_id is None or _is_of_request(record, f))
+    )

@@ -1,0 +1,144 @@
+"""From names and texts, as a query string or a command line has them, to Filters; keys as texts and back. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from .filters import Filters
+from .rows import Key, RowName
+
+MOST_CHARACTERS = 200
+"""Of any text; records hold no longer ones."""
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
+_DATE_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?\Z",
+)
+_KEY = re.compile(r"(\d{1,16})~([^~]{0,200})~(w\d{1,4})~(\d{1,18})\Z")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_WORDS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
+
+
+class BadFilterError(ValueError):
+    """Something that cannot be asked.
+
+    :param field: its name, as it was given.
+    :param words: what is wrong with it.
+    """
+
+    def __init__(self, field: str, words: str) -> None:
+        super().__init__(f"{field}: {words}")
+        self.field = field
+        self.words = words
+
+
+def _text(value: str) -> str:
+    if len(value) > MOST_CHARACTERS:
+        raise ValueError(f"it is longer than {MOST_CHARACTERS} characters")
+    if _CONTROL.search(value):
+        raise ValueError("it holds control characters")
+    return value
+
+
+def _status(value: str) -> int:
+    if not re.fullmatch(r"[1-5][0-9][0-9]", value, re.ASCII):
+        raise ValueError("it is no status: a number from 100 to 599")
+    return int(value)
+
+
+def _moment(value: str) -> float:
+    if not (_DATE.match(value) or _DATE_TIME.match(value)) or not value.isascii():
+        raise ValueError("it is neither a date (2026-11-24) nor a date and time (2026-11-24T13:15:36Z)")
+    try:
+        moment = datetime.fromisoformat(value.upper())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(moment.timestamp(), 0.0)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"there is no such time: {error}") from None
+
+
+def _switch(value: str) -> bool:
+    if value.lower() not in _WORDS:
+        raise ValueError("it is neither true nor false")
+    return _WORDS[value.lower()]
+
+
+_READ: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(
+        (
+            "staff",
+            "patient",
+            "action",
+            "outcome",
+            "route",
+            "resource",
+            "record_id",
+            "request_id",
+            "address",
+            "kind",
+        ),
+        _text,
+    ),
+    "status": _status,
+    "since": _moment,
+    "until": _moment,
+    "own": _switch,
+    "trouble": _switch,
+}
+NAMES = tuple(_READ)
+"""What may be asked."""
+
+
+def parse(pairs: Iterable[tuple[str, str]]) -> Filters:
+    """What somebody asks.
+
+    :param pairs: names and texts, as a form sends them: decoded; an empty text asks for nothing. Dates without an
+        offset are UTC.
+    :raise BadFilterError: an unknown or repeated name, or a text that its field does not take.
+    """
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in _READ:
+            raise BadFilterError(name[:MOST_CHARACTERS], "nothing is called so that could be asked")
+        if name in given:
+            raise BadFilterError(name, "it is given more than once")
+        stripped = value.strip()
+        try:
+            given[name] = _READ[name](stripped) if stripped else None
+        except ValueError as error:
+            raise BadFilterError(name, str(error)) from None
+    filters = Filters(**{name: value for name, value in given.items() if value is not None})
+    if filters.since is not None and filters.until is not None and filters.since >= filters.until:
+        raise BadFilterError("until", "it is not after since")
+    return filters
+
+
+def encode_key(key: Key) -> str:
+    """A row's place in the order of time, for the address of the next page."""
+    return f"{key.time_ms}~{key.name.trail}~{key.name.journal}~{key.name.seq}"
+
+
+def decode_key(value: str, field: str = "after") -> Key:
+    """The key that a text stands for.
+
+    :param field: what an error calls it.
+    :raise BadFilterError: it stands for none.
+    """
+    match = _KEY.match(value) if value.isascii() and not _CONTROL.search(value) else None
+    if match is None:
+        raise BadFilterError(field, "it is no place in the trail")
+    time_ms, trail, journal, seq = match.groups()
+    return Key(int(time_ms), RowName(trail, journal, int(seq)))
