@@ -195,5 +195,5 @@ class IMeter(Interface):
     def observe(name: str, seconds: float, **labels: str) -> None:
         """Note a duration."""
 
-    def gauge(name: str, read: Callable[[], float]) -> None:
+    def gauge(name: str, read: Callable[[], float], **labels: str) -> None:
         """Offer a value that is read whenever somebody looks."""

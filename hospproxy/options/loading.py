@@ -22,7 +22,11 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from .fields import SPEC, BadValueError, Spec, shown
-from .sections import ListenerSettings, Settings
+from .listeners_section import CertificateSettings, ListenerSettings
+from .sections import Settings
+
+LISTED: Mapping[str, type[Any]] = {"listeners": ListenerSettings}
+"""Sections that may stand several times."""
 
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -144,10 +148,13 @@ def _merge(document: Mapping[str, Any], overrides: Overrides) -> tuple[dict[str,
 def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
 
-    def listeners(value: Any, _type: Any) -> tuple[ListenerSettings, ...]:
-        if not isinstance(value, list):
-            raise BadValueError(f"expected [[listeners]] tables, got {shown(value)}")
-        return tuple(converter.structure(value, list[ListenerSettings]))
+    def listed(name: str, cls: type[Any]) -> Callable[[Any, Any], tuple[Any, ...]]:
+        def read(value: Any, _type: Any) -> tuple[Any, ...]:
+            if not isinstance(value, list):
+                raise BadValueError(f"expected [[{name}]] tables, got {shown(value)}")
+            return tuple(converter.structure(value, list[cls]))  # type: ignore[valid-type]
+
+        return read
 
     def section(cls: type[Any]) -> Callable[[Any, Any], Any]:
         hooks: dict[str, Any] = {
@@ -156,7 +163,10 @@ def _converter() -> cattrs.Converter:
             if SPEC in each.metadata
         }
         if cls is Settings:
-            hooks["listeners"] = override(struct_hook=listeners)
+            hooks.update({name: override(struct_hook=listed(name, each)) for name, each in LISTED.items()})
+        elif cls is ListenerSettings:
+            inner = listed("listeners.certificates", CertificateSettings)
+            hooks["certificates"] = override(struct_hook=inner)
         made = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **hooks)
 
         def read(value: Any, type_: Any) -> Any:
@@ -207,7 +217,7 @@ def _nearest(cls: type[Any], key: str) -> str:
 
 
 def known_keys() -> Iterator[tuple[str, attrs.Attribute[Any]]]:
-    """Every key path with its field, in the order of the classes; listeners as ``listeners.url``."""
+    """Every key path with its field, in the order of the classes; of a list as ``listeners.url``."""
     for name, cls in sections():
         for each in attrs.fields(cls):
             if SPEC in each.metadata:
@@ -217,7 +227,8 @@ def known_keys() -> Iterator[tuple[str, attrs.Attribute[Any]]]:
 def sections() -> Iterator[tuple[str, type[Any]]]:
     """Every section's name ("" for the top) and class."""
     yield "", Settings
-    yield "listeners", ListenerSettings
+    yield from LISTED.items()
+    yield "listeners.certificates", CertificateSettings
     for each in attrs.fields(attrs.resolve_types(Settings)):
         if each.type is not None and attrs.has(each.type):
             yield each.name, each.type

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from .fields import SPEC, Spec
-from .loading import sections
+from .loading import LISTED, sections
 
 
 def markdown() -> str:
@@ -18,7 +18,8 @@ def markdown() -> str:
 
 
 def _section(name: str, cls: type[Any]) -> str:
-    title = {"": "## Top of the file", "listeners": "## `[[listeners]]`"}.get(name, f"## `[{name}]`")
+    several = name in LISTED or name == "listeners.certificates"
+    title = f"## `[[{name}]]`" if several else f"## `[{name}]`" if name else "## Top of the file"
     rows = [
         f"| `{each.name}` | {_cell(spec.takes)} | {spec.unit} | {_default(each)} | {_cell(spec.doc)} |"
         for each in attrs.fields(cls)

@@ -61,8 +61,8 @@ class Metrics:
         if child is not None:
             child.observe(seconds)
 
-    def gauge(self, name: str, read: Callable[[], float]) -> None:
-        gauge = self._child("gauge", name, {})
+    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
+        gauge = self._child("gauge", name, labels)
         if gauge is not None:
             gauge.set_function(self._guarded(name, read))
 
@@ -126,5 +126,5 @@ class NullMeter:
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         pass
 
-    def gauge(self, name: str, read: Callable[[], float]) -> None:
+    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
         pass

@@ -43,6 +43,7 @@ class Request_(SynchronousTestCase):
                     "peer": "10.0.0.1",
                     "chain": ["10.0.0.9"],
                     "scheme": "https",
+                    "certificate": None,
                 },
                 "method": "GET",
                 "route": "/notes/{id}",
