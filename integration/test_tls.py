@@ -1,4 +1,4 @@
-"""TLS on real sockets, through twistd: names, sessions, clients' certificates, and certificates exchanged under load."""
+"""TLS on real sockets, through twistd: names, sessions, clients' certificates, and new certificates under load."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_old_versions_are_refused(stage: Stage) -> None:
     old.set_ciphers("ALL:@SECLEVEL=0")
 
     def refused() -> None:
-        with pytest.raises(ssl.SSLError, match="(?i)version|alert"):
+        with pytest.raises(ssl.SSLError, match=r"(?i)version|alert"):
             stage.shake("a.example", old)
 
     await deferToThread(refused)
