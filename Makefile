@@ -16,10 +16,11 @@ HOSP_PORT ?= 3000
 CONTROL_PORT ?= 3001
 IMAGE ?= hospproxy
 REPORTS := build/reports
+SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short chaos audit-scale bench-audit audit-kill screenshots wheel image clean environment python
+.PHONY: help run test lint load load-short scan-tls scan-tls-short chaos audit-scale bench-audit audit-kill screenshots wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -35,7 +36,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,pg_ctlcluster=postgresql \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,testssl=testssl.sh,pg_ctlcluster=postgresql \
 		--need '/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
@@ -63,6 +64,17 @@ load: environment ## the same load straight at HOSP and through the proxy, side 
 
 load-short: environment ## the same, small (less than a minute)
 	$(BIN)/python -m benchmarks.load --short
+
+# In an environment of its own: it wants an older cryptography than we do.
+$(SSLYZE): | environment
+	$(BIN)/python -m venv --without-pip build/sslyze
+	$(BIN)/python -m pip --python build/sslyze/bin/python install --quiet 'sslyze >= 6.3, < 7'
+
+scan-tls: environment $(SSLYZE) ## testssl.sh and SSLyze against a running proxy (minutes)
+	$(BIN)/python -m integration.scan_tls --sslyze $(SSLYZE)
+
+scan-tls-short: environment $(SSLYZE) ## the same, small (about a minute)
+	$(BIN)/python -m integration.scan_tls --sslyze $(SSLYZE) --short
 
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos

@@ -72,10 +72,15 @@ def _further(error: ConfigError) -> Iterator[str]:
 
 def check(settings: Settings) -> Findings:
     """Everything that can be found without binding or making anything. Reads the files that are named."""
-    from .options import files, writer_files  # what they import (TLS, YAML, schemas) is heavy
+    from .options import files, tls_files, writer_files  # what they import (TLS, YAML, schemas) is heavy
 
-    errors = [*_all(ERRORS, settings), *files.errors(settings), *writer_files.errors(settings)]
-    warnings = [*_all(WARNINGS, settings), *files.warnings(settings)]
+    errors = [
+        *_all(ERRORS, settings),
+        *files.errors(settings),
+        *tls_files.errors(settings),
+        *writer_files.errors(settings),
+    ]
+    warnings = [*_all(WARNINGS, settings), *files.warnings(settings), *tls_files.warnings(settings)]
     contract, mistakes = files.contract(settings.contract_file)
     errors += mistakes
     if contract is not None:
@@ -161,6 +166,7 @@ def certificates(settings: Settings) -> Iterator[Finding]:
         if each.address.secure and each.plain != "reject":
             yield f"{path}.plain", "it is for http:// listeners only"
         yield from _pair(path, each)
+        yield from _tls_of(path, each)
     if settings.admin.enabled:
         yield from _pair("admin", settings.admin)
     if settings.upstream.ca_file and not settings.upstream.address.secure:
@@ -176,6 +182,28 @@ def _pair(path: str, each: ListenerSettings | AdminSettings) -> Iterator[Finding
         yield f"{path}.private_key_file", "certificate_file is named without it"
     elif each.private_key_file and not each.certificate_file:
         yield f"{path}.certificate_file", "private_key_file is named without it"
+
+
+def _tls_of(path: str, each: ListenerSettings) -> Iterator[Finding]:
+    """Further certificates of a listener, and what else is for TLS only."""
+    if not each.address.secure:
+        for key in ("certificates", "client_ca_file", "hsts_s"):
+            if getattr(each, key):
+                yield f"{path}.{key}", "it is for https:// listeners only"
+        if each.client_certificates != "off":
+            yield f"{path}.client_certificates", "it is for https:// listeners only"
+        return
+    for index, pair in enumerate(each.certificates):
+        for key in ("certificate_file", "private_key_file"):
+            if getattr(pair, key) is None:
+                yield f"{path}.certificates[{index}].{key}", "it is required"
+    if each.client_certificates != "off" and each.client_ca_file is None:
+        yield f"{path}.client_ca_file", f'client_certificates = "{each.client_certificates}" needs it'
+    if each.client_certificates == "off" and each.client_ca_file is not None:
+        yield (
+            f"{path}.client_certificates",
+            "client_ca_file is named, and no client is asked",
+        )
 
 
 def numbers(settings: Settings) -> Iterator[Finding]:
@@ -251,6 +279,13 @@ def open_text(settings: Settings) -> Iterator[Finding]:
         yield (
             "admin.url",
             "whoever can reach it reads /metrics and /ready, for which no credentials are asked",
+        )
+    if any(each.hsts_s for each in settings.listeners) and any(
+        each.plain == "serve" and not each.address.secure for each in settings.listeners
+    ):
+        yield (
+            "listeners",
+            "hsts_s keeps browsers from the plain listener that serves, by any port of this host",
         )
     if settings.listeners and all(not each.address.secure for each in settings.listeners):
         if all(each.plain == "reject" for each in settings.listeners):

@@ -8,13 +8,13 @@ from .options.addresses import Address, parse_address
 from .options.admin_section import AdminSettings
 from .options.audit_section import AuditSettings
 from .options.gate_section import BreakerSettings, GateSettings
+from .options.listeners_section import CertificateSettings, ListenerSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.page_section import AuditPageSettings
 from .options.sections import (
     ArrivalSettings,
     CacheSettings,
     IdentitySettings,
-    ListenerSettings,
     OwnershipSettings,
     RetrySettings,
     ScreeningSettings,
@@ -33,6 +33,7 @@ __all__ = [
     "AuditSettings",
     "BreakerSettings",
     "CacheSettings",
+    "CertificateSettings",
     "ConfigError",
     "GateSettings",
     "IdentitySettings",

@@ -68,6 +68,20 @@ class Headers:
 
 
 @frozen(slots=True)
+class ClientCertificate:
+    """A certificate that a client has shown in the TLS handshake, and that was verified.
+
+    :param subject: as RFC 4514 writes it.
+    :param names: its subject alternative names.
+    :param sha256: its fingerprint, in hex.
+    """
+
+    subject: str
+    names: tuple[str, ...]
+    sha256: str
+
+
+@frozen(slots=True)
 class Client:
     """Who is at the other end, as far as the connection tells.
 
@@ -77,6 +91,7 @@ class Client:
     :param scheme: "http" or "https", as the client used it.
     :param host: authority of the request as the client wrote it (its Host), lower-cased; "" if it sent none.
     :param request_id: the id under which this request is recorded and sent on.
+    :param certificate: what the peer has shown; None if it was not asked or has none.
     """
 
     peer: str = ""
@@ -85,6 +100,7 @@ class Client:
     scheme: str = "https"
     host: str = ""
     request_id: str = ""
+    certificate: ClientCertificate | None = None
 
     @property
     def origin(self) -> str:

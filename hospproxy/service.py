@@ -81,6 +81,7 @@ class ProxyService(Service):
             trust=Trust(settings.trusted_proxies),
             public_hosts=PublicHosts.of(settings.public_hosts),
             wall=clocks.wall,
+            meter=self.parts.metrics,
         )
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
@@ -88,6 +89,7 @@ class ProxyService(Service):
         self.admin = self._admin() if settings.admin.enabled else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
+        metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
         metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
 
     def _admin(self) -> Listeners:
@@ -109,6 +111,7 @@ class ProxyService(Service):
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
             trust=Trust(self._settings.trusted_proxies),
             wall=clocks.wall,
+            meter=self.parts.metrics,
         )
         options = self._settings.admin
         listener = Listener(options.url, options.certificate_file, options.private_key_file, plain="serve")
@@ -199,14 +202,13 @@ class ProxyService(Service):
         self._reactor.stop()
 
     def _reload(self) -> None:
-        try:
-            self.listeners.reload()
-            if self.admin is not None:
-                self.admin.reload()
-        except (CertificateError, ListenerError) as error:
-            _log.error("the certificates stay as they are: {why}", why=str(error))
-        else:
-            _log.info("certificates were read again")
+        for each in (self.listeners, self.admin):
+            try:
+                if each is not None:
+                    each.reload()
+            except CertificateError as error:
+                _log.error("{why}. What was read before stays in use.", why=str(error))
+        _log.info("certificates were read again")
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, answer what is under way, store what is held, close the record, and carry its end on."""

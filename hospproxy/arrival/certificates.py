@@ -47,8 +47,20 @@ def load_credentials(certificate_file: Path, private_key_file: Path) -> Credenti
 
     :raise CertificateError: a file is missing, unreadable, not PEM or encrypted, or the two do not belong together.
     """
-    chain = _load_chain(certificate_file)
-    key = _load_key(private_key_file)
+    return parse_credentials(
+        certificate_file, private_key_file, read(certificate_file), read(private_key_file)
+    )
+
+
+def parse_credentials(
+    certificate_file: Path, private_key_file: Path, certificates: bytes, private_key: bytes
+) -> Credentials:
+    """The same of what was read already; the names of the files are for messages.
+
+    :raise CertificateError: as ``load_credentials``.
+    """
+    chain = parse_certificates(certificate_file, certificates)
+    key = _parse_key(private_key_file, private_key)
     if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
         raise CertificateError(
             f"{private_key_file}: this is not the key of the certificate in {certificate_file}"
@@ -56,28 +68,31 @@ def load_credentials(certificate_file: Path, private_key_file: Path) -> Credenti
     return Credentials(key, chain)
 
 
-def _read(path: Path) -> bytes:
+def read(path: Path) -> bytes:
+    """What is in a file.
+
+    :raise CertificateError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
         raise CertificateError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _load_chain(path: Path) -> tuple[x509.Certificate, ...]:
+def parse_certificates(path: Path, data: bytes) -> tuple[x509.Certificate, ...]:
+    """Certificates in PEM form.
+
+    :raise CertificateError: there is none, or one cannot be read.
+    """
     try:
-        chain = x509.load_pem_x509_certificates(_read(path))
-    except CertificateError:
-        raise
+        return tuple(x509.load_pem_x509_certificates(data))
     except ValueError as error:
         raise CertificateError(f"{path}: holds no certificate in PEM form") from error
-    return tuple(chain)
 
 
-def _load_key(path: Path) -> CertificateIssuerPrivateKeyTypes:
+def _parse_key(path: Path, data: bytes) -> CertificateIssuerPrivateKeyTypes:
     try:
-        key = serialization.load_pem_private_key(_read(path), None)
-    except CertificateError:
-        raise
+        key = serialization.load_pem_private_key(data, None)
     except TypeError as error:
         raise CertificateError(
             f"{path}: the private key is encrypted; store it without a pass phrase"
@@ -85,6 +100,32 @@ def _load_key(path: Path) -> CertificateIssuerPrivateKeyTypes:
     except (ValueError, UnsupportedAlgorithm) as error:
         raise CertificateError(f"{path}: holds no private key in PEM form") from error
     return key  # type: ignore[return-value] # a key that signs nothing fails the comparison with its certificate
+
+
+def _alternatives(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
+    """Subject alternative names; none where they are missing or cannot be read."""
+    try:
+        return tuple(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return ()
+
+
+def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names of a server's certificate, lower-cased. A common name is none (RFC 9525 §2)."""
+    return tuple(each.value.lower() for each in _alternatives(certificate) if isinstance(each, x509.DNSName))
+
+
+def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Every alternative name that can be written as text."""
+    found = []
+    for each in _alternatives(certificate):
+        if isinstance(each, x509.DirectoryName):
+            found.append(each.value.rfc4514_string())
+        elif isinstance(
+            each, x509.DNSName | x509.RFC822Name | x509.UniformResourceIdentifier | x509.IPAddress
+        ):
+            found.append(str(each.value))
+    return tuple(found)
 
 
 def _public_bytes(key: object) -> bytes:
@@ -116,10 +157,7 @@ def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> C
 
 
 def _serves(certificate: x509.Certificate, names: Iterable[str], now: datetime.datetime) -> bool:
-    try:
-        present = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return False
+    present = _alternatives(certificate)
     return now < certificate.not_valid_after_utc and all(_alternative(name) in present for name in names)
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
-from ..interfaces import IHandler
+from ..interfaces import IHandler, IMeter
+from ..watch.metrics import NullMeter
 from .authority import PublicHosts
 from .budget import BodyBudget
 from .drain import Connections
+from .handshakes import Handshakes
 from .limits import ArrivalLimits
 from .trust import Trust
 
@@ -30,6 +32,7 @@ class House:
     :param clock: monotonic, for every wait.
     :param wall: seconds since the epoch, for Date.
     :param new_id: makes request ids.
+    :param meter: where things are counted.
     :param unwritable_answers: how many answers could not be written as they were.
     """
 
@@ -42,4 +45,12 @@ class House:
     wall: Callable[[], float] = time.time
     budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
     connections: Connections = Factory(lambda self: Connections(self.clock), takes_self=True)
+    meter: IMeter = Factory(NullMeter)
+    handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
     unwritable_answers: int = 0
+
+    def _handshakes(self) -> Handshakes:
+        def count(how: str) -> None:
+            self.meter.count("handshakes_total", result=how)
+
+        return Handshakes(self.clock, self.limits, self.trust.covers, count)

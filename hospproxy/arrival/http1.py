@@ -387,6 +387,7 @@ class Http1Factory(Factory):
     """
 
     noisy = False
+    protocol: type[Http1Protocol] = Http1Protocol
 
     def __init__(self, house: House, plain: PlainPolicy | None = None) -> None:
         self.house = house
@@ -397,4 +398,4 @@ class Http1Factory(Factory):
         connections = self.house.connections
         if len(connections) >= self.house.limits.max_connections or connections.draining:
             return None
-        return Http1Protocol(self.house, self.plain)
+        return self.protocol(self.house, self.plain)

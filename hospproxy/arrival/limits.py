@@ -19,6 +19,11 @@ class ArrivalLimits:
     :param linger_s: for a client to notice that no more is read, before its connection is closed.
     :param body_memory_bytes: for all bodies in the process together; beyond it 503.
     :param max_connections: open at one time; further ones are closed at once.
+    :param handshake_timeout_s: from the opening of a connection to the end of its TLS handshake; then it is closed.
+    :param max_handshakes: under way at one time, over all addresses; further connections are closed at once.
+    :param max_handshakes_per_address: the same of one address (of IPv6, one network of 64 bits).
+    :param handshake_rate_per_address: begun in a second by one address.
+    :param certificate_check_s: how often files of certificates are looked at, in seconds.
     :param max_pipelined_bytes: read ahead on one connection while its request is being answered.
     """
 
@@ -32,4 +37,9 @@ class ArrivalLimits:
     linger_s: float = 2.0
     body_memory_bytes: int = 256 * 1024 * 1024
     max_connections: int = 10_000
+    handshake_timeout_s: float = 10.0
+    max_handshakes: int = 2000
+    max_handshakes_per_address: int = 500
+    handshake_rate_per_address: int = 500
+    certificate_check_s: float = 5.0
     max_pipelined_bytes: int = 16 * 1024

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from attrs import frozen
+from cryptography import x509
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
+from ..worker import Worker, WorkerLike
 from .authority import without_port
-from .certificates import Credentials, load_credentials, self_signed
+from .certificates import CERTIFICATE_NAME, CertificateError, Credentials, self_signed
 from .drain import stop
+from .entrance import Entrance, PairLike, Upkeep, kept_authorities, kept_pair
 from .house import House
 from .http1 import Http1Factory
 from .plain import Plain, PlainPolicy
-from .tls import Doorway, TlsFactory, intermediate
+from .renewal import Kept, Renewal, Verdict
+from .secure import SecureFactory
+from .tls import TlsFactory
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps for us while we are busy; Twisted's 50 overflows in a surge."""
@@ -39,6 +44,14 @@ class ListenerLike(Protocol):
     @property
     def private_key_file(self) -> Path | None: ...
     @property
+    def certificates(self) -> Sequence[PairLike]: ...
+    @property
+    def client_ca_file(self) -> Path | None: ...
+    @property
+    def client_certificates(self) -> str: ...
+    @property
+    def hsts_s(self) -> int: ...
+    @property
     def plain(self) -> str: ...
 
 
@@ -50,12 +63,20 @@ class Listener:
     :param certificate_file: PEM; None for the self-signed certificate.
     :param private_key_file: PEM.
     :param plain: "reject", "redirect" or "serve"; of meaning for ``http://`` only.
+    :param certificates: further ones, each for the names that stand in it.
+    :param client_ca_file: PEM; who vouches for clients.
+    :param client_certificates: "off", "optional" or "required".
+    :param hsts_s: of Strict-Transport-Security, in seconds; 0 for none.
     """
 
     url: str
     certificate_file: Path | None = None
     private_key_file: Path | None = None
     plain: str = "reject"
+    certificates: tuple[PairLike, ...] = ()
+    client_ca_file: Path | None = None
+    client_certificates: str = "off"
+    hsts_s: int = 0
 
 
 @frozen(slots=True)
@@ -95,7 +116,9 @@ class Listeners:
         self._house = house
         self._state_dir = state_dir
         self._names = names
-        self._doorways = [Doorway(intermediate(credentials)) for credentials in self._load()]
+        self._entrances = [self._entrance(value) for value, address in self._values if address.secure]
+        self._kept: list[Kept[Any]] = [kept for each in self._entrances for kept in each.kept]
+        self._renewal: Renewal | None = None
         self.ports: list[IListeningPort] = []
 
     def listen(self, reactor: IReactorTCP) -> list[IListeningPort]:
@@ -103,12 +126,13 @@ class Listeners:
 
         :raise CannotListenError: one of the addresses is taken.
         """
-        doorways = iter(self._doorways)
+        entrances = iter(self._entrances)
         try:
             for value, address in self._values:
                 factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot meet
                 if address.secure:
-                    factory = TlsFactory(next(doorways), Http1Factory(self._house), self._house.clock)
+                    inside = SecureFactory(self._house, value.hsts_s)
+                    factory = TlsFactory(next(entrances).doorway, inside, self._house.clock)
                 else:
                     policy = PlainPolicy(Plain(value.plain), self._https_port())
                     factory = Http1Factory(self._house, policy)
@@ -118,7 +142,33 @@ class Listeners:
                 port.stopListening()
             self.ports.clear()
             raise
+        if self._entrances:
+            self._keep_up(Worker(cast("Any", reactor), "certificates"))
         return self.ports
+
+    def _keep_up(self, worker: WorkerLike) -> None:
+        """Look after the certificates from now on."""
+        house, upkeep = self._house, Upkeep(self._entrances, self._house.clock.seconds())
+
+        def look_out() -> None:
+            upkeep.due(house.clock.seconds(), house.wall())
+
+        def count(result: str) -> None:
+            house.meter.count("certificate_reloads_total", result=result)
+
+        self._renewal = Renewal(self._kept, worker, self._renew, count, look_out)
+        self._renewal.start(house.clock, house.limits.certificate_check_s)
+        for index, entrance in enumerate(self._entrances):
+            for place, file in enumerate(entrance.files):
+                house.meter.gauge("certificate_expiry_seconds", self._left(index, place), file=str(file))
+        look_out()
+
+    def _left(self, index: int, place: int) -> Callable[[], float]:
+        return lambda: self._entrances[index].ends()[place][1] - self._house.wall()
+
+    def _renew(self) -> None:
+        for each in self._entrances:
+            each.renew()
 
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each open listener, as the system gave them."""
@@ -126,26 +176,54 @@ class Listeners:
         return [(address.host, address.port) for address in bound]
 
     def reload(self) -> None:
-        """Read all certificates and keys again; new connections use them. If one is at fault nothing changes.
+        """Read all certificates and keys again; new connections use them. Where one is at fault the old one stays.
 
-        :raise CertificateError: a certificate or key cannot be used.
+        :raise CertificateError: a certificate or key cannot be used; the others are in use by then.
         """
-        fresh = [intermediate(credentials) for credentials in self._load()]
-        for doorway, options in zip(self._doorways, fresh, strict=True):
-            doorway.options = options
+        if self._renewal is not None:
+            self._renewal.forget()
+        wrong = []
+        for each in self._kept:
+            glance = each.glance(anew=True)
+            verdict = each.take(glance)
+            if verdict is Verdict.WAITING:
+                each.take(glance)  # asked for, so there is nothing to wait for, and it is said here
+            if verdict is not Verdict.RENEWED and glance is not None:
+                wrong.append(str(glance.error))
+                self._house.meter.count("certificate_reloads_total", result="failed")
+        self._renew()
+        if wrong:
+            raise CertificateError("; ".join(wrong))
 
     def stop(self, deadline_s: float) -> Deferred[None]:
         """Stop listening, answer what is under way, cut off what is left at the deadline (seconds from now)."""
+        if self._renewal is not None:
+            self._renewal.stop()
+            self._renewal = None
         return Deferred.fromCoroutine(stop(self.ports, self._house.connections, deadline_s))
 
-    def _load(self) -> list[Credentials]:
-        return [self._credentials(value) for value, address in self._values if address.secure]
+    def _entrance(self, value: ListenerLike) -> Entrance:
+        """:raise CertificateError: a certificate, key or authority cannot be used."""
+        pairs = [*([value] if value.certificate_file or value.private_key_file else []), *value.certificates]
+        kept, files = [], []
+        for pair in pairs:
+            if pair.certificate_file is None or pair.private_key_file is None:
+                raise ListenerError(f"{value.url}: a certificate and its key go together")
+            kept.append(kept_pair(pair.certificate_file, pair.private_key_file, self._house.wall))
+            files.append(pair.certificate_file)
+        if not kept:
+            kept.append(Kept((), self._self_signed))
+            files.append(self._state_dir / CERTIFICATE_NAME)
+        return Entrance(kept, files, self._authorities(value), value.client_certificates == "required")
 
-    def _credentials(self, value: ListenerLike) -> Credentials:
-        if value.certificate_file is not None and value.private_key_file is not None:
-            return load_credentials(value.certificate_file, value.private_key_file)
-        if value.certificate_file is not None or value.private_key_file is not None:
-            raise ListenerError(f"{value.url}: a certificate and its key go together")
+    def _authorities(self, value: ListenerLike) -> Kept[tuple[x509.Certificate, ...]] | None:
+        if value.client_certificates == "off":
+            return None
+        if value.client_ca_file is None:
+            raise ListenerError(f"{value.url}: client certificates need a client_ca_file")
+        return kept_authorities(value.client_ca_file)
+
+    def _self_signed(self) -> Credentials:
         now = datetime.datetime.fromtimestamp(self._house.wall(), datetime.UTC)
         return self_signed(self._state_dir, self._hosts(), now)
 

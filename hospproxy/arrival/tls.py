@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from OpenSSL import SSL
+from attrs import field, frozen
+from cryptography import x509
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .certificates import Credentials
+from .certificates import Credentials, host_names
+from .hello import server_name
 from .http1 import Http1Factory
 
 CIPHERS: Final = (
@@ -20,41 +26,151 @@ CIPHERS: Final = (
 """Mozilla's "intermediate" list for TLS 1.2, without finite-field Diffie-Hellman, which every client of the last ten
 years does without. TLS 1.3 has its own suites, all of them good."""
 
+SESSION_S: Final = 3600
+"""How long a session can be taken up again: no client certificate is looked at again before that."""
 
-def intermediate(credentials: Credentials) -> CertificateOptions:
-    """TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation."""
+
+@frozen(slots=True)
+class Authorities:
+    """Who vouches for clients.
+
+    :param certificates: of those whose word is taken, roots or not.
+    :param required: whether a client without a certificate is turned away.
+    """
+
+    certificates: tuple[x509.Certificate, ...]
+    required: bool = False
+
+
+def intermediate(credentials: Credentials, authorities: Authorities | None = None) -> CertificateOptions:
+    """TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation.
+
+    Its ticket keys and its session id context are its own: no other takes up a session that began here.
+    """
     # Twisted is annotated with pyOpenSSL's own classes, which pyOpenSSL deprecates in favour of cryptography's.
     own, *others = cast("tuple[Any, ...]", credentials.chain)
+    trusted = [] if authorities is None else [_of_pyopenssl(each) for each in authorities.certificates]
     options = CertificateOptions(
         privateKey=cast("Any", credentials.key),
         certificate=own,
         extraCertChain=others,
+        verify=authorities is not None,
+        caCerts=trusted or None,
+        requireCertificate=authorities is not None and authorities.required,
         enableSessionTickets=True,
         acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
         acceptableProtocols=[b"http/1.1"],
     )
-    options.getContext().set_options(SSL.OP_NO_RENEGOTIATION)  # type: ignore[attr-defined]
+    context = options.getContext()
+    context.set_options(SSL.OP_NO_RENEGOTIATION)  # type: ignore[attr-defined]
+    context.set_timeout(SESSION_S)
+    if authorities is not None:
+        # One department's authority can be named without its root, which would vouch for everybody.
+        _store_of(context).set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        for each in authorities.certificates:
+            context.add_client_ca(each)
     return options
+
+
+def _of_pyopenssl(certificate: x509.Certificate) -> Any:
+    """Its stores take no other kind yet."""
+    return crypto.X509.from_cryptography(certificate)
+
+
+def _store_of(context: SSL.Context) -> crypto.X509Store:
+    return cast("crypto.X509Store", context.get_cert_store())
+
+
+@frozen(slots=True)
+class Contexts:
+    """What one listener shows, by the name that is asked for.
+
+    :param first: shown where no other has the name.
+    :param named: by host name, ``*.`` in front for any one label.
+    """
+
+    first: CertificateOptions
+    named: Mapping[str, CertificateOptions] = field(factory=dict)
+
+    @classmethod
+    def of(cls, credentials: Sequence[Credentials], authorities: Authorities | None = None) -> Contexts:
+        """:param credentials: at least one; where two have the same name, the first of them is shown."""
+        made = [intermediate(each, authorities) for each in credentials]
+        named: dict[str, CertificateOptions] = {}
+        if len(made) > 1:
+            for options, each in zip(made, credentials, strict=True):
+                for name in host_names(each.chain[0]):
+                    named.setdefault(name, options)
+        return cls(made[0], named)
+
+    def pick(self, name: str) -> CertificateOptions:
+        """RFC 6125 §6.4.3: a wildcard stands for one whole label; the exact name goes before it."""
+        return self.named.get(name) or self.named.get("*." + name.partition(".")[2]) or self.first
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Doorway:
-    """Makes the TLS side of new connections. Set ``options`` to exchange certificates; open connections keep theirs."""
+    """Makes the TLS side of connections. Set ``contexts`` to exchange certificates; open connections keep theirs."""
 
-    def __init__(self, options: CertificateOptions) -> None:
-        self.options = options
+    def __init__(self, contexts: Contexts) -> None:
+        self.contexts = contexts
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N803
-        return self.options.serverConnectionForTLS(tlsProtocol)
+        return self.contexts.first.serverConnectionForTLS(tlsProtocol)
+
+    def named(self, protocol: TLSMemoryBIOProtocol, name: str) -> SSL.Connection:
+        """The TLS side of a connection whose client asks for this name."""
+        connection = self.contexts.pick(name).serverConnectionForTLS(protocol)
+        connection.set_accept_state()
+        connection.set_app_data(protocol)
+        return connection
+
+
+class TlsTransport(BufferingTLSTransport):
+    """The TLS side of one connection. Where there are several certificates it waits for the name that is asked for."""
+
+    factory: TlsFactory
+
+    def __init__(self, factory: TlsFactory, wrapped: Any) -> None:
+        super().__init__(factory, wrapped)
+        self._hello: bytearray | None = bytearray() if factory.doorway.contexts.named else None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the network (IProtocol)."""
+        if self._hello is not None:
+            self._hello += data
+            data = bytes(self._hello)
+            name = server_name(data)
+            if name is None:
+                return
+            self._hello = None
+            # The connection that was made at first has not seen a byte yet.
+            self._tlsConnection = self.factory.doorway.named(self, name)
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone (IProtocol)."""
+        self._hello = None
+        self.factory.handshakes.end(self, "failed")
+        super().connectionLost(reason)
 
 
 class TlsFactory(TLSMemoryBIOFactory):
     """Twisted's TLS around HTTP/1.1; it too may turn a connection away."""
 
+    protocol = TlsTransport
+
     def __init__(self, doorway: Doorway, wrapped: Http1Factory, clock: IReactorTime) -> None:
         super().__init__(doorway, False, wrapped, clock)
+        self.doorway = doorway
+        self.handshakes = wrapped.house.handshakes
         self._http = wrapped
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
         wrapped = self._http.buildProtocol(addr)
-        return None if wrapped is None else self.protocol(self, wrapped)
+        host = getattr(addr, "host", "")
+        if wrapped is None or not self.handshakes.admit(host):
+            return None
+        transport = self.protocol(self, wrapped)
+        self.handshakes.begin(transport, host)
+        return transport

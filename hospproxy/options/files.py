@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from ..record.trail.signing import Signer
 from ..secrets import KeyFileError, MasterKey, read_secret
 from .admin_section import AdminSettings
-from .sections import ListenerSettings, Settings
+from .listeners_section import ListenerSettings
+from .sections import Settings
 
 if TYPE_CHECKING:
     from ..contract import Contract

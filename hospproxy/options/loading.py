@@ -22,8 +22,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from .fields import SPEC, BadValueError, Spec, shown
+from .listeners_section import CertificateSettings, ListenerSettings
 from .plugins_section import AuditPluginSettings
-from .sections import ListenerSettings, Settings
+from .sections import Settings
 
 LISTED: Mapping[str, type[Any]] = {"listeners": ListenerSettings, "audit_plugins": AuditPluginSettings}
 """Sections that may stand several times."""
@@ -163,6 +164,9 @@ def _converter() -> cattrs.Converter:
         }
         if cls is Settings:
             hooks.update({name: override(struct_hook=listed(name, each)) for name, each in LISTED.items()})
+        elif cls is ListenerSettings:
+            inner = listed("listeners.certificates", CertificateSettings)
+            hooks["certificates"] = override(struct_hook=inner)
         made = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, **hooks)
 
         def read(value: Any, type_: Any) -> Any:
@@ -224,6 +228,7 @@ def sections() -> Iterator[tuple[str, type[Any]]]:
     """Every section's name ("" for the top) and class."""
     yield "", Settings
     yield from LISTED.items()
+    yield "listeners.certificates", CertificateSettings
     for each in attrs.fields(attrs.resolve_types(Settings)):
         if each.type is not None and attrs.has(each.type):
             yield each.name, each.type

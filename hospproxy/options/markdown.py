@@ -18,7 +18,8 @@ def markdown() -> str:
 
 
 def _section(name: str, cls: type[Any]) -> str:
-    title = f"## `[[{name}]]`" if name in LISTED else f"## `[{name}]`" if name else "## Top of the file"
+    several = name in LISTED or name == "listeners.certificates"
+    title = f"## `[[{name}]]`" if several else f"## `[{name}]`" if name else "## Top of the file"
     rows = [
         f"| `{each.name}` | {_cell(spec.takes)} | {spec.unit} | {_default(each)} | {_cell(spec.doc)} |"
         for each in attrs.fields(cls)

@@ -21,6 +21,7 @@ from .database_section import DatabaseSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
+from .listeners_section import ListenerSettings
 from .page_section import AuditPageSettings
 from .plugins_section import AuditPluginSettings
 from .syslog_section import SyslogSettings
@@ -29,41 +30,6 @@ KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
 _ENFORCE = "`report` lets pass what breaks the rule and only records it; `enforce` refuses it."
-
-
-@frozen(slots=True, kw_only=True)
-class ListenerSettings:
-    """A port that clients use. `[[listeners]]` may stand several times."""
-
-    url: str = field(
-        default="https://127.0.0.1:8443",
-        metadata=address(
-            "Where to listen: an IP address of this host or localhost, and a port.", "https", "http"
-        ),
-    )
-    certificate_file: Path | None = field(
-        default=None,
-        converter=optional(Path),
-        metadata=path(
-            "Certificate chain (PEM). Without one a self-signed certificate is made in `state_dir`."
-        ),
-    )
-    private_key_file: Path | None = field(
-        default=None, converter=optional(Path), metadata=path("Private key of the certificate (PEM).")
-    )
-    plain: str = field(
-        default="reject",
-        metadata=choice(
-            "What an `http://` listener does: answer 403, redirect GET and HEAD to HTTPS, or serve.",
-            "reject",
-            "redirect",
-            "serve",
-        ),
-    )
-
-    @property
-    def address(self) -> Address:
-        return parse_address(self.url)
 
 
 @frozen(slots=True, kw_only=True)
@@ -132,6 +98,42 @@ class ArrivalSettings:
     )
     max_connections: int = field(
         default=10000, metadata=whole("connections", 1, 1_000_000, "Open client connections at one time.")
+    )
+    handshake_timeout_s: float = field(
+        default=10.0,
+        metadata=number(
+            "seconds", 0.1, 3600, "How long a TLS handshake may take; then the connection is closed."
+        ),
+    )
+    max_handshakes: int = field(
+        default=2000,
+        metadata=whole(
+            "handshakes", 1, 1_000_000, "TLS handshakes at one time; beyond it connections are closed."
+        ),
+    )
+    max_handshakes_per_address: int = field(
+        default=500,
+        metadata=whole(
+            "handshakes",
+            1,
+            1_000_000,
+            "The same of one address (IPv6: one /64). `trusted_proxies` are exempt.",
+        ),
+    )
+    handshake_rate_per_address: int = field(
+        default=500,
+        metadata=whole(
+            "handshakes a second",
+            1,
+            1_000_000,
+            "Begun by one address; beyond it closed. `trusted_proxies` are exempt.",
+        ),
+    )
+    certificate_check_s: float = field(
+        default=5.0,
+        metadata=number(
+            "seconds", 0.1, 3600, "How often the files of certificates are looked at for new ones."
+        ),
     )
 
 

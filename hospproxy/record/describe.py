@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError
 
 from ..contract import Operation, Resource
 from ..errors import ProxyError
-from ..messages import Certainty, Exchange, Origin, Response
+from ..messages import Certainty, ClientCertificate, Exchange, Origin, Response
 from .places import field_of_answer, patient_of
 
 VERSION = 1
@@ -50,6 +50,13 @@ def _second(seconds: int) -> str:
 
 def _text(value: str | None) -> str | None:
     return value[:_TEXT] if value else None
+
+
+def _certificate(shown: ClientCertificate | None) -> Record | None:
+    if shown is None:
+        return None
+    names = [name[:_TEXT] for name in shown.names[:_MOST]]
+    return {"subject": shown.subject[:_TEXT], "names": names, "sha256": shown.sha256}
 
 
 @frozen(slots=True)
@@ -106,6 +113,7 @@ class Describer:
                 "peer": _text(client.peer),
                 "chain": [proxy[:_TEXT] for proxy in client.chain[:_MOST]],
                 "scheme": client.scheme[:_TEXT],
+                "certificate": _certificate(client.certificate),
             },
             "method": _text(exchange.request.method),
             "route": operation.template if operation is not None else "unknown",

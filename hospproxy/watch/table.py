@@ -49,6 +49,20 @@ METRICS: tuple[Metric, ...] = (
     _counter("unhandled_errors_total", "Mistakes in the proxy itself that became a 500."),
     _counter("arrival_refusals_total", "Answers that arrival gave by itself.", "status"),
     _gauge("arrival_connections", "Client connections that are open."),
+    _counter(
+        "handshakes_total",
+        "TLS handshakes: done, failed, timed_out; refused_total, refused_address, refused_rate (a limit).",
+        "result",
+    ),
+    _gauge("handshakes_open", "TLS handshakes that are under way."),
+    _gauge(
+        "certificate_expiry_seconds",
+        "Seconds until a certificate is no longer valid; below 0 after it.",
+        "file",
+    ),
+    _counter(
+        "certificate_reloads_total", "Certificate files that were read anew: renewed, failed.", "result"
+    ),
     _gauge("body_memory_bytes", "Memory that request bodies take."),
     _gauge("admission_waiting", "Guesses at passwords that wait their time."),
     _counter("admission_delayed_total", "Requests that had to wait because log-ins had failed."),

@@ -17,7 +17,7 @@ from hospproxy.arrival.certificates import CERTIFICATE_NAME, KEY_NAME, Certifica
 from hospproxy.arrival.house import House, new_request_id
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
 from hospproxy.arrival.plain import Plain, PlainPolicy
-from hospproxy.arrival.tls import Doorway, TlsFactory, intermediate
+from hospproxy.arrival.tls import Contexts, Doorway, TlsFactory
 from hospproxy.interfaces import IHandler
 from tests.arrival.test_certificates import NOW
 from tests.arrival.wire import Recorder
@@ -110,14 +110,17 @@ class ListenersTests(SynchronousTestCase):
         self_signed(self.state / "named", [], NOW)
         pair = (self.state / "named" / CERTIFICATE_NAME, self.state / "named" / KEY_NAME)
         listeners = self.make(Listener("https://127.0.0.1:1", *pair), Listener("https://127.0.0.1:2"))
-        before = [doorway.options for doorway in listeners._doorways]
+        listeners.listen(self.reactor)
+        doorways = [factory.doorway for _, _, factory in self.bound()]
+        before = [doorway.contexts for doorway in doorways]
+        shown = doorways[0].contexts.first.certificate
         pair[1].rename(pair[1].with_suffix(".aside"))
-        self.assertRaises(CertificateError, listeners.reload)
-        self.assertEqual([doorway.options for doorway in listeners._doorways], before)
+        self.assertIn("self-signed.key", str(self.assertRaises(CertificateError, listeners.reload)))
+        self.assertEqual(doorways[0].contexts.first.certificate, shown)
         pair[1].with_suffix(".aside").rename(pair[1])
         listeners.reload()
-        for old, doorway in zip(before, listeners._doorways, strict=True):
-            self.assertIsNot(doorway.options, old)
+        for old, doorway in zip(before, doorways, strict=True):
+            self.assertIsNot(doorway.contexts, old)
 
     def test_stop_without_connections(self) -> None:
         listeners = self.make(Listener("http://127.0.0.1:1"))
@@ -139,7 +142,7 @@ class SmallPartsTests(SynchronousTestCase):
     def test_interfaces(self) -> None:
         verifyObject(IHandler, Recorder())
         credentials = self_signed(Path(self.mktemp()), [], NOW)
-        verifyObject(IOpenSSLServerConnectionCreator, Doorway(intermediate(credentials)))
+        verifyObject(IOpenSSLServerConnectionCreator, Doorway(Contexts.of([credentials])))
 
     def test_ids(self) -> None:
         ids = {new_request_id() for _ in range(100)}

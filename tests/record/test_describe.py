@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Resource
 from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
-from hospproxy.messages import Client, Exchange, Identity, Origin, Request
+from hospproxy.messages import Client, ClientCertificate, Exchange, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
 from hospproxy.record.trail.encoding import encode_record
 
@@ -43,6 +44,7 @@ class Request_(SynchronousTestCase):
                     "peer": "10.0.0.1",
                     "chain": ["10.0.0.9"],
                     "scheme": "https",
+                    "certificate": None,
                 },
                 "method": "GET",
                 "route": "/notes/{id}",
@@ -62,6 +64,15 @@ class Request_(SynchronousTestCase):
                 "reference": None,
                 "client_gone": False,
             },
+        )
+
+    def test_a_certificate_is_short(self) -> None:
+        one = exchange()
+        shown = ClientCertificate("CN=" + "x" * 300, ("y" * 300,) * 60, "ab" * 32)
+        one.request = evolve(one.request, client=evolve(one.request.client, certificate=shown))
+        said = DESCRIBER.request(one, answer(), 0)["client"]["certificate"]
+        self.assertEqual(
+            said, {"subject": shown.subject[:200], "names": ["y" * 200] * 50, "sha256": shown.sha256}
         )
 
     def test_every_field_stands_in_the_docs(self) -> None:

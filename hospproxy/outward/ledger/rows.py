@@ -5,9 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from attrs import astuple
 
 from ...contract import Contract
-from ...messages import ABSENT, Call, Client, Exchange, Headers, Identity, Origin, Request, Response
+from ...messages import (
+    ABSENT,
+    Call,
+    Client,
+    ClientCertificate,
+    Exchange,
+    Headers,
+    Identity,
+    Origin,
+    Request,
+    Response,
+)
 
 
 class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,6 +68,8 @@ def write_call(exchange: Exchange) -> bytes:
                 "scheme": client.scheme,
                 "host": client.host,
                 "request_id": client.request_id,
+                # Only where there is one: an earlier version can still read what has none.
+                **({} if client.certificate is None else {"certificate": astuple(client.certificate)}),
             },
             identity=None if who is None else who.id,
             name="" if who is None else who.name,
@@ -76,7 +90,7 @@ def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Ex
     operation = contract.operations.get(written.operation)
     if operation is None:
         return None
-    client = Client(**{**written.client, "chain": tuple(written.client["chain"])})
+    client = _client(written.client)
     call = Call(
         operation,
         tuple(written.path),
@@ -102,6 +116,14 @@ def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Ex
         record_id=call.record_id,
         client_gone=True,
     )
+
+
+def _client(written: dict[str, Any]) -> Client:
+    certificate = None
+    if shown := written.get("certificate"):
+        subject, names, sha256 = shown
+        certificate = ClientCertificate(subject, tuple(names), sha256)
+    return Client(**{**written, "chain": tuple(written["chain"]), "certificate": certificate})
 
 
 def write_answer(response: Response) -> bytes:

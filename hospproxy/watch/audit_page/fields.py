@@ -27,6 +27,7 @@ EXPLAINED = {
     "client.address": "The client’s address.",
     "client.peer": "The address at the other end of the connection: the client’s, or a trusted proxy’s.",
     "client.chain": "The trusted proxies in between, nearest the client first.",
+    "client.certificate": "The certificate that the other end of the connection showed and that was verified.",
     "client.scheme": "How the client came: https or http.",
     "method": "The HTTP method.",
     "route": "The path template. What stood in the path otherwise is not kept.",

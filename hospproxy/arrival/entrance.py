@@ -1,0 +1,148 @@
+"""One listener's TLS: its certificates as they stand in files, and the contexts that are made of them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from attrs import define, field
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from twisted.logger import Logger
+
+from .certificates import CertificateError, Credentials, parse_certificates, parse_credentials
+from .renewal import SOON_S, Kept
+from .tls import Authorities, Contexts, Doorway, intermediate
+
+_log = Logger()
+TICKET_KEYS_S: Final = 12 * 3600.0
+"""How long one set of ticket keys is in use: who steals them reads no session of TLS 1.2 that is older."""
+
+DAY_S: Final = 86400.0
+
+
+class PairLike(Protocol):
+    """Where a certificate and its key are."""
+
+    @property
+    def certificate_file(self) -> Path | None: ...
+    @property
+    def private_key_file(self) -> Path | None: ...
+
+
+def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[], float]) -> Kept[Credentials]:
+    """A pair of files; the certificate that takes the place of another must be valid by then.
+
+    :raise CertificateError: they cannot be used.
+    """
+
+    def parse(certificates: bytes, private_key: bytes) -> Credentials:
+        credentials = parse_credentials(certificate_file, private_key_file, certificates, private_key)
+        try:
+            intermediate(credentials)
+        except (SSL.Error, crypto.Error) as error:
+            raise CertificateError(f"{certificate_file}: cannot be served: {_reason(error)}") from error
+        return credentials
+
+    def judge(credentials: Credentials) -> None:
+        own, now = credentials.chain[0], datetime.datetime.fromtimestamp(wall(), datetime.UTC)
+        if not own.not_valid_before_utc <= now <= own.not_valid_after_utc:
+            raise CertificateError(
+                f"{certificate_file}: it is valid from {own.not_valid_before_utc:%Y-%m-%d %H:%M} to "
+                f"{own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, which is not now"
+            )
+
+    return Kept((certificate_file, private_key_file), parse, judge)
+
+
+def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
+    """:raise CertificateError: it cannot be used."""
+    return Kept((file,), lambda data: parse_certificates(file, data))
+
+
+def _reason(error: Exception) -> str:
+    """What OpenSSL says last."""
+    queue = error.args[0] if error.args else ()
+    return str(queue[-1][-1]) if queue else "OpenSSL does not say why"
+
+
+@define(slots=True, eq=False)
+class Entrance:
+    """A listener's.
+
+    :param pairs: the first is shown where none has the name that is asked for.
+    :param files: names each of them, for metrics and messages.
+    :param authorities: who vouches for clients; None to ask for no certificates.
+    :param required: whether a client must have one.
+    """
+
+    pairs: Sequence[Kept[Credentials]]
+    files: Sequence[Path]
+    authorities: Kept[tuple[x509.Certificate, ...]] | None = None
+    required: bool = False
+    doorway: Doorway = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.doorway = Doorway(self._contexts())
+
+    @property
+    def kept(self) -> list[Kept[Any]]:
+        """All that is read from files."""
+        return [*self.pairs, *([] if self.authorities is None else [self.authorities])]
+
+    def renew(self) -> None:
+        """New contexts, with new ticket keys; open connections keep theirs."""
+        self.doorway.contexts = self._contexts()
+
+    def ends(self) -> list[tuple[Path, float]]:
+        """When each certificate is no longer valid, in seconds since the epoch."""
+        return [
+            (file, pair.value.chain[0].not_valid_after_utc.timestamp())
+            for file, pair in zip(self.files, self.pairs, strict=True)
+        ]
+
+    def _contexts(self) -> Contexts:
+        trusted = None if self.authorities is None else Authorities(self.authorities.value, self.required)
+        return Contexts.of([each.value for each in self.pairs], trusted)
+
+
+@define(slots=True)
+class Upkeep:
+    """What falls due by time alone: new ticket keys, words about certificates that end soon.
+
+    :param now: monotonic seconds at the start.
+    """
+
+    entrances: Sequence[Entrance]
+    now: float
+    _keys_at: float = field(init=False)
+    _warned_at: float | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._keys_at = self.now
+
+    def due(self, now: float, wall: float) -> None:
+        """See what is due.
+
+        :param now: monotonic seconds.
+        :param wall: seconds since the epoch.
+        """
+        if now - self._keys_at >= TICKET_KEYS_S:
+            self._keys_at = now
+            for each in self.entrances:
+                each.renew()
+        if self._warned_at is None or now - self._warned_at >= DAY_S:
+            self._warned_at = now
+            self._warn(wall)
+
+    def _warn(self, wall: float) -> None:
+        for file, end in dict(pair for each in self.entrances for pair in each.ends()).items():
+            if end - wall < SOON_S:
+                when = datetime.datetime.fromtimestamp(end, datetime.UTC)
+                _log.warn(
+                    "{file}: the certificate is valid until {when:%Y-%m-%d %H:%M} UTC only",
+                    file=file,
+                    when=when,
+                )

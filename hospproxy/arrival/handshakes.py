@@ -1,0 +1,118 @@
+"""TLS handshakes that are under way: how many, of whom, for how long. Each costs us a signature, the client nothing."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_network
+from typing import Any, Final, Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from .limits import ArrivalLimits
+from .trust import Address, parse_address
+
+MAX_REMEMBERED: Final = 10_000
+"""Addresses whose rate is remembered; beyond it the one that is quiet for longest is forgotten."""
+
+
+class Shaking(Protocol):
+    """A connection whose handshake is under way."""
+
+    def abortConnection(self) -> None:
+        """Close without another word."""
+
+
+def source_of(address: Address | None) -> str:
+    """Who a limit is for: an IPv4 address, or the network of 64 bits that an IPv6 host has to itself."""
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, 64), strict=False))
+    return str(address)
+
+
+@define(slots=True, eq=False)
+class Handshakes:
+    """Those of all listeners.
+
+    :param clock: monotonic.
+    :param exempt: whether an address is a proxy of ours, behind which many clients stand.
+    :param count: told what became of each: done, failed, timed_out, refused_total, refused_address, refused_rate.
+    """
+
+    clock: IReactorTime
+    limits: ArrivalLimits
+    exempt: Callable[[Address | None], bool] = lambda _: False
+    count: Callable[[str], None] = lambda _: None
+    _open: dict[Shaking, tuple[str, float]] = field(factory=dict, init=False)
+    _by_source: Counter[str] = field(factory=Counter, init=False)
+    _rates: OrderedDict[str, tuple[float, float]] = field(factory=OrderedDict, init=False)
+    _call: IDelayedCall | None = field(default=None, init=False)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, host: str) -> bool:
+        """Whether a handshake with this address may begin now."""
+        address = parse_address(host)
+        refusal = ""
+        if len(self._open) >= self.limits.max_handshakes:
+            refusal = "refused_total"
+        elif not self.exempt(address):
+            source = source_of(address)
+            if self._by_source[source] >= self.limits.max_handshakes_per_address:
+                refusal = "refused_address"
+            elif not self._within_rate(source):
+                refusal = "refused_rate"
+            if not self._by_source[source]:
+                del self._by_source[source]
+        if refusal:
+            self.count(refusal)
+        return not refusal
+
+    def begin(self, connection: Shaking, host: str) -> None:
+        """It has begun; it must be told of its end, or its time runs out."""
+        source = source_of(parse_address(host))
+        self._open[connection] = (source, self.clock.seconds() + self.limits.handshake_timeout_s)
+        self._by_source[source] += 1
+        if self._call is None:
+            self._call = self.clock.callLater(self.limits.handshake_timeout_s, self._sweep)
+
+    def end(self, connection: Any, how: str) -> None:
+        """It is over; nothing if that was known."""
+        entry = self._open.pop(connection, None)
+        if entry is None:
+            return
+        source, _ = entry
+        self._by_source[source] -= 1
+        if not self._by_source[source]:
+            del self._by_source[source]
+        self.count(how)
+        if not self._open and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _sweep(self) -> None:
+        """All have the same time, so the oldest stand first."""
+        self._call = None
+        now = self.clock.seconds()
+        late = []
+        for connection, (_, deadline) in self._open.items():
+            if deadline > now:
+                self._call = self.clock.callLater(deadline - now, self._sweep)
+                break
+            late.append(connection)
+        for connection in late:
+            self.end(connection, "timed_out")
+            connection.abortConnection()
+
+    def _within_rate(self, source: str) -> bool:
+        """A bucket that holds what one second allows."""
+        rate, now = self.limits.handshake_rate_per_address, self.clock.seconds()
+        tokens, since = self._rates.pop(source, (float(rate), now))
+        tokens = min(float(rate), tokens + (now - since) * rate)
+        allowed = tokens >= 1.0
+        self._rates[source] = (tokens - 1.0 if allowed else tokens, now)
+        if len(self._rates) > MAX_REMEMBERED:
+            self._rates.popitem(last=False)
+        return allowed

@@ -1,0 +1,113 @@
+"""HTTP/1.1 inside TLS: what a connection knows once its handshake is over, and what its answers say besides."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener
+from zope.interface import implementer
+
+from ..errors import ProxyError
+from ..interfaces import IHandler
+from ..messages import ClientCertificate, Request, Response
+from .certificates import names_of
+from .house import House
+from .http1 import Http1Factory, Http1Protocol
+
+HSTS: Final = b"strict-transport-security"
+
+
+@implementer(IHandler)
+@frozen(slots=True)
+class Hsts:
+    """Adds Strict-Transport-Security (RFC 6797 §7.1) to every answer. ``includeSubDomains`` is for others to decide.
+
+    :param handler: who answers.
+    :param value: of the field.
+    """
+
+    handler: Any
+    value: bytes
+
+    def handle(self, request: Request) -> Deferred[Response]:
+        answer: Deferred[Response] = self.handler.handle(request)
+        return answer.addCallback(self._with)
+
+    def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:
+        answer: Deferred[Response] = self.handler.refuse(request, error)
+        return answer.addCallback(self._with)
+
+    def body_limit(self, method: str, path: bytes) -> int:
+        limit: int = self.handler.body_limit(method, path)
+        return limit
+
+    def _with(self, response: Response) -> Response:
+        return response.having(HSTS, self.value)
+
+
+@implementer(IHandler)
+@frozen(slots=True)
+class Certified:
+    """Says of every request on a connection which certificate its client has shown."""
+
+    handler: Any
+    certificate: ClientCertificate
+
+    def handle(self, request: Request) -> Deferred[Response]:
+        handled: Deferred[Response] = self.handler.handle(self._with(request))
+        return handled
+
+    def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:
+        refused: Deferred[Response] = self.handler.refuse(self._with(request), error)
+        return refused
+
+    def body_limit(self, method: str, path: bytes) -> int:
+        limit: int = self.handler.body_limit(method, path)
+        return limit
+
+    def _with(self, request: Request) -> Request:
+        return evolve(request, client=evolve(request.client, certificate=self.certificate))
+
+
+def described(certificate: x509.Certificate) -> ClientCertificate:
+    """What the record keeps of a certificate that was verified."""
+    try:
+        subject = certificate.subject.rfc4514_string()
+    except ValueError:
+        subject = ""  # verified, but not as the RFC spells names: the fingerprint stands for it
+    return ClientCertificate(subject, names_of(certificate), certificate.fingerprint(hashes.SHA256()).hex())
+
+
+@implementer(IHandshakeListener)
+class SecureHttp1(Http1Protocol):
+    """A connection of a listener with TLS."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._deadline = None  # the handshake has a clock of its own
+
+    def handshakeCompleted(self) -> None:
+        """Only now a request can come (IHandshakeListener)."""
+        self._house.handshakes.end(self.transport, "done")
+        self._set_deadline(self._house.limits.header_timeout_s)
+        shown = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
+        if shown is not None:
+            self._house = evolve(self._house, handler=Certified(self._house.handler, described(shown)))
+
+
+class SecureFactory(Http1Factory):
+    """Makes the connections of a listener with TLS.
+
+    :param hsts_s: how long browsers shall come by HTTPS only, in seconds; 0 to say nothing of it.
+    """
+
+    protocol = SecureHttp1
+
+    def __init__(self, house: House, hsts_s: int = 0) -> None:
+        if hsts_s:
+            house = evolve(house, handler=Hsts(house.handler, b"max-age=%d" % hsts_s))
+        super().__init__(house)

@@ -1,0 +1,103 @@
+"""Looks at the files of a listener's TLS, besides its first certificate: further ones, and who vouches for clients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from ..arrival.certificates import CertificateError, host_names, load_credentials, parse_certificates, read
+from .listeners_section import ListenerSettings
+from .sections import Settings
+
+Finding = tuple[str, str]
+SOON = timedelta(days=14)
+
+
+def errors(settings: Settings) -> Iterator[Finding]:
+    """Files that cannot be used."""
+    for path, listener in _secure(settings):
+        for index, pair in enumerate(listener.certificates):
+            if pair.certificate_file is None or pair.private_key_file is None:
+                continue  # said elsewhere
+            try:
+                load_credentials(pair.certificate_file, pair.private_key_file)
+            except CertificateError as error:
+                yield f"{path}.certificates[{index}]", str(error)
+        if listener.client_ca_file is not None:
+            try:
+                parse_certificates(listener.client_ca_file, read(listener.client_ca_file))
+            except CertificateError as error:
+                yield f"{path}.client_ca_file", str(error)
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """Files that can be used, but not for long, not safely or not as it was meant."""
+    now = datetime.now(UTC)
+    for path, listener in _secure(settings):
+        for index, pair in enumerate(listener.certificates):
+            key = f"{path}.certificates[{index}]"
+            own = _own(pair.certificate_file)
+            if own is not None and not own.not_valid_before_utc <= now <= own.not_valid_after_utc - SOON:
+                yield (
+                    f"{key}.certificate_file",
+                    f"it is valid from {own.not_valid_before_utc:%Y-%m-%d} to {own.not_valid_after_utc:%Y-%m-%d}",
+                )
+            secret = pair.private_key_file
+            if secret is not None and secret.is_file() and secret.stat().st_mode & 0o007:
+                yield f"{key}.private_key_file", f"everyone on this machine may read or change {secret}"
+        if listener.certificates:
+            yield from _names(path, listener)
+        yield from _ended_authorities(path, listener.client_ca_file, now)
+
+
+def _secure(settings: Settings) -> Iterator[tuple[str, ListenerSettings]]:
+    for index, listener in enumerate(settings.listeners):
+        if listener.address.secure:
+            yield f"listeners[{index}]", listener
+
+
+def _own(file: Path | None) -> x509.Certificate | None:
+    try:
+        return None if file is None else parse_certificates(file, read(file))[0]
+    except CertificateError:
+        return None
+
+
+def _names(path: str, listener: ListenerSettings) -> Iterator[Finding]:
+    """Certificates that are never shown, wholly or for some of their names."""
+    pairs: list[tuple[str, Path | None]] = []
+    if listener.certificate_file is not None:
+        pairs.append((path, listener.certificate_file))
+    pairs += [
+        (f"{path}.certificates[{index}]", each.certificate_file)
+        for index, each in enumerate(listener.certificates)
+    ]
+    first: dict[str, str] = {}
+    for place, (key, file) in enumerate(pairs):
+        own = _own(file)
+        if own is None:
+            continue
+        names = host_names(own)
+        for name in dict.fromkeys(names):
+            if name in first:
+                yield f"{key}.certificate_file", f"{name} stands in {first[name]} too, which is shown for it"
+            first.setdefault(name, f"{key}.certificate_file")
+        if place and not names:
+            yield (
+                f"{key}.certificate_file",
+                "it has no host names (subject alternative names): it is never shown",
+            )
+
+
+def _ended_authorities(path: str, file: Path | None, now: datetime) -> Iterator[Finding]:
+    try:
+        found = () if file is None else parse_certificates(file, read(file))
+    except CertificateError:
+        return
+    for each in found:
+        if each.not_valid_after_utc < now:
+            ended = f"{each.subject.rfc4514_string()} ended on {each.not_valid_after_utc:%Y-%m-%d}"
+            yield f"{path}.client_ca_file", ended

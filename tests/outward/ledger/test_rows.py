@@ -1,0 +1,32 @@
+"""What an entry holds of a call comes back as it was."""
+
+from __future__ import annotations
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy import contract_document
+from hospproxy.messages import Call, Client, ClientCertificate, Exchange, Request
+from hospproxy.outward.ledger.rows import read_call, write_call
+
+CONTRACT = contract_document.load(None)
+SHOWN = ClientCertificate("CN=ward7.example", ("ward7.example", "192.0.2.7"), "ab" * 32)
+
+
+class Clients(SynchronousTestCase):
+    def there_and_back(self, client: Client) -> tuple[bytes, Client]:
+        call = Call(next(iter(CONTRACT.operations.values())))
+        exchange = Exchange(Request(client=client), arrived=0, wall=0, deadline=0, call=call)
+        written = write_call(exchange)
+        read = read_call(written, CONTRACT, now=0, wall=0)
+        assert read is not None
+        return written, read.request.client
+
+    def test_with_a_certificate(self) -> None:
+        client = Client("10.0.0.1", "192.0.2.7", ("10.0.0.9",), "https", "a", "req-1", SHOWN)
+        self.assertEqual(self.there_and_back(client)[1], client)
+
+    def test_without_one_nothing_new_is_written(self) -> None:
+        written, client = self.there_and_back(Client("192.0.2.7", "192.0.2.7"))
+        self.assertIsNone(client.certificate)
+        self.assertNotIn("certificate", msgspec.msgpack.decode(written)["client"])
