@@ -36,7 +36,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 
 environment: python
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,pg_ctlcluster=postgresql \
-		--need '/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server
+		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
 	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)

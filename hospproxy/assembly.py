@@ -11,6 +11,7 @@ from . import clocks, contract_document
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
+from .guard.building import entrance_for
 from .guard.identity import IdentityCheck
 from .guard.ownership import Ownership
 from .guard.validation import Validation
@@ -76,6 +77,7 @@ class Parts:
         self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.identity = self._identity()
+        self.entrance = entrance_for(settings, self.metrics)
         self.noticing = noticing_for(settings, reactor, self.journal, self.metrics)
         refusing = settings.audit.when_full == "refuse"
         self.audit = Audit(
@@ -211,6 +213,7 @@ class Parts:
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
+            "guard.entrance": (self.entrance is not None, self.entrance),
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),

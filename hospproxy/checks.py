@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
-from .options import writer_checks
+from .options import front_checks, writer_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -63,9 +63,10 @@ def _further(error: ConfigError) -> Iterator[str]:
 
 def check(settings: Settings) -> Findings:
     """Everything that can be found without binding or making anything. Reads the files that are named."""
-    from .options import files, writer_files  # what they import (TLS, YAML, schemas) is heavy
+    from .options import files, front_files, writer_files  # what they import (TLS, YAML, schemas) is heavy
 
     errors = [*_all(ERRORS, settings), *files.errors(settings), *writer_files.errors(settings)]
+    errors += front_files.errors(settings)
     warnings = [*_all(WARNINGS, settings), *files.warnings(settings)]
     contract, mistakes = files.contract(settings.contract_file)
     errors += mistakes
@@ -279,5 +280,12 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, *writer_checks.ERRORS)
-WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times, *writer_checks.WARNINGS)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, front_checks.errors, *writer_checks.ERRORS)
+WARNINGS: tuple[Rule, ...] = (
+    open_text,
+    trust,
+    switched_off,
+    times,
+    front_checks.warnings,
+    *writer_checks.WARNINGS,
+)

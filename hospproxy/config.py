@@ -7,13 +7,13 @@ import sys
 from .options.addresses import Address, parse_address
 from .options.audit_section import AuditSettings
 from .options.gate_section import BreakerSettings, GateSettings
+from .options.listener_section import ListenerSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.sections import (
     AdminSettings,
     ArrivalSettings,
     CacheSettings,
     IdentitySettings,
-    ListenerSettings,
     OwnershipSettings,
     RetrySettings,
     ScreeningSettings,

@@ -23,6 +23,7 @@ from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.trust import Trust
 from .assembly import Parts
 from .config import Settings
+from .guard.origin import SecretError
 from .outward.ledger.format import LedgerFormatError
 from .record.trail.journal import Journal
 from .record.trail.opening import trouble_of
@@ -50,6 +51,7 @@ def build(settings: Settings, reactor: Any) -> ProxyService:
         KeyFileError,
         CertificateError,
         ListenerError,
+        SecretError,
         WriterError,
         contract_document.ContractError,
     ) as error:
@@ -74,9 +76,12 @@ class ProxyService(Service):
             handler=self.parts.chain,
             clock=reactor,
             limits=limits,
-            trust=Trust(settings.trusted_proxies),
+            trust=Trust(
+                settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field
+            ),
             public_hosts=PublicHosts.of(settings.public_hosts),
             wall=clocks.wall,
+            meter=self.parts.metrics,
         )
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
@@ -167,6 +172,14 @@ class ProxyService(Service):
             _log.error("the certificates stay as they are: {why}", why=str(error))
         else:
             _log.info("certificates were read again")
+        if self.parts.entrance is None:
+            return
+        try:
+            self.parts.entrance.reload()
+        except SecretError as error:
+            _log.error("the secrets of [origin] stay as they are: {why}", why=str(error))
+        else:
+            _log.info("the secrets of [origin] were read again")
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, answer what is under way, store what is held, close the record, and carry its end on."""

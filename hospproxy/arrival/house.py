@@ -9,7 +9,8 @@ from collections.abc import Callable
 from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
-from ..interfaces import IHandler
+from ..interfaces import IHandler, IMeter
+from ..watch.metrics import NullMeter
 from .authority import PublicHosts
 from .budget import BodyBudget
 from .drain import Connections
@@ -30,6 +31,7 @@ class House:
     :param clock: monotonic, for every wait.
     :param wall: seconds since the epoch, for Date.
     :param new_id: makes request ids.
+    :param meter: counts what is turned away before it is a request.
     :param unwritable_answers: how many answers could not be written as they were.
     """
 
@@ -40,6 +42,7 @@ class House:
     public_hosts: PublicHosts = Factory(PublicHosts)
     new_id: Callable[[], str] = new_request_id
     wall: Callable[[], float] = time.time
+    meter: IMeter = Factory(NullMeter)
     budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
     connections: Connections = Factory(lambda self: Connections(self.clock), takes_self=True)
     unwritable_answers: int = 0

@@ -43,15 +43,17 @@ class Http1Protocol(Protocol):
 
     :param house: what it shares with the others.
     :param plain: the policy of its listener; None where the listener speaks TLS.
+    :param announced: its source by a PROXY header; "" without one.
     """
 
     transport: Any
     _outflow: Outflow
     _ending: Ending
 
-    def __init__(self, house: House, plain: PlainPolicy | None) -> None:
+    def __init__(self, house: House, plain: PlainPolicy | None, announced: str = "") -> None:
         self._house = house
         self._plain = plain
+        self._announced = announced
         self._scheme = "https" if plain is None else "http"
         self._peer = ""
         self._buffer = bytearray()
@@ -234,7 +236,9 @@ class Http1Protocol(Protocol):
         :raise ProxyError: arrival itself says no.
         """
         house, line, framing = self._house, head.line, head.framing
-        client = house.trust.identify(self._peer, self._scheme, head.host, head.fields, house.new_id)
+        client = house.trust.identify(
+            self._peer, self._scheme, head.host, head.fields, house.new_id, announced=self._announced
+        )
         method = line.method.decode("ascii")
         self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
         self._last = not framing.keep_alive
@@ -299,7 +303,10 @@ class Http1Protocol(Protocol):
         self._await(maybeDeferred(self._house.handler.refuse, request, error))
 
     def _known(self, line: RequestLine) -> Request:
-        client = Client(self._peer, self._peer, (), self._scheme, "", self._house.new_id())
+        via = (self._peer,) if self._announced else ()
+        client = Client(
+            self._peer, self._announced or self._peer, via, self._scheme, "", self._house.new_id()
+        )
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
     def _await(self, answer: Deferred[Response]) -> None:
@@ -378,9 +385,9 @@ class Http1Factory(Factory):
         self.house = house
         self.plain = plain
 
-    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
         """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
         connections = self.house.connections
         if len(connections) >= self.house.limits.max_connections or connections.draining:
             return None
-        return Http1Protocol(self.house, self.plain)
+        return Http1Protocol(self.house, self.plain, getattr(addr, "source", ""))

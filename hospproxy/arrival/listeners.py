@@ -19,7 +19,9 @@ from .drain import stop
 from .house import House
 from .http1 import Http1Factory
 from .plain import Plain, PlainPolicy
+from .proxy_protocol import ProxyHeaderFactory
 from .tls import Doorway, TlsFactory, intermediate
+from .trust import Network, Trust
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps for us while we are busy; Twisted's 50 overflows in a surge."""
@@ -40,6 +42,10 @@ class ListenerLike(Protocol):
     def private_key_file(self) -> Path | None: ...
     @property
     def plain(self) -> str: ...
+    @property
+    def proxy_protocol(self) -> bool: ...
+    @property
+    def proxy_protocol_from(self) -> tuple[Network, ...]: ...
 
 
 @frozen(slots=True)
@@ -50,12 +56,16 @@ class Listener:
     :param certificate_file: PEM; None for the self-signed certificate.
     :param private_key_file: PEM.
     :param plain: "reject", "redirect" or "serve"; of meaning for ``http://`` only.
+    :param proxy_protocol: every connection begins with a PROXY header, before TLS.
+    :param proxy_protocol_from: who may connect then; nobody else. Empty: the house's trusted proxies.
     """
 
     url: str
     certificate_file: Path | None = None
     private_key_file: Path | None = None
     plain: str = "reject"
+    proxy_protocol: bool = False
+    proxy_protocol_from: tuple[Network, ...] = ()
 
 
 @frozen(slots=True)
@@ -108,6 +118,9 @@ class Listeners:
                 else:
                     policy = PlainPolicy(Plain(value.plain), self._https_port())
                     factory = Http1Factory(self._house, policy)
+                if value.proxy_protocol:
+                    senders = Trust(value.proxy_protocol_from or self._house.trust.networks)
+                    factory = ProxyHeaderFactory(factory, self._house, senders)
                 self.ports.append(reactor.listenTCP(address.port, factory, BACKLOG, address.host))
         except BaseException:
             for port in self.ports:

@@ -22,8 +22,9 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from .fields import SPEC, BadValueError, Spec, shown
+from .listener_section import ListenerSettings
 from .plugins_section import AuditPluginSettings
-from .sections import ListenerSettings, Settings
+from .sections import Settings
 
 LISTED: Mapping[str, type[Any]] = {"listeners": ListenerSettings, "audit_plugins": AuditPluginSettings}
 """Sections that may stand several times."""

@@ -17,8 +17,10 @@ from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .database_section import DatabaseSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
+from .front_section import FrontSettings, OriginSettings
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
+from .listener_section import ListenerSettings
 from .page_section import AuditPageSettings
 from .plugins_section import AuditPluginSettings
 from .syslog_section import SyslogSettings
@@ -27,41 +29,6 @@ KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
 _ENFORCE = "`report` lets pass what breaks the rule and only records it; `enforce` refuses it."
-
-
-@frozen(slots=True, kw_only=True)
-class ListenerSettings:
-    """A port that clients use. `[[listeners]]` may stand several times."""
-
-    url: str = field(
-        default="https://127.0.0.1:8443",
-        metadata=address(
-            "Where to listen: an IP address of this host or localhost, and a port.", "https", "http"
-        ),
-    )
-    certificate_file: Path | None = field(
-        default=None,
-        converter=optional(Path),
-        metadata=path(
-            "Certificate chain (PEM). Without one a self-signed certificate is made in `state_dir`."
-        ),
-    )
-    private_key_file: Path | None = field(
-        default=None, converter=optional(Path), metadata=path("Private key of the certificate (PEM).")
-    )
-    plain: str = field(
-        default="reject",
-        metadata=choice(
-            "What an `http://` listener does: answer 403, redirect GET and HEAD to HTTPS, or serve.",
-            "reject",
-            "redirect",
-            "serve",
-        ),
-    )
-
-    @property
-    def address(self) -> Address:
-        return parse_address(self.url)
 
 
 @frozen(slots=True, kw_only=True)
@@ -320,7 +287,9 @@ class Settings:
     )
     trusted_proxies: tuple[Network, ...] = field(
         default=(),
-        metadata=networks("Proxies in front whose `X-Forwarded-*` and `X-Request-Id` are believed."),
+        metadata=networks(
+            "Proxies in front whose `X-Forwarded-*` (or `Forwarded`) and `X-Request-Id` are believed."
+        ),
     )
     deadline_s: float = field(
         default=28.0,
@@ -331,6 +300,8 @@ class Settings:
         metadata=number("seconds", 0, 3600, "How long a stop waits for answers that are under way."),
     )
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
+    front: FrontSettings = Factory(FrontSettings)
+    origin: OriginSettings = Factory(OriginSettings)
     upstream: UpstreamSettings
     arrival: ArrivalSettings = ArrivalSettings()
     validation: ValidationSettings = ValidationSettings()
