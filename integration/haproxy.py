@@ -23,33 +23,34 @@ CLIENT = "127.0.0.5"
 class Way:
     """A port of HAProxy, and what it does.
 
-    :param frontend: lines of its `frontend`.
+    :param target: the port that it connects to.
     :param server: words behind the server's address.
+    :param backend: lines of its `backend`.
     """
 
     mode: str
     port: int
     target: int
-    frontend: str = ""
     server: str = ""
-    check: str = ""
+    backend: str = ""
 
     def lines(self) -> str:
         return f"""
 frontend front-{self.port}
     mode {self.mode}
     bind 127.0.0.1:{self.port}
-    {self.frontend}
     default_backend back-{self.port}
 backend back-{self.port}
     mode {self.mode}
+    option log-health-checks
+    {self.backend}
     server hospproxy 127.0.0.1:{self.target} {self.server}
 """
 
 
-def way(mode: str, target: int, frontend: str = "", server: str = "") -> Way:
+def way(mode: str, target: int, server: str = "", backend: str = "") -> Way:
     """A way on a port of its own."""
-    return Way(mode, free_port(), target, frontend, server)
+    return Way(mode, free_port(), target, server, backend)
 
 
 async def haproxy(processes: Processes, folder: Path, *ways: Way) -> Running:

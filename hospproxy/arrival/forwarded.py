@@ -71,7 +71,7 @@ def _hop(element: str) -> Hop | None:
     at = 0
     while at < len(element):
         match = _PAIR.match(element, at)
-        if match is None or match.end() == at:
+        if match is None:
             return None
         at = match.end()
         if match[1] is None:  # RFC 7239 §4 allows for empty pairs

@@ -43,14 +43,14 @@ class Http1Protocol(Protocol):
 
     :param house: what it shares with the others.
     :param plain: the policy of its listener; None where the listener speaks TLS.
-    :param announced: its source by a PROXY header; "" without one.
+    :param announced: its source by a PROXY header, "" if that gives none; None without a header.
     """
 
     transport: Any
     _outflow: Outflow
     _ending: Ending
 
-    def __init__(self, house: House, plain: PlainPolicy | None, announced: str = "") -> None:
+    def __init__(self, house: House, plain: PlainPolicy | None, announced: str | None = None) -> None:
         self._house = house
         self._plain = plain
         self._announced = announced
@@ -390,4 +390,4 @@ class Http1Factory(Factory):
         connections = self.house.connections
         if len(connections) >= self.house.limits.max_connections or connections.draining:
             return None
-        return Http1Protocol(self.house, self.plain, getattr(addr, "source", ""))
+        return Http1Protocol(self.house, self.plain, getattr(addr, "source", None))

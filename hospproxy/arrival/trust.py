@@ -77,7 +77,7 @@ class Trust:
         fields: Headers,
         new_id: Callable[[], str],
         *,
-        announced: str = "",
+        announced: str | None = None,
     ) -> Client:
         """Say who the client is.
 
@@ -86,11 +86,12 @@ class Trust:
         :param host: what the client's Host says; X-Forwarded-Host is used from nobody.
         :param fields: every field that came.
         :param new_id: makes a request id.
-        :param announced: address that a PROXY header which is believed gives as the connection's source; "" without
-            one. It is the next hop: if it is listed too, what it says in fields is believed in turn.
+        :param announced: address that a PROXY header which is believed gives as the connection's source. It is the
+            next hop: if it is listed too, what it says in fields is believed in turn. "": the header gives none, so
+            nobody knows whose the fields are. None: there was no header.
         """
         nearest, through = (announced, (peer,)) if announced else (peer, ())
-        if not self.networks or not self.covers(parse_address(nearest)):
+        if not self.networks or announced == "" or not self.covers(parse_address(nearest)):
             return Client(peer, nearest, through, scheme, host, new_id())
         if self.address_field == "forwarded":
             hops = list(forwarded_hops(fields.all(b"forwarded"), MAX_HOPS))

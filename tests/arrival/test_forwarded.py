@@ -59,6 +59,7 @@ class FieldTests(SynchronousTestCase):
         self.assertEqual(read(b";;for=192.0.2.9;"), [Hop("192.0.2.9")])
         self.assertEqual(read(b'host="a, for=1.1.1.1";for=192.0.2.9'), [Hop("192.0.2.9")])
         self.assertEqual(read(rb'host="a\", for=1.1.1.1";for=192.0.2.9'), [Hop("192.0.2.9")])
+        self.assertEqual(read(rb'host="b, for=1.1.1.1\"";for=192.0.2.9'), [Hop("192.0.2.9")])
         self.assertEqual(read(b"proto=ftp"), [Hop()])
 
     def test_what_is_no_element_ends_it(self) -> None:

@@ -102,6 +102,17 @@ class TakingOverTests(Case):
             self.assertEqual((client.address, client.chain, client.scheme), expected)
             self.assertEqual(client.peer, "192.0.2.7")
 
+    def test_without_a_source_nobody_is_believed(self) -> None:
+        """Somebody's connection may have been passed on, whose fields would then be taken for the balancer's."""
+        fields = b"X-Forwarded-For: 203.0.113.5\r\nX-Forwarded-Proto: https\r\nX-Request-Id: a\r\n\r\n"
+        for header, source in WHOLE:
+            if not source:
+                self.send(self.connect(), header + GET + fields)
+                self.assertEqual(self.clients()[-1], Client("192.0.2.7", "192.0.2.7", (), "http", "h", "id"))
+                self.house.connections.drain(0)
+                self.house.connections.draining = False
+                self.clock.advance(0)
+
     def test_it_holds_for_every_request_of_the_connection_and_for_refusals(self) -> None:
         transport = self.connect()
         self.send(transport, TCP4 + (GET + b"\r\n") * 2 + b"\0")
