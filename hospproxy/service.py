@@ -127,8 +127,8 @@ class ProxyService(Service):
         if self.admin is not None:
             for host, port in self.admin.addresses():
                 _log.info("hospproxy admin on http://{host}:{port}", host=host, port=port)
-        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered, and
-        # requests that wait for their records make for many collections.
+        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered,
+        # and requests that wait for their records make for many collections.
         gc.freeze()
 
     def _open_ledger(self) -> None:
