@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import sys
 from typing import Any
@@ -25,11 +26,14 @@ from .assembly import Parts
 from .config import Settings
 from .guard.origin import SecretError
 from .outward.ledger.format import LedgerFormatError
+from .record.database.building import reader_for
+from .record.describe import Describer
 from .record.trail.journal import Journal
 from .record.trail.opening import trouble_of
 from .record.writers.building import WriterError
 from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
+from .watch.audit_page.building import AuditPageService
 from .watch.health import Health
 
 _log = Logger()
@@ -59,6 +63,11 @@ def build(settings: Settings, reactor: Any) -> ProxyService:
         raise SystemExit(1) from None
 
 
+def trust_of(settings: Settings) -> Trust:
+    """Whose word is taken, and in which fields."""
+    return Trust(settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field)
+
+
 class ProxyService(Service):
     """Starts and stops the parts in the right order.
 
@@ -76,15 +85,14 @@ class ProxyService(Service):
             handler=self.parts.chain,
             clock=reactor,
             limits=limits,
-            trust=Trust(
-                settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field
-            ),
+            trust=trust_of(settings),
             public_hosts=PublicHosts.of(settings.public_hosts),
             wall=clocks.wall,
             meter=self.parts.metrics,
         )
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
+        self.audit_page: AuditPageService | None = None
         self.admin = self._admin() if settings.admin.enabled else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
@@ -100,13 +108,40 @@ class ProxyService(Service):
                 "draining": lambda: "stopping" if self.house.connections.draining else None,
             }
         )
+        self.audit_page = self._audit_page()
+        hosts = self._admin_hosts()
+        page = self.audit_page.page if self.audit_page is not None else None
         house = House(
-            handler=Admin(health, self.parts.metrics),
+            handler=Admin(health, self.parts.metrics, page, hosts),
             clock=self._reactor,
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
+            trust=trust_of(self._settings),
             wall=clocks.wall,
         )
-        return Listeners([Listener(self._settings.admin.url, plain="serve")], house, self._settings.state_dir)
+        options = self._settings.admin
+        listener = Listener(options.url, options.certificate_file, options.private_key_file, plain="serve")
+        return Listeners([listener], house, self._settings.state_dir / "admin", hosts)
+
+    def _admin_hosts(self) -> tuple[str, ...]:
+        """How the admin listener is called where it is not on loopback: an address of its own is no name to be bent."""
+        address = self._settings.admin.address
+        own = () if address.ip is None or address.ip.is_unspecified else (address.authority,)
+        return (*self._settings.admin.hosts, *own)
+
+    def _audit_page(self) -> AuditPageService | None:
+        settings = self._settings
+        if not settings.audit_page.enabled:
+            return None
+        reader = reader_for(settings, self._reactor)
+        pseudonym = Describer(self.parts.key.subkey("claimed names")).pseudonym
+        return AuditPageService(
+            settings,
+            self._reactor,
+            reader,
+            self.parts.journal,
+            pseudonym,
+            self.parts.noticing.noticer.observe,
+        )
 
     def privilegedStartService(self) -> None:
         """Bind every port while the process still may."""
@@ -141,7 +176,13 @@ class ProxyService(Service):
             _log.info("hospproxy serves {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
         if self.admin is not None:
             for host, port in self.admin.addresses():
-                _log.info("hospproxy admin on http://{host}:{port}", host=host, port=port)
+                scheme = self._settings.admin.address.scheme
+                _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
+        if self.audit_page is not None:
+            self.audit_page.start()
+        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered,
+        # and requests that wait for their records make for many collections.
+        gc.freeze()
 
     def _open_ledger(self) -> None:
         """Here, not earlier: a lock and a database do not survive the fork of a daemon."""
@@ -168,6 +209,8 @@ class ProxyService(Service):
     def _reload(self) -> None:
         try:
             self.listeners.reload()
+            if self.admin is not None:
+                self.admin.reload()
         except (CertificateError, ListenerError) as error:
             _log.error("the certificates stay as they are: {why}", why=str(error))
         else:
@@ -206,6 +249,8 @@ class ProxyService(Service):
         await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)
+        if self.audit_page is not None:
+            self.audit_page.stop()
         await parts.noticing.stop()
         await parts.journal.close()
         await parts.carriers.stop(CATCH_UP_S)

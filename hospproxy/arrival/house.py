@@ -5,17 +5,21 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
 from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
 from ..interfaces import IHandler, IMeter
+from ..messages import Client, Headers
 from ..watch.metrics import NullMeter
 from .authority import PublicHosts
 from .budget import BodyBudget
 from .drain import Connections
 from .limits import ArrivalLimits
 from .trust import Trust
+
+NO_FIELDS: Final = Headers()
 
 
 def new_request_id() -> str:
@@ -46,3 +50,9 @@ class House:
     budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
     connections: Connections = Factory(lambda self: Connections(self.clock), takes_self=True)
     unwritable_answers: int = 0
+
+    def identify(
+        self, peer: str, announced: str | None, scheme: str, host: str = "", fields: Headers = NO_FIELDS
+    ) -> Client:
+        """Who the client is, as ``Trust.identify`` says; what could not be read is left out."""
+        return self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
