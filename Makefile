@@ -37,7 +37,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 
 environment: python
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,testssl=testssl.sh,pg_ctlcluster=postgresql \
-		--need '/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
+		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
 	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)

@@ -15,6 +15,7 @@ from .chain import Chain
 from .config import Settings
 from .guard.admission import Admission
 from .guard.attempts import Keys
+from .guard.building import entrance_for
 from .guard.identity import IdentityCheck
 from .guard.ownership import Ownership
 from .guard.refusals import Refusals
@@ -82,6 +83,7 @@ class Parts:
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.refusals = self._refusals()
         self.identity = self._identity()
+        self.entrance = entrance_for(settings, self.metrics)
         self.noticing = noticing_for(settings, reactor, self.journal, self.metrics)
         refusing = settings.audit.when_full == "refuse"
         self.audit = Audit(
@@ -236,6 +238,7 @@ class Parts:
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
+            "guard.entrance": (self.entrance is not None, self.entrance),
             "guard.admission": (settings.admission.enabled, self._admission()),
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),

@@ -18,6 +18,7 @@ from .watch.requests import count_request
 
 ORDER = (
     "record.audit",  # outermost: it sees every outcome, and no byte leaves before its record is on disk
+    "guard.entrance",  # did it come by the way that it must; before anything is thought about it
     "guard.admission",  # the limits of one client: before anything is done for it
     "guard.validation",  # a Request becomes a Call; all that follows knows only the Call
     "guard.identity",  # who is calling, by HOSP's own word

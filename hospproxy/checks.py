@@ -23,7 +23,7 @@ from .config import (
     Settings,
     load,
 )
-from .options import writer_checks
+from .options import front_checks, writer_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -72,11 +72,17 @@ def _further(error: ConfigError) -> Iterator[str]:
 
 def check(settings: Settings) -> Findings:
     """Everything that can be found without binding or making anything. Reads the files that are named."""
-    from .options import files, tls_files, writer_files  # what they import (TLS, YAML, schemas) is heavy
+    from .options import (  # what they import (TLS, YAML, schemas) is heavy
+        files,
+        front_files,
+        tls_files,
+        writer_files,
+    )
 
     errors = [
         *_all(ERRORS, settings),
         *files.errors(settings),
+        *front_files.errors(settings),
         *tls_files.errors(settings),
         *writer_files.errors(settings),
     ]
@@ -345,5 +351,12 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, *writer_checks.ERRORS)
-WARNINGS: tuple[Rule, ...] = (open_text, trust, switched_off, times, *writer_checks.WARNINGS)
+ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, front_checks.errors, *writer_checks.ERRORS)
+WARNINGS: tuple[Rule, ...] = (
+    open_text,
+    trust,
+    switched_off,
+    times,
+    front_checks.warnings,
+    *writer_checks.WARNINGS,
+)

@@ -24,6 +24,7 @@ from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.trust import Trust
 from .assembly import Parts
 from .config import Settings
+from .guard.origin import SecretError
 from .outward.ledger.format import LedgerFormatError
 from .record.database.building import reader_for
 from .record.describe import Describer
@@ -54,11 +55,17 @@ def build(settings: Settings, reactor: Any) -> ProxyService:
         KeyFileError,
         CertificateError,
         ListenerError,
+        SecretError,
         WriterError,
         contract_document.ContractError,
     ) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def trust_of(settings: Settings) -> Trust:
+    """Whose word is taken, and in which fields."""
+    return Trust(settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field)
 
 
 class ProxyService(Service):
@@ -78,7 +85,7 @@ class ProxyService(Service):
             handler=self.parts.chain,
             clock=reactor,
             limits=limits,
-            trust=Trust(settings.trusted_proxies),
+            trust=trust_of(settings),
             public_hosts=PublicHosts.of(settings.public_hosts),
             wall=clocks.wall,
             meter=self.parts.metrics,
@@ -109,7 +116,7 @@ class ProxyService(Service):
             handler=Admin(health, self.parts.metrics, page, hosts),
             clock=self._reactor,
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
-            trust=Trust(self._settings.trusted_proxies),
+            trust=trust_of(self._settings),
             wall=clocks.wall,
             meter=self.parts.metrics,
         )
@@ -209,6 +216,14 @@ class ProxyService(Service):
             except CertificateError as error:
                 _log.error("{why}. What was read before stays in use.", why=str(error))
         _log.info("certificates were read again")
+        if self.parts.entrance is None:
+            return
+        try:
+            self.parts.entrance.reload()
+        except SecretError as error:
+            _log.error("the secrets of [origin] stay as they are: {why}", why=str(error))
+        else:
+            _log.info("the secrets of [origin] were read again")
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, answer what is under way, store what is held, close the record, and carry its end on."""

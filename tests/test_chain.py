@@ -63,7 +63,8 @@ class ChainTests(SynchronousTestCase):
         self.assertEqual(
             ORDER,
             (
-                "record.audit", "guard.admission", "guard.validation", "guard.identity", "guard.ownership",
+                "record.audit", "guard.entrance", "guard.admission", "guard.validation", "guard.identity",
+                "guard.ownership",
                 "record.patient", "memory.screening", "memory.cache", "record.intent", "outward.writes",
                 "outward.retry", "outward.gate", "outward.upstream",
             ),

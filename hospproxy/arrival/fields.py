@@ -30,7 +30,7 @@ HOP_BY_HOP: Final = frozenset(
 WITNESS: Final = frozenset(
     {
         b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-server",
-        b"x-real-ip", b"x-request-id", b"forwarded",
+        b"x-real-ip", b"x-request-id", b"forwarded", b"cloudfront-forwarded-proto",
     }
 )  # fmt: skip
 """What proxies testify. It ends here: what is believed of it stands in ``Client``, and no one further in is tempted."""

@@ -58,7 +58,7 @@ class Handshakes:
         refusal = ""
         if len(self._open) >= self.limits.max_handshakes:
             refusal = "refused_total"
-        elif not self.exempt(address):
+        elif address is not None and not self.exempt(address):  # a balancer's own checks have none
             source = source_of(address)
             if self._by_source[source] >= self.limits.max_handshakes_per_address:
                 refusal = "refused_address"

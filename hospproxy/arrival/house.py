@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
 from attrs import Factory, define
 from twisted.internet.interfaces import IReactorTime
 
 from ..interfaces import IHandler, IMeter
+from ..messages import Client, Headers
 from ..watch.metrics import NullMeter
 from .authority import PublicHosts
 from .budget import BodyBudget
@@ -17,6 +19,8 @@ from .drain import Connections
 from .handshakes import Handshakes
 from .limits import ArrivalLimits
 from .trust import Trust
+
+NO_FIELDS: Final = Headers()
 
 
 def new_request_id() -> str:
@@ -32,7 +36,7 @@ class House:
     :param clock: monotonic, for every wait.
     :param wall: seconds since the epoch, for Date.
     :param new_id: makes request ids.
-    :param meter: where things are counted.
+    :param meter: counts what is turned away before it is a request.
     :param unwritable_answers: how many answers could not be written as they were.
     """
 
@@ -43,9 +47,9 @@ class House:
     public_hosts: PublicHosts = Factory(PublicHosts)
     new_id: Callable[[], str] = new_request_id
     wall: Callable[[], float] = time.time
+    meter: IMeter = Factory(NullMeter)
     budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
     connections: Connections = Factory(lambda self: Connections(self.clock), takes_self=True)
-    meter: IMeter = Factory(NullMeter)
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
     unwritable_answers: int = 0
 
@@ -54,3 +58,9 @@ class House:
             self.meter.count("handshakes_total", result=how)
 
         return Handshakes(self.clock, self.limits, self.trust.covers, count)
+
+    def identify(
+        self, peer: str, announced: str | None, scheme: str, host: str = "", fields: Headers = NO_FIELDS
+    ) -> Client:
+        """Who the client is, as ``Trust.identify`` says; what could not be read is left out."""
+        return self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..errors import ProxyError, RecordFailed, Refused
-from ..messages import Client, Request, Response
+from ..messages import Request, Response
 from .admission import admit
 from .answer import CONTINUE, has_content
 from .body import Decoder, decoder_for
@@ -47,15 +47,15 @@ class Http1Protocol(Protocol):
 
     :param house: what it shares with the others.
     :param plain: the policy of its listener; None where the listener speaks TLS.
+    :param announced: its source by a PROXY header, "" if that gives none; None without a header.
     """
 
     transport: Any
     _outflow: Outflow
     _ending: Ending
 
-    def __init__(self, house: House, plain: PlainPolicy | None) -> None:
-        self._house = house
-        self._plain = plain
+    def __init__(self, house: House, plain: PlainPolicy | None, announced: str | None = None) -> None:
+        self._house, self._plain, self._announced = house, plain, announced
         self._scheme = "https" if plain is None else "http"
         self._peer = ""
         self._buffer = bytearray()
@@ -243,7 +243,7 @@ class Http1Protocol(Protocol):
         :raise ProxyError: arrival itself says no.
         """
         house, line, framing = self._house, head.line, head.framing
-        client = house.trust.identify(self._peer, self._scheme, head.host, head.fields, house.new_id)
+        client = house.identify(self._peer, self._announced, self._scheme, head.host, head.fields)
         method = line.method.decode("ascii")
         self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
         self._last = not framing.keep_alive
@@ -296,7 +296,7 @@ class Http1Protocol(Protocol):
         self._await(maybeDeferred(self._house.handler.refuse, request, error))
 
     def _known(self, line: RequestLine) -> Request:
-        client = Client(self._peer, self._peer, (), self._scheme, "", self._house.new_id())
+        client = self._house.identify(self._peer, self._announced, self._scheme)
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
     def _await(self, answer: Deferred[Response]) -> None:
@@ -393,9 +393,9 @@ class Http1Factory(Factory):
         self.house = house
         self.plain = plain
 
-    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
         """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
         connections = self.house.connections
         if len(connections) >= self.house.limits.max_connections or connections.draining:
             return None
-        return self.protocol(self.house, self.plain)
+        return self.protocol(self.house, self.plain, getattr(addr, "source", None))

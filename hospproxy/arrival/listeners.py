@@ -22,9 +22,11 @@ from .entrance import Entrance, PairLike, Upkeep, kept_authorities, kept_pair
 from .house import House
 from .http1 import Http1Factory
 from .plain import Plain, PlainPolicy
+from .proxy_protocol import ProxyHeaderFactory
 from .renewal import Kept, Renewal, Verdict
 from .secure import SecureFactory
 from .tls import TlsFactory
+from .trust import Network, Trust
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps for us while we are busy; Twisted's 50 overflows in a surge."""
@@ -53,6 +55,10 @@ class ListenerLike(Protocol):
     def hsts_s(self) -> int: ...
     @property
     def plain(self) -> str: ...
+    @property
+    def proxy_protocol(self) -> bool: ...
+    @property
+    def proxy_protocol_from(self) -> tuple[Network, ...]: ...
 
 
 @frozen(slots=True)
@@ -67,6 +73,8 @@ class Listener:
     :param client_ca_file: PEM; who vouches for clients.
     :param client_certificates: "off", "optional" or "required".
     :param hsts_s: of Strict-Transport-Security, in seconds; 0 for none.
+    :param proxy_protocol: every connection begins with a PROXY header, before TLS.
+    :param proxy_protocol_from: who may connect then; nobody else. Empty: the house's trusted proxies.
     """
 
     url: str
@@ -77,6 +85,8 @@ class Listener:
     client_ca_file: Path | None = None
     client_certificates: str = "off"
     hsts_s: int = 0
+    proxy_protocol: bool = False
+    proxy_protocol_from: tuple[Network, ...] = ()
 
 
 @frozen(slots=True)
@@ -136,6 +146,9 @@ class Listeners:
                 else:
                     policy = PlainPolicy(Plain(value.plain), self._https_port())
                     factory = Http1Factory(self._house, policy)
+                if value.proxy_protocol:
+                    senders = Trust(value.proxy_protocol_from or self._house.trust.networks)
+                    factory = ProxyHeaderFactory(factory, self._house, senders)
                 self.ports.append(reactor.listenTCP(address.port, factory, BACKLOG, address.host))
         except BaseException:
             for port in self.ports:

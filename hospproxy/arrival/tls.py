@@ -168,7 +168,8 @@ class TlsFactory(TLSMemoryBIOFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
         wrapped = self._http.buildProtocol(addr)
-        host = getattr(addr, "host", "")
+        # Behind a balancer the one that its PROXY header names.
+        host = getattr(addr, "source", "") or getattr(addr, "host", "")
         if wrapped is None or not self.handshakes.admit(host):
             return None
         transport = self.protocol(self, wrapped)

@@ -10,6 +10,8 @@ from typing import Final
 from attrs import frozen
 
 from ..messages import Client, Headers
+from .forwarded import Hop
+from .forwarded import hops as forwarded_hops
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -43,12 +45,18 @@ def display_address(text: str) -> str:
 
 @frozen(slots=True)
 class Trust:
-    """Which peers are proxies whose word is taken.
+    """Which peers are proxies whose word is taken, and in which fields they say it.
+
+    A proxy sets one field and passes others on as the client sent them, so only the one that is named is read.
 
     :param networks: their addresses; none by default, loopback neither.
+    :param address_field: "x-forwarded-for" or "forwarded": where they name the client.
+    :param scheme_field: where they say how the client came; a field like X-Forwarded-Proto, or "forwarded".
     """
 
     networks: tuple[Network, ...] = ()
+    address_field: str = "x-forwarded-for"
+    scheme_field: str = "x-forwarded-proto"
 
     @classmethod
     def of(cls, networks: Iterable[str]) -> Trust:
@@ -62,7 +70,14 @@ class Trust:
         )
 
     def identify(
-        self, peer: str, scheme: str, host: str, fields: Headers, new_id: Callable[[], str]
+        self,
+        peer: str,
+        scheme: str,
+        host: str,
+        fields: Headers,
+        new_id: Callable[[], str],
+        *,
+        announced: str | None = None,
     ) -> Client:
         """Say who the client is.
 
@@ -71,42 +86,60 @@ class Trust:
         :param host: what the client's Host says; X-Forwarded-Host is used from nobody.
         :param fields: every field that came.
         :param new_id: makes a request id.
+        :param announced: address that a PROXY header which is believed gives as the connection's source. It is the
+            next hop: if it is listed too, what it says in fields is believed in turn. "": the header gives none, so
+            nobody knows whose the fields are. None: there was no header.
         """
-        if not self.networks or not self.covers(parse_address(peer)):
-            return Client(peer, peer, (), scheme, host, new_id())
-        origin, chain = self._follow(peer, fields.all(b"x-forwarded-for"))
+        nearest, through = (announced, (peer,)) if announced else (peer, ())
+        if not self.networks or announced == "" or not self.covers(parse_address(nearest)):
+            return Client(peer, nearest, through, scheme, host, new_id())
+        if self.address_field == "forwarded":
+            hops = list(forwarded_hops(fields.all(b"forwarded"), MAX_HOPS))
+        else:
+            hops = _hops_of_list(fields.all(self.address_field.encode()))
+        address, chain, told = self._follow(nearest, hops)
+        if self.scheme_field != "forwarded":
+            told = _believed_scheme(fields.all(self.scheme_field.encode()))
         return Client(
             peer=peer,
-            address=origin,
-            chain=chain,
-            scheme=_believed_scheme(fields.all(b"x-forwarded-proto")) or scheme,
+            address=address,
+            chain=(*chain, *through),
+            scheme=told or scheme,
             host=host,
             request_id=_believed_id(fields.all(b"x-request-id")) or new_id(),
         )
 
-    def _follow(self, peer: str, values: list[bytes]) -> tuple[str, tuple[str, ...]]:
-        """Read X-Forwarded-For from the right, for as long as the one who wrote an entry is listed.
+    def _follow(self, nearest: str, hops: Iterable[Hop]) -> tuple[str, tuple[str, ...], str]:
+        """Follow hops for as long as the one who wrote of them is listed.
 
-        :return: the client's address, and the listed proxies from the client's side to ours.
+        :param hops: nearest first.
+        :return: the client's address; the listed proxies from the client's side to ours; the scheme that the proxy
+            nearest the client has seen, "" if none says.
         """
         chain: list[str] = []
-        current = peer
-        entries = b",".join(values).decode("latin-1").split(",")
-        for entry in reversed(entries[-MAX_HOPS:]):
-            address = parse_address(entry.strip(" \t"))
-            if address is None:
+        current, scheme = nearest, ""
+        for hop in hops:
+            scheme = hop.scheme or scheme
+            if not hop.address:
                 break
             chain.append(current)
-            current = str(address)
-            if not self.covers(address):
+            current = hop.address
+            if not self.covers(parse_address(current)):
                 break
-        return current, tuple(reversed(chain))
+        return current, tuple(reversed(chain)), scheme
 
 
-def _believed_scheme(values: list[bytes]) -> str | None:
+def _hops_of_list(values: list[bytes]) -> list[Hop]:
+    """The entries of X-Forwarded-For, from the right."""
+    entries = b",".join(values).decode("latin-1").split(",")
+    addresses = (parse_address(entry.strip(" \t")) for entry in reversed(entries[-MAX_HOPS:]))
+    return [Hop("" if address is None else str(address)) for address in addresses]
+
+
+def _believed_scheme(values: list[bytes]) -> str:
     """The last word on the scheme: the listed peer's own. What stands before it, a client may have sent."""
     last = values[-1].rpartition(b",")[2].strip(b" \t").lower() if values else b""
-    return last.decode("ascii") if last in (b"http", b"https") else None
+    return last.decode("ascii") if last in (b"http", b"https") else ""
 
 
 def _believed_id(values: list[bytes]) -> str | None:

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
-from .fields import address, choice, path, whole
+from .fields import Network, address, choice, networks, path, switch, whole
 
 
 @frozen(slots=True, kw_only=True)
@@ -74,6 +74,20 @@ class ListenerSettings:
             "reject",
             "redirect",
             "serve",
+        ),
+    )
+
+    proxy_protocol: bool = field(
+        default=False,
+        metadata=switch(
+            "Whether every connection begins with a PROXY header (version 1 or 2, before TLS), as some balancers send"
+            " it."
+        ),
+    )
+    proxy_protocol_from: tuple[Network, ...] = field(
+        default=(),
+        metadata=networks(
+            "With `proxy_protocol`: who may connect; anybody else is closed at once. Empty: `trusted_proxies`."
         ),
     )
 

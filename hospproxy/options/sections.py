@@ -19,6 +19,7 @@ from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .database_section import DatabaseSettings
 from .fields import Network, address, choice, hosts, networks, number, path, seconds_by_name, switch, whole
+from .front_section import FrontSettings, OriginSettings
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
 from .listeners_section import ListenerSettings
@@ -307,7 +308,9 @@ class Settings:
     )
     trusted_proxies: tuple[Network, ...] = field(
         default=(),
-        metadata=networks("Proxies in front whose `X-Forwarded-*` and `X-Request-Id` are believed."),
+        metadata=networks(
+            "Proxies in front whose `X-Forwarded-*` (or `Forwarded`) and `X-Request-Id` are believed."
+        ),
     )
     deadline_s: float = field(
         default=28.0,
@@ -318,6 +321,8 @@ class Settings:
         metadata=number("seconds", 0, 3600, "How long a stop waits for answers that are under way."),
     )
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
+    front: FrontSettings = Factory(FrontSettings)
+    origin: OriginSettings = Factory(OriginSettings)
     upstream: UpstreamSettings
     arrival: ArrivalSettings = ArrivalSettings()
     admission: AdmissionSettings = Factory(AdmissionSettings)

@@ -48,6 +48,12 @@ METRICS: tuple[Metric, ...] = (
     _histogram("request_seconds", "From a request's arrival until its answer may leave.", "route"),
     _counter("unhandled_errors_total", "Mistakes in the proxy itself that became a 500."),
     _counter("arrival_refusals_total", "Answers that arrival gave by itself.", "status"),
+    _counter(
+        "proxy_protocol_refused_total",
+        "Connections closed for their PROXY header: unlisted, malformed, timeout.",
+        "reason",
+    ),
+    _counter("entrance_refused_total", "Requests refused at the entrance, by the rule.", "rule"),
     _gauge("arrival_connections", "Client connections that are open."),
     _counter(
         "handshakes_total",

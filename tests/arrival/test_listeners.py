@@ -15,9 +15,12 @@ from zope.interface.verify import verifyObject
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
 from hospproxy.arrival.house import House, new_request_id
+from hospproxy.arrival.http1 import Http1Factory
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
 from hospproxy.arrival.plain import Plain, PlainPolicy
+from hospproxy.arrival.proxy_protocol import ProxyHeaderFactory
 from hospproxy.arrival.tls import Contexts, Doorway, TlsFactory
+from hospproxy.arrival.trust import Trust
 from hospproxy.interfaces import IHandler
 from tests.arrival.test_certificates import NOW
 from tests.arrival.wire import Recorder
@@ -53,6 +56,18 @@ class ListenersTests(SynchronousTestCase):
         self.assertEqual(second[:2], ("0.0.0.0", 8080))
         self.assertEqual(second[2].plain, PlainPolicy(Plain.REDIRECT, 8443))
         self.assertEqual((third[:2], type(third[2])), (("::1", 9443), TlsFactory))
+
+    def test_a_proxy_header_comes_before_everything(self) -> None:
+        own = Trust.of(["192.0.2.0/24"]).networks
+        self.house.trust = Trust.of(["10.0.0.0/8"])
+        self.make(
+            Listener("https://127.0.0.1:1", proxy_protocol=True),
+            Listener("http://127.0.0.1:2", proxy_protocol=True, proxy_protocol_from=own),
+        ).listen(self.reactor)
+        (secure, plain) = [factory for _, _, factory in self.bound()]
+        self.assertEqual((type(secure), type(secure.wrapped)), (ProxyHeaderFactory, TlsFactory))
+        self.assertEqual((type(plain), type(plain.wrapped)), (ProxyHeaderFactory, Http1Factory))
+        self.assertEqual((secure.senders.networks, plain.senders.networks), (self.house.trust.networks, own))
 
     def test_no_tls_no_certificate(self) -> None:
         self.make(Listener("http://127.0.0.1:0", plain="serve"))

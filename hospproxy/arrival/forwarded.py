@@ -1,0 +1,98 @@
+"""``Forwarded`` (RFC 7239), read from the right: what the nearest proxy has written stands last. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import frozen
+
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # RFC 9110 §5.6.2; nothing secret
+_PAIR: Final = re.compile(
+    rf"[ \t]*(?:({_TOKEN})=(?:({_TOKEN})|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*(?:;|\Z)", re.DOTALL
+)
+_NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
+
+
+@frozen(slots=True)
+class Hop:
+    """What one proxy has said of the request that it got.
+
+    :param address: who sent it; "" where it does not say (``unknown``, a name of its own, or nothing at all).
+    :param scheme: "http" or "https", "" where it does not say.
+    """
+
+    address: str = ""
+    scheme: str = ""
+
+
+def hops(values: list[bytes], most: int) -> Iterator[Hop]:
+    """The elements of the field from the right, up to the first that is none.
+
+    Elements are found from the right too. A client that leaves a quoted string open in what it sends would otherwise
+    swallow what a proxy has written behind it.
+
+    :param values: of each of the field's lines, in order.
+    :param most: elements that are looked at.
+    """
+    text = b",".join(values).decode("latin-1")
+    for _, element in zip(range(most), _split(text), strict=False):
+        hop = _hop(element)
+        if hop is None:
+            return
+        yield hop
+
+
+def _split(text: str) -> Iterator[str]:
+    """What stands between commas outside of quoted strings, from the right."""
+    end, quoted = len(text), False
+    for at in range(len(text) - 1, -1, -1):
+        if text[at] == '"' and not _escaped(text, at):
+            quoted = not quoted
+        elif text[at] == "," and not quoted:
+            yield text[at + 1 : end]
+            end = at
+    yield text[:end]
+
+
+def _escaped(text: str, at: int) -> bool:
+    """Whether an odd number of backslashes stands before this place."""
+    before = at
+    while before > 0 and text[before - 1] == "\\":
+        before -= 1
+    return (at - before) % 2 == 1
+
+
+def _hop(element: str) -> Hop | None:
+    """One element; None if it is malformed, or empty."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(element):
+        match = _PAIR.match(element, at)
+        if match is None:
+            return None
+        at = match.end()
+        if match[1] is None:  # RFC 7239 §4 allows for empty pairs
+            continue
+        name = match[1].lower()
+        if name in found:  # §4: each parameter once
+            return None
+        found[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3], flags=re.DOTALL)
+    if not found:
+        return None
+    scheme = found.get("proto", "").lower()
+    return Hop(_address(found.get("for", "")), scheme if scheme in ("http", "https") else "")
+
+
+def _address(node: str) -> str:
+    """The address of a node (§6), which for IPv6 stands in brackets; "" if it has none."""
+    match = _NODE.fullmatch(node)
+    if match is None:
+        return ""
+    try:
+        address = ipaddress.IPv6Address(match[1]) if match[1] else ipaddress.IPv4Address(match[2])
+    except ValueError:
+        return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)

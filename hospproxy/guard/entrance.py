@@ -1,0 +1,88 @@
+"""Did the request come by the way that it must: through the gateway in front, and from the client by HTTPS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from zope.interface import implementer
+
+from ..arrival.authority import without_port
+from ..errors import Refused
+from ..interfaces import IMeter, IProcessor, Proceed
+from ..messages import Exchange, Request, Response
+from .origin import OriginSecrets
+
+HTTPS_ONLY = "This is served over HTTPS only."
+
+
+@implementer(IProcessor)
+class Entrance:
+    """Refuses what has come by another way; nothing else has been thought about it yet.
+
+    :param header: lower-cased name of the field that holds the gateway's secret.
+    :param read: the secrets that are valid, read anew; None if none is asked for.
+    :param https: "off", "reject" or "redirect": what is done with what clients sent in plain HTTP.
+    :param public_hosts: authorities that are served, as the options name them.
+    :raise SecretError: a secret cannot be used.
+    """
+
+    def __init__(
+        self,
+        header: bytes,
+        read: Callable[[], OriginSecrets] | None,
+        https: str,
+        public_hosts: tuple[str, ...],
+        meter: IMeter,
+    ) -> None:
+        self._header = header
+        self._read = read
+        self._secrets = read() if read is not None else None
+        self._https = https
+        self._public_hosts = public_hosts
+        self._meter = meter
+
+    def reload(self) -> None:
+        """Read the secrets again. If one is at fault nothing changes.
+
+        :raise SecretError: it cannot be used.
+        """
+        if self._read is not None:
+            self._secrets = self._read()
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        """:raise Refused: 403 or 308."""
+        request = exchange.request
+        if self._secrets is not None:
+            given = request.headers.all(self._header)
+            # Gone before anybody else sees the request, whatever becomes of it.
+            exchange.request = evolve(request, headers=request.headers.without(self._header))
+            if len(given) != 1 or not self._secrets.know(given[0]):
+                self._hit(exchange, "origin:wrong" if given else "origin:missing")
+                raise Refused("This is not the way to this service.", status=403)
+        if self._https != "off" and request.client.scheme != "https":
+            self._hit(exchange, "https:required")
+            raise self._https_only(request)
+        return await proceed(exchange)
+
+    def _hit(self, exchange: Exchange, rule: str) -> None:
+        exchange.rule_hits.append(rule)
+        self._meter.count("entrance_refused_total", rule=rule)
+
+    def _https_only(self, request: Request) -> Refused:
+        """Only GET and HEAD are redirected, as on plain ports: with anything else the secret is out already."""
+        host = request.client.host
+        if self._https != "redirect" or request.method not in ("GET", "HEAD") or not host:
+            return Refused(HTTPS_ONLY, status=403)
+        query = b"" if request.query is None else b"?" + request.query
+        location = b"https://" + self._public_host(host).encode("ascii") + request.path + query
+        return Refused(HTTPS_ONLY, status=308, headers=((b"location", location),))
+
+    def _public_host(self, host: str) -> str:
+        """Where the same host is served over HTTPS: with the port that the options name, otherwise on 443.
+
+        The port of the plain address is that of the gateway's plain side.
+        """
+        name = without_port(host)
+        ports = [each for each in self._public_hosts if each != name and without_port(each) == name]
+        return ports[0] if len(ports) == 1 else name

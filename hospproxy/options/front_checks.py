@@ -1,0 +1,79 @@
+"""Combinations of keys about what is in front that make no sense or are risky. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from ..arrival.fields import HOP_BY_HOP, ONCE, WITNESS
+from .front_section import MAX_SECRETS
+from .sections import Settings
+
+Finding = tuple[str, str]
+_ASKED_FOR = frozenset({b"accept", b"idempotency-key", b"cache-control", b"if-none-match"})
+"""Fields that clients send for what they say."""
+
+
+def listeners(settings: Settings) -> Iterator[Finding]:
+    """PROXY headers from nobody, or a list of senders for nothing."""
+    for index, each in enumerate(settings.listeners):
+        path = f"listeners[{index}]"
+        if each.proxy_protocol and not (each.proxy_protocol_from or settings.trusted_proxies):
+            yield (
+                f"{path}.proxy_protocol",
+                "nobody may connect: name the balancers in proxy_protocol_from or trusted_proxies",
+            )
+        if each.proxy_protocol_from and not each.proxy_protocol:
+            yield f"{path}.proxy_protocol_from", "proxy_protocol is false"
+
+
+def origin(settings: Settings) -> Iterator[Finding]:
+    """A secret that could never arrive, or too many of them."""
+    section = settings.origin
+    name = section.header.lower().encode()
+    if section.enabled and name in HOP_BY_HOP | WITNESS | ONCE | _ASKED_FOR:
+        yield "origin.header", f"{section.header} has another meaning"
+    if len(section.secret_files) + len(section.secret_variables) > MAX_SECRETS:
+        yield "origin.secret_files", f"{MAX_SECRETS} secrets at most, the old one and the new one"
+
+
+def fields(settings: Settings) -> Iterator[Finding]:
+    """Fields that do not go together."""
+    front = settings.front
+    if front.scheme_field == "forwarded" and front.forwarded_header != "forwarded":
+        yield "front.forwarded_proto_header", "it needs front.forwarded_header = forwarded"
+
+
+def unreachable(settings: Settings) -> Iterator[Finding]:
+    """Ports that refuse everything."""
+    front = settings.front
+    if front.require_https == "off" or settings.trusted_proxies:
+        return
+    for index, each in enumerate(settings.listeners):
+        if not each.address.secure and each.plain == "serve":
+            yield (
+                f"listeners[{index}].plain",
+                "front.require_https refuses all that comes here: without trusted_proxies nobody can say that it"
+                " came by HTTPS",
+            )
+
+
+def wide(settings: Settings) -> Iterator[Finding]:
+    """Too many who may send a PROXY header."""
+    for index, each in enumerate(settings.listeners):
+        for number, network in enumerate(each.proxy_protocol_from):
+            if network.prefixlen < (8 if network.version == 4 else 16):
+                yield (
+                    f"listeners[{index}].proxy_protocol_from[{number}]",
+                    f"{network}: almost anyone can forge a client's address in the record",
+                )
+
+
+def errors(settings: Settings) -> Iterator[Finding]:
+    """What cannot be started with."""
+    return chain(listeners(settings), origin(settings), fields(settings))
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """What is risky."""
+    return chain(unreachable(settings), wide(settings))
