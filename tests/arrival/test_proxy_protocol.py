@@ -16,7 +16,7 @@ from hospproxy.arrival.house import House
 from hospproxy.arrival.http1 import Http1Factory, Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
-from hospproxy.arrival.tls import Doorway, TlsFactory, intermediate
+from hospproxy.arrival.tls import Contexts, Doorway, TlsFactory
 from hospproxy.arrival.trust import Trust
 from hospproxy.messages import Client
 from hospproxy.watch.metrics import Metrics
@@ -138,7 +138,7 @@ class TakingOverTests(Case):
         credentials = self_signed(Path(self.mktemp()), [], NOW)
         http = Http1Factory(self.house)
         self.factory = ProxyHeaderFactory(
-            TlsFactory(Doorway(intermediate(credentials)), http, self.clock), self.house, self.house.trust
+            TlsFactory(Doorway(Contexts.of([credentials])), http, self.clock), self.house, self.house.trust
         )
         transport = self.connect()
         self.send(transport, TCP4 + b"\x16\x03\x01")
