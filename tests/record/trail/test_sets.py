@@ -100,7 +100,7 @@ class BeforeTheFirstThatNamesIt(SynchronousTestCase):
     def test_what_was_cut_off_again_counts_as_never_written(self) -> None:
         one = SETS[0]
         self.keep(1, None)
-        self.disk.write = [BROKEN]
+        self.disk.write = [25]
         self.assertRaises(RecordFailed, self.keep, 2, one)
         self.assertEqual(self.keep(3, one), 1)
         self.assertEqual(kinds(self.disk.last), [1, one.set, 3])
