@@ -59,13 +59,17 @@ def of(place: Rsyslog, **options: Any) -> SyslogWriter:
 
 
 def complete(messages: list[Message], trail: Trail) -> int:
+    """See below."""
+    return all_there(messages, trail.name, trail.lines())
+
+
+def all_there(messages: list[Message], trail: str, lines: list[bytes]) -> int:
     """Every record is there, the first copies in order; how many came again. Copies are told by seq and hash."""
-    lines = trail.lines()
     first: dict[int, bytes] = {}
     for message in messages:
         seq = int(message.data["seq"])
         assert message.data["hash"] == sha256(message.text).hexdigest()
-        assert (message.data["trail"], message.data["journal"]) == (trail.name, "w0")
+        assert (message.data["trail"], message.data["journal"]) == (trail, "w0")
         if seq in first:
             assert first[seq] == message.text
         else:
