@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -165,7 +165,10 @@ class IAuditWriterMaker(IPlugin):
 
 
 class ITrailReader(Interface):
-    """Answers questions about the trail from an index of it."""
+    """Answers questions about the trail from an index of it.
+
+    Whatever is asked may raise ``record.reading.rows.IndexAway``.
+    """
 
     def page(filters: Filters, after: Key | None, limit: int) -> Awaitable[Page]:
         """The next rows, newest first.
@@ -179,11 +182,21 @@ class ITrailReader(Interface):
     def rows(filters: Filters) -> AsyncIterator[Row]:
         """All rows, newest first, read as they are asked for; memory is bounded."""
 
+    def members(disclosed: str, most: int) -> Awaitable[Sequence[str] | None]:
+        """The patients of a disclosure set, if it is a small one.
+
+        :param disclosed: its hash.
+        :return: None for a set of more than ``most``, and for one that is not known.
+        """
+
     def summary(since: float) -> Awaitable[Summary]:
         """What happened since a time, at a glance.
 
         :param since: seconds since the epoch.
         """
+
+    def close() -> Awaitable[None]:
+        """Let go of it; nothing may be asked any more."""
 
 
 class IMeter(Interface):

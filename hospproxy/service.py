@@ -251,7 +251,7 @@ class ProxyService(Service):
         if self.admin is not None:
             await self.admin.stop(0.5)
         if self.audit_page is not None:
-            self.audit_page.stop()
+            await self.audit_page.stop()
         await parts.noticing.stop()
         await parts.journal.close()
         await parts.carriers.stop(CATCH_UP_S)

@@ -1,4 +1,4 @@
-"""A trail on a disk, and the loop that gives it to a writer: what fails comes again."""
+"""A trail on a disk, and the proxy's carrier that gives it to a writer: what fails comes again."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from typing import Any, cast
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from zope.interface import directlyProvides, implementer
 
+from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.following import Batch, ClosedFile, Follower, Position
+from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import Keeper, Plan
 from hospproxy.record.trail.linking import hash_of
 from hospproxy.record.trail.names import TOMBSTONE, of_journal
 from hospproxy.record.trail.signing import Signer
 from hospproxy.record.trail.tending import Tender
+from hospproxy.record.writers.carrying import Carrier, Time
+from hospproxy.watch.metrics import NullMeter
+from hospproxy.worker import Worker
 
-NAME = "5f0c1d7e"
 PATIENCE_S = 60.0
 clock = cast(Any, reactor)
 
@@ -68,6 +73,19 @@ class Trail:
         assert Tender(self.folder, self.signer, time.time, 0.0).run(self.committed).troubles == []
 
     @property
+    def name(self) -> str:
+        """Which trail it is."""
+        return trail_id(self.folder)
+
+    def carrying(self, writer: Any, before: Callable[[int], object] = lambda _: None) -> Carrying:
+        """A carrier from here, not started yet."""
+        return Carrying(writer, self.folder, lambda: self.committed, before)
+
+    def forget(self) -> None:
+        """See below."""
+        forget(self.folder)
+
+    @property
     def committed(self) -> Position:
         assert self.keeper.committed is not None
         return self.keeper.committed
@@ -85,7 +103,7 @@ class Trail:
         while batch := follower.read(since, self.committed):
             found.append(batch)
             since = batch.position
-        return [Batch(each.lines, each.head, each.position, NAME) for each in found]
+        return [Batch(each.lines, each.head, each.position, self.name) for each in found]
 
     def closed_files(self) -> list[ClosedFile]:
         """Every file that is over, in order."""
@@ -96,34 +114,93 @@ class Trail:
             with OsFiles().read(self.folder, name.name) as file:
                 last = file.read().splitlines()[-1]
             place = Position("w0", name.number + 1)
-            found.append(ClosedFile(self.folder / name.name, name.stem, hash_of(last).decode(), place, NAME))
+            head = hash_of(last).decode()
+            found.append(ClosedFile(self.folder / name.name, name.stem, head, place, self.name))
         return found
 
 
-class Carrying:
-    """Gives a writer one thing after another, each until it is taken.
+@implementer(IAuditWriter)
+class Watched:
+    """A writer, and what becomes of what it is given.
 
+    :param before: called before each parcel, with how many were taken.
     :ivar taken: how many were.
     :ivar troubles: what went wrong meanwhile.
     """
 
-    def __init__(self, write: Callable[[Any], Awaitable[None]]) -> None:
-        self._write = write
+    def __init__(self, writer: Any, before: Callable[[int], object]) -> None:
+        self.name = writer.name
         self.taken = 0
         self.troubles: list[Exception] = []
+        self._writer = writer
+        self._before = before
+        if IAuditFileWriter.providedBy(writer):
+            directlyProvides(self, IAuditFileWriter)
 
-    async def carry(self, things: list[Any]) -> None:
-        latest = clock.seconds() + PATIENCE_S
-        for each in things:
-            while True:
-                try:
-                    await self._write(each)
-                    break
-                except Exception as trouble:
-                    self.troubles.append(trouble)
-                    assert clock.seconds() < latest, self.troubles[-3:]
-                    await deferLater(clock, 0.05)
-            self.taken += 1
+    async def open(self) -> None:
+        await self._noting(self._writer.open())
+
+    async def write(self, batch: Batch) -> None:
+        self._before(self.taken)
+        await self._noting(self._writer.write(batch))
+        self.taken += 1
+
+    async def write_file(self, file: ClosedFile) -> None:
+        self._before(self.taken)
+        await self._noting(self._writer.write_file(file))
+        self.taken += 1
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    async def _noting(self, doing: Awaitable[None]) -> None:
+        try:
+            await doing
+        except Exception as trouble:
+            self.troubles.append(trouble)
+            raise
+
+
+class Carrying(Watched):
+    """The proxy's own carrier between a trail on disk and a writer, with the proxy's own waits.
+
+    :param committed: up to where records are on disk.
+    """
+
+    def __init__(
+        self,
+        writer: Any,
+        folder: Path,
+        committed: Callable[[], Position | None],
+        before: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        super().__init__(writer, before)
+        times = Time(clock, time.time, lambda: 0.0)
+        self.carrier = Carrier(self, folder, Worker(clock, "carrier"), times, NullMeter(), committed)
+
+    def start(self) -> None:
+        self.carrier.start()
+
+    async def arrive(self) -> None:
+        """Wait until everything that is on disk was taken."""
+        await until(lambda: self.taken > 0 and self.carrier.behind_records == 0, "everything")
+
+    async def stop(self) -> None:
+        """What is left is carried on first; then the writer is closed."""
+        await self.carrier.stop(PATIENCE_S)
+        assert self.carrier.behind_records == 0, self.troubles[-3:]
+
+    async def carry(self) -> None:
+        """From start to stop."""
+        self.start()
+        await self.arrive()
+        await self.stop()
+
+
+def forget(folder: Path) -> None:
+    """Carriers begin again with the oldest record, as they do when their positions are lost."""
+    for path in (folder / "positions").glob("*.json"):
+        path.unlink()
 
 
 async def until(condition: Callable[[], bool], what: str = "") -> None:

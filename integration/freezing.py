@@ -1,23 +1,28 @@
-"""A TCP relay that swallows all bytes when it is told to, as a network does that lost its route."""
+"""A TCP relay that is as slow as it is told, or swallows all bytes, as a network does that lost its route."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet import defer, endpoints, protocol
-from twisted.internet.interfaces import IListeningPort, ITCPTransport
+from twisted.internet import defer, endpoints, error, protocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, ITCPTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 
 class Freezer(protocol.Factory):
-    """Passes connections on to a port of this host.
+    """Passes connections on to a port of this host, and what ends of them as well.
 
+    :param delay_s: seconds that bytes take, in either direction.
     :ivar swallow: "" (nothing), "answers" (what comes back) or "all".
     :ivar after: when bytes that hold this go on, ``swallow`` becomes "answers".
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, delay_s: float = 0.0) -> None:
         self.target = target
+        self.delay_s = delay_s
         self.swallow = ""
         self.after: bytes | None = None
         self._port: Any = None
@@ -40,6 +45,7 @@ class Freezer(protocol.Factory):
         return _Side(self, None)
 
 
+@implementer(IHalfCloseableProtocol)
 class _Side(protocol.Protocol):
     """One end; the near one has no other at first."""
 
@@ -47,7 +53,8 @@ class _Side(protocol.Protocol):
         self.freezer = freezer
         self.other = other
         self.is_near = other is None
-        self.held: list[bytes] = []
+        self.held: list[Callable[[], None]] = []
+        self.on_the_way: deque[Callable[[], None]] = deque()
 
     def connectionMade(self) -> None:
         self.freezer._open.add(cast(ITCPTransport, self.transport))
@@ -60,18 +67,32 @@ class _Side(protocol.Protocol):
 
     def _joined(self, far: _Side) -> None:
         self.other = far
-        for data in self.held:
-            self._pass(data)
+        for action in self.held:
+            action()
         self.held.clear()
 
     def _refused(self, _failure: Failure) -> None:
         cast(ITCPTransport, self.transport).abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        if self.other is None:
-            self.held.append(data)
+        self._later(lambda: self._pass(data))
+
+    def _later(self, action: Callable[[], None]) -> None:
+        """After the delay, and after all that came before."""
+        from twisted.internet import reactor
+
+        self.on_the_way.append(action)
+        if self.freezer.delay_s:
+            cast(Any, reactor).callLater(self.freezer.delay_s, self._next)
         else:
-            self._pass(data)
+            self._next()
+
+    def _next(self) -> None:
+        action = self.on_the_way.popleft()
+        if self.other is None:
+            self.held.append(action)
+        else:
+            action()
 
     def _pass(self, data: bytes) -> None:
         freezer = self.freezer
@@ -82,7 +103,19 @@ class _Side(protocol.Protocol):
         assert self.other is not None and self.other.transport is not None
         cast(ITCPTransport, self.other.transport).write(data)
 
+    def readConnectionLost(self) -> None:
+        """The peer sends no more (IHalfCloseableProtocol)."""
+        self._later(lambda: self._end("loseWriteConnection"))
+
+    def writeConnectionLost(self) -> None:
+        """All was sent (IHalfCloseableProtocol)."""
+
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self.freezer._open.discard(cast(ITCPTransport, self.transport))
+        # A reset stays one: what it means differs from an end.
+        end = "loseConnection" if reason.check(error.ConnectionDone) else "abortConnection"
+        self._later(lambda: self._end(end))
+
+    def _end(self, how: str) -> None:
         if self.other is not None and self.other.transport is not None:
-            cast(ITCPTransport, self.other.transport).loseConnection()
+            getattr(self.other.transport, how)()

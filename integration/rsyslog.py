@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -20,6 +21,7 @@ _MESSAGE = re.compile(
     rb"<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) \[(\S+)((?: [a-z]+=\"(?:[^\"\\\]]|\\.)*\")*)\] \xef\xbb\xbf(.*)\Z",
     re.DOTALL,
 )
+_START = re.compile(rb"<\d{1,3}>1 ")
 _MEMBER = re.compile(rb" ([a-z]+)=\"((?:[^\"\\\]]|\\.)*)\"", re.DOTALL)
 
 
@@ -93,14 +95,24 @@ class Rsyslog:
     def go_on(self) -> None:
         self._kill(signal.SIGCONT)
 
+    def limit(self, most_bytes: int | None) -> None:
+        """Its file may have no more bytes: to it, the disk is full then (it ignores SIGXFSZ).
+
+        :param most_bytes: None: as many as it likes.
+        """
+        assert self._running is not None
+        most = resource.RLIM_INFINITY if most_bytes is None else most_bytes
+        resource.prlimit(self._running.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
     def _kill(self, number: signal.Signals) -> None:
         assert self._running is not None
         os.kill(self._running.pid, number)
 
     def received(self) -> list[Message]:
-        """Every message that was written whole."""
+        """Every message that was written whole: another may stand after one that was cut off."""
         content = self.output.read_bytes() if self.output.exists() else b""
-        return [taken_apart(line) for line in content.split(b"\n")[:-1] if line]
+        lines = [line for line in content.split(b"\n")[:-1] if line]
+        return [taken_apart(line[[start.start() for start in _START.finditer(line)][-1] :]) for line in lines]
 
     def _issue(self, name: str) -> None:
         _, key = certificate(self._folder, name, issuer=self.authority)

@@ -31,7 +31,7 @@ def alerts(proxy: Proxy) -> list[dict[str, Any]]:
 
 
 async def until(found: Callable[[], Any]) -> Any:
-    """Wait for what is not waited for by any answer."""
+    """Wait for what is not waited for by any answer, and give it."""
     clock: Any = reactor
     latest = clock.seconds() + START_S
     while not (result := found()):

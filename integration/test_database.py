@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 
 from hospproxy.clocks import wall
-from hospproxy.record.database.access import Access, DatabaseFailed
+from hospproxy.record.database.access import Access
 from hospproxy.record.database.dialects import Target, parsed
 from hospproxy.record.database.reading import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
@@ -25,32 +27,32 @@ from hospproxy.record.database.writing import DatabaseWriter, OtherRecordError
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.following import Batch, Follower, Position
+from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import Keeper, Plan
 from hospproxy.record.trail.linking import NOTHING, hash_of, link_of
 from hospproxy.record.trail.signing import PublicKeys, Signer
 from hospproxy.record.trail.verify import verify
 
+from .carrying import Carrying, forget, until
 from .freezing import Freezer
 from .postgresql import PostgreSQL
 
-RECORDS_MADE = 3000
-BATCH = 100
-WAIT_S = 120.0
+RECORDS_MADE = 6000
 
-# What a carrier does, in a process that can be killed: it says each position that it would save.
+# A carrier in a process that can be killed: it says how many batches were taken.
 CHILD = """
 import sys
 from pathlib import Path
-from twisted.internet import reactor, task
+from twisted.internet import task
 from twisted.internet.defer import Deferred
-from integration.test_database import access_for, batches
+from integration.carrying import Carrying
+from integration.test_database import access_for, end_of
 from hospproxy.record.database.writing import DatabaseWriter
-async def main(reactor):
+folder = Path(sys.argv[3])
+async def main():
     writer = DatabaseWriter(access_for(sys.argv[2], Path(sys.argv[1])))
-    for batch in batches(Path(sys.argv[3])):
-        await writer.write(batch)
-        print(batch.position.seq, flush=True)
-task.react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+    await Carrying(writer, folder, lambda: end_of(folder), lambda taken: print(taken, flush=True)).carry()
+task.react(lambda reactor: Deferred.fromCoroutine(main()))
 """
 
 
@@ -66,15 +68,11 @@ def access_for(url: str, file: Path, *, read_only: bool = False, timeout_s: floa
     return Access(_reactor(), target, "test", read_only)
 
 
-def batches(folder: Path, since: Position | None = None) -> list[Batch]:
-    """All that a journal holds after a position."""
-    follower = Follower(folder, max_records=BATCH)
-    end = Position("w0", 1, next(folder.glob("audit-w0-*.jsonl")).stat().st_size)
-    at, found = since or Position("w0"), []
-    while (batch := follower.read(at, end)) is not None:
-        found.append(Batch(batch.lines, batch.head, batch.position, "t1"))
-        at = batch.position
-    return found
+def end_of(folder: Path) -> Position:
+    """Up to where the records of a journal in one file are on disk."""
+    [file] = folder.glob("audit-w0-*.jsonl")
+    content = file.read_bytes()
+    return Position("w0", 1, len(content), content.count(b"\n"))
 
 
 @define
@@ -83,13 +81,14 @@ class Place:
 
     :param server: None for SQLite.
     :param port: of a relay before the server, 0 for none.
+    :param database: SQLite's file.
     """
 
     folder: Path
     server: PostgreSQL | None
     signer: Signer
     port: int = 0
-    failures: int = 0
+    database: Path | None = None
 
     @property
     def url(self) -> str:
@@ -97,42 +96,40 @@ class Place:
 
     @property
     def file(self) -> Path:
-        return self.folder / "index" / "audit.sqlite"
+        return self.database or self.folder / "index" / "audit.sqlite"
 
     def access(self, **kinds: Any) -> Access:
         return access_for(self.url, self.file, **kinds)
 
     def journal(self) -> None:
         """Records of all sorts, in one file."""
-        keeper = Keeper(self.folder / "audit", wall, signer=self.signer, plan=Plan(rotate_bytes=1 << 30))
+        keeper = Keeper(self.audit, wall, signer=self.signer, plan=Plan(rotate_bytes=1 << 30))
         keeper.keep([_record(number) for number in range(RECORDS_MADE)])
         keeper.close()
 
-    def batches(self, since: Position | None = None) -> list[Batch]:
-        return batches(self.folder / "audit", since)
+    @property
+    def audit(self) -> Path:
+        """The journal's folder."""
+        return self.folder / "audit"
 
-    async def carry(
-        self, writer: DatabaseWriter, each: Callable[[int], object] = lambda _: None, trail: str = "t1"
-    ) -> None:
-        """Write all, and again what failed, until it is there.
+    def batches(self) -> list[Batch]:
+        """All that the journal holds."""
+        follower, at, found = Follower(self.audit), Position("w0"), []
+        while (batch := follower.read(at, end_of(self.audit))) is not None:
+            found.append(evolve(batch, trail=trail_id(self.audit)))
+            at = batch.position
+        return found
 
-        :param each: called before each batch, with its place among them.
-        """
-        clock = _reactor()
-        latest = clock.seconds() + WAIT_S
-        for number, batch in enumerate(self.batches()):
-            each(number)
-            while True:
-                try:
-                    await writer.write(evolve(batch, trail=trail))
-                except DatabaseFailed:
-                    self.failures += 1
-                    assert clock.seconds() < latest
-                    await task.deferLater(clock, 0.05, lambda: None)
-                else:
-                    break
+    def writer(self, **kinds: Any) -> DatabaseWriter:
+        return DatabaseWriter(self.access(**kinds))
 
-    async def check(self, writer: DatabaseWriter) -> None:
+    async def carry(self, before: Callable[[int], object] = lambda _: None, **kinds: Any) -> Carrying:
+        """Everything, from where the one before has come to."""
+        carrying = Carrying(self.writer(**kinds), self.audit, lambda: end_of(self.audit), before)
+        await carrying.carry()
+        return carrying
+
+    async def check(self) -> None:
         """Each record is there once, as it stands in the journal, and in its place."""
         expected = [line for batch in self.batches() for line in batch.lines]
         access = self.access(read_only=True)
@@ -155,11 +152,11 @@ class Place:
         assert len([row async for row in reader.rows(Filters(patient="7", own=True))]) == RECORDS_MADE // 10
         assert (await reader.summary(0)).requests == RECORDS_MADE
         await reader.close()
+        writer = self.writer()
         [anchor] = await writer.anchors()
+        await writer.close()
         assert anchor.head.encode() == prev
-        assert (
-            verify(self.folder / "audit", PublicKeys.of([self.signer.public_pem]), [anchor.head]).count == 0
-        )
+        assert verify(self.audit, PublicKeys.of([self.signer.public_pem]), [anchor.head]).count == 0
 
 
 def _record(number: int) -> bytes:
@@ -206,33 +203,35 @@ async def postgresql(tmp_path: Path) -> AsyncIterator[Place]:
 
 @pytest_twisted.ensureDeferred
 async def test_all_is_there(place: Place) -> None:
-    writer = DatabaseWriter(place.access())
-    await place.carry(writer)
-    await place.carry(writer)
-    await place.check(writer)
-    assert place.failures == 0
-    await writer.close()
+    """Also when all of it comes a second time."""
+    for _ in range(2):
+        carrying = await place.carry()
+        assert (carrying.taken, carrying.troubles) == (len(place.batches()), [])
+        await place.check()
+        forget(place.audit)
 
 
 def _carry_and_be_killed(place: Place) -> None:
-    command = [sys.executable, "-c", CHILD, str(place.file), place.url, str(place.folder / "audit")]
+    command = [sys.executable, "-c", CHILD, str(place.file), place.url, str(place.audit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         for line in child.stdout:
-            if int(line) >= RECORDS_MADE // 3:
+            if int(line) == 4:
                 child.kill()
                 return
     raise AssertionError("it ended by itself")
 
 
+@pytest.mark.parametrize("saved", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_a_carrier_is_killed_before_it_saved_its_position(place: Place) -> None:
-    """Another process begins anew: what is there is left alone."""
+async def test_a_carrier_is_killed(place: Place, saved: bool) -> None:
+    """Another process goes on where the position says, or begins anew: what is there is left alone."""
     _carry_and_be_killed(place)
-    writer = DatabaseWriter(place.access())
-    await place.carry(writer)
-    await place.check(writer)
-    await writer.close()
+    if not saved:
+        forget(place.audit)
+    carrying = await place.carry()
+    assert carrying.taken == len(place.batches()) if not saved else carrying.taken <= len(place.batches()) - 3
+    await place.check()
 
 
 @pytest_twisted.ensureDeferred
@@ -244,7 +243,7 @@ async def test_a_record_that_was_changed_is_not_passed_over(place: Place) -> Non
         (*batch.lines[:5], batch.lines[5].replace(b"Member", b"Nobody"), *batch.lines[6:]),
         batch.head,
         batch.position,
-        "t1",
+        batch.trail,
     )
     with pytest.raises(OtherRecordError):
         await writer.write(changed)
@@ -252,15 +251,9 @@ async def test_a_record_that_was_changed_is_not_passed_over(place: Place) -> Non
     await writer.close()
 
 
-async def _write_all(writer: DatabaseWriter, place: Place) -> None:
-    for batch in place.batches():
-        await writer.write(batch)
-
-
 @pytest_twisted.ensureDeferred
 async def test_full(place: Place) -> None:
     """What was written stays; the rest comes when there is room."""
-    writer = DatabaseWriter(place.access())
     most_pages = 300
 
     def limit(connection: Connection) -> None:
@@ -278,36 +271,38 @@ async def test_full(place: Place) -> None:
         await place.server.start(most_bytes=1 << 20)
     else:
         event.listen(Engine, "begin", limit)
+    carrying = Carrying(place.writer(), place.audit, lambda: end_of(place.audit))
+    carrying.start()
     try:
-        with pytest.raises(DatabaseFailed, match=r"full|too large"):
-            await _write_all(writer, place)
+        await until(lambda: len(carrying.troubles) >= 2, "no room")
+        assert all(re.search("full|too large", str(trouble)) for trouble in carrying.troubles)
         await room()
-        await place.carry(writer)
-        await place.check(writer)
+        await carrying.arrive()
+        await carrying.stop()
+        await place.check()
     finally:
         if place.server is None:
             event.remove(Engine, "begin", limit)
-        await writer.close()
 
 
 @pytest_twisted.ensureDeferred
 async def test_two_machines_write_at_one_time(place: Place) -> None:
     """Words and sets are common to both; neither loses its own."""
-    writers = DatabaseWriter(place.access()), DatabaseWriter(place.access())
-    both = (place.carry(writer, trail=trail) for writer, trail in zip(writers, ("t1", "t2"), strict=True))
-    await defer.gatherResults([Deferred.fromCoroutine(each) for each in both])
+    other = evolve(place, folder=place.folder / "other", database=place.file)
+    shutil.copytree(place.audit, other.audit)
+    both = place, other
+    await defer.gatherResults([Deferred.fromCoroutine(each.carry()) for each in both])
     reader = DatabaseReader(place.access(read_only=True), place.access(read_only=True))
     names = [row.key.name async for row in reader.rows(Filters(staff="Member 7"))]
     assert sorted((name.trail, name.seq) for name in names) == [
-        (trail, seq)
-        for trail in ("t1", "t2")
-        for batch in place.batches()
+        (batch.trail, seq)
+        for one in sorted(both, key=lambda each: trail_id(each.audit))
+        for batch in one.batches()
         for seq, line in enumerate(batch.lines, batch.first_seq)
         if b'"Member 7"' in line
     ]
     assert (await reader.summary(0)).requests == 2 * RECORDS_MADE
-    for each in (*writers, reader):
-        await each.close()
+    await reader.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -315,38 +310,51 @@ async def test_sqlite_is_locked_by_another(tmp_path: Path) -> None:
     """A writer waits for a while, then says so; nothing is lost."""
     place = Place(tmp_path, None, Signer.generate())
     place.journal()
-    writer = DatabaseWriter(place.access())
+    writer = place.writer()
     await writer.open()
+    await writer.close()
     other = sqlite3.connect(place.file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DatabaseFailed):
-        await writer.write(place.batches()[0])
+    carrying = Carrying(place.writer(), place.audit, lambda: end_of(place.audit))
+    carrying.start()
+    await until(lambda: bool(carrying.troubles), "a lock")
+    assert carrying.taken == 0
     other.execute("ROLLBACK")
     other.close()
-    await place.carry(writer)
-    await place.check(writer)
-    await writer.close()
+    await carrying.arrive()
+    await carrying.stop()
+    await place.check()
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_server_is_killed_and_started_again(postgresql: Place) -> None:
     server = postgresql.server
     assert server is not None
-    writer = DatabaseWriter(postgresql.access())
-
     starting: list[Any] = []
 
     def at(number: int) -> None:
         """It comes back while the writer tries."""
-        if number % 7 == 3:
+        if number % 4 == 1 and len(starting) == number // 4:
             server.kill()
             starting.append(task.deferLater(_reactor(), 0.2, lambda: Deferred.fromCoroutine(server.start())))
 
-    await postgresql.carry(writer, at)
+    carrying = await postgresql.carry(at)
     await defer.gatherResults(starting)
-    assert postgresql.failures
-    await postgresql.check(writer)
-    await writer.close()
+    assert len(starting) == 3
+    assert len(carrying.troubles) >= 3
+    await postgresql.check()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_server_is_at_the_end_of_a_long_line(postgresql: Place) -> None:
+    assert postgresql.server is not None
+    line = Freezer(postgresql.server.port, delay_s=0.005)
+    postgresql.port = line.start()
+    carrying = await postgresql.carry()
+    assert carrying.troubles == []
+    await line.stop()
+    postgresql.port = 0
+    await postgresql.check()
 
 
 @pytest_twisted.ensureDeferred
@@ -355,15 +363,21 @@ async def test_the_answer_to_a_commit_is_lost(postgresql: Place) -> None:
     assert postgresql.server is not None
     freezer = Freezer(postgresql.server.port)
     postgresql.port = freezer.start()
-    writer = DatabaseWriter(postgresql.access(timeout_s=1.0))
-    batch = postgresql.batches()[0]
-    await writer.open()
-    freezer.after = b"COMMIT"
-    with pytest.raises(DatabaseFailed):
-        await writer.write(batch)
+
+    def at(number: int) -> None:
+        if number == 3 and not swallowed:
+            freezer.after = b"COMMIT"
+            swallowed.append(number)
+
+    swallowed: list[int] = []
+    writer = postgresql.writer(timeout_s=1.0)
+    carrying = Carrying(writer, postgresql.audit, lambda: end_of(postgresql.audit), at)
+    carrying.start()
+    await until(lambda: bool(carrying.troubles), "a failure")
     assert freezer.swallow == "answers"
+    assert carrying.taken == 3
     freezer.swallow = ""
-    await postgresql.carry(writer)
-    await postgresql.check(writer)
-    await writer.close()
+    await carrying.arrive()
+    await carrying.stop()
+    await postgresql.check()
     await freezer.stop()

@@ -12,14 +12,14 @@ from typing import Any
 import boto3
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.bucket_section import BucketSettings
 from hospproxy.record.writers.bucket import BucketWriter, ObjectDiffers, writer_for
 
-from .carrying import NAME, Carrying, Trail, clock, until
+from .carrying import Trail, clock, until
+from .freezing import Freezer
 from .processes import Processes, Running, free_port
 from .relay import Relay
 
@@ -148,17 +148,15 @@ def verified(folder: Path, trail: Trail, heads: list[str]) -> str:
 @pytest_twisted.ensureDeferred
 async def test_what_comes_back_from_the_bucket_verifies(moto: Moto, trail: Trail, tmp_path: Path) -> None:
     await moto.start()
-    made = moto.writer(moto.port)
-    await made.open()
-    carrying = Carrying(made.write_file)
     files = trail.closed_files()
     assert {file.path.suffix for file in files} == {".gz", ".jsonl"}
-    await carrying.carry(files)
-    trail.pack()
-    await carrying.carry(trail.closed_files())
-    await made.close()
-    assert carrying.troubles == []
-    assert moto.objects() == [f"hospital/ward/{NAME}/{file.stem}.gz" for file in files]
+    for _ in range(2):
+        carrying = trail.carrying(moto.writer(moto.port))
+        await carrying.carry()
+        assert (carrying.taken, carrying.troubles) == (4, [])
+        trail.pack()
+        trail.forget()  # what is there already is left alone, however it was packed
+    assert moto.objects() == [f"hospital/ward/{trail.name}/{file.stem}.gz" for file in files]
     heads = moto.download(tmp_path / "back")
     assert heads == [file.head for file in files]
     assert "in 4 files" in verified(tmp_path / "back", trail, heads)
@@ -170,7 +168,7 @@ async def test_an_object_that_is_there_is_never_overwritten(moto: Moto, trail: T
     made = moto.writer(moto.port)
     await made.open()
     [file, *_] = trail.closed_files()
-    key = f"hospital/ward/{NAME}/{file.stem}.gz"
+    key = f"hospital/ward/{trail.name}/{file.stem}.gz"
     moto.client().put_object(Bucket="trails", Key=key, Body=b"forged")
     with pytest.raises(ObjectDiffers):
         await made.write_file(file)
@@ -184,25 +182,22 @@ async def test_a_server_that_is_killed_and_one_that_loses_answers(
 ) -> None:
     relay = Relay(moto.port)
     relay.start()
-    made = moto.writer(int(relay.url.rpartition(":")[2]))
-    await made.open()
-    carrying = Carrying(made.write_file)
-    under_way = Deferred.fromCoroutine(carrying.carry(trail.closed_files()))
+    port = int(relay.url.rpartition(":")[2])
+    carrying = trail.carrying(moto.writer(port))
+    carrying.start()
     await until(lambda: len(carrying.troubles) >= 2, "failures while nobody is there")
     relay.losing.extend([("PUT", "before"), ("PUT", "after"), ("PUT", "after")])
     await moto.start()
-    await under_way
+    await carrying.arrive()
     assert not relay.losing, "every accident has happened"
     assert "in 4 files" in verified(tmp_path / "back", trail, moto.download(tmp_path / "back"))
     moto.running.signal("KILL")
     await moto.running.exit_status(10)
     trail.turn_over()
-    carrying.troubles.clear()
-    under_way = Deferred.fromCoroutine(carrying.carry(trail.closed_files()[-1:]))
-    await until(lambda: bool(carrying.troubles), "a failure")
+    troubles = len(carrying.troubles)
+    await until(lambda: len(carrying.troubles) > troubles, "a failure")
     await moto.start()
-    await under_way
-    await made.close()
+    await carrying.stop()
     await relay.stop()
     assert len(moto.objects()) == 1
     said = [repr(trouble) + str(trouble) for trouble in carrying.troubles]
@@ -212,16 +207,33 @@ async def test_a_server_that_is_killed_and_one_that_loses_answers(
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_is_slow(moto: Moto, trail: Trail, tmp_path: Path) -> None:
     await moto.start()
-    made = moto.writer(moto.port, timeout_s=0.5)
-    await made.open()
-    carrying = Carrying(made.write_file)
     os.kill(moto.running.pid, signal.SIGSTOP)
-    under_way = Deferred.fromCoroutine(carrying.carry(trail.closed_files()))
+    carrying = trail.carrying(moto.writer(moto.port, timeout_s=0.5))
+    carrying.start()
     await until(lambda: bool(carrying.troubles), "a time-out")
     os.kill(moto.running.pid, signal.SIGCONT)
-    await under_way
-    await made.close()
+    await carrying.arrive()
+    await carrying.stop()
     assert "in 4 files" in verified(tmp_path / "back", trail, moto.download(tmp_path / "back"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_at_the_end_of_a_long_line(moto: Moto, trail: Trail, tmp_path: Path) -> None:
+    """Whoever stops in the middle goes on there."""
+    await moto.start()
+    line = Freezer(moto.port, delay_s=0.1)
+    port = line.start()
+    carrying = trail.carrying(moto.writer(port))
+    carrying.start()
+    await until(lambda: carrying.taken > 0, "a file")
+    await carrying.stop()
+    trail.keep(100)
+    trail.turn_over()
+    carrying = trail.carrying(moto.writer(port))
+    await carrying.carry()
+    assert (carrying.taken, carrying.troubles) == (1, [])
+    await line.stop()
+    assert "in 5 files" in verified(tmp_path / "back", trail, moto.download(tmp_path / "back"))
 
 
 @pytest.mark.parametrize(
@@ -234,15 +246,13 @@ async def test_a_server_that_is_full(moto: Moto, trail: Trail, tmp_path: Path, a
     relay = FullRelay(moto.port)
     relay.answer = answer
     relay.start()
-    made = moto.writer(int(relay.url.rpartition(":")[2]))
-    await made.open()
-    carrying = Carrying(made.write_file)
-    under_way = Deferred.fromCoroutine(carrying.carry(trail.closed_files()))
+    carrying = trail.carrying(moto.writer(int(relay.url.rpartition(":")[2])))
+    carrying.start()
     await until(lambda: len(carrying.troubles) >= 3, "refusals")
     assert (carrying.taken, moto.objects()) == (0, [])
     assert relay.refused <= len(carrying.troubles) + 1, "boto3 repeats nothing by itself"
     relay.answer = None
-    await under_way
-    await made.close()
+    await carrying.arrive()
+    await carrying.stop()
     await relay.stop()
     assert "in 4 files" in verified(tmp_path / "back", trail, moto.download(tmp_path / "back"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -14,10 +14,9 @@ import pytest_twisted
 from twisted.internet import reactor, task
 
 from .asking import ask
+from .carrying import PATIENCE_S, until
 from .processes import Processes, Proxy, proxy_options, twistd_command
 from .receiving import SECRET, Receiver
-
-PATIENCE_S = 60.0
 
 
 @pytest_twisted.async_yield_fixture
@@ -26,14 +25,6 @@ async def receiver() -> AsyncIterator[Receiver]:
     made.listen()
     yield made
     await made.stop()
-
-
-async def until(true: Callable[[], Any], what: str) -> None:
-    clock = cast(Any, reactor)
-    latest = clock.seconds() + PATIENCE_S
-    while not true():
-        assert clock.seconds() < latest, what
-        await task.deferLater(clock, 0.02, lambda: None)
 
 
 def options(folder: Path, receiver: Receiver, more: str = "") -> str:
@@ -80,20 +71,20 @@ def judge(receiver: Receiver, proxy: Proxy) -> None:
     }
 
 
-async def metric(proxy: Proxy, name: str) -> float:
+async def metric(proxy: Proxy, name: str, writer: str = "http") -> float:
     answer = await ask(proxy.admin_url, "GET", "/metrics")
-    found = f'hospproxy_record_writer_{name}{{writer="http"}} '
+    found = f'hospproxy_record_writer_{name}{{writer="{writer}"}} '
     return float(
         next(line for line in answer.body.decode().splitlines() if line.startswith(found)).split()[-1]
     )
 
 
-async def until_well(proxy: Proxy) -> None:
+async def until_well(proxy: Proxy, writer: str = "http") -> None:
     """Each failure in a row is waited for longer; a success begins anew."""
     clock = cast(Any, reactor)
     latest = clock.seconds() + PATIENCE_S
-    while await metric(proxy, "up") != 1 or await metric(proxy, "behind_records"):
-        assert clock.seconds() < latest, "it did not carry records on again"
+    while await metric(proxy, "up", writer) != 1 or await metric(proxy, "behind_records", writer):
+        assert clock.seconds() < latest, f"{writer} did not carry records on again"
         await task.deferLater(clock, 0.05, lambda: None)
 
 

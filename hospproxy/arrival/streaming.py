@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ..closing import close
 from ..messages import Response
 from .outflow import Outflow
 
@@ -87,13 +88,6 @@ class Stream:
     def _until_room(self) -> Deferred[None]:
         self._room = Deferred()
         return self._room
-
-
-async def close(chunks: AsyncIterator[bytes]) -> None:
-    """Let an iterator give back what it holds, if it has something to give back."""
-    end = getattr(chunks, "aclose", None)
-    if end is not None:
-        await end()
 
 
 def discard(response: Response) -> None:

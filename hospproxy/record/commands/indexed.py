@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import define, field
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..database.access import words_of
 from ..database.dialects import BadUrlError, Target, engine_for, parsed
-from ..database.reading import page
-from ..database.schema import MEMBERS, SETS, WORDS
+from ..database.reading import members, page
 from ..export.fhir import MOST_PATIENTS
 from ..reading.filters import Filters
 from ..reading.rows import Key, Row
@@ -48,7 +47,7 @@ class Database:
         if disclosed not in self._sets:
             self._sets.pop(next(iter(self._sets))) if len(self._sets) > 1000 else None
             with self._transaction() as connection:
-                self._sets[disclosed] = _members(connection, disclosed)
+                self._sets[disclosed] = members(connection, disclosed, MOST_PATIENTS)
         return self._sets[disclosed]
 
     @contextmanager
@@ -58,18 +57,6 @@ class Database:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             raise SourceError(f"the database: {words_of(error)}") from None
-
-
-def _members(connection: Connection, disclosed: str) -> Sequence[str] | None:
-    found = connection.scalars(
-        select(WORDS.c.text)
-        .join(MEMBERS, MEMBERS.c.patient_no == WORDS.c.word_no)
-        .join(SETS, SETS.c.set_no == MEMBERS.c.set_no)
-        .where(SETS.c.hash == disclosed)
-        .order_by(WORDS.c.word_no)
-        .limit(MOST_PATIENTS + 1)
-    ).all()
-    return tuple(found) if 0 < len(found) <= MOST_PATIENTS else None
 
 
 def database_of(text: str, password_file: Path | None) -> Database:

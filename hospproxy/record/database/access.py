@@ -14,13 +14,21 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...worker import Worker
+from ..reading.rows import IndexAway, NoIndexYet
 from .dialects import Target, engine_for
 
 T = TypeVar("T")
 
 
-class DatabaseFailed(Exception):
+class DatabaseFailed(IndexAway):
     """The database did not do what it was asked; the message holds neither values nor passwords."""
+
+
+class NoTablesYet(DatabaseFailed, NoIndexYet):
+    """There is no database yet, or nothing in it: whatever fills it has not begun."""
+
+
+_UNDEFINED_TABLE = "42P01"  # SQLSTATE
 
 
 def words_of(error: SQLAlchemyError | OSError | Exception) -> str:
@@ -55,6 +63,7 @@ class Access:
         """Do a task in one transaction, in the thread.
 
         :raise DatabaseFailed: it was rolled back, or its end is not known.
+        :raise NoTablesYet: to whoever only reads: there is nothing to read.
         """
         return await self._worker.run(partial(self._do, task))
 
@@ -76,7 +85,16 @@ class Access:
                 finally:
                     self._reactor.callFromThread(self._end_watch)
         except (SQLAlchemyError, OSError) as error:
-            raise DatabaseFailed(words_of(error)) from None
+            raise self._failure(error) from None
+
+    def _failure(self, error: SQLAlchemyError | OSError) -> DatabaseFailed:
+        words = words_of(error)
+        if self._read_only:
+            cause = getattr(error, "orig", None)
+            no_file = self._target.url is None and not self._target.file.exists()
+            if no_file or "no such table" in words or getattr(cause, "sqlstate", None) == _UNDEFINED_TABLE:
+                return NoTablesYet(words)
+        return DatabaseFailed(words)
 
     def _dispose(self) -> None:
         if self._engine is not None:

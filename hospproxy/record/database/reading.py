@@ -16,7 +16,19 @@ from ..trail.scan import record_of
 from .access import Access
 from .coding import coded
 from .conditions import Place
-from .schema import CHAINS, HOURS, LINES, LOGIN_FAILURE, MOST_SEQ, RECORDS, WORDS, id_of, place_of
+from .schema import (
+    CHAINS,
+    HOURS,
+    LINES,
+    LOGIN_FAILURE,
+    MEMBERS,
+    MOST_SEQ,
+    RECORDS,
+    SETS,
+    WORDS,
+    id_of,
+    place_of,
+)  # fmt: skip
 from .searching import search
 from .words import in_parts, numbers_of
 from .writing import time_before
@@ -71,6 +83,13 @@ class DatabaseReader:
             if after is None:
                 return
 
+    async def members(self, disclosed: str, most: int) -> Sequence[str] | None:
+        """See ITrailReader; asked in the thread of exports.
+
+        :raise DatabaseFailed: the database is away.
+        """
+        return await self._exports.run(lambda connection: members(connection, disclosed, most))
+
     async def summary(self, since: float) -> Summary:
         """See ITrailReader. Of failed log-ins and refusals, the newest 5,000 are counted.
 
@@ -111,6 +130,19 @@ def row(connection: Connection, name: RowName) -> Row | None:
     if time_ms < 0:
         time_ms = time_before(connection, number)
     return Row(Key(time_ms, name), record_of(bytes(line)), bytes(line))
+
+
+def members(connection: Connection, disclosed: str, most: int) -> Sequence[str] | None:
+    """The patients of a set; None for one of more than so many, or of none."""
+    found = connection.scalars(
+        select(WORDS.c.text)
+        .join(MEMBERS, MEMBERS.c.patient_no == WORDS.c.word_no)
+        .join(SETS, SETS.c.set_no == MEMBERS.c.set_no)
+        .where(SETS.c.hash == disclosed)
+        .order_by(WORDS.c.word_no)
+        .limit(most + 1)
+    ).all()
+    return tuple(found) if 0 < len(found) <= most else None
 
 
 def rows_at(connection: Connection, places: Sequence[Place], patient: str | None = None) -> tuple[Row, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from ...closing import close
 from ..reading.rows import Row
 from .table import Writer
 
@@ -61,8 +62,6 @@ async def _pieces(
                 yield b"".join(held)
                 held, size = [], 0
     finally:
-        end = getattr(rows, "aclose", None)
-        if end is not None:
-            await end()
+        await close(rows)
     if size:
         yield b"".join(held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...worker import WorkerLike
+from ..trail.files import write_whole
 from .hours import SavedHours, UnusualHours
 from .usual import MoreThanUsual, SavedUsual
 
@@ -126,22 +126,3 @@ class Learnt:
         self._log.error(
             "What was learnt of usual hours and numbers is not saved: {why}", why=failure.getErrorMessage()
         )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file (0600) in another's place, whole or not at all. Blocks.
-
-    :raise OSError: it cannot be written; the one before is still there.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

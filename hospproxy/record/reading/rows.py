@@ -1,4 +1,4 @@
-"""What the trail answers with."""
+"""What the trail answers with, and what is said when it does not."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
+
+
+class IndexAway(Exception):
+    """The index of the trail does not answer; the message holds neither values nor passwords."""
+
+
+class NoIndexYet(IndexAway):
+    """Nothing has been carried into it."""
 
 
 @frozen(slots=True, order=True)

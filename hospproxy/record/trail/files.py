@@ -214,8 +214,16 @@ class OsFiles:
 
 
 def locked(directory: Path, journal: str) -> int | None:
-    """The lock of a journal, or None while another process has it. The kernel frees it however that one ends."""
-    descriptor = os.open(directory / f"audit-{journal}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """The lock of a journal, or None while another process has it."""
+    return lock_of(directory / f"audit-{journal}.lock")
+
+
+def lock_of(path: Path) -> int | None:
+    """A lock by a file's name, or None while another process has it.
+
+    The kernel frees it however its owner ends; ``os.close`` gives it back.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -237,6 +245,26 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file (0600, its folder 0700) in another's place, whole or not at all; on disk when this returns.
+
+    :raise OSError: it cannot be written; the one before is still there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def sync_folder(directory: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from attrs import frozen
 
-from ..trail.files import sync_folder
+from ..trail.files import lock_of, sync_folder, write_whole
 from ..trail.following import Position
 
 FOLDER = "positions"
@@ -63,15 +61,8 @@ class Positions:
         :raise OSError: it cannot be kept.
         """
         path = self._path(writer, position.journal)
-        draft = path.with_name(path.name + ".new")
         saved = _Saved(1, trail, position.journal, position.number, position.offset, position.seq)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(saved) + b"\n")
-            file.flush()
-            os.fsync(descriptor)
-        draft.rename(path)
-        sync_folder(path.parent)
+        write_whole(path, msgspec.json.encode(saved) + b"\n")
 
     def lock(self, writer: str, journal: str) -> int | None:
         """The right to carry a journal for a writer, or None while another process has it.
@@ -82,17 +73,7 @@ class Positions:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(self.directory)
-        path = self._path(writer, journal).with_suffix(".lock")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
+        return lock_of(self._path(writer, journal).with_suffix(".lock"))
 
     def needed_from(self, writers: Sequence[str], journal: str) -> int | None:
         """The lowest number of a file that one of these writers has still to carry on; None where there is no writer.

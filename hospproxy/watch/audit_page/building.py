@@ -43,6 +43,7 @@ class AuditPageService:
         self._passwords = Worker(reactor, "audit-passwords")
         self._rendering = Worker(reactor, "audit-pages")
         options = settings.audit_page
+        self._reader = reader
         path = settings.audit_users_path
         login = LogIn(path, self._passwords, reactor, pseudonym, options.remember_s)
         pages = Pages(reader, self._rendering, wall, options.rows, options.report_rows)
@@ -62,7 +63,9 @@ class AuditPageService:
         if new:
             _log.info("The audit page's first user is auditor; the password is in {path}", path=password_file)
 
-    def stop(self) -> None:
-        """End the threads."""
+    async def stop(self) -> None:
+        """End the threads; what is asked of the trail meanwhile is given up."""
+        if self._reader is not None:
+            await self._reader.close()
         self._passwords.stop()
         self._rendering.stop()

@@ -15,6 +15,7 @@ from ...interfaces import IJournal
 from ...messages import Request, Response
 from ...record.describe import Record
 from ...record.reading.parsing import BadFilterError
+from ...record.reading.rows import IndexAway, NoIndexYet
 from . import rendering, routes
 from .login import LoggedIn, LogIn, TooMany, Verdict
 from .looks import Look, Looks
@@ -23,6 +24,11 @@ from .pages import Context, NotThere, Pages
 _CHALLENGE = ((b"www-authenticate", b'Basic realm="hospproxy audit", charset="UTF-8"'),)
 _ALLOW = ((b"allow", b"GET, HEAD"),)
 _TRY_LATER = ((b"retry-after", b"30"),)
+_AWAY = (
+    "The database of the trail does not answer; the log says why. Nothing is lost: records stay in the journal, and"
+    " hospproxy-audit search reads them there."
+)
+_NOT_YET = "The database of the trail is empty: records get there within seconds once it can be reached."
 
 
 class AuditPage:
@@ -90,10 +96,20 @@ class AuditPage:
             return await self._pages.form_again(verdict.name, request.query, error.field, error.words)
         except NotThere as error:
             return await self._pages.message(verdict.name, 404, "Not found", str(error))
+        except IndexAway as error:
+            return await self._away(error, verdict.name)
         except Exception:
             self._log.failure("The audit page {path} failed", path=look.route)
             words = "The trail could not be read. The log says why."
             return await self._pages.message(verdict.name, 500, "It failed", words)
+
+    async def _away(self, error: IndexAway, user: str) -> Response:
+        title, words = "The trail cannot be searched now", _AWAY
+        if isinstance(error, NoIndexYet):
+            title, words = "The trail cannot be searched yet", _NOT_YET
+        else:
+            self._log.error("The audit page cannot ask the database: {why}", why=str(error))
+        return await self._pages.message(user, 503, title, words, _TRY_LATER)
 
     def _refused(self, credentials: Credentials, verdict: Verdict, look: Look) -> Response:
         look.action = "log-in failure"

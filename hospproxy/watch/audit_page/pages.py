@@ -13,6 +13,7 @@ from ...messages import Request, Response
 from ...record.reading.filters import Filters
 from ...record.reading.parsing import BadFilterError
 from ...record.reading.rows import Key, Row, RowName
+from ...record.trail.linking import hash_of
 from ...worker import WorkerLike
 from . import exporting, questions, rendering, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
@@ -79,6 +80,7 @@ class Pages:
     async def answer(self, context: Context) -> Response:
         """:raise BadFilterError: a parameter is out of range.
         :raise NotThere: no such record.
+        :raise IndexAway: the trail cannot be asked now.
         """
         if self._reader is None:
             words = "The database of the trail is switched off (audit_database.enabled), so nothing can be searched."
@@ -196,7 +198,7 @@ class Pages:
             "kind": views.text(row.record, "kind"),
             "fields": flat(row.record),
             "line": row.line.decode("utf-8", "replace"),
-            "hash": reports.hash_of(row),
+            "hash": hash_of(row.line).decode(),
             "related": [views.row_view(each) for each in await _related(reader, row)],
         }
         return await self._rendered("record.html", context.user, values, lag=await self._newest(reader))
@@ -204,7 +206,8 @@ class Pages:
     async def _export(self, context: Context, reader: ITrailReader) -> Response:
         asked = self._asked(context)
         stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        return exporting.answer(routes.EXPORTS[context.route.template], reader.rows(asked.filters), stamp)
+        rows = await exporting.begun(reader.rows(asked.filters))
+        return exporting.answer(routes.EXPORTS[context.route.template], reader, rows, stamp)
 
     def _asked(self, context: Context, **fixed: Any) -> Question:
         asked = questions.question(questions.words_of(context.request.query), **fixed)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha256
 
 from attrs import frozen
 
+from ...closing import close
 from ...interfaces import ITrailReader
 from ...record.reading.filters import Filters
 from ...record.reading.rows import Row
@@ -55,9 +55,7 @@ async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[li
                 return found, True
             found.append(row)
     finally:
-        close = getattr(rows, "aclose", None)
-        if close is not None:
-            await close()
+        await close(rows)
     return found, False
 
 
@@ -97,8 +95,3 @@ def _line(row: Row) -> Line:
         where=views.text(record, "client", "address"),
         request=views.text(record, "request_id"),
     )
-
-
-def hash_of(row: Row) -> str:
-    """By which the next record, and every anchor, names this one."""
-    return sha256(row.line).hexdigest()

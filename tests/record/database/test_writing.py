@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.interfaces import IAuditWriter, ITrailReader
 from hospproxy.record.database import writing
-from hospproxy.record.database.access import DatabaseFailed
+from hospproxy.record.database.access import DatabaseFailed, NoTablesYet
 from hospproxy.record.database.pruning import Pruner
 from hospproxy.record.database.writing import Anchor, DatabaseWriter, OtherRecordError
 from hospproxy.record.reading.filters import Filters
@@ -146,8 +146,21 @@ class WriteTests(Case):
 
     def test_no_file(self) -> None:
         """Reading makes none."""
-        self.fails(self.reader.page(Filters(), None, 1), DatabaseFailed)
+        self.fails(self.reader.page(Filters(), None, 1), NoTablesYet)
         self.assertFalse(self.file.exists())
+
+    def test_no_tables(self) -> None:
+        """Somebody has made the file, and come no further."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.touch()
+        self.fails(self.reader.page(Filters(), None, 1), NoTablesYet)
+
+    def test_no_database(self) -> None:
+        """What is there and cannot be read is no beginning."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_bytes(b"no database at all " * 100)
+        asked = Deferred.fromCoroutine(self.reader.page(Filters(), None, 1))
+        self.assertIs(self.failureResultOf(asked).type, DatabaseFailed)
 
     def test_reading_only_reads(self) -> None:
         """Whatever a query should become."""

@@ -97,7 +97,8 @@ class FakeReader:
     """:param records: in the order in which they were made; each gets its place in the chain."""
 
     def __init__(self, records: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.members: dict[str, frozenset[str]] = {SET: frozenset({"7", "8", "9"})}
+        self.closed = False
+        self.members_of: dict[str, frozenset[str]] = {SET: frozenset({"7", "8", "9"})}
         self.kept: list[Row] = []
         self.asked: list[Filters] = []
         for each in records:
@@ -111,7 +112,7 @@ class FakeReader:
 
     def found(self, filters: Filters) -> list[Row]:
         self.asked.append(filters)
-        rows = [row for row in self.kept if matches(row.record, filters, self.members)]
+        rows = [row for row in self.kept if matches(row.record, filters, self.members_of)]
         return [
             Row(row.key, row.record, row.line, self._by_list(row, filters))
             for row in sorted(rows, key=lambda row: row.key, reverse=True)
@@ -127,6 +128,13 @@ class FakeReader:
 
     async def row(self, name: RowName) -> Row | None:
         return next((row for row in self.kept if row.key.name == name), None)
+
+    async def members(self, disclosed: str, most: int) -> Sequence[str] | None:
+        found = sorted(self.members_of.get(disclosed, ()))
+        return found if 0 < len(found) <= most else None
+
+    async def close(self) -> None:
+        self.closed = True
 
     async def rows(self, filters: Filters) -> AsyncIterator[Row]:
         for row in self.found(filters):

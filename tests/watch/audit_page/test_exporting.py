@@ -10,7 +10,7 @@ from hospproxy.record.reading.rows import Row
 from hospproxy.watch.audit_page import exporting
 
 from .house import PageCase
-from .readers import record
+from .readers import SET, listed, record
 
 
 async def ids(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
@@ -21,7 +21,7 @@ async def ids(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
 class ExportTests(PageCase):
     def setUp(self) -> None:
         super().setUp()
-        self.patch(exporting, "maker", lambda name: ids)
+        self.patch(exporting, "maker", lambda name, reader: ids)
         for n in range(20):
             self.reader.add(record(n, request_id=f"r{n}", who={"id": 1, "name": f"staff{n % 2}"}))
 
@@ -45,7 +45,7 @@ class ExportTests(PageCase):
         self.assertEqual(
             (look["action"], look["route"], look["status"]), ("export", "/audit/export.jsonl", 200)
         )
-        self.assertEqual((look["filters"], self.reader.asked), ({"staff": "staff1"}, []))
+        self.assertEqual(look["filters"], {"staff": "staff1"})
         self.journal.written()
         self.assertEqual(len(self.content(self.successResultOf(answer))), 10)
 
@@ -64,3 +64,17 @@ class ExportTests(PageCase):
         self.assertIn("Status:", self.html("/audit/export.csv?status=x", 400))
         self.assertEqual(self.ask("/audit/export.xml").status, 404)
         self.assertEqual(self.ask("/audit/export.csv", method="POST").status, 405)
+
+
+class FhirTests(PageCase):
+    def test_patients_of_a_small_set_are_named(self) -> None:
+        self.reader.add(listed(10))
+        answer = self.ask("/audit/export.fhir.ndjson")
+
+        async def content() -> bytes:
+            assert answer.chunks is not None
+            return b"".join([chunk async for chunk in answer.chunks])
+
+        whole = self.successResultOf(Deferred.fromCoroutine(content())).decode()
+        for patient in self.reader.members_of[SET]:
+            self.assertIn(f'"value":"{patient}"', whole)

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.rows import Key, Page, Row, RowName, Summary
+from hospproxy.record.reading.rows import IndexAway, Key, NoIndexYet, Page, Row, RowName, Summary
 
 from .house import NAME, PageCase
 from .readers import NOW, FakeReader, alert, failed_login, listed, record
@@ -40,6 +40,33 @@ class BrokenReader(FakeReader):
 
     async def row(self, name: RowName) -> Row | None:
         raise OSError("the disk is gone")
+
+
+class AwayReader(FakeReader):
+    """:param why: said to every question."""
+
+    def __init__(self, why: IndexAway) -> None:
+        super().__init__()
+        self.why = why
+
+    async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
+        raise self.why
+
+    async def rows(self, filters: Filters) -> AsyncIterator[Row]:
+        raise self.why
+        yield
+
+    async def row(self, name: RowName) -> Row | None:
+        raise self.why
+
+    async def summary(self, since: float) -> Summary:
+        raise self.why
+
+
+EVERY_PAGE = (
+    "/audit", "/audit/trouble", "/audit/patients/7", "/audit/patients/7/disclosures", "/audit/records/t1/w0/1",
+    "/audit/export.csv", "/audit/export.jsonl", "/audit/export.fhir.ndjson",
+)  # fmt: skip
 
 
 class OnRecordFirst(PageCase):
@@ -114,6 +141,21 @@ class OnRecordFirst(PageCase):
             self.assertIn("could not be read", self.html(target, 500))
             self.assertEqual(self.journal.records[-1]["outcome"], "failed")
             self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_an_index_that_does_not_answer_or_is_not_there_yet(self) -> None:
+        """Exports too, of which nothing has left yet."""
+        for why, words in (
+            (IndexAway("connection refused"), "does not answer"),
+            (NoIndexYet("no such table"), "is empty"),
+        ):
+            self.page = self.over(AwayReader(why))
+            for target in EVERY_PAGE:
+                answer = self.ask(target)
+                self.assertEqual((answer.status, answer.headers.get(b"retry-after")), (503, b"30"), target)
+                self.assertIn(words, answer.body.decode())
+                self.assertNotIn(str(why), answer.body.decode())
+                self.assertEqual(self.journal.records[-1]["status"], 503)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_without_a_database_it_says_so(self) -> None:
         self.page = self.over(None)
