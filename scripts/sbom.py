@@ -29,7 +29,7 @@ def bill(lock: Path) -> dict[str, Any]:
     :raise subprocess.CalledProcessError: it cannot read it.
     """
     command = Path(sys.executable).with_name("cyclonedx-py")
-    options = ["--output-reproducible", "--of", "JSON", "--sv", "1.6", "--no-validate"]
+    options = ["--output-reproducible", "--of", "JSON", "--sv", "1.6"]
     made = subprocess.run([command, "requirements", *options, lock], stdout=subprocess.PIPE, check=True)
     return dict(json.loads(made.stdout))
 

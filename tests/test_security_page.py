@@ -15,9 +15,13 @@ _TEST = re.compile(r"`((?:tests|integration)/[\w/]+\.py)::(\w+)`")
 
 # Of these the page speaks already, and they have not come yet. Whoever brings one takes it away here.
 NOT_HERE_YET = {
+    "integration/test_answers.py",
     "integration/test_guessing.py",
+    "integration/test_in_front.py",
+    "integration/test_limits.py",
     "integration/test_nothing_in_the_clear.py",
     "tests/arrival/test_forwarded.py",
+    "tests/arrival/test_fuzz.py",
     "tests/arrival/test_handshakes.py",
     "tests/arrival/test_limits.py",
     "tests/arrival/test_proxy_header.py",
@@ -30,6 +34,7 @@ NOT_HERE_YET = {
     "tests/guard/test_entrance.py",
     "tests/guard/test_guessing.py",
     "tests/guard/test_permissions.py",
+    "tests/outward/test_checking.py",
 }
 
 
