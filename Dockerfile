@@ -2,14 +2,18 @@
 FROM python:3.13-slim AS build
 
 WORKDIR /src
-COPY pyproject.toml setup.cfg README.md LICENSE ./
+COPY pyproject.toml setup.cfg README.md LICENSE requirements.lock ./
 COPY hospproxy hospproxy
 COPY hospproxy_plugins hospproxy_plugins
 COPY hosp_standin hosp_standin
 COPY twisted twisted
-# No pip in the environment that is handed on: nothing is installed at run time.
+# No pip in the environment that is handed on: nothing is installed at run time. Other parts than the lock file names, or
+# files with other hashes, are not taken; at the end nothing may be missing.
 RUN python -m venv --without-pip /opt/hospproxy \
-    && python -m pip --python /opt/hospproxy/bin/python install --no-cache-dir --disable-pip-version-check .
+    && pip="python -m pip --python /opt/hospproxy/bin/python --disable-pip-version-check" \
+    && $pip install --no-cache-dir --require-hashes --requirement requirements.lock \
+    && $pip install --no-cache-dir --no-deps . \
+    && $pip check
 # The stand-in is for development: it has no place beside patients' records. After it has gone twistd's list of plugins
 # is made once, here: at run time nothing can be written.
 COPY scripts/seal_image.py /src/scripts/

@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short scan-tls scan-tls-short chaos audit-scale bench-audit audit-kill screenshots wheel image clean environment python
+.PHONY: help run test lint load load-short scan-tls scan-tls-short chaos audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -49,7 +49,7 @@ test: environment ## every test, and how much of hospproxy/ they run (at least 9
 	@$(COVERED) html --quiet -d $(REPORTS)/html
 	$(COVERED) report --fail-under=90
 
-lint: environment ## style, types, Dockerfile, Jenkinsfile, and what must not be in the repository
+lint: environment ## style, types, Dockerfile, Jenkinsfile, known vulnerabilities, and what must not be in the repository
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -57,6 +57,7 @@ lint: environment ## style, types, Dockerfile, Jenkinsfile, and what must not be
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python scripts/check_jenkinsfile.py Jenkinsfile
 	$(BIN)/python scripts/check_repository.py
+	$(BIN)/python scripts/advisories.py
 	@news=$$($(BIN)/towncrier build --draft --version 0.0.0 2>&1) || { echo "$$news"; exit 1; }
 
 load: environment ## the same load straight at HOSP and through the proxy, side by side (minutes)
@@ -91,6 +92,22 @@ bench-audit: environment ## what it costs that no answer leaves before its recor
 
 audit-kill: environment ## kill -9 the whole proxy 20 times under load; every answer has its record (a minute)
 	AUDIT_KILLS=20 $(BIN)/python -m pytest integration/test_audit_kill.py -q -s
+
+audit-dependencies: environment ## whether anything that is installed is known to be vulnerable (asks nobody)
+	$(BIN)/python scripts/advisories.py
+
+advisories: environment ## ask OSV_URL (an OSV service) what is known now, for audit-dependencies
+	$(BIN)/python scripts/advisories.py --update
+
+sbom: environment ## build/sbom.json: what is in what we ship (CycloneDX)
+	$(BIN)/python scripts/sbom.py build/sbom.json
+
+# The same versions for every Python that is served; hashes of every file, so that an index cannot hand out another one.
+LOCKED = $(BIN)/uv pip compile setup.cfg --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url
+lock: environment ## requirements.lock and requirements-all.lock: the newest versions that setup.cfg allows
+	$(LOCKED) --output-file requirements.lock >/dev/null
+	$(LOCKED) --extra postgresql --extra bucket --constraint requirements.lock --output-file requirements-all.lock >/dev/null
 
 wheel: environment ## dist/hospproxy-….whl
 	@rm -rf build/lib build/bdist* dist

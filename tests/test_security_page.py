@@ -1,0 +1,112 @@
+"""The threat model names tests that there are, and leaves out none of what it promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "security.md"
+_TEST = re.compile(r"`((?:tests|integration)/[\w/]+\.py)::(\w+)`")
+
+# Of these the page speaks already, and they have not come yet. Whoever brings one takes it away here.
+NOT_HERE_YET = {
+    "integration/test_answers.py",
+    "integration/test_backup.py",
+    "integration/test_guessing.py",
+    "integration/test_in_front.py",
+    "integration/test_limits.py",
+    "integration/test_nothing_in_the_clear.py",
+    "integration/test_privileges.py",
+    "tests/arrival/test_forwarded.py",
+    "tests/arrival/test_fuzz.py",
+    "tests/arrival/test_handshakes.py",
+    "tests/arrival/test_limits.py",
+    "tests/arrival/test_proxy_header.py",
+    "tests/arrival/test_proxy_protocol.py",
+    "tests/arrival/test_renewal.py",
+    "tests/arrival/test_tally.py",
+    "tests/arrival/test_tls.py",
+    "tests/guard/test_admission.py",
+    "tests/guard/test_comparisons.py",
+    "tests/guard/test_entrance.py",
+    "tests/guard/test_guessing.py",
+    "tests/guard/test_permissions.py",
+    "tests/memory/test_credentials.py",
+    "tests/options/test_secret_fields.py",
+    "tests/outward/test_checking.py",
+}
+
+
+@cache
+def defined(path: Path) -> frozenset[str]:
+    """The tests of a file, by name."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return frozenset(
+        node.name for node in nodes if isinstance(node, functions) and node.name.startswith("test_")
+    )
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Threats (A1) and risks (API1) with the tests that their rows name."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if match := re.match(r"\| ([A-Z]\d+|API\d+)\b", line):
+            assert match[1] not in found, f"{match[1]} stands there twice"
+            found[match[1]] = ["::".join(each) for each in _TEST.findall(line)]
+    return found
+
+
+def dangling(text: str, root: Path, awaited: set[str]) -> list[str]:
+    """Tests that a page names and that are not there."""
+    missing = []
+    for path, name in _TEST.findall(text):
+        if path not in awaited and not ((root / path).exists() and name in defined(root / path)):
+            missing.append(f"{path}::{name}")
+    return missing
+
+
+class SecurityPageTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.text = PAGE.read_text()
+
+    def test_eachNamedTestIsThere(self) -> None:
+        self.assertEqual(dangling(self.text, ROOT, NOT_HERE_YET), [])
+
+    def test_whatHasComeIsNotWaitedForAnyLonger(self) -> None:
+        self.assertEqual([name for name in sorted(NOT_HERE_YET) if (ROOT / name).exists()], [])
+        self.assertEqual(NOT_HERE_YET - {path for path, _ in _TEST.findall(self.text)}, set())
+
+    def test_eachThreatHasATest(self) -> None:
+        found = rows(self.text)
+        self.assertGreater(len(found), 70)
+        self.assertEqual([number for number, tests in found.items() if not tests], [])
+
+    def test_allTenRisksOfOwaspAreThere(self) -> None:
+        numbers = {name for name in rows(self.text) if name.startswith("API")}
+        self.assertEqual(numbers, {f"API{number}" for number in range(1, 11)})
+
+    def test_threatsThatAreReferredToAreThere(self) -> None:
+        known = set(rows(self.text))
+        named = set(re.findall(r"(?<![\w`.])([A-K]\d{1,2})(?![\w`])", self.text))
+        self.assertEqual(named - known, set())
+
+    def test_eachLetterOfStrideIsThere(self) -> None:
+        letters = re.findall(r"^\| [A-K]\d+ \| ([STRIDE ]+) \|", self.text, re.MULTILINE)
+        self.assertEqual({each for row in letters for each in row.split()}, set("STRIDE"))
+        self.assertEqual(len(letters), len([name for name in rows(self.text) if not name.startswith("API")]))
+
+    def test_thatWhichIsMissingIsFound(self) -> None:
+        text = (
+            "`tests/test_security_page.py::test_eachNamedTestIsThere` `tests/test_security_page.py::test_none` "
+            "`tests/test_nowhere.py::test_x` `tests/test_later.py::test_x`"
+        )
+        self.assertEqual(
+            dangling(text, ROOT, {"tests/test_later.py"}),
+            ["tests/test_security_page.py::test_none", "tests/test_nowhere.py::test_x"],
+        )
