@@ -12,7 +12,9 @@ from .answers import Answers
 from .chain import Chain
 from .config import Settings
 from .guard.identity import IdentityCheck
+from .guard.knowledge import Knowledge, watched
 from .guard.ownership import Ownership
+from .guard.permissions import Permissions
 from .guard.validation import Validation
 from .memory.cache import Cache
 from .memory.memory import Writer
@@ -69,6 +71,12 @@ class Parts:
         self.journal = self._journal()
         self.carriers = self._carriers()
         self.sightings = Sightings(self.contract)
+        self.knowledge = Knowledge(
+            self.contract,
+            watched(self.contract, self.contract.permissions) if settings.permissions.enabled else {},
+            reactor,
+            settings.permissions.max_remembered,
+        )
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
         self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics)
@@ -171,6 +179,18 @@ class Parts:
             cap_s=settings.retry_cap_s,
         )
 
+    def _permissions(self) -> Permissions:
+        settings = self.settings.permissions
+        return Permissions(
+            self.contract,
+            self.knowledge,
+            self.ask,
+            self.metrics,
+            settings.modes(self.contract),
+            administrators=frozenset(settings.administrators),
+            remember_s=settings.remember_s,
+        )
+
     def _retry(self) -> Retry:
         settings = self.settings.retry
         return Retry(
@@ -214,6 +234,10 @@ class Parts:
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),
+            "guard.permissions": (
+                settings.permissions.enabled and self.identity is not None,
+                self._permissions(),
+            ),
             "record.patient": (
                 settings.audit.enabled,
                 PatientOfRecord(self.contract, self.ask, self.reactor),
@@ -245,3 +269,4 @@ class Parts:
         self.working_time.answered(received)
         self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         self.sightings.saw(call, response)
+        self.knowledge.saw(call, response)

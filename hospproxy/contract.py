@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .contract_permissions import Permission
 from .messages import Json
 
 
@@ -232,6 +233,7 @@ class Contract:
 
     :param late_commit_s: seconds after sending at which a write has been carried out or never will be.
     :param probe: operation id that asks whether the upstream is there.
+    :param permissions: who may do what.
     """
 
     operations: Mapping[str, Operation]
@@ -242,6 +244,7 @@ class Contract:
     late_commit_s: float
     probe: str | None
     document: Mapping[str, Any]
+    permissions: tuple[Permission, ...] = ()
 
     def route(self, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
         """The route of a path and the values of its parameters; a literal segment goes before a parameter."""

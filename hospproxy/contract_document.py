@@ -25,14 +25,17 @@ from .contract import (
     SchemaError,
     Texts,
 )
+from .contract_permissions import permissions
 from .messages import Json
 
 METHODS = ("get", "post", "put", "patch", "delete")
 ACTIONS = ("read", "search", "create", "update", "delete", "execute")
 RETRY = ("repeatable", "write")
 TOP_KEYS = frozenset(
-    ("identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources")
-)
+    (
+        "identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources", "permissions",
+    )
+)  # fmt: skip
 """Keys of x-hospproxy at the top of the document; docs/contract.md says what they mean."""
 OPERATION_KEYS = frozenset(
     (
@@ -103,6 +106,8 @@ class _Reader:
         self._names(operations, known, identity, top.get("probe"))
         texts = self._texts(top)
         late_commit_s = self._number("x-hospproxy.late_commit_s", top.get("late_commit_s", 25))
+        rules, wrong = permissions(top.get("permissions", {}), operations, identity=identity is not None)
+        self.errors += wrong
         if self.errors:
             raise ContractError(self.errors)
         return Contract(
@@ -114,6 +119,7 @@ class _Reader:
             late_commit_s=late_commit_s,
             probe=top.get("probe"),
             document=self.document,
+            permissions=rules,
         )
 
     def _resource(self, name: str, said: Any) -> Resource:

@@ -63,9 +63,9 @@ class ChainTests(SynchronousTestCase):
         self.assertEqual(
             ORDER,
             (
-                "record.audit", "guard.validation", "guard.identity", "guard.ownership", "record.patient",
-                "memory.screening", "memory.cache", "record.intent", "outward.writes", "outward.retry",
-                "outward.gate", "outward.upstream",
+                "record.audit", "guard.validation", "guard.identity", "guard.ownership", "guard.permissions",
+                "record.patient", "memory.screening", "memory.cache", "record.intent", "outward.writes",
+                "outward.retry", "outward.gate", "outward.upstream",
             ),
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from .fields import Network, address, choice, hosts, networks, number, path, sec
 from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
 from .page_section import AuditPageSettings
+from .permissions_section import PermissionsSettings
 from .plugins_section import AuditPluginSettings
 from .syslog_section import SyslogSettings
 
@@ -336,6 +337,7 @@ class Settings:
     validation: ValidationSettings = ValidationSettings()
     identity: IdentitySettings = IdentitySettings()
     ownership: OwnershipSettings = OwnershipSettings()
+    permissions: PermissionsSettings = Factory(PermissionsSettings)
     screening: ScreeningSettings = ScreeningSettings()
     cache: CacheSettings = Factory(CacheSettings)
     writes: WritesSettings = WritesSettings()

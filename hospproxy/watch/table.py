@@ -71,6 +71,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     # What is remembered.
     _counter("identity_events_total", "Credentials: remembered, asked, accepted, denied.", "event"),
+    _counter(
+        "permission_events_total",
+        "Rules of who may do what that held: held (refused), report, unknown, administrator, break_glass.",
+        "rule",
+        "event",
+    ),
     _counter("cache_events_total", "What the cache did.", "event"),
     _gauge("cache_bytes", "Memory that cached answers take."),
     _gauge("cache_entries", "Answers in the cache."),
