@@ -32,6 +32,6 @@ VOLUME /var/lib/hospproxy
 EXPOSE 8443
 # Asks the proxy, never HOSP: a container is not to be restarted because HOSP is away.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import http.client as h, sys; c = h.HTTPConnection('127.0.0.1', 9443, timeout=4); c.request('GET', '/live'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client as h, ssl, sys; c = h.HTTPSConnection('127.0.0.1', 9443, timeout=4, context=ssl._create_unverified_context()); c.request('GET', '/live'); sys.exit(c.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM
 CMD ["twistd", "-n", "--pidfile=", "hospproxy", "--config", "/etc/hospproxy/hospproxy.toml"]

@@ -19,7 +19,7 @@ REPORTS := build/reports
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short chaos audit-scale wheel image clean environment python
+.PHONY: help run test lint load load-short chaos audit-scale bench-audit audit-kill screenshots wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -35,8 +35,8 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,pg_ctlcluster=postgresql \
-		--need '/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,pg_ctlcluster=postgresql \
+		--need '/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
 	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)
@@ -71,6 +71,15 @@ audit-scale: environment ## a million audit records verified, ten million asked 
 	$(BIN)/python -m benchmarks.audit_scale
 	$(BIN)/python -m benchmarks.audit_database
 
+screenshots: environment ## the pictures of the audit page in docs/
+	$(BIN)/python -m integration.screenshots
+
+bench-audit: environment ## what it costs that no answer leaves before its record is on disk (two minutes)
+	$(BIN)/python -m benchmarks.audit_cost
+
+audit-kill: environment ## kill -9 the whole proxy 20 times under load; every answer has its record (a minute)
+	AUDIT_KILLS=20 $(BIN)/python -m pytest integration/test_audit_kill.py -q -s
+
 wheel: environment ## dist/hospproxy-….whl
 	@rm -rf build/lib build/bdist* dist
 	$(BIN)/python -m build --wheel
@@ -81,5 +90,5 @@ image: ## the container image, where Docker is
 
 clean: ## away with all that was made here, the virtual environment and the state of make run too
 	rm -rf .venv $(STATE) build dist *.egg-info _trial_temp* .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache \
-		.hypothesis integration/json-server/node_modules twisted/plugins/dropin.cache
+		.hypothesis integration/*/node_modules twisted/plugins/dropin.cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -85,6 +85,9 @@ def filled(engine: Engine, rows: int) -> None:
     for index in INDEXES:
         with engine.begin() as connection:
             index.create(connection)
+    if engine.dialect.name == "postgresql":  # as its autovacuum does in time
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
 
 
 def _load(connection: Connection, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -68,6 +68,7 @@ class Proxy:
     url: str
     admin: str
     certificate: Path
+    pid: int
 
     def metric(self, name: str) -> float | None:
         """One gauge or counter without labels; None if it is not there."""
@@ -102,7 +103,7 @@ def proxy(folder: Path, upstream: str, options: str = "") -> Iterator[Proxy]:
     )
     with process("hospproxy", ["hospproxy", "--config", str(file)], folder) as running:
         _until(lambda: is_open(port), running, folder / "hospproxy.log")
-        yield Proxy(f"https://127.0.0.1:{port}", admin, state / "self-signed.crt")
+        yield Proxy(f"https://127.0.0.1:{port}", admin, state / "self-signed.crt", running.pid)
 
 
 def get(authority: str, path: str) -> bytes:

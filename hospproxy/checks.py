@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from .config import NO_FLAGS, Address, ConfigError, Overrides, Settings, load
+from .config import (
+    NO_FLAGS,
+    Address,
+    AdminSettings,
+    ConfigError,
+    ListenerSettings,
+    Overrides,
+    Settings,
+    load,
+)
 from .options import writer_checks
 
 if TYPE_CHECKING:
@@ -107,11 +116,7 @@ def places(settings: Settings) -> Iterator[Finding]:
     if not bound:
         yield "listeners", "there must be at least one"
     if settings.admin.enabled:
-        if not settings.admin.address.loopback:
-            yield (
-                "admin.url",
-                "it asks for no credentials, so it may only be on loopback (127.0.0.1, [::1], localhost)",
-            )
+        yield from admin_place(settings)
         bound.append(("admin.url", settings.admin.address))
     for path, address in bound:
         if address.ip is None:
@@ -125,6 +130,20 @@ def places(settings: Settings) -> Iterator[Finding]:
     for path, address in bound:
         if upstream.loopback and _clash(address, upstream):
             yield "upstream.url", f"it is the proxy itself ({path})"
+
+
+def admin_place(settings: Settings) -> Iterator[Finding]:
+    """Where the admin listener may be."""
+    admin = settings.admin
+    if admin.address.loopback:
+        return
+    if not admin.address.secure:
+        yield (
+            "admin.url",
+            "without TLS it may only be on loopback (127.0.0.1, [::1], localhost)",
+        )
+    elif admin.address.ip is not None and admin.address.ip.is_unspecified and not admin.hosts:
+        yield "admin.hosts", "name the hosts by which it is reached; it answers to no others"
 
 
 def _clash(one: Address, other: Address) -> bool:
@@ -141,18 +160,24 @@ def certificates(settings: Settings) -> Iterator[Finding]:
     """Keys of a listener that do not go together."""
     for index, each in enumerate(settings.listeners):
         path = f"listeners[{index}]"
-        if each.address.secure:
-            if each.plain != "reject":
-                yield f"{path}.plain", "it is for http:// listeners only"
-            if each.certificate_file and not each.private_key_file:
-                yield f"{path}.private_key_file", "certificate_file is named without it"
-            if each.private_key_file and not each.certificate_file:
-                yield f"{path}.certificate_file", "private_key_file is named without it"
-        elif each.certificate_file or each.private_key_file:
-            named = "certificate_file" if each.certificate_file else "private_key_file"
-            yield f"{path}.{named}", "it is for https:// listeners only"
+        if each.address.secure and each.plain != "reject":
+            yield f"{path}.plain", "it is for http:// listeners only"
+        yield from _pair(path, each)
+    if settings.admin.enabled:
+        yield from _pair("admin", settings.admin)
     if settings.upstream.ca_file and not settings.upstream.address.secure:
         yield "upstream.ca_file", "it is only for an https:// upstream.url"
+
+
+def _pair(path: str, each: ListenerSettings | AdminSettings) -> Iterator[Finding]:
+    if not each.address.secure:
+        if each.certificate_file or each.private_key_file:
+            named = "certificate_file" if each.certificate_file else "private_key_file"
+            yield f"{path}.{named}", "it is for https:// listeners only"
+    elif each.certificate_file and not each.private_key_file:
+        yield f"{path}.private_key_file", "certificate_file is named without it"
+    elif each.private_key_file and not each.certificate_file:
+        yield f"{path}.certificate_file", "private_key_file is named without it"
 
 
 def numbers(settings: Settings) -> Iterator[Finding]:
@@ -231,6 +256,11 @@ def open_text(settings: Settings) -> Iterator[Finding]:
             yield f"{path}.plain", "clients are served unencrypted"
         if each.address.ip is not None and each.address.ip.is_unspecified:
             yield f"{path}.url", "an unencrypted port on every interface: clients may send passwords to it"
+    if settings.admin.enabled and not settings.admin.address.loopback:
+        yield (
+            "admin.url",
+            "whoever can reach it reads /metrics and /ready, for which no credentials are asked",
+        )
     if settings.listeners and all(not each.address.secure for each in settings.listeners):
         if all(each.plain == "reject" for each in settings.listeners):
             yield "listeners", "every one of them rejects every request; add an https:// one"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from .options.addresses import Address, parse_address
+from .options.admin_section import AdminSettings
 from .options.audit_section import AuditSettings
 from .options.gate_section import BreakerSettings, GateSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
+from .options.page_section import AuditPageSettings
 from .options.sections import (
-    AdminSettings,
     ArrivalSettings,
     CacheSettings,
     IdentitySettings,
@@ -28,6 +29,7 @@ __all__ = [
     "Address",
     "AdminSettings",
     "ArrivalSettings",
+    "AuditPageSettings",
     "AuditSettings",
     "BreakerSettings",
     "CacheSettings",

@@ -7,7 +7,7 @@ thing that may reach HOSP. ``Response`` is an answer, whoever made it. ``Exchang
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -123,7 +123,7 @@ class Origin(enum.Enum):
 
 @frozen(slots=True)
 class Response:
-    """One answer, whole. Arrival adds Content-Length, Date and Connection.
+    """One answer, whole. Arrival adds Content-Length (or Transfer-Encoding), Date and Connection.
 
     :param status: RFC 9110 §15.
     :param headers: without hop-by-hop fields and without Content-Length.
@@ -131,6 +131,9 @@ class Response:
     :param origin: who made it.
     :param handed_over: to be called with True when the answer has been written whole to the client, with False when
         the client went before that.
+    :param chunks: the content, where it is too long to be held whole; ``body`` is then passed over. Arrival asks for
+        a piece when the client has taken the one before, and closes the iterator (``aclose``) at the end, also when
+        the client leaves early. If it fails, the connection is cut off, so that nobody takes a part for the whole.
     """
 
     status: int
@@ -138,6 +141,7 @@ class Response:
     body: bytes = b""
     origin: Origin = Origin.PROXY
     handed_over: Callable[[bool], None] | None = field(default=None, eq=False, repr=False)
+    chunks: AsyncIterator[bytes] | None = field(default=None, eq=False, repr=False)
 
     def having(self, name: bytes, value: bytes) -> Response:
         """The same answer with one field set."""

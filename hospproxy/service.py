@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import sys
 from typing import Any
@@ -24,11 +25,14 @@ from .arrival.trust import Trust
 from .assembly import Parts
 from .config import Settings
 from .outward.ledger.format import LedgerFormatError
+from .record.database.building import reader_for
+from .record.describe import Describer
 from .record.trail.journal import Journal
 from .record.trail.opening import trouble_of
 from .record.writers.building import WriterError
 from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
+from .watch.audit_page.building import AuditPageService
 from .watch.health import Health
 
 _log = Logger()
@@ -80,6 +84,7 @@ class ProxyService(Service):
         )
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
+        self.audit_page: AuditPageService | None = None
         self.admin = self._admin() if settings.admin.enabled else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
@@ -95,13 +100,40 @@ class ProxyService(Service):
                 "draining": lambda: "stopping" if self.house.connections.draining else None,
             }
         )
+        self.audit_page = self._audit_page()
+        hosts = self._admin_hosts()
+        page = self.audit_page.page if self.audit_page is not None else None
         house = House(
-            handler=Admin(health, self.parts.metrics),
+            handler=Admin(health, self.parts.metrics, page, hosts),
             clock=self._reactor,
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
+            trust=Trust(self._settings.trusted_proxies),
             wall=clocks.wall,
         )
-        return Listeners([Listener(self._settings.admin.url, plain="serve")], house, self._settings.state_dir)
+        options = self._settings.admin
+        listener = Listener(options.url, options.certificate_file, options.private_key_file, plain="serve")
+        return Listeners([listener], house, self._settings.state_dir / "admin", hosts)
+
+    def _admin_hosts(self) -> tuple[str, ...]:
+        """How the admin listener is called where it is not on loopback: an address of its own is no name to be bent."""
+        address = self._settings.admin.address
+        own = () if address.ip is None or address.ip.is_unspecified else (address.authority,)
+        return (*self._settings.admin.hosts, *own)
+
+    def _audit_page(self) -> AuditPageService | None:
+        settings = self._settings
+        if not settings.audit_page.enabled:
+            return None
+        reader = reader_for(settings, self._reactor)
+        pseudonym = Describer(self.parts.key.subkey("claimed names")).pseudonym
+        return AuditPageService(
+            settings,
+            self._reactor,
+            reader,
+            self.parts.journal,
+            pseudonym,
+            self.parts.noticing.noticer.observe,
+        )
 
     def privilegedStartService(self) -> None:
         """Bind every port while the process still may."""
@@ -136,7 +168,13 @@ class ProxyService(Service):
             _log.info("hospproxy serves {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
         if self.admin is not None:
             for host, port in self.admin.addresses():
-                _log.info("hospproxy admin on http://{host}:{port}", host=host, port=port)
+                scheme = self._settings.admin.address.scheme
+                _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
+        if self.audit_page is not None:
+            self.audit_page.start()
+        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered,
+        # and requests that wait for their records make for many collections.
+        gc.freeze()
 
     def _open_ledger(self) -> None:
         """Here, not earlier: a lock and a database do not survive the fork of a daemon."""
@@ -163,6 +201,8 @@ class ProxyService(Service):
     def _reload(self) -> None:
         try:
             self.listeners.reload()
+            if self.admin is not None:
+                self.admin.reload()
         except (CertificateError, ListenerError) as error:
             _log.error("the certificates stay as they are: {why}", why=str(error))
         else:
@@ -193,6 +233,8 @@ class ProxyService(Service):
         await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)
+        if self.audit_page is not None:
+            self.audit_page.stop()
         await parts.noticing.stop()
         await parts.journal.close()
         await parts.carriers.stop(CATCH_UP_S)

@@ -191,7 +191,7 @@ class Proxy(Running):
     @property
     def admin_url(self) -> str:
         """``/live``, ``/ready``, ``/metrics``."""
-        return f"http://127.0.0.1:{self.admin_port}"
+        return f"https://127.0.0.1:{self.admin_port}"
 
     def records(self) -> list[dict[str, Any]]:
         """Every whole line of the audit journal, in order, but what it says of itself."""
@@ -261,19 +261,21 @@ class Processes:
         top: str = "",
         state: Path | None = None,
         port: int | None = None,
+        within: Sequence[str] = (),
     ) -> Proxy:
         """hospproxy in front of `upstream`: TLS with a self-signed certificate, a plain port that serves, admin.
 
         :param options: tables (TOML) put at the end of its file, ``[[listeners]]``, ``[upstream]``, ``[admin]`` apart.
         :param top: keys put at the top of its file.
         :param state: a folder that was used before; a fresh one otherwise.
+        :param within: a command that runs the one after it, and becomes it.
         """
         number = len(self.started)
         proxy = Proxy("hospproxy", port=port or free_port(), plain_port=free_port(), admin_port=free_port())
         proxy.state = state or self.folder / f"state-{number}"
         file = self.folder / f"hospproxy-{number}.toml"
         file.write_text(proxy_options(proxy, upstream, top, options))
-        self.start(proxy, [*twistd_command(), "hospproxy", "--config", str(file)])
+        self.start(proxy, [*within, *twistd_command(), "hospproxy", "--config", str(file)])
         await self.until_open(proxy, proxy.port, proxy.plain_port, proxy.admin_port)
         return proxy
 
@@ -323,7 +325,7 @@ url = "https://127.0.0.1:{proxy.port}"
 url = "http://127.0.0.1:{proxy.plain_port}"
 plain = "serve"
 [admin]
-url = "http://127.0.0.1:{proxy.admin_port}"
+url = "https://127.0.0.1:{proxy.admin_port}"
 {options}
 """
 

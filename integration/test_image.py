@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from .asking import unverified
 from .dockerfile import Image, Replay, context, parse
 from .processes import free_port
 
@@ -143,7 +144,7 @@ def fingerprint(image: Image) -> dict[str, tuple[int, int]]:
 
 
 def live(port: int) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=unverified())
     try:
         connection.request("GET", "/live")
         return connection.getresponse().status

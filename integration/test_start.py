@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest_twisted
-import treq
 from twisted.internet import reactor, task
 
 from hospproxy.secrets import MasterKey
 
+from .asking import ask
 from .processes import STOP_S, Processes, Proxy, free_port, is_open, proxy_options, twistd_command
 
 BAD = """
@@ -48,9 +48,7 @@ MISTAKES = (
 
 async def until_it_runs(proxy: Proxy) -> None:
     """Ports are bound a moment before signals are handled; what answers handles them."""
-    answer = await treq.get(f"{proxy.admin_url}/live", persistent=False)
-    assert answer.code == 200
-    await treq.content(answer)
+    assert (await ask(proxy.admin_url, "GET", "/live")).status == 200
 
 
 async def stop_daemon(pid: int, pidfile: Path) -> None:

@@ -148,10 +148,18 @@ DEMONSTRATIONS = (
         (r'"outcome":"',),
     ),
     Demonstration(
+        "Audit page: who has looked at patient 3? It is made for a browser",
+        (
+            'curl -sk -u "auditor:$(cat {state}/audit-page-password)" https://localhost:{admin}/audit/patients/3'
+            " | grep -E 'Logged in as|<h1>'",
+        ),
+        (r"Logged in as</span> <strong>auditor",),
+    ),
+    Demonstration(
         "Metrics for Prometheus, and health for a balancer",
         (
-            "curl -s http://127.0.0.1:{admin}/metrics | grep ^hospproxy_requests_total",
-            "curl -s http://127.0.0.1:{admin}/ready",
+            "curl -sk https://127.0.0.1:{admin}/metrics | grep ^hospproxy_requests_total",
+            "curl -sk https://127.0.0.1:{admin}/ready",
         ),
         (r"^hospproxy_requests_total\{.*\} [1-9]", r'"ready":true'),
     ),
@@ -164,6 +172,8 @@ def listing(places: Places) -> str:
         "",
         f"hospproxy serves https://localhost:{places.proxy} in front of a stand-in HOSP on "
         f"http://127.0.0.1:{places.hosp}.",
+        f"The audit page is https://localhost:{places.admin}/audit: user auditor, password in "
+        f"{places.state}/audit-page-password.",
         f"Everything that is kept is in {places.state}, logs too. Ctrl-C ends both. Try:",
     ]
     filled = {
@@ -174,5 +184,9 @@ def listing(places: Places) -> str:
         "state": places.state,
     }
     for each in DEMONSTRATIONS:
-        lines += ["", f"# {each.title}", *(command.format(**filled) for command in each.commands)]
+        lines += [
+            "",
+            f"# {each.title}",
+            *(command.format(**filled) for command in each.commands),
+        ]
     return "\n".join([*lines, ""])

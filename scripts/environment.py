@@ -1,6 +1,6 @@
 """Makes the virtual environment that everything else runs in, on a machine that has little more than Python.
 
-    python3 scripts/environment.py [--venv FOLDER] [--extras test,lint] [--need node=nodejs,npm] [--npm FOLDER]
+    python3 scripts/environment.py [--venv FOLDER] [--extras test,lint] [--need node=nodejs,npm] [--npm FOLDER …]
 
 Only the standard library is used. What is installed already is not installed again.
 """
@@ -167,14 +167,20 @@ def main() -> int:
         default=[],
         help="each COMMAND, COMMAND=DEBIAN-PACKAGE or /PATH/WITH/*=DEBIAN-PACKAGE, by commas; may be given again",
     )
-    parser.add_argument("--npm", type=Path, help="a folder with a package-lock.json")
+    parser.add_argument(
+        "--npm",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder with a package-lock.json; may be given again",
+    )
     options = parser.parse_args()
     try:
         pairs = [each.partition("=") for each in ",".join(options.need).split(",") if each]
         need({command: package or command for command, _, package in pairs})
         prepare(options.venv.absolute(), [each for each in options.extras.split(",") if each])
-        if options.npm is not None:
-            npm(options.npm)
+        for folder in options.npm:
+            npm(folder)
     except CannotPrepare as problem:
         print(f"✗ {problem}", file=sys.stderr)
         return 1

@@ -10,10 +10,11 @@ import argparse
 import http.client
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -38,7 +39,7 @@ url = "http://127.0.0.1:{places.hosp}"
 [[listeners]]
 url = "https://127.0.0.1:{places.proxy}"
 [admin]
-url = "http://127.0.0.1:{places.admin}"
+url = "https://127.0.0.1:{places.admin}"
 """
 
 
@@ -79,7 +80,13 @@ def running(name: str, command: list[str], log: Path) -> Iterator[subprocess.Pop
                 process.wait()
 
 
-def wait_ready(port: int, path: str, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait_ready(
+    connect: Callable[[], http.client.HTTPConnection],
+    path: str,
+    name: str,
+    process: subprocess.Popen[bytes],
+    log: Path,
+) -> None:
     """Wait for a 200.
 
     :raise Ended: the process ended first, or it took too long.
@@ -88,7 +95,7 @@ def wait_ready(port: int, path: str, name: str, process: subprocess.Popen[bytes]
     while time.monotonic() < latest:
         if process.poll() is not None:
             break
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        connection = connect()
         try:
             connection.request("GET", path)
             if connection.getresponse().status == 200:
@@ -99,6 +106,19 @@ def wait_ready(port: int, path: str, name: str, process: subprocess.Popen[bytes]
             connection.close()
         time.sleep(0.05)
     raise Ended(f"{name} is not ready; its log ({log}) ends with:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def plain(port: int) -> http.client.HTTPConnection:
+    """A connection to a port of this machine."""
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+
+
+def secure(port: int) -> http.client.HTTPConnection:
+    """The same over TLS; the certificate was made a moment ago and vouches for itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
 
 
 def serve(python: Path, places: Places, hosp_options: list[str]) -> None:
@@ -115,10 +135,10 @@ def serve(python: Path, places: Places, hosp_options: list[str]) -> None:
     hosp = [*twistd, "hosp-standin", *ports, *hosp_options]
     hosp_log, proxy_log = state / "hosp-standin.log", state / "hospproxy.log"
     with running("the stand-in HOSP", hosp, hosp_log) as first:
-        wait_ready(places.control, "/stats", "the stand-in HOSP", first, hosp_log)
+        wait_ready(lambda: plain(places.control), "/stats", "the stand-in HOSP", first, hosp_log)
         proxy = [*twistd, "hospproxy", "--config", str(options)]
         with running("hospproxy", proxy, proxy_log) as second:
-            wait_ready(places.admin, "/ready", "hospproxy", second, proxy_log)
+            wait_ready(lambda: secure(places.admin), "/ready", "hospproxy", second, proxy_log)
             print(listing(places), flush=True)
             while True:
                 for name, process, log in (

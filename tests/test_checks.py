@@ -114,6 +114,10 @@ class SenselessTests(Case):
         self.assertEqual(self.paths(listeners=self.listen("https://0.0.0.0:9443")), ["admin.url"])
         self.assertEqual(self.paths(admin=AdminSettings(url="http://0.0.0.0:9443")), ["admin.url"])
         self.assertEqual(self.paths(admin=AdminSettings(url="http://[::1]:9443")), [])
+        self.assertEqual(self.paths(admin=AdminSettings(url="https://0.0.0.0:9444")), ["admin.hosts"])
+        self.assertEqual(self.paths(admin=AdminSettings(url="https://10.0.0.9:9444")), [])
+        named = AdminSettings(url="https://0.0.0.0:9444", hosts=("audit.example",))
+        self.assertEqual(self.paths(admin=named), [])
         self.assertEqual(self.paths(admin=AdminSettings(enabled=False, url="http://0.0.0.0:9443")), [])
 
     def test_a_listener_is_on_an_address(self) -> None:

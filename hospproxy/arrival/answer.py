@@ -53,8 +53,9 @@ def write_answer(
 ) -> list[bytes]:
     """The bytes of an answer, head and content.
 
-    Content-Length is always said (but for 204 and 304), so a cut answer is never taken for a whole one. A Server
-    field would tell strangers which versions to attack.
+    Content-Length is always said (but for 204 and 304), so a cut answer is never taken for a whole one; content that
+    comes piece by piece is chunked, or to HTTP/1.0 ends with the connection (RFC 9112 §6.3), and is not among these
+    bytes. A Server field would tell strangers which versions to attack.
 
     :param to_head: the request was HEAD: the same head, no content.
     :param close: the connection ends with this answer.
@@ -79,11 +80,24 @@ def write_answer(
         lines.append(b"date: %s\r\n" % _date(int(wall)))
     bare = status in _WITHOUT_CONTENT
     if not bare:
-        lines.append(b"content-length: %d\r\n" % len(response.body))
+        lines.extend(_framing(response, version))
     if close:
         lines.append(b"connection: close\r\n")
     elif version == (1, 0):
         lines.append(b"connection: keep-alive\r\n")
     lines.append(b"\r\n")
     head = b"".join(lines)
-    return [head] if bare or to_head or not response.body else [head, response.body]
+    streamed = response.chunks is not None
+    return [head] if bare or to_head or streamed or not response.body else [head, response.body]
+
+
+def _framing(response: Response, version: tuple[int, int]) -> list[bytes]:
+    """How the client finds the end (RFC 9112 §6); HTTP/1.0 knows no chunks."""
+    if response.chunks is None:
+        return [b"content-length: %d\r\n" % len(response.body)]
+    return [b"transfer-encoding: chunked\r\n"] if version >= (1, 1) else []
+
+
+def has_content(response: Response, *, to_head: bool) -> bool:
+    """Whether content follows the head (RFC 9110 §6.4.1)."""
+    return not to_head and response.status not in _WITHOUT_CONTENT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import AsyncIterator
 from typing import Any
 
 from attrs import evolve
@@ -15,7 +16,8 @@ from zope.interface import implementer
 
 from ..errors import ProxyError, RecordFailed, Refused
 from ..messages import Client, Request, Response
-from .answer import BROKEN, CONTINUE, Unwritable, write_answer
+from .admission import admit
+from .answer import CONTINUE, has_content
 from .body import Decoder, decoder_for
 from .ending import Ending
 from .head import Head, HeadFinder, parse_head
@@ -23,7 +25,9 @@ from .house import House
 from .line import HeadRefused, RequestLine
 from .outflow import Outflow
 from .plain import PlainPolicy
+from .streaming import Stream, discard
 from .trust import display_address
+from .writing import written
 
 _log = Logger()
 
@@ -62,6 +66,7 @@ class Http1Protocol(Protocol):
         self._decoder: Decoder | None = None
         self._body_held = 0
         self._handling: Deferred[Response] | None = None
+        self._stream: Stream | None = None
         self._last = False  # no request after this one is read
         self._client_done = False  # the client has sent its last byte
         self._reading_paused = False
@@ -88,7 +93,7 @@ class Http1Protocol(Protocol):
         self._pump()
 
     def readConnectionLost(self) -> None:
-        """The client has closed its side (plain connections only): what it has asked is still answered."""
+        """The client has closed its side (plain only): what it has asked is still answered."""
         self._client_done = True
         if self._phase is _Phase.CLOSING:
             self._ending.client_closed()
@@ -107,6 +112,8 @@ class Http1Protocol(Protocol):
         self._outflow.stopProducing()
         self._buffer.clear()
         self._decoder = self._deadline = None
+        if self._stream is not None:
+            self._stream.stop()
         if self._handling is None:
             self._release_body()
         else:
@@ -114,7 +121,9 @@ class Http1Protocol(Protocol):
 
     def _has_room(self) -> None:
         """The client has taken all that was written."""
-        if self._phase is _Phase.CLOSING:
+        if self._stream is not None:
+            self._stream.has_room()
+        elif self._phase is _Phase.CLOSING:
             self._finish()
         elif self._phase is _Phase.IDLE:
             self._set_deadline(self._house.limits.keep_alive_s)
@@ -238,7 +247,7 @@ class Http1Protocol(Protocol):
         method = line.method.decode("ascii")
         self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
         self._last = not framing.keep_alive
-        self._admit(line, client)
+        admit(house, self._plain, line, client)
         self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))
         if self._decoder is None:
             self._hand_over()
@@ -247,18 +256,6 @@ class Http1Protocol(Protocol):
         self._set_deadline(house.limits.body_timeout_s)
         if framing.expect_continue and not self._buffer:
             self.transport.write(CONTINUE)
-
-    def _admit(self, line: RequestLine, client: Client) -> None:
-        """:raise ProxyError: the plain port's 403 or 308, 421 for what is not ours to answer, 503."""
-        if self._plain is not None and (refusal := self._plain.judge(line, client)) is not None:
-            raise refusal
-        if line.scheme == b"https" and client.scheme != "https":
-            # RFC 9110 §7.4: what is asked for as https must have come by https.
-            raise Refused("An https address was asked for over plain HTTP.", status=421)
-        if not self._house.public_hosts.serve(client.host):
-            # RFC 9110 §15.5.20: 421 says "not this server"; 400 would say that the request is malformed.
-            raise Refused("This host is not served here.", status=421)
-        self._house.budget.admit()
 
     def _read_body(self) -> bool:
         decoder = self._decoder
@@ -303,21 +300,49 @@ class Http1Protocol(Protocol):
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
     def _await(self, answer: Deferred[Response]) -> None:
-        self._phase = _Phase.ANSWERING
-        self._deadline = None
+        self._phase, self._deadline = _Phase.ANSWERING, None
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
     def _answer(self, response: Response) -> None:
         self._handling = None
         self._release_body()
         if self._phase is not _Phase.ANSWERING:
-            return  # the connection went while the answer was being made
-        close = self._last or self._house.connections.draining or (self._client_done and not self._buffer)
-        pieces = self._write(response, close)
-        self._request = Request()
-        self._phase = _Phase.CLOSING if close else _Phase.IDLE
+            discard(response)  # the connection went while the answer was being made
+            return
+        unframed = response.chunks is not None and self._request.version < (1, 1)
+        over = unframed or (self._client_done and not self._buffer)
+        close = self._last or self._house.connections.draining or over
+        response, pieces = written(self._house, self._request, response, close=close)
         self._outflow.expect(sum(map(len, pieces)))
         self.transport.writeSequence(pieces)
+        if response.chunks is None:
+            self._answered(response, close)
+        elif has_content(response, to_head=self._request.method == "HEAD"):
+            self._carry(response, response.chunks, close)
+        else:
+            discard(response)
+            self._answered(response, close)
+
+    def _carry(self, response: Response, chunks: AsyncIterator[bytes], close: bool) -> None:
+        """Content that comes piece by piece; until its end nothing else is answered here."""
+        self._stream = Stream(chunks, self.transport, self._outflow, chunked=self._request.version >= (1, 1))
+
+        def done(result: Failure | None) -> None:
+            self._stream = None
+            if result is None and self._phase is _Phase.ANSWERING:
+                self._answered(response, close)
+            elif response.handed_over is not None:
+                response.handed_over(False)
+            if result is not None:
+                self._give_up(result)
+
+        self._stream.run().addBoth(done).addErrback(self._give_up)
+
+    def _answered(self, response: Response, close: bool) -> None:
+        """The last byte of an answer is handed to the transport."""
+        close = close or self._house.connections.draining
+        self._request = Request()
+        self._phase = _Phase.CLOSING if close else _Phase.IDLE
         if response.handed_over is not None:
             self._outflow.when_taken(response.handed_over)
         if not close:
@@ -325,17 +350,6 @@ class Http1Protocol(Protocol):
             self._pump()
         elif not self._outflow.blocked:
             self._finish()
-
-    def _write(self, response: Response, close: bool) -> list[bytes]:
-        house, request = self._house, self._request
-        to_head, version, wall = request.method == "HEAD", request.version, house.wall()
-        try:
-            return write_answer(response, to_head=to_head, close=close, version=version, wall=wall)
-        except Unwritable as error:
-            house.unwritable_answers += 1
-            if house.unwritable_answers == 1:
-                _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
-            return write_answer(BROKEN, to_head=to_head, close=close, version=version, wall=wall)
 
     def _give_up(self, failure: Failure) -> None:
         """There is no record, so there is no answer."""

@@ -83,14 +83,18 @@ class Listeners:
     :param values: the listeners, in the order of the options.
     :param house: what their connections share.
     :param state_dir: where the self-signed certificate is, or is made.
+    :param names: further ones that a self-signed certificate vouches for.
     :raise ListenerError: an address is none.
     :raise CertificateError: a certificate or key cannot be used.
     """
 
-    def __init__(self, values: Sequence[ListenerLike], house: House, state_dir: Path) -> None:
+    def __init__(
+        self, values: Sequence[ListenerLike], house: House, state_dir: Path, names: Sequence[str] = ()
+    ) -> None:
         self._values = [(value, _Address.of(value.url)) for value in values]
         self._house = house
         self._state_dir = state_dir
+        self._names = names
         self._doorways = [Doorway(intermediate(credentials)) for credentials in self._load()]
         self.ports: list[IListeningPort] = []
 
@@ -149,7 +153,7 @@ class Listeners:
         """Names that clients may know us by: each listener's own, and those of the public hosts."""
         for _, address in self._values:
             yield address.host
-        for name in sorted(self._house.public_hosts.names):
+        for name in (*sorted(self._house.public_hosts.names), *self._names):
             yield without_port(name).strip("[]")
 
     def _https_port(self) -> int:

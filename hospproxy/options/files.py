@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ..record.trail.signing import Signer
 from ..secrets import KeyFileError, MasterKey, read_secret
-from .sections import Settings
+from .admin_section import AdminSettings
+from .sections import ListenerSettings, Settings
 
 if TYPE_CHECKING:
     from ..contract import Contract
@@ -39,11 +40,11 @@ def errors(settings: Settings) -> Iterator[Finding]:
         yield "master_key_file", why
     if why := _wrong_signing_key(settings):
         yield "audit.signing_key_file", why
-    for index, listener in enumerate(settings.listeners):
+    for path, listener in _listeners(settings):
         if listener.address.secure:
             for key, why in wrong_pair(listener.certificate_file, listener.private_key_file):
-                yield f"listeners[{index}].{key}", why
-    for path, ca_file in (
+                yield f"{path}.{key}", why
+    for where, ca_file in (
         ("upstream.ca_file", settings.upstream.ca_file),
         ("audit_http.ca_file", settings.audit_http.ca_file),
         ("alerts.webhook_ca_file", settings.alerts.webhook_ca_file),
@@ -52,8 +53,8 @@ def errors(settings: Settings) -> Iterator[Finding]:
             try:
                 certificates(ca_file)
             except UnusableError as error:
-                yield path, str(error)
-    for path, secret in (
+                yield where, str(error)
+    for where, secret in (
         ("audit_http.secret_file", settings.audit_http.secret_file),
         ("alerts.webhook_secret_file", settings.alerts.webhook_secret_file),
     ):
@@ -61,7 +62,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
             try:
                 read_secret(secret)
             except KeyFileError as error:
-                yield path, str(error)
+                yield where, str(error)
     database = settings.audit_database
     if database.enabled and database.password_file is not None:
         try:
@@ -72,8 +73,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 def warnings(settings: Settings) -> Iterator[Finding]:
     """Files that can be used, but not for long or not safely."""
-    for index, listener in enumerate(settings.listeners):
-        path = f"listeners[{index}]"
+    for path, listener in _listeners(settings):
         if listener.certificate_file is not None and listener.address.secure:
             try:
                 first = certificates(listener.certificate_file)[0]
@@ -91,6 +91,14 @@ def warnings(settings: Settings) -> Iterator[Finding]:
     password = settings.audit_database.password_file
     if password is not None and password.is_file() and password.stat().st_mode & 0o007:
         yield "audit_database.password_file", f"everyone on this machine may read or change {password}"
+
+
+def _listeners(settings: Settings) -> Iterator[tuple[str, ListenerSettings | AdminSettings]]:
+    """Every port of the proxy, with its key path."""
+    for index, listener in enumerate(settings.listeners):
+        yield f"listeners[{index}]", listener
+    if settings.admin.enabled:
+        yield "admin", settings.admin
 
 
 def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:

@@ -12,6 +12,7 @@ from attrs import Factory, field, frozen
 from attrs.converters import optional
 
 from .addresses import Address, parse_address
+from .admin_section import AdminSettings
 from .alerts_section import AlertsSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
@@ -277,23 +278,6 @@ class RetrySettings:
 
 
 @frozen(slots=True, kw_only=True)
-class AdminSettings:
-    """Health and metrics."""
-
-    enabled: bool = field(
-        default=True, metadata=switch("Whether `/live`, `/ready` and `/metrics` are served.")
-    )
-    url: str = field(
-        default="http://127.0.0.1:9443",
-        metadata=address("Where; on the loopback interface only, since it asks for no credentials.", "http"),
-    )
-
-    @property
-    def address(self) -> Address:
-        return parse_address(self.url)
-
-
-@frozen(slots=True, kw_only=True)
 class Settings:
     """Everything that an operator may set."""
 
@@ -352,7 +336,7 @@ class Settings:
     audit_plugins: tuple[AuditPluginSettings, ...] = ()
     audit_page: AuditPageSettings = Factory(AuditPageSettings)
     alerts: AlertsSettings = Factory(AlertsSettings)
-    admin: AdminSettings = AdminSettings()
+    admin: AdminSettings = Factory(AdminSettings)
 
     @property
     def master_key_path(self) -> Path:
@@ -368,6 +352,11 @@ class Settings:
     def cache_path(self) -> Path:
         """The file of answers that outlive a restart."""
         return self.state_dir / "cache" / "answers.sqlite"
+
+    @property
+    def audit_users_path(self) -> Path:
+        """Who may look at the audit page, named or not."""
+        return self.audit_page.users_file or self.state_dir / "audit-users"
 
     @property
     def signing_key_default(self) -> Path:

@@ -1,7 +1,8 @@
-"""The admin listener: health and metrics for whoever runs the proxy, on the loopback interface."""
+"""The admin listener: health and metrics for whoever runs the proxy, the audit page for whoever watches it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -10,42 +11,50 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ..arrival.authority import PublicHosts
 from ..errors import ProxyError, reason
 from ..interfaces import IHandler
 from ..messages import Headers, Request, Response
+from .audit_page import rendering, routes
+from .audit_page.page import AuditPage
 from .health import Health
 from .metrics import CONTENT_TYPE, Metrics
-
-_INDEX = b"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>hospproxy</title></head>
-<body><h1>hospproxy</h1>
-<ul>
-<li><a href="/live">/live</a>: the process is up</li>
-<li><a href="/ready">/ready</a>: it should be given requests</li>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li>
-</ul></body></html>
-"""
 
 _NONE = Headers()
 
 
 @implementer(IHandler)
 class Admin:
-    """Answers ``/``, ``/live``, ``/ready`` and ``/metrics``; it asks for no credentials, so loopback only."""
+    """Answers ``/``, ``/live``, ``/ready`` and ``/metrics``, for which it asks no credentials, and ``/audit``.
+
+    :param audit: None: it is switched off.
+    :param hosts: names of this machine for which it answers, besides localhost and loopback addresses.
+    """
 
     _log = Logger()
 
-    def __init__(self, health: Health, metrics: Metrics) -> None:
+    def __init__(
+        self, health: Health, metrics: Metrics, audit: AuditPage | None = None, hosts: Iterable[str] = ()
+    ) -> None:
         self._health = health
         self._metrics = metrics
+        self._audit = audit
+        self._hosts = PublicHosts.of(hosts)
         self._pages = {
             b"/": self._index,
+            b"/style.css": rendering.style,
             b"/live": self._live,
             b"/ready": self._ready,
             b"/metrics": self._numbers,
         }
 
     def handle(self, request: Request) -> Deferred[Response]:
+        if not self._is_ours(request.client.host):
+            # A page on the web whose name was pointed at 127.0.0.1 could otherwise read this (DNS rebinding).
+            return succeed(_error(421, "This listener answers to localhost and to admin.hosts only."))
+        if self._audit is not None and routes.is_below(request.path):
+            # What fails there is not caught here: no answer without a record.
+            return Deferred.fromCoroutine(self._audit.answer(request))
         try:
             answer = self._answer(request)
         except Exception:
@@ -60,9 +69,6 @@ class Admin:
         return 1024  # nothing here takes a body; some clients send one all the same
 
     def _answer(self, request: Request) -> Response:
-        if not is_loopback(request.client.host):
-            # A page on the web whose name was pointed at 127.0.0.1 could otherwise read this (DNS rebinding).
-            return _error(421, "This listener answers to localhost only.")
         page = self._pages.get(request.path)
         if page is None:
             return _error(404)
@@ -70,8 +76,12 @@ class Admin:
             return _error(405, headers=Headers(((b"allow", b"GET, HEAD"),)))
         return page()
 
+    def _is_ours(self, host: str) -> bool:
+        return is_loopback(host) or (bool(self._hosts.names) and self._hosts.serve(host))
+
     def _index(self) -> Response:
-        return _page(200, b"text/html; charset=utf-8", _INDEX)
+        values = {"audit": self._audit is not None, "reasons": self._health.reasons()}
+        return rendering.page(200, rendering.render("index.html", values))
 
     def _live(self) -> Response:
         return _json(200, {"live": True})

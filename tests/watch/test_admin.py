@@ -56,6 +56,25 @@ class Pages(SynchronousTestCase):
         for path in (b"/live", b"/ready", b"/metrics"):
             self.assertIn(b'href="%s"' % path, body)
 
+    def test_the_index_is_a_page_in_the_houses_dress(self) -> None:
+        answer = self.ask(b"/")
+        self.assertIn(b'href="/style.css"', answer.body)
+        self.assertNotIn(b"/audit", answer.body)
+        self.assertEqual(self.ask(b"/style.css").headers.get(b"content-type"), b"text/css; charset=utf-8")
+        self.health.checks["journal"] = lambda: "<full>"
+        self.assertIn(b"&lt;full&gt;", self.ask(b"/").body)
+
+    def test_without_the_page_there_is_none(self) -> None:
+        self.assertEqual(self.ask(b"/audit").status, 404)
+
+    def test_names_that_it_was_given(self) -> None:
+        self.admin = Admin(self.health, self.meter, hosts=("audit.example", "10.0.0.9:9443"))
+        for host, status in (
+            ("audit.example", 200), ("audit.example:9443", 200), ("10.0.0.9:9443", 200), ("localhost", 200),
+            ("evil.example", 421), ("10.0.0.9:1", 421), ("audit.example.evil", 421),
+        ):  # fmt: skip
+            self.assertEqual(self.ask(b"/live", host=host).status, status, host)
+
     def test_nothing_is_kept_by_caches(self) -> None:
         for path in (b"/", b"/live", b"/ready", b"/metrics", b"/x"):
             self.assertEqual(self.ask(path).headers.get(b"cache-control"), b"no-store")

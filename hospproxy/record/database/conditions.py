@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Text, exists, func, or_, select, tuple_
 
 from ..reading.filters import Filters
 from ..reading.matching import LOGIN_FAILURE as LOGIN_FAILURE_ACTION
@@ -24,13 +24,22 @@ FEW = 3000
 
 
 @frozen(slots=True)
-class Way:
-    """A way to candidates: each branch is read from an index that ends with the order of time.
+class Branch:
+    """Candidates that one index gives in the order of time.
 
-    :param branches: conditions, one of which each candidate meets.
+    :param condition: what that index is by; None for all records.
+    :param until: all candidates are before that place.
     """
 
-    branches: tuple[Condition | None, ...] = (None,)
+    condition: Condition | None = field(default=None, repr=False)
+    until: Place | None = None
+
+
+@frozen(slots=True)
+class Way:
+    """A way to candidates: all that are in any of its branches."""
+
+    branches: tuple[Branch, ...] = (Branch(),)
 
 
 @frozen(slots=True)
@@ -77,7 +86,7 @@ def asked(connection: Connection, filters: Filters, start: Place | None) -> Aske
         if name == "patient":
             _patient(connection, number, start, conditions, ways)
         else:
-            _either(conditions, ways, *(column == number for column in _WORDS[name]))
+            _either(conditions, ways, *((column, number) for column in _WORDS[name]))
     _others(filters, conditions, ways)
     bounds = () if filters.since is None else (C.time_ms >= milliseconds(filters.since),)
     return Asked(tuple(conditions), bounds, tuple(ways) or (Way(),))
@@ -96,21 +105,29 @@ _WORDS: dict[str, tuple[ColumnElement[Any], ...]] = {
 }
 
 
-def _either(conditions: list[Condition], ways: list[Way], *branches: Condition) -> None:
-    conditions.append(or_(*branches))
-    ways.append(Way(branches))
+def _either(
+    conditions: list[Condition], ways: list[Way], *values: tuple[ColumnElement[Any], int | str]
+) -> None:
+    """One of the columns has its value."""
+    conditions.append(or_(*(_plain(column) == value for column, value in values)))
+    ways.append(Way(tuple(Branch(column == value) for column, value in values)))
+
+
+def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column as an expression, so that no planner goes by its index: candidates are there already."""
+    return column.concat("") if isinstance(column.type, Text) else column + 0
 
 
 def _others(filters: Filters, conditions: list[Condition], ways: list[Way]) -> None:
     """What is not asked for by a word."""
     if filters.status is not None:
-        _either(conditions, ways, C.status == filters.status)
+        _either(conditions, ways, (C.status, filters.status))
     if filters.request_id is not None:
-        _either(conditions, ways, C.request_id == filters.request_id, C.for_request == filters.request_id)
+        _either(conditions, ways, (C.request_id, filters.request_id), (C.for_request, filters.request_id))
     if filters.action == LOGIN_FAILURE_ACTION:
-        _either(conditions, ways, C.trouble == LOGIN_FAILURE)
+        _either(conditions, ways, (C.trouble, LOGIN_FAILURE))
     if filters.trouble:
-        _either(conditions, ways, C.trouble == LOGIN_FAILURE, C.trouble == OTHER_TROUBLE)
+        _either(conditions, ways, (C.trouble, LOGIN_FAILURE), (C.trouble, OTHER_TROUBLE))
     if filters.kind is None:
         own = filters.own or filters.request_id is not None
         conditions.append(C.shown.in_((SHOWN, OWN)) if own else C.shown == SHOWN)
@@ -120,20 +137,19 @@ def _patient(
     connection: Connection, number: int, start: Place | None, conditions: list[Condition], ways: list[Way]
 ) -> None:
     """By the record's own patient, or among those whom a list disclosed."""
-    own = C.patient_no == number
     newest = connection.scalar(
         select(func.max(SETS.c.last_ms))
         .join(MEMBERS, MEMBERS.c.set_no == SETS.c.set_no)
         .where(MEMBERS.c.patient_no == number, *((SETS.c.first_ms <= start[0],) if start else ()))
     )
     if newest is None:  # in no list, or in none so long ago
-        _either(conditions, ways, own)
+        _either(conditions, ways, (C.patient_no, number))
         return
     member = exists().where(MEMBERS.c.patient_no == number, MEMBERS.c.set_no == C.set_no)
-    conditions.append(or_(own, member))
+    conditions.append(or_(_plain(C.patient_no) == number, member))
     among = C.set_no.in_(select(MEMBERS.c.set_no).where(MEMBERS.c.patient_no == number))
     rows = select(C.id).where(among, *before(start)).limit(FEW).subquery()
     few = (connection.scalar(select(func.count()).select_from(rows)) or 0) < FEW
     # A patient who is in many lists is soon found among all of them; not one who was long ago: begin there.
-    lists = among if few else and_(C.set_no.is_not(None), C.time_ms <= newest)
-    ways.append(Way((own, lists)))
+    lists = Branch(among) if few else Branch(C.set_no.is_not(None), (newest + 1, 0))
+    ways.append(Way((Branch(C.patient_no == number), lists)))

@@ -22,7 +22,7 @@ from .words import in_parts, numbers_of
 from .writing import time_before
 
 EXPORT_ROWS = 500
-MOST_TROUBLE = 10_000
+MOST_TROUBLE = 5_000
 """Failed log-ins and refusals that a summary counts: the newest."""
 TOP = 10
 HOUR_MS = 3_600_000
@@ -72,7 +72,7 @@ class DatabaseReader:
                 return
 
     async def summary(self, since: float) -> Summary:
-        """See ITrailReader. Of failed log-ins and refusals, the newest 10,000 are counted.
+        """See ITrailReader. Of failed log-ins and refusals, the newest 5,000 are counted.
 
         :raise DatabaseFailed: the database is away.
         """

@@ -10,11 +10,11 @@ from attrs import frozen
 from sqlalchemy import Connection, Select, Subquery, select, union
 
 from ..reading.filters import Filters
-from .conditions import Asked, Condition, Place, Way, asked, before, start_of
+from .conditions import Asked, Branch, Place, Way, asked, before, start_of
 from .schema import RECORDS
 
 STEP = 2000
-WORK = 20_000
+WORK = 10_000
 """Candidates that are tried together, and in one search."""
 C = RECORDS.c
 
@@ -69,10 +69,12 @@ def _rarest(connection: Connection, what: Asked, start: Place | None) -> tuple[W
     return best
 
 
-def _branch(what: Asked, branch: Condition | None, start: Place | None) -> Select[tuple[int, int]]:
-    conditions = [*before(start), *what.bounds]
-    if branch is not None:
-        conditions.append(branch)
+def _branch(what: Asked, branch: Branch, start: Place | None) -> Select[tuple[int, int]]:
+    # One bound, the nearer: SQLite goes to one and walks to the other.
+    ends = [place for place in (start, branch.until) if place is not None]
+    conditions = [*before(min(ends, default=None)), *what.bounds]
+    if branch.condition is not None:
+        conditions.append(branch.condition)
     return select(C.time_ms, C.id).where(*conditions).order_by(C.time_ms.desc(), C.id.desc()).limit(STEP)
 
 
@@ -87,12 +89,13 @@ def _candidates(way: Way, what: Asked, start: Place | None) -> Select[tuple[int,
 
 def _fitting(connection: Connection, what: Asked, way: Way, start: Place | None, limit: int) -> list[Place]:
     """Those of the next candidates that fit."""
-    next_ones = _candidates(way, what, start).subquery()
+    candidate = _candidates(way, what, start).subquery().c
     rows = connection.execute(
-        select(C.time_ms, C.id)
-        .join(next_ones, (next_ones.c.time_ms == C.time_ms) & (next_ones.c.id == C.id))
+        select(candidate.time_ms, candidate.id)
+        .join(RECORDS, (candidate.time_ms == C.time_ms) & (candidate.id == C.id))
         .where(*what.conditions)
-        .order_by(C.time_ms.desc(), C.id.desc())
+        # By an expression: SQLite would else walk through all records in their order, to save itself the sorting.
+        .order_by(-candidate.time_ms, -candidate.id)
         .limit(limit)
     )
     return [(row.time_ms, row.id) for row in rows]

@@ -6,11 +6,12 @@ measured and only loses. Everything but the file work happens in the reactor's t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -49,7 +50,7 @@ class Bounds:
     buffer_records: int = 1000
 
 
-@frozen(slots=True, eq=False)
+@define(slots=True, eq=False)  # not frozen: that is twice as dear to make, and one is made for every request
 class _Waiting:
     line: bytes
     kind: str
@@ -270,8 +271,9 @@ class Journal:
             self._recover()
             if result:
                 self._meter.count("records_total", result, kind="disclosure")
+            for kind, records in Counter([waiting.kind for waiting in group]).items():
+                self._meter.count("records_total", records, kind=kind)
             for waiting in group:
-                self._meter.count("records_total", kind=waiting.kind)
                 waiting.done.callback(None)
         self._finish_if_idle()
 

@@ -29,6 +29,9 @@ _MOST_SETS = 5000
 _RETRY_S = 5.0
 """Seconds between two tries to leave the reserve."""
 
+_HASHED = 2047
+"""Bytes that are hashed at once."""
+
 
 @frozen(slots=True, kw_only=True)
 class Plan:
@@ -64,7 +67,10 @@ class _Current:
     def add(self, data: bytes, records: int) -> None:
         self.records += records
         self.size += len(data)
-        self.content.update(data)
+        # hashlib lets go of the interpreter's lock for more than 2047 bytes, and getting it back beside a busy reactor
+        # takes far longer than hashing them.
+        for at in range(0, len(data), _HASHED):
+            self.content.update(data[at : at + _HASHED])
 
     def remember(self, sets: dict[str, None]) -> None:
         """What stands in it now; the oldest are forgotten."""
@@ -269,6 +275,8 @@ class Keeper:
             written = now.file.write(data)
         except OSError as error:
             self._cut_back(now)
+            if error.errno not in FULL:  # it may have failed to sync: see below
+                self._let_go("failed")
             raise _NotKeptError(f"write: {error.strerror}", error) from error
         if written != len(data):
             self._cut_back(now)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -138,7 +138,7 @@ class SearchTests(SynchronousTestCase):
                 self.assertEqual(row.by_list, row.record["patient_id"] != filters.patient)
 
     @given(FILTERS, st.integers(1, 50), st.sampled_from([1, 2, 5, 2000]), st.sampled_from([1, 10, 3000]))
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
     def test_same_rows(self, filters: Filters, limit: int, step: int, few: int) -> None:
         """Page by page, with steps of any size: each row once, newest first."""
         with (

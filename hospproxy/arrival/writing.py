@@ -1,0 +1,32 @@
+"""Every answer goes out as one HTTP message, or a 500 does in its place."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from ..messages import Request, Response
+from .answer import BROKEN, Unwritable, write_answer
+from .house import House
+from .streaming import discard
+
+_log = Logger()
+
+
+def written(
+    house: House, request: Request, response: Response, *, close: bool
+) -> tuple[Response, list[bytes]]:
+    """What goes out, and its bytes.
+
+    :param close: the connection ends with this answer.
+    """
+    to_head, version, wall = request.method == "HEAD", request.version, house.wall()
+    try:
+        return response, write_answer(response, to_head=to_head, close=close, version=version, wall=wall)
+    except Unwritable as error:
+        discard(response)
+        house.unwritable_answers += 1
+        if house.unwritable_answers == 1:
+            _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
+        broken = evolve(BROKEN, handed_over=response.handed_over)
+        return broken, write_answer(broken, to_head=to_head, close=close, version=version, wall=wall)

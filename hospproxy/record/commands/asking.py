@@ -1,0 +1,124 @@
+"""What search and export have in common: where to read, what to ask, and that asking is recorded."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from ... import clocks
+from ..reading.filters import Filters
+from ..reading.parsing import BadFilterError, parse
+from ..reading.rows import Row
+from .looking import LookFailed, keep, look, who_asks
+from .sources import Source, SourceError, say, source_of
+
+_WORDS = {
+    "patient": "id of a patient; also those who were in a list",
+    "staff": "id or exact name of a member of staff",
+    "action": "create, read, update, delete, search, execute, or log-in failure",
+    "outcome": "success, refused, unknown, …",
+    "route": "as the contract has it: /patients/{id}",
+    "resource": "notes, patients, …",
+    "record_id": "id of the record",
+    "request_id": "X-Request-Id of an answer; also what was asked on its behalf",
+    "address": "of the client",
+    "kind": "request, own, finding, alert, look, gap, …",
+    "status": "of the answer",
+    "since": "date or date and time (UTC unless it says otherwise), included",
+    "until": "the same, not included",
+}
+
+
+@frozen(slots=True)
+class Question:
+    """What was asked of what.
+
+    :param look: the request id of the look's own record: the answer is of the trail as it was asked.
+    """
+
+    source: Source
+    filters: Filters
+    look: str
+
+    def rows(self) -> Iterator[Row]:
+        """All that fits, newest first.
+
+        :raise SourceError: it cannot be read.
+        """
+        rows = self.source.rows(self.filters)
+        return (row for row in rows if row.record.get("request_id") != self.look)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The options that both commands take."""
+    command.add_argument(
+        "source", metavar="SOURCE", help="the trail's folder, or the database: a SQLite file, or a URL"
+    )
+    asked = command.add_argument_group("what is asked; all that are given must hold")
+    for name, words in _WORDS.items():
+        option = "--" + name.replace("_", "-")
+        asked.add_argument(option, action="append", default=[], metavar="VALUE", help=words)
+    asked.add_argument("--own", action="store_true", help="the proxy's own requests too")
+    asked.add_argument("--trouble", action="store_true", help="only failed log-ins, refusals and alerts")
+    command.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="holds the password of the database"
+    )
+    command.add_argument(
+        "--signing-key",
+        type=Path,
+        metavar="FILE",
+        help="the proxy's private key, with which this look at the trail is put on record"
+        " (audit-signing.key beside the folder, if it is there)",
+    )
+    command.add_argument(
+        "--record-in", type=Path, metavar="DIR", help="the folder in which to record it, where SOURCE is none"
+    )
+
+
+def pairs_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """The options as names and texts."""
+    pairs = [(name, value) for name in _WORDS for value in getattr(arguments, name)]
+    return pairs + [(name, "true") for name in ("own", "trouble") if getattr(arguments, name)]
+
+
+def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], int]) -> int:
+    """Read what is asked, record the look, and only then answer.
+
+    :return: the exit status: 1 when not everything could be read, 2 when nothing can be.
+    """
+    pairs = pairs_of(arguments)
+    try:
+        filters = parse(pairs)
+        source = source_of(arguments.source, arguments.password_file)
+    except BadFilterError as error:
+        say(f"--{error.field.replace('_', '-')}: {error.words}")
+        return 2
+    except SourceError as error:
+        say(str(error))
+        return 2
+    question = Question(source, filters, secrets.token_hex(16))
+    _record(arguments, route, dict(pairs), question)
+    try:
+        status = answer(question)
+    except SourceError as error:
+        say(str(error))
+        return 2
+    return status or (1 if source.troubles else 0)
+
+
+def _record(arguments: argparse.Namespace, route: str, filters: dict[str, Any], question: Question) -> None:
+    folder = arguments.record_in or question.source.folder
+    if folder is None:
+        say("this look is not recorded: no folder is named for it (--record-in)")
+        return
+    key = arguments.signing_key or folder.absolute().parent / "audit-signing.key"
+    record = look(route, filters, who_asks(), clocks.wall(), question.look)
+    try:
+        keep(record, folder, key, clocks.wall)
+    except LookFailed as error:
+        say(f"this look is not recorded: {error}")

@@ -1,0 +1,99 @@
+"""``hospproxy-audit export``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..export import csv_lines, fhir_lines, jsonl_lines
+from ..export.fhir import Naming
+from .asking import Question, add_arguments, ask
+from .sources import say
+
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]{1,200}\Z")
+
+
+def add(commands: Any) -> None:
+    """Add the command.
+
+    :param commands: argparse's sub-parsers.
+    """
+    export = commands.add_parser(
+        "export",
+        help="write what fits as CSV, JSON Lines or FHIR AuditEvents",
+        description="Writes all records that fit, newest first. That it was exported is itself recorded, where it can"
+        " be. Exit status: 0, 1 when not everything could be read, 2 when nothing could be.",
+    )
+    add_arguments(export)
+    export.add_argument("--format", choices=("csv", "jsonl", "fhir"), required=True)
+    export.add_argument(
+        "--output", type=Path, metavar="FILE", help="a new file, readable by you alone (standard output)"
+    )
+    export.add_argument(
+        "--identifier-system",
+        default="urn:hosp",
+        metavar="URI",
+        help="fhir: what stands before the kinds of identifiers (urn:hosp)",
+    )
+    export.set_defaults(run=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    if arguments.output is not None and os.path.lexists(arguments.output):
+        say(f"--output: {arguments.output} is there already")
+        return 2
+    if not _URI.match(arguments.identifier_system):
+        say("--identifier-system: it is no URI, such as urn:oid:1.2.3 or https://hospital.example/ids")
+        return 2
+    return ask(arguments, "hospproxy-audit export", lambda question: _written(question, arguments))
+
+
+def _written(question: Question, arguments: argparse.Namespace) -> int:
+    async def rows() -> AsyncIterator[Any]:
+        for row in question.rows():
+            yield row
+
+    naming = Naming(system=arguments.identifier_system)
+    makers: dict[str, Callable[[AsyncIterator[Any]], AsyncIterator[bytes]]] = {
+        "csv": csv_lines,
+        "jsonl": jsonl_lines,
+        "fhir": lambda rows: fhir_lines(rows, question.source.members, naming),
+    }
+
+    async def write(file: BinaryIO) -> None:
+        async for piece in makers[arguments.format](rows()):
+            file.write(piece)
+
+    try:
+        with _output(arguments.output) as file:
+            asyncio.run(write(file))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        say(f"{error.filename or 'the output'}: {error.strerror}")
+        return 2
+    return 0
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Standard output, or a file that has its name once it is whole."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    draft = path.with_name(path.name + ".part")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+        os.link(draft, path)  # unlike a rename, it takes nobody's place
+    finally:
+        with suppress(OSError):
+            draft.unlink()

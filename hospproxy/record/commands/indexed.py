@@ -1,0 +1,99 @@
+"""Reads the trail from a database, in this thread: a command has nothing else to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import define, field
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..database.access import words_of
+from ..database.dialects import BadUrlError, Target, engine_for, parsed
+from ..database.reading import page
+from ..database.schema import MEMBERS, SETS, WORDS
+from ..export.fhir import MOST_PATIENTS
+from ..reading.filters import Filters
+from ..reading.rows import Key, Row
+from .sources import SourceError
+
+_ROWS = 500
+_SQLITE = b"SQLite format 3\0"
+
+
+@define
+class Database:
+    """As a source of rows."""
+
+    _engine: Engine
+    folder: Path | None = None
+    troubles: int = 0
+    _sets: dict[str, Sequence[str] | None] = field(factory=dict, init=False)
+
+    def rows(self, filters: Filters) -> Iterator[Row]:
+        """All that fits, newest first. Each part is a transaction of its own, so that none lasts long."""
+        after: Key | None = None
+        while True:
+            with self._transaction() as connection:
+                part = page(connection, filters, after, _ROWS)
+            yield from part.rows
+            after = part.more_after
+            if after is None:
+                return
+
+    def members(self, disclosed: str) -> Sequence[str] | None:
+        """The patients of a set; None for one of more than an export names one by one."""
+        if disclosed not in self._sets:
+            self._sets.pop(next(iter(self._sets))) if len(self._sets) > 1000 else None
+            with self._transaction() as connection:
+                self._sets[disclosed] = _members(connection, disclosed)
+        return self._sets[disclosed]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise SourceError(f"the database: {words_of(error)}") from None
+
+
+def _members(connection: Connection, disclosed: str) -> Sequence[str] | None:
+    found = connection.scalars(
+        select(WORDS.c.text)
+        .join(MEMBERS, MEMBERS.c.patient_no == WORDS.c.word_no)
+        .join(SETS, SETS.c.set_no == MEMBERS.c.set_no)
+        .where(SETS.c.hash == disclosed)
+        .order_by(WORDS.c.word_no)
+        .limit(MOST_PATIENTS + 1)
+    ).all()
+    return tuple(found) if 0 < len(found) <= MOST_PATIENTS else None
+
+
+def database_of(text: str, password_file: Path | None) -> Database:
+    """A SQLite file, or a PostgreSQL database by its URL.
+
+    :raise SourceError: it is neither.
+    """
+    if "://" in text:
+        try:
+            target = Target(url=parsed(text), password_file=password_file)
+        except BadUrlError as error:
+            raise SourceError(str(error)) from None
+    else:
+        target = Target(file=Path(text).absolute())
+        try:
+            with target.file.open("rb") as file:
+                is_one = file.read(len(_SQLITE)) == _SQLITE
+        except OSError as error:
+            raise SourceError(f"{text}: {error.strerror}") from None
+        if not is_one:
+            raise SourceError(f"{text}: it is neither a folder of journals nor a SQLite database")
+    try:
+        return Database(engine_for(target, read_only=True))
+    except ImportError:
+        raise SourceError(
+            "PostgreSQL needs the package psycopg: pip install 'hospproxy[postgresql]'"
+        ) from None

@@ -1,0 +1,68 @@
+"""``hospproxy-audit search``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from itertools import islice
+from typing import Any
+
+from .asking import Question, add_arguments, ask
+from .showing import table
+from .sources import say
+
+MOST = 100_000
+
+
+def add(commands: Any) -> None:
+    """Add the command.
+
+    :param commands: argparse's sub-parsers.
+    """
+    search = commands.add_parser(
+        "search",
+        help="ask who did what, newest first",
+        description="Shows the records that fit, newest first. That it was asked is itself recorded, where it can be."
+        " Exit status: 0, 1 when not everything could be read, 2 when nothing could be.",
+    )
+    add_arguments(search)
+    search.add_argument("--limit", default="50", metavar="N", help=f"records, at most (50; up to {MOST})")
+    search.add_argument(
+        "--format", choices=("table", "jsonl"), default="table", help="jsonl: the journal's own lines"
+    )
+    search.set_defaults(run=_search)
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    text = arguments.limit
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= limit <= MOST:
+        say(f"--limit: it is no number from 1 to {MOST}")
+        return 2
+
+    def answer(question: Question) -> int:
+        rows = question.rows()
+        found = islice(rows, limit)
+        if arguments.format == "jsonl":
+            for row in found:
+                sys.stdout.buffer.write(row.line + b"\n")
+        else:
+            for line in table(list(found), columns(), colours=has_colours()):
+                print(line)
+        if next(rows, None) is not None:
+            say(f"there are more than these {limit}: --limit shows them, export writes all")
+        return 0
+
+    return ask(arguments, "hospproxy-audit search", answer)
+
+
+def columns() -> int | None:
+    """Of the terminal; None where the output is none, and lines may have any length."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def has_colours() -> bool:
+    """A terminal that has them, whose owner has not said otherwise (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,68 @@
+"""Builds the audit page from the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ...clocks import wall
+from ...config import Settings
+from ...interfaces import IJournal, ITrailReader
+from ...record.describe import Record
+from ...worker import Worker
+from . import users
+from .login import LogIn
+from .looks import Looks
+from .page import AuditPage
+from .pages import Pages
+
+_log = Logger()
+
+
+class AuditPageService:
+    """The page, and what has to begin and to end with it.
+
+    :param pseudonym: what stands for a claimed name (``Describer.pseudonym``).
+    :param observe: is shown each look once it is kept; it returns at once and never fails.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        reader: ITrailReader | None,
+        journal: IJournal,
+        pseudonym: Callable[[str], str],
+        observe: Callable[[Record], None] = lambda _record: None,
+    ) -> None:
+        self._settings = settings
+        # One for passwords and one for pages: whoever guesses passwords must not hold up those who look.
+        self._passwords = Worker(reactor, "audit-passwords")
+        self._rendering = Worker(reactor, "audit-pages")
+        options = settings.audit_page
+        path = settings.audit_users_path
+        login = LogIn(path, self._passwords, reactor, pseudonym, options.remember_s)
+        pages = Pages(reader, self._rendering, wall, options.rows, options.report_rows)
+        self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall, observe)
+
+    def start(self) -> Deferred[None]:
+        """See that there is somebody who can log in."""
+        path = self._settings.audit_users_path
+        password_file = self._settings.state_dir / "audit-page-password"
+        made = self._passwords.run(lambda: users.make_first(path, password_file))
+        return made.addCallbacks(
+            lambda new: self._said(new, str(password_file)),
+            lambda failure: _log.error("Nobody can log in to the audit page: {why}", why=str(failure.value)),
+        )
+
+    def _said(self, new: bool, password_file: str) -> None:
+        if new:
+            _log.info("The audit page's first user is auditor; the password is in {path}", path=password_file)
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._passwords.stop()
+        self._rendering.stop()

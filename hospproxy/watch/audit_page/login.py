@@ -1,0 +1,168 @@
+"""Who looks: HTTP Basic (RFC 7617) against the users file."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from ...guard.credentials import Credentials
+from ...joining import Joint
+from ...worker import WorkerLike
+from . import users
+from .slowing import Slowing
+
+MOST_REMEMBERED = 1000
+LOOK_AGAIN_S = 2.0
+"""Seconds after which the users file is looked at again: a user who was removed is out by then."""
+
+Stamp = tuple[int, int, int] | None
+
+
+@frozen(slots=True)
+class LoggedIn:
+    """:param name: of a user whose password it was."""
+
+    name: str
+
+
+@frozen(slots=True)
+class Wrong:
+    """The name or the password is wrong.
+
+    :param known: the name is a user's.
+    """
+
+    known: bool
+
+
+@frozen(slots=True)
+class TooMany:
+    """Too many tries wait already."""
+
+    known: bool
+
+
+Verdict = LoggedIn | Wrong | TooMany
+
+
+class LogIn:
+    """Tells users by their passwords.
+
+    :param path: the users file.
+    :param pseudonym: what stands for a claimed name, which may be a password.
+    :param remember_s: how long a password that was right is not worked out again.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        path: Path,
+        worker: WorkerLike,
+        clock: Any,
+        pseudonym: Callable[[str], str],
+        remember_s: float,
+    ) -> None:
+        self._path = path
+        self._worker = worker
+        self._clock = clock
+        self._pseudonym = pseudonym
+        self._remember_s = remember_s
+        self._key = secrets.token_bytes(32)  # of this process only: nothing that is remembered outlives it
+        self._remembered: OrderedDict[bytes, float] = OrderedDict()
+        self._users: users.Users = {}
+        self._stamp: Stamp = None
+        self._looked: float | None = None
+        self._slowing = Slowing(clock.seconds)
+        self._refreshing: Joint[None] = Joint()
+
+    async def judge(self, credentials: Credentials, address: str) -> Verdict:
+        """Whose credentials these are. What was right a while ago is right at once; the rest may have to wait.
+
+        :param address: of the client.
+        """
+        await self._refresh()
+        known = credentials.name in self._users
+        mark = self._mark(credentials)
+        if known and self._remembered.get(mark, 0.0) > self._clock.seconds():
+            return LoggedIn(credentials.name)
+        name = self._pseudonym(credentials.name)
+        wait = self._slowing.begin(address, name)
+        if wait is None:
+            return TooMany(known)
+        right = await self._try(credentials, address, name, wait)
+        if not right:
+            return Wrong(known)
+        self._remember(mark)
+        return LoggedIn(credentials.name)
+
+    async def _try(self, credentials: Credentials, address: str, name: str, wait: float) -> bool:
+        waited = False
+        try:
+            if wait:
+                await task.deferLater(self._clock, wait, lambda: None)
+            waited = True
+        finally:
+            if not waited:  # the client is gone: the password was never looked at
+                self._slowing.end(address, name, right=None)
+        kept = self._users.get(credentials.name, users.NOBODY)
+        working = self._worker.run(lambda: kept.fits(credentials.password))
+
+        # Counted when the work is done, whether or not the client has waited: leaving early gains nothing.
+        def done(right: Any) -> Any:
+            self._slowing.end(address, name, right=right is True)
+            return right
+
+        waiter: Deferred[bool] = Deferred()
+        working.addBoth(done)
+        working.addCallbacks(waiter.callback, waiter.errback)
+        return await waiter
+
+    async def _refresh(self) -> None:
+        if self._looked is None or self._clock.seconds() - self._looked >= LOOK_AGAIN_S:
+            await self._refreshing.join("users", self._look)
+
+    async def _look(self) -> None:
+        known = self._stamp
+        try:
+            found = await self._worker.run(lambda: _read(self._path, known))
+        except users.UsersError as error:
+            # Nobody rather than whoever was there before: the file may have been taken away for a reason.
+            self._log.error("Nobody can log in to the audit page: {why}", why=str(error))
+            self._users, self._stamp = {}, None
+            self._remembered.clear()
+            found = None
+        self._looked = self._clock.seconds()
+        if found is not None:
+            self._stamp, self._users = found
+            self._remembered.clear()
+
+    def _mark(self, credentials: Credentials) -> bytes:
+        return hmac.digest(self._key, credentials.canonical, sha256)
+
+    def _remember(self, mark: bytes) -> None:
+        self._remembered.pop(mark, None)
+        self._remembered[mark] = self._clock.seconds() + self._remember_s
+        while len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+
+def _read(path: Path, known: Stamp) -> tuple[Stamp, users.Users] | None:
+    """The users, unless the file is as it was."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise users.UsersError(f"{path} cannot be read: {error.strerror}") from None
+    stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+    return None if stamp == known else (stamp, users.load(path))

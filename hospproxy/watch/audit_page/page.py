@@ -1,0 +1,135 @@
+"""The audit page: who asks is known, and that they asked is on record, before anything leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from ...errors import RecordFailed
+from ...guard.credentials import Credentials, parse_basic
+from ...interfaces import IJournal
+from ...messages import Request, Response
+from ...record.describe import Record
+from ...record.reading.parsing import BadFilterError
+from . import rendering, routes
+from .login import LoggedIn, LogIn, TooMany, Verdict
+from .looks import Look, Looks
+from .pages import Context, NotThere, Pages
+
+_CHALLENGE = ((b"www-authenticate", b'Basic realm="hospproxy audit", charset="UTF-8"'),)
+_ALLOW = ((b"allow", b"GET, HEAD"),)
+_TRY_LATER = ((b"retry-after", b"30"),)
+
+
+class AuditPage:
+    """Answers whatever is below ``/audit``.
+
+    :param clock: monotonic.
+    :param wall: seconds since the epoch.
+    :param observe: is shown each look once it is kept.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        pages: Pages,
+        login: LogIn,
+        looks: Looks,
+        journal: IJournal,
+        clock: Any,
+        wall: Callable[[], float],
+        observe: Callable[[Record], None] = lambda _record: None,
+    ) -> None:
+        self._pages = pages
+        self._login = login
+        self._looks = looks
+        self._journal = journal
+        self._clock = clock
+        self._wall = wall
+        self._observe = observe
+
+    async def answer(self, request: Request) -> Response:
+        """:raise RecordFailed: the look could not be recorded, so nothing may be answered."""
+        if request.client.scheme != "https" and not _is_here(request.client.peer):
+            return _words(403, "Without TLS the audit page is for this machine only.")
+        credentials = parse_basic(request.headers.get(b"authorization"))
+        if credentials is None:
+            # What every browser does first: it tells nobody anything, and says nothing of anybody.
+            return _words(401, "Log in with a name that hospproxy-audit user has added.", _CHALLENGE)
+        look = Look(
+            request, self._looks.claimed(credentials.name, False), self._wall(), self._clock.seconds()
+        )
+        found = routes.find(request.path)
+        if found is not None:
+            look.route, look.action = found.template, found.action
+        try:
+            answer = await self._judged(request, credentials, look, found)
+        except CancelledError:
+            await self._record_of_gone(look)
+            raise
+        await self._record(look, answer.status)
+        return answer
+
+    async def _judged(
+        self, request: Request, credentials: Credentials, look: Look, found: routes.Route | None
+    ) -> Response:
+        verdict = await self._login.judge(credentials, request.client.address)
+        if not isinstance(verdict, LoggedIn):
+            return self._refused(credentials, verdict, look)
+        look.who = self._looks.auditor(verdict.name)
+        try:
+            return await self._page(request, look, found, verdict.name)
+        except CancelledError:
+            raise
+        except BadFilterError as error:
+            return await self._pages.form_again(verdict.name, request.query, error.field, error.words)
+        except NotThere as error:
+            return await self._pages.message(verdict.name, 404, "Not found", str(error))
+        except Exception:
+            self._log.failure("The audit page {path} failed", path=look.route)
+            words = "The trail could not be read. The log says why."
+            return await self._pages.message(verdict.name, 500, "It failed", words)
+
+    def _refused(self, credentials: Credentials, verdict: Verdict, look: Look) -> Response:
+        look.action = "log-in failure"
+        look.who = self._looks.claimed(credentials.name, getattr(verdict, "known", False))
+        if isinstance(verdict, TooMany):
+            return _words(429, "Too many log-ins from this address wait already.", _TRY_LATER)
+        return _words(401, "The name or the password is wrong.", _CHALLENGE)
+
+    async def _page(self, request: Request, look: Look, found: routes.Route | None, user: str) -> Response:
+        if found is None:
+            raise NotThere("There is no such page.")
+        if request.method not in ("GET", "HEAD"):
+            words = "The trail can be read. Nothing can be done to it."
+            return await self._pages.message(user, 405, "Not allowed", words, _ALLOW)
+        return await self._pages.answer(Context(request, found, look, user))
+
+    async def _record(self, look: Look, status: int | None) -> None:
+        passed = self._clock.seconds() - look.started
+        record = self._looks.record(look, status, passed)
+        await self._journal.append(record)
+        self._observe(record)
+
+    async def _record_of_gone(self, look: Look) -> None:
+        try:
+            await self._record(look, None)
+        except RecordFailed as failed:  # there is nobody left from whom an answer could be kept back
+            self._log.error("No record of a look whose client left: {reason}", reason=str(failed))
+
+
+def _is_here(peer: str) -> bool:
+    try:
+        return ip_address(peer).is_loopback
+    except ValueError:
+        return False
+
+
+def _words(status: int, words: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
+    """For whoever has not logged in: no page, so that nothing has to be rendered for strangers."""
+    return rendering.page(status, words.encode() + b"\n", more, b"text/plain; charset=utf-8")

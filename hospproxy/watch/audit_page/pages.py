@@ -1,0 +1,311 @@
+"""The pages themselves: what is asked of the trail for each, and what goes into its template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import evolve, frozen
+
+from ...interfaces import ITrailReader
+from ...messages import Request, Response
+from ...record.reading.filters import Filters
+from ...record.reading.parsing import BadFilterError
+from ...record.reading.rows import Key, Row, RowName
+from ...worker import WorkerLike
+from . import exporting, questions, rendering, reports, routes, views
+from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
+from .looks import Look
+from .questions import Question
+from .routes import Route
+
+COUNTED = 2000
+"""Records of one patient that are counted for "who"."""
+RELATED = 50
+WINDOWS = {"1h": ("the last hour", 3600), "24h": ("24 hours", 86_400), "7d": ("7 days", 7 * 86_400)}
+
+
+class NotThere(Exception):
+    """There is no such page or record; the text says which."""
+
+
+@frozen(slots=True)
+class Context:
+    """One request for a page.
+
+    :param look: what is going to be recorded; pages note in it what was asked for.
+    :param user: who looks.
+    """
+
+    request: Request
+    route: Route
+    look: Look
+    user: str
+
+
+class Pages:
+    """Makes the pages.
+
+    :param reader: None: the database is off.
+    :param worker: renders; thousands of rows must not hold up the reactor.
+    :param wall: seconds since the epoch.
+    :param rows: on one page.
+    :param report_rows: in one report, at most.
+    """
+
+    def __init__(
+        self,
+        reader: ITrailReader | None,
+        worker: WorkerLike,
+        wall: Callable[[], float],
+        rows: int,
+        report_rows: int,
+    ) -> None:
+        self._reader = reader
+        self._worker = worker
+        self._wall = wall
+        self._rows = rows
+        self._report_rows = report_rows
+        self._of = {
+            routes.SEARCH: self._search,
+            routes.TROUBLE: self._trouble,
+            routes.PATIENT: self._patient,
+            routes.DISCLOSURES: self._disclosures,
+            routes.RECORD: self._record,
+            **dict.fromkeys(routes.EXPORTS, self._export),
+        }
+
+    async def answer(self, context: Context) -> Response:
+        """:raise BadFilterError: a parameter is out of range.
+        :raise NotThere: no such record.
+        """
+        if self._reader is None:
+            words = "The database of the trail is switched off (audit_database.enabled), so nothing can be searched."
+            return await self.message(context.user, 503, "The trail cannot be searched", words)
+        return await self._of[context.route.template](context, self._reader)
+
+    async def message(
+        self, user: str, status: int, title: str, words: str, more: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> Response:
+        """A page of a few words."""
+        return await self._rendered(
+            "message.html", user, {"title": title, "words": words}, status, None, more
+        )
+
+    async def form_again(self, user: str, query: bytes | None, field: str, words: str) -> Response:
+        """The search page again, with words about the field that cannot be used."""
+        given = _as_far_as_it_goes(query)
+        values = self._form(Filters(), given) | {
+            "error": (questions.LABELS.get(field, field), field, words),
+            "rows": [],
+            "chips": [],
+            "older": None,
+            "searched": None,
+            "exports": [],
+        }
+        return await self._rendered("search.html", user, values, 400)
+
+    async def _search(self, context: Context, reader: ITrailReader) -> Response:
+        asked = self._asked(context)
+        page = await reader.page(asked.filters, asked.after, self._rows)
+        values = self._form(asked.filters, asked.given) | self._listed(routes.SEARCH, asked, page)
+        values["exports"] = _exports(asked.filters)
+        values["error"] = None
+        return await self._rendered("search.html", context.user, values, lag=await self._newest(reader))
+
+    async def _trouble(self, context: Context, reader: ITrailReader) -> Response:
+        given = questions.words_of(context.request.query)
+        chosen = given.pop("window", "24h")
+        if chosen not in WINDOWS:
+            raise BadFilterError("window", f"one of {', '.join(WINDOWS)}")
+        since = self._wall() - WINDOWS[chosen][1]
+        asked = questions.question(given, trouble=True, since=since)
+        context.look.filters = asked.filters
+        summary = await reader.summary(since)
+        page = await reader.page(asked.filters, asked.after, self._rows)
+        values = self._listed(routes.TROUBLE, asked, page) | {
+            "summary": summary,
+            "alerts": [views.row_view(row) for row in summary.alerts],
+            "windows": [(name, words, name == chosen) for name, (words, _) in WINDOWS.items()],
+            "window": WINDOWS[chosen][0],
+            "failures": [
+                (many, views.Cell(place, questions.address(routes.SEARCH, Filters(address=place, since=since))))
+                for place, many in summary.login_failures
+            ],
+            "refusals": [
+                (many, views.Cell(route, questions.address(
+                    routes.SEARCH, Filters(route=route, outcome="refused", since=since))))
+                for route, many in summary.refusals
+            ],
+        }  # fmt: skip
+        return await self._rendered("trouble.html", context.user, values, lag=summary.newest)
+
+    async def _patient(self, context: Context, reader: ITrailReader) -> Response:
+        patient = context.route.values[0]
+        asked = self._asked(context, patient=patient)
+        rows, more = await reports.collect(reader, asked.filters, COUNTED)
+        people = views.people(rows, patient)
+        shown = rows[: self._rows]
+        older = None
+        if len(rows) > len(shown):
+            older = questions.address(routes.SEARCH, asked.filters, shown[-1].key)
+        values = {
+            "patient": patient,
+            "people": people,
+            "counted_back_to": views.clock(rows[-1].key.time_ms / 1000) if more else None,
+            "rows": [views.row_view(row, asked.filters) for row in shown],
+            "older": older,
+            "since": _local(asked.filters.since),
+            "until": _local(asked.filters.until),
+            "all": questions.address(routes.SEARCH, asked.filters),
+            "report": _period(routes.path(routes.DISCLOSURES, patient), asked.filters),
+            "exports": _exports(asked.filters),
+        }
+        return await self._rendered("patient.html", context.user, values, lag=await self._newest(reader))
+
+    async def _disclosures(self, context: Context, reader: ITrailReader) -> Response:
+        patient = context.route.values[0]
+        asked = self._asked(context, patient=patient)
+        rows, more = await reports.collect(reader, evolve(asked.filters, kind="request"), self._report_rows)
+        newest, made = await self._newest(reader), self._wall()
+
+        def values() -> dict[str, Any]:
+            return {
+                "patient": patient,
+                "report": reports.report(rows, more),
+                "made": (views.clock(made), views.machine_time(made)),
+                "most": self._report_rows,
+                "since": views.clock(asked.filters.since) if asked.filters.since is not None else None,
+                "until": views.clock(asked.filters.until) if asked.filters.until is not None else None,
+                "back": _period(routes.path(routes.PATIENT, patient), asked.filters),
+                "exports": _exports(evolve(asked.filters, kind="request")),
+            }
+
+        return await self._rendered("report.html", context.user, values, lag=newest)
+
+    async def _record(self, context: Context, reader: ITrailReader) -> Response:
+        questions.question(questions.words_of(context.request.query))  # it takes none, and says so
+        row = await reader.row(_name(context.route))
+        if row is None:
+            raise NotThere("There is no such record; or it is not in the database yet.")
+        context.look.record_id = "/".join(context.route.values)
+        context.look.patient = views.text(row.record, "patient_id") or None
+        values = {
+            "row": views.row_view(row),
+            "kind": views.text(row.record, "kind"),
+            "fields": flat(row.record),
+            "line": row.line.decode("utf-8", "replace"),
+            "hash": reports.hash_of(row),
+            "related": [views.row_view(each) for each in await _related(reader, row)],
+        }
+        return await self._rendered("record.html", context.user, values, lag=await self._newest(reader))
+
+    async def _export(self, context: Context, reader: ITrailReader) -> Response:
+        asked = self._asked(context)
+        stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
+        return exporting.answer(routes.EXPORTS[context.route.template], reader.rows(asked.filters), stamp)
+
+    def _asked(self, context: Context, **fixed: Any) -> Question:
+        asked = questions.question(questions.words_of(context.request.query), **fixed)
+        context.look.filters = asked.filters
+        return asked
+
+    def _form(self, filters: Filters, given: dict[str, str]) -> dict[str, Any]:
+        return {
+            "given": dict.fromkeys(questions.LABELS, "") | given | _times(filters),
+            "actions": _choices(ACTIONS, given.get("action")),
+            "outcomes": _choices(OUTCOMES, given.get("outcome")),
+            "resources": _choices(RESOURCES, given.get("resource")),
+            "further": any(
+                given.get(name) for name in ("route", "record_id", "request_id", "status", "kind")
+            ),
+        }
+
+    def _listed(self, path: str, asked: Question, page: Any) -> dict[str, Any]:
+        filters = asked.filters
+        fixed = ("trouble", "since") if path == routes.TROUBLE else ()
+        return {
+            "rows": [views.row_view(row, evolve(filters, trouble=False)) for row in page.rows],
+            "chips": views.chips(path, filters, fixed),
+            "older": questions.address(routes.SEARCH, filters, page.more_after) if page.more_after else None,
+            "searched": views.clock(page.searched_until) if page.searched_until is not None else None,
+            "first_page": asked.after is None,
+            "newer": questions.address(routes.SEARCH, filters) if asked.after is not None else None,
+        }
+
+    async def _newest(self, reader: ITrailReader) -> float | None:
+        return (await reader.summary(self._wall())).newest
+
+    async def _rendered(
+        self,
+        template: str,
+        user: str,
+        values: dict[str, Any] | Callable[[], dict[str, Any]],
+        status: int = 200,
+        lag: float | None = None,
+        more: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> Response:
+        here = {"user": user, "lag": (views.clock(lag), views.machine_time(lag)) if lag is not None else None}
+
+        def work() -> bytes:
+            return rendering.render(template, here | (values() if callable(values) else values))
+
+        return rendering.page(status, await self._worker.run(work), more)
+
+
+async def _related(reader: ITrailReader, row: Row) -> list[Row]:
+    """The other records of the same request, oldest first."""
+    request = views.text(row.record, "on_behalf_of", "request_id") or views.text(row.record, "request_id")
+    if not request:
+        return []
+    found: dict[Key, Row] = {}
+    # Intents are not among what people ask for otherwise.
+    for filters in (
+        Filters(request_id=request, own=True),
+        Filters(request_id=request, own=True, kind="intent"),
+    ):
+        for each in (await reader.page(filters, None, RELATED)).rows:
+            found[each.key] = each
+    found.pop(row.key, None)
+    return [found[key] for key in sorted(found)]
+
+
+def _name(route: Route) -> RowName:
+    trail, journal, seq = route.values
+    if not (seq.isascii() and seq.isdecimal() and len(seq) <= 18):
+        raise NotThere("A record has a number.")
+    return RowName(trail, journal, int(seq))
+
+
+def _as_far_as_it_goes(query: bytes | None) -> dict[str, str]:
+    try:
+        return questions.words_of(query)
+    except BadFilterError:
+        return {}
+
+
+def _choices(known: Any, given: str | None) -> list[str]:
+    return [*known, given] if given and given not in known else list(known)
+
+
+def _times(filters: Filters) -> dict[str, str]:
+    return {name: local for name in ("since", "until") if (local := _local(getattr(filters, name)))}
+
+
+def _local(seconds: float | None) -> str:
+    """As ``<input type="datetime-local">`` takes it."""
+    if seconds is None:
+        return ""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _period(path: str, filters: Filters) -> str:
+    return questions.address(path, Filters(since=filters.since, until=filters.until))
+
+
+def _exports(filters: Filters) -> list[views.Cell]:
+    words = {"csv": "CSV", "jsonl": "JSON Lines", "fhir": "FHIR AuditEvents"}
+    return [
+        views.Cell(words[name], questions.address(path, filters)) for path, name in routes.EXPORTS.items()
+    ]

@@ -1,0 +1,79 @@
+"""From values to HTML (Jinja2), and the header fields that keep a page from doing anything else."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ...messages import Headers, Response
+
+POLICY: Final = (
+    b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HTML: Final = b"text/html; charset=utf-8"
+_ALWAYS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", POLICY),
+    (b"cross-origin-embedder-policy", b"require-corp"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+def visible(value: Any) -> Any:
+    """A text in which nothing hides: control characters, those that turn text round, and unassigned ones, spelled out.
+
+    What a template has marked as HTML already is left alone.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(each if each.isprintable() or each == "\n" else _spelled(each) for each in value)
+
+
+def _spelled(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return " "  # a blank of another width
+    return f"\\u{{{ord(character):x}}}"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("hospproxy.watch.audit_page", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, values: dict[str, Any]) -> bytes:
+    """A page. It takes its time where there are many rows."""
+    return _environment().get_template(template).render(values).encode("utf-8", "replace")
+
+
+def page(
+    status: int, body: bytes, more: tuple[tuple[bytes, bytes], ...] = (), kind: bytes = HTML
+) -> Response:
+    """An answer with everything that a browser should be told."""
+    return Response(status, Headers(((b"content-type", kind), *_ALWAYS, *more)), body)
+
+
+@lru_cache(maxsize=1)
+def _style() -> bytes:
+    return files("hospproxy.watch.audit_page").joinpath("style.css").read_bytes()
+
+
+def style() -> Response:
+    """The one style sheet. Nothing in it is anybody's secret."""
+    return page(200, _style(), kind=b"text/css; charset=utf-8")

@@ -1,0 +1,104 @@
+"""The disclosure report: who was told what of one patient. Pure but for the reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from attrs import frozen
+
+from ...interfaces import ITrailReader
+from ...record.reading.filters import Filters
+from ...record.reading.rows import Row
+from . import views
+
+TOLD = frozenset({"success"})
+MAYBE = frozenset({"unknown", "client gone"})
+
+
+@frozen(slots=True)
+class Line:
+    """One disclosure."""
+
+    time: str
+    machine: str
+    who: str
+    what: str
+    how: str
+    where: str
+    request: str
+
+
+@frozen(slots=True)
+class Report:
+    """Everything in it.
+
+    :param lines: oldest first, as it is read on paper.
+    :param by_person: (name, how many), most first.
+    :param not_told: requests that were refused or failed: they told nobody anything.
+    :param back_to: there are more; these go back to this time only.
+    """
+
+    lines: tuple[Line, ...]
+    by_person: tuple[tuple[str, int], ...]
+    not_told: int
+    back_to: str | None
+
+
+async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[list[Row], bool]:
+    """The newest rows, newest first, and whether there are more."""
+    found: list[Row] = []
+    rows = reader.rows(filters)
+    try:
+        async for row in rows:
+            if len(found) == most:
+                return found, True
+            found.append(row)
+    finally:
+        close = getattr(rows, "aclose", None)
+        if close is not None:
+            await close()
+    return found, False
+
+
+def report(rows: Iterable[Row], more: bool) -> Report:
+    """:param rows: newest first."""
+    given = list(rows)
+    told = [row for row in given if row.record.get("outcome") in TOLD | MAYBE]
+    counts: dict[str, int] = {}
+    for row in told:
+        name = views.who_name(row.record)
+        counts[name] = counts.get(name, 0) + 1
+    return Report(
+        lines=tuple(_line(row) for row in reversed(told)),
+        by_person=tuple(sorted(counts.items(), key=lambda each: (-each[1], each[0]))),
+        not_told=len(given) - len(told),
+        back_to=views.clock(given[-1].key.time_ms / 1000) if more and given else None,
+    )
+
+
+def _line(row: Row) -> Line:
+    record, seconds = row.record, row.key.time_ms / 1000
+    how = (
+        "in a list"
+        if row.by_list
+        else "the patient’s own record"
+        if record.get("resource") == "patients"
+        else ""
+    )
+    if record.get("outcome") in MAYBE:
+        how = f"{how}; outcome: {record['outcome']}".lstrip("; ")
+    return Line(
+        time=views.clock(seconds),
+        machine=views.machine_time(seconds),
+        who=views.who_name(record),
+        what=views.what(record),
+        how=how,
+        where=views.text(record, "client", "address"),
+        request=views.text(record, "request_id"),
+    )
+
+
+def hash_of(row: Row) -> str:
+    """By which the next record, and every anchor, names this one."""
+    return sha256(row.line).hexdigest()

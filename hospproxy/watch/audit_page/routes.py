@@ -1,0 +1,87 @@
+"""The addresses of the page. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote_to_bytes
+
+from attrs import frozen
+
+_TEXT = 200
+
+
+@frozen(slots=True)
+class Route:
+    """What was asked for.
+
+    :param template: as records name it.
+    :param action: as records name it: "search", "read" or "export".
+    :param values: of the template's parameters, in order.
+    """
+
+    template: str
+    action: str
+    values: tuple[str, ...] = ()
+
+
+SEARCH = "/audit"
+TROUBLE = "/audit/trouble"
+PATIENT = "/audit/patients/{id}"
+DISCLOSURES = "/audit/patients/{id}/disclosures"
+RECORD = "/audit/records/{trail}/{journal}/{seq}"
+EXPORTS = {"/audit/export.csv": "csv", "/audit/export.jsonl": "jsonl", "/audit/export.fhir.ndjson": "fhir"}
+
+_ACTIONS = {
+    SEARCH: "search",
+    TROUBLE: "search",
+    PATIENT: "search",
+    DISCLOSURES: "search",
+    RECORD: "read",
+    **dict.fromkeys(EXPORTS, "export"),
+}
+_SPLIT = [(template, tuple(template.split("/")[1:])) for template in _ACTIONS]
+
+
+def is_below(path: bytes) -> bool:
+    """Whether a path is the page's to answer."""
+    return path == b"/audit" or path.startswith(b"/audit/")
+
+
+def find(path: bytes) -> Route | None:
+    """What a path asks for; None: there is nothing of this name."""
+    pieces = path.split(b"/")[1:]
+    for template, steps in _SPLIT:
+        if len(steps) == len(pieces):
+            values = _match(steps, pieces)
+            if values is not None:
+                return Route(template, _ACTIONS[template], values)
+    return None
+
+
+def _match(steps: tuple[str, ...], pieces: list[bytes]) -> tuple[str, ...] | None:
+    values = []
+    for step, piece in zip(steps, pieces, strict=True):
+        if not step.startswith("{"):
+            if step.encode() != piece:
+                return None
+            continue
+        try:
+            value = unquote_to_bytes(piece).decode()
+        except UnicodeDecodeError:
+            return None
+        if not 0 < len(value) <= _TEXT:
+            return None
+        values.append(value)
+    return tuple(values)
+
+
+def path(template: str, *values: object) -> str:
+    """The address of a page.
+
+    :param values: of the template's parameters, in order.
+    """
+    given = iter(values)
+
+    def filled(step: str) -> str:
+        return quote(str(next(given)), safe="", errors="replace") if step.startswith("{") else step
+
+    return "/".join(filled(step) for step in template.split("/"))

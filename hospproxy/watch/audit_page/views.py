@@ -1,0 +1,257 @@
+"""What a page shows of a record: words, tones and links. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import define, frozen
+
+from ...record.reading.filters import Filters
+from ...record.reading.rows import Row
+from . import routes
+from .fields import OUTCOMES
+from .questions import LABELS, address
+
+NO_FILTERS = Filters()
+CHANGES = frozenset({"create", "update", "delete"})
+_VERBS = {
+    "create": ("created", "create"),
+    "read": ("read", "read"),
+    "update": ("changed", "change"),
+    "delete": ("deleted", "delete"),
+    "search": ("listed", "list"),
+    "execute": ("screened", "screen"),
+    "export": ("exported", "export"),
+}
+"""Action → what was done, and what was tried."""
+
+
+def clock(seconds: float) -> str:
+    """A time in UTC as it is read."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def machine_time(seconds: float) -> str:
+    """The same for machines (RFC 3339)."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@frozen(slots=True)
+class Cell:
+    """A text that may lead somewhere."""
+
+    text: str
+    href: str | None = None
+
+
+@frozen(slots=True)
+class RowView:
+    """One record in a list.
+
+    :param machine: its time for machines.
+    :param what: "read patients 7".
+    :param tone: of the outcome: "good", "warn", "bad", "plain".
+    :param note: what else is worth a word ("in a list of 12 patients", "alert", …).
+    :param href: of the record itself.
+    """
+
+    time: str
+    machine: str
+    who: Cell
+    what: str
+    patient: Cell
+    outcome: str
+    status: str
+    tone: str
+    where: Cell
+    request: Cell
+    note: str
+    href: str
+
+
+def row_view(row: Row, filters: Filters = NO_FILTERS) -> RowView:
+    """:param filters: those of the page: a link narrows them."""
+    record = row.record
+    seconds = row.key.time_ms / 1000
+    outcome = text(record, "outcome") or text(record, "reason") or text(record, "rule") or "–"
+    return RowView(
+        time=clock(seconds),
+        machine=machine_time(seconds),
+        who=_who(record, filters),
+        what=what(record),
+        patient=_patient(record),
+        outcome=outcome,
+        status=text(record, "status"),
+        tone="bad" if record.get("kind") in ("alert", "gap") else OUTCOMES.get(outcome, "plain"),
+        where=_narrowed(filters, "address", text(record, "client", "address")),
+        request=_request(record),
+        note=_note(row),
+        href=href(row),
+    )
+
+
+def href(row: Row) -> str:
+    """Where one record is shown."""
+    name = row.key.name
+    return routes.path(routes.RECORD, name.trail, name.journal, name.seq)
+
+
+def text(record: Mapping[str, Any], *path: str) -> str:
+    """A value inside a record, as text; "" if there is none."""
+    value: Any = record
+    for step in path:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return "" if value is None or isinstance(value, Mapping | list) else str(value)
+
+
+def who_name(record: Mapping[str, Any]) -> str:
+    """The person, or what stands in for one."""
+    name = text(record, "who", "name") or text(record, "who", "id")
+    if name:
+        return name
+    certainty = text(record, "who", "certainty")
+    if certainty == "proxy":
+        behalf = text(record, "on_behalf_of", "name") or text(record, "on_behalf_of", "id")
+        return f"the proxy, for {behalf}" if behalf else "the proxy itself"
+    return {"none": "nobody (no credentials)", "claimed": "not known (refused)"}.get(certainty, "–")
+
+
+def what(record: Mapping[str, Any]) -> str:
+    """What was done, in a few words."""
+    kind = text(record, "kind")
+    if kind == "alert":
+        return text(record, "text") or f"alert: {text(record, 'rule')}"
+    if kind == "gap":
+        return f"{text(record, 'lost')} records were lost"
+    if text(record, "action") == "log-in failure":
+        return "failed to log in to the audit page" if kind == "look" else "failed to log in"
+    return (
+        _verb(record)
+        + _object(record)
+        + {"intent": ", about to be sent", "finding": ": found out later"}.get(kind, "")
+    )
+
+
+def _verb(record: Mapping[str, Any]) -> str:
+    action = text(record, "action")
+    if not action:
+        return f"sent a {text(record, 'method') or 'request'} that is in no contract"
+    done, tried = _VERBS.get(action, (action, action))
+    if text(record, "kind") == "intent":
+        return tried
+    return done if OUTCOMES.get(text(record, "outcome"), "good") == "good" else f"tried to {tried}"
+
+
+def _object(record: Mapping[str, Any]) -> str:
+    if text(record, "kind") == "look":
+        return " the audit trail" if not text(record, "record_id") else " a record of the audit trail"
+    number, resource = text(record, "record_id"), text(record, "resource")
+    if number or text(record, "action") == "create":
+        resource = resource.removesuffix("s")
+    return "".join(f" {each}" for each in (resource, number) if each)
+
+
+def _who(record: Mapping[str, Any], filters: Filters) -> Cell:
+    label = who_name(record)
+    asked = text(record, "who", "name") or text(record, "who", "id")
+    if not asked:
+        asked = text(record, "on_behalf_of", "name") or text(record, "on_behalf_of", "id")
+    return Cell(label, address(routes.SEARCH, filters, staff=asked) if asked else None)
+
+
+def _patient(record: Mapping[str, Any]) -> Cell:
+    patient = text(record, "patient_id")
+    return Cell(patient, routes.path(routes.PATIENT, patient)) if patient else Cell("")
+
+
+def _narrowed(filters: Filters, name: str, value: str) -> Cell:
+    return Cell(value, address(routes.SEARCH, filters, None, **{name: value}) if value else None)
+
+
+def _request(record: Mapping[str, Any]) -> Cell:
+    value = text(record, "on_behalf_of", "request_id") or text(record, "request_id")
+    return Cell(value, address(routes.SEARCH, Filters(request_id=value, own=True)) if value else None)
+
+
+def _note(row: Row) -> str:
+    record = row.record
+    count = text(record, "disclosed", "count")
+    if row.by_list:
+        return f"in a list of {count} patients" if count else "in a list"
+    said = {"alert": "alert", "gap": "gap", "look": "audit", "own": text(record, "own")}.get(
+        text(record, "kind"), ""
+    )
+    return said or (f"{count} patients" if count else "")
+
+
+@frozen(slots=True)
+class Chip:
+    """A filter that is in force, and the page without it."""
+
+    label: str
+    value: str
+    href: str
+
+
+def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[Chip]:
+    """The filters in force.
+
+    :param fixed: those that belong to the page.
+    """
+    found = []
+    for name, label in LABELS.items():
+        value = getattr(filters, name)
+        if name in fixed or value is None or value is False:
+            continue
+        shown = clock(value) if name in ("since", "until") else "" if value is True else str(value)
+        without = False if value is True else None
+        found.append(Chip(label, shown, address(path, filters, None, **{name: without})))
+    return found
+
+
+@define(slots=True)
+class Person:
+    """What one person did with one patient's data.
+
+    :param read: of the patient's own records.
+    :param listed: lists that the patient was in.
+    """
+
+    name: str
+    href: str | None
+    read: int = 0
+    listed: int = 0
+    changed: int = 0
+    refused: int = 0
+    first: str = ""
+    last: str = ""
+
+
+def people(rows: Iterable[Row], patient: str) -> list[Person]:
+    """Who had to do with a patient, those first who did last.
+
+    :param rows: newest first.
+    """
+    found: dict[str, Person] = {}
+    for row in rows:
+        record = row.record
+        if record.get("kind") not in ("request", "look"):
+            continue
+        name = who_name(record)
+        person = found.get(name)
+        when = clock(row.key.time_ms / 1000)
+        if person is None:
+            link = _who(record, Filters(patient=patient)).href
+            person = found[name] = Person(name, link, last=when)
+        person.first = when
+        if OUTCOMES.get(text(record, "outcome")) != "good":
+            person.refused += 1
+        elif row.by_list:
+            person.listed += 1
+        elif record.get("action") in CHANGES:
+            person.changed += 1
+        else:
+            person.read += 1
+    return list(found.values())

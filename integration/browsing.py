@@ -1,0 +1,84 @@
+"""A browser for tests: Debian's Chromium without a head, driven from a thread of its own.
+
+shown = await deferToThread(browse, lambda browser: look_at(browser, place.url))
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+T = TypeVar("T")
+
+HOME = Path(__file__).with_name("browser")
+AXE = HOME / "node_modules" / "axe-core" / "axe.min.js"
+DESK, PHONE, WALL = (1280, 860), (390, 844), (2560, 1440)
+
+
+def chromium() -> str:
+    """Where it is.
+
+    :raise AssertionError: it is not installed (the package is called chromium).
+    """
+    found = shutil.which("chromium")
+    assert found is not None, "chromium is not installed: make environment"
+    return found
+
+
+def browse(work: Callable[[Browser], T]) -> T:
+    """Do something with a browser that is closed afterwards. It blocks: never in the reactor's thread."""
+    with sync_playwright() as playwright:
+        # Tests run as root in containers, where Chromium has no sandbox; it sees pages of ours only.
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        try:
+            return work(browser)
+        finally:
+            browser.close()
+
+
+def context(
+    browser: Browser,
+    user: tuple[str, str],
+    size: tuple[int, int] = DESK,
+    *,
+    scheme: str = "light",
+    scripts: bool = False,
+) -> BrowserContext:
+    """A window of its own.
+
+    :param user: name and password.
+    :param size: in CSS pixels.
+    :param scheme: "light" or "dark".
+    :param scripts: the page itself has none and its policy allows none; axe needs them.
+    """
+    more: dict[str, Any] = {"color_scheme": scheme}
+    return browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        http_credentials={"username": user[0], "password": user[1]},
+        java_script_enabled=scripts,
+        bypass_csp=scripts,
+        ignore_https_errors=True,
+        **more,
+    )
+
+
+def overflow(page: Page) -> float:
+    """CSS pixels by which the page is wider than its window."""
+    return float(page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth"))
+
+
+def axe(page: Page) -> list[str]:
+    """What axe-core finds serious or critical, each with where it is."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert found["passes"], "axe has looked at nothing"
+    return [
+        f"{each['impact']}: {each['id']} at {json.dumps([node['target'] for node in each['nodes']])[:600]}"
+        for each in found["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]

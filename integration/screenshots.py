@@ -1,0 +1,47 @@
+"""The pictures of the audit page in docs/: made-up people, the same at every run.
+
+make screenshots
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+from playwright.sync_api import Browser
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from .audit_page_place import PASSWORD, USER, made_up, open_place
+from .browsing import browse, context
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PICTURES = (
+    ("audit-page.png", "/audit?staff=staff2", (1280, 900), "light", "screen"),
+    ("audit-page-phone.png", "/audit/patients/7", (390, 760), "dark", "screen"),
+    ("audit-report.png", "/audit/patients/7/disclosures", (794, 760), "light", "print"),
+)
+
+
+def _take(browser: Browser, url: str) -> None:
+    for name, target, size, scheme, media in PICTURES:
+        page = context(browser, (USER, PASSWORD), size, scheme=scheme).new_page()
+        page.goto(url + target)
+        page.emulate_media(media=cast(Any, media), color_scheme=cast(Any, scheme))
+        page.screenshot(path=DOCS / name)
+        print(f"docs/{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
+
+
+async def _all(clock: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = open_place(clock, Path(folder), reader=made_up(hostile=False))
+        try:
+            await deferToThread(browse, lambda browser: _take(browser, place.url))
+        finally:
+            await place.stop()
+
+
+if __name__ == "__main__":
+    task.react(lambda clock: Deferred.fromCoroutine(_all(clock)))

@@ -1,0 +1,151 @@
+"""``hospproxy-audit search`` and ``export`` on a trail that the running proxy has made, while it goes on writing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest_twisted
+from fhir.resources.R4B.auditevent import AuditEvent
+from twisted.internet.threads import deferToThread
+
+from hospproxy.record.database.access import Access
+from hospproxy.record.database.dialects import Target
+from hospproxy.record.database.writing import DatabaseWriter
+from hospproxy.record.trail.following import Batch, Follower, Position
+from hospproxy.record.trail.names import parse
+from tests.record.export.balp import problems
+
+from .asking import ask
+from .processes import Processes, Proxy
+from .test_guarantees import NOTE
+
+
+async def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def run() -> subprocess.CompletedProcess[str]:
+        whole = [sys.executable, "-m", "hospproxy.record.commands.cli", *map(str, arguments)]
+        return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=60)
+
+    return await deferToThread(run)
+
+
+async def asked(processes: Processes) -> Proxy:
+    """A proxy that was asked this and that."""
+    proxy = await processes.proxy((await processes.hosp()).url)
+    for method, path, body, user in (
+        ("GET", "/patients/1", None, "staff1"),
+        ("GET", "/notes?patient_id=1", None, "staff1"),
+        ("POST", "/notes", NOTE, "staff1"),
+        ("GET", "/patients/2", None, "staff2"),
+        ("GET", "/patients/1", None, "nobody"),
+    ):
+        await ask(proxy.plain_url, method, path, body, user=user)
+    return proxy
+
+
+async def found(source: str | Path, *arguments: str) -> list[dict[str, Any]]:
+    done = await command("search", source, "--format", "jsonl", *arguments)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_did_what_is_found_and_the_look_is_part_of_the_trail(processes: Processes) -> None:
+    proxy = await asked(processes)
+    trail = proxy.state / "audit"
+    records = await found(trail, "--kind", "request")
+    assert sorted(map(str, records)) == sorted(
+        str(each) for each in proxy.records() if each["kind"] == "request"
+    )
+    assert [each["seq"] for each in records] == sorted((each["seq"] for each in records), reverse=True)
+    one = await found(trail, "--patient", "1", "--action", "read", "--outcome", "success")
+    assert [(each["route"], each["who"]["name"]) for each in one] == [("/patients/{id}", "staff1")]
+    refused = await found(trail, "--trouble")
+    assert [each["status"] for each in refused] == [401]
+    table = await command("search", trail, "--staff", "staff2")
+    assert "staff2" in table.stdout
+    assert "staff1" not in table.stdout
+    looks = await found(trail, "--kind", "look")
+    assert [each["filters"] for each in looks][::-1] == [
+        {"kind": "request"},
+        {"patient": "1", "action": "read", "outcome": "success"},
+        {"trouble": "true"},
+        {"staff": "staff2"},
+    ]
+    await ask(proxy.plain_url, "GET", "/patients/2", user="staff2")
+    assert await proxy.stop() == 0
+    done = await command("verify", trail, "--public-key", proxy.state / "audit-signing.pub")
+    assert done.returncode == 0, done.stdout
+    again = await processes.proxy((await processes.hosp()).url, state=proxy.state)
+    await ask(again.plain_url, "GET", "/patients/2", user="staff2")
+    assert len(await found(trail, "--kind", "look")) == 5
+
+
+@pytest_twisted.ensureDeferred
+async def test_exports_are_what_their_readers_expect(processes: Processes, tmp_path: Path) -> None:
+    proxy = await asked(processes)
+    trail = proxy.state / "audit"
+    records = {each["request_id"]: each for each in proxy.records() if each["kind"] == "request"}
+    target = tmp_path / "out.csv"
+    done = await command("export", trail, "--kind", "request", "--format", "csv", "--output", target)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    read = list(csv.DictReader(io.StringIO(target.read_text(), newline="")))
+    assert {each["request_id"]: each["route"] for each in read} == {
+        name: record["route"] for name, record in records.items()
+    }
+    done = await command("export", trail, "--format", "fhir", "--own")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(events) > len(records)
+    for event in events:
+        AuditEvent.model_validate_json(json.dumps(event))
+        assert problems(event) == []
+    profiles = {each["meta"]["profile"][0].rpartition(".")[2] for each in events if "meta" in each}
+    assert profiles >= {"PatientRead", "PatientQuery", "PatientCreate"}
+    assert len({each["id"] for each in events}) == len(events)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_database_answers_as_the_folder_does(processes: Processes, tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    proxy = await asked(processes)
+    assert await proxy.stop() == 0
+    trail = proxy.state / "audit"
+    file = tmp_path / "audit.sqlite"
+    access = Access(reactor, Target(file=file), "test")
+    writer = DatabaseWriter(access)
+    await writer.open()
+    for batch in batches(trail):
+        await writer.write(batch)
+    await writer.close()
+    for arguments in ((), ("--patient", "1"), ("--trouble",), ("--own", "--staff", "staff1")):
+        assert await found(file, *arguments) == await found(trail, "--signing-key", "none", *arguments)
+    missing = await command("search", file)
+    assert "this look is not recorded" in missing.stderr
+    there = await command(
+        "search", file, "--record-in", trail, "--signing-key", proxy.state / "audit-signing.key"
+    )
+    assert (there.returncode, there.stderr) == (0, "")
+    assert len(await found(trail, "--kind", "look", "--signing-key", "none")) == 1
+    exported = [
+        (await command("export", each, "--format", "fhir", "--signing-key", "none")).stdout.splitlines()
+        for each in (file, trail)
+    ]
+    assert len(exported[0]) == len(exported[1]) - 1
+
+
+def batches(trail: Path) -> list[Batch]:
+    """Everything in a trail whose proxy has stopped."""
+    names = [name for path in sorted(trail.iterdir()) if (name := parse(path.name)) is not None]
+    size = (trail / names[-1].name).stat().st_size
+    end, at = Position("w0", names[-1].number, size, 0), Position("w0")
+    made = []
+    while (batch := Follower(trail).read(at, end)) is not None:
+        made.append(batch)
+        at = batch.position
+    return made

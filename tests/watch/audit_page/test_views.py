@@ -1,0 +1,154 @@
+"""What a page shows: hostile values stay text, filters and links say the same."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import hypothesis.strategies as st
+from hypothesis import given
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.record.reading.filters import Filters
+from hospproxy.record.reading.parsing import BadFilterError
+from hospproxy.watch.audit_page import questions, routes
+from hospproxy.watch.audit_page.rendering import visible
+from hospproxy.watch.audit_page.views import what, who_name
+
+from .house import PageCase
+from .readers import listed, record
+
+HOSTILE = (
+    "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "javascript:alert(1)",
+    "\u202egnp.exe", "a\x00b\x1b[31m", "=cmd|' /C calc'!A0", "\ud800", "%00/../../etc", "';--", "\u200bzero",
+)  # fmt: skip
+
+
+def everywhere(value: str) -> dict[str, Any]:
+    """A record that holds a value in every place that is shown."""
+    return record(
+        5,
+        who={"id": None, "name": value, "certainty": "verified"},
+        client={"address": value, "peer": value, "chain": [value], "scheme": value},
+        disclosed={"set": value, "count": value},
+        **dict.fromkeys(
+            ("request_id", "action", "resource", "record_id", "outcome", "route", "method", "reference"),
+            value,
+        ),
+    )
+
+
+class HostileValues(PageCase):
+    def test_they_stay_text(self) -> None:
+        for value in HOSTILE:
+            reader = type(self.reader)([everywhere(value) | {"patient_id": "7"}])
+            self.page = self.over(reader)
+            for target in (
+                "/audit",
+                "/audit/patients/7",
+                "/audit/patients/7/disclosures",
+                "/audit/records/t1/w0/1",
+            ):
+                html = self.html(target)
+                for bad in ("<script", "<img", "\u202e", "\x1b", "\x00", "\u200b", "\ud800"):
+                    self.assertNotIn(bad, html, (value, target))
+                for href in re.findall(r'href="([^"]*)"', html):
+                    self.assertRegex(href, r"\A(/|#main\Z)", (value, target))
+
+    def test_in_the_question_too(self) -> None:
+        for value in ("<script>", '"onfocus="alert(1)'):
+            for name in ("staff", "action", "status", "nonsense", "since"):
+                answer = self.ask(f"/audit?{name}={questions.urlencode({'': value})[1:]}")
+                self.assertNotIn(b"<script", answer.body)
+                self.assertNotIn(b'"onfocus', answer.body)
+            self.assertNotIn("<script", self.html(f"/audit/patients/{routes.quote(value, safe='')}"))
+
+    def test_what_cannot_be_asked_is_named_in_the_page(self) -> None:
+        for query, words in (
+            ("status=abc", "Status:"), ("since=yesterday", "From:"), ("nonsense=1", "nonsense:"),
+            ("staff=a&staff=b", "Staff:"), ("after=x", "after:"), ("staff=" + "a" * 201, "Staff:"),
+            ("since=2025-01-02&until=2025-01-01", "To:"), ("staff=%ff", "query:"),
+            ("&".join(f"a{n}=1" for n in range(50)), "query:"),
+        ):  # fmt: skip
+            html = self.html(f"/audit?{query}", 400)
+            self.assertIn(f'role="alert"><strong>{words}</strong>', html, query)
+        self.assertIn('aria-invalid="true"', self.html("/audit?status=abc", 400))
+
+    def test_empty_fields_of_the_form_ask_for_nothing(self) -> None:
+        self.reader.add(record())
+        self.assertIn("req-60", self.html("/audit?staff=&patient=&action=&since=&until=&status="))
+        self.assertEqual(self.reader.asked[-1], Filters())
+
+    def test_chips_take_their_filter_away(self) -> None:
+        html = self.html("/audit?staff=ann&patient=7&own=1")
+        chips = html.partition('class="chips"')[2].partition("</ul>")[0]
+        self.assertEqual(
+            re.findall(r'href="([^"]*)"', chips),
+            [
+                "/audit?patient=7&amp;own=1",
+                "/audit?staff=ann&amp;own=1",
+                "/audit?staff=ann&amp;patient=7",
+                "/audit",
+            ],
+        )
+
+
+class Words(SynchronousTestCase):
+    def test_what_was_done(self) -> None:
+        for given_record, words in (
+            (record(), "read patient 7"),
+            (listed(1), "listed patients"),
+            (record(outcome="refused", action="create", record_id=None), "tried to create patient"),
+            (record(action="create", resource="notes", record_id="9"), "created note 9"),
+            (
+                record(action=None, route="unknown", resource=None, record_id=None),
+                "sent a GET that is in no contract",
+            ),
+            ({"kind": "gap", "lost": 3}, "3 records were lost"),
+            ({"kind": "look", "action": "export", "outcome": "success"}, "exported the audit trail"),
+            ({"kind": "look", "action": "log-in failure"}, "failed to log in to the audit page"),
+        ):
+            self.assertEqual(what(given_record), words)
+
+    def test_who_did_it(self) -> None:
+        proxy = {"id": None, "name": None, "certainty": "proxy"}
+        self.assertEqual(who_name(record(who=proxy, on_behalf_of={"name": "ann"})), "the proxy, for ann")
+        self.assertEqual(who_name(record(who=proxy)), "the proxy itself")
+        self.assertEqual(who_name(record(who={"certainty": "none"})), "nobody (no credentials)")
+        self.assertEqual(who_name({"who": None}), "–")
+
+    @given(st.text())
+    def test_nothing_hides(self, value: str) -> None:
+        self.assertTrue(all(each.isprintable() or each == "\n" for each in visible(value)))
+        self.assertTrue(not value.isprintable() or visible(value) == value)
+
+
+class Addresses(SynchronousTestCase):
+    @given(
+        st.builds(
+            Filters,
+            staff=st.none() | st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=50),
+            patient=st.none() | st.from_regex(r"\A[0-9]{1,9}\Z"),
+            status=st.none() | st.integers(100, 599),
+            since=st.none() | st.integers(0, 2**31).map(float),
+            own=st.booleans(),
+            trouble=st.booleans(),
+        )
+    )
+    def test_a_link_asks_what_it_was_made_of(self, filters: Filters) -> None:
+        link = urlsplit(questions.address("/audit", filters))
+        self.assertEqual(questions.question(questions.words_of(link.query.encode())).filters, filters)
+
+    def test_paths(self) -> None:
+        self.assertIsNone(routes.find(b"/audit/patients/%ff"))
+        self.assertIsNone(routes.find(b"/audit/patients/"))
+        found = routes.find(routes.path(routes.PATIENT, "a/b ü").encode())
+        assert found is not None
+        self.assertEqual(found.values, ("a/b ü",))
+        self.assertFalse(routes.is_below(b"/auditor"))
+
+    def test_what_the_forms_time_field_sends(self) -> None:
+        for text in ("2025-11-24T13:15", "2025-11-24T13:15:00", "2025-11-24T13:15:00Z"):
+            self.assertEqual(questions.question({"since": text}).filters.since, 1763990100.0)
+        self.assertRaises(BadFilterError, questions.question, {"since": "24.11.2025"})
