@@ -21,11 +21,13 @@ from .memory.memory import Writer
 from .memory.outliving import memory_of
 from .memory.screening import Screening
 from .messages import Call, Exchange, Response
+from .outward.checking import AnswerCheck
 from .outward.gate.breaker import State
 from .outward.gate.building import build_gate
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
+from .outward.sending import Target
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
 from .outward.writes.entries import Entries
@@ -223,6 +225,12 @@ class Parts:
             observers=(self._saw,),
             silences=(self.working_time.silent,),
             max_attempt_s=settings.deadline_s,
+            check=AnswerCheck(
+                self.contract,
+                Target.from_url(settings.upstream.url),
+                self.metrics,
+                enforce=settings.answers.mode == "enforce",
+            ).checked,
         )
         gate, self.prober = build_gate(
             settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics

@@ -25,6 +25,7 @@ from .contract import (
     SchemaError,
     Texts,
 )
+from .contract_answers import expected
 from .contract_permissions import permissions
 from .messages import Json
 
@@ -34,6 +35,7 @@ RETRY = ("repeatable", "write")
 TOP_KEYS = frozenset(
     (
         "identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources", "permissions",
+        "addresses", "answer_fields",
     )
 )  # fmt: skip
 """Keys of x-hospproxy at the top of the document; docs/contract.md says what they mean."""
@@ -108,6 +110,8 @@ class _Reader:
         late_commit_s = self._number("x-hospproxy.late_commit_s", top.get("late_commit_s", 25))
         rules, wrong = permissions(top.get("permissions", {}), operations, identity=identity is not None)
         self.errors += wrong
+        addresses = self._words("x-hospproxy.addresses", top.get("addresses", []))
+        fields = self._words("x-hospproxy.answer_fields", top.get("answer_fields", []))
         if self.errors:
             raise ContractError(self.errors)
         return Contract(
@@ -120,6 +124,8 @@ class _Reader:
             probe=top.get("probe"),
             document=self.document,
             permissions=rules,
+            addresses=addresses,
+            answer_fields=frozenset(name.lower().encode() for name in fields),
         )
 
     def _resource(self, name: str, said: Any) -> Resource:
@@ -226,8 +232,15 @@ class _Reader:
                 self._number(f"{where}.x-hospproxy.max_body_bytes", ours.get("max_body_bytes", 1 << 20))
             ),
             becomes_note=self._make(f"{where}.x-hospproxy.becomes_note", NoteShape, ours.get("becomes_note")),
+            answers=expected(said.get("responses"), self._resolve, self.check),
             deadline_s=self._seconds(f"{where}.x-hospproxy.deadline_s", ours.get("deadline_s")),
         )
+
+    def _words(self, where: str, said: Any) -> tuple[str, ...]:
+        if isinstance(said, list) and all(isinstance(one, str) and one.isascii() for one in said):
+            return tuple(said)
+        self.errors.append(f"{where}: must be a list of names")
+        return ()
 
     def _seconds(self, where: str, said: Any) -> float | None:
         if said is None:

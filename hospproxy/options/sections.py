@@ -14,6 +14,7 @@ from attrs.converters import optional
 from .addresses import Address, parse_address
 from .admin_section import AdminSettings
 from .alerts_section import AlertsSettings
+from .answers_section import AnswersSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .database_section import DatabaseSettings
@@ -322,6 +323,7 @@ class Settings:
     identity: IdentitySettings = IdentitySettings()
     ownership: OwnershipSettings = OwnershipSettings()
     permissions: PermissionsSettings = Factory(PermissionsSettings)
+    answers: AnswersSettings = Factory(AnswersSettings)
     screening: ScreeningSettings = ScreeningSettings()
     cache: CacheSettings = Factory(CacheSettings)
     writes: WritesSettings = WritesSettings()

@@ -53,6 +53,11 @@ METRICS: tuple[Metric, ...] = (
     # To HOSP and back.
     _counter("upstream_requests_total", "Attempts at HOSP.", "route", "outcome"),
     _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route", "route"),
+    _counter(
+        "answer_findings_total",
+        "HOSP's answers: wrong type, json or shape, against the schema; a field or an address kept back.",
+        "finding",
+    ),
     _counter("retries_total", "Attempts after the first.", "reason"),
     _counter("looks_total", "Looks for a write whose outcome was unknown.", "result"),
     _counter("writes_total", "Writes by what became of them.", "outcome"),
