@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import pytest_twisted
@@ -19,7 +20,14 @@ OPTIONS = "".join(f"[{name}]\nenabled = false\n" for name in ("identity", "owner
 
 
 def raw(body: bytes, *fields: bytes, status: bytes = b"200 OK", kind: bytes = b"application/json") -> bytes:
-    lines = [b"HTTP/1.1 " + status, b"Content-Type: " + kind, b"Content-Length: %d" % len(body), *fields]
+    date = b"Date: " + formatdate(usegmt=True).encode()
+    lines = [
+        b"HTTP/1.1 " + status,
+        date,
+        b"Content-Type: " + kind,
+        b"Content-Length: %d" % len(body),
+        *fields,
+    ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
