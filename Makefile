@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short scan-tls scan-tls-short chaos audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test lint load load-short scan-tls scan-tls-short chaos fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -79,6 +79,9 @@ scan-tls-short: environment $(SSLYZE) ## the same, small (about a minute)
 
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos
+
+fuzz-credentials: environment ## users, revocations, faults and restarts in random order: nobody gets another's answer
+	$(BIN)/python -m tests.memory.credentials
 
 audit-scale: environment ## a million audit records verified, ten million asked in a database, with the time it takes
 	$(BIN)/python -m benchmarks.audit_scale

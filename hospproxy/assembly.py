@@ -17,7 +17,9 @@ from .guard.admission import Admission
 from .guard.attempts import Keys
 from .guard.building import entrance_for
 from .guard.identity import IdentityCheck
+from .guard.knowledge import Knowledge, watched
 from .guard.ownership import Ownership
+from .guard.permissions import Permissions
 from .guard.refusals import Refusals
 from .guard.validation import Validation
 from .memory.cache import Cache
@@ -25,11 +27,13 @@ from .memory.memory import Writer
 from .memory.outliving import memory_of
 from .memory.screening import Screening
 from .messages import Call, Exchange, Response
+from .outward.checking import AnswerCheck
 from .outward.gate.breaker import State
 from .outward.gate.building import build_gate
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
+from .outward.sending import Target
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
 from .outward.writes.entries import Entries
@@ -75,6 +79,12 @@ class Parts:
         self.journal = self._journal()
         self.carriers = self._carriers()
         self.sightings = Sightings(self.contract)
+        self.knowledge = Knowledge(
+            self.contract,
+            watched(self.contract, self.contract.permissions) if settings.permissions.enabled else {},
+            reactor,
+            settings.permissions.max_remembered,
+        )
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
         self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics)
@@ -198,6 +208,18 @@ class Parts:
             cap_s=settings.retry_cap_s,
         )
 
+    def _permissions(self) -> Permissions:
+        settings = self.settings.permissions
+        return Permissions(
+            self.contract,
+            self.knowledge,
+            self.ask,
+            self.metrics,
+            settings.modes(self.contract),
+            administrators=frozenset(settings.administrators),
+            remember_s=settings.remember_s,
+        )
+
     def _retry(self) -> Retry:
         settings = self.settings.retry
         return Retry(
@@ -230,6 +252,12 @@ class Parts:
             observers=(self._saw,),
             silences=(self.working_time.silent,),
             max_attempt_s=settings.deadline_s,
+            check=AnswerCheck(
+                self.contract,
+                Target.from_url(settings.upstream.url),
+                self.metrics,
+                enforce=settings.answers.mode == "enforce",
+            ).checked,
         )
         gate, self.prober = build_gate(
             settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics
@@ -243,6 +271,10 @@ class Parts:
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),
+            "guard.permissions": (
+                settings.permissions.enabled and self.identity is not None,
+                self._permissions(),
+            ),
             "record.patient": (
                 settings.audit.enabled,
                 PatientOfRecord(self.contract, self.ask, self.reactor),
@@ -274,3 +306,4 @@ class Parts:
         self.working_time.answered(received)
         self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         self.sightings.saw(call, response)
+        self.knowledge.saw(call, response)

@@ -23,6 +23,7 @@ ORDER = (
     "guard.validation",  # a Request becomes a Call; all that follows knows only the Call
     "guard.identity",  # who is calling, by HOSP's own word
     "guard.ownership",  # needs to know who; changes the Call, so it stands before whatever keys on it
+    "guard.permissions",  # what is written in whose name is settled by now
     "record.patient",  # before memory.cache: what is kept still holds what a write is about to strike
     "memory.screening",  # sees the answer that goes to the user
     "memory.cache",  # here the proxy's own requests enter: their writes too must make stale what they touch

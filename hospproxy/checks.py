@@ -110,6 +110,8 @@ def needs(settings: Settings) -> Iterator[Finding]:
     """What rests on a part that is switched off."""
     if settings.ownership.enabled and not settings.identity.enabled:
         yield "ownership.enabled", "ownership needs identity, which is switched off (identity.enabled)"
+    if settings.permissions.enabled and settings.permissions.rules and not settings.identity.enabled:
+        yield "permissions.enabled", "they need identity, which is switched off (identity.enabled)"
     if settings.screening.enabled and not settings.identity.enabled:
         yield "screening.enabled", "a screening's note needs an author: identity is switched off"
     if settings.screening.enabled and not settings.writes.enabled:
@@ -248,6 +250,13 @@ def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding
             yield f"cache.lifetimes.{name}", f"the contract has no such operation; it has {known}"
         elif not operation.is_read:
             yield f"cache.lifetimes.{name}", "only what is read can be kept"
+    names = [rule.name for rule in contract.permissions]
+    for name in settings.permissions.rules:
+        if name not in names:
+            yield (
+                f"permissions.rules.{name}",
+                f"the contract has no such rule; it has {', '.join(names) or 'none'}",
+            )
     if settings.cache.enabled and not settings.identity.enabled:
         private = [each.id for each in contract.operations.values() if _kept(settings, each.id, each.cache_s)]
         private = [name for name in private if not contract.operations[name].public]

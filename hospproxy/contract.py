@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .contract_permissions import Permission
 from .messages import Json
 
 
@@ -41,6 +42,20 @@ class Parameter:
     check: Check
     allow_empty: bool = False
     integer: bool = False
+
+
+@frozen(slots=True, eq=False)
+class Expected:
+    """What an answer looks like.
+
+    :param types: media types, lower-cased; empty for any.
+    :param shape: of its JSON: "array", "object", or "" for any.
+    :param check: judges the whole document.
+    """
+
+    types: frozenset[str] = frozenset()
+    shape: str = ""
+    check: Check | None = None
 
 
 @frozen(slots=True)
@@ -117,6 +132,7 @@ class Operation:
     :param wrapper: a key under which Rails would look for the same fields; never let through where there is an author.
     :param discloses: field of each element of the answer's list that names a patient.
     :param deadline_s: seconds that a client's request may take, if that is less than for all of them.
+    :param answers: what a successful answer looks like, by status ("200", "2XX").
     :param makes_stale: resources of which every answer is stale after this write, besides its own.
     """
 
@@ -148,6 +164,7 @@ class Operation:
     max_body_bytes: int = 1 << 20
     becomes_note: NoteShape | None = None
     deadline_s: float | None = None
+    answers: Mapping[str, Expected] = field(factory=dict)
 
     @property
     def is_read(self) -> bool:
@@ -232,6 +249,9 @@ class Contract:
 
     :param late_commit_s: seconds after sending at which a write has been carried out or never will be.
     :param probe: operation id that asks whether the upstream is there.
+    :param permissions: who may do what.
+    :param addresses: fields of records that hold their address.
+    :param answer_fields: header fields of answers that go on, besides those that are known; lower-cased.
     """
 
     operations: Mapping[str, Operation]
@@ -242,6 +262,9 @@ class Contract:
     late_commit_s: float
     probe: str | None
     document: Mapping[str, Any]
+    permissions: tuple[Permission, ...] = ()
+    addresses: tuple[str, ...] = ()
+    answer_fields: frozenset[bytes] = frozenset()
 
     def route(self, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
         """The route of a path and the values of its parameters; a literal segment goes before a parameter."""

@@ -25,14 +25,19 @@ from .contract import (
     SchemaError,
     Texts,
 )
+from .contract_answers import expected
+from .contract_permissions import permissions
 from .messages import Json
 
 METHODS = ("get", "post", "put", "patch", "delete")
 ACTIONS = ("read", "search", "create", "update", "delete", "execute")
 RETRY = ("repeatable", "write")
 TOP_KEYS = frozenset(
-    ("identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources")
-)
+    (
+        "identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources", "permissions",
+        "addresses", "answer_fields",
+    )
+)  # fmt: skip
 """Keys of x-hospproxy at the top of the document; docs/contract.md says what they mean."""
 OPERATION_KEYS = frozenset(
     (
@@ -103,6 +108,10 @@ class _Reader:
         self._names(operations, known, identity, top.get("probe"))
         texts = self._texts(top)
         late_commit_s = self._number("x-hospproxy.late_commit_s", top.get("late_commit_s", 25))
+        rules, wrong = permissions(top.get("permissions", {}), operations, identity=identity is not None)
+        self.errors += wrong
+        addresses = self._words("x-hospproxy.addresses", top.get("addresses", []))
+        fields = self._words("x-hospproxy.answer_fields", top.get("answer_fields", []))
         if self.errors:
             raise ContractError(self.errors)
         return Contract(
@@ -114,6 +123,9 @@ class _Reader:
             late_commit_s=late_commit_s,
             probe=top.get("probe"),
             document=self.document,
+            permissions=rules,
+            addresses=addresses,
+            answer_fields=frozenset(name.lower().encode() for name in fields),
         )
 
     def _resource(self, name: str, said: Any) -> Resource:
@@ -220,8 +232,15 @@ class _Reader:
                 self._number(f"{where}.x-hospproxy.max_body_bytes", ours.get("max_body_bytes", 1 << 20))
             ),
             becomes_note=self._make(f"{where}.x-hospproxy.becomes_note", NoteShape, ours.get("becomes_note")),
+            answers=expected(said.get("responses"), self._resolve, self.check),
             deadline_s=self._seconds(f"{where}.x-hospproxy.deadline_s", ours.get("deadline_s")),
         )
+
+    def _words(self, where: str, said: Any) -> tuple[str, ...]:
+        if isinstance(said, list) and all(isinstance(one, str) and one.isascii() for one in said):
+            return tuple(said)
+        self.errors.append(f"{where}: must be a list of names")
+        return ()
 
     def _seconds(self, where: str, said: Any) -> float | None:
         if said is None:

@@ -235,6 +235,7 @@ class Exchange:
     :param on_behalf_of: request id of the client's request that made the proxy ask.
     :param patient_before: whose the record was that this write may give to another patient; None if nobody knows.
     :param unchanged: the content that a 304 says the client has already.
+    :param break_glass: the reason why somebody had to pass whom a rule would have refused.
     :param offline: HOSP could not say who is calling, only memory could: it alone may answer.
     """
 
@@ -265,6 +266,7 @@ class Exchange:
     client_gone: bool = False
     look_first: bool = False
     offline: bool = False
+    break_glass: str | None = None
 
     @property
     def certainty(self) -> Certainty:

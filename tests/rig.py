@@ -213,7 +213,7 @@ class Rig:
     def __init__(self, *, leave_out: Iterable[str] = (), put_in: Any = (), **options: Any) -> None:
         self.world = options.get("clock") or Clock()
         self.clock: Any = self.world
-        self.time = ProcessTime(self.world)
+        self.time = options.get("time") or ProcessTime(self.world)
         self.hosp = options.get("hosp") or SmallHosp(self.clock)
         self.meter = NullMeter()
         self.answers = Answers(CONTRACT)
@@ -257,7 +257,7 @@ class Rig:
             keeping,
             Fate(CONTRACT, self.answers, self.time, looking, self.sightings, self.meter),
             self.sightings,
-            Later(forget=self.forgotten.append, record=self._finding),
+            Later(forget=options.get("forget") or self.forgotten.append, record=self._finding),
             self.meter,
         )
         self.screening = Screening(
@@ -295,6 +295,7 @@ class Rig:
             limit=self.validation.body_limit,
             meter=self.meter,
         )
+        options.get("made", []).append(self)
         self.recovered = Deferred.fromCoroutine(self._recover())
 
     def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:

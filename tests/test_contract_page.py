@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import contract_document
 from hospproxy.contract import IdentityRule, Lookup, NoteShape, Resource
+from hospproxy.contract_permissions import Permission
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "contract.md"
 HOSP = Path(contract_document.__file__).with_name("hosp.openapi.yaml").read_text("utf-8")
@@ -32,6 +33,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(explained("In an operation"), contract_document.OPERATION_KEYS)
         self.assertEqual(explained("`identity`"), names(IdentityRule))
         self.assertEqual(explained("`resources`"), names(Resource) - {"name"})
+        self.assertEqual(explained("`permissions`"), names(Permission) - {"name"})
         self.assertEqual(explained("`lookup`"), names(Lookup))
         self.assertEqual(explained("`becomes_note`"), names(NoteShape))
 

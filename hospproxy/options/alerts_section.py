@@ -103,6 +103,10 @@ class AlertsSettings:
     anothers_name_window_s: float = field(
         default=3600.0, metadata=number("seconds", 1, 86_400, "The window of records in another's name.")
     )
+    break_glass: bool = field(
+        default=True,
+        metadata=switch("Whether it alerts when somebody gives a reason to pass where a rule refuses."),
+    )
     repeat_after_s: float = field(
         default=3600.0,
         metadata=number(

@@ -232,3 +232,32 @@ def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:
         return {name: float(seconds) for name, seconds in value.items()}
 
     return {SPEC: Spec(doc, f"a table; each value {takes}", "seconds", read)}
+
+
+def choice_by_name(doc: str, *choices: str) -> Metadata:
+    """A table from a name to one of a few words."""
+    takes = " or ".join(f'"{each}"' for each in choices)
+
+    def read(value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise BadValueError(f"expected a table of names to words, got {shown(value)}")
+        for name, chosen in value.items():
+            if chosen not in choices:
+                raise BadValueError(f"expected {takes}, got {shown(chosen)}", f".{name}")
+        return dict(value)
+
+    return {SPEC: Spec(doc, f"a table; each value {takes}", "", read)}
+
+
+def ids(doc: str) -> Metadata:
+    """Ids of records: whole numbers, or texts."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise BadValueError(f"expected a list of ids, got {shown(value)}")
+        for index, member in enumerate(value):
+            if isinstance(member, bool) or not (isinstance(member, int) or _is_text(member)):
+                raise BadValueError(f"expected a number or a text, got {shown(member)}", f"[{index}]")
+        return tuple(str(member) for member in value)
+
+    return {SPEC: Spec(doc, "a list of ids", "", read)}

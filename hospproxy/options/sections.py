@@ -15,6 +15,7 @@ from .addresses import Address, parse_address
 from .admin_section import AdminSettings
 from .admission_section import AdmissionSettings
 from .alerts_section import AlertsSettings
+from .answers_section import AnswersSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .database_section import DatabaseSettings
@@ -24,6 +25,7 @@ from .gate_section import BreakerSettings, GateSettings
 from .http_section import HttpWriterSettings
 from .listeners_section import ListenerSettings
 from .page_section import AuditPageSettings
+from .permissions_section import PermissionsSettings
 from .plugins_section import AuditPluginSettings
 from .syslog_section import SyslogSettings
 
@@ -329,6 +331,8 @@ class Settings:
     validation: ValidationSettings = ValidationSettings()
     identity: IdentitySettings = IdentitySettings()
     ownership: OwnershipSettings = OwnershipSettings()
+    permissions: PermissionsSettings = Factory(PermissionsSettings)
+    answers: AnswersSettings = Factory(AnswersSettings)
     screening: ScreeningSettings = ScreeningSettings()
     cache: CacheSettings = Factory(CacheSettings)
     writes: WritesSettings = WritesSettings()

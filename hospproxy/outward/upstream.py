@@ -129,6 +129,7 @@ class UpstreamProcessor:
 
     :param clock: monotonic.
     :param observers: told of every answer; they learn HOSP's clock and its highest ids from it.
+    :param check: what an answer may be, and what of it goes on; nobody is told of one that may not.
     :param max_attempt_s: seconds that one attempt may take, however far off the deadline is.
     :param silences: called when HOSP could not be reached or did not answer in time.
     """
@@ -141,12 +142,14 @@ class UpstreamProcessor:
         silences: Sequence[Callable[[], None]] = (),
         *,
         max_attempt_s: float = 28.0,
+        check: Callable[[Exchange, Response], Response] = lambda _exchange, response: response,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
         self._observers = tuple(observers)
         self._silences = tuple(silences)
         self._max_attempt_s = max_attempt_s
+        self._check = check
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:  # noqa: ARG002
         """Send the call with the time that is left until the deadline."""
@@ -166,6 +169,7 @@ class UpstreamProcessor:
                 for silent in self._silences:
                     _told(silent)
             raise
+        response = self._check(exchange, response)
         received = self._clock.seconds()
         for observe in self._observers:
             _told(observe, call, response, began, received)

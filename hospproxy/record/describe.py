@@ -130,6 +130,7 @@ class Describer:
             "attempts": exchange.attempts,
             "looks": exchange.looks,
             "rule_hits": [hit[:_TEXT] for hit in exchange.rule_hits[:_MOST]],
+            "break_glass": _text(exchange.break_glass),
             "reference": _text(exchange.reference or getattr(answer, "reference", None)),
             "client_gone": exchange.client_gone or isinstance(answer, CancelledError),
         }

@@ -77,6 +77,11 @@ METRICS: tuple[Metric, ...] = (
     # To HOSP and back.
     _counter("upstream_requests_total", "Attempts at HOSP.", "route", "outcome"),
     _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route", "route"),
+    _counter(
+        "answer_findings_total",
+        "HOSP's answers: wrong type, json or shape, against the schema; a field or an address kept back.",
+        "finding",
+    ),
     _counter("retries_total", "Attempts after the first.", "reason"),
     _counter("looks_total", "Looks for a write whose outcome was unknown.", "result"),
     _counter("writes_total", "Writes by what became of them.", "outcome"),
@@ -95,6 +100,12 @@ METRICS: tuple[Metric, ...] = (
     ),
     # What is remembered.
     _counter("identity_events_total", "Credentials: remembered, asked, accepted, denied.", "event"),
+    _counter(
+        "permission_events_total",
+        "Rules of who may do what that held: held (refused), report, unknown, administrator, break_glass.",
+        "rule",
+        "event",
+    ),
     _counter("cache_events_total", "What the cache did.", "event"),
     _gauge("cache_bytes", "Memory that cached answers take."),
     _gauge("cache_entries", "Answers in the cache."),

@@ -61,6 +61,7 @@ class Request_(SynchronousTestCase):
                 "attempts": 2,
                 "looks": 1,
                 "rule_hits": ["schema: title"],
+                "break_glass": None,
                 "reference": None,
                 "client_gone": False,
             },

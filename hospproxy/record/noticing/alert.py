@@ -18,6 +18,7 @@ RULES = (
     "quiet-hours",
     "unusual-hours",
     "anothers-name",
+    "break-glass",
 )
 """Names of the rules, as records and metrics have them."""
 

@@ -10,7 +10,7 @@ from ... import clocks
 from ...interfaces import IJournal, IMeter
 from ...worker import Worker
 from .bounded import Repeats
-from .counting import AnothersName, FailedLoginsByAddress, FailedLoginsByName, ManyPatients, Rule
+from .counting import AnothersName, BreakGlass, FailedLoginsByAddress, FailedLoginsByName, ManyPatients, Rule
 from .hours import QuietHours, UnusualHours
 from .learnt import Learnt
 from .moments import Calendar
@@ -59,6 +59,8 @@ def noticing_for(settings: Settings, reactor: Any, journal: IJournal, meter: IMe
         )
     rules: list[Rule] = _counting(alerts) if on else []
     rules += [rule for rule in (usual, hours) if rule is not None]
+    if on and alerts.break_glass:
+        rules.append(BreakGlass())
     if on and alerts.quiet_hours:
         rules.append(QuietHours(alerts.quiet_hours, calendar))
     learnt = None

@@ -123,6 +123,22 @@ class ManyPatients:
         )
 
 
+class BreakGlass:
+    """Somebody gave a reason to pass where a rule refuses: told at once, for each patient."""
+
+    def observe(self, facts: Facts, now: float) -> Alert | None:  # noqa: ARG002
+        if facts.break_glass is None or facts.person is None:
+            return None
+        about = f" for patient {facts.patient}" if facts.patient else ""
+        return Alert(
+            rule="break-glass",
+            subject=f"{facts.person} {facts.patient or facts.request_id}",
+            text=f"{facts.called} broke the glass{about}: {facts.break_glass}",
+            facts=facts,
+            who=facts.who,
+        )
+
+
 class AnothersName:
     """Records that somebody claimed were written by another.
 

@@ -10,6 +10,9 @@ from attrs import frozen
 LOGIN_FAILURE = "log-in failure"
 """The ``action`` of a record whose credentials were refused."""
 
+BREAK_GLASS = "permissions:break-glass"
+"""Among the ``rule_hits`` of a record whose reason let somebody pass."""
+
 
 @frozen(slots=True)
 class Facts:
@@ -22,6 +25,7 @@ class Facts:
     :param person: id of the staff record, only if HOSP itself said who this is.
     :param patient: whose data was read or written with success: the id, or what stands for a set of patients.
     :param anothers_name: a record was claimed to be written by somebody else.
+    :param break_glass: the reason that was given for passing where a rule refuses.
     """
 
     request_id: str
@@ -31,6 +35,7 @@ class Facts:
     person: int | str | None = None
     patient: str | None = None
     anothers_name: bool = False
+    break_glass: str | None = None
 
     @property
     def called(self) -> str:
@@ -60,6 +65,7 @@ def facts_of(record: Mapping[str, Any]) -> Facts | None:
         person=who["id"],
         patient=_patient(record) if status is not None and status < 400 else None,
         anothers_name=any(hit.startswith("ownership:") for hit in record["rule_hits"]),
+        break_glass=record.get("break_glass") if BREAK_GLASS in record["rule_hits"] else None,
     )
 
 

@@ -10,6 +10,7 @@ from hospproxy.record.noticing.alert import Alert, in_words
 from hospproxy.record.noticing.bounded import Distinct, Repeats
 from hospproxy.record.noticing.counting import (
     AnothersName,
+    BreakGlass,
     FailedLoginsByAddress,
     FailedLoginsByName,
     ManyPatients,
@@ -17,6 +18,22 @@ from hospproxy.record.noticing.counting import (
 )
 
 from .records import facts, failed_login, opened, record, told
+
+
+class TheGlass(SynchronousTestCase):
+    def test_each_time_for_each_patient(self) -> None:
+        broken = record(
+            patient_id="9", break_glass="collapsed", rule_hits=["permissions:x", "permissions:break-glass"]
+        )
+        seen = [(facts(one), 0.0) for one in (broken, {**broken, "patient_id": "8"})]
+        alerts = told(BreakGlass(), seen)
+        assert alerts[0] is not None and alerts[1] is not None
+        self.assertIn("for patient 9: collapsed", alerts[0].text)
+        self.assertNotEqual(alerts[0].subject, alerts[1].subject)
+
+    def test_not_where_nothing_was_broken(self) -> None:
+        for without in (record(break_glass="x"), record(rule_hits=["permissions:other_hospital(report)"])):
+            self.assertEqual(told(BreakGlass(), [(facts(without), 0.0)]), [None])
 
 
 class FailedLogins(SynchronousTestCase):

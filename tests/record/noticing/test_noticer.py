@@ -216,4 +216,4 @@ class ThroughTheChain(Case):
             self.assertEqual(self.rules(), ["anothers-name"], options)
 
     def test_there_is_a_name_for_every_rule(self) -> None:
-        self.assertEqual(len(set(RULES)), 7)
+        self.assertEqual(len(set(RULES)), 8)

@@ -1,0 +1,39 @@
+"""What the contract says an answer looks like: OpenAPI's responses, as far as answers are held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .contract import Check, Expected
+
+_SHAPES = ("array", "object")
+
+
+def expected(
+    said: Any, resolve: Callable[[Any], dict[str, Any]], check: Callable[[Any], Check]
+) -> dict[str, Expected]:
+    """By status ("200", "2XX") what the responses of an operation say; errors are not held against anything.
+
+    :param resolve: follows a local ``$ref``.
+    :param check: makes a check of a schema.
+    """
+    found: dict[str, Expected] = {}
+    for status, response in said.items() if isinstance(said, Mapping) else ():
+        if not str(status).startswith("2"):
+            continue
+        content = resolve(response).get("content", {})
+        schema = next((one.get("schema") for name, one in content.items() if is_json(name)), None)
+        shape = resolve(schema).get("type") if schema else None
+        found[str(status).upper()] = Expected(
+            types=frozenset(str(name).lower() for name in content),
+            shape=shape if isinstance(shape, str) and shape in _SHAPES else "",
+            check=check(schema) if schema else None,
+        )
+    return found
+
+
+def is_json(media_type: str) -> bool:
+    """Whether a media type is JSON (RFC 8259) or something in its syntax (RFC 6839 §3.1)."""
+    name = media_type.lower()
+    return name in ("application/json", "text/json") or name.endswith("+json")

@@ -1,0 +1,156 @@
+"""What the upstream's answers have told of records, as far as a rule of who may do what asks for it. Bounded.
+
+It holds who wrote a record or to what it belongs, never what an answer said besides, and nobody is shown it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from ..contract import Contract
+from ..contract_permissions import Permission
+from ..messages import Call, Response
+
+_LONGEST = 64
+"""Characters of a value that is kept: ids are short."""
+
+Value = int | str | None
+
+
+class Lacking(enum.Enum):
+    """Why there is no value."""
+
+    UNKNOWN = "unknown"
+    GONE = "gone"
+
+
+@frozen(slots=True)
+class _Known:
+    at: float
+    values: Mapping[str, Value]
+
+
+def watched(contract: Contract, rules: tuple[Permission, ...]) -> dict[str, frozenset[str]]:
+    """By resource, the fields that rules compare."""
+    found: dict[str, set[str]] = {}
+
+    def add(resource: str | None, name: str | None) -> None:
+        if resource is not None and name:
+            found.setdefault(resource, set()).add(name)
+
+    for rule in rules:
+        operations = [contract.operation(name) for name in rule.operations]
+        for operation in operations if rule.allow in ("author", "unchanged") else ():
+            add(operation.resource, rule.field)
+        if rule.allow != "same" or rule.record is None or contract.identity is None:
+            continue
+        add(contract.operation(rule.record).resource, rule.field)
+        add(contract.identity.resource, rule.field)
+        for operation in operations:
+            if operation.patient is not None and operation.patient.where == "answer":
+                add(operation.resource, operation.patient.name)
+    return {name: frozenset(fields) for name, fields in found.items()}
+
+
+class Knowledge:
+    """Fields of records, by resource and id.
+
+    :param watch: by resource, the fields that are kept.
+    :param clock: monotonic time.
+    :param most: records that are known at one time; the one that was told of longest ago is forgotten first.
+    """
+
+    def __init__(
+        self, contract: Contract, watch: Mapping[str, frozenset[str]], clock: IReactorTime, most: int = 20_000
+    ) -> None:
+        self._clock = clock
+        self._most = most
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._readers = {name: _Reader(contract.resources[name].id, fields) for name, fields in watch.items()}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def saw(self, call: Call, response: Response) -> None:
+        """Take in an answer of the upstream."""
+        operation = call.operation
+        reader = self._readers.get(operation.resource or "")
+        if reader is None or not 200 <= response.status < 300 or operation.becomes_note is not None:
+            return
+        assert operation.resource is not None
+        if operation.action == "delete" and call.record_id is not None:
+            self.forget(operation.resource, call.record_id)
+            return
+        for number, values in reader.records(response.body):
+            self._learn(operation.resource, number, values)
+
+    def read(self, resource: str, body: bytes) -> Mapping[str, Value] | None:
+        """The watched fields of the one record that an answer holds; None if it holds none."""
+        reader = self._readers.get(resource)
+        if reader is None or body.lstrip()[:1] != b"{":
+            return None
+        found = reader.records(body)
+        return found[0][1] if found else None
+
+    def recall(
+        self, resource: str, record_id: str, name: str, max_age_s: float | None = None
+    ) -> Value | Lacking:
+        """A field's value, as it was told last.
+
+        :param max_age_s: seconds; None: however long that is ago.
+        """
+        known = self._known.get((resource, record_id))
+        if known is None or (max_age_s is not None and self._clock.seconds() - known.at > max_age_s):
+            return Lacking.UNKNOWN
+        return known.values.get(name, Lacking.UNKNOWN)
+
+    def forget(self, resource: str | None, record_id: str | None) -> None:
+        """A record is being changed: what was known of it says nothing any more."""
+        if resource is not None and record_id is not None:
+            self._known.pop((resource, record_id), None)
+
+    def _learn(self, resource: str, number: str, values: Mapping[str, Value]) -> None:
+        key = (resource, number)
+        self._known[key] = _Known(self._clock.seconds(), values)
+        self._known.move_to_end(key)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
+
+
+class _Reader:
+    """Decodes the fields that are watched and skips the rest unread."""
+
+    def __init__(self, id_field: str, fields: frozenset[str]) -> None:
+        self._names = {"id": id_field, **{f"field{n}": name for n, name in enumerate(sorted(fields))}}
+        members = [(name, Any, msgspec.UNSET) for name in self._names]
+        shape: Any = msgspec.defstruct("Record", members, rename=self._names)
+        self._one = msgspec.json.Decoder(shape)
+        self._many = msgspec.json.Decoder(list[shape])
+
+    def records(self, body: bytes) -> list[tuple[str, dict[str, Value]]]:
+        """Ids and fields of the records in a JSON object or list; none of anything else."""
+        try:
+            if body.lstrip()[:1] == b"[":
+                found = self._many.decode(body)
+            else:
+                found = [self._one.decode(body)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+        return [(str(one.id), self._values(one)) for one in found if _short(one.id) and one.id is not None]
+
+    def _values(self, record: Any) -> dict[str, Value]:
+        given = {name: getattr(record, member) for member, name in self._names.items()}
+        return {name: value for name, value in given.items() if _short(value)}
+
+
+def _short(value: object) -> bool:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return True
+    return isinstance(value, str) and len(value) <= _LONGEST

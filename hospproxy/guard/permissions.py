@@ -1,0 +1,317 @@
+"""Who may do what: rules of the contract, each off, reported or enforced. HOSP itself lets everybody do everything."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from attrs import field, frozen
+from zope.interface import implementer
+
+from ..contract import Contract, Operation
+from ..contract_permissions import Permission
+from ..errors import ProxyError, Refused
+from ..interfaces import IMeter, IProcessor, Proceed
+from ..messages import ABSENT, Call, Exchange, Identity, Response
+from ..record.places import as_id
+from .knowledge import Knowledge, Lacking, Value
+from .ownership import same_id
+
+BREAK_GLASS = b"x-break-glass"
+"""The field in which somebody who must pass gives the reason."""
+MAX_REASON = 200
+"""Characters of it that are kept."""
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What can stand in a path as it is."""
+
+
+class Verdict(enum.Enum):
+    """What a rule says."""
+
+    ALLOWED = "allowed"
+    FORBIDDEN = "forbidden"
+    UNKNOWN = "unknown"
+
+
+def reason_in(exchange: Exchange) -> str | None:
+    """The reason that somebody gives for breaking the glass; None if there is none."""
+    given = exchange.request.headers.get(BREAK_GLASS)
+    text = "" if given is None else given.decode("utf-8", "replace").strip()
+    return text[:MAX_REASON] or None
+
+
+def compared(value: Value | Lacking, other: Value | Lacking) -> Verdict:
+    """Whether a record is theirs: a record that is gone, or that belongs to nothing, is nobody else's.
+
+    :param value: of the record.
+    :param other: of whoever is calling.
+    """
+    if value is Lacking.GONE or value is None:
+        return Verdict.ALLOWED
+    if value is Lacking.UNKNOWN or other is Lacking.UNKNOWN:
+        return Verdict.UNKNOWN
+    return Verdict.ALLOWED if same_id(value, other) else Verdict.FORBIDDEN
+
+
+def applies(rule: Permission, call: Call) -> bool:
+    """Whether the document has what the rule is about. Validation has dropped what Rails might find in a wrapper."""
+    document = call.document
+    return rule.when is None or not isinstance(document, Mapping) or rule.when in document
+
+
+def by_answer(rule: Permission, operation: Operation) -> bool:
+    """Whether the answer itself tells what the rule asks: a read is judged when it is there, and costs no other."""
+    if not operation.is_read or rule.allow in ("nobody", "self"):
+        return False
+    place = operation.patient
+    return (
+        rule.allow != "same" or rule.record == operation.id or (place is not None and place.where == "answer")
+    )
+
+
+@frozen(slots=True)
+class _Case:
+    """One request before one rule.
+
+    :param asks: the upstream may be asked for what is not known.
+    :param answer: of a read that is judged by it: its watched fields.
+    :ivar about: whom it turned out to be about, for the record of a refusal.
+    """
+
+    exchange: Exchange
+    call: Call
+    who: Identity
+    rule: Permission
+    asks: bool
+    answer: Mapping[str, Value] | None = field(default=None, repr=False)
+    about: list[str] = field(factory=list)
+
+
+@implementer(IProcessor)
+class Permissions:
+    """Holds requests against the rules.
+
+    A rule that is reported knows only what answers have told already: it neither asks nor waits. One that is enforced
+    asks, as whoever is calling, and refuses what could not be found out.
+
+    :param modes: by the rules' names; a rule that is not there is off.
+    :param administrators: ids of staff whom no rule binds.
+    :param remember_s: seconds for which an enforced rule believes what an answer has told.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        knowledge: Knowledge,
+        ask: Callable[..., Awaitable[Response]],
+        meter: IMeter,
+        modes: Mapping[str, str],
+        *,
+        administrators: frozenset[str] = frozenset(),
+        remember_s: float = 60.0,
+    ) -> None:
+        self._contract = contract
+        self._knowledge = knowledge
+        self._ask = ask
+        self._meter = meter
+        self._administrators = administrators
+        self._remember_s = remember_s
+        self._enforced = {name for name, mode in modes.items() if mode == "enforce"}
+        self._rules: dict[str, list[Permission]] = {}
+        for rule in contract.permissions:
+            for name in rule.operations if modes.get(rule.name, "off") != "off" else ():
+                self._rules.setdefault(name, []).append(rule)
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        """Let pass what the rules allow.
+
+        :raise Refused: 403, a rule forbids it.
+        :raise ProxyError: 503, an enforced rule could not be applied.
+        """
+        call = exchange.call
+        assert call is not None
+        operation = call.operation
+        rules = [rule for rule in self._rules.get(operation.id, ()) if applies(rule, call)]
+        for rule in rules:
+            if not by_answer(rule, operation):
+                await self._hold(rule, exchange, call)
+        if operation.is_write and operation.record is not None:
+            return await self._changing(exchange, call, proceed)
+        response = await proceed(exchange)
+        shown = exchange.unchanged if response.status == 304 else response.body
+        if 200 <= response.status < 300 or response.status == 304:
+            told = self._knowledge.read(operation.resource or "", shown or b"")
+            for rule in rules:
+                if by_answer(rule, operation):
+                    await self._hold(rule, exchange, call, told)
+        return response
+
+    async def _changing(self, exchange: Exchange, call: Call, proceed: Proceed) -> Response:
+        """A change: what was known of the record is not true before the answer says what it is now."""
+        self._knowledge.forget(call.operation.resource, call.record_id)
+        try:
+            return await proceed(exchange)
+        except Exception:  # an answer given up may have been carried out all the same
+            self._knowledge.forget(call.operation.resource, call.record_id)
+            raise
+
+    async def _hold(
+        self, rule: Permission, exchange: Exchange, call: Call, answer: Mapping[str, Value] | None = None
+    ) -> None:
+        """Hold a request against one rule."""
+        enforced = rule.name in self._enforced
+        if exchange.identity is None:
+            if enforced:
+                raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
+            return
+        who = exchange.identity
+        free = str(who.id) in self._administrators
+        case = _Case(exchange, call, who, rule, enforced and not free, answer)
+        verdict = await self._verdict(case)
+        if verdict is Verdict.ALLOWED or (verdict is Verdict.UNKNOWN and not case.asks):
+            return
+        if free:
+            self._note(case, "administrator")
+        elif rule.break_glass and (reason := reason_in(exchange)) is not None:
+            exchange.break_glass = reason
+            self._note(case, "" if enforced else "report")
+            exchange.rule_hits.append("permissions:break-glass")
+            self._meter.count("permission_events_total", rule=rule.name, event="break_glass")
+        elif not enforced:
+            self._note(case, "report")
+        else:
+            self._refuse(case, verdict)
+
+    def _refuse(self, case: _Case, verdict: Verdict) -> None:
+        if case.about:  # the refusal has no answer in which the record could look
+            case.exchange.patient = case.exchange.patient or case.about[0]
+        if verdict is Verdict.UNKNOWN:
+            self._note(case, "unknown")
+            raise ProxyError("Whether this is allowed could not be found out.", status=503, retry_after_s=2)
+        self._note(case, "")
+        detail = case.rule.detail
+        if case.rule.break_glass:
+            detail += " In an emergency send the reason in the field X-Break-Glass."
+        raise Refused(detail, status=403)
+
+    def _note(self, case: _Case, how: str) -> None:
+        case.exchange.rule_hits.append(f"permissions:{case.rule.name}" + (f"({how})" if how else ""))
+        self._meter.count("permission_events_total", rule=case.rule.name, event=how or "held")
+
+    async def _verdict(self, case: _Case) -> Verdict:
+        rule, call, who = case.rule, case.call, case.who
+        if rule.allow == "nobody":
+            return Verdict.FORBIDDEN
+        if rule.allow == "self":
+            return Verdict.ALLOWED if call.record_id == str(who.id) else Verdict.FORBIDDEN
+        if rule.allow == "same":
+            return await self._same(case)
+        value = await self._own_field(case, rule.field)
+        if rule.allow == "author":
+            return Verdict.FORBIDDEN if value is None else compared(value, who.id)
+        document = call.document
+        if not isinstance(document, Mapping) or rule.field not in document:
+            return Verdict.UNKNOWN
+        if value is None:
+            return Verdict.ALLOWED if document[rule.field] is None else Verdict.FORBIDDEN
+        return compared(value, document[rule.field])
+
+    async def _same(self, case: _Case) -> Verdict:
+        """Whether what the request is about belongs where whoever is calling does."""
+        assert case.rule.record is not None and self._contract.identity is not None
+        subjects = await self._subjects(case)
+        if not subjects:
+            return Verdict.ALLOWED
+        theirs = await self._theirs(case)
+        verdicts = set()
+        for subject in subjects:
+            if isinstance(subject, Lacking):
+                verdicts.add(compared(subject, theirs))
+                continue
+            case.about.append(subject)
+            verdicts.add(compared(await self._field_of_subject(case, subject), theirs))
+        for worst in (Verdict.FORBIDDEN, Verdict.UNKNOWN):
+            if worst in verdicts:
+                return worst
+        return Verdict.ALLOWED
+
+    async def _theirs(self, case: _Case) -> Value | Lacking:
+        rule = self._contract.identity
+        assert rule is not None
+        return await self._field(
+            case, self._contract.operation(rule.operation), (), str(case.who.id), case.rule.field
+        )
+
+    async def _field_of_subject(self, case: _Case, subject: str) -> Value | Lacking:
+        assert case.rule.record is not None
+        reading = self._contract.operation(case.rule.record)
+        if case.answer is not None and reading.id == case.call.operation.id:
+            return case.answer.get(case.rule.field, Lacking.UNKNOWN)
+        return await self._field(case, reading, (subject,), subject, case.rule.field)
+
+    async def _subjects(self, case: _Case) -> list[str | Lacking]:
+        """Ids of the records that it is about, or why one is not known."""
+        call, place = case.call, case.call.operation.patient
+        if place is None:
+            return []
+        if place.where == "path":
+            return [_safe(dict(zip(call.operation.parameters, call.path, strict=False)).get(place.name))]
+        if place.where == "query":
+            named = dict(call.query).get(place.name)
+            return [_safe(named)] if named else []
+        found: list[str | Lacking] = []
+        document = call.document
+        if isinstance(document, Mapping):
+            if document.get(place.name) is not None:
+                found.append(_safe(document[place.name]))
+        elif document is not ABSENT:  # only where validation does not enforce
+            found.append(Lacking.UNKNOWN)
+        if place.where == "answer":
+            value = await self._own_field(case, place.name)
+            if value is not None:
+                found.append(value if isinstance(value, Lacking) else _safe(value))
+        return found
+
+    async def _own_field(self, case: _Case, name: str) -> Value | Lacking:
+        """A field of the record that the request itself names."""
+        call = case.call
+        if case.answer is not None:
+            return case.answer.get(name, Lacking.UNKNOWN)
+        reads = call.operation.id if call.operation.is_read else call.operation.record
+        if reads is None or call.record_id is None:
+            return Lacking.UNKNOWN
+        return await self._field(case, self._contract.operation(reads), call.path, call.record_id, name)
+
+    async def _field(
+        self, case: _Case, reading: Operation, path: tuple[str, ...], record_id: str, name: str
+    ) -> Value | Lacking:
+        """A field of any record: as it is known, or, where that is worth while, as HOSP says."""
+        resource = reading.resource or ""
+        bound = self._remember_s if case.asks else None
+        known = self._knowledge.recall(resource, record_id, name, bound)
+        if known is not Lacking.UNKNOWN or not case.asks:
+            return known
+        call = Call(reading, path, accept="json", authorization=case.call.authorization)
+        try:
+            response = await self._ask(call, on_behalf_of=case.exchange, own="permission")
+        except ProxyError:
+            return self._of_old(case, resource, record_id, name)
+        if response.status == 404:
+            return Lacking.GONE
+        if response.status != 200:
+            return self._of_old(case, resource, record_id, name)
+        told = self._knowledge.read(resource, response.body)
+        return Lacking.UNKNOWN if told is None else told.get(name, Lacking.UNKNOWN)
+
+    def _of_old(self, case: _Case, resource: str, record_id: str, name: str) -> Value | Lacking:
+        """What was known once, for reads while HOSP cannot be asked: through it nothing can have changed meanwhile."""
+        if not case.call.operation.is_read:
+            return Lacking.UNKNOWN
+        return self._knowledge.recall(resource, record_id, name)
+
+
+def _safe(value: object) -> str | Lacking:
+    """An id that can be looked up; anything else is not known to be anybody's."""
+    text = as_id(value)
+    return text if text is not None and _ID.fullmatch(text) else Lacking.UNKNOWN

@@ -1,0 +1,44 @@
+"""The section [permissions]; sections.py has the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from ..contract_permissions import MODES
+from .fields import choice_by_name, ids, number, switch, whole
+
+if TYPE_CHECKING:
+    from ..contract import Contract
+
+
+@frozen(slots=True, kw_only=True)
+class PermissionsSettings:
+    """Who may do what: the contract has the rules."""
+
+    enabled: bool = field(default=True, metadata=switch("Whether rules are applied. Needs identity."))
+    rules: Mapping[str, str] = field(
+        factory=dict,
+        metadata=choice_by_name("A rule's mode, by its name, instead of the contract's.", *MODES),
+    )
+    administrators: tuple[str, ...] = field(
+        default=(), metadata=ids("Ids of members of staff whom no rule binds; the record says so.")
+    )
+    remember_s: float = field(
+        default=60.0,
+        metadata=number(
+            "seconds", 0, 3600, "How long an enforced rule believes what an answer told of a record."
+        ),
+    )
+    max_remembered: int = field(
+        default=20_000,
+        metadata=whole("records", 100, 1_000_000, "Records of which something is known at one time."),
+    )
+
+    def modes(self, contract: Contract) -> dict[str, str]:
+        """The mode of every rule that there is."""
+        if not self.enabled:
+            return {}
+        return {rule.name: self.rules.get(rule.name, rule.default) for rule in contract.permissions}

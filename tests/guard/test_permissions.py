@@ -1,0 +1,316 @@
+"""Who may do what: off, reported, enforced; with a reason; and what a rule costs HOSP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import NotSent
+from hospproxy.guard.knowledge import Knowledge, Lacking, watched
+from hospproxy.guard.permissions import MAX_REASON, Permissions, Verdict, compared, reason_in
+from hospproxy.messages import Exchange, Headers, Request, Response
+from hospproxy.watch.metrics import NullMeter
+from tests.rig import CONTRACT, STAFF2, Rig, SmallHosp, stamp
+
+RULES = tuple(rule.name for rule in CONTRACT.permissions)
+GLASS = [(b"x-break-glass", b"Collapsed in the waiting room")]
+
+
+def rig_with(administrators: frozenset[str] = frozenset(), **modes: str) -> Rig:
+    """A chain with these rules; the rest is off. Staff 1 is of hospital 1, staff 2 and patient 9 of hospital 2."""
+    made: list[Rig] = []
+
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        return made[0].ask(*args, **kwargs)
+
+    rig = Rig()
+    hosp: SmallHosp = rig.hosp
+    hosp.records["staffs"][1]["hospital_id"] = 2
+    old = {"created_at": stamp(-1000), "updated_at": stamp(-1000)}
+    hosp.records["patients"].append({"id": 9, "name": "Rex", "hospital_id": 2, "birthdate": None, **old})
+    hosp.records["notes"] += [
+        {"id": 20, "title": "of one", "body": "", "patient_id": 7, "staff_id": 1, **old},
+        {"id": 21, "title": "of two", "body": "", "patient_id": 9, "staff_id": 2, **old},
+    ]
+    knowledge = Knowledge(CONTRACT, watched(CONTRACT, CONTRACT.permissions), rig.clock)
+    answers = hosp.answer
+
+    def answer(call: Any) -> Response:
+        response: Response = answers(call)
+        knowledge.saw(call, response)
+        return response
+
+    hosp.answer = answer  # type: ignore[method-assign]
+    part = Permissions(CONTRACT, knowledge, ask, NullMeter(), modes, administrators=administrators)
+    whole = Rig(hosp=hosp, clock=rig.clock, put_in={"guard.permissions": part})
+    made.append(whole)
+    return whole
+
+
+def hits(rig: Rig) -> list[str]:
+    """Of the last request of a client."""
+    return next(one.rule_hits for one in reversed(rig.exchanges) if not one.own)
+
+
+def asked(rig: Rig) -> int:
+    return len([one for one in rig.exchanges if one.own == "permission"])
+
+
+class ReportTests(SynchronousTestCase):
+    def test_nothingIsRefusedAndNothingAsked(self) -> None:
+        rig = rig_with(**dict.fromkeys(RULES, "report"))
+        for method, target, document in (
+            ("GET", "/patients/9", None),
+            ("GET", "/notes?patient_id=9", None),
+            ("GET", "/notes/21", None),
+            ("PATCH", "/notes/21", {"title": "x"}),
+            ("POST", "/notes", {"patient_id": 9}),
+            ("POST", "/patients/9/screen", {"images": ["a"]}),
+            ("PATCH", "/staffs/2", {"password": "new", "hospital_id": 1}),
+            ("POST", "/staffs", {"name": "n", "hospital_id": 1, "password": "p"}),
+            ("DELETE", "/notes/21", None),
+        ):
+            sent = {} if document is None else {"document": document}
+            self.assertLess(rig.get(rig.send(method, target, **sent)).status, 300, target)
+        self.assertEqual(asked(rig), 0)
+
+    def test_theRecordSaysWhatWouldHaveBeenRefused(self) -> None:
+        rig = rig_with(other_hospital="report", delete_others_note="report")
+        rig.get(rig.send("GET", "/patients/9"))
+        self.assertEqual(hits(rig), ["permissions:other_hospital(report)"])
+        rig.get(rig.send("GET", "/patients/7"))
+        self.assertEqual(hits(rig), [])
+        rig.get(rig.send("GET", "/notes"))
+        rig.get(rig.send("DELETE", "/notes/21"))
+        self.assertEqual(
+            hits(rig), ["permissions:delete_others_note(report)", "permissions:other_hospital(report)"]
+        )
+
+    def test_whatNothingHasToldOfIsNotReported(self) -> None:
+        rig = rig_with(other_hospital="report")
+        self.assertEqual(rig.get(rig.send("POST", "/notes", {"patient_id": 9})).status, 201)
+        self.assertEqual((hits(rig), asked(rig)), ([], 0))
+
+    def test_itDoesNotFailWithHosp(self) -> None:
+        rig = rig_with(other_hospital="report")
+        rig.get(rig.send("GET", "/hospitals"))
+        rig.hosp.read_faults = [NotSent("gone")] * 50
+        self.assertEqual(rig.get(rig.send("POST", "/notes", {"patient_id": 9})).status, 201)
+
+
+class EnforceTests(SynchronousTestCase):
+    def refused(self, rig: Rig, method: str, target: str, document: Any = None, **how: Any) -> None:
+        before = [one for one in rig.hosp.calls if not one.operation.is_read]
+        sent = {} if document is None else {"document": document}
+        answer = rig.get(rig.send(method, target, **sent, **how))
+        self.assertEqual(answer.status, 403, (method, target, document, answer.body))
+        self.assertEqual(json.loads(answer.body)["error"], "Forbidden")
+        self.assertEqual([one for one in rig.hosp.calls if not one.operation.is_read], before)
+
+    def passes(self, rig: Rig, method: str, target: str, document: Any = None, **how: Any) -> Response:
+        sent = {} if document is None else {"document": document}
+        answer: Response = rig.get(rig.send(method, target, **sent, **how))
+        self.assertLess(answer.status, 300, (method, target, document, answer.body))
+        return answer
+
+    def test_notesBelongToTheirAuthors(self) -> None:
+        rig = rig_with(edit_others_note="enforce", delete_others_note="enforce")
+        self.refused(rig, "PATCH", "/notes/21", {"title": "x"})
+        self.assertEqual(hits(rig), ["permissions:edit_others_note"])
+        self.refused(rig, "DELETE", "/notes/21")
+        self.passes(rig, "PATCH", "/notes/21", {"title": "x"}, auth=STAFF2)
+        self.passes(rig, "DELETE", "/notes/21", auth=STAFF2)
+        self.assertEqual(rig.get(rig.send("DELETE", "/notes/99")).status, 404)
+
+    def test_aNoteOfNobodyIsNotYours(self) -> None:
+        rig = rig_with(edit_others_note="enforce")
+        rig.hosp.records["notes"][0]["staff_id"] = None
+        self.refused(rig, "PATCH", "/notes/20", {"title": "x"})
+
+    def test_accounts(self) -> None:
+        rig = rig_with(set_others_password="enforce", create_staff="enforce", move_staff="enforce")
+        self.refused(rig, "PATCH", "/staffs/2", {"password": "mine"})
+        self.passes(rig, "PATCH", "/staffs/2", {"name": "staff2"})
+        self.refused(rig, "PATCH", "/staffs/1", {"hospital_id": 2})
+        self.refused(rig, "PATCH", "/staffs/1", {"hospital_id": None} | {"name": "staff1", "hospital_id": 3})
+        self.passes(rig, "PATCH", "/staffs/1", {"hospital_id": 1, "name": "staff1"})
+        self.refused(rig, "POST", "/staffs", {"name": "n", "hospital_id": 1, "password": "p"})
+        self.passes(rig, "PATCH", "/staffs/1", {"password": "other"})
+
+    def test_accountsOfOthers(self) -> None:
+        rig = rig_with(change_others_account="enforce")
+        self.refused(rig, "PATCH", "/staffs/2", {"name": "n"})
+        self.refused(rig, "DELETE", "/staffs/2")
+        self.passes(rig, "PATCH", "/staffs/2", {"name": "staff2"}, auth=STAFF2)
+
+    def test_aWrapperHidesNothing(self) -> None:
+        """Where validation only reports, too: Rails would look into it."""
+        rig = rig_with(set_others_password="enforce")
+        rig.validation._enforce = False
+        rig.get(rig.send("PATCH", "/staffs/2", {"staff": {"password": "mine"}}))
+        self.assertEqual(rig.hosp.seen("updateStaff")[0].document, {})
+        self.refused(rig, "PATCH", "/staffs/2", [{"password": "mine"}])
+
+    def test_patientsOfAnotherHospital(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        for method, target, document in (
+            ("GET", "/patients/9", None),
+            ("HEAD", "/patients/9", None),
+            ("GET", "/notes?patient_id=9", None),
+            ("GET", "/notes/21", None),
+            ("PATCH", "/patients/9", {"hospital_id": 1}),
+            ("DELETE", "/patients/9", None),
+            ("POST", "/patients/9/screen", {"images": ["a"]}),
+            ("POST", "/notes", {"patient_id": 9}),
+            ("POST", "/notes", {"patient_id": "9"}),
+            ("PATCH", "/notes/21", {"title": "x"}),
+            ("PATCH", "/notes/20", {"patient_id": 9}),
+            ("DELETE", "/notes/21", None),
+        ):
+            self.refused(rig, method, target, document)
+            self.assertEqual(hits(rig), ["permissions:other_hospital"])
+            seen = next(one for one in reversed(rig.exchanges) if not one.own)
+            self.assertIn(seen.patient, ("9",) if "20" not in target else ("9", "7"))
+        for method, target, document in (
+            ("GET", "/patients/7", None),
+            ("GET", "/notes?patient_id=7", None),
+            ("GET", "/notes", None),
+            ("GET", "/notes/20", None),
+            ("PATCH", "/patients/7", {"name": "J"}),
+            ("POST", "/notes", {"patient_id": 7}),
+            ("PATCH", "/notes/20", {"patient_id": 7}),
+        ):
+            self.passes(rig, method, target, document)
+
+    def test_readsAreJudgedByTheirAnswers(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        self.passes(rig, "GET", "/patients/7")
+        self.assertEqual(len(rig.hosp.seen("getPatient")), 1)
+
+    def test_whatIsKnownIsNotAskedAgain(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        for _ in range(3):
+            self.passes(rig, "POST", "/notes", {"patient_id": 7})
+        self.assertEqual(len(rig.hosp.seen("getPatient")), 1)
+        rig.clock.advance(61)
+        self.passes(rig, "POST", "/notes", {"patient_id": 7})
+        self.assertEqual(len(rig.hosp.seen("getPatient")), 2)
+
+    def test_aChangeThroughTheProxyCountsAtOnce(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        self.passes(rig, "GET", "/patients/7")
+        self.passes(rig, "PATCH", "/patients/7", {"hospital_id": 2})
+        self.refused(rig, "POST", "/notes", {"patient_id": 7})
+
+    def test_aChangeWhoseAnswerIsLostIsAskedFor(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        self.passes(rig, "GET", "/patients/7")
+        rig.hosp.faults = [("after", 500)]
+        rig.get(rig.send("PATCH", "/patients/7", {"hospital_id": 2}))
+        self.refused(rig, "POST", "/notes", {"patient_id": 7})
+
+    def test_itFailsClosed(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        rig.get(rig.send("GET", "/hospitals"))
+        rig.hosp.read_faults = [500] * 50
+        answer = rig.get(rig.send("POST", "/notes", {"patient_id": 7}))
+        self.assertEqual((answer.status, rig.hosp.seen("createNote")), (503, []))
+        self.assertEqual(hits(rig), ["permissions:other_hospital(unknown)"])
+
+    def test_whoIsOfNoHospitalHasNoPatients(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        rig.hosp.records["staffs"][0]["hospital_id"] = None
+        self.refused(rig, "GET", "/patients/9")
+        rig.hosp.records["patients"][1]["hospital_id"] = None
+        self.passes(rig, "GET", "/patients/9")
+
+    def test_anIdThatCannotBeLookedUpIsRefused(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        rig.validation._enforce = False
+        for patient in ("7/../9", " 9", "", [9], {"a": 9}, 9.0, True):
+            answer = rig.get(rig.send("POST", "/notes", {"patient_id": patient}))
+            self.assertGreaterEqual(answer.status, 400, patient)
+        self.assertEqual(rig.hosp.seen("createNote"), [])
+
+
+class GlassTests(SynchronousTestCase):
+    def test_aReasonLetsPassAndIsKept(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        self.assertEqual(rig.get(rig.send("GET", "/patients/9", headers=GLASS)).status, 200)
+        self.assertEqual(hits(rig), ["permissions:other_hospital", "permissions:break-glass"])
+        self.assertEqual(rig.exchanges[0].break_glass, "Collapsed in the waiting room")
+
+    def test_itIsNotBrokenWhereNobodyWouldHaveBeenRefused(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        rig.get(rig.send("GET", "/patients/7", headers=GLASS))
+        self.assertEqual((hits(rig), rig.exchanges[0].break_glass), ([], None))
+
+    def test_anEmptyReasonIsNone(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        answer = rig.get(rig.send("GET", "/patients/9", headers=[(b"x-break-glass", b"  ")]))
+        self.assertEqual(answer.status, 403)
+        self.assertIn("X-Break-Glass", json.loads(answer.body)["detail"])
+
+    def test_otherRulesHaveNone(self) -> None:
+        rig = rig_with(set_others_password="enforce")
+        answer = rig.get(rig.send("PATCH", "/staffs/2", {"password": "mine"}, headers=GLASS))
+        self.assertEqual((answer.status, rig.exchanges[0].break_glass), (403, None))
+
+    def test_itServesWhenHospCannotSay(self) -> None:
+        rig = rig_with(other_hospital="enforce")
+        rig.get(rig.send("GET", "/hospitals"))
+        rig.hosp.read_faults = [500] * 50
+        answer = rig.get(rig.send("POST", "/notes", {"patient_id": 9}, headers=GLASS))
+        self.assertEqual(answer.status, 201)
+
+    @given(st.binary(max_size=600))
+    def test_reasonsAreBounded(self, given_: bytes) -> None:
+        exchange = Exchange(Request(headers=Headers(((b"x-break-glass", given_),))), 0.0, 0.0, 0.0)
+        reason = reason_in(exchange)
+        self.assertTrue(reason is None or 0 < len(reason) <= MAX_REASON)
+
+
+class AdministratorTests(SynchronousTestCase):
+    def test_noRuleBindsThemAndTheRecordSaysSo(self) -> None:
+        rig = rig_with(frozenset({"1"}), create_staff="enforce", other_hospital="enforce")
+        new = {"name": "n", "hospital_id": 1, "password": "p"}
+        self.assertEqual(rig.get(rig.send("POST", "/staffs", new)).status, 201)
+        self.assertEqual(hits(rig), ["permissions:create_staff(administrator)"])
+        self.assertEqual(rig.get(rig.send("POST", "/notes", {"patient_id": 9})).status, 201)
+        self.assertEqual(asked(rig), 0)
+
+
+class KnowledgeTests(SynchronousTestCase):
+    def test_bounded(self) -> None:
+        rig = Rig()
+        knowledge = Knowledge(CONTRACT, {"notes": frozenset({"staff_id"})}, rig.clock, most=10)
+        rows = [{"id": number, "staff_id": 1} for number in range(1, 50)]
+        rig.hosp.records["notes"] = rows
+        rig.get(rig.send("GET", "/notes"))
+        call = rig.hosp.seen("listNotes")[0]
+        knowledge.saw(call, rig.hosp.answer(call))
+        self.assertEqual(len(knowledge), 10)
+
+    @given(st.binary(max_size=50))
+    def test_whateverAnAnswerHolds(self, body: bytes) -> None:
+        rig = Rig()
+        knowledge = Knowledge(CONTRACT, {"notes": frozenset({"staff_id"})}, rig.clock)
+        self.assertIn(knowledge.read("notes", body), (None, {}))
+
+    def test_compared(self) -> None:
+        for value, other, verdict in (
+            (1, 1, Verdict.ALLOWED),
+            (1, 2, Verdict.FORBIDDEN),
+            (1, "1", Verdict.FORBIDDEN),
+            (1, None, Verdict.FORBIDDEN),
+            (None, 1, Verdict.ALLOWED),
+            (Lacking.GONE, 1, Verdict.ALLOWED),
+            (Lacking.UNKNOWN, 1, Verdict.UNKNOWN),
+            (1, Lacking.UNKNOWN, Verdict.UNKNOWN),
+            (1, Lacking.GONE, Verdict.FORBIDDEN),
+        ):
+            self.assertIs(compared(value, other), verdict, (value, other))

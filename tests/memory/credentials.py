@@ -1,0 +1,428 @@
+"""Users, writes, revocations, faults, ages and restarts in random order, held against a model of who may see what.
+
+HOSP marks every answer with whom it was made for. Two things must never happen: somebody gets a byte of another's
+answer; credentials get an answer although it was answered, before they asked, that they are good for nothing any more.
+
+    python -m tests.memory.credentials --steps 20000 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import random
+import re
+import tempfile
+from collections import Counter
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.interfaces import Proceed
+from hospproxy.memory.accounts import Accounts
+from hospproxy.memory.cache import Cache
+from hospproxy.memory.disk import Disk
+from hospproxy.memory.memory import Memory, Writer
+from hospproxy.memory.store import LruStore
+from hospproxy.messages import ABSENT, Call, Exchange, Origin, Response
+from hospproxy.options.sections import CacheSettings
+from hospproxy.watch.metrics import NullMeter
+from tests.outward.ledger.fakes import Disk as LedgerDisk
+from tests.rig import CONTRACT, ProcessTime, Rig, SmallHosp, stamp
+
+from .lasting import World
+
+READS = (
+    "/hospitals", "/patients", "/patients?hospital_id=1", "/patients/7", "/notes", "/notes?patient_id=7", "/staffs",
+    "/staffs/me", "/staffs/1", "/staffs/2",
+)  # fmt: skip
+WISHES = ((), (), (), (), ((b"cache-control", b"no-cache"),), ((b"cache-control", b"only-if-cached"),))
+AGES = (0.01, 0.3, 2.0, 26.0, 61.0, 95.0, 301.0, 4000.0)
+_PERSON = re.compile(rb'"person": ?"([^"]*)"')
+_MADE_FOR = re.compile(rb'"made_for": ?"([^"]*)"')
+
+
+class Broken(AssertionError):
+    """What must never happen did."""
+
+
+def header(name: str, password: str) -> bytes:
+    return b"Basic " + base64.b64encode(f"{name}:{password}".encode())
+
+
+def mark(auth: bytes) -> str:
+    return hashlib.sha256(auth).hexdigest()[:12]
+
+
+class Marking(SmallHosp):
+    """Marks what it answers with whom it is for, and can hold an answer that it has made already."""
+
+    def __init__(self, clock: Clock, chance: random.Random) -> None:
+        super().__init__(clock)
+        self.chance = chance
+        self.valid_once: dict[int, set[bytes]] = {}
+        self.revoked: set[bytes] = set()
+        self.waiting: list[Deferred[None]] = []
+        self.holding = False
+        self.look_at_accounts()
+
+    def look_at_accounts(self) -> None:
+        """Who is let in now; credentials that are good again are revoked no longer."""
+        for row in self.records["staffs"]:
+            password = self.passwords.get(row["name"])
+            if password is not None:
+                auth = header(row["name"], password)
+                self.valid_once.setdefault(row["id"], set()).add(auth)
+                self.revoked.discard(auth)
+
+    def valid(self, number: int) -> set[bytes]:
+        row = next((row for row in self.records["staffs"] if row["id"] == number), None)
+        password = None if row is None else self.passwords.get(row["name"])
+        return set() if row is None or password is None else {header(row["name"], password)}
+
+    def revoke(self, number: int) -> None:
+        """It has been answered that this account was changed: what was good before and is not now is no more."""
+        self.revoked |= self.valid_once.get(number, set()) - self.valid(number)
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        before = self.holding and self.chance.random() < 0.5
+        if before:
+            await self._wait()
+        response = await super().process(exchange, proceed)
+        if self.holding and not before:  # it has let somebody in whom it might not let in by now
+            await self._wait()
+        return response
+
+    async def _wait(self) -> None:
+        waiter: Deferred[None] = Deferred()
+        self.waiting.append(waiter)
+        await waiter
+
+    def release(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        self.chance.shuffle(waiting)
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(None)
+
+    def answer(self, call: Call) -> Response:
+        who = self.who(call)
+        response = super().answer(call)
+        self.look_at_accounts()
+        if who is None or call.authorization is None or not response.body.startswith((b"{", b"[")):
+            return response
+        marks = {"person": str(who["id"]), "made_for": mark(call.authorization)}
+        document = json.loads(response.body)
+        if isinstance(document, list):
+            document = [{**one, **marks} for one in document]
+        else:
+            document |= marks
+        return evolve(response, body=json.dumps(document).encode())
+
+
+@define
+class User:
+    """A member of staff, and every password that was ever tried to be given to them."""
+
+    number: int
+    name: str
+    passwords: list[str]
+
+
+@define(eq=False)
+class Sent:
+    """One request of a client.
+
+    :param revokes: id of the account that it changes.
+    :param chosen: the credentials that will be that account's then.
+    """
+
+    life: int
+    auth: bytes
+    person: str
+    method: str
+    target: str
+    was_revoked: bool
+    revokes: int | None = None
+    chosen: bytes | None = None
+
+
+@define(eq=False)
+class Life:
+    """One process: a chain with a memory, and what of it is on disk."""
+
+    rig: Rig
+    disk: Disk
+    number: int
+    in_flight: int = 0
+
+
+@define(eq=False, slots=False)
+class Fuzz:
+    """The world, the model, and the dice.
+
+    :ivar seen: what happened how often, so that a run that tried nothing is noticed.
+    """
+
+    seed: int
+    folder: str
+    seen: Counter[str] = field(factory=Counter)
+    log: list[str] = field(factory=list)
+    broken: list[str] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.clock = Clock()
+        self.hosp = Marking(self.clock, self.chance)
+        self.world = World(self.folder)
+        self.ledger = LedgerDisk()
+        self.number = 10
+        self.users = [User(1, "staff1", ["password1"]), User(2, "staff2", ["password2"])]
+        for _ in range(2):
+            self._hire()
+        self.life = self._begin(0)
+
+    def _hire(self) -> None:
+        self.number += 1
+        name = f"staff{self.number}"
+        at = stamp(self.clock.seconds())
+        row = {"id": self.number, "name": name, "hospital_id": 1, "created_at": at, "updated_at": at}
+        self.hosp.records["staffs"].append(row)
+        self.hosp.passwords[name] = f"first-{self.number}"
+        self.hosp.look_at_accounts()
+        self.users.append(User(self.number, name, [f"first-{self.number}"]))
+
+    def _begin(self, number: int) -> Life:
+        time: Any = ProcessTime(self.clock)
+        disk = self.world.disk(time)
+        accounts = Accounts(time, 50, 300.0, 43200.0, disk)
+        accounts.resume(disk.open())
+        memory = Memory(CONTRACT, accounts, LruStore(1 << 18), time, None, disk)
+        made: list[Rig] = []
+        cache = Cache(
+            CacheSettings(),
+            CONTRACT,
+            memory,
+            time,
+            NullMeter(),
+            lambda *call, **how: made[0].ask(*call, **how),
+        )
+        rig = Rig(
+            clock=self.clock,
+            time=time,
+            hosp=self.hosp,
+            accounts=accounts,
+            disk=self.ledger,
+            forget=lambda exchange: memory.found_later(exchange.call, Writer.of(exchange)),
+            references=lambda: f"ref-{self.chance.getrandbits(64):x}",
+            put_in={"memory.cache": cache},
+            made=made,
+        )
+        return Life(rig, disk, number)
+
+    def step(self) -> None:
+        """Something happens.
+
+        :raise Broken: what must never happen did.
+        """
+        dice = self.chance.random()
+        for limit, what in (
+            (0.68, self.read), (0.77, self.write), (0.82, self.revoke), (0.92, self.age), (0.95, self.fault),
+            (0.985, self.hold), (0.995, self.replace), (1.0, self.restart),
+        ):  # fmt: skip
+            if dice < limit:
+                what()
+                break
+        self.clock.advance(0.001)
+        if self.broken:
+            raise Broken(self.broken[0])
+        self._tidy()
+
+    def auth(self, user: User) -> bytes:
+        """Mostly what HOSP accepts, sometimes what it did or never has."""
+        valid = self.hosp.valid(user.number)
+        if valid and self.chance.random() < 0.8:
+            return next(iter(valid))
+        return header(user.name, self.chance.choice(user.passwords))
+
+    def read(self) -> None:
+        user = self.chance.choice(self.users)
+        target = self.chance.choice(READS)
+        self._send(user, self.auth(user), "GET", target, headers=self.chance.choice(WISHES))
+
+    def write(self) -> None:
+        user, dice = self.chance.choice(self.users), self.chance.random()
+        auth, word = self.auth(user), f"{self.chance.getrandbits(20):x}"
+        if dice < 0.4:
+            self._send(user, auth, "POST", "/notes", {"title": word, "patient_id": 7})
+        elif dice < 0.6:
+            self._send(user, auth, "PATCH", "/patients/7", {"name": word})
+        elif dice < 0.8 and self.hosp.records["notes"]:
+            number = self.chance.choice(self.hosp.records["notes"])["id"]
+            self._send(user, auth, "DELETE", f"/notes/{number}")
+        else:
+            self._send(user, auth, "POST", "/patients/7/screen", {"images": [word]})
+
+    def revoke(self) -> None:
+        """Somebody, mostly oneself, sets a new password; or the account is deleted."""
+        user = self.chance.choice(self.users)
+        by = user if self.chance.random() < 0.7 else self.chance.choice(self.users)
+        auth = self.auth(by)
+        if self.chance.random() < 0.1 and user.number > 2:
+            self._send(by, auth, "DELETE", f"/staffs/{user.number}", revokes=user.number)
+            return
+        password = f"p{self.chance.getrandbits(48):x}"
+        user.passwords.append(password)
+        del user.passwords[:-6]
+        chosen = header(user.name, password)
+        self._send(
+            by,
+            auth,
+            "PATCH",
+            f"/staffs/{user.number}",
+            {"password": password},
+            revokes=user.number,
+            chosen=chosen,
+        )
+
+    def age(self) -> None:
+        if self.chance.random() < 0.5:  # HOSP is well again
+            self.hosp.read_faults.clear()
+            self.hosp.faults.clear()
+        for _ in range(self.chance.randint(1, 4)):
+            self.clock.advance(self.chance.choice(AGES) / 4)
+
+    def fault(self) -> None:
+        what = self.chance.choice(
+            (500, 503, NotSent("no"), FailedAfterSending("cut"), FailedAfterSending("cut"))
+        )
+        if self.chance.random() < 0.5:
+            self.hosp.read_faults += [what] * self.chance.choice((1, 1, 6))
+        else:
+            self.hosp.faults.append((self.chance.choice(("before", "after", "late:3", "late:20")), what))
+
+    def hold(self) -> None:
+        self.hosp.holding = not self.hosp.holding
+        if not self.hosp.holding:
+            self.hosp.release()
+
+    def replace(self) -> None:
+        """Somebody goes past the proxy's knowledge, somebody comes."""
+        if len(self.users) < 6:
+            self._hire()
+        elif self.users[-1].number > 2:
+            del self.users[2]
+
+    def restart(self) -> None:
+        """The process is killed; what it had written is there. Half of the time it could finish writing."""
+        if self.chance.random() < 0.5:
+            self.clock.advance(2.0)
+        rig = self.life.rig
+        rig.ledger._owner.leave()  # type: ignore[union-attr]
+        rig.time.dead = rig.worker.dead = True
+        self.life.disk._file.close()
+        self.hosp.waiting.clear()
+        self.life = self._begin(self.life.number + 1)
+        self.seen["restarts"] += 1
+
+    def _send(
+        self,
+        user: User,
+        auth: bytes,
+        method: str,
+        target: str,
+        document: Any = ABSENT,
+        *,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        revokes: int | None = None,
+        chosen: bytes | None = None,
+    ) -> None:
+        revoked = auth in self.hosp.revoked
+        sent = Sent(self.life.number, auth, str(user.number), method, target, revoked, revokes, chosen)
+        self.log.append(
+            f"{self.clock.seconds():.3f} {mark(auth)} of {user.number} {method} {target} {document}"
+        )
+        del self.log[:-60]
+        self.life.in_flight += 1
+        answer = self.life.rig.send(method, target, document, auth=auth, headers=headers)
+        answer.addBoth(self._answered, sent)
+
+    def _answered(self, answer: Response | Failure, sent: Sent) -> None:
+        if sent.life != self.life.number:  # nobody is there who could answer
+            return
+        self.life.in_flight -= 1
+        if isinstance(answer, Failure):
+            self.seen["no answer"] += 1
+            return
+        self.seen[f"{answer.status // 100}xx"] += 1
+        self._judge(answer, sent)
+        if sent.revokes is not None and answer.status < 300:
+            self.seen["revocations"] += 1
+            self.hosp.revoke(sent.revokes)
+
+    def _judge(self, answer: Response, sent: Sent) -> None:
+        people = set(_PERSON.findall(answer.body))
+        made_for = set(_MADE_FOR.findall(answer.body))
+        # Whether a lost change of a password was carried out is asked with the new one, which the sender has chosen.
+        if sent.chosen is not None and made_for == {mark(sent.chosen).encode()}:
+            people.discard(str(sent.revokes).encode())
+        if people - {sent.person.encode()}:
+            self._fail(f"{sent} got what was made for {people}")
+        if sent.method == "GET" and made_for - {mark(sent.auth).encode()}:
+            self._fail(f"{sent} got what was made for other credentials: {made_for}")
+        if answer.origin is Origin.MEMORY and answer.status < 300:
+            self.seen["from memory"] += 1
+        # What HOSP itself lets in again, by a change that came late, it has taken from the revoked.
+        if sent.was_revoked:
+            self.seen["asked though revoked"] += 1
+            if answer.status < 400 and sent.auth in self.hosp.revoked:
+                self._fail(f"{sent} was answered {answer.status} by {answer.origin}, though revoked")
+
+    def _fail(self, words: str) -> None:
+        # A Deferred would keep what is raised here to itself.
+        self.broken.append(f"seed {self.seed}: {words}\n" + "\n".join(self.log))
+
+    def _tidy(self) -> None:
+        self.hosp.calls.clear()
+        self.life.rig.exchanges.clear()
+        del self.hosp.records["notes"][:-20]
+        if self.life.in_flight > 40:
+            self.hosp.holding = False
+            self.hosp.release()
+            self.clock.advance(40.0)
+
+
+def run(seed: int, steps: int) -> Counter[str]:
+    """What happened how often.
+
+    :raise Broken: with the seed, and what went before.
+    """
+    with tempfile.TemporaryDirectory(prefix="hospproxy-test-") as folder:
+        fuzz = Fuzz(seed, folder)
+        try:
+            for _ in range(steps):
+                fuzz.step()
+        finally:
+            fuzz.life.disk._file.close()
+    return fuzz.seen
+
+
+def main() -> None:
+    """The long form."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    given = parser.parse_args()
+    print(f"seed {given.seed}, {given.steps} steps", flush=True)
+    for name, count in sorted(run(given.seed, given.steps).items()):
+        print(f"{count:8} {name}")
+
+
+if __name__ == "__main__":
+    main()
