@@ -79,6 +79,8 @@ class _Rings:
         self._map = mmap.mmap(self.descriptor, size, offset=_OFFSET_RINGS)
         self._entries = mmap.mmap(self.descriptor, _ENTRY.size * entries, offset=_OFFSET_ENTRIES)
         self._words = memoryview(self._map).cast("I")
+        one, none = ctypes.c_uint(1), ctypes.c_uint(0)  # to submit, to wait for
+        self._enter = (_ENTER, ctypes.c_uint(self.descriptor), one, none, none, None, ctypes.c_size_t(0))
         for index in range(entries):
             self._words[array_at // 4 + index] = index
 
@@ -95,15 +97,7 @@ class _Rings:
         )
         self._words[at] = (tail + 1) & 0xFFFFFFFF
         try:
-            taken = _call(
-                _ENTER,
-                ctypes.c_uint(self.descriptor),
-                ctypes.c_uint(1),
-                ctypes.c_uint(0),
-                ctypes.c_uint(0),
-                None,
-                ctypes.c_size_t(0),
-            )
+            taken = _call(*self._enter)
         except OSError:
             self._words[at] = tail
             raise

@@ -156,6 +156,8 @@ class Carrier:
                     raise
                 await self._failed(error)
                 continue
+            if not more:
+                self._since = None
             if self._stopping and not more:
                 return
             own = self._committed()
