@@ -87,14 +87,16 @@ def judge_the_full(noted: list[Noted], when_full: str) -> None:
     assert reads
 
 
-@pytest.mark.parametrize("when_full", ["serve", "refuse"])
+@pytest.mark.parametrize(
+    ("when_full", "commit"), [("serve", "auto"), ("refuse", "auto"), ("serve", "thread")]
+)
 @pytest_twisted.ensureDeferred
-async def test_a_full_disk(processes: Processes, tmp_path: Path, when_full: str) -> None:
+async def test_a_full_disk(processes: Processes, tmp_path: Path, when_full: str, commit: str) -> None:
     hosp = await processes.hosp()
     state = tmp_path / "state"
     disk = await small_disk(processes, state / "audit")
     print(disk.described())
-    options = f'[audit]\nreserve_bytes = {RESERVE}\nwhen_full = "{when_full}"\n'
+    options = f'[audit]\nreserve_bytes = {RESERVE}\nwhen_full = "{when_full}"\ncommit = "{commit}"\n'
     proxy = await processes.proxy(hosp.url, options=options, state=state, within=disk.within)
     notes = Notes()
     clients = [NotingClient(proxy, notes, seed) for seed in range(2)]

@@ -1,6 +1,6 @@
 """The whole proxy is killed under load, again and again, on one state folder: no answer without its record.
 
-AUDIT_KILLS says how often.
+Every other time a thread writes. AUDIT_KILLS says how often.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .test_audit_trail import verified
 KILLS = int(os.environ.get("AUDIT_KILLS", "20"))
 CLIENTS = 8
 SMALL_FILES = "[audit]\nrotate_bytes = 262144\n"
+BY_THREAD = 'commit = "thread"\n'
 
 
 async def until_killed(proxy: Proxy, redirecting: int, chance: random.Random) -> list[Noted]:
@@ -59,10 +60,11 @@ async def test_every_answer_has_its_record_however_often_it_is_killed(processes:
     hosp = await processes.hosp("--delay", "uniform:0.002:0.02", "--faults", "error_before=0.05")
     noted: list[Noted] = []
     state = None
-    for _ in range(KILLS):
+    for number in range(KILLS):
         redirecting = free_port()
         listener = f'[[listeners]]\nurl = "http://127.0.0.1:{redirecting}"\nplain = "redirect"\n'
-        proxy = await processes.proxy(hosp.url, options=listener + SMALL_FILES, state=state)
+        options = listener + SMALL_FILES + (BY_THREAD if number % 2 else "")
+        proxy = await processes.proxy(hosp.url, options=options, state=state)
         state = proxy.state
         noted += await until_killed(proxy, redirecting, chance)
     verified(proxy)

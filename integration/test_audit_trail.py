@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from twisted.internet import task
 
@@ -41,13 +42,14 @@ async def post(proxy: Proxy) -> Answer:
     return cast(Answer, await ask(proxy.plain_url, "POST", "/notes", NOTE, user="staff1"))
 
 
+@pytest.mark.parametrize("commit", ["auto", "thread"])
 @pytest_twisted.ensureDeferred
 async def test_a_full_disk_refuses_writes_serves_reads_and_answers_nothing_unrecorded(
-    processes: Processes,
+    processes: Processes, commit: str
 ) -> None:
     from twisted.internet import reactor
 
-    proxy = await processes.proxy((await processes.hosp()).url, options=FULL)
+    proxy = await processes.proxy((await processes.hosp()).url, options=f'{FULL}commit = "{commit}"\n')
     answers = [await get(proxy)]
     journal = max((proxy.state / "audit").glob("*.jsonl"))
     while journal.stat().st_size < ROOM:

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 # 64 loops append for ever; a number is printed only once its record counts as kept (or as "lost").
 CHILD = """
 import os, resource, sys, time
@@ -26,13 +28,13 @@ from hospproxy.record.trail.keeper import Plan
 from hospproxy.watch.metrics import NullMeter
 
 folder, limit, loops, last = Path(sys.argv[1]) / "audit", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-reserve = int(sys.argv[5])
+reserve, by_thread = int(sys.argv[5]), sys.argv[6] == "thread"
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 numbers = count()
 journal = open_journal(
     folder, reactor, time.time, NullMeter(), gap(time.time), signer_for(None, folder.parent / "audit.key"),
-    plan=Plan(reserve_bytes=reserve),
+    plan=Plan(reserve_bytes=reserve), by_thread=by_thread,
 )
 
 def say(word, number):
@@ -57,11 +59,14 @@ reactor.run()
 """
 
 
+both_ways = pytest.mark.parametrize("commit", ["auto", "thread"])
+
+
 @contextmanager
 def child(
-    folder: Path, limit: int = 0, loops: int = 64, last: int = 10**9, reserve: int = 0
+    folder: Path, limit: int = 0, loops: int = 64, last: int = 10**9, reserve: int = 0, commit: str = "auto"
 ) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = [str(folder), str(limit), str(loops), str(last), str(reserve)]
+    arguments = [str(folder), str(limit), str(loops), str(last), str(reserve), commit]
     with subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE) as process:
         try:
             yield process
@@ -104,10 +109,13 @@ def verified(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, *key, *more], capture_output=True, text=True, check=False)
 
 
-def test_what_was_acknowledged_before_a_kill_is_there_and_the_chain_goes_on(tmp_path: Path) -> None:
+@both_ways
+def test_what_was_acknowledged_before_a_kill_is_there_and_the_chain_goes_on(
+    tmp_path: Path, commit: str
+) -> None:
     for round_ in range(5):
         acknowledged: set[int] = set()
-        with child(tmp_path) as process:
+        with child(tmp_path, commit=commit) as process:
             for word, number in said(process):
                 assert word == "kept"
                 acknowledged.add(number)
@@ -141,9 +149,10 @@ def test_each_start_begins_a_file_and_leaves_the_torn_line_alone(tmp_path: Path)
     assert verified(tmp_path).returncode == 0
 
 
-def test_a_full_disk_loses_whole_groups_and_says_so(tmp_path: Path) -> None:
+@both_ways
+def test_a_full_disk_loses_whole_groups_and_says_so(tmp_path: Path, commit: str) -> None:
     """A limit on the file's size makes the kernel take a part of a write and refuse the rest, as a full disk does."""
-    with child(tmp_path, limit=4096, loops=8, last=100) as process:
+    with child(tmp_path, limit=4096, loops=8, last=100, commit=commit) as process:
         words = list(said(process))
         assert process.wait(30) == 0
     kept = {number for word, number in words if word == "kept"}
@@ -157,8 +166,9 @@ def test_a_full_disk_loses_whole_groups_and_says_so(tmp_path: Path) -> None:
     assert verified(tmp_path).returncode == 0
 
 
-def test_records_go_to_the_reserve_before_any_is_lost(tmp_path: Path) -> None:
-    with child(tmp_path, limit=8192, loops=4, last=100, reserve=8192) as process:
+@both_ways
+def test_records_go_to_the_reserve_before_any_is_lost(tmp_path: Path, commit: str) -> None:
+    with child(tmp_path, limit=8192, loops=4, last=100, reserve=8192, commit=commit) as process:
         words = list(said(process))
         assert process.wait(30) == 0
     kept = [number for word, number in words if word == "kept"]

@@ -33,6 +33,15 @@ class AuditSettings:
             "buffered",
         ),
     )
+    commit: str = field(
+        default="auto",
+        metadata=choice(
+            "Who writes records. `auto`: the kernel by itself (io_uring, Linux 5.6), a thread where that is not"
+            " allowed. `thread`: a thread, which takes more of the processor.",
+            "auto",
+            "thread",
+        ),
+    )
     buffer_s: float = field(
         default=1.0,
         metadata=number("seconds", 0.01, 60, "`buffered`: how far an answer may be ahead of its record."),

@@ -17,6 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 _SCHEMA_LOCK = 0x686F7370
 """Names PostgreSQL's lock: two processes that start together must not make the same table."""
 
+_MOST_VALUES = 32_000
+"""In one of SQLite's statements: it takes 32,766 (since 3.32)."""
+
 
 class BadUrlError(ValueError):
     """A database that cannot be connected to, whatever it answers; the message holds no password."""
@@ -157,5 +160,23 @@ def inserting(connection: Connection, table: Table) -> Any:
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert what is not there."""
-    if rows:
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        _insert_at_once(connection, table, rows)
+    else:
         connection.execute(inserting(connection, table).on_conflict_do_nothing(), rows)
+
+
+def _insert_at_once(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Many rows in one statement: each one lets go of the interpreter's lock, and wants it back from a busy reactor."""
+    names = list(rows[0])
+    row_of = f"({','.join('?' * len(names))})"
+    most = _MOST_VALUES // len(names)
+    for start in range(0, len(rows), most):
+        part = rows[start : start + most]
+        statement = (
+            f"INSERT INTO {table.name} ({','.join(names)}) VALUES {','.join([row_of] * len(part))}"  # noqa: S608
+            " ON CONFLICT DO NOTHING"
+        )
+        connection.exec_driver_sql(statement, tuple(row[name] for row in part for name in names))

@@ -132,7 +132,7 @@ def keep(connection: Connection, batch: Batch, dictionary: Dictionary) -> dict[s
     numbers = dictionary.numbers(connection, words)
     sets = _sets(connection, [one for _, _, one in fresh], numbers)
     if fresh:
-        connection.execute(inserting(connection, LINES).on_conflict_do_nothing(), [
+        insert_missing(connection, LINES, [
             {"id": number, "hash": sha256(line).digest(), "line": line} for number, line, _ in fresh
         ])  # fmt: skip
         insert_missing(connection, RECORDS, [_row(number, one, numbers, sets) for number, _, one in fresh])

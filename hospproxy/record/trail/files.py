@@ -36,6 +36,9 @@ class JournalFile(Protocol):
     def truncate(self, size: int) -> None:
         """Cut the file back to so many bytes."""
 
+    def fileno(self) -> int:
+        """The open file's number."""
+
     def close(self) -> None:
         """Give the file back."""
 
@@ -81,7 +84,7 @@ class Files(Protocol):
 class _OsFile:
     """Opened with O_DSYNC: a write returns when it is on disk.
 
-    One call in the place of two, since each is a time at which the thread lets go of the interpreter's lock and then
+    One call in the place of two, since each is a time at which a thread lets go of the interpreter's lock and then
     waits for it beside a busy reactor. That wait costs more than the disk does.
     """
 
@@ -98,6 +101,9 @@ class _OsFile:
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
+
+    def fileno(self) -> int:
+        return self._descriptor
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -1,7 +1,7 @@
 """The audit trail's local file: a record counts when it is on disk, and not before.
 
-Records are written and synced in groups by one thread. A group is what came while the last sync ran: a time window was
-measured and only loses. Everything but the file work happens in the reactor's thread, so there are no locks.
+Records are written and synced in groups, one after another. A group is what came while the last sync ran: a time window
+was measured and only loses. Nothing here waits for the disk: committing.py sees to who does, and there are no locks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...errors import RecordFailed
 from ...interfaces import IJournal, IMeter
 from ...worker import WorkerLike
 from ..disclosing import Disclosure
+from .committing import Committer, Ring
 from .encoding import encode_record
 from .following import Position
 from .keeper import Keeper
@@ -74,6 +75,7 @@ class Journal:
     the disk is further behind than that. Intents always wait: what is sent to HOSP is on record.
 
     :param describe_gap: makes the record that says so, of (records lost, reason).
+    :param make_ring: makes what writes in the thread's place; None if nothing does.
     :param upkeep: called now and then with where the keeper writes, to look after files that are over.
     """
 
@@ -89,9 +91,10 @@ class Journal:
         *,
         bounds: Bounds | None = None,
         upkeep: Callable[[Position], None] | None = None,
+        make_ring: Callable[[], Ring] | None = None,
     ) -> None:
         self._keeper = keeper
-        self._worker = worker
+        self._commits = Committer(keeper, worker, make_ring)
         self._clock = clock
         self._meter = meter
         self._describe_gap = describe_gap
@@ -149,7 +152,7 @@ class Journal:
                 self._tend_call = self._clock.callLater(0, self._tend)
             return path
 
-        return self._worker.run(self._keeper.open).addCallback(begun)
+        return self._commits.start().addCallback(begun)
 
     def append(self, record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
         if self._closed is not None:
@@ -159,7 +162,7 @@ class Journal:
         return self._append(record, disclosure)
 
     def close(self) -> Deferred[None]:
-        """Take no more, finish what was taken, let the file go. Fires when the thread has done so."""
+        """Take no more, finish what was taken, let the file go. Fires when that is done."""
         if self._closed is None:
             for call in (self._gap_call, self._tend_call):
                 if call is not None and call.active():
@@ -246,7 +249,7 @@ class Journal:
         self._flying = group[0].since
         lines = [waiting.line for waiting in group]
         named = [waiting.disclosure for waiting in group]
-        written = self._worker.run(lambda: self._keeper.keep(lines, named))
+        written = self._commits.keep(lines, named)
         written.addBoth(self._group_done, group, self._clock.seconds())
 
     def _group_done(self, result: Failure | int, group: list[_Waiting], since: float) -> None:
@@ -318,7 +321,7 @@ class Journal:
                 self._upkeep(self.committed)
             self._tend_call = self._clock.callLater(_TEND_S, self._tend)
 
-        self._worker.run(self._keeper.tend).addErrback(failed).addCallback(again)
+        self._commits.run(self._keeper.tend).addErrback(failed).addCallback(again)
 
     def _finish_if_idle(self) -> None:
         if self._closed is None or self._busy or self._waiting:
@@ -326,11 +329,11 @@ class Journal:
         closed = self._closed
 
         def finished(_: object) -> None:
-            self._worker.stop()
+            self._commits.stop()
             closed.callback(None)
 
         self._busy = True
-        self._worker.run(self._keeper.close).addBoth(finished)
+        self._commits.run(self._keeper.close).addBoth(finished)
 
 
 @implementer(IJournal)

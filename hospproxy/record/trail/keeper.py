@@ -1,19 +1,18 @@
-"""What the writing thread does: one group of lines at a time, on disk whole or not at all, each line chained."""
+"""One group of lines at a time, on disk whole or not at all, each line chained."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.logger import Logger
 
 from ...errors import RecordFailed
 from ..disclosing import Disclosure
 from . import marks, recovery
+from .current import Append, Current, Group, within
 from .encoding import encode_record
 from .files import FULL, Files, JournalFile, OsFiles
 from .following import Position
@@ -23,14 +22,11 @@ from .names import made
 from .scan import rest_of
 from .signing import Signer
 
-_MOST_SETS = 5000
-"""Sets of patients that are known to stand in the present file. One that was forgotten is written again."""
-
 _RETRY_S = 5.0
 """Seconds between two tries to leave the reserve."""
 
-_HASHED = 2047
-"""Bytes that are hashed at once."""
+_MOST_BYTES = 1 << 18
+"""Of a group that is hashed in the reactor's thread: half a millisecond."""
 
 
 @frozen(slots=True, kw_only=True)
@@ -49,36 +45,6 @@ class Plan:
     reserve_bytes: int = 0
 
 
-@define(slots=True)
-class _Current:
-    """The file that is written now."""
-
-    file: JournalFile
-    name: str
-    number: int
-    begun: float
-    signed_at: float
-    reserve: bool = False
-    records: int = 0
-    size: int = 0
-    content: Any = field(factory=hashlib.sha256)
-    sets: dict[str, None] = field(factory=dict)
-
-    def add(self, data: bytes, records: int) -> None:
-        self.records += records
-        self.size += len(data)
-        # hashlib lets go of the interpreter's lock for more than 2047 bytes, and getting it back beside a busy reactor
-        # takes far longer than hashing them.
-        for at in range(0, len(data), _HASHED):
-            self.content.update(data[at : at + _HASHED])
-
-    def remember(self, sets: dict[str, None]) -> None:
-        """What stands in it now; the oldest are forgotten."""
-        self.sets.update(sets)
-        while len(self.sets) > _MOST_SETS:
-            del self.sets[next(iter(self.sets))]
-
-
 class _NotKeptError(Exception):
     """A write that came to nothing.
 
@@ -91,7 +57,9 @@ class _NotKeptError(Exception):
 
 
 class Keeper:
-    """Appends groups of chained lines to a file of its own. Everything here blocks: one thread at a time may call it.
+    """Appends groups of chained lines to a file of its own. One thread at a time may call it, and nearly all blocks.
+
+    Only ``prepare`` and ``written`` do not: between them somebody else appends the group (committing.py).
 
     Each start begins a new file, and so does a file that can no longer be trusted; a line that a crash tore is
     therefore always the last of its file and is never merged with another. The chain goes on from file to file.
@@ -118,7 +86,7 @@ class Keeper:
         self._files: Files = files if files is not None else OsFiles()
         self._signer = signer
         self._plan = plan or Plan()
-        self._now: _Current | None = None
+        self._now: Current | None = None
         self._before: Ended | None = None
         self._head = Head()
         self._reserve_ready = False
@@ -171,6 +139,42 @@ class Keeper:
             except _NotKeptError as error:
                 raise RecordFailed(str(error)) from error
 
+    def prepare(self, lines: Sequence[bytes], named: Sequence[Disclosure | None] = ()) -> Append | None:
+        """The same group for somebody else to append: on disk whole, or nothing may be counted as kept.
+
+        :return: None while anything else is to be done, or the group is long: it is for ``keep`` then.
+        """
+        now = self._now
+        size = sum(map(len, lines)) + sum(each.size for each in set(named) if each is not None)
+        if now is None or now.reserve or self._is_over(now) or size > _MOST_BYTES:
+            return None
+        return Append(now.file, now.size, self._chained(lines, named))
+
+    def written(self, append: Append) -> int:
+        """It is on disk whole; how many records of sets there are in it.
+
+        :raise OSError: the file is not there any more: ``keep_after`` is to be called.
+        """
+        append.file.sync()
+        group = append.group
+        self._wrote(group.data, group.records, group.head)
+        self._remember(group)
+        return group.of_sets
+
+    def keep_after(
+        self, error: OSError | None, lines: Sequence[bytes], named: Sequence[Disclosure | None]
+    ) -> int:
+        """``keep``, after somebody else's append has failed, or has written only a part.
+
+        :param error: as ``_write`` judges it; None of a part.
+        """
+        now = self._now
+        if now is not None:
+            self._cut_back(now)
+            if error is not None and error.errno not in FULL:
+                self._let_go("failed")
+        return self.keep(lines, named)
+
     def tend(self) -> None:
         """What is due by the clock: a digest, another file, the way out of the reserve.
 
@@ -180,7 +184,7 @@ class Keeper:
         self.open()
         now = self._now
         assert now is not None
-        if not _within(self._wall() - now.signed_at, self._plan.digest_s):
+        if not within(self._wall() - now.signed_at, self._plan.digest_s):
             with suppress(_NotKeptError):
                 self._sign(closing=False)
         self._put_by()
@@ -224,18 +228,25 @@ class Keeper:
         record = marks.begin(self.journal, name, number, wall, before, self._signer.key_id)
         line, head = linked_and_signed(encode_record(record), self._head, self._signer.sign)
         file = make(self._directory, name, line + b"\n")
-        self._now = _Current(file, name, number, wall, wall, reserve)
+        self._now = Current(file, name, number, wall, wall, reserve)
         self.path = self._directory / name
         self._wrote(line + b"\n", 1, head)
 
     def _commit(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> int:
+        group = self._chained(lines, named)
+        self._write(group.data, group.records, group.head)
+        self._remember(group)
+        return group.of_sets
+
+    def _chained(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> Group:
         new: dict[str, None] = {}
         whole = self._with_sets(lines, named, new) if any(named) else lines
         chained, head = linked(whole, self._head)
-        self._write(b"\n".join((*chained, b"")), len(whole), head)
-        if new and self._now is not None:  # only now: what was cut off again is not in the file
-            self._now.remember(new)
-        return len(whole) - len(lines)
+        return Group(b"\n".join((*chained, b"")), len(whole), head, new, len(whole) - len(lines))
+
+    def _remember(self, group: Group) -> None:
+        if group.sets and self._now is not None:  # only now: what was cut off again is not in the file
+            self._now.remember(group.sets)
 
     def _with_sets(
         self, lines: Sequence[bytes], named: Sequence[Disclosure | None], new: dict[str, None]
@@ -299,7 +310,7 @@ class Keeper:
         self._head = head
         self.committed = Position(self.journal, now.number, now.size, head.seq)
 
-    def _cut_back(self, now: _Current) -> None:
+    def _cut_back(self, now: Current) -> None:
         try:
             now.file.truncate(now.size)
         except OSError:
@@ -312,11 +323,15 @@ class Keeper:
             return
         wall = self._wall()
         if now.reserve:
-            if self._tried_at is None or not _within(wall - self._tried_at, _RETRY_S):
+            if self._tried_at is None or not within(wall - self._tried_at, _RETRY_S):
                 self._tried_at = wall
                 self._leave_reserve()
-        elif now.size >= self._plan.rotate_bytes or not _within(wall - now.begun, self._plan.rotate_s):
+        elif self._is_over(now):
             self._end()
+
+    def _is_over(self, now: Current) -> bool:
+        age = self._wall() - now.begun
+        return now.size >= self._plan.rotate_bytes or not within(age, self._plan.rotate_s)
 
     def _end(self) -> None:
         if self._now is None:
@@ -379,8 +394,3 @@ class Keeper:
         self._reserve_ready = True
         self._end()
         self._log.info("There is room on the disk again: audit records leave the reserve")
-
-
-def _within(passed: float, limit: float) -> bool:
-    """Whether it is not yet time; a wall clock that was set back by much does not put things off."""
-    return -limit < passed < limit

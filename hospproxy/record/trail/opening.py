@@ -1,4 +1,4 @@
-"""Puts a journal together: the thread that writes, and the one that looks after files that are over."""
+"""Puts a journal together: what writes, and the one that looks after files that are over."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .journal import Bounds, Journal, NullJournal
 from .keeper import Keeper, Plan
 from .signing import Signer, signer_for
 from .tending import Tended, Tender
+from .uring import Uring
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -82,19 +83,28 @@ def open_journal(
     bounds: Bounds | None = None,
     retention_days: float = 0.0,
     needed_from: Callable[[str], int | None] | None = None,
+    by_thread: bool = False,
 ) -> Journal:
     """A journal in a folder, with threads of its own; its ``start`` begins the file.
 
-    :param reactor: IReactorTime and IReactorFromThreads.
+    :param reactor: IReactorTime, IReactorFDSet and IReactorFromThreads.
     :param signer: of digests and tombstones.
     :param retention_days: how long files are kept; 0 for ever.
     :param needed_from: of a journal: the first file that must stay whatever its age, or None.
+    :param by_thread: io_uring is not to be tried.
     """
     keeper = Keeper(directory, wall, signer=signer, plan=plan)
     tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
     upkeep = Upkeep(tender, Worker(reactor, "audit-files"), reactor.seconds, meter)
     return Journal(
-        keeper, Worker(reactor, "audit"), reactor, meter, describe_gap, bounds=bounds, upkeep=upkeep
+        keeper,
+        Worker(reactor, "audit"),
+        reactor,
+        meter,
+        describe_gap,
+        bounds=bounds,
+        upkeep=upkeep,
+        make_ring=None if by_thread else lambda: Uring(reactor),
     )
 
 
@@ -123,6 +133,7 @@ def journal_for(
         bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
         retention_days=audit.retention_days,
         needed_from=needed_from,
+        by_thread=audit.commit == "thread",
     )
     meter.gauge("record_disk_full", lambda: float(journal.full))
     meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))

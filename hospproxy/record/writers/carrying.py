@@ -20,9 +20,8 @@ from ...worker import WorkerLike
 from ..trail.following import Position
 from .feeds import BatchFeed, End, Feed, FileFeed, Parcel
 from .journals import Journals, Missed, Way
+from .pace import TICK_S, Pace
 
-TICK_S = 0.25
-"""Seconds between two looks at whether there is more to carry on."""
 LOOK_S = 60.0
 """Seconds between two looks for journals that ended processes have left."""
 TIMEOUT_S = 60.0
@@ -80,6 +79,7 @@ class Carrier:
         self._time = time
         self._meter = meter
         self._committed = committed
+        self._pace = Pace()
         self._ways: dict[str, Way] = {}
         self._looked_at: float | None = None
         self._since: float | None = None
@@ -156,10 +156,16 @@ class Carrier:
                     raise
                 await self._failed(error)
                 continue
+            if not more:
+                self._since = None
             if self._stopping and not more:
                 return
-            if not more:
-                await self._pause(TICK_S)
+            own = self._committed()
+            rest_s = self._pace.rest_s(
+                own.seq if own is not None else 0, self._time.clock.seconds(), self.behind_s, more=more
+            )
+            if rest_s and not (self._stopping and more):
+                await self._pause(rest_s)
 
     async def _round(self) -> bool:
         """One parcel of each journal; whether there is more at once."""

@@ -41,6 +41,9 @@ class FakeFile:
             raise self.disk.truncate.pop(0)
         self.content = self.content[:size]
 
+    def fileno(self) -> int:
+        raise AssertionError("only a ring of the kernel's asks")
+
     def close(self) -> None:
         self.open = False
 
@@ -146,3 +149,43 @@ class HandWorker:
 
     def stop(self) -> None:
         self.stopped = True
+
+
+class HandRing:
+    """Writes only when the test says so: a write is one of the worker's tasks.
+
+    :param refused: what the next writes raise at once.
+    :param failing: what the next writes end with, having written a part.
+    """
+
+    def __init__(self, worker: HandWorker) -> None:
+        self.worker = worker
+        self.refused: list[OSError] = []
+        self.failing: list[OSError] = []
+        self.writes = 0
+        self.flying = False
+        self.open = True
+
+    def write(self, file: FakeFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
+        assert self.open
+        assert not self.flying
+        assert offset == len(file.content)
+        if self.refused:
+            raise self.refused.pop(0)
+        self.writes += 1
+        self.flying = True
+        self.worker.run(lambda: self._written(file, data)).addCallback(completed)
+
+    def _written(self, file: FakeFile, data: bytes) -> int:
+        self.flying = False
+        if self.failing:
+            file.content += data[:5]
+            return -int(self.failing.pop(0).errno or 0)
+        try:
+            return file.write(data)
+        except OSError as error:
+            return -int(error.errno or 0)
+
+    def close(self) -> None:
+        assert not self.flying
+        self.open = False

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.disclosing import Disclosure, disclosure_of
-from hospproxy.record.trail import keeper as keeper_module
+from hospproxy.record.trail import current as current_module
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.journal import Bounds, Journal
 from hospproxy.record.trail.keeper import Keeper, Plan
@@ -136,7 +136,7 @@ class BeforeTheFirstThatNamesIt(SynchronousTestCase):
         self.assertEqual(kinds(self.disk.last), [*[long.set] * parts, 1])
 
     def test_what_was_forgotten_is_written_again(self) -> None:
-        self.patch(keeper_module, "_MOST_SETS", 2)
+        self.patch(current_module, "_MOST_SETS", 2)
         self.keep(1, *SETS[:3])
         self.assertEqual(self.keep(4, SETS[2]), 0)
         self.assertEqual(self.keep(5, SETS[0]), 1)

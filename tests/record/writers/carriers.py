@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.record.trail.following import Batch, ClosedFile, Position
-from hospproxy.record.writers.carrying import TICK_S, Carrier, Time
+from hospproxy.record.writers.carrying import Carrier, Time
+from hospproxy.record.writers.pace import TICK_S
 from hospproxy.watch.metrics import Metrics
 
 from ..trail.disks import HandWorker

@@ -11,8 +11,9 @@ from zope.interface.verify import verifyObject
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.record.trail.following import Batch, Position
 from hospproxy.record.trail.identity import trail_id
-from hospproxy.record.writers.carrying import MAX_RETRY_AFTER_S, TICK_S, TIMEOUT_S
+from hospproxy.record.writers.carrying import MAX_RETRY_AFTER_S, TIMEOUT_S
 from hospproxy.record.writers.kinds import OnlyKinds
+from hospproxy.record.writers.pace import TICK_S
 from hospproxy.record.writers.positions import Positions
 from hospproxy.record.writers.posting import PostError
 

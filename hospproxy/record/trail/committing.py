@@ -1,0 +1,164 @@
+"""Puts groups on disk without a thread of Python's where it can, and by the writing thread where it cannot.
+
+Never both at once: the keeper is touched by one of them at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...worker import WorkerLike
+from ..disclosing import Disclosure
+from .current import Append
+from .files import FULL, JournalFile
+from .keeper import Keeper
+
+_OF_THE_DISK = FULL | {errno.EIO, errno.EROFS, errno.ENOENT}
+"""Errors that say nothing against the ring."""
+
+T = TypeVar("T")
+
+
+class Ring(Protocol):
+    """Writes one after another (uring.py)."""
+
+    def write(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
+        """Begin to write.
+
+        :param completed: called with the bytes that are on disk, or the number of an error, negative.
+        :raise OSError: nothing is written.
+        """
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+@define(eq=False)
+class Committer:
+    """Lets the keeper work. The usual case, to append a group to a file that goes on, is the ring's.
+
+    Everything else is the thread's: files that begin and end, digests, the reserve, whatever failed.
+
+    :param worker: the thread.
+    :param make_ring: called at the start, after ``twistd`` has forked; None if there is to be no ring.
+    """
+
+    _log = Logger()
+
+    _keeper: Keeper
+    _worker: WorkerLike
+    _make_ring: Callable[[], Ring] | None = None
+    _ring: Ring | None = field(default=None, init=False)
+    _flying: bool = field(default=False, init=False)
+    _in_thread: int = field(default=0, init=False)
+    _held: list[tuple[Callable[[], Any], Deferred[Any]]] = field(factory=list, init=False)
+
+    def start(self) -> Deferred[Path]:
+        """Begin a file.
+
+        :raise RecordFailed: none can be made.
+        """
+        if self._make_ring is not None:
+            try:
+                self._ring = self._make_ring()
+            except OSError as error:
+                self._log.info("A thread writes audit records: no io_uring here: {why}", why=str(error))
+            else:
+                self._log.info("Audit records are written by io_uring")
+        return self.run(self._keeper.open)
+
+    def keep(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> Deferred[int]:
+        """See ``Keeper.keep``. To be called when the last group is over."""
+        if self._ring is not None and not self._in_thread:
+            try:
+                append = self._keeper.prepare(lines, named)
+            except Exception:
+                return fail(Failure())
+            if append is not None:
+                return self._append(self._ring, append, lines, named)
+        return self.run(lambda: self._keeper.keep(lines, named))
+
+    def run(self, task: Callable[[], T]) -> Deferred[T]:
+        """Do something in the thread, as soon as the ring has nothing under way."""
+        done: Deferred[T] = Deferred()
+        self._held.append((task, done))
+        if not self._flying:
+            self._let_thread()
+        return done
+
+    def stop(self) -> None:
+        """Nothing may be under way, and nothing may follow."""
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+        self._worker.stop()
+
+    def _append(
+        self, ring: Ring, append: Append, lines: Sequence[bytes], named: Sequence[Disclosure | None]
+    ) -> Deferred[int]:
+        done: Deferred[int] = Deferred()
+
+        def completed(result: int) -> None:
+            self._flying = False
+            try:
+                kept = self._completed(append, result)
+            except OSError as error:
+                self._again(error if error.errno else None, lines, named, done)
+            except Exception:
+                done.errback(Failure())
+            else:
+                self._let_thread()
+                done.callback(kept)
+
+        try:
+            ring.write(append.file, append.group.data, append.at, completed)
+        except OSError as error:
+            self._leave_ring(error)
+            return self.run(lambda: self._keeper.keep(lines, named))
+        self._flying = True
+        return done
+
+    def _completed(self, append: Append, result: int) -> int:
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        if result != len(append.group.data):
+            raise OSError  # without a number: only a part was taken
+        return self._keeper.written(append)
+
+    def _again(
+        self,
+        error: OSError | None,
+        lines: Sequence[bytes],
+        named: Sequence[Disclosure | None],
+        done: Deferred[int],
+    ) -> None:
+        """Before anything else that waits for the thread: what the file holds is not known until then."""
+        if error is not None and error.errno not in _OF_THE_DISK:
+            self._leave_ring(error)
+        self._held.insert(0, (lambda: self._keeper.keep_after(error, lines, named), done))
+        self._let_thread()
+
+    def _leave_ring(self, error: OSError) -> None:
+        self._log.warn("A thread writes audit records from now on: io_uring failed: {why}", why=str(error))
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def _let_thread(self) -> None:
+        held, self._held = self._held, []
+        for task, done in held:
+            self._in_thread += 1
+            self._worker.run(task).addBoth(self._out_of_thread).chainDeferred(done)
+
+    def _out_of_thread(self, result: T) -> T:
+        self._in_thread -= 1
+        return result
