@@ -36,6 +36,10 @@ def master_key(settings: Settings) -> MasterKey:
 
     :raise KeyFileError: it cannot be used, or a named one is missing.
     """
+    if settings.master_key is not None:
+        from .options.secret_fields import key_of  # it needs this module
+
+        return MasterKey(key_of(settings.master_key.value))
     if settings.master_key_file is not None:
         return MasterKey.load(settings.master_key_file)
     return MasterKey.load_or_create(settings.master_key_path)
