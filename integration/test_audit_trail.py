@@ -20,10 +20,11 @@ ROOM = 100 * KILOBYTES
 FULL = f"[audit]\nreserve_bytes = {128 * KILOBYTES}\n"
 
 
-def verified(proxy: Proxy) -> None:
+def verified(proxy: Proxy, *anchors: str) -> None:
     command = [sys.executable, "-m", "hospproxy.record.commands.cli", "verify", str(proxy.state / "audit")]
+    noted = [word for anchor in anchors for word in ("--anchor", anchor)]
     done = subprocess.run(
-        [*command, "--public-key", str(proxy.state / "audit-signing.pub")],
+        [*command, "--public-key", str(proxy.state / "audit-signing.pub"), *noted],
         capture_output=True,
         text=True,
         check=False,
