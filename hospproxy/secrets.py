@@ -10,6 +10,7 @@ import hmac
 import os
 import secrets
 import stat
+from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .config import Settings
 
 KEY_BYTES = 32
+HEIR: ContextVar[int | None] = ContextVar("heir", default=None)
+"""The user who the process will be once its ports are bound, while it is still root."""
 
 
 class KeyFileError(Exception):
@@ -36,6 +39,10 @@ def master_key(settings: Settings) -> MasterKey:
 
     :raise KeyFileError: it cannot be used, or a named one is missing.
     """
+    if settings.master_key is not None:
+        from .options.secret_fields import key_of  # it needs this module
+
+        return MasterKey(key_of(settings.master_key.value))
     if settings.master_key_file is not None:
         return MasterKey.load(settings.master_key_file)
     return MasterKey.load_or_create(settings.master_key_path)
@@ -148,9 +155,10 @@ def read_secret(path: Path) -> bytes:
 def _refuse_others(path: Path, status: os.stat_result) -> None:
     """PostgreSQL's rule for key files (`ssl_key_file`): 0600, or 0640 if root owns it, as a mounted secret is."""
     mode = stat.S_IMODE(status.st_mode)
-    if status.st_uid not in (0, os.geteuid()):
+    # Root reads the keys of the user whom it will be (twistd's --uid): that user's file is as private as root's.
+    if status.st_uid not in (0, os.geteuid(), HEIR.get()):
         raise KeyFileError(f"{path} belongs to another user")
-    if mode & (0o077 if status.st_uid == os.geteuid() else 0o027):
+    if mode & (0o027 if status.st_uid == 0 != os.geteuid() else 0o077):
         raise KeyFileError(f"{path} can be read or changed by others (mode {mode:04o}): chmod 600 it")
 
 

@@ -32,6 +32,7 @@ class Options(usage.Options):
     ]
 
     settings: Settings
+    heir: tuple[int, int] | None = None
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -49,9 +50,17 @@ class Options(usage.Options):
         :raise SystemExit: 1 with every error on stderr; 0 after ``--check``. (A ``UsageError`` would bury the errors
             in the usage text.)
         """
+        from . import privileges
         from .checks import load_and_check
         from .config import ConfigError, Overrides
 
+        # "parent" are twistd's own options; who parses these alone has none.
+        outer = getattr(self, "parent", None) or {}
+        self.heir = privileges.heir(outer.get("uid"), outer.get("gid"))
+        if self.heir is not None:
+            from .secrets import HEIR
+
+            HEIR.set(self.heir[0])
         file = self["config"]
         flags = Overrides(self["upstream"], tuple(self.listen), self["state"])
         try:
@@ -72,9 +81,23 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
     :param reactor: the one to run on; None for the process's own.
     """
+    from . import privileges
     from .service import build
 
     if reactor is None:
         from twisted.internet import reactor
-    service: IService = build(options.settings, reactor)
+
+        for trouble in privileges.harden():
+            print(f"hospproxy: warning: it could not be given up: {trouble}", file=sys.stderr)
+    state_dir, heir = options.settings.state_dir, options.heir
+    try:
+        if heir is not None:
+            privileges.prepare(state_dir, *heir)
+        service: IService = build(options.settings, reactor)
+        if heir is not None:
+            privileges.load_late_modules()
+            privileges.hand_over(state_dir, *heir)
+    except (privileges.StateError, OSError) as error:
+        print(f"hospproxy: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     return service

@@ -119,5 +119,5 @@ async def test_a_full_disk(processes: Processes, tmp_path: Path, when_full: str,
     }
     stored = await journal(hosp.control_url, "stored", "notes")
     assert len(stored) <= sum(line["kind"] == "intent" for line in lines)
-    verified(proxy, folder)
+    verified(proxy, folder=folder)
     print(f"{len(notes.found)} answers, {len(lines)} records, {lost:.0f} lost and unanswered")

@@ -21,12 +21,13 @@ ROOM = 100 * KILOBYTES
 FULL = f"[audit]\nreserve_bytes = {128 * KILOBYTES}\n"
 
 
-def verified(proxy: Proxy, folder: Path | None = None) -> None:
+def verified(proxy: Proxy, *anchors: str, folder: Path | None = None) -> None:
     """:param folder: of the records, where the proxy sees it elsewhere than we do."""
     folder = folder or proxy.state / "audit"
     command = [sys.executable, "-m", "hospproxy.record.commands.cli", "verify", str(folder)]
+    noted = [word for anchor in anchors for word in ("--anchor", anchor)]
     done = subprocess.run(
-        [*command, "--public-key", str(proxy.state / "audit-signing.pub")],
+        [*command, "--public-key", str(proxy.state / "audit-signing.pub"), *noted],
         capture_output=True,
         text=True,
         check=False,

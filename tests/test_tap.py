@@ -114,7 +114,9 @@ class ServiceTests(Case):
     def build(self, reactor: object | None) -> tuple[IService, mock.Mock]:
         service = ModuleType("hospproxy.service")
         service.build = mock.Mock(return_value=Service())
-        with mock.patch.dict(sys.modules, {"hospproxy.service": service}):
+        # The process that runs the tests is to give nothing up.
+        harden = mock.patch("hospproxy.privileges.harden", return_value=[])
+        with harden, mock.patch.dict(sys.modules, {"hospproxy.service": service}):
             return makeService(self.options(*GOOD), reactor), service.build
 
     def test_it_is_built_from_the_settings(self) -> None:

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from attrs import field, frozen
 from attrs.converters import optional
 
+from . import secret_fields
 from .fields import listed, number, path, switch, text, web_url, whole
 
 _SPAN = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]|24):([0-5]\d)")
@@ -118,6 +119,13 @@ class AlertsSettings:
         default=None,
         converter=optional(Path),
         metadata=path("Secret (mode 0600, 16 to 4096 bytes) that signs what is posted."),
+    )
+    webhook_secret_env: str | None = field(
+        default=None,
+        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+    )
+    webhook_secret: secret_fields.Text | None = field(
+        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
     )
     webhook_ca_file: Path | None = field(
         default=None,

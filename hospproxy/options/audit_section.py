@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.converters import optional
 
+from . import secret_fields
 from .fields import choice, number, path, switch, whole
 
 KiB = 1024
@@ -70,6 +71,13 @@ class AuditSettings:
             "Ed25519 key (PEM, mode 0600) that signs digests. Default: `state_dir`/audit-signing.key, made at the"
             " first start; its public key is written beside it (`.pub`)."
         ),
+    )
+    signing_key_env: str | None = field(
+        default=None,
+        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+    )
+    signing_key: secret_fields.Text | None = field(
+        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
     )
     reserve_bytes: int = field(
         default=MiB,

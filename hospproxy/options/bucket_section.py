@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.converters import optional
 
+from . import secret_fields
 from .fields import address, number, path, pattern, switch
 
 
@@ -47,6 +48,13 @@ class BucketSettings:
         default=None,
         converter=optional(Path),
         metadata=path("The secret that belongs to it, alone in a file that nobody else may read."),
+    )
+    secret_access_key_env: str | None = field(
+        default=None,
+        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+    )
+    secret_access_key: secret_fields.Text | None = field(
+        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
     )
     ca_file: Path | None = field(
         default=None,

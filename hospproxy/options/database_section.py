@@ -8,6 +8,7 @@ from typing import Any
 from attrs import field, frozen
 from attrs.converters import optional
 
+from . import secret_fields
 from .fields import SPEC, BadValueError, Metadata, Spec, number, path, switch
 
 _TAKES = "postgresql+psycopg://user@host:port/database"
@@ -48,6 +49,13 @@ class DatabaseSettings:
         default=None,
         converter=optional(Path),
         metadata=path("Holds the password for `url`, which need not name it. It is read at each connection."),
+    )
+    password_env: str | None = field(
+        default=None,
+        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+    )
+    password: secret_fields.Text | None = field(
+        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
     )
     retention_days: float = field(
         default=0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ Metadata = Mapping[str, Spec]
 def shown(value: object) -> str:
     """A value as a message shows it, cut short."""
     text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
+    text = re.sub(r"//[^/@]*@", "//…@", text)  # a password
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -127,7 +129,18 @@ def word(most: int, doc: str) -> Metadata:
 
 def path(doc: str) -> Metadata:
     """A path; it is made absolute at once, since a daemon changes its working folder."""
-    return _spec(doc, "a path", _is_text, lambda value: Path(value).expanduser().absolute())
+    return _spec(doc, "a path", _is_text, _absolute)
+
+
+def _absolute(value: str) -> Path:
+    """systemd puts what LoadCredential= names into a folder whose name only the environment has."""
+    name = "$CREDENTIALS_DIRECTORY/"
+    if value.startswith(name):
+        folder = os.environ.get(name[1:-1])
+        if not folder:
+            raise ValueError("there is no CREDENTIALS_DIRECTORY in the environment")
+        value = os.path.join(folder, value.removeprefix(name))
+    return Path(value).expanduser().absolute()
 
 
 def address(doc: str, *schemes: str) -> Metadata:

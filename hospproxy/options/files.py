@@ -129,7 +129,11 @@ def _not_writable(folder: Path) -> str:
 
 def _wrong_signing_key(settings: Settings) -> str:
     path = settings.audit.signing_key_file or settings.signing_key_default
-    if not settings.audit.enabled or (settings.audit.signing_key_file is None and not os.path.lexists(path)):
+    if (
+        not settings.audit.enabled
+        or settings.audit.signing_key is not None
+        or (settings.audit.signing_key_file is None and not os.path.lexists(path))
+    ):
         return ""
     try:
         Signer.load(path)
@@ -140,6 +144,8 @@ def _wrong_signing_key(settings: Settings) -> str:
 
 def _wrong_key(settings: Settings) -> str:
     path = settings.master_key_path
+    if settings.master_key is not None:
+        return ""
     if settings.master_key_file is None and not os.path.lexists(path):
         return ""
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.converters import optional
 
+from . import secret_fields
 from .fields import number, path, switch, web_url
 
 
@@ -20,6 +21,13 @@ class HttpWriterSettings:
         default=None,
         converter=optional(Path),
         metadata=path("What signs each POST (at least 16 bytes, mode 0600); the receiver has the same."),
+    )
+    secret_env: str | None = field(
+        default=None,
+        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+    )
+    secret: secret_fields.Text | None = field(
+        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
     )
     ca_file: Path | None = field(
         default=None,

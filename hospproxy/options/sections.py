@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import Factory, field, frozen
 from attrs.converters import optional
 
+from . import secret_fields
 from .addresses import Address, parse_address
 from .admin_section import AdminSettings
 from .admission_section import AdmissionSettings
@@ -297,6 +298,15 @@ class Settings:
         metadata=path(
             "The master key (32 bytes, mode 0600). Default: `state_dir`/master.key, made at the first start."
         ),
+    )
+    master_key_env: str | None = field(
+        default=None,
+        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+    )
+    master_key: secret_fields.Text | None = field(
+        default=None,
+        repr=False,
+        metadata=secret_fields.text("Base64, or 64 hexadecimal digits, instead of the file."),
     )
     contract_file: Path | None = field(
         default=None,

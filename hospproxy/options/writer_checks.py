@@ -56,9 +56,10 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
     section = settings.audit_bucket
     if not section.bucket:
         yield "audit_bucket.bucket", "it is missing"
-    if section.access_key_id and section.secret_access_key_file is None:
+    given = section.secret_access_key_file or section.secret_access_key or section.secret_access_key_env
+    if section.access_key_id and not given:
         yield "audit_bucket.secret_access_key_file", "access_key_id is named without it"
-    if section.secret_access_key_file is not None and not section.access_key_id:
+    if given and not section.access_key_id:
         yield "audit_bucket.access_key_id", "secret_access_key_file is named without it"
     if section.endpoint_url:
         address = parse_address(section.endpoint_url)
@@ -72,7 +73,7 @@ def alerts(settings: Settings) -> Iterator[Finding]:
     """Keys of the webhook that do not go together."""
     given = settings.alerts
     if given.webhook_url is None:
-        for name in ("webhook_secret_file", "webhook_ca_file"):
+        for name in ("webhook_secret_file", "webhook_secret_env", "webhook_secret", "webhook_ca_file"):
             if getattr(given, name) is not None:
                 yield f"alerts.{name}", "there is no alerts.webhook_url"
     elif given.webhook_ca_file is not None and not given.webhook_url.startswith("https:"):
@@ -122,7 +123,7 @@ def open_record(settings: Settings) -> Iterator[Finding]:
     target = parse_address(re.match(r"[^/]*//[^/?]*", http.url)[0])  # type: ignore[index]
     if not target.secure and not target.loopback:
         yield "audit_http.url", f"who saw which patient goes to {target.host} unencrypted"
-    if http.secret_file is None:
+    if not (http.secret_file or http.secret or http.secret_env):
         yield "audit_http.secret_file", "without a signature the receiver cannot tell who has posted"
 
 
@@ -133,7 +134,7 @@ def unheard(settings: Settings) -> Iterator[Finding]:
         return
     if not settings.audit.enabled:
         yield "alerts.webhook_url", "nothing is noticed without a record (audit.enabled)"
-    if given.webhook_secret_file is None:
+    if not (given.webhook_secret_file or given.webhook_secret or given.webhook_secret_env):
         yield (
             "alerts.webhook_url",
             "without a webhook_secret_file the receiver cannot tell alerts from forged ones",

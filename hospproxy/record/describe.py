@@ -28,9 +28,18 @@ _TEXT = 200
 _MOST = 50
 """Characters of any text that a client can choose, and members of any list: a record stays small."""
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 Record = dict[str, Any]
 Answer = Response | Exception | None
 """What came of an exchange; None when nothing has yet (an intent)."""
+
+
+def _method(method: str) -> str | None:
+    """What is no method that is served may be the rest of a body that was longer than it said: a word of a note."""
+    if not method:
+        return None
+    return method if method in _METHODS else "unknown"
 
 
 def timestamp(seconds: float) -> str:
@@ -115,7 +124,7 @@ class Describer:
                 "scheme": client.scheme[:_TEXT],
                 "certificate": _certificate(client.certificate),
             },
-            "method": _text(exchange.request.method),
+            "method": _method(exchange.request.method),
             "route": operation.template if operation is not None else "unknown",
             "action": _action(exchange, operation, answer),
             "resource": operation.resource if operation is not None else None,

@@ -103,6 +103,11 @@ class Request_(SynchronousTestCase):
         record = DESCRIBER.request(exchange(), answer(status=404), 0)
         self.assertEqual((record["route"], record["action"], record["record_id"]), ("unknown", None, None))
 
+    def test_a_method_that_is_none_may_be_a_word_of_a_note(self) -> None:
+        lost = Exchange(Request("Ornithorhynchus", client=Client(peer="192.0.2.1")), 0.0, 0.0, 1.0)
+        record = DESCRIBER.request(lost, Refused("no", status=501), 0)
+        self.assertEqual(record["method"], "unknown")
+
     def test_arrival_knows_next_to_nothing_and_it_is_recorded(self) -> None:
         bare = Exchange(Request(client=Client(peer="192.0.2.1")), 0.0, 0.0, 1.0)
         record = DESCRIBER.request(bare, Refused("no", status=431), 0)

@@ -22,6 +22,7 @@ def target_of(settings: Settings) -> Target:
         url=parsed(section.url) if section.url else None,
         file=settings.state_dir / "audit-index" / "audit.sqlite",
         password_file=section.password_file,
+        password=section.password.value if section.password is not None else None,
         connect_timeout_s=section.connect_timeout_s,
         timeout_s=section.timeout_s,
     )

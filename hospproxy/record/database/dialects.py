@@ -32,6 +32,7 @@ class Target:
     :param url: of PostgreSQL; None for SQLite.
     :param file: of SQLite.
     :param password_file: read at each connection, so that a password may change.
+    :param password: where it is in no file.
     :param connect_timeout_s: seconds.
     :param timeout_s: seconds that a statement may take.
     """
@@ -39,8 +40,18 @@ class Target:
     url: URL | None = field(default=None, repr=False)
     file: Path = Path()
     password_file: Path | None = None
+    password: bytes | None = field(default=None, repr=False)
     connect_timeout_s: float = 5.0
     timeout_s: float = 30.0
+
+    def read_password(self) -> str:
+        """The password, now.
+
+        :raise OSError: its file cannot be read.
+        """
+        if self.password is not None:
+            return self.password.decode()
+        return self.password_file.read_text().rstrip("\r\n") if self.password_file is not None else ""
 
 
 def parsed(url: str) -> URL:
@@ -136,12 +147,11 @@ def _postgresql(target: Target, url: URL, *, read_only: bool) -> Engine:
             "tcp_user_timeout": round(target.timeout_s * 1000),
         },
     )
-    if target.password_file is not None:
-        file = target.password_file
+    if target.password_file is not None or target.password is not None:
 
         @event.listens_for(engine, "do_connect")
         def _password(_dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]) -> None:
-            parameters["password"] = file.read_text().rstrip("\r\n")
+            parameters["password"] = target.read_password()
 
     return engine
 

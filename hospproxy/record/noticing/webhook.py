@@ -10,7 +10,7 @@ import msgspec
 from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
-from ...secrets import read_secret
+from ...options.secret_fields import shared_secret
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -93,7 +93,7 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
         return None
     from ..writers.posting import SignedPoster  # its TLS and HTTP client are heavy
 
-    secret = read_secret(alerts.webhook_secret_file) if alerts.webhook_secret_file is not None else None
+    secret = shared_secret(alerts, "webhook_secret")
     poster = SignedPoster(
         reactor, alerts.webhook_url, secret, alerts.webhook_ca_file, alerts.webhook_timeout_s
     )

@@ -128,7 +128,11 @@ def journal_for(
         clocks.wall,
         meter,
         gap(clocks.wall),
-        signer_for(audit.signing_key_file, settings.signing_key_default),
+        signer_for(
+            audit.signing_key_file,
+            settings.signing_key_default,
+            audit.signing_key.value if audit.signing_key is not None else None,
+        ),
         plan=plan,
         bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
         retention_days=audit.retention_days,

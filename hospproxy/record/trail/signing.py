@@ -53,12 +53,22 @@ class Signer:
             content = read_key_file(path, _MOST)
         except OSError as error:
             raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+        return cls.of_pem(content, str(path))
+
+    @classmethod
+    def of_pem(cls, content: bytes, name: str) -> Signer:
+        """A private key.
+
+        :param content: PEM, PKCS #8.
+        :param name: how messages call it.
+        :raise KeyFileError: it is no such key.
+        """
         try:
             key = load_pem_private_key(content, None)
         except (ValueError, TypeError):
-            raise KeyFileError(f"{path} is not a private key in PEM without a password") from None
+            raise KeyFileError(f"{name} is not a private key in PEM without a password") from None
         if not isinstance(key, Ed25519PrivateKey):
-            raise KeyFileError(f"{path} is not an Ed25519 key")
+            raise KeyFileError(f"{name} is not an Ed25519 key")
         return cls(key)
 
     @classmethod
@@ -88,17 +98,22 @@ class Signer:
         return self._key.sign(message)
 
 
-def signer_for(named: Path | None, default: Path) -> Signer:
+def signer_for(named: Path | None, default: Path, pem: bytes | None = None) -> Signer:
     """The key that the settings name, else the one at the default place, made if need be; its public key beside it.
 
     A named key is never made: an auditor has the public one of the key that was meant.
 
+    :param pem: the key itself, where it is in no file.
     :raise KeyFileError: it cannot be used.
     """
-    signer = Signer.load(named) if named is not None else Signer.load_or_create(default)
+    if pem is not None:
+        signer = Signer.of_pem(pem, "audit.signing_key")
+    else:
+        signer = Signer.load(named) if named is not None else Signer.load_or_create(default)
     place = (named or default).with_suffix(".pub")
     if not os.path.lexists(place):
         try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             place.write_bytes(signer.public_pem)
         except OSError as error:  # a mounted secret's folder cannot be written
             _log.warn("no public key could be written to {path}: {why}", path=str(place), why=error.strerror)

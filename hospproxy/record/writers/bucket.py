@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...interfaces import IAuditFileWriter
-from ...secrets import read_key_file
+from ...options.secret_fields import content_of
 from ...worker import Worker, WorkerLike
 from ..trail.following import ClosedFile
 from ..trail.names import PACKED
@@ -255,9 +255,8 @@ def client_for(section: BucketSettings) -> Any:
     import boto3
     from botocore.config import Config
 
-    secret = None
-    if section.secret_access_key_file is not None:
-        secret = read_key_file(section.secret_access_key_file, _SECRET_BYTES).decode("ascii").strip()
+    content = content_of(section, "secret_access_key", _SECRET_BYTES)
+    secret = content.decode("ascii").strip() if content is not None else None
     session = boto3.session.Session(section.access_key_id, secret, region_name=section.region)
     config = Config(
         connect_timeout=section.timeout_s,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
-from ...secrets import read_secret
+from ...options.secret_fields import shared_secret
 from ..trail.following import Batch
 from .posting import SignedPoster
 
@@ -61,5 +61,5 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
     http = settings.audit_http
     if not http.enabled or http.url is None:
         return None
-    secret = read_secret(http.secret_file) if http.secret_file is not None else None
+    secret = shared_secret(http, "secret")
     return HttpWriter(SignedPoster(reactor, http.url, secret, http.ca_file, http.timeout_s))

@@ -1,0 +1,138 @@
+"""What the process gives up at its start, and who it will be once the ports are bound.
+
+Twisted's ``--uid`` changes the user after the ports are bound and the keys are read; what is made before that, in the
+state folder, has to belong to the user who comes after.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+UMASK = 0o077
+_PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+_LATE = (
+    "_strptime",
+    "encodings.idna",
+    "sqlalchemy.dialects.sqlite",
+    "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.pool",
+    "psycopg",
+    "boto3",
+    "twisted.internet._resolver",
+)
+Prctl = Callable[[int, int], int]
+
+
+class StateError(Exception):
+    """The user who comes after cannot keep anything in the state folder; the text says what to do."""
+
+
+def _prctl(option: int, value: int) -> int:
+    library = ctypes.CDLL(None, use_errno=True)
+    return int(library.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
+
+
+def harden(prctl: Prctl = _prctl) -> list[str]:
+    """Give up what a proxy never needs: files for others, core dumps (they hold passwords), new privileges.
+
+    Nobody but root can look into the process afterwards (ptrace, /proc/PID/mem).
+
+    :return: what could not be given up.
+    """
+    os.umask(UMASK)
+    troubles = []
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (OSError, ValueError) as error:
+        troubles.append(f"core dumps: {error}")
+    for option, value, name in (
+        (_PR_SET_DUMPABLE, 0, "PR_SET_DUMPABLE"),
+        (_PR_SET_NO_NEW_PRIVS, 1, "PR_SET_NO_NEW_PRIVS"),
+    ):
+        try:
+            if prctl(option, value) != 0:
+                troubles.append(name)
+        except (AttributeError, OSError) as error:
+            troubles.append(f"{name}: {error}")
+    return troubles
+
+
+def heir(uid: int | None, gid: int | None) -> tuple[int, int] | None:
+    """Who the process will be; None if it stays who it is.
+
+    :param uid: of twistd's ``--uid``.
+    :param gid: of ``--gid``; that of the user if it is not given.
+    """
+    if uid is None or uid == os.geteuid():
+        return None
+    try:
+        return uid, gid if gid is not None else pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        return uid, os.getegid()
+
+
+def prepare(state_dir: Path, uid: int, gid: int) -> None:
+    """Make the state folder of the user who comes after, or see that it is theirs.
+
+    :raise StateError: it belongs to somebody else, or cannot be made.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        owner = state_dir.stat().st_uid
+        if owner != uid:
+            raise StateError(
+                f"{state_dir} belongs to user {owner}, and the proxy will be user {uid}:"
+                f" chown -R {uid}:{gid} {state_dir}"
+            ) from None
+        return
+    except OSError as error:
+        raise StateError(f"{state_dir} cannot be made: {error.strerror}") from None
+    os.chown(state_dir, uid, gid)
+
+
+def load_late_modules() -> None:
+    """Import what is otherwise imported at its first use: the user who comes after may not be let to the libraries."""
+    for name in _LATE:
+        with suppress(ImportError):  # an extra that is not installed
+            import_module(name)
+
+
+def hand_over(state_dir: Path, uid: int, gid: int) -> None:
+    """Give what this process, as root, has made in the state folder to the user who comes after.
+
+    Links are never followed, and files with a second name are left alone: the folder belongs to a user who may have
+    put something there.
+
+    :raise OSError: it cannot be given.
+    """
+    for path, flags in _made(state_dir):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+        try:
+            status = os.fstat(descriptor)
+            plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+            if status.st_uid == os.geteuid() and (plain or stat.S_ISDIR(status.st_mode)):
+                os.fchown(descriptor, uid, gid)
+        finally:
+            os.close(descriptor)
+
+
+def _made(folder: Path) -> Iterator[tuple[Path, int]]:
+    """What lies in a folder and belongs to this process's user, what is innermost first."""
+    for entry in sorted(os.scandir(folder), key=lambda each: each.name):
+        if entry.is_symlink() or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _made(Path(entry.path))
+            yield Path(entry.path), os.O_DIRECTORY
+        elif entry.is_file(follow_symlinks=False):
+            yield Path(entry.path), 0

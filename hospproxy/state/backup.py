@@ -1,0 +1,153 @@
+"""Copies the state folder of a proxy that runs. Nothing waits for it, and nothing in the folder is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from ..record.trail.files import Files, OsFiles
+from ..record.trail.identity import FILE as TRAIL_ID
+from ..record.trail.names import PACKED, TOMBSTONE, FileName, of_journal, parse
+from ..record.trail.scan import scan
+from ..record.writers.positions import FOLDER as POSITIONS
+from . import manifest
+from .manifest import CONTENT, Journal, Manifest, StateError
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+_SMALL = ("master.key", "audit-signing.key", "audit-signing.pub", "self-signed.crt", "self-signed.key", "audit-users",
+          "audit-page-password", "noticing.json")  # fmt: skip
+INDEX = Path("audit-index") / "audit.sqlite"
+LEDGER = Path("ledger") / "ledger.sqlite"
+
+
+def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manifest:
+    """Copy everything that a restore needs, in the order that keeps it consistent.
+
+    What is carried on goes first (positions, then the index that they are positions of), the ledger next, and the
+    trail last: the trail may then know more than the others, never less.
+
+    :param folder: is made; it must not be there, or be empty.
+    :param wall: seconds since the epoch.
+    :raise StateError: there is nothing to copy, or it cannot be copied.
+    """
+    state = settings.state_dir
+    if not state.is_dir():
+        raise StateError(f"{state} is no folder")
+    taken = datetime.fromtimestamp(wall(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise StateError(f"{folder} is not empty")
+        content = folder / CONTENT
+        content.mkdir(mode=0o700)
+        _copy_small(settings, content)
+        _copy_database(state / INDEX, content / INDEX)
+        _copy_database(settings.ledger_path, content / LEDGER)
+        journals = _copy_trail(settings.audit_path, content / "audit", OsFiles())
+        made = Manifest(manifest.FORMAT, taken, manifest.measured(content), journals, _elsewhere(settings))
+        manifest.write(folder, made)
+    except (OSError, sqlite3.Error) as error:
+        raise StateError(str(error)) from None
+    return made
+
+
+def _elsewhere(settings: Settings) -> list[str]:
+    named = {
+        "master_key_file": settings.master_key_file,
+        "audit.signing_key_file": settings.audit.signing_key_file,
+        "audit_page.users_file": settings.audit_page.users_file,
+    }
+    return [f"{name}: {path}" for name, path in named.items() if path is not None]
+
+
+def _copy_small(settings: Settings, content: Path) -> None:
+    state, trail = settings.state_dir, settings.audit_path
+    for name in (*_SMALL, "admin/self-signed.crt", "admin/self-signed.key"):
+        _copy(state / name, content / name)
+    _copy(trail / TRAIL_ID, content / "audit" / TRAIL_ID)
+    if (trail / POSITIONS).is_dir():
+        for path in sorted((trail / POSITIONS).glob("*.json")):
+            _copy(path, content / "audit" / POSITIONS / path.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """All of these are replaced as a whole, by renaming, so what is read is whole."""
+    try:
+        manifest.keep(target, source.read_bytes())
+    except FileNotFoundError:
+        return
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """SQLite's own way: a state of the database as of one moment, whoever writes meanwhile."""
+    if not source.exists():
+        return
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    read = sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True, timeout=30.0)
+    written = sqlite3.connect(target)
+    try:
+        read.backup(written)
+        # One file, that anybody can read who cannot write there.
+        written.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        written.close()
+        read.close()
+
+
+def _copy_trail(source: Path, target: Path, files: Files) -> list[Journal]:
+    """Every file that there is now, the last of each journal as far as its chain goes."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = files.names(source) if source.is_dir() else []
+    journals = sorted({name.journal for each in names if (name := parse(each)) is not None})
+    return [_copy_journal(source, target, files, of_journal(names, journal)) for journal in journals]
+
+
+def _copy_journal(source: Path, target: Path, files: Files, names: list[FileName]) -> Journal:
+    once = list({name.number: name for name in names if name.form != PACKED or _alone(name, names)}.values())
+    for name in once[:-1]:
+        _copy_whole(source, target, name)
+    last = once[-1]
+    if last.form == TOMBSTONE:
+        raise StateError(f"{source / last.name}: the newest file of {last.journal} was removed")
+    with _opened(files, source, last) as file:
+        found = scan(file)
+        file.seek(0)
+        draft = file.read(found.size)
+    manifest.keep(target / last.stem, draft)
+    return Journal(last.journal, found.head.seq, found.head.hash.decode())
+
+
+def _alone(name: FileName, names: list[FileName]) -> bool:
+    return not any(other.stem == name.stem and other.form != PACKED for other in names)
+
+
+def _opened(files: Files, source: Path, name: FileName):  # type: ignore[no-untyped-def]  # a BinaryIO
+    try:
+        return files.read(source, name.name)
+    except FileNotFoundError:  # packed meanwhile
+        return files.read(source, name.stem + PACKED)
+
+
+def _copy_whole(source: Path, target: Path, name: FileName) -> None:
+    """A file that is over; meanwhile it may have been packed, or given way to its tombstone."""
+    for form in dict.fromkeys((name.form, PACKED, TOMBSTONE)):
+        try:
+            with (source / (name.stem + form)).open("rb") as read:
+                manifest.keep(target / (name.stem + form), b"")
+                with (target / (name.stem + form)).open("wb") as written:
+                    shutil.copyfileobj(read, written, 1 << 20)
+                    written.flush()
+                    os.fsync(written.fileno())
+            return
+        except FileNotFoundError:
+            continue
+    raise StateError(f"{source / name.name} has vanished")

@@ -1,0 +1,76 @@
+"""``hospproxy-state``: back the state folder up, check a backup, make a state folder of one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import clocks
+from ..config import ConfigError, Overrides, load
+from .backup import backup
+from .manifest import Manifest, StateError
+from .restore import check, restore
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command and its parts."""
+    whole = argparse.ArgumentParser(
+        prog="hospproxy-state", description="Looks after the state folder of hospproxy."
+    )
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    making = commands.add_parser("backup", help="copy the state of a proxy, which may run")
+    making.add_argument("--config", type=Path, metavar="FILE", help="the proxy's options file")
+    making.add_argument("--state", metavar="DIR", help="its state folder, if it has no options file")
+    making.add_argument("to", type=Path, metavar="TO", help="a folder that is made")
+    making.set_defaults(run=_backup)
+    checking = commands.add_parser("check", help="hold a backup against what it says of itself")
+    restoring = commands.add_parser("restore", help="check a backup and make a state folder of it")
+    for command in (checking, restoring):
+        command.add_argument("--public-key", type=Path, action="append", default=[], metavar="FILE",
+                             help="a further public key (PEM) of the trail; may be given again")  # fmt: skip
+        command.add_argument("backup", type=Path, metavar="BACKUP")
+    checking.set_defaults(run=_check)
+    restoring.add_argument("to", type=Path, metavar="TO", help="the state folder that is made")
+    restoring.add_argument("--same-trail", action="store_true",
+                           help="nothing was recorded since: the trail keeps its name")  # fmt: skip
+    restoring.set_defaults(run=_restore)
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script. Exit status: 0 done, 1 not."""
+    given = parser().parse_args(arguments)
+    os.umask(0o077)
+    try:
+        found: Manifest = given.run(given)
+    except (StateError, ConfigError) as error:
+        for line in str(error).splitlines():
+            print(f"hospproxy-state: {line}", file=sys.stderr)
+        return 1
+    print(f"{len(found.files)} files, {sum(file.bytes for file in found.files)} bytes, taken {found.taken}")
+    for journal in found.journals:
+        print(f"  {journal.journal}: record {journal.seq}; head {journal.head}")
+    for each in found.elsewhere:
+        print(f"  not in it: {each}")
+    return 0
+
+
+def _backup(given: argparse.Namespace) -> Manifest:
+    # Whether the proxy could start is not asked: it may be what is to be rescued.
+    settings = load(given.config, Overrides("http://127.0.0.1:1", state=given.state))
+    return backup(settings, given.to, clocks.wall)
+
+
+def _check(given: argparse.Namespace) -> Manifest:
+    return check(given.backup, given.public_key)
+
+
+def _restore(given: argparse.Namespace) -> Manifest:
+    return restore(given.backup, given.to, given.public_key, same_trail=given.same_trail)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

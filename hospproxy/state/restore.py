@@ -1,0 +1,133 @@
+"""Makes a state folder of a backup, after every part of it was held against what it should be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from ..outward.ledger.format import MAJOR
+from ..record.trail.files import sync_folder
+from ..record.trail.identity import FILE as TRAIL_ID
+from ..record.trail.signing import PublicKeys, Signer
+from ..record.trail.verify import verify
+from ..record.writers.positions import FOLDER as POSITIONS
+from ..secrets import KeyFileError, MasterKey
+from . import manifest
+from .backup import INDEX, LEDGER
+from .manifest import CONTENT, Manifest, StateError
+
+
+def check(folder: Path, public_keys: list[Path]) -> Manifest:
+    """Everything that can be known of a backup without starting it.
+
+    :param public_keys: of the trail, beside the one in the backup.
+    :raise StateError: with everything that is wrong.
+    """
+    found = manifest.read(folder)
+    content = folder / CONTENT
+    try:
+        wrong = _differences(content, found)
+        if not wrong:
+            wrong = [*_keys(content), *_databases(content), *_trail(content, found, public_keys)]
+    except (OSError, KeyFileError) as error:
+        wrong = [str(error)]
+    if wrong:
+        raise StateError("\n".join(wrong))
+    return found
+
+
+def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: bool = False) -> Manifest:
+    """A state folder that a proxy can start with.
+
+    Nothing of it is there before all of it is. Where the old proxy has carried records on after the backup, other
+    ones will now have their numbers; so the trail gets a new name where it is carried to, unless it is the same.
+
+    :param state: must not be there, or be empty.
+    :param same_trail: nothing was recorded after the backup: name, positions and index stay.
+    :raise StateError: the backup is not whole, or it cannot be put there.
+    """
+    found = check(folder, public_keys)
+    draft = state.with_name(f"{state.name}.restoring")
+    try:
+        if state.exists() and any(state.iterdir()):
+            raise StateError(f"{state} is not empty")
+        if draft.exists():
+            raise StateError(f"{draft} is left from a restore that was cut off: remove it")
+        _put(folder / CONTENT, draft)
+        if not same_trail:
+            (draft / "audit" / TRAIL_ID).unlink(missing_ok=True)
+            shutil.rmtree(draft / "audit" / POSITIONS, ignore_errors=True)
+            shutil.rmtree(draft / INDEX.parent, ignore_errors=True)
+        if state.exists():
+            state.rmdir()
+        draft.rename(state)
+        sync_folder(state.parent)
+    except OSError as error:
+        raise StateError(str(error)) from None
+    return found
+
+
+def _put(source: Path, target: Path) -> None:
+    """Copy a tree: folders 0700, files 0600, all of it on disk."""
+    target.mkdir(mode=0o700, parents=True)
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(mode=0o700, exist_ok=True)
+            continue
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with path.open("rb") as read, os.fdopen(descriptor, "wb") as written:
+            shutil.copyfileobj(read, written, 1 << 20)
+            written.flush()
+            os.fsync(descriptor)
+
+
+def _differences(content: Path, found: Manifest) -> list[str]:
+    there = {file.path: file for file in manifest.measured(content)}
+    told = {file.path: file for file in found.files}
+    wrong = [f"{path} is missing" for path in told if path not in there]
+    wrong += [f"{path} is not in the list" for path in there if path not in told]
+    return wrong + [
+        f"{path} is not what it was" for path in told if path in there and told[path] != there[path]
+    ]
+
+
+def _keys(content: Path) -> list[str]:
+    if (content / "master.key").exists():
+        MasterKey.load(content / "master.key")
+    if (content / "audit-signing.key").exists():
+        Signer.load(content / "audit-signing.key")
+    return []
+
+
+def _databases(content: Path) -> list[str]:
+    wrong = []
+    for path in (content / LEDGER, content / INDEX):
+        if not path.exists():
+            continue
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            if connection.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+                wrong.append(f"{path} is damaged")
+            elif path.name == LEDGER.name:
+                row = connection.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
+                if row is not None and int(str(row[0]).split(".")[0]) > MAJOR:
+                    wrong.append(f"{path} was written by a newer hospproxy (format {row[0]})")
+        except sqlite3.Error as error:
+            wrong.append(f"{path} is damaged: {error}")
+        finally:
+            connection.close()
+    return wrong
+
+
+def _trail(content: Path, found: Manifest, public_keys: list[Path]) -> list[str]:
+    if not found.journals:
+        return []
+    own = content / "audit-signing.pub"
+    keys = [*public_keys, *([own] if own.exists() else [])]
+    if not keys:
+        return ["the trail cannot be checked without its public key: name it with --public-key"]
+    heads = [journal.head for journal in found.journals]
+    return list(verify(content / "audit", PublicKeys.read(keys), heads).problems)

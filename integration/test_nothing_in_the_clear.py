@@ -1,0 +1,363 @@
+"""What patients are called, what is written of them and how staff log in stands in no file and no log of the proxy.
+
+A stand-in is filled with words that stand nowhere by chance, everything is done that can be done with the proxy, well
+and badly, and then every file below its folder is read: as it is, unpacked, and value by value.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+
+from .asking import Answer, ask, basic, control, raw, script
+from .misbehaving import Misbehaving
+from .processes import Processes, Proxy
+from .rummaging import findings, rummage, spellings
+from .test_alerts import until
+from .test_fates import until as until_so
+
+PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE = (
+    "Quetzalcoatlin-Żółwik",
+    'Ornithorhynchus "paradoxus"',
+    "Kraftwerk/Schlüssel+7?",
+    "Falschmeldung:Kennwort",
+    "Radiogramm-Bildinhalt",
+    "Seitenkennwort-Irrtum",
+)
+SECRETS = (PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE)
+STEMS = (
+    "Quetzalcoatlin",
+    "Ornithorhynchus",
+    "Kraftwerk/Schl",
+    "Falschmeldung:",
+    "Radiogramm-B",
+    "Seitenkennw",
+)
+"""Parts of them that no cut at a length and no escaping of what is not ASCII takes away."""
+STAFF = ("staff1", "staff2", "staff3")
+
+
+def needles() -> Any:
+    """Everything that is looked for; Authorization fields as they are sent, too."""
+    fields = [basic(name, secret).split()[1] for name in STAFF for secret in (PASSWORD, WRONG)]
+    return spellings([*SECRETS, *STEMS, *fields])
+
+
+async def fill(control_url: str) -> None:
+    """Give every record of the stand-in words that can be found again."""
+
+    async def change(resource: str, id_: int, **fields: str) -> None:
+        await control(control_url, "POST", "/change", {"resource": resource, "id": id_, "fields": fields})
+
+    for record in await control(control_url, "GET", "/records/patients"):
+        await change("patients", record["id"], name=f"{PATIENT} {record['id']}")
+    for record in await control(control_url, "GET", "/records/notes"):
+        await change("notes", record["id"], title=f"{NOTE} {record['id']}", body=f"{NOTE} of {PATIENT}")
+    for number in (1, 2, 3):
+        await change("staffs", number, password=PASSWORD)
+
+
+async def everything(proxy: Proxy) -> list[Answer]:
+    """Every operation, as it is meant."""
+    answers = []
+
+    async def one(method: str, path: str, *document: Any, user: str = "staff1", **headers: str) -> Answer:
+        answer = await ask(
+            proxy.plain_url, method, path, *document, user=user, password=PASSWORD, headers=headers
+        )
+        answers.append(answer)
+        return cast(Answer, answer)
+
+    for user in STAFF:
+        for path in (
+            "/",
+            "/hospitals",
+            "/hospitals/1",
+            "/staffs",
+            "/staffs/1",
+            "/staffs/me",
+            "/patients",
+            "/notes",
+        ):
+            await one("GET", path, user=user)
+        for path in ("/patients/3", "/notes/5", "/notes?patient_id=3", "/patients?hospital_id=2"):
+            await one("GET", path, user=user, Accept="application/json")
+    for resource, document, changes in (
+        ("hospitals", {"name": "Somewhere"}, {"name": "Elsewhere"}),
+        (
+            "staffs",
+            {"name": "newcomer", "hospital_id": 1, "password": PASSWORD},
+            {"password": PASSWORD + "2"},
+        ),
+        ("patients", {"name": PATIENT, "hospital_id": 1}, {"name": PATIENT + " again"}),
+        ("notes", {"title": NOTE, "body": NOTE, "patient_id": 7}, {"body": NOTE + " again"}),
+    ):
+        made = await one("POST", f"/{resource}", document, **{"Idempotency-Key": f'"{resource}-{STEMS[1]}"'})
+        await one("POST", f"/{resource}", document, **{"Idempotency-Key": f'"{resource}-{STEMS[1]}"'})
+        place = f"/{resource}/{made.json()['id']}"
+        await one("PATCH", place, changes)
+        await one("GET", place)
+        await one("DELETE", place)
+    await one("POST", "/patients/3/screen", {"images": [IMAGE, base64.b64encode(IMAGE.encode()).decode()]})
+    return answers
+
+
+async def badly(proxy: Proxy) -> None:
+    """What people and programs get wrong."""
+    for name, password in (
+        ("staff1", WRONG),
+        (PASSWORD, PASSWORD),
+        (PATIENT, ""),
+        ("staff2", PASSWORD + "x"),
+    ):
+        for method, path, *document in (
+            ("GET", "/patients"),
+            ("POST", "/notes", {"title": NOTE, "body": NOTE}),
+        ):
+            await ask(proxy.plain_url, method, path, *document, user=name, password=password)
+    for _ in range(20):  # enough for an alert
+        await ask(proxy.plain_url, "GET", "/patients", user=PATIENT, password=WRONG)
+    host = proxy.plain_url.rpartition("/")[2]
+    field, secret = basic("staff1", PASSWORD), f"{PATIENT}{NOTE}"
+    good = f"GET /patients HTTP/1.1\r\nHost: {host}\r\nAuthorization: {field}\r\n"
+    for sent in (
+        f"GET /{PATIENT}/{NOTE.replace(' ', '%20')}?password={PASSWORD} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"GET /patients?name={PATIENT} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {field}\r\n\r\n",
+        f"{STEMS[0]} / HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: {STEMS[0]}.example\r\n\r\n",
+        f"GET http://{STEMS[0]}:{STEMS[2]}@{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"{good}{secret}\r\n\r\n",
+        f"{good}{STEMS[0]} {STEMS[2]}: x\r\n\r\n",
+        f"{good}X: {secret}\x01\r\n\r\n",
+        f"{good}X-Request-Id: {STEMS[1]}-{STEMS[3]}\r\n\r\n",
+        f"{good}X-Forwarded-For: {STEMS[1]}\r\nForwarded: for={STEMS[1]}\r\n\r\n",
+        f"{good}Cookie: session={STEMS[3]}\r\nContent-Length: {STEMS[1]}\r\n\r\n",
+        f"{good.replace('Basic', STEMS[3])}\r\n",
+        f"{good.replace('Basic ', 'Basic =' + STEMS[0])}\r\n",
+        f"POST /notes HTTP/1.1\r\nHost: {host}\r\nAuthorization: {field}\r\nContent-Type: application/json\r\n"
+        f"Transfer-Encoding: chunked\r\n\r\n{len(STEMS[1]):x};{STEMS[3]}\r\n{STEMS[1]}\r\n{STEMS[2]}\r\n",
+        f"POST /notes HTTP/1.1\r\nHost: {host}\r\nAuthorization: {field}\r\nContent-Type: {STEMS[1]}/{STEMS[0]}\r\n"
+        f"Content-Length: 2\r\n\r\n{{}}",
+    ):
+        await raw(proxy.plain_url, sent.encode())
+    for document in (
+        {"title": 3, "body": NOTE},
+        {PASSWORD: NOTE},
+        [NOTE],
+        NOTE,
+        {"patient_id": PATIENT, "staff_id": NOTE},
+    ):
+        await ask(proxy.plain_url, "POST", "/notes", document, user="staff1", password=PASSWORD)
+    for body in (NOTE.encode(), b'{"title": "' + NOTE.encode("utf-16"), b"{" * 5000 + NOTE.encode()):
+        more = {"Content-Type": "application/json"}
+        await ask(
+            proxy.plain_url, "POST", "/notes", body=body, headers=more, user="staff1", password=PASSWORD
+        )
+
+
+async def with_a_hosp_that_fails(proxy: Proxy, control_url: str) -> None:
+    """Writes and reads on which HOSP breaks in every way that it knows."""
+    note = {"title": NOTE, "body": NOTE, "patient_id": 7}
+    for fault in (
+        *("error_before", "error_after", "reset_before", "reset_after"),
+        *("truncated", "cut_head", "busy", "bad_gateway"),
+    ):
+        await script(control_url, fault, fault, method="POST")
+        await ask(
+            proxy.plain_url,
+            "POST",
+            "/notes",
+            note | {"body": f"{NOTE} {fault}"},
+            user="staff2",
+            password=PASSWORD,
+        )
+        await script(control_url, fault, fault, method="GET")
+        await ask(
+            proxy.plain_url,
+            "GET",
+            "/notes",
+            user="staff2",
+            password=PASSWORD,
+            headers={"Cache-Control": "no-cache"},
+        )
+    await control(control_url, "POST", "/offline", {"offline": True})
+    for path in ("/patients", "/notes/5", "/staffs/me"):
+        await ask(proxy.plain_url, "GET", path, user="staff1", password=PASSWORD)
+    await ask(proxy.plain_url, "POST", "/notes", note, user="staff1", password=PASSWORD)
+    await control(control_url, "POST", "/offline", {"offline": False})
+
+    async def back() -> bool:
+        more = {"user": "staff2", "password": PASSWORD, "headers": {"Cache-Control": "no-cache"}}
+        return cast(int, (await ask(proxy.plain_url, "GET", "/hospitals", **more)).status) == 200
+
+    await until_so(back, "HOSP is found to be back", 15.0)
+
+
+async def crash(proxy: Proxy, control_url: str) -> None:
+    """Killed while writes and a screening are under way at HOSP."""
+    await control(control_url, "POST", "/faults", {"stall": 1, "only_methods": ["POST"]})
+    sent = [
+        ask(
+            proxy.plain_url,
+            "POST",
+            "/notes",
+            {"title": NOTE, "body": f"{NOTE} {n}", "patient_id": 7},
+            user="staff3",
+            password=PASSWORD,
+        )
+        for n in range(3)
+    ]
+    stalled = lambda: sum(each["kind"] == "intent" for each in proxy.records())  # noqa: E731
+    before = stalled()
+    await until(lambda: stalled() > before)
+    proxy.signal("KILL")
+    await proxy.exit_status()
+    await gatherResults([each.addErrback(lambda _gone: None) for each in sent])
+    await control(control_url, "POST", "/faults", {})
+
+
+async def look(proxy: Proxy) -> bytes:
+    """The admin listener's pages, to those who may and to those who may not; all that it says but the trail."""
+    said = b""
+    for path in ("/metrics", "/ready", "/live"):
+        said += (await ask(proxy.admin_url, "GET", path)).body
+    password = (proxy.state / "audit-page-password").read_text().strip()
+    for path in ("/audit", "/audit?patient=3", "/audit/patients/3/disclosures", "/audit/export.csv"):
+        answer = await ask(proxy.admin_url, "GET", path, user="auditor", password=password)
+        assert answer.status == 200, path
+        said += answer.body
+    for name, given in (("auditor", PAGE), (PAGE, PASSWORD)):  # few: guesses are slowed down
+        answer = await ask(proxy.admin_url, "GET", "/audit", user=name, password=given)
+        assert answer.status == 401
+        said += answer.body
+    return said
+
+
+async def dropped_by(processes: Processes) -> Proxy:
+    """A proxy in front of a server whose answers cannot be read, each with secrets where a log would quote it."""
+    secret = f"{STEMS[0]}{STEMS[1]}".encode()
+    json_ = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    scripts: list[list[bytes | str]] = [
+        [answer, "close"]
+        for answer in (
+            secret + b"\r\n\r\n",
+            b"HTTP/1.1 " + secret + b"\r\n\r\n",
+            json_ + secret + b"\r\n\r\n",
+            json_ + b"Content-Length: " + secret + b"\r\n\r\n",
+            json_ + b"Transfer-Encoding: " + secret + b"\r\n\r\n",
+            json_ + b"Transfer-Encoding: chunked\r\n\r\n" + secret + b"\r\n",
+            json_ + b"Content-Encoding: gzip\r\nContent-Length: 40\r\n\r\n" + secret.ljust(40),
+            json_ + b"Set-Cookie: s=" + secret + b"\r\nContent-Length: 40\r\n\r\n" + secret.ljust(40),
+            json_ + b"Content-Length: 40\r\n\r\n" + secret[:8],
+            json_ + b"Location: http://" + secret + b"/\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 500 " + secret + b"\r\nContent-Length: 40\r\n\r\n" + secret.ljust(40),
+        )
+    ]
+    server = Misbehaving(*scripts)
+    port = cast(Any, reactor).listenTCP(0, server, interface="127.0.0.1")
+    options = "".join(
+        f"[{name}]\nenabled = false\n"
+        for name in ("identity", "ownership", "screening", "cache", "retry", "writes")
+    )
+    proxy = await processes.proxy(
+        f"http://127.0.0.1:{port.getHost().port}",
+        options=options + "[breaker]\nfailures = 1000\n",
+        top="deadline_s = 4\n",
+    )
+    for _ in scripts:
+        for method, *document in (("GET",), ("POST", {"title": NOTE, "body": NOTE, "patient_id": 7})):
+            more = {"user": "staff1", "password": PASSWORD}
+            await ask(
+                proxy.plain_url, method, "/notes", *document, **more, headers={"Cache-Control": "no-cache"}
+            )
+    assert len(server.requests) >= len(scripts)
+    await proxy.stop()
+    await port.stopListening()
+    return proxy
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_password(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # where a program puts what it has no room for
+    hosp = await processes.hosp()
+    await fill(hosp.control_url)
+    options = "[audit]\nrotate_bytes = 65536\n[alerts]\npatients = 2\n[writes]\nlate_commit_s = 0.5\n"
+    first = await processes.proxy(hosp.url, options=options, top="deadline_s = 4\ndrain_s = 5\n")
+    answers = await everything(first)
+    assert {answer.status for answer in answers} <= {200, 201}
+    assert PATIENT in answers[6].body.decode() and NOTE in answers[7].json()[0]["body"]
+    await badly(first)
+    await with_a_hosp_that_fails(first, hosp.control_url)
+    said = await look(first)
+    await crash(first, hosp.control_url)
+    again = await processes.proxy(
+        hosp.url, options=options, top="deadline_s = 4\ndrain_s = 5\n", state=first.state
+    )
+    await everything(again)
+    said += await look(again)
+    index = first.state / "audit-index" / "audit.sqlite"
+    await until(lambda: rows(index) > 100)
+    assert await again.stop() == 0
+    bad = await dropped_by(processes)
+    kinds = {record["kind"] for record in again.records()}
+    assert kinds >= {"request", "own", "intent", "finding", "disclosure", "alert", "look"}
+    for file in ("ledger/ledger.sqlite", "cache/answers.sqlite", "noticing.json", "audit-index/audit.sqlite"):
+        assert (first.state / file).stat().st_size > 0, file
+    (tmp_path / "log").write_text(first.log + again.log + bad.log)
+    (tmp_path / "said").write_bytes(said)
+    assert rummage(tmp_path, needles()) == []
+    assert "Traceback" not in first.log + again.log + bad.log
+
+
+def rows(index: Path) -> int:
+    """Records in the index, once it is there."""
+    if not index.exists():
+        return 0
+    connection = sqlite3.connect(f"file:{index}?mode=ro", uri=True)
+    try:
+        return int(connection.execute("SELECT count(*) FROM records").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_is_planted_is_found(secret: str, tmp_path: Path) -> None:
+    """The search bites, in every form and spelling."""
+    looked_for = needles()
+    plain = secret.encode()
+    shapes = {
+        "clear": b"xx" + plain + b"yy",
+        "json": json.dumps({"a": secret}).encode(),
+        "nested": json.dumps(json.dumps({"a": secret})).encode(),
+        "repr": repr(plain).encode(),
+        "utf16": secret.encode("utf-16-le"),
+        "hex": plain.hex().encode(),
+        "packed": gzip.compress(b"\n" + plain),
+        **{f"base64-{n}": base64.b64encode(b"x" * n + plain + b"yyy") for n in range(6)},
+        **{f"base64url-{n}": base64.urlsafe_b64encode(b"x" * n + plain) for n in range(3)},
+    }
+    for name, content in shapes.items():
+        (tmp_path / name).write_bytes(content)
+    connection = sqlite3.connect(tmp_path / "table")
+    connection.execute("CREATE TABLE t (a TEXT, b BLOB)")
+    connection.execute("INSERT INTO t VALUES (?, ?)", ("x" * 4090 + secret, gzip.compress(plain)))
+    connection.commit()
+    connection.close()
+    found = rummage(tmp_path, looked_for)
+    places = {each.partition(": ")[0] for each in found}
+    assert places >= {*shapes, "packed unpacked", "table values", "table values unpacked"} - {"packed"}
+    assert findings("log", base64.b64encode(f"staff1:{PASSWORD}".encode()), looked_for)
