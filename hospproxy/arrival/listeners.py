@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IListeningPort, IReactorTCP
 from .authority import without_port
 from .certificates import Credentials, load_credentials, self_signed
 from .drain import stop
+from .factory import Http1Factory
 from .house import House
-from .http1 import Http1Factory
 from .plain import Plain, PlainPolicy
 from .tls import Doorway, TlsFactory, intermediate
 

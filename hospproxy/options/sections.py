@@ -112,8 +112,21 @@ class ArrivalSettings:
     body_timeout_s: float = field(
         default=60.0, metadata=number("seconds", 0.1, 3600, "From the head to the end of the body; then 408.")
     )
+    min_body_bytes_s: int = field(
+        default=256,
+        metadata=whole(
+            "bytes a second", 0, MiB, "How fast a body must come on average, after 10 s; then 408. 0: any."
+        ),
+    )
     write_timeout_s: float = field(
-        default=60.0, metadata=number("seconds", 0.1, 3600, "How long a client may take to read its answer.")
+        default=60.0,
+        metadata=number(
+            "seconds", 0.1, 3600, "How long a client may take over each `min_taken_bytes` of its answer."
+        ),
+    )
+    min_taken_bytes: int = field(
+        default=64 * KiB,
+        metadata=whole("bytes", 8 * KiB, 16 * MiB, "What must be taken within `write_timeout_s`, each time."),
     )
     keep_alive_s: float = field(
         default=75.0,
@@ -127,10 +140,22 @@ class ArrivalSettings:
     )
     body_memory_bytes: int = field(
         default=256 * MiB,
-        metadata=whole("bytes", MiB, 64 * GiB, "Memory for all request bodies together; then 503."),
+        metadata=whole(
+            "bytes", MiB, 64 * GiB, "Memory for all requests that come and answers that wait; then 503."
+        ),
     )
     max_connections: int = field(
         default=10000, metadata=whole("connections", 1, 1_000_000, "Open client connections at one time.")
+    )
+    max_connections_per_address: int = field(
+        default=2000,
+        metadata=whole("connections", 1, 1_000_000, "The same of one address; `trusted_proxies` are exempt."),
+    )
+    max_pipelined: int = field(
+        default=100,
+        metadata=whole(
+            "requests", 1, 10_000, "Requests in a row that do not wait for answers; then it closes."
+        ),
     )
 
 

@@ -48,8 +48,9 @@ METRICS: tuple[Metric, ...] = (
     _histogram("request_seconds", "From a request's arrival until its answer may leave.", "route"),
     _counter("unhandled_errors_total", "Mistakes in the proxy itself that became a 500."),
     _counter("arrival_refusals_total", "Answers that arrival gave by itself.", "status"),
+    _counter("arrival_limits_total", "Times that a client came to one of arrival's limits.", "limit"),
     _gauge("arrival_connections", "Client connections that are open."),
-    _gauge("body_memory_bytes", "Memory that request bodies take."),
+    _gauge("body_memory_bytes", "Memory that requests on their way in and answers on their way out take."),
     # To HOSP and back.
     _counter("upstream_requests_total", "Attempts at HOSP.", "route", "outcome"),
     _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route", "route"),
