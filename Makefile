@@ -19,7 +19,7 @@ REPORTS := build/reports
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short chaos audit-scale screenshots wheel image clean environment python
+.PHONY: help run test lint load load-short slow fuzz chaos audit-scale screenshots wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -35,7 +35,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,pg_ctlcluster=postgresql \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,pg_ctlcluster=postgresql \
 		--need '/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
@@ -63,6 +63,12 @@ load: environment ## the same load straight at HOSP and through the proxy, side 
 
 load-short: environment ## the same, small (less than a minute)
 	$(BIN)/python -m benchmarks.load --short
+
+slow: environment ## hundreds of slow clients at once, and what the others notice of them (six minutes)
+	$(BIN)/python -m benchmarks.slow
+
+fuzz: environment ## 100,000 streams of bytes that are nearly requests (ten minutes)
+	FUZZ_EXAMPLES=100000 $(BIN)/python -m twisted.trial tests.arrival.test_fuzz
 
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos

@@ -261,19 +261,21 @@ class Processes:
         top: str = "",
         state: Path | None = None,
         port: int | None = None,
+        within: Sequence[str] = (),
     ) -> Proxy:
         """hospproxy in front of `upstream`: TLS with a self-signed certificate, a plain port that serves, admin.
 
         :param options: tables (TOML) put at the end of its file, ``[[listeners]]``, ``[upstream]``, ``[admin]`` apart.
         :param top: keys put at the top of its file.
         :param state: a folder that was used before; a fresh one otherwise.
+        :param within: a command that becomes the one that stands behind it, so as to limit it.
         """
         number = len(self.started)
         proxy = Proxy("hospproxy", port=port or free_port(), plain_port=free_port(), admin_port=free_port())
         proxy.state = state or self.folder / f"state-{number}"
         file = self.folder / f"hospproxy-{number}.toml"
         file.write_text(proxy_options(proxy, upstream, top, options))
-        self.start(proxy, [*twistd_command(), "hospproxy", "--config", str(file)])
+        self.start(proxy, [*within, *twistd_command(), "hospproxy", "--config", str(file)])
         await self.until_open(proxy, proxy.port, proxy.plain_port, proxy.admin_port)
         return proxy
 
