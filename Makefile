@@ -67,7 +67,7 @@ load-short: environment ## the same, small (less than a minute)
 slow: environment ## hundreds of slow clients at once, and what the others notice of them (six minutes)
 	$(BIN)/python -m benchmarks.slow
 
-fuzz: environment ## 100,000 streams of bytes that are nearly requests (ten minutes)
+fuzz: environment ## 100,000 streams of bytes that are nearly requests (six minutes)
 	FUZZ_EXAMPLES=100000 $(BIN)/python -m twisted.trial tests.arrival.test_fuzz
 
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
