@@ -48,7 +48,7 @@ keep_alive_s = 4
 """
 CLOCKS = {
     "slow heads": ("header_timeout_s",),
-    "slow bodies": ("min_body_bytes_s", "body_timeout_s"),
+    "slow bodies": ("min_body_rate", "body_timeout_s"),
     "slow readers": ("write_timeout_s",),
 }
 """By which limits the slow ones of each kind are sent away; keep_alive_s ends those that read slowhttptest's way."""

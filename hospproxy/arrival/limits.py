@@ -19,7 +19,7 @@ class ArrivalLimits:
     :param max_target_bytes: path and query; beyond it 414.
     :param header_timeout_s: from the first byte of a request to the end of its head; then 408.
     :param body_timeout_s: from the end of the head to the end of the body; then 408.
-    :param min_body_bytes_s: bytes a second that a body must come with on average, after RATE_AFTER_S; then 408.
+    :param min_body_rate: bytes a second that a body must come with on average, after RATE_AFTER_S; then 408.
     :param write_timeout_s: for a client to take ``min_taken_bytes`` of an answer that does not fit the buffers, or
         what is left of it; then it is cut off.
     :param min_taken_bytes: so many at a time are handed to the system.
@@ -40,7 +40,7 @@ class ArrivalLimits:
     max_target_bytes: int = 8 * 1024
     header_timeout_s: float = 10.0
     body_timeout_s: float = 60.0
-    min_body_bytes_s: int = 256
+    min_body_rate: int = 256
     write_timeout_s: float = 60.0
     min_taken_bytes: int = 64 * 1024
     keep_alive_s: float = 75.0
@@ -56,7 +56,7 @@ class ArrivalLimits:
 
         :param size: bytes of content that have come.
         """
-        by_rate = RATE_AFTER_S + size / self.min_body_bytes_s if self.min_body_bytes_s else float("inf")
+        by_rate = RATE_AFTER_S + size / self.min_body_rate if self.min_body_rate else float("inf")
         if by_rate < self.body_timeout_s:
-            return by_rate, "min_body_bytes_s"
+            return by_rate, "min_body_rate"
         return self.body_timeout_s, "body_timeout_s"

@@ -112,7 +112,7 @@ class ArrivalSettings:
     body_timeout_s: float = field(
         default=60.0, metadata=number("seconds", 0.1, 3600, "From the head to the end of the body; then 408.")
     )
-    min_body_bytes_s: int = field(
+    min_body_rate: int = field(
         default=256,
         metadata=whole(
             "bytes a second", 0, MiB, "How fast a body must come on average, after 10 s; then 408. 0: any."

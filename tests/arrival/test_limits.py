@@ -130,42 +130,42 @@ class ClockLimitTests(LimitCase):
             line.pass_time(1)
 
     def test_a_body_at_the_rate(self) -> None:
-        house = house_of(min_body_bytes_s=100)
+        house = house_of(min_body_rate=100)
         line = self.line(house)
         self.drip(line, 100, 50)
         self.assertEqual((line.transport.written, line.gone), (b"", False))
 
     def test_a_body_below_the_rate(self) -> None:
-        house = house_of(min_body_bytes_s=100)
+        house = house_of(min_body_rate=100)
         line = self.line(house)
         self.drip(line, 80, 49)
         self.assertEqual(line.transport.written, b"")
         line.send(b"x" * 80)
         line.pass_time(3)
         self.assertEqual(line.statuses(), [408])
-        self.assert_hits(house, "min_body_bytes_s", 1)
+        self.assert_hits(house, "min_body_rate", 1)
 
     def test_silence_at_the_beginning_is_allowed(self) -> None:
-        line = self.line(house_of(min_body_bytes_s=100))
+        line = self.line(house_of(min_body_rate=100))
         line.send(post(b"", b"Content-Length: 5"))
         line.pass_time(RATE_AFTER_S - 1)
         line.send(b"hello")
         self.assertEqual(line.statuses(), [200])
 
     def test_the_absolute_clock_stays(self) -> None:
-        house = house_of(min_body_bytes_s=100)
+        house = house_of(min_body_rate=100)
         line = self.line(house)
         self.drip(line, 500, int(LIMITS.body_timeout_s))
         self.assertEqual(line.statuses(), [408])
         self.assert_hits(house, "body_timeout_s", 1)
-        self.assert_hits(house, "min_body_bytes_s", 0)
+        self.assert_hits(house, "min_body_rate", 0)
 
     def test_the_rule_by_itself(self) -> None:
-        limits = ArrivalLimits(body_timeout_s=60, min_body_bytes_s=10)
-        self.assertEqual(limits.body_time(0), (RATE_AFTER_S, "min_body_bytes_s"))
-        self.assertEqual(limits.body_time(100), (RATE_AFTER_S + 10, "min_body_bytes_s"))
+        limits = ArrivalLimits(body_timeout_s=60, min_body_rate=10)
+        self.assertEqual(limits.body_time(0), (RATE_AFTER_S, "min_body_rate"))
+        self.assertEqual(limits.body_time(100), (RATE_AFTER_S + 10, "min_body_rate"))
         self.assertEqual(limits.body_time(500), (60, "body_timeout_s"))
-        self.assertEqual(evolve(limits, min_body_bytes_s=0).body_time(0), (60, "body_timeout_s"))
+        self.assertEqual(evolve(limits, min_body_rate=0).body_time(0), (60, "body_timeout_s"))
 
 
 class SlowReaderTests(LimitCase):
