@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short scan-tls scan-tls-short chaos fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test lint load load-short scan-tls scan-tls-short slow fuzz chaos fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -36,7 +36,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,testssl=testssl.sh,pg_ctlcluster=postgresql \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
@@ -76,6 +76,12 @@ scan-tls: environment $(SSLYZE) ## testssl.sh and SSLyze against a running proxy
 
 scan-tls-short: environment $(SSLYZE) ## the same, small (about a minute)
 	$(BIN)/python -m integration.scan_tls --sslyze $(SSLYZE) --short
+
+slow: environment ## hundreds of slow clients at once, and what the others notice of them (six minutes)
+	$(BIN)/python -m benchmarks.slow
+
+fuzz: environment ## 100,000 streams of bytes that are nearly requests (six minutes)
+	FUZZ_EXAMPLES=100000 $(BIN)/python -m twisted.trial tests.arrival.test_fuzz
 
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos

@@ -72,10 +72,13 @@ class Proxy:
 
     def metric(self, name: str) -> float | None:
         """One gauge or counter without labels; None if it is not there."""
-        for line in get(self.admin, "/metrics").decode().splitlines():
-            if line.startswith(f"{name} "):
-                return float(line.rpartition(" ")[2])
-        return None
+        return self.metrics().get(name)
+
+    def metrics(self) -> dict[str, float]:
+        """All of them, by name and labels as they are written."""
+        lines = get(self.admin, "/metrics").decode().splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
 
 
 @contextlib.contextmanager
@@ -126,6 +129,22 @@ def get(authority: str, path: str) -> bytes:
 def get_json(authority: str, path: str) -> Any:
     """The same, as JSON."""
     return json.loads(get(authority, path))
+
+
+def post_json(authority: str, path: str, document: Any) -> None:
+    """POST a document.
+
+    :raise OSError: nobody answers, or not with 200.
+    """
+    connection = http.client.HTTPConnection(authority, timeout=30)
+    try:
+        connection.request("POST", path, json.dumps(document), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise OSError(f"{authority}{path}: {answer.status}")
 
 
 def is_open(port: int) -> bool:

@@ -6,13 +6,13 @@ import sys
 
 from .options.addresses import Address, parse_address
 from .options.admin_section import AdminSettings
+from .options.arrival_section import ArrivalSettings
 from .options.audit_section import AuditSettings
 from .options.gate_section import BreakerSettings, GateSettings
 from .options.listeners_section import CertificateSettings, ListenerSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.page_section import AuditPageSettings
 from .options.sections import (
-    ArrivalSettings,
     CacheSettings,
     IdentitySettings,
     OwnershipSettings,

@@ -29,9 +29,12 @@ class ProxyError(Exception):
     :param field: key path of the offending field, where there is one.
     :param retry_after_s: seconds after which another try is worth while; None says nothing of it.
     :param headers: further fields of the answer (``Allow``, …).
+
+    ``limit`` names the limit of arrival that was reached, where it was one.
     """
 
     status = 500
+    limit = ""
     can_retry = False
     outcome = "failed"
 

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from . import clocks, contract_document, signals
 from .arrival.authority import PublicHosts
 from .arrival.certificates import CertificateError
+from .arrival.descriptors import open_files, within_descriptors
 from .arrival.house import House
 from .arrival.limits import ArrivalLimits
 from .arrival.listeners import Listener, ListenerError, Listeners
@@ -82,7 +83,7 @@ class ProxyService(Service):
         self._settings = settings
         self._reactor = reactor
         self.parts = Parts(settings, reactor, master_key(settings))
-        limits = ArrivalLimits(**asdict(settings.arrival))
+        limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
         house = House(
             handler=self.parts.chain,
             clock=reactor,

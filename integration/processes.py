@@ -268,7 +268,7 @@ class Processes:
         :param options: tables (TOML) put at the end of its file, ``[[listeners]]``, ``[upstream]``, ``[admin]`` apart.
         :param top: keys put at the top of its file.
         :param state: a folder that was used before; a fresh one otherwise.
-        :param within: a command that runs the one after it, and becomes it.
+        :param within: a command that becomes the one that stands behind it, so as to limit it.
         """
         number = len(self.started)
         proxy = Proxy("hospproxy", port=port or free_port(), plain_port=free_port(), admin_port=free_port())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -10,6 +10,10 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTi
 
 SWEEP_S: Final = 0.25
 """How often clocks are looked at, in seconds: a limit is overrun by at most this much."""
+
+
+SHED_AFTER_S: Final = 5.0
+"""Seconds that a client may hold memory before it counts as slow when memory is short."""
 
 
 class Tracked(Protocol):
@@ -20,6 +24,13 @@ class Tracked(Protocol):
 
     def time_out(self) -> None:
         """Act on that."""
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when it holds memory for a client that is not ready; None if it does not."""
+
+    def shed(self) -> None:
+        """Let go of it: memory is short, and this is one of the slowest."""
 
     def wind_down(self) -> None:
         """Answer what is under way, take nothing new, close."""
@@ -34,10 +45,12 @@ class Connections:
     One sweep looks at all clocks: starting and cancelling a timer for each request costs more than it saves.
 
     :param clock: monotonic.
+    :param pressed: whether memory is short.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, pressed: Callable[[], bool] = lambda: False) -> None:
         self._clock = clock
+        self._pressed = pressed
         self._open: set[Tracked] = set()
         self._sweep_call: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
@@ -67,8 +80,18 @@ class Connections:
         now = self._clock.seconds()
         for connection in [each for each in self._open if each.is_overdue(now)]:
             connection.time_out()
+        if self._pressed():
+            self._shed(now - SHED_AFTER_S)
         if self._open and self._sweep_call is None:
             self._sweep_call = self._clock.callLater(SWEEP_S, self._sweep)
+
+    def _shed(self, before: float) -> None:
+        """Send the slowest away, those first that have been slow for longest, until there is room."""
+        stuck = [(since, each) for each in self._open if (since := each.stuck_since) is not None]
+        for since, connection in sorted(stuck, key=lambda pair: pair[0]):
+            if since > before or not self._pressed():
+                return
+            connection.shed()
 
     def drain(self, deadline_s: float) -> Deferred[None]:
         """Let every connection finish what it is answering; cut off what is still open at the deadline.

@@ -82,7 +82,7 @@ def parse_head(data: bytes, limits: ArrivalLimits) -> Head:
 def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalLimits) -> Head:
     pairs = _tokenise(line, data)
     if len(pairs) > limits.max_fields:
-        raise HeadRefused("The request has too many header fields.", status=431)
+        raise HeadRefused("The request has too many header fields.", status=431, limit="max_fields")
     fields = combine(pairs)
     return Head(
         line=line,
@@ -196,7 +196,7 @@ class HeadFinder:
         if _BARE_LF.search(buffer, self._scanned, most):
             error = HeadRefused("A line ends without a carriage return.")
         elif len(buffer) >= most:
-            error = HeadRefused("The request's head is too large.", status=431)
+            error = HeadRefused("The request's head is too large.", status=431, limit="max_head_bytes")
         else:
             self._scanned = len(buffer)
             return

@@ -15,9 +15,11 @@ from ..messages import Client, Headers
 from ..watch.metrics import NullMeter
 from .authority import PublicHosts
 from .budget import BodyBudget
+from .crowd import Crowd
 from .drain import Connections
 from .handshakes import Handshakes
 from .limits import ArrivalLimits
+from .tally import Tally
 from .trust import Trust
 
 NO_FIELDS: Final = Headers()
@@ -37,6 +39,8 @@ class House:
     :param wall: seconds since the epoch, for Date.
     :param new_id: makes request ids.
     :param meter: counts what is turned away before it is a request.
+    :param tally: of limits that were reached.
+    :param crowd: who has how many connections.
     :param unwritable_answers: how many answers could not be written as they were.
     """
 
@@ -49,9 +53,14 @@ class House:
     wall: Callable[[], float] = time.time
     meter: IMeter = Factory(NullMeter)
     budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
-    connections: Connections = Factory(lambda self: Connections(self.clock), takes_self=True)
+    connections: Connections = Factory(lambda self: self._connections(), takes_self=True)
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
+    tally: Tally = Factory(lambda self: Tally(self.clock, self.limits, self.meter), takes_self=True)
+    crowd: Crowd = Factory(lambda self: Crowd(self.limits, self.trust, self.tally), takes_self=True)
     unwritable_answers: int = 0
+
+    def _connections(self) -> Connections:
+        return Connections(self.clock, lambda: self.budget.pressed)
 
     def _handshakes(self) -> Handshakes:
         def count(how: str) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import AsyncIterator
 from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,26 +18,20 @@ from ..messages import Request, Response
 from .admission import admit
 from .answer import CONTINUE, has_content
 from .body import Decoder, decoder_for
+from .budget import Held, spent
 from .ending import Ending
 from .head import Head, HeadFinder, parse_head
 from .house import House
 from .line import HeadRefused, RequestLine
-from .outflow import Outflow
+from .outflow import Outflow, say_early
+from .pace import Ear, Pace
+from .phase import Phase
 from .plain import PlainPolicy
 from .streaming import Stream, discard
 from .trust import display_address
 from .writing import written
 
 _log = Logger()
-
-
-class _Phase(enum.IntEnum):
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    ANSWERING = 3
-    CLOSING = 4
-    GONE = 5
 
 
 @implementer(IHalfCloseableProtocol)
@@ -53,6 +46,7 @@ class Http1Protocol(Protocol):
     transport: Any
     _outflow: Outflow
     _ending: Ending
+    _ear: Ear
 
     def __init__(self, house: House, plain: PlainPolicy | None, announced: str | None = None) -> None:
         self._house, self._plain, self._announced = house, plain, announced
@@ -60,16 +54,17 @@ class Http1Protocol(Protocol):
         self._peer = ""
         self._buffer = bytearray()
         self._finder = HeadFinder(house.limits)
-        self._phase = _Phase.IDLE
-        self._deadline: float | None = None
+        self._phase = Phase.IDLE
+        self._pace = Pace(house.clock, house.limits)
         self._request = Request()
         self._decoder: Decoder | None = None
-        self._body_held = 0
+        self._held = Held(house.budget)
+        self._ahead = False  # the next request has come before the answer to this one went
+        self._pipelined = 0  # how many of them in a row
         self._handling: Deferred[Response] | None = None
         self._stream: Stream | None = None
         self._last = False  # no request after this one is read
         self._client_done = False  # the client has sent its last byte
-        self._reading_paused = False
         self._pumping = False
 
     # -- what the transport calls
@@ -77,17 +72,24 @@ class Http1Protocol(Protocol):
     def connectionMade(self) -> None:
         house, limits = self._house, self._house.limits
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
+        self._ear = Ear(self.transport)
         self._ending = Ending(
-            self.transport, limits, secure=self._plain is None, set_deadline=self._set_deadline
+            self.transport, limits, secure=self._plain is None, set_deadline=self._pace.wait
         )
-        self._outflow = Outflow(house.clock, house.budget, limits.write_timeout_s, self._has_room)
+        self._outflow = Outflow(
+            house.clock, house.budget, limits.write_timeout_s, self._has_room, limits.min_taken_bytes
+        )
+        if not house.crowd.enter(self, self._announced or self._peer):
+            self.abort()
+            return
+        say_early(self.transport)
         self.transport.registerProducer(self._outflow, True)
         self.transport.setTcpNoDelay(True)
-        self._set_deadline(limits.header_timeout_s)
+        self._pace.wait(limits.header_timeout_s)
         house.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._phase >= _Phase.CLOSING or (self._last and self._phase is _Phase.ANSWERING):
+        if self._phase >= Phase.CLOSING or (self._last and self._phase is Phase.ANSWERING):
             return  # RFC 9112 §9.6: nothing is read after close
         self._buffer += data
         self._pump()
@@ -95,7 +97,7 @@ class Http1Protocol(Protocol):
     def readConnectionLost(self) -> None:
         """The client has closed its side (plain only): what it has asked is still answered."""
         self._client_done = True
-        if self._phase is _Phase.CLOSING:
+        if self._phase is Phase.CLOSING:
             self._ending.client_closed()
         else:
             self._pump()
@@ -107,15 +109,18 @@ class Http1Protocol(Protocol):
             self._ending.client_closed()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self._phase = _Phase.GONE
+        self._phase = Phase.GONE
         self._house.connections.discard(self)
+        self._house.crowd.leave(self)
         self._outflow.stopProducing()
         self._buffer.clear()
-        self._decoder = self._deadline = None
+        self._held.read(0)
+        self._decoder = None
+        self._pace.stop()
         if self._stream is not None:
             self._stream.stop()
         if self._handling is None:
-            self._release_body()
+            self._held.body(0)
         else:
             self._handling.cancel()
 
@@ -123,42 +128,53 @@ class Http1Protocol(Protocol):
         """The client has taken all that was written."""
         if self._stream is not None:
             self._stream.has_room()
-        elif self._phase is _Phase.CLOSING:
+        elif self._phase is Phase.CLOSING:
             self._finish()
-        elif self._phase is _Phase.IDLE:
-            self._set_deadline(self._house.limits.keep_alive_s)
+        elif self._phase is Phase.IDLE:
+            self._pace.wait(self._house.limits.keep_alive_s)
             self._pump()
 
     # -- what Connections calls: the sweep, and the end of the process
 
     def is_overdue(self, now: float) -> bool:
         late = self._outflow.deadline
-        return (self._deadline is not None and self._deadline <= now) or (late is not None and late <= now)
+        # No keep-alive is counted against a client that is still taking its answer.
+        return self._pace.is_over(now) if late is None else late <= now
 
     def time_out(self) -> None:
         late = self._outflow.deadline
         if late is not None and late <= self._house.clock.seconds():
+            self._house.tally.hit("write_timeout_s", self._peer)
             self.abort()
-        elif self._phase is _Phase.IDLE:
+        elif self._phase is Phase.IDLE:
             self._close_idle()
-        elif self._phase is _Phase.HEAD:
-            self._refuse(self._known(RequestLine()), Refused("The head took too long to arrive.", status=408))
-        elif self._phase is _Phase.BODY:
-            self._refuse(self._request, Refused("The body took too long to arrive.", status=408))
-        elif self._phase is _Phase.CLOSING:
+        elif self._phase in (Phase.HEAD, Phase.BODY):
+            error = Refused(f"The {self._phase.name.lower()} took too long to arrive.", status=408)
+            error.limit = self._pace.limit
+            self._refuse(self._so_far(), error)
+        elif self._phase is Phase.CLOSING:
             self._ending.overdue()
+
+    @property
+    def stuck_since(self) -> float | None:
+        slow_sender = self._phase in (Phase.HEAD, Phase.BODY)
+        return self._outflow.since if self._outflow.blocked else self._pace.since if slow_sender else None
+
+    def shed(self) -> None:
+        if self._outflow.blocked:
+            self._house.tally.hit("body_memory_bytes", self._peer)
+            self.abort()
+        else:
+            self._refuse(self._so_far(), spent())
 
     def wind_down(self) -> None:
         self._pump()
 
     def abort(self) -> None:
-        self._phase = _Phase.CLOSING
-        self._deadline = None
+        self._phase = Phase.CLOSING
+        self._pace.stop()
+        self._outflow.stopProducing()
         self.transport.abortConnection()
-
-    def _set_deadline(self, seconds: float) -> None:
-        if self._phase is not _Phase.GONE:
-            self._deadline = self._house.clock.seconds() + seconds
 
     # -- requests
 
@@ -172,14 +188,15 @@ class Http1Protocol(Protocol):
                 pass
         finally:
             self._pumping = False
-        if self._phase < _Phase.CLOSING:
+        self._held.read(len(self._buffer))
+        if self._phase < Phase.CLOSING:
             self._settle()
 
     def _step(self) -> bool:
         """One head or one body; whether there may be more to do."""
-        if self._phase is _Phase.BODY:
+        if self._phase is Phase.BODY:
             return self._read_body()
-        if self._phase <= _Phase.HEAD and not self._outflow.blocked:
+        if self._phase <= Phase.HEAD and not self._outflow.blocked:
             return self._read_head()
         return False
 
@@ -187,29 +204,21 @@ class Http1Protocol(Protocol):
         """All that could be done is done: close what is at its end, and read no more than may be kept."""
         blocked = self._outflow.blocked
         over = self._client_done or self._house.connections.draining
-        if self._phase is _Phase.IDLE and not self._buffer and not blocked and over:
+        if self._phase is Phase.IDLE and not self._buffer and not blocked and over:
             self._close_idle()
+        elif self._phase is Phase.HEAD and self._house.budget.full:
+            self._refuse(self._so_far(), spent())
         elif self._client_done:
             self._refuse_cut()
         else:
             full = len(self._buffer) > self._house.limits.max_pipelined_bytes
-            self._pause_reading(full and (blocked or self._phase is _Phase.ANSWERING))
+            self._ear.listen(not (full and (blocked or self._phase is Phase.ANSWERING)))
 
     def _refuse_cut(self) -> None:
         """RFC 9112 §8: a request that will not become whole."""
-        if self._phase is _Phase.HEAD:
-            self._refuse(self._known(RequestLine()), Refused("The request is cut short."))
-        elif self._phase is _Phase.BODY:
-            self._refuse(self._request, Refused("The body is cut short."))
-
-    def _pause_reading(self, pause: bool) -> None:
-        if pause is self._reading_paused or self._client_done:
-            return
-        self._reading_paused = pause
-        if pause:
-            self.transport.pauseProducing()
-        else:
-            self.transport.resumeProducing()
+        if self._phase in (Phase.HEAD, Phase.BODY):
+            part = "request" if self._phase is Phase.HEAD else "body"
+            self._refuse(self._so_far(), Refused(f"The {part} is cut short."))
 
     def _read_head(self) -> bool:
         try:
@@ -229,13 +238,12 @@ class Http1Protocol(Protocol):
 
     def _wait_for_head(self) -> None:
         """A head has begun with its first byte; empty lines are no beginning."""
-        limits = self._house.limits
-        if self._buffer and self._phase is _Phase.IDLE:
-            self._phase = _Phase.HEAD
-            self._set_deadline(limits.header_timeout_s)
-        elif not self._buffer and self._phase is _Phase.HEAD:
-            self._phase = _Phase.IDLE
-            self._set_deadline(limits.keep_alive_s)
+        if self._buffer and self._phase is Phase.IDLE:
+            self._phase = Phase.HEAD
+            self._pace.head()
+        elif not self._buffer and self._phase is Phase.HEAD:
+            self._phase = Phase.IDLE
+            self._pace.wait(self._house.limits.keep_alive_s)
 
     def _begin(self, head: Head) -> None:
         """A head is whole: admit the request, and take its body in if it has one.
@@ -246,14 +254,14 @@ class Http1Protocol(Protocol):
         client = house.identify(self._peer, self._announced, self._scheme, head.host, head.fields)
         method = line.method.decode("ascii")
         self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
-        self._last = not framing.keep_alive
+        self._last = not framing.keep_alive or self._too_many_ahead()
         admit(house, self._plain, line, client)
         self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))
         if self._decoder is None:
             self._hand_over()
             return
-        self._phase = _Phase.BODY
-        self._set_deadline(house.limits.body_timeout_s)
+        self._phase = Phase.BODY
+        self._pace.body()
         if framing.expect_continue and not self._buffer:
             self.transport.write(CONTINUE)
 
@@ -263,9 +271,7 @@ class Http1Protocol(Protocol):
             return False
         try:
             whole = decoder.feed(self._buffer)
-            grown = decoder.size - self._body_held
-            self._house.budget.reserve(grown)
-            self._body_held += grown
+            self._held.body(decoder.size)
         except ProxyError as error:
             self._refuse(self._request, error)
             return False
@@ -273,7 +279,18 @@ class Http1Protocol(Protocol):
             self._decoder = None
             self._request = evolve(self._request, body=decoder.content())
             self._hand_over()
+        else:
+            self._pace.body(decoder.size)
         return whole
+
+    def _too_many_ahead(self) -> bool:
+        """Whether too many requests came without waiting for answers; this one's is the last then."""
+        limit = self._house.limits.max_pipelined
+        self._pipelined = self._pipelined + 1 if self._ahead else 0
+        if self._pipelined < limit:
+            return False
+        self._house.tally.hit("max_pipelined", self._peer)
+        return True
 
     # -- answers
 
@@ -288,33 +305,40 @@ class Http1Protocol(Protocol):
 
         The Deferred is not cancelled when the client goes: the record is wanted all the same.
         """
+        if error.limit:
+            self._house.tally.hit(error.limit, request.client.address)
         self._request = request
         self._last = True
         self._buffer.clear()
+        self._held.read(0)
         self._decoder = None
-        self._release_body()
+        self._held.body(0)
         self._await(maybeDeferred(self._house.handler.refuse, request, error))
+
+    def _so_far(self) -> Request:
+        """What is known of the request that is on its way in."""
+        return self._request if self._phase is Phase.BODY else self._known(RequestLine())
 
     def _known(self, line: RequestLine) -> Request:
         client = self._house.identify(self._peer, self._announced, self._scheme)
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
     def _await(self, answer: Deferred[Response]) -> None:
-        self._phase, self._deadline = _Phase.ANSWERING, None
+        self._phase = Phase.ANSWERING
+        self._pace.stop()
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
     def _answer(self, response: Response) -> None:
         self._handling = None
-        self._release_body()
-        if self._phase is not _Phase.ANSWERING:
+        self._held.body(0)
+        if self._phase is not Phase.ANSWERING:
             discard(response)  # the connection went while the answer was being made
             return
         unframed = response.chunks is not None and self._request.version < (1, 1)
         over = unframed or (self._client_done and not self._buffer)
         close = self._last or self._house.connections.draining or over
         response, pieces = written(self._house, self._request, response, close=close)
-        self._outflow.expect(sum(map(len, pieces)))
-        self.transport.writeSequence(pieces)
+        self._outflow.send(self.transport, pieces)
         if response.chunks is None:
             self._answered(response, close)
         elif has_content(response, to_head=self._request.method == "HEAD"):
@@ -329,7 +353,7 @@ class Http1Protocol(Protocol):
 
         def done(result: Failure | None) -> None:
             self._stream = None
-            if result is None and self._phase is _Phase.ANSWERING:
+            if result is None and self._phase is Phase.ANSWERING:
                 self._answered(response, close)
             elif response.handed_over is not None:
                 response.handed_over(False)
@@ -342,11 +366,12 @@ class Http1Protocol(Protocol):
         """The last byte of an answer is handed to the transport."""
         close = close or self._house.connections.draining
         self._request = Request()
-        self._phase = _Phase.CLOSING if close else _Phase.IDLE
+        self._phase = Phase.CLOSING if close else Phase.IDLE
         if response.handed_over is not None:
             self._outflow.when_taken(response.handed_over)
         if not close:
-            self._set_deadline(self._house.limits.keep_alive_s)
+            self._pace.wait(self._house.limits.keep_alive_s)
+            self._ahead = bool(self._buffer)
             self._pump()
         elif not self._outflow.blocked:
             self._finish()
@@ -354,48 +379,22 @@ class Http1Protocol(Protocol):
     def _give_up(self, failure: Failure) -> None:
         """There is no record, so there is no answer."""
         self._handling = None
-        self._release_body()
+        self._held.body(0)
         if not isinstance(failure.value, RecordFailed | CancelledError):
             _log.failure("A request could not be answered.", failure=failure)
-        if self._phase is not _Phase.GONE:
+        if self._phase is not Phase.GONE:
             self.abort()
-
-    def _release_body(self) -> None:
-        held, self._body_held = self._body_held, 0
-        self._house.budget.release(held)
 
     # -- the end of the connection
 
     def _finish(self) -> None:
         """The last answer is handed to the transport."""
-        self._pause_reading(False)
+        self._ear.listen(True)
         self.transport.unregisterProducer()
         self._ending.finish()
 
     def _close_idle(self) -> None:
-        self._phase = _Phase.CLOSING
-        self._pause_reading(False)
+        self._phase = Phase.CLOSING
+        self._ear.listen(True)
         self.transport.unregisterProducer()
         self._ending.close_idle()
-
-
-class Http1Factory(Factory):
-    """Makes the connections of one listener.
-
-    :param house: what all listeners share.
-    :param plain: the policy of a listener without TLS; None for one with.
-    """
-
-    noisy = False
-    protocol: type[Http1Protocol] = Http1Protocol
-
-    def __init__(self, house: House, plain: PlainPolicy | None = None) -> None:
-        self.house = house
-        self.plain = plain
-
-    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
-        """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
-        connections = self.house.connections
-        if len(connections) >= self.house.limits.max_connections or connections.draining:
-            return None
-        return self.protocol(self.house, self.plain, getattr(addr, "source", None))

@@ -49,9 +49,10 @@ class HeadRefused(Refused):
     :param known: what its request line said, as far as that was understood.
     """
 
-    def __init__(self, detail: str, *, status: int = 400, field: str | None = None) -> None:
+    def __init__(self, detail: str, *, status: int = 400, field: str | None = None, limit: str = "") -> None:
         super().__init__(detail, status=status, field=field)
         self.known = RequestLine()
+        self.limit = limit
 
 
 def longest_line(max_target_bytes: int, max_head_bytes: int) -> int:
@@ -66,7 +67,7 @@ def refuse_long_line(start: bytes) -> HeadRefused:
         return HeadRefused("The request line is malformed.")
     if len(match[1]) > _AROUND_TARGET - 12:
         return HeadRefused("The method is not one that is served here.", status=501)
-    error = HeadRefused("The request target is too long.", status=414)
+    error = HeadRefused("The request target is too long.", status=414, limit="max_target_bytes")
     error.known = RequestLine(match[1])
     return error
 
@@ -87,7 +88,7 @@ def parse_line(line: bytes, max_target_bytes: int) -> RequestLine:
         if method not in METHODS:
             raise HeadRefused("The method is not one that is served here.", status=501)
         if len(target) > max_target_bytes:
-            raise HeadRefused("The request target is too long.", status=414)
+            raise HeadRefused("The request target is too long.", status=414, limit="max_target_bytes")
         return _parse_target(method, target, (1, int(minor)))
     except HeadRefused as error:
         error.known = RequestLine(method)

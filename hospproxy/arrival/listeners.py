@@ -19,8 +19,8 @@ from .authority import without_port
 from .certificates import CERTIFICATE_NAME, CertificateError, Credentials, self_signed
 from .drain import stop
 from .entrance import Entrance, PairLike, Upkeep, kept_authorities, kept_pair
+from .factory import Http1Factory
 from .house import House
-from .http1 import Http1Factory
 from .plain import Plain, PlainPolicy
 from .proxy_protocol import ProxyHeaderFactory
 from .renewal import Kept, Renewal, Verdict

@@ -2,49 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from zope.interface import implementer
 
 from .budget import BodyBudget
 
+UNCOUNTED_BYTES: Final = 8 * 1024
+"""What a transport may hold before it says so. Twisted's 64 KiB a connection would be 640 MiB that nobody counts."""
+
+
+def say_early(transport: Any) -> None:
+    """Let a transport say that its buffer is full from UNCOUNTED_BYTES on.
+
+    :param transport: TCP, or layers over it.
+    """
+    while hasattr(transport, "transport"):
+        transport = transport.transport
+    if hasattr(transport, "bufferSize"):
+        transport.bufferSize = UNCOUNTED_BYTES
+
 
 @implementer(IPushProducer)
 class Outflow:
     """Registered with the transport as a producer, which is how Twisted tells that its buffer is full.
 
-    Until there is room again no further request of the connection is answered, and an absolute clock runs.
+    Until there is room again no further request of the connection is answered, and an absolute clock runs. It is set
+    anew only when a whole step was taken: who takes a byte now and then is as slow as who takes none.
 
-    :param timeout_s: how long a client may take over what is in the buffer.
-    :param on_room: called when it has taken it.
+    :param timeout_s: how long a client may take over one step.
+    :param on_room: called when it has taken all.
+    :param step: bytes that are handed to the transport at one time.
     """
 
     __slots__ = (
-        "__weakref__", "_budget", "_clock", "_gone", "_held", "_on_room", "_on_taken", "_size", "_timeout_s",
-        "deadline",
+        "__weakref__", "_budget", "_clock", "_gone", "_held", "_on_room", "_on_taken", "_rest", "_size", "_step",
+        "_timeout_s", "_transport", "deadline", "since",
     )  # fmt: skip
 
     def __init__(
-        self, clock: IReactorTime, budget: BodyBudget, timeout_s: float, on_room: Callable[[], None]
+        self,
+        clock: IReactorTime,
+        budget: BodyBudget,
+        timeout_s: float,
+        on_room: Callable[[], None],
+        step: int = 64 * 1024,
     ) -> None:
         self._clock = clock
         self._budget = budget
         self._timeout_s = timeout_s
         self._on_room = on_room
+        self._step = step
+        self._rest: deque[memoryview] = deque()
+        self._transport: Any = None
         self._size = 0
         self._held = 0
         self._gone = False
         self._on_taken: Callable[[bool], None] | None = None
         self.deadline: float | None = None
+        self.since: float | None = None
 
     @property
     def blocked(self) -> bool:
         return self.deadline is not None
 
     def expect(self, size: int) -> None:
-        """An answer of this many bytes is about to be written."""
+        """A piece of this many bytes is about to be written by somebody else."""
         self._size = size
+
+    def send(self, transport: Any, pieces: Sequence[bytes]) -> None:
+        """Write an answer, step by step."""
+        self._transport = transport
+        self._rest.extend(map(memoryview, pieces))
+        if self.blocked:  # TLS gathers small answers, so that its buffer may have become full since
+            self._hold(self._held + sum(map(len, pieces)))
+        else:
+            self._push()
 
     def when_taken(self, tell: Callable[[bool], None]) -> None:
         """Tell whoever made an answer when it is with the client, as far as a socket knows, or that it is lost.
@@ -59,14 +95,20 @@ class Outflow:
             self._clock.callLater(0, lambda: self._clock.callLater(0, lambda: tell(not self._gone)))
 
     def pauseProducing(self) -> None:
-        if self.deadline is None:
-            self.deadline = self._clock.seconds() + self._timeout_s
-            self._held = self._size
-            self._budget.hold_answer(self._held)
+        """The buffer is full; of a TLS handshake if nothing was sent yet, whose time is another's business."""
+        if self.deadline is None and self._size:
+            now = self._clock.seconds()
+            self.deadline = now + self._timeout_s
+            self.since = now if self.since is None else self.since
+            self._hold(self._size + sum(map(len, self._rest)))
 
     def resumeProducing(self) -> None:
-        if self.deadline is not None:
-            self._let_go()
+        if self.deadline is None:
+            return
+        self._let_go()
+        self._push()
+        if not self.blocked and not self._gone:
+            self.since = None
             taken, self._on_taken = self._on_taken, None
             if taken is not None:
                 taken(True)
@@ -75,12 +117,29 @@ class Outflow:
     def stopProducing(self) -> None:
         """The connection is gone, or going: nothing is held for it any longer."""
         self._gone = True
+        self._rest.clear()
         lost, self._on_taken = self._on_taken, None
         if lost is not None:
             lost(False)
         self._let_go()
 
+    def _push(self) -> None:
+        while self._rest and not self.blocked and not self._gone:
+            pieces, self._size = [], 0
+            while self._rest and self._size < self._step:
+                piece = self._rest.popleft()
+                room = self._step - self._size
+                if len(piece) > room:
+                    self._rest.appendleft(piece[room:])
+                    piece = piece[:room]
+                pieces.append(bytes(piece))
+                self._size += len(piece)
+            self._transport.writeSequence(pieces)
+
+    def _hold(self, count: int) -> None:
+        self._budget.hold(count - self._held)
+        self._held = count
+
     def _let_go(self) -> None:
         self.deadline = None
-        held, self._held = self._held, 0
-        self._budget.let_go(held)
+        self._hold(0)

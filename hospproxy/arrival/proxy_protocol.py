@@ -128,6 +128,13 @@ class ProxyHeaderProtocol(Protocol):
     def time_out(self) -> None:
         self._refuse("timeout")
 
+    @property
+    def stuck_since(self) -> float | None:
+        return None  # what it holds is a header's length at most
+
+    def shed(self) -> None:
+        self.abort()
+
     def wind_down(self) -> None:
         self.abort()  # nothing has been asked on it
 

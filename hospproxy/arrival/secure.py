@@ -15,8 +15,9 @@ from ..errors import ProxyError
 from ..interfaces import IHandler
 from ..messages import ClientCertificate, Request, Response
 from .certificates import names_of
+from .factory import Http1Factory
 from .house import House
-from .http1 import Http1Factory, Http1Protocol
+from .http1 import Http1Protocol
 
 HSTS: Final = b"strict-transport-security"
 
@@ -88,12 +89,12 @@ class SecureHttp1(Http1Protocol):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._deadline = None  # the handshake has a clock of its own
+        self._pace.stop()  # the handshake has a clock of its own
 
     def handshakeCompleted(self) -> None:
         """Only now a request can come (IHandshakeListener)."""
         self._house.handshakes.end(self.transport, "done")
-        self._set_deadline(self._house.limits.header_timeout_s)
+        self._pace.wait(self._house.limits.header_timeout_s)
         shown = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
         if shown is not None:
             self._house = evolve(self._house, handler=Certified(self._house.handler, described(shown)))

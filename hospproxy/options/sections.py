@@ -17,6 +17,7 @@ from .admin_section import AdminSettings
 from .admission_section import AdmissionSettings
 from .alerts_section import AlertsSettings
 from .answers_section import AnswersSettings
+from .arrival_section import ArrivalSettings
 from .audit_section import AuditSettings
 from .bucket_section import BucketSettings
 from .database_section import DatabaseSettings
@@ -63,82 +64,6 @@ class UpstreamSettings:
     @property
     def address(self) -> Address:
         return parse_address(self.url)
-
-
-@frozen(slots=True, kw_only=True)
-class ArrivalSettings:
-    """Limits on what clients send."""
-
-    max_head_bytes: int = field(
-        default=16 * KiB, metadata=whole("bytes", KiB, MiB, "Request line and header fields; beyond it 431.")
-    )
-    max_fields: int = field(default=100, metadata=whole("fields", 8, 1000, "Header fields; beyond it 431."))
-    max_target_bytes: int = field(
-        default=8 * KiB, metadata=whole("bytes", 256, 64 * KiB, "Path and query; beyond it 414.")
-    )
-    header_timeout_s: float = field(
-        default=10.0,
-        metadata=number("seconds", 0.1, 3600, "From the first byte to the end of the head; then 408."),
-    )
-    body_timeout_s: float = field(
-        default=60.0, metadata=number("seconds", 0.1, 3600, "From the head to the end of the body; then 408.")
-    )
-    write_timeout_s: float = field(
-        default=60.0, metadata=number("seconds", 0.1, 3600, "How long a client may take to read its answer.")
-    )
-    keep_alive_s: float = field(
-        default=75.0,
-        metadata=number(
-            "seconds", 0, 3600, "How long an idle connection is kept; longer than a balancer's 60 s."
-        ),
-    )
-    linger_s: float = field(
-        default=2.0,
-        metadata=number("seconds", 0, 60, "How long a refused request is read on before the close."),
-    )
-    body_memory_bytes: int = field(
-        default=256 * MiB,
-        metadata=whole("bytes", MiB, 64 * GiB, "Memory for all request bodies together; then 503."),
-    )
-    max_connections: int = field(
-        default=10000, metadata=whole("connections", 1, 1_000_000, "Open client connections at one time.")
-    )
-    handshake_timeout_s: float = field(
-        default=10.0,
-        metadata=number(
-            "seconds", 0.1, 3600, "How long a TLS handshake may take; then the connection is closed."
-        ),
-    )
-    max_handshakes: int = field(
-        default=2000,
-        metadata=whole(
-            "handshakes", 1, 1_000_000, "TLS handshakes at one time; beyond it connections are closed."
-        ),
-    )
-    max_handshakes_per_address: int = field(
-        default=500,
-        metadata=whole(
-            "handshakes",
-            1,
-            1_000_000,
-            "The same of one address (IPv6: one /64). `trusted_proxies` are exempt.",
-        ),
-    )
-    handshake_rate_per_address: int = field(
-        default=500,
-        metadata=whole(
-            "handshakes a second",
-            1,
-            1_000_000,
-            "Begun by one address; beyond it closed. `trusted_proxies` are exempt.",
-        ),
-    )
-    certificate_check_s: float = field(
-        default=5.0,
-        metadata=number(
-            "seconds", 0.1, 3600, "How often the files of certificates are looked at for new ones."
-        ),
-    )
 
 
 @frozen(slots=True, kw_only=True)
@@ -336,7 +261,7 @@ class Settings:
     front: FrontSettings = Factory(FrontSettings)
     origin: OriginSettings = Factory(OriginSettings)
     upstream: UpstreamSettings
-    arrival: ArrivalSettings = ArrivalSettings()
+    arrival: ArrivalSettings = Factory(ArrivalSettings)
     admission: AdmissionSettings = Factory(AdmissionSettings)
     validation: ValidationSettings = ValidationSettings()
     identity: IdentitySettings = IdentitySettings()

@@ -54,6 +54,7 @@ METRICS: tuple[Metric, ...] = (
         "reason",
     ),
     _counter("entrance_refused_total", "Requests refused at the entrance, by the rule.", "rule"),
+    _counter("arrival_limits_total", "Times that a client came to one of arrival's limits.", "limit"),
     _gauge("arrival_connections", "Client connections that are open."),
     _counter(
         "handshakes_total",
@@ -69,7 +70,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "certificate_reloads_total", "Certificate files that were read anew: renewed, failed.", "result"
     ),
-    _gauge("body_memory_bytes", "Memory that request bodies take."),
+    _gauge("body_memory_bytes", "Memory that requests on their way in and answers on their way out take."),
     _gauge("admission_waiting", "Guesses at passwords that wait their time."),
     _counter("admission_delayed_total", "Requests that had to wait because log-ins had failed."),
     _counter("admission_failures_total", "Wrong passwords, the same one again not counted."),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.budget import BodyBudget
+from hospproxy.arrival.budget import BodyBudget, Held
 from hospproxy.errors import OverCapacity
 
 
@@ -11,24 +11,45 @@ class BudgetTests(SynchronousTestCase):
         budget = BodyBudget(10)
         budget.reserve(10)
         error = self.assertRaises(OverCapacity, budget.reserve, 1)
-        self.assertEqual((error.status, budget.used), (503, 10))
+        self.assertEqual((error.status, error.limit, budget.used), (503, "body_memory_bytes", 10))
         self.assertIsNotNone(error.retry_after_s)
-        budget.release(10)
+        budget.hold(-10)
         budget.reserve(1)
         self.assertEqual(budget.used, 1)
 
-    def test_answers_take_room_from_bodies(self) -> None:
+    def test_what_is_here_already_takes_room_from_bodies(self) -> None:
         budget = BodyBudget(10)
-        budget.hold_answer(8)
+        budget.hold(8)
         self.assertRaises(OverCapacity, budget.reserve, 3)
-        budget.let_go(8)
+        budget.hold(-8)
         budget.reserve(3)
 
-    def test_answers_that_wait_stop_further_requests(self) -> None:
+    def test_further_requests_need_room(self) -> None:
         budget = BodyBudget(10)
-        budget.reserve(10)
+        budget.hold(9)
         budget.admit()
-        budget.hold_answer(10)
+        budget.hold(1)
         self.assertRaises(OverCapacity, budget.admit)
-        budget.let_go(1)
-        budget.admit()
+
+    def test_pressed_before_it_is_full(self) -> None:
+        budget = BodyBudget(10)
+        budget.hold(8)
+        self.assertFalse(budget.pressed)
+        budget.hold(1)
+        self.assertEqual((budget.pressed, budget.full), (True, False))
+
+
+class HeldTests(SynchronousTestCase):
+    def test_sizes_are_set_not_added(self) -> None:
+        budget = BodyBudget(10)
+        held = Held(budget)
+        held.body(3)
+        held.body(5)
+        held.read(4)
+        held.read(2)
+        self.assertEqual(budget.used, 7)
+        self.assertRaises(OverCapacity, held.body, 9)
+        self.assertEqual(budget.used, 7)
+        held.body(0)
+        held.read(0)
+        self.assertEqual(budget.used, 0)

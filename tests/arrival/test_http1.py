@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.authority import PublicHosts
-from hospproxy.arrival.http1 import Http1Factory
+from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.arrival.trust import Trust
 from hospproxy.errors import RecordFailed
@@ -41,7 +41,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(line.statuses(), [200, 400])
 
     def test_many_at_once_do_not_recurse(self) -> None:
-        line = Line()
+        line = Line(limits=evolve(LIMITS, max_pipelined=3000))
         line.send(b"".join(get(b"/%d" % number) for number in range(3000)))
         self.assertEqual(len(line.answers()), 3000)
 

@@ -6,7 +6,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.budget import BodyBudget
-from hospproxy.arrival.http1 import Http1Factory
+from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.messages import Response
 from tests.arrival.wire import Line, Recorder, Slow

@@ -14,8 +14,8 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
+from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.house import House, new_request_id
-from hospproxy.arrival.http1 import Http1Factory
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.arrival.proxy_protocol import ProxyHeaderFactory

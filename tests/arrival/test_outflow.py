@@ -34,6 +34,11 @@ class OutflowTests(SynchronousTestCase):
         self.outflow.resumeProducing()
         self.assertEqual((self.outflow.blocked, self.room, self.budget.used), (False, 1, 0))
 
+    def test_a_handshake_is_not_an_answer(self) -> None:
+        self.outflow.pauseProducing()
+        self.outflow.resumeProducing()
+        self.assertEqual((self.outflow.blocked, self.room), (False, 0))
+
     def test_gone(self) -> None:
         self.outflow.expect(10)
         self.outflow.pauseProducing()
@@ -67,6 +72,7 @@ class TakenTests(SynchronousTestCase):
         self.assertEqual(self.told, [False])
 
     def test_a_long_answer_is_there_when_there_is_room_again(self) -> None:
+        self.outflow.expect(10)
         self.outflow.pauseProducing()
         self.outflow.when_taken(self.told.append)
         self.rounds(3)
@@ -76,6 +82,7 @@ class TakenTests(SynchronousTestCase):
         self.assertEqual(self.told, [True])
 
     def test_a_long_answer_that_is_cut_off_is_lost(self) -> None:
+        self.outflow.expect(10)
         self.outflow.pauseProducing()
         self.outflow.when_taken(self.told.append)
         self.outflow.stopProducing()

@@ -12,8 +12,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.certificates import self_signed
+from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.house import House
-from hospproxy.arrival.http1 import Http1Factory, Http1Protocol
+from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
 from hospproxy.arrival.tls import Contexts, Doorway, TlsFactory

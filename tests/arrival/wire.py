@@ -16,8 +16,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.house import House
-from hospproxy.arrival.http1 import Http1Factory, Http1Protocol
+from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.errors import ProxyError
@@ -90,7 +91,10 @@ class FakeTcp:
     client's close_notify, a half-close is told to the protocol.
     """
 
-    def __init__(self, *, secure: bool = False, room: float = float("inf")) -> None:
+    def __init__(
+        self, *, secure: bool = False, room: float = float("inf"), address: str = "192.0.2.7"
+    ) -> None:
+        self.address = address
         self.secure = secure
         self.room = room
         self.written = bytearray()
@@ -106,7 +110,7 @@ class FakeTcp:
             self.transport = _Below(self)
 
     def getPeer(self) -> IPv4Address:
-        return IPv4Address("TCP", "192.0.2.7", 4711)
+        return IPv4Address("TCP", self.address, 4711)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         assert enabled
@@ -236,6 +240,7 @@ class Line:
         plain: PlainPolicy | None = PLAIN,
         room: float = float("inf"),
         house: House | None = None,
+        address: str = "192.0.2.7",
         **shared: Any,
     ) -> None:
         self.clock = house.clock if house is not None else Clock()
@@ -250,7 +255,7 @@ class Line:
             wall=lambda: 0.0,
             **shared,
         )
-        self.transport = FakeTcp(secure=plain is None, room=room)
+        self.transport = FakeTcp(secure=plain is None, room=room, address=address)
         built = Http1Factory(self.house, plain).buildProtocol(None)
         assert isinstance(built, Http1Protocol)
         self.protocol = self.transport.protocol = built

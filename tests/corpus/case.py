@@ -19,7 +19,7 @@ def body_limit(method: str, path: bytes) -> int:
 
 def in_short(limits: ArrivalLimits) -> ArrivalLimits:
     """The same limits with clocks that a test over real sockets can wait for."""
-    return evolve(limits, header_timeout_s=0.6, body_timeout_s=0.6, keep_alive_s=0.6, linger_s=0.3)
+    return evolve(limits, header_timeout_s=1.5, body_timeout_s=0.6, keep_alive_s=0.6, linger_s=0.3)
 
 
 @frozen

@@ -1,0 +1,59 @@
+"""How many connections one address has open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv6Address, ip_network
+from typing import Any
+
+from attrs import define, field
+
+from .limits import ArrivalLimits
+from .tally import Tally
+from .trust import Trust, parse_address
+
+
+def source_of(address: str) -> str:
+    """Who counts as one: an IPv4 address, or the network of 64 bits that an IPv6 host has to itself."""
+    parsed = parse_address(address)
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
+
+
+@define(slots=True, eq=False)
+class Crowd:
+    """Counts connections by who opened them. Memory is bounded by the number of connections.
+
+    :param trust: proxies in front are exempt: behind one of them stand many clients.
+    """
+
+    limits: ArrivalLimits
+    trust: Trust
+    tally: Tally
+    _sources: dict[Any, str] = field(factory=dict, init=False)
+    _counts: Counter[str] = field(factory=Counter, init=False)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def enter(self, connection: object, address: str) -> bool:
+        """Let a connection in, or not.
+
+        :param address: of the socket's other end, as ``display_address`` gives it.
+        """
+        if self.trust.networks and self.trust.covers(parse_address(address)):
+            return True
+        source = source_of(address)
+        if self._counts[source] >= self.limits.max_connections_per_address:
+            self.tally.hit("max_connections_per_address", address)
+            return False
+        self._counts[source] += 1
+        self._sources[connection] = source
+        return True
+
+    def leave(self, connection: object) -> None:
+        """It is gone; nothing if it was not let in."""
+        source = self._sources.pop(connection, None)
+        if source is not None:
+            self._counts[source] -= 1
+            if not self._counts[source]:
+                del self._counts[source]

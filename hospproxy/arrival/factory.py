@@ -1,0 +1,36 @@
+"""Makes connections, or turns them away."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from .house import House
+from .http1 import Http1Protocol
+from .plain import PlainPolicy
+from .trust import display_address
+
+
+class Http1Factory(Factory):
+    """Makes the connections of one listener.
+
+    :param house: what all listeners share.
+    :param plain: the policy of a listener without TLS; None for one with.
+    """
+
+    noisy = False
+    protocol: type[Http1Protocol] = Http1Protocol
+
+    def __init__(self, house: House, plain: PlainPolicy | None = None) -> None:
+        self.house = house
+        self.plain = plain
+
+    def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
+        """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
+        connections = self.house.connections
+        if len(connections) >= self.house.limits.max_connections:
+            self.house.tally.hit("max_connections", display_address(getattr(addr, "host", "")))
+            return None
+        if connections.draining:
+            return None
+        return self.protocol(self.house, self.plain, getattr(addr, "source", None))
