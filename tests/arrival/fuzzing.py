@@ -154,6 +154,70 @@ def change(sent: bytes, kind: str, where: int, what: bytes) -> bytes:
     return sent[:at] + sent[at : at + size].swapcase() + sent[at + size :]
 
 
+_LINE_ENDS = (b"\n", b"\r", b"XX", b"")
+_FRAMING = (
+    *(
+        b"Content-Length: 5",
+        b"Content-Length: 10",
+        b"Content-Length: 0",
+        b"Content-Length: 5, 5",
+        b"Content-Length: +5",
+    ),
+    *(
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: gzip, chunked",
+    ),
+    *(b"Transfer-Encoding: identity", b"Transfer-Encoding:\x0bchunked", b"Transfer-Encoding : chunked"),
+    *(
+        b"Connection: close",
+        b"Connection: keep-alive",
+        b"Host: b",
+        b"X: y\rContent-Length: 5",
+        b"Expect: 100-continue",
+    ),
+)
+_CHUNKS = (b"5", b"0", b"A", b"05", b"5;a=b", b'5;a="\\""', b"5 ", b"0x5", b"-5", b"5;", b"5 ;a", b"")
+
+
+def _built(
+    line: bytes,
+    fields: list[bytes],
+    content: list[tuple[bytes, bytes, bytes, bytes]],
+    plain: bool,
+    end: bytes,
+) -> bytes:
+    """A message whose parts are each as they should be or not: what mutation alone hits too seldom."""
+    head = b"\r\n".join((line, b"Host: a", *fields)) + b"\r\n\r\n"
+    if plain:
+        return head + b"hello"
+    return head + b"".join(b"".join(each) for each in content) + b"0" + end + end
+
+
+def _mostly(sound: bytes, others: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
+    """Mostly sound: with everything wrong at once the first fault hides all others."""
+    return st.one_of(*[st.just(sound)] * 5, st.sampled_from(others))
+
+
+_line_end = _mostly(b"\r\n", _LINE_ENDS)
+_chunk = st.tuples(
+    _mostly(b"5", _CHUNKS), _line_end, _mostly(b"hello", (b"0123456789", b"", b"hello\r\n")), _line_end
+)
+_framing = st.one_of(
+    st.just([b"Transfer-Encoding: chunked"]),
+    st.just([b"Content-Length: 5"]),
+    st.lists(_mostly(b"X: y", _FRAMING), max_size=4),
+)
+_constructed = st.builds(
+    _built,
+    _mostly(b"POST /c HTTP/1.1", (b"GET /c HTTP/1.1", b"POST /c HTTP/1.0", b"OPTIONS * HTTP/1.1")),
+    _framing,
+    st.lists(_chunk, max_size=2),
+    st.booleans(),
+    _line_end,
+)
+
+
 def _mutated(messages: list[bytes], changes: list[tuple[str, int, bytes]]) -> bytes:
     sent = b"".join(messages)
     for kind, where, what in changes:
@@ -166,6 +230,7 @@ _sent = st.one_of(
     st.builds(
         _mutated, st.lists(_messages, min_size=1, max_size=2), st.lists(_changes, min_size=1, max_size=2)
     ),
+    st.lists(_constructed, min_size=1, max_size=3).map(b"".join),
     st.binary(max_size=200),
 )
 streams = st.builds(
