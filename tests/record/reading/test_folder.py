@@ -76,7 +76,9 @@ class Trail:
         self.folder = folder
         self.now = EPOCH
         self.keepers = [
-            Keeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan()) for _ in range(2)
+            # Only ``new_file`` begins another: we, not the keeper, write the sets here.
+            Keeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan(rotate_s=1e9))
+            for _ in range(2)
         ]
         self.sets: list[set[str]] = [set(), set()]
 
