@@ -14,6 +14,13 @@ from .haproxy import CLIENT, ask_from, haproxy, way
 from .processes import Processes, Proxy, free_port
 
 LISTED = 'trusted_proxies = ["127.0.0.1"]\n'
+RECORDED = {
+    "address": CLIENT,
+    "peer": "127.0.0.1",
+    "chain": ["127.0.0.1"],
+    "scheme": "https",
+    "certificate": None,
+}
 FORGED = {
     "X-Forwarded-For": "198.51.100.7",
     "Forwarded": "for=198.51.100.7;proto=https",
@@ -56,9 +63,7 @@ async def test_proxy_headers_before_tls(processes: Processes, tmp_path: Path) ->
         answer = await ask_from(CLIENT, each.port, "GET", "/hospitals", secure=True, headers=FORGED)
         assert answer.status == 200
         assert url_of(answer).startswith("https://hosp.example/hospitals/")
-    assert [record["client"] for record in requests(proxy)] == [
-        {"address": CLIENT, "peer": "127.0.0.1", "chain": ["127.0.0.1"], "scheme": "https"}
-    ] * 3
+    assert [record["client"] for record in requests(proxy)] == [RECORDED] * 3
     # A check with LOCAL has come through TLS, or it would not have succeeded.
     await balancer.until_said("hospproxy succeeded")
     assert await metric(proxy, 'proxy_protocol_refused_total{reason="malformed"}') == 0
@@ -139,8 +144,7 @@ async def test_fields_of_http(processes: Processes, tmp_path: Path) -> None:
     for each, proxy in zip(ways, proxies.values(), strict=True):
         answer = await ask_from(CLIENT, each.port, "GET", "/hospitals", secure=False, headers=FORGED)
         assert (answer.status, url_of(answer)[:31]) == (200, "https://hosp.example/hospitals/")
-        client = requests(proxy)[-1]["client"]
-        assert client == {"address": CLIENT, "peer": "127.0.0.1", "chain": ["127.0.0.1"], "scheme": "https"}
+        assert requests(proxy)[-1]["client"] == RECORDED
     plain = await ask_from("127.0.0.6", listed.port, "GET", "/hospitals?a=b", secure=False, headers=FORGED)
     assert (plain.status, plain.field("location")) == (308, "https://hosp.example/hospitals?a=b")
     plain = await ask_from("127.0.0.6", listed.port, "DELETE", "/notes/1", secure=False, headers=FORGED)

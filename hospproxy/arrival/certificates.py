@@ -61,7 +61,11 @@ def parse_credentials(
     """
     chain = parse_certificates(certificate_file, certificates)
     key = _parse_key(private_key_file, private_key)
-    if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
+    try:
+        certified = _public_bytes(chain[0].public_key())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{certificate_file}: its key cannot be used: {error}") from error
+    if _public_bytes(key.public_key()) != certified:
         raise CertificateError(
             f"{private_key_file}: this is not the key of the certificate in {certificate_file}"
         )
@@ -86,7 +90,7 @@ def parse_certificates(path: Path, data: bytes) -> tuple[x509.Certificate, ...]:
     """
     try:
         return tuple(x509.load_pem_x509_certificates(data))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"{path}: holds no certificate in PEM form") from error
 
 

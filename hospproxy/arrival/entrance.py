@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from .certificates import CertificateError, Credentials, parse_certificates, parse_credentials
 from .renewal import SOON_S, Kept
-from .tls import Authorities, Contexts, Doorway, intermediate
+from .tls import Authorities, Contexts, Doorway, intermediate, vouching
 
 _log = Logger()
 TICKET_KEYS_S: Final = 12 * 3600.0
@@ -59,7 +59,16 @@ def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[],
 
 def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
     """:raise CertificateError: it cannot be used."""
-    return Kept((file,), lambda data: parse_certificates(file, data))
+
+    def parse(data: bytes) -> tuple[x509.Certificate, ...]:
+        certificates = parse_certificates(file, data)
+        try:
+            vouching(certificates)
+        except (SSL.Error, crypto.Error) as error:
+            raise CertificateError(f"{file}: cannot vouch for clients: {_reason(error)}") from error
+        return certificates
+
+    return Kept((file,), parse)
 
 
 def _reason(error: Exception) -> str:

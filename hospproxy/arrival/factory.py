@@ -29,7 +29,9 @@ class Http1Factory(Factory):
         """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
         connections = self.house.connections
         if len(connections) >= self.house.limits.max_connections:
-            self.house.tally.hit("max_connections", display_address(getattr(addr, "host", "")))
+            # Behind a balancer the one that its PROXY header names.
+            source = getattr(addr, "source", "") or getattr(addr, "host", "")
+            self.house.tally.hit("max_connections", display_address(source))
             return None
         if connections.draining:
             return None

@@ -10,8 +10,9 @@ from typing import Final
 from attrs import frozen
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # RFC 9110 §5.6.2; nothing secret
+# Possessive, so that no run of spaces or of characters makes it go back.
 _PAIR: Final = re.compile(
-    rf"[ \t]*(?:({_TOKEN})=(?:({_TOKEN})|\"((?:[^\"\\]|\\.)*)\"))?[ \t]*(?:;|\Z)", re.DOTALL
+    rf"[ \t]*+(?:({_TOKEN}+)=(?:({_TOKEN}+)|\"((?:[^\"\\]|\\.)*+)\"))?+[ \t]*+(?:;|\Z)", re.DOTALL
 )
 _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?")
 

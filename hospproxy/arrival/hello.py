@@ -11,6 +11,9 @@ from typing import Final
 MAX_BYTES: Final = 32 * 1024
 """The longest first message that is waited for; with post-quantum keys they have about 2 KiB."""
 
+MAX_RECORDS: Final = 128
+"""The most records that it may be cut into: all are gone through again with each read, and one may hold one byte."""
+
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
@@ -41,7 +44,7 @@ def server_name(data: bytes) -> str | None:
 def _first_message(data: bytes) -> bytes | None:
     """The ClientHello without its head, put together of as many records as it takes (RFC 8446 §5.1)."""
     message, at = bytearray(), 0
-    while True:
+    for _ in range(MAX_RECORDS):
         if data[at : at + 1] not in (b"", bytes([_HANDSHAKE])):
             raise _Malformed
         if len(data) < at + 5:
@@ -62,6 +65,7 @@ def _first_message(data: bytes) -> bytes | None:
             return None
         if not length:
             raise _Malformed
+    raise _Malformed
 
 
 def _name_in(message: bytes) -> str:

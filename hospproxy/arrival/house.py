@@ -41,7 +41,6 @@ class House:
     :param meter: counts what is turned away before it is a request.
     :param tally: of limits that were reached.
     :param crowd: who has how many connections.
-    :param unwritable_answers: how many answers could not be written as they were.
     """
 
     handler: IHandler
@@ -57,7 +56,6 @@ class House:
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
     tally: Tally = Factory(lambda self: Tally(self.clock, self.limits, self.meter), takes_self=True)
     crowd: Crowd = Factory(lambda self: Crowd(self.limits, self.trust, self.tally), takes_self=True)
-    unwritable_answers: int = 0
 
     def _connections(self) -> Connections:
         return Connections(self.clock, lambda: self.budget.pressed)

@@ -144,7 +144,7 @@ class Http1Protocol(Protocol):
     def time_out(self) -> None:
         late = self._outflow.deadline
         if late is not None and late <= self._house.clock.seconds():
-            self._house.tally.hit("write_timeout_s", self._peer)
+            self._house.tally.hit("write_timeout_s", self._announced or self._peer)
             self.abort()
         elif self._phase is Phase.IDLE:
             self._close_idle()
@@ -162,7 +162,7 @@ class Http1Protocol(Protocol):
 
     def shed(self) -> None:
         if self._outflow.blocked:
-            self._house.tally.hit("body_memory_bytes", self._peer)
+            self._house.tally.hit("body_memory_bytes", self._announced or self._peer)
             self.abort()
         else:
             self._refuse(self._so_far(), spent())
@@ -289,7 +289,7 @@ class Http1Protocol(Protocol):
         self._pipelined = self._pipelined + 1 if self._ahead else 0
         if self._pipelined < limit:
             return False
-        self._house.tally.hit("max_pipelined", self._peer)
+        self._house.tally.hit("max_pipelined", self._announced or self._peer)
         return True
 
     # -- answers

@@ -174,6 +174,9 @@ class ProxyHeaderFactory(Factory):
             self.complaints.refused("unlisted", peer)
             return None
         connections = self.house.connections
-        if len(connections) >= self.house.limits.max_connections or connections.draining:
+        if len(connections) >= self.house.limits.max_connections:
+            self.house.tally.hit("max_connections", peer)
+            return None
+        if connections.draining:
             return None
         return ProxyHeaderProtocol(self)

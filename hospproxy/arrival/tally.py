@@ -23,6 +23,7 @@ class Tally:
 
     :param clock: monotonic.
     :param meter: counts ``arrival_limits_total``.
+    :ivar unwritable: how many answers could not be written as they were.
     """
 
     clock: IReactorTime
@@ -30,6 +31,7 @@ class Tally:
     meter: IMeter
     _said_at: dict[str, float] = field(factory=dict, init=False)
     _unsaid: dict[str, int] = field(factory=dict, init=False)
+    unwritable: int = field(default=0, init=False)
 
     def hit(self, limit: str, address: str) -> None:
         """A client came to a limit.

@@ -72,6 +72,17 @@ def intermediate(credentials: Credentials, authorities: Authorities | None = Non
     return options
 
 
+def vouching(certificates: Sequence[x509.Certificate]) -> None:
+    """Try whether OpenSSL takes these as authorities; it is stricter about what stands in them.
+
+    :raise SSL.Error: or crypto.Error, it does not.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    for each in certificates:
+        _store_of(context).add_cert(_of_pyopenssl(each))
+        context.add_client_ca(each)
+
+
 def _of_pyopenssl(certificate: x509.Certificate) -> Any:
     """Its stores take no other kind yet."""
     return crypto.X509.from_cryptography(certificate)

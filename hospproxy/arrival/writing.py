@@ -25,8 +25,8 @@ def written(
         return response, write_answer(response, to_head=to_head, close=close, version=version, wall=wall)
     except Unwritable as error:
         discard(response)
-        house.unwritable_answers += 1
-        if house.unwritable_answers == 1:
+        house.tally.unwritable += 1
+        if house.tally.unwritable == 1:
             _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
         broken = evolve(BROKEN, handed_over=response.handed_over)
         return broken, write_answer(broken, to_head=to_head, close=close, version=version, wall=wall)

@@ -6,10 +6,14 @@ import hashlib
 import hmac
 import ipaddress
 import unicodedata
+from typing import Final
 
 from attrs import field, frozen
 
 from .credentials import Credentials
+
+MAX_NAME: Final = 256
+"""Characters of a claimed name that are looked at: to put many accents in order takes the square of their number."""
 
 
 @frozen(slots=True)
@@ -39,7 +43,7 @@ class Keys:
 
     def attempt(self, address: str, credentials: Credentials) -> Attempt:
         """The keys of a claim. Spellings of one name that somebody could take for each other are one account."""
-        name = unicodedata.normalize("NFKC", credentials.name).casefold().strip()
+        name = unicodedata.normalize("NFKC", credentials.name[:MAX_NAME]).casefold().strip()
         return Attempt(
             self.address(address),
             self._of(b"account ", name),

@@ -27,6 +27,13 @@ def followed(*values: bytes) -> tuple[str, tuple[str, ...], str]:
 
 
 class FieldTests(SynchronousTestCase):
+    def test_a_run_of_spaces_is_gone_through_once(self) -> None:
+        """What a client sends stands there too. Going back over it, this took longer than anybody waits."""
+        for filling in (b" ", b"\t ", b"a", b"\\x", b'"'):
+            long = filling * 200_000
+            self.assertLessEqual(len(read(b"for=192.0.2.9;" + long + b"@")), 1)
+            self.assertLessEqual(len(read(b'for="' + long + b"@")), 1)
+
     def test_nodes(self) -> None:
         for node, address in (
             (b"192.0.2.9", "192.0.2.9"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.hello import MAX_BYTES, server_name
+from hospproxy.arrival.hello import MAX_BYTES, MAX_RECORDS, server_name
 
 
 def hello(name: str | None, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:
@@ -24,10 +24,11 @@ def hello(name: str | None, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) ->
     raise AssertionError("unreachable")
 
 
-def in_records(data: bytes, size: int) -> bytes:
-    """The same message in records of this size."""
-    message = data[5:]
-    parts = [message[at : at + size] for at in range(0, len(message), size)]
+def in_records(data: bytes, size: int, most: int = MAX_RECORDS) -> bytes:
+    """The same message in records of this size; the last of so many holds all the rest."""
+    message, cut = data[5:], size * (most - 1)
+    parts = [message[at : at + size] for at in range(0, min(len(message), cut), size)]
+    parts += [message[cut:]] if message[cut:] else []
     return b"".join(data[:3] + len(part).to_bytes(2) + part for part in parts)
 
 
@@ -62,10 +63,16 @@ class HelloTests(SynchronousTestCase):
             self.assertEqual(server_name(data), "", data)
 
     def test_not_waited_for_without_end(self) -> None:
-        endless = in_records(bytes(5) + b"\x01\x00\x7f\x00" + bytes(MAX_BYTES), 1)
-        endless = b"".join(b"\x16\x03\x01" + endless[at + 3 : at + 6] for at in range(0, len(endless), 6))
+        endless = in_records(b"\x16\x03\x01\x00\x00\x01\x00\x7f\x00" + bytes(MAX_BYTES), 256)
         self.assertIsNone(server_name(endless[: MAX_BYTES - 1]))
         self.assertEqual(server_name(endless[:MAX_BYTES]), "")
+
+    def test_in_too_many_records(self) -> None:
+        """Thousands of them would be gone through again with every byte that comes."""
+        data = hello("hosp.example")
+        cut = in_records(data, 1, most=MAX_RECORDS + 1)
+        self.assertIsNone(server_name(cut[: 6 * MAX_RECORDS - 1]))
+        self.assertEqual(server_name(cut[: 6 * MAX_RECORDS]), "")
 
     @given(st.binary(max_size=400), st.integers(0, 600), st.binary(max_size=3))
     def test_nothing_breaks_it(self, noise: bytes, at: int, change: bytes) -> None:

@@ -170,7 +170,7 @@ class FailureTests(SynchronousTestCase):
         line.send(get() + get())
         self.assertEqual(line.statuses(), [500, 500])
         self.assertNotIn(b"Set-Cookie", line.transport.written)
-        self.assertEqual(line.house.unwritable_answers, 2)
+        self.assertEqual(line.house.tally.unwritable, 2)
 
     def test_the_client_goes(self) -> None:
         slow = Slow()

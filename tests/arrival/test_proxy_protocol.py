@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
@@ -145,6 +146,36 @@ class TakingOverTests(Case):
         self.send(transport, TCP4 + b"\x16\x03\x01")
         self.assertIsInstance(transport.protocol, TLSMemoryBIOProtocol)
         self.assertEqual(transport.protocol.wrappedProtocol._announced, "192.0.2.9")
+
+
+class LimitTests(Case):
+    """Limits are the client's, not the balancer's, and so are the words about them."""
+
+    def hits(self) -> list[tuple[str, str]]:
+        return [(event["limit"], event["address"]) for event in self.logged if "unsaid" in event]
+
+    def test_of_one_address(self) -> None:
+        self.house.crowd.limits = evolve(self.house.limits, max_connections_per_address=1)
+        for source, let_in in (("192.0.2.9", True), ("192.0.2.9", False), ("192.0.2.10", True)):
+            transport = self.connect()
+            self.send(transport, version_2(addresses=ipv4(source)))
+            self.assertIs(transport.gone is None, let_in)
+        self.assertEqual(self.hits(), [("max_connections_per_address", "192.0.2.9")])
+
+    def test_in_all(self) -> None:
+        for _ in range(3):
+            self.connect()
+        self.assertIsNone(self.factory.buildProtocol(BALANCER))
+        self.assertEqual(self.hits(), [("max_connections", "192.0.2.7")])
+        self.assertEqual(self.meter.value("arrival_limits_total", limit="max_connections"), 1)
+
+    def test_who_is_too_slow_is_named(self) -> None:
+        transport = self.connect()
+        transport.room = 10
+        self.send(transport, TCP4 + GET + b"\r\n")
+        self.clock.advance(self.house.limits.write_timeout_s)
+        self.assertIsNotNone(transport.gone)
+        self.assertEqual(self.hits(), [("write_timeout_s", "192.0.2.9")])
 
 
 class TurningAwayTests(Case):

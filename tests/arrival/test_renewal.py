@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ from tests.arrival.certifying import Issued, TestAuthority, now
 from tests.arrival.wire import Recorder
 
 EVERY_S = 5.0
+_P256 = bytes.fromhex("06082a8648ce3d030107")
+
+
+def _damage(file: Path, old: bytes, changed: bytes) -> None:
+    """Change bytes of a certificate's DER."""
+    whole = ssl.PEM_cert_to_DER_cert(file.read_text())
+    assert old in whole
+    file.write_text(ssl.DER_cert_to_PEM_cert(whole.replace(old, changed)))
 
 
 class AtOnce:
@@ -124,6 +133,31 @@ class RenewalTests(SynchronousTestCase):
         better = self.write("a")
         self.wait()
         self.assertEqual(self.shown(doorway)[0], better.certificate)
+
+    def test_damaged_ones_hold_up_nobody(self) -> None:
+        """They look like certificates until somebody wants to use what stands in them."""
+        self.write("a")
+        self.write("b")
+        ca = TestAuthority("Wards").write(self.folder / "ca.pem")
+        doorway = self.open(client_ca_file=ca, client_certificates="optional")
+        for file, old, changed in (
+            (self.pair("a")[0], b"\x03\x42\x00\x04", b"\x03\x42\x00\x05"),  # no point of a curve
+            (self.pair("a")[0], _P256, _P256[:-1] + b"\x77"),
+            (self.pair("a")[0], b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"),  # version
+            (ca, b"Wards", b"\xff\xffrds"),
+        ):
+            whole = file.read_bytes()
+            _damage(file, old, changed)
+            self.said.clear()
+            new = self.write("b")
+            self.wait(3)
+            self.assertEqual(self.shown(doorway)[1], new.certificate)
+            self.assertEqual([level for level, _ in self.said], [LogLevel.error], self.said)
+            new = self.write("b")
+            self.assertIn(file.name, str(self.assertRaises(CertificateError, self.listeners.reload)))
+            self.assertEqual(self.shown(doorway)[1], new.certificate)
+            file.write_bytes(whole)
+            self.listeners.reload()
 
     def test_a_pair_that_is_half_written_is_waited_for(self) -> None:
         self.write("a")

@@ -14,6 +14,7 @@ from hospproxy.arrival.house import House
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.secure import SecureFactory
 from hospproxy.arrival.tls import Authorities, Contexts, Doorway, TlsFactory
+from hospproxy.messages import Headers, Response
 from tests.arrival.certifying import Issued, TestAuthority, TlsClient, trusting
 from tests.arrival.wire import Recorder
 
@@ -137,6 +138,16 @@ class ClientCertificates(TlsCase):
             one, other = self.handler.handled[-2:]
             self.assertIsNotNone(one.client.certificate)
             self.assertEqual(other.client.certificate, one.client.certificate)
+
+    def test_what_the_house_counts_it_counts_for_these_too(self) -> None:
+        self.handler.answer = lambda _: Response(200, Headers(((b"x", b"a\r\nb"),)))
+        context, factory = (
+            self.shown(self.authority.issue("w", client=True)),
+            self.guarded(required=True),
+        )
+        for _ in range(2):
+            self.assertIn(b" 500 ", self.client(factory, context=context).shake().ask())
+        self.assertEqual(self.house.tally.unwritable, 2)
 
     def test_none(self) -> None:
         client = self.client(self.guarded(required=False)).shake()

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.guard.admission import COUNTED_S, Admission, Known
 from hospproxy.guard.attempts import Keys, whole_address
-from hospproxy.guard.credentials import parse_basic
+from hospproxy.guard.credentials import Credentials, parse_basic
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.guard.refusals import NoRefusals, Refusals
 from hospproxy.interfaces import IProcessor
@@ -303,6 +303,17 @@ class RefusedLatelyTests(SynchronousTestCase):
 
 
 class KeysTests(SynchronousTestCase):
+    def test_no_more_of_a_name_is_looked_at_than_a_name_has(self) -> None:
+        """A head holds thousands of accents; putting those in order would hold everybody up."""
+        keys, name = Keys(b"i" * 32, b"n" * 32), "a" + "\u0315\u0300" * 127
+        one, longer, other = (
+            keys.attempt("192.0.2.1", Credentials(each, each.encode(), "x"))
+            for each in (name + "a", name + "a" + "\u0315\u0300" * 2500, name + "b")
+        )
+        self.assertEqual(one.account, longer.account)
+        self.assertNotEqual(one.account, other.account)
+        self.assertNotEqual(one.credentials, longer.credentials)
+
     def test_an_ipv6_subscriber_is_one_address(self) -> None:
         self.assertEqual(whole_address("2001:db8::1"), whole_address("2001:db8::ffff"))
         self.assertNotEqual(whole_address("2001:db8::1"), whole_address("2001:db8:0:1::1"))
