@@ -74,9 +74,13 @@ def alerts_in(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
             yield {"id": sha256(line).hexdigest(), **record}
 
 
+def _said(text: str) -> str:
+    return text.translate(_STEERING).replace("://", ": //")  # chat tools make a link of any address
+
+
 def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
     """What is posted: ``text`` for people, ``alerts`` for programs."""
-    said = [f"hospproxy: {alert.get('text')}".translate(_STEERING) for alert in alerts[:_SHOWN]]
+    said = [_said(f"hospproxy: {alert.get('text')}") for alert in alerts[:_SHOWN]]
     if len(alerts) > _SHOWN:
         said.append(f"hospproxy: and {len(alerts) - _SHOWN} more alerts.")
     return msgspec.json.encode({"text": "\n".join(said), "alerts": list(alerts)})

@@ -91,7 +91,7 @@ class Posting(SynchronousTestCase):
         self.successResultOf(self.write(alert("<!channel> @here [x](http://y) `z` & opened 9")))
         [posted] = self.poster.posted
         self.assertEqual(
-            posted["text"], "hospproxy: &lt;!channel&gt; (at)here (x)(http://y) 'z' &amp; opened 9"
+            posted["text"], "hospproxy: &lt;!channel&gt; (at)here (x)(http: //y) 'z' &amp; opened 9"
         )
         self.assertTrue(posted["alerts"][0]["text"].startswith("<!channel> @here"))
 
