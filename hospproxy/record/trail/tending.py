@@ -70,7 +70,11 @@ class Tender:
         self._tend(current.journal, current.number, done)
         names = [file for name in self.files.names(self.directory) if (file := parse(name)) is not None]
         for journal in sorted({name.journal for name in names} - {current.journal}):
-            lock = locked(self.directory, journal)
+            try:
+                lock = locked(self.directory, journal)
+            except OSError as error:  # another's: the other journals are looked after all the same
+                done.troubles.append(f"journal {journal}: {error}")
+                continue
             if lock is None:
                 continue  # its own process looks after it
             try:

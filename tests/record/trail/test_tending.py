@@ -97,6 +97,18 @@ class Packing(Case):
         self.assertEqual([name[:8] for name in plain], ["audit-w0", "audit-w1"])
         self.assertGreater(count, 1)
 
+    def test_a_journal_whose_lock_is_anothers_holds_no_other_up(self) -> None:
+        for _ in range(2):
+            other = Trail(self.trail.folder)
+            other.keep(40)
+        other.stop()
+        lock = self.trail.folder / "audit-w1.lock"
+        lock.unlink()
+        lock.mkdir()  # root would get past any mode
+        troubles = self.run_()[2]
+        self.assertEqual([trouble[:11] for trouble in troubles], ["journal w1:"])
+        self.assertTrue(any("-w2-" in path.name for path in self.trail.folder.glob("*.gz")))
+
 
 class Retention(Case):
     def test_for_ever_by_default(self) -> None:
