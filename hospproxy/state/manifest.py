@@ -94,8 +94,18 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def measured(folder: Path) -> list[File]:
-    """Every file below a folder."""
-    return [_measured(folder, path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    """Every file below a folder.
+
+    :raise StateError: something there is neither file nor folder. A link would put another file's content, or
+        nothing, into what is made of a backup.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise StateError(f"{path} is neither a file nor a folder")
+        if path.is_file():
+            found.append(_measured(folder, path))
+    return found
 
 
 def _measured(folder: Path, path: Path) -> File:

@@ -49,6 +49,7 @@ def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: b
     :raise StateError: the backup is not whole, or it cannot be put there.
     """
     found = check(folder, public_keys)
+    state = state.resolve()  # "." has no name to put another beside
     draft = state.with_name(f"{state.name}.restoring")
     try:
         if state.exists() and any(state.iterdir()):

@@ -70,10 +70,11 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
         keeper = Keeper(folder, wall, signer=Signer.load(key))
         try:
             keeper.keep([encode_record(record)])
-            journal = keeper.journal
         finally:
+            journal = keeper.journal
             keeper.close()
-        hand_over(folder, f"audit-{journal}", owner)
+            if journal is not None:  # whatever came of it: else the proxy could not take the lock
+                hand_over(folder, f"audit-{journal}", owner)
     except KeyFileError as error:
         raise LookFailed(str(error)) from error
     except RecordFailed as error:

@@ -36,6 +36,8 @@ from .writing import time_before
 EXPORT_ROWS = 500
 MOST_TROUBLE = 5_000
 """Failed log-ins and refusals that a summary counts: the newest."""
+MOST_SETS = 10
+"""Records of sets that are read at one time: each may have a megabyte (disclosing.PART_BYTES)."""
 TOP = 10
 HOUR_MS = 3_600_000
 C = RECORDS.c
@@ -107,6 +109,8 @@ class DatabaseReader:
 
 def page(connection: Connection, filters: Filters, after: Key | None, limit: int) -> Page:
     """The next rows, newest first."""
+    if filters.kind == "disclosure":
+        limit = min(limit, MOST_SETS)
     place = None if after is None else _place(connection, after)
     found = search(connection, filters, place, limit)
     rows = rows_at(connection, found.places, filters.patient)

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from ..reading.matching import is_login_failure
+from ..reading.matching import is_login_failure, text
 from . import codes
 from .codes import Coding
 from .texts import visible
@@ -97,7 +97,7 @@ def _rest(record: Record) -> Event:
 
 def outcome_of(record: Record) -> str:
     """0 where the client got what it asked for, 4 where it was refused, 8 where something failed."""
-    outcome, status = record.get("outcome"), record.get("status")
+    outcome, status = text(record.get("outcome")), record.get("status")
     if record.get("kind") == "finding":
         return "0" if outcome in _CARRIED_OUT else "4" if outcome == "refused" else "8"
     if outcome == "client gone":

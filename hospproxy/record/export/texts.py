@@ -11,7 +11,7 @@ _UNSEEN = re.compile(
 )
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?\Z")
 # Full-width, small and mathematical forms as well: some spreadsheets take them for the plain ones.
-_FORMULA = re.compile("(^|;)(?=\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212])")
+_FORMULA = re.compile('(^|;)(?=[\\s"]*[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212])')
 
 _MAY_BEGIN_ONE = frozenset("=+-@ ")
 
@@ -38,7 +38,7 @@ def cell(value: object) -> str:
     """What stands in a cell of a table that a spreadsheet may open; nothing for None.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, the sign for text. So does what
-    follows a semicolon: in much of Europe it separates cells. Numbers stay numbers.
+    follows a semicolon, quotes or none between: in much of Europe it separates cells. Numbers stay numbers.
     """
     if value is None:
         return ""

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from ...interfaces import IAuditWriter
 from ...options.secret_fields import shared_secret
+from ..trail.scan import record_of
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -68,14 +69,18 @@ def alerts_in(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         if b'"kind":"alert"' not in line:
             continue
-        record = msgspec.json.decode(line)
-        if isinstance(record, dict) and record.get("kind") == "alert":
+        record = record_of(line)  # one that is damaged must not keep the others back for ever
+        if record.get("kind") == "alert":
             yield {"id": sha256(line).hexdigest(), **record}
+
+
+def _said(text: str) -> str:
+    return text.translate(_STEERING).replace("://", ": //")  # chat tools make a link of any address
 
 
 def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
     """What is posted: ``text`` for people, ``alerts`` for programs."""
-    said = [f"hospproxy: {alert['text']}".translate(_STEERING) for alert in alerts[:_SHOWN]]
+    said = [_said(f"hospproxy: {alert.get('text')}") for alert in alerts[:_SHOWN]]
     if len(alerts) > _SHOWN:
         said.append(f"hospproxy: and {len(alerts) - _SHOWN} more alerts.")
     return msgspec.json.encode({"text": "\n".join(said), "alerts": list(alerts)})

@@ -13,6 +13,9 @@ from .rows import Key, RowName
 MOST_CHARACTERS = 200
 """Of any text; records hold no longer ones."""
 
+_LAST_S = 253_402_300_799.0
+"""The last second of the year 9999. What is later (by an offset, or rounded up) could not be spelled again."""
+
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)?\Z",
@@ -65,7 +68,7 @@ def _moment(value: str) -> float:
         moment = datetime.fromisoformat(value.upper())
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return max(moment.timestamp(), 0.0)
+        return min(max(moment.timestamp(), 0.0), _LAST_S)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"there is no such time: {error}") from None
 

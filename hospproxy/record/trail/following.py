@@ -9,7 +9,7 @@ from attrs import frozen
 
 from .files import Files, OsFiles
 from .linking import hash_of
-from .names import PACKED, TOMBSTONE, FileName, of_journal
+from .names import PACKED, TOMBSTONE, FileName, of_journal, start_of
 from .scan import record_of
 
 
@@ -111,8 +111,12 @@ class Follower:
         return None
 
     def _file(self, number: int, journal: str) -> FileName | None:
-        names = of_journal(self._files.names(self._directory), journal)
-        return next((name for name in names if name.number == number and name.form != TOMBSTONE), None)
+        # Looked for with every batch, in a folder of tens of thousands: only its own names are taken apart.
+        start = start_of(journal, number)
+        names = of_journal(
+            (name for name in self._files.names(self._directory) if name.startswith(start)), journal
+        )
+        return next((name for name in names if name.form != TOMBSTONE), None)
 
     def _read(self, name: FileName, since: Position, end: int | None) -> Batch | None:
         """From one file; None at the end of what counts in it."""

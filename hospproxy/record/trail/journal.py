@@ -111,6 +111,7 @@ class Journal:
         self._group_call: IDelayedCall | None = None
         self._tend_call: IDelayedCall | None = None
         self._trouble: str | None = "not started"
+        self._tend_trouble: str | None = None
         self._gap_call: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
 
@@ -311,8 +312,13 @@ class Journal:
         self._append(self._describe_gap(lost, reason)).addErrback(failed)
 
     def _tend(self) -> None:
+        def tended(_: object) -> None:
+            if self._tend_trouble is not None and self._trouble is self._tend_trouble:
+                self._recover()  # or, as nobody is sent to whoever is in trouble, it would never end
+            self._tend_trouble = None
+
         def failed(failure: Failure) -> None:
-            self._trouble = failure.getErrorMessage()
+            self._trouble = self._tend_trouble = failure.getErrorMessage()
 
         def again(_: object) -> None:
             if self._closed is not None:
@@ -321,7 +327,7 @@ class Journal:
                 self._upkeep(self.committed)
             self._tend_call = self._clock.callLater(_TEND_S, self._tend)
 
-        self._commits.run(self._keeper.tend).addErrback(failed).addCallback(again)
+        self._commits.run(self._keeper.tend).addCallbacks(tended, failed).addCallback(again)
 
     def _finish_if_idle(self) -> None:
         if self._closed is None or self._busy or self._waiting:

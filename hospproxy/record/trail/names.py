@@ -47,7 +47,9 @@ def parse(name: str) -> FileName | None:
         return None
     stem, journal, number, begun, form = match.groups()
     try:
-        moment = datetime.strptime(begun, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(
+            begun
+        )  # a folder may hold tens of thousands, and strptime takes its time
     except ValueError:
         return None
     return FileName(stem, journal, int(number), moment, form)
@@ -59,7 +61,12 @@ def made(journal: str, number: int, seconds: float) -> str:
     :param seconds: since the epoch.
     """
     moment = datetime.fromtimestamp(seconds, UTC)
-    return f"audit-{journal}-{number:08d}-{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z.jsonl"
+    return f"{start_of(journal, number)}{moment:%Y%m%dT%H%M%S}.{moment.microsecond // 1000:03d}Z.jsonl"
+
+
+def start_of(journal: str, number: int) -> str:
+    """What the names of one file begin with, whatever its form."""
+    return f"audit-{journal}-{number:08d}-"
 
 
 def of_journal(names: Iterable[str], journal: str) -> list[FileName]:

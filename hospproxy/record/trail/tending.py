@@ -70,7 +70,11 @@ class Tender:
         self._tend(current.journal, current.number, done)
         names = [file for name in self.files.names(self.directory) if (file := parse(name)) is not None]
         for journal in sorted({name.journal for name in names} - {current.journal}):
-            lock = locked(self.directory, journal)
+            try:
+                lock = locked(self.directory, journal)
+            except OSError as error:  # another's: the other journals are looked after all the same
+                done.troubles.append(f"journal {journal}: {error}")
+                continue
             if lock is None:
                 continue  # its own process looks after it
             try:
@@ -81,25 +85,27 @@ class Tender:
         return done
 
     def _tend(self, journal: str, current: int, done: Tended) -> None:
-        for name in of_journal(self.files.names(self.directory), journal):
+        # Listed once, and what is packed is opened only when it may go: a folder may hold tens of thousands.
+        names = of_journal(self.files.names(self.directory), journal)
+        following = {name.number: name for name in reversed(names) if name.form != TOMBSTONE}
+        for name in names:
             if name.number >= current or name.form == TOMBSTONE:
                 continue
             try:
-                self._tend_one(name, done)
+                self._tend_one(name, following.get(name.number + 1), done)
             except (OSError, EOFError, ValueError) as error:
                 done.troubles.append(f"{name.name}: {error}")
 
-    def _tend_one(self, name: FileName, done: Tended) -> None:
-        names = of_journal(self.files.names(self.directory), name.journal)
-        after = next(
-            (each for each in names if each.number == name.number + 1 and each.form != TOMBSTONE), None
-        )
+    def _tend_one(self, name: FileName, after: FileName | None, done: Tended) -> None:
         if after is None:
             raise ValueError("the file that follows is missing")
+        may_go = self._may_go(name, after)
+        if name.form == PACKED and not may_go:
+            return
         continues = self._begin(after).get("continues") or {}
         if continues.get("file") != name.stem:
             raise ValueError(f"{after.name} does not go on from it")
-        if self._may_go(name, after):
+        if may_go:
             self._remove(name, continues)
             done.removed += 1
         elif name.form == PLAIN:

@@ -196,7 +196,13 @@ class Carrier:
         if self._feed.arrived(way.position, end):
             await self._let_go(way)
             return False
-        found = await self._worker.run(lambda: self._journals.next(way.position, end))
+        try:
+            found = await self._worker.run(lambda: self._journals.next(way.position, end))
+        except OSError as error:
+            if way.end is None:
+                raise
+            await self._put_off(way, error)
+            return False
         if isinstance(found, Missed):
             self._missed(way, found)
         elif found is None:
@@ -211,6 +217,12 @@ class Carrier:
         if way.end is not None:
             del self._ways[way.position.journal]
             await self._worker.run(lambda: self._journals.finish(way))
+
+    async def _put_off(self, way: Way, error: OSError) -> None:
+        """One journal that was left must not hold up the others."""
+        self._meter.count("record_writer_failures_total", writer=self.name)
+        del self._ways[way.position.journal]
+        await self._worker.run(lambda: self._journals.put_off(way, error))
 
     async def _carry(self, parcel: Parcel) -> None:
         self._since = parcel.since

@@ -6,6 +6,7 @@ Everything here blocks.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Journals:
         self._positions = Positions(directory)
         self._trail = ""
         self._finished: dict[str, int] = {}
+        self._told: set[str] = set()
 
     def take(self, end: Position) -> Way | None:
         """This process's own journal; None while another process carries it on.
@@ -86,11 +88,33 @@ class Journals:
         for journal, number in sorted(newest.items()):
             if journal in carried or self._finished.get(journal) == number:
                 continue
-            end = self._end(journal, number)
-            way = None if end is None else self._taken(journal, end.position, end)
+            try:
+                end = self._end(journal, number)
+                way = None if end is None else self._taken(journal, end.position, end)
+            except (
+                OSError,
+                zlib.error,
+            ) as error:  # such as another's file, or a damaged one: the others go on
+                self._cannot(journal, error)
+                continue
             if way is not None:
                 ways.append(way)
         return ways
+
+    def put_off(self, way: Way, error: Exception) -> None:
+        """Let go of a journal that was left and cannot be read; the next look takes it again."""
+        self._cannot(way.position.journal, error)
+        os.close(way.lock)
+
+    def _cannot(self, journal: str, error: Exception) -> None:
+        words = f"{journal}: {error}"
+        if words not in self._told and len(self._told) < 100:  # once, not every minute
+            self._told.add(words)
+            self._log.error(
+                "Audit writer {writer} cannot carry on a journal that was left: {why}",
+                writer=self._writer,
+                why=words,
+            )
 
     def finish(self, way: Way) -> None:
         """Let go of a journal that was carried to its end."""

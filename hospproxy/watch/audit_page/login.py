@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from ...guard.credentials import Credentials
 from ...joining import Joint
+from ...record.noticing.counting import source_of
 from ...worker import WorkerLike
 from . import users
 from .slowing import Slowing
@@ -98,13 +99,16 @@ class LogIn:
         if known and self._remembered.get(mark, 0.0) > self._clock.seconds():
             return LoggedIn(credentials.name)
         name = self._pseudonym(credentials.name)
+        address = source_of(address)
         wait = self._slowing.begin(address, name)
         if wait is None:
             return TooMany(known)
+        users_then = self._users
         right = await self._try(credentials, address, name, wait)
         if not right:
             return Wrong(known)
-        self._remember(mark)
+        if self._users is users_then:  # else it may have been right by a password that is changed since
+            self._remember(mark)
         return LoggedIn(credentials.name)
 
     async def _try(self, credentials: Credentials, address: str, name: str, wait: float) -> bool:

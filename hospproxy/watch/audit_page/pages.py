@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve, frozen
+from twisted.internet.defer import DeferredSemaphore
 
 from ...interfaces import ITrailReader
 from ...messages import Request, Response
@@ -24,6 +26,9 @@ from .routes import Route
 COUNTED = 2000
 """Records of one patient that are counted for "who"."""
 RELATED = 50
+MOST_PATIENT_PAGES = 8
+MOST_REPORTS = 2
+"""How many are made at one time: each holds all its rows, and the proxy has only so much memory."""
 WINDOWS = {"1h": ("the last hour", 3600), "24h": ("24 hours", 86_400), "7d": ("7 days", 7 * 86_400)}
 
 
@@ -68,6 +73,8 @@ class Pages:
         self._wall = wall
         self._rows = rows
         self._report_rows = report_rows
+        self._patients = DeferredSemaphore(MOST_PATIENT_PAGES)
+        self._reports = DeferredSemaphore(MOST_REPORTS)
         self._of = {
             routes.SEARCH: self._search,
             routes.TROUBLE: self._trouble,
@@ -146,6 +153,10 @@ class Pages:
     async def _patient(self, context: Context, reader: ITrailReader) -> Response:
         patient = context.route.values[0]
         asked = self._asked(context, patient=patient)
+        async with _turn(self._patients):
+            return await self._of_patient(context.user, patient, asked, reader)
+
+    async def _of_patient(self, user: str, patient: str, asked: Question, reader: ITrailReader) -> Response:
         rows, more = await reports.collect(reader, asked.filters, COUNTED)
         people = views.people(rows, patient)
         shown = rows[: self._rows]
@@ -164,11 +175,15 @@ class Pages:
             "report": _period(routes.path(routes.DISCLOSURES, patient), asked.filters),
             "exports": _exports(asked.filters),
         }
-        return await self._rendered("patient.html", context.user, values, lag=await self._newest(reader))
+        return await self._rendered("patient.html", user, values, lag=await self._newest(reader))
 
     async def _disclosures(self, context: Context, reader: ITrailReader) -> Response:
         patient = context.route.values[0]
         asked = self._asked(context, patient=patient)
+        async with _turn(self._reports):
+            return await self._report(context.user, patient, asked, reader)
+
+    async def _report(self, user: str, patient: str, asked: Question, reader: ITrailReader) -> Response:
         rows, more = await reports.collect(reader, evolve(asked.filters, kind="request"), self._report_rows)
         newest, made = await self._newest(reader), self._wall()
 
@@ -184,7 +199,7 @@ class Pages:
                 "exports": _exports(evolve(asked.filters, kind="request")),
             }
 
-        return await self._rendered("report.html", context.user, values, lag=newest)
+        return await self._rendered("report.html", user, values, lag=newest)
 
     async def _record(self, context: Context, reader: ITrailReader) -> Response:
         questions.question(questions.words_of(context.request.query))  # it takes none, and says so
@@ -255,6 +270,15 @@ class Pages:
             return rendering.render(template, here | (values() if callable(values) else values))
 
         return rendering.page(status, await self._worker.run(work), more)
+
+
+@asynccontextmanager
+async def _turn(turns: DeferredSemaphore) -> AsyncIterator[None]:
+    await turns.acquire()
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 async def _related(reader: ITrailReader, row: Row) -> list[Row]:

@@ -65,7 +65,9 @@ def _match(steps: tuple[str, ...], pieces: list[bytes]) -> tuple[str, ...] | Non
                 return None
             continue
         try:
-            value = unquote_to_bytes(piece).decode()
+            value = (
+                unquote_to_bytes(piece).decode().replace("\0", "\ufffd")
+            )  # as it is kept: see matching.text
         except UnicodeDecodeError:
             return None
         if not 0 < len(value) <= _TEXT:

@@ -12,9 +12,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.record.commands import looking
 from hospproxy.record.commands.cli import main
 from hospproxy.record.commands.looking import hand_over, who_asks
 from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import Keeper
 from hospproxy.record.trail.signing import signer_for
 from hospproxy.record.trail.verify import PublicKeys, verify
@@ -216,6 +218,16 @@ class CommandTests(SynchronousTestCase):
         self.patch(os, "geteuid", lambda: 0)
         hand_over(self.trail, "audit-w1", owner)
         self.assertEqual(given, {"audit-w1.lock": owner, "audit-w1-00000": owner})
+
+    def test_also_when_there_is_no_room_for_the_look(self) -> None:
+        given: list[str] = []
+        self.patch(looking, "hand_over", lambda _folder, start, _owner: given.append(start))
+        self.patch(
+            OsFiles, "create", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+        )
+        _, _, error = self.run_it("search", str(self.trail))
+        self.assertIn("No space left", error)
+        self.assertEqual(given, ["audit-w1"])
 
     def test_a_folder_of_somebody_elses_is_left_alone(self) -> None:
         self.patch(os, "geteuid", lambda: 12345)

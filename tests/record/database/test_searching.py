@@ -158,6 +158,14 @@ class SearchTests(SynchronousTestCase):
         with mock.patch.object(reading, "EXPORT_ROWS", 7):
             self.check(filters, self.successResultOf(self._now(all_rows())))
 
+    def test_sets_come_a_few_at_a_time(self) -> None:
+        """However many are asked for: each may be long. All of them come."""
+        filters = Filters(kind="disclosure")
+        with mock.patch.object(reading, "MOST_SETS", 3):
+            page = self.successResultOf(self._now(self.reader.page(filters, None, 500)))
+            self.assertEqual(len(page.rows), 3)
+            self.check(filters, self.pages(filters, 500))
+
     def test_bounded(self) -> None:
         """Filters that never meet: the search says how far it looked, and goes on from there."""
         filters = Filters(kind="own", action="log-in failure")

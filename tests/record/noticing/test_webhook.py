@@ -69,6 +69,11 @@ class Posting(SynchronousTestCase):
         self.successResultOf(self.write(other))
         self.assertEqual(self.poster.posted, [])
 
+    def test_a_damaged_line_keeps_no_other_back(self) -> None:
+        self.successResultOf(self.write(alert()[:-1], b'{"kind":"alert"}', alert()))
+        [posted] = self.poster.posted
+        self.assertEqual([each.get("text") for each in posted["alerts"]], [None, "20 failed log-ins"])
+
     def test_what_was_not_taken_is_a_failure(self) -> None:
         self.poster.away = True
         self.failureResultOf(self.write(alert()), ConnectionError)
@@ -86,7 +91,7 @@ class Posting(SynchronousTestCase):
         self.successResultOf(self.write(alert("<!channel> @here [x](http://y) `z` & opened 9")))
         [posted] = self.poster.posted
         self.assertEqual(
-            posted["text"], "hospproxy: &lt;!channel&gt; (at)here (x)(http://y) 'z' &amp; opened 9"
+            posted["text"], "hospproxy: &lt;!channel&gt; (at)here (x)(http: //y) 'z' &amp; opened 9"
         )
         self.assertTrue(posted["alerts"][0]["text"].startswith("<!channel> @here"))
 

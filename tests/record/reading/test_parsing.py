@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.record.describe import timestamp
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.parsing import NAMES, BadFilterError, decode_key, encode_key, parse
 from hospproxy.record.reading.rows import Key, RowName
@@ -42,6 +43,13 @@ class ParseTests(SynchronousTestCase):
             "1970-01-01t01:00:00z",
         ):
             self.assertEqual(parse([("since", said)]).since, 3600.0, said)
+
+    def test_the_end_of_time_can_be_recorded(self) -> None:
+        """A look at everything "until the end" is on record as any other."""
+        for said in ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59-23:00", "9999-12-31T23:59:59Z"):
+            until = parse([("until", said)]).until
+            assert until is not None
+            self.assertEqual(timestamp(until), "9999-12-31T23:59:59.000Z", said)
 
     def test_refused(self) -> None:
         """Each with the name of its field."""

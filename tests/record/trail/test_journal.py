@@ -275,6 +275,17 @@ class FullDisk(JournalCase):
         self.worker.step()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_trouble_with_the_next_file_ends_without_a_request(self) -> None:
+        journal = self.tended()
+        self.wall = 90_000.0  # another file is due
+        self.disk.create_ = [BROKEN]
+        self.clock.advance(5)
+        self.worker.step()
+        self.assertIn("no file could be begun", journal.trouble or "")
+        self.clock.advance(5)
+        self.worker.step()
+        self.assertIsNone(journal.trouble)
+
 
 class Buffered(JournalCase):
     def setUp(self) -> None:

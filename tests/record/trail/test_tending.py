@@ -2,12 +2,30 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import BinaryIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.tending import Tender
 
 from .trails import DAY, SIGNER, Trail, read, write
+
+
+class Counting(OsFiles):
+    """Counts how often something is looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed = self.opened = 0
+
+    def names(self, directory: Path) -> list[str]:
+        self.listed += 1
+        return super().names(directory)
+
+    def read(self, directory: Path, name: str) -> BinaryIO:
+        self.opened += 1
+        return super().read(directory, name)
 
 
 class Case(SynchronousTestCase):
@@ -37,6 +55,15 @@ class Packing(Case):
             {path.name.removesuffix(".gz"): read(path) for path in self.trail.paths}, self.before
         )
         self.assertEqual(self.run_(), (0, 0, []))
+
+    def test_a_round_lists_the_folder_a_few_times_and_opens_nothing_that_is_packed(self) -> None:
+        """However many there are: rounds never end, and a folder may hold tens of thousands."""
+        self.run_()
+        files = Counting()
+        self.assertEqual(self.run_(files=files), (0, 0, []))
+        self.assertLessEqual(files.listed, 2)
+        # Of the newest packed one too: nothing is to be done to it.
+        self.assertEqual(files.opened, 0)
 
     def test_a_file_that_is_not_what_it_was_stays_as_it_is(self) -> None:
         path = self.trail.paths[0]
@@ -69,6 +96,18 @@ class Packing(Case):
         plain = [path.name for path in self.trail.paths if path.suffix == ".jsonl"]
         self.assertEqual([name[:8] for name in plain], ["audit-w0", "audit-w1"])
         self.assertGreater(count, 1)
+
+    def test_a_journal_whose_lock_is_anothers_holds_no_other_up(self) -> None:
+        for _ in range(2):
+            other = Trail(self.trail.folder)
+            other.keep(40)
+        other.stop()
+        lock = self.trail.folder / "audit-w1.lock"
+        lock.unlink()
+        lock.mkdir()  # root would get past any mode
+        troubles = self.run_()[2]
+        self.assertEqual([trouble[:11] for trouble in troubles], ["journal w1:"])
+        self.assertTrue(any("-w2-" in path.name for path in self.trail.folder.glob("*.gz")))
 
 
 class Retention(Case):

@@ -61,12 +61,15 @@ class FakeWriter:
 class FakeFileWriter:
     name: str = "files"
     files: list[ClosedFile] = field(factory=list)
+    away: bool = False
 
     async def open(self) -> None:
         pass
 
     async def write_file(self, file: ClosedFile) -> None:
         assert file.path.exists()
+        if self.away:
+            raise ConnectionError
         self.files.append(file)
 
     async def close(self) -> None:

@@ -398,6 +398,23 @@ class Files(Case):
         self.assertEqual([file.position.journal for file in writer.files], ["w1"])
         self.assertEqual(writer.files[0].position.seq, 6)
 
+    def test_one_that_was_left_and_is_written_to_again_meanwhile(self) -> None:
+        """During an outage, for one: each command of an auditor's begins a file in such a journal."""
+        writer = FakeFileWriter(away=True)
+        trail = self.trail
+        trail.keep(1)
+        other = trail_in(str(trail.folder))
+        other.keep(5)
+        other.stop()
+        rig = self.rig(writer)
+        rig.settle_long()
+        other.keep(5)
+        other.stop()
+        writer.away = False
+        rig.settle_long(400)
+        self.assertEqual([file.position.journal for file in writer.files], ["w1", "w1"])
+        self.assertEqual(writer.files[-1].head, other.head)
+
 
 class Stopping(Case):
     def test_the_end_of_the_journal_is_carried_too(self) -> None:

@@ -77,6 +77,32 @@ class LogInTests(PageCase):
         for each in waiting:
             self.assertEqual(self.successResultOf(each), Wrong(known=True))
 
+    def test_a_network_of_ipv6_is_one_sender(self) -> None:
+        """Whoever has one address there has 2^64."""
+        self.successResultOf(self.judge(password="b", address="2001:db8::1"))
+        self.assertNoResult(self.judge("other", "b", address="2001:db8::2"))
+        self.assertEqual(
+            self.successResultOf(self.judge("somebody", "b", address="2001:db8:0:1::1")), Wrong(False)
+        )
+
+    def test_a_password_that_is_changed_while_it_is_tried_is_not_remembered(self) -> None:
+        worker = HandWorker()
+        self.login = LogIn(self.file, worker, self.clock, pseudonym, 300.0)
+        wrong = self.judge(password="guess")
+        worker.step()  # the file
+        worker.step()
+        self.assertEqual(self.successResultOf(wrong), Wrong(known=True))
+        self.clock.advance(1.8)
+        old = self.judge()  # has to wait for half a second
+        users.add(self.file, NAME, "another", QUICK)
+        self.clock.advance(0.3)
+        self.judge("other", "b", "b")  # lets the file be looked at
+        self.clock.advance(0.2)
+        worker.step()  # the file
+        worker.step()
+        self.assertEqual(self.successResultOf(old), LoggedIn(NAME))
+        self.assertNoResult(self.judge())
+
     def test_leaving_early_gains_nothing(self) -> None:
         worker = HandWorker()
         self.login = LogIn(self.file, worker, self.clock, pseudonym, 300.0)

@@ -9,6 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from hospproxy.errors import RecordFailed
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.rows import IndexAway, Key, NoIndexYet, Page, Row, RowName, Summary
+from hospproxy.watch.audit_page.pages import MOST_PATIENT_PAGES, MOST_REPORTS
+from tests.record.trail.disks import HandWorker
 
 from .house import NAME, PageCase
 from .readers import NOW, FakeReader, alert, failed_login, listed, record
@@ -283,6 +285,26 @@ class Shown(PageCase):
         html = self.html("/audit/patients/7/disclosures?until=2030-01-01")
         self.assertIn("This report is not complete", html)
         self.assertIn("the beginning to 2030-01-01 00:00:00", html)
+
+    def test_few_are_made_at_one_time(self) -> None:
+        """Whoever leaves while waiting for a turn takes none."""
+        self.html()  # now the password is known
+        patient = "/audit/patients/7"
+        for target, most in ((patient, MOST_PATIENT_PAGES), (f"{patient}/disclosures", MOST_REPORTS)):
+            worker = HandWorker()
+            self.worker = worker  # type: ignore[assignment]
+            self.page = self.over(self.reader)
+            begun = [self.begin(target) for _ in range(most)]
+            left, waiting = self.begin(target), self.begin(target)
+            self.assertEqual(len(worker.tasks), most)
+            left.cancel()
+            self.failureResultOf(left, CancelledError)
+            worker.step()
+            self.successResultOf(begun[0])
+            self.assertEqual(len(worker.tasks), most)
+            for _ in range(most):
+                worker.step()
+            self.successResultOf(waiting)
 
     def test_how_far_the_database_is(self) -> None:
         self.reader.add(record(60))

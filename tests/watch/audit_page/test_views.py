@@ -146,6 +146,10 @@ class Addresses(SynchronousTestCase):
         found = routes.find(routes.path(routes.PATIENT, "a/b ü").encode())
         assert found is not None
         self.assertEqual(found.values, ("a/b ü",))
+        # No database keeps U+0000; PostgreSQL fails on being asked for it.
+        found = routes.find(b"/audit/patients/a%00b")
+        assert found is not None
+        self.assertEqual(found.values, ("a\ufffdb",))
         self.assertFalse(routes.is_below(b"/auditor"))
 
     def test_what_the_forms_time_field_sends(self) -> None:
