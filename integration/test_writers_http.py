@@ -74,16 +74,25 @@ def judge(receiver: Receiver, proxy: Proxy) -> None:
 async def metric(proxy: Proxy, name: str, writer: str = "http") -> float:
     answer = await ask(proxy.admin_url, "GET", "/metrics")
     found = f'hospproxy_record_writer_{name}{{writer="{writer}"}} '
+    # What was never counted is not there.
     return float(
-        next(line for line in answer.body.decode().splitlines() if line.startswith(found)).split()[-1]
+        next((line for line in answer.body.decode().splitlines() if line.startswith(found)), "0").split()[-1]
     )
 
 
 async def until_well(proxy: Proxy, writer: str = "http") -> None:
-    """Each failure in a row is waited for longer; a success begins anew."""
+    """Each failure in a row is waited for longer; a success begins anew.
+
+    It has carried something on: before its first look a writer does not know yet that it is behind. (A bucket has
+    nothing to carry before a file is closed.)
+    """
     clock = cast(Any, reactor)
     latest = clock.seconds() + PATIENCE_S
-    while await metric(proxy, "up", writer) != 1 or await metric(proxy, "behind_records", writer):
+    while (
+        await metric(proxy, "up", writer) != 1
+        or (writer != "bucket" and not await metric(proxy, "carried_total", writer))
+        or await metric(proxy, "behind_records", writer)
+    ):
         assert clock.seconds() < latest, f"{writer} did not carry records on again"
         await task.deferLater(clock, 0.05, lambda: None)
 
