@@ -306,4 +306,4 @@ class Parts:
         self.working_time.answered(received)
         self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         self.sightings.saw(call, response)
-        self.knowledge.saw(call, response)
+        self.knowledge.saw(call, response, sent)

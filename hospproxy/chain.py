@@ -179,6 +179,9 @@ class Chain:
             if isinstance(outcome, Failure) and not outcome.check(CancelledError, RecordFailed):
                 _log.failure("the chain failed", outcome)
                 self._meter.count("unhandled_errors_total")
+            if isinstance(outcome, Failure):
+                # Nobody gets an answer, whoever may still be there: an equal write is a repetition of this one.
+                exchange.client_gone = True
             if answer.called:
                 return
             if isinstance(outcome, Failure):

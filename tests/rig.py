@@ -217,7 +217,8 @@ class Rig:
         self.hosp = options.get("hosp") or SmallHosp(self.clock)
         self.meter = NullMeter()
         self.answers = Answers(CONTRACT)
-        self.accounts = options.get("accounts") or Accounts(self.time, max_remembered=100, remember_s=300)
+        # Not "or": accounts that know nobody yet are empty, and would be others than those that writes are told to.
+        self.accounts = options.get("accounts", Accounts(self.time, max_remembered=100, remember_s=300))
         self.sightings = Sightings(CONTRACT)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(0.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from attrs import evolve
 from twisted.logger import Logger
 
 from ..messages import Request, Response
@@ -28,5 +27,6 @@ def written(
         house.tally.unwritable += 1
         if house.tally.unwritable == 1:
             _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
-        broken = evolve(BROKEN, handed_over=response.handed_over)
-        return broken, write_answer(broken, to_head=to_head, close=close, version=version, wall=wall)
+        if response.handed_over is not None:
+            response.handed_over(False)  # a write's answer is still owed to whoever asks again
+        return BROKEN, write_answer(BROKEN, to_head=to_head, close=close, version=version, wall=wall)

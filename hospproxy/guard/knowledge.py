@@ -6,6 +6,7 @@ It holds who wrote a record or to what it belongs, never what an answer said bes
 from __future__ import annotations
 
 import enum
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -73,13 +74,17 @@ class Knowledge:
         self._clock = clock
         self._most = most
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._changed: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._readers = {name: _Reader(contract.resources[name].id, fields) for name, fields in watch.items()}
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def saw(self, call: Call, response: Response) -> None:
-        """Take in an answer of the upstream."""
+    def saw(self, call: Call, response: Response, began: float | None = None) -> None:
+        """Take in an answer of the upstream.
+
+        :param began: monotonic seconds at which its request began: a read tells nothing of what was changed since.
+        """
         operation = call.operation
         reader = self._readers.get(operation.resource or "")
         if reader is None or not 200 <= response.status < 300 or operation.becomes_note is not None:
@@ -89,6 +94,11 @@ class Knowledge:
             self.forget(operation.resource, call.record_id)
             return
         for number, values in reader.records(response.body):
+            key = (operation.resource, number)
+            if operation.is_write:
+                self._note_change(key)
+            elif began is not None and began <= self._changed.get(key, -math.inf):
+                continue
             self._learn(operation.resource, number, values)
 
     def read(self, resource: str, body: bytes) -> Mapping[str, Value] | None:
@@ -115,6 +125,13 @@ class Knowledge:
         """A record is being changed: what was known of it says nothing any more."""
         if resource is not None and record_id is not None:
             self._known.pop((resource, record_id), None)
+            self._note_change((resource, record_id))
+
+    def _note_change(self, key: tuple[str, str]) -> None:
+        self._changed[key] = self._clock.seconds()
+        self._changed.move_to_end(key)
+        if len(self._changed) > self._most:
+            self._changed.popitem(last=False)
 
     def _learn(self, resource: str, number: str, values: Mapping[str, Value]) -> None:
         key = (resource, number)

@@ -8,7 +8,7 @@ from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
-from ..errors import BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
+from ..errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
 from ..interfaces import ICacheStore
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .accounts import Accounts
@@ -23,6 +23,13 @@ MAX_UNKNOWN = 1000
 
 _STILL_UNDER_WAY = frozenset({408, 502, 503, 504})
 """After these HOSP may carry the write out yet, whoever sent them; any other status says that it has finished."""
+
+
+def _may_be_at_it(error: Exception) -> bool:
+    """Whether HOSP may carry out yet what ended so."""
+    if isinstance(error, BadAnswer):
+        return error.head_status is None or error.head_status in _STILL_UNDER_WAY
+    return isinstance(error, FailedAfterSending)
 
 
 @frozen(slots=True)
@@ -204,7 +211,7 @@ class Memory:
         if isinstance(error, OutcomeUnknown):
             waited_for = not sending.found and len(self._unknown) < MAX_UNKNOWN
             self._left_open(sending.call, None if waited_for else self._late_commit_s)
-        elif isinstance(error, (ProxyError, RecordFailed)) and not isinstance(error, FailedAfterSending):
+        elif isinstance(error, (ProxyError, RecordFailed)) and not _may_be_at_it(error):
             # Not sent, or HOSP has finished with it.
             self._ended(sending.call)
         else:

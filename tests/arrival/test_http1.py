@@ -172,6 +172,12 @@ class FailureTests(SynchronousTestCase):
         self.assertNotIn(b"Set-Cookie", line.transport.written)
         self.assertEqual(line.house.tally.unwritable, 2)
 
+    def test_an_answer_that_cannot_be_written_has_reached_nobody(self) -> None:
+        told: list[bool] = []
+        bad = Response(201, Headers(((b"x", b"a\r\nb"),)), handed_over=told.append)
+        Line(Recorder(answer=lambda _: bad)).send(get())
+        self.assertEqual(told, [False])
+
     def test_the_client_goes(self) -> None:
         slow = Slow()
         line = Line(Recorder(answer=slow))

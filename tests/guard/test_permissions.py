@@ -295,6 +295,31 @@ class KnowledgeTests(SynchronousTestCase):
         knowledge.saw(call, rig.hosp.answer(call))
         self.assertEqual(len(knowledge), 10)
 
+    def test_aReadThatBeganBeforeAChangeTellsNothingOfIt(self) -> None:
+        rig = Rig()
+        knowledge = Knowledge(CONTRACT, {"patients": frozenset({"hospital_id"})}, rig.clock, most=10)
+        rig.get(rig.send("GET", "/patients/7"))
+        rig.get(rig.send("PATCH", "/patients/7", {"hospital_id": 2}))
+        [read], [change] = rig.hosp.seen("getPatient")[:1], rig.hosp.seen("updatePatient")
+        before, after = (rig.hosp.made(200, {"id": 7, "hospital_id": number}) for number in (1, 2))
+
+        def known() -> object:
+            return knowledge.recall("patients", "7", "hospital_id")
+
+        rig.clock.advance(1)
+        knowledge.saw(change, after, rig.clock.seconds() - 4)
+        knowledge.saw(read, before, rig.clock.seconds() - 2)
+        self.assertEqual(known(), 2)
+        knowledge.forget("patients", "7")
+        knowledge.saw(read, before, rig.clock.seconds() - 2)
+        self.assertIs(known(), Lacking.UNKNOWN)
+        rig.clock.advance(3)
+        knowledge.saw(read, after, rig.clock.seconds() - 2)
+        self.assertEqual(known(), 2)
+        for number in range(100, 150):
+            knowledge.forget("patients", str(number))
+        self.assertEqual(len(knowledge._changed), 10)
+
     @given(st.binary(max_size=50))
     def test_whateverAnAnswerHolds(self, body: bytes) -> None:
         rig = Rig()

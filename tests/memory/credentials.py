@@ -1,7 +1,8 @@
 """Users, writes, revocations, faults, ages and restarts in random order, held against a model of who may see what.
 
-HOSP marks every answer with whom it was made for. Two things must never happen: somebody gets a byte of another's
-answer; credentials get an answer although it was answered, before they asked, that they are good for nothing any more.
+HOSP marks every answer with whom it was made for. Three things must never happen: somebody gets a byte of another's
+answer; credentials get an answer although it was answered, before they asked, that they are good for nothing any more;
+a note is stored twice, or said to be stored and is not.
 
     python -m tests.memory.credentials --steps 20000 --seed 7
 """
@@ -60,6 +61,11 @@ def mark(auth: bytes) -> str:
     return hashlib.sha256(auth).hexdigest()[:12]
 
 
+def note_of(document: Any) -> str:
+    """What tells a note from all others: each has a word of its own, or the reference of its screening."""
+    return f"{document['title']} {document.get('body')}"
+
+
 class Marking(SmallHosp):
     """Marks what it answers with whom it is for, and can hold an answer that it has made already."""
 
@@ -70,6 +76,7 @@ class Marking(SmallHosp):
         self.revoked: set[bytes] = set()
         self.waiting: list[Deferred[None]] = []
         self.holding = False
+        self.stored: Counter[str] = Counter()
         self.look_at_accounts()
 
     def look_at_accounts(self) -> None:
@@ -115,6 +122,8 @@ class Marking(SmallHosp):
         who = self.who(call)
         response = super().answer(call)
         self.look_at_accounts()
+        if call.operation.id == "createNote" and response.status == 201:
+            self.stored[note_of(call.document)] += 1
         if who is None or call.authorization is None or not response.body.startswith((b"{", b"[")):
             return response
         marks = {"person": str(who["id"]), "made_for": mark(call.authorization)}
@@ -141,6 +150,7 @@ class Sent:
 
     :param revokes: id of the account that it changes.
     :param chosen: the credentials that will be that account's then.
+    :param note: the note that it is to store.
     """
 
     life: int
@@ -151,6 +161,7 @@ class Sent:
     was_revoked: bool
     revokes: int | None = None
     chosen: bytes | None = None
+    note: str | None = None
 
 
 @define(eq=False)
@@ -175,6 +186,7 @@ class Fuzz:
     seen: Counter[str] = field(factory=Counter)
     log: list[str] = field(factory=list)
     broken: list[str] = field(factory=list)
+    told: dict[bytes, set[bytes]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -239,10 +251,28 @@ class Fuzz:
             if dice < limit:
                 what()
                 break
-        self.clock.advance(0.001)
+        self._pass(0.001)
+        self._count()
         if self.broken:
             raise Broken(self.broken[0])
         self._tidy()
+
+    def _pass(self, seconds: float) -> None:
+        """Let time pass, from one timer to the next: with a leap, HOSP would be later than the proxy believes."""
+        until = self.clock.seconds() + seconds
+        while (due := min((call.getTime() for call in self.clock.getDelayedCalls()), default=until)) < until:
+            self.clock.advance(max(0.0, due - self.clock.seconds()))
+        self.clock.advance(max(0.0, until - self.clock.seconds()))
+
+    def _count(self) -> None:
+        """Hold what HOSP has stored, and what the proxy says of it, against "once"."""
+        for note, times in self.hosp.stored.items():
+            if times > 1:
+                self._fail(f"{note!r} was stored {times} times")
+        for reference, found in self.life.rig.findings:
+            if found.startswith("carried out twice"):
+                self._fail(f"{reference} was {found}")
+        self.life.rig.findings.clear()
 
     def auth(self, user: User) -> bytes:
         """Mostly what HOSP accepts, sometimes what it did or never has."""
@@ -258,14 +288,16 @@ class Fuzz:
 
     def write(self) -> None:
         user, dice = self.chance.choice(self.users), self.chance.random()
-        auth, word = self.auth(user), f"{self.chance.getrandbits(20):x}"
+        auth, word = self.auth(user), f"{self.chance.getrandbits(64):x}"
         if dice < 0.4:
             self._send(user, auth, "POST", "/notes", {"title": word, "patient_id": 7})
         elif dice < 0.6:
             self._send(user, auth, "PATCH", "/patients/7", {"name": word})
-        elif dice < 0.8 and self.hosp.records["notes"]:
-            number = self.chance.choice(self.hosp.records["notes"])["id"]
-            self._send(user, auth, "DELETE", f"/notes/{number}")
+        elif dice < 0.8 and (
+            written := [note for note in self.hosp.records["notes"] if note["body"] is None]
+        ):
+            # Not that of a screening: deleted before it was found to be stored, it would rightly be stored once more.
+            self._send(user, auth, "DELETE", f"/notes/{self.chance.choice(written)['id']}")
         else:
             self._send(user, auth, "POST", "/patients/7/screen", {"images": [word]})
 
@@ -296,16 +328,22 @@ class Fuzz:
             self.hosp.read_faults.clear()
             self.hosp.faults.clear()
         for _ in range(self.chance.randint(1, 4)):
-            self.clock.advance(self.chance.choice(AGES) / 4)
+            self._pass(self.chance.choice(AGES) / 4)
 
     def fault(self) -> None:
+        """HOSP fails as the contract says: what was not sent, or ended in a 500, is carried out no later."""
         what = self.chance.choice(
             (500, 503, NotSent("no"), FailedAfterSending("cut"), FailedAfterSending("cut"))
         )
         if self.chance.random() < 0.5:
             self.hosp.read_faults += [what] * self.chance.choice((1, 1, 6))
         else:
-            self.hosp.faults.append((self.chance.choice(("before", "after", "late:3", "late:20")), what))
+            when: tuple[str, ...] = ("before", "after", "late:3", "late:20")
+            if isinstance(what, NotSent):
+                when = ("before",)
+            elif what == 500:
+                when = ("before", "after")
+            self.hosp.faults.append((self.chance.choice(when), what))
 
     def hold(self) -> None:
         self.hosp.holding = not self.hosp.holding
@@ -322,7 +360,7 @@ class Fuzz:
     def restart(self) -> None:
         """The process is killed; what it had written is there. Half of the time it could finish writing."""
         if self.chance.random() < 0.5:
-            self.clock.advance(2.0)
+            self._pass(2.0)
         rig = self.life.rig
         rig.ledger._owner.leave()  # type: ignore[union-attr]
         rig.time.dead = rig.worker.dead = True
@@ -344,7 +382,8 @@ class Fuzz:
         chosen: bytes | None = None,
     ) -> None:
         revoked = auth in self.hosp.revoked
-        sent = Sent(self.life.number, auth, str(user.number), method, target, revoked, revokes, chosen)
+        note = note_of(document) if (method, target) == ("POST", "/notes") else None
+        sent = Sent(self.life.number, auth, str(user.number), method, target, revoked, revokes, chosen, note)
         self.log.append(
             f"{self.clock.seconds():.3f} {mark(auth)} of {user.number} {method} {target} {document}"
         )
@@ -370,12 +409,21 @@ class Fuzz:
         people = set(_PERSON.findall(answer.body))
         made_for = set(_MADE_FOR.findall(answer.body))
         # Whether a lost change of a password was carried out is asked with the new one, which the sender has chosen.
+        # What that told is then in the sender's own kept answers, too.
+        told = self.told.setdefault(sent.auth, set())
         if sent.chosen is not None and made_for == {mark(sent.chosen).encode()}:
             people.discard(str(sent.revokes).encode())
+            told |= {str(sent.revokes).encode(), *made_for}
+        elif sent.target.startswith("/staffs"):
+            people, made_for = people - told, made_for - told
         if people - {sent.person.encode()}:
             self._fail(f"{sent} got what was made for {people}")
         if sent.method == "GET" and made_for - {mark(sent.auth).encode()}:
             self._fail(f"{sent} got what was made for other credentials: {made_for}")
+        if sent.note is not None and answer.status < 300 and self.hosp.stored[sent.note] != 1:
+            self._fail(
+                f"{sent} was answered {answer.status}, though stored {self.hosp.stored[sent.note]} times"
+            )
         if answer.origin is Origin.MEMORY and answer.status < 300:
             self.seen["from memory"] += 1
         # What HOSP itself lets in again, by a change that came late, it has taken from the revoked.
@@ -391,11 +439,17 @@ class Fuzz:
     def _tidy(self) -> None:
         self.hosp.calls.clear()
         self.life.rig.exchanges.clear()
-        del self.hosp.records["notes"][:-20]
+        self._forget_notes()
         if self.life.in_flight > 40:
             self.hosp.holding = False
             self.hosp.release()
-            self.clock.advance(40.0)
+            self._pass(40.0)
+
+    def _forget_notes(self) -> None:
+        """Past the proxy, so only those that it looks for no more before it would send them again."""
+        notes, before = self.hosp.records["notes"], stamp(self.clock.seconds() - 60.0)
+        if len(notes) > 40:
+            notes[:] = [note for note in notes if note["body"] is not None or note["created_at"] > before]
 
 
 def run(seed: int, steps: int) -> Counter[str]:

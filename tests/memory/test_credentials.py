@@ -31,7 +31,8 @@ class JudgeTests(SynchronousTestCase):
         auth = b"Basic x"
         if revoked:
             self.fuzz.hosp.revoked.add(auth)
-        sent = Sent(0, auth, "1", method, "/notes", revoked, **how)  # type: ignore[arg-type]
+        target = how.pop("target", "/notes")
+        sent = Sent(0, auth, "1", method, target, revoked, **how)  # type: ignore[arg-type]
         self.fuzz._judge(Response(200, Headers(), body, Origin.MEMORY), sent)
         found, self.fuzz.broken = bool(self.fuzz.broken), []
         return found
@@ -49,3 +50,41 @@ class JudgeTests(SynchronousTestCase):
         self.assertFalse(self.broken(theirs, "PATCH", revokes=2, chosen=b"Basic new"))
         self.assertTrue(self.broken(theirs, "PATCH", revokes=2, chosen=b"Basic another"))
         self.assertTrue(self.broken(theirs, "PATCH", revokes=3, chosen=b"Basic new"))
+
+    def test_whatAChangeToldStaysWithWhoMadeIt(self) -> None:
+        theirs = b'{"person":"2","made_for":"%b"}' % mark(b"Basic new").encode()
+        self.assertTrue(self.broken(theirs, target="/staffs/2"))
+        self.broken(theirs, "PATCH", revokes=2, chosen=b"Basic new")
+        self.assertFalse(self.broken(theirs, target="/staffs/2"))
+        self.assertTrue(self.broken(theirs))
+
+    def test_whatIsStoredTwiceIsSeen(self) -> None:
+        self.fuzz.hosp.stored["x None"] = 1
+        self.fuzz._count()
+        self.assertEqual(self.fuzz.broken, [])
+        self.assertFalse(self.broken(b"{}", "POST", note="x None"))
+        self.assertTrue(self.broken(b"{}", "POST", note="y None"))
+        self.fuzz.hosp.stored["x None"] = 2
+        self.fuzz._count()
+        self.assertEqual(len(self.fuzz.broken), 1)
+        self.fuzz.life.rig.findings.append(("ref-1", "carried out twice: 1, 2"))
+        self.fuzz._count()
+        self.assertEqual(len(self.fuzz.broken), 3)
+
+    def test_hospStoresNothingLaterThanItPromises(self) -> None:
+        """Each timer fires at its own moment, however much time passes."""
+        begin, seen = self.fuzz.clock.seconds(), []
+        for after in (10.0, 20.0):
+            self.fuzz.clock.callLater(after, lambda: seen.append(self.fuzz.clock.seconds() - begin))
+        self.fuzz._pass(1000.0)
+        self.assertEqual([round(moment, 6) for moment in seen], [10.0, 20.0])
+        self.assertEqual(round(self.fuzz.clock.seconds() - begin, 6), 1000.0)
+
+    def test_whoIsKnownAndWhatIsWrittenAreOfOneMind(self) -> None:
+        """A password that was changed is forgotten by whoever asks who is calling."""
+        rig = self.fuzz.life.rig
+        self.assertEqual(rig.get(rig.send("GET", "/hospitals")).status, 200)
+        answer = rig.get(rig.send("PATCH", "/staffs/1", {"password": "other"}))
+        self.assertEqual(answer.status, 200)
+        rig.hosp.faults.append(("before", 500))
+        self.assertEqual(rig.get(rig.send("POST", "/notes", {"title": "t", "patient_id": 7})).status, 401)

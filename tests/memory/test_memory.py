@@ -73,7 +73,7 @@ class AroundWriteTests(SynchronousTestCase):
             NotSent("refused"),
             OverCapacity("full"),
             Refused("no"),
-            BadAnswer("too large"),
+            BadAnswer("too large", head_status=200),
             ProxyError("not recorded", status=503),
             RecordFailed(),
         ):
@@ -84,6 +84,8 @@ class AroundWriteTests(SynchronousTestCase):
         for outcome in (
             *(answer(status=status) for status in (408, 502, 503, 504)),
             FailedAfterSending("reset"),
+            BadAnswer("badly framed"),
+            BadAnswer("too large", head_status=502),
             CancelledError(),
             ZeroDivisionError(),
             GeneratorExit(),

@@ -38,6 +38,9 @@ class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
     credentials: bytes
     own: str = ""
     on_behalf_of: str = ""
+    patient: str | None = None
+    patient_before: str | None = None
+    break_glass: str | None = None
 
 
 class WrittenAnswer(msgspec.Struct, frozen=True):
@@ -76,6 +79,10 @@ def write_call(exchange: Exchange) -> bytes:
             credentials=exchange.credentials or b"",
             own=exchange.own,
             on_behalf_of=exchange.on_behalf_of,
+            # What becomes of it is recorded by whoever finds it out, and a record that is gone names no patient.
+            patient=exchange.patient,
+            patient_before=exchange.patient_before,
+            break_glass=exchange.break_glass,
         )
     )
 
@@ -114,6 +121,9 @@ def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Ex
         identity=who,
         credentials=written.credentials or None,
         record_id=call.record_id,
+        patient=written.patient,
+        patient_before=written.patient_before,
+        break_glass=written.break_glass,
         client_gone=True,
     )
 

@@ -94,7 +94,11 @@ class Writes:
         return await self._first(exchange, proceed, equal, None)
 
     def _scoped(self, exchange: Exchange, key: bytes) -> bytes:
-        who = exchange.credentials if exchange.identity is None else repr(exchange.identity.id).encode()
+        assert exchange.call is not None
+        if exchange.identity is not None:
+            who: bytes | None = repr(exchange.identity.id).encode()
+        else:  # with identity switched off nobody has made an HMAC of the credentials
+            who = exchange.credentials or exchange.call.authorization
         return self._entries.mac(b"key " + (who or b"") + b"\0" + key)
 
     async def _keyed(self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes) -> Response:

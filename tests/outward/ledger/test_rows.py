@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy import contract_document
 from hospproxy.messages import Call, Client, ClientCertificate, Exchange, Request
 from hospproxy.outward.ledger.rows import read_call, write_call
+from hospproxy.record.describe import Describer
 
 CONTRACT = contract_document.load(None)
 SHOWN = ClientCertificate("CN=ward7.example", ("ward7.example", "192.0.2.7"), "ab" * 32)
@@ -30,3 +31,23 @@ class Clients(SynchronousTestCase):
         written, client = self.there_and_back(Client("192.0.2.7", "192.0.2.7"))
         self.assertIsNone(client.certificate)
         self.assertNotIn("certificate", msgspec.msgpack.decode(written)["client"])
+
+
+class Patients(SynchronousTestCase):
+    def test_what_a_next_process_finds_out_is_recorded_with_whom_it_is_about(self) -> None:
+        call = Call(CONTRACT.operation("deleteNote"), ("3",))
+        exchange = Exchange(Request("DELETE"), arrived=0, wall=0, deadline=0, call=call)
+        exchange.patient, exchange.patient_before, exchange.break_glass = "7", "8", "collapsed"
+        read = read_call(write_call(exchange), CONTRACT, now=0, wall=0)
+        assert read is not None
+        record = Describer(b"k").finding(read, "hp-1", "found", 0)
+        self.assertEqual(
+            (record["patient_id"], record["patient_before"], record["break_glass"]), ("7", "8", "collapsed")
+        )
+
+    def test_without_them_nothing_new_is_written(self) -> None:
+        call = Call(CONTRACT.operation("deleteNote"), ("3",))
+        written = write_call(Exchange(Request("DELETE"), arrived=0, wall=0, deadline=0, call=call))
+        self.assertFalse(
+            {"patient", "patient_before", "break_glass"} & msgspec.msgpack.decode(written).keys()
+        )

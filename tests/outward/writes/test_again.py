@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import FailedAfterSending, NotSent, Refused
 from hospproxy.messages import Headers, Response
 from hospproxy.outward.writes.keys import is_kept, key_in
-from tests.rig import STAFF2, Rig
+from tests.rig import STAFF1, STAFF2, Rig
 
 RESET = FailedAfterSending("reset")
 NOTE = {"title": "t", "body": "b", "patient_id": 7}
@@ -103,6 +103,14 @@ class AgainTests(SynchronousTestCase):
         self.send(key=b"k")
         self.assertEqual(self.send(key=b"k", auth=STAFF2).status, 201)
         self.assertEqual([row["staff_id"] for row in self.stored()], [1, 2])
+
+    def test_keys_are_each_ones_own_with_identity_switched_off(self) -> None:
+        rig = Rig(leave_out=["guard.identity", "guard.ownership"])
+        for auth in (STAFF1, STAFF2):
+            for _ in range(2):
+                sent = rig.send("POST", "/notes", NOTE, auth=auth, headers=[(b"idempotency-key", b"k")])
+                self.assertEqual(rig.get(sent).status, 201)
+        self.assertEqual(len(rig.hosp.records["notes"]), 2)
 
     def test_another_payload_is_422(self) -> None:
         self.send(key=b"k")
