@@ -13,14 +13,14 @@ from . import clocks, contract_document
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
-from .guard.admission import Admission
-from .guard.attempts import Keys
+from .guard.admission.attempts import Keys
+from .guard.admission.processor import Admission
+from .guard.admission.refusals import Refusals
 from .guard.building import entrance_for
 from .guard.identity import IdentityCheck
 from .guard.knowledge import Knowledge, watched
 from .guard.ownership import Ownership
 from .guard.permissions import Permissions
-from .guard.refusals import Refusals
 from .guard.validation import Validation
 from .memory.cache import Cache
 from .memory.memory import Writer

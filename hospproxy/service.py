@@ -17,12 +17,12 @@ from twisted.python.failure import Failure
 
 from . import clocks, contract_document, signals
 from .arrival.authority import PublicHosts
-from .arrival.certificates import CertificateError
 from .arrival.descriptors import open_files, within_descriptors
+from .arrival.front.trust import Trust
 from .arrival.house import House
 from .arrival.limits import ArrivalLimits
 from .arrival.listeners import Listener, ListenerError, Listeners
-from .arrival.trust import Trust
+from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
 from .guard.origin import SecretError

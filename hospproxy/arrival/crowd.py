@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import define, field
 
+from .front.trust import Trust, parse_address
 from .limits import ArrivalLimits
 from .tally import Tally
-from .trust import Trust, parse_address
 
 
 def source_of(address: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
+from .front.trust import display_address
 from .house import House
 from .http1 import Http1Protocol
 from .plain import PlainPolicy
-from .trust import display_address
 
 
 class Http1Factory(Factory):

@@ -17,10 +17,10 @@ from .authority import PublicHosts
 from .budget import BodyBudget
 from .crowd import Crowd
 from .drain import Connections
-from .handshakes import Handshakes
+from .front.trust import Trust
 from .limits import ArrivalLimits
 from .tally import Tally
-from .trust import Trust
+from .tls.handshakes import Handshakes
 
 NO_FIELDS: Final = Headers()
 

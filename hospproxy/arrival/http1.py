@@ -20,6 +20,7 @@ from .answer import CONTINUE, has_content
 from .body import Decoder, decoder_for
 from .budget import Held, spent
 from .ending import Ending
+from .front.trust import display_address
 from .head import Head, HeadFinder, parse_head
 from .house import House
 from .line import HeadRefused, RequestLine
@@ -28,7 +29,6 @@ from .pace import Ear, Pace
 from .phase import Phase
 from .plain import PlainPolicy
 from .streaming import Stream, discard
-from .trust import display_address
 from .writing import written
 
 _log = Logger()

@@ -16,17 +16,17 @@ from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
 from ..worker import Worker, WorkerLike
 from .authority import without_port
-from .certificates import CERTIFICATE_NAME, CertificateError, Credentials, self_signed
 from .drain import stop
-from .entrance import Entrance, PairLike, Upkeep, kept_authorities, kept_pair
 from .factory import Http1Factory
+from .front.proxy_protocol import ProxyHeaderFactory
+from .front.trust import Network, Trust
 from .house import House
 from .plain import Plain, PlainPolicy
-from .proxy_protocol import ProxyHeaderFactory
-from .renewal import Kept, Renewal, Verdict
-from .secure import SecureFactory
-from .tls import TlsFactory
-from .trust import Network, Trust
+from .tls.certificates import CERTIFICATE_NAME, CertificateError, Credentials, self_signed
+from .tls.doorway import TlsFactory
+from .tls.entrance import Entrance, PairLike, Upkeep, kept_authorities, kept_pair
+from .tls.renewal import Kept, Renewal, Verdict
+from .tls.secure import SecureFactory
 
 BACKLOG: Final = 1024
 """Connections that the kernel keeps for us while we are busy; Twisted's 50 overflows in a surge."""

@@ -16,8 +16,8 @@ from ..interfaces import IMeter, IProcessor, Proceed
 from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..messages import Call, Exchange, Identity, Origin, Response
+from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
-from .refusals import NoRefusals, Refusals
 from .who import identity_in
 
 MAX_NAMES = 10_000

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ..arrival.certificates import CertificateError, host_names, load_credentials, parse_certificates, read
+from ..arrival.tls.certificates import (
+    CertificateError,
+    host_names,
+    load_credentials,
+    parse_certificates,
+    read,
+)
 from .listeners_section import ListenerSettings
 from .sections import Settings
 

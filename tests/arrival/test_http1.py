@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.factory import Http1Factory
+from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.plain import Plain, PlainPolicy
-from hospproxy.arrival.trust import Trust
 from hospproxy.errors import RecordFailed
 from hospproxy.messages import Headers, Request, Response
 from tests.arrival.wire import Line, Recorder, Slow

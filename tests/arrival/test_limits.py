@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.factory import Http1Factory
+from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.house import House
 from hospproxy.arrival.limits import RATE_AFTER_S, ArrivalLimits
-from hospproxy.arrival.trust import Trust
 from hospproxy.messages import Response
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.wire import PLAIN, Line, Recorder, Slow

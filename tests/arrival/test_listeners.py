@@ -13,16 +13,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.authority import PublicHosts
-from hospproxy.arrival.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
 from hospproxy.arrival.factory import Http1Factory
+from hospproxy.arrival.front.proxy_protocol import ProxyHeaderFactory
+from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.house import House, new_request_id
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
 from hospproxy.arrival.plain import Plain, PlainPolicy
-from hospproxy.arrival.proxy_protocol import ProxyHeaderFactory
-from hospproxy.arrival.tls import Contexts, Doorway, TlsFactory
-from hospproxy.arrival.trust import Trust
+from hospproxy.arrival.tls.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
+from hospproxy.arrival.tls.doorway import Contexts, Doorway, TlsFactory
 from hospproxy.interfaces import IHandler
-from tests.arrival.test_certificates import NOW
+from tests.arrival.tls.test_certificates import NOW
 from tests.arrival.wire import Recorder
 
 

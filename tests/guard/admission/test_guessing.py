@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.guard.guessing import REACH, Guilt, Patience
-from hospproxy.guard.marks import Marks
-from hospproxy.guard.rates import Rate
-from hospproxy.guard.refusals import NoRefusals, Refusals
+from hospproxy.guard.admission.guessing import REACH, Guilt, Patience
+from hospproxy.guard.admission.marks import Marks
+from hospproxy.guard.admission.rates import Rate
+from hospproxy.guard.admission.refusals import NoRefusals, Refusals
 
 PATIENCE = Patience(free=3, forgive_s=60, cap_s=10)
 

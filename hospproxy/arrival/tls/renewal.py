@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ..worker import WorkerLike
+from ...worker import WorkerLike
 from .certificates import CertificateError, read
 
 _log = Logger()

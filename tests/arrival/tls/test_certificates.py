@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.certificates import (
+from hospproxy.arrival.tls.certificates import (
     CERTIFICATE_NAME,
     KEY_NAME,
     CertificateError,

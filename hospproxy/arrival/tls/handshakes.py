@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from .limits import ArrivalLimits
-from .trust import Address, parse_address
+from ..front.trust import Address, parse_address
+from ..limits import ArrivalLimits
 
 MAX_REMEMBERED: Final = 10_000
 """Addresses whose rate is remembered; beyond it the one that is quiet for longest is forgotten."""

@@ -12,18 +12,18 @@ from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.certificates import self_signed
 from hospproxy.arrival.factory import Http1Factory
+from hospproxy.arrival.front.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
+from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.house import House
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
-from hospproxy.arrival.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
-from hospproxy.arrival.tls import Contexts, Doorway, TlsFactory
-from hospproxy.arrival.trust import Trust
+from hospproxy.arrival.tls.certificates import self_signed
+from hospproxy.arrival.tls.doorway import Contexts, Doorway, TlsFactory
 from hospproxy.messages import Client
 from hospproxy.watch.metrics import Metrics
-from tests.arrival.test_certificates import NOW
-from tests.arrival.test_proxy_header import MALFORMED, TCP4, WHOLE, ipv4, version_2
+from tests.arrival.front.test_proxy_header import MALFORMED, TCP4, WHOLE, ipv4, version_2
+from tests.arrival.tls.test_certificates import NOW
 from tests.arrival.wire import PLAIN, FakeTcp, Recorder
 
 GET = b"GET /notes HTTP/1.1\r\nHost: h\r\n"

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .house import House
+from ..house import House
 from .proxy_header import ProxyHeaderError, parse_proxy_header
 from .trust import Trust, display_address, parse_address
 

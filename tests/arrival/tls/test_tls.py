@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.certificates import Credentials
 from hospproxy.arrival.house import House
 from hospproxy.arrival.limits import ArrivalLimits
-from hospproxy.arrival.secure import SecureFactory
-from hospproxy.arrival.tls import Authorities, Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.certificates import Credentials
+from hospproxy.arrival.tls.doorway import Authorities, Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.secure import SecureFactory
 from hospproxy.messages import Headers, Response
 from tests.arrival.certifying import Issued, TestAuthority, TlsClient, trusting
 from tests.arrival.wire import Recorder

@@ -13,8 +13,8 @@ from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
 from .certificates import CertificateError, Credentials, parse_certificates, parse_credentials
+from .doorway import Authorities, Contexts, Doorway, intermediate, vouching
 from .renewal import SOON_S, Kept
-from .tls import Authorities, Contexts, Doorway, intermediate, vouching
 
 _log = Logger()
 TICKET_KEYS_S: Final = 12 * 3600.0

@@ -12,11 +12,11 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.guard.admission import COUNTED_S, Admission, Known
-from hospproxy.guard.attempts import Keys, whole_address
+from hospproxy.guard.admission.attempts import Keys, whole_address
+from hospproxy.guard.admission.processor import COUNTED_S, Admission, Known
+from hospproxy.guard.admission.refusals import NoRefusals, Refusals
 from hospproxy.guard.credentials import Credentials, parse_basic
 from hospproxy.guard.identity import IdentityCheck
-from hospproxy.guard.refusals import NoRefusals, Refusals
 from hospproxy.interfaces import IProcessor
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.forwarded import Hop, hops
-from hospproxy.arrival.trust import MAX_HOPS, Trust
+from hospproxy.arrival.front.forwarded import Hop, hops
+from hospproxy.arrival.front.trust import MAX_HOPS, Trust
 from hospproxy.messages import Client, Headers
 
 LISTED = Trust(Trust.of(["10.0.0.0/8", "2001:db8::/32"]).networks, "forwarded", "forwarded")

@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ..messages import Client, Headers
+from ...messages import Client, Headers
 from .forwarded import Hop
 from .forwarded import hops as forwarded_hops
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.proxy_header import (
+from hospproxy.arrival.front.proxy_header import (
     MAX_LENGTH_1,
     MAX_LENGTH_2,
     SIGNATURE_2,

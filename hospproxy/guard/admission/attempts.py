@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from .credentials import Credentials
+from ..credentials import Credentials
 
 MAX_NAME: Final = 256
 """Characters of a claimed name that are looked at: to put many accents in order takes the square of their number."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.hello import MAX_BYTES, MAX_RECORDS, server_name
+from hospproxy.arrival.tls.hello import MAX_BYTES, MAX_RECORDS, server_name
 
 
 def hello(name: str | None, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> bytes:

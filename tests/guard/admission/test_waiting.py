@@ -5,7 +5,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import TooMany
-from hospproxy.guard.waiting import Claim, Waiting
+from hospproxy.guard.admission.waiting import Claim, Waiting
 
 
 class WaitingTests(SynchronousTestCase):

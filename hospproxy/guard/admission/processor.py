@@ -11,14 +11,14 @@ from collections import OrderedDict
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..errors import TooMany
-from ..interfaces import IMeter, IProcessor, Proceed
-from ..joining import Joint
-from ..memory.accounts import Accounts
-from ..messages import Exchange, Origin, Response
-from ..options.admission_section import AdmissionSettings
+from ...errors import TooMany
+from ...interfaces import IMeter, IProcessor, Proceed
+from ...joining import Joint
+from ...memory.accounts import Accounts
+from ...messages import Exchange, Origin, Response
+from ...options.admission_section import AdmissionSettings
+from ..credentials import parse_basic
 from .attempts import Attempt, Keys
-from .credentials import parse_basic
 from .guessing import Guilt, Patience
 from .rates import Rate
 from .refusals import Refusals

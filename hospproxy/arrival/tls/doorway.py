@@ -15,8 +15,8 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TL
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..factory import Http1Factory
 from .certificates import Credentials, host_names
-from .factory import Http1Factory
 from .hello import server_name
 
 CIPHERS: Final = (

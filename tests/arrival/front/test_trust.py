@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.trust import MAX_HOPS, Trust, display_address, parse_address
+from hospproxy.arrival.front.trust import MAX_HOPS, Trust, display_address, parse_address
 from hospproxy.messages import Client, Headers
 
 LISTED = Trust.of(["10.0.0.0/8", "2001:db8::/32"])

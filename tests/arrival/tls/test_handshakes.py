@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival import handshakes
-from hospproxy.arrival.handshakes import Handshakes
+from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.limits import ArrivalLimits
-from hospproxy.arrival.trust import Trust
+from hospproxy.arrival.tls import handshakes
+from hospproxy.arrival.tls.handshakes import Handshakes
 
 
 class One:

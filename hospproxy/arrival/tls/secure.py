@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener
 from zope.interface import implementer
 
-from ..errors import ProxyError
-from ..interfaces import IHandler
-from ..messages import ClientCertificate, Request, Response
+from ...errors import ProxyError
+from ...interfaces import IHandler
+from ...messages import ClientCertificate, Request, Response
+from ..factory import Http1Factory
+from ..house import House
+from ..http1 import Http1Protocol
 from .certificates import names_of
-from .factory import Http1Factory
-from .house import House
-from .http1 import Http1Protocol
 
 HSTS: Final = b"strict-transport-security"
 
