@@ -215,13 +215,15 @@ class ProxyService(Service):
         self._reactor.stop()
 
     def _reload(self) -> None:
-        for each in (self.listeners, self.admin):
+        for what, each in (("clients", self.listeners), ("the admin page", self.admin)):
+            if each is None:
+                continue
             try:
-                if each is not None:
-                    each.reload()
+                each.reload()
             except CertificateError as error:
                 _log.error("{why}. What was read before stays in use.", why=str(error))
-        _log.info("certificates were read again")
+            else:
+                _log.info("certificates were read again, for {what}", what=what)
         if self.parts.entrance is None:
             return
         try:

@@ -124,7 +124,7 @@ async def test_certificates_that_cannot_be_read_again_stay(processes: Processes)
         (proxy.state / name).unlink()
         (proxy.state / name).mkdir()
     proxy.signal("HUP")
-    await proxy.until_said("the certificates stay as they are")
+    await proxy.until_said("What was read before stays in use")
     assert (await ask(proxy.url, "GET", "/hospitals", user="staff1")).status == 200
     assert await proxy.stop() == 0
 
