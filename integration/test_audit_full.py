@@ -87,9 +87,7 @@ def judge_the_full(noted: list[Noted], when_full: str) -> None:
     assert reads
 
 
-@pytest.mark.parametrize(
-    ("when_full", "commit"), [("serve", "auto"), ("refuse", "auto"), ("serve", "thread")]
-)
+@pytest.mark.parametrize(("when_full", "commit"), [("serve", "auto"), ("refuse", "thread")])
 @pytest_twisted.ensureDeferred
 async def test_a_full_disk(processes: Processes, tmp_path: Path, when_full: str, commit: str) -> None:
     hosp = await processes.hosp()

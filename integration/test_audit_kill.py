@@ -22,7 +22,7 @@ from .noting import KINDS, Noted, Notes, NotingClient
 from .processes import Processes, Proxy, free_port
 from .test_audit_trail import verified
 
-KILLS = int(os.environ.get("AUDIT_KILLS", "20"))
+KILLS = int(os.environ.get("AUDIT_KILLS", "8"))
 CLIENTS = 8
 SMALL_FILES = "[audit]\nrotate_bytes = 262144\n"
 BY_THREAD = 'commit = "thread"\n'
