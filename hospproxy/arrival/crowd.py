@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv6Address, ip_network
 from typing import Any
 
 from attrs import define, field
 
-from .front.trust import Trust, parse_address
+from .front.trust import Trust, parse_address, source_of
 from .limits import ArrivalLimits
 from .tally import Tally
-
-
-def source_of(address: str) -> str:
-    """Who counts as one: an IPv4 address, or the network of 64 bits that an IPv6 host has to itself."""
-    parsed = parse_address(address)
-    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
 @define(slots=True, eq=False)

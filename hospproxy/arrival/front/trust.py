@@ -37,6 +37,17 @@ def parse_address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def source_of(address: str) -> str:
+    """Who a limit is for: an IPv4 address, or the IPv6 network of 64 bits that one subscriber has (RFC 6177).
+
+    :param address: what is none stands for itself.
+    """
+    parsed = parse_address(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return address if parsed is None else str(parsed)
+
+
 def display_address(text: str) -> str:
     """A socket's address as it stands in records."""
     address = parse_address(text)

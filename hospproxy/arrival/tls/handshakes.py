@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_network
 from typing import Any, Final, Protocol
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ..front.trust import Address, parse_address
+from ..front.trust import Address, parse_address, source_of
 from ..limits import ArrivalLimits
 
 MAX_REMEMBERED: Final = 10_000
@@ -22,13 +21,6 @@ class Shaking(Protocol):
 
     def abortConnection(self) -> None:
         """Close without another word."""
-
-
-def source_of(address: Address | None) -> str:
-    """Who a limit is for: an IPv4 address, or the network of 64 bits that an IPv6 host has to itself."""
-    if isinstance(address, IPv6Address):
-        return str(ip_network((address, 64), strict=False))
-    return str(address)
 
 
 @define(slots=True, eq=False)
@@ -59,7 +51,7 @@ class Handshakes:
         if len(self._open) >= self.limits.max_handshakes:
             refusal = "refused_total"
         elif address is not None and not self.exempt(address):  # a balancer's own checks have none
-            source = source_of(address)
+            source = source_of(host)
             if self._by_source[source] >= self.limits.max_handshakes_per_address:
                 refusal = "refused_address"
             elif not self._within_rate(source):
@@ -72,7 +64,7 @@ class Handshakes:
 
     def begin(self, connection: Shaking, host: str) -> None:
         """It has begun; it must be told of its end, or its time runs out."""
-        source = source_of(parse_address(host))
+        source = source_of(host)
         self._open[connection] = (source, self.clock.seconds() + self.limits.handshake_timeout_s)
         self._by_source[source] += 1
         if self._call is None:

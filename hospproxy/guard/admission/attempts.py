@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import unicodedata
 from typing import Final
 
 from attrs import field, frozen
 
+from ...arrival.front.trust import source_of
 from ..credentials import Credentials
 
 MAX_NAME: Final = 256
@@ -53,20 +53,7 @@ class Keys:
 
     def address(self, address: str) -> bytes:
         """The key of an address."""
-        return self._of(b"address ", whole_address(address))
+        return self._of(b"address ", source_of(address))
 
     def _of(self, kind: bytes, text: str) -> bytes:
         return hmac.digest(self.names, kind + text.encode("utf-8", "surrogatepass"), hashlib.sha256)
-
-
-def whole_address(address: str) -> str:
-    """What one subscriber has: an IPv4 address, or an IPv6 network of 64 bits (RFC 6177)."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

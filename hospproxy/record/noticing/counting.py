@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from itertools import count
 from typing import Protocol
 
+from ...arrival.front.trust import source_of
 from .alert import Alert, in_words
 from .bounded import Distinct
 from .facts import Facts
@@ -19,19 +19,6 @@ class Rule(Protocol):
 
         :param now: seconds since the epoch.
         """
-
-
-def source_of(address: str) -> str:
-    """What one sender has: an IPv4 address, or an IPv6 network of 64 bits (RFC 4291 §2.5.1)."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 class FailedLoginsByAddress:

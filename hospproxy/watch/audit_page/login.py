@@ -16,9 +16,9 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ...arrival.front.trust import source_of
 from ...guard.credentials import Credentials
 from ...joining import Joint
-from ...record.noticing.counting import source_of
 from ...worker import WorkerLike
 from . import users
 from .slowing import Slowing

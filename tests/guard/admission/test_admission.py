@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from hospproxy.guard.admission.attempts import Keys, whole_address
+from hospproxy.arrival.front.trust import source_of
+from hospproxy.guard.admission.attempts import Keys
 from hospproxy.guard.admission.processor import COUNTED_S, Admission, Known
 from hospproxy.guard.admission.refusals import NoRefusals, Refusals
 from hospproxy.guard.credentials import Credentials, parse_basic
@@ -315,11 +316,11 @@ class KeysTests(SynchronousTestCase):
         self.assertNotEqual(one.credentials, longer.credentials)
 
     def test_an_ipv6_subscriber_is_one_address(self) -> None:
-        self.assertEqual(whole_address("2001:db8::1"), whole_address("2001:db8::ffff"))
-        self.assertNotEqual(whole_address("2001:db8::1"), whole_address("2001:db8:0:1::1"))
-        self.assertEqual(whole_address("::ffff:10.0.0.1"), "10.0.0.1")
-        self.assertEqual(whole_address("fe80::1%eth0"), "fe80::/64")
-        self.assertEqual((whole_address("10.0.0.1"), whole_address("")), ("10.0.0.1", ""))
+        self.assertEqual(source_of("2001:db8::1"), source_of("2001:db8::ffff"))
+        self.assertNotEqual(source_of("2001:db8::1"), source_of("2001:db8:0:1::1"))
+        self.assertEqual(source_of("::ffff:10.0.0.1"), "10.0.0.1")
+        self.assertEqual(source_of("fe80::1%eth0"), "fe80::/64")
+        self.assertEqual((source_of("10.0.0.1"), source_of("")), ("10.0.0.1", ""))
 
     def test_nothing_of_a_claim_is_shown(self) -> None:
         credentials = parse_basic(STAFF1)
