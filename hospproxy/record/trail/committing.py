@@ -113,8 +113,10 @@ class Committer:
                 kept = self._completed(append, result)
             except OSError as error:
                 self._again(error if error.errno else None, lines, named, done)
-            except Exception:
-                done.errback(Failure())
+            except Exception:  # a mistake of ours: who asked is told, and nobody else waits for it
+                failure = Failure()
+                self._let_thread()
+                done.errback(failure)
             else:
                 self._let_thread()
                 done.callback(kept)

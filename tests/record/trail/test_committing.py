@@ -5,6 +5,7 @@ import errno
 import random
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogPublisher
@@ -113,6 +114,15 @@ class Unusual(RingCase):
         self.keep(3)
         self.assertEqual(self.ring.writes, 2)
         self.worker.step()
+
+    def test_a_mistake_at_the_end_of_a_write_holds_up_nobody_else(self) -> None:
+        done = self.keep(1)
+        tended = self.commits.run(self.keeper.tend)
+        with mock.patch.object(self.keeper, "written", side_effect=ValueError):
+            self.worker.step()
+        self.failureResultOf(done, ValueError)
+        self.worker.step()
+        self.successResultOf(tended)
 
     def test_another_file_is_begun_by_the_thread(self) -> None:
         self.now = 86_400.0
