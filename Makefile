@@ -36,7 +36,7 @@ run: python ## a stand-in HOSP and the proxy in front of it, with commands to tr
 		--hosp-port $(HOSP_PORT) --control-port $(CONTROL_PORT)
 
 environment: python
-	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql \
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)

@@ -24,7 +24,7 @@ from .config import (
     Settings,
     load,
 )
-from .options import front_checks, secret_fields, writer_checks
+from .options import front_checks, secret_fields, sharing_checks, writer_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -363,12 +363,21 @@ def times(settings: Settings) -> Iterator[Finding]:
 
 
 Rule = Callable[[Settings], Iterator[Finding]]
-ERRORS: tuple[Rule, ...] = (needs, places, certificates, numbers, front_checks.errors, *writer_checks.ERRORS)
+ERRORS: tuple[Rule, ...] = (
+    needs,
+    places,
+    certificates,
+    numbers,
+    front_checks.errors,
+    sharing_checks.errors,
+    *writer_checks.ERRORS,
+)
 WARNINGS: tuple[Rule, ...] = (
     open_text,
     trust,
     switched_off,
     times,
     front_checks.warnings,
+    sharing_checks.warnings,
     *writer_checks.WARNINGS,
 )

@@ -12,6 +12,7 @@ from .options.gate_section import BreakerSettings, GateSettings
 from .options.listeners_section import CertificateSettings, ListenerSettings
 from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.page_section import AuditPageSettings
+from .options.redis_section import RedisSettings
 from .options.sections import (
     CacheSettings,
     IdentitySettings,
@@ -40,6 +41,7 @@ __all__ = [
     "ListenerSettings",
     "Overrides",
     "OwnershipSettings",
+    "RedisSettings",
     "RetrySettings",
     "ScreeningSettings",
     "Settings",

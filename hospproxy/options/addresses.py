@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-DEFAULT_PORTS = {"http": 80, "https": 443, "tcp": 601, "tls": 6514}
+DEFAULT_PORTS = {"http": 80, "https": 443, "tcp": 601, "tls": 6514, "redis": 6379, "rediss": 6379}
 """Of syslog over TCP RFC 3195 and RFC 5425 name the ports."""
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?")
 
@@ -17,7 +17,8 @@ _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.
 class Address:
     """Where something listens.
 
-    :param scheme: "http" or "https"; of a syslog receiver "tcp" or "tls".
+    :param scheme: "http" or "https"; of a syslog receiver "tcp" or "tls", of Redis "redis"
+        or "rediss".
     :param host: a name or an IP address, lower-case; IPv6 without its brackets.
     :param port: 0 lets the kernel choose one (listeners only).
     """
@@ -28,7 +29,7 @@ class Address:
 
     @property
     def secure(self) -> bool:
-        return self.scheme in ("https", "tls")
+        return self.scheme in ("https", "tls", "rediss")
 
     @property
     def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

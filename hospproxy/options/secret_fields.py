@@ -140,6 +140,7 @@ SECRETS = (
     Secret("audit_http", "secret", _long),
     Secret("audit_bucket", "secret_access_key", _ascii),
     Secret("alerts", "webhook_secret", _long),
+    Secret("redis", "password", _any),
 )
 """Every secret that is a text. (Keys of certificates are files, which are read again on SIGHUP.)"""
 

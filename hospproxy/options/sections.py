@@ -29,6 +29,7 @@ from .listeners_section import ListenerSettings
 from .page_section import AuditPageSettings
 from .permissions_section import PermissionsSettings
 from .plugins_section import AuditPluginSettings
+from .redis_section import RedisSettings
 from .syslog_section import SyslogSettings
 
 KiB = 1024
@@ -257,6 +258,10 @@ class Settings:
         default=30.0,
         metadata=number("seconds", 0, 3600, "How long a stop waits for answers that are under way."),
     )
+    workers: int = field(
+        default=1,
+        metadata=whole("processes", 1, 64, "Processes on the same ports. More than one needs `[redis]`."),
+    )
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
     front: FrontSettings = Factory(FrontSettings)
     origin: OriginSettings = Factory(OriginSettings)
@@ -274,6 +279,7 @@ class Settings:
     retry: RetrySettings = RetrySettings()
     gate: GateSettings = Factory(GateSettings)
     breaker: BreakerSettings = Factory(BreakerSettings)
+    redis: RedisSettings = Factory(RedisSettings)
     audit: AuditSettings = Factory(AuditSettings)
     audit_database: DatabaseSettings = Factory(DatabaseSettings)
     audit_syslog: SyslogSettings = Factory(SyslogSettings)

@@ -1,0 +1,40 @@
+"""Rules of what is shared by workers and machines; checks.py runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .sections import Settings
+
+Finding = tuple[str, str]
+
+
+def errors(settings: Settings) -> Iterator[Finding]:
+    """What cannot be started."""
+    redis = settings.redis
+    if settings.workers > 1 and not redis.enabled:
+        yield (
+            "workers",
+            "more than one process needs [redis]: without it each would serve what another has changed",
+        )
+    if redis.lease_s < 2 * redis.heartbeat_s + redis.timeout_s:
+        yield "redis.lease_s", "it must be at least twice heartbeat_s and timeout_s, or one lost beat ends it"
+    if (redis.certificate_file is None) != (redis.private_key_file is None):
+        missing = "private_key_file" if redis.private_key_file is None else "certificate_file"
+        yield f"redis.{missing}", "a certificate and its key go together"
+    if not redis.address.secure:
+        for name in ("ca_file", "certificate_file"):
+            if getattr(redis, name) is not None:
+                yield f"redis.{name}", "it is only for a rediss:// redis.url"
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """What may be meant so."""
+    redis = settings.redis
+    if redis.enabled and not redis.address.secure and not redis.address.loopback:
+        yield (
+            "redis.url",
+            "without TLS the password of Redis can be read on the way (what is kept there is sealed)",
+        )
