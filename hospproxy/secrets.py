@@ -39,6 +39,12 @@ def master_key(settings: Settings) -> MasterKey:
 
     :raise KeyFileError: it cannot be used, or a named one is missing.
     """
+    others = (settings.master_key_next_file, settings.master_key_previous_file)
+    further = tuple(MasterKey.load(path) for path in others if path is not None)
+    return MasterKey(_first(settings).secret, further)
+
+
+def _first(settings: Settings) -> MasterKey:
     if settings.master_key is not None:
         from .options.secret_fields import key_of  # it needs this module
 
@@ -53,9 +59,11 @@ class MasterKey:
     """32 random bytes. Only keys derived from them are used.
 
     :param secret: the key itself.
+    :param further: that only open what was made with them, while one key takes the place of another.
     """
 
     secret: bytes = field(repr=False)
+    further: tuple[MasterKey, ...] = field(default=(), repr=False)
 
     @secret.validator
     def _whole(self, _attribute: object, value: bytes) -> None:

@@ -234,6 +234,16 @@ class Settings:
         repr=False,
         metadata=secret_fields.text("Base64, or 64 hexadecimal digits, instead of the file."),
     )
+    master_key_next_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("A key that will be the master key: what others have sealed with it can be opened."),
+    )
+    master_key_previous_file: Path | None = field(
+        default=None,
+        converter=optional(Path),
+        metadata=path("The one that was it before: what was sealed with it can still be opened."),
+    )
     contract_file: Path | None = field(
         default=None,
         converter=optional(Path),

@@ -113,6 +113,20 @@ METRICS: tuple[Metric, ...] = (
     _gauge("cache_disk_bytes", "Disk that answers take which outlive a restart."),
     _counter("screening_notes_total", "Notes made of screening results.", "outcome"),
     _gauge("screening_pending", "Screening results on their way to a note."),
+    # What is shared.
+    _gauge("redis_up", "1 while Redis is used; 0 while it is away."),
+    _counter(
+        "redis_commands_total",
+        "Commands: ok, error, unknown_script (it is sent whole then), timeout, lost; not sent: away, full.",
+        "result",
+    ),
+    _histogram("redis_seconds", "From sending a command to Redis to its reply.", buckets=_QUICK),
+    _counter("redis_reconnects_total", "Times that it was tried again to connect to Redis."),
+    _counter(
+        "redis_values_refused_total",
+        "Values in Redis that were not used: unknown_key (another master key), damaged.",
+        "reason",
+    ),
     # The record.
     _counter("records_total", "Audit records on disk.", "kind"),
     _counter("record_failures_total", "Audit records that could not be kept; their requests got no answer."),

@@ -150,7 +150,8 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
     section = settings.audit_syslog
     if not section.enabled or section.url is None:  # checks.py refuses the latter
         return None
-    from .syslog_connection import Certificates, Opener  # TLS is heavy, and most have no receiver
+    from ...client_tls import Certificates  # TLS is heavy, and most have no receiver
+    from .syslog_connection import Opener
 
     files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)
     opener = Opener(reactor, parse_address(section.url), files, section.timeout_s)

@@ -7,12 +7,8 @@ import struct
 import termios
 from collections.abc import Iterator
 from fcntl import ioctl
-from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-from cryptography import x509
-from OpenSSL import crypto
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectionDone, ConnectionLost, TimeoutError
@@ -23,17 +19,12 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.ssl import (
-    Certificate,
-    PrivateCertificate,
-    optionsForClientTLS,
-    trustRootFromCertificates,
-)
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...client_tls import Certificates, Renewed
 from ...options.addresses import Address
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
@@ -42,46 +33,6 @@ _KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_
 
 class NotConfirmed(Exception):
     """The connection ended, and it is not known that the receiver has read all that was sent."""
-
-
-@frozen(slots=True)
-class Certificates:
-    """What TLS is made with.
-
-    :param ca_file: certificates (PEM) to trust instead of the system's.
-    :param certificate_file: our own chain (PEM), for receivers that ask for one.
-    :param private_key_file: its key (PEM).
-    """
-
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    private_key_file: Path | None = None
-
-    def stamp(self) -> tuple[tuple[int, int], ...]:
-        """Another one when a file is another.
-
-        :raise OSError: one is not there.
-        """
-        files = (self.ca_file, self.certificate_file, self.private_key_file)
-        found = [each.stat() for each in files if each is not None]
-        return tuple((each.st_ino, each.st_mtime_ns) for each in found)
-
-    def client(self, host: str) -> Any:
-        """What verifies a receiver of this name (RFC 5425 §5.2) and shows our certificate.
-
-        :raise OSError: a file cannot be read.
-        :raise ValueError: or does not hold what it should.
-        """
-        trust = own = None
-        if self.ca_file is not None:
-            found = x509.load_pem_x509_certificates(self.ca_file.read_bytes())
-            trust = trustRootFromCertificates(
-                [Certificate(crypto.X509.from_cryptography(each)) for each in found]
-            )
-        if self.certificate_file is not None and self.private_key_file is not None:
-            pem = self.private_key_file.read_bytes() + b"\n" + self.certificate_file.read_bytes()
-            own = PrivateCertificate.loadPEM(pem)
-        return optionsForClientTLS(host, trustRoot=trust, clientCertificate=own)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -278,10 +229,8 @@ class Opener:
     def __init__(self, reactor: Any, address: Address, certificates: Certificates, timeout_s: float) -> None:
         self._reactor = reactor
         self._address = address
-        self._certificates = certificates
+        self._certificates = Renewed(certificates)
         self._timeout_s = timeout_s
-        self._stamp: Any = None
-        self._client: Any = None
 
     async def __call__(self) -> Any:
         """A connection (Delivery) that is ready.
@@ -299,11 +248,7 @@ class Opener:
         return await opening
 
     def _tls(self) -> Any:
-        # Made once for each set of files: the system's certificates alone take milliseconds to read.
-        stamp = self._certificates.stamp()
-        if self._client is None or stamp != self._stamp:
-            self._client, self._stamp = self._certificates.client(self._address.host), stamp
-        return self._client
+        return self._certificates.of(self._address.host)
 
     def _when_ready(self, raw: Any) -> Deferred[Delivery]:
         inner: Any = raw.wrappedProtocol

@@ -1,0 +1,294 @@
+"""Connections to Redis: txredisapi's protocol for what is asked, a strict reader for what comes back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import txredisapi  # type: ignore[import-untyped]
+from OpenSSL import SSL
+from OpenSSL.crypto import Error as CryptoError
+from service_identity import VerificationError
+from twisted.internet import error
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ..client_tls import Certificates, Renewed
+from ..options.redis_section import RedisSettings
+from ..options.secret_fields import MOST
+from .replies import ErrorReply, MiB, Nonsense, Replies
+
+MOST_COMMANDS = 1000
+"""That wait for their replies on one connection."""
+MOST_BYTES = 64 * MiB
+"""Of commands that wait for their replies: a Redis that is paused must not fill this process's memory."""
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
+
+
+class Full(Exception):
+    """Too much is under way on this connection; nothing was sent."""
+
+
+class Lost(Exception):
+    """The connection ended; the words say why, and hold nothing of what went over it."""
+
+
+@implementer(IHandshakeListener)
+class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has no types
+    """One connection. Whatever comes that nobody asked for ends it.
+
+    :param secure: whether TLS is below it.
+    :ivar ready: fires with this once commands may be sent, which over TLS is after the handshake.
+    :ivar on_lost: called once, before the commands under way fail, with words that say why.
+    """
+
+    def __init__(self, secure: bool) -> None:
+        super().__init__(charset=None, convertNumbers=False)
+        self.ready: Deferred[Connection] = Deferred(lambda _: self.drop("it was given up"))
+        self.on_lost: Callable[[str], None] | None = None
+        self._secure = secure
+        self._reader = Replies()
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
+        self._why: str | None = None
+        self._lost = False
+
+    # What the link calls
+
+    @property
+    def under_way(self) -> int:
+        """Commands that have no reply yet."""
+        return len(self._sizes)
+
+    def send(self, *command: bytes | str | int) -> Deferred[Any]:
+        """Ask something.
+
+        :raise ErrorReply: through the Deferred: Redis refused it.
+        :raise Lost: through the Deferred: the connection ended.
+        :raise Full: there is too much under way.
+        """
+        if self._why is not None:
+            raise Lost(self._why)
+        size = sum(len(each) if isinstance(each, bytes | str) else 20 for each in command)
+        if len(self._sizes) >= MOST_COMMANDS or (self._sizes and self._bytes + size > MOST_BYTES):
+            raise Full("too many commands at one time")
+        self._sizes.append(size)
+        self._bytes += size
+        reply: Deferred[Any] = self.execute_command(*command)
+        return reply
+
+    def drop(self, why: str) -> None:
+        """End it at once: what still comes belongs to nobody.
+
+        :param why: words for the log.
+        """
+        self._end(why)
+        if self.transport is not None and not self._lost:  # TLS has nothing left to abort then, and fails
+            self.transport.abortConnection()
+
+    def _end(self, why: str) -> None:
+        """Nothing is sent or taken any more. Whoever keeps this connection hears of it before those who wait do."""
+        if self._why is not None:
+            return
+        self._why = why
+        if self.on_lost is not None:
+            self.on_lost(why)
+        while self._sizes:
+            self.replyReceived(Lost(why))
+
+    # What Twisted and txredisapi call
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.setTcpNoDelay(True)
+        transport.setTcpKeepAlive(True)
+        handle = transport.getHandle()
+        if isinstance(handle, socket.socket):
+            for option, value in _KEEPALIVE:
+                handle.setsockopt(socket.IPPROTO_TCP, option, value)
+        super().connectionMade()  # it has no password: AUTH is the link's
+        if not self._secure:
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """The certificate was verified (IHandshakeListener)."""
+        if not self.ready.called:
+            self.ready.callback(self)
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:  # noqa: ARG002
+        if self._why is not None:
+            return
+        try:
+            for reply in self._reader.feed(data):
+                self.replyReceived(reply)
+                if self._why is not None:
+                    return
+        except Nonsense as nonsense:
+            self.drop(f"it says nonsense: {nonsense}")
+
+    def replyReceived(self, reply: Any) -> None:
+        if not self._sizes:
+            self.drop("it says nonsense: a reply that nobody asked for")
+            return
+        self._bytes -= self._sizes.popleft()
+        super().replyReceived(reply)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._lost = True
+        self._end(words_of(reason.value) if reason.value is not None else "the connection ended")
+        super().connectionLost(reason)
+        if not self.ready.called:
+            self.ready.errback(Failure(Lost(self._why)))
+
+
+class Listener(Connection):
+    """One that hears of a channel.
+
+    :ivar on_message: called with each payload.
+    :ivar channel: that it listens to, once it does.
+    """
+
+    on_message: Callable[[bytes], None] | None = None
+    channel: bytes | None = None
+
+    def replyReceived(self, reply: Any) -> None:
+        match reply:
+            case [b"message", channel, bytes(payload)] if channel == self.channel:
+                if self.on_message is not None:
+                    self.on_message(payload)
+            case _:
+                super().replyReceived(reply)
+
+    async def listen(self, channel: bytes) -> None:
+        """Subscribe to one channel, for as long as the connection lasts.
+
+        :raise Nonsense: Redis says something else than that it was done.
+        """
+        self.channel = channel
+        if await self.send(b"SUBSCRIBE", channel) != [b"subscribe", channel, 1]:
+            raise Nonsense("no answer to SUBSCRIBE")
+
+
+class _Connections(Factory):
+    noisy = False
+
+    def __init__(self, protocol: Callable[[bool], Connection], secure: bool) -> None:
+        self._made = (protocol, secure)
+
+    def buildProtocol(self, addr: object) -> Connection:  # noqa: ARG002
+        protocol, secure = self._made
+        connection = protocol(secure)
+        connection.factory = self
+        return connection
+
+
+class Opener:
+    """Opens connections to the one Redis. Its name is looked up, and files are read, each time anew."""
+
+    def __init__(self, reactor: Any, settings: RedisSettings, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._address = settings.address
+        self._timeout_s = timeout_s
+        files = Certificates(settings.ca_file, settings.certificate_file, settings.private_key_file)
+        self._certificates = Renewed(files)
+
+    async def __call__(self, protocol: Callable[[bool], Connection]) -> Connection:
+        """A connection that is ready; over TLS the certificate was verified.
+
+        :raise Exception: there is none; ``words_of`` says why.
+        """
+        secure = self._address.secure
+        endpoint: Any = self._endpoint()
+        if secure:
+            endpoint = wrapClientTLS(self._certificates.of(self._address.host), endpoint)
+        opening: Deferred[Any] = endpoint.connect(_Connections(protocol, secure))
+        opening.addCallback(lambda made: made.ready)
+        opening.addTimeout(self._timeout_s, self._reactor)
+        connection: Connection = await opening
+        return connection
+
+    def _endpoint(self) -> Any:
+        host, port, ip = self._address.host, self._address.port, self._address.ip
+        if ip is None:
+            return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
+        kind: Any = TCP4ClientEndpoint if ip.version == 4 else TCP6ClientEndpoint
+        return kind(self._reactor, str(ip), port, timeout=self._timeout_s)
+
+
+def read_password(settings: RedisSettings) -> bytes | None:
+    """The password as it is now, without a line end; None if there is none.
+
+    :raise OSError: its file cannot be read.
+    """
+    if settings.password is not None:
+        return settings.password.value
+    if settings.password_file is None:
+        return None
+    return _content(settings.password_file).rstrip(b"\r\n")
+
+
+def _content(path: Path) -> bytes:
+    # O_NONBLOCK: a pipe that somebody put there must not hold up the reactor.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(0, "it is no plain file", str(path))
+        return os.read(descriptor, MOST)
+    finally:
+        os.close(descriptor)
+
+
+_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (VerificationError, "its certificate is another's"),
+    (
+        (TimeoutError, error.TimeoutError, error.TCPTimedOutError, CancelledError, error.UserError),
+        "it does not answer in time",
+    ),
+    (error.ConnectionRefusedError, "it refuses connections"),
+    (error.DNSLookupError, "its name is not known"),
+    ((error.NoRouteError, error.ConnectError), "it cannot be reached"),
+    ((error.ConnectionLost, error.ConnectionDone, error.ConnectionAborted), "the connection ended"),
+    ((ValueError, CryptoError), "a file of certificates or keys does not hold what it should"),
+)
+
+
+def words_of(problem: BaseException) -> str:
+    """Why there is no connection, in words that hold no secret and nothing that Redis said but the name of an error."""
+    if isinstance(problem, Lost | Nonsense):
+        return str(problem)
+    if isinstance(problem, ErrorReply):
+        return _refusal(problem.code)
+    if isinstance(problem, SSL.Error):
+        found = problem.args[0] if problem.args and isinstance(problem.args[0], list) else []
+        reasons = sorted({str(each[-1]) for each in found if isinstance(each, tuple) and each})
+        return ": ".join(["TLS failed", *reasons])
+    if isinstance(problem, OSError) and problem.filename is not None:
+        return f"{problem.filename} cannot be read: {problem.strerror}"
+    for kinds, words in _WORDS:
+        if isinstance(problem, kinds):
+            return words
+    return type(problem).__name__
+
+
+def _refusal(code: str) -> str:
+    if code == "WRONGPASS":
+        return "user or password is wrong"
+    if code == "NOAUTH":
+        return "it asks for a password"
+    if code == "NOPERM":
+        return "the user may not do what is needed"
+    return f"it answers {code}"

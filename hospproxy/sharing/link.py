@@ -1,0 +1,339 @@
+"""The way to Redis: two connections that are made again for ever, and a breaker that lets nobody wait meanwhile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from ..interfaces import IMeter
+from ..options.redis_section import RedisSettings
+from .connection import Connection, Full, Listener, Lost, Opener, read_password, words_of
+from .kinds import Away
+from .replies import ErrorReply, Nonsense
+from .scripting import Script
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+CONNECT_S = 3.0
+"""For the look-up of the name, the connection and the TLS handshake together; at least ``timeout_s``."""
+LISTEN_CHECK_S = 10.0
+"""How often the connection that only listens is asked whether it is still there."""
+_SOUND_S = 5.0
+"""A link that lasted so long was a good one: the next pause is short again."""
+_MOST_WORDS = 8
+_ELSEWHERE = frozenset(
+    ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "NOAUTH", "WRONGPASS", "CLUSTERDOWN")
+)
+"""Errors of a server that is not, or no longer, the one to write to: a failover may have moved its name."""
+_RUN_ID = re.compile(rb"^run_id:([0-9a-zA-Z]{8,64})\r?$", re.MULTILINE)
+_ROLE = re.compile(rb"^role:([a-z]{1,20})\r?$", re.MULTILINE)
+_log = Logger()
+
+Argument = bytes | str | int
+
+
+class Link:
+    """Is up while both connections are: one for commands, one that listens to a channel.
+
+    :param settings: of Redis.
+    :param reactor: time, and where connections are made.
+    :param random: from 0 to 1; spreads the pauses, so that not all workers come at one moment.
+    :param password: gives the password, asked at each connection; default: as the settings say.
+    :param opener: opens a connection of a class; default: a real one.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        reactor: Any,
+        meter: IMeter,
+        random: Callable[[], float],
+        password: Callable[[], bytes | None] | None = None,
+        opener: Callable[[Callable[[bool], Connection]], Coroutine[Any, Any, Any]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._meter = meter
+        self._random = random
+        self._password = password or (lambda: read_password(settings))
+        self._open = opener or Opener(reactor, settings, max(CONNECT_S, settings.timeout_s))
+        self._channel: bytes | None = None
+        self._on_up: list[Callable[[bytes], object]] = []
+        self._on_down: list[Callable[[], object]] = []
+        self._on_message: list[Callable[[bytes], object]] = []
+        self._commands: Connection | None = None
+        self._loop: Deferred[None] | None = None
+        self._said: set[str] | None = None  # of why it is away, since it was used last
+        self._used = False
+        meter.gauge("redis_up", lambda: float(self.is_up))
+
+    # What others ask
+
+    @property
+    def is_up(self) -> bool:
+        """Whether commands are let through."""
+        return self._commands is not None
+
+    def subscribe(self, channel: bytes) -> None:
+        """Which channel is listened to; before ``start``."""
+        self._channel = channel
+
+    def on_up(self, callback: Callable[[bytes], object]) -> None:
+        """Be told Redis's ``run_id`` each time the link is up, before anybody's command is let through."""
+        self._on_up.append(callback)
+
+    def on_down(self, callback: Callable[[], object]) -> None:
+        """Be told each time it no longer is, before those who wait for a reply are."""
+        self._on_down.append(callback)
+
+    def on_message(self, callback: Callable[[bytes], object]) -> None:
+        """Be told what is published on the channel."""
+        self._on_message.append(callback)
+
+    def start(self) -> None:
+        """Begin to connect. Returns at once."""
+        if self._loop is None:
+            self._loop = Deferred.fromCoroutine(self._keep())
+            self._loop.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    def stop(self) -> None:
+        """End at once: what is under way fails."""
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.cancel()
+
+    async def evaluate(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument]) -> list[Any]:
+        """Run a script: the list that it gives back.
+
+        :raise Away: it was not run, or is not known to have been.
+        """
+        rest = (len(keys), *keys, *args)
+        try:
+            reply = await self._ask("EVALSHA", script.digest, *rest)
+        except ErrorReply as refused:
+            if refused.code != "NOSCRIPT":
+                raise Away(f"Redis: {words_of(refused)}") from None
+            reply = await self.ask("EVAL", script.text, *rest)
+        if not isinstance(reply, list):
+            self._drop("it says nonsense: no list from a script")
+            raise Away("Redis: it says nonsense")
+        return reply
+
+    async def ask(self, *command: Argument) -> Any:
+        """One command: bytes, a number, None, or a list of these.
+
+        :raise Away: it was not done, or is not known to have been.
+        """
+        try:
+            return await self._ask(*command)
+        except ErrorReply as refused:
+            raise Away(f"Redis: {words_of(refused)}") from None
+
+    # One command
+
+    async def _ask(self, *command: Argument) -> Any:
+        connection = self._commands
+        if connection is None:
+            self._meter.count("redis_commands_total", result="away")
+            raise Away("Redis is away")
+        began = self._reactor.seconds()
+        try:
+            reply = await self._sent(connection, *command)
+        except ErrorReply as refused:
+            # A script that is not known yet is how each begins, and no error.
+            known = refused.code != "NOSCRIPT"
+            self._answered(began, "error" if known else "unknown_script")
+            if refused.code in _ELSEWHERE:
+                connection.drop(words_of(refused))
+            raise
+        except Full as full:
+            self._meter.count("redis_commands_total", result="full")
+            raise Away(f"Redis: {full}") from None
+        except TimeoutError:
+            self._meter.count("redis_commands_total", result="timeout")
+            raise Away("Redis does not answer in time") from None
+        except Lost as lost:
+            self._meter.count("redis_commands_total", result="lost")
+            raise Away(f"Redis: {lost}") from None
+        self._answered(began, "ok")
+        self._is_used()
+        return reply
+
+    async def _sent(self, connection: Connection, *command: Argument) -> Any:
+        """Send it, and drop the connection if nothing comes in time: what then came would belong to nobody."""
+        reply = connection.send(*command)
+        reply.addTimeout(self._settings.timeout_s, self._reactor)
+        try:
+            return await reply
+        except TimeoutError:
+            connection.drop("it does not answer in time")
+            raise
+
+    def _answered(self, began: float, result: str) -> None:
+        self._meter.count("redis_commands_total", result=result)
+        self._meter.observe("redis_seconds", self._reactor.seconds() - began)
+
+    def _drop(self, why: str) -> None:
+        if self._commands is not None:
+            self._commands.drop(why)
+
+    # Up and down, for ever
+
+    async def _keep(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            began = self._reactor.seconds()
+            self._say(await self._one_life())
+            if self._reactor.seconds() - began >= _SOUND_S:
+                pause_s = FIRST_PAUSE_S
+            await deferLater(self._reactor, pause_s * (0.5 + self._random() / 2))
+            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+            self._meter.count("redis_reconnects_total")
+
+    async def _one_life(self) -> str:
+        """From connecting to the end of either connection; why it ended."""
+        over: Deferred[str] = Deferred()
+        made: list[Connection] = []
+        try:
+            commands, run_id = await self._ready(Connection, made, over)
+            listener, same = await self._ready(Listener, made, over)
+            if run_id != same:
+                return "two servers answer to its name"
+            assert isinstance(listener, Listener)
+            listener.on_message = self._heard
+            if self._channel is not None:
+                await self._in_time(listener, listener.listen(self._channel))
+            if not over.called:
+                self._now_up(commands, run_id)
+                return await self._watch(listener, over)
+            return await over
+        except CancelledError:
+            raise
+        except Exception as problem:
+            return words_of(problem)
+        finally:
+            self._now_down()
+            for each in made:
+                each.drop("it is no longer needed")
+
+    async def _ready(
+        self, kind: Callable[[bool], Connection], made: list[Connection], over: Deferred[str]
+    ) -> tuple[Connection, bytes]:
+        """A connection that is logged in, and the ``run_id`` of its server.
+
+        :raise Exception: there is none.
+        """
+        connection: Connection = await self._open(kind)
+        made.append(connection)
+
+        def lost(why: str) -> None:
+            self._now_down()
+            if not over.called:
+                over.callback(why)
+
+        connection.on_lost = lost
+        run_id: bytes = await self._in_time(connection, self._introduced(connection))
+        return connection, run_id
+
+    async def _introduced(self, connection: Connection) -> bytes:
+        password = self._password()
+        user = self._settings.user
+        if password is not None:
+            try:
+                await connection.send(b"AUTH", *([user.encode()] if user else []), password)
+            except ErrorReply as refused:
+                if refused.code == "ERR":
+                    raise Lost("it wants no password") from None
+                raise
+        if self._settings.database:
+            await connection.send(b"SELECT", self._settings.database)
+        # PING fails where nothing else would do: the data are still being loaded, a replica has lost its primary.
+        if await connection.send(b"PING") != b"PONG":
+            raise Nonsense("no answer to PING")
+        server = await connection.send(b"INFO", b"server")
+        run_id = _RUN_ID.search(server) if isinstance(server, bytes) else None
+        state = await connection.send(b"INFO", b"replication")
+        role = _ROLE.search(state) if isinstance(state, bytes) else None
+        if run_id is None or role is None:
+            raise Nonsense("no answer to INFO")
+        if role[1] != b"master":
+            raise Lost("it is a replica, which cannot be written to")
+        return run_id[1]
+
+    async def _in_time(self, connection: Connection, doing: Coroutine[Any, Any, Any]) -> Any:
+        done = Deferred.fromCoroutine(doing)
+        done.addTimeout(max(CONNECT_S, self._settings.timeout_s), self._reactor)
+        try:
+            return await done
+        except Exception as problem:
+            connection.drop(words_of(problem))
+            raise
+
+    async def _watch(self, listener: Listener, over: Deferred[str]) -> str:
+        """Wait until a connection ends; meanwhile see that the one that only listens is still there."""
+        checks = LoopingCall(self._check, listener)
+        checks.clock = self._reactor
+        checks.start(LISTEN_CHECK_S, now=False)
+        try:
+            return await over
+        finally:
+            checks.stop()
+
+    def _check(self, listener: Listener) -> Deferred[None]:
+        # What fails drops the connection, which is all there is to do.
+        return Deferred.fromCoroutine(self._in_time(listener, _pinged(listener))).addErrback(lambda _: None)
+
+    # Who is told
+
+    def _now_up(self, commands: Connection, run_id: bytes) -> None:
+        self._commands = commands
+        for callback in self._on_up:
+            self._tell(callback, run_id)
+
+    def _now_down(self) -> None:
+        if self._commands is not None:
+            self._commands = None
+            for callback in self._on_down:
+                self._tell(callback)
+
+    def _heard(self, payload: bytes) -> None:
+        if self.is_up:
+            for callback in self._on_message:
+                self._tell(callback, payload)
+
+    @staticmethod
+    def _tell(callback: Callable[..., object], *args: bytes) -> None:
+        try:
+            callback(*args)
+        except Exception:
+            _log.failure("A mistake in what hears of Redis")
+
+    # What the log says
+
+    def _say(self, why: str) -> None:
+        """Say why Redis is away, once for each reason."""
+        if self._said is None:
+            self._said = set()
+        if why not in self._said and len(self._said) < _MOST_WORDS:
+            self._said.add(why)
+            _log.warn("Redis at {url} is away: {why}", url=self._settings.url, why=why)
+
+    def _is_used(self) -> None:
+        """A command was done: only then is it back, for one that refuses all of them would come and go for ever."""
+        if self._said is not None:
+            self._said = None
+            _log.info("Redis at {url} is back", url=self._settings.url)
+        elif not self._used:
+            _log.info("Redis at {url} is in use", url=self._settings.url)
+        self._used = True
+
+
+async def _pinged(listener: Listener) -> None:
+    reply = await listener.send(b"PING")
+    if reply != [b"pong", b""] and reply != b"PONG":
+        raise Nonsense("no answer to PING")

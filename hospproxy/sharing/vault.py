@@ -1,0 +1,184 @@
+"""What makes everything in Redis unreadable, and what hides the names of its keys.
+
+A sealed value (AES-256-GCM, NIST SP 800-38D) is: one byte of format, four that name the master key, sixteen of the
+process that sealed it (its salt), twelve of nonce, then the ciphertext with its tag. The key is made of the master key
+and the salt (HKDF-SHA256, RFC 5869), so that each process has its own, and its nonces are its own affair: a counter in
+them never repeats, and what is random beside it keeps two copies of one process (a cloned virtual machine) apart.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import sha256
+
+from attrs import field, frozen
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from twisted.logger import Logger
+
+from ..interfaces import IMeter
+from ..outward.ledger.sealing import Unsealable
+from ..secrets import MasterKey
+from .kinds import Sealing
+
+FORMAT = 1
+PURPOSE = "redis values"
+SALT_BYTES = 16
+NONCE_BYTES = 12
+OVERHEAD = 1 + 4 + SALT_BYTES + NONCE_BYTES + 16
+"""Bytes that a sealed value has more than a plain one."""
+MOST_KEYS = 1024
+"""Keys of other processes that are kept ready."""
+SAY_AGAIN_S = 600.0
+_COUNTER_BYTES = 6
+_NAME_BYTES = 18
+_NAMES_KEY_BYTES = 32
+_NAMES = b"names"
+"""Under which the key of names is sealed: it stands in the head, and nowhere else."""
+_log = Logger()
+
+
+class Vault:
+    """Seals with one master key, and opens what was sealed with any that it knows.
+
+    :param key: the master key, with those that only open (``further``).
+    :param seconds: a clock, for how often something is said.
+    :param random: gives so many random bytes.
+    """
+
+    def __init__(
+        self,
+        key: MasterKey,
+        meter: IMeter,
+        seconds: Callable[[], float],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._secrets = {bytes.fromhex(each.key_id): each.subkey(PURPOSE) for each in (*key.further, key)}
+        self._key_id = bytes.fromhex(key.key_id)
+        self._meter = meter
+        self._seconds = seconds
+        self._random = random
+        self._ready: OrderedDict[bytes, AESGCM] = OrderedDict()
+        self._own: tuple[bytes, AESGCM] | None = None
+        self._count = 0
+        self._said: dict[str, float] = {}
+
+    def seal(self, plain: bytes, name: bytes) -> bytes:
+        """Encrypt a value for the one key under which it will stand.
+
+        :param name: the whole name of that key.
+        """
+        if self._own is None:  # not before, for twistd forks between building and starting
+            self._own = self._new()
+        head, cipher = self._own
+        nonce = self._random(NONCE_BYTES - _COUNTER_BYTES) + self._count.to_bytes(_COUNTER_BYTES, "big")
+        self._count += 1
+        return head + nonce + cipher.encrypt(nonce, plain, _bound(name))
+
+    def open(self, sealed: bytes, name: bytes) -> bytes:
+        """Decrypt.
+
+        :raise Unsealable: it is damaged, from another place, or sealed with a key that is not known. It is counted, and
+            said once.
+        """
+        if not isinstance(sealed, bytes) or len(sealed) < OVERHEAD or sealed[0] != FORMAT:
+            raise self._refused("damaged")
+        if sealed[1:5] not in self._secrets:
+            raise self._refused("unknown_key")
+        nonce_at = 5 + SALT_BYTES
+        head, rest = sealed[1:nonce_at], nonce_at + NONCE_BYTES
+        cipher = self._ready.get(head) or self._made(head)
+        try:
+            plain = cipher.decrypt(sealed[nonce_at:rest], sealed[rest:], _bound(name))
+        except InvalidTag:
+            raise self._refused("damaged") from None
+        # Only now: a salt that somebody made up must not push out a real one.
+        self._ready[head] = cipher
+        self._ready.move_to_end(head)
+        if len(self._ready) > MOST_KEYS:
+            self._ready.popitem(last=False)
+        return plain
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether it was sealed with the key that this vault itself seals with, by what it says."""
+        return sealed[1:5] == self._key_id
+
+    def _new(self) -> tuple[bytes, AESGCM]:
+        head = self._key_id + self._random(SALT_BYTES)
+        return bytes([FORMAT]) + head, self._made(head)
+
+    def _made(self, head: bytes) -> AESGCM:
+        """The cipher of one process.
+
+        :param head: id of the master key, and salt.
+        """
+        secret, salt = self._secrets[head[:4]], head[4:]
+        return AESGCM(HKDF(SHA256(), 32, salt, b"hospproxy/1/value").derive(secret))
+
+    def _refused(self, reason: str) -> Unsealable:
+        self._meter.count("redis_values_refused_total", reason=reason)
+        now = self._seconds()
+        if now - self._said.get(reason, -SAY_AGAIN_S) >= SAY_AGAIN_S:
+            self._said[reason] = now
+            _log.warn("A value in Redis is not used: {words}", words=_WORDS[reason])
+        return Unsealable(_WORDS[reason])
+
+
+_WORDS = {
+    "unknown_key": "sealed with a master key that is not known here",
+    "damaged": "damaged, or from another place",
+}
+
+
+def _bound(name: bytes) -> bytes:
+    """What a value is bound to: the format, and the key where it stands."""
+    return bytes([FORMAT]) + name
+
+
+@frozen(slots=True)
+class Names:
+    """Names of keys in Redis. Their key is no child of the master key, so that another one renames nothing.
+
+    :param secret: 32 bytes that all share.
+    """
+
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls, random: Callable[[int], bytes] = os.urandom) -> Names:
+        """For whoever begins."""
+        return cls(random(_NAMES_KEY_BYTES))
+
+    @classmethod
+    def opened(cls, vault: Sealing, sealed: bytes) -> Names:
+        """From what stands in the head.
+
+        :raise Unsealable: it cannot be read.
+        """
+        secret = vault.open(sealed, _NAMES)
+        if len(secret) != _NAMES_KEY_BYTES:
+            raise Unsealable("it is no key of names")
+        return cls(secret)
+
+    def sealed(self, vault: Sealing) -> bytes:
+        """For the head. To be done anew where ``vault.is_current`` says that another key has sealed what is there."""
+        return vault.seal(self.secret, _NAMES)
+
+    def key(self, prefix: str, kind: str, data: bytes | None = None) -> bytes:
+        """The name of a key in Redis.
+
+        :param prefix: of this installation; the braces put all its keys into one slot of a cluster.
+        :param kind: a plain word.
+        :param data: what must not be read in the name; its HMAC stands there.
+        """
+        said = kind.encode()
+        name = b"{" + prefix.encode() + b"}:" + said
+        if data is None:
+            return name
+        hidden = hmac.digest(self.secret, said + b"\0" + data, sha256)[:_NAME_BYTES]
+        return name + b":" + hidden.hex().encode()
