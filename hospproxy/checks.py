@@ -78,6 +78,7 @@ def check(settings: Settings) -> Findings:
     from .options import (  # what they import (TLS, YAML, schemas) is heavy
         files,
         front_files,
+        sharing_files,
         tls_files,
         writer_files,
     )
@@ -86,10 +87,16 @@ def check(settings: Settings) -> Findings:
         *_all(ERRORS, settings),
         *files.errors(settings),
         *front_files.errors(settings),
+        *sharing_files.errors(settings),
         *tls_files.errors(settings),
         *writer_files.errors(settings),
     ]
-    warnings = [*_all(WARNINGS, settings), *files.warnings(settings), *tls_files.warnings(settings)]
+    warnings = [
+        *_all(WARNINGS, settings),
+        *files.warnings(settings),
+        *sharing_files.warnings(settings),
+        *tls_files.warnings(settings),
+    ]
     contract, mistakes = files.contract(settings.contract_file)
     errors += mistakes
     if contract is not None:

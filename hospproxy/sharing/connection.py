@@ -107,6 +107,9 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
         self._why = why
         if self.on_lost is not None:
             self.on_lost(why)
+        self._fail_all(why)
+
+    def _fail_all(self, why: str) -> None:
         while self._sizes:
             self.replyReceived(Lost(why))
 
@@ -150,9 +153,12 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
         self._end(words_of(reason.value) if reason.value is not None else "the connection ended")
+        why = self._why or ""
+        # Also where whoever heard of it has closed at once: txredisapi would hand out errors of its own.
+        self._fail_all(why)
         super().connectionLost(reason)
         if not self.ready.called:
-            self.ready.errback(Failure(Lost(self._why)))
+            self.ready.errback(Failure(Lost(why)))
 
 
 class Listener(Connection):

@@ -1,0 +1,82 @@
+"""Looks at the files that [redis] names, and at the master keys that only open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..secrets import KeyFileError, MasterKey
+from .files import SOON, UnusableError, certificates, wrong_pair
+from .secret_fields import MOST
+from .sections import Settings
+
+Finding = tuple[str, str]
+
+
+def errors(settings: Settings) -> Iterator[Finding]:
+    """Files that cannot be used."""
+    for key, file in _further_keys(settings):
+        try:
+            MasterKey.load(file)
+        except KeyFileError as error:
+            yield key, str(error)
+    redis = settings.redis
+    if not redis.enabled:
+        return
+    if redis.ca_file is not None:
+        try:
+            certificates(redis.ca_file)
+        except UnusableError as error:
+            yield "redis.ca_file", str(error)
+    for name, why in wrong_pair(redis.certificate_file, redis.private_key_file):
+        yield f"redis.{name}", why
+    if redis.password_file is not None and (why := _no_password(redis.password_file)):
+        yield "redis.password_file", why
+
+
+def warnings(settings: Settings) -> Iterator[Finding]:
+    """Files that can be used, but not for long or not safely."""
+    redis = settings.redis
+    if not redis.enabled:
+        return
+    if redis.certificate_file is not None:
+        yield from _soon_over(redis.certificate_file)
+    for name in ("password_file", "private_key_file"):
+        file: Path | None = getattr(redis, name)
+        if file is not None and file.is_file() and file.stat().st_mode & 0o007:
+            yield f"redis.{name}", f"everyone on this machine may read or change {file}"
+
+
+def _further_keys(settings: Settings) -> Iterator[tuple[str, Path]]:
+    for name in ("master_key_next_file", "master_key_previous_file"):
+        file = getattr(settings, name)
+        if file is not None:
+            yield name, file
+
+
+def _no_password(file: Path) -> str:
+    """Why a file holds no password; never a byte of it."""
+    try:
+        if not file.is_file():
+            return f"{file} is no file" if file.exists() else f"{file} does not exist"
+        with file.open("rb") as opened:
+            content = opened.read(MOST + 1)
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    if not content.rstrip(b"\r\n"):
+        return f"{file} is empty"
+    return f"{file} holds more than {MOST} bytes" if len(content) > MOST else ""
+
+
+def _soon_over(file: Path) -> Iterator[Finding]:
+    try:
+        own = certificates(file)[0]
+    except UnusableError:
+        return
+    now = datetime.now(UTC)
+    if not own.not_valid_before_utc <= now <= own.not_valid_after_utc - SOON:
+        yield (
+            "redis.certificate_file",
+            f"it is valid from {own.not_valid_before_utc:%Y-%m-%d} to {own.not_valid_after_utc:%Y-%m-%d}",
+        )
