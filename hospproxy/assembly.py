@@ -168,10 +168,13 @@ class Parts:
             reference,
             max_open=settings.writes.max_open,
             window_s=window_s,
+            former=[each.subkey("equal writes") for each in self.key.further],
         )
         self.metrics.gauge("ledger_open", lambda: float(len(entries)))
-        seal = Seal(self.key.subkey("ledger"), self.key.key_id)
-        keeping = Keeping(self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall)
+        seal = Seal.of(self.key, "ledger")
+        keeping = Keeping(
+            self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall, entries.former_macs
+        )
         looking = Looking(
             self.contract,
             self.ask,

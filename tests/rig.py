@@ -231,15 +231,21 @@ class Rig:
         self.worker = AtOnce()
         self.ledger = self.disk.ledger(lambda: EPOCH + self.time.seconds(), self.worker)
         self.entries = Entries(
-            self.time, b"k" * 32, self.references, max_open=options.get("max_open", 100), window_s=120
+            self.time,
+            options.get("key", b"k" * 32),
+            self.references,
+            max_open=options.get("max_open", 100),
+            window_s=120,
+            former=options.get("former", ()),
         )
         keeping = Keeping(
             self.ledger,
-            Seal(b"s" * 32, options.get("key_id", "01234567")),
+            options.get("seal") or Seal(b"s" * 32, options.get("key_id", "01234567")),
             self.entries.mac,
             CONTRACT,
             self.time,
             lambda: EPOCH + self.time.seconds(),
+            self.entries.former_macs,
         )
         looking = Looking(
             CONTRACT,
@@ -306,11 +312,13 @@ class Rig:
         for note in await self.writes.recover():
             self.screening.resume(note)
 
-    def crash(self) -> Rig:
+    def crash(self, **options: Any) -> Rig:
         """The process ends between two instructions; the next one begins with the same HOSP and the same disk."""
         self.ledger._owner.leave()  # type: ignore[union-attr]
         self.time.dead = self.worker.dead = True
-        return Rig(disk=self.disk, clock=self.world, hosp=self.hosp, references=self.references)
+        return type(self)(
+            disk=self.disk, clock=self.world, hosp=self.hosp, references=self.references, **options
+        )
 
     def _finding(self, _exchange: Exchange, reference: str, found: str) -> Deferred[None]:
         self.findings.append((reference, found))

@@ -62,6 +62,8 @@ def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manif
 def _elsewhere(settings: Settings) -> list[str]:
     named = {
         "master_key_file": settings.master_key_file,
+        "master_key_next_file": settings.master_key_next_file,
+        "master_key_previous_file": settings.master_key_previous_file,
         "audit.signing_key_file": settings.audit.signing_key_file,
         "audit_page.users_file": settings.audit_page.users_file,
     }

@@ -84,6 +84,7 @@ class UpTests(Case):
         link.on_up(lambda _: 1 / 0)
         link.on_up(lambda _: asked.append(self.ask(link, "GET", b"x")))
         link.start()
+        self.addCleanup(link.stop)
         self.assertEqual(self.successResultOf(asked[0]), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 0)  # the log is patched
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ...secrets import MasterKey
 
 _NONCE_BYTES = 12
 
@@ -23,11 +25,19 @@ class Seal:
     :param key: 32 bytes, of this purpose alone.
     :param key_id: eight hexadecimal digits that name the master key; they stand before what it has sealed.
     :param random: makes nonces.
+    :param further: by their ids, keys of other master keys: they only open.
     """
 
     key: bytes = field(repr=False)
     key_id: str
     random: Callable[[int], bytes] = os.urandom
+    further: Mapping[str, bytes] = field(factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, master: MasterKey, purpose: str) -> Seal:
+        """With a key for one purpose; it also opens what was sealed for it with the further master keys."""
+        further = {each.key_id: each.subkey(purpose) for each in master.further}
+        return cls(master.subkey(purpose), master.key_id, further=further)
 
     def seal(self, plain: bytes, place: str) -> bytes:
         """Encrypt.
@@ -43,9 +53,15 @@ class Seal:
         :raise Unsealable: it cannot be, with words that say which.
         """
         key_id, nonce, rest = sealed[:8], sealed[8 : 8 + _NONCE_BYTES], sealed[8 + _NONCE_BYTES :]
-        if key_id != self.key_id.encode("ascii"):
+        key = self._key_of(key_id)
+        if key is None:
             raise Unsealable("sealed with another master key")
         try:
-            return AESGCM(self.key).decrypt(nonce, rest, place.encode())
+            return AESGCM(key).decrypt(nonce, rest, place.encode())
         except (InvalidTag, ValueError):
             raise Unsealable("damaged, or from another place") from None
+
+    def _key_of(self, key_id: bytes) -> bytes | None:
+        if key_id == self.key_id.encode("ascii"):
+            return self.key
+        return self.further.get(key_id.decode("ascii", "replace"))

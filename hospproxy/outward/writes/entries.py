@@ -9,7 +9,8 @@ import enum
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 from attrs import define, field
@@ -100,6 +101,10 @@ class Entry:
                 waiter.callback(None)
 
 
+def _mac(key: bytes, data: bytes) -> bytes:
+    return hmac.digest(key, data, hashlib.sha256)
+
+
 class Entries:
     """All of them.
 
@@ -107,6 +112,7 @@ class Entries:
     :param reference: makes the reference of an entry.
     :param max_open: entries open at a time, waiting ones included.
     :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer; 0: never.
+    :param former: such keys of other master keys: entries from before a rotation are recognised by them.
     """
 
     def __init__(
@@ -117,9 +123,11 @@ class Entries:
         *,
         max_open: int = 1000,
         window_s: float = 120.0,
+        former: Sequence[bytes] = (),
     ) -> None:
         self._clock = clock
         self._key = key
+        self._former = tuple(former)
         self._reference = reference
         self._max_open = max_open
         self._window_s = window_s
@@ -130,10 +138,12 @@ class Entries:
     def __len__(self) -> int:
         return self._open
 
-    def equal_of(self, exchange: Exchange) -> bytes:
+    def equal_of(self, exchange: Exchange, mac: Callable[[bytes], bytes] | None = None) -> bytes:
         """What makes writes equal: method, route, author and canonical body; for a change, the record it changes.
 
         A field that was left out is stored as null: the same record, so the same turn.
+
+        :param mac: another than today's.
         """
         call = exchange.call
         assert call is not None
@@ -149,18 +159,31 @@ class Entries:
             call.query,
             None if document is ABSENT else document,
         ]
-        return self.mac(msgspec.json.encode(what, order="sorted"))
+        return (mac or self.mac)(msgspec.json.encode(what, order="sorted"))
 
     def mac(self, data: bytes) -> bytes:
         """A keyed hash of what may not be kept in the clear."""
-        return hmac.digest(self._key, data, hashlib.sha256)
+        return _mac(self._key, data)
 
-    def first_of(self, equal: bytes) -> Entry | None:
+    @property
+    def former_macs(self) -> tuple[Callable[[bytes], bytes], ...]:
+        """What ``mac`` is, or was, under other master keys."""
+        return tuple(partial(_mac, key) for key in self._former)
+
+    def former_equals(self, exchange: Exchange) -> list[bytes]:
+        """What ``equal_of`` gives under other master keys."""
+        return [self.equal_of(exchange, mac) for mac in self.former_macs]
+
+    def first_of(self, equal: bytes, former: Sequence[bytes] = ()) -> Entry | None:
         """The write that an equal one, arriving now without a key, is the retry of; None: it is a write of its own.
 
         It is a retry if the first one's client was told "unknown", or left before the answer was handed over; unless
         another retry of it waits already, for then both clients want theirs.
+
+        :param former: its names under other master keys.
         """
+        for name in former:
+            self._rename(name, equal)
         self._prune(equal)
         for entry in self._recent.get(equal, ()):
             lost = entry.told_unknown or entry.lost or entry.exchange.client_gone
@@ -197,6 +220,8 @@ class Entries:
 
     def resume(self, entry: Entry) -> None:
         """An entry of an earlier process, open or lately closed."""
+        if entry.exchange.call is not None and entry.equal in self.former_equals(entry.exchange):
+            entry.equal = self.equal_of(entry.exchange)
         self._recent.setdefault(entry.equal, []).append(entry)
         if entry.is_open:
             self._open += 1
@@ -235,6 +260,13 @@ class Entries:
         """Forget what is out of its window."""
         for equal in list(self._recent):
             self._prune(equal)
+
+    def _rename(self, former: bytes, equal: bytes) -> None:
+        """Those that ended under a former name stand under today's; what is open got its name when it was resumed."""
+        for entry in [each for each in self._recent.get(former, ()) if not each.is_open]:
+            self._forget(entry)
+            entry.equal = equal
+            self._recent.setdefault(equal, []).append(entry)
 
     def _prune(self, equal: bytes) -> None:
         now = self._clock.seconds()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -29,6 +29,7 @@ class Keeping:
 
     :param seal: for what came from a client or HOSP.
     :param mac: keyed hash, for what is only compared.
+    :param former_macs: such hashes under other master keys.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Keeping:
         contract: Contract,
         clock: IReactorTime,
         wall: Callable[[], float],
+        former_macs: Sequence[Callable[[bytes], bytes]] = (),
     ) -> None:
         self._ledger = ledger
         self._seal = seal
@@ -46,10 +48,17 @@ class Keeping:
         self._contract = contract
         self._clock = clock
         self._wall = wall
+        self._former_macs = tuple(former_macs)
 
     def author(self, identity: Identity | None) -> bytes | None:
         """Whose entry it is, without saying who that is."""
-        return None if identity is None else self._mac(f"author {identity.id!r}".encode())
+        return None if identity is None else self._mac(_author(identity))
+
+    def is_author(self, identity: Identity | None, row: Row) -> bool:
+        """Whether a row is somebody's, under whichever master key it was entered."""
+        if identity is None or row.author is None:
+            return False
+        return any(mac(_author(identity)) == row.author for mac in (self._mac, *self._former_macs))
 
     async def enter(self, entry: Entry, kind: str = "") -> None:
         """Before it is sent. The write of a screening's note has no row: its screening has one.
@@ -249,6 +258,10 @@ def _result(note: Exchange) -> Entry:
 def _row_name(entry: Entry, kind: str) -> str:
     """A screening and the write that delivers its note share one reference, and are two rows."""
     return f"{entry.reference}/screening" if kind == "screening" else entry.reference
+
+
+def _author(identity: Identity) -> bytes:
+    return f"author {identity.id!r}".encode()
 
 
 def _kind(entry: Entry) -> str:

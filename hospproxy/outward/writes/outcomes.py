@@ -42,8 +42,7 @@ async def answer(exchange: Exchange, keeping: Keeping) -> Response:
     assert exchange.call is not None
     reference = exchange.call.path[0]
     row = await keeping.by_reference(reference)
-    author = keeping.author(exchange.identity)
-    if row is None or author is None or row.author != author:
+    if row is None or not keeping.is_author(exchange.identity, row):
         raise Refused("There is no such write of yours.", status=404)
     found: dict[str, Any] = {
         "reference": reference,

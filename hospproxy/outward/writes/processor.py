@@ -88,18 +88,35 @@ class Writes:
         key = None if exchange.own else key_in(exchange.request.headers)
         if key is not None:
             return await self._keyed(exchange, proceed, equal, self._scoped(exchange, key))
-        first = None if exchange.own else self._entries.first_of(equal)
+        first = self._retry_of(exchange, equal)
         if first is not None:
             return await self._retried(exchange, proceed, first)
         return await self._first(exchange, proceed, equal, None)
 
-    def _scoped(self, exchange: Exchange, key: bytes) -> bytes:
+    def _retry_of(self, exchange: Exchange, equal: bytes) -> Entry | None:
+        if exchange.own:
+            return None
+        return self._entries.first_of(equal, self._entries.former_equals(exchange))
+
+    def _scoped(self, exchange: Exchange, key: bytes, mac: Callable[[bytes], bytes] | None = None) -> bytes:
         assert exchange.call is not None
         if exchange.identity is not None:
             who: bytes | None = repr(exchange.identity.id).encode()
         else:  # with identity switched off nobody has made an HMAC of the credentials
             who = exchange.credentials or exchange.call.authorization
-        return self._entries.mac(b"key " + (who or b"") + b"\0" + key)
+        return (mac or self._entries.mac)(b"key " + (who or b"") + b"\0" + key)
+
+    async def _known(self, exchange: Exchange, equal: bytes, key: bytes) -> Entry | None:
+        """The write under an Idempotency-Key, also if it was entered under another master key."""
+        first = self._unknown.get(key) or await self._keeping.by_key(key)
+        said = key_in(exchange.request.headers) or b""
+        for mac in self._entries.former_macs:
+            if first is None:
+                former = self._scoped(exchange, said, mac)
+                first = self._unknown.get(former) or await self._keeping.by_key(former)
+                if first is not None and first.equal == self._entries.equal_of(exchange, mac):
+                    first.equal = equal
+        return first
 
     async def _keyed(self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes) -> Response:
         """A write with an Idempotency-Key: at most once under it, whatever happens."""
@@ -114,7 +131,7 @@ class Writes:
             )
         self._keys[key] = equal
         try:
-            first = self._unknown.get(key) or await self._keeping.by_key(key)
+            first = await self._known(exchange, equal, key)
             if first is None:
                 return await self._first(exchange, proceed, equal, key)
             if first.equal != equal:

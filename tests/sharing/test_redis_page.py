@@ -1,0 +1,25 @@
+"""The ACL user of docs/redis.md may do what scripts and the link do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parents[2]
+LINK = {"auth", "ping", "info", "select", "eval", "evalsha", "subscribe"}
+
+
+class PageTests(SynchronousTestCase):
+    def test_everyCommandIsPermitted(self) -> None:
+        """Integration tests log in with that line; this one finds a command that none of them comes to."""
+        [line] = re.findall(
+            r"^ {4}user hospproxy (.*)$", (ROOT / "docs" / "redis.md").read_text(), re.MULTILINE
+        )
+        permitted = set(re.findall(r"\+(\S+)", line))
+        used = set(LINK)
+        for file in (ROOT / "hospproxy" / "sharing" / "scripts").glob("*.lua"):
+            used |= {found.lower() for found in re.findall(r"redis\.p?call\(\s*['\"](\w+)", file.read_text())}
+        self.assertIn("time", used)
+        self.assertEqual(used - permitted, set())
