@@ -83,12 +83,14 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
         """
         if self._why is not None:
             raise Lost(self._why)
-        size = sum(len(each) if isinstance(each, bytes | str) else 20 for each in command)
+        # Before it is counted, so that what cannot be spelled leaves no gap among those that wait.
+        spelled = [each if isinstance(each, bytes) else str(each).encode() for each in command]
+        size = sum(map(len, spelled))
         if len(self._sizes) >= MOST_COMMANDS or (self._sizes and self._bytes + size > MOST_BYTES):
             raise Full("too many commands at one time")
         self._sizes.append(size)
         self._bytes += size
-        reply: Deferred[Any] = self.execute_command(*command)
+        reply: Deferred[Any] = self.execute_command(*spelled)
         return reply
 
     def drop(self, why: str) -> None:

@@ -108,17 +108,21 @@ class Link:
             loop.cancel()
 
     async def evaluate(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument]) -> list[Any]:
-        """Run a script: the list that it gives back.
+        """Run a script: the list that it gives back, after ``timeout_s`` at the latest.
 
         :raise Away: it was not run, or is not known to have been.
         """
         rest = (len(keys), *keys, *args)
+        latest = self._reactor.seconds() + self._settings.timeout_s
         try:
-            reply = await self._ask("EVALSHA", script.digest, *rest)
+            try:
+                reply = await self._ask(latest, "EVALSHA", script.digest, *rest)
+            except ErrorReply as refused:
+                if refused.code != "NOSCRIPT":
+                    raise
+                reply = await self._ask(latest, "EVAL", script.text, *rest)
         except ErrorReply as refused:
-            if refused.code != "NOSCRIPT":
-                raise Away(f"Redis: {words_of(refused)}") from None
-            reply = await self.ask("EVAL", script.text, *rest)
+            raise Away(f"Redis: {words_of(refused)}") from None
         if not isinstance(reply, list):
             self._drop("it says nonsense: no list from a script")
             raise Away("Redis: it says nonsense")
@@ -130,20 +134,20 @@ class Link:
         :raise Away: it was not done, or is not known to have been.
         """
         try:
-            return await self._ask(*command)
+            return await self._ask(self._reactor.seconds() + self._settings.timeout_s, *command)
         except ErrorReply as refused:
             raise Away(f"Redis: {words_of(refused)}") from None
 
     # One command
 
-    async def _ask(self, *command: Argument) -> Any:
+    async def _ask(self, latest: float, *command: Argument) -> Any:
         connection = self._commands
         if connection is None:
             self._meter.count("redis_commands_total", result="away")
             raise Away("Redis is away")
         began = self._reactor.seconds()
         try:
-            reply = await self._sent(connection, *command)
+            reply = await self._sent(connection, latest, *command)
         except ErrorReply as refused:
             # A script that is not known yet is how each begins, and no error.
             known = refused.code != "NOSCRIPT"
@@ -164,10 +168,10 @@ class Link:
         self._is_used()
         return reply
 
-    async def _sent(self, connection: Connection, *command: Argument) -> Any:
+    async def _sent(self, connection: Connection, latest: float, *command: Argument) -> Any:
         """Send it, and drop the connection if nothing comes in time: what then came would belong to nobody."""
         reply = connection.send(*command)
-        reply.addTimeout(self._settings.timeout_s, self._reactor)
+        reply.addTimeout(max(0.0, latest - self._reactor.seconds()), self._reactor)
         try:
             return await reply
         except TimeoutError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -224,6 +224,23 @@ class CommandTests(Case):
             [[b"EVALSHA", b"d" * 40, *rest], [b"EVAL", SCRIPT.text.encode(), *rest]],
         )
 
+    def test_aScriptThatIsSentTwiceHasOneTimeOut(self) -> None:
+        link = self.start(timeout_s=0.5)
+        result = Deferred.fromCoroutine(link.evaluate(SCRIPT, [], []))
+        self.clock.advance(0.4)
+        self.redis.commands.protocol.dataReceived(b"-NOSCRIPT x\r\n")
+        self.clock.advance(0.1)
+        self.away(result)
+
+    def test_whatCannotBeSpelled(self) -> None:
+        """Is the caller's mistake, and no reply of another goes to him."""
+        link = self.start()
+        first = self.ask(link, "GET")
+        self.failureResultOf(self.ask(link, "GET", "\ud800"), UnicodeEncodeError)
+        self.redis.commands.protocol.dataReceived(b":1\r\n")
+        self.assertEqual(self.successResultOf(first), 1)
+        self.assertTrue(link.is_up)
+
     def test_numbersStayBytes(self) -> None:
         self.redis.says[b"EVALSHA"] = b"*2\r\n$2\r\nok\r\n$4\r\n0012\r\n"
         result = Deferred.fromCoroutine(self.start().evaluate(SCRIPT, [], []))
@@ -365,6 +382,7 @@ class NonsenseTests(Case):
         self.assertIn("too long", self.away(asked))
         self.assertFalse(link.is_up)
 
+    @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=60), st.booleans())
     def test_noBytesDoHarm(self, data: bytes, asked: bool) -> None:
         """A command has a value or is Away, nothing is in the log but words, and the next connection is sound."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,6 +38,7 @@ def read(*pieces: bytes) -> list[Any]:
 class ReplyTests(SynchronousTestCase):
     """Replies"""
 
+    @settings(deadline=None)
     @given(st.lists(VALUES, max_size=4), st.integers(1, 30))
     def test_whateverIsWrittenIsRead(self, values: list[Any], size: int) -> None:
         """However it is cut into pieces."""
@@ -87,6 +88,7 @@ class ReplyTests(SynchronousTestCase):
         with self.assertRaises(Nonsense):
             read(b"*2\r\n" + spelled(b"a" * 50) * 2)
 
+    @settings(deadline=None)
     @given(st.lists(st.binary(max_size=30), max_size=8))
     @example([b"*1\r\n*1\r\n", b"$-1\r\n"])
     def test_noBytesDoHarm(self, pieces: list[bytes]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -43,6 +43,7 @@ class Case(SynchronousTestCase):
 class VaultTests(Case):
     """Vault"""
 
+    @settings(deadline=None)
     @given(st.binary(max_size=200), st.binary(max_size=40))
     def test_whatIsSealedOpens(self, plain: bytes, name: bytes) -> None:
         """In the process that sealed it, and in any other with the same key."""
@@ -63,6 +64,7 @@ class VaultTests(Case):
             self.refused(self.vault(), sealed[:length])
         self.refused(self.vault(), sealed + b"\0")
 
+    @settings(deadline=None)
     @given(st.binary(max_size=100))
     def test_noBytesDoHarm(self, data: bytes) -> None:
         self.refused(self.vault(), data)
@@ -151,6 +153,7 @@ class NamesTests(Case):
         self.assertEqual(opened.key("p", "a", b"x"), names.key("p", "a", b"x"))
         self.assertNotEqual(Names.new(self.random).key("p", "a", b"x"), names.key("p", "a", b"x"))
 
+    @settings(deadline=None)
     @given(st.binary(max_size=30), st.binary(max_size=30))
     def test_aNameHidesWhatItIsOf(self, one: bytes, two: bytes) -> None:
         names = Names(b"n" * 32)
