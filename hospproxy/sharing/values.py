@@ -16,6 +16,7 @@ from ..messages import Headers, Origin, Response
 
 MAX_GENERATION_BYTES = 64
 """Longest generation: a letter and a number are far shorter."""
+_MAX_MS = 1 << 50
 
 
 class WrittenAnswer(msgspec.Struct, frozen=True):
@@ -69,6 +70,7 @@ def looked(reply: list[Any], tags: int) -> Looked:
     whole = (
         isinstance(epoch, bytes)
         and isinstance(now, int)
+        and 0 <= now < _MAX_MS
         and isinstance(position, bytes)
         and position.isdigit()
         and len(position) <= 20
