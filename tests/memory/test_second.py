@@ -215,6 +215,24 @@ class StruckTests(Two):
         self.common.release()
         self.assertEqual(len(self.house.hosp), 1)
 
+    def test_whatANewerFetchHasBroughtIsNotOverwritten(self) -> None:
+        self.warm()
+        self.common.hold = True
+        self.house.send("listNotes")
+        self.common.hold = False
+        self.asks("listNotes", NO_CACHE)
+        self.house.reply(answer(b"[2]"))
+        self.common.release()
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+
+    def test_afterAChangeOfTheAccountAllShareAgain(self) -> None:
+        """Each process counts its changes for itself."""
+        self.house.accounts.changing("1")
+        self.house.accounts.changed("1")
+        self.clock.advance(1)
+        self.warm()
+        self.assertEqual(self.house.send("listNotes").status, HIT % 59)
+
     def test_refusedCredentialsGetNothing(self) -> None:
         self.warm()
         self.house.accounts.forget(ANN.credentials)
@@ -334,8 +352,9 @@ class WhoTests(SynchronousTestCase):
         self.assertEqual(self.asked, 2)
 
     def test_anAccountInDoubtIsNotTakenFromThere(self) -> None:
-        self.one.get()
         self.two.accounts.changing("1")
+        self.clock.advance(1)
+        self.one.get()
         self.two.get()
         self.assertEqual(self.asked, 2)
 
