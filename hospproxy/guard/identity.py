@@ -15,6 +15,7 @@ from ..errors import NothingKept, ProxyError, Unauthorized
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..joining import Joint
 from ..memory.accounts import Accounts
+from ..memory.directives import seconds
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
@@ -152,12 +153,12 @@ class IdentityCheck:
         if identity is None:
             kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
             raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
-        self._remember(exchange, identity, ticket)
+        self._remember(exchange, identity, ticket, _ago_s(response))
         return identity
 
-    def _remember(self, exchange: Exchange, identity: Identity, ticket: int) -> None:
+    def _remember(self, exchange: Exchange, identity: Identity, ticket: int, ago_s: float = 0.0) -> None:
         assert exchange.call is not None
-        self._accounts.remember(identity, ticket)
+        self._accounts.remember(identity, ticket, ago_s)
         self._accepted(identity, exchange.call.authorization)
         self._names[identity.name] = None
         self._names.move_to_end(identity.name)
@@ -167,7 +168,8 @@ class IdentityCheck:
     def _learn(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> None:
         """Draw from HOSP's own answer whether it still accepts these credentials."""
         assert exchange.call is not None and exchange.credentials is not None
-        if response.origin is not Origin.UPSTREAM:
+        told_another = response.origin is Origin.MEMORY and _ago_s(response) > 0
+        if response.origin is not Origin.UPSTREAM and (exchange.identity is not None or not told_another):
             return
         if response.status == 401:
             self._refused(exchange, mark)
@@ -177,7 +179,7 @@ class IdentityCheck:
         if exchange.identity is None and exchange.call.operation is self._lookup:
             exchange.identity = identity_in(self._rule, response, exchange.credentials)
         if exchange.identity is not None:
-            self._remember(exchange, exchange.identity, ticket)
+            self._remember(exchange, exchange.identity, ticket, _ago_s(response))
 
     def _refuse_again(self, exchange: Exchange) -> None:
         """Answer from memory what HOSP has just said.
@@ -197,3 +199,9 @@ class IdentityCheck:
         exchange.identity = None
         self._accounts.forget(exchange.credentials)
         self._refusals.refused(exchange.credentials, mark)
+
+
+def _ago_s(response: Response) -> float:
+    """Seconds, at most, since HOSP said this: the answer may be one that another process has kept."""
+    age = None if response.origin is Origin.UPSTREAM else seconds(response.headers.get(b"age"))
+    return 0.0 if age is None else age + 1.0

@@ -86,32 +86,46 @@ class Accounts:
         self._end_late()
         return self._sequence
 
-    def remember(self, identity: Identity, ticket: int) -> None:
-        """HOSP has just accepted these credentials.
+    @property
+    def remember_s(self) -> float:
+        """Seconds for which HOSP's word is believed."""
+        return self._remember_s
+
+    def remember(self, identity: Identity, ticket: int, ago_s: float = 0.0) -> None:
+        """HOSP has accepted these credentials.
 
         Nothing is kept if the account, or HOSP's opinion of the credentials, may have changed since.
 
         :param ticket: taken before HOSP was asked.
+        :param ago_s: seconds since HOSP said it, to another process: it is believed no longer for that.
         """
         account = str(identity.id)
         changed = max(self._changes.of(account), self._refusals.of(identity.credentials))
         if not self.settled(identity) or changed > ticket:
             return
+        until = self._clock.seconds() + self._remember_s - ago_s
+        before = self._accepted.get(identity.credentials)
+        if before is not None and before.identity == identity:
+            until = max(until, before.until)
         self._drop(identity.credentials)
-        self._accepted[identity.credentials] = _Accepted(identity, self._clock.seconds() + self._remember_s)
+        self._accepted[identity.credentials] = _Accepted(identity, until)
         self._credentials_of.setdefault(account, set()).add(identity.credentials)
         if len(self._accepted) > self._max:
             self._drop(next(iter(self._accepted)))
-        self._note_lately(identity)
+        self._note_lately(identity, ago_s)
 
-    def _note_lately(self, identity: Identity) -> None:
-        now = self._clock.seconds()
+    def _note_lately(self, identity: Identity, ago_s: float) -> None:
+        now = self._clock.seconds() - ago_s
         before = self._lately.pop(identity.credentials, None)
-        kept = now if before is None or before.identity != identity else before.kept
+        if before is None or before.identity != identity:
+            before = None
+            kept = now
+        else:
+            now, kept = max(now, before.at), before.kept
         if kept + KEEP_AGAIN_S <= now:
             kept = now
         if before is None or kept == now:
-            self._keeper.accept(identity)
+            self._keeper.accept(identity, ago_s)
         self._lately[identity.credentials] = _Lately(identity, now, kept)
         if len(self._lately) > self._max:
             self._lately.popitem(last=False)

@@ -20,9 +20,10 @@ from .fills import Fetched, Fill
 from .key import key_of
 from .memory import Memory, Writer
 from .refresh import Refresher
+from .second import Found, Second, Ticket
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
 from .stale import FAILURES, may_replace, may_revalidate, status_of
-from .staleness import ACCOUNTS, credentials_tag, tags_of_answer
+from .staleness import ACCOUNTS, WHO, credentials_tag, tags_of_answer
 from .store import Asked, Entry, LruStore, Mark, size_of
 
 
@@ -30,6 +31,7 @@ from .store import Asked, Entry, LruStore, Mark, size_of
 class _Place:
     """Where the answer to a read is kept.
 
+    :param name: its key beyond this process.
     :param settled: False while what is known of the account is in doubt: nothing is read and nothing kept.
     """
 
@@ -38,6 +40,7 @@ class _Place:
     lifetime_s: float
     identity: Identity | None
     settled: bool
+    name: bytes
 
 
 @implementer(IProcessor)
@@ -50,6 +53,7 @@ class Cache:
     :param memory: where things are kept.
     :param clock: monotonic time.
     :param ask: asks HOSP through the chain, for what is given out before it is renewed; None: that is not done.
+    :param second: what other processes have kept; None: there are no others.
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class Cache:
         clock: IReactorTime,
         meter: IMeter,
         ask: Callable[..., Awaitable[Response]] | None = None,
+        second: Second | None = None,
     ) -> None:
         self._settings = settings
+        self._second = Second() if second is None else second
         self._who = contract.identity
         self.refresher = Refresher(ask, meter)
         self._memory = memory
@@ -209,14 +215,16 @@ class Cache:
             return None
         client = exchange.request.client
         if call.operation.public and call.authorization is None:
-            return _Place(key_of(call, client, None, 0), tags_of_answer(call, None), lifetime_s, None, True)
+            key = key_of(call, client, None, 0)
+            return _Place(key, tags_of_answer(call, None), lifetime_s, None, True, key)
         identity = exchange.identity
         if identity is None:
             return self._place_of_stranger(exchange, lifetime_s)
         accounts = self._memory.accounts
         settled = accounts.settled(identity)
         key = key_of(call, client, identity, accounts.generation(identity))
-        return _Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled)
+        name = key_of(call, client, identity, 0)
+        return _Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
 
     def _place_of_stranger(self, exchange: Exchange, lifetime_s: float) -> _Place | None:
         """Where the answer to "who am I" is on its way until it says whose it is; a change of any account dooms it."""
@@ -225,8 +233,8 @@ class Cache:
         if self._who is None or call.operation.id != self._who.operation or credentials is None:
             return None
         key = b"who" + key_of(call, exchange.request.client, Identity("", "", credentials), 0)
-        tags = (ACCOUNTS, credentials_tag(credentials), *tags_of_answer(call, None))
-        return _Place(key, tags, lifetime_s, None, True)
+        tags = (WHO, ACCOUNTS, credentials_tag(credentials), *tags_of_answer(call, None))
+        return _Place(key, tags, lifetime_s, None, True, key)
 
     def _place_of_whom(self, fill: Fill, place: _Place, response: Response) -> _Place | None:
         """Where an answer belongs now that it is here."""
@@ -257,6 +265,13 @@ class Cache:
         status = b"hit; ttl=%d" % int(entry.fresh_until - now)
         return self._passed(exchange, response, status)
 
+    def _shared_hit(self, exchange: Exchange, entry: Entry) -> Response:
+        exchange.cache_status = "hit"
+        self._meter.count("cache_events_total", event="shared_hit")
+        now = self._clock.seconds()
+        response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
+        return self._passed(exchange, response, b"hit; ttl=%d; detail=shared" % int(entry.fresh_until - now))
+
     async def _fetched(
         self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
     ) -> Response:
@@ -264,13 +279,17 @@ class Cache:
         fill = self._memory.fills.joinable(place.key)
         joined = fill is not None and wish.accepts(self._clock.seconds() - fill.began, place.lifetime_s)
         if fill is None or not joined:
-            fill = self._begin(exchange, proceed, place)
+            fill = self._begin(exchange, proceed, place, wish)
+        else:
+            fill.wish = fill.wish.and_of(wish)
         self._note(exchange, "collapsed" if joined else word)
         try:
             fetched = await self._memory.fills.wait(fill, exchange.deadline)
         finally:
             if not joined:
                 exchange.attempts, exchange.looks = fill.exchange.attempts, fill.exchange.looks
+        if fetched.entry is not None:
+            return self._shared_hit(exchange, fetched.entry)
         response = fetched.response
         status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
         if joined:
@@ -291,17 +310,36 @@ class Cache:
             exchange.unchanged = response.body
         return result
 
-    def _begin(self, exchange: Exchange, proceed: Proceed, place: _Place) -> Fill:
+    def _begin(self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish) -> Fill:
         own = evolve(exchange)
 
         async def fetch(fill: Fill) -> Fetched:
+            found, ticket = await self._second.look(fill, place.name, place.tags)
+            shared = None if found is None else self._shared(fill, place, found)
+            if shared is not None:
+                return Fetched(shared.response, entry=shared)
             response = await proceed(fill.exchange)
             belongs = self._place_of_whom(fill, place, response)
-            return Fetched(response) if belongs is None else self._kept(fill, belongs, response)
+            return Fetched(response) if belongs is None else self._kept(fill, belongs, response, ticket)
 
-        return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch)
+        return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch, wish)
 
-    def _kept(self, fill: Fill, place: _Place, response: Response) -> Fetched:
+    def _shared(self, fill: Fill, place: _Place, found: Found) -> Entry | None:
+        """The answer that another process has kept, kept here too; None if it will not do for all who wait."""
+        exchange, now = fill.exchange, self._clock.seconds()
+        before, strangers = exchange.identity, WHO in place.tags
+        belongs = self._place_of_whom(fill, place, found.response) if strangers else self._place(exchange)
+        if belongs is not None and belongs.settled and (strangers or belongs.key == place.key):
+            fresh_until = found.answered + belongs.lifetime_s
+            # What this process knows to be struck may not yet be struck for all: it is being said.
+            current = found.began > self._memory.fills.struck((*place.tags, *belongs.tags))
+            believed = not strangers or now - found.began < self._memory.accounts.remember_s
+            if current and believed and fill.wish.accepts(now - found.began, fresh_until - now):
+                return self._keep_here(exchange, belongs, found, fresh_until)
+        exchange.identity = before
+        return None
+
+    def _kept(self, fill: Fill, place: _Place, response: Response, ticket: Ticket | None) -> Fetched:
         """Keep what may be kept: nothing that began before a write which it may not have seen."""
         if response.status == 401 and place.identity is not None:
             self._memory.accounts.forget(place.identity.credentials)
@@ -317,19 +355,21 @@ class Cache:
             self._meter.count("cache_events_total", event="not_stored")
             return Fetched(response, None, why_not)
         # The contract's time runs from HOSP's answer, which takes up to 20 s; the age runs from the question.
-        call, client = fill.exchange.call, fill.exchange.request.client
-        entry = Entry(
-            to_keep(response),
-            fill.began - age,
-            self._clock.seconds() + place.lifetime_s - age,
-            self._name(fill.exchange),
-            Asked(call.operation.id, call.query, client.origin),
-        )
+        found = Found(to_keep(response), fill.began - age, self._clock.seconds() - age)
+        self._keep_here(fill.exchange, place, found, found.answered + place.lifetime_s)
+        self._second.keep(ticket, found, place.lifetime_s)
+        self._meter.count("cache_events_total", event="stored")
+        return Fetched(response, place.lifetime_s - age)
+
+    def _keep_here(self, exchange: Exchange, place: _Place, found: Found, fresh_until: float) -> Entry:
+        call, client = exchange.call, exchange.request.client
+        assert call is not None
+        asked = Asked(call.operation.id, call.query, client.origin)
+        entry = Entry(found.response, found.began, fresh_until, self._name(exchange), asked)
         self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)
         if call.operation.stale_if_error_s > 0:
             self._memory.keeper.put(entry, place.tags)
-        self._meter.count("cache_events_total", event="stored")
-        return Fetched(response, place.lifetime_s - age)
+        return entry
 
     def _note(self, exchange: Exchange, word: str) -> None:
         exchange.cache_status = word

@@ -49,6 +49,15 @@ class Wish:
             return False
         return self.max_age is None or age_s <= self.max_age
 
+    def and_of(self, other: Wish) -> Wish:
+        """How fresh an answer from memory must be for both."""
+        ages = [age for age in (self.max_age, other.max_age) if age is not None]
+        return Wish(
+            no_cache=self.no_cache or other.no_cache,
+            max_age=min(ages, default=None),
+            min_fresh=max(self.min_fresh, other.min_fresh),
+        )
+
 
 def wish_of(headers: Headers) -> Wish:
     """What a request asks; a malformed directive is as if it were not there."""

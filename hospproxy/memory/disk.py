@@ -77,6 +77,10 @@ class Disk:
         self._timer: IDelayedCall | None = None
         self._changes = 0
         self._is_open = False
+        self._position: tuple[bytes, int] | None = None
+        self.trusted = True
+        """Whether what is in the file may be used. One of several processes sets it to False before it begins, and back
+        once the file has heard all that the others said meanwhile, or has forgotten everything."""
         self.trouble: str | None = None
         self.bytes = 0
 
@@ -88,12 +92,12 @@ class Disk:
         self._is_open = True
         try:
             self._file.open()
-            rows = self._file.run([disk_file.doubts])[0] or ()
+            rows, self._position = self._file.run([disk_file.doubts, disk_file.position])
         except disk_file.NotOnDisk as error:
             self.trouble = str(error)
             _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
             return []
-        in_doubt = [self._read_doubt(bytes(account), bytes(value)) for account, value in rows]
+        in_doubt = [self._read_doubt(bytes(account), bytes(value)) for account, value in rows or ()]
         self._say_dropped()
         self._worker.run(self._file.check).addErrback(self._failed)
         return in_doubt
@@ -135,6 +139,22 @@ class Disk:
         if self._is_open:
             self._begin()  # what is revoked must not come back with a crash
 
+    def position(self) -> tuple[bytes, int] | None:
+        """Up to where in the others' news (epoch, number) the file has heard everything; None if that is not known."""
+        return self._position
+
+    def note_position(self, epoch: bytes, seq: int) -> None:
+        """All news up to this one have been applied. It is in the file not before they are."""
+        if self._position != (epoch, seq):
+            self._position = (epoch, seq)
+            self._give(lambda connection: disk_file.note_position(connection, epoch, seq))
+
+    def forget_all(self) -> None:
+        """Forget all answers and all accepted credentials: news were missed that cannot be heard any more."""
+        self._change(disk_file.forget_all)
+        if self._is_open:
+            self._begin()
+
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
         """An answer as it is marked at the moment of returning; it is never fresh."""
         found = await self._unchanged(lambda connection: disk_file.get(connection, name))
@@ -147,11 +167,13 @@ class Disk:
             return None
         return None if entry is None else (entry, Mark(found[0]))
 
-    def accept(self, identity: Identity) -> None:
-        """HOSP has accepted these credentials now."""
+    def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
+        """HOSP has accepted these credentials, so many seconds ago."""
         credentials = self._name(credentials_tag(identity.credentials))
         account = self._name(account_tag(str(identity.id)))
-        value = self._seal.seal(write_identity(identity, self._wall()), f"accepted {credentials.hex()}")
+        value = self._seal.seal(
+            write_identity(identity, self._wall() - ago_s), f"accepted {credentials.hex()}"
+        )
         most = self._limits.max_accepted
         self._give(lambda connection: disk_file.accept(connection, credentials, account, value, most))
 
@@ -200,14 +222,14 @@ class Disk:
     async def _unchanged(self, read: Statement) -> Any:
         """What is read, if nothing was taken back while it came; reads see all that was given before."""
         for _ in range(TRIES):
-            if not self._is_open:
+            if not self._is_open or not self.trusted:
                 return None
             changes = self._changes
             try:
                 found = await self._now(read)
             except disk_file.NotOnDisk:
                 return None
-            if changes == self._changes:
+            if changes == self._changes and self.trusted:
                 return found
         return None
 

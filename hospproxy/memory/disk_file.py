@@ -42,6 +42,9 @@ CREATE TABLE IF NOT EXISTS accepted (
 );
 CREATE INDEX IF NOT EXISTS accepted_by_account ON accepted (account);
 CREATE TABLE IF NOT EXISTS doubts (account BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS position ( -- in what processes tell each other: all up to here is in this file
+    one INTEGER PRIMARY KEY CHECK (one = 1), epoch BLOB NOT NULL, seq INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS total (bytes INTEGER NOT NULL);
 INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM total);
 CREATE TRIGGER IF NOT EXISTS more AFTER INSERT ON entries BEGIN UPDATE total SET bytes = bytes + new.size; END;
@@ -265,3 +268,20 @@ def doubt(connection: sqlite3.Connection, account: bytes, value: bytes | None) -
 def doubts(connection: sqlite3.Connection) -> Iterable[tuple[bytes, bytes]]:
     """The accounts that were being changed when the process ended."""
     return connection.execute("SELECT account, value FROM doubts").fetchall()
+
+
+def forget_all(connection: sqlite3.Connection) -> None:
+    """Forget every entry and all credentials; open changes of accounts stay."""
+    connection.execute("DELETE FROM entries")
+    connection.execute("DELETE FROM accepted")
+
+
+def note_position(connection: sqlite3.Connection, epoch: bytes, seq: int) -> None:
+    """Note up to where everything that was heard is in this file."""
+    connection.execute("INSERT OR REPLACE INTO position VALUES (1, ?, ?)", (epoch, seq))
+
+
+def position(connection: sqlite3.Connection) -> tuple[bytes, int] | None:
+    """What was noted."""
+    row = connection.execute("SELECT epoch, seq FROM position").fetchone()
+    return (row[0], row[1]) if row and isinstance(row[0], bytes) and isinstance(row[1], int) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from math import ceil
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,10 +13,16 @@ from twisted.python.failure import Failure
 
 from ..errors import ProxyError
 from ..messages import Exchange, Response
+from .bounded import LastChanges
+from .directives import Wish
+from .store import Entry
 
 GRACE_S = 0.1
 """The stations below end by the same deadline and know better what went wrong: they speak first."""
+MOST_STRUCK = 10_000
+"""Tags of which it is known when they were struck last."""
 
+_MICRO = 1_000_000
 _log = Logger()
 
 
@@ -25,11 +32,13 @@ class Fetched:
 
     :param fresh_s: seconds for which it is kept; None if it is not.
     :param why_not: why it is not kept; "" if there is nothing to say.
+    :param entry: the answer of another process that is given instead of HOSP's.
     """
 
     response: Response
     fresh_s: float | None = None
     why_not: str = ""
+    entry: Entry | None = None
 
 
 @define(slots=True, eq=False)
@@ -40,6 +49,7 @@ class Fill:
     :param exchange: of the fetch alone: it outlives the request that began it.
     :param began: monotonic seconds.
     :param keep: whether the answer may be kept at all.
+    :param wish: how fresh an answer from memory must be for all who wait.
     :param doomed: something that it may have read was written meanwhile: it is neither kept nor joined any more.
     """
 
@@ -48,6 +58,7 @@ class Fill:
     exchange: Exchange
     began: float
     keep: bool
+    wish: Wish = field(factory=Wish)
     doomed: bool = False
     _waiting: list[Deferred[Fetched]] = field(factory=list)
     _task: Deferred[None] | None = None
@@ -67,6 +78,7 @@ class Fills:
         self._clock = clock
         self._running: set[Fill] = set()
         self._joinable: dict[bytes, Fill] = {}
+        self._struck: LastChanges[str] = LastChanges(MOST_STRUCK)
 
     def __len__(self) -> int:
         return len(self._running)
@@ -75,18 +87,27 @@ class Fills:
         """The fetch that an equal request may wait for."""
         return self._joinable.get(key)
 
-    def begin(self, key: bytes, tags: Iterable[str], exchange: Exchange, keep: bool, fetch: Fetch) -> Fill:
+    def begin(
+        self,
+        key: bytes,
+        tags: Iterable[str],
+        exchange: Exchange,
+        keep: bool,
+        fetch: Fetch,
+        wish: Wish = Wish(),  # noqa: B008 - frozen
+    ) -> Fill:
         """Begin a fetch. It runs on its own: whoever asked may leave.
 
         :param exchange: for the fetch alone.
         :param keep: whether the answer may be kept.
         :param fetch: does it.
+        :param wish: of who asks; others' are added as they join.
         """
         before = self._joinable.get(key)
         if before is not None:
             # A newer one for the same key: the older must not overwrite what this one will keep.
             self._doom(before)
-        fill = Fill(key, frozenset(tags), exchange, self._clock.seconds(), keep)
+        fill = Fill(key, frozenset(tags), exchange, self._clock.seconds(), keep, wish)
         self._running.add(fill)
         self._joinable[key] = fill
 
@@ -121,10 +142,17 @@ class Fills:
     def doom(self, tags: Iterable[str]) -> int:
         """What began before now and carries one of the tags is not kept, and nobody joins it any more."""
         struck = frozenset(tags)
+        for tag in struck:
+            self._struck.note(tag, ceil(self._clock.seconds() * _MICRO))
         hit = [fill for fill in self._running if not fill.doomed and not struck.isdisjoint(fill.tags)]
         for fill in hit:
             self._doom(fill)
         return len(hit)
+
+    def struck(self, tags: Iterable[str]) -> float:
+        """Monotonic seconds at which one of the tags was struck last, or not much later: what was asked of HOSP before
+        then may be out of date, whoever asked."""
+        return max((self._struck.of(tag) for tag in tags), default=0) / _MICRO
 
     def _doom(self, fill: Fill) -> None:
         fill.doomed = True

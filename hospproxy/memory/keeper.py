@@ -26,8 +26,8 @@ class Keeper(Protocol):
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
         """An answer as it is marked at the moment of returning; it is never fresh."""
 
-    def accept(self, identity: Identity) -> None:
-        """HOSP has accepted these credentials now."""
+    def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
+        """HOSP has accepted these credentials, so many seconds ago."""
 
     async def accepted(self, credentials: bytes) -> tuple[Identity, float] | None:
         """Whose credentials they are, and the seconds since HOSP accepted them; unless it was revoked."""
@@ -54,7 +54,7 @@ class Nowhere:
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:  # noqa: ARG002
         return None
 
-    def accept(self, identity: Identity) -> None:
+    def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
         pass
 
     async def accepted(self, credentials: bytes) -> tuple[Identity, float] | None:  # noqa: ARG002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -11,11 +12,14 @@ from ..contract import Contract
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
+from ..sharing.kinds import Common, Sharing
+from ..sharing.level import LevelLimits, RedisLevel
 from ..worker import Worker
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
 from .disk_file import CacheFile
 from .memory import Memory
+from .second import Second
 from .store import LruStore
 
 
@@ -24,9 +28,8 @@ def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any
 
     Another master key, contract or upstream makes what is there worthless: ids and routes mean something else.
     """
-    said = repr((settings.upstream.url, contract.document)).encode("utf-8", "surrogatepass")
     disk = Disk(
-        CacheFile(settings.cache_path, f"{key.key_id} {sha256(said).hexdigest()}"),
+        CacheFile(settings.cache_path, f"{key.key_id} {_about(settings, contract).hex()}"),
         Worker(reactor, "cache"),
         reactor,
         clocks.wall,
@@ -38,6 +41,30 @@ def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any
     )
     meter.gauge("cache_disk_bytes", lambda: float(disk.bytes))
     return disk
+
+
+def _about(settings: Settings, contract: Contract) -> bytes:
+    """Names the contract and the upstream."""
+    said = repr((settings.upstream.url, contract.document)).encode("utf-8", "surrogatepass")
+    return sha256(said).digest()
+
+
+def second_of(
+    settings: Settings,
+    contract: Contract,
+    common: Common,
+    sharing: Sharing,
+    reactor: Any,
+    meter: IMeter,
+    heard: Callable[[], int],
+) -> Second:
+    """The second level, in Redis.
+
+    :param heard: number of the last entry of the log that this process has applied.
+    """
+    limits = LevelLimits(min(settings.redis.max_value_bytes, settings.cache.max_entry_bytes))
+    about = _about(settings, contract)
+    return Second(RedisLevel(common, reactor, meter, limits, about=about, heard=heard), sharing)
 
 
 def memory_of(

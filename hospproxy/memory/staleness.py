@@ -15,6 +15,14 @@ PUBLIC = "public"
 """Carried by every answer that anybody may have."""
 
 
+WHO = "who"
+"""Carried by every answer to the question whose some credentials are, until it is known: struck by each change of any
+account."""
+
+EVERYTHING = "everything"
+"""Carried by every answer that several processes have in common."""
+
+
 def account_tag(staff_id: str) -> str:
     """Carried by every answer that was given to one account."""
     return f"account:{staff_id}"

@@ -30,6 +30,7 @@ from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.disk import Disk
 from hospproxy.memory.memory import Memory, Writer
+from hospproxy.memory.second import Second
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Call, Exchange, Origin, Response
 from hospproxy.options.sections import CacheSettings
@@ -224,6 +225,7 @@ class Fuzz:
             time,
             NullMeter(),
             lambda *call, **how: made[0].ask(*call, **how),
+            self.second(memory, time),
         )
         rig = Rig(
             clock=self.clock,
@@ -237,6 +239,10 @@ class Fuzz:
             made=made,
         )
         return Life(rig, disk, number)
+
+    def second(self, _memory: Memory, _time: Any) -> Second | None:
+        """What a process has in common with those before it, besides the disk."""
+        return None
 
     def step(self) -> None:
         """Something happens.
@@ -452,13 +458,13 @@ class Fuzz:
             notes[:] = [note for note in notes if note["body"] is not None or note["created_at"] > before]
 
 
-def run(seed: int, steps: int) -> Counter[str]:
+def run(seed: int, steps: int, kind: type[Fuzz] = Fuzz) -> Counter[str]:
     """What happened how often.
 
     :raise Broken: with the seed, and what went before.
     """
     with tempfile.TemporaryDirectory(prefix="hospproxy-test-") as folder:
-        fuzz = Fuzz(seed, folder)
+        fuzz = kind(seed, folder)
         try:
             for _ in range(steps):
                 fuzz.step()

@@ -16,6 +16,7 @@ from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.keeper import Keeper
 from hospproxy.memory.memory import Memory
+from hospproxy.memory.second import Second
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import (
     ABSENT,
@@ -30,6 +31,9 @@ from hospproxy.messages import (
     Response,
 )
 from hospproxy.options.sections import CacheSettings
+from hospproxy.sharing.kinds import ALONE, Sharing
+from hospproxy.sharing.level import LevelLimits, RedisLevel
+from tests.sharing.common import SmallCommon
 
 CONTRACT: Contract = contract_document.load()
 ANN = Identity(1, "ann", b"hmac of ann")
@@ -120,13 +124,17 @@ class House:
         renews: bool = False,
         keeper: Keeper | None = None,
         clock: Clock | None = None,
+        common: SmallCommon | None = None,
+        sharing: Sharing = ALONE,
         **settings: Any,
     ) -> None:
         """:param renews: what is given out past its time is renewed behind the client's back.
         :param keeper: what outlives this process.
+        :param common: what it has in common with other houses on the same clock.
         """
         self.clock = Clock() if clock is None else clock
         self.clock.advance(1000)
+        self.heard = 1 << 40
         self.meter = Meter()
         self.accounts = Accounts(self.clock, 100, 300.0, 43200.0, keeper)
         self.store = LruStore(max_bytes)
@@ -138,9 +146,14 @@ class House:
             self.clock,
             self.meter,
             self._ask if renews else None,
+            None if common is None else Second(self._level(common), sharing),
         )
         self.hosp: list[Asked] = []
         self.own: list[Exchange] = []
+
+    def _level(self, common: SmallCommon) -> RedisLevel:
+        limits = LevelLimits(1 << 20, 1 << 20)
+        return RedisLevel(common, self.clock, self.meter, limits, heard=lambda: self.heard)
 
     async def _ask(self, call: Call, *, on_behalf_of: Exchange, own: str, priority: Priority) -> Response:
         exchange = evolve(

@@ -1,0 +1,101 @@
+"""What is on disk beside others who write: how far it has heard of them, and when it may not be used."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from hospproxy.errors import NothingKept
+
+from .house import ANN, answer
+from .test_disk import Lasting
+
+
+class PositionTests(Lasting):
+    def test_aNewFileKnowsOfNothing(self) -> None:
+        self.assertIsNone(self.process.disk.position())
+
+    def test_itOutlivesTheProcess(self) -> None:
+        self.process.disk.note_position(b"e" * 16, 7)
+        self.process.disk.note_position(b"e" * 16, 9)
+        self.assertEqual(self.process.disk.position(), (b"e" * 16, 9))
+        self.process = self.process.ended()
+        self.assertEqual(self.process.disk.position(), (b"e" * 16, 9))
+
+    def test_itIsNotAheadOfWhatWasHeard(self) -> None:
+        """Both are lost in a crash, or neither: what was missed is then heard again."""
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.house.clock.advance(2)
+        self.process.disk.drop("list:notes")  # written at once, and with it all that was given before
+        self.process.disk.note_position(b"e", 8)
+        self.process = self.process.killed()
+        self.assertIsNone(self.process.disk.position())
+        self.assertIs(self.read(), NothingKept)
+
+    def test_aFileFromBeforeItHasNone(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.house.clock.advance(2)
+        self.process.disk._file.close()
+        connection = sqlite3.connect(self.world.path)
+        connection.execute("DROP TABLE position")
+        connection.commit()
+        connection.close()
+        self.process = self.process.killed()
+        self.assertIsNone(self.process.disk.position())
+        self.assertEqual(self.read(), b"[1]")
+
+    def test_aDamagedOneIsNone(self) -> None:
+        self.house.clock.advance(2)
+        self.process.disk._file.close()
+        connection = sqlite3.connect(self.world.path)
+        connection.execute("INSERT INTO position VALUES (1, 'text', 'more')")
+        connection.commit()
+        connection.close()
+        self.process = self.process.killed()
+        self.assertIsNone(self.process.disk.position())
+
+
+class TrustTests(Lasting):
+    def setUp(self) -> None:
+        super().setUp()
+        self.accept(ANN)
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.process = self.process.ended()
+
+    def test_withoutTrustNothingIsUsed(self) -> None:
+        self.process.disk.trusted = False
+        self.assertIs(self.read(), NothingKept)
+        self.assertIsNone(self.grace(ANN))
+        self.process.disk.trusted = True
+        self.assertEqual(self.read(), b"[1]")
+        self.assertEqual(self.grace(ANN), ANN)
+
+    def test_forgettingIsAtOnceAndForGood(self) -> None:
+        self.process.disk.forget_all()
+        self.assertIs(self.read(), NothingKept)
+        self.assertIsNone(self.grace(ANN))
+        self.process = self.process.killed()
+        self.assertIs(self.read(), NothingKept)
+        self.assertIsNone(self.grace(ANN))
+
+    def test_openChangesOfAccountsAreNotForgotten(self) -> None:
+        self.process.disk.doubt("1", True)
+        self.process.disk.forget_all()
+        self.process = self.process.ended()
+        self.assertFalse(self.house.accounts.settled(ANN))
+
+
+class AgoTests(Lasting):
+    def test_whatHospSaidToAnotherIsAsOldAsThat(self) -> None:
+        self.house.accounts.remember(ANN, self.house.accounts.ticket(), 60.0)
+        self.process = self.process.ended()
+        self.world.wall += 43200 - 63
+        self.assertEqual(self.grace(ANN), ANN)
+        self.world.wall += 2
+        self.assertIsNone(self.grace(ANN))
+
+    def test_itTakesNothingFromWhatIsKnownHere(self) -> None:
+        accounts = self.house.accounts
+        accounts.remember(ANN, accounts.ticket())
+        accounts.remember(ANN, accounts.ticket(), 100.0)
+        self.house.clock.advance(299)
+        self.assertEqual(accounts.recall(ANN.credentials), ANN)

@@ -1,0 +1,373 @@
+"""Two caches with a second level behind both: what one was answered the other need not ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.memory.accounts import Accounts
+from hospproxy.memory.cache import Cache
+from hospproxy.memory.memory import Memory
+from hospproxy.memory.second import Second
+from hospproxy.memory.store import LruStore
+from hospproxy.messages import Identity, Origin
+from hospproxy.options.sections import CacheSettings
+from hospproxy.sharing.generations import tags_of
+from hospproxy.sharing.kinds import Alone, Away
+from hospproxy.sharing.level import LevelLimits, RedisLevel
+from hospproxy.sharing.news import Account, Refused
+from tests.rig import CONTRACT, STAFF1, STAFF2, Rig, SmallHosp
+from tests.sharing.common import SmallCommon, SmallRedis
+
+from .house import ANN, BEN, House, Meter, answer, call_of
+
+HIT = b"hospproxy; hit; ttl=%d; detail=shared"
+NO_CACHE = (b"Cache-Control", b"no-cache")
+
+
+class Lease(Alone):
+    is_alone = False
+    may_serve = True
+
+
+class Two(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.redis = SmallRedis(self.clock)
+        self.common, self.others = SmallCommon(self.redis), SmallCommon(self.redis)
+        self.lease = Lease()
+        self.other = House(clock=self.clock, common=self.others)
+        self.house = House(clock=self.clock, common=self.common, sharing=self.lease, renews=True)
+
+    def warm(self, call: Any = "listNotes", body: bytes = b"[1]", **how: Any) -> Any:
+        """The other worker is answered."""
+        return self.other.warm(call, answer(body), **how)
+
+    def asks(self, call: Any = "listNotes", *headers: tuple[bytes, bytes], **how: Any) -> Any:
+        """A read that goes to HOSP."""
+        before = len(self.house.hosp)
+        reading = self.house.send(call, *headers, **how)
+        self.assertEqual(len(self.house.hosp), before + 1)
+        return reading
+
+
+class SharedTests(Two):
+    def test_whatOneWasAnsweredTheOtherHas(self) -> None:
+        self.warm()
+        self.clock.advance(7)
+        reading = self.house.send("listNotes")
+        self.assertEqual(reading.response.body, b"[1]")
+        self.assertEqual(reading.status, HIT % 52)
+        self.assertEqual(reading.response.headers.get(b"age"), b"7")
+        self.assertIs(reading.response.origin, Origin.MEMORY)
+        self.assertEqual((reading.exchange.cache_status, reading.exchange.attempts), ("hit", 0))
+        self.assertEqual(self.house.meter.counts["cache_events_total:shared_hit"], 1)
+        self.assertEqual(self.house.hosp, [])
+
+    def test_thenItIsInItsOwnMemory(self) -> None:
+        self.warm()
+        self.house.send("listNotes")
+        looks = len(self.common.ran)
+        self.assertEqual(self.house.send("listNotes").status, b"hospproxy; hit; ttl=59")
+        self.assertEqual(len(self.common.ran), looks)
+        self.house.memory.invalidate(call_of("createNote", document={}))
+        self.asks()
+
+    def test_itEndsWithTheTimeOfTheFirst(self) -> None:
+        self.warm()
+        self.clock.advance(50)
+        self.house.send("listNotes")
+        self.clock.advance(10)
+        self.assertIn(b"ttl=0; detail=stale-while-revalidate", self.house.send("listNotes").status)
+
+    def test_itIsNotForOtherCredentials(self) -> None:
+        self.warm()
+        for who in (BEN, Identity(1, "ann", b"another password"), None):
+            self.asks(who=who)
+
+    def test_orAnotherHostQueryOrForm(self) -> None:
+        self.warm()
+        self.asks(host="other.example")
+        self.asks(call_of("listNotes", patient_id="1"))
+        self.asks(call_of("listNotes", accept="html"))
+
+    def test_whatIsPublicIsForAll(self) -> None:
+        html = answer(b"ok", headers=((b"Content-Type", b"text/html"),))
+        self.other.warm("getStatus", html, who=None)
+        self.assertEqual(self.house.send("getStatus", who=None).status, HIT % 4)
+
+    def test_wishesCount(self) -> None:
+        self.warm()
+        self.clock.advance(20)
+        for wish in (b"no-cache", b"max-age=10", b"min-fresh=45", b"no-store"):
+            reading = self.asks("listNotes", (b"Cache-Control", wish))
+            reading.result.cancel()
+        self.assertEqual(self.house.send("listNotes", (b"Cache-Control", b"max-age=30")).status, HIT % 39)
+
+    def test_everybodysWishCountsWhoWaits(self) -> None:
+        self.warm()
+        self.clock.advance(20)
+        self.common.hold = True
+        first = self.house.send("listNotes")
+        second = self.house.send("listNotes", (b"Cache-Control", b"max-age=10"))
+        self.common.release()
+        self.assertEqual(len(self.house.hosp), 1)
+        self.house.reply(answer(b"[2]"))
+        self.assertEqual((first.response.body, second.response.body), (b"[2]", b"[2]"))
+
+    def test_allWhoWaitGetItWithItsAge(self) -> None:
+        self.warm()
+        self.clock.advance(20)
+        self.common.hold = True
+        readings = [self.house.send("listNotes") for _ in range(3)]
+        self.common.release()
+        self.assertEqual({one.status for one in readings}, {HIT % 39})
+        self.assertEqual({one.response.headers.get(b"age") for one in readings}, {b"20"})
+
+    def test_aRenewalIsNotAnsweredByWhatItRenews(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.clock.advance(61)
+        self.redis.ends = dict.fromkeys(self.redis.ends, 1 << 60)  # and if Redis kept it for ever
+        self.house.send("listNotes")
+        self.assertEqual(len(self.house.hosp), 2)
+        self.house.reply(answer(b"[2]"))
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+
+    def test_butByWhatAnotherHasRenewed(self) -> None:
+        self.house.warm("listNotes", answer(b"[1]"))
+        self.clock.advance(61)
+        self.other.warm("listNotes", answer(b"[2]"), who=ANN)
+        self.house.send("listNotes")
+        self.assertEqual(len(self.house.hosp), 1)
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+
+    def test_aLookIsNotAnsweredFromHere(self) -> None:
+        self.warm()
+        self.asks(past_cache=True)
+        self.assertEqual(self.common.ran, [])
+
+    def test_errorsAreNotShared(self) -> None:
+        self.other.warm("listNotes", answer(b"{}", status=500))
+        self.other.warm("listNotes", answer(b"{}", (b"Cache-Control", b"no-store")))
+        self.asks()
+
+    def test_anEtagIsEnoughWhereTheClientHasIt(self) -> None:
+        self.warm()
+        reading = self.house.send("listNotes", (b"If-None-Match", b'"abc"'))
+        self.assertEqual(reading.response.status, 304)
+
+
+class StruckTests(Two):
+    def test_withoutALeaseItIsOfNoUse(self) -> None:
+        """A writer who cannot reach Redis can strike nothing there."""
+        self.warm()
+        self.lease.may_serve = False
+        self.house.warm("listNotes", answer(b"[2]"))
+        self.assertEqual(self.common.ran, [])
+
+    def test_norWhereTheLeaseEndsDuringTheLook(self) -> None:
+        self.warm()
+        self.common.hold = True
+        self.house.send("listNotes")
+        self.lease.may_serve = False
+        self.common.release()
+        self.assertEqual(len(self.house.hosp), 1)
+        self.house.reply(answer(b"[2]"))
+        self.assertNotIn("keep", self.common.ran)
+
+    def test_aWriteDuringTheLookSendsItToHosp(self) -> None:
+        self.warm()
+        self.common.hold = True
+        reading = self.house.send("listNotes")
+        self.house.memory.invalidate(call_of("createNote", document={}))
+        self.common.release()
+        self.assertEqual(len(self.house.hosp), 1)
+        self.house.reply(answer(b"[2]"))
+        self.assertEqual(reading.response.body, b"[2]")
+        self.assertEqual(len(self.house.store), 0)
+
+    def test_aWriteOfThisProcessCountsBeforeRedisKnowsOfIt(self) -> None:
+        """It has ended, and its news are on their way: what is there now must not come into memory unmarked."""
+        self.warm()
+        self.clock.advance(1)
+        self.house.memory.invalidate(call_of("createNote", document={}))
+        self.asks().result.cancel()
+        self.clock.advance(1)
+        self.other.send("listNotes", NO_CACHE)
+        self.other.reply(answer(b"[2]"))
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+
+    def test_anAccountInDoubtGetsNothing(self) -> None:
+        self.warm()
+        self.house.accounts.changing("1")
+        self.house.warm("listNotes", answer(b"[2]"))
+        self.assertEqual(self.common.ran, [])
+        self.house.accounts.changed("1")
+        self.asks()  # what was kept before
+
+    def test_orWhileItIsLookedFor(self) -> None:
+        self.warm()
+        self.common.hold = True
+        self.house.send("listNotes")
+        self.house.accounts.changing("1")
+        self.common.release()
+        self.assertEqual(len(self.house.hosp), 1)
+
+    def test_whatANewerFetchHasBroughtIsNotOverwritten(self) -> None:
+        self.warm()
+        self.common.hold = True
+        self.house.send("listNotes")
+        self.common.hold = False
+        self.asks("listNotes", NO_CACHE)
+        self.house.reply(answer(b"[2]"))
+        self.common.release()
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+
+    def test_afterAChangeOfTheAccountAllShareAgain(self) -> None:
+        """Each process counts its changes for itself."""
+        self.house.accounts.changing("1")
+        self.house.accounts.changed("1")
+        self.clock.advance(1)
+        self.warm()
+        self.assertEqual(self.house.send("listNotes").status, HIT % 59)
+
+    def test_refusedCredentialsGetNothing(self) -> None:
+        self.warm()
+        self.house.accounts.forget(ANN.credentials)
+        self.asks()
+
+    def test_whatWasStruckMeanwhileIsNotShared(self) -> None:
+        self.other.send("listNotes")
+        self.other.memory.invalidate(call_of("createNote", document={}))
+        self.other.reply(answer(b"[1]"))
+        self.asks()
+
+
+class TroubleTests(Two):
+    def test_awayIsAsIfThereWereNone(self) -> None:
+        self.warm()
+        self.common.away = True
+        self.house.warm("listNotes", answer(b"[2]"))
+        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+
+    def test_lostDuringTheLookItIsHospsTurn(self) -> None:
+        self.warm()
+        self.common.hold = True
+        reading = self.house.send("listNotes")
+        self.clock.advance(0.5)
+        self.common.release(Away("timeout"))
+        self.house.reply(answer(b"[2]"))
+        self.assertIn(b"fwd=uri-miss; fwd-status=200; stored", reading.status)
+
+    def test_whoLeavesEndsTheLook(self) -> None:
+        self.common.hold = True
+        reading = self.house.send("listNotes")
+        reading.result.cancel()
+        self.assertEqual(len(self.house.memory.fills), 0)
+        self.assertEqual(self.house.hosp, [])
+
+
+class Worker:
+    """A chain with identities, a cache and a second level."""
+
+    def __init__(self, hosp: SmallHosp, common: SmallCommon, remember_s: float = 300.0) -> None:
+        self.accounts = Accounts(hosp.clock, 100, remember_s)
+        self.memory = Memory(CONTRACT, self.accounts, LruStore(1 << 20), hosp.clock)
+        meter = Meter()
+        self.level = RedisLevel(common, hosp.clock, meter, LevelLimits(1 << 20))
+        self.cache = Cache(
+            CacheSettings(), CONTRACT, self.memory, hosp.clock, meter, None, Second(self.level, Lease())
+        )
+        self.rig = Rig(
+            clock=hosp.clock, hosp=hosp, accounts=self.accounts, put_in={"memory.cache": self.cache}
+        )
+
+    def get(self, target: str = "/notes", auth: bytes = STAFF1) -> Any:
+        return self.rig.get(self.rig.send("GET", target, auth=auth))
+
+    @property
+    def last(self) -> Any:
+        return [one for one in self.rig.exchanges if not one.own][-1]
+
+
+class WhoTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.hosp = SmallHosp(self.clock)
+        self.common = SmallCommon(SmallRedis(self.clock))
+        self.one, self.two = (Worker(self.hosp, self.common) for _ in range(2))
+
+    @property
+    def asked(self) -> int:
+        return len(self.hosp.seen("getMe"))
+
+    def test_aLogInIsForAllWorkers(self) -> None:
+        self.assertEqual(self.one.get().status, 200)
+        self.clock.advance(10)
+        self.assertEqual(self.two.get().status, 200)
+        self.assertEqual((self.asked, len(self.hosp.seen("listNotes"))), (1, 1))
+        self.assertEqual(self.two.last.identity.name, "staff1")
+
+    def test_itIsBelievedFromWhenHospSaidIt(self) -> None:
+        self.one.get()
+        self.clock.advance(50)
+        self.two.get()
+        credentials = self.two.last.credentials
+        self.clock.advance(248)
+        self.assertIsNotNone(self.two.accounts.recall(credentials))
+        self.clock.advance(2)
+        self.assertIsNone(self.two.accounts.recall(credentials))
+
+    def test_anotherPasswordIsAskedFor(self) -> None:
+        self.one.get()
+        self.assertEqual(self.two.get(auth=STAFF2).status, 200)
+        self.assertEqual(self.two.get(auth=b"Basic c3RhZmYxOndyb25n").status, 401)
+        self.assertEqual(self.asked, 3)
+
+    def test_theAnswerItselfIsTheirsToo(self) -> None:
+        """Whoever asks who he is, is on record as that."""
+        self.one.get("/staffs/me")
+        response = self.two.get("/staffs/me")
+        self.assertEqual((response.status, self.asked), (200, 1))
+        self.assertEqual(self.two.last.identity.name, "staff1")
+        self.assertEqual(self.two.get().status, 200)
+        self.assertEqual(self.asked, 1)
+
+    def test_anyChangeOfAnyAccountEndsIt(self) -> None:
+        for news in (Account("x", "1"), Account("x", "2", 120.0), Account("x")):
+            self.clock.advance(301)
+            self.one.get()
+            asked = self.asked
+            self.common.strike(*tags_of(news))
+            self.two.get()
+            self.assertEqual(self.asked, asked + 1, news)
+
+    def test_soDoesARefusal(self) -> None:
+        self.one.get()
+        self.common.strike(*tags_of(Refused(self.one.last.credentials)))
+        self.two.get()
+        self.assertEqual(self.asked, 2)
+
+    def test_anAccountInDoubtIsNotTakenFromThere(self) -> None:
+        self.two.accounts.changing("1")
+        self.clock.advance(1)
+        self.one.get()
+        self.two.get()
+        self.assertEqual(self.asked, 2)
+
+    def test_norOneThatWasChangedSince(self) -> None:
+        self.one.get()
+        self.clock.advance(1)
+        self.two.accounts.changing("1")
+        self.two.accounts.changed("1")
+        self.two.get()
+        self.assertEqual(self.asked, 2)
+
+    def test_whoTrustsNoWordLastingAsksEachTime(self) -> None:
+        strict = Worker(self.hosp, self.common, 0.0)
+        self.one.get()
+        strict.get()
+        self.assertEqual(self.asked, 2)

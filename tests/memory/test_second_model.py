@@ -1,0 +1,223 @@
+"""Workers that read and write one thing at random, with a second level behind them: nobody reads what is older than a
+write that was answered before he began to read.
+
+    python -m tests.memory.test_second_model 20000 7
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.memory.staleness import tags_of_write
+from hospproxy.sharing.kinds import Alone, Away
+from hospproxy.sharing.news import Struck
+from tests.sharing.common import SmallCommon, SmallRedis
+
+from .house import Asked, House, Reading, answer, call_of
+
+WRITE = call_of("createNote", document={})
+NO_CACHE = (b"Cache-Control", b"no-cache")
+
+
+class Lease(Alone):
+    is_alone = False
+
+    def __init__(self) -> None:
+        self.may_serve = True
+
+
+class Worker:
+    """One of the processes, as far as it reads and hears."""
+
+    def __init__(self, clock: Clock, redis: SmallRedis) -> None:
+        self.lease = Lease()
+        self.common = SmallCommon(redis)
+        self.house = House(clock=clock, common=self.common, sharing=self.lease)
+        self.house.heard = 0
+        self.reads: list[tuple[Reading, int]] = []
+        self.seen: dict[int, int] = {}
+
+    def hears(self, seq: int) -> None:
+        """All of the log up to here; then it may serve again."""
+        self.house.memory.invalidate(WRITE)
+        self.house.heard = max(self.house.heard, seq)
+
+
+@define(eq=False)
+class Write:
+    """A write on its way: sent, then carried out, then said, then heard by each, then answered.
+
+    :param deaf: who has not heard of it.
+    :param ended: it is answered. Whoever has not heard of it by then has no lease; where it was not even said, for its
+        worker is cut off, nobody has.
+    """
+
+    by: Worker
+    version: int = 0
+    said: int = 0
+    deaf: list[Worker] = field(factory=list)
+    ended: bool = False
+
+
+class Model:
+    """The world: a number at HOSP that writes raise."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.clock = Clock()
+        self.redis = SmallRedis(self.clock)
+        self.workers = [Worker(self.clock, self.redis) for _ in range(3)]
+        # Made before anything happens: making one takes its time of the clock.
+        self.spare = [Worker(self.clock, self.redis) for _ in range(20)]
+        self.version = self.answered = 0
+        self.writes: list[Write] = []
+        self.checked = self.shared = 0
+
+    def run(self, steps: int) -> None:
+        moves = (
+            self.read,
+            self.read,
+            self.hosp,
+            self.hosp,
+            self.hosp,
+            self.release,
+            self.release,
+            self.write,
+            self.hold,
+        )
+        for _ in range(steps):
+            self.clock.advance(self.chance.choice((0.0, 0.001, 0.05, 0.3, 3.0)))
+            self.chance.choice(moves)()
+            self.leases()
+            self.spoil()
+            if self.chance.random() < 0.02:
+                self.restart()
+            self.check()
+
+    def read(self) -> None:
+        worker = self.chance.choice(self.workers)
+        if not worker.lease.may_serve:  # it would not answer from its memory (another part sees to that)
+            return
+        wish = [NO_CACHE] if self.chance.random() < 0.1 else []
+        worker.reads.append((worker.house.send("listNotes", *wish, deadline_s=1e9), self.answered))
+
+    def hosp(self) -> None:
+        """HOSP makes an answer, or one that was made arrives."""
+        worker = self.chance.choice(self.workers)
+        waiting = [one for one in worker.house.hosp if not one.reply.called]
+        if waiting:
+            one: Asked = self.chance.choice(waiting)
+            if id(one) in worker.seen:
+                one.reply.callback(answer(b"[%d]" % worker.seen.pop(id(one))))
+            else:
+                worker.seen[id(one)] = self.version
+
+    def restart(self) -> None:
+        """A worker ends, and another joins who has heard of nothing that was before it."""
+        worker = self.chance.choice(self.workers)
+        if self.spare and all(worker is not write.by for write in self.writes):
+            new = self.workers[self.workers.index(worker)] = self.spare.pop()
+            new.house.heard = self.redis.seq
+            for write in self.writes:
+                write.deaf = [one for one in write.deaf if one is not worker]
+
+    def hold(self) -> None:
+        worker = self.chance.choice(self.workers)
+        worker.common.hold = self.chance.random() < 0.3
+
+    def release(self) -> None:
+        worker = self.chance.choice(self.workers)
+        worker.common.release(Away("lost") if self.chance.random() < 0.1 else None)
+
+    def spoil(self) -> None:
+        """A worker's memory evicts what it has; Redis evicts something, or two values change places."""
+        if self.chance.random() < 0.2:
+            self.chance.choice(self.workers).house.store.drop_tag("list:notes")
+        keys = sorted(self.redis.values)
+        if keys and self.chance.random() < 0.02:
+            one, two = self.chance.choice(keys), self.chance.choice(keys)
+            if self.chance.random() < 0.5:
+                del self.redis.values[one]
+            else:
+                values = self.redis.values
+                values[one], values[two] = values[two], values[one]
+
+    def write(self) -> None:
+        """A write begins, or one goes a step further."""
+        if len(self.writes) < 2 and self.chance.random() < 0.05:
+            begun = Write(self.chance.choice(self.workers))
+            begun.by.house.memory.invalidate(WRITE)
+            self.writes.append(begun)
+        elif self.writes:
+            self.further(self.chance.choice(self.writes))
+
+    def further(self, write: Write) -> None:
+        if not write.version:
+            self.version += 1
+            write.version = self.version
+            write.by.house.memory.invalidate(WRITE)
+        elif not write.said and not write.ended and self.chance.random() < 0.2:
+            self.end(write)
+        elif not write.said:
+            write.by.common.strike(*tags_of_write(WRITE))
+            write.said = self.redis.seq
+            write.by.house.heard = max(write.by.house.heard, write.said)
+            write.deaf = [one for one in self.workers if one is not write.by]
+        elif write.deaf and self.chance.random() < 0.7:
+            write.deaf.pop(self.chance.randrange(len(write.deaf))).hears(write.said)
+        else:
+            self.end(write)
+
+    def end(self, write: Write) -> None:
+        write.ended, self.answered = True, max(self.answered, write.version)
+        if write.said and not write.deaf:
+            self.writes.remove(write)
+
+    def leases(self) -> None:
+        for worker in self.workers:
+            worker.lease.may_serve = not any(
+                write.ended and (not write.said or worker in write.deaf) for write in self.writes
+            )
+
+    def check(self) -> None:
+        for worker in self.workers:
+            for reading, floor in [one for one in worker.reads if one[0].outcome]:
+                worker.reads.remove((reading, floor))
+                shown = int(reading.response.body.strip(b"[]"))
+                assert shown >= floor, f"{shown} was shown after {floor} was answered ({reading.status!r})"
+                self.checked += 1
+                self.shared += b"shared" in reading.status
+
+
+class ModelTests(SynchronousTestCase):
+    def test_nobodyReadsWhatIsOlderThanAnAnsweredWrite(self) -> None:
+        shared = checked = 0
+        for seed in range(100):
+            model = Model(seed)
+            model.run(400)
+            shared, checked = shared + model.shared, checked + model.checked
+        self.assertGreater(shared, 300)
+        self.assertGreater(checked, 3000)
+
+    def test_newsSayWhatAWriteStrikes(self) -> None:
+        """What the model strikes by itself is what the news strike that are said of it."""
+        from hospproxy.sharing.generations import tags_of
+
+        self.assertEqual(tags_of(Struck(tags_of_write(WRITE))), tags_of_write(WRITE))
+
+
+def main(arguments: list[str]) -> Any:
+    steps, seed = (int(one) for one in arguments)
+    model = Model(seed)
+    model.run(steps)
+    print(f"{model.checked} reads, {model.shared} from the second level")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
