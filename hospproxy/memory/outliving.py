@@ -11,6 +11,7 @@ from ..contract import Contract
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
+from ..sharing.kinds import ALONE, Sharing
 from ..worker import Worker
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
@@ -41,11 +42,16 @@ def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any
 
 
 def memory_of(
-    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter
+    settings: Settings,
+    contract: Contract,
+    key: MasterKey,
+    reactor: Any,
+    meter: IMeter,
+    sharing: Sharing = ALONE,
 ) -> tuple[Disk, Memory]:
     """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
     disk = disk_of(settings, contract, key, reactor, meter)
     who = settings.identity
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
     store = LruStore(settings.cache.max_bytes)
-    return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk)
+    return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk, sharing)

@@ -55,6 +55,13 @@ class Message:
         return len(self.plain) + _OVERHEAD + sum(map(len, self.tags))
 
 
+def _message(news: News, urgent: bool) -> Message:
+    try:
+        return Message(packed(news), tags_of(news), is_hint(news), urgent)
+    except UnicodeEncodeError:  # half a character in an address: it cannot be said what that is
+        return _message(Everything(), urgent)
+
+
 class Outbox:
     """Bounded: what does not fit becomes one ``Everything``, which says more than all of it.
 
@@ -77,7 +84,7 @@ class Outbox:
         """Add what is to be said."""
         self.ticket += 1
         for one in news:
-            message = Message(packed(one), tags_of(one), is_hint(one), urgent)
+            message = _message(one, urgent)
             self._messages.append(message)
             self._bytes += message.size
         if len(self._messages) > self._most or self._bytes > self._most_bytes:
@@ -98,7 +105,6 @@ class Outbox:
         urgent = any(one.urgent for one in self._messages)
         kept = [one for one in self._messages if not one.hint]
         if len(kept) > self._most // 2 or sum(one.size for one in kept) > self._most_bytes // 2:
-            everything = Everything()
-            kept = [Message(packed(everything), tags_of(everything), hint=False, urgent=urgent)]
+            kept = [_message(Everything(), urgent)]
         self._messages = kept
         self._bytes = sum(one.size for one in kept)
