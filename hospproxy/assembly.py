@@ -23,6 +23,7 @@ from .guard.ownership import Ownership
 from .guard.permissions import Permissions
 from .guard.validation import Validation
 from .memory.cache import Cache
+from .memory.hearing import Hearing
 from .memory.memory import Writer
 from .memory.outliving import memory_of
 from .memory.screening import Screening
@@ -53,6 +54,8 @@ from .record.trail.opening import journal_for, refusal
 from .record.writers.building import Carriers, needed_from, writers_for
 from .record.writers.carrying import Time
 from .secrets import MasterKey
+from .sharing.kinds import ALONE, Sharing
+from .sharing.shared import Shared
 from .watch.metrics import Metrics
 from .worker import Worker
 
@@ -87,7 +90,10 @@ class Parts:
         )
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
-        self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics)
+        self.shared = self._shared()
+        self.sharing: Sharing = ALONE if self.shared is None else self.shared
+        self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics, self.sharing)
+        self.sharing.listen(Hearing(self.memory, self.knowledge.forget).heard)
         self.accounts = self.memory.accounts
         self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
@@ -111,6 +117,14 @@ class Parts:
     async def ask(self, *args: Any, **kwargs: Any) -> Response:
         """Chain.ask, for parts that are made before the chain."""
         return await self.chain.ask(*args, **kwargs)
+
+    def _shared(self) -> Shared | None:
+        if not self.settings.redis.enabled:
+            return None
+        # Not before: a process that is alone needs none of it.
+        from .sharing.building import shared_of
+
+        return shared_of(self.settings, self.reactor, self.key, self.metrics)
 
     def _journal(self) -> Journal | NullJournal:
         if not self.settings.audit.enabled:
@@ -136,7 +150,12 @@ class Parts:
             self.contract.late_commit_s if late is None else late,
         )
         self.memory.let_in = refusals.written
+        refusals.certain = self._certain
         return refusals
+
+    def _certain(self) -> bool:
+        """Whether no other worker can have written what this one has not heard of."""
+        return self.sharing.may_serve
 
     def _admission(self) -> Admission:
         keys = Keys(self.key.subkey("credentials"), self.key.subkey("guesses"))
@@ -221,6 +240,7 @@ class Parts:
             settings.modes(self.contract),
             administrators=frozenset(settings.administrators),
             remember_s=settings.remember_s,
+            certain=self._certain,
         )
 
     def _retry(self) -> Retry:

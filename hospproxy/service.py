@@ -173,6 +173,7 @@ class ProxyService(Service):
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
         self._open_ledger()
+        self._join()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
         signals.install(self._reactor, self._reload)
         self._reactor.callWhenRunning(signals.install, self._reactor, self._reload)
@@ -205,6 +206,18 @@ class ProxyService(Service):
         Deferred.fromCoroutine(self._recover()).addErrback(
             lambda failure: _log.failure("what an earlier process left could not be taken over", failure)
         )
+
+    def _join(self) -> None:
+        """Be one of several workers; after the ledger, whose lock tells the others whether this one lives."""
+        if self.parts.shared is None:
+            return
+        from .sharing.building import begin
+
+        try:
+            begin(self.parts.shared, self._settings, self.parts.ledger.owner)
+        except OSError as error:
+            print(f"hospproxy: this machine's name cannot be kept: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
 
     async def _recover(self) -> None:
         for note in await self.parts.writes.recover():
@@ -253,6 +266,8 @@ class ProxyService(Service):
         if left:
             _log.info("{left} screening results are left to the next start", left=left)
         self._tidying.stop()
+        if parts.shared is not None:
+            await parts.shared.stop()  # nothing is written any more that others must hear of
         await parts.ledger.shut()
         await parts.disk.shut()
         await parts.upstream.close()

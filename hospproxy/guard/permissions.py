@@ -98,6 +98,7 @@ class Permissions:
     :param modes: by the rules' names; a rule that is not there is off.
     :param administrators: ids of staff whom no rule binds.
     :param remember_s: seconds for which an enforced rule believes what an answer has told.
+    :param certain: whether no other worker can have written what this one has not heard of: else it believes nothing.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Permissions:
         *,
         administrators: frozenset[str] = frozenset(),
         remember_s: float = 60.0,
+        certain: Callable[[], bool] = lambda: True,
     ) -> None:
         self._contract = contract
         self._knowledge = knowledge
@@ -117,6 +119,7 @@ class Permissions:
         self._meter = meter
         self._administrators = administrators
         self._remember_s = remember_s
+        self._certain = certain
         self._enforced = {name for name, mode in modes.items() if mode == "enforce"}
         self._rules: dict[str, list[Permission]] = {}
         for rule in contract.permissions:
@@ -288,7 +291,8 @@ class Permissions:
     ) -> Value | Lacking:
         """A field of any record: as it is known, or, where that is worth while, as HOSP says."""
         resource = reading.resource or ""
-        bound = self._remember_s if case.asks else None
+        believed_s = self._remember_s if self._certain() else -1.0
+        bound = believed_s if case.asks else None
         known = self._knowledge.recall(resource, record_id, name, bound)
         if known is not Lacking.UNKNOWN or not case.asks:
             return known

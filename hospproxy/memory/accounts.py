@@ -72,6 +72,10 @@ class Accounts:
         self._unknown = Counts(self._max)
         self._late: OrderedDict[str, float] = OrderedDict()
         self._all_late: float | None = None
+        self._elsewhere: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
+        self._doubted = Counts(self._max)
+        self.on_refused: Callable[[bytes], object] = lambda _credentials: None
+        """Told whenever HOSP has refused credentials here."""
         self._listeners: list[Callable[[str], object]] = []
 
     def __len__(self) -> int:
@@ -157,6 +161,11 @@ class Accounts:
 
     def forget(self, credentials_hmac: bytes) -> None:
         """HOSP refused these credentials: what was answered to them is out of reach, too."""
+        self.refused_elsewhere(credentials_hmac)
+        self.on_refused(credentials_hmac)
+
+    def refused_elsewhere(self, credentials_hmac: bytes) -> None:
+        """The same, as another worker has heard it."""
         self._sequence += 1
         self._refusals.note(credentials_hmac, self._sequence)
         self._drop(credentials_hmac)
@@ -172,7 +181,7 @@ class Accounts:
         """Whether no write that may change this account is under way or of unknown outcome."""
         self._end_late()
         account = str(identity.id)
-        late = account in self._late or self._all_late is not None
+        late = account in self._late or self._all_late is not None or self._doubted.holds(account)
         return not (late or self._writing.holds(account) or self._unknown.holds(account))
 
     def changing(self, staff_id: str | None) -> None:
@@ -198,6 +207,32 @@ class Accounts:
         for staff_id in in_doubt:
             self._stay_open(staff_id, self._clock.seconds() + RESUME_S)
             self._raise(staff_id)
+
+    def elsewhere(self, reference: str, staff_id: str | None, doubt_s: float) -> None:
+        """Another worker changes an account, or has changed it.
+
+        :param reference: of the change: what it has opened, it ends.
+        :param staff_id: the record's id; None for all accounts.
+        :param doubt_s: seconds for which it is unsettled unless more is said; 0: it is settled.
+        """
+        self._end_elsewhere(reference)
+        if doubt_s > 0:
+            self._elsewhere[reference] = staff_id, self._clock.seconds() + min(doubt_s, RESUME_S)
+            self._doubted.add(staff_id)
+            if len(self._elsewhere) > self._max:
+                oldest = next(iter(self._elsewhere))
+                self._stay_open(None, self._elsewhere[oldest][1])
+                self._end_elsewhere(oldest)
+        self._raise(staff_id)
+
+    def anything(self) -> None:
+        """What has changed is not known: any account may have."""
+        self._raise(None)
+
+    def _end_elsewhere(self, reference: str) -> None:
+        open_one = self._elsewhere.pop(reference, None)
+        if open_one is not None:
+            self._doubted.end(open_one[0])
 
     def touched(self, staff_id: str | None) -> None:
         """What became of an earlier process's write to a staff record is known now."""
@@ -247,6 +282,10 @@ class Accounts:
             del self._late[staff_id]
             self._raise(staff_id)
             self._end_doubt(staff_id)
+        for reference in [one for one, (_, until) in self._elsewhere.items() if until <= now]:
+            staff = self._elsewhere[reference][0]
+            self._end_elsewhere(reference)
+            self._raise(staff)
 
     def _raise(self, staff_id: str | None) -> None:
         self._sequence += 1

@@ -90,7 +90,9 @@ class Cache:
         if call is None:
             return await proceed(exchange)
         if call.operation.is_write:
-            response = await self._memory.around_write(call, lambda: proceed(exchange), Writer.of(exchange))
+            response = await self._memory.around_write(
+                call, lambda: proceed(exchange), Writer.of(exchange), lambda: exchange.attempts > 0
+            )
             return passed(response, b"fwd=method; fwd-status=%d" % response.status)
         if not call.operation.is_read:
             response = await proceed(exchange)
@@ -108,6 +110,9 @@ class Cache:
         forward, word = b"uri-miss", "miss"
         if not place.settled:
             forward, word = b"bypass", "bypass"
+        elif not self._memory.sharing.may_serve:
+            # Another worker may have written what this one has not heard of.
+            forward, word = b"bypass; detail=no-lease", "bypass"
         else:
             entry: Entry | None = self._memory.store.get(place.key)
             now = self._clock.seconds()
@@ -276,7 +281,8 @@ class Cache:
         self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
     ) -> Response:
         """The answer of a fetch that is under way already, or is begun here."""
-        fill = self._memory.fills.joinable(place.key)
+        may_join = self._memory.sharing.may_serve
+        fill = self._memory.fills.joinable(place.key) if may_join else None
         joined = fill is not None and wish.accepts(self._clock.seconds() - fill.began, place.lifetime_s)
         if fill is None or not joined:
             fill = self._begin(exchange, proceed, place, wish)
@@ -298,7 +304,7 @@ class Cache:
             response, status = to_keep(response), status + b"; collapsed"
         elif fetched.fresh_s is not None:
             status += b"; stored; ttl=%d" % int(fetched.fresh_s)
-        elif fetched.why_not:
+        elif fetched.why_not and b"detail" not in forward:
             status += b"; detail=" + fetched.why_not.encode("ascii")
         return self._passed(exchange, response, status)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
 
 from attrs import define, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -11,7 +12,9 @@ from ..contract import Contract
 from ..errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
 from ..interfaces import ICacheStore
 from ..messages import Call, Exchange, Identity, Origin, Response
-from .accounts import Accounts
+from ..sharing.kinds import ALONE, Sharing
+from ..sharing.news import Account, News, Refused, Struck
+from .accounts import RESUME_S, Accounts
 from .fills import Fills
 from .keeper import Keeper, Nowhere
 from .patching import patched
@@ -20,6 +23,9 @@ from .store import Entry, Mark, size_of
 
 MAX_UNKNOWN = 1000
 """Writes to accounts whose outcome is unknown that are waited for; more are given their time and no longer."""
+
+DOUBT_S = 120.0
+"""Seconds for which other workers doubt an account that is being changed, unless they hear more of it."""
 
 _STILL_UNDER_WAY = frozenset({408, 502, 503, 504})
 """After these HOSP may carry the write out yet, whoever sent them; any other status says that it has finished."""
@@ -55,10 +61,12 @@ NOBODY = Writer()
 class _Sending:
     """A write that is below the cache.
 
+    :param reference: by which other workers know it.
     :param found: ``found_later`` has been called for it already.
     """
 
     call: Call
+    reference: str
     found: bool = False
 
 
@@ -70,6 +78,8 @@ class Memory:
     :param late_commit_s: seconds after which a write whose answer was lost was carried out or never will be;
         the contract's if it is not given.
     :param keeper: keeps what outlives the process.
+    :param sharing: tells the other workers.
+    :param name: names a write among all workers.
     """
 
     def __init__(
@@ -80,8 +90,12 @@ class Memory:
         clock: IReactorTime,
         late_commit_s: float | None = None,
         keeper: Keeper | None = None,
+        sharing: Sharing = ALONE,
+        name: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._contract = contract
+        self.sharing = sharing
+        self._name = name
         self.keeper: Keeper = Nowhere() if keeper is None else keeper
         self.away: Callable[[], bool] = lambda: False
         """Whether HOSP is known to be gone, so that no write can be sent."""
@@ -89,47 +103,85 @@ class Memory:
         """Told of every write, before and after it, that may make HOSP accept whom it has refused."""
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
-        self._unknown: list[Call] = []
+        self._unknown: list[_Sending] = []
         self.accounts = accounts
         self.store = store
         self.fills = Fills(clock)
         accounts.listen(self._revoke)
+        accounts.on_refused = lambda credentials: self.sharing.say(Refused(credentials))
 
     async def around_write(
-        self, call: Call, send: Callable[[], Awaitable[Response]], by: Writer = NOBODY
+        self,
+        call: Call,
+        send: Callable[[], Awaitable[Response]],
+        by: Writer = NOBODY,
+        was_sent: Callable[[], bool] = lambda: True,
     ) -> Response:
         """Let a write pass, and make stale what it touches: before it is sent and again at any outcome.
 
-        What it revokes is on disk before it is sent, and what it hides before its answer is given.
+        What it revokes is on disk before it is sent, and what it hides before its answer is given; and then no other
+        worker serves what it has made stale.
 
         :param send: sends it.
         :param by: who is told that it was carried out.
+        :param was_sent: whether anything of it may have reached HOSP.
         :raise BreakerOpen: it would revoke, and cannot be sent: nobody's reading ends for a write that is none.
         :raise ProxyError: whatever ``send`` raises; a 503 where what it revokes cannot be taken back.
         """
         if account_of_write(self._contract, call) and self.away():
             raise BreakerOpen
-        sending = _Sending(call)
+        sending = _Sending(call, self._name())
         self._sending.append(sending)
         try:
-            self._each_account(call, self.accounts.changing)
-            self.invalidate(call)
-            if account_of_write(self._contract, call):
-                await self._revoked()
+            await self._begin(sending)
             response = await send()
         except BaseException as error:
-            self._failed(sending, error)
+            news = self._news(sending.call, sending.reference, self._failed(sending, error))
+            sent = was_sent() or isinstance(error, OutcomeUnknown)
+            if isinstance(error, Exception) and sent:
+                await self.sharing.announce(*news)
+            else:
+                self._say(one for one in news if sent or isinstance(one, Account))
             raise
         finally:
             self._sending.remove(sending)
         if response.origin is Origin.UPSTREAM and response.status in _STILL_UNDER_WAY:
-            self._left_open(call, self._late_commit_s)
+            doubt_s = self._left_open(sending, self._late_commit_s)
         else:
-            self._ended(call)
-        if 200 <= response.status < 300:
+            doubt_s = self._ended(call)
+        done = 200 <= response.status < 300
+        if done:
             self._acknowledge(call, response, by)
             await self.keeper.settled()
+        hidden_from = self._owners(by) if done else ()
+        await self.sharing.announce(*self._news(call, sending.reference, doubt_s, hidden_from))
         return response
+
+    async def _begin(self, sending: _Sending) -> None:
+        call = sending.call
+        self._each_account(call, self.accounts.changing)
+        self.invalidate(call)
+        if account_of_write(self._contract, call):
+            await self._revoked()
+            news = self._news(call, sending.reference, DOUBT_S)
+            await self.sharing.announce(*(one for one in news if isinstance(one, Account)))
+
+    def _news(
+        self, call: Call, reference: str, doubt_s: float, hidden_from: tuple[str, ...] = ()
+    ) -> tuple[News, ...]:
+        """What other workers must know of a write.
+
+        :param doubt_s: for which an account that it may change is unsettled; 0: it is settled.
+        :param hidden_from: tags of those who must not read again what was before it.
+        """
+        lets_in, about = may_let_in(self._contract, call), call.operation.resource
+        struck = Struck(tags_of_write(call), hidden_from, lets_in, about, call.record_id)
+        accounts = account_of_write(self._contract, call)
+        return (struck, *(Account(reference, staff_id, doubt_s) for staff_id in accounts))
+
+    def _say(self, news: Iterable[News]) -> None:
+        for one in news:
+            self.sharing.say(one)
 
     async def _revoked(self) -> None:
         if not await self.keeper.settled():
@@ -146,16 +198,19 @@ class Memory:
         :param by: who may ask what became of it.
         """
         sending = next((one for one in self._sending if one.call is call), None)
+        unknown = next((one for one in self._unknown if one.call == call), None)
         if sending is not None:
             sending.found = True
-        elif call in self._unknown:
-            self._unknown.remove(call)
+        elif unknown is not None:
+            self._unknown.remove(unknown)
             self._each_account(call, self.accounts.found)
         else:
             # Sent by an earlier process.
             self._each_account(call, self.accounts.touched)
         self.invalidate(call)
         self._hide(call, by)
+        known = sending or unknown
+        self._say(self._news(call, "" if known is None else known.reference, 0.0, self._owners(by)))
 
     def invalidate(self, call: Call) -> None:
         """What a write may change is fresh for nobody any more; what is on its way will not be kept."""
@@ -201,32 +256,39 @@ class Memory:
     def _hide(self, call: Call, by: Writer) -> None:
         for key in self._readable_by(call, by):
             self.store.mark(key, Mark.HIDDEN)
-        own = None if by.identity is None else account_tag(str(by.identity.id))
         for tag in tags_of_write(call):
-            for owner in (PUBLIC, own):
-                if owner is not None:
-                    self.keeper.mark(tag, Mark.HIDDEN, owner)
+            for owner in self._owners(by):
+                self.keeper.mark(tag, Mark.HIDDEN, owner)
 
-    def _failed(self, sending: _Sending, error: BaseException) -> None:
+    def _owners(self, by: Writer) -> tuple[str, ...]:
+        """Whose answers the writer can read."""
+        return (PUBLIC,) if by.identity is None else (PUBLIC, account_tag(str(by.identity.id)))
+
+    def _failed(self, sending: _Sending, error: BaseException) -> float:
         if isinstance(error, OutcomeUnknown):
             waited_for = not sending.found and len(self._unknown) < MAX_UNKNOWN
-            self._left_open(sending.call, None if waited_for else self._late_commit_s)
-        elif isinstance(error, (ProxyError, RecordFailed)) and not _may_be_at_it(error):
+            return self._left_open(sending, None if waited_for else self._late_commit_s)
+        if isinstance(error, (ProxyError, RecordFailed)) and not _may_be_at_it(error):
             # Not sent, or HOSP has finished with it.
-            self._ended(sending.call)
-        else:
-            self._left_open(sending.call, self._late_commit_s)
+            return self._ended(sending.call)
+        return self._left_open(sending, self._late_commit_s)
 
-    def _ended(self, call: Call) -> None:
+    def _ended(self, call: Call) -> float:
         self._each_account(call, self.accounts.changed)
         self.invalidate(call)
+        return 0.0
 
-    def _left_open(self, call: Call, for_s: float | None) -> None:
-        """What became of a write is not known: until it is found, or for so many seconds."""
+    def _left_open(self, sending: _Sending, for_s: float | None) -> float:
+        """What became of a write is not known: until it is found, or for so many seconds.
+
+        :return: seconds for which others have to doubt.
+        """
+        call = sending.call
         if for_s is None and account_of_write(self._contract, call):
-            self._unknown.append(call)
+            self._unknown.append(sending)
         self._each_account(call, lambda staff_id: self.accounts.left_open(staff_id, for_s))
         self.invalidate(call)
+        return RESUME_S if for_s is None else for_s
 
     def _each_account(self, call: Call, tell: Callable[[str | None], None]) -> None:
         for staff_id in account_of_write(self._contract, call):

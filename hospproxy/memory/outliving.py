@@ -12,7 +12,7 @@ from ..contract import Contract
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
-from ..sharing.kinds import Common, Sharing
+from ..sharing.kinds import ALONE, Common, Sharing
 from ..sharing.level import LevelLimits, RedisLevel
 from ..worker import Worker
 from .accounts import Accounts
@@ -68,11 +68,16 @@ def second_of(
 
 
 def memory_of(
-    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter
+    settings: Settings,
+    contract: Contract,
+    key: MasterKey,
+    reactor: Any,
+    meter: IMeter,
+    sharing: Sharing = ALONE,
 ) -> tuple[Disk, Memory]:
     """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
     disk = disk_of(settings, contract, key, reactor, meter)
     who = settings.identity
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
     store = LruStore(settings.cache.max_bytes)
-    return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk)
+    return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk, sharing)

@@ -46,8 +46,55 @@ class Sharing(Protocol):
         cannot know that it may serve. It never fails; without Redis it takes as long as the others' leases may.
         """
 
-    def listen(self, listener: Callable[[News], None]) -> None:
-        """Be told what others say."""
+    def listen(self, listener: Callable[[News], object]) -> None:
+        """Be told what others say. What it makes stale is not served any more when the listener returns.
+
+        A listener may return a Deferred that fires when what must be on disk is there: others wait for it.
+        """
+
+
+class LinkLike(Protocol):
+    """The way to Redis, as the log and the leases see it."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether commands are let through."""
+
+    def on_up(self, callback: Callable[[bytes], object]) -> None:
+        """Be told Redis's ``run_id`` each time the link is up, before anybody's command is let through."""
+
+    def on_down(self, callback: Callable[[], object]) -> None:
+        """Be told each time it no longer is, before those who wait for a reply are."""
+
+    def on_message(self, callback: Callable[[bytes], object]) -> None:
+        """Be told what is published on the channel."""
+
+    def subscribe(self, channel: bytes) -> None:
+        """Which channel is listened to; before ``start``."""
+
+    async def evaluate(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | str | int]
+    ) -> list[Any]:
+        """Run a script: the whole list that it gives back.
+
+        :raise Away: it was not run, or is not known to have been.
+        """
+
+    def start(self) -> None:
+        """Begin to connect. Returns at once."""
+
+    def stop(self) -> None:
+        """End at once: what is under way fails."""
+
+
+class NamesLike(Protocol):
+    """Names of keys in Redis, under a key that all share."""
+
+    def sealed(self, vault: Sealing) -> bytes:
+        """That key, for the head."""
+
+    def key(self, prefix: str, kind: str, data: bytes | None = None) -> bytes:
+        """The name of a key."""
 
 
 class Sealing(Protocol):
@@ -107,7 +154,7 @@ class Alone:
     async def announce(self, *news: News) -> None:
         pass
 
-    def listen(self, listener: Callable[[News], None]) -> None:
+    def listen(self, listener: Callable[[News], object]) -> None:
         pass
 
 

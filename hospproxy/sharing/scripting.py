@@ -36,5 +36,15 @@ def script(name: str) -> Script:
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+@cache
+def bare(name: str) -> Script:
+    """A script without the header, for who does not know the epoch yet.
+
+    :param name: of its file, without ``.lua``.
+    """
+    text = _read(name)
+    return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
 def _read(name: str) -> str:
     return resources.files("hospproxy.sharing").joinpath("scripts", f"{name}.lua").read_text("utf-8")

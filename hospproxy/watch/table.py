@@ -143,6 +143,20 @@ METRICS: tuple[Metric, ...] = (
     ),
     _histogram("record_group_size", "Records that were written and synced together.", buckets=_SIZES),
     _histogram("record_sync_seconds", "From handing a group to the disk until it is there.", buckets=_QUICK),
+    # What workers share.
+    _gauge("sharing_lease", "1 while this worker may serve from memory; 0: HOSP is asked each time."),
+    _gauge(
+        "sharing_held_back",
+        "1 while it may not although Redis answers: others have vanished, or all begins anew.",
+    ),
+    _gauge("sharing_members", "Workers that share: live, and vanished without goodbye.", "state"),
+    _counter("sharing_log_entries_total", "Entries of the common log: said, heard.", "direction"),
+    _histogram(
+        "sharing_announce_seconds",
+        "Until no other worker served what a write had made stale.",
+        buckets=_QUICK,
+    ),
+    _counter("sharing_epochs_total", "Times that this worker found that Redis had begun anew."),
     _counter("alerts_total", "Alerts ([which](alerts.md)).", "rule"),
     _gauge("alerts_recent", "Alerts within the last hour."),
     _counter("noticing_failures_total", "Mistakes in noticing, and alerts that could not be kept."),

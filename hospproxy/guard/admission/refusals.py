@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -25,6 +26,8 @@ class Refusals:
         self._writes = 0
         self._settled_at = 0.0
         self._until: OrderedDict[bytes, float] = OrderedDict()
+        self.certain: Callable[[], bool] = lambda: True
+        """Whether no other worker can have written what this one has not heard of."""
 
     def __len__(self) -> int:
         return len(self._until)
@@ -49,7 +52,7 @@ class Refusals:
     def lately(self, credentials_hmac: bytes) -> bool:
         """Whether HOSP need not be asked: it has just refused them."""
         until = self._until.get(credentials_hmac)
-        if until is None:
+        if until is None or not self.certain():
             return False
         if until <= self._clock.seconds():
             del self._until[credentials_hmac]

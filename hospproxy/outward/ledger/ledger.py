@@ -78,6 +78,12 @@ class Ledger:
         self._owner = Owner(self._path.with_name("owners"))
         self.trouble = None
 
+    @property
+    def owner(self) -> Owner:
+        """This process, as the owner of entries; from ``open`` on."""
+        assert self._owner is not None
+        return self._owner
+
     async def enter(self, row: Row) -> None:
         """Keep an entry before its write is sent.
 

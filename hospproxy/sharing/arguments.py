@@ -1,0 +1,47 @@
+"""What the scripts are given: each text beside it here names its ARGV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .kinds import Common
+from .lease import Timing
+from .news import Everything, packed
+from .outbox import Message
+
+Arguments = list[bytes | int | str]
+
+
+def beat_args(
+    common: Common, messages: Sequence[Message], pos: int | None, how: str, timing: Timing
+) -> Arguments:
+    """ARGV[3] and on of ``beat.lua``.
+
+    :param pos: how far it has read; None: it joins.
+    :param how: ``beat`` or ``leave``.
+    :raise Away: names are not known yet.
+    """
+    place = common.key("log")
+    args: Arguments = [
+        common.member,
+        "" if pos is None else pos,
+        how,
+        timing.held_ms,
+        math.ceil(timing.vanished_s * 1000),
+        common.key("wake"),
+        common.vault.seal(packed(Everything()), place),
+        int(any(one.urgent for one in messages)),
+    ]
+    for one in messages:
+        generations = [common.key("gen", tag.encode("utf-8", "surrogatepass")) for tag in one.tags]
+        args += [common.vault.seal(one.plain, place), len(generations), *generations]
+    return args
+
+
+def burial_args(common: Common, dead: Sequence[bytes]) -> Arguments:
+    """ARGV[3] and on of ``bury.lua``.
+
+    :param dead: ids of members.
+    """
+    return [common.vault.seal(packed(Everything()), common.key("log")), *dead]

@@ -1,0 +1,48 @@
+"""Builds what a worker shares with others, from the settings."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+from ..config import Settings
+from ..interfaces import IMeter
+from ..outward.ledger.owner import Owner
+from ..secrets import MasterKey
+from .kinds import NamesLike, Sealing
+from .lease import Timing
+from .link import Link  # type: ignore[import-not-found]
+from .shared import Shared
+from .siblings import machine_id, member_id
+from .vault import Names, Vault  # type: ignore[import-not-found]
+
+
+def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter) -> Shared:
+    """A worker among others; it begins with ``begin``."""
+    redis = settings.redis
+    timing = Timing(
+        heartbeat_s=redis.heartbeat_s,
+        lease_s=redis.lease_s,
+        timeout_s=redis.timeout_s,
+        settle_s=redis.settle_s,
+        vanished_s=redis.vanished_s,
+    )
+    link = Link(redis, reactor, meter, random.SystemRandom().random)
+    vault = Vault(key, meter, reactor.seconds)
+    return Shared(link, vault, _names, reactor, timing, meter, os.urandom, redis.prefix)
+
+
+def _names(vault: Sealing, sealed: bytes | None) -> NamesLike:
+    names: NamesLike = Names.new(os.urandom) if sealed is None else Names.opened(vault, sealed)
+    return names
+
+
+def begin(shared: Shared, settings: Settings, owner: Owner) -> None:
+    """Join the others.
+
+    :param owner: this process, by its file lock.
+    :raise OSError: the name of this machine can neither be read nor made.
+    """
+    machine = machine_id(settings.state_dir, os.urandom)
+    shared.start(member_id(machine, owner.name), owner.is_gone)

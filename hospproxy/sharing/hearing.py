@@ -1,0 +1,86 @@
+"""How what others say reaches those who have to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from twisted.internet.defer import Deferred, FirstError, TimeoutError, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ..interfaces import IMeter
+from ..outward.ledger.sealing import Unsealable
+from .kinds import Sealing
+from .news import Everything, News, unpacked
+from .outbox import is_hint
+
+_log = Logger()
+
+
+class NotHeard(Exception):
+    """Somebody could not do what has to be done: nothing may be served as if he had."""
+
+
+class Ears:
+    """Opens what is in the log and tells it to the listeners.
+
+    :param place: the key under which the log stands.
+    :param timeout_s: that the disk may take.
+    """
+
+    def __init__(
+        self, vault: Sealing, place: bytes, clock: IReactorTime, timeout_s: float, meter: IMeter
+    ) -> None:
+        self._vault = vault
+        self._place = place
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._meter = meter
+        self._listeners: list[Callable[[News], object]] = []
+
+    def listen(self, listener: Callable[[News], object]) -> None:
+        """Be told what others say."""
+        self._listeners.append(listener)
+
+    def decode(self, entries: Iterable[tuple[int, bytes, bytes]], own: bytes) -> tuple[list[News], bool]:
+        """What others have said, and whether they may be waiting until it was read.
+
+        :param own: this worker's id: it knows already what it has said itself.
+        """
+        heard = [self._opened(sealed) for _, who, sealed in entries if who != own]
+        self._meter.count("sharing_log_entries_total", len(heard), direction="heard")
+        return heard, any(not is_hint(one) for one in heard)
+
+    def _opened(self, sealed: bytes) -> News:
+        try:
+            return unpacked(self._vault.open(sealed, self._place))
+        except Unsealable:
+            return Everything()
+
+    async def hear(self, news: Iterable[News]) -> None:
+        """Tell it, and wait until what must be on disk is there.
+
+        :raise NotHeard: that took too long, or somebody failed.
+        """
+        waits = [found for one in news for listener in self._listeners for found in self._told(listener, one)]
+        if not waits:
+            return
+        late = [one.addTimeout(self._timeout_s, self._clock) for one in waits]
+        try:
+            await gatherResults(late, consumeErrors=True)
+        except FirstError as first:
+            if not first.subFailure.check(TimeoutError):
+                _log.failure("what another worker has said could not be made lasting", first.subFailure)
+            raise NotHeard from None
+
+    def _told(self, listener: Callable[[News], object], news: News) -> list[Deferred[object]]:
+        try:
+            found = listener(news)
+        except Exception:
+            _log.failure("A mistake in what hears of other workers: everything is dropped")
+            self._meter.count("unhandled_errors_total")
+            try:
+                found = listener(Everything())
+            except Exception:
+                raise NotHeard from None
+        return [found] if isinstance(found, Deferred) else []

@@ -1,0 +1,64 @@
+-- A heartbeat. KEYS: head, members, leases, log, dead. ARGV: 3 member, 4 how far it has read ('' when it joins), 5 'beat' or 'leave',
+-- 6 lease and 7 patience with the vanished in milliseconds, 8 channel of wake-ups, 9 a sealed Everything, 10 '1' if somebody
+-- waits for what is said, then for each thing to say: it, sealed; how many generations it raises; their keys.
+local member, channel = ARGV[3], ARGV[8]
+local count = tonumber(redis.call('HGET', KEYS[1], 'count'))
+if redis.call('HLEN', KEYS[2]) ~= count or redis.call('ZCARD', KEYS[3]) ~= count then
+  -- The server has thrown away who is a member: nobody can tell any more who has to be waited for.
+  redis.call('HDEL', KEYS[1], 'epoch')
+  return {'epoch'}
+end
+local function append(who, text)
+  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, seq .. '-0', 'd', text, 'm', who)
+  return seq
+end
+local said, i = 0, 11
+while i <= #ARGV do
+  said = append(member, ARGV[i])
+  local raised = tonumber(ARGV[i + 1])
+  for j = i + 2, i + 1 + raised do
+    redis.call('SET', ARGV[j], said, 'PX', 172800000)
+  end
+  i = i + 2 + raised
+end
+local before = redis.call('HGET', KEYS[2], member)
+local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
+local pos = ARGV[4] == '' and seq or tonumber(ARGV[4])
+if ARGV[5] == 'leave' then
+  redis.call('HDEL', KEYS[2], member)
+  redis.call('ZREM', KEYS[3], member)
+  redis.call('ZADD', KEYS[5], now, member)
+else
+  redis.call('HSET', KEYS[2], member, pos)
+  redis.call('ZADD', KEYS[3], now + ARGV[6], member)
+  redis.call('ZREM', KEYS[5], member)
+end
+local buried = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[7], 'LIMIT', 0, 100)
+for _, gone in ipairs(buried) do
+  redis.call('HDEL', KEYS[2], gone)
+  redis.call('ZREM', KEYS[3], gone)
+  redis.call('ZADD', KEYS[5], now, gone)
+end
+if #buried > 0 then
+  -- What it wrote while it was cut off, nobody has heard.
+  seq = append('', ARGV[9])
+  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - 172800000)
+end
+redis.call('HSET', KEYS[1], 'count', redis.call('HLEN', KEYS[2]))
+if said > 0 and ARGV[10] == '1' then
+  redis.call('PUBLISH', channel, 's ' .. ARGV[1] .. ' ' .. said)
+end
+if ARGV[5] ~= 'leave' and before and pos > tonumber(before) then
+  redis.call('PUBLISH', channel, 'a ' .. ARGV[1] .. ' ' .. member .. ' ' .. pos)
+end
+local news = {}
+if seq > pos then
+  news = redis.call('XRANGE', KEYS[4], '(' .. pos .. '-0', '+', 'COUNT', 500)
+end
+local members = {}
+local leases = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
+for j = 1, #leases, 2 do
+  table.insert(members, {leases[j], redis.call('HGET', KEYS[2], leases[j]) or '0', leases[j + 1]})
+end
+return {'ok', now, tonumber(redis.call('HGET', KEYS[1], 'began')), seq, said, pos, news, members}

@@ -1,0 +1,19 @@
+-- Members are known to be dead: their siblings have found their file locks free. KEYS: head, members, leases, log, dead.
+-- ARGV: 3 a sealed Everything, 4 and on: who.
+local gone = 0
+for i = 4, #ARGV do
+  local lease = redis.call('ZSCORE', KEYS[3], ARGV[i])
+  if lease and tonumber(lease) <= now then
+    redis.call('HDEL', KEYS[2], ARGV[i])
+    redis.call('ZREM', KEYS[3], ARGV[i])
+    redis.call('ZADD', KEYS[5], now, ARGV[i])
+    gone = gone + 1
+  end
+end
+if gone > 0 then
+  -- What they wrote and could not say any more, nobody has heard.
+  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, seq .. '-0', 'd', ARGV[3], 'm', '')
+  redis.call('HSET', KEYS[1], 'count', redis.call('HLEN', KEYS[2]))
+end
+return {'ok', gone}

@@ -1,0 +1,400 @@
+"""One worker among the others: its beats, its lease, and what it says and hears (docs/adr/0024)."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..interfaces import IMeter
+from ..outward.ledger.sealing import Unsealable
+from . import members
+from .arguments import beat_args, burial_args
+from .hearing import Ears, NotHeard
+from .kinds import Away, LinkLike, NamesLike, Sealing
+from .lease import Lease, Timing
+from .members import Beat, Nonsense, View, Wake
+from .news import Everything, News
+from .outbox import Message, Outbox
+from .scripting import Script, bare, script
+from .showing import offer_gauges
+from .siblings import dead_among
+from .waiting import Waiting
+
+POLL_S = 0.05
+"""Between two beats while somebody waits for others to read; and the shortest pause after a failure."""
+SAY_S = 0.02
+"""That something may wait for which nobody waits, so that more goes with it."""
+MOST_KNOWN = 1000
+"""Members that are told of when an epoch begins."""
+_log = Logger()
+
+NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
+"""Names from what is sealed in the head; with None new ones.
+
+:raise Unsealable: it cannot be read.
+"""
+
+
+class Shared:
+    """``Sharing`` and ``Common`` for one worker.
+
+    :param clock: monotonic time.
+    :param names: makes or opens the names of keys.
+    :param random: gives so many random bytes.
+    """
+
+    is_alone = False
+
+    def __init__(
+        self,
+        link: LinkLike,
+        vault: Sealing,
+        names: NamesMaker,
+        clock: IReactorTime,
+        timing: Timing,
+        meter: IMeter,
+        random: Callable[[int], bytes],
+        prefix: str = "hospproxy",
+    ) -> None:
+        self.member = b""
+        self.vault = vault
+        self.unbroken = 0
+        self._link = link
+        self._clock = clock
+        self._timing = timing
+        self._meter = meter
+        self._random = random
+        self._prefix = prefix
+        self._make_names = names
+        self._names: NamesLike | None = None
+        self._proposed: bytes | None = None
+        self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
+        self._outbox = Outbox()
+        self._lease = Lease(timing)
+        self._waiting = Waiting(clock, timing, b"")
+        self._is_gone: Callable[[str], bool] = lambda _name: False
+        self._run_id: bytes | None = None
+        self._connection = 0
+        self._opened = False
+        self._joined = False
+        self._epoch = b""
+        self._pos: int | None = None
+        self._acked = 0
+        self._wanted = 0
+        self._view = View()
+        self._held_back = False
+        self._answered_at = -math.inf
+        self._redis_time = (0, 0.0)
+        self._busy: Deferred[None] | None = None
+        self._again = math.inf
+        self._beaten = -math.inf
+        self._timer: IDelayedCall | None = None
+        self._running = False
+        self._complained: set[str] = set()
+        offer_gauges(meter, self)
+
+    # Sharing
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether an answer may be given from memory now."""
+        return self._running and self._lease.holds(self._clock.seconds())
+
+    @property
+    def sees_others(self) -> bool:
+        """Whether what the others are doing can be seen."""
+        fresh = self._clock.seconds() - self._answered_at < self._timing.lease_s
+        return self._running and self._opened and self._joined and self._link.is_up and fresh
+
+    @property
+    def view(self) -> View:
+        """The members, as they were seen last."""
+        return self._view
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it may not serve although Redis answers: others have vanished, or all begins anew."""
+        return self._joined and self._held_back
+
+    def say(self, news: News) -> None:
+        """Tell the others, soon."""
+        self._put(news)
+        self._soon(SAY_S)
+
+    async def announce(self, *news: News) -> None:
+        """Tell the others, and wait until none of them serves what it makes stale."""
+        if not news:
+            return
+        began = self._clock.seconds()
+        # Before it is put in: a beat that is under way does not carry it.
+        safe_at = self._lease.safe_at
+        self._put(*news, urgent=True)
+        self._soon(0.0)
+        try:
+            await self._waiting.until(self._outbox.ticket, safe_at)
+        finally:
+            self._meter.observe("sharing_announce_seconds", self._clock.seconds() - began)
+
+    def listen(self, listener: Callable[[News], object]) -> None:
+        """Be told what others say."""
+        self._ears.listen(listener)
+
+    def _put(self, *news: News, urgent: bool = False) -> None:
+        overflows = self._outbox.overflows
+        self._outbox.put(*news, urgent=urgent)
+        if self._outbox.overflows > overflows:
+            self._complain(
+                "there is more to say to other workers than can be kept: they will drop what they have"
+            )
+
+    # Common
+
+    def key(self, kind: str, data: bytes | None = None) -> bytes:
+        """The name of a key in Redis.
+
+        :raise Away: it is not known yet.
+        """
+        if data is None:
+            return b"{" + self._prefix.encode() + b"}:" + kind.encode()
+        if self._names is None:
+            raise Away("Redis has not been reached yet")
+        return self._names.key(self._prefix, kind, data)
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
+    ) -> list[Any]:
+        """Run a script: what follows its ``ok``.
+
+        :raise Away: it was not run, or is not known to have been.
+        """
+        if not (self._running and self._opened and self._joined and self._link.is_up):
+            raise Away("Redis is away, or this worker has not joined")
+        reply = await self._evaluate(script, [self.key("head"), *keys], args)
+        return list(reply[1:])
+
+    async def _evaluate(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
+    ) -> Any:
+        connection, epoch = self._connection, self._epoch
+        reply = await self._link.evaluate(script, keys, [epoch, self._not_after(), *args])
+        why = self._judged(members.refused, reply)
+        if connection != self._connection:
+            raise Away("the connection was lost meanwhile")
+        if why is not None:
+            if epoch == self._epoch and self._opened:
+                self._break()
+                self._soon(POLL_S)
+            raise Away(f"Redis: {why.decode()}")
+        return reply
+
+    def _not_after(self) -> int:
+        """In Redis's time, and never later than it is there: what it told last was before it was heard."""
+        then, heard = self._redis_time
+        return int(then + (self._clock.seconds() - heard + self._timing.timeout_s) * 1000)
+
+    def _judged(self, judge: Callable[[Sequence[Any]], Any], reply: Sequence[Any]) -> Any:
+        try:
+            return judge(reply)
+        except Nonsense as nonsense:
+            self._complain(f"Redis talks nonsense: {nonsense}")
+            raise Away(f"Redis: {nonsense}") from None
+
+    def _complain(self, what: str) -> None:
+        if what not in self._complained:
+            self._complained.add(what)
+            _log.error("{what}", what=what)
+
+    # Start and stop
+
+    def start(self, member: bytes, is_gone: Callable[[str], bool] = lambda _name: False) -> None:
+        """Begin to connect. Returns at once.
+
+        :param member: this worker's id, new with each start.
+        :param is_gone: whether a worker of this machine is dead, by the name of its file lock.
+        """
+        self.member, self._is_gone, self._running = member, is_gone, True
+        self._waiting = Waiting(self._clock, self._timing, member)
+        # Others may have leases from before this worker was there.
+        self._lease = Lease(self._timing, effect=self._clock.seconds())
+        self._link.on_up(self._up)
+        self._link.on_down(self._down)
+        self._link.on_message(self._woken)
+        self._link.subscribe(self.key("wake"))
+        self._link.start()
+
+    async def stop(self) -> None:
+        """Say what is left to be said, and goodbye. Nothing is served from memory then, and nothing may be written."""
+        self._running = False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._busy is not None:
+            await self._busy
+        if self._opened and self._joined and self._link.is_up:
+            args = self._saying(self._outbox.all(), "leave")
+            with contextlib.suppress(Away):  # a sibling, or time, buries it
+                await self._evaluate(script("beat"), self._keys(), args)
+        self._link.stop()
+
+    def _up(self, run_id: bytes) -> None:
+        self._connection += 1
+        self._run_id = run_id
+        self._opened = False
+        self._soon(0.0)
+
+    def _down(self) -> None:
+        self._connection += 1
+        self._break()
+
+    def _break(self) -> None:
+        self._opened = False
+        self.unbroken += 1
+
+    def _woken(self, payload: bytes) -> None:
+        match members.wake_up(payload):
+            case Wake(epoch, seq) if epoch == self._epoch:
+                self._wanted = max(self._wanted, seq)
+                if seq > self._acked:
+                    self._soon(0.0)
+            case members.Ack() as ack:
+                self._view = self._view.with_ack(ack)
+                self._waiting.check(self._view)
+            case None:
+                self._complain("Redis talks nonsense on the channel")
+
+    # The loop: one exchange at a time
+
+    def _soon(self, delay_s: float) -> None:
+        if not self._running:
+            return
+        if self._busy is not None:
+            self._again = min(self._again, delay_s)
+            return
+        due = self._clock.seconds() + delay_s
+        if self._timer is not None and self._timer.active():
+            if self._timer.getTime() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(delay_s, self._turn)
+
+    def _turn(self) -> None:
+        self._busy = Deferred()
+        self._again = math.inf
+        self._beaten = self._clock.seconds()
+        Deferred.fromCoroutine(self._exchange()).addBoth(self._over)
+
+    def _over(self, outcome: object) -> None:
+        failed = isinstance(outcome, Failure)
+        if isinstance(outcome, Failure) and not outcome.check(Away, NotHeard, CancelledError):
+            _log.failure("A mistake in what is shared by workers", outcome)
+            self._meter.count("unhandled_errors_total")
+        busy, self._busy = self._busy, None
+        assert busy is not None
+        delay = min(self._again, self._beaten + self._timing.heartbeat_s - self._clock.seconds())
+        if self._waiting.for_others:
+            delay = min(delay, POLL_S)
+        self._soon(max(delay, POLL_S if failed else 0.0))
+        busy.callback(None)
+
+    async def _exchange(self) -> None:
+        if not self._link.is_up:
+            self._again = math.inf  # _up begins anew
+            return
+        if not self._opened:
+            await self._open()
+        await self._beat()
+
+    async def _open(self) -> None:
+        """Find the epoch, or begin one."""
+        assert self._run_id is not None
+        if self._proposed is None:
+            self._proposed = self._make_names(self.vault, None).sealed(self.vault)
+        known = [name for name in self._view.members if name != self.member][:MOST_KNOWN]
+        new, connection = self._random(8).hex(), self._connection
+        args: list[bytes | int | str] = [self._run_id, new, self._proposed, self._epoch, *known]
+        reply = await self._link.evaluate(bare("open"), self._keys(), args)
+        opened = self._judged(members.opened, reply)
+        if connection != self._connection:
+            raise Away("the connection was lost meanwhile")
+        self._names = self._opened_names(opened.names)
+        self._redis_time = (opened.now, self._clock.seconds())
+        if opened.epoch != self._epoch:
+            self._epoch, self._pos, self._acked, self._wanted = opened.epoch, None, 0, 0
+            self._joined = False
+            self.unbroken += 1
+        if opened.begun:
+            self._meter.count("sharing_epochs_total")
+        self._opened = True
+
+    def _opened_names(self, sealed: bytes) -> NamesLike:
+        try:
+            return self._make_names(self.vault, sealed)
+        except Unsealable as error:
+            self._complain(f"what is in Redis belongs to another master key, so nothing is shared: {error}")
+            raise Away("the key of names cannot be read") from None
+
+    def _keys(self) -> list[bytes]:
+        return [self.key(kind) for kind in ("head", "members", "leases", "log", "dead")]
+
+    def _saying(self, messages: Sequence[Message], how: str) -> list[bytes | int | str]:
+        return beat_args(self, messages, self._pos, how, self._timing)
+
+    async def _beat(self) -> None:
+        messages, ticket, pos = self._outbox.all(), self._outbox.ticket, self._pos
+        sent = self._clock.seconds()
+        self._lease = self._lease.sent(sent)
+        reply = await self._evaluate(script("beat"), self._keys(), self._saying(messages, "beat"))
+        self._lease = self._lease.answered(self._clock.seconds())
+        beat: Beat = self._judged(members.beat, reply)
+        self._answered_at = self._clock.seconds()
+        self._redis_time = (beat.now, self._answered_at)
+        self._view = self._view.followed_by(self._epoch, beat, self._answered_at)
+        self._outbox.said(messages)
+        self._meter.count("sharing_log_entries_total", len(messages), direction="said")
+        self._waiting.confirmed(ticket, self._epoch, beat.said)
+        self._waiting.check(self._view)
+        await self._read(beat, pos)
+        self._joined = True
+        self._judge_lease(beat, sent)
+        await self._bury()
+
+    async def _read(self, beat: Beat, pos: int | None) -> None:
+        """Apply what others have said.
+
+        :param pos: as the beat has said; None: it has joined.
+        :raise NotHeard: it could not be applied; it comes again.
+        """
+        epoch, connection = self._epoch, self._connection
+        anew = pos is None or not beat.unbroken
+        if not beat.unbroken:
+            self.unbroken += 1
+        heard, must_be_told = self._ears.decode(beat.entries, self.member)
+        await self._ears.hear([Everything(), *heard] if anew else heard)
+        if (epoch, connection) != (self._epoch, self._connection):
+            raise Away("the connection was lost meanwhile")
+        self._acked = beat.pos
+        self._pos = beat.last if beat.entries else beat.seq
+        behind = self._pos < beat.seq
+        if behind or (self._pos > beat.pos and (must_be_told or self._wanted > beat.pos)):
+            self._again = 0.0
+
+    def _judge_lease(self, beat: Beat, sent: float) -> None:
+        assert self._pos is not None
+        vanished = self._view.vanished(self.member)
+        self._held_back = bool(vanished) or beat.now < beat.began + self._timing.settle_ms
+        if not self._held_back and self._pos >= beat.seq:
+            self._lease = self._lease.granted(sent)
+
+    async def _bury(self) -> None:
+        """Say of siblings that they are dead, so that nobody waits for them."""
+        dead = dead_among(self._view.vanished(self.member), self.member, self._is_gone)
+        if not dead:
+            return
+        await self._evaluate(script("bury"), self._keys(), burial_args(self, dead))
+        self._again = 0.0

@@ -1,0 +1,370 @@
+"""Workers that share one real Redis: the log, the leases, and everything that can happen to Redis."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.lease import Timing
+from hospproxy.sharing.news import Account, Everything, News, Struck
+from hospproxy.sharing.scripting import script
+from hospproxy.sharing.shared import Shared
+from hospproxy.watch.metrics import Metrics
+
+from .common_place import PlainVault
+from .plain_link import PlainLink, reactor_now
+from .redis_server import Redis
+
+TIMING = Timing(heartbeat_s=0.1, lease_s=0.6, timeout_s=0.3, settle_s=0.0, vanished_s=60.0)
+STRUCK = Struck(("list:notes", "record:notes/1"))
+
+
+class _Names:
+    """Names without a key: what they hide is tried elsewhere."""
+
+    def sealed(self, vault: Any) -> bytes:
+        sealed: bytes = vault.seal(b"names", b"names")
+        return sealed
+
+    def key(self, prefix: str, kind: str, data: bytes | None = None) -> bytes:
+        return b"{%b}:%b:%b" % (prefix.encode(), kind.encode(), (data or b"").hex().encode())
+
+
+def _names(vault: Any, sealed: bytes | None) -> _Names:
+    if sealed is not None:
+        assert vault.open(sealed, b"names") == b"names"
+    return _Names()
+
+
+class Worker:
+    """One worker, and what it has heard."""
+
+    def __init__(self, redis: Redis, member: bytes, timing: Timing) -> None:
+        self.link = PlainLink(redis, timing.timeout_s)
+        self.metrics = Metrics(strict=True)
+        self.shared = Shared(self.link, PlainVault(), _names, reactor_now(), timing, self.metrics, os.urandom)
+        self.heard: list[News] = []
+        self.shared.listen(self.heard.append)
+        self.member = member
+        self.dead: set[str] = set()
+
+    def start(self) -> Worker:
+        self.shared.start(self.member, lambda name: name in self.dead)
+        return self
+
+    def crash(self) -> None:
+        """Its process is no more: not a word of it."""
+        self.shared._running = False
+        self.link.stop()
+
+
+class House:
+    """Redis, and workers who share it."""
+
+    def __init__(self) -> None:
+        self.redis = Redis()
+        self.workers: list[Worker] = []
+        self._numbers = itertools.count(1)
+
+    def worker(self, member: bytes | None = None, timing: Timing = TIMING) -> Worker:
+        made = Worker(self.redis, member or b"machine%d.one" % next(self._numbers), timing)
+        self.workers.append(made)
+        return made.start()
+
+    async def two(self) -> tuple[Worker, Worker]:
+        """Two who may serve."""
+        one, two = self.worker(), self.worker()
+        await until(lambda: one.shared.may_serve and two.shared.may_serve)
+        one.heard.clear()
+        two.heard.clear()
+        return one, two
+
+    async def end(self) -> None:
+        for each in self.workers:
+            each.link.cut = False
+            each.crash()
+        await deferLater(reactor_now(), 0.12, lambda: None)  # their links notice
+        self.redis.end()
+
+
+@pytest_twisted.async_yield_fixture
+async def house() -> AsyncIterator[House]:
+    made = House()
+    await made.redis.start()
+    yield made
+    await made.end()
+
+
+async def until(condition: Callable[[], object], within_s: float = 15.0) -> None:
+    clock = reactor_now()
+    latest = clock.seconds() + within_s
+    while not condition():
+        assert clock.seconds() < latest, "it did not come about"
+        await deferLater(clock, 0.01, lambda: None)
+
+
+def begun(work: Any) -> list[object]:
+    """Gets something when the work is done."""
+    done: list[object] = []
+    Deferred.fromCoroutine(work).addBoth(done.append)
+    return done
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_one_announces_all_have_applied_when_it_returns(house: House) -> None:
+    one, two = await house.two()
+    three = house.worker()
+    await until(lambda: three.shared.may_serve)
+
+    await one.shared.announce(STRUCK, Account("r", "7", 120.0))
+
+    assert two.heard == [STRUCK, Account("r", "7", 120.0)]
+    assert three.heard[-2:] == two.heard
+    assert one.heard == []
+    assert one.metrics.value("sharing_announce_seconds_count") == 1
+    assert one.metrics.value("sharing_members", state="live") == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_said_without_waiting_arrives_as_well(house: House) -> None:
+    one, two = await house.two()
+    one.shared.say(STRUCK)
+    await until(lambda: two.heard == [STRUCK])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_write_raises_the_generations_of_its_tags_to_a_number_never_used_before(house: House) -> None:
+    one, two = await house.two()
+    key = one.shared.key("gen", b"list:notes")
+    await one.shared.announce(STRUCK)
+    first = int(house.redis.ask("GET", key.decode()))
+    await two.shared.announce(STRUCK)
+    second = int(house.redis.ask("GET", key.decode()))
+    assert second > first > 0
+    assert 0 < int(house.redis.ask("PTTL", key.decode())) <= 172_800_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_writer_waits_for_who_does_not_read_and_no_longer_than_his_lease(house: House) -> None:
+    one, two = await house.two()
+    two.shared.listen(lambda _news: Deferred())  # its disk hangs
+    assert two.shared.may_serve
+    served: list[bool] = []
+    announced = Deferred.fromCoroutine(one.shared.announce(STRUCK))
+    announced.addCallback(lambda _: served.append(two.shared.may_serve))
+    await until(lambda: served)
+    assert served == [False]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_cut_off_holds_the_others_back_until_it_is_back_and_has_said_what_it_wrote(
+    house: House,
+) -> None:
+    one, two = await house.two()
+    one.link.cut = True
+    await until(lambda: not one.link.is_up)
+    done = begun(one.shared.announce(STRUCK))
+    await until(lambda: done)
+    assert not one.shared.may_serve and not two.shared.may_serve
+    assert not two.heard
+    await until(lambda: two.metrics.value("sharing_held_back") == 1)
+
+    one.link.cut = False
+    await until(lambda: two.shared.may_serve)
+    assert two.heard == [STRUCK]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_sibling_that_is_dead_is_buried_and_everything_is_dropped(house: House) -> None:
+    one, two = house.worker(b"machine.1-a"), house.worker(b"machine.2-b")
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+    one.heard.clear()
+    two.crash()
+    await until(lambda: one.metrics.value("sharing_members", state="vanished") == 1)
+    await until(lambda: not one.shared.may_serve)
+
+    one.dead.add("2-b")
+    await until(lambda: one.shared.may_serve)
+    assert one.heard == [Everything()]
+    assert "machine.2-b" in house.redis.ask("ZRANGE", "{hospproxy}:dead", "0", "-1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_stays_away_too_long_is_buried_and_may_come_back(house: House) -> None:
+    short = Timing(heartbeat_s=0.1, lease_s=0.6, timeout_s=0.3, settle_s=0.0, vanished_s=1.0)
+    one, two = house.worker(timing=short), house.worker(timing=short)
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+    one.heard.clear()
+    two.link.cut = True
+    await until(lambda: Everything() in one.heard)
+    await until(lambda: one.shared.may_serve)
+    assert one.metrics.value("sharing_members", state="live") == 1
+
+    two.link.cut = False
+    await until(lambda: two.shared.may_serve)
+    await one.shared.announce(STRUCK)
+    assert two.heard[-1] == STRUCK
+
+
+@pytest_twisted.ensureDeferred
+async def test_goodbye_is_said_with_what_is_left_to_be_said_and_holds_nobody_back(house: House) -> None:
+    one, two = await house.two()
+    two.shared.say(STRUCK)
+    await two.shared.stop()
+    assert not two.shared.may_serve
+    await one.shared.announce(Struck(("a",)))
+    await until(lambda: one.heard == [STRUCK])
+    assert one.shared.may_serve
+    assert house.redis.ask("HLEN", "{hospproxy}:members").strip() == "1"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kept", ["no", "yes"])
+async def test_another_life_of_redis_is_another_epoch_and_all_is_dropped(house: House, kept: str) -> None:
+    house.redis._options = (f"appendonly {kept}", "appendfsync always")
+    house.redis.kill()
+    await house.redis.start()
+    one, two = await house.two()
+    epoch = house.redis.ask("HGET", "{hospproxy}:head", "epoch")
+    unbroken = one.shared.unbroken
+
+    house.redis.kill()
+    await until(lambda: not one.shared.may_serve and not two.shared.may_serve)
+    await house.redis.start()
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+
+    assert house.redis.ask("HGET", "{hospproxy}:head", "epoch") != epoch
+    assert Everything() in one.heard and Everything() in two.heard
+    assert one.shared.unbroken > unbroken
+    await one.shared.announce(STRUCK)
+    assert two.heard[-1] == STRUCK
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_come_back_after_a_restart_holds_the_others_back(house: House) -> None:
+    one, two = await house.two()
+    await until(lambda: len(two.shared._view.members) == 2)
+    one.link.cut = True
+    house.redis.kill()
+    await until(lambda: not two.shared.sees_others)
+    await house.redis.start()
+    await until(lambda: two.shared.sees_others)
+    await until(lambda: two.metrics.value("sharing_members", state="vanished") == 1)
+    await until(lambda: not two.shared.may_serve)  # a lease of the life before
+
+    one.link.cut = False
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("lost", ["FLUSHALL", "head", "members", "leases"])
+async def test_whatever_redis_loses_nobody_believes_that_nothing_was_missed(house: House, lost: str) -> None:
+    one, two = await house.two()
+    if lost == "FLUSHALL":
+        house.redis.ask("FLUSHALL")
+    else:
+        house.redis.ask("DEL", "{hospproxy}:" + lost)
+    await until(lambda: Everything() in one.heard and Everything() in two.heard)
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+    await two.shared.announce(STRUCK)
+    assert one.heard[-1] == STRUCK
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_that_was_cut_off_stands_for_everything(house: House) -> None:
+    one, two = await house.two()
+    one.link.cut = True
+    await until(lambda: not one.link.is_up)
+    await two.shared.announce(STRUCK)
+    await two.shared.announce(Struck(("b",)))
+    house.redis.ask("XTRIM", "{hospproxy}:log", "MAXLEN", "1")
+    one.link.cut = False
+    await until(lambda: one.shared.may_serve)
+    assert one.heard == [Everything(), Struck(("b",))]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_that_is_gone_stands_for_everything(house: House) -> None:
+    one, two = await house.two()
+    one.link.cut = True
+    await until(lambda: not one.link.is_up)
+    await two.shared.announce(STRUCK)
+    house.redis.ask("DEL", "{hospproxy}:log")
+    one.link.cut = False
+    await until(lambda: one.shared.may_serve)
+    assert one.heard == [Everything()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_opened_or_read_stands_for_everything(house: House) -> None:
+    one, two = await house.two()
+    number = int(house.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
+    house.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "d", "nonsense", "m", "x")
+    await until(lambda: one.heard == [Everything()] and two.heard == [Everything()])
+    number = int(house.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
+    house.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "quite", "different")
+    await until(lambda: len(one.heard) == 2 and len(two.heard) == 2)
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_than_one_reply_holds_is_read_before_a_lease_is_given(house: House) -> None:
+    one, two = await house.two()
+    one.link.cut = True
+    await until(lambda: not one.link.is_up)
+    for round_ in range(3):
+        for number in range(400):
+            two.shared.say(Struck((f"t{round_}-{number}",)))
+        await two.shared.announce(STRUCK)
+    one.link.cut = False
+    await until(lambda: one.shared.may_serve)
+    assert len(one.heard) == 1203
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_paused_redis_finds_in_its_buffers_is_void(house: House) -> None:
+    one, two = await house.two()
+    house.redis.signal(signal.SIGSTOP)
+    first = begun(one.shared.announce(STRUCK))  # it is in Redis's buffer now, or soon
+    await until(lambda: first)
+    await until(lambda: not two.shared.may_serve)
+    one.link.cut = True  # this one does not come back to say it again
+    house.redis.signal(signal.SIGCONT)
+    await until(lambda: two.shared.sees_others)
+    await until(lambda: two.metrics.value("sharing_members", state="vanished") == 1)
+    assert STRUCK not in two.heard
+    assert not two.shared.may_serve
+
+    one.link.cut = False
+    await until(lambda: two.shared.may_serve)
+    assert STRUCK in two.heard
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_redis_gives_no_lease_and_hinders_no_write(house: House) -> None:
+    one, two = await house.two()
+    house.redis.ask("CONFIG", "SET", "maxmemory", "1")
+    await until(lambda: not one.shared.may_serve and not two.shared.may_serve)
+    await one.shared.announce(STRUCK)
+    house.redis.ask("CONFIG", "SET", "maxmemory", "0")
+    await until(lambda: one.shared.may_serve and two.shared.may_serve)
+    assert two.heard == [STRUCK]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_script_of_another_part_runs_in_this_epoch_only(house: House) -> None:
+    one, _ = await house.two()
+    dead = [one.shared.key(kind) for kind in ("members", "leases", "log", "dead")]
+    assert await one.shared.run(script("bury"), dead, [b"sealed", b"nobody"]) == [0]
+    house.redis.ask("HSET", "{hospproxy}:head", "epoch", "0" * 16)
+    with pytest.raises(Away):
+        await one.shared.run(script("bury"), dead, [b"sealed", b"nobody"])
