@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..memory.staleness import EVERYTHING
+from .generations import GENERATION_MS, key_of_tag
 from .kinds import Common
 from .lease import Timing
 from .news import Everything, packed
@@ -31,10 +33,12 @@ def beat_args(
         math.ceil(timing.vanished_s * 1000),
         common.key("wake"),
         common.vault.seal(packed(Everything()), place),
+        key_of_tag(common, EVERYTHING),
+        GENERATION_MS,
         int(any(one.urgent for one in messages)),
     ]
     for one in messages:
-        generations = [common.key("gen", tag.encode("utf-8", "surrogatepass")) for tag in one.tags]
+        generations = [key_of_tag(common, tag) for tag in one.tags]
         args += [common.vault.seal(one.plain, place), len(generations), *generations]
     return args
 
@@ -44,4 +48,5 @@ def burial_args(common: Common, dead: Sequence[bytes]) -> Arguments:
 
     :param dead: ids of members.
     """
-    return [common.vault.seal(packed(Everything()), common.key("log")), *dead]
+    sealed = common.vault.seal(packed(Everything()), common.key("log"))
+    return [sealed, key_of_tag(common, EVERYTHING), GENERATION_MS, *dead]

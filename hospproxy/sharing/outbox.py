@@ -6,30 +6,13 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ..memory.staleness import ACCOUNTS, PUBLIC, account_tag, credentials_tag
-from .news import Account, Everything, Guess, News, Refused, Struck, Used, packed
+from .generations import tags_of
+from .news import Everything, Guess, News, Used, packed
 
 MOST = 500
 """Messages; beyond that it is said that nothing is known."""
 MOST_BYTES = 256 << 10
 _OVERHEAD = 200
-
-
-def tags_of(news: News) -> tuple[str, ...]:
-    """Those of answers that nobody may have any more, or not as fresh: their generations are raised."""
-    match news:
-        case Struck():
-            return news.tags
-        case Account(staff_id=None):
-            return (ACCOUNTS,)
-        case Account(staff_id=str(staff_id)):
-            return (account_tag(staff_id),)
-        case Refused():
-            return (credentials_tag(news.credentials),)
-        case Everything():
-            return (ACCOUNTS, PUBLIC)
-        case _:
-            return ()
 
 
 def is_hint(news: News) -> bool:

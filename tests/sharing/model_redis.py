@@ -88,7 +88,7 @@ class ModelRedis:
         return seq
 
     def _beat(self, args: list[Any]) -> list[Any]:
-        epoch, _, member, place, how, lease, patience, _, everything, urgent, *rest = args
+        epoch, _, member, place, how, lease, patience, _, everything, _, _, urgent, *rest = args
         if not len(self.members) == len(self.leases) == self.head["count"]:
             del self.head["epoch"]
             return [b"epoch"]
@@ -125,7 +125,7 @@ class ModelRedis:
         self.dead[member] = self.now
 
     def _bury(self, args: list[Any]) -> list[Any]:
-        gone = [one for one in args[3:] if self.leases.get(one, math.inf) <= self.now]
+        gone = [one for one in args[5:] if self.leases.get(one, math.inf) <= self.now]
         for one in gone:
             self._remove(one)
         if gone:

@@ -1,6 +1,7 @@
 -- A heartbeat. KEYS: head, members, leases, log, dead. ARGV: 3 member, 4 how far it has read ('' when it joins), 5 'beat' or 'leave',
--- 6 lease and 7 patience with the vanished in milliseconds, 8 channel of wake-ups, 9 a sealed Everything, 10 '1' if somebody
--- waits for what is said, then for each thing to say: it, sealed; how many generations it raises; their keys.
+-- 6 lease and 7 patience with the vanished in milliseconds, 8 channel of wake-ups, 9 a sealed Everything, 10 the key of the
+-- generation that it raises, 11 milliseconds that a generation stays, 12 '1' if somebody waits for what is said, then for
+-- each thing to say: it, sealed; how many generations it raises; their keys.
 local member, channel = ARGV[3], ARGV[8]
 local count = tonumber(redis.call('HGET', KEYS[1], 'count'))
 if redis.call('HLEN', KEYS[2]) ~= count or redis.call('ZCARD', KEYS[3]) ~= count then
@@ -13,12 +14,12 @@ local function append(who, text)
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, seq .. '-0', 'd', text, 'm', who)
   return seq
 end
-local said, i = 0, 11
+local said, i = 0, 13
 while i <= #ARGV do
   said = append(member, ARGV[i])
   local raised = tonumber(ARGV[i + 1])
   for j = i + 2, i + 1 + raised do
-    redis.call('SET', ARGV[j], said, 'PX', 172800000)
+    redis.call('SET', ARGV[j], said, 'PX', ARGV[11])
   end
   i = i + 2 + raised
 end
@@ -43,10 +44,11 @@ end
 if #buried > 0 then
   -- What it wrote while it was cut off, nobody has heard.
   seq = append('', ARGV[9])
+  redis.call('SET', ARGV[10], seq, 'PX', ARGV[11])
   redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - 172800000)
 end
 redis.call('HSET', KEYS[1], 'count', redis.call('HLEN', KEYS[2]))
-if said > 0 and ARGV[10] == '1' then
+if said > 0 and ARGV[12] == '1' then
   redis.call('PUBLISH', channel, 's ' .. ARGV[1] .. ' ' .. said)
 end
 if ARGV[5] ~= 'leave' and before and pos > tonumber(before) then

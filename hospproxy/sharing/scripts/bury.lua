@@ -1,7 +1,7 @@
 -- Members are known to be dead: their siblings have found their file locks free. KEYS: head, members, leases, log, dead.
--- ARGV: 3 a sealed Everything, 4 and on: who.
+-- ARGV: 3 a sealed Everything, 4 the key of the generation that it raises, 5 milliseconds that it stays, 6 and on: who.
 local gone = 0
-for i = 4, #ARGV do
+for i = 6, #ARGV do
   local lease = redis.call('ZSCORE', KEYS[3], ARGV[i])
   if lease and tonumber(lease) <= now then
     redis.call('HDEL', KEYS[2], ARGV[i])
@@ -14,6 +14,7 @@ if gone > 0 then
   -- What they wrote and could not say any more, nobody has heard.
   local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, seq .. '-0', 'd', ARGV[3], 'm', '')
+  redis.call('SET', ARGV[4], seq, 'PX', ARGV[5])
   redis.call('HSET', KEYS[1], 'count', redis.call('HLEN', KEYS[2]))
 end
 return {'ok', gone}
