@@ -152,14 +152,14 @@ class World:
         return sum(member.owned for member in self.members.values()) + dead
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 @pytest_twisted.ensureDeferred
 async def test_theScriptIsItsModelAndTheSumIsNeverAbove(redis: Redis, seed: int) -> None:
     common = await PlainCommon(prefix=f"p{seed}").connect(redis)
     world = World(common, seed)
     await world.begin()
     most = 0
-    for _ in range(400):
+    for _ in range(1000):
         await world.step()
         assert world.in_use() <= CEILING
         most = max(most, world.in_use())

@@ -1,7 +1,7 @@
 """Places at HOSP that this worker owns, and their exchange with the other workers' (docs/adr/0025).
 
-The numbers are in Redis, and their sum is never above what HOSP bears. During an exchange this worker uses no more than it has
-said that it keeps, whatever becomes of it: so Redis never knows of fewer places than are in use.
+The numbers are in Redis, and their sum is never above what HOSP bears. During an exchange this worker uses no more than it
+has said that it keeps, whatever becomes of it: so Redis never knows of fewer places than are in use.
 """
 
 from __future__ import annotations

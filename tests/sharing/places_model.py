@@ -100,7 +100,16 @@ class Table:
         self.wakes += wake
         turn = (sorted(live).index(me) - self.now // turn_ms) % len(live)
         others = {name for name, one in self.all.items() if name != me and one.quota}
-        return [mine.quota, share[me], limit, len(live), turn, self.breaker[0], self.now - self.breaker[1], others]
+        return [
+            mine.quota,
+            share[me],
+            limit,
+            len(live),
+            turn,
+            self.breaker[0],
+            self.now - self.breaker[1],
+            others,
+        ]
 
     def _joined(self, me: str, keep: int, names: list[str]) -> Entry:
         mine = self.all.get(me)

@@ -25,7 +25,7 @@ PROBE = "probe"
 FEW = 2
 """How many go at one time while it is not sure yet that HOSP is back."""
 OPINION_S = 30.0
-"""How long a limit counts for others too after HOSP's last word to this process: who has sent nothing since knows nothing."""
+"""How long after HOSP's last word a limit counts for others too: who has sent nothing since knows nothing."""
 
 _WORDS = {
     Refusal.FULL: "Too many requests are waiting for the upstream server.",
