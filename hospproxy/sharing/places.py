@@ -1,7 +1,7 @@
 """Places at HOSP that this worker owns, and their exchange with the other workers' (docs/adr/0025).
 
-The numbers are in Redis, and their sum is never above what HOSP bears. During an exchange this worker uses no more than it
-has said that it keeps, whatever becomes of it: so Redis never knows of fewer places than are in use.
+The numbers are in Redis, and their sum is never above what HOSP bears. During an exchange this worker uses no more than
+it has said that it keeps, whatever becomes of it: so Redis never knows of fewer places than are in use.
 """
 
 from __future__ import annotations
@@ -246,6 +246,8 @@ class SharedPlaces:
         self._meter.count("places_exchanges_total", result=result)
         if not leaving:
             user.told()
+            # The share may have become less: what is free of it goes back with the next.
+            self.changed()
             if last is not None and last.state is not None:
                 # Counted from before it was asked: what HOSP has said since is newer.
                 user.heard(last.state, self._began - last.age_s)

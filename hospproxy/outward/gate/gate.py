@@ -223,7 +223,7 @@ class Gate:
         )
         if not probe:
             if sign in (Sign.WELL, Sign.SILENT):
-                self._estimate.learn(now - began, min(self._limit.now, self._places.expected))
+                self._estimate.learn(now - began, self._limit.now)
             if sign is Sign.WELL:
                 self._judged = now
                 self._limit.well(max(1.0, self._limit.now / self._places.expected))
