@@ -335,7 +335,7 @@ class ExchangeTests(WorldCase):
 
 
 class NeverAboveTests(WorldCase):
-    @examples(deadline=None, max_examples=5)
+    @examples(deadline=None, max_examples=40)
     @given(st.integers(0, 1 << 30), st.integers(2, 7), st.integers(1, 6))
     def test_hospNeverGetsMoreThanItBearsAndAllAreServed(self, seed: int, number: int, ceiling: int) -> None:
         world = self.made(seed, ceiling)
