@@ -82,6 +82,7 @@ class Worker:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.member = world, name.encode()
         self.cut = False
+        self.loses = lambda args: False
         self.exchanges = 0
         self.opened = self.asked = self.hopeless = 0
         self.closed = False
@@ -116,7 +117,7 @@ class Worker:
         if world.table.wakes > wakes:
             world.clock.callLater(0.001, self.wake)
         await deferLater(world.clock, 0.001, int)
-        if chance < world.trouble:
+        if chance < world.trouble or self.loses(told(args)):
             raise Away("the answer was lost")
         return replied(answer)
 
@@ -246,6 +247,19 @@ class ExchangeTests(WorldCase):
         world.advance(1)
         self.assertEqual((first.places.owned, second.places.owned), (3, 2))
         self.assertEqual(world.busy, 5)
+
+    def test_whatMayHaveBeenGivenBackIsUsedNoMore(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        second.loses = lambda args: args[1] == "0"
+        first.ask(20)
+        while world.busy < 5:
+            world.advance(0.01)
+        second.ask(5)
+        world.advance(0.1)
+        self.assertEqual(world.most, 5)
+        self.assertEqual(second.places.owned, 0)
 
     def test_whoStartsWithoutRedisRefusesAtOnceAfterAWhile(self) -> None:
         world = self.made()
