@@ -29,7 +29,7 @@ from .memory.screening import Screening
 from .messages import Call, Exchange, Response
 from .outward.checking import AnswerCheck
 from .outward.gate.breaker import State
-from .outward.gate.building import build_gate
+from .outward.gate.building import build_gate, places_for
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
@@ -53,6 +53,7 @@ from .record.trail.opening import journal_for, refusal
 from .record.writers.building import Carriers, needed_from, writers_for
 from .record.writers.carrying import Time
 from .secrets import MasterKey
+from .sharing.kinds import ALONE, Common, Sharing
 from .watch.metrics import Metrics
 from .worker import Worker
 
@@ -73,6 +74,11 @@ class Parts:
         self.reactor = reactor
         self.key = key
         self.metrics = Metrics(version("hospproxy"))
+        self.common: Common | None = None
+        self.sharing: Sharing = ALONE
+        self.places = places_for(
+            settings.gate, settings.breaker, settings.redis, self.common, reactor, self.metrics
+        )
         self.contract = contract_document.load(settings.contract_file)
         self.answers = Answers(self.contract)
         self.writers = writers_for(settings, reactor)
@@ -143,7 +149,10 @@ class Parts:
         # Time must be left for HOSP.
         delay_s = min(self.settings.admission.delay_s, self.settings.deadline_s / 3)
         settings = evolve(self.settings.admission, delay_s=delay_s)
-        return Admission(settings, keys, self.accounts, self.refusals, self.reactor, self.metrics)
+        return Admission(
+            settings, keys, self.accounts, self.refusals, self.reactor, self.metrics,
+            self.sharing, lambda: self.places.workers, self.settings.redis.heartbeat_s,
+        )  # fmt: skip
 
     def _identity(self) -> IdentityCheck | None:
         if not self.settings.identity.enabled:
@@ -224,7 +233,7 @@ class Parts:
         settings = self.settings.retry
         return Retry(
             self.reactor,
-            Budget(settings.budget_ratio, settings.budget_min),
+            Budget(settings.budget_ratio, settings.budget_min, workers=lambda: self.places.workers),
             random.SystemRandom().random,
             self.metrics,
             base_s=settings.base_s,
@@ -260,8 +269,9 @@ class Parts:
             ).checked,
         )
         gate, self.prober = build_gate(
-            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics
-        )
+            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics,
+            self.places,
+        )  # fmt: skip
         self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from twisted.internet import task
 
+from hospproxy.outward.gate.places import Using
+from hospproxy.sharing.places import PlacesRules, SharedPlaces
 from hospproxy.sharing.scripting import Script, script
+from hospproxy.watch.metrics import Metrics
 from tests.sharing.places_model import Table
 
 from .common_place import PlainCommon
@@ -165,3 +169,127 @@ async def test_theScriptIsItsModelAndTheSumIsNeverAbove(redis: Redis, seed: int)
         most = max(most, world.in_use())
     assert most == CEILING  # else nothing was tried
     await common.close()
+
+
+class Wanting:
+    """A gate that fills what it gets."""
+
+    def __init__(self) -> None:
+        self.want = 0
+        self.places: SharedPlaces
+
+    def using(self) -> Using:
+        in_flight = min(self.want, self.places.usable)
+        return Using(in_flight, self.want - in_flight, CEILING)
+
+    def told(self) -> None:
+        pass
+
+    def heard(self, state: object, at: float) -> None:
+        pass
+
+
+class Running:
+    """Several workers' places on a real Redis, on the real clock, without wake-ups."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self.redis, self.prefix = redis, prefix
+        self.users: list[Wanting] = []
+        self.commons: list[PlainCommon] = []
+        self.meter = Metrics(strict=True)
+
+    @property
+    def owned(self) -> list[int]:
+        return [user.places.owned for user in self.users]
+
+    async def add(self) -> None:
+        name = f"m.w{len(self.users)}".encode()
+        common = await PlainCommon(name, self.prefix).connect(self.redis)
+        from twisted.internet import reactor
+
+        user = Wanting()
+        rules = PlacesRules(CEILING, heartbeat_s=0.05, lease_s=1.0, linger_s=0.3, settle_s=0.2)
+        user.places = SharedPlaces(common, rules, cast(Any, reactor), self.meter)
+        user.places.attach(user)
+        user.places.start()
+        self.users.append(user)
+        self.commons.append(common)
+
+    async def until(self, condition: Any) -> None:
+        """Wait for it; what all own is never above what HOSP bears."""
+        from twisted.internet import reactor
+
+        clock = cast(Any, reactor)
+        latest = clock.seconds() + 15
+        while not condition():
+            assert sum(self.owned) <= CEILING, self.owned
+            assert clock.seconds() < latest, self.owned
+            await task.deferLater(clock, 0.01, lambda: None)
+
+    async def end(self) -> None:
+        for user, common in zip(self.users, self.commons, strict=True):
+            user.want = 0
+            await user.places.stop()
+            await common.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_theyGoToWhoNeedsThemAndAreGivenBackAtTheEnd(redis: Redis) -> None:
+    running = Running(redis, "running")
+    for _ in range(3):
+        await running.add()
+    await running.until(lambda: running.owned == [2, 2, 1])
+    running.users[1].want = 9
+    await running.until(lambda: running.owned == [0, 5, 0])
+    running.users[0].want = running.users[2].want = 9
+    running.users[1].want = 1
+    await running.until(lambda: sorted(running.owned) == [1, 2, 2] and running.owned[1] == 1)
+    await running.end()
+    assert redis.ask("HKEYS", "{running}:places").split() == [":life"]
+    assert 0 < int(redis.ask("PTTL", "{running}:places")) <= 400_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_nonsenseInRedisIsReplacedAndEvictionCostsNobodyAnything(redis: Redis) -> None:
+    running = Running(redis, "nonsense")
+    for _ in range(2):
+        await running.add()
+    await running.until(lambda: running.owned == [3, 2])
+    for command in (
+        ("SET", "{nonsense}:places", "x"),
+        ("HSET", "{nonsense}:places", "m.w0", "x"),
+        ("HSET", "{nonsense}:places", ":life", "x"),
+        ("SET", "{nonsense}:breaker", "x"),
+        ("DEL", "{nonsense}:places", "{nonsense}:members"),
+    ):
+        redis.ask("DEL", "{nonsense}:places", "{nonsense}:breaker")
+        redis.ask(*command)
+        before = running.meter.value("places_exchanges_total", result="done") or 0
+        await running.until(
+            lambda before=before: (
+                (running.meter.value("places_exchanges_total", result="done") or 0) > before + 6
+            )
+        )
+        assert running.owned == [3, 2], command
+    assert not running.meter.value("places_exchanges_total", result="nonsense")
+    await running.end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aRedisThatIsAwayLeavesAllWithWhatTheyHave(redis: Redis) -> None:
+    running = Running(redis, "away")
+    for _ in range(2):
+        await running.add()
+    await running.until(lambda: running.owned == [3, 2])
+    for common in running.commons:
+        common.away = True
+    running.users[0].want = 9
+    before = running.meter.value("places_exchanges_total", result="away") or 0
+    await running.until(
+        lambda: (running.meter.value("places_exchanges_total", result="away") or 0) > before + 4
+    )
+    assert running.owned == [3, 2]
+    for common in running.commons:
+        common.away = False
+    await running.until(lambda: running.owned == [5, 0])
+    await running.end()
