@@ -112,6 +112,7 @@ class Parts:
         self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
         self.keeping, self.writes = self._writes()
         self.screening = self._screening()
+        self.admission = self._admission()
         self.chain = self._chain()
 
     async def ask(self, *args: Any, **kwargs: Any) -> Response:
@@ -277,7 +278,7 @@ class Parts:
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
             "guard.entrance": (self.entrance is not None, self.entrance),
-            "guard.admission": (settings.admission.enabled, self._admission()),
+            "guard.admission": (settings.admission.enabled, self.admission),
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),

@@ -169,6 +169,7 @@ class ProxyService(Service):
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
             self.parts.carriers.start()
+        self.parts.places.start()
         self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
@@ -256,6 +257,8 @@ class ProxyService(Service):
         await parts.ledger.shut()
         await parts.disk.shut()
         await parts.upstream.close()
+        await parts.places.stop()
+        parts.admission.stop()
         if self.admin is not None:
             await self.admin.stop(0.5)
         if self.audit_page is not None:

@@ -6,7 +6,6 @@ the account.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -31,6 +30,8 @@ from .waiting import Claim, Waiting, too_many
 
 COUNTED_S = 600.0
 """A password that is wrong again within it is no new guess: a device that nobody told repeats the old one."""
+KEY_BYTES = 32
+"""Keys of clients are HMAC-SHA-256."""
 
 
 class Known:
@@ -265,7 +266,7 @@ class Admission:
 
 
 def _is_key(key: bytes) -> bool:
-    return len(key) == hashlib.sha256().digest_size
+    return len(key) == KEY_BYTES
 
 
 def _accepts(exchange: Exchange, response: Response) -> bool:

@@ -30,7 +30,7 @@ def places_for(
     common: Common | None,
     clock: IReactorTime,
     meter: IMeter,
-) -> AllMine | SharedPlaces:
+) -> Places:
     """The places at HOSP of this process.
 
     :param common: None: it is alone, and all are its own.

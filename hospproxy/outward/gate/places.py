@@ -77,6 +77,15 @@ class Places(Protocol):
     def changed(self) -> None:
         """The gate has begun to wait, or has a place free, or has found out whether HOSP is there."""
 
+    def start(self) -> None:
+        """Begin to share them."""
+
+    def woken(self) -> None:
+        """Others have given some back, or need some, or know better whether HOSP is there."""
+
+    async def stop(self) -> None:
+        """Give back what is owned, after the last request. It never fails."""
+
 
 class AllMine:
     """Nobody else sends anything to HOSP.
@@ -95,4 +104,13 @@ class AllMine:
         pass
 
     def changed(self) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    def woken(self) -> None:
+        pass
+
+    async def stop(self) -> None:
         pass

@@ -29,6 +29,15 @@ class FakePlaces:
     def changed(self) -> None:
         self.changes += 1
 
+    def start(self) -> None:
+        pass
+
+    def woken(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
 
 class PlacesCase(GateCase):
     def setUp(self) -> None:
