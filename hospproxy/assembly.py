@@ -25,12 +25,13 @@ from .guard.validation import Validation
 from .memory.cache import Cache
 from .memory.hearing import Hearing
 from .memory.memory import Writer
-from .memory.outliving import memory_of
+from .memory.outliving import memory_of, second_of
 from .memory.screening import Screening
+from .memory.second import Second
 from .messages import Call, Exchange, Response
 from .outward.checking import AnswerCheck
 from .outward.gate.breaker import State
-from .outward.gate.building import build_gate
+from .outward.gate.building import build_gate, places_for
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
@@ -76,6 +77,11 @@ class Parts:
         self.reactor = reactor
         self.key = key
         self.metrics = Metrics(version("hospproxy"))
+        self.shared = self._shared()
+        self.sharing: Sharing = ALONE if self.shared is None else self.shared
+        self.places = places_for(
+            settings.gate, settings.breaker, settings.redis, self.shared, reactor, self.metrics
+        )
         self.contract = contract_document.load(settings.contract_file)
         self.answers = Answers(self.contract)
         self.writers = writers_for(settings, reactor)
@@ -90,12 +96,12 @@ class Parts:
         )
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
-        self.shared = self._shared()
-        self.sharing: Sharing = ALONE if self.shared is None else self.shared
         self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics, self.sharing)
         self.sharing.listen(Hearing(self.memory, self.knowledge.forget).heard)
         self.accounts = self.memory.accounts
-        self.cache = Cache(settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask)
+        self.cache = Cache(
+            settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask, self._second()
+        )
         self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
         self.refusals = self._refusals()
         self.identity = self._identity()
@@ -112,6 +118,7 @@ class Parts:
         self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
         self.keeping, self.writes = self._writes()
         self.screening = self._screening()
+        self.admission = self._admission()
         self.chain = self._chain()
 
     async def ask(self, *args: Any, **kwargs: Any) -> Response:
@@ -125,6 +132,14 @@ class Parts:
         from .sharing.building import shared_of
 
         return shared_of(self.settings, self.reactor, self.key, self.metrics)
+
+    def _second(self) -> Second | None:
+        shared = self.shared
+        if shared is None:
+            return None
+        shared.on_places = self.places.woken
+        heard = lambda: shared.position  # noqa: E731
+        return second_of(self.settings, self.contract, shared, shared, self.reactor, self.metrics, heard)
 
     def _journal(self) -> Journal | NullJournal:
         if not self.settings.audit.enabled:
@@ -162,7 +177,10 @@ class Parts:
         # Time must be left for HOSP.
         delay_s = min(self.settings.admission.delay_s, self.settings.deadline_s / 3)
         settings = evolve(self.settings.admission, delay_s=delay_s)
-        return Admission(settings, keys, self.accounts, self.refusals, self.reactor, self.metrics)
+        return Admission(
+            settings, keys, self.accounts, self.refusals, self.reactor, self.metrics,
+            self.sharing, lambda: self.places.workers, self.settings.redis.heartbeat_s,
+        )  # fmt: skip
 
     def _identity(self) -> IdentityCheck | None:
         if not self.settings.identity.enabled:
@@ -247,7 +265,7 @@ class Parts:
         settings = self.settings.retry
         return Retry(
             self.reactor,
-            Budget(settings.budget_ratio, settings.budget_min),
+            Budget(settings.budget_ratio, settings.budget_min, workers=lambda: self.places.workers),
             random.SystemRandom().random,
             self.metrics,
             base_s=settings.base_s,
@@ -283,14 +301,15 @@ class Parts:
             ).checked,
         )
         gate, self.prober = build_gate(
-            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics
-        )
+            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics,
+            self.places,
+        )  # fmt: skip
         self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
             "guard.entrance": (self.entrance is not None, self.entrance),
-            "guard.admission": (settings.admission.enabled, self._admission()),
+            "guard.admission": (settings.admission.enabled, self.admission),
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.ownership": (settings.ownership.enabled, ownership),

@@ -169,6 +169,7 @@ class ProxyService(Service):
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
             self.parts.carriers.start()
+        self.parts.places.start()
         self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
@@ -214,7 +215,7 @@ class ProxyService(Service):
         from .sharing.building import begin
 
         try:
-            begin(self.parts.shared, self._settings, self.parts.ledger.owner)
+            begin(self.parts.shared, self._settings, self.parts.ledger.owner, self.parts.disk)
         except OSError as error:
             print(f"hospproxy: this machine's name cannot be kept: {error}", file=sys.stderr)
             raise SystemExit(1) from None
@@ -266,11 +267,14 @@ class ProxyService(Service):
         if left:
             _log.info("{left} screening results are left to the next start", left=left)
         self._tidying.stop()
+        await parts.upstream.close()
+        await parts.places.stop()
+        parts.admission.stop()
         if parts.shared is not None:
-            await parts.shared.stop()  # nothing is written any more that others must hear of
+            # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.
+            await parts.shared.stop()
         await parts.ledger.shut()
         await parts.disk.shut()
-        await parts.upstream.close()
         if self.admin is not None:
             await self.admin.stop(0.5)
         if self.audit_page is not None:

@@ -95,6 +95,7 @@ class Memory:
     ) -> None:
         self._contract = contract
         self.sharing = sharing
+        self._clock = clock
         self._name = name
         self.keeper: Keeper = Nowhere() if keeper is None else keeper
         self.away: Callable[[], bool] = lambda: False
@@ -288,6 +289,10 @@ class Memory:
             self._unknown.append(sending)
         self._each_account(call, lambda staff_id: self.accounts.left_open(staff_id, for_s))
         self.invalidate(call)
+        if for_s is not None and account_of_write(self._contract, call) and not self.sharing.is_alone:
+            # Who joined meanwhile knows of no doubt, and may have kept what was there before.
+            over = self._news(call, sending.reference, 0.0)
+            self._clock.callLater(for_s, self._say, over)
         return RESUME_S if for_s is None else for_s
 
     def _each_account(self, call: Call, tell: Callable[[str | None], None]) -> None:

@@ -62,13 +62,17 @@ class Budget:
     :param ratio: repeats for each first try.
     :param minimum: repeats in any case.
     :param window_s: seconds.
+    :param workers: among how many processes the minimum is shared; one repeat each is left in any case.
     """
 
     STEPS = 12
 
-    def __init__(self, ratio: float, minimum: int, window_s: float = 60.0) -> None:
+    def __init__(
+        self, ratio: float, minimum: int, window_s: float = 60.0, workers: Callable[[], int] = lambda: 1
+    ) -> None:
         self._ratio = ratio
         self._minimum = minimum
+        self._workers = workers
         self._step_s = window_s / self.STEPS
         self._steps: deque[list[int]] = deque()
         """Of each step that had any: its number, first tries, repeats."""
@@ -82,7 +86,8 @@ class Budget:
         while self._steps and self._steps[0][0] <= oldest:
             self._steps.popleft()
         tries, repeats = (sum(step[i] for step in self._steps) for i in (1, 2))
-        return max(float(self._minimum), self._ratio * tries) - repeats
+        minimum = max(self._minimum // self._workers(), min(1, self._minimum))
+        return max(float(minimum), self._ratio * tries) - repeats
 
     def earn(self, now: float) -> None:
         """A first try went to HOSP."""

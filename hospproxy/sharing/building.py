@@ -8,14 +8,15 @@ from typing import Any
 
 from ..config import Settings
 from ..interfaces import IMeter
+from ..memory.disk import Disk
 from ..outward.ledger.owner import Owner
 from ..secrets import MasterKey
 from .kinds import NamesLike, Sealing
 from .lease import Timing
-from .link import Link  # type: ignore[import-not-found]
+from .link import Link
 from .shared import Shared
 from .siblings import machine_id, member_id
-from .vault import Names, Vault  # type: ignore[import-not-found]
+from .vault import Names, Vault
 
 
 def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter) -> Shared:
@@ -38,11 +39,21 @@ def _names(vault: Sealing, sealed: bytes | None) -> NamesLike:
     return names
 
 
-def begin(shared: Shared, settings: Settings, owner: Owner) -> None:
+def begin(shared: Shared, settings: Settings, owner: Owner, disk: Disk) -> None:
     """Join the others.
 
     :param owner: this process, by its file lock.
+    :param disk: what it keeps over restarts. Of what others changed meanwhile it knows nothing: until that was read
+        nothing that is there counts.
     :raise OSError: the name of this machine can neither be read nor made.
     """
+
+    def joined(anew: bool) -> None:
+        if anew and not disk.trusted:
+            disk.forget_all()
+        disk.trusted = True
+
     machine = machine_id(settings.state_dir, os.urandom)
-    shared.start(member_id(machine, owner.name), owner.is_gone)
+    disk.trusted = False
+    shared.on_joined, shared.on_read = joined, disk.note_position
+    shared.start(member_id(machine, owner.name), owner.is_gone, disk.position())

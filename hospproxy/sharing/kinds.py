@@ -103,6 +103,9 @@ class Sealing(Protocol):
     def seal(self, plain: bytes, name: bytes) -> bytes:
         """Encrypt a value for the one key under which it will stand."""
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether it was sealed with the master key that seals now."""
+
     def open(self, sealed: bytes, name: bytes) -> bytes:
         """Decrypt.
 

@@ -55,11 +55,13 @@ class Guess(msgspec.Struct, frozen=True, tag="guess", omit_defaults=True):
 
     :param address: key of the address (guard.admission); empty: nothing is said of it.
     :param account: key of the account.
+    :param credentials: HMAC of those that failed: the same ones again are no new guess.
     """
 
     account: bytes
     address: bytes = b""
     failed: bool = True
+    credentials: bytes = b""
 
 
 class Used(msgspec.Struct, frozen=True, tag="used"):
@@ -73,11 +75,20 @@ class Used(msgspec.Struct, frozen=True, tag="used"):
     addresses: dict[bytes, float]
 
 
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """HOSP has accepted these credentials: whoever comes with them guesses nothing. HOSP is asked all the same.
+
+    :param credentials: their HMACs.
+    """
+
+    credentials: tuple[bytes, ...]
+
+
 class Everything(msgspec.Struct, frozen=True, tag="everything"):
     """What changed is not known: nothing that was kept is fresh for anybody."""
 
 
-News = Struck | Account | Refused | Guess | Used | Everything
+News = Struck | Account | Refused | Guess | Used | Accepted | Everything
 
 _decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 

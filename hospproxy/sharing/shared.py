@@ -13,13 +13,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..interfaces import IMeter
-from ..outward.ledger.sealing import Unsealable
 from . import members
 from .arguments import beat_args, burial_args
 from .hearing import Ears, NotHeard
-from .kinds import Away, LinkLike, NamesLike, Sealing
+from .kinds import Away, LinkLike, Sealing
 from .lease import Lease, Timing
 from .members import Beat, Nonsense, View, Wake
+from .naming import NamesMaker, Naming
 from .news import Everything, News
 from .outbox import Message, Outbox
 from .scripting import Script, bare, script
@@ -34,12 +34,6 @@ SAY_S = 0.02
 MOST_KNOWN = 1000
 """Members that are told of when an epoch begins."""
 _log = Logger()
-
-NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
-"""Names from what is sealed in the head; with None new ones.
-
-:raise Unsealable: it cannot be read.
-"""
 
 
 class Shared:
@@ -71,10 +65,14 @@ class Shared:
         self._timing = timing
         self._meter = meter
         self._random = random
-        self._prefix = prefix
-        self._make_names = names
-        self._names: NamesLike | None = None
-        self._proposed: bytes | None = None
+        self._naming = Naming(vault, names, prefix, self._complain)
+        self.key = self._naming.key
+        self.on_joined: Callable[[bool], object] = lambda _anew: None
+        """Told when the log was read for the first time since the start: whether something in it was missing."""
+        self.on_read: Callable[[bytes, int], object] = lambda _epoch, _seq: None
+        """Told how far the log was read."""
+        self.on_places: Callable[[], object] = lambda: None
+        """Told that somebody has given back places at HOSP."""
         self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
         self._outbox = Outbox()
         self._lease = Lease(timing)
@@ -156,17 +154,6 @@ class Shared:
 
     # Common
 
-    def key(self, kind: str, data: bytes | None = None) -> bytes:
-        """The name of a key in Redis.
-
-        :raise Away: it is not known yet.
-        """
-        if data is None:
-            return b"{" + self._prefix.encode() + b"}:" + kind.encode()
-        if self._names is None:
-            raise Away("Redis has not been reached yet")
-        return self._names.key(self._prefix, kind, data)
-
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
     ) -> list[Any]:
@@ -213,12 +200,25 @@ class Shared:
 
     # Start and stop
 
-    def start(self, member: bytes, is_gone: Callable[[str], bool] = lambda _name: False) -> None:
+    @property
+    def position(self) -> int:
+        """Number of the last entry of the log that was applied here; -1 before it has joined."""
+        return -1 if self._pos is None else self._pos
+
+    def start(
+        self,
+        member: bytes,
+        is_gone: Callable[[str], bool] = lambda _name: False,
+        read: tuple[bytes, int] | None = None,
+    ) -> None:
         """Begin to connect. Returns at once.
 
         :param member: this worker's id, new with each start.
         :param is_gone: whether a worker of this machine is dead, by the name of its file lock.
+        :param read: epoch and number up to which an earlier process has applied the log to what is kept on disk.
         """
+        if read is not None:
+            self._epoch, self._pos = read
         self.member, self._is_gone, self._running = member, is_gone, True
         self._waiting = Waiting(self._clock, self._timing, member)
         # Others may have leases from before this worker was there.
@@ -257,6 +257,9 @@ class Shared:
         self.unbroken += 1
 
     def _woken(self, payload: bytes) -> None:
+        if payload == b"p":
+            self.on_places()
+            return
         match members.wake_up(payload):
             case Wake(epoch, seq) if epoch == self._epoch:
                 self._wanted = max(self._wanted, seq)
@@ -313,16 +316,14 @@ class Shared:
     async def _open(self) -> None:
         """Find the epoch, or begin one."""
         assert self._run_id is not None
-        if self._proposed is None:
-            self._proposed = self._make_names(self.vault, None).sealed(self.vault)
         known = [name for name in self._view.members if name != self.member][:MOST_KNOWN]
         new, connection = self._random(8).hex(), self._connection
-        args: list[bytes | int | str] = [self._run_id, new, self._proposed, self._epoch, *known]
+        args: list[bytes | int | str] = [self._run_id, new, self._naming.proposed, self._epoch, *known]
         reply = await self._link.evaluate(bare("open"), self._keys(), args)
         opened = self._judged(members.opened, reply)
         if connection != self._connection:
             raise Away("the connection was lost meanwhile")
-        self._names = self._opened_names(opened.names)
+        anew = self._naming.learn(opened.names)
         self._redis_time = (opened.now, self._clock.seconds())
         if opened.epoch != self._epoch:
             self._epoch, self._pos, self._acked, self._wanted = opened.epoch, None, 0, 0
@@ -331,13 +332,8 @@ class Shared:
         if opened.begun:
             self._meter.count("sharing_epochs_total")
         self._opened = True
-
-    def _opened_names(self, sealed: bytes) -> NamesLike:
-        try:
-            return self._make_names(self.vault, sealed)
-        except Unsealable as error:
-            self._complain(f"what is in Redis belongs to another master key, so nothing is shared: {error}")
-            raise Away("the key of names cannot be read") from None
+        if anew is not None:
+            await self._evaluate(script("rename"), self._keys()[:1], [opened.names, anew])
 
     def _keys(self) -> list[bytes]:
         return [self.key(kind) for kind in ("head", "members", "leases", "log", "dead")]
@@ -380,6 +376,9 @@ class Shared:
             raise Away("the connection was lost meanwhile")
         self._acked = beat.pos
         self._pos = beat.last if beat.entries else beat.seq
+        if not self._joined:
+            self.on_joined(anew)
+        self.on_read(self._epoch, self._pos)
         behind = self._pos < beat.seq
         if behind or (self._pos > beat.pos and (must_be_told or self._wanted > beat.pos)):
             self._again = 0.0

@@ -90,6 +90,14 @@ METRICS: tuple[Metric, ...] = (
     _gauge("gate_in_flight", "Attempts that HOSP has in hand."),
     _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
     _gauge("gate_limit", "Attempts that HOSP gets at one time just now; at most `gate.concurrency`."),
+    _gauge(
+        "places_owned", "Places at HOSP that this worker owns; with one Redis, the sum of all is bounded."
+    ),
+    _counter(
+        "places_exchanges_total",
+        "Exchanges of places with other workers: done, away (Redis did not answer), nonsense.",
+        "result",
+    ),
     _counter(
         "gate_refused_total", "Requests for which there was no place at HOSP in time.", "reason", "reason"
     ),

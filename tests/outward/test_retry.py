@@ -92,6 +92,13 @@ class BudgetTests(SynchronousTestCase):
             budget.earn(1.0)
         self.assertEqual(sum(budget.spend(1.0) for _ in range(100)), 50)
 
+    def test_theLeastIsSharedByAllWorkersAndEachHasOne(self) -> None:
+        for workers, repeats in ((4, 12), (50, 1), (70, 1)):
+            budget = Budget(0.2, 50, workers=lambda workers=workers: workers)  # type: ignore[misc]
+            self.assertEqual(sum(budget.spend(0.0) for _ in range(100)), repeats)
+        budget = Budget(0.2, 0, workers=lambda: 4)
+        self.assertFalse(budget.spend(0.0))
+
     def test_an_outage_does_not_use_up_what_is_needed_after_it(self) -> None:
         budget = Budget(0.2, 50)
         while budget.spend(0.0):

@@ -7,6 +7,7 @@ the account.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -17,15 +18,20 @@ from ...joining import Joint
 from ...memory.accounts import Accounts
 from ...messages import Exchange, Origin, Response
 from ...options.admission_section import AdmissionSettings
+from ...sharing.kinds import ALONE, Sharing
+from ...sharing.news import Accepted, Guess, News, Used
 from ..credentials import parse_basic
 from .attempts import Attempt, Keys
 from .guessing import Guilt, Patience
 from .rates import Rate
 from .refusals import Refusals
+from .telling import MOST_KEYS, Telling
 from .waiting import Claim, Waiting, too_many
 
 COUNTED_S = 600.0
 """A password that is wrong again within it is no new guess: a device that nobody told repeats the old one."""
+KEY_BYTES = 32
+"""Keys of clients are HMAC-SHA-256."""
 
 
 class Known:
@@ -64,6 +70,9 @@ class Admission:
     :param accounts: whom HOSP has accepted.
     :param refusals: what it has just refused: that is answered from memory and need not wait.
     :param clock: monotonic time.
+    :param sharing: with whom the limits are shared.
+    :param workers: how many processes share them now.
+    :param heartbeat_s: seconds from one word about rates to the next.
     """
 
     def __init__(
@@ -74,6 +83,9 @@ class Admission:
         refusals: Refusals,
         clock: IReactorTime,
         meter: IMeter,
+        sharing: Sharing = ALONE,
+        workers: Callable[[], int] = lambda: 1,
+        heartbeat_s: float = 0.5,
     ) -> None:
         most = settings.max_remembered
         self._settings = settings
@@ -87,6 +99,10 @@ class Admission:
         self._by_account = Guilt(Patience(settings.account_free, forgive_s, cap_s), most)
         self._credential_rate = Rate(settings.rate, settings.burst, most)
         self._address_rate = Rate(settings.address_rate, settings.address_burst, most)
+        self._telling = Telling(
+            sharing, clock, heartbeat_s, workers, self._credential_rate, self._address_rate
+        )
+        sharing.listen(self._told)
         self._accepted = Known(most)
         self._counted = Known(most)
         self._trying: dict[bytes, dict[bytes, int]] = {}
@@ -117,8 +133,11 @@ class Admission:
         return self._accounts.recall(attempt.credentials) is not None
 
     def _take(self, exchange: Exchange, rate: Rate, key: bytes) -> None:
-        missing_s = rate.take(key, self._clock.seconds())
-        if missing_s:
+        now = self._clock.seconds()
+        missing_s = rate.take(key, now)
+        if not missing_s:
+            self._telling.used(rate, key, now)
+        else:
             exchange.rule_hits.append("admission:rate")
             self._meter.count("admission_refused_total", reason="rate")
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
@@ -185,20 +204,69 @@ class Admission:
             self._accepted.discard(attempt.credentials)
             self._failed(attempt, now)
         elif _accepts(exchange, response):
+            if self._accepted.since(attempt.credentials) is None:
+                self._telling.accepted(attempt.credentials)
             self._accepted.add(attempt.credentials, now)
             if not known:
                 # Only who came back: else an attacker's failures would end with each click of whom they are about.
+                if self._by_account.failures(attempt.account, now):
+                    self._telling.came_back(attempt)
                 self._by_account.succeeded(attempt.account)
         return response
 
     def _failed(self, attempt: Attempt, now: float) -> None:
-        before = self._counted.since(attempt.credentials)
+        if self._is_new(attempt.credentials, now):
+            self._telling.failed(attempt)
+            self._by_address.failed(attempt.address, now)
+            self._by_account.failed(attempt.account, now)
+            self._meter.count("admission_failures_total")
+
+    def _is_new(self, credentials: bytes, now: float) -> bool:
+        """Whether these failed for the first time; from now on they did."""
+        before = self._counted.since(credentials)
         if before is not None and now - before < COUNTED_S:
+            return False
+        self._counted.add(credentials, now)
+        return True
+
+    def stop(self) -> None:
+        """Say no more to others."""
+        self._telling.stop()
+
+    def _told(self, news: News) -> None:
+        """What others say of clients. Only their keys are looked at: it has come through Redis."""
+        now = self._clock.seconds()
+        if isinstance(news, Guess):
+            self._told_guess(news, now)
+        elif isinstance(news, Used):
+            for rate, used in (
+                (self._credential_rate, news.credentials),
+                (self._address_rate, news.addresses),
+            ):
+                for key in list(used)[:MOST_KEYS]:
+                    if _is_key(key):
+                        rate.taken(key, used[key], now)
+        elif isinstance(news, Accepted):
+            for key in filter(_is_key, news.credentials[:MOST_KEYS]):
+                self._accepted.add(key, now)
+
+    def _told_guess(self, guess: Guess, now: float) -> None:
+        if not _is_key(guess.account):
             return
-        self._counted.add(attempt.credentials, now)
-        self._by_address.failed(attempt.address, now)
-        self._by_account.failed(attempt.account, now)
-        self._meter.count("admission_failures_total")
+        if not guess.failed:
+            self._by_account.succeeded(guess.account)
+            return
+        if _is_key(guess.credentials):
+            self._accepted.discard(guess.credentials)
+            if not self._is_new(guess.credentials, now):
+                return
+        self._by_account.failed(guess.account, now)
+        if _is_key(guess.address):
+            self._by_address.failed(guess.address, now)
+
+
+def _is_key(key: bytes) -> bool:
+    return len(key) == KEY_BYTES
 
 
 def _accepts(exchange: Exchange, response: Response) -> bool:

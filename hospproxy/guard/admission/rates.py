@@ -14,8 +14,8 @@ class Rate:
     """
 
     def __init__(self, per_s: float, burst: int, most: int) -> None:
-        self._per_s = per_s
-        self._burst = max(1, burst)
+        self.per_s = per_s
+        self.burst = max(1, burst)
         self._full_at = Marks(most)
 
     def __len__(self) -> int:
@@ -26,11 +26,19 @@ class Rate:
 
         :return: 0 if there was one; otherwise the seconds until there is, and nothing is taken.
         """
-        if not self._per_s:
+        if not self.per_s:
             return 0.0
-        each = 1 / self._per_s
-        missing = max(now, self._full_at.of(key)) + each - now - self._burst * each
+        each = 1 / self.per_s
+        missing = max(now, self._full_at.of(key)) + each - now - self.burst * each
         if missing > 1e-9:
             return missing
         self._full_at.set(key, max(now, self._full_at.own(key)) + each, now)
         return 0.0
+
+    def taken(self, key: bytes, tokens: float, now: float) -> None:
+        """Tokens were taken elsewhere. A bucket may come to lack what it holds, and no more."""
+        # Also where it is no number at all.
+        if not self.per_s or not tokens > 0.0:
+            return
+        until = max(now, self._full_at.own(key)) + min(tokens, 2.0 * self.burst) / self.per_s
+        self._full_at.set(key, min(until, now + 2.0 * self.burst / self.per_s), now)

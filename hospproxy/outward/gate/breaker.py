@@ -17,6 +17,11 @@ class State(enum.Enum):
     HALF_OPEN = "half_open"
 
 
+SILENT_S = 2.0
+"""What others say of a HOSP that is gone is believed so many seconds after its last answer to this process: where it is
+only their way to it that broke, the next answer comes before that."""
+
+
 class Breaker:
     """Opens when attempt after attempt found nobody there, with no answer to anything in between.
 
@@ -34,6 +39,9 @@ class Breaker:
         self._slow_s = slow_s
         self.state = State.CLOSED
         self._changed = 0.0
+        self._heard = False
+        """It is there because others said so."""
+        self._answered: float | None = None
         self._run = 0
         self._run_began = 0.0
         self._under_way = 0
@@ -62,6 +70,7 @@ class Breaker:
         :param probe: to a probe: then a few of the others go first, unless they are under way already.
         """
         self._run = 0
+        self._answered = now
         self._waited_s, self._since = 0.0, now
         self._move(State.HALF_OPEN if probe and self.state is State.OPEN else State.CLOSED, now)
 
@@ -86,6 +95,29 @@ class Breaker:
         if self.state is State.OPEN:
             self._move(State.HALF_OPEN, now)
 
+    @property
+    def evidence(self) -> tuple[State, float] | None:
+        """Where it stands and when that was seen here; None: it was not."""
+        if self.state is State.CLOSED:
+            return None if self._answered is None else (State.CLOSED, self._answered)
+        return None if self._heard else (self.state, self._changed)
+
+    def heard(self, state: State, at: float, now: float) -> None:
+        """Another process has seen whether HOSP is there; what was seen last counts.
+
+        :param at: when it saw that, as far as is known here.
+        """
+        answered = -SILENT_S if self._answered is None else self._answered
+        known = max(answered, self._changed)
+        if state is self.state or at <= known or (state is State.OPEN and now - answered < SILENT_S):
+            return
+        if state is State.HALF_OPEN and self.state is State.CLOSED:
+            return
+        if state is not State.OPEN:
+            self._run = 0
+        self._move(state, at)
+        self._heard = True
+
     def _failed(self, began: float, now: float, since: float, counts: int = 1) -> None:
         if not self._run:
             self._run_began = since
@@ -101,3 +133,4 @@ class Breaker:
         if state is not self.state:
             self.state = state
             self._changed = now
+            self._heard = False

@@ -11,9 +11,43 @@ from ...contract import Contract
 from ...interfaces import IMeter
 from ...messages import Response
 from ...options.gate_section import BreakerSettings, GateSettings
+from ...options.redis_section import RedisSettings
+from ...sharing.kinds import Common
+from ...sharing.places import PlacesRules, SharedPlaces
 from .breaker import Breaker
 from .gate import Gate, Rules
+from .places import AllMine, Places
 from .probing import Prober
+
+MARGIN_S = 5.0
+"""Beyond ``gate.slow_s`` for what a worker that died had sent: its connection has broken, and HOSP goes on."""
+
+
+def places_for(
+    gate: GateSettings,
+    breaker: BreakerSettings,
+    redis: RedisSettings,
+    common: Common | None,
+    clock: IReactorTime,
+    meter: IMeter,
+) -> Places:
+    """The places at HOSP of this process.
+
+    :param common: None: it is alone, and all are its own.
+    """
+    if common is None or not gate.enabled:
+        return AllMine(gate.concurrency)
+    rules = PlacesRules(
+        gate.concurrency,
+        heartbeat_s=redis.heartbeat_s,
+        lease_s=redis.lease_s,
+        linger_s=gate.slow_s + MARGIN_S,
+        settle_s=redis.settle_s,
+        vanished_s=redis.vanished_s,
+        # Each has time for some probes, and a few heartbeats to get a place for them.
+        turn_s=max(2 * breaker.probe_every_s, 4 * redis.heartbeat_s),
+    )
+    return SharedPlaces(common, rules, clock, meter)
 
 
 def build_gate(
@@ -24,12 +58,14 @@ def build_gate(
     clock: IReactorTime,
     wall: Callable[[], float],
     meter: IMeter,
+    places: Places | None = None,
 ) -> tuple[Gate, Prober]:
     """The gate, and who finds out when HOSP is back.
 
     :param ask: Chain.ask, for probes.
     :param clock: monotonic time.
     :param wall: seconds since the epoch, for records.
+    :param places: at HOSP, of this process. Default: all.
     """
     prober = Prober(
         clock,
@@ -47,4 +83,4 @@ def build_gate(
         Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
         away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
     )
-    return Gate(clock, rules, meter, prober.begin), prober
+    return Gate(clock, rules, meter, prober.begin, places), prober

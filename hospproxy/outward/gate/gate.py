@@ -16,6 +16,7 @@ from ...messages import Exchange, Response
 from .breaker import Breaker, State
 from .estimate import Estimate
 from .limit import Limit
+from .places import AllMine, Places, Using
 from .queue import Queue, Refusal, Standing, Ticket
 from .signs import Outcome, Sign, sign_of
 
@@ -23,6 +24,8 @@ PROBE = "probe"
 """Exchange.own of a probe: it takes a place, and no breaker keeps it back."""
 FEW = 2
 """How many go at one time while it is not sure yet that HOSP is back."""
+OPINION_S = 30.0
+"""How long after HOSP's last word a limit counts for others too: who has sent nothing since knows nothing."""
 
 _WORDS = {
     Refusal.FULL: "Too many requests are waiting for the upstream server.",
@@ -58,21 +61,30 @@ class Gate:
 
     :param clock: monotonic; Exchange.deadline is by it.
     :param opened: called with this gate when HOSP turns out to be gone: somebody has to find out when it is back.
+    :param places: how many of the places at HOSP are this process's. Default: all.
     """
 
     def __init__(
-        self, clock: IReactorTime, rules: Rules, meter: IMeter, opened: Callable[[Gate], None] | None = None
+        self,
+        clock: IReactorTime,
+        rules: Rules,
+        meter: IMeter,
+        opened: Callable[[Gate], None] | None = None,
+        places: Places | None = None,
     ) -> None:
         self._clock = clock
         self._meter = meter
         self._rules = rules
         self._opened = opened
-        self._queue = Queue(rules.concurrency, rules.max_queue)
+        self._places = AllMine(rules.concurrency) if places is None else places
+        self._queue = Queue(min(rules.concurrency, self._places.usable), rules.max_queue)
         self._limit = Limit(rules.concurrency)
         self._estimate = Estimate()
         self._breaker = rules.breaker
         self._waiters: dict[Ticket, tuple[Deferred[None], IDelayedCall]] = {}
         self._letting_in = False
+        self._judged: float | None = None
+        self._places.attach(self)
         meter.gauge("gate_in_flight", lambda: self._queue.in_flight)
         meter.gauge("gate_waiting", lambda: self._queue.waiting)
         meter.gauge("gate_limit", lambda: self._queue.limit)
@@ -85,8 +97,12 @@ class Gate:
 
     @property
     def has_room(self) -> bool:
-        """Whether a probe would find a place: it gets one of those that there are, and waits for none."""
-        return self._queue.in_flight < self._rules.concurrency
+        """Whether a probe would find a place, and it is for this process to send one.
+
+        It gets one of those that there are, and waits for none.
+        """
+        mine = min(self._rules.concurrency, self._places.owned)
+        return self._queue.in_flight < mine and self._places.turn == 0
 
     def try_again(self) -> None:
         """Let a few through to see whether HOSP is back; for a contract without a probe."""
@@ -111,6 +127,30 @@ class Gate:
         finally:
             self._queue.leave(ticket)
             self._let_in()
+            self._places.changed()
+
+    def using(self) -> Using:
+        """What it makes of its places now."""
+        judged = self._judged is not None and self._clock.seconds() - self._judged < OPINION_S
+        return Using(
+            self._queue.in_flight,
+            self._queue.waiting,
+            self._limit.now if judged else self._limit.ceiling,
+            None if self._breaker is None else self._breaker.evidence,
+            self.state is State.OPEN,
+        )
+
+    def told(self) -> None:
+        """How many places it has may have changed."""
+        self._set_limit()
+        self._let_in()
+
+    def heard(self, state: State, at: float) -> None:
+        """Another process has seen whether HOSP is there.
+
+        :param at: when, in monotonic seconds of this process.
+        """
+        self._moved(lambda breaker, now: breaker.heard(state, at, now))
 
     def _ticket(self, exchange: Exchange) -> Ticket:
         now = self._clock.seconds()
@@ -134,12 +174,28 @@ class Gate:
         if pushed_out is not None:
             self._turn_away(pushed_out, self._refused(pushed_out, Refusal.PUSHED_OUT))
         if turn is not None:
+            self._places.changed()
             await turn
 
     def _in_vain(self, ticket: Ticket, now: float) -> bool:
         ahead = self._queue.ahead_of(ticket, now)
         left_s = ticket.deadline - now - self._queue.overtaken_s(ticket)
-        return self._estimate.in_vain(ahead, self._queue.limit, left_s)
+        return self._places.hopeless or self._estimate.in_vain(ahead, self._expected(), left_s)
+
+    def _expected(self) -> int:
+        """How many places there are to reckon with."""
+        return self._at_most(self._places.expected) or 1
+
+    def _at_most(self, places: int) -> int:
+        """How many of these places may be used as far as HOSP is concerned."""
+        most = min(self._limit.now, places)
+        if self.state is not State.HALF_OPEN:
+            return most
+        few = sum(1 for one in range(FEW) if one % self._places.workers == self._places.turn)
+        return min(most, few)
+
+    def _set_limit(self) -> None:
+        self._queue.limit = self._at_most(self._places.usable)
 
     async def _attempt(self, exchange: Exchange, proceed: Proceed) -> Response:
         began = self._clock.seconds()
@@ -169,8 +225,10 @@ class Gate:
             if sign in (Sign.WELL, Sign.SILENT):
                 self._estimate.learn(now - began, self._limit.now)
             if sign is Sign.WELL:
-                self._limit.well()
+                self._judged = now
+                self._limit.well(max(1.0, self._limit.now / self._places.expected))
             elif sign in (Sign.OVERLOADED, Sign.GONE, Sign.SILENT):
+                self._judged = now
                 self._limit.overloaded(began, now)
         self._moved(lambda breaker, now: _tell(breaker, sign, began, now, probe))
 
@@ -189,7 +247,7 @@ class Gate:
                     self._limit.begin_anew(now)
                 elif before is State.CLOSED and self._opened is not None:
                     self._opened(self)
-        self._queue.limit = min(self._limit.now, FEW) if self.state is State.HALF_OPEN else self._limit.now
+        self._set_limit()
         if self.state is State.OPEN:
             for ticket in self._queue.all_waiting():
                 # Whoever was told before may have given this one up.
@@ -245,7 +303,7 @@ class Gate:
         self._meter.count("gate_refused_total", reason=refusal.value)
         ahead = self._queue.ahead_of(ticket, self._clock.seconds())
         return OverCapacity(
-            _WORDS[refusal], retry_after_s=self._estimate.retry_after_s(ahead, self._queue.limit)
+            _WORDS[refusal], retry_after_s=self._estimate.retry_after_s(ahead, self._expected())
         )
 
     def _away(self) -> BreakerOpen:

@@ -25,9 +25,12 @@ class Limit:
         """How many at one time."""
         return int(self._value + 0.5)
 
-    def well(self) -> None:
-        """HOSP answered: one more for each round of answers."""
-        self._value = min(float(self.ceiling), self._value + 1.0 / self._value)
+    def well(self, weight: float = 1.0) -> None:
+        """HOSP answered: one more for each round of answers.
+
+        :param weight: for how many answers this one stands, where others get the rest.
+        """
+        self._value = min(float(self.ceiling), self._value + weight / self._value)
 
     def overloaded(self, began: float, now: float) -> bool:
         """HOSP has too much to do; whether the limit was lowered.

@@ -1,0 +1,288 @@
+"""Places at HOSP that this worker owns, and their exchange with the other workers' (docs/adr/0025).
+
+The numbers are in Redis, and their sum is never above what HOSP bears. During an exchange this worker uses no more than
+it has said that it keeps, whatever becomes of it: so Redis never knows of fewer places than are in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ..interfaces import IMeter
+from ..outward.gate.breaker import State
+from ..outward.gate.places import User, Using
+from .kinds import Away, Common
+from .scripting import script
+
+SPACING_S = 0.02
+"""From one exchange to the next, at least."""
+RECENT_S = 30.0
+"""Whoever has needed a place within it keeps one when all are idle, so that it has one when Redis goes away."""
+LOST_S = 5.0
+"""Seconds without Redis after which nobody is left to wait here for a first place."""
+MAX_NAMES = 256
+
+_log = Logger()
+
+
+@frozen(slots=True)
+class PlacesRules:
+    """What the exchange goes by.
+
+    :param ceiling: the most that HOSP gets at one time (``gate.concurrency``).
+    :param heartbeat_s: seconds from one exchange to the next where nothing happens.
+    :param lease_s: whoever was not heard of for so many seconds gets no more.
+    :param linger_s: seconds after a worker's death for which HOSP may be busy with what it sent.
+    :param settle_s: seconds for which all may come back after Redis has begun anew.
+    :param vanished_s: seconds for which one that does not come back is waited for.
+    :param turn_s: seconds after which another one asks whether HOSP is back.
+    """
+
+    ceiling: int
+    heartbeat_s: float = 0.5
+    lease_s: float = 2.0
+    linger_s: float = 25.0
+    settle_s: float = 5.0
+    vanished_s: float = 300.0
+    turn_s: float = 5.0
+
+
+@frozen(slots=True)
+class Levelled:
+    """What an exchange came to.
+
+    :param quota: places that are owned now.
+    :param share: how many one's fair share is.
+    :param limit: places that there are in all.
+    :param workers: among whom they are shared.
+    :param turn: this one's position among them.
+    :param state: of the breaker, as somebody has seen it; None: nobody.
+    :param age_s: seconds since then.
+    :param names: other members who own some.
+    """
+
+    quota: int
+    share: int
+    limit: int
+    workers: int
+    turn: int
+    state: State | None
+    age_s: float
+    names: tuple[bytes, ...]
+
+
+def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
+    """What the script has said; None if it is nonsense.
+
+    :param keep: no fewer can be left.
+    :param ceiling: nor can there be more.
+    """
+    numbers, names = [*said[:5], *said[6:7]], said[7:]
+    if len(numbers) != 6 or not all(type(number) is int for number in numbers):
+        return None
+    if not all(isinstance(name, bytes) and 0 < len(name) <= 128 for name in names):
+        return None
+    quota, share, limit, workers, turn, age_ms = numbers
+    sound = keep <= quota <= max(keep, ceiling) and 0 <= share <= ceiling and 0 <= limit <= ceiling
+    if not sound or not 0 <= turn < workers:
+        return None
+    states = {state.value.encode(): state for state in State}
+    if said[5] not in (b"", *states):
+        return None
+    state = states.get(said[5])
+    return Levelled(
+        quota, share, limit, workers, turn, state, max(0, age_ms) / 1000.0, tuple(names[:MAX_NAMES])
+    )
+
+
+class SharedPlaces:
+    """The places of one worker. It begins with none.
+
+    :param clock: monotonic time.
+    """
+
+    def __init__(self, common: Common, rules: PlacesRules, clock: IReactorTime, meter: IMeter) -> None:
+        self._common = common
+        self._rules = rules
+        self._clock = clock
+        self._meter = meter
+        self._owned = 0
+        self._last = Levelled(0, 0, rules.ceiling, 1, 0, None, 0.0, ())
+        self._away = True
+        self._heard_at = clock.seconds()
+        self._used_at = -RECENT_S
+        self._told_need = 0
+        self._told_state = State.CLOSED
+        self._user: User | None = None
+        self._timer: IDelayedCall | None = None
+        self._began = -SPACING_S
+        self._under_way: Deferred[None] | None = None
+        self._again = False
+        self._stopped = True
+        meter.gauge("places_owned", lambda: float(self._owned))
+
+    @property
+    def owned(self) -> int:
+        return self._owned
+
+    @property
+    def usable(self) -> int:
+        return self._owned if self._away else min(self._owned, self._last.share)
+
+    @property
+    def expected(self) -> int:
+        return max(1, self._owned if self._away else self._last.share)
+
+    @property
+    def hopeless(self) -> bool:
+        return not self._owned and self._away and self._clock.seconds() - self._heard_at >= LOST_S
+
+    @property
+    def workers(self) -> int:
+        """As was heard last; how many are left while Redis is away, nobody knows."""
+        return self._last.workers
+
+    @property
+    def turn(self) -> int:
+        """While Redis is away each finds out for itself."""
+        return 0 if self._away else self._last.turn
+
+    def attach(self, user: User) -> None:
+        self._user = user
+
+    def start(self) -> None:
+        """Begin to exchange."""
+        self._stopped = False
+        self._heard_at = self._clock.seconds()
+        self._soon()
+
+    async def stop(self) -> None:
+        """Give back what is owned, after the last request: what is in use stays reserved for as long as HOSP may be
+        busy with it. It never fails.
+        """
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._under_way is not None:
+            waiting: Deferred[None] = Deferred()
+            self._under_way.addBoth(lambda _: waiting.callback(None))
+            await waiting
+        if self._user is not None:
+            self._owned = self._user.using().in_flight
+            await self._level(self._user, leaving=True)
+            self._owned = 0
+
+    def woken(self) -> None:
+        """Others have given some back, or need some, or know better whether HOSP is there."""
+        self._soon()
+
+    def changed(self) -> None:
+        if self._user is None:
+            return
+        using = self._user.using()
+        short = using.waiting > 0 and self._told_need <= self._owned < self._rules.ceiling
+        # A place that others have a better claim to has become free.
+        spare = not self._away and using.in_flight < self._owned and self._owned > self._last.share
+        news = using.breaker is not None and using.breaker[0] is not self._told_state
+        if short or spare or news:
+            self._soon()
+
+    def _soon(self) -> None:
+        if self._under_way is not None:
+            self._again = True
+        else:
+            self._at(self._began + SPACING_S)
+
+    def _at(self, moment: float) -> None:
+        """Exchange at this moment, unless it is to be earlier already."""
+        if self._stopped:
+            return
+        after_s = max(0.0, moment - self._clock.seconds())
+        if self._timer is None:
+            self._timer = self._clock.callLater(after_s, self._exchange)
+        elif after_s < self._timer.getTime() - self._clock.seconds():
+            self._timer.reset(after_s)
+
+    def _exchange(self) -> None:
+        self._timer = None
+        if self._user is None:
+            return
+        self._again = False
+        self._under_way = Deferred.fromCoroutine(self._level(self._user))
+        self._under_way.addErrback(lambda failure: _log.failure("an exchange of places failed", failure))
+        self._under_way.addCallback(self._over)
+
+    def _over(self, _: None) -> None:
+        self._under_way = None
+        # While Redis is away there is no hurry.
+        again = self._again and not self._away
+        self._at(self._began + (SPACING_S if again else self._rules.heartbeat_s))
+
+    async def _level(self, user: User, *, leaving: bool = False) -> None:
+        """One exchange."""
+        self._began = self._clock.seconds()
+        using = user.using()
+        # What is free above the share may be given back; after a failure nothing, since nobody may be there to take it.
+        keep = self._owned if self._away or leaving else max(using.in_flight, self.usable)
+        self._owned = keep
+        result = "nonsense"
+        try:
+            said = await self._common.run(script("places"), self._keys(), self._args(using, keep, leaving))
+            last = levelled(said, 0 if leaving else keep, self._rules.ceiling)
+        except Away:
+            result, last = "away", None
+        self._away = last is None
+        if last is not None:
+            result = "done"
+            self._heard_at = self._clock.seconds()
+            self._last, self._owned = last, last.quota
+        self._meter.count("places_exchanges_total", result=result)
+        if not leaving:
+            user.told()
+            # The share may have become less: what is free of it goes back with the next.
+            self.changed()
+            if last is not None and last.state is not None:
+                # Counted from before it was asked: what HOSP has said since is newer.
+                user.heard(last.state, self._began - last.age_s)
+
+    def _keys(self) -> list[bytes]:
+        return [self._common.key(kind) for kind in ("places", "members", "breaker")]
+
+    def _args(self, using: Using, keep: int, leaving: bool) -> list[bytes | int | str]:
+        rules = self._rules
+        self._told_need = self._need(using)
+        state, at = using.breaker or (None, self._began)
+        self._told_state = state or self._told_state
+        seconds = (rules.lease_s, rules.linger_s, rules.settle_s, rules.vanished_s, rules.turn_s)
+        return [
+            self._common.member,
+            keep,
+            self._told_need,
+            min(using.opinion, rules.ceiling),
+            rules.ceiling,
+            *(int(each * 1000) for each in seconds),
+            self._common.key("wake"),
+            "" if state is None else state.value,
+            int(max(0.0, self._began - at) * 1000),
+            int(leaving),
+            *self._last.names,
+        ]
+
+    def _need(self, using: Using) -> int:
+        now = self._clock.seconds()
+        need = using.in_flight + using.waiting
+        if using.gone:
+            # Whose turn it is to ask whether HOSP is back needs one for it.
+            return min(max(need, int(self.turn == 0)), self._rules.ceiling)
+        if need:
+            self._used_at = now
+        elif now - self._used_at < RECENT_S:
+            need = 1
+        return min(need, self._rules.ceiling)

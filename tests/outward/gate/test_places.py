@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from hospproxy.errors import BreakerOpen, NotSent, OverCapacity
+from hospproxy.interfaces import IProcessor
+from hospproxy.messages import Response
+from hospproxy.outward.gate.breaker import Breaker, State
+from hospproxy.outward.gate.gate import PROBE, Gate, Rules
+from hospproxy.outward.gate.places import AllMine, User
+from hospproxy.watch.metrics import Metrics
+
+from .test_gate import GateCase
+
+
+class FakePlaces:
+    def __init__(self, owned: int = 1, workers: int = 2, turn: int = 0) -> None:
+        self.owned = self.usable = owned
+        self.expected = max(1, owned)
+        self.hopeless = False
+        self.workers, self.turn = workers, turn
+        self.users: list[User] = []
+        self.changes = 0
+
+    def attach(self, user: User) -> None:
+        self.users.append(user)
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def start(self) -> None:
+        pass
+
+    def woken(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+class PlacesCase(GateCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.meter = Metrics(strict=True)
+        self.places = FakePlaces()
+        self.opened: list[Gate] = []
+        rules = Rules(5, 100, breaker=Breaker(2, slow_s=20.0))
+        self.gate = Gate(self.clock, rules, self.meter, self.opened.append, self.places)
+        self.inside = []
+
+    def give(self, owned: int, usable: int | None = None) -> None:
+        self.places.owned, self.places.usable = owned, owned if usable is None else usable
+        self.places.expected = max(1, self.places.usable)
+        self.gate.told()
+
+    def breakDown(self) -> None:
+        self.clock.advance(3)
+        for _ in range(2):
+            answer = self.send("x")
+            self.clock.advance(1.5)
+            self.inside[-1][1].errback(NotSent("gone"))
+            self.failureResultOf(answer, NotSent)
+
+
+class OwningTests(PlacesCase):
+    def test_noMoreThanAreOwnedAndThoseThatComeAreUsedAtOnce(self) -> None:
+        for name in "abcd":
+            self.send(name)
+        self.assertEqual(self.names(), ["a"])
+        self.give(3)
+        self.assertEqual(self.names(), ["a", "b", "c"])
+        self.give(9)
+        self.send("e")
+        self.send("f")
+        self.assertEqual(self.names(), ["a", "b", "c", "d", "e"])
+
+    def test_withNoneOneWaits(self) -> None:
+        self.give(0)
+        answer = self.send("a")
+        self.assertNoResult(answer)
+        self.give(1)
+        self.assertEqual(self.names(), ["a"])
+
+    def test_whatOthersWaitForIsNotTakenAgain(self) -> None:
+        self.give(2)
+        first = self.send("a")
+        for name in "bc":
+            self.send(name)
+        self.give(2, usable=1)
+        self.inside[0][1].callback(Response(200))
+        self.successResultOf(first)
+        self.assertEqual(self.names(), ["a", "b"])
+
+    def test_theyAreToldOfWhoWaitsAndOfWhatIsFree(self) -> None:
+        self.send("a")
+        self.assertEqual(self.places.changes, 0)
+        self.send("b")
+        self.assertEqual(self.places.changes, 1)
+        self.inside[0][1].callback(Response(200))
+        self.assertEqual(self.places.changes, 2)
+        self.assertEqual(self.places.users, [self.gate])
+
+    def test_aLowNumberThatWillRiseIsNoReasonToRefuse(self) -> None:
+        for n in range(12):
+            self.send(str(n), deadline=self.clock.seconds() + 28)
+            self.clock.advance(4.5)
+            self.inside[-1][1].callback(Response(200))
+        self.give(0)
+        self.places.expected = 5
+        deadline = self.clock.seconds() + 28
+        for answer in [self.send(str(n), deadline=deadline) for n in range(20)]:
+            self.assertNoResult(answer)
+        self.places.expected = 1
+        self.failureResultOf(self.send("late", deadline=deadline), OverCapacity)
+
+    def test_whereNobodyCanGiveOneNobodyWaits(self) -> None:
+        self.give(0)
+        self.places.hopeless = True
+        self.failureResultOf(self.send("a"), OverCapacity)
+
+    def test_alone_allAreMine(self) -> None:
+        places = AllMine(5)
+        gate = Gate(self.clock, Rules(5, 100), Metrics(), None, places)
+        self.assertTrue(verifyObject(IProcessor, gate))
+        places.changed()
+        self.assertEqual((places.owned, places.usable, places.expected, places.turn), (5, 5, 5, 0))
+
+
+class UsingTests(PlacesCase):
+    def test_whatItMakesOfThem(self) -> None:
+        for name in "abc":
+            self.send(name)
+        using = self.gate.using()
+        self.assertEqual((using.in_flight, using.waiting, using.opinion, using.gone), (1, 2, 5, False))
+        self.assertIsNone(using.breaker)
+
+    def test_anOldOpinionCountsForNobodyElse(self) -> None:
+        self.send("a")
+        self.clock.advance(3)
+        self.inside[0][1].callback(Response(503))
+        self.assertEqual(self.gate.using().opinion, 4)
+        self.clock.advance(31)
+        self.assertEqual(self.gate.using().opinion, 5)
+
+    def test_whoGetsAFifthOfTheAnswersLearnsAsFastFromThem(self) -> None:
+        self.send("a")
+        self.inside[0][1].callback(Response(503))
+        self.send("b")
+        self.inside[1][1].callback(Response(200))
+        self.assertEqual(self.gate.using().opinion, 5)
+
+
+class HearingTests(PlacesCase):
+    def test_ifOthersFindHospGoneItIsGone(self) -> None:
+        answer = self.send("a")
+        waiting = self.send("b")
+        self.clock.advance(5)
+        self.gate.heard(State.OPEN, 4.0)
+        self.failureResultOf(waiting, BreakerOpen)
+        self.failureResultOf(self.send("c"), BreakerOpen)
+        self.assertEqual(self.opened, [self.gate])
+        self.assertIsNone(self.gate.using().breaker)
+        self.assertTrue(self.gate.using().gone)
+        self.inside[0][1].callback(Response(200))
+        self.successResultOf(answer)
+        self.assertEqual(self.gate.using().breaker, (State.CLOSED, 5.0))
+
+    def test_whatHospHasSaidHereSinceCountsMore(self) -> None:
+        self.send("a")
+        self.clock.advance(5)
+        self.inside[0][1].callback(Response(200))
+        self.clock.advance(10)
+        self.gate.heard(State.OPEN, 4.0)
+        self.assertIs(self.gate.state, State.CLOSED)
+
+    def test_itMayBeTheOthersWayThatBroke(self) -> None:
+        self.send("a")
+        self.clock.advance(5)
+        self.inside[0][1].callback(Response(200))
+        self.clock.advance(1)
+        self.gate.heard(State.OPEN, 5.5)
+        self.assertIs(self.gate.state, State.CLOSED)
+        self.clock.advance(1)
+        self.gate.heard(State.OPEN, 5.5)
+        self.assertIs(self.gate.state, State.OPEN)
+
+    def test_whenOthersHaveAnAnswerItIsBack(self) -> None:
+        self.breakDown()
+        self.assertEqual(self.gate.using().breaker, (State.OPEN, 6.0))
+        self.gate.heard(State.HALF_OPEN, 5.9)
+        self.assertIs(self.gate.state, State.OPEN)
+        self.gate.heard(State.HALF_OPEN, 6.1)
+        self.assertIs(self.gate.state, State.HALF_OPEN)
+        self.gate.heard(State.CLOSED, 6.2)
+        self.assertIs(self.gate.state, State.CLOSED)
+        self.gate.heard(State.HALF_OPEN, 6.3)
+        self.assertIs(self.gate.state, State.CLOSED)
+
+    def test_fewOfAllGoFirst(self) -> None:
+        self.places.workers = 3
+        self.give(2)
+        self.breakDown()
+        self.gate.heard(State.HALF_OPEN, 7.0)
+        self.inside.clear()
+        for name in "ab":
+            self.send(name)
+        self.assertEqual(self.names(), ["a"])
+        self.places.turn = 2
+        self.gate.told()
+        self.inside[0][1].callback(Response(500))
+        self.assertIs(self.gate.state, State.CLOSED)
+
+    def test_inAHalfOpenOneTheThirdWaits(self) -> None:
+        self.places.workers, self.places.turn = 3, 2
+        self.breakDown()
+        self.gate.heard(State.HALF_OPEN, 7.0)
+        self.inside.clear()
+        self.send("a")
+        self.assertEqual(self.names(), [])
+        self.gate.heard(State.CLOSED, 8.0)
+        self.assertEqual(self.names(), ["a"])
+
+    def test_oneOfAllAsks(self) -> None:
+        self.breakDown()
+        self.assertTrue(self.gate.has_room)
+        self.places.turn = 1
+        self.assertFalse(self.gate.has_room)
+        self.failureResultOf(self.send(PROBE), OverCapacity)
+
+    def test_aProbeTakesAPlace(self) -> None:
+        self.give(0)
+        self.assertFalse(self.gate.has_room)

@@ -1,0 +1,436 @@
+"""Several gates, a Redis that is slow and away now and then, and a HOSP that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, ClassVar
+
+import hypothesis.strategies as st
+from hypothesis import given
+from hypothesis import settings as examples
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import NotSent, ProxyError
+from hospproxy.messages import Exchange, Priority, Request, Response
+from hospproxy.outward.gate.breaker import Breaker, State
+from hospproxy.outward.gate.gate import PROBE, Gate, Rules
+from hospproxy.outward.gate.places import Using
+from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.places import Levelled, PlacesRules, SharedPlaces, levelled
+from hospproxy.sharing.scripting import Script
+from hospproxy.watch.metrics import Metrics
+
+from .places_model import Table, replied, shares, told
+
+CEILING = 5
+
+
+class World:
+    """A Redis, and HOSP."""
+
+    def __init__(self, seed: int = 0, ceiling: int = CEILING) -> None:
+        self.clock = Clock()
+        self.clock.advance(1000)
+        self.random = Random(seed)
+        self.table = Table()
+        self.ceiling = ceiling
+        self.away = False
+        self.trouble = 0.0
+        self.dead = False
+        self.busy = self.most = self.served = 0
+        self.workers: list[Worker] = []
+
+    def worker(self) -> Worker:
+        worker = Worker(self, f"m.w{len(self.workers)}")
+        self.workers.append(worker)
+        return worker
+
+    def close(self) -> None:
+        """Nothing may be left to be collected, and complained of, in another test."""
+        for worker in self.workers:
+            worker.closed = True
+        while pending := [one for worker in self.workers for one in worker.pending]:
+            pending[0].cancel()
+
+    def advance(self, seconds: float, step: float = 0.01) -> None:
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+
+    async def hosp(self, exchange: Exchange) -> Response:
+        """HOSP, which must never have more than it bears."""
+        if self.dead:
+            await deferLater(self.clock, 0.3, lambda: None)
+            raise NotSent("gone")
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        try:
+            await deferLater(self.clock, self.random.uniform(0.2, 2.0), lambda: None)
+        finally:
+            self.busy -= 1
+        self.served += 1
+        return Response(200)
+
+
+class Worker:
+    """A gate, and the way to Redis; also its ``Common``."""
+
+    vault: Any = None
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.member = world, name.encode()
+        self.cut = False
+        self.loses = lambda args: False
+        self.exchanges = 0
+        self.opened = self.asked = self.hopeless = 0
+        self.closed = False
+        self.pending: list[Deferred[Response]] = []
+        self.outcomes: list[object] = []
+        world.table.members.add(name)
+        self.meter = Metrics(strict=True)
+        rules = PlacesRules(world.ceiling, settle_s=1.0, linger_s=5.0, turn_s=1.0)
+        self.places = SharedPlaces(self, rules, world.clock, self.meter)
+        gate_rules = Rules(world.ceiling, 1000, breaker=Breaker(3))
+        self.gate = Gate(world.clock, gate_rules, self.meter, self.opening, self.places)
+        self.places.start()
+
+    def opening(self, gate: Gate) -> None:
+        self.opened += 1
+
+    def key(self, kind: str, data: bytes | None = None) -> bytes:
+        return kind.encode()
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
+    ) -> list[Any]:
+        world = self.world
+        self.exchanges += 1
+        chance = world.random.random()
+        await deferLater(world.clock, world.random.uniform(0.0005, 0.05 if world.trouble else 0.002), int)
+        if self.cut or world.away or chance < world.trouble / 2:
+            raise Away("the question was lost")
+        world.table.now = round(world.clock.seconds() * 1000)
+        wakes = world.table.wakes
+        answer = world.table.exchange(told(args))
+        if world.table.wakes > wakes:
+            world.clock.callLater(0.001, self.wake)
+        await deferLater(world.clock, 0.001, int)
+        if chance < world.trouble or self.loses(told(args)):
+            raise Away("the answer was lost")
+        return replied(answer)
+
+    def wake(self) -> None:
+        for other in self.world.workers:
+            if not other.cut:
+                other.places.woken()
+
+    def ask(self, number: int = 1, patience_s: float = 28.0, own: str = "") -> None:
+        now = self.world.clock.seconds()
+        self.asked += number
+        self.hopeless += number * self.places.hopeless
+        for _ in range(number):
+            exchange = Exchange(Request(), 0.0, now, now + patience_s, Priority.READ, own=own)
+            asked = Deferred.fromCoroutine(self.gate.process(exchange, self.world.hosp))
+            self.pending.append(asked)
+            asked.addBoth(self.over, asked)
+
+    def over(self, outcome: object, asked: Deferred[Response]) -> None:
+        self.pending.remove(asked)
+        value = getattr(outcome, "value", outcome)
+        assert self.closed or isinstance(value, (Response, ProxyError)), value
+        self.outcomes.append(value)
+
+
+def served(worker: Worker) -> int:
+    return sum(isinstance(one, Response) for one in worker.outcomes)
+
+
+class WorldCase(SynchronousTestCase):
+    def made(self, seed: int = 0, ceiling: int = CEILING) -> World:
+        world = World(seed, ceiling)
+        self.addCleanup(world.close)
+        return world
+
+
+class SharesTests(SynchronousTestCase):
+    @given(
+        st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8),
+        st.integers(0, 20),
+    )
+    def test_allAreSharedOutAndNobodyHasMoreWhileOthersHaveLessThanTheyNeed(
+        self, members: list[tuple[int, int]], places: int
+    ) -> None:
+        needs = {f"m{i}": need for i, (need, _) in enumerate(members)}
+        share = shares(needs, {f"m{i}": got for i, (_, got) in enumerate(members)}, places)
+        self.assertEqual(sum(share.values()), places)
+        for one, need in needs.items():
+            if share[one] < need:
+                for other in needs:
+                    self.assertLessEqual(share[other], max(share[one] + 1, 0))
+                    self.assertLessEqual(share[other], needs[other])
+
+    def test_whoWaitedLongestComesFirstWhereThereAreNotEnough(self) -> None:
+        self.assertEqual(
+            shares({"a": 1, "b": 1, "c": 1}, {"a": 5, "b": 3, "c": 4}, 1), {"a": 0, "b": 1, "c": 0}
+        )
+        self.assertEqual(shares({"a": 0, "b": 0}, {"a": 0, "b": 0}, 5), {"a": 3, "b": 2})
+
+
+class SayingTests(WorldCase):
+    GOOD: ClassVar[list[Any]] = [2, 3, 5, 2, 1, b"open", 1500, b"m.a"]
+
+    def test_whatTheScriptSays(self) -> None:
+        expected = Levelled(2, 3, 5, 2, 1, State.OPEN, 1.5, (b"m.a",))
+        self.assertEqual(levelled(self.GOOD, 1, 5), expected)
+
+    def test_nonsenseIsNone(self) -> None:
+        wrong: list[tuple[int, Any]] = [
+            (0, 6), (0, 0), (0, b"2"), (0, None), (1, -1), (1, 9), (2, 6), (3, 0), (4, 2), (4, -1),
+            (5, b"ajar"), (5, 3), (6, "x"), (6, True), (7, 3), (7, b""), (7, b"x" * 129),
+        ]  # fmt: skip
+        for at, value in wrong:
+            said = [*self.GOOD]
+            said[at] = value
+            self.assertIsNone(levelled(said, 1, 5), (at, value))
+        for length in range(7):
+            self.assertIsNone(levelled(self.GOOD[:length], 1, 5))
+
+    def test_nonsenseIsCountedAndTakesNothingAway(self) -> None:
+        world = self.made()
+        worker = world.worker()
+        world.advance(3)
+        self.assertEqual(worker.places.owned, 5)
+        world.table.exchange = lambda args: ["never", {"x"}]  # type: ignore[method-assign]
+        world.advance(3)
+        self.assertEqual(worker.places.owned, 5)
+        self.assertGreater(worker.meter.value("places_exchanges_total", result="nonsense") or 0, 2)
+
+
+class ExchangeTests(WorldCase):
+    def test_afterSettlingOneHasAllAndTwoHaveHalf(self) -> None:
+        world = self.made()
+        first = world.worker()
+        world.advance(0.9)
+        self.assertEqual(first.places.owned, 0)
+        world.advance(1.2)
+        self.assertEqual(first.places.owned, 5)
+        second = world.worker()
+        world.advance(1.2)
+        self.assertEqual((first.places.owned, second.places.owned), (3, 2))
+        self.assertEqual((first.places.workers, second.places.workers), (2, 2))
+
+    def test_idleOnesExchangeOnceAHeartbeat(self) -> None:
+        world = self.made()
+        workers = [world.worker() for _ in range(3)]
+        world.advance(5)
+        before = sum(one.exchanges for one in workers)
+        world.advance(5)
+        self.assertLessEqual(sum(one.exchanges for one in workers) - before, 33)
+
+    def test_whoHasAllTheClientsHasAlmostAllThePlacesWithinMilliseconds(self) -> None:
+        world = self.made()
+        first, _second = world.worker(), world.worker()
+        world.advance(3)
+        first.ask(20)
+        world.advance(0.2)
+        self.assertEqual(world.busy, 5)
+
+    def test_whileRedisIsAwayAllKeepWhatTheyHaveAndUseItAll(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        world.away = True
+        first.ask(20)
+        second.ask(20)
+        world.advance(1)
+        self.assertEqual((first.places.owned, second.places.owned), (3, 2))
+        self.assertEqual(world.busy, 5)
+
+    def test_whatMayHaveBeenGivenBackIsUsedNoMore(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        second.loses = lambda args: args[1] == "0"
+        first.ask(20)
+        while world.busy < 5:
+            world.advance(0.01)
+        second.ask(5)
+        world.advance(0.1)
+        self.assertEqual(world.most, 5)
+        self.assertEqual(second.places.owned, 0)
+
+    def test_whoStartsWithoutRedisRefusesAtOnceAfterAWhile(self) -> None:
+        world = self.made()
+        world.away = True
+        worker = world.worker()
+        worker.ask(patience_s=2.0)
+        world.advance(6)
+        worker.ask()
+        self.assertEqual(len(worker.outcomes), 2)
+        world.away = False
+        world.advance(3)
+        worker.ask()
+        world.advance(3)
+        self.assertEqual(served(worker), 1)
+
+    def test_whoDiesKeepsItsPlacesWhileHospMayBeBusyForIt(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        second.cut = True
+        world.advance(10)
+        first.ask(20)
+        world.advance(0.2)
+        self.assertEqual(world.busy, 3)
+        world.table.members.discard("m.w1")
+        world.advance(4.5)
+        self.assertEqual(first.places.owned, 3)
+        world.advance(1.2)
+        self.assertEqual(first.places.owned, 5)
+
+    def test_whoStopsGivesBackAtOnce(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        stopped = Deferred.fromCoroutine(second.places.stop())
+        world.advance(0.3)
+        self.successResultOf(stopped)
+        self.assertEqual((first.places.owned, second.places.owned), (5, 0))
+        self.assertEqual(
+            [call for call in world.clock.getDelayedCalls() if call.func == second.places._exchange], []
+        )
+
+    def test_stoppingDoesNotFailWithoutRedis(self) -> None:
+        world = self.made()
+        worker = world.worker()
+        world.advance(3)
+        world.away = True
+        stopped = Deferred.fromCoroutine(worker.places.stop())
+        world.advance(1)
+        self.successResultOf(stopped)
+
+    def test_afterRedisHasLostAllEachGoesOnWithWhatItHas(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        first.ask(50)
+        second.ask(50)
+        world.advance(1)
+        world.table.epoch, world.table.all = "f" * 16, {}
+        world.advance(0.6)
+        self.assertEqual(world.busy, 5)
+        self.assertEqual(first.places.owned + second.places.owned, 5)
+
+    def test_whoDoesNotComeBackThenKeepsWhatIsItsOwn(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        second.cut = True
+        world.table.epoch, world.table.all = "f" * 16, {}
+        world.advance(60)
+        first.ask(20)
+        world.advance(1)
+        self.assertEqual((first.places.owned, second.places.owned), (3, 2))
+        second.cut = False
+        world.advance(1)
+        self.assertEqual((first.places.owned + second.places.owned), 5)
+
+    def test_thelowestLimitIsEverybodys(self) -> None:
+        world = self.made()
+        first, second = world.worker(), world.worker()
+        world.advance(3)
+        using = second.gate.using()
+        second.gate.using = lambda: Using(using.in_flight, 0, 2)  # type: ignore[method-assign]
+        first.ask(20)
+        world.advance(4)
+        self.assertLessEqual(first.places.owned, 2)
+
+
+class NeverAboveTests(WorldCase):
+    @examples(deadline=None, max_examples=40)
+    @given(st.integers(0, 1 << 30), st.integers(2, 7), st.integers(1, 6))
+    def test_hospNeverGetsMoreThanItBearsAndAllAreServed(self, seed: int, number: int, ceiling: int) -> None:
+        world = self.made(seed, ceiling)
+        workers = [world.worker() for _ in range(number)]
+        world.advance(3, 0.02)
+        for _ in range(8):
+            world.trouble = world.random.choice([0.0, 0.0, 0.3])
+            world.away = world.random.random() < 0.1
+            for worker in workers:
+                worker.cut = world.random.random() < 0.1
+                worker.ask(world.random.choice([0, 0, 0, 1, 4]), patience_s=1000.0)
+            world.advance(world.random.choice([0.1, 0.5, 3.0]), 0.02)
+            self.assertLessEqual(world.most, ceiling)
+        world.trouble, world.away = 0.0, False
+        for worker in workers:
+            worker.cut = False
+        self.finish(world)
+        self.assertLessEqual(world.most, ceiling)
+        for worker in workers:
+            # Without places and without Redis nobody waits.
+            self.assertEqual(served(worker), worker.asked - worker.hopeless)
+        world.close()
+
+    def finish(self, world: World) -> None:
+        """Go on until all have an answer."""
+        for _ in range(600):
+            if all(len(worker.outcomes) == worker.asked for worker in world.workers):
+                return
+            world.advance(0.5, 0.025)
+
+    def test_withFewerPlacesThanWorkersEachHasItsTurn(self) -> None:
+        world = self.made(3, 2)
+        workers = [world.worker() for _ in range(6)]
+        world.advance(3)
+        for worker in workers:
+            worker.ask(40, patience_s=1000.0)
+        world.advance(60, 0.02)
+        for worker in workers:
+            self.assertGreater(served(worker), 8)
+        self.assertEqual(world.most, 2)
+
+
+class BreakerTests(WorldCase):
+    def setUp(self) -> None:
+        self.world = self.made()
+        self.workers = [self.world.worker() for _ in range(3)]
+        self.world.advance(3)
+        self.world.dead = True
+        for _ in range(3):
+            self.workers[0].ask()
+            self.world.advance(1)
+
+    def states(self) -> list[State]:
+        return [worker.gate.state for worker in self.workers]
+
+    def test_ofAHospThatIsGoneAllHear(self) -> None:
+        self.assertEqual(self.states(), [State.OPEN] * 3)
+        self.assertEqual([worker.opened for worker in self.workers], [1, 1, 1])
+
+    def test_oneAsksAtATimeAndItIsNotAlwaysTheSame(self) -> None:
+        asked = set()
+        for _ in range(30):
+            room = [i for i, worker in enumerate(self.workers) if worker.gate.has_room]
+            self.assertLessEqual(len(room), 2)  # while the turn passes on
+            asked |= set(room)
+            self.world.advance(0.3)
+        self.assertEqual(asked, {0, 1, 2})
+
+    def test_whenOneHasAnAnswerAllGoOn(self) -> None:
+        self.world.dead = False
+        while not any(worker.gate.has_room for worker in self.workers):
+            self.world.advance(0.1)
+        next(worker for worker in self.workers if worker.gate.has_room).ask(own=PROBE)
+        self.world.advance(3)
+        self.assertEqual(self.states(), [State.HALF_OPEN] * 3)
+        for worker in self.workers:
+            worker.ask(2)
+        self.world.advance(6)
+        self.assertEqual(self.states(), [State.CLOSED] * 3)
+
+    def test_withoutRedisEachFindsOutForItself(self) -> None:
+        self.world.away = True
+        self.world.advance(2)
+        self.assertTrue(all(worker.gate.has_room for worker in self.workers if worker.places.owned))
