@@ -22,6 +22,9 @@ class PlainVault:
     def __init__(self) -> None:
         self._seal = Seal(b"k" * 32, "00000000")
 
+    def is_current(self, sealed: bytes) -> bool:  # noqa: ARG002
+        return True
+
     def seal(self, plain: bytes, name: bytes) -> bytes:
         return self._seal.seal(plain, name.hex())
 
