@@ -12,6 +12,7 @@ from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
 from ..worker import Worker
+from ..workers.files import of_slot
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
 from .disk_file import CacheFile
@@ -19,21 +20,24 @@ from .memory import Memory
 from .store import LruStore
 
 
-def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter) -> Disk:
-    """The disk, not yet open.
+def disk_of(
+    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter, slot: int = 0
+) -> Disk:
+    """The disk, not yet open. Each worker has a file, and its part of the room.
 
     Another master key, contract or upstream makes what is there worthless: ids and routes mean something else.
     """
     said = repr((settings.upstream.url, contract.document)).encode("utf-8", "surrogatepass")
     disk = Disk(
-        CacheFile(settings.cache_path, f"{key.key_id} {sha256(said).hexdigest()}"),
+        CacheFile(of_slot(settings.cache_path, slot), f"{key.key_id} {sha256(said).hexdigest()}"),
         Worker(reactor, "cache"),
         reactor,
         clocks.wall,
         seal=Seal(key.subkey("cache on disk"), key.key_id),
         mac=key.hmac("names in the cache on disk"),
         limits=DiskLimits(
-            settings.cache.disk_max_bytes if settings.cache.enabled else 0, settings.identity.max_remembered
+            settings.cache.disk_max_bytes // settings.workers if settings.cache.enabled else 0,
+            settings.identity.max_remembered,
         ),
     )
     meter.gauge("cache_disk_bytes", lambda: float(disk.bytes))
@@ -41,10 +45,10 @@ def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any
 
 
 def memory_of(
-    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter
+    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter, slot: int = 0
 ) -> tuple[Disk, Memory]:
     """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
-    disk = disk_of(settings, contract, key, reactor, meter)
+    disk = disk_of(settings, contract, key, reactor, meter, slot)
     who = settings.identity
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
     store = LruStore(settings.cache.max_bytes)
