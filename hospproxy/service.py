@@ -26,6 +26,7 @@ from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
 from .guard.origin import SecretError
+from .memory.outliving import remove_left
 from .outward.ledger.format import LedgerFormatError
 from .record.database.building import reader_for
 from .record.describe import Describer
@@ -179,6 +180,8 @@ class ProxyService(Service):
         self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
+        if self._seat.slot == 0:
+            remove_left(self._settings)
         self._open_ledger()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
         signals.install(self._reactor, self.reload)

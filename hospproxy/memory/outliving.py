@@ -5,6 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
+from twisted.logger import Logger
+
 from .. import clocks
 from ..config import Settings
 from ..contract import Contract
@@ -12,12 +14,14 @@ from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
 from ..worker import Worker
-from ..workers.files import of_slot
+from ..workers.files import beyond, of_slot
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
 from .disk_file import CacheFile
 from .memory import Memory
 from .store import LruStore
+
+_log = Logger()
 
 
 def disk_of(
@@ -53,3 +57,12 @@ def memory_of(
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
     store = LruStore(settings.cache.max_bytes)
     return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk)
+
+
+def remove_left(settings: Settings) -> None:
+    """Remove the files of workers that there are no more: nobody would ever wipe what is in them."""
+    for path in beyond(settings.cache_path, settings.workers):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("{path} cannot be removed: {why}", path=str(path), why=error.strerror)

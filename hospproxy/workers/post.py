@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
-from twisted.logger import InvalidLogLevelError, Logger, LogLevel
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ..watch.merging import Snapshot
@@ -77,6 +77,11 @@ class Post:
         """Whether there is a process."""
         return self._process is not None
 
+    @property
+    def pid(self) -> int | None:
+        """The id of the process, while there is one."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start a process."""
         self._waiting = None
@@ -91,17 +96,24 @@ class Post:
             descriptors: dict[int, int | str] = {0: _nothing(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
             for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
                 descriptors[index] = each.fileno()
-            self._spawn(descriptors)
+            if not self._spawned(descriptors):
+                return
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(self._channel))
         self._channel.say(Start(self.slot, self._settings, len(clients), len(admin)))
 
-    def _spawn(self, descriptors: Mapping[int, int | str]) -> None:
+    def _spawned(self, descriptors: Mapping[int, int | str]) -> bool:
+        """Whether there is a process now; where there is none, it is as if it had ended at once."""
         # -P: nothing is imported from the folder in which the proxy happens to run.
         module = type(self._reactor).__module__
         command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
-        self._reactor.spawnProcess(
-            self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
-        )
+        try:
+            self._reactor.spawnProcess(
+                self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
+            )
+        except OSError as error:
+            self._reactor.callLater(0, self.ended, f"before it began: {command[0]}: {error.strerror}")
+            return False
+        return True
 
     def start_again(self) -> float:
         """Replace a process that has ended, at once or later; in how many seconds."""
@@ -159,7 +171,7 @@ class Post:
     def _log(self, said: Said) -> None:
         try:
             level = LogLevel.lookupByName(said.level)
-        except InvalidLogLevelError:
+        except ValueError:
             level = LogLevel.info
         text = said.text[:LONGEST_LINE]
         Logger(namespace=said.system[:200]).emit(level, "worker {slot}: {text}", slot=self.slot, text=text)
@@ -201,6 +213,12 @@ class Process(ProcessProtocol):
         ended = reason.value
         assert isinstance(ended, ProcessDone | ProcessTerminated)
         self._post.ended(f"by signal {ended.signal}" if ended.signal else f"with status {ended.exitCode}")
+
+    @property
+    def pid(self) -> int | None:
+        """Its id, while it runs."""
+        pid: int | None = self.transport.pid if self.transport is not None else None
+        return pid
 
     def kill(self) -> None:
         """End it at once."""

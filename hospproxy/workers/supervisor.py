@@ -85,7 +85,7 @@ class Supervisor(Service):
         """A worker serves (Chief)."""
         if self._stopping:
             return
-        _log.info("worker {slot} serves", slot=post.slot)
+        _log.info("worker {slot} serves (process {pid})", slot=post.slot, pid=post.pid)
         if self._all_served:
             return
         if post.slot == 0:

@@ -1,0 +1,236 @@
+"""Several workers under the real ``twistd``: they share the ports, are replaced, and end together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest_twisted
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
+
+from hospproxy.record.trail.signing import PublicKeys
+from hospproxy.record.trail.verify import verify
+from hospproxy.secrets import MasterKey
+
+from .asking import ask, journal
+from .crew import alive, begin, crew, environment_of, until, workers_of
+from .processes import Hosp, Processes, Proxy, is_open
+from .test_privileges import status
+
+NOTE = {"title": "Visit", "body": "The cat is called Secretissima.", "patient_id": 7}
+KEY = "5e" * 32
+NOBODY = 65534
+
+
+def journals(proxy: Proxy) -> set[str]:
+    """Journals in which there are requests."""
+    names = (proxy.state / "audit").glob("audit-*.jsonl")
+    return {name.name.split("-")[1] for name in names if b'"kind":"request"' in name.read_bytes()}
+
+
+async def numbers(proxy: Proxy) -> dict[str, float]:
+    """Samples of /metrics by name and worker."""
+    text = (await ask(proxy.admin_url, "GET", "/metrics")).body.decode()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = f"{sample.name}@{sample.labels['worker']}" if "worker" in sample.labels else sample.name
+            found[name] = found.get(name, 0.0) + sample.value
+    return found
+
+
+async def posted(hosp: Hosp, most: int) -> None:
+    """Wait until so many POSTs have come to HOSP."""
+    while sum(each["method"] == "POST" for each in await journal(hosp.control_url, "request")) < most:
+        pass
+
+
+class Load:
+    """Clients that ask one request after the other, each on a connection of its own."""
+
+    def __init__(self, proxy: Proxy, clients: int) -> None:
+        self._proxy = proxy
+        self.over = False
+        self.begun_after_end = False
+        self.answered = 0
+        self.failed: list[tuple[bool, Exception]] = []
+        self._clients = [Deferred.fromCoroutine(self._client(number)) for number in range(clients)]
+
+    async def _client(self, number: int) -> None:
+        while not self.over:
+            late = self.begun_after_end
+            try:
+                answer = await ask(self._proxy.plain_url, "GET", f"/patients/{number + 1}", user="staff1")
+            except OSError as error:
+                self.failed.append((late, error))
+            except Exception as error:  # http.client's own
+                self.failed.append((late, error))
+            else:
+                assert answer.status == 200
+                self.answered += 1
+
+    async def end(self) -> None:
+        self.over = True
+        await gatherResults(self._clients)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
+    processes: Processes, tmp_path: Path
+) -> None:
+    os.environ["CREW_KEY"] = KEY
+    try:
+        proxy = await crew(processes, (await processes.hosp()).url, top='master_key_env = "CREW_KEY"\n')
+    finally:
+        del os.environ["CREW_KEY"]
+    load = Load(proxy, 6)
+    await until(lambda: journals(proxy) == {"w0", "w1"})
+    before = await numbers(proxy)
+    assert before["hospproxy_workers_running"] == 2
+    assert before["process_resident_memory_bytes@0"] > 0 < before["process_resident_memory_bytes@1"]
+    first = workers_of(proxy)
+    os.kill(first[1], signal.SIGKILL)
+    await proxy.until_said("worker 1 has ended by signal 9")
+    load.begun_after_end = True
+    await until(lambda: workers_of(proxy)[1] != first[1])
+    done = load.answered
+    await until(lambda: load.answered > done + 50)
+    await load.end()
+    # What it had in hand breaks. Nobody is refused, and nothing fails that began later.
+    assert [error for late, error in load.failed if late or isinstance(error, ConnectionRefusedError)] == []
+    after = await numbers(proxy)
+    assert after["hospproxy_worker_restarts_total@1"] == 1
+    assert after["hospproxy_requests_total"] > before["hospproxy_requests_total"]
+    for pid in (proxy.pid, *workers_of(proxy).values()):
+        assert KEY.encode() not in environment_of(pid) or pid == proxy.pid
+    ready = await ask(proxy.admin_url, "GET", "/ready")
+    assert (ready.status, ready.json()) == (200, {"ready": True, "reasons": {}, "missing": {}})
+    proxy.signal("HUP")
+    for slot in (0, 1):
+        await proxy.until_said(f"worker {slot}: certificates were read again, for clients")
+    assert (proxy.state / "cache" / "answers-1.sqlite").exists()
+    assert not (proxy.state / "master.key").exists()
+    pids = workers_of(proxy).values()
+    assert await proxy.stop() == 0
+    assert alive(pids) == []
+    keys = PublicKeys.read([proxy.state / "audit-signing.pub"])
+    assert list((await deferToThread(verify, proxy.state / "audit", keys)).problems) == []
+    assert "Traceback" not in proxy.log and KEY not in proxy.log
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
+    hosp = await processes.hosp("--delay", "fixed:0.5")
+    proxy = await crew(processes, hosp.url)
+    pids = list(workers_of(proxy).values())
+    asked = [ask(proxy.url, "POST", "/notes", {**NOTE, "title": f"{n}"}, user="staff1") for n in range(4)]
+    await posted(hosp, 4)
+    proxy.signal("TERM")
+    await until(lambda: not is_open(proxy.port))
+    assert [answer.status for answer in await gatherResults(asked)] == [201] * 4
+    assert await proxy.exit_status() == 0
+    assert alive(pids) == []
+
+
+def settled(proxy: Proxy) -> list[str]:
+    """Records of the writes in the ledger whose outcome is known."""
+    file = proxy.state / "ledger" / "ledger.sqlite"
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10.0)) as connection:
+        rows = connection.execute("SELECT record FROM entries WHERE closed IS NOT NULL AND owner IS NULL")
+        return [str(record) for [record] in rows]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_worker_has_begun_its_successor_finds_out(processes: Processes) -> None:
+    hosp = await processes.hosp("--delay", "fixed:0.5")
+    proxy = await crew(processes, hosp.url)
+    asking = ask(proxy.url, "POST", "/notes", NOTE, user="staff1")
+    asking.addErrback(lambda _failure: None)
+    await posted(hosp, 1)
+    first = workers_of(proxy)
+    for pid in first.values():
+        os.kill(pid, signal.SIGKILL)
+    await asking
+    [record] = await until(lambda: settled(proxy))
+    assert [str(each["id"]) for each in await journal(hosp.control_url, "stored")] == [record]
+    await until(lambda: not set(first.values()) & set(workers_of(proxy).values()))
+    await until(lambda: len(alive(workers_of(proxy).values())) == 2)
+    assert await proxy.stop() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_do_not_outlive_their_supervisor(processes: Processes) -> None:
+    proxy = await crew(processes, (await processes.hosp()).url)
+    pids = list(workers_of(proxy).values())
+    proxy.signal("KILL")
+    assert await proxy.exit_status() == -9
+    await until(lambda: not alive(pids))
+    assert not is_open(proxy.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_does_not_answer_is_left_out_and_said(processes: Processes) -> None:
+    proxy = await crew(processes, (await processes.hosp()).url)
+    pid = workers_of(proxy)[1]
+    os.kill(pid, signal.SIGSTOP)
+    ready = await ask(proxy.admin_url, "GET", "/ready")
+    assert (ready.status, ready.json()["missing"]) == (200, {"worker 1": "it does not answer"})
+    found = await numbers(proxy)
+    assert (found["hospproxy_worker_up@1"], found["hospproxy_worker_up@0"]) == (0, 1)
+    assert found["hospproxy_worker_scrape_failed_total@1"] == 2
+    os.kill(pid, signal.SIGCONT)
+    assert await proxy.stop() == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_start_that_fails_ends_all(processes: Processes, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state" / "ledger").write_text("no folder")
+    proxy = begin(processes, tmp_path)
+    assert await proxy.exit_status() == 1
+    assert "worker 0: hospproxy: the ledger cannot be used: " in proxy.log
+    assert "worker 0 cannot start: it has ended with status 1" in proxy.log
+    assert "worker 1" not in proxy.log
+    assert not is_open(proxy.port)
+
+
+def nobody_may_run_it(folder: Path) -> bool:
+    """Whether the environment of the tests can be read by everybody."""
+    command = [sys.executable, "-P", "-c", "import hospproxy.workers.child"]
+    try:
+        return subprocess.run(command, user=NOBODY, cwd=folder, capture_output=True).returncode == 0
+    except PermissionError:
+        return False
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_are_who_the_supervisor_becomes(processes: Processes, tmp_path: Path) -> None:
+    """As root only: nobody else can become somebody else."""
+    if os.geteuid() != 0:
+        return
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o711 | stat.S_IMODE(parent.stat().st_mode))
+    key = tmp_path / "root-only.key"
+    MasterKey.load_or_create(key)
+    flags = ("--uid", str(NOBODY), "--gid", str(NOBODY))
+    refused = begin(processes, tmp_path, *flags, top=f'master_key_file = "{key}"\n')
+    assert await refused.exit_status() == 1
+    if not nobody_may_run_it(tmp_path):
+        assert f"it has ended before it began: {sys.executable}: Permission denied" in refused.log
+        return
+    assert f"{key} cannot be read: Permission denied" in refused.log
+    proxy = begin(processes, tmp_path, *flags)
+    await proxy.until_said("hospproxy admin on")
+    for pid in workers_of(proxy).values():
+        assert status(pid, "Uid").split() == [str(NOBODY)] * 4
+    assert {path.lstat().st_uid for path in proxy.state.rglob("*")} == {NOBODY}
+    assert await proxy.stop() == 0
+    assert "Traceback" not in proxy.log
