@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -83,37 +83,41 @@ class Post:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start a process."""
+        """Start a process. Where that is not possible, it is as if one had ended at once."""
         self._waiting = None
         self._began = self._reactor.seconds()
+        try:
+            self._start()
+        except OSError as error:
+            why = f"before it began: {error.filename or 'no process can be started'}: {error.strerror}"
+            self._reactor.callLater(0, self.ended, why)
+
+    def _start(self) -> None:
+        """:raise OSError: the interpreter cannot be run, or there are too many files or processes."""
         ours, theirs = socket.socketpair()
         clients, admin = self._sockets
         with ours, theirs:
             ours.setblocking(False)
             theirs.setblocking(False)
-            self._channel = Channel(FromWorker, self._received, self._cut_off)
             self._process = Process(self)
             descriptors: dict[int, int | str] = {0: _nothing(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
             for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
                 descriptors[index] = each.fileno()
-            if not self._spawned(descriptors):
-                return
-            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(self._channel))
-        self._channel.say(Start(self.slot, self._settings, len(clients), len(admin)))
-
-    def _spawned(self, descriptors: Mapping[int, int | str]) -> bool:
-        """Whether there is a process now; where there is none, it is as if it had ended at once."""
-        # -P: nothing is imported from the folder in which the proxy happens to run.
-        module = type(self._reactor).__module__
-        command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
-        try:
+            # -P: nothing is imported from the folder in which the proxy happens to run.
+            module = type(self._reactor).__module__
+            command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
             self._reactor.spawnProcess(
                 self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
             )
-        except OSError as error:
-            self._reactor.callLater(0, self.ended, f"before it began: {command[0]}: {error.strerror}")
-            return False
-        return True
+            # Told apart: what the one before has still to say may come when its successor has begun.
+            channel: Channel = Channel(
+                FromWorker,
+                lambda message: self._received(channel, message),
+                lambda: self._cut_off(channel),
+            )
+            self._channel = channel
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(channel))
+        channel.say(Start(self.slot, self._settings, len(clients), len(admin)))
 
     def start_again(self) -> float:
         """Replace a process that has ended, at once or later; in how many seconds."""
@@ -154,13 +158,17 @@ class Post:
         self.say(Ask(number))
         return answer
 
-    def _received(self, message: FromWorker) -> None:
+    def _received(self, channel: Channel, message: FromWorker) -> None:
+        if isinstance(message, Said):
+            self._log(message)
+        elif channel is self._channel:
+            self._heard(message)
+
+    def _heard(self, message: FromWorker) -> None:
         match message:
             case Ready():
                 self.ready = self.served = True
                 self._chief.serves(self)
-            case Said():
-                self._log(message)
             case Told():
                 answer = self._asked.pop(message.id, None)
                 if answer is not None:
@@ -176,10 +184,11 @@ class Post:
         text = said.text[:LONGEST_LINE]
         Logger(namespace=said.system[:200]).emit(level, "worker {slot}: {text}", slot=self.slot, text=text)
 
-    def _cut_off(self) -> None:
-        """It talks nonsense, or has closed its end and does not end itself."""
-        self._channel = None
-        self.ready = False
+    def _cut_off(self, channel: Channel) -> None:
+        """It talks nonsense, or has closed its end: it takes leave, or is about to be found dead."""
+        if channel is self._channel:
+            self._channel = None
+            self.ready = False
 
     def wrote(self, line: str) -> None:
         """It has written a line past its log: why it cannot start, or the words of a dying interpreter."""

@@ -172,7 +172,7 @@ class Starting(Case):
         self.assertEqual(len(self.reactor.started), 1)
 
     def test_an_interpreter_that_cannot_be_run(self) -> None:
-        self.reactor.unable = PermissionError(13, "Permission denied")
+        self.reactor.unable = PermissionError(13, "Permission denied", "python")
         self.supervisor.privilegedStartService()
         self.supervisor.startService()
         self.reactor.run()
@@ -201,6 +201,29 @@ class Replacing(Case):
         self.reactor.advance(0.1)
         self.assertEqual(len(self.reactor.started), 5)
         self.assertEqual((self.statuses, self.reactor.stopped), ([], 0))
+
+    def test_a_process_that_cannot_be_started_is_tried_again(self) -> None:
+        _, second, _ = self.begin()
+        self.reactor.unable = OSError(24, "Too many open files")
+        second.ends(signal=9)
+        self.reactor.advance(0)
+        self.reactor.unable = None
+        self.reactor.pump([0, 0.5])
+        self.assertEqual([each.command[5] for each in self.reactor.started], ["0", "1", "2", "1"])
+
+    def test_the_last_words_of_one_do_not_touch_its_successor(self) -> None:
+        first, second, _ = self.begin()
+        done = Failure(ProcessTerminated(None, 9))
+        second.process.processEnded(done)  # before its channel is known to be closed
+        self.reactor.advance(0)
+        successor = self.reactor.started[3]
+        second.says(Ready())
+        self.assertFalse(second.process._post.ready)
+        second.channel.connectionLost(Failure(ConnectionDone()))
+        successor.says(Ready())
+        successor.heard()
+        self.supervisor.reload()
+        self.assertEqual((successor.heard(), first.heard()), ([Reload()], [Reload()]))
 
     def test_one_that_ends_while_others_begin(self) -> None:
         """The first has served: it is replaced, and the others are not begun twice."""
