@@ -12,6 +12,7 @@ from twisted.internet import task
 
 from .processes import Processes, Proxy, free_port, proxy_options, twistd_command
 
+NOTE = {"title": "Visit", "body": "The cat is called Secretissima.", "patient_id": 7}
 WITH_REDIS = '[redis]\nenabled = true\nurl = "redis://127.0.0.1:{port}"\n'
 
 
