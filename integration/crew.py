@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,16 +20,21 @@ WITH_REDIS = '[redis]\nenabled = true\nurl = "redis://127.0.0.1:{port}"\n'
 async def until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     """Wait until something is so; what it is then.
 
+    :param what: is asked again and again; it may be a coroutine function.
     :raise AssertionError: it was not so in time.
     """
     from twisted.internet import reactor
 
     clock = cast(Any, reactor)
     latest = clock.seconds() + timeout_s
-    while not (found := what()):
+    while True:
+        found = what()
+        if isawaitable(found):
+            found = await found
+        if found:
+            return found
         assert clock.seconds() < latest, "it never was so"
         await task.deferLater(clock, 0.02, lambda: None)
-    return found
 
 
 def workers_of(proxy: Proxy) -> dict[int, int]:

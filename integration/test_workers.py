@@ -44,6 +44,24 @@ async def numbers(proxy: Proxy) -> dict[str, float]:
     return found
 
 
+async def numbers_of_both(proxy: Proxy) -> dict[str, float]:
+    """The same, once both workers have answered within their second: the machine may be busy."""
+
+    async def both() -> dict[str, float] | None:
+        found = await numbers(proxy)
+        return found if found["hospproxy_workers_running"] == 2 else None
+
+    found: dict[str, float] = await until(both)
+    return found
+
+
+async def all_are_ready(proxy: Proxy) -> bool:
+    """Whether nothing is said against any worker."""
+    answer = await ask(proxy.admin_url, "GET", "/ready")
+    assert answer.status == 200
+    return bool(answer.json() == {"ready": True, "reasons": {}, "missing": {}})
+
+
 class Load:
     """Clients that ask one request after the other, each on a connection of its own."""
 
@@ -84,8 +102,7 @@ async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
         del os.environ["CREW_KEY"]
     load = Load(proxy, 6)
     await until(lambda: journals(proxy) == {"w0", "w1"})
-    before = await numbers(proxy)
-    assert before["hospproxy_workers_running"] == 2
+    before = await numbers_of_both(proxy)
     assert before["process_resident_memory_bytes@0"] > 0 < before["process_resident_memory_bytes@1"]
     first = workers_of(proxy)
     os.kill(first[1], signal.SIGKILL)
@@ -97,13 +114,12 @@ async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
     await load.end()
     # What it had in hand breaks. Nobody is refused, and nothing fails that began later.
     assert [error for late, error in load.failed if late or isinstance(error, ConnectionRefusedError)] == []
-    after = await numbers(proxy)
+    after = await numbers_of_both(proxy)
     assert after["hospproxy_worker_restarts_total@1"] == 1
     assert after["hospproxy_requests_total"] > before["hospproxy_requests_total"]
     for pid in (proxy.pid, *workers_of(proxy).values()):
         assert KEY.encode() not in environment_of(pid) or pid == proxy.pid
-    ready = await ask(proxy.admin_url, "GET", "/ready")
-    assert (ready.status, ready.json()) == (200, {"ready": True, "reasons": {}, "missing": {}})
+    assert await until(lambda: all_are_ready(proxy))
     proxy.signal("HUP")
     for slot in (0, 1):
         await proxy.until_said(f"worker {slot}: certificates were read again, for clients")
@@ -126,7 +142,7 @@ async def test_a_worker_that_does_not_answer_is_left_out_and_said(processes: Pro
     assert (ready.status, ready.json()["missing"]) == (200, {"worker 1": "it does not answer"})
     found = await numbers(proxy)
     assert (found["hospproxy_worker_up@1"], found["hospproxy_worker_up@0"]) == (0, 1)
-    assert found["hospproxy_worker_scrape_failed_total@1"] == 2
+    assert found["hospproxy_worker_scrape_failed_total@1"] >= 2
     os.kill(pid, signal.SIGCONT)
     assert await proxy.stop() == 0
 

@@ -18,8 +18,12 @@ from .processes import Hosp, Processes, Proxy, is_open
 
 async def posted(hosp: Hosp, most: int) -> None:
     """Wait until so many POSTs have come to HOSP."""
-    while sum(each["method"] == "POST" for each in await journal(hosp.control_url, "request")) < most:
-        pass
+
+    async def come() -> bool:
+        requests = await journal(hosp.control_url, "request")
+        return sum(each["method"] == "POST" for each in requests) >= most
+
+    await until(come)
 
 
 def settled(proxy: Proxy) -> list[str]:
