@@ -70,9 +70,10 @@ class Parts:
     """The parts between arrival and HOSP, and how they hang together.
 
     :param key: the master key, of which every part gets a key of its own.
+    :param slot: this process's among the workers of its machine.
     """
 
-    def __init__(self, settings: Settings, reactor: Any, key: MasterKey) -> None:
+    def __init__(self, settings: Settings, reactor: Any, key: MasterKey, slot: int = 0) -> None:
         self.settings = settings
         self.reactor = reactor
         self.key = key
@@ -96,7 +97,9 @@ class Parts:
         )
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
-        self.disk, self.memory = memory_of(settings, self.contract, key, reactor, self.metrics, self.sharing)
+        self.disk, self.memory = memory_of(
+            settings, self.contract, key, reactor, self.metrics, self.sharing, slot
+        )
         self.sharing.listen(Hearing(self.memory, self.knowledge.forget).heard)
         self.accounts = self.memory.accounts
         self.cache = Cache(
@@ -106,7 +109,7 @@ class Parts:
         self.refusals = self._refusals()
         self.identity = self._identity()
         self.entrance = entrance_for(settings, self.metrics)
-        self.noticing = noticing_for(settings, reactor, self.journal, self.metrics)
+        self.noticing = noticing_for(settings, reactor, self.journal, self.metrics, slot)
         refusing = settings.audit.when_full == "refuse"
         self.audit = Audit(
             self.journal,

@@ -26,6 +26,7 @@ from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
 from .guard.origin import SecretError
+from .memory.outliving import remove_left
 from .outward.ledger.format import LedgerFormatError
 from .record.database.building import reader_for
 from .record.describe import Describer
@@ -36,6 +37,7 @@ from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
 from .watch.audit_page.building import AuditPageService
 from .watch.health import Health
+from .workers.seat import ONLY, Seat
 
 _log = Logger()
 TIDY_S = 60.0
@@ -46,14 +48,15 @@ _COLLECT_AFTER = 10_000
 """Objects that may come to life between two garbage collections of the young."""
 
 
-def build(settings: Settings, reactor: Any) -> ProxyService:
+def build(settings: Settings, reactor: Any, seat: Seat = ONLY) -> ProxyService:
     """The proxy, assembled and not yet started; nothing is bound and no thread runs.
 
+    :param seat: among the workers of this machine.
     :raise SystemExit: a key or certificate cannot be used; what and why is on stderr.
     """
     clocks.install_monotonic(reactor)
     try:
-        return ProxyService(settings, reactor)
+        return ProxyService(settings, reactor, seat)
     except (
         KeyFileError,
         CertificateError,
@@ -79,10 +82,11 @@ class ProxyService(Service):
 
     name = "hospproxy"
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, reactor: Any, seat: Seat = ONLY) -> None:
+        self._settings = self.settings = settings
         self._reactor = reactor
-        self.parts = Parts(settings, reactor, master_key(settings))
+        self._seat = seat
+        self.parts = Parts(settings, reactor, master_key(settings), seat.slot)
         limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
         house = House(
             handler=self.parts.chain,
@@ -96,15 +100,17 @@ class ProxyService(Service):
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
         self.audit_page: AuditPageService | None = None
-        self.admin = self._admin() if settings.admin.enabled else None
+        self.health = self._health()
+        # One worker answers there for all of them.
+        self.admin = self._admin() if settings.admin.enabled and seat.slot == 0 else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
         metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
         metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
 
-    def _admin(self) -> Listeners:
+    def _health(self) -> Health:
         journal = self.parts.journal
-        health = Health(
+        return Health(
             {
                 "listeners": lambda: None if self.listeners.ports else "not listening",
                 "journal": lambda: trouble_of(journal, self._settings.audit.when_full),
@@ -112,11 +118,13 @@ class ProxyService(Service):
                 "draining": lambda: "stopping" if self.house.connections.draining else None,
             }
         )
+
+    def _admin(self) -> Listeners:
         self.audit_page = self._audit_page()
         hosts = self._admin_hosts()
         page = self.audit_page.page if self.audit_page is not None else None
         house = House(
-            handler=Admin(health, self.parts.metrics, page, hosts),
+            handler=Admin(self.health, self.parts.metrics, page, hosts, self._seat.gather),
             clock=self._reactor,
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
             trust=trust_of(self._settings),
@@ -151,9 +159,9 @@ class ProxyService(Service):
     def privilegedStartService(self) -> None:
         """Bind every port while the process still may."""
         try:
-            self.listeners.listen(self._reactor)
+            self.listeners.listen(self._reactor, self._seat.sockets)
             if self.admin is not None:
-                self.admin.listen(self._reactor)
+                self.admin.listen(self._reactor, self._seat.admin)
         except CannotListenError as error:
             # Whatever was bound ends with the process.
             print(f"hospproxy: {error}", file=sys.stderr)
@@ -173,18 +181,15 @@ class ProxyService(Service):
         self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
+        if self._seat.slot == 0:
+            remove_left(self._settings)
         self._open_ledger()
         self._join()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
-        signals.install(self._reactor, self._reload)
-        self._reactor.callWhenRunning(signals.install, self._reactor, self._reload)
-        for (host, port), listener in zip(self.listeners.addresses(), self._settings.listeners, strict=True):
-            scheme = listener.url.partition("://")[0]
-            _log.info("hospproxy serves {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
-        if self.admin is not None:
-            for host, port in self.admin.addresses():
-                scheme = self._settings.admin.address.scheme
-                _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
+        signals.install(self._reactor, self.reload)
+        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload)
+        if self._seat.sockets is None:  # else it is said once all workers serve
+            self._announce()
         if self.audit_page is not None:
             self.audit_page.start()
         # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered,
@@ -193,6 +198,15 @@ class ProxyService(Service):
         # Requests that wait for their record hold thousands of objects for some milliseconds. They make no cycles: to
         # look for some each time that 700 more are alive costs a request as much as to describe it.
         gc.set_threshold(_COLLECT_AFTER, 10, 10)
+
+    def _announce(self) -> None:
+        for (host, port), listener in zip(self.listeners.addresses(), self._settings.listeners, strict=True):
+            scheme = listener.url.partition("://")[0]
+            _log.info("hospproxy serves {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
+        if self.admin is not None:
+            for host, port in self.admin.addresses():
+                scheme = self._settings.admin.address.scheme
+                _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
 
     def _open_ledger(self) -> None:
         """Here, not earlier: a lock and a database do not survive the fork of a daemon."""
@@ -228,7 +242,8 @@ class ProxyService(Service):
         _log.critical("the audit journal cannot be begun: {why}", why=failure.getErrorMessage())
         self._reactor.stop()
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read certificates and secrets of the entrance again; what cannot be used does not replace what is in use."""
         for what, each in (("clients", self.listeners), ("the admin page", self.admin)):
             if each is None:
                 continue

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+from twisted.internet.error import ReactorNotRunning
 
 
 def install(reactor: Any, reload: Callable[[], None]) -> None:
@@ -17,7 +20,7 @@ def install(reactor: Any, reload: Callable[[], None]) -> None:
     """
 
     def stop(_number: int, _frame: object) -> None:
-        reactor.callFromThread(_stop_once, reactor)
+        reactor.callFromThread(stop_once, reactor)
 
     def again(_number: int, _frame: object) -> None:
         reactor.callFromThread(reload)
@@ -27,6 +30,7 @@ def install(reactor: Any, reload: Callable[[], None]) -> None:
     signal.signal(signal.SIGHUP, again)
 
 
-def _stop_once(reactor: Any) -> None:
-    if reactor.running:
+def stop_once(reactor: Any) -> None:
+    """Stop the reactor, unless it is being stopped: the same is said by more than one who may."""
+    with suppress(ReactorNotRunning):
         reactor.stop()

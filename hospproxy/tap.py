@@ -93,6 +93,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     try:
         if heir is not None:
             privileges.prepare(state_dir, *heir)
+        if options.settings.workers > 1:
+            # It makes nothing: what there is to make, workers make as the user whom they are.
+            return _supervisor(options.settings, reactor)
         service: IService = build(options.settings, reactor)
         if heir is not None:
             privileges.load_late_modules()
@@ -100,4 +103,11 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     except (privileges.StateError, OSError) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    return service
+
+
+def _supervisor(settings: Settings, reactor: Any) -> IService:
+    from .workers.supervisor import Supervisor
+
+    service: IService = Supervisor(settings, reactor)
     return service

@@ -20,6 +20,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.tap import Options, makeService
+from hospproxy.workers.supervisor import Supervisor
 
 GOOD = ["--upstream", "http://127.0.0.1:3000"]
 
@@ -125,6 +126,14 @@ class ServiceTests(Case):
         self.assertIs(made, build.return_value)
         settings, given = build.call_args.args
         self.assertEqual((settings.upstream.url, given), ("http://127.0.0.1:3000", reactor))
+
+    def test_several_workers_have_a_supervisor(self) -> None:
+        file = self.write("workers = 2\n[redis]\nenabled = true\n")
+        with mock.patch("hospproxy.service.build") as build:
+            made = makeService(self.options("--config", file, *GOOD), MemoryReactorClock())
+        self.assertIsInstance(made, Supervisor)
+        build.assert_not_called()
+        self.assertEqual(os.listdir(self.folder), ["hospproxy.toml"])  # it makes nothing
 
     def test_on_the_processs_own_reactor(self) -> None:
         self.assertIs(self.build(None)[1].call_args.args[1], real_reactor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
@@ -108,6 +109,15 @@ class _Address:
         return cls(parts.scheme == "https", host, port)
 
 
+def place_of(url: str) -> tuple[str, int]:
+    """Address and port of a listener.
+
+    :raise ListenerError: it is none.
+    """
+    address = _Address.of(url)
+    return address.host, address.port
+
+
 class Listeners:
     """All listeners of the process. Making it reads keys and certificates; only ``listen`` binds.
 
@@ -131,12 +141,16 @@ class Listeners:
         self._renewal: Renewal | None = None
         self.ports: list[IListeningPort] = []
 
-    def listen(self, reactor: IReactorTCP) -> list[IListeningPort]:
+    def listen(
+        self, reactor: IReactorTCP, sockets: Sequence[socket.socket] | None = None
+    ) -> list[IListeningPort]:
         """Bind them all, or none.
 
+        :param sockets: that listen already, one for each; they are closed here once they are taken over.
         :raise CannotListenError: one of the addresses is taken.
         """
         entrances = iter(self._entrances)
+        given = iter(sockets or ())
         try:
             for value, address in self._values:
                 factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot meet
@@ -149,7 +163,11 @@ class Listeners:
                 if value.proxy_protocol:
                     senders = Trust(value.proxy_protocol_from or self._house.trust.networks)
                     factory = ProxyHeaderFactory(factory, self._house, senders)
-                self.ports.append(reactor.listenTCP(address.port, factory, BACKLOG, address.host))
+                taken = next(given, None)
+                if taken is not None:
+                    self.ports.append(_adopted(reactor, taken, factory))
+                else:
+                    self.ports.append(reactor.listenTCP(address.port, factory, BACKLOG, address.host))
         except BaseException:
             for port in self.ports:
                 port.stopListening()
@@ -249,3 +267,10 @@ class Listeners:
 
     def _https_port(self) -> int:
         return next((address.port for _, address in self._values if address.secure), 443)
+
+
+def _adopted(reactor: Any, taken: socket.socket, factory: Any) -> IListeningPort:
+    """Accept on a socket that others accept on as well: it is closed here at the end, never shut down for all."""
+    with taken:
+        port: IListeningPort = reactor.adoptStreamPort(taken.fileno(), taken.family, factory)
+    return port

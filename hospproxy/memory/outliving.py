@@ -6,6 +6,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+from twisted.logger import Logger
+
 from .. import clocks
 from ..config import Settings
 from ..contract import Contract
@@ -15,6 +17,7 @@ from ..secrets import MasterKey
 from ..sharing.kinds import ALONE, Common, Sharing
 from ..sharing.level import LevelLimits, RedisLevel
 from ..worker import Worker
+from ..workers.files import beyond, of_slot
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
 from .disk_file import CacheFile
@@ -22,21 +25,26 @@ from .memory import Memory
 from .second import Second
 from .store import LruStore
 
+_log = Logger()
 
-def disk_of(settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter) -> Disk:
-    """The disk, not yet open.
+
+def disk_of(
+    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter, slot: int = 0
+) -> Disk:
+    """The disk, not yet open. Each worker has a file, and its part of the room.
 
     Another master key, contract or upstream makes what is there worthless: ids and routes mean something else.
     """
     disk = Disk(
-        CacheFile(settings.cache_path, f"{key.key_id} {_about(settings, contract).hex()}"),
+        CacheFile(of_slot(settings.cache_path, slot), f"{key.key_id} {_about(settings, contract).hex()}"),
         Worker(reactor, "cache"),
         reactor,
         clocks.wall,
         seal=Seal(key.subkey("cache on disk"), key.key_id),
         mac=key.hmac("names in the cache on disk"),
         limits=DiskLimits(
-            settings.cache.disk_max_bytes if settings.cache.enabled else 0, settings.identity.max_remembered
+            settings.cache.disk_max_bytes // settings.workers if settings.cache.enabled else 0,
+            settings.identity.max_remembered,
         ),
     )
     meter.gauge("cache_disk_bytes", lambda: float(disk.bytes))
@@ -74,10 +82,20 @@ def memory_of(
     reactor: Any,
     meter: IMeter,
     sharing: Sharing = ALONE,
+    slot: int = 0,
 ) -> tuple[Disk, Memory]:
     """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
-    disk = disk_of(settings, contract, key, reactor, meter)
+    disk = disk_of(settings, contract, key, reactor, meter, slot)
     who = settings.identity
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
     store = LruStore(settings.cache.max_bytes)
     return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk, sharing)
+
+
+def remove_left(settings: Settings) -> None:
+    """Remove the files of workers that there are no more: nobody would ever wipe what is in them."""
+    for path in beyond(settings.cache_path, settings.workers):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error("{path} cannot be removed: {why}", path=str(path), why=error.strerror)

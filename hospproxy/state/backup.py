@@ -74,6 +74,8 @@ def _copy_small(settings: Settings, content: Path) -> None:
     state, trail = settings.state_dir, settings.audit_path
     for name in (*_SMALL, "admin/self-signed.crt", "admin/self-signed.key"):
         _copy(state / name, content / name)
+    for path in sorted(state.glob("noticing-*.json")):  # of the other workers
+        _copy(path, content / path.name)
     _copy(trail / TRAIL_ID, content / "audit" / TRAIL_ID)
     if (trail / POSITIONS).is_dir():
         for path in sorted((trail / POSITIONS).glob("*.json")):

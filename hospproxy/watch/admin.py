@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import ip_address
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -15,12 +15,16 @@ from ..arrival.authority import PublicHosts
 from ..errors import ProxyError, reason
 from ..interfaces import IHandler
 from ..messages import Headers, Request, Response
+from . import merging
 from .audit_page import rendering, routes
 from .audit_page.page import AuditPage
 from .health import Health
+from .merging import Overview, Snapshot
 from .metrics import CONTENT_TYPE, Metrics
 
 _NONE = Headers()
+_OF_ALL = (b"/", b"/ready", b"/metrics")
+"""What tells of all workers."""
 
 
 @implementer(IHandler)
@@ -29,21 +33,28 @@ class Admin:
 
     :param audit: None: it is switched off.
     :param hosts: names of this machine for which it answers, besides localhost and loopback addresses.
+    :param gather: takes what this worker says of itself and gives what all say; None: there are no others.
     """
 
     _log = Logger()
 
     def __init__(
-        self, health: Health, metrics: Metrics, audit: AuditPage | None = None, hosts: Iterable[str] = ()
+        self,
+        health: Health,
+        metrics: Metrics,
+        audit: AuditPage | None = None,
+        hosts: Iterable[str] = (),
+        gather: Callable[[Snapshot], Awaitable[Overview]] | None = None,
     ) -> None:
         self._health = health
         self._metrics = metrics
         self._audit = audit
+        self._gather = gather
         self._hosts = PublicHosts.of(hosts)
         self._pages = {
             b"/": self._index,
-            b"/style.css": rendering.style,
-            b"/live": self._live,
+            b"/style.css": lambda _overview: rendering.style(),
+            b"/live": lambda _overview: self._live(),
             b"/ready": self._ready,
             b"/metrics": self._numbers,
         }
@@ -55,12 +66,26 @@ class Admin:
         if self._audit is not None and routes.is_below(request.path):
             # What fails there is not caught here: no answer without a record.
             return Deferred.fromCoroutine(self._audit.answer(request))
+        if self._gather is not None and request.path in _OF_ALL:
+            return Deferred.fromCoroutine(self._of_all(request, self._gather))
         try:
-            answer = self._answer(request)
+            answer = self._answer(request, None)
         except Exception:
-            self._log.failure("The admin page {path} failed", path=request.path.decode("latin-1"))
-            answer = _error(500)
+            answer = self._failed(request)
         return succeed(answer)
+
+    async def _of_all(self, request: Request, gather: Callable[[Snapshot], Awaitable[Overview]]) -> Response:
+        try:
+            overview = await gather(self._metrics.snapshot(self._health.reasons()))
+            return self._answer(request, overview)
+        except CancelledError:
+            raise  # who asked is gone
+        except Exception:
+            return self._failed(request)
+
+    def _failed(self, request: Request) -> Response:
+        self._log.failure("The admin page {path} failed", path=request.path.decode("latin-1"))
+        return _error(500)
 
     def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:  # noqa: ARG002
         return succeed(_error(error.status, error.detail, error.headers))
@@ -68,30 +93,42 @@ class Admin:
     def body_limit(self, method: str, path: bytes) -> int:  # noqa: ARG002
         return 1024  # nothing here takes a body; some clients send one all the same
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, overview: Overview | None) -> Response:
         page = self._pages.get(request.path)
         if page is None:
             return _error(404)
         if request.method not in ("GET", "HEAD"):
             return _error(405, headers=Headers(((b"allow", b"GET, HEAD"),)))
-        return page()
+        return page(overview)
 
     def _is_ours(self, host: str) -> bool:
         return is_loopback(host) or (bool(self._hosts.names) and self._hosts.serve(host))
 
-    def _index(self) -> Response:
-        values = {"audit": self._audit is not None, "reasons": self._health.reasons()}
+    def _reasons(self, overview: Overview | None) -> dict[str, str]:
+        return dict(self._health.reasons()) if overview is None else merging.reasons(overview)
+
+    def _index(self, overview: Overview | None) -> Response:
+        missing = merging.missing(overview) if overview is not None else {}
+        values = {
+            "audit": self._audit is not None,
+            "reasons": self._reasons(overview),
+            "missing": missing,
+        }
         return rendering.page(200, rendering.render("index.html", values))
 
     def _live(self) -> Response:
         return _json(200, {"live": True})
 
-    def _ready(self) -> Response:
-        reasons = self._health.reasons()
-        return _json(503 if reasons else 200, {"ready": not reasons, "reasons": reasons})
+    def _ready(self, overview: Overview | None) -> Response:
+        reasons = self._reasons(overview)
+        said: dict[str, Any] = {"ready": not reasons, "reasons": reasons}
+        if overview is not None:
+            said["missing"] = merging.missing(overview)
+        return _json(503 if reasons else 200, said)
 
-    def _numbers(self) -> Response:
-        return _page(200, CONTENT_TYPE, self._metrics.render())
+    def _numbers(self, overview: Overview | None) -> Response:
+        text = self._metrics.render() if overview is None else merging.merged(overview)
+        return _page(200, CONTENT_TYPE, text)
 
 
 def is_loopback(host: str) -> bool:

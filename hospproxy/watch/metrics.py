@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..interfaces import IMeter
+from .merging import Snapshot, snapshot_of
 from .table import METRICS, PREFIX, Metric
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
@@ -76,6 +77,13 @@ class Metrics:
     def render(self) -> bytes:
         """Everything, as Prometheus reads it."""
         return generate_latest(self._registry)
+
+    def snapshot(self, reasons: Mapping[str, str]) -> Snapshot:
+        """Everything, to be merged with that of other workers.
+
+        :param reasons: of ``Health``.
+        """
+        return snapshot_of(self._registry, reasons)
 
     def _family(self, metric: Metric) -> Any:
         given: dict[str, Any] = {"namespace": PREFIX, "registry": self._registry}

@@ -170,11 +170,19 @@ METRICS: tuple[Metric, ...] = (
     _counter("noticing_failures_total", "Mistakes in noticing, and alerts that could not be kept."),
 )
 
+OF_WORKERS: tuple[Metric, ...] = (
+    _gauge("workers_running", "Workers that have answered (with `workers` above 1, as the next three)."),
+    _gauge("worker_up", "1 for a worker that has answered, 0 for one that is missing.", "worker"),
+    _counter("worker_restarts_total", "Times that a worker was replaced.", "worker"),
+    _counter("worker_scrape_failed_total", "Times that a worker has not answered within a second.", "worker"),
+)
+"""What is known of workers; a process that is the only one has none of these."""
+
 
 def markdown() -> str:
     """The table of docs/metrics.md."""
     lines = ["| metric | type | labels | what |", "| --- | --- | --- | --- |"]
-    for metric in METRICS:
+    for metric in (*METRICS, *OF_WORKERS):
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         lines.append(f"| `{PREFIX}_{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
     return "\n".join(lines) + "\n"

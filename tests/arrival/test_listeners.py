@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,24 @@ class ListenersTests(SynchronousTestCase):
         self.assertEqual((type(secure), type(secure.wrapped)), (ProxyHeaderFactory, TlsFactory))
         self.assertEqual((type(plain), type(plain.wrapped)), (ProxyHeaderFactory, Http1Factory))
         self.assertEqual((secure.senders.networks, plain.senders.networks), (self.house.trust.networks, own))
+
+    def test_sockets_that_listen_already(self) -> None:
+        """As of a worker: nothing is bound, and what was given is closed here, for its copy is in use."""
+        taken: list[tuple[int, int, type]] = []
+
+        def adopt(number: int, family: int, factory: Any) -> Any:
+            taken.append((number, family, type(factory)))
+            return MemoryReactorClock.adoptStreamPort(self.reactor, number, family, factory)
+
+        self.patch(self.reactor, "adoptStreamPort", adopt)
+        given = [socket.socket(), socket.socket(socket.AF_INET6)]
+        numbers = [each.fileno() for each in given]
+        listeners = self.make(Listener("https://127.0.0.1:8443"), Listener("http://[::1]:8080"))
+        listeners.listen(self.reactor, given)
+        families = (socket.AF_INET, socket.AF_INET6)
+        self.assertEqual(taken, list(zip(numbers, families, (TlsFactory, Http1Factory), strict=True)))
+        self.assertEqual((self.reactor.tcpServers, [each.fileno() for each in given]), ([], [-1, -1]))
+        self.assertEqual(len(listeners.ports), 2)
 
     def test_no_tls_no_certificate(self) -> None:
         self.make(Listener("http://127.0.0.1:0", plain="serve"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -11,6 +12,7 @@ from hospproxy.interfaces import IHandler
 from hospproxy.messages import Client, Request, Response
 from hospproxy.watch.admin import Admin, is_loopback
 from hospproxy.watch.health import Health
+from hospproxy.watch.merging import Overview, Snapshot
 from hospproxy.watch.metrics import Metrics
 
 
@@ -125,3 +127,67 @@ class Loopback(SynchronousTestCase):
             "0.0.0.0", "[::]", "[::2]:1", "127.0.0.1@evil.example", "127.0.0.1:80:80", "xlocalhost", "[evil]",
         ):  # fmt: skip
             self.assertFalse(is_loopback(host), host)
+
+
+class OfAllWorkers(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.health, self.meter = Health(), Metrics("9.9", strict=True)
+        self.second = Snapshot([], {})
+        self.missing: dict[int, str] = {}
+        self.waiting: Deferred[Overview] | None = None
+
+        async def gather(own: Snapshot) -> Overview:
+            if self.waiting is not None:
+                return await self.waiting
+            return Overview({0: own, 1: self.second}, self.missing)
+
+        self.admin = Admin(self.health, self.meter, gather=gather)
+
+    def begin(self, path: bytes, method: str = "GET") -> Deferred[Response]:
+        return self.admin.handle(Request(method, path, client=Client(host="127.0.0.1:9443")))
+
+    def ask(self, path: bytes, method: str = "GET") -> Response:
+        return self.successResultOf(self.begin(path, method))
+
+    def test_all_are_ready(self) -> None:
+        answer = self.ask(b"/ready")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(msgspec.json.decode(answer.body), {"ready": True, "reasons": {}, "missing": {}})
+
+    def test_one_that_is_not_ready(self) -> None:
+        self.health.checks["ledger"] = lambda: "locked"
+        self.second = Snapshot([], {"journal": "full"})
+        answer = self.ask(b"/ready")
+        self.assertEqual(answer.status, 503)
+        reasons = {"worker 0 ledger": "locked", "worker 1 journal": "full"}
+        self.assertEqual(msgspec.json.decode(answer.body)["reasons"], reasons)
+        self.assertIn(b"worker 1 journal", self.ask(b"/").body)
+
+    def test_one_that_is_being_replaced_takes_nobody_out(self) -> None:
+        self.missing = {2: "it is being started"}
+        answer = self.ask(b"/ready")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(msgspec.json.decode(answer.body)["missing"], {"worker 2": "it is being started"})
+        self.assertIn(b"<strong>worker 2</strong>: it is being started", self.ask(b"/").body)
+
+    def test_metrics_of_all(self) -> None:
+        body = self.ask(b"/metrics").body
+        self.assertIn(b"\nhospproxy_workers_running 2.0\n", body)
+        self.assertIn(b'\nhospproxy_worker_up{worker="1"} 1.0\n', body)
+
+    def test_other_methods_and_pages_are_as_ever(self) -> None:
+        self.assertEqual(self.ask(b"/metrics", "POST").status, 405)
+        self.assertEqual(self.ask(b"/none").status, 404)
+        self.waiting = Deferred()  # the process is up, whatever the others do
+        self.assertEqual(self.ask(b"/live").status, 200)
+
+    def test_a_mistake_is_a_500(self) -> None:
+        self.waiting = fail(ValueError("broken"))
+        self.assertEqual(self.ask(b"/metrics").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_who_leaves_is_waited_for_no_more(self) -> None:
+        self.waiting = Deferred()
+        asked = self.begin(b"/metrics")
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)

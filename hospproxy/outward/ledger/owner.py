@@ -18,8 +18,11 @@ class Owner:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
-        self._descriptor = _open(folder / self.name)
+        # The name appears with its lock: between the two another process would take this one for gone.
+        draft = folder / f".{self.name}"
+        self._descriptor = _open(draft)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        draft.rename(folder / self.name)
 
     def is_gone(self, name: str) -> bool:
         """Whether the process of this name holds its lock no more, so that its entries may be taken over."""
@@ -43,7 +46,9 @@ class Owner:
 
     def others(self) -> list[str]:
         """Names of all owners that have left a lock file."""
-        return sorted(path.name for path in self._folder.iterdir() if path.name != self.name)
+        return sorted(
+            path.name for path in self._folder.iterdir() if _is_plain(path.name) and path.name != self.name
+        )
 
     def leave(self) -> None:
         """Own nothing any more."""

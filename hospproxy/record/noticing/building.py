@@ -9,6 +9,7 @@ from attrs import frozen
 from ... import clocks
 from ...interfaces import IJournal, IMeter
 from ...worker import Worker
+from ...workers.files import of_slot
 from .bounded import Repeats
 from .counting import AnothersName, BreakGlass, FailedLoginsByAddress, FailedLoginsByName, ManyPatients, Rule
 from .hours import QuietHours, UnusualHours
@@ -46,8 +47,13 @@ class Noticing:
             await self.learnt.stop()
 
 
-def noticing_for(settings: Settings, reactor: Any, journal: IJournal, meter: IMeter) -> Noticing:
-    """What the settings ask for; without alerts, or without a record, there are no rules."""
+def noticing_for(
+    settings: Settings, reactor: Any, journal: IJournal, meter: IMeter, slot: int = 0
+) -> Noticing:
+    """What the settings ask for; without alerts, or without a record, there are no rules.
+
+    :param slot: of the worker: each learns from what it sees, and keeps it in a file of its own.
+    """
     alerts = settings.alerts
     calendar = Calendar(alerts.time_zone)
     on = alerts.enabled and settings.audit.enabled
@@ -66,7 +72,9 @@ def noticing_for(settings: Settings, reactor: Any, journal: IJournal, meter: IMe
     learnt = None
     if hours is not None or usual is not None:
         worker = Worker(reactor, "noticing")
-        learnt = Learnt(settings.state_dir / FILE, alerts.time_zone, worker, reactor, hours, usual)
+        learnt = Learnt(
+            of_slot(settings.state_dir / FILE, slot), alerts.time_zone, worker, reactor, hours, usual
+        )
     noticer = Noticer(rules, Repeats(alerts.repeat_after_s), journal, meter, clocks.wall)
     return Noticing(noticer, learnt)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -106,6 +108,24 @@ class FileTests(SynchronousTestCase):
 class OwnerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
+
+    def test_its_name_appears_with_its_lock(self) -> None:
+        """Workers start together: whoever saw a name without its lock would take over what a living one owns."""
+        first = Owner(self.folder)
+        seen: list[list[str]] = []
+        lock = fcntl.flock
+
+        def watched(descriptor: int, how: int) -> None:
+            seen.append(first.others())
+            lock(descriptor, how)
+
+        with mock.patch("hospproxy.outward.ledger.owner.fcntl.flock", watched):
+            second = Owner(self.folder)
+        self.assertEqual(seen, [[]])
+        self.assertEqual(first.others(), [second.name])
+        self.assertEqual(
+            sorted(each.name for each in self.folder.iterdir()), sorted([first.name, second.name])
+        )
 
     def test_a_process_is_gone_when_its_lock_is_free_however_it_ended(self) -> None:
         mine = Owner(self.folder)

@@ -1,0 +1,223 @@
+"""What a worker's process runs: ``python -P -m hospproxy.workers.child REACTOR SLOT``; only the supervisor starts it.
+
+It is given sockets by number and everything else through the channel: neither its arguments nor its environment hold
+a secret. The slot among its arguments is for whoever looks at a list of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogBeginner
+from twisted.python.failure import Failure
+from twisted.python.threadable import isInIOThread
+from zope.interface import implementer
+
+from .. import privileges, signals
+from ..watch.merging import Overview, Snapshot
+from .messages import (
+    LONGEST_LINE,
+    Ask,
+    Channel,
+    Gather,
+    Gathered,
+    Once,
+    Ready,
+    Reload,
+    Said,
+    Start,
+    Stop,
+    Told,
+    ToWorker,
+)
+from .seat import Seat
+
+if TYPE_CHECKING:
+    from ..service import ProxyService
+
+CHANNEL_FD: Final = 3
+FIRST_SOCKET_FD: Final = 4
+GRACE_S: Final = 10.0
+"""Seconds beyond ``drain_s`` in which a process ends, whatever it does: the record's writers have a part of it."""
+_GATHER_S = 2.0
+_GOODBYE_S = 2.0
+
+
+@implementer(ILogObserver)
+class Saying:
+    """Sends what is logged to the supervisor. While that does not read, lines are dropped: nobody waits for a log."""
+
+    def __init__(self, reactor: Any, channel: Channel) -> None:
+        self._reactor = reactor
+        self._channel = channel
+        self._dropped = 0
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level", LogLevel.info)
+        text = eventAsText(event, includeTimestamp=False, includeSystem=False)[:LONGEST_LINE]
+        said = Said(level.name, str(event.get("log_namespace", "-")), text)
+        if isInIOThread():
+            self._say(said)
+        else:
+            self._reactor.callFromThread(self._say, said)
+
+    def _say(self, said: Said) -> None:
+        if self._channel.full:
+            self._dropped += 1
+            return
+        if self._dropped:
+            words = f"{self._dropped} lines of the log were dropped: they were not taken"
+            self._channel.say(Said("warn", "hospproxy.workers.child", words))
+            self._dropped = 0
+        self._channel.say(said)
+
+
+class Child:
+    """A worker, from its start to its end.
+
+    :ivar drain_s: seconds that it has, from the supervisor's end, to answer what is under way.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.channel = Channel(ToWorker, self._received, self._orphaned)
+        self._service: ProxyService | None = None
+        self._asked = 0
+        self._gathering: dict[int, Deferred[Overview]] = {}
+        self._drain_s = 0.0
+
+    def begin(self) -> None:
+        """Listen to the supervisor."""
+        globalLogBeginner.beginLoggingTo([Saying(self._reactor, self.channel)], redirectStandardIO=False)
+        for trouble in privileges.harden():
+            print(f"hospproxy: warning: it could not be given up: {trouble}", file=sys.stderr)
+        self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, Once(self.channel))
+        os.close(CHANNEL_FD)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._end)
+
+    def _received(self, message: ToWorker) -> None:
+        match message:
+            case Start():
+                self._start(message)
+            case Reload():
+                if self._service is not None:
+                    self._service.reload()
+            case Stop():
+                signals.stop_once(self._reactor)
+            case Ask():
+                self._tell(message.id)
+            case Gathered():
+                waiting = self._gathering.pop(message.id, None)
+                if waiting is not None:
+                    waiting.callback(message.overview)
+
+    def _start(self, start: Start) -> None:
+        from ..service import build
+
+        # Of our own parent, by a pair of sockets that nobody else holds.
+        settings = pickle.loads(start.settings)  # noqa: S301
+        self._drain_s = settings.drain_s
+        total = start.listeners + start.admin
+        sockets = [socket.socket(fileno=FIRST_SOCKET_FD + index) for index in range(total)]
+        for each in sockets:
+            each.set_inheritable(False)
+        seat = Seat(
+            start.slot,
+            tuple(sockets[: start.listeners]),
+            tuple(sockets[start.listeners :]),
+            self._gather if start.slot == 0 else None,
+        )
+        try:
+            self._service = build(settings, self._reactor, seat)
+            self._service.privilegedStartService()
+            self._service.startService()
+        except SystemExit as ending:  # said already
+            _leave(ending.code if isinstance(ending.code, int) else 1)
+        except Exception:
+            traceback.print_exc()
+            _leave(1)
+        self.channel.say(Ready())
+
+    def _snapshot(self) -> Snapshot:
+        assert self._service is not None
+        return self._service.parts.metrics.snapshot(self._service.health.reasons())
+
+    def _tell(self, number: int) -> None:
+        if self._service is not None:
+            self.channel.say(Told(number, self._snapshot()))
+
+    async def _gather(self, own: Snapshot) -> Overview:
+        """What all say. Where the supervisor says nothing, this one is the only one of whom something is known."""
+        assert self._service is not None
+        self._asked += 1
+        number = self._asked
+        answer: Deferred[Overview] = Deferred()
+        self._gathering[number] = answer
+        answer.addTimeout(_GATHER_S, self._reactor)
+        self.channel.say(Gather(number, own))
+        try:
+            return await answer
+        except defer.TimeoutError:
+            workers = range(1, self._service.settings.workers)
+            return Overview({0: own}, dict.fromkeys(workers, "the supervisor does not answer"))
+        finally:
+            self._gathering.pop(number, None)
+
+    def _orphaned(self) -> None:
+        """The supervisor is gone: nobody would replace this one, or end it. The kernel ends it if it cannot itself."""
+        signal.setitimer(signal.ITIMER_REAL, self._drain_s + GRACE_S)
+        signals.stop_once(self._reactor)
+
+    async def _end_all(self) -> None:
+        if self._service is not None and self._service.running:
+            await self._service.stopService()
+
+    def _end(self) -> Deferred[None]:
+        ended = Deferred.fromCoroutine(self._end_all())
+        ended.addErrback(_said)
+        return ended.addCallback(lambda _: self._goodbye())
+
+    def _goodbye(self) -> Deferred[None]:
+        """The last lines of the log leave before the process does."""
+        closed = self.channel.close().addTimeout(_GOODBYE_S, self._reactor)
+        return closed.addErrback(lambda _failure: None)
+
+
+def _said(failure: Failure) -> None:
+    failure.printTraceback(file=sys.stderr)
+
+
+def _leave(status: int) -> None:
+    """End at once: nothing has begun that would have to end in order."""
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a worker; exit status.
+
+    :param arguments: the module of the supervisor's reactor, and the slot.
+    """
+    module = import_module(arguments[0])
+    module.install()
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    Child(running).begin()
+    running.run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

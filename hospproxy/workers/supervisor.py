@@ -1,0 +1,196 @@
+"""Starts workers, replaces them, and ends them. It holds the listening sockets, accepts nothing, and serves nobody."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from .. import clocks, signals
+from ..arrival.listeners import ListenerError
+from ..config import Settings
+from ..watch.merging import Kept, Overview, Snapshot
+from . import binding
+from .child import GRACE_S
+from .messages import Gather, Gathered, Reload, Stop
+from .post import Post
+
+_log = Logger()
+
+
+class Supervisor(Service):
+    """The parent of all workers.
+
+    :param leave_with: makes a status that of the process, once it has ended in order.
+    """
+
+    name = "hospproxy"
+
+    def __init__(
+        self, settings: Settings, reactor: Any, leave_with: Callable[[int], None] | None = None
+    ) -> None:
+        clocks.install_monotonic(reactor)
+        self._settings = settings
+        self._reactor = reactor
+        self._leave_with = leave_with or _leave_with
+        self._clients: tuple[socket.socket, ...] = ()
+        self._admin: tuple[socket.socket, ...] = ()
+        self._posts: list[Post] = []
+        self._kept = Kept()
+        self._all_served = self._stopping = False
+        self._emptied: Deferred[None] | None = None
+
+    def privilegedStartService(self) -> None:
+        """Bind every port while the process still may."""
+        admin = self._settings.admin
+        try:
+            self._clients = binding.bound(each.url for each in self._settings.listeners)
+            self._admin = binding.bound([admin.url] if admin.enabled else [])
+        except (CannotListenError, ListenerError) as error:
+            print(f"hospproxy: {error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        """Start the first worker once the reactor runs, and the others once that one serves."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if not self._clients:
+            self.privilegedStartService()
+        settings = pickle.dumps(self._settings)
+        for slot in range(self._settings.workers):
+            sockets = (self._clients, self._admin if slot == 0 else ())
+            self._posts.append(Post(slot, self._reactor, self, settings, sockets))
+        # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
+        signals.install(self._reactor, self.reload)
+        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload)
+        # One first: what the first start makes (keys, certificates, files) is made by one, and a mistake is said once.
+        self._reactor.callWhenRunning(self._posts[0].start)
+
+    def reload(self) -> None:
+        """Let all read their certificates again."""
+        for post in self._posts:
+            post.say(Reload())
+
+    def serves(self, post: Post) -> None:
+        """A worker serves (Chief)."""
+        if self._stopping:
+            return
+        _log.info("worker {slot} serves (process {pid})", slot=post.slot, pid=post.pid)
+        if self._all_served:
+            return
+        if post.slot == 0:
+            for other in self._posts[1:]:
+                if not other.running and not other.served:
+                    other.start()
+        if all(each.served for each in self._posts):
+            self._all_served = True
+            self._announce()
+
+    def _announce(self) -> None:
+        for each, listener in zip(self._clients, self._settings.listeners, strict=True):
+            scheme = listener.url.partition("://")[0]
+            host, port = each.getsockname()[:2]
+            _log.info("hospproxy serves {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
+        for each in self._admin:
+            host, port = each.getsockname()[:2]
+            scheme = self._settings.admin.address.scheme
+            _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
+
+    def ended(self, post: Post, why: str) -> None:
+        """A worker has ended (Chief)."""
+        self._kept.ended(post.slot)
+        if self._stopping:
+            _log.info("worker {slot} has ended {why}", slot=post.slot, why=why)
+            self._look_whether_empty()
+        elif not post.served:
+            _log.critical(
+                "worker {slot} cannot start: it has ended {why}; so all end", slot=post.slot, why=why
+            )
+            self._leave_with(1)
+            signals.stop_once(self._reactor)
+        else:
+            pause_s = post.start_again()
+            _log.error(
+                "worker {slot} has ended {why}; it is replaced in {pause_s:g} s",
+                slot=post.slot, why=why, pause_s=pause_s,
+            )  # fmt: skip
+
+    def asked(self, post: Post, question: Gather) -> None:
+        """A worker wants to know how all are (Chief)."""
+        answering = Deferred.fromCoroutine(self._gather(post, question.own))
+        answering.addCallback(lambda overview: post.say(Gathered(question.id, overview)))
+        answering.addErrback(lambda failure: _log.failure("workers cannot be asked", failure))
+
+    async def _gather(self, asker: Post, own: Snapshot) -> Overview:
+        seen, missing = {asker.slot: own}, {}
+        others = [post for post in self._posts if post is not asker]
+        asked = [post for post in others if post.ready]
+        answers = await DeferredList([post.ask() for post in asked], consumeErrors=True)
+        for post, (answered, snapshot) in zip(asked, answers, strict=True):
+            if answered:
+                seen[post.slot] = snapshot
+            else:
+                post.failures += 1
+                missing[post.slot] = "it does not answer"
+        missing.update({post.slot: "it is being started" for post in others if post not in asked})
+        for slot, snapshot in seen.items():
+            self._kept.saw(slot, snapshot)
+        return Overview(
+            seen,
+            missing,
+            self._kept.without(seen),
+            {post.slot: post.restarts for post in self._posts},
+            {post.slot: post.failures for post in self._posts},
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Listen no more, let all answer what is under way, and end whoever does not end in time."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._stopping = True
+        binding.close((*self._clients, *self._admin))
+        for post in self._posts:
+            post.stay_away()
+            post.say(Stop())
+        emptied = self._emptied = Deferred()
+        late = self._reactor.callLater(self._settings.drain_s + GRACE_S, self._kill)
+
+        def done(_: None) -> None:
+            if late.active():
+                late.cancel()
+            _log.info("all workers have ended")
+
+        self._look_whether_empty()
+        return emptied.addCallback(done)
+
+    def _kill(self) -> None:
+        for post in self._posts:
+            if post.running:
+                _log.error("worker {slot} does not end and is killed", slot=post.slot)
+                post.kill()
+
+    def _look_whether_empty(self) -> None:
+        emptied = self._emptied
+        if emptied is not None and not emptied.called and not any(post.running for post in self._posts):
+            emptied.callback(None)
+
+
+def _leave_with(status: int) -> None:
+    """twistd itself ends with 0 whenever its reactor ends in order."""
+
+    def leave() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+
+    atexit.register(leave)

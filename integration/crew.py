@@ -1,0 +1,80 @@
+"""Looks at the workers of a proxy that runs: which processes they are, and whether they are alive."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet import task
+
+from .processes import Processes, Proxy, free_port, proxy_options, twistd_command
+
+NOTE = {"title": "Visit", "body": "The cat is called Secretissima.", "patient_id": 7}
+WITH_REDIS = '[redis]\nenabled = true\nurl = "redis://127.0.0.1:{port}"\n'
+
+
+async def until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+    """Wait until something is so; what it is then.
+
+    :param what: is asked again and again; it may be a coroutine function.
+    :raise AssertionError: it was not so in time.
+    """
+    from twisted.internet import reactor
+
+    clock = cast(Any, reactor)
+    latest = clock.seconds() + timeout_s
+    while True:
+        found = what()
+        if isawaitable(found):
+            found = await found
+        if found:
+            return found
+        assert clock.seconds() < latest, "it never was so"
+        await task.deferLater(clock, 0.02, lambda: None)
+
+
+def workers_of(proxy: Proxy) -> dict[int, int]:
+    """The process of each slot, as the log has said last."""
+    found = re.findall(r"worker (\d+) serves \(process (\d+)\)", proxy.log)
+    return {int(slot): int(pid) for slot, pid in found}
+
+
+def alive(pids: Collection[int]) -> list[int]:
+    """Those that still run; what has ended and was not yet waited for runs no more."""
+    running = []
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state not in "ZX":
+            running.append(pid)
+    return running
+
+
+async def crew(processes: Processes, upstream: str, options: str = "", top: str = "") -> Proxy:
+    """A proxy with two workers, both of which serve."""
+    redis = WITH_REDIS.format(port=free_port())
+    proxy = await processes.proxy(upstream, top=f"workers = 2\n{top}", options=redis + options)
+    await proxy.until_said("hospproxy admin on")
+    return proxy
+
+
+def begin(processes: Processes, folder: Path, *flags: str, top: str = "", **env: str) -> Proxy:
+    """twistd with two workers, begun and not waited for."""
+    proxy = Proxy("hospproxy", port=free_port(), plain_port=free_port(), admin_port=free_port())
+    proxy.state = folder / "state"
+    file = folder / "crew.toml"
+    redis = WITH_REDIS.format(port=free_port())
+    file.write_text(proxy_options(proxy, "http://127.0.0.1:1", f"workers = 2\n{top}", redis))
+    processes.start(proxy, [*twistd_command(), *flags, "hospproxy", "--config", str(file)], env=env)
+    return proxy
+
+
+def environment_of(pid: int) -> bytes:
+    """What a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes() if os.geteuid() == 0 else b""

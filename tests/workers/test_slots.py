@@ -1,0 +1,54 @@
+"""What each worker has for itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.assembly import Parts
+from hospproxy.config import Settings, UpstreamSettings, structure
+from hospproxy.memory.outliving import remove_left
+from hospproxy.secrets import MasterKey
+
+KEY = MasterKey(b"k" * 32)
+
+
+class Slots(SynchronousTestCase):
+    def settings(self, **more: Any) -> Settings:
+        document = {
+            "upstream": {"url": "http://127.0.0.1:1"},
+            "alerts": {"enabled": True, "unusual_hours": True},
+        }
+        return structure({"state_dir": str(Path(self.mktemp())), **document, **more})
+
+    def test_each_has_files_of_its_own(self) -> None:
+        settings = self.settings(workers=4)
+        for slot, name, learnt in (
+            (0, "answers.sqlite", "noticing.json"),
+            (3, "answers-3.sqlite", "noticing-3.json"),
+        ):
+            parts = Parts(settings, MemoryReactorClock(), KEY, slot)
+            self.assertEqual(parts.disk._file._path, settings.state_dir / "cache" / name)
+            assert parts.noticing.learnt is not None
+            self.assertEqual(parts.noticing.learnt._path, settings.state_dir / learnt)
+
+    def test_the_room_on_disk_is_shared_out(self) -> None:
+        whole = self.settings(cache={"disk_max_bytes": 400 << 20})
+        shared = self.settings(cache={"disk_max_bytes": 400 << 20}, workers=4)
+        rooms = [Parts(each, MemoryReactorClock(), KEY, 0).disk._limits.max_bytes for each in (whole, shared)]
+        self.assertEqual(rooms, [400 << 20, 100 << 20])
+
+    def test_what_fewer_workers_leave_is_removed(self) -> None:
+        settings = Settings(
+            upstream=UpstreamSettings(url="http://127.0.0.1:1"), state_dir=Path(self.mktemp()), workers=2
+        )
+        remove_left(settings)
+        folder = settings.cache_path.parent
+        folder.mkdir(parents=True)
+        for name in ("answers.sqlite", "answers-1.sqlite", "answers-2.sqlite", "answers-2.sqlite-wal"):
+            (folder / name).touch()
+        remove_left(settings)
+        self.assertEqual({each.name for each in folder.iterdir()}, {"answers.sqlite", "answers-1.sqlite"})
