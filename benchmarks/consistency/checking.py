@@ -155,5 +155,5 @@ class Seen:
             self.marked_older[mark] += bool(wrong)
             return
         self.wrong.update(set(wrong))
-        if wrong and len(self.examples) < 20:
+        if wrong and len(self.examples) < 8:
             self.examples.append(f"{', '.join(wrong)}: {example} ({cache_status})")
