@@ -27,6 +27,7 @@ async def _bounded(folder: Path, options: argparse.Namespace) -> Table:
         shared=options.shared,
         concurrency=5,
         leases=_QUICK if options.short else "",
+        options="[writes]\nlate_commit_s = 5\n" if options.short else "",
     )
     async with asyncio.timeout(_AT_MOST_S):
         late_s = 4.0 if options.short else 20.0
