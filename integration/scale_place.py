@@ -17,11 +17,12 @@ from pathlib import Path
 
 from attrs import define, field
 
-from .asking import basic, unverified
+from .asking import ask, basic, unverified
 from .haproxy import COMMAND
 from .machines import QUICK
 from .processes import Hosp, Processes, Proxy, Running, free_port, twistd_command
 from .redis_server import Redis
+from .test_fates import until
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy" / "scale"
 PASSWORD = "b49e1d5fd2b0b75f4d1d0a8f6b9f6f0c"
@@ -100,6 +101,12 @@ class Scale:
         self.machines[name] = proxy
         self.processes.start(proxy, [*twistd_command(), "hospproxy", "--config", str(file)])
         await self.processes.until_open(proxy, proxy.port, proxy.admin_port)
+
+        # The ports are open before anybody serves; and HAProxy takes a server for good until a check fails.
+        async def ready() -> bool:
+            return bool((await ask(proxy.admin_url, "GET", "/ready")).status == 200)
+
+        await until(ready, f"{name} is ready", 40.0)
 
     def _options(self, proxy: Proxy) -> str:
         return adapted(
