@@ -27,6 +27,8 @@ from .test_fates import until
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy" / "scale"
 PASSWORD = "b49e1d5fd2b0b75f4d1d0a8f6b9f6f0c"
 NAMES = ("one", "two")
+PAUSE_S = 0.02
+"""Of a client between two requests: the machines shall have something to do, and time for checks."""
 
 
 def adapted(name: str, changes: Mapping[str, str]) -> str:
@@ -169,6 +171,7 @@ class Client:
         """To be run in a thread."""
         while not self.over.is_set():
             self.done += 1
+            self.over.wait(PAUSE_S)
             if self.done % 3:
                 self._ask("GET", f"/patients?hospital_id={self.done % 5 + 1}", None, 200)
             else:
