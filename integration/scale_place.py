@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
 
 from .asking import ask, basic, unverified
 from .haproxy import COMMAND
@@ -27,7 +28,7 @@ from .test_fates import until
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy" / "scale"
 PASSWORD = "b49e1d5fd2b0b75f4d1d0a8f6b9f6f0c"
 NAMES = ("one", "two")
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 """Of a client between two requests: the machines shall have something to do, and time for checks."""
 
 
@@ -71,11 +72,10 @@ class Scale:
         (self.folder / "redis-password").write_text(PASSWORD)
         for secret in ("master.key", "redis-password"):
             (self.folder / secret).chmod(0o600)
-        for name in NAMES:
-            await self.start(name)
+        await gatherResults([Deferred.fromCoroutine(self.start(name)) for name in NAMES])
         servers = {
             f"10.0.0.1{number}:8443 port 9443": f"127.0.0.1:{each.port} port {each.admin_port}"
-            for number, each in enumerate(self.machines.values(), 1)
+            for number, each in enumerate((self.machines[name] for name in NAMES), 1)
         }
         changes = {
             "/run/haproxy/admin.sock": str(self._socket),

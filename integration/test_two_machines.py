@@ -18,7 +18,7 @@ from .redis_server import Redis
 from .scale_place import NAMES, PASSWORD, Client, Scale, access
 from .test_fates import until
 
-CLIENTS = 4
+CLIENTS = 3
 
 
 @pytest_twisted.async_yield_fixture
