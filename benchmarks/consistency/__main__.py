@@ -175,10 +175,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--short", action="store_true", help="a short form: 4,000 operations, quick leases")
     add("--keep", type=Path, help="a folder to leave logs and state in")
-    options = parser.parse_args(arguments)
+    return _completed(parser.parse_args(arguments))
+
+
+def _completed(options: argparse.Namespace) -> argparse.Namespace:
+    """What some options mean for others."""
     if options.short:
         options.operations, options.rounds = min(options.operations, 4000), 1
-        options.seconds = min(options.seconds, 60.0)
+        options.seconds = min(options.seconds, 120.0)
     if options.expect_stale:
         options.shared, options.workers = False, 1
     if options.fault is None:

@@ -21,6 +21,7 @@ class Faults:
 
     :param quiet_s: from the end of one to the next.
     :param kinds: which; all of them, in random order, again and again.
+    :param pause_s: how long Redis or a worker stands still, or a link is cut.
     :ivar done: how often each was.
     """
 
@@ -85,7 +86,7 @@ class Faults:
         assert link is not None
         link.hush() if silent else link.cut()
         try:
-            await asyncio.sleep(self.chance.uniform(0.5, 8.0))
+            await asyncio.sleep(self.chance.uniform(*self.pause_s))
         finally:
             link.mend()
 
@@ -98,7 +99,7 @@ class Faults:
         pid = await self._one()
         send(pid, signal.SIGSTOP)
         try:
-            await asyncio.sleep(self.chance.uniform(1.0, 6.0))
+            await asyncio.sleep(self.chance.uniform(*self.pause_s))
         finally:
             send(pid, signal.SIGCONT)
 

@@ -103,23 +103,27 @@ async def _write(world: World, wire: Wire) -> None:
         life, what = world.make(), "POST"
     else:
         life, what = world.chance.choice(alive), "PATCH" if world.chance.random() < 0.85 else "DELETE"
-    life.busy, before = True, life.sent
+    life.busy = True
     world.latest.append(life)
     document: dict[str, Any] | None = {"body": life.text}
     if what == "POST":
         document = {"title": "Trial", "patient_id": life.patient, **(document or {})}
     elif what == "DELETE":
         document, life.ended = None, life.sent
-    version = life.sent
     path = "/notes" if what == "POST" else f"/notes/{life.id}"
     answer = await wire.ask(what, path, staff(life.author), document)
+    _written(world, life, what, answer)
+
+
+def _written(world: World, life: Life, what: str, answer: Answer) -> None:
+    """Note what became of the one write of this record that was under way."""
     world.seen.writes += 1
     life.busy = False
     if answer.succeeded:
         world.seen.written += 1
         if what == "POST":
             life.id = int(answer.document["id"])
-        life.answered = version
+        life.answered = life.sent
         world.latest.append(life)
         return
     world.fail(f"write {what}", answer)
@@ -127,7 +131,6 @@ async def _write(world: World, wire: Wire) -> None:
         # Nothing was sent, so the record is as it was.
         life.ended = None
         life.left = what == "POST"
-        assert life.sent > before
     else:
         life.left = True
 

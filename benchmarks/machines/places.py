@@ -141,7 +141,8 @@ async def town(folder: Path, plan: Plan, *hosp_options: str) -> AsyncIterator[To
             await store.start()
         key = secrets.token_bytes(32)
         machines = [
-            await _machine(stack, folder, f"machine{n}", hosp, store, plan, key) for n in range(plan.machines)
+            await _machine(stack, folder / f"machine{number}", hosp, store, plan, key)
+            for number in range(plan.machines)
         ]
         for machine in machines:
             stack.push_async_callback(_end, machine)
@@ -178,17 +179,10 @@ async def _hosp(stack: contextlib.AsyncExitStack, folder: Path, options: Sequenc
 
 
 async def _machine(
-    stack: contextlib.AsyncExitStack,
-    folder: Path,
-    name: str,
-    hosp: Hosp,
-    store: Store | None,
-    plan: Plan,
-    key: bytes,
+    stack: contextlib.AsyncExitStack, own: Path, hosp: Hosp, store: Store | None, plan: Plan, key: bytes
 ) -> Machine:
-    own = folder / name
     own.mkdir()
-    link = None
+    link, name = None, own.name
     if store is not None:
         link = Link(store.port)
         await link.start()
@@ -196,18 +190,18 @@ async def _machine(
     secret = own / "master.key"
     secret.write_bytes(key)
     secret.chmod(0o600)
-    port, secure, admin, state = free_port(), free_port(), free_port(), own / "state"
+    port, secure, admin, state = free_port(), free_port(), f"127.0.0.1:{free_port()}", own / "state"
     file = own / "hospproxy.toml"
+    redis = f'[redis]\nenabled = true\nurl = "redis://127.0.0.1:{link.port}"\n{plan.leases}\n' if link else ""
     file.write_text(
         f'state_dir = "{state}"\nmaster_key_file = "{secret}"\nworkers = {plan.workers}\n'
-        f'[upstream]\nurl = "{hosp.url}"\n[admin]\nurl = "http://127.0.0.1:{admin}"\n'
+        f'[upstream]\nurl = "{hosp.url}"\n[admin]\nurl = "http://{admin}"\n'
         f'[[listeners]]\nurl = "http://127.0.0.1:{port}"\nplain = "serve"\n'
-        f'[[listeners]]\nurl = "https://127.0.0.1:{secure}"\n[gate]\nconcurrency = {plan.concurrency}\n'
-        + (f'[redis]\nenabled = true\nurl = "redis://127.0.0.1:{link.port}"\n{plan.leases}\n' if link else "")
-        + plan.options
+        f'[[listeners]]\nurl = "https://127.0.0.1:{secure}"\n'
+        f"[gate]\nconcurrency = {plan.concurrency}\n{redis}{plan.options}"
     )
     daemon = Daemon(name, ["hospproxy", "--config", str(file)], own, lambda: is_open(port))
-    return Machine(name, daemon, port, secure, f"127.0.0.1:{admin}", state, link)
+    return Machine(name, daemon, port, secure, admin, state, link)
 
 
 def descendants(parent: int) -> list[int]:

@@ -85,31 +85,25 @@ class Wire:
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Ask once; `NOTHING` if no whole answer comes."""
-        body = b"" if document is None else json.dumps(document).encode()
-        fields = {
-            "Host": f"127.0.0.1:{self.port}",
-            "Authorization": authorization,
-            "Accept": "application/json",
-        }
-        if body:
-            fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        lines = [
-            f"{method} {path} HTTP/1.1",
-            *(f"{name}: {value}" for name, value in {**fields, **(headers or {})}.items()),
-        ]
-        sent = "\r\n".join((*lines, "", "")).encode() + body
+        sent = self._request(method, path, {"Authorization": authorization, **(headers or {})}, document)
         kept = self._open is not None
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._exchange(sent, method)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             self.close()
-        # A kept connection may have been closed before the request came: what changes nothing may be asked again.
-        return (
-            await self.ask(method, path, authorization, document, headers)
-            if kept and method == "GET"
-            else NOTHING
-        )
+        if kept and method == "GET":
+            # A kept connection may have been closed before the request came: a read may be asked again.
+            return await self.ask(method, path, authorization, document, headers)
+        return NOTHING
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str], document: object) -> bytes:
+        body = b"" if document is None else json.dumps(document).encode()
+        fields = {"Host": f"127.0.0.1:{self.port}", "Accept": "application/json", **headers}
+        if body:
+            fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        lines = (f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()))
+        return "\r\n".join((*lines, "", "")).encode() + body
 
     async def _exchange(self, sent: bytes, method: str) -> Answer:
         if self._open is None:
