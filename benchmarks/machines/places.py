@@ -181,7 +181,7 @@ async def _hosp(stack: contextlib.AsyncExitStack, folder: Path, options: Sequenc
 async def _machine(
     stack: contextlib.AsyncExitStack, own: Path, hosp: Hosp, store: Store | None, plan: Plan, key: bytes
 ) -> Machine:
-    own.mkdir()
+    own.mkdir()  # noqa: ASYNC240 - before anything goes on
     link, name = None, own.name
     if store is not None:
         link = Link(store.port)
