@@ -105,7 +105,8 @@ async def _tell(world: World, faults: Faults, options: argparse.Namespace, took:
     table.want(
         "without an answer", _words(seen.broken), "" if killed else "0", bool(killed) or not seen.broken
     )
-    table.want("other failures", _words(seen.errors), "0", not seen.errors)
+    failing = bool(options.hosp_faults)
+    table.want("other failures", _words(seen.errors), "" if failing else "0", failing or not seen.errors)
     table.tell("passwords that ended, tries with the old and new ones", f"{world.revoked}, {world.knocks}")
     stats = await place.hosp.read("/stats")
     most = int(stats["max_working"])
