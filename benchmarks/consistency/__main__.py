@@ -169,6 +169,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     add("--writers", type=int, default=4)
     add("--writes-a-second", type=float, default=16.0, help="by all writers (default 16)")
     add("--fault", action="append", choices=(*KINDS, "none"), help="only this (several times)")
+    add("--rounds", type=int, default=3, help="each of them at least so often (default 3)")
     add(
         "--expect-stale",
         action="store_true",
