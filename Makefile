@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short scan-tls scan-tls-short slow fuzz chaos fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill bench-workers fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -85,6 +85,15 @@ fuzz: environment ## 100,000 streams of bytes that are nearly requests (six minu
 
 chaos: environment ## kill, stall and lose whatever can be, and count what became of every write (25 minutes)
 	$(BIN)/python -m benchmarks.chaos
+
+consistency: environment ## two machines on one Redis: nobody sees what was there before a write that was answered (five minutes)
+	$(BIN)/python -m benchmarks.consistency
+
+machines-kill: environment ## kill -9 workers and whole machines 50 times while clients write; each note is there once (four minutes)
+	$(BIN)/python -m benchmarks.machines
+
+bench-workers: environment ## what two workers and a Redis cost beside one process (three minutes)
+	$(BIN)/python -m benchmarks.bench_workers
 
 fuzz-credentials: environment ## users, revocations, faults and restarts in random order: nobody gets another's answer
 	$(BIN)/python -m tests.memory.credentials

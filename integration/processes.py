@@ -261,6 +261,7 @@ class Processes:
         top: str = "",
         state: Path | None = None,
         port: int | None = None,
+        admin_port: int | None = None,
         within: Sequence[str] = (),
     ) -> Proxy:
         """hospproxy in front of `upstream`: TLS with a self-signed certificate, a plain port that serves, admin.
@@ -271,7 +272,8 @@ class Processes:
         :param within: a command that becomes the one that stands behind it, so as to limit it.
         """
         number = len(self.started)
-        proxy = Proxy("hospproxy", port=port or free_port(), plain_port=free_port(), admin_port=free_port())
+        ports = {"plain_port": free_port(), "admin_port": admin_port or free_port()}
+        proxy = Proxy("hospproxy", port=port or free_port(), **ports)
         proxy.state = state or self.folder / f"state-{number}"
         file = self.folder / f"hospproxy-{number}.toml"
         file.write_text(proxy_options(proxy, upstream, top, options))

@@ -46,24 +46,40 @@ class Redis:
 
         :param options: further lines, for this start only.
         """
+        from twisted.internet import reactor
+
+        self.launch(*options)
+        clock = cast(Any, reactor)
+        latest = clock.seconds() + _START_S
+        while not self.answers:
+            self.must_run()
+            assert clock.seconds() < latest, self.log[-2000:]
+            await task.deferLater(clock, 0.02, lambda: None)
+
+    def launch(self, *options: str) -> None:
+        """Start it, and do not wait."""
         lines = [
             "bind 127.0.0.1", f"port {self.port}", f"dir {self.folder}", "daemonize no", "protected-mode yes",
             'save ""', "logfile redis.log", *self._options, *options,
         ]  # fmt: skip
         configuration = self.folder / "redis.conf"
         configuration.write_text("\n".join(lines) + "\n")
-        self._process = subprocess.Popen(  # noqa: ASYNC220 - at once over
-            [self._command, str(configuration)], cwd=self.folder
-        )
-        from twisted.internet import reactor
+        self._process = subprocess.Popen([self._command, str(configuration)], cwd=self.folder)
 
-        clock = cast(Any, reactor)
-        latest = clock.seconds() + _START_S
-        while self.ask("PING").strip() not in ("PONG", "NOAUTH Authentication required."):
-            assert self._process.poll() is None and clock.seconds() < latest, (
-                self.folder / "redis.log"
-            ).read_text()[-2000:]
-            await task.deferLater(clock, 0.02, lambda: None)
+    @property
+    def answers(self) -> bool:
+        """Whether it can be asked, or would be with a password."""
+        return self.ask("PING").strip() in ("PONG", "NOAUTH Authentication required.")
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        file = self.folder / "redis.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def must_run(self) -> None:
+        """:raise AssertionError: it has ended by itself."""
+        assert self._process is not None and self._process.poll() is None, self.log[-2000:]
 
     def ask(self, *command: str) -> str:
         """What redis-cli says to a command; blocks for some milliseconds."""

@@ -16,7 +16,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -86,14 +86,20 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def loaded(house: Proxy, given: Mapping[str, object], loaders: int) -> Run:
+def loaded(
+    house: Proxy,
+    given: Mapping[str, object],
+    loaders: int,
+    processors: Callable[[int], float] = processor_s,
+) -> Run:
     """Load one proxy.
 
+    :param processors: seconds of the processor that all processes of a proxy have had, by the first one's id.
     :raise subprocess.CalledProcessError: an answer was wrong.
     """
     port = int(house.url.rpartition(":")[2])
     command = [sys.executable, "-m", "benchmarks.audit_cost.client"]
-    before = processor_s(house.pid)
+    before = processors(house.pid)
     clients = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(loaders)
     ]
@@ -107,7 +113,7 @@ def loaded(house: Proxy, given: Mapping[str, object], loaders: int) -> Run:
         said.append(client.stdout.read())
         if client.wait():
             raise subprocess.CalledProcessError(client.returncode, command)
-    spent = processor_s(house.pid) - before
+    spent = processors(house.pid) - before
     results = [json.loads(each) for each in said]
     times = sorted(time for result in results for time in result["times"])
     rate = sum(len(result["times"]) / result["seconds"] for result in results)

@@ -1,0 +1,154 @@
+"""Two machines behind HAProxy as docs/scale.md has them: restarted one after the other, and one of them killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest_twisted
+from twisted.internet.defer import gatherResults
+from twisted.internet.threads import deferToThread
+
+from .asking import journal
+from .machines import kill_whole
+from .processes import Processes
+from .redis_server import Redis
+from .scale_place import NAMES, PASSWORD, Client, Scale, access
+from .test_fates import until
+
+CLIENTS = 3
+
+
+@pytest_twisted.async_yield_fixture
+async def scale(processes: Processes, tmp_path: Path) -> AsyncIterator[Scale]:
+    """All of it, running."""
+    redis = Redis(*access())
+    await redis.start()
+    try:
+        hosp = await processes.hosp("--delay", "uniform:0.01:0.05")
+        made = Scale(processes, tmp_path, hosp, redis)
+        await made.build()
+        yield made
+        await processes.end_all()
+        made.forget()
+    finally:
+        redis.end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_may_do_what_in_redis() -> None:
+    """By deploy/scale/redis.conf: what scripts and the link need, within the prefix, and nothing else."""
+    redis = Redis(*access())
+    await redis.start()
+
+    def says(*command: str) -> str:
+        return redis.ask("--user", "hospproxy", "--pass", PASSWORD, *command).strip()
+
+    try:
+        script = "redis.call('XADD', KEYS[1], '*', 'd', '1'); return redis.call('TIME')[1] ~= ''"
+        assert says("EVAL", script, "1", "{hospproxy}:log") == "1"
+        assert says("PUBLISH", "{hospproxy}:wake", "x") == "0"
+        assert "run_id" in says("INFO", "server")
+        assert says("PING") == "PONG"
+        for refused in (
+            ("SET", "other", "1"),
+            ("EVAL", "return redis.call('SET', KEYS[1], '1')", "1", "{another}:head"),
+            ("PUBLISH", "other", "x"),
+            ("FLUSHALL",),
+            ("KEYS", "*"),
+            ("CONFIG", "GET", "*"),
+            ("ACL", "LIST"),
+        ):
+            assert "NOPERM" in says(*refused), refused
+        assert "NOAUTH" in redis.ask("GET", "{hospproxy}:head")
+    finally:
+        redis.end()
+
+
+def go(scale: Scale, *, insists: bool) -> tuple[list[Client], Any]:
+    """Clients that have begun, and what is there when they have ended."""
+    clients = [Client(scale.front, number, insists) for number in range(CLIENTS)]
+    return clients, gatherResults([deferToThread(client.run) for client in clients], consumeErrors=True)
+
+
+async def served(clients: list[Client], more: int) -> None:
+    """Wait until each client has made so many requests more."""
+    goals = [client.done + more for client in clients]
+
+    async def reached() -> bool:
+        return all(client.done >= goal for client, goal in zip(clients, goals, strict=True))
+
+    await until(reached, "the clients go on", 40.0)
+
+
+async def is_up(scale: Scale, name: str, status: str = "UP") -> None:
+    async def there() -> bool:
+        return scale.column(name, "status").startswith(status)
+
+    await until(there, f"{name} is {status}", 40.0)
+
+
+async def restarted(scale: Scale, name: str) -> None:
+    """As docs/scale.md says: out of the turn, stopped, started, in again."""
+    scale.tell(f"set server hosp/{name} state drain")
+
+    async def idle() -> bool:
+        return scale.column(name, "scur") == "0"
+
+    await until(idle, f"nobody is on {name}", 40.0)
+    assert await scale.machines[name].stop() == 0
+    await scale.start(name)
+    scale.tell(f"set server hosp/{name} state ready")
+    await is_up(scale, name)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rolling_restart_without_a_failed_request(scale: Scale) -> None:
+    for name in NAMES:
+        await is_up(scale, name)
+    clients, ended = go(scale, insists=False)
+    await served(clients, 5)
+    for name in NAMES:
+        before = int(scale.column(name, "stot"))
+        await restarted(scale, name)
+        await served(clients, 5)
+        assert int(scale.column(name, "stot")) > before, f"{name} takes part"
+    for client in clients:
+        client.over.set()
+    await ended
+    assert sum((client.failed for client in clients), Counter()) == Counter()
+    await each_once(scale, clients)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_machine_that_is_killed(scale: Scale) -> None:
+    """Its clients ask again, and come to the other; every note is there once."""
+    for name in NAMES:
+        await is_up(scale, name)
+    clients, ended = go(scale, insists=True)
+    await served(clients, 5)
+    await kill_whole(scale.machines["one"])
+    await is_up(scale, "one", "DOWN")
+    failures = [client.failed.total() for client in clients]
+    await served(clients, 5)
+    for client, before in zip(clients, failures, strict=True):
+        # One more may have been under way when HAProxy noticed.
+        assert client.failed.total() <= before + 1, client.failed
+    await scale.start("one")
+    await is_up(scale, "one")
+    await served(clients, 5)
+    for client in clients:
+        client.over.set()
+    await ended
+    await each_once(scale, clients)
+
+
+async def each_once(scale: Scale, clients: list[Client]) -> None:
+    """Every note that a client was told of is at HOSP once, and no other."""
+    stored = Counter(
+        entry["fields"]["body"] for entry in await journal(scale.hosp.control_url, "stored", "notes")
+    )
+    wanted = Counter(text for client in clients for text in client.stored)
+    assert wanted and stored == wanted
