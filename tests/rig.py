@@ -241,6 +241,8 @@ class Rig:
             self.time,
             lambda: EPOCH + self.time.seconds(),
         )
+        self.keeping = keeping
+        self.claims: Any = options.get("claims", lambda _rig: None)(self)
         looking = Looking(
             CONTRACT,
             self.ask,
@@ -251,6 +253,7 @@ class Rig:
             self.meter,
             late_commit_s=25.0,
             look_s=28.0,
+            claims=self.claims,
         )
         self.writes = Writes(
             self.time,
@@ -260,6 +263,7 @@ class Rig:
             self.sightings,
             Later(forget=options.get("forget") or self.forgotten.append, record=self._finding),
             self.meter,
+            claims=self.claims,
         )
         self.screening = Screening(
             CONTRACT,

@@ -18,8 +18,11 @@ class Owner:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
-        self._descriptor = _open(folder / self.name)
+        # Locked before it has its name: a sibling that finds a lock file without its lock takes the owner for dead.
+        new = folder / f".{self.name}"
+        self._descriptor = _open(new)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        new.rename(folder / self.name)
 
     def is_gone(self, name: str) -> bool:
         """Whether the process of this name holds its lock no more, so that its entries may be taken over."""
@@ -27,9 +30,13 @@ class Owner:
             return False
         if not _is_plain(name) or not (self._folder / name).exists():
             return True
-        descriptor = _open(self._folder / name)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            # Shared: two who look at one time must not take each other for the owner.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         finally:
@@ -43,7 +50,8 @@ class Owner:
 
     def others(self) -> list[str]:
         """Names of all owners that have left a lock file."""
-        return sorted(path.name for path in self._folder.iterdir() if path.name != self.name)
+        names = {path.name for path in self._folder.iterdir()}
+        return sorted(name for name in names if _is_plain(name) and name != self.name)
 
     def leave(self) -> None:
         """Own nothing any more."""

@@ -33,6 +33,16 @@ def key_in(headers: Headers) -> bytes | None:
     return key
 
 
+def busy() -> Refused:
+    """409: a request with this key is under way."""
+    return Refused("A request with this Idempotency-Key is in progress.", status=409, field="Idempotency-Key")
+
+
+def another() -> Refused:
+    """422: the key was used for something else."""
+    return Refused("This Idempotency-Key belongs to another request.", status=422, field="Idempotency-Key")
+
+
 def is_kept(response: Response) -> bool:
     """Whether an answer is the answer to its key from now on: what succeeded, and what was definitely refused.
 
