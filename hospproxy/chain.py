@@ -170,7 +170,7 @@ class Chain:
                 count_request(self._meter, exchange, outcome, self._clock.seconds() - exchange.arrived)
 
         def left(_answer: Deferred[Response]) -> None:
-            exchange.client_gone = True
+            exchange.leave()
             call = exchange.call
             if call is None or not call.operation.is_write:
                 task.cancel()
@@ -181,7 +181,7 @@ class Chain:
                 self._meter.count("unhandled_errors_total")
             if isinstance(outcome, Failure):
                 # Nobody gets an answer, whoever may still be there: an equal write is a repetition of this one.
-                exchange.client_gone = True
+                exchange.leave()
             if answer.called:
                 return
             if isinstance(outcome, Failure):

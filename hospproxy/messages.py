@@ -235,6 +235,7 @@ class Exchange:
     :param on_behalf_of: request id of the client's request that made the proxy ask.
     :param patient_before: whose the record was that this write may give to another patient; None if nobody knows.
     :param unchanged: the content that a 304 says the client has already.
+    :param on_leaving: told when it is known that nobody waits for the answer any more.
     :param break_glass: the reason why somebody had to pass whom a rule would have refused.
     :param offline: HOSP could not say who is calling, only memory could: it alone may answer.
     """
@@ -264,9 +265,16 @@ class Exchange:
     record_id: str | None = None
     reference: str | None = None
     client_gone: bool = False
+    on_leaving: Callable[[], None] | None = field(default=None, repr=False, eq=False)
     look_first: bool = False
     offline: bool = False
     break_glass: str | None = None
+
+    def leave(self) -> None:
+        """Nobody waits for the answer any more."""
+        self.client_gone = True
+        if self.on_leaving is not None:
+            self.on_leaving()
 
     @property
     def certainty(self) -> Certainty:

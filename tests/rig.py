@@ -247,6 +247,8 @@ class Rig:
             lambda: EPOCH + self.time.seconds(),
             self.entries.former_macs,
         )
+        self.keeping = keeping
+        self.claims: Any = options.get("claims", lambda _rig: None)(self)
         looking = Looking(
             CONTRACT,
             self.ask,
@@ -257,6 +259,7 @@ class Rig:
             self.meter,
             late_commit_s=25.0,
             look_s=28.0,
+            claims=self.claims,
         )
         self.writes = Writes(
             self.time,
@@ -266,6 +269,7 @@ class Rig:
             self.sightings,
             Later(forget=options.get("forget") or self.forgotten.append, record=self._finding),
             self.meter,
+            claims=self.claims,
         )
         self.screening = Screening(
             CONTRACT,

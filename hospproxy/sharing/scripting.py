@@ -27,12 +27,13 @@ class Script:
 
 
 @cache
-def script(name: str) -> Script:
+def script(name: str, *before: str) -> Script:
     """One of the scripts of this package.
 
     :param name: of its file, without ``.lua``.
+    :param before: names of files that stand between the header and it: what several scripts need.
     """
-    text = _read("header") + _read(name)
+    text = "".join(_read(one) for one in ("header", *before, name))
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 

@@ -87,6 +87,13 @@ METRICS: tuple[Metric, ...] = (
     _counter("looks_total", "Looks for a write whose outcome was unknown.", "result"),
     _counter("writes_total", "Writes by what became of them.", "outcome"),
     _gauge("ledger_open", "Writes whose outcome is open."),
+    _counter(
+        "claims_total",
+        "Writes among workers and machines: claimed, taken over (of a dead one), joined (a retry), away (sent without "
+        "Redis), unseen (a key: 503), not in time, nonsense (from Redis).",
+        "outcome",
+    ),
+    _gauge("claims_unsaid", "Outcomes of writes that other workers and machines have not been told yet."),
     _gauge("gate_in_flight", "Attempts that HOSP has in hand."),
     _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
     _gauge("gate_limit", "Attempts that HOSP gets at one time just now; at most `gate.concurrency`."),

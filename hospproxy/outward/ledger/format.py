@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS entries (
     closed REAL,
     handed_over INTEGER NOT NULL DEFAULT 0,
     call BLOB,                  -- sealed; wiped when the entry closes
-    answer BLOB                 -- sealed; kept while somebody may ask for it
+    answer BLOB,                -- sealed; kept while somebody may ask for it
+    names BLOB                  -- sealed: what other workers and machines know it by (since 1.1)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_by_owner ON entries (owner) WHERE owner IS NOT NULL;
@@ -84,7 +85,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise sqlite3.DatabaseError("damaged")
     _check_version(connection, path)
     connection.executescript(_TABLES)
+    _add_what_is_new(connection)
     connection.execute("INSERT OR REPLACE INTO about VALUES ('version', ?)", (f"{MAJOR}.{MINOR}",))
+
+
+def _add_what_is_new(connection: sqlite3.Connection) -> None:
+    """Columns that the version before did not have, and passes over."""
+    there = {str(row[1]) for row in connection.execute("PRAGMA table_info(entries)")}
+    if "names" not in there:
+        try:
+            connection.execute("ALTER TABLE entries ADD COLUMN names BLOB")
+        except sqlite3.OperationalError as error:
+            if "duplicate column" not in str(error):  # another worker was first
+                raise
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -137,6 +137,14 @@ class Ledger:
         since = self._wall() - window_s
         return await self._do(lambda connection: store.undelivered(connection, since))
 
+    async def keyed(self, since: float, after: str, most: int) -> list[Row]:
+        """Entries under a key that were settled since a moment (wall time), after a reference."""
+        return await self._do(lambda connection: store.keyed(connection, since, after, most))
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the process that owned entries under this name is gone."""
+        return self._owner is not None and self._owner.is_gone(name)
+
     async def later_records(self, resource: str, floor: int) -> list[tuple[str, str, str]]:
         """Records above an id that writes made or changed: (kind, id, reference)."""
         return await self._do(lambda connection: store.later_records(connection, resource, floor))

@@ -30,9 +30,13 @@ class Owner:
             return False
         if not _is_plain(name) or not (self._folder / name).exists():
             return True
-        descriptor = _open(self._folder / name)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(self._folder / name, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            # Shared: two who look at one time must not take each other for the owner.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         finally:

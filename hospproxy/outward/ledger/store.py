@@ -32,6 +32,7 @@ class Row:
     handed_over: bool = field(converter=bool)
     call: bytes | None = field(repr=False)
     answer: bytes | None = field(repr=False)
+    names: bytes | None = field(default=None, repr=False)
 
 
 _NAMES = tuple(one.name for one in fields(Row))
@@ -122,6 +123,20 @@ def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
         connection.execute(
             f"SELECT {_COLUMNS} FROM entries WHERE closed > ? AND handed_over = 0 AND kind != 'screening'",  # noqa: S608 - names of our own
             (since,),
+        )
+    )
+
+
+def keyed(connection: sqlite3.Connection, since: float, after: str, most: int) -> list[Row]:
+    """Entries under an Idempotency-Key that were settled lately, in the order of their references.
+
+    :param after: the reference after which to go on.
+    """
+    return _rows(
+        connection.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE key IS NOT NULL AND names IS NOT NULL "  # noqa: S608 - names of our own
+            "AND closed > ? AND reference > ? ORDER BY reference LIMIT ?",
+            (since, after, most),
         )
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -38,6 +38,32 @@ class State(enum.Enum):
 OPEN_STATES = frozenset({State.OPEN, State.UNKNOWN})
 
 
+@frozen(slots=True)
+class Names:
+    """What a write is known by among workers and machines, whatever their keys: plain hashes, never kept as they are.
+
+    :param turn: of the record that it changes, or of what it would make.
+    :param equal: of what it does.
+    :param key: of staff id and Idempotency-Key; None without one.
+    """
+
+    turn: bytes = field(repr=False)
+    equal: bytes = field(repr=False)
+    key: bytes | None = field(default=None, repr=False)
+
+    def packed(self) -> bytes:
+        """As bytes."""
+        return self.turn + self.equal + (self.key or b"")
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Names | None:
+        """From bytes; None if they are no names."""
+        size = hashlib.sha256().digest_size
+        if len(data) not in (2 * size, 3 * size):
+            return None
+        return cls(data[:size], data[size : 2 * size], data[2 * size :] or None)
+
+
 @define(slots=True, eq=False)
 class Entry:
     """One write.
@@ -53,6 +79,9 @@ class Entry:
     :param repeated: it was sent again although the first try might have been carried out late.
     :param retry: the exchange that has joined it and waits for its answer.
     :param ended: monotonic seconds at which it was settled or its client told "unknown".
+    :param names: what other workers know it by; None: they need not know of it.
+    :param trusted: what other workers write can be seen, so that a look may tell this one's record from theirs.
+    :param blind: it may have been sent long ago, and nobody knows when.
     """
 
     reference: str
@@ -71,6 +100,9 @@ class Entry:
     repeated: bool = False
     retry: Exchange | None = field(default=None, repr=False)
     ended: float | None = None
+    names: Names | None = field(default=None, repr=False)
+    trusted: bool = True
+    blind: bool = False
     _waiting: list[Deferred[None]] = field(factory=list, repr=False)
 
     @property
@@ -145,21 +177,16 @@ class Entries:
 
         :param mac: another than today's.
         """
-        call = exchange.call
-        assert call is not None
-        operation, document = call.operation, call.document
-        # With identity switched off the credentials alone tell two callers apart.
-        author = call.authorization if exchange.identity is None else exchange.identity.id
-        if isinstance(document, dict):
-            document = {name: value for name, value in document.items() if value is not None}
-        what = [
-            operation.method,
-            operation.path(call.path),
-            author,
-            call.query,
-            None if document is ABSENT else document,
-        ]
-        return (mac or self.mac)(msgspec.json.encode(what, order="sorted"))
+        return (mac or self.mac)(_what(exchange))
+
+    def names_of(self, exchange: Exchange, key: bytes | None = None) -> Names:
+        """What other workers know it by.
+
+        :param key: staff id and Idempotency-Key.
+        """
+        equal, record = hashlib.sha256(_what(exchange)).digest(), _record_of(exchange)
+        turn = equal if record is None else hashlib.sha256(record).digest()
+        return Names(turn, equal, None if key is None else hashlib.sha256(key).digest())
 
     def mac(self, data: bytes) -> bytes:
         """A keyed hash of what may not be kept in the clear."""
@@ -289,11 +316,8 @@ class Entries:
             self._recent.pop(entry.equal, None)
 
     def _turn_of(self, entry: Entry) -> bytes:
-        """Writes to one record go one at a time, whatever they say; new records as far as they are equal."""
-        operation, call = entry.call.operation, entry.call
-        if operation.lookup is None and operation.resource is not None and call.path:
-            return f"{operation.resource}/{call.record_id}".encode()
-        return entry.equal
+        record = _record_of(entry.exchange)
+        return entry.equal if record is None else record
 
     async def _turn(self, turn: bytes, deadline: float) -> None:
         waiting = self._turns.get(turn)
@@ -313,3 +337,31 @@ class Entries:
 
 def _too_late(_result: object, _timeout: float) -> None:
     raise OverCapacity("An equal write, or one to the same record, is still under way.")
+
+
+def _what(exchange: Exchange) -> bytes:
+    """What a write does, and for whom."""
+    call = exchange.call
+    assert call is not None
+    operation, document = call.operation, call.document
+    # With identity switched off the credentials alone tell two callers apart.
+    author = call.authorization if exchange.identity is None else exchange.identity.id
+    if isinstance(document, dict):
+        document = {name: value for name, value in document.items() if value is not None}
+    what = [
+        operation.method,
+        operation.path(call.path),
+        author,
+        call.query,
+        None if document is ABSENT else document,
+    ]
+    return msgspec.json.encode(what, order="sorted")
+
+
+def _record_of(exchange: Exchange) -> bytes | None:
+    """Writes to one record go one at a time, whatever they say; new records (None) as far as they are equal."""
+    call = exchange.call
+    assert call is not None
+    if call.operation.lookup is None and call.operation.resource is not None and call.path:
+        return f"{call.operation.resource}/{call.record_id}".encode()
+    return None

@@ -104,6 +104,9 @@ class Fate:
             found = await self._find(entry, None, may_be_late=True)
             if isinstance(found, Found):
                 return self.as_answer(entry, found)
+            if entry.blind:
+                # From here on it is known when it is sent.
+                entry.blind, entry.started = False, self._clock.seconds()
         sends = 0
         while True:
             sends += 1
@@ -150,9 +153,11 @@ class Fate:
         :raise OutcomeUnknown: neither, in time.
         """
         try:
-            verdict = await self._looking.find(
-                entry, may_be_late=may_be_late, deadline=entry.exchange.deadline - self._margin_s
-            )
+            verdict: Verdict | None = NotKnowable("what others write cannot be seen")
+            if entry.trusted:
+                verdict = await self._looking.find(
+                    entry, may_be_late=may_be_late, deadline=entry.exchange.deadline - self._margin_s
+                )
             why = verdict.why if isinstance(verdict, NotKnowable) else ""
         except Undecided:
             verdict, why = None, "there was no time to find out"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,11 +15,12 @@ from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.sealing import Seal, Unsealable
 from ..ledger.store import Row
-from .entries import Entry, State
+from .entries import Entry, Names, State
 
 _log = Logger()
 TOO_LARGE = 8 << 20
 """Bytes of an answer beyond which it is not kept for who asks again: he is told "unknown" then."""
+_BATCH = 200
 WALL_ERROR_S = 2.0
 """By how much a wall clock may have been set between two processes: a write is taken to have begun that earlier."""
 
@@ -86,8 +87,12 @@ class Keeping:
                 handed_over=False,
                 call=self._seal.seal(write_call(exchange), f"call {_row_name(entry, kind)}"),
                 answer=None,
+                names=self._names(entry, _row_name(entry, kind)),
             )
         )
+
+    def _names(self, entry: Entry, name: str) -> bytes | None:
+        return None if entry.names is None else self._seal.seal(entry.names.packed(), f"names {name}")
 
     async def close(self, entry: Entry, state: State, kind: str = "") -> None:
         """Its outcome, before the answer leaves. A ledger that fails now is no reason to keep the truth back."""
@@ -170,6 +175,16 @@ class Keeping:
         except LedgerFailed as error:
             _log.error("the ledger could not be tidied: {why}", why=error.why)
 
+    async def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
+        """Settled writes under a key, of the last seconds, as far as their keys can be said to others."""
+        since, after = self._wall() - kept_s, ""
+        while rows := await self._ledger.keyed(since, after, _BATCH):
+            for row in rows:
+                entry = self.read(row)
+                if entry.names is not None:
+                    yield entry
+            after = rows[-1].reference
+
     def read(self, row: Row) -> Entry:
         """An entry from its row; its exchange has no call where that was wiped or cannot be read."""
         now = self._clock.seconds()
@@ -192,6 +207,7 @@ class Keeping:
             told_unknown=row.state == State.UNKNOWN.value,
             handed_over=row.handed_over,
             ended=now - ago if closed else None,
+            names=self._read_names(row),
         )
         exchange.reference = entry.reference if row.kind == "screening" else exchange.reference
         return entry
@@ -207,6 +223,14 @@ class Keeping:
         if found is None:
             found = Exchange(Request(), arrived=now, wall=self._wall(), deadline=now, client_gone=True)
         return found
+
+    def _read_names(self, row: Row) -> Names | None:
+        if row.names is None:
+            return None
+        try:
+            return Names.unpacked(self._seal.open(row.names, f"names {row.reference}"))
+        except Unsealable:
+            return None
 
     def _read_answer(self, row: Row) -> Response | None:
         if row.answer is None or row.state == "refused":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...errors import Refused
-from ...messages import Headers, Response
+from ...messages import Exchange, Headers, Response
 
 MAX_LENGTH = 255
 _STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
@@ -33,6 +33,16 @@ def key_in(headers: Headers) -> bytes | None:
     return key
 
 
+def busy() -> Refused:
+    """409: a request with this key is under way."""
+    return Refused("A request with this Idempotency-Key is in progress.", status=409, field="Idempotency-Key")
+
+
+def another() -> Refused:
+    """422: the key was used for something else."""
+    return Refused("This Idempotency-Key belongs to another request.", status=422, field="Idempotency-Key")
+
+
 def is_kept(response: Response) -> bool:
     """Whether an answer is the answer to its key from now on: what succeeded, and what was definitely refused.
 
@@ -40,3 +50,13 @@ def is_kept(response: Response) -> bool:
     """
     status = response.status
     return 200 <= status < 300 or (400 <= status < 500 and status not in (401, 408, 429))
+
+
+def scoped(exchange: Exchange, key: bytes) -> bytes:
+    """A key together with whose it is: two people may choose the same."""
+    assert exchange.call is not None
+    if exchange.identity is not None:
+        who: bytes | None = repr(exchange.identity.id).encode()
+    else:  # with identity switched off nobody has made an HMAC of the credentials
+        who = exchange.credentials or exchange.call.authorization
+    return b"key " + (who or b"") + b"\0" + key

@@ -14,6 +14,7 @@ from ...errors import ProxyError
 from ...interfaces import IMeter
 from ...messages import Call, Priority, Response
 from . import accounts
+from .claims import Claims, NoClaims
 from .entries import Entry
 from .finding import (
     Change,
@@ -49,6 +50,7 @@ class Looking:
     :param ask: asks HOSP through the chain, past the cache.
     :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
     :param look_s: seconds that one look may take.
+    :param claims: what other workers and machines do.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Looking:
         *,
         late_commit_s: float,
         look_s: float,
+        claims: Claims | None = None,
     ) -> None:
         self._contract = contract
         self._ask = ask
@@ -73,6 +76,7 @@ class Looking:
         self._meter = meter
         self._late_commit_s = late_commit_s
         self._look_s = look_s
+        self._claims = claims or NoClaims()
 
     async def find(self, entry: Entry, *, may_be_late: bool, deadline: float) -> Verdict:
         """Look until a look decides.
@@ -113,6 +117,8 @@ class Looking:
         response = await self._asked(entry, self._call(entry.call, operation), deadline)
         if response is None or response.status != 200:
             return []
+        if not await self._claims.learn(entry):
+            return []
         others = self._sightings.claimed_by_others(name, entry.reference)
         rows = msgspec.json.decode(response.body)
         alike = ids_alike(self._search(entry), rows if isinstance(rows, list) else [])
@@ -144,11 +150,16 @@ class Looking:
 
         if accounts.is_asked_here(self._contract, entry):
             verdict = await accounts.look(self._contract, entry, self._change(entry), ask)
+            # What others did before HOSP was asked they have said by now.
+            learned = None if verdict is None else await self._claims.learn(entry)
         else:
             operation = self._operation(entry)
             assert operation is not None
             response = await ask(self._call(entry.call, operation))
-            verdict = None if response is None else self._judge(entry, response)
+            learned = None if response is None else await self._claims.learn(entry)
+            verdict = self._judge(entry, response) if learned and response is not None else None
+        if learned is not True:
+            verdict = NotKnowable("what others wrote meanwhile is not known") if learned is False else None
         self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
         return verdict
 
@@ -220,8 +231,8 @@ class Looking:
             self._contract.resources[name],
             expected,
             optional=operation.fields - operation.write_only - frozenset(given),
-            floor=entry.floor,
-            not_before=self._upstream_clock.earliest(entry.started),
+            floor=None if entry.blind else entry.floor,
+            not_before=None if entry.blind else self._upstream_clock.earliest(entry.started),
             claimed=self._sightings.claimed_by_others(name, entry.reference),
             touched=self._sightings.touched(name),
             reference=reference,

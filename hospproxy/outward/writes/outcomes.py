@@ -8,6 +8,7 @@ from ...answers import JSON_TYPE, encode
 from ...contract import Operation, Route
 from ...errors import Refused
 from ...messages import Exchange, Headers, Response
+from .claims import Claims
 from .entries import State
 from .keeping import Keeping
 
@@ -34,7 +35,7 @@ _WORDS = {
 }
 
 
-async def answer(exchange: Exchange, keeping: Keeping) -> Response:
+async def answer(exchange: Exchange, keeping: Keeping, claims: Claims) -> Response:
     """Say what is known.
 
     :raise Refused: 404: there is no such write, or it is another's.
@@ -42,18 +43,30 @@ async def answer(exchange: Exchange, keeping: Keeping) -> Response:
     assert exchange.call is not None
     reference = exchange.call.path[0]
     row = await keeping.by_reference(reference)
+    if row is None or row.state == State.GIVEN_UP.value:
+        known = await claims.known(reference)
+        if (
+            known is not None
+            and known.state is not State.GIVEN_UP
+            and claims.is_author(known, exchange.identity)
+        ):
+            state = State.UNKNOWN if known.told and known.state is State.OPEN else known.state
+            return _said(reference, state.value, None if row is None else row.resource, known.record, None)
     if row is None or not keeping.is_author(exchange.identity, row):
         raise Refused("There is no such write of yours.", status=404)
+    return _said(reference, row.state, row.resource, row.record, keeping.refused_note(row))
+
+
+def _said(reference: str, state: str, resource: str | None, record: str | None, note: object) -> Response:
     found: dict[str, Any] = {
         "reference": reference,
-        "outcome": row.state,
-        "meaning": _WORDS.get(row.state, row.state),
+        "outcome": state,
+        "meaning": _WORDS.get(state, state),
     }
-    if row.resource is not None:
-        found["resource"] = row.resource
-    if row.record is not None:
-        found["id"] = int(row.record) if row.record.isdigit() else row.record
-    note = keeping.refused_note(row)
+    if resource is not None:
+        found["resource"] = resource
+    if record is not None:
+        found["id"] = int(record) if record.isdigit() else record
     if note is not None:
         found["note"] = note
     return Response(200, Headers(((b"Content-Type", JSON_TYPE),)), encode(found))

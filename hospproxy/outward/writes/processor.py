@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from attrs import evolve, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import NotSent, OutcomeUnknown, ProxyError, Refused
+from ...errors import NotSent, OutcomeUnknown, ProxyError
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Exchange, Origin, Response
 from . import outcomes
-from .entries import Entries, Entry, State
+from .claims import Claims, Elsewhere, NoClaims
+from .elsewhere import Others
+from .entries import Entries, Entry, Names, State
 from .fate import Absent, Fate
 from .finding import Found, NotThere
+from .going_on import GoingOn
 from .keeping import Keeping
-from .keys import is_kept, key_in
+from .keys import another, busy, is_kept, key_in, scoped
 from .sightings import Sightings
 
 _log = Logger()
+_SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND, State.GIVEN_UP})
+"""Of a key with one of these all is said; of one that is absent another worker may know more."""
 
 
 @frozen(slots=True)
@@ -44,6 +47,7 @@ class Writes:
 
     :param later_s: seconds for which finding out goes on after the client was told.
     :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
+    :param claims: what other workers and machines write.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Writes:
         *,
         later_s: float = 600.0,
         window_s: float = 120.0,
+        claims: Claims | None = None,
     ) -> None:
         self._clock = clock
         self._entries = entries
@@ -68,7 +73,9 @@ class Writes:
         self._meter = meter
         self._later_s = later_s
         self._window_s = window_s
-        self._finding: set[Deferred[None]] = set()
+        self._claims = claims or NoClaims()
+        self._others = Others(self._claims, entries, sightings, clock, meter)
+        self._going_on = GoingOn(meter)
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, Entry] = {}
         self._recovering: list[Deferred[None]] | None = []
@@ -81,69 +88,80 @@ class Writes:
             self._recovering.append(recovered)
             await recovered
         if call.operation is outcomes.OPERATION:
-            return await outcomes.answer(exchange, self._keeping)
+            return await outcomes.answer(exchange, self._keeping, self._claims)
         if not call.operation.is_write:
             return await proceed(exchange)
         equal = self._entries.equal_of(exchange)
         key = None if exchange.own else key_in(exchange.request.headers)
-        if key is not None:
-            return await self._keyed(exchange, proceed, equal, self._scoped(exchange, key))
-        first = self._retry_of(exchange, equal)
-        if first is not None:
-            return await self._retried(exchange, proceed, first)
-        return await self._first(exchange, proceed, equal, None)
-
-    def _retry_of(self, exchange: Exchange, equal: bytes) -> Entry | None:
         if exchange.own:
-            return None
-        return self._entries.first_of(equal, self._entries.former_equals(exchange))
-
-    def _scoped(self, exchange: Exchange, key: bytes, mac: Callable[[bytes], bytes] | None = None) -> bytes:
-        assert exchange.call is not None
-        if exchange.identity is not None:
-            who: bytes | None = repr(exchange.identity.id).encode()
-        else:  # with identity switched off nobody has made an HMAC of the credentials
-            who = exchange.credentials or exchange.call.authorization
-        return (mac or self._entries.mac)(b"key " + (who or b"") + b"\0" + key)
+            # What tells a screening's note from every other stands in it: no other worker need know.
+            return await self._first(exchange, proceed, equal, None, None)
+        if key is not None:
+            whole = scoped(exchange, key)
+            names = self._entries.names_of(exchange, whole)
+            return await self._keyed(exchange, proceed, equal, self._entries.mac(whole), names)
+        names = self._entries.names_of(exchange)
+        first = await self._others.first_of(exchange, equal, names)
+        if isinstance(first, Entry):
+            return await self._retried(exchange, proceed, first, None, names)
+        if first is not None:
+            return await self._joined(exchange, proceed, first, equal, None, names)
+        return await self._first(exchange, proceed, equal, None, names)
 
     async def _known(self, exchange: Exchange, equal: bytes, key: bytes) -> Entry | None:
         """The write under an Idempotency-Key, also if it was entered under another master key."""
         first = self._unknown.get(key) or await self._keeping.by_key(key)
-        said = key_in(exchange.request.headers) or b""
+        whole = scoped(exchange, key_in(exchange.request.headers) or b"")
         for mac in self._entries.former_macs:
             if first is None:
-                former = self._scoped(exchange, said, mac)
+                former = mac(whole)
                 first = self._unknown.get(former) or await self._keeping.by_key(former)
                 if first is not None and first.equal == self._entries.equal_of(exchange, mac):
                     first.equal = equal
         return first
 
-    async def _keyed(self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes) -> Response:
+    async def _keyed(
+        self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes, names: Names
+    ) -> Response:
         """A write with an Idempotency-Key: at most once under it, whatever happens."""
-        busy = self._keys.get(key)
-        if busy is not None:
-            if busy != equal:
-                raise Refused(
-                    "This Idempotency-Key belongs to another request.", status=422, field="Idempotency-Key"
-                )
-            raise Refused(
-                "A request with this Idempotency-Key is in progress.", status=409, field="Idempotency-Key"
-            )
+        under_way = self._keys.get(key)
+        if under_way is not None:
+            raise another() if under_way != equal else busy()
         self._keys[key] = equal
         try:
-            first = await self._known(exchange, equal, key)
-            if first is None:
-                return await self._first(exchange, proceed, equal, key)
-            if first.equal != equal:
-                raise Refused(
-                    "This Idempotency-Key belongs to another request.", status=422, field="Idempotency-Key"
-                )
-            return await self._retried(exchange, proceed, first, key)
+            kept = await self._known(exchange, equal, key)
+            if kept is not None and kept.equal != equal:
+                raise another()
+            ours = kept is not None and kept in self._unknown.values()
+            if kept is not None and (ours or kept.state in _SAID_ALREADY):
+                return await self._retried(exchange, proceed, kept, key, names)
+            elsewhere = await self._claims.keyed(names)
+            if elsewhere is not None:
+                return await self._joined(exchange, proceed, elsewhere, equal, key, names)
+            if kept is not None and kept.is_open:
+                # A sibling's, of which others do not know yet.
+                raise busy()
+            return await self._first(exchange, proceed, equal, key, names)
         finally:
             del self._keys[key]
 
+    async def _joined(
+        self,
+        exchange: Exchange,
+        proceed: Proceed,
+        reference: str,
+        equal: bytes,
+        key: bytes | None,
+        names: Names,
+    ) -> Response:
+        """As ``_retried``, of a write of another worker."""
+        response = await self._others.joined(exchange, reference, key)
+        if response is not None:
+            return response
+        return await self._first(exchange, proceed, equal, key, names)
+
     async def _retried(
-        self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None = None
+        self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None, names: Names
     ) -> Response:
         """Somebody asks again: what became of the first comes before anything is sent."""
         exchange.reference = first.reference
@@ -156,6 +174,7 @@ class Writes:
                 first.retry = None
                 first.told_unknown = True
                 first.ended = self._clock.seconds()
+                self._claims.left(first.reference)
         if first.state in (State.ANSWERED, State.FOUND) and first.answer is not None:
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             exchange.outcome = "found" if first.state is State.FOUND else ""
@@ -170,7 +189,8 @@ class Writes:
         if exchange.client_gone and key is None:
             raise NotSent("Nobody waits for this any more.")
         self._entries.hand_over(first)
-        return await self._first(exchange, proceed, first.equal, key)
+        self._claims.handed_over(first.reference)
+        return await self._first(exchange, proceed, first.equal, key, names)
 
     async def _until_settled(self, first: Entry, exchange: Exchange) -> None:
         settled = first.settled()
@@ -179,19 +199,36 @@ class Writes:
         )
         await settled
 
-    async def _first(self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes | None) -> Response:
-        """A write of its own."""
+    async def _entered(
+        self, exchange: Exchange, equal: bytes, key: bytes | None, names: Names | None
+    ) -> Entry:
+        """An entry whose turn it is, here and elsewhere, and that is on disk."""
         entry = await self._entries.enter(exchange, equal, key)
+        entry.names = names
         if exchange.look_first:
             entry.sent = self._clock.seconds()
         try:
+            await self._others.claim(entry)
             self._watch(entry)
             await self._keeping.enter(entry)
         except Exception:
+            exchange.on_leaving = None
             self._unwatch(entry)
             self._entries.hand_over(entry)
             self._entries.leave(entry, State.ABSENT)
+            await self._claims.give_back(entry)
             raise
+        return entry
+
+    async def _first(
+        self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes | None, names: Names | None
+    ) -> Response:
+        """A write of its own."""
+        try:
+            entry = await self._entered(exchange, equal, key, names)
+        except Elsewhere as other:
+            assert names is not None
+            return await self._joined(exchange, proceed, other.reference, equal, key, names)
         try:
             response = await self._fate.of(entry, proceed)
         except OutcomeUnknown as unknown:
@@ -212,7 +249,7 @@ class Writes:
         entry.answer = response
         found = State.FOUND if exchange.outcome == "found" else State.ANSWERED
         if entry.repeated:
-            self._begin(self._look_for_another(entry))
+            self._going_on.begin(self._look_for_another(entry))
         await self._ended(entry, found if is_kept(response) else State.ABSENT)
         return self._delivered(entry, response)
 
@@ -221,8 +258,10 @@ class Writes:
             if not whole:
                 entry.lost = True
                 entry.retry = None
+                self._claims.left(entry.reference)
                 return
             self._entries.hand_over(entry)
+            self._claims.handed_over(entry.reference)
             self._keeping.hand_over(entry)
 
         return response if entry.exchange.own else evolve(response, handed_over=handed_over)
@@ -230,6 +269,7 @@ class Writes:
     async def _ended(self, entry: Entry, state: State) -> None:
         """It is settled, and on disk as such before the answer may leave."""
         await self._keeping.close(entry, state)
+        await self._claims.settle(entry, state)
         self._unwatch(entry)
         self._entries.leave(entry, state)
 
@@ -238,7 +278,10 @@ class Writes:
         if operation.resource is None:
             return
         if operation.lookup is not None:
-            entry.floor = self._sightings.open(operation.resource, entry.reference)
+            floor = self._sightings.open(operation.resource, entry.reference)
+            if entry.floor is None and entry.sent is None:
+                entry.floor = floor
+            self._sightings.resume(operation.resource, entry.reference, entry.floor)
         else:
             self._sightings.touch(operation, entry.call.record_id)
 
@@ -255,25 +298,13 @@ class Writes:
             return
         self._entries.tell_unknown(entry)
         await self._keeping.tell_unknown(entry)
+        await self._claims.tell_unknown(entry)
         self._go_on_finding(entry, 0.0 if hopeless else self._later_s)
 
     def _go_on_finding(self, entry: Entry, for_s: float) -> None:
         if entry.key is not None:
             self._unknown[entry.key] = entry
-        self._begin(self._found_later(entry, for_s))
-
-    def _begin(self, finding: Coroutine[Any, Any, None]) -> None:
-        """Something that goes on after the answer."""
-
-        def over(result: object) -> None:
-            self._finding.discard(work)
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure("finding out about a write failed", result)
-                self._meter.count("unhandled_errors_total")
-
-        work = Deferred.fromCoroutine(finding)
-        self._finding.add(work)
-        work.addBoth(over)
+        self._going_on.begin(self._found_later(entry, for_s))
 
     async def _look_for_another(self, entry: Entry) -> None:
         """It was sent again, a look having said "absent": should the first be carried out later still, say so."""
@@ -328,6 +359,7 @@ class Writes:
                 screenings.append(entry.exchange)
             else:
                 self._entries.resume(entry)
+                self._claims.adopt(entry)
                 await self._remember_others(entry)
         for entry, kind in taken:
             # Not before all are known: a look for one shows records that may be another's.
@@ -358,8 +390,7 @@ class Writes:
 
     def stop(self) -> None:
         """End what is still being found out; the next process goes on with it."""
-        for work in list(self._finding):
-            work.cancel()
+        self._going_on.stop()
 
 
 def _not_in_time(_result: object, _timeout: float) -> None:

@@ -38,6 +38,14 @@ class Sightings:
             if isinstance(number, int) and number > self._highest.get(name, 0):
                 self._highest[name] = number
 
+    def highest(self, resource: str) -> int | None:
+        """The highest id seen so far, or None."""
+        return self._highest.get(resource)
+
+    def all_highest(self) -> dict[str, int]:
+        """The highest id seen so far of each resource."""
+        return dict(self._highest)
+
     def open(self, resource: str, reference: str) -> int | None:
         """A write begins: the highest id seen so far, or None."""
         floor = self._highest.get(resource)
@@ -81,8 +89,12 @@ class Sightings:
 
     def touch(self, operation: Operation, record_id: str | None) -> None:
         """Somebody changes or deletes a record through the proxy."""
-        name = operation.resource
-        if name is None or record_id is None or name not in self._floors:
+        if operation.resource is not None and record_id is not None:
+            self.touch_record(operation.resource, record_id)
+
+    def touch_record(self, name: str, record_id: str) -> None:
+        """Somebody changes or deletes a record, here or elsewhere."""
+        if name not in self._floors:
             return
         touched = self._touched.setdefault(name, set())
         if len(touched) >= self._most:

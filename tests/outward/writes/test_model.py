@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -72,7 +72,8 @@ class Client:
 
 
 class ExactlyOnceTests(SynchronousTestCase):
-    @settings(max_examples=100, deadline=None)
+    # test_rotation runs it again, with another Rig and nothing else that differs.
+    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
     @given(
         st.lists(EVENT, min_size=2, max_size=12),
         st.lists(FAULT, max_size=10),

@@ -1,0 +1,121 @@
+"""Writes of other workers and machines, as the processor of writes meets them: turns, retries, answers from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
+
+from ...errors import NotSent, OutcomeUnknown
+from ...interfaces import IMeter
+from ...messages import Exchange, Origin, Response
+from .claims import Claims, Known, Rejoined
+from .entries import Entries, Entry, Names, State
+from .sightings import Sightings
+
+OLDEST_S = 24 * 3600.0
+"""Seconds before now at which a write under a key that nobody remembers may have begun."""
+CLOCK_ERROR_S = 2.0
+
+
+class Others:
+    """The side of the writes of others.
+
+    :param claims: what they say to each other.
+    """
+
+    def __init__(
+        self, claims: Claims, entries: Entries, sightings: Sightings, clock: IReactorTime, meter: IMeter
+    ) -> None:
+        self.claims = claims
+        self._entries = entries
+        self._sightings = sightings
+        self._clock = clock
+        self._meter = meter
+
+    async def first_of(self, exchange: Exchange, equal: bytes, names: Names) -> Entry | str | None:
+        """What a write without a key, arriving now, is the retry of: one of this process, or another's reference."""
+        former = self._entries.former_equals(exchange)
+        while (first := self._entries.first_of(equal, former)) is not None:
+            # From here on another retry that arrives here is a write of its own.
+            first.retry = exchange
+            found = await self.claims.rejoin(first.reference, exchange.deadline)
+            if found == Rejoined.YES:
+                exchange.on_leaving = self._leaving(first.reference)
+                return first
+            first.retry = None
+            if found == Rejoined.HANDED_OVER:
+                first.lost = False
+                self._entries.hand_over(first)
+                if first.is_open:
+                    break
+                continue
+            return None if found == Rejoined.WAITED_FOR else found
+        return await self.claims.first(names)
+
+    async def claim(self, entry: Entry) -> None:
+        """Claim a write's turn, before it is sent.
+
+        :raise ProxyError, Elsewhere: it may not be sent.
+        """
+        if entry.names is None:
+            return
+        operation = entry.call.operation
+        highest = None if operation.resource is None else self._sightings.highest(operation.resource)
+        turn = await self.claims.claim(entry, highest)
+        now = self._clock.seconds()
+        entry.trusted, entry.floor, entry.blind = turn.trusted, turn.floor, turn.blind
+        entry.started = now
+        if turn.sent_ago_s is not None:
+            entry.sent = now - turn.sent_ago_s
+            entry.started = now - turn.began_ago_s - CLOCK_ERROR_S
+        if turn.blind:
+            entry.started = now - OLDEST_S
+        entry.exchange.on_leaving = lambda: self.claims.lost(entry)
+        if entry.exchange.client_gone:
+            self.claims.lost(entry)
+
+    async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | None:
+        """Wait for another worker's write, as its retry.
+
+        :return: its answer; or None, and it is an orphan or surely absent, so that this may be sent.
+        :raise OutcomeUnknown: it is not known in time, or never will be.
+        """
+        exchange.reference, known = reference, None
+        try:
+            exchange.on_leaving = self._leaving(reference)
+            known = await self.claims.settled(reference, exchange)
+        finally:
+            if known is None or known.state is State.GIVEN_UP:
+                self.claims.left(reference)
+        if known is not None and known.answer is not None and known.state in (State.ANSWERED, State.FOUND):
+            exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
+            exchange.outcome = "found" if known.state is State.FOUND else ""
+            exchange.record_id = known.record or exchange.record_id
+            self._meter.count("writes_total", outcome="replayed")
+            return evolve(known.answer, origin=Origin.MEMORY, handed_over=self._handed_over(known))
+        if known is None or not (known.orphan or known.state is State.ABSENT):
+            if known is not None and known.state is not State.GIVEN_UP:
+                self.claims.left(reference)
+            exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
+            raise OutcomeUnknown("Whether this was carried out is not known.", reference=reference)
+        exchange.reference = None
+        if exchange.client_gone and key is None:
+            self.claims.left(reference)
+            raise NotSent("Nobody waits for this any more.")
+        if known.state is State.ABSENT:
+            self.claims.handed_over(reference)
+        return None
+
+    def _leaving(self, reference: str) -> Callable[[], None]:
+        return lambda: self.claims.left(reference)
+
+    def _handed_over(self, known: Known) -> Callable[[bool], None]:
+        def told(whole: bool) -> None:
+            if whole:
+                self.claims.handed_over(known.reference)
+            else:
+                self.claims.left(known.reference)
+
+        return told

@@ -1,0 +1,40 @@
+"""What goes on after a write was answered: finding out, and telling others."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...interfaces import IMeter
+
+_log = Logger()
+
+
+class GoingOn:
+    """Work that nobody waits for. A mistake in it is said in the log."""
+
+    def __init__(self, meter: IMeter) -> None:
+        self._meter = meter
+        self._works: set[Deferred[None]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin some, and let it go on."""
+
+        def over(result: object) -> None:
+            self._works.discard(going)
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                _log.failure("finding out about a write failed", result)
+                self._meter.count("unhandled_errors_total")
+
+        going = Deferred.fromCoroutine(work)
+        self._works.add(going)
+        going.addBoth(over)
+
+    def stop(self) -> None:
+        """End all of it."""
+        for work in list(self._works):
+            work.cancel()

@@ -1,0 +1,182 @@
+"""The scripts about claims, and what they give back: nothing of it is believed that is not of the right kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.logger import Logger
+
+from ..interfaces import IMeter
+from ..outward.writes.entries import Names
+from .kinds import Away, Common, Sharing
+from .notes import Note
+from .scripting import script
+
+_log = Logger()
+
+
+def text(value: Any) -> str:
+    """A string that Redis gave.
+
+    :raise Away: it is none.
+    """
+    if not isinstance(value, bytes):
+        raise Away("nonsense")
+    return value.decode("utf-8", "replace")
+
+
+def number(value: Any) -> int:
+    """A whole number that Redis gave, 0 or more.
+
+    :raise Away: it is none.
+    """
+    if isinstance(value, int) and value >= 0:
+        return value
+    if isinstance(value, bytes) and value.isdigit() and len(value) < 19:
+        return int(value)
+    raise Away("nonsense")
+
+
+class ClaimScripts:
+    """Runs them.
+
+    :param lost: called when what was known is not known any more, also at the first time.
+    """
+
+    def __init__(self, common: Common, sharing: Sharing, meter: IMeter, lost: Callable[[], None]) -> None:
+        self._common = common
+        self._sharing = sharing
+        self._meter = meter
+        self._lost = lost
+        self._mark: bytes | None = None
+        self._nonsense = False
+
+    @property
+    def sees(self) -> bool:
+        """Whether others can be seen."""
+        return self._sharing.sees_others
+
+    def name(self, kind: str, data: bytes) -> str:
+        """What something is called in Redis.
+
+        :raise Away: the key of names is not known yet.
+        """
+        return self._common.key(kind, data).decode("utf-8").rpartition(":")[2]
+
+    def nonsense(self) -> Away:
+        """What Redis gave is not believed."""
+        self._meter.count("claims_total", outcome="nonsense")
+        if not self._nonsense:
+            _log.error("Redis said of writes what cannot be: it is taken as not said")
+        self._nonsense = True
+        return Away("nonsense")
+
+    async def claim(
+        self,
+        reference: str,
+        names: Names,
+        *,
+        left_s: float,
+        keep_s: float,
+        resource: str,
+        highest: str,
+        record: str,
+        late_s: float,
+        gone: str,
+        author: str,
+        most: int,
+    ) -> list[Any]:
+        """Claim a turn: the word for what came of it, and what belongs to it.
+
+        :param left_s: seconds from now at which it is sent no more.
+        :raise Away: it is not known to be claimed.
+        """
+        found = await self._run(
+            "claim", reference,
+            [*self._names(names), _ms(left_s), _ms(keep_s), resource, highest, record, _ms(late_s), gone, author, most],
+            2,
+        )  # fmt: skip
+        if found[0] in (b"yours", b"over") and len(found) < 6:
+            raise self.nonsense()
+        return found
+
+    async def find(
+        self,
+        how: str,
+        name: str,
+        reference: str = "",
+        *,
+        equal: str = "",
+        wait_s: float = 0.0,
+        answer: bytes | None = None,
+    ) -> list[Any]:
+        """Find a write; see find.lua.
+
+        :raise Away: it cannot be seen.
+        """
+        found = await self._run("find", reference, [how, name, _ms(wait_s), equal, ""], 2, answer)
+        if found[0] == b"is" and len(found) < 8:
+            raise self.nonsense()
+        return found
+
+    async def watch(self, reference: str, resource: str, *, adopt: bool) -> list[Any]:
+        """What others did since a write was claimed.
+
+        :raise Away: it cannot be seen.
+        """
+        found = await self._run("watch", reference, [resource, "1" if adopt else "0"], 1)
+        if found[0] == b"mine" and (len(found) < 2 or not isinstance(found[1], list)):
+            raise self.nonsense()
+        return found
+
+    async def settle(self, note: Note, window_s: float) -> None:
+        """Say what became of a write.
+
+        :raise Away: it is not known to be said.
+        """
+        names = ["", "", ""] if note.names is None else self._names(note.names)
+        await self._run(
+            "settle", note.reference,
+            [*names, note.state, note.record, note.resource, note.lost, int(note.handed), int(note.left),
+             _ms(note.keep_s), note.author, note.answer, _ms(window_s)],
+            0,
+            self._common.key("answer", note.reference.encode()),
+        )  # fmt: skip
+
+    async def said(self, highest: Sequence[str]) -> bool:
+        """All that this worker knows has been said: whether others have, too.
+
+        :raise Away: it is not known to be said.
+        """
+        return number((await self._run("said", "", list(highest), 1))[0]) > 0
+
+    def _names(self, names: Names) -> list[str]:
+        key = "" if names.key is None else self.name("key", names.key)
+        return [self.name("turn", names.turn), self.name("equal", names.equal), key]
+
+    async def _run(
+        self,
+        name: str,
+        reference: str,
+        args: Sequence[bytes | int | str],
+        least: int,
+        answer: bytes | None = None,
+    ) -> list[Any]:
+        if not self._sharing.sees_others:
+            raise Away("not joined")
+        key = self._common.key
+        keys = [key("claims"), key("claims-ends"), key("claims-touched"), key("leases"), key("members")]
+        if answer is not None:
+            keys.append(answer)
+        found = await self._common.run(script(name, "claims"), keys, [self._common.member, reference, *args])
+        if not isinstance(found, list) or len(found) < 1 + least or not isinstance(found[0], bytes):
+            raise self.nonsense()
+        if found[0] != self._mark:
+            self._mark = found[0]
+            self._lost()
+        return found[1:]
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

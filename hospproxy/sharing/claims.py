@@ -1,0 +1,363 @@
+"""Writes among workers and machines: claims, retries and answers in Redis (ADR 26). The rules are in ``scripts/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve
+from twisted.internet import task
+from twisted.internet.interfaces import IReactorTime
+
+from ..errors import NotSent, OverCapacity
+from ..interfaces import IMeter
+from ..messages import Exchange, Identity, Response
+from ..outward.ledger.rows import write_answer
+from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
+from ..outward.writes.entries import Entry, Names, State
+from ..outward.writes.going_on import GoingOn
+from ..outward.writes.keys import another, busy
+from ..outward.writes.sightings import Sightings
+from .claiming import ClaimScripts, number, text
+from .kinds import Away, Common, Sharing
+from .news import News, Struck
+from .notes import Note
+from .saying import KeptKeys, Saying
+from .seeing import JOINED_S, Seeing
+
+ANSWER_BYTES = 256 << 10
+DAY_S = 24 * 3600.0
+SENT_AFTER_S = 1.0
+"""Seconds after its deadline at which a write is sent no more."""
+SILENT_S = 120.0
+"""Seconds after the loss of what was known by which nobody can send what he had claimed before."""
+
+
+class RedisClaims:
+    """See ``outward.writes.claims.Claims``.
+
+    :param keys: the settled keyed writes of this machine, for when Redis has lost them.
+    :param random: between 0 and 1.
+    :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
+    :param later_s: seconds for which finding out goes on after the client was told.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
+    :param most: writes that may be known at one time, keyed ones of a day included.
+    :param is_gone: whether the process with this second half of a member's id, one of this machine, is surely dead.
+    """
+
+    def __init__(
+        self,
+        common: Common,
+        sharing: Sharing,
+        sightings: Sightings,
+        keys: KeptKeys,
+        clock: IReactorTime,
+        random: Callable[[], float],
+        meter: IMeter,
+        *,
+        late_commit_s: float,
+        later_s: float = 600.0,
+        window_s: float = 120.0,
+        most: int = 500_000,
+        is_gone: Callable[[str], bool] = lambda _owner: False,
+    ) -> None:
+        self._common = common
+        self._sightings = sightings
+        self._clock = clock
+        self._random = random
+        self._meter = meter
+        self._late_commit_s = late_commit_s
+        self._later_s = later_s
+        self._window_s = window_s
+        self._most = most
+        self._mine: dict[str, Entry] = {}
+        self._adopted: set[str] = set()
+        self._scripts = ClaimScripts(common, sharing, meter, self._lost_sight)
+        self._seeing = Seeing(common, self._scripts, clock, random, is_gone)
+        self._going_on = GoingOn(meter)
+        self._saying = Saying(
+            self._scripts,
+            self._again,
+            self._note,
+            sightings,
+            keys,
+            clock,
+            random,
+            meter,
+            window_s=window_s,
+            kept_s=DAY_S,
+        )
+        sharing.listen(self.heard)
+
+    # before a write is sent
+
+    async def first(self, names: Names) -> str | None:
+        try:
+            found = await self._scripts.find(
+                "equal", self._scripts.name("equal", names.equal), wait_s=JOINED_S
+            )
+        except Away:
+            return None
+        if found[0] != b"join":
+            return None
+        self._meter.count("claims_total", outcome="joined")
+        return text(found[1])
+
+    async def rejoin(self, reference: str, deadline: float) -> str:
+        wait_s = max(0.0, deadline - self._clock.seconds())
+        try:
+            found = await self._scripts.find("own", "", reference, wait_s=wait_s)
+        except Away:
+            return Rejoined.YES
+        word = text(found[0])
+        if word == "join":
+            return text(found[1])
+        return {"handed": Rejoined.HANDED_OVER, "waited": Rejoined.WAITED_FOR}.get(word, Rejoined.YES)
+
+    async def keyed(self, names: Names) -> str | None:
+        assert names.key is not None
+        equal = self._named("equal", names.equal)
+        try:
+            found = await self._scripts.find("key", self._named("key", names.key), equal=equal)
+        except Away:
+            self._meter.count("claims_total", outcome="unseen")
+            raise Unseen from None
+        return self._of_key(text(found[0]), text(found[1]))
+
+    def _of_key(self, word: str, reference: str) -> str | None:
+        if word == "other":
+            raise another()
+        if word == "busy":
+            raise busy()
+        if word == "unsaid":
+            self._meter.count("claims_total", outcome="unseen")
+            raise Unseen
+        return reference if word == "known" else None
+
+    async def claim(self, entry: Entry, highest: int | None) -> Turn:
+        waited, gone = False, ""
+        while True:
+            try:
+                found = await self._claim_once(entry, highest, gone)
+                word = text(found[0])
+            except Away:
+                if entry.key is not None or waited:
+                    # A turn that was seen to be another's is waited for: what has it may be what this is the retry of.
+                    found, word = [], "away"
+                else:
+                    self._mine[entry.reference] = entry
+                    self._meter.count("claims_total", outcome="away")
+                    return Turn(trusted=False, floor=highest)
+            if word in ("yours", "over"):
+                return self._taken(entry, found)
+            if word == "away" and not waited:
+                raise Unseen
+            if word not in ("wait", "away"):
+                self._may_not(word, text(found[1]))
+            waited, before = True, gone
+            gone = (self._seeing.gone(text(found[1])) if word == "wait" else "") or gone
+            if gone == before:
+                await self._pause(entry.exchange.deadline)
+
+    async def _claim_once(self, entry: Entry, highest: int | None, gone: str) -> list[Any]:
+        assert entry.names is not None
+        left_s = max(0.0, entry.exchange.deadline - self._clock.seconds()) + SENT_AFTER_S
+        operation, names = entry.call.operation, entry.names
+        change = operation.lookup is None and entry.call.path
+        keep_s = left_s + self._late_commit_s + self._later_s + 2 * self._window_s
+        return await self._scripts.claim(
+            entry.reference,
+            names,
+            left_s=left_s,
+            keep_s=keep_s if names.key is None else keep_s + DAY_S,
+            resource=operation.resource or "",
+            highest="" if highest is None else str(highest),
+            record=entry.call.record_id or "" if change and operation.resource else "",
+            late_s=self._late_commit_s,
+            gone=gone,
+            author=self._author(entry.exchange.identity),
+            most=self._most,
+        )
+
+    def _taken(self, entry: Entry, found: list[Any]) -> Turn:
+        floor, sent_ago, began_ago, complete, blind = (
+            None if found[1] in (b"", "") else number(found[1]),
+            *(number(one) / 1000 for one in found[2:6]),
+        )
+        self._mine[entry.reference] = entry
+        over, waits = text(found[0]) == "over", entry.retry is not None and not entry.retry.client_gone
+        if entry.exchange.client_gone and entry.key is None and not waits:
+            # It may be asking elsewhere by now, where nobody could know that this was still to come.
+            raise NotSent("Nobody waits for this any more.")
+        self._meter.count("claims_total", outcome="taken over" if over else "claimed")
+        if blind > 0:
+            sent_ago = max(0.0, blind - SILENT_S)
+        return Turn(
+            trusted=complete > 0,
+            floor=floor,
+            sent_ago_s=sent_ago if over or blind > 0 else None,
+            began_ago_s=began_ago,
+            blind=blind > 0,
+        )
+
+    def _may_not(self, word: str, reference: str) -> None:
+        if word == "full":
+            raise OverCapacity("Too many writes are known.")
+        known = self._of_key(word, reference)
+        if known is not None:
+            raise Elsewhere(known)
+        raise OverCapacity("The turn of this write is not known.")
+
+    async def _pause(self, deadline: float) -> None:
+        pause = 0.1 + 0.1 * self._random()
+        if self._clock.seconds() + pause >= deadline:
+            self._meter.count("claims_total", outcome="not in time")
+            raise OverCapacity("An equal write, or one to the same record, is still under way.")
+        await task.deferLater(self._clock, pause, lambda: None)
+
+    # what another worker does
+
+    async def known(self, reference: str) -> Known | None:
+        return await self._seeing.known(reference)
+
+    async def settled(self, reference: str, exchange: Exchange) -> Known | None:
+        return await self._seeing.settled(reference, exchange)
+
+    async def learn(self, entry: Entry) -> bool | None:
+        if entry.names is None:
+            return True
+        resource = entry.call.operation.resource or ""
+        try:
+            found = await self._scripts.watch(
+                entry.reference, resource, adopt=entry.reference in self._adopted
+            )
+            if found[0] != b"mine":
+                return False
+            for one in found[1]:
+                self._take_in(entry, resource, text(one))
+        except Away:
+            return None
+        return True
+
+    def _take_in(self, entry: Entry, resource: str, said: str) -> None:
+        what, rest = said[:1], said[len(resource) + 3 :]
+        record, reference = rest, ""
+        if what == "c":
+            record, _, reference = rest.rpartition(" ")
+        if what == "t":
+            self._sightings.touch_record(resource, record)
+        elif reference != entry.reference:
+            self._sightings.claim(resource, int(record) if record.isdigit() else record, reference)
+
+    def heard(self, news: News) -> None:
+        """What others say of records that they change or make."""
+        if not isinstance(news, Struck) or news.resource is None:
+            return
+        if news.record is not None:
+            self._sightings.touch_record(news.resource, news.record)
+        if news.taken is not None:
+            taken = int(news.taken) if news.taken.isdigit() else news.taken
+            self._sightings.claim(news.resource, taken, "another worker's")
+
+    # what became of a write
+
+    async def settle(self, entry: Entry, state: State) -> None:
+        await self._settle(entry, state.value)
+
+    async def give_back(self, entry: Entry) -> None:
+        await self._settle(entry, "back")
+
+    async def _settle(self, entry: Entry, state: str) -> None:
+        self._mine.pop(entry.reference, None)
+        self._adopted.discard(entry.reference)
+        if entry.names is not None:
+            await self._saying.say(self._note(entry, state))
+
+    def _note(self, entry: Entry, state: str) -> Note:
+        """Of an entry: all that others need know."""
+        kept = entry.key is not None or entry.told_unknown
+        keep_s = DAY_S if kept else self._window_s + 60.0
+        note = Note(
+            reference=entry.reference,
+            names=entry.names,
+            state=state,
+            lost=2 if entry.told_unknown else int(entry.lost or entry.exchange.client_gone),
+            handed=entry.handed_over,
+            author=self._author(entry.exchange.identity),
+            keep_s=keep_s,
+            until=self._clock.seconds() + keep_s,
+        )
+        call = entry.exchange.call
+        if entry.record is not None:
+            made = call is not None and call.operation.lookup is not None
+            resource = call.operation.resource or "" if call is not None and made else ""
+            note = evolve(note, record=entry.record, resource=resource)
+        if state in (State.ANSWERED.value, State.FOUND.value) and entry.answer is not None:
+            note = evolve(note, answer=self._sealed(entry.reference, entry.answer))
+        return note
+
+    def _sealed(self, reference: str, answer: Response) -> bytes:
+        if len(answer.body) > ANSWER_BYTES:
+            return b""
+        try:
+            key = self._common.key("answer", reference.encode())
+        except Away:
+            return b""
+        return self._common.vault.seal(write_answer(answer), key)
+
+    async def tell_unknown(self, entry: Entry) -> None:
+        if entry.names is not None:
+            await self._saying.say(self._note(entry, "open"))
+
+    def adopt(self, entry: Entry) -> None:
+        if entry.names is not None:
+            self._mine[entry.reference] = entry
+            self._adopted.add(entry.reference)
+
+    def lost(self, entry: Entry) -> None:
+        self._later(Note(reference=entry.reference, lost=1, keep_s=self._window_s + 60.0))
+
+    def handed_over(self, reference: str) -> None:
+        self._later(Note(reference=reference, handed=True, keep_s=self._window_s))
+
+    def left(self, reference: str) -> None:
+        self._later(Note(reference=reference, left=True, keep_s=self._window_s + 60.0))
+
+    def _later(self, note: Note) -> None:
+        note = evolve(note, until=self._clock.seconds() + DAY_S)
+        self._going_on.begin(self._saying.say(note))
+
+    # after a loss
+
+    def begin_epoch(self) -> None:
+        """Redis may have lost what was known: say it again."""
+        self._saying.again()
+
+    def _lost_sight(self) -> None:
+        self._saying.again()
+
+    def _again(self) -> list[Note]:
+        """What is under way in this process."""
+        return [self._note(entry, "open") for entry in self._mine.values()]
+
+    def stop(self) -> None:
+        """Say nothing more."""
+        self._going_on.stop()
+        self._saying.stop()
+
+    def _named(self, kind: str, data: bytes) -> str:
+        try:
+            return self._scripts.name(kind, data)
+        except Away:
+            raise Unseen from None
+
+    def _author(self, identity: Identity | None) -> str:
+        if identity is None:
+            return ""
+        try:
+            return self._scripts.name("author", repr(identity.id).encode())
+        except Away:
+            return ""
+
+    def is_author(self, known: Known, identity: Identity | None) -> bool:
+        return known.author != "" and known.author == self._author(identity)

@@ -1,0 +1,149 @@
+"""Says to others what became of writes, until they have heard; and all of it again when Redis has lost it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..errors import ProxyError
+from ..interfaces import IMeter
+from ..outward.writes.entries import Entry
+from ..outward.writes.sightings import Sightings
+from .claiming import ClaimScripts
+from .kinds import Away
+from .notes import Note, Notes
+
+_log = Logger()
+COMPLETE_S = 10.5
+"""Seconds after a loss at which those who have not spoken are passed over (claims.lua), and a little more."""
+
+
+class KeptKeys(Protocol):
+    """The ledger, as far as others must know of it."""
+
+    def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
+        """Settled writes under a key, of the last seconds."""
+
+
+class Saying:
+    """One worker's.
+
+    :param under_way: notes of the writes of this process that are open.
+    :param of: the note of a settled write.
+    """
+
+    def __init__(
+        self,
+        scripts: ClaimScripts,
+        under_way: Callable[[], list[Note]],
+        of: Callable[[Entry, str], Note],
+        sightings: Sightings,
+        keys: KeptKeys,
+        clock: IReactorTime,
+        random: Callable[[], float],
+        meter: IMeter,
+        *,
+        window_s: float,
+        kept_s: float,
+    ) -> None:
+        self._scripts = scripts
+        self._under_way = under_way
+        self._of = of
+        self._sightings = sightings
+        self._keys = keys
+        self._clock = clock
+        self._random = random
+        self._meter = meter
+        self._window_s = window_s
+        self._kept_s = kept_s
+        self._notes = Notes()
+        self._work: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._all = False
+        self._stopped = False
+        self._complete: IDelayedCall | None = None
+        meter.gauge("claims_unsaid", lambda: float(len(self._notes)))
+
+    async def say(self, note: Note) -> None:
+        """Say it now; if that cannot be, later."""
+        self._notes.add(note)
+        merged = self._notes.get(note.reference)
+        assert merged is not None
+        try:
+            await self._say(merged)
+        except Away:
+            self._soon()
+
+    async def _say(self, note: Note) -> None:
+        await self._scripts.settle(note, self._window_s)
+        self._notes.said(note)
+
+    def again(self) -> None:
+        """Everything is to be said again."""
+        self._all = True
+        self._soon(0.0)
+
+    def _soon(self, seconds: float | None = None) -> None:
+        """Go on, if nothing is on its way already."""
+        if self._stopped or self._work is not None:
+            return
+        if self._timer is not None and self._timer.active():
+            if seconds is None:
+                return
+            self._timer.cancel()
+        pause = 0.5 + 0.5 * self._random() if seconds is None else seconds
+        self._timer = self._clock.callLater(pause, self._go_on)
+
+    def _go_on(self) -> None:
+        def over(result: object) -> None:
+            self._work = None
+            if isinstance(result, Failure) and not result.check(CancelledError):
+                _log.failure("what is known of writes could not be said to others", result)
+                self._meter.count("unhandled_errors_total")
+            if self._all or len(self._notes):
+                self._soon()
+
+        self._work = Deferred()  # should it end at once
+        work = self._work = Deferred.fromCoroutine(self._everything())
+        work.addBoth(over)
+
+    async def _everything(self) -> None:
+        try:
+            if self._all:
+                self._all = False
+                try:
+                    await self._say_all()
+                except BaseException:
+                    self._all = True
+                    raise
+            while (note := self._notes.oldest(self._clock.seconds())) is not None:
+                await self._say(note)
+        except Away:
+            pass
+        except ProxyError as error:
+            _log.error("which keys are known could not be read for others: {why}", why=error.detail)
+
+    async def _say_all(self) -> None:
+        for note in self._under_way():
+            await self._scripts.settle(note, self._window_s)
+        async for entry in self._keys.keyed(self._kept_s):
+            await self._scripts.settle(self._of(entry, entry.state.value), self._window_s)
+        highest = [one for pair in self._sightings.all_highest().items() for one in map(str, pair)]
+        waits = self._complete is not None and self._complete.active()
+        if not await self._scripts.said(highest) and not self._stopped and not waits:
+            # Whoever has not spoken by then is passed over, and that must be noted even if nobody writes.
+            self._complete = self._clock.callLater(COMPLETE_S, self.again)
+
+    def stop(self) -> None:
+        """Say nothing more."""
+        self._stopped = True
+        for timer in (self._timer, self._complete):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if self._work is not None:
+            self._work.cancel()

@@ -1,0 +1,46 @@
+-- Claim a turn, and a key if there is one, for a write that is about to be sent.
+local turn, equal, key, resource, highest, record = ARGV[5], ARGV[6], ARGV[7], ARGV[10], ARGV[11], ARGV[12]
+local gone = ARGV[14]
+prune()
+if redis.call('HLEN', claims) > tonumber(ARGV[16]) then return {'ok', mark, 'full', ''} end
+local said, blind, over, dead = complete(), 0, nil, nil
+if key ~= '' then
+  local word, name, w = under_key(key, equal, gone)
+  if word == 'free' then over, dead = name, w
+  elseif word then return {'ok', mark, word, word == 'wait' and w.m or name}
+  elseif not said then return {'ok', mark, 'unsaid', ''}
+  elseif tonumber(redis.call('HGET', claims, '_blind') or 0) > now then
+    -- How long ago what was known was lost.
+    blind = now - tonumber(redis.call('HGET', claims, '_began'))
+  end
+else
+  for _, name in ipairs(list(equal)) do
+    local w = name ~= ref and read(name) or nil
+    if not over and w and is_open(w) and takeable(w, gone) then over, dead = name, w end
+  end
+end
+local holder = redis.call('HGET', claims, 't:' .. turn)
+local held = holder and holder ~= ref and holder ~= over and read(holder) or nil
+if held then
+  -- A dead one's write that is not this may be carried out yet, and would come after it.
+  if not takeable(held, gone) or now <= held.u + tonumber(ARGV[13]) then return {'ok', mark, 'wait', held.m} end
+end
+if holder and holder ~= over then free('t:' .. turn, holder) end
+local floor, since, sent = raise(resource, highest), now, now
+if over then
+  -- Its look begins where the dead one began.
+  floor, since, sent = dead.f or '', dead.c, math.min(now, dead.u)
+  dead.s, dead.n = 'over', ref
+  unlink(over, dead)
+  write(over, dead)
+end
+local mine = {m = me, t = turn, e = equal, s = 'open', u = now + tonumber(ARGV[8]), c = since, x = now + tonumber(ARGV[9]), a = ARGV[15]}
+if key ~= '' then mine.k = key end
+if floor ~= '' then mine.f = floor end
+if over then mine.o, mine.g = 1, dead.g end
+-- What stands under these names has ended.
+if key ~= '' then redis.call('HDEL', claims, 'k:' .. key) end
+link(ref, mine)
+write(ref, mine)
+if record ~= '' then redis.call('ZADD', touched, now, 't ' .. resource .. ' ' .. record) end
+return {'ok', mark, over and 'over' or 'yours', floor, now - sent, now - since, said and 1 or 0, blind}

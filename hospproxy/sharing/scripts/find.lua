@@ -1,0 +1,37 @@
+-- Find a write of which this may be the retry (ARGV[5] says how), and wait for it until ARGV[7] milliseconds from now.
+local how, name, equal, gone = ARGV[5], ARGV[6], ARGV[8], ARGV[9]
+local function join(found, w)
+  w.j, w.ju = me, now + tonumber(ARGV[7])
+  write(found, w)
+end
+if how == 'equal' then
+  prune()
+  for _, one in ipairs(list(name)) do
+    local w = read(one)
+    -- Of one's own it is known better. An open one of a dead worker is taken over when it is claimed.
+    if w and w.m ~= me and not w.h and in_window(w) and not waited_for(w) then
+      if (is_open(w) and w.l and live(w)) or (not is_open(w) and (w.l or not live(w))) then
+        join(one, w)
+        return {'ok', mark, 'join', one}
+      end
+    end
+  end
+  return {'ok', mark, 'none', ''}
+end
+if how == 'key' then
+  local word, found = under_key(name, equal, gone)
+  if not word and not complete() then word = 'unsaid' end
+  return {'ok', mark, word or 'none', found or ''}
+end
+local w = read(ref)
+if not w then return {'ok', mark, 'none', ''} end
+if w.s == 'over' then return {'ok', mark, 'join', w.n} end
+if how == 'own' then
+  if w.h then return {'ok', mark, 'handed', ''} end
+  if (waited_for(w) and w.j ~= me) or (w.m ~= me and not w.l and live(w)) then return {'ok', mark, 'waited', ''} end
+  join(ref, w)
+  return {'ok', mark, 'joined', ''}
+end
+if how == 'look' and not w.k then join(ref, w) end
+local kept = not is_open(w) and answer and redis.call('GET', answer) or ''
+return {'ok', mark, 'is', w.s, w.r or '', w.l and 1 or 0, is_open(w) and takeable(w, gone) and 1 or 0, kept, w.a or '', w.m}

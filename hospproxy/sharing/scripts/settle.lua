@@ -1,0 +1,45 @@
+-- Say what became of a write, or of its answer. What is not known here is made: after a loss everybody says again what he has.
+local turn, equal, key, state, record, resource = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+-- Lost: 1 if nobody got the answer, 2 if its client was told that it is unknown.
+local lost, handed, left = ARGV[11] ~= '0', ARGV[12] == '1', ARGV[13] == '1'
+if (state == 'answered' or state == 'found') and record ~= '' and resource ~= '' then
+  -- Whoever looks for an equal one must know that this record is taken.
+  redis.call('ZADD', touched, 'NX', now, 'c ' .. resource .. ' ' .. record .. ' ' .. ref)
+  if string.match(record, '^%d+$') and #record < 16 then raise(resource, record) end
+end
+local w = read(ref)
+if not w then
+  if turn == '' or state == 'back' or state == 'absent' then return {'ok', mark} end
+  w = {m = me, t = turn, e = equal, s = 'open', u = now, c = now, x = 0, a = ARGV[15], g = 1}
+  if key ~= '' then w.k = key end
+  link(ref, w)
+end
+if state ~= '' and is_open(w) and machine(w.m) == machine(me) then
+  if state == 'back' and w.o then
+    -- Nothing was sent, but of the one before it nothing is known yet.
+    w.m, w.u = '-', math.min(w.u, now)
+  elseif state == 'back' or state == 'absent' then
+    w.s = 'absent'
+    unlink(ref, w)
+  elseif state ~= 'open' then
+    w.s = state
+    free('t:' .. w.t, ref)
+  end
+  if record ~= '' then w.r = record end
+end
+if not w.wn and (not is_open(w) or ARGV[11] == '2') then w.wn = now + tonumber(ARGV[17]) end
+if left then w.j, w.ju = nil, nil end
+if lost or left then w.l = 1 end
+if handed then
+  w.h = 1
+  if not w.k then
+    unlist(ref, w)
+    if answer then redis.call('DEL', answer) end
+  end
+end
+if (w.k or not w.h) and answer and ARGV[16] ~= '' then
+  redis.call('SET', answer, ARGV[16], 'PX', ARGV[14])
+end
+w.x = math.max(w.x, now + tonumber(ARGV[14]))
+write(ref, w)
+return {'ok', mark}

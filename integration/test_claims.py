@@ -1,0 +1,174 @@
+"""The scripts about claims on a real Redis, held against their model; and two writers on it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_twisted
+
+from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.scripting import script
+from tests.outward.writes.common_model import Model, Store
+
+from .common_place import PlainCommon
+from .redis_server import Redis
+
+_ENDLESS = 4_000_000_000_000
+
+
+@pytest_twisted.async_yield_fixture
+async def redis() -> AsyncIterator[Redis]:
+    server = Redis()
+    await server.start()
+    yield server
+    server.end()
+
+
+class Both:
+    """Redis and the model, asked the same."""
+
+    def __init__(self, redis: Redis, common: PlainCommon) -> None:
+        self.redis, self.common = redis, common
+        self.now = 0
+        self.store = Store(lambda: self.now)
+
+    def lease(self, member: str, end: int) -> None:
+        self.redis.ask("ZADD", self.common.key("leases").decode(), str(end), member)
+        self.store.leases[member] = end
+
+    def member(self, member: str) -> None:
+        self.redis.ask("HSET", self.common.key("members").decode(), member, "0")
+        self.store.members.add(member)
+
+    async def run(self, name: str, me: str, ref: str, *args: Any, answer: bool = False) -> list[Any]:
+        """What both say; it must be the same, but for milliseconds."""
+        key = self.common.key
+        keys = [key(one) for one in ("claims", "claims-ends", "claims-touched", "leases", "members")]
+        if answer:
+            keys.append(key("answer", ref.encode()))
+        said = await self.common.run(script(name, "claims"), keys, [me, ref, *args])
+        # The model goes by the same time, as near as can be.
+        seconds, micros = self.redis.ask("TIME").split()
+        self.now = int(seconds) * 1000 + int(micros) // 1000
+        model = Model(self.store, me, ref, keys[5] if answer else None)
+        expected = getattr(model, name)([one if isinstance(one, bytes) else str(one) for one in args])
+        assert _plain(said[1:], name) == _plain(expected, name), (name, me, ref, args)
+        return said[1:]
+
+
+def _plain(found: list[Any], name: str) -> list[Any]:
+    plain = [one.encode() if isinstance(one, str) else one for one in found]
+    if name == "claim" and len(plain) == 6:
+        # How long ago: the two are not asked in the same millisecond.
+        plain[2:4] = [round(one, -3) for one in plain[2:4]]
+    return plain
+
+
+def _claim(ref: str, turn: str, equal: str, key: str, left: int, resource: str, highest: str) -> list[Any]:
+    record = ref if turn.startswith("record") else ""
+    return [turn, equal, key, left, 900_000, resource, highest, record, 25_000, "", "author", 10_000]
+
+
+@pytest_twisted.ensureDeferred
+async def test_theModelDoesWhatTheScriptsDo(redis: Redis) -> None:
+    """Some hundreds of steps by members that live and die; what both say is the same at every step."""
+    dice = random.Random(7)
+    common = await PlainCommon(b"m0.a").connect(redis)
+    both = Both(redis, common)
+    members = ["m0.a", "m0.b", "m1.a"]
+    for member in members:
+        both.member(member)
+        both.lease(member, _ENDLESS)
+    words = set()
+    for step in range(700):
+        me, number = dice.choice(members), dice.randrange(max(0, step // 10 - 4), step // 10 + 2)
+        ref = f"ref-{number}"
+        equal = f"equal-{number % 3}"
+        key = f"key-{number % 4}" if number % 2 else ""
+        turn = f"record-{number % 2}" if number % 5 == 0 else equal
+        what = dice.randrange(12)
+        if step % 12 == 0:
+            both.lease(dice.choice(members), dice.choice([0, _ENDLESS]))
+        if what < 4:
+            left = dice.choice([0, 0, 40_000])
+            found = await both.run(
+                "claim", me, f"ref-{step // 10 + 1}",
+                *_claim(f"ref-{step // 10 + 1}", turn, equal, key, left, "notes", str(step)),
+            )  # fmt: skip
+        elif what < 8:
+            state = dice.choice(["", "open", "answered", "found", "absent", "given up", "back"])
+            flags = [dice.choice([0, 0, 1, 2]), int(dice.random() < 0.2), int(dice.random() < 0.2)]
+            names = [turn, equal, key] if dice.random() < 0.8 else ["", "", ""]
+            record = str(1000 + step) if state in ("answered", "found") else ""
+            sealed = b"sealed\xff" if record else b""
+            found = await both.run(
+                "settle", me, ref,
+                *names, state, record, "notes" if record else "", *flags, 900_000, "author", sealed, 120_000,
+                answer=True,
+            )  # fmt: skip
+        elif what == 8:
+            found = await both.run("watch", me, ref, "notes", dice.choice("01"))
+        elif what == 9:
+            found = await both.run("said", me, "", "notes", str(step))
+        elif what == 10:
+            how = dice.choice(["own", "look", "outcome"])
+            found = await both.run("find", me, ref, how, "", 5000, "", "", answer=how != "own")
+        else:
+            how = dice.choice(["equal", "key"])
+            name = equal if how == "equal" else f"key-{dice.randrange(4)}"
+            found = await both.run("find", me, "", how, name, 5000, equal, "")
+        words |= {one for one in found[:1] if isinstance(one, bytes)}
+    assert {b"yours", b"over", b"wait", b"known", b"other", b"join", b"mine", b"lost", b"is"} <= words, words
+    await common.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatIsEvictedIsSeenByTheMark(redis: Redis) -> None:
+    common = await PlainCommon(b"m0.a").connect(redis)
+    both = Both(redis, common)
+    keys = [common.key(one) for one in ("claims", "claims-ends", "claims-touched", "leases", "members")]
+    marks = set()
+    for key in keys[:3]:
+        marks.add((await common.run(script("said", "claims"), keys, ["m0.a", ""]))[0])
+        redis.ask("DEL", key.decode())
+    marks.add((await common.run(script("said", "claims"), keys, ["m0.a", ""]))[0])
+    assert len(marks) == 4
+    assert both.redis.ask("HGET", keys[0].decode(), "s:m0.a").strip() == "1"
+    await common.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatHasEndedIsForgotten(redis: Redis) -> None:
+    common = await PlainCommon(b"m0.a").connect(redis)
+    both = Both(redis, common)
+    both.lease("m0.a", _ENDLESS)
+    arguments = _claim("ref-1", "turn", "equal", "", 0, "notes", "")
+    arguments[4] = 1
+    await both.run("claim", "m0.a", "ref-1", *arguments)
+    found: list[Any] = []
+    while redis.ask("HEXISTS", common.key("claims").decode(), "w:ref-1").strip() == "1":
+        found = await both.run("find", "m0.a", "", "equal", "equal", 0, "", "")
+    assert found == [b"none", b""]
+    fields = set(redis.ask("HKEYS", common.key("claims").decode()).split())
+    assert fields == {"_", "_began"}, fields
+    await common.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aKeyOfAnotherTypeIsAway(redis: Redis) -> None:
+    common = await PlainCommon(b"m0.a").connect(redis)
+    redis.ask("SET", common.key("claims").decode(), "nonsense")
+    keys = [common.key(one) for one in ("claims", "claims-ends", "claims-touched", "leases", "members")]
+    try:
+        await common.run(script("said", "claims"), keys, ["m0.a", ""])
+    except Exception as error:  # PlainCommon gives on what its client raises
+        assert "WRONGTYPE" in str(error)  # noqa: PT017
+    else:
+        raise AssertionError
+    common.away = True
+    with contextlib.suppress(Away):
+        await common.run(script("said", "claims"), keys, ["m0.a", ""])
+    await common.close()

@@ -1,0 +1,96 @@
+"""Several workers of several machines on one Clock, before one HOSP, with one model of Redis."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from hospproxy.sharing.claims import RedisClaims
+from hospproxy.sharing.scripting import Script
+from tests.outward.ledger.fakes import Disk
+from tests.rig import Rig, SmallHosp
+
+from .common_model import ModelCommon, Store
+
+
+class WorkerCommon(ModelCommon):
+    """Of a process that may be dead: then nothing that it still does reaches anybody."""
+
+    dead = False
+
+    async def run(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
+    ) -> list[Any]:
+        if self.dead:
+            return await Deferred()
+        return await super().run(script, keys, args)
+
+
+class Worker(Rig):
+    """One process.
+
+    :ivar machine: its name.
+    """
+
+    common: WorkerCommon
+    machine: str
+
+    def begin(self, store: Store) -> RedisClaims:
+        """Make its claims."""
+        assert self.ledger._owner is not None
+        self.common = WorkerCommon(store, f"{self.machine}.{self.ledger._owner.name}".encode())
+        return RedisClaims(
+            self.common,
+            self.common,
+            self.sightings,
+            self.keeping,
+            self.time,
+            lambda: 0.5,
+            self.meter,
+            late_commit_s=25.0,
+            is_gone=self.ledger.is_gone,
+        )
+
+
+class Site:
+    """All of them.
+
+    :ivar hosp: the one HOSP.
+    """
+
+    def __init__(self, machines: int = 2) -> None:
+        self.clock = Clock()
+        self.hosp = SmallHosp(self.clock)
+        self.store = Store(lambda: 1_700_000_000_000 + int(self.clock.seconds() * 1000))
+        self.disks = {f"m{number}": Disk() for number in range(machines)}
+        numbers = itertools.count(1)
+        self.reference = lambda: f"ref-{next(numbers)}"
+
+    def worker(self, machine: str) -> Worker:
+        """A process begins."""
+        worker = Worker.__new__(Worker)
+        worker.machine = machine
+        worker.__init__(  # type: ignore[misc]
+            disk=self.disks[machine],
+            clock=self.clock,
+            hosp=self.hosp,
+            references=self.reference,
+            claims=lambda rig: rig.begin(self.store),
+        )
+        worker.claims.begin_epoch()
+        self.clock.advance(0)
+        return worker
+
+    def end(self, worker: Worker, *, seen: bool = True) -> None:
+        """A process dies between two instructions.
+
+        :param seen: its machine goes on, so that siblings can see that it is gone.
+        """
+        worker.time.dead = worker.worker.dead = worker.common.dead = True
+        if seen:
+            worker.ledger._owner.leave()  # type: ignore[union-attr]
+        worker.common.vanish()

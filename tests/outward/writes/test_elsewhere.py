@@ -1,0 +1,389 @@
+"""Writes that come to several workers and machines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.messages import Response
+from tests.rig import STAFF1, STAFF2
+
+from .site import Site, Worker
+
+RESET = FailedAfterSending("reset")
+NOTE = {"title": "t", "body": "b", "patient_id": 7}
+KEY = b"k"
+
+
+class SiteTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.site = Site()
+        self.hosp, self.clock = self.site.hosp, self.site.clock
+        self.one, self.two = self.site.worker("m0"), self.site.worker("m1")
+        for worker in (self.one, self.two):
+            worker.get(worker.send("GET", "/notes"))
+            worker.get(worker.send("GET", "/notes", auth=STAFF2))
+
+    def sending(
+        self, worker: Worker, document: Any = NOTE, key: bytes | None = None, **kwargs: Any
+    ) -> Deferred[Response]:
+        headers = [] if key is None else [(b"idempotency-key", key)]
+        return worker.send("POST", "/notes", document, headers=headers, **kwargs)
+
+    def send(self, worker: Worker, *args: Any, handed_over: bool = True, **kwargs: Any) -> Response:
+        return self.told(worker, self.sending(worker, *args, **kwargs), handed_over=handed_over)
+
+    def told(self, worker: Worker, sent: Deferred[Response], *, handed_over: bool = True) -> Response:
+        answer: Response = worker.get(sent)
+        if answer.handed_over is not None and handed_over:
+            answer.handed_over(True)
+        return answer
+
+    def leave(self, sent: Deferred[Response]) -> None:
+        sent.cancel()
+        self.failureResultOf(sent)
+
+    def release(self) -> None:
+        self.hosp.hold = False
+        for held in self.hosp.held:
+            held.callback(None)
+
+    @property
+    def stored(self) -> list[dict[str, Any]]:
+        return self.hosp.records["notes"]
+
+    def id_of(self, answer: Response) -> int:
+        self.assertEqual(answer.status, 201, answer.body)
+        return int(json.loads(answer.body)["id"])
+
+    def outcome(self, worker: Worker, reference: str, **kwargs: Any) -> tuple[int, Any]:
+        answer = worker.get(worker.send("GET", f"/.hospproxy/outcomes/{reference}", **kwargs))
+        return answer.status, json.loads(answer.body).get("outcome")
+
+
+class TurnTests(SiteTestCase):
+    def test_twinsAtTwoWorkersAreTwoOneAfterTheOther(self) -> None:
+        self.hosp.hold = True
+        sent = [self.sending(self.one), self.sending(self.two)]
+        self.clock.advance(1)
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+        self.release()
+        ids = {self.id_of(self.told(self.one, one)) for one in sent}
+        self.assertEqual((len(ids), len(self.stored)), (2, 2))
+
+    def test_aTwinIsNotTakenForTheOneBeforeIt(self) -> None:
+        """The second's answer is lost, and its record is not stored: the first's is not its own."""
+        self.id_of(self.send(self.one))
+        self.hosp.faults = [("before", RESET)]
+        self.id_of(self.send(self.two))
+        self.assertEqual(len(self.stored), 2)
+
+    def test_writesToOneRecordGoOneAtATime(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        self.hosp.hold = True
+        sent = [
+            worker.send("PATCH", f"/notes/{number}", {"body": body})
+            for worker, body in ((self.one, "x"), (self.two, "y"))
+        ]
+        self.clock.advance(1)
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
+        self.release()
+        self.assertEqual([self.told(self.one, one).status for one in sent], [200, 200])
+        self.assertEqual(self.stored[0]["body"], "y")
+
+    def test_aTurnThatDoesNotComeIs503AndNothingIsSent(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        answer = self.send(self.two)
+        self.assertEqual((answer.status, len(self.hosp.seen("createNote"))), (503, 1))
+
+    def test_whoLeavesWhileItWaitsIsNotSentForItMayAskElsewhere(self) -> None:
+        self.hosp.hold = True
+        first = self.sending(self.one)
+        waiting = self.sending(self.two)
+        self.clock.advance(1)
+        self.leave(waiting)
+        self.release()
+        self.told(self.one, first)
+        self.clock.pump([0.1] * 30)
+        self.assertEqual(len(self.stored), 1)
+        self.id_of(self.send(self.one))
+        self.assertEqual(len(self.stored), 2)
+
+    def test_whatAnotherWorkerDeletedMakesALookUnknowable(self) -> None:
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 2
+        sent = self.sending(self.one)
+        number = self.stored[0]["id"]
+        self.assertEqual(self.told(self.two, self.two.send("DELETE", f"/notes/{number}")).status, 200)
+        answer = self.told(self.one, sent)
+        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
+
+class RetryTests(SiteTestCase):
+    def test_whoseClientLeftIsRetriedAtAnotherWorker(self) -> None:
+        self.hosp.hold = True
+        self.leave(self.sending(self.one))
+        second = self.sending(self.two)
+        self.clock.advance(1)
+        self.release()
+        self.assertEqual(self.id_of(self.told(self.two, second)), self.stored[0]["id"])
+        self.assertEqual(len(self.stored), 1)
+        self.id_of(self.send(self.two))
+        self.id_of(self.send(self.one))
+        self.assertEqual(len(self.stored), 3)
+
+    def test_aConnectionThatBrokeAtTheAnswerToo(self) -> None:
+        first = self.send(self.one, handed_over=False)
+        assert first.handed_over is not None
+        first.handed_over(False)
+        self.assertEqual(self.send(self.two).body, first.body)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_whileAnAnswerIsBeingWrittenAnEqualWriteIsAnother(self) -> None:
+        first = self.send(self.one, handed_over=False)
+        self.assertNotEqual(self.id_of(self.send(self.two)), self.id_of(first))
+
+    def test_twoRetriesAtTwoWorkersAreTwo(self) -> None:
+        self.hosp.hold = True
+        self.leave(self.sending(self.one))
+        waiting = [self.sending(self.two), self.sending(self.one)]
+        self.clock.advance(1)
+        self.release()
+        self.assertEqual(len({self.id_of(self.told(self.one, sent)) for sent in waiting}), 2)
+        self.assertEqual(len(self.stored), 2)
+
+    def test_aRetryThatLeavesToo(self) -> None:
+        self.hosp.hold = True
+        for worker in (self.one, self.two, self.one):
+            sent = self.sending(worker)
+            self.clock.advance(0.3)
+            self.leave(sent)
+        self.clock.advance(6)
+        self.release()
+        self.clock.pump([0.1] * 10)
+        self.id_of(self.send(self.two))
+        self.assertEqual(len(self.stored), 1)
+
+    def test_theUnknownIsJoinedEverywhere(self) -> None:
+        self.hosp.faults = [("late:20", RESET)]
+        self.hosp.read_faults = [500] * 10_000
+        references = {json.loads(self.send(worker).body)["reference"] for worker in (self.one, self.two)}
+        self.assertEqual(len(references), 1)
+        reference = references.pop()
+        self.assertEqual(self.outcome(self.two, reference), (200, "unknown"))
+        self.hosp.read_faults = []
+        self.id_of(self.send(self.two))
+        self.assertEqual(len(self.stored), 1)
+        self.assertEqual(self.outcome(self.two, reference), (200, "found"))
+        self.assertEqual(self.outcome(self.two, reference, auth=STAFF2), (404, None))
+
+    def test_whatWasAbsentIsSentAnew(self) -> None:
+        self.hosp.faults = [("before", RESET)]
+        self.hosp.hold = True
+        self.leave(self.sending(self.one))
+        second = self.sending(self.two)
+        self.clock.advance(0.5)
+        self.release()
+        self.id_of(self.told(self.two, second))
+        self.assertEqual(len(self.stored), 1)
+
+    def test_theWindowEnds(self) -> None:
+        self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
+        self.clock.advance(121)
+        self.id_of(self.send(self.two))
+        self.assertEqual(len(self.stored), 2)
+
+    def test_whatARetryElsewhereHasIsNotGivenAgain(self) -> None:
+        self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
+        self.id_of(self.send(self.two))
+        self.id_of(self.send(self.one))
+        self.assertEqual(len(self.stored), 2)
+
+
+class KeyTests(SiteTestCase):
+    def test_oneKeyIsOneWrite(self) -> None:
+        first = self.send(self.one, key=KEY)
+        self.assertEqual(self.send(self.two, key=KEY).body, first.body)
+        self.assertEqual(self.send(self.two, {**NOTE, "body": "other"}, key=KEY).status, 422)
+        self.assertEqual(self.send(self.two, key=KEY, auth=STAFF2).status, 201)
+        self.assertEqual(len(self.stored), 2)
+
+    def test_inFlightIs409(self) -> None:
+        self.hosp.hold = True
+        first = self.sending(self.one, key=KEY)
+        self.assertEqual(self.send(self.two, key=KEY).status, 409)
+        self.assertEqual(self.send(self.two, {**NOTE, "body": "other"}, key=KEY).status, 422)
+        self.release()
+        self.id_of(self.told(self.one, first))
+        self.assertEqual(len(self.stored), 1)
+
+    def test_whatWasNotSentMayBeSentElsewhere(self) -> None:
+        self.hosp.faults = [("before", NotSent("x"))] * 9
+        self.assertEqual(self.send(self.one, key=KEY).status, 502)
+        self.hosp.faults = []
+        self.id_of(self.send(self.two, key=KEY))
+        self.id_of(self.send(self.one, key=KEY))
+        self.assertEqual(len(self.stored), 1)
+
+    def test_theUnknownIsSaidEverywhereAndNeverSent(self) -> None:
+        self.hosp.faults = [("late:20", RESET)]
+        self.hosp.read_faults = [500] * 10_000
+        first = json.loads(self.send(self.one, key=KEY).body)
+        again = json.loads(self.send(self.two, key=KEY).body)
+        self.assertEqual((again["outcome"], again["reference"]), ("unknown", first["reference"]))
+        self.hosp.read_faults = []
+        self.assertEqual(self.id_of(self.send(self.two, key=KEY)), self.stored[0]["id"])
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
+    def test_anUnseenKeyIs503WithoutRedisAndAKnownOneIsReplayed(self) -> None:
+        first = self.send(self.one, key=KEY)
+        self.one.common.away = self.two.common.away = True
+        self.assertEqual(self.send(self.one, key=KEY).body, first.body)
+        answer = self.send(self.two, key=KEY)
+        self.assertEqual((answer.status, answer.headers.get(b"retry-after")), (503, b"5"))
+        self.assertEqual(len(self.stored), 1)
+
+    def test_afterALossEverybodySaysHisKeysAgain(self) -> None:
+        first = self.send(self.one, key=KEY)
+        self.one.common.away = True
+        self.site.store.lose()
+        self.assertEqual(self.send(self.two, key=b"new").status, 503)
+        self.assertEqual(self.send(self.two, key=KEY).status, 503)
+        self.one.common.away = False
+        self.one.claims.begin_epoch()
+        self.clock.pump([0.1] * 20)
+        self.assertEqual(self.send(self.two, key=KEY).body, first.body)
+        self.assertEqual(self.send(self.two, key=b"new").status, 201)
+        self.assertEqual(len(self.stored), 2)
+
+    def test_whoDoesNotSpeakIsPassedOverAndItsKeysAreNeverSentTwice(self) -> None:
+        self.send(self.one, key=KEY)
+        self.site.end(self.one, seen=False)
+        self.site.store.lose()
+        self.assertEqual(self.send(self.two, key=KEY).status, 503)
+        self.clock.pump([0.5] * 300)
+        answer = self.send(self.two, key=KEY)
+        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+        self.assertEqual(len(self.stored), 1)
+        self.id_of(self.send(self.two, {**NOTE, "body": "other"}, key=b"new"))
+
+    def test_aSiblingsOpenKeyIs409WithoutRedis(self) -> None:
+        sibling = self.site.worker("m0")
+        sibling.get(sibling.send("GET", "/notes"))
+        self.hosp.hold = True
+        self.sending(self.one, key=KEY)
+        self.hosp.hold = False
+        sibling.common.away = True
+        self.assertIn(self.send(sibling, key=KEY).status, (409, 503))
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
+
+class DeathTests(SiteTestCase):
+    def test_whatADeadWorkerSentIsFoundAndKeepsItsName(self) -> None:
+        for seen, key in ((True, None), (True, KEY), (False, None), (False, KEY)):
+            self.setUp()
+            self.hosp.faults = [("after", RESET)]
+            self.hosp.read_faults = [500] * 3
+            self.sending(self.one, key=key)
+            self.site.end(self.one, seen=seen)
+            self.hosp.read_faults = []
+            # Until nobody can send it any more its turn is its own.
+            self.assertEqual(self.send(self.two, key=key).status, 503)
+            self.assertEqual(self.id_of(self.send(self.two, key=key)), self.stored[0]["id"])
+            self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
+    def test_whatItDidNotSendIsSent(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        self.site.end(self.one)
+        self.hosp.hold = False
+        statuses = []
+        while 201 not in statuses and len(statuses) < 5:
+            statuses.append(self.send(self.two).status)
+        self.assertEqual((statuses[-1], len(self.stored)), (201, 1))
+
+    def test_aSiblingTakesItOverAtOnce(self) -> None:
+        sibling = self.site.worker("m0")
+        sibling.get(sibling.send("GET", "/notes"))
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 3
+        self.sending(self.one)
+        self.site.end(self.one)
+        self.hosp.read_faults = []
+        began = self.clock.seconds()
+        self.assertEqual(self.id_of(self.send(sibling)), self.stored[0]["id"])
+        self.assertLess(self.clock.seconds() - began, 5)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_anAnswerThatADeadOneDidNotHandOver(self) -> None:
+        first = self.send(self.one, handed_over=False)
+        self.site.end(self.one, seen=False)
+        self.assertEqual(self.send(self.two).body, first.body)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_itsSuccessorFindsOutAndTellsTheOthers(self) -> None:
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 3
+        self.sending(self.one, key=KEY)
+        self.site.end(self.one)
+        self.hosp.read_faults = []
+        after = self.site.worker("m0")
+        self.clock.pump([0.5] * 10)
+        self.assertEqual([found for _, found in after.findings], ["found"])
+        self.assertEqual(self.id_of(self.send(self.two, key=KEY)), self.stored[0]["id"])
+        self.assertEqual(len(self.stored), 1)
+
+
+class AwayTests(SiteTestCase):
+    def test_aWriteIsSentOnceAndWhatIsUncertainIsUnknown(self) -> None:
+        self.one.common.away = True
+        self.id_of(self.send(self.one))
+        self.hosp.faults = [("after", RESET)]
+        looks = len(self.hosp.seen("listNotes"))
+        answer = self.send(self.one)
+        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+        self.assertEqual(len(self.hosp.seen("listNotes")), looks)
+        self.assertEqual(len(self.hosp.seen("createNote")), 2)
+
+    def test_aLossBetweenClaimAndLookIsUnknown(self) -> None:
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500]
+        sent = self.sending(self.one)
+        self.site.store.lose()
+        answer = self.told(self.one, sent)
+        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+
+    def test_whatWasSettledMeanwhileIsSaidLater(self) -> None:
+        self.hosp.hold = True
+        first = self.sending(self.one, key=KEY)
+        self.one.common.away = True
+        self.release()
+        body = self.told(self.one, first).body
+        self.assertEqual(self.send(self.two, key=KEY).status, 409)
+        self.one.common.away = False
+        self.clock.pump([0.5] * 4)
+        self.assertEqual(self.send(self.two, key=KEY).body, body)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_aScreeningsNoteIsStoredOnceWithoutIt(self) -> None:
+        self.one.common.away = True
+        self.hosp.faults = [("after", RESET)]
+        self.one.get(self.one.send("POST", "/patients/7/screen", {"images": ["a"]}))
+        self.clock.pump([0.5] * 200)
+        self.assertEqual(len(self.stored), 1)
+        self.assertEqual(self.one.screening.pending, 0)
+
+    def test_aChangeWithoutItIsUnknownToo(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        self.one.common.away = True
+        self.hosp.faults = [("after", RESET)]
+        answer = self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "x"}, auth=STAFF1))
+        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
