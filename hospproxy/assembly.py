@@ -38,6 +38,7 @@ from .outward.retry import Budget, Retry
 from .outward.sending import Target
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
+from .outward.writes.claims import Claims, NoClaims
 from .outward.writes.entries import Entries
 from .outward.writes.fate import Fate
 from .outward.writes.keeping import Keeping, Results
@@ -119,7 +120,7 @@ class Parts:
             self.noticing.noticer.observe,
         )
         self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
-        self.keeping, self.writes = self._writes()
+        self.keeping, self.claims, self.writes = self._writes()
         self.screening = self._screening()
         self.admission = self._admission()
         self.chain = self._chain()
@@ -198,7 +199,7 @@ class Parts:
             self.refusals,
         )
 
-    def _writes(self) -> tuple[Keeping, Writes]:
+    def _writes(self) -> tuple[Keeping, Claims, Writes]:
         settings = self.settings
         late = settings.writes.late_commit_s
         window_s = settings.writes.resubmit_window_s
@@ -215,6 +216,8 @@ class Parts:
         keeping = Keeping(
             self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall, entries.former_macs
         )
+        late_commit_s = self.contract.late_commit_s if late is None else late
+        claims = self._claims(keeping, late_commit_s)
         looking = Looking(
             self.contract,
             self.ask,
@@ -223,13 +226,41 @@ class Parts:
             self.upstream_clock,
             self.working_time,
             self.metrics,
-            late_commit_s=self.contract.late_commit_s if late is None else late,
+            late_commit_s=late_commit_s,
             look_s=settings.deadline_s,
+            claims=claims,
         )
         fate = Fate(self.contract, self.answers, self.reactor, looking, self.sightings, self.metrics)
         later = Later(forget=self._found_later, record=self.audit.note)
-        return keeping, Writes(
-            self.reactor, entries, keeping, fate, self.sightings, later, self.metrics, window_s=window_s
+        writes = Writes(
+            self.reactor,
+            entries,
+            keeping,
+            fate,
+            self.sightings,
+            later,
+            self.metrics,
+            window_s=window_s,
+            claims=claims,
+        )
+        return keeping, claims, writes
+
+    def _claims(self, keeping: Keeping, late_commit_s: float) -> Claims:
+        if self.shared is None:
+            return NoClaims()
+        from .sharing.claims import RedisClaims
+
+        return RedisClaims(
+            self.shared,
+            self.shared,
+            self.sightings,
+            keeping,
+            self.reactor,
+            random.SystemRandom().random,
+            self.metrics,
+            late_commit_s=late_commit_s,
+            window_s=self.settings.writes.resubmit_window_s,
+            is_gone=self.ledger.is_gone,
         )
 
     def _found_later(self, exchange: Exchange) -> None:

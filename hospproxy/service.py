@@ -229,7 +229,8 @@ class ProxyService(Service):
         from .sharing.building import begin
 
         try:
-            begin(self.parts.shared, self._settings, self.parts.ledger.owner, self.parts.disk)
+            parts = self.parts
+            begin(self.parts.shared, self._settings, parts.ledger.owner, parts.disk, parts.claims.begin_epoch)
         except OSError as error:
             print(f"hospproxy: this machine's name cannot be kept: {error}", file=sys.stderr)
             raise SystemExit(1) from None
@@ -285,6 +286,7 @@ class ProxyService(Service):
         await parts.upstream.close()
         await parts.places.stop()
         parts.admission.stop()
+        parts.claims.stop()
         if parts.shared is not None:
             # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.
             await parts.shared.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 from ..config import Settings
@@ -39,12 +40,15 @@ def _names(vault: Sealing, sealed: bytes | None) -> NamesLike:
     return names
 
 
-def begin(shared: Shared, settings: Settings, owner: Owner, disk: Disk) -> None:
+def begin(
+    shared: Shared, settings: Settings, owner: Owner, disk: Disk, begin_epoch: Callable[[], object]
+) -> None:
     """Join the others.
 
     :param owner: this process, by its file lock.
     :param disk: what it keeps over restarts. Of what others changed meanwhile it knows nothing: until that was read
         nothing that is there counts.
+    :param begin_epoch: called when Redis may have lost what was said there.
     :raise OSError: the name of this machine can neither be read nor made.
     """
 
@@ -52,6 +56,7 @@ def begin(shared: Shared, settings: Settings, owner: Owner, disk: Disk) -> None:
         if anew and not disk.trusted:
             disk.forget_all()
         disk.trusted = True
+        begin_epoch()
 
     machine = machine_id(settings.state_dir, os.urandom)
     disk.trusted = False

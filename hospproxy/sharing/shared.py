@@ -68,7 +68,8 @@ class Shared:
         self._naming = Naming(vault, names, prefix, self._complain)
         self.key = self._naming.key
         self.on_joined: Callable[[bool], object] = lambda _anew: None
-        """Told when the log was read for the first time since the start: whether something in it was missing."""
+        """Told when this worker has joined, at its start and each time that all began anew: whether it cannot be known
+        what was said before."""
         self.on_read: Callable[[bytes, int], object] = lambda _epoch, _seq: None
         """Told how far the log was read."""
         self.on_places: Callable[[], object] = lambda: None
@@ -97,8 +98,6 @@ class Shared:
         self._running = False
         self._complained: set[str] = set()
         offer_gauges(meter, self)
-
-    # Sharing
 
     @property
     def may_serve(self) -> bool:
@@ -355,15 +354,18 @@ class Shared:
         self._meter.count("sharing_log_entries_total", len(messages), direction="said")
         self._waiting.confirmed(ticket, self._epoch, beat.said)
         self._waiting.check(self._view)
-        await self._read(beat, pos)
-        self._joined = True
+        anew = await self._read(beat, pos)
+        if not self._joined:
+            self._joined = True
+            self.on_joined(anew)
         self._judge_lease(beat, sent)
         await self._bury()
 
-    async def _read(self, beat: Beat, pos: int | None) -> None:
+    async def _read(self, beat: Beat, pos: int | None) -> bool:
         """Apply what others have said.
 
         :param pos: as the beat has said; None: it has joined.
+        :return: something may be missing between what was known and what there is.
         :raise NotHeard: it could not be applied; it comes again.
         """
         epoch, connection = self._epoch, self._connection
@@ -376,12 +378,11 @@ class Shared:
             raise Away("the connection was lost meanwhile")
         self._acked = beat.pos
         self._pos = beat.last if beat.entries else beat.seq
-        if not self._joined:
-            self.on_joined(anew)
         self.on_read(self._epoch, self._pos)
         behind = self._pos < beat.seq
         if behind or (self._pos > beat.pos and (must_be_told or self._wanted > beat.pos)):
             self._again = 0.0
+        return anew
 
     def _judge_lease(self, beat: Beat, sent: float) -> None:
         assert self._pos is not None

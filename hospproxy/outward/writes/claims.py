@@ -149,6 +149,12 @@ class Claims(Protocol):
     def is_author(self, known: Known, identity: Identity | None) -> bool:
         """Whether a write is this member of staff's."""
 
+    def begin_epoch(self) -> None:
+        """Redis may have lost what was said there: say it again."""
+
+    def stop(self) -> None:
+        """Say nothing any more."""
+
 
 class NoClaims:
     """There are no others."""
@@ -197,3 +203,9 @@ class NoClaims:
 
     def is_author(self, known: Known, identity: Identity | None) -> bool:
         return False
+
+    def begin_epoch(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
