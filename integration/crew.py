@@ -14,7 +14,14 @@ from twisted.internet import task
 from .processes import Processes, Proxy, free_port, proxy_options, twistd_command
 
 NOTE = {"title": "Visit", "body": "The cat is called Secretissima.", "patient_id": 7}
-WITH_REDIS = '[redis]\nenabled = true\nurl = "redis://127.0.0.1:{port}"\n'
+WITH_REDIS = """[redis]
+enabled = true
+url = "redis://127.0.0.1:{port}"
+heartbeat_s = 0.1
+timeout_s = 0.3
+lease_s = 1.0
+settle_s = 1.0
+"""
 
 
 async def until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
@@ -58,14 +65,14 @@ def alive(pids: Collection[int]) -> list[int]:
 
 async def crew(processes: Processes, upstream: str, options: str = "", top: str = "") -> Proxy:
     """A proxy with two workers, both of which serve."""
-    redis = WITH_REDIS.format(port=free_port())
+    redis = WITH_REDIS.format(port=(await processes.redis()).port)
     proxy = await processes.proxy(upstream, top=f"workers = 2\n{top}", options=redis + options)
     await proxy.until_said("hospproxy admin on")
     return proxy
 
 
 def begin(processes: Processes, folder: Path, *flags: str, top: str = "", **env: str) -> Proxy:
-    """twistd with two workers, begun and not waited for."""
+    """twistd with two workers, begun and not waited for. There is no Redis."""
     proxy = Proxy("hospproxy", port=free_port(), plain_port=free_port(), admin_port=free_port())
     proxy.state = folder / "state"
     file = folder / "crew.toml"

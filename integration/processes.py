@@ -20,12 +20,15 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
 from twisted.internet import defer, error, protocol, task
 from twisted.internet.interfaces import IProcessTransport
 from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from .redis_server import Redis
 
 START_S = 30.0
 STOP_S = 40.0  # the proxy's own drain is 30 s by default
@@ -212,6 +215,16 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[Running] = []
+        self._redis: list[Redis] = []
+
+    async def redis(self, *options: str) -> Redis:
+        """A Redis of its own; see redis_server.py."""
+        from .redis_server import Redis
+
+        redis = Redis(*options)
+        self._redis.append(redis)
+        await redis.start()
+        return redis
 
     def start(
         self,
@@ -310,6 +323,8 @@ class Processes:
                     await running.stop()
                 except ProcessFailed as problem:
                     failed.append(str(problem))
+        for redis in self._redis:
+            redis.end()
         if failed:
             raise ProcessFailed("\n".join(failed))
 
