@@ -30,6 +30,7 @@ from hospproxy.messages import (
     Response,
 )
 from hospproxy.options.sections import CacheSettings
+from hospproxy.sharing.kinds import ALONE, Sharing
 
 CONTRACT: Contract = contract_document.load()
 ANN = Identity(1, "ann", b"hmac of ann")
@@ -120,6 +121,7 @@ class House:
         renews: bool = False,
         keeper: Keeper | None = None,
         clock: Clock | None = None,
+        sharing: Sharing = ALONE,
         **settings: Any,
     ) -> None:
         """:param renews: what is given out past its time is renewed behind the client's back.
@@ -130,7 +132,7 @@ class House:
         self.meter = Meter()
         self.accounts = Accounts(self.clock, 100, 300.0, 43200.0, keeper)
         self.store = LruStore(max_bytes)
-        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock, keeper=keeper)
+        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock, keeper=keeper, sharing=sharing)
         self.cache = Cache(
             CacheSettings(max_bytes=max_bytes, **settings),
             CONTRACT,

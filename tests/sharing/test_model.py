@@ -49,7 +49,8 @@ class Trouble:
             worker.paused = True
             world.after(lasts, lambda: self._resume(worker))
         elif what == "die":
-            self._replace(worker)
+            cut = [one for one in world.workers if one.link.cut]  # who has something to say that nobody hears
+            self._replace(random.choice(cut) if cut else worker)
         elif what == "leave" and not worker.paused:
             self._leave(worker)
         elif what == "full":
