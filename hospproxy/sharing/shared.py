@@ -17,13 +17,13 @@ from ..outward.ledger.sealing import Unsealable
 from . import members
 from .arguments import beat_args, burial_args
 from .hearing import Ears, NotHeard
-from .kinds import Away, LinkLike, NamesLike, Sealing
+from .kinds import Away, LinkLike, NamesLike, NamesMaker, Sealing
 from .lease import Lease, Timing
 from .members import Beat, Nonsense, View, Wake
 from .news import Everything, News
 from .outbox import Message, Outbox
 from .scripting import Script, bare, script
-from .showing import offer_gauges
+from .showing import Complaints, offer_gauges
 from .siblings import dead_among
 from .waiting import Waiting
 
@@ -31,15 +31,11 @@ POLL_S = 0.05
 """Between two beats while somebody waits for others to read; and the shortest pause after a failure."""
 SAY_S = 0.02
 """That something may wait for which nobody waits, so that more goes with it."""
+PATIENCE = 3
+"""Times in a row that what was heard cannot be applied; then everything is given up, so that nobody waits for it."""
 MOST_KNOWN = 1000
 """Members that are told of when an epoch begins."""
 _log = Logger()
-
-NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
-"""Names from what is sealed in the head; with None new ones.
-
-:raise Unsealable: it cannot be read.
-"""
 
 
 class Shared:
@@ -90,6 +86,7 @@ class Shared:
         self._wanted = 0
         self._view = View()
         self._held_back = False
+        self._unheard = 0
         self._answered_at = -math.inf
         self._redis_time = (0, 0.0)
         self._busy: Deferred[None] | None = None
@@ -97,7 +94,7 @@ class Shared:
         self._beaten = -math.inf
         self._timer: IDelayedCall | None = None
         self._running = False
-        self._complained: set[str] = set()
+        self._complain = Complaints()
         offer_gauges(meter, self)
 
     # Sharing
@@ -206,11 +203,6 @@ class Shared:
             self._complain(f"Redis talks nonsense: {nonsense}")
             raise Away(f"Redis: {nonsense}") from None
 
-    def _complain(self, what: str) -> None:
-        if what not in self._complained:
-            self._complained.add(what)
-            _log.error("{what}", what=what)
-
     # Start and stop
 
     def start(self, member: bytes, is_gone: Callable[[str], bool] = lambda _name: False) -> None:
@@ -308,7 +300,14 @@ class Shared:
             return
         if not self._opened:
             await self._open()
-        await self._beat()
+        try:
+            await self._beat()
+        except NotHeard:
+            self._unheard += 1
+            if self._unheard >= PATIENCE:  # it joins anew, and serves nothing until it can drop everything
+                self._lease, self._pos = self._lease.ended(), None
+                self.unbroken += 1
+            raise
 
     async def _open(self) -> None:
         """Find the epoch, or begin one."""
@@ -378,6 +377,7 @@ class Shared:
         await self._ears.hear([Everything(), *heard] if anew else heard)
         if (epoch, connection) != (self._epoch, self._connection):
             raise Away("the connection was lost meanwhile")
+        self._unheard = 0
         self._acked = beat.pos
         self._pos = beat.last if beat.entries else beat.seq
         behind = self._pos < beat.seq

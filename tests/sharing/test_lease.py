@@ -24,6 +24,7 @@ class LeaseTests(SynchronousTestCase):
     def test_anOlderBeatShortensNothing(self) -> None:
         lease = Lease(TIMING).granted(10.0).granted(9.0)
         self.assertTrue(lease.holds(11.9))
+        self.assertFalse(lease.ended().holds(10.1))
 
     def test_aBeatWithoutAnAnswerMayTakeEffectUntilItsTimeIsOver(self) -> None:
         lease = Lease(TIMING, effect=3.0).sent(10.0)

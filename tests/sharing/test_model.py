@@ -160,6 +160,7 @@ class ModelTests(SynchronousTestCase):
         for seed in SEEDS:
             world = lived(seed)
             self.assertEqual(world.stale, [], f"seed {seed}")
+            self.flushLoggedErrors(OSError)  # of disks
             hits, answered = hits + world.hits, answered + world.answered
         self.assertGreater(hits, 500)
         self.assertGreater(answered, 500)
@@ -172,3 +173,4 @@ class ModelTests(SynchronousTestCase):
                 if settled(world):
                     break
             self.assertTrue(settled(world), f"seed {seed}")
+            self.flushLoggedErrors(OSError)
