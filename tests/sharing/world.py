@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
@@ -377,6 +376,3 @@ def _fire(done: Deferred[None]) -> None:
 def settled(world: World) -> bool:
     """Whether all who live may serve."""
     return all(worker.shared.may_serve for worker in world.workers)
-
-
-NEVER = math.inf

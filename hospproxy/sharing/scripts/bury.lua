@@ -1,5 +1,10 @@
 -- Members are known to be dead: their siblings have found their file locks free. KEYS: head, members, leases, log, dead.
 -- ARGV: 3 a sealed Everything, 4 and on: who.
+local count = tonumber(redis.call('HGET', KEYS[1], 'count'))
+if redis.call('HLEN', KEYS[2]) ~= count or redis.call('ZCARD', KEYS[3]) ~= count then
+  redis.call('HDEL', KEYS[1], 'epoch') -- as in beat.lua
+  return {'epoch'}
+end
 local gone = 0
 for i = 4, #ARGV do
   local lease = redis.call('ZSCORE', KEYS[3], ARGV[i])
