@@ -241,10 +241,11 @@ class StoryTests(SynchronousTestCase):
 
     def test_nobodyServesAtTheBeginningOfAnEpoch(self) -> None:
         self.world.redis.lose()
-        self.live_until(lambda: not self.two.shared.may_serve)
+        self.live(2 * TIMING.lease_s)  # those of the life before have run out
+        while self.world.now < self.world.redis.head["began"] / 1000 + TIMING.settle_s:
+            self.assertFalse(self.two.shared.may_serve)
+            self.world.step()
         self.live_until(lambda: self.two.shared.may_serve)
-        view = self.two.shared.view
-        self.assertGreaterEqual(view.now - view.began, 1000 * TIMING.settle_s)
 
     def test_aLeaseIsGivenWhenEverythingHasBeenRead(self) -> None:
         self.two.link.cut = True
