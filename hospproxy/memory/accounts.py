@@ -226,8 +226,15 @@ class Accounts:
         self._raise(staff_id)
 
     def anything(self) -> None:
-        """What has changed is not known: any account may have."""
-        self._raise(None)
+        """What has changed is not known: HOSP has to say anew who anybody is.
+
+        Who was accepted lately stays so for an outage (``grace``): else each start among others, and each of Redis's,
+        would take from everybody what is kept for just that. A change that is heard of ends it.
+        """
+        self._sequence += 1
+        self._changes.note_all(self._sequence)
+        self._accepted.clear()
+        self._credentials_of.clear()
 
     def _end_elsewhere(self, reference: str) -> None:
         open_one = self._elsewhere.pop(reference, None)

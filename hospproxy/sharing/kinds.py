@@ -114,6 +114,13 @@ class Sealing(Protocol):
         """
 
 
+NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
+"""Names from what is sealed in the head; with None new ones.
+
+:raise Unsealable: it cannot be read.
+"""
+
+
 class Common(Protocol):
     """What is needed to work with what is common: for the parts that have scripts of their own."""
 

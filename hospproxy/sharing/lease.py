@@ -75,6 +75,10 @@ class Lease:
         """
         return self._with(max(self.until, sent + self.timing.lease_s), self.effect, self.pending)
 
+    def ended(self) -> Lease:
+        """It has given up what it would serve."""
+        return self._with(NEVER, self.effect, self.pending)
+
     def holds(self, now: float) -> bool:
         """Whether it may serve from memory."""
         return now < self.until

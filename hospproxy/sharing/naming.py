@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..outward.ledger.sealing import Unsealable
-from .kinds import Away, NamesLike, Sealing
-
-NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
-"""Names from what is sealed in the head; with None new ones.
-
-:raise Unsealable: it cannot be read.
-"""
+from .kinds import Away, NamesLike, NamesMaker, Sealing
 
 
 class Naming:

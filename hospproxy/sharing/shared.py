@@ -16,14 +16,14 @@ from ..interfaces import IMeter
 from . import members
 from .arguments import beat_args, burial_args
 from .hearing import Ears, NotHeard
-from .kinds import Away, LinkLike, Sealing
+from .kinds import Away, LinkLike, NamesMaker, Sealing
 from .lease import Lease, Timing
 from .members import Beat, Nonsense, View, Wake
-from .naming import NamesMaker, Naming
+from .naming import Naming
 from .news import Everything, News
 from .outbox import Message, Outbox
 from .scripting import Script, bare, script
-from .showing import offer_gauges
+from .showing import Complaints, offer_gauges
 from .siblings import dead_among
 from .waiting import Waiting
 
@@ -31,6 +31,8 @@ POLL_S = 0.05
 """Between two beats while somebody waits for others to read; and the shortest pause after a failure."""
 SAY_S = 0.02
 """That something may wait for which nobody waits, so that more goes with it."""
+PATIENCE = 3
+"""Times in a row that what was heard cannot be applied; then everything is given up, so that nobody waits for it."""
 MOST_KNOWN = 1000
 """Members that are told of when an epoch begins."""
 _log = Logger()
@@ -65,6 +67,7 @@ class Shared:
         self._timing = timing
         self._meter = meter
         self._random = random
+        self._complain = Complaints()
         self._naming = Naming(vault, names, prefix, self._complain)
         self.key = self._naming.key
         self.on_joined: Callable[[bool], object] = lambda _anew: None
@@ -89,6 +92,7 @@ class Shared:
         self._wanted = 0
         self._view = View()
         self._held_back = False
+        self._unheard = 0
         self._answered_at = -math.inf
         self._redis_time = (0, 0.0)
         self._busy: Deferred[None] | None = None
@@ -96,7 +100,6 @@ class Shared:
         self._beaten = -math.inf
         self._timer: IDelayedCall | None = None
         self._running = False
-        self._complained: set[str] = set()
         offer_gauges(meter, self)
 
     @property
@@ -151,8 +154,6 @@ class Shared:
                 "there is more to say to other workers than can be kept: they will drop what they have"
             )
 
-    # Common
-
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
     ) -> list[Any]:
@@ -191,13 +192,6 @@ class Shared:
         except Nonsense as nonsense:
             self._complain(f"Redis talks nonsense: {nonsense}")
             raise Away(f"Redis: {nonsense}") from None
-
-    def _complain(self, what: str) -> None:
-        if what not in self._complained:
-            self._complained.add(what)
-            _log.error("{what}", what=what)
-
-    # Start and stop
 
     @property
     def position(self) -> int:
@@ -270,8 +264,6 @@ class Shared:
             case None:
                 self._complain("Redis talks nonsense on the channel")
 
-    # The loop: one exchange at a time
-
     def _soon(self, delay_s: float) -> None:
         if not self._running:
             return
@@ -310,7 +302,14 @@ class Shared:
             return
         if not self._opened:
             await self._open()
-        await self._beat()
+        try:
+            await self._beat()
+        except NotHeard:
+            self._unheard += 1
+            if self._unheard >= PATIENCE:  # it joins anew, and serves nothing until it can drop everything
+                self._lease, self._pos = self._lease.ended(), None
+                self.unbroken += 1
+            raise
 
     async def _open(self) -> None:
         """Find the epoch, or begin one."""
@@ -376,6 +375,7 @@ class Shared:
         await self._ears.hear([Everything(), *heard] if anew else heard)
         if (epoch, connection) != (self._epoch, self._connection):
             raise Away("the connection was lost meanwhile")
+        self._unheard = 0
         self._acked = beat.pos
         self._pos = beat.last if beat.entries else beat.seq
         self.on_read(self._epoch, self._pos)

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twisted.logger import Logger
+
 from ..interfaces import IMeter
 from .members import View
+
+_log = Logger()
+
+
+class Complaints:
+    """Says each thing once: nothing that is said here holds what was asked, so there are few."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            _log.error("{what}", what=what)
 
 
 class Standing(Protocol):

@@ -138,7 +138,7 @@ class House:
         self.meter = Meter()
         self.accounts = Accounts(self.clock, 100, 300.0, 43200.0, keeper)
         self.store = LruStore(max_bytes)
-        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock, keeper=keeper)
+        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock, keeper=keeper, sharing=sharing)
         self.cache = Cache(
             CacheSettings(max_bytes=max_bytes, **settings),
             CONTRACT,

@@ -61,6 +61,9 @@ class ModelRedis:
             return [b"late"]
         if self.full:
             raise MemoryError
+        if not len(self.members) == len(self.leases) == self.head["count"]:
+            del self.head["epoch"]
+            return [b"epoch"]
         return {"beat": self._beat, "bury": self._bury}[name](args)
 
     def _open(self, args: list[Any]) -> list[Any]:
@@ -89,9 +92,6 @@ class ModelRedis:
 
     def _beat(self, args: list[Any]) -> list[Any]:
         epoch, _, member, place, how, lease, patience, _, everything, _, _, urgent, *rest = args
-        if not len(self.members) == len(self.leases) == self.head["count"]:
-            del self.head["epoch"]
-            return [b"epoch"]
         said = 0
         while rest:
             said = self._append(member, rest[0])

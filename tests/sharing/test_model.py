@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from .world import TIMING, Worker, World, settled
+from hospproxy.sharing.news import Struck
+
+from .world import STEP_S, TIMING, Worker, World, settled
 
 STEPS = 4000
 SEEDS = range(12)
@@ -49,7 +53,8 @@ class Trouble:
             worker.paused = True
             world.after(lasts, lambda: self._resume(worker))
         elif what == "die":
-            self._replace(worker)
+            cut = [one for one in world.workers if one.link.cut]  # who has something to say that nobody hears
+            self._replace(random.choice(cut) if cut else worker)
         elif what == "leave" and not worker.paused:
             self._leave(worker)
         elif what == "full":
@@ -159,6 +164,7 @@ class ModelTests(SynchronousTestCase):
         for seed in SEEDS:
             world = lived(seed)
             self.assertEqual(world.stale, [], f"seed {seed}")
+            self.flushLoggedErrors(OSError)  # of disks
             hits, answered = hits + world.hits, answered + world.answered
         self.assertGreater(hits, 500)
         self.assertGreater(answered, 500)
@@ -171,3 +177,84 @@ class ModelTests(SynchronousTestCase):
                 if settled(world):
                     break
             self.assertTrue(settled(world), f"seed {seed}")
+            self.flushLoggedErrors(OSError)
+
+
+class StoryTests(SynchronousTestCase):
+    """What comes about too seldom by chance."""
+
+    def setUp(self) -> None:
+        self.world = World(1, workers=2)
+        self.one, self.two = self.world.workers
+        self.live_until(lambda: settled(self.world))
+        self.addCleanup(self.flushLoggedErrors, OSError)
+
+    def live_until(self, condition: Callable[[], object], steps: int = 3000) -> None:
+        for _ in range(steps):
+            if condition():
+                return
+            self.world.step()
+        self.fail("it did not come about")
+
+    def live(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_S)):
+            self.world.step()
+
+    def fill(self, worker: Worker) -> None:
+        worker.read()
+        self.live_until(lambda: worker.kept == self.world.value)
+
+    def answered(self, worker: Worker) -> None:
+        before = self.world.answered
+        worker.write()
+        self.live_until(lambda: self.world.answered > before)
+
+    def reads_well(self, worker: Worker) -> None:
+        worker.read()
+        self.assertEqual(self.world.stale, [])
+
+    def test_whatAWorkerWroteWhoDiedBeforeHeCouldSayIt(self) -> None:
+        self.fill(self.two)
+        self.one.link.cut = True
+        self.answered(self.one)
+        self.one.die()
+        self.world.workers[0] = self.world.new_worker(self.one.machine)
+        self.live_until(lambda: settled(self.world))
+        self.reads_well(self.two)
+        self.assertEqual(self.world.hits, 0)
+
+    def test_whoIsCutOffWhileRedisBeginsAnewIsNotForgotten(self) -> None:
+        self.one.link.cut = True
+        self.world.kill_redis()
+        self.live(0.3)
+        self.world.redis.lose()
+        self.world.start_redis()
+        self.live_until(lambda: self.two.shared.sees_others)
+        self.live(3 * TIMING.settle_s)
+        self.two.read()
+        self.live(1)
+        self.answered(self.one)
+        self.reads_well(self.two)
+        self.assertFalse(self.two.shared.may_serve)
+        self.one.link.cut = False
+        self.live_until(lambda: settled(self.world))
+
+    def test_nobodyServesAtTheBeginningOfAnEpoch(self) -> None:
+        self.world.redis.lose()
+        self.live(2 * TIMING.lease_s)  # those of the life before have run out
+        while self.world.now < self.world.redis.head["began"] / 1000 + TIMING.settle_s:
+            self.assertFalse(self.two.shared.may_serve)
+            self.world.step()
+        self.live_until(lambda: self.two.shared.may_serve)
+
+    def test_aLeaseIsGivenWhenEverythingHasBeenRead(self) -> None:
+        self.two.link.cut = True
+        self.live_until(lambda: not self.two.shared.may_serve)
+        for number in range(23):  # of which a reply holds five
+            self.one.shared.say(Struck((f"t{number}",)))
+            self.live(0.03)
+        heard: list[int] = []
+        self.two.shared.listen(lambda _news: heard.append(int(self.two.shared.may_serve)))
+        self.two.link.cut = False
+        self.live_until(lambda: self.two.shared.may_serve)
+        self.assertEqual(heard, [0] * 23)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from hospproxy.outward.ledger.sealing import Seal
@@ -287,6 +286,8 @@ class Worker:
             self._strike()
         if self.world.random.random() < 0.5:
             return None
+        if self.world.random.random() < 0.1:
+            return fail(OSError("the disk"))
         done: Deferred[None] = Deferred()  # the disk
         self.clock.callLater(self.world.random.choice((0.001, 0.02, 0.15)), _fire, done)
         return done
@@ -378,6 +379,3 @@ def _fire(done: Deferred[None]) -> None:
 def settled(world: World) -> bool:
     """Whether all who live may serve."""
     return all(worker.shared.may_serve for worker in world.workers)
-
-
-NEVER = math.inf

@@ -75,7 +75,7 @@ class Merging(Case):
 
     def test_a_process_alone_has_none_of_this(self) -> None:
         text = self.meters[0].render()
-        self.assertNotIn(b"worker=\"", text)
+        self.assertNotIn(b'worker="', text)
         self.assertNotIn(b"workers_running", text)
 
 

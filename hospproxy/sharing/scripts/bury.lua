@@ -1,5 +1,10 @@
 -- Members are known to be dead: their siblings have found their file locks free. KEYS: head, members, leases, log, dead.
 -- ARGV: 3 a sealed Everything, 4 the key of the generation that it raises, 5 milliseconds that it stays, 6 and on: who.
+local count = tonumber(redis.call('HGET', KEYS[1], 'count'))
+if redis.call('HLEN', KEYS[2]) ~= count or redis.call('ZCARD', KEYS[3]) ~= count then
+  redis.call('HDEL', KEYS[1], 'epoch') -- as in beat.lua
+  return {'epoch'}
+end
 local gone = 0
 for i = 6, #ARGV do
   local lease = redis.call('ZSCORE', KEYS[3], ARGV[i])

@@ -1,0 +1,302 @@
+"""The memory of one of several workers: what it tells the others, what it hears, and when it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import FailedAfterSending, NotSent, OutcomeUnknown
+from hospproxy.memory.hearing import Hearing, NotLasting
+from hospproxy.memory.keeper import Nowhere
+from hospproxy.memory.memory import NOBODY, Writer
+from hospproxy.memory.store import Mark
+from hospproxy.sharing.news import Account, Everything, Guess, News, Refused, Struck
+
+from .house import ANN, BEN, House, Reading, answer, call_of
+
+
+class Others:
+    """Several workers, of which this is one. Others hear when the test says so."""
+
+    is_alone = False
+    sees_others = True
+    unbroken = 0
+
+    def __init__(self) -> None:
+        self.may_serve = True
+        self.told: list[News] = []
+        self.said: list[News] = []
+        self.waiting: list[Deferred[None]] = []
+        self.listeners: list[Callable[[News], object]] = []
+        self.at_once = False
+
+    def say(self, news: News) -> None:
+        self.said.append(news)
+
+    async def announce(self, *news: News) -> None:
+        if not news:
+            return
+        self.told += news
+        if not self.at_once:
+            self.waiting.append(Deferred())
+            await self.waiting[-1]
+
+    def listen(self, listener: Callable[[News], object]) -> None:
+        self.listeners.append(listener)
+
+    def heard(self) -> None:
+        self.waiting.pop(0).callback(None)
+
+
+class _Keeper(Nowhere):
+    def __init__(self) -> None:
+        self.done: list[Any] = []
+        self.works = True
+
+    def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
+        self.done.append((tag, mark, owner))
+
+    def drop(self, tag: str) -> None:
+        self.done.append(tag)
+
+    async def settled(self) -> bool:
+        return self.works
+
+
+class TogetherTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.others = Others()
+        self.keeper = _Keeper()
+        self.house = House(sharing=self.others, keeper=self.keeper)
+        self.forgotten: list[object] = []
+        self.hearing = Hearing(self.house.memory, lambda *what: self.forgotten.append(what))
+
+    def kept(self, operation: str = "getNote", *path: str) -> Reading:
+        """An answer that is in memory."""
+        call = call_of(operation, *path)
+        self.house.send(call)
+        self.house.reply(answer(b'{"id":1}'))
+        again = self.house.send(call)
+        self.assertIn(b"hit", again.status)
+        return again
+
+    # Telling
+
+    def test_aWriteIsAnsweredWhenTheOthersHaveHeard(self) -> None:
+        writing = self.house.send(call_of("updateNote", "1", document={}))
+        self.assertEqual(self.others.told, [])
+        self.house.reply(answer(b"{}"))
+        self.assertEqual(writing.outcome, [])
+        (struck,) = self.others.told
+        assert isinstance(struck, Struck)
+        self.assertLessEqual({"list:notes", "record:notes/1"}, set(struck.tags))
+        self.assertEqual(struck.hidden_from, ("public", "account:1"))
+        self.assertEqual((struck.resource, struck.record, struck.lets_in), ("notes", "1", False))
+        self.others.heard()
+        self.assertEqual(writing.response.status, 200)
+
+    def test_whatHospRefusesIsToldAndHiddenFromNobody(self) -> None:
+        writing = self.house.send(call_of("updateNote", "1", document={}))
+        self.house.reply(answer(b"{}", status=422))
+        (struck,) = self.others.told
+        assert isinstance(struck, Struck)
+        self.assertEqual(struck.hidden_from, ())
+        self.others.heard()
+        self.assertEqual(writing.response.status, 422)
+
+    def test_anAccountIsInDoubtWithOthersBeforeItsChangeIsSent(self) -> None:
+        writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
+        self.assertEqual(self.house.hosp, [])
+        (begun,) = self.others.told
+        assert isinstance(begun, Account)
+        self.assertEqual((begun.staff_id, begun.doubt_s), ("2", 120.0))
+        self.others.heard()
+        self.house.reply(answer(b"{}"))
+        self.assertEqual(self.others.told[2:], [Account(begun.reference, "2", 0.0)])
+        struck = self.others.told[1]
+        assert isinstance(struck, Struck)
+        self.assertTrue(struck.lets_in)
+        self.others.heard()
+        self.assertEqual(writing.response.status, 200)
+
+    def failing(self, error: Exception, attempts: int) -> Reading:
+        writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
+        self.others.heard()
+        writing.exchange.attempts = attempts
+        self.house.reply(error)
+        return writing
+
+    def test_whatWasNeverSentWaitsForNobodyAndEndsTheDoubt(self) -> None:
+        writing = self.failing(NotSent("gone"), attempts=0)
+        self.assertIsInstance(writing.error, NotSent)
+        reference = self.others.told[0].reference  # type: ignore[union-attr]
+        self.assertEqual(self.others.said, [Account(reference, "2", 0.0)])
+
+    def test_whatMayHaveBeenSentIsToldAndDoubtedOn(self) -> None:
+        writing = self.failing(FailedAfterSending("cut"), attempts=1)
+        self.assertEqual(writing.outcome, [])
+        account = self.others.told[-1]
+        assert isinstance(account, Account)
+        self.assertGreater(account.doubt_s, 0)
+        self.others.heard()
+        self.assertIsInstance(writing.error, FailedAfterSending)
+
+    def test_whatIsFoundLaterIsSaidUnderTheSameReference(self) -> None:
+        self.others.at_once = True
+        call = call_of("updateStaff", "2", document={"password": "new"})
+        self.house.send(call)
+        self.house.reply(OutcomeUnknown("who knows", reference="r"))
+        open_one = self.others.told[-1]
+        assert isinstance(open_one, Account) and open_one.doubt_s > 0
+        self.house.memory.found_later(call, Writer(ANN))
+        struck, account = self.others.said
+        assert isinstance(struck, Struck)
+        self.assertEqual(struck.hidden_from, ("public", "account:1"))
+        self.assertEqual(account, Account(open_one.reference, "2", 0.0))
+        self.house.memory.found_later(call, NOBODY)  # as for a write of an earlier process
+        self.assertEqual(self.others.said[-1], Account("", "2", 0.0))
+
+    def test_refusedCredentialsAreSaidOnceAndNotAgainByWhoHears(self) -> None:
+        self.house.accounts.forget(ANN.credentials)
+        self.assertEqual(self.others.said, [Refused(ANN.credentials)])
+        self.hearing.heard(Refused(BEN.credentials))
+        self.assertEqual(len(self.others.said), 1)
+
+    # Hearing
+
+    def test_whatAnotherHasWrittenIsServedNoMore(self) -> None:
+        self.kept("getNote", "1")
+        self.hearing.heard(Struck(("record:notes/1",), (), False, "notes", "1"))
+        self.assertEqual(self.forgotten, [("notes", "1")])
+        self.assertNotIn(b"hit", self.after_failure(call_of("getNote", "1")).status.partition(b";")[0])
+        self.assertIn(("record:notes/1", Mark.STRUCK, None), self.keeper.done)
+
+    def after_failure(self, call: Any) -> Reading:
+        reading = self.house.send(call)
+        self.assertEqual(reading.outcome, [], "it was served from memory")
+        self.house.reply(NotSent("gone"))
+        return reading
+
+    def test_itsWriterNeverGetsItAgain(self) -> None:
+        self.kept("getNote", "1")
+        self.hearing.heard(Struck(("record:notes/1",), ("account:1",)))
+        reading = self.after_failure(call_of("getNote", "1"))
+        self.assertEqual(reading.error.status, 503)  # type: ignore[attr-defined]
+        self.assertIn(("record:notes/1", Mark.HIDDEN, "account:1"), self.keeper.done)
+
+    def test_anotherOwnersWriteHidesNothingFromThisOne(self) -> None:
+        self.kept("getNote", "1")
+        self.hearing.heard(Struck(("record:notes/1",), ("public", "account:2")))
+        reading = self.after_failure(call_of("getNote", "1"))
+        self.assertIn(b"stale-if-error-invalidated", reading.status)
+
+    def test_whatIsOnItsWayIsNeitherKeptNorJoined(self) -> None:
+        for news in (Struck(("record:notes/1",)), Everything(), Account("r", "1", 0.0)):
+            call = call_of("getNote", "1")
+            first = self.house.send(call)
+            self.hearing.heard(news)
+            second = self.house.send(call)
+            self.house.reply(answer(b"{}"), -2)
+            self.assertIn(b"invalidated", first.status)
+            self.assertEqual(second.outcome, [], news)
+            self.house.reply(answer(b"{}"))
+            self.house.memory.invalidate(call_of("updateNote", "1"))
+
+    def test_anAccountThatAnotherChangesIsInDoubtUntilItIsSettledOrTimeIsUp(self) -> None:
+        accounts = self.house.accounts
+        accounts.remember(ANN, accounts.ticket())
+        self.hearing.heard(Account("r", "1", 120.0))
+        self.assertIsNone(accounts.recall(ANN.credentials))
+        self.assertFalse(accounts.settled(ANN))
+        self.assertTrue(accounts.settled(BEN))
+        self.hearing.heard(Account("other", "1", 0.0))
+        self.assertFalse(accounts.settled(ANN))
+        ticket = accounts.ticket()
+        self.hearing.heard(Account("r", "1", 0.0))
+        self.assertTrue(accounts.settled(ANN))
+        accounts.remember(ANN, ticket)
+        self.assertIsNone(accounts.recall(ANN.credentials), "asked before it was settled")
+
+        self.hearing.heard(Account("all", None, 60.0))
+        self.assertFalse(accounts.settled(BEN))
+        ticket = accounts.ticket()
+        self.house.clock.advance(61)
+        self.assertTrue(accounts.settled(BEN))
+        accounts.remember(BEN, ticket)
+        self.assertIsNone(accounts.recall(BEN.credentials))
+
+    def test_doubtsOfOthersAreBounded(self) -> None:
+        for number in range(300):
+            self.hearing.heard(Account(str(number), str(number), 60.0))
+        self.assertLessEqual(len(self.house.accounts._elsewhere), 100)
+        self.assertFalse(self.house.accounts.settled(ANN), "forgotten, and so in doubt for all")
+
+    def test_refusedElsewhereIsForgottenHere(self) -> None:
+        accounts = self.house.accounts
+        accounts.remember(ANN, accounts.ticket())
+        self.hearing.heard(Refused(ANN.credentials))
+        self.assertIsNone(accounts.recall(ANN.credentials))
+
+    def test_whenNothingIsKnownEverythingIsStaleAndEverybodyIsAskedForAnew(self) -> None:
+        self.kept("getNote", "1")
+        accounts = self.house.accounts
+        accounts.remember(ANN, accounts.ticket())
+        let_in: list[None] = []
+        self.house.memory.let_in = lambda: let_in.append(None)
+        self.hearing.heard(Everything())
+        self.assertIsNone(accounts.recall(ANN.credentials))
+        self.assertEqual(let_in, [None])
+        self.assertLessEqual(
+            {("accounts", Mark.STRUCK, None), ("public", Mark.STRUCK, None)}, set(self.keeper.done)
+        )
+        self.assertEqual(self.house.send(call_of("getNote", "1")).outcome, [])
+
+    def test_whatLetsInIsToldOn(self) -> None:
+        let_in: list[None] = []
+        self.house.memory.let_in = lambda: let_in.append(None)
+        self.hearing.heard(Struck(("list:staffs",)))
+        self.hearing.heard(Struck(("list:staffs",), lets_in=True))
+        self.hearing.heard(Guess(b"x"))
+        self.assertEqual(let_in, [None])
+
+    def test_whatIsRevokedMustBeOnDisk(self) -> None:
+        self.keeper.works = False
+        for news in (Account("r", "1", 0.0), Refused(b"x"), Everything()):
+            done = self.hearing.heard(news)
+            assert done is not None
+            self.failureResultOf(done, NotLasting)
+        done = self.hearing.heard(Struck(("a",), ("public",)))
+        assert done is not None
+        self.successResultOf(done)
+
+    # Answering
+
+    def test_withoutALeaseHospIsAskedEachTime(self) -> None:
+        self.kept("getNote", "1")
+        self.others.may_serve = False
+        call = call_of("getNote", "1")
+        first, second = self.house.send(call), self.house.send(call)
+        self.assertEqual(len(self.house.hosp), 3)
+        self.house.reply(answer(b"1"), -2)
+        self.house.reply(answer(b"2"))
+        self.assertIn(b"fwd=bypass; detail=no-lease", first.status)
+        self.assertEqual((first.response.body, second.response.body), (b"1", b"2"))
+        self.others.may_serve = True
+        self.assertEqual(self.house.send(call).response.body, b"2")
+
+    def test_withoutALeaseNothingThatIsUnderWayIsJoined(self) -> None:
+        call = call_of("getNote", "1")
+        self.house.send(call)
+        self.others.may_serve = False
+        self.house.send(call)
+        self.assertEqual(len(self.house.hosp), 2)
+
+    def test_withoutALeaseWhatIsKeptStillStandsForAFailure(self) -> None:
+        self.kept("getNote", "1")
+        self.others.may_serve = False
+        reading = self.after_failure(call_of("getNote", "1"))
+        self.assertIn(b"detail=stale-if-error", reading.status)
+        self.assertEqual(reading.response.body, b'{"id":1}')
