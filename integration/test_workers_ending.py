@@ -51,7 +51,8 @@ async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
 @pytest_twisted.ensureDeferred
 async def test_what_a_worker_has_begun_its_successor_finds_out(processes: Processes) -> None:
     hosp = await processes.hosp("--delay", "fixed:0.3")
-    proxy = await crew(processes, hosp.url)
+    # All die at once: their places at HOSP stay reserved until it must be done with what they sent, and five seconds.
+    proxy = await crew(processes, hosp.url, options="[gate]\nslow_s = 0.5\n")
     asking = ask(proxy.url, "POST", "/notes", NOTE, user="staff1")
     asking.addErrback(lambda _failure: None)
     await posted(hosp, 1)
