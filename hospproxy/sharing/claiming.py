@@ -94,7 +94,8 @@ class ClaimScripts:
         """
         found = await self._run(
             "claim", reference,
-            [*self._names(names), _ms(left_s), _ms(keep_s), resource, highest, record, _ms(late_s), gone, author, most],
+            [*self._names(names), _ms(left_s), _ms(keep_s), resource, highest, record, _ms(late_s), gone, author,
+             most, names.retry_of],
             2,
         )  # fmt: skip
         if found[0] in (b"yours", b"over") and len(found) < 6:

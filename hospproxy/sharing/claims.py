@@ -109,10 +109,8 @@ class RedisClaims:
             found = await self._scripts.find("own", "", reference, wait_s=wait_s)
         except Away:
             return Rejoined.YES
-        word = text(found[0])
-        if word == "join":
-            return text(found[1])
-        return {"handed": Rejoined.HANDED_OVER, "waited": Rejoined.WAITED_FOR}.get(word, Rejoined.YES)
+        others = {b"handed": Rejoined.HANDED_OVER, b"waited": Rejoined.WAITED_FOR}
+        return others.get(found[0], Rejoined.YES)
 
     async def keyed(self, names: Names) -> str | None:
         assert names.key is not None
@@ -313,6 +311,10 @@ class RedisClaims:
         if entry.names is not None:
             self._mine[entry.reference] = entry
             self._adopted.add(entry.reference)
+            self._going_on.begin(self._adopt(entry))
+
+    async def _adopt(self, entry: Entry) -> None:
+        await self.learn(entry)
 
     def lost(self, entry: Entry) -> None:
         self._later(Note(reference=entry.reference, lost=1, keep_s=self._window_s + 60.0))

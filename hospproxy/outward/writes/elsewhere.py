@@ -50,7 +50,7 @@ class Others:
                 if first.is_open:
                     break
                 continue
-            return None if found == Rejoined.WAITED_FOR else found
+            return None
         return await self.claims.first(names)
 
     async def claim(self, entry: Entry) -> None:
