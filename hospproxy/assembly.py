@@ -36,6 +36,7 @@ from .outward.retry import Budget, Retry
 from .outward.sending import Target
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
+from .outward.writes.claims import Claims, NoClaims
 from .outward.writes.entries import Entries
 from .outward.writes.fate import Fate
 from .outward.writes.keeping import Keeping, Results
@@ -172,6 +173,7 @@ class Parts:
         self.metrics.gauge("ledger_open", lambda: float(len(entries)))
         seal = Seal(self.key.subkey("ledger"), self.key.key_id)
         keeping = Keeping(self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall)
+        self.claims = self._claims(keeping)
         looking = Looking(
             self.contract,
             self.ask,
@@ -182,12 +184,25 @@ class Parts:
             self.metrics,
             late_commit_s=self.contract.late_commit_s if late is None else late,
             look_s=settings.deadline_s,
+            claims=self.claims,
         )
         fate = Fate(self.contract, self.answers, self.reactor, looking, self.sightings, self.metrics)
         later = Later(forget=self._found_later, record=self.audit.note)
         return keeping, Writes(
-            self.reactor, entries, keeping, fate, self.sightings, later, self.metrics, window_s=window_s
+            self.reactor,
+            entries,
+            keeping,
+            fate,
+            self.sightings,
+            later,
+            self.metrics,
+            window_s=window_s,
+            claims=self.claims,
         )
+
+    def _claims(self, _keeping: Keeping) -> Claims:
+        """What other workers and machines write: nothing, for a process that is alone."""
+        return NoClaims()
 
     def _found_later(self, exchange: Exchange) -> None:
         assert exchange.call is not None

@@ -63,6 +63,7 @@ class RedisClaims:
     ) -> None:
         self._common = common
         self._sightings = sightings
+        self._keys = keys
         self._clock = clock
         self._random = random
         self._meter = meter
@@ -108,7 +109,10 @@ class RedisClaims:
         try:
             found = await self._scripts.find("own", "", reference, wait_s=wait_s)
         except Away:
-            return Rejoined.YES
+            found = [b"none"]
+        if found[0] == b"none" and reference not in self._mine and await self._keys.is_handed_over(reference):
+            # Read from the ledger at the start, while a sibling was handing it over.
+            return Rejoined.HANDED_OVER
         others = {b"handed": Rejoined.HANDED_OVER, b"waited": Rejoined.WAITED_FOR}
         return others.get(found[0], Rejoined.YES)
 
@@ -179,7 +183,7 @@ class RedisClaims:
 
     def _taken(self, entry: Entry, found: list[Any]) -> Turn:
         floor, sent_ago, began_ago, complete, blind = (
-            None if found[1] in (b"", "") else number(found[1]),
+            None if found[1] == b"" else number(found[1]),
             *(number(one) / 1000 for one in found[2:6]),
         )
         self._mine[entry.reference] = entry

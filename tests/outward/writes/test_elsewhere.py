@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.messages import Response
+from hospproxy.sharing.news import Everything, Struck
 from tests.rig import STAFF1, STAFF2
 
 from .site import Site, Worker
@@ -339,6 +340,32 @@ class DeathTests(SiteTestCase):
         self.assertEqual([found for _, found in after.findings], ["found"])
         self.assertEqual(self.id_of(self.send(self.two, key=KEY)), self.stored[0]["id"])
         self.assertEqual(len(self.stored), 1)
+
+
+class HearingTests(SiteTestCase):
+    def test_whatOthersSayOfRecordsIsTakenInWhileAWriteIsOpen(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        for listener in self.one.common.listeners:
+            listener(Struck((), resource="notes", record="5", taken="6"))
+            listener(Everything())
+        self.assertEqual(self.one.sightings.touched("notes"), {5})
+        self.assertEqual(self.one.sightings.claimed_by_others("notes", "ref"), {6})
+
+    def test_whatIsNonsenseIsAwayAndCounted(self) -> None:
+        counted = []
+        self.one.meter.count = lambda name, **labels: counted.append((name, labels.get("outcome")))  # type: ignore[method-assign]
+
+        for nonsense in ([], [1], [b"mark"], [b"mark", b"yours"], [b"mark", 5, {}], [b"mark", b"is", b"x"]):
+
+            async def run(*_args: Any, nonsense: list[Any] = nonsense) -> list[Any]:
+                return nonsense
+
+            self.one.common.run = run  # type: ignore[method-assign, assignment]
+            self.assertEqual(self.send(self.one, key=b"new").status, 503)
+            self.assertEqual(self.send(self.one, {**NOTE, "body": str(nonsense)}).status, 201)
+        self.assertIn(("claims_total", "nonsense"), counted)
+        self.assertEqual(len(self.stored), 6)
 
 
 class AwayTests(SiteTestCase):
