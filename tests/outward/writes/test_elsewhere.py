@@ -270,10 +270,30 @@ class KeyTests(SiteTestCase):
         self.site.store.lose()
         self.assertEqual(self.send(self.two, key=KEY).status, 503)
         self.clock.pump([0.5] * 300)
+        # That it has seen the record is no reason to think that it was there before.
+        self.two.get(self.two.send("GET", "/notes"))
         answer = self.send(self.two, key=KEY)
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
         self.assertEqual(len(self.stored), 1)
         self.id_of(self.send(self.two, {**NOTE, "body": "other"}, key=b"new"))
+
+    def test_aChangeUnderAKeyThatNobodyRemembersDoesNotUndoWhatCameAfterIt(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+
+        def change(worker: Worker, body: str, *headers: tuple[bytes, bytes]) -> Response:
+            return self.told(
+                worker, worker.send("PATCH", f"/notes/{number}", {"body": body}, headers=headers)
+            )
+
+        self.assertEqual(change(self.one, "x", (b"idempotency-key", KEY)).status, 200)
+        self.site.end(self.one, seen=False)
+        self.site.store.lose()
+        self.assertEqual(change(self.two, "y").status, 200)
+        self.clock.pump([0.5] * 300)
+        again = change(self.two, "x", (b"idempotency-key", KEY))
+        self.assertEqual(json.loads(again.body).get("outcome"), "unknown")
+        self.assertEqual(self.stored[0]["body"], "y")
 
     def test_aSiblingsOpenKeyIs409WithoutRedis(self) -> None:
         sibling = self.site.worker("m0")
@@ -386,6 +406,16 @@ class AwayTests(SiteTestCase):
         self.site.store.lose()
         answer = self.told(self.one, sent)
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+
+    def test_aChangeWhoseClaimWasLostIsNotSentAgain(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        self.hosp.faults = [("before", RESET)]
+        self.hosp.read_faults = [500]
+        sent = self.one.send("PATCH", f"/notes/{number}", {"body": "x"})
+        self.site.store.lose()
+        self.assertEqual(json.loads(self.told(self.one, sent).body)["outcome"], "unknown")
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
 
     def test_whatWasSettledMeanwhileIsSaidLater(self) -> None:
         self.hosp.hold = True
