@@ -399,6 +399,15 @@ class AwayTests(SiteTestCase):
         self.assertEqual(len(self.hosp.seen("listNotes")), looks)
         self.assertEqual(len(self.hosp.seen("createNote")), 2)
 
+    def test_aTurnThatWasSeenToBeAnothersIsNotTakenWhenRedisGoes(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        waiting = self.sending(self.two)
+        self.clock.advance(0.2)
+        self.two.common.away = True
+        self.assertEqual(self.told(self.two, waiting).status, 503)
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
     def test_aLossBetweenClaimAndLookIsUnknown(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500]
