@@ -172,6 +172,21 @@ class RetryTests(SiteTestCase):
         self.id_of(self.send(self.two))
         self.assertEqual(len(self.stored), 1)
 
+    def test_aRetryWhoseClientHadLeftBeforeItWasKnownToBeOneHoldsNobodyUp(self) -> None:
+        self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
+        asked: Deferred[None] = Deferred()
+        first = self.two.claims.first
+
+        async def slow(names: Any) -> Any:
+            await asked
+            return await first(names)
+
+        self.patch(self.two.claims, "first", slow)
+        self.leave(self.sending(self.two))
+        asked.callback(None)
+        self.id_of(self.send(self.one))
+        self.assertEqual(len(self.stored), 1)
+
     def test_theUnknownIsJoinedEverywhere(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.hosp.read_faults = [500] * 10_000
