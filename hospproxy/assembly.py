@@ -246,6 +246,7 @@ class Parts:
         return keeping, claims, writes
 
     def _claims(self, keeping: Keeping, late_commit_s: float) -> Claims:
+        """What other workers and machines write: nothing, for a process that is alone."""
         if self.shared is None:
             return NoClaims()
         from .sharing.claims import RedisClaims

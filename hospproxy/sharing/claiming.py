@@ -14,6 +14,7 @@ from .notes import Note
 from .scripting import script
 
 _log = Logger()
+_CLAIMS = frozenset((b"yours", b"over", b"wait", b"full", b"busy", b"other", b"known", b"unsaid"))
 
 
 def text(value: Any) -> str:
@@ -94,10 +95,16 @@ class ClaimScripts:
         """
         found = await self._run(
             "claim", reference,
-            [*self._names(names), _ms(left_s), _ms(keep_s), resource, highest, record, _ms(late_s), gone, author, most],
+            [*self._names(names), _ms(left_s), _ms(keep_s), resource, highest, record, _ms(late_s), gone, author,
+             most, names.retry_of],
             2,
         )  # fmt: skip
-        if found[0] in (b"yours", b"over") and len(found) < 6:
+        taken = found[0] in (b"yours", b"over")
+        if (
+            not _are_words(found)
+            or found[0] not in _CLAIMS
+            or (taken and not (len(found) == 6 and _are_numbers(found[1:])))
+        ):
             raise self.nonsense()
         return found
 
@@ -116,7 +123,9 @@ class ClaimScripts:
         :raise Away: it cannot be seen.
         """
         found = await self._run("find", reference, [how, name, _ms(wait_s), equal, ""], 2, answer)
-        if found[0] == b"is" and len(found) < 8:
+        if not _are_words(found) or (
+            found[0] == b"is" and not (len(found) == 8 and _are_numbers(found[3:5]))
+        ):
             raise self.nonsense()
         return found
 
@@ -176,6 +185,18 @@ class ClaimScripts:
             self._mark = found[0]
             self._lost()
         return found[1:]
+
+
+def _are_words(found: list[Any]) -> bool:
+    return isinstance(found[0], bytes) and isinstance(found[1], bytes)
+
+
+def _are_numbers(found: list[Any]) -> bool:
+    """Whole numbers; or nothing, where there is none."""
+    try:
+        return all(one == b"" or number(one) >= 0 for one in found)
+    except Away:
+        return False
 
 
 def _ms(seconds: float) -> int:

@@ -63,6 +63,7 @@ class RedisClaims:
     ) -> None:
         self._common = common
         self._sightings = sightings
+        self._keys = keys
         self._clock = clock
         self._random = random
         self._meter = meter
@@ -108,11 +109,12 @@ class RedisClaims:
         try:
             found = await self._scripts.find("own", "", reference, wait_s=wait_s)
         except Away:
-            return Rejoined.YES
-        word = text(found[0])
-        if word == "join":
-            return text(found[1])
-        return {"handed": Rejoined.HANDED_OVER, "waited": Rejoined.WAITED_FOR}.get(word, Rejoined.YES)
+            found = [b"none"]
+        if found[0] == b"none" and reference not in self._mine and await self._keys.is_handed_over(reference):
+            # Read from the ledger at the start, while a sibling was handing it over.
+            return Rejoined.HANDED_OVER
+        others = {b"handed": Rejoined.HANDED_OVER, b"waited": Rejoined.WAITED_FOR}
+        return others.get(found[0], Rejoined.YES)
 
     async def keyed(self, names: Names) -> str | None:
         assert names.key is not None
@@ -181,7 +183,7 @@ class RedisClaims:
 
     def _taken(self, entry: Entry, found: list[Any]) -> Turn:
         floor, sent_ago, began_ago, complete, blind = (
-            None if found[1] in (b"", "") else number(found[1]),
+            None if found[1] == b"" else number(found[1]),
             *(number(one) / 1000 for one in found[2:6]),
         )
         self._mine[entry.reference] = entry
@@ -313,6 +315,10 @@ class RedisClaims:
         if entry.names is not None:
             self._mine[entry.reference] = entry
             self._adopted.add(entry.reference)
+            self._going_on.begin(self._adopt(entry))
+
+    async def _adopt(self, entry: Entry) -> None:
+        await self.learn(entry)
 
     def lost(self, entry: Entry) -> None:
         self._later(Note(reference=entry.reference, lost=1, keep_s=self._window_s + 60.0))

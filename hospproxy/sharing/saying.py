@@ -29,6 +29,9 @@ class KeptKeys(Protocol):
     def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
         """Settled writes under a key, of the last seconds."""
 
+    async def is_handed_over(self, reference: str) -> bool:
+        """Whether a client of this machine has the answer of a write."""
+
 
 class Saying:
     """One worker's.

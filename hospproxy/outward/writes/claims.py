@@ -89,7 +89,7 @@ class Claims(Protocol):
         """The write of another worker that one without a key is the retry of; it waits for it from now on."""
 
     async def rejoin(self, reference: str, deadline: float) -> str:
-        """Whether a write that this process knows may be joined: one of ``Rejoined``, or which write took it over.
+        """Whether a write that this process knows may be joined: one of ``Rejoined``.
 
         :param deadline: monotonic seconds until which it is waited for.
         """

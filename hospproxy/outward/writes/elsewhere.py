@@ -42,7 +42,7 @@ class Others:
             first.retry = exchange
             found = await self.claims.rejoin(first.reference, exchange.deadline)
             if found == Rejoined.YES:
-                exchange.on_leaving = self._leaving(first.reference)
+                self._waits(exchange, first.reference)
                 return first
             first.retry = None
             if found == Rejoined.HANDED_OVER:
@@ -51,7 +51,7 @@ class Others:
                 if first.is_open:
                     break
                 continue
-            return None if found == Rejoined.WAITED_FOR else found
+            return None
         return await self.claims.first(names)
 
     async def claim(self, entry: Entry) -> None:
@@ -84,7 +84,7 @@ class Others:
         """
         exchange.reference, known = reference, None
         try:
-            exchange.on_leaving = self._leaving(reference)
+            self._waits(exchange, reference)
             known = await self.claims.settled(reference, exchange)
         finally:
             if known is None or known.state is State.GIVEN_UP:
@@ -108,8 +108,11 @@ class Others:
             self.claims.handed_over(reference)
         return None
 
-    def _leaving(self, reference: str) -> Callable[[], None]:
-        return lambda: self.claims.left(reference)
+    def _waits(self, exchange: Exchange, reference: str) -> None:
+        """From here on no other is its retry, until its client leaves; it may have left while others were asked."""
+        exchange.on_leaving = lambda: self.claims.left(reference)
+        if exchange.client_gone:
+            self.claims.left(reference)
 
     def _handed_over(self, known: Known) -> Callable[[bool], None]:
         def told(whole: bool) -> None:

@@ -45,11 +45,13 @@ class Names:
     :param turn: of the record that it changes, or of what it would make.
     :param equal: of what it does.
     :param key: of staff id and Idempotency-Key; None without one.
+    :param retry_of: the reference of the write of another worker that this is known to be the retry of.
     """
 
     turn: bytes = field(repr=False)
     equal: bytes = field(repr=False)
     key: bytes | None = field(default=None, repr=False)
+    retry_of: str = ""
 
     def packed(self) -> bytes:
         """As bytes."""

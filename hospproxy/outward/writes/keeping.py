@@ -185,6 +185,14 @@ class Keeping:
                     yield entry
             after = rows[-1].reference
 
+    async def is_handed_over(self, reference: str) -> bool:
+        """Whether a client has the answer of a write, as far as the ledger can tell."""
+        try:
+            row = await self._ledger.by_reference(reference)
+        except LedgerFailed:
+            return False
+        return row is not None and row.handed_over
+
     def read(self, row: Row) -> Entry:
         """An entry from its row; its exchange has no call where that was wiped or cannot be read."""
         now = self._clock.seconds()

@@ -158,7 +158,7 @@ class Writes:
         response = await self._others.joined(exchange, reference, key)
         if response is not None:
             return response
-        return await self._first(exchange, proceed, equal, key, names)
+        return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=reference))
 
     async def _retried(
         self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None, names: Names

@@ -16,7 +16,9 @@ if key ~= '' then
 else
   for _, name in ipairs(list(equal)) do
     local w = name ~= ref and read(name) or nil
-    if not over and w and is_open(w) and takeable(w, gone) then over, dead = name, w end
+    -- One for which another waits, as its retry, is that one's to take over.
+    local free = w and (name == ARGV[17] or not waited_for(w))
+    if not over and free and is_open(w) and takeable(w, gone) then over, dead = name, w end
   end
 end
 local holder = redis.call('HGET', claims, 't:' .. turn)

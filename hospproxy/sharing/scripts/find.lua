@@ -8,9 +8,9 @@ if how == 'equal' then
   prune()
   for _, one in ipairs(list(name)) do
     local w = read(one)
-    -- Of one's own it is known better. An open one of a dead worker is taken over when it is claimed.
+    -- Of one's own it is known better.
     if w and w.m ~= me and not w.h and in_window(w) and not waited_for(w) then
-      if (is_open(w) and w.l and live(w)) or (not is_open(w) and (w.l or not live(w))) then
+      if w.l or not live(w) then
         join(one, w)
         return {'ok', mark, 'join', one}
       end
@@ -25,7 +25,12 @@ if how == 'key' then
 end
 local w = read(ref)
 if not w then return {'ok', mark, 'none', ''} end
-if w.s == 'over' then return {'ok', mark, 'join', w.n} end
+if w.s == 'over' then
+  -- Whoever took it over is its retry. What became of it, and of its key, is what became of that one.
+  if how == 'own' then return {'ok', mark, 'handed', ''} end
+  if how == 'outcome' or w.k then return {'ok', mark, 'join', w.n} end
+  return {'ok', mark, 'none', ''}
+end
 if how == 'own' then
   if w.h then return {'ok', mark, 'handed', ''} end
   if (waited_for(w) and w.j ~= me) or (w.m ~= me and not w.l and live(w)) then return {'ok', mark, 'waited', ''} end

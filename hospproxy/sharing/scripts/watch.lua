@@ -4,7 +4,8 @@ local w = read(ref)
 if not w or w.s == 'over' or w.g or now - w.c > 7000000 then return {'ok', mark, 'lost'} end
 if w.m ~= me then
   if ARGV[6] ~= '1' or machine(w.m) ~= machine(me) then return {'ok', mark, 'lost'} end
-  w.m = me
+  -- Whoever waited for its answer has lost it with that process.
+  w.m, w.l = me, 1
   write(ref, w)
 end
 local found = redis.call('ZRANGEBYSCORE', touched, w.c, now, 'LIMIT', 0, 5001)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hospproxy
 from hospproxy.outward.ledger import format as file_format
+from hospproxy.outward.ledger import store
 from hospproxy.outward.ledger.ledger import Ledger
 from hospproxy.outward.ledger.owner import Owner
 from hospproxy.outward.ledger.store import Row
@@ -104,6 +107,21 @@ class FileTests(SynchronousTestCase):
         assert found is not None
         self.assertEqual((found.reference, found.handed_over), ("a", False))
 
+    def test_a_file_of_the_version_before_gets_what_is_new(self) -> None:
+        ledger = sqlite3.connect(":memory:", isolation_level=None)
+        ledger.executescript(
+            "CREATE TABLE entries (reference TEXT PRIMARY KEY, owner TEXT, kind TEXT NOT NULL, state TEXT NOT NULL, "
+            "resource TEXT, equal BLOB NOT NULL, key BLOB, author BLOB, floor INTEGER, record TEXT, "
+            "entered REAL NOT NULL, closed REAL, handed_over INTEGER NOT NULL DEFAULT 0, call BLOB, answer BLOB) "
+            "WITHOUT ROWID; INSERT INTO entries (reference, kind, state, equal, entered) "
+            "VALUES ('r', 'create', 'answered', x'00', 1.0)"
+        )
+        for _ in range(2):
+            file_format.prepare(ledger, Path("memory"))
+        row = store.by_reference(ledger, "r")
+        assert row is not None
+        self.assertEqual((row.state, row.names), ("answered", None))
+
 
 class OwnerTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -147,6 +165,26 @@ class OwnerTests(SynchronousTestCase):
         mine.forget(name)
         self.assertEqual(mine.others(), [])
         self.assertTrue(mine.is_gone(name))
+
+    def test_a_lock_has_its_name_only_when_it_is_held_and_may_be_tried_by_two(self) -> None:
+        """A sibling that starts meanwhile must not take it for a dead one's."""
+        folder = Path(self.mktemp())
+        seen: list[list[str]] = []
+        first = Owner(folder)
+        real = fcntl.flock
+
+        def flock(descriptor: int, how: int) -> None:
+            seen.append(first.others())
+            real(descriptor, how)
+
+        self.patch(fcntl, "flock", flock)
+        second = Owner(folder)
+        self.assertEqual((seen, first.others()), ([[]], [second.name]))
+        name = "1-gone"
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT)
+        real(descriptor, fcntl.LOCK_SH)
+        self.assertTrue(first.is_gone(name))
+        os.close(descriptor)
 
     def test_names_that_are_no_names_reach_no_file(self) -> None:
         mine = Owner(self.folder)

@@ -146,7 +146,7 @@ class Model:
         return ("known" if w.get("l") else "busy"), name, w
 
     def claim(self, a: list[str]) -> list[Any]:
-        turn, equal, key, left, keep, resource, highest, record, late, gone, author, most = a
+        turn, equal, key, left, keep, resource, highest, record, late, gone, author, most, retry_of = a
         self.prune()
         if len(self.c) + 1 > int(most):
             return ["full", ""]
@@ -164,7 +164,9 @@ class Model:
         else:
             for name in self.list(equal):
                 w = self.read(name) if name != self.ref else None
-                if not over and w and w["s"] == "open" and self.takeable(w, gone):
+                if w is None or (name != retry_of and self.waits(w)):
+                    continue
+                if not over and w["s"] == "open" and self.takeable(w, gone):
                     over, dead = name, w
         holder = self.c.get("t:" + turn)
         held = self.read(holder) if holder and holder not in (self.ref, over) else None
@@ -246,7 +248,7 @@ class Model:
         if w["m"] != self.me:
             if adopt != "1" or w["m"].partition(".")[0] != self.me.partition(".")[0]:
                 return ["lost"]
-            w["m"] = self.me
+            w["m"], w["l"] = self.me, 1
         about = f" {resource} "
         found = sorted((at, one) for one, at in self.store.touched.items() if at >= w["c"])
         return ["mine", [one.encode() for _, one in found if one[1:].startswith(about)]]
@@ -262,9 +264,7 @@ class Model:
                     continue
                 if w["s"] != "open" and self.now >= w.get("wn", self.now + 1):
                     continue
-                if (w["s"] == "open" and w.get("l") and self.live(w)) or (
-                    w["s"] != "open" and (w.get("l") or not self.live(w))
-                ):
+                if w.get("l") or not self.live(w):
                     w["j"], w["ju"] = self.me, until
                     return ["join", one]
             return ["none", ""]
@@ -277,7 +277,9 @@ class Model:
         if w is None:
             return ["none", ""]
         if w["s"] == "over":
-            return ["join", w["n"]]
+            if how == "own":
+                return ["handed", ""]
+            return ["join", w["n"]] if how == "outcome" or w.get("k") else ["none", ""]
         if how == "own":
             if w.get("h"):
                 return ["handed", ""]

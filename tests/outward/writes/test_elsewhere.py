@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.messages import Response
+from hospproxy.sharing.news import Everything, Struck
 from tests.rig import STAFF1, STAFF2
 
 from .site import Site, Worker
@@ -171,6 +172,21 @@ class RetryTests(SiteTestCase):
         self.id_of(self.send(self.two))
         self.assertEqual(len(self.stored), 1)
 
+    def test_aRetryWhoseClientHadLeftBeforeItWasKnownToBeOneHoldsNobodyUp(self) -> None:
+        self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
+        asked: Deferred[None] = Deferred()
+        first = self.two.claims.first
+
+        async def slow(names: Any) -> Any:
+            await asked
+            return await first(names)
+
+        self.patch(self.two.claims, "first", slow)
+        self.leave(self.sending(self.two))
+        asked.callback(None)
+        self.id_of(self.send(self.one))
+        self.assertEqual(len(self.stored), 1)
+
     def test_theUnknownIsJoinedEverywhere(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.hosp.read_faults = [500] * 10_000
@@ -269,10 +285,30 @@ class KeyTests(SiteTestCase):
         self.site.store.lose()
         self.assertEqual(self.send(self.two, key=KEY).status, 503)
         self.clock.pump([0.5] * 300)
+        # That it has seen the record is no reason to think that it was there before.
+        self.two.get(self.two.send("GET", "/notes"))
         answer = self.send(self.two, key=KEY)
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
         self.assertEqual(len(self.stored), 1)
         self.id_of(self.send(self.two, {**NOTE, "body": "other"}, key=b"new"))
+
+    def test_aChangeUnderAKeyThatNobodyRemembersDoesNotUndoWhatCameAfterIt(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+
+        def change(worker: Worker, body: str, *headers: tuple[bytes, bytes]) -> Response:
+            return self.told(
+                worker, worker.send("PATCH", f"/notes/{number}", {"body": body}, headers=headers)
+            )
+
+        self.assertEqual(change(self.one, "x", (b"idempotency-key", KEY)).status, 200)
+        self.site.end(self.one, seen=False)
+        self.site.store.lose()
+        self.assertEqual(change(self.two, "y").status, 200)
+        self.clock.pump([0.5] * 300)
+        again = change(self.two, "x", (b"idempotency-key", KEY))
+        self.assertEqual(json.loads(again.body).get("outcome"), "unknown")
+        self.assertEqual(self.stored[0]["body"], "y")
 
     def test_aSiblingsOpenKeyIs409WithoutRedis(self) -> None:
         sibling = self.site.worker("m0")
@@ -286,7 +322,7 @@ class KeyTests(SiteTestCase):
 
 
 class DeathTests(SiteTestCase):
-    def test_whatADeadWorkerSentIsFoundAndKeepsItsName(self) -> None:
+    def test_whatADeadWorkerSentIsFoundOnceNobodyCanSendItAnyMore(self) -> None:
         for seen, key in ((True, None), (True, KEY), (False, None), (False, KEY)):
             self.setUp()
             self.hosp.faults = [("after", RESET)]
@@ -295,7 +331,7 @@ class DeathTests(SiteTestCase):
             self.site.end(self.one, seen=seen)
             self.hosp.read_faults = []
             # Until nobody can send it any more its turn is its own.
-            self.assertEqual(self.send(self.two, key=key).status, 503)
+            self.assertEqual(self.send(self.two, key=key).status, 503 if key else 502)
             self.assertEqual(self.id_of(self.send(self.two, key=key)), self.stored[0]["id"])
             self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
@@ -341,6 +377,32 @@ class DeathTests(SiteTestCase):
         self.assertEqual(len(self.stored), 1)
 
 
+class HearingTests(SiteTestCase):
+    def test_whatOthersSayOfRecordsIsTakenInWhileAWriteIsOpen(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        for listener in self.one.common.listeners:
+            listener(Struck((), resource="notes", record="5", taken="6"))
+            listener(Everything())
+        self.assertEqual(self.one.sightings.touched("notes"), {5})
+        self.assertEqual(self.one.sightings.claimed_by_others("notes", "ref"), {6})
+
+    def test_whatIsNonsenseIsAwayAndCounted(self) -> None:
+        counted = []
+        self.one.meter.count = lambda name, **labels: counted.append((name, labels.get("outcome")))  # type: ignore[method-assign]
+
+        for nonsense in ([], [1], [b"mark"], [b"mark", b"yours"], [b"mark", 5, {}], [b"mark", b"is", b"x"]):
+
+            async def run(*_args: Any, nonsense: list[Any] = nonsense) -> list[Any]:
+                return nonsense
+
+            self.one.common.run = run  # type: ignore[method-assign, assignment]
+            self.assertEqual(self.send(self.one, key=b"new").status, 503)
+            self.assertEqual(self.send(self.one, {**NOTE, "body": str(nonsense)}).status, 201)
+        self.assertIn(("claims_total", "nonsense"), counted)
+        self.assertEqual(len(self.stored), 6)
+
+
 class AwayTests(SiteTestCase):
     def test_aWriteIsSentOnceAndWhatIsUncertainIsUnknown(self) -> None:
         self.one.common.away = True
@@ -352,6 +414,15 @@ class AwayTests(SiteTestCase):
         self.assertEqual(len(self.hosp.seen("listNotes")), looks)
         self.assertEqual(len(self.hosp.seen("createNote")), 2)
 
+    def test_aTurnThatWasSeenToBeAnothersIsNotTakenWhenRedisGoes(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        waiting = self.sending(self.two)
+        self.clock.advance(0.2)
+        self.two.common.away = True
+        self.assertEqual(self.told(self.two, waiting).status, 503)
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
     def test_aLossBetweenClaimAndLookIsUnknown(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500]
@@ -359,6 +430,16 @@ class AwayTests(SiteTestCase):
         self.site.store.lose()
         answer = self.told(self.one, sent)
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+
+    def test_aChangeWhoseClaimWasLostIsNotSentAgain(self) -> None:
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        self.hosp.faults = [("before", RESET)]
+        self.hosp.read_faults = [500]
+        sent = self.one.send("PATCH", f"/notes/{number}", {"body": "x"})
+        self.site.store.lose()
+        self.assertEqual(json.loads(self.told(self.one, sent).body)["outcome"], "unknown")
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
 
     def test_whatWasSettledMeanwhileIsSaidLater(self) -> None:
         self.hosp.hold = True

@@ -130,7 +130,7 @@ class World:
 
 
 class ExactlyOnceTests(SynchronousTestCase):
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         st.lists(EVENT, min_size=2, max_size=14),
         st.lists(FAULT, max_size=10),
@@ -155,7 +155,7 @@ class ExactlyOnceTests(SynchronousTestCase):
         self.assertEqual(len(set(ids)), len(ids))
         self.assertEqual([len(worker.entries) for worker in world.workers], [0, 0, 0])
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=40, deadline=None)
     @given(
         st.lists(ROUGH, min_size=2, max_size=14),
         st.lists(FAULT, max_size=10),
