@@ -66,8 +66,11 @@ async def fill(control_url: str) -> None:
         await change("staffs", number, password=PASSWORD)
 
 
-async def everything(proxy: Proxy) -> list[Answer]:
-    """Every operation, as it is meant."""
+async def everything(proxy: Proxy, keys: str = "") -> list[Answer]:
+    """Every operation, as it is meant.
+
+    :param keys: what tells the keys of writes from others: those of one are replayed.
+    """
     answers = []
 
     async def one(method: str, path: str, *document: Any, user: str = "staff1", **headers: str) -> Answer:
@@ -101,8 +104,7 @@ async def everything(proxy: Proxy) -> list[Answer]:
         ("patients", {"name": PATIENT, "hospital_id": 1}, {"name": PATIENT + " again"}),
         ("notes", {"title": NOTE, "body": NOTE, "patient_id": 7}, {"body": NOTE + " again"}),
     ):
-        # Another proxy's: machines that share a Redis would replay what was made through the first of them.
-        key = {"Idempotency-Key": f'"{resource}-{STEMS[1]}-{proxy.port}"'}
+        key = {"Idempotency-Key": f'"{resource}-{STEMS[1]}{keys}"'}
         made = await one("POST", f"/{resource}", document, **key)
         await one("POST", f"/{resource}", document, **key)
         place = f"/{resource}/{made.json()['id']}"

@@ -68,7 +68,7 @@ async def used(proxies: list[Proxy], control_url: str) -> None:
         {"resource": "staffs", "id": 4, "fields": {"name": NAME, "password": PASSWORD}},
     )
     for proxy in proxies:
-        answers = await everything(proxy)
+        answers = await everything(proxy, f"-{proxy.port}")
         assert {answer.status for answer in answers} <= {200, 201}
     for proxy in proxies * 3:
         for name, password in ((NAME, PASSWORD), ("staff1", PASSWORD), (NAME, WRONG), ("staff3", WRONG)):
