@@ -21,6 +21,7 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _LATE = (
     "_strptime",
+    "encodings.ascii",
     "encodings.idna",
     "sqlalchemy.dialects.sqlite",
     "sqlalchemy.dialects.postgresql",

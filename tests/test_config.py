@@ -118,7 +118,7 @@ class RefusingTests(SynchronousTestCase):
             [
                 "trusted_proxies[1]: expected IP addresses or networks, got '10.0.0.1/8': 10.0.0.1/8 has host bits set",
                 "listeners[0].url: expected https://host:port or http://host:port, got 'ftp://x': "
-                "it begins with neither http:// nor https://",
+                "it begins with no scheme that is known",
                 "listeners[1].plane: there is no such key; did you mean plain?",
                 "upstream.url: it is required (or give --upstream)",
                 'ownership.policy: expected "assign" or "refuse", got \'asign\'',

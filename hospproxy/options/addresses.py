@@ -75,7 +75,7 @@ def parse_address(text: str) -> Address:
     except ValueError as error:
         raise ValueError(str(error)) from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise ValueError("it begins with neither http:// nor https://")
+        raise ValueError("it begins with no scheme that is known")
     if "@" in parts.netloc:
         raise ValueError("a user name does not belong in it")
     if parts.path not in ("", "/") or "?" in text or "#" in text:

@@ -19,6 +19,8 @@ def errors(settings: Settings) -> Iterator[Finding]:
             "workers",
             "more than one process needs [redis]: without it each would serve what another has changed",
         )
+    if redis.address.port == 0:
+        yield "redis.url", "it needs a port"
     if redis.user is not None and not any((redis.password, redis.password_env, redis.password_file)):
         yield "redis.user", "a user needs a password (redis.password_file)"
     if redis.lease_s < 2 * redis.heartbeat_s + redis.timeout_s:

@@ -133,6 +133,7 @@ class Supervisor(Service):
 
     async def _gather(self, asker: Post, own: Snapshot) -> Overview:
         seen, missing = {asker.slot: own}, {}
+        restarts = {post.slot: post.restarts for post in self._posts}
         others = [post for post in self._posts if post is not asker]
         asked = [post for post in others if post.ready]
         answers = await DeferredList([post.ask() for post in asked], consumeErrors=True)
@@ -142,7 +143,11 @@ class Supervisor(Service):
             else:
                 post.failures += 1
                 missing[post.slot] = "it does not answer"
-        missing.update({post.slot: "it is being started" for post in others if post not in asked})
+        # Who has answered and ended since is among those that have ended: counted here too, it would count twice.
+        ended = [post for post in asked if not post.running or post.restarts != restarts[post.slot]]
+        for post in (*ended, *(post for post in others if post not in asked)):
+            seen.pop(post.slot, None)
+            missing[post.slot] = "it is being started"
         for slot, snapshot in seen.items():
             self._kept.saw(slot, snapshot)
         return Overview(

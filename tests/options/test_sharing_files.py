@@ -70,6 +70,7 @@ class RedisTests(Case):
             ({"password_file": self.file("empty", b"\n")}, "redis.password_file"),
             ({"password_file": self.file("long", b"x" * 5000)}, "redis.password_file"),
             ({"user": "hospproxy"}, "redis.user"),
+            ({"url": "rediss://redis.example:0"}, "redis.url"),
         ):
             errors, _ = self.find(given)
             self.assertEqual([line.split(": ")[0] for line in errors], [path])

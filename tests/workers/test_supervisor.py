@@ -319,6 +319,23 @@ class Gathering(Case):
         self.assertEqual(gathered.overview.restarts, {0: 0, 1: 1, 2: 0})
         self.assertEqual([each.series[0].value for each in gathered.overview.rest], [2])
 
+    def test_who_ends_while_others_are_asked_counts_once(self) -> None:
+        first, second, third = self.begin()
+        for count in (2, 5):
+            self.ask(first, snapshot(1))
+            self.answer(second, snapshot(count))
+            if count == 5:
+                second.ends(signal=9)
+            self.answer(third, snapshot(3))
+            *_, gathered = first.heard()
+        self.assertEqual(gathered.overview.seen, {0: snapshot(1), 2: snapshot(3)})
+        self.assertEqual(gathered.overview.missing, {1: "it is being started"})
+        self.assertEqual([each.series[0].value for each in gathered.overview.rest], [2])
+        self.ask(first, snapshot(1))
+        self.answer(third, snapshot(3))
+        *_, gathered = first.heard()
+        self.assertEqual([each.series[0].value for each in gathered.overview.rest], [2])
+
 
 class Stopping(Case):
     def test_all_are_told_and_waited_for(self) -> None:
