@@ -22,6 +22,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _LATE = (
     "_strptime",
     "encodings.ascii",
+    "encodings.unicode_escape",
     "encodings.idna",
     "sqlalchemy.dialects.sqlite",
     "sqlalchemy.dialects.postgresql",

@@ -109,12 +109,15 @@ class ProxyService(Service):
         metrics.gauge("body_memory_bytes", lambda: float(house.budget.used))
 
     def _health(self) -> Health:
-        journal = self.parts.journal
+        journal, shared = self.parts.journal, self.parts.shared
+        foreign = "what is there belongs to another master key"
         return Health(
             {
                 "listeners": lambda: None if self.listeners.ports else "not listening",
                 "journal": lambda: trouble_of(journal, self._settings.audit.when_full),
                 "ledger": lambda: self.parts.ledger.trouble,
+                # Its being away is no reason: the others have no better one. This is one of this machine alone.
+                "redis": lambda: foreign if shared is not None and shared.naming.foreign else None,
                 "draining": lambda: "stopping" if self.house.connections.draining else None,
             }
         )

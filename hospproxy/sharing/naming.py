@@ -13,6 +13,7 @@ class Naming:
 
     :param prefix: what all of them begin with.
     :param complain: told once what is wrong.
+    :ivar foreign: they cannot be read, and never could: this worker has no part in what is shared, places at HOSP included.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Naming:
         self._complain = complain
         self._names: NamesLike | None = None
         self._proposed: bytes | None = None
+        self.foreign = False
 
     def key(self, kind: str, data: bytes | None = None) -> bytes:
         """The name of a key.
@@ -52,6 +54,11 @@ class Naming:
         try:
             self._names = self._make(self._vault, sealed)
         except Unsealable as error:
-            self._complain(f"what is in Redis belongs to another master key, so nothing is shared: {error}")
+            self.foreign = self._names is None
+            self._complain(
+                f"what is in Redis belongs to another master key ({error}). This worker stays by itself and asks HOSP"
+                " nothing: give it the others' master_key_file, or another redis.prefix"
+            )
             raise Away("the key of names cannot be read") from None
+        self.foreign = False
         return None if self._vault.is_current(sealed) else self._names.sealed(self._vault)

@@ -68,8 +68,8 @@ class Shared:
         self._meter = meter
         self._random = random
         self._complain = Complaints()
-        self._naming = Naming(vault, names, prefix, self._complain)
-        self.key = self._naming.key
+        self.naming = Naming(vault, names, prefix, self._complain)
+        self.key = self.naming.key
         self.on_joined: Callable[[bool], object] = lambda _anew: None
         """Told when this worker has joined, at its start and each time that all began anew: whether it cannot be known
         what was said before."""
@@ -316,12 +316,12 @@ class Shared:
         assert self._run_id is not None
         known = [name for name in self._view.members if name != self.member][:MOST_KNOWN]
         new, connection = self._random(8).hex(), self._connection
-        args: list[bytes | int | str] = [self._run_id, new, self._naming.proposed, self._epoch, *known]
+        args: list[bytes | int | str] = [self._run_id, new, self.naming.proposed, self._epoch, *known]
         reply = await self._link.evaluate(bare("open"), self._keys(), args)
         opened = self._judged(members.opened, reply)
         if connection != self._connection:
             raise Away("the connection was lost meanwhile")
-        anew = self._naming.learn(opened.names)
+        anew = self.naming.learn(opened.names)
         self._redis_time = (opened.now, self._clock.seconds())
         if opened.epoch != self._epoch:
             self._epoch, self._pos, self._acked, self._wanted = opened.epoch, None, 0, 0

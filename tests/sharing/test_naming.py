@@ -1,0 +1,40 @@
+"""The names of keys, where somebody else's are in Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.outward.ledger.sealing import Unsealable
+from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.naming import Naming
+
+from .world import Names, Vault
+
+
+class NamingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.said: list[str] = []
+        self.naming = Naming(Vault(), self.made, "p", self.said.append)
+
+    def made(self, _vault: Any, sealed: bytes | None) -> Any:
+        if sealed == b"theirs":
+            raise Unsealable("sealed with a master key that is not known here")
+        return Names()
+
+    def test_anothersAreSaidWithWhatToDo(self) -> None:
+        """Such a worker owns no place at HOSP, for ever: it must not be given requests."""
+        with self.assertRaises(Away):
+            self.naming.learn(b"theirs")
+        self.assertTrue(self.naming.foreign)
+        self.assertIn("master_key_file", self.said[0])
+        self.naming.learn(b"ours")  # somebody has emptied Redis
+        self.assertFalse(self.naming.foreign)
+
+    def test_whoHasLearntThemIsNoStranger(self) -> None:
+        """Else whoever can write to Redis could take all machines out of service."""
+        self.naming.learn(b"ours")
+        with self.assertRaises(Away):
+            self.naming.learn(b"theirs")
+        self.assertFalse(self.naming.foreign)
