@@ -13,7 +13,8 @@ class Naming:
 
     :param prefix: what all of them begin with.
     :param complain: told once what is wrong.
-    :ivar foreign: they cannot be read, and never could: this worker has no part in what is shared, places at HOSP included.
+    :ivar foreign: they cannot be read, and never could: this worker has no part in what is shared,
+        places at HOSP included.
     """
 
     def __init__(
