@@ -112,7 +112,7 @@ class Supervisor(Service):
         if self._stopping:
             _log.info("worker {slot} has ended {why}", slot=post.slot, why=why)
             self._look_whether_empty()
-        elif not post.served:
+        elif not any(each.served for each in self._posts):
             _log.critical(
                 "worker {slot} cannot start: it has ended {why}; so all end", slot=post.slot, why=why
             )

@@ -236,6 +236,17 @@ class Replacing(Case):
         self.reactor.started[3].says(Ready())
         self.assertEqual([each.command[5] for each in self.reactor.started], ["0", "1", "2", "0"])
 
+    def test_one_that_serves_goes_on_whatever_ends_another_at_its_start(self) -> None:
+        """The kernel may end it for its memory; what all have in common the first has tried."""
+        self.supervisor.privilegedStartService()
+        self.supervisor.startService()
+        self.reactor.run()
+        self.reactor.started[0].says(Ready())
+        self.reactor.started[1].ends(signal=9)
+        self.assertEqual((self.statuses, self.reactor.stopped), ([], 0))
+        self.reactor.advance(0)
+        self.assertEqual([each.command[5] for each in self.reactor.started], ["0", "1", "2", "1"])
+
     def test_certificates_are_read_again_by_all(self) -> None:
         workers = self.begin()
         self.supervisor.reload()
