@@ -27,6 +27,7 @@ from .. import privileges, signals
 from ..watch.merging import Overview, Snapshot
 from .messages import (
     LONGEST_LINE,
+    MOST_OF_ALL,
     Ask,
     Channel,
     Gather,
@@ -90,7 +91,7 @@ class Child:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self.channel = Channel(ToWorker, self._received, self._orphaned)
+        self.channel = Channel(ToWorker, self._received, self._orphaned, MOST_OF_ALL)
         self._service: ProxyService | None = None
         self._asked = 0
         self._gathering: dict[int, Deferred[Overview]] = {}

@@ -17,6 +17,8 @@ from ..watch.merging import Overview, Snapshot
 
 MOST_BYTES: Final = 16 << 20
 """Of one message. A snapshot of all metrics, each with all the series that it may have, takes less than half of it."""
+MOST_OF_ALL: Final = 65 * MOST_BYTES
+"""The same where all workers' snapshots come in one message: of 64 workers and of those that have ended."""
 LONGEST_LINE: Final = 64 << 10
 """Characters of a line of the log."""
 
@@ -101,14 +103,18 @@ class Channel(Int32StringReceiver):
     :param kinds: the messages that may come.
     :param received: takes each.
     :param lost: is called when nothing can come any more.
+    :param most: bytes of one that comes.
     :ivar full: what was sent before has not left yet, so that what is dispensable had better be dropped.
     """
 
-    MAX_LENGTH = MOST_BYTES
-
     def __init__(
-        self, kinds: Any, received: Callable[[Any], None], lost: Callable[[], None] = lambda: None
+        self,
+        kinds: Any,
+        received: Callable[[Any], None],
+        lost: Callable[[], None] = lambda: None,
+        most: int = MOST_BYTES,
     ) -> None:
+        self.MAX_LENGTH = most
         self._decoder = msgspec.msgpack.Decoder(kinds)
         self._received = received
         self._lost = lost

@@ -20,6 +20,7 @@ from hospproxy.watch.merging import Overview, Snapshot
 from hospproxy.workers.child import FIRST_SOCKET_FD, GRACE_S, Child, Saying
 from hospproxy.workers.messages import (
     LONGEST_LINE,
+    MOST_BYTES,
     Ask,
     Channel,
     FromWorker,
@@ -31,6 +32,7 @@ from hospproxy.workers.messages import (
     Start,
     Stop,
     Told,
+    ToWorker,
 )
 
 OWN = Snapshot([], {"journal": "full"})
@@ -132,6 +134,19 @@ class Talking(Case):
         self.child._received(Gathered(gather.id, overview))
         self.assertEqual(self.successResultOf(asked), overview)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_what_many_say_is_not_taken_for_nonsense(self) -> None:
+        """Else it would take itself for an orphan and end, at each look at the metrics."""
+        self.start()
+        self.heard()
+        asked = Deferred.fromCoroutine(self.child._gather(OWN))
+        big = Snapshot([], {"journal": "x" * (MOST_BYTES // 2)})
+        sender = Channel(ToWorker, lambda _: None)
+        line = StringTransportWithDisconnection()
+        sender.makeConnection(line)
+        sender.say(Gathered(1, Overview(dict.fromkeys(range(4), big), {})))
+        self.child.channel.dataReceived(line.value())
+        self.assertEqual(len(self.successResultOf(asked).seen), 4)
 
     def test_a_supervisor_that_is_silent(self) -> None:
         self.start()
