@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..secrets import KeyFileError, MasterKey
+from ..secrets import HEIR, KeyFileError, MasterKey
 from .files import SOON, UnusableError, certificates, wrong_pair
 from .secret_fields import MOST
 from .sections import Settings
@@ -33,6 +33,10 @@ def errors(settings: Settings) -> Iterator[Finding]:
         yield f"redis.{name}", why
     if redis.password_file is not None and (why := _no_password(redis.password_file)):
         yield "redis.password_file", why
+    for name in ("password_file", "ca_file", "certificate_file", "private_key_file"):
+        file: Path | None = getattr(redis, name)
+        if file is not None and _only_now(file):
+            yield f"redis.{name}", f"it is read at each connection, and user {HEIR.get()} may not read {file}"
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
@@ -53,6 +57,16 @@ def _further_keys(settings: Settings) -> Iterator[tuple[str, Path]]:
         file = getattr(settings, name)
         if file is not None:
             yield name, file
+
+
+def _only_now(file: Path) -> bool:
+    """Whether the user whom the proxy will be (twistd's --uid) surely cannot read what it can read now."""
+    heir = HEIR.get()
+    if heir is None or not file.is_file():
+        return False
+    status = file.stat()
+    # A group may be his.
+    return not status.st_mode & (0o444 if status.st_uid == heir else 0o044)
 
 
 def _no_password(file: Path) -> str:

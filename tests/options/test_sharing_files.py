@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.checks import check
 from hospproxy.config import structure
-from hospproxy.secrets import KeyFileError, MasterKey, master_key
+from hospproxy.secrets import HEIR, KeyFileError, MasterKey, master_key
 from tests.arrival.certifying import TestAuthority
 
 SECURE = "rediss://redis.example"
@@ -75,6 +76,21 @@ class RedisTests(Case):
             errors, _ = self.find(given)
             self.assertEqual([line.split(": ")[0] for line in errors], [path])
             self.assertNotIn("secret-words", errors[0])
+
+    def test_filesThatTheUserWhoComesAfterCannotRead(self) -> None:
+        """It would start, and never reach Redis."""
+        given = {"password_file": self.file("password", b"secret", 0o600)}
+        for uid, found in ((os.geteuid() + 1, ["redis.password_file"]), (os.geteuid(), [])):
+            token = HEIR.set(uid)
+            try:
+                errors, _ = self.find(given)
+            finally:
+                HEIR.reset(token)
+            self.assertEqual([line.split(": ")[0] for line in errors], found)
+        token = HEIR.set(os.geteuid() + 1)
+        self.addCleanup(HEIR.reset, token)
+        Path(given["password_file"]).chmod(0o640)  # his group, perhaps
+        self.assertEqual(self.find(given)[0], [])
 
     def test_whatIsSwitchedOffIsNotLookedAt(self) -> None:
         self.assertEqual(self.find({"enabled": False, "ca_file": str(self.folder / "missing")}), ([], []))
