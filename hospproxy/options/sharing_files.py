@@ -34,9 +34,9 @@ def errors(settings: Settings) -> Iterator[Finding]:
     if redis.password_file is not None and (why := _no_password(redis.password_file)):
         yield "redis.password_file", why
     for name in ("password_file", "ca_file", "certificate_file", "private_key_file"):
-        file: Path | None = getattr(redis, name)
-        if file is not None and _only_now(file):
-            yield f"redis.{name}", f"it is read at each connection, and user {HEIR.get()} may not read {file}"
+        read: Path | None = getattr(redis, name)
+        if read is not None and _only_now(read):
+            yield f"redis.{name}", f"it is read at each connection, and user {HEIR.get()} may not read {read}"
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
