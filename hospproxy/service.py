@@ -37,6 +37,7 @@ from .secrets import KeyFileError, master_key
 from .watch.admin import Admin
 from .watch.audit_page.building import AuditPageService
 from .watch.health import Health
+from .watch.merging import DRAINING
 from .workers.seat import ONLY, Seat
 
 _log = Logger()
@@ -118,7 +119,7 @@ class ProxyService(Service):
                 "ledger": lambda: self.parts.ledger.trouble,
                 # Its being away is no reason: the others have no better one. This is one of this machine alone.
                 "redis": lambda: foreign if shared is not None and shared.naming.foreign else None,
-                "draining": lambda: "stopping" if self.house.connections.draining else None,
+                DRAINING: lambda: "stopping" if self.house.connections.draining else None,
             }
         )
 

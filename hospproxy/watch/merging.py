@@ -197,18 +197,32 @@ class Kept:
         return summed((*self._ended, *silent))
 
 
+DRAINING = "draining"
+"""The check that fails while a process stops."""
+
+
+def _leaving(overview: Overview) -> set[int]:
+    """Workers that stop while others do not: they take no connections any more, and will be replaced."""
+    leaving = {slot for slot, snapshot in overview.seen.items() if DRAINING in snapshot.reasons}
+    return leaving if leaving != set(overview.seen) else set()
+
+
 def reasons(overview: Overview) -> dict[str, str]:
     """Why requests should go elsewhere.
 
-    A worker that is missing is no reason: it takes no connection, and the others do.
+    A worker that is missing is no reason, and neither is one that stops alone:
+    it takes no connection, and the others do.
     """
+    leaving = _leaving(overview)
     return {
         f"worker {slot} {check}": words
         for slot, snapshot in sorted(overview.seen.items())
+        if slot not in leaving
         for check, words in snapshot.reasons.items()
     }
 
 
 def missing(overview: Overview) -> dict[str, str]:
     """Which workers are missing, and why."""
-    return {f"worker {slot}": words for slot, words in sorted(overview.missing.items())}
+    found = {**overview.missing, **dict.fromkeys(_leaving(overview), "it stops, and will be replaced")}
+    return {f"worker {slot}": words for slot, words in sorted(found.items())}

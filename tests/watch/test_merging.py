@@ -113,3 +113,17 @@ class Readiness(SynchronousTestCase):
         overview = Overview({0: Snapshot([], {}), 1: Snapshot([], {"journal": "full"})}, {2: "gone"})
         self.assertEqual(reasons(overview), {"worker 1 journal": "full"})
         self.assertEqual(missing(overview), {"worker 2": "gone"})
+
+    def test_one_that_stops_alone_takes_no_connections(self) -> None:
+        """TERM to one worker must not take the whole machine out of service."""
+        well, stopping = (
+            Snapshot([], {}),
+            Snapshot([], {"draining": "stopping", "listeners": "not listening"}),
+        )
+        for slot in (0, 1):
+            overview = Overview({slot: stopping, 1 - slot: well}, {})
+            self.assertEqual(reasons(overview), {})
+            self.assertEqual(missing(overview), {f"worker {slot}": "it stops, and will be replaced"})
+        ending = Overview({0: stopping, 1: stopping}, {2: "gone"})
+        self.assertIn("worker 0 draining", reasons(ending))
+        self.assertEqual(missing(ending), {"worker 2": "gone"})
