@@ -65,9 +65,13 @@ def _plain(found: list[Any], name: str) -> list[Any]:
     return plain
 
 
-def _claim(ref: str, turn: str, equal: str, key: str, left: int, resource: str, highest: str) -> list[Any]:
+def _claim(
+    ref: str, turn: str, equal: str, key: str, left: int, highest: str, gone: str, retry_of: str
+) -> list[Any]:
     record = ref if turn.startswith("record") else ""
-    return [turn, equal, key, left, 900_000, resource, highest, record, 25_000, "", "author", 10_000, ""]
+    return [
+        turn, equal, key, left, 900_000, "notes", highest, record, 25_000, gone, "author", 10_000, retry_of,
+    ]  # fmt: skip
 
 
 @pytest_twisted.ensureDeferred
@@ -94,9 +98,12 @@ async def test_theModelDoesWhatTheScriptsDo(redis: Redis) -> None:
             left = dice.choice([0, 0, 40_000])
             found = await both.run(
                 "claim", me, f"ref-{step // 10 + 1}",
-                *_claim(f"ref-{step // 10 + 1}", turn, equal, key, left, "notes", str(step)),
+                *_claim(
+                    f"ref-{step // 10 + 1}", turn, equal, key, left, str(step),
+                    dice.choice(["", "", *members]), dice.choice(["", ref]),
+                ),
             )  # fmt: skip
-        elif what < 8:
+        elif what < 7:
             state = dice.choice(["", "open", "answered", "found", "absent", "given up", "back"])
             flags = [dice.choice([0, 0, 1, 2]), int(dice.random() < 0.2), int(dice.random() < 0.2)]
             names = [turn, equal, key] if dice.random() < 0.8 else ["", "", ""]
@@ -107,7 +114,7 @@ async def test_theModelDoesWhatTheScriptsDo(redis: Redis) -> None:
                 *names, state, record, "notes" if record else "", *flags, 900_000, "author", sealed, 120_000,
                 answer=True,
             )  # fmt: skip
-        elif what == 8:
+        elif what < 9:
             found = await both.run("watch", me, ref, "notes", dice.choice("01"))
         elif what == 9:
             found = await both.run("said", me, "", "notes", str(step))
@@ -143,7 +150,7 @@ async def test_whatHasEndedIsForgotten(redis: Redis) -> None:
     common = await PlainCommon(b"m0.a").connect(redis)
     both = Both(redis, common)
     both.lease("m0.a", _ENDLESS)
-    arguments = _claim("ref-1", "turn", "equal", "", 0, "notes", "")
+    arguments = _claim("ref-1", "turn", "equal", "", 0, "", "", "")
     arguments[4] = 1
     await both.run("claim", "m0.a", "ref-1", *arguments)
     found: list[Any] = []

@@ -75,6 +75,10 @@ local function has_lease(member)
 end
 local function live(w) return has_lease(w.m) end
 local function waited_for(w) return w.j and w.ju > now and has_lease(w.j) end
+local function join(name, w, wait_ms)
+  w.j, w.ju = me, now + tonumber(wait_ms)
+  write(name, w)
+end
 -- A claim can be taken when nobody can send its write any more. `gone`: a member of whom the caller has seen that its process is.
 local function takeable(w, gone) return w.m == gone or (now > w.u and not live(w)) end
 local function in_window(w) return is_open(w) or not w.wn or now < w.wn end

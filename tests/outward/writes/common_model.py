@@ -145,6 +145,29 @@ class Model:
             return "wait", name, w
         return ("known" if w.get("l") else "busy"), name, w
 
+    def equals(self, equal: str, gone: str, retry_of: str) -> tuple[str, Any, list[Any] | None]:
+        """Of a write without a key: what it takes over, or how it is answered."""
+        over, first, on_its_way = "", "", ""
+        for name in self.list(equal):
+            w = self.read(name) if name != self.ref else None
+            if w is None or w.get("h") or (w["s"] != "open" and self.now >= w.get("wn", self.now + 1)):
+                continue
+            is_open, mine = w["s"] == "open", name == retry_of
+            free = mine or not self.waits(w)
+            lost = w.get("l") or w["m"] == gone or not self.live(w) or w["s"] == "given up"
+            if is_open and self.takeable(w, gone):
+                over = over or (name if free else "")
+            elif w["m"] != self.me and free and lost and not (mine and is_open):
+                first = first or name
+            elif w["m"] != self.me and not is_open:
+                on_its_way = w["m"] if free else w["j"]
+        if over:
+            return over, self.read(over), None
+        if first:
+            self.c["w:" + first] |= {"j": self.me, "ju": self.now + 5000}
+            return "", None, ["known", first]
+        return "", None, ["wait", on_its_way] if on_its_way else None
+
     def claim(self, a: list[str]) -> list[Any]:
         turn, equal, key, left, keep, resource, highest, record, late, gone, author, most, retry_of = a
         self.prune()
@@ -162,12 +185,9 @@ class Model:
             elif self.c.get("_blind", 0) > self.now:
                 blind = self.now - self.c["_began"]
         else:
-            for name in self.list(equal):
-                w = self.read(name) if name != self.ref else None
-                if w is None or (name != retry_of and self.waits(w)):
-                    continue
-                if not over and w["s"] == "open" and self.takeable(w, gone):
-                    over, dead = name, w
+            over, dead, answer = self.equals(equal, gone, retry_of)
+            if answer is not None:
+                return answer
         holder = self.c.get("t:" + turn)
         held = self.read(holder) if holder and holder not in (self.ref, over) else None
         if held and (not self.takeable(held, gone) or self.now <= held["u"] + int(late)):
@@ -345,9 +365,12 @@ class ModelCommon:
         self.store.leases[self.member.decode()] = float("inf")
         self.store.members.add(self.member.decode())
 
-    def vanish(self) -> None:
-        """Its lease has run out."""
-        self.store.leases[self.member.decode()] = 0.0
+    def vanish(self, lease_s: float = 0.0) -> None:
+        """Nothing is heard of it any more.
+
+        :param lease_s: seconds for which its lease lasts yet.
+        """
+        self.store.leases[self.member.decode()] = self.store.now() + lease_s * 1000 if lease_s else 0.0
 
     def say(self, news: News) -> None:
         pass

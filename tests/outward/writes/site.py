@@ -85,12 +85,13 @@ class Site:
         self.clock.advance(0)
         return worker
 
-    def end(self, worker: Worker, *, seen: bool = True) -> None:
+    def end(self, worker: Worker, *, seen: bool = True, lease_s: float = 0.0) -> None:
         """A process dies between two instructions.
 
         :param seen: its machine goes on, so that siblings can see that it is gone.
+        :param lease_s: seconds for which its lease lasts yet.
         """
         worker.time.dead = worker.worker.dead = worker.common.dead = True
         if seen:
             worker.ledger._owner.leave()  # type: ignore[union-attr]
-        worker.common.vanish()
+        worker.common.vanish(lease_s)

@@ -24,16 +24,17 @@ MACHINES = ("m0", "m0", "m1")
 WHERE = st.integers(0, len(MACHINES) - 1)
 WHO = st.integers(0, CLIENTS - 1)
 WAIT = st.tuples(st.just("wait"), st.floats(0, 30), st.just(0))
+LEASE = st.sampled_from([0, 3])
 COMMON = (
     WAIT,
     st.tuples(st.just("leave"), WHO, st.just(0)),
     st.tuples(st.just("begin"), WHO, WHERE),
     st.tuples(st.just("begin"), WHO, WHERE),
 )
-EVENT = st.one_of(*COMMON, st.tuples(st.just("crash"), WHERE, st.just(0)))
+EVENT = st.one_of(*COMMON, st.tuples(st.just("crash"), WHERE, LEASE))
 ROUGH = st.one_of(
     *COMMON,
-    st.tuples(st.just("crash"), WHERE, st.just(0)),
+    st.tuples(st.just("crash"), WHERE, LEASE),
     st.tuples(st.just("away"), WHERE, st.just(0)),
     st.tuples(st.just("back"), WHERE, st.just(0)),
     st.tuples(st.just("lose"), st.just(0), st.just(0)),
@@ -107,7 +108,7 @@ class World:
             self.site.store.lose()
         else:
             dead = self.workers[which]
-            self.site.end(dead)
+            self.site.end(dead, lease_s=where)
             for client in self.clients:
                 if client.at is dead:
                     client.waiting = None
