@@ -137,7 +137,9 @@ class RedisClaims:
         return reference if word == "known" else None
 
     async def claim(self, entry: Entry, highest: int | None) -> Turn:
-        waited, gone = False, ""
+        assert entry.names is not None
+        # What is known to be a retry is not sent before it is seen what became of the first.
+        waited, gone = entry.names.retry_of != "" and entry.key is None, ""
         while True:
             try:
                 found = await self._claim_once(entry, highest, gone)

@@ -76,10 +76,10 @@ class Others:
         if entry.exchange.client_gone:
             self.claims.lost(entry)
 
-    async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | None:
+    async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.
 
-        :return: its answer; or None, and it is an orphan or surely absent, so that this may be sent.
+        :return: its answer; or that this may be sent: "" if that one is surely absent, or the reference of an orphan.
         :raise OutcomeUnknown: it is not known in time, or never will be.
         """
         exchange.reference, known = reference, None
@@ -104,9 +104,10 @@ class Others:
         if exchange.client_gone and key is None:
             self.claims.left(reference)
             raise NotSent("Nobody waits for this any more.")
-        if known.state is State.ABSENT:
-            self.claims.handed_over(reference)
-        return None
+        if known.state is not State.ABSENT:
+            return known.reference
+        self.claims.handed_over(reference)
+        return ""
 
     def _waits(self, exchange: Exchange, reference: str) -> None:
         """From here on no other is its retry, until its client leaves; it may have left while others were asked."""

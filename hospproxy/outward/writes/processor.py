@@ -155,10 +155,10 @@ class Writes:
         names: Names,
     ) -> Response:
         """As ``_retried``, of a write of another worker."""
-        response = await self._others.joined(exchange, reference, key)
-        if response is not None:
-            return response
-        return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=reference))
+        found = await self._others.joined(exchange, reference, key)
+        if isinstance(found, Response):
+            return found
+        return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=found))
 
     async def _retried(
         self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None, names: Names

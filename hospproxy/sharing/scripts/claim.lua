@@ -3,6 +3,14 @@ local turn, equal, key, resource, highest, record = ARGV[5], ARGV[6], ARGV[7], A
 local gone = ARGV[14]
 prune()
 if redis.call('HLEN', claims) > tonumber(ARGV[16]) then return {'ok', mark, 'full', ''} end
+local before = read(ref)
+if before and before.m == me and is_open(before) then
+  -- It was claimed, and nobody heard the reply: what was said then holds.
+  before.u, before.x = now + tonumber(ARGV[8]), now + tonumber(ARGV[9])
+  write(ref, before)
+  return {'ok', mark, before.o and 'over' or 'yours', before.f or '', before.d and now - before.d or 0, now - before.c,
+    complete() and 1 or 0, before.b and now - before.b or 0}
+end
 local said, blind, over, dead, first, joined, on_its_way = complete(), 0, nil, nil, nil, nil, nil
 if key ~= '' then
   local word, name, w = under_key(key, equal, gone)
@@ -55,7 +63,8 @@ end
 local mine = {m = me, t = turn, e = equal, s = 'open', u = now + tonumber(ARGV[8]), c = since, x = now + tonumber(ARGV[9]), a = ARGV[15]}
 if key ~= '' then mine.k = key end
 if floor ~= '' then mine.f = floor end
-if over then mine.o, mine.g = 1, dead.g end
+if over then mine.o, mine.g, mine.d = 1, dead.g, sent end
+if blind > 0 then mine.b = now - blind end
 -- What stands under these names has ended.
 if key ~= '' then redis.call('HDEL', claims, 'k:' .. key) end
 link(ref, mine)

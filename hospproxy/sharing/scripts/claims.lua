@@ -3,7 +3,8 @@
 -- another epoch, all begin anew, and everybody sees by the mark that something was lost.
 --   w:REFERENCE  one write, as JSON: m member, t turn, e equal, k key, s state, f floor, u until (the latest moment at which it may
 --                be sent), c since, x end, l its client got no answer, h handed over, j/ju who waits as its retry and until when,
---                wn end of the window in which an equal write is its retry, r record, n which write took it over, o it took one over, a author, g what others did before may have been lost
+--                wn end of the window in which an equal write is its retry, r record, n which write took it over, o it took one over, d which may have been sent until then,
+--                b since when its key may have been lost, a author, g what others did before may have been lost
 --   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;  s:MEMBER -> it has said again
 local claims, ends, touched, leases, members, answer = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local me, ref = ARGV[3], ARGV[4]

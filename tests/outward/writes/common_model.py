@@ -173,6 +173,13 @@ class Model:
         self.prune()
         if len(self.c) + 1 > int(most):
             return ["full", ""]
+        before = self.read(self.ref)
+        if before is not None and before["m"] == self.me and before["s"] == "open":
+            before["u"], before["x"] = self.now + int(left), self.now + int(keep)
+            ago = [self.now - before.get("d", self.now), self.now - before["c"]]
+            blind = self.now - before.get("b", self.now)
+            word = "over" if "o" in before else "yours"
+            return [word, before.get("f", ""), *ago, int(self.complete()), blind]
         said, blind, over, dead = self.complete(), 0, "", None
         if key:
             word, name, w = self.under_key(key, equal, gone)
@@ -209,8 +216,10 @@ class Model:
         if floor:
             mine["f"] = floor
         if dead is not None:
-            mine["o"] = 1
+            mine |= {"o": 1, "d": sent}
             mine |= {"g": dead["g"]} if "g" in dead else {}
+        if blind:
+            mine["b"] = self.now - blind
         self.link(self.ref, mine)
         self.c["w:" + self.ref] = mine
         if record:

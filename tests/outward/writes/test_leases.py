@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.scripting import Script
+
 from .test_elsewhere import RESET, SiteTestCase
 
 
@@ -42,4 +47,53 @@ class LeaseTests(SiteTestCase):
         self.send(self.two, handed_over=False)
         self.site.end(self.two, lease_s=3)
         self.assertEqual(self.send(self.site.worker("m1")).body, first.body)
+        self.assertEqual(len(self.stored), 1)
+
+
+class LostReplyTests(SiteTestCase):
+    """A script was run, and that it was is not heard."""
+
+    def lose_reply(self, name: str) -> None:
+        run = self.two.common.run
+
+        async def once(script: Script, *args: Any) -> list[Any]:
+            found = await run(script, *args)
+            if script.name == name:
+                self.two.common.run = run  # type: ignore[method-assign]
+                raise Away("its reply was lost")
+            return found
+
+        self.two.common.run = once  # type: ignore[method-assign]
+
+    def orphan(self, key: bytes | None = None) -> None:
+        """A write that is stored, and whose worker is dead."""
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 30
+        self.sending(self.one, key=key)
+        self.site.end(self.one, seen=False)
+        self.clock.pump([1.0] * 60)
+        self.hosp.read_faults = []
+
+    def test_whatWasTakenOverUnheardIsLookedForFirst(self) -> None:
+        for key in (None, b"k"):
+            self.setUp()
+            self.orphan(key)
+            self.lose_reply("claim")
+            statuses = []
+            while 201 not in statuses and len(statuses) < 5:
+                statuses.append(self.send(self.two, key=key).status)
+            self.assertEqual((statuses[-1], len(self.stored)), (201, 1), key)
+
+    def test_theRetryOfAnOrphanIsNotSentWithoutRedis(self) -> None:
+        self.orphan()
+        run = self.two.common.run
+
+        async def until(script: Script, *args: Any) -> list[Any]:
+            self.two.common.away = script.name == "claim"
+            return await run(script, *args)
+
+        self.two.common.run = until  # type: ignore[method-assign]
+        self.assertEqual(self.send(self.two).status, 503)
+        self.two.common.run, self.two.common.away = run, False  # type: ignore[method-assign]
+        self.id_of(self.send(self.two))
         self.assertEqual(len(self.stored), 1)
