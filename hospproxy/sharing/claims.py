@@ -41,7 +41,7 @@ class RedisClaims:
     :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
     :param later_s: seconds for which finding out goes on after the client was told.
     :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
-    :param most: writes that may be known at one time, keyed ones of a day included.
+    :param most: fields, one or two for a write, that may be known before no new key is taken; without one a fifth more.
     :param is_gone: whether the process with this second half of a member's id, one of this machine, is surely dead.
     """
 
@@ -149,15 +149,14 @@ class RedisClaims:
                     # A turn that was seen to be another's is waited for: what has it may be what this is the retry of.
                     found, word = [], "away"
                 else:
-                    self._mine[entry.reference] = entry
-                    self._meter.count("claims_total", outcome="away")
-                    return Turn(trusted=False, floor=highest)
+                    return self._untold(entry, highest)
             if word in ("yours", "over"):
                 return self._taken(entry, found)
             if word == "away" and not waited:
                 raise Unseen
             if word not in ("wait", "away"):
                 self._may_not(word, text(found[1]))
+            self._must_be_wanted(entry)
             waited, before = True, gone
             gone = (self._seeing.gone(text(found[1])) if word == "wait" else "") or gone
             if gone == before:
@@ -189,10 +188,8 @@ class RedisClaims:
             *(number(one) / 1000 for one in found[2:6]),
         )
         self._mine[entry.reference] = entry
-        over, waits = text(found[0]) == "over", entry.retry is not None and not entry.retry.client_gone
-        if entry.exchange.client_gone and entry.key is None and not waits:
-            # It may be asking elsewhere by now, where nobody could know that this was still to come.
-            raise NotSent("Nobody waits for this any more.")
+        over = text(found[0]) == "over"
+        self._must_be_wanted(entry)
         self._meter.count("claims_total", outcome="taken over" if over else "claimed")
         if blind > 0:
             sent_ago = max(0.0, blind - SILENT_S)
@@ -204,8 +201,22 @@ class RedisClaims:
             blind=blind > 0,
         )
 
+    def _untold(self, entry: Entry, highest: int | None) -> Turn:
+        """It is sent though nobody can be told of it."""
+        self._mine[entry.reference] = entry
+        self._must_be_wanted(entry)
+        self._meter.count("claims_total", outcome="away")
+        return Turn(trusted=False, floor=highest)
+
+    def _must_be_wanted(self, entry: Entry) -> None:
+        waits = entry.retry is not None and not entry.retry.client_gone
+        if entry.exchange.client_gone and entry.key is None and not waits:
+            # It may be asking elsewhere by now, where nobody could know that this was still to come.
+            raise NotSent("Nobody waits for this any more.")
+
     def _may_not(self, word: str, reference: str) -> None:
         if word == "full":
+            self._meter.count("claims_total", outcome="full")
             raise OverCapacity("Too many writes are known.")
         known = self._of_key(word, reference)
         if known is not None:

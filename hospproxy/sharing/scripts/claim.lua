@@ -2,7 +2,8 @@
 local turn, equal, key, resource, highest, record = ARGV[5], ARGV[6], ARGV[7], ARGV[10], ARGV[11], ARGV[12]
 local gone = ARGV[14]
 prune()
-if redis.call('HLEN', claims) > tonumber(ARGV[16]) then return {'ok', mark, 'full', ''} end
+-- Keys stay for a day, and are refused first: whoever fills this with them must not keep others from writing.
+if redis.call('HLEN', claims) > tonumber(ARGV[16]) * (key == '' and 1.2 or 1) then return {'ok', mark, 'full', ''} end
 local before = read(ref)
 if before and before.m == me and is_open(before) then
   -- It was claimed, and nobody heard the reply: what was said then holds.
