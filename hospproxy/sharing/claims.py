@@ -17,7 +17,7 @@ from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
 from ..outward.writes.entries import Entry, Names, State
 from ..outward.writes.going_on import GoingOn
 from ..outward.writes.keys import another, busy
-from ..outward.writes.sightings import Sightings
+from ..outward.writes.sightings import Sightings, id_of
 from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common, Sharing
 from .news import News, Struck
@@ -262,7 +262,7 @@ class RedisClaims:
         if what == "t":
             self._sightings.touch_record(resource, record)
         elif reference != entry.reference:
-            self._sightings.claim(resource, int(record) if record.isdigit() else record, reference)
+            self._sightings.claim(resource, id_of(record), reference)
 
     def heard(self, news: News) -> None:
         """What others say of records that they change or make."""
@@ -271,8 +271,7 @@ class RedisClaims:
         if news.record is not None:
             self._sightings.touch_record(news.resource, news.record)
         if news.taken is not None:
-            taken = int(news.taken) if news.taken.isdigit() else news.taken
-            self._sightings.claim(news.resource, taken, "another worker's")
+            self._sightings.claim(news.resource, id_of(news.taken), "another worker's")
 
     # what became of a write
 

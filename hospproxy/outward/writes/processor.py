@@ -22,7 +22,7 @@ from .finding import Found, NotThere
 from .going_on import GoingOn
 from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
-from .sightings import Sightings
+from .sightings import Sightings, id_of
 
 _log = Logger()
 _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND, State.GIVEN_UP})
@@ -379,7 +379,7 @@ class Writes:
         for kind, number, reference in await self._keeping.later_records(entry):
             assert resource is not None
             if kind == "create":
-                self._sightings.claim(resource, int(number) if number.isdigit() else number, reference)
+                self._sightings.claim(resource, id_of(number), reference)
             else:
                 self._sightings.touch(entry.call.operation, number)
 
