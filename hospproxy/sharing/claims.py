@@ -155,6 +155,9 @@ class RedisClaims:
             if word == "away" and not waited:
                 raise Unseen
             if word not in ("wait", "away"):
+                if entry.names.retry_of:
+                    # Once more: the orphan was settled meanwhile. Should that be said for ever, it ends in time.
+                    await self._pause(entry.exchange.deadline, 0.5)
                 self._may_not(word, text(found[1]))
             self._must_be_wanted(entry)
             waited, before = True, gone
@@ -223,8 +226,8 @@ class RedisClaims:
             raise Elsewhere(known)
         raise OverCapacity("The turn of this write is not known.")
 
-    async def _pause(self, deadline: float) -> None:
-        pause = 0.1 + 0.1 * self._random()
+    async def _pause(self, deadline: float, least_s: float = 0.1) -> None:
+        pause = least_s + 0.1 * self._random()
         if self._clock.seconds() + pause >= deadline:
             self._meter.count("claims_total", outcome="not in time")
             raise OverCapacity("An equal write, or one to the same record, is still under way.")

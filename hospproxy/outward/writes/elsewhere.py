@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...errors import NotSent, OutcomeUnknown
 from ...interfaces import IMeter
 from ...messages import Exchange, Origin, Response
-from .claims import Claims, Known, Rejoined
+from .claims import Claims, Known, Rejoined, Unseen
 from .entries import Entries, Entry, Names, State
 from .sightings import Sightings
 
@@ -53,6 +53,20 @@ class Others:
                 continue
             return None
         return await self.claims.first(names)
+
+    async def keyed(self, names: Names, kept: Entry | None) -> str | None:
+        """The write of another worker under this key.
+
+        :param kept: this machine's write under it. Where that was given up, whoever took it over may know more.
+        :raise ProxyError: as ``Claims.keyed``.
+        """
+        if kept is None or kept.state is not State.GIVEN_UP:
+            return await self.claims.keyed(names)
+        try:
+            found = await self.claims.keyed(names)
+        except Unseen:
+            return None
+        return None if found == kept.reference else found
 
     async def claim(self, entry: Entry) -> None:
         """Claim a write's turn, before it is sent.

@@ -25,8 +25,8 @@ from .keys import another, busy, is_kept, key_in, scoped
 from .sightings import Sightings, id_of
 
 _log = Logger()
-_SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND, State.GIVEN_UP})
-"""Of a key with one of these all is said; of one that is absent another worker may know more."""
+_SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
+"""Of a key with one of these all is said; of one that is absent or given up another worker may know more."""
 
 
 @frozen(slots=True)
@@ -135,9 +135,11 @@ class Writes:
             ours = kept is not None and kept in self._unknown.values()
             if kept is not None and (ours or kept.state in _SAID_ALREADY):
                 return await self._retried(exchange, proceed, kept, key, names)
-            elsewhere = await self._claims.keyed(names)
+            elsewhere = await self._others.keyed(names, kept)
             if elsewhere is not None:
                 return await self._joined(exchange, proceed, elsewhere, equal, key, names)
+            if kept is not None and kept.state is State.GIVEN_UP:
+                return await self._retried(exchange, proceed, kept, key, names)
             if kept is not None and kept.is_open:
                 # A sibling's, of which others do not know yet.
                 raise busy()

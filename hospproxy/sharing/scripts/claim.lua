@@ -14,7 +14,7 @@ if before and before.m == me and is_open(before) then
 end
 local said, blind, over, dead, first, joined, on_its_way = complete(), 0, nil, nil, nil, nil, nil
 if key ~= '' then
-  local word, name, w = under_key(key, equal, gone)
+  local word, name, w = under_key(key, equal, gone, ARGV[17])
   if word == 'free' then over, dead = name, w
   elseif word then return {'ok', mark, word, word == 'wait' and w.m or name}
   elseif not said then return {'ok', mark, 'unsaid', ''}
@@ -34,7 +34,7 @@ else
       elseif w.m ~= me and free and (w.l or dead_one or w.s == 'given up') and not (mine and is_open(w)) then
         -- Nobody has its answer: that belongs to whoever asks next, also if it was seen only while this waited.
         if not first then first, joined = name, w end
-      elseif w.m ~= me and not is_open(w) then
+      elseif w.m ~= me and (mine or not is_open(w)) then
         -- Its answer is on its way, or is lost with a worker whose lease lasts yet: not to be known before that has run out.
         on_its_way = free and w.m or w.j
       end

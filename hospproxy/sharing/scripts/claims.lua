@@ -106,14 +106,15 @@ local function complete()
   if missing then redis.call('HSET', claims, '_blind', now + 86400000) end
   return true
 end
--- What becomes of a write under a key: nil if nobody else has it, else the word for it, and whose it is.
-local function under_key(key, equal, gone)
+-- What becomes of a write under a key: nil if nobody else has it, else the word for it, and whose it is. `orphan`: the caller has seen
+-- that this one's process is gone.
+local function under_key(key, equal, gone, orphan)
   local name = redis.call('HGET', claims, 'k:' .. key)
   local w = name and name ~= ref and read(name) or nil
   if not w then return nil end
   if w.e ~= equal then return 'other', name, w end
   if not is_open(w) then return 'known', name, w end
   if takeable(w, gone) then return 'free', name, w end
-  if not live(w) then return 'wait', name, w end
+  if not live(w) or name == orphan then return 'wait', name, w end
   return w.l and 'known' or 'busy', name, w
 end

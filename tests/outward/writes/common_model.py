@@ -130,7 +130,7 @@ class Model:
             self.c["_blind"] = self.now + 86400000
         return True
 
-    def under_key(self, key: str, equal: str, gone: str) -> tuple[str | None, str, Any]:
+    def under_key(self, key: str, equal: str, gone: str, orphan: str = "") -> tuple[str | None, str, Any]:
         name = self.c.get("k:" + key)
         w = self.read(name) if name and name != self.ref else None
         if w is None:
@@ -141,7 +141,7 @@ class Model:
             return "known", name, w
         if self.takeable(w, gone):
             return "free", name, w
-        if not self.live(w):
+        if not self.live(w) or name == orphan:
             return "wait", name, w
         return ("known" if w.get("l") else "busy"), name, w
 
@@ -159,7 +159,7 @@ class Model:
                 over = over or (name if free else "")
             elif w["m"] != self.me and free and lost and not (mine and is_open):
                 first = first or name
-            elif w["m"] != self.me and not is_open:
+            elif w["m"] != self.me and (mine or not is_open):
                 on_its_way = w["m"] if free else w["j"]
         if over:
             return over, self.read(over), None
@@ -182,7 +182,7 @@ class Model:
             return [word, before.get("f", ""), *ago, int(self.complete()), blind]
         said, blind, over, dead = self.complete(), 0, "", None
         if key:
-            word, name, w = self.under_key(key, equal, gone)
+            word, name, w = self.under_key(key, equal, gone, retry_of)
             if word == "free":
                 over, dead = name, w
             elif word:

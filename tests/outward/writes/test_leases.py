@@ -49,6 +49,55 @@ class LeaseTests(SiteTestCase):
         self.assertEqual(self.send(self.site.worker("m1")).body, first.body)
         self.assertEqual(len(self.stored), 1)
 
+    def test_aSiblingThatSeesItDeadWithinItsLeaseAsksOnlyOnce(self) -> None:
+        for key in (b"k", None):
+            self.setUp()
+            sibling = self.site.worker("m0")
+            sibling.get(sibling.send("GET", "/notes"))
+            self.hosp.hold = True
+            first = self.sending(self.one, key=key)
+            self.clock.advance(0.1)
+            self.leave(first)
+            self.site.end(self.one, lease_s=3)
+            self.release()
+            sibling.common.calls.clear()
+            sent = self.sending(sibling, key=key)
+            self.assertLess(len(sibling.common.calls), 12, key)
+            self.id_of(self.told(sibling, sent))
+            self.assertEqual(len(self.stored), 1, key)
+
+    def test_whatIsGivenUpHereMayBeKnownToWhoeverTookItOver(self) -> None:
+        for key in (b"k", None):
+            self.setUp()
+            self.hosp.faults = [("after", RESET)]
+            self.hosp.read_faults = [500] * 200
+            self.sending(self.one, key=key)
+            self.site.end(self.one, seen=False)
+            self.clock.pump([1.0] * 60)
+            self.hosp.read_faults = []
+            found = self.send(self.two, key=key, handed_over=False)
+            self.id_of(found)
+            assert found.handed_over is not None
+            found.handed_over(False)
+            self.one.ledger._owner.leave()  # type: ignore[union-attr]
+            after = self.site.worker("m0")
+            self.clock.pump([0.5] * 100)
+            self.assertEqual(self.send(after, key=key).body, found.body, key)
+            self.assertEqual(len(self.stored), 1)
+
+    def test_aRedisThatAlwaysSaysThatItIsAnOrphanEndsInTime(self) -> None:
+        async def run(script: Script, _keys: Any, args: Any) -> list[Any]:
+            if script.name == "find" and args[2] == "equal":
+                return [b"mark", b"join", b"x"]
+            if script.name == "find":
+                return [b"mark", b"is", b"open", b"", 0, 1, b"", b"", b""]
+            return [b"mark", b"known", b"x"]
+
+        self.one.common.run = run  # type: ignore[method-assign]
+        for key in (b"k", None):
+            self.assertEqual(self.send(self.one, key=key).status, 503)
+        self.assertEqual(self.stored, [])
+
 
 class LostReplyTests(SiteTestCase):
     """A script was run, and that it was is not heard."""
