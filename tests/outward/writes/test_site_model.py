@@ -37,6 +37,7 @@ ROUGH = st.one_of(
     st.tuples(st.just("crash"), WHERE, LEASE),
     st.tuples(st.just("away"), WHERE, st.just(0)),
     st.tuples(st.just("back"), WHERE, st.just(0)),
+    st.tuples(st.just("deaf"), WHERE, st.integers(1, 3)),
     st.tuples(st.just("lose"), st.just(0), st.just(0)),
 )
 
@@ -104,6 +105,8 @@ class World:
             self.workers[which].common.away = True
         elif what == "back":
             self.workers[which].common.away = False
+        elif what == "deaf":
+            self.workers[which].common.deaf = where
         elif what == "lose":
             self.site.store.lose()
         else:
@@ -118,7 +121,7 @@ class World:
         """All is well again, and everybody asks until the answer is definite."""
         self.site.hosp.faults = []
         for worker in self.workers:
-            worker.common.away = False
+            worker.common.away, worker.common.deaf = False, 0
         for turn in range(12):
             for number in sorted(self.begun):
                 self.clients[number].send(self.workers[(number + turn) % len(self.workers)])
