@@ -256,6 +256,7 @@ class Model:
             w["wn"] = self.now + int(window)
         if left == "1":
             w.pop("j", None)
+            w |= {"wn": self.now + int(window)} if "wn" in w else {}
         if lost != "0" or left == "1":
             w["l"] = 1
         if handed == "1":

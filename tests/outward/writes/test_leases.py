@@ -98,6 +98,19 @@ class LeaseTests(SiteTestCase):
             self.assertEqual(self.send(self.one, key=key).status, 503)
         self.assertEqual(self.stored, [])
 
+    def test_whoeverKeepsAskingForWhatWasGivenUpIsItsRetryEachTime(self) -> None:
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 30
+        sent = self.sending(self.one)
+        self.one.claims._scripts._lost()
+        self.site.store.lose()
+        self.assertEqual(self.told(self.one, sent).status, 502)
+        self.hosp.read_faults = []
+        for _ in range(4):
+            self.clock.pump([1.0] * 90)
+            self.assertEqual(self.send(self.two).status, 502)
+        self.assertEqual(len(self.stored), 1)
+
 
 class LostReplyTests(SiteTestCase):
     """A script was run, and that it was is not heard."""
