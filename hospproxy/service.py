@@ -222,9 +222,7 @@ class ProxyService(Service):
         self._tidying = task.LoopingCall(lambda: Deferred.fromCoroutine(self.parts.writes.tidy()))
         self._tidying.clock = self._reactor
         self._tidying.start(TIDY_S, now=False)
-        Deferred.fromCoroutine(self._recover()).addErrback(
-            lambda failure: _log.failure("what an earlier process left could not be taken over", failure)
-        )
+        Deferred.fromCoroutine(self._recover()).addErrback(self._not_recovered)
 
     def _join(self) -> None:
         """Be one of several workers; after the ledger, whose lock tells the others whether this one lives."""
@@ -242,6 +240,11 @@ class ProxyService(Service):
     async def _recover(self) -> None:
         for note in await self.parts.writes.recover():
             self.parts.screening.resume(note)
+
+    def _not_recovered(self, failure: Failure) -> None:
+        if self.running:
+            _log.failure("what an earlier process left could not be taken over", failure)
+        # Else it was stopped at it, and the ledger is shut: the next start takes all of it over.
 
     def _no_journal(self, failure: Failure) -> None:
         _log.critical("the audit journal cannot be begun: {why}", why=failure.getErrorMessage())

@@ -17,7 +17,7 @@ from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
 from ..outward.writes.entries import Entry, Names, State
 from ..outward.writes.going_on import GoingOn
 from ..outward.writes.keys import another, busy
-from ..outward.writes.sightings import Sightings
+from ..outward.writes.sightings import Sightings, id_of
 from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common, Sharing
 from .news import News, Struck
@@ -41,7 +41,7 @@ class RedisClaims:
     :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
     :param later_s: seconds for which finding out goes on after the client was told.
     :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
-    :param most: writes that may be known at one time, keyed ones of a day included.
+    :param most: fields, one or two for a write, that may be known before no new key is taken; without one a fifth more.
     :param is_gone: whether the process with this second half of a member's id, one of this machine, is surely dead.
     """
 
@@ -137,7 +137,9 @@ class RedisClaims:
         return reference if word == "known" else None
 
     async def claim(self, entry: Entry, highest: int | None) -> Turn:
-        waited, gone = False, ""
+        assert entry.names is not None
+        # What is known to be a retry is not sent before it is seen what became of the first.
+        waited, gone = entry.names.retry_of != "" and entry.key is None, ""
         while True:
             try:
                 found = await self._claim_once(entry, highest, gone)
@@ -147,15 +149,17 @@ class RedisClaims:
                     # A turn that was seen to be another's is waited for: what has it may be what this is the retry of.
                     found, word = [], "away"
                 else:
-                    self._mine[entry.reference] = entry
-                    self._meter.count("claims_total", outcome="away")
-                    return Turn(trusted=False, floor=highest)
+                    return self._untold(entry, highest)
             if word in ("yours", "over"):
                 return self._taken(entry, found)
             if word == "away" and not waited:
                 raise Unseen
             if word not in ("wait", "away"):
+                if entry.names.retry_of:
+                    # Once more: the orphan was settled meanwhile. Should that be said for ever, it ends in time.
+                    await self._pause(entry.exchange.deadline, 0.5)
                 self._may_not(word, text(found[1]))
+            self._must_be_wanted(entry)
             waited, before = True, gone
             gone = (self._seeing.gone(text(found[1])) if word == "wait" else "") or gone
             if gone == before:
@@ -187,10 +191,8 @@ class RedisClaims:
             *(number(one) / 1000 for one in found[2:6]),
         )
         self._mine[entry.reference] = entry
-        over, waits = text(found[0]) == "over", entry.retry is not None and not entry.retry.client_gone
-        if entry.exchange.client_gone and entry.key is None and not waits:
-            # It may be asking elsewhere by now, where nobody could know that this was still to come.
-            raise NotSent("Nobody waits for this any more.")
+        over = text(found[0]) == "over"
+        self._must_be_wanted(entry)
         self._meter.count("claims_total", outcome="taken over" if over else "claimed")
         if blind > 0:
             sent_ago = max(0.0, blind - SILENT_S)
@@ -202,16 +204,30 @@ class RedisClaims:
             blind=blind > 0,
         )
 
+    def _untold(self, entry: Entry, highest: int | None) -> Turn:
+        """It is sent though nobody can be told of it."""
+        self._mine[entry.reference] = entry
+        self._must_be_wanted(entry)
+        self._meter.count("claims_total", outcome="away")
+        return Turn(trusted=False, floor=highest)
+
+    def _must_be_wanted(self, entry: Entry) -> None:
+        waits = entry.retry is not None and not entry.retry.client_gone
+        if entry.exchange.client_gone and entry.key is None and not waits:
+            # It may be asking elsewhere by now, where nobody could know that this was still to come.
+            raise NotSent("Nobody waits for this any more.")
+
     def _may_not(self, word: str, reference: str) -> None:
         if word == "full":
+            self._meter.count("claims_total", outcome="full")
             raise OverCapacity("Too many writes are known.")
         known = self._of_key(word, reference)
         if known is not None:
             raise Elsewhere(known)
         raise OverCapacity("The turn of this write is not known.")
 
-    async def _pause(self, deadline: float) -> None:
-        pause = 0.1 + 0.1 * self._random()
+    async def _pause(self, deadline: float, least_s: float = 0.1) -> None:
+        pause = least_s + 0.1 * self._random()
         if self._clock.seconds() + pause >= deadline:
             self._meter.count("claims_total", outcome="not in time")
             raise OverCapacity("An equal write, or one to the same record, is still under way.")
@@ -249,7 +265,7 @@ class RedisClaims:
         if what == "t":
             self._sightings.touch_record(resource, record)
         elif reference != entry.reference:
-            self._sightings.claim(resource, int(record) if record.isdigit() else record, reference)
+            self._sightings.claim(resource, id_of(record), reference)
 
     def heard(self, news: News) -> None:
         """What others say of records that they change or make."""
@@ -258,8 +274,7 @@ class RedisClaims:
         if news.record is not None:
             self._sightings.touch_record(news.resource, news.record)
         if news.taken is not None:
-            taken = int(news.taken) if news.taken.isdigit() else news.taken
-            self._sightings.claim(news.resource, taken, "another worker's")
+            self._sightings.claim(news.resource, id_of(news.taken), "another worker's")
 
     # what became of a write
 

@@ -90,7 +90,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "claims_total",
         "Writes among workers and machines: claimed, taken over (of a dead one), joined (a retry), away (sent without "
-        "Redis), unseen (a key: 503), not in time, nonsense (from Redis).",
+        "Redis), unseen (a key: 503), not in time, full (503: of a day's keys), nonsense (from Redis).",
         "outcome",
     ),
     _gauge("claims_unsaid", "Outcomes of writes that other workers and machines have not been told yet."),

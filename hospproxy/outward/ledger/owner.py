@@ -7,6 +7,9 @@ import os
 import secrets
 from pathlib import Path
 
+_MOST = 100
+"""Characters of a name: a longer one, which only Redis could give, is no file's."""
+
 
 class Owner:
     """This process, as the owner of entries.
@@ -65,4 +68,4 @@ def _open(path: Path) -> int:
 
 
 def _is_plain(name: str) -> bool:
-    return bool(name) and name.replace("-", "").isalnum()
+    return 0 < len(name) <= _MOST and name.replace("-", "").isalnum()

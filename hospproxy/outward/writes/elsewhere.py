@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...errors import NotSent, OutcomeUnknown
 from ...interfaces import IMeter
 from ...messages import Exchange, Origin, Response
-from .claims import Claims, Known, Rejoined
+from .claims import Claims, Known, Rejoined, Unseen
 from .entries import Entries, Entry, Names, State
 from .sightings import Sightings
 
@@ -54,6 +54,20 @@ class Others:
             return None
         return await self.claims.first(names)
 
+    async def keyed(self, names: Names, kept: Entry | None) -> str | None:
+        """The write of another worker under this key.
+
+        :param kept: this machine's write under it. Where that was given up, whoever took it over may know more.
+        :raise ProxyError: as ``Claims.keyed``.
+        """
+        if kept is None or kept.state is not State.GIVEN_UP:
+            return await self.claims.keyed(names)
+        try:
+            found = await self.claims.keyed(names)
+        except Unseen:
+            return None
+        return None if found == kept.reference else found
+
     async def claim(self, entry: Entry) -> None:
         """Claim a write's turn, before it is sent.
 
@@ -76,10 +90,10 @@ class Others:
         if entry.exchange.client_gone:
             self.claims.lost(entry)
 
-    async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | None:
+    async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.
 
-        :return: its answer; or None, and it is an orphan or surely absent, so that this may be sent.
+        :return: its answer; or that this may be sent: "" if that one is surely absent, or the reference of an orphan.
         :raise OutcomeUnknown: it is not known in time, or never will be.
         """
         exchange.reference, known = reference, None
@@ -104,9 +118,10 @@ class Others:
         if exchange.client_gone and key is None:
             self.claims.left(reference)
             raise NotSent("Nobody waits for this any more.")
-        if known.state is State.ABSENT:
-            self.claims.handed_over(reference)
-        return None
+        if known.state is not State.ABSENT:
+            return known.reference
+        self.claims.handed_over(reference)
+        return ""
 
     def _waits(self, exchange: Exchange, reference: str) -> None:
         """From here on no other is its retry, until its client leaves; it may have left while others were asked."""

@@ -11,6 +11,7 @@ from ...messages import Exchange, Headers, Response
 from .claims import Claims
 from .entries import State
 from .keeping import Keeping
+from .sightings import id_of
 
 OPERATION = Operation(
     id="hospproxyOutcome",
@@ -66,7 +67,7 @@ def _said(reference: str, state: str, resource: str | None, record: str | None, 
     if resource is not None:
         found["resource"] = resource
     if record is not None:
-        found["id"] = int(record) if record.isdigit() else record
+        found["id"] = id_of(record)
     if note is not None:
         found["note"] = note
     return Response(200, Headers(((b"Content-Type", JSON_TYPE),)), encode(found))

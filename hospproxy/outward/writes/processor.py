@@ -22,11 +22,11 @@ from .finding import Found, NotThere
 from .going_on import GoingOn
 from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
-from .sightings import Sightings
+from .sightings import Sightings, id_of
 
 _log = Logger()
-_SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND, State.GIVEN_UP})
-"""Of a key with one of these all is said; of one that is absent another worker may know more."""
+_SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
+"""Of a key with one of these all is said; of one that is absent or given up another worker may know more."""
 
 
 @frozen(slots=True)
@@ -135,9 +135,11 @@ class Writes:
             ours = kept is not None and kept in self._unknown.values()
             if kept is not None and (ours or kept.state in _SAID_ALREADY):
                 return await self._retried(exchange, proceed, kept, key, names)
-            elsewhere = await self._claims.keyed(names)
+            elsewhere = await self._others.keyed(names, kept)
             if elsewhere is not None:
                 return await self._joined(exchange, proceed, elsewhere, equal, key, names)
+            if kept is not None and kept.state is State.GIVEN_UP:
+                return await self._retried(exchange, proceed, kept, key, names)
             if kept is not None and kept.is_open:
                 # A sibling's, of which others do not know yet.
                 raise busy()
@@ -155,10 +157,10 @@ class Writes:
         names: Names,
     ) -> Response:
         """As ``_retried``, of a write of another worker."""
-        response = await self._others.joined(exchange, reference, key)
-        if response is not None:
-            return response
-        return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=reference))
+        found = await self._others.joined(exchange, reference, key)
+        if isinstance(found, Response):
+            return found
+        return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=found))
 
     async def _retried(
         self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None, names: Names
@@ -379,7 +381,7 @@ class Writes:
         for kind, number, reference in await self._keeping.later_records(entry):
             assert resource is not None
             if kind == "create":
-                self._sightings.claim(resource, int(number) if number.isdigit() else number, reference)
+                self._sightings.claim(resource, id_of(number), reference)
             else:
                 self._sightings.touch(entry.call.operation, number)
 

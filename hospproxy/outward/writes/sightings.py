@@ -10,6 +10,8 @@ from ...contract import Contract, Operation
 from ...messages import Call, Response
 
 Id = int | str
+MOST_DIGITS = 100
+"""Of a number that is read as one: int() refuses what is very long."""
 
 
 class Sightings:
@@ -100,7 +102,7 @@ class Sightings:
         if len(touched) >= self._most:
             self.overflowed.add(name)
             return
-        touched.add(int(record_id) if record_id.isdigit() else record_id)
+        touched.add(id_of(record_id))
 
     def claimed_by_others(self, resource: str, reference: str) -> frozenset[Id]:
         """Ids that are not this write's."""
@@ -110,6 +112,11 @@ class Sightings:
     def touched(self, resource: str) -> frozenset[Id]:
         """Ids that were changed or deleted through the proxy while a write was open."""
         return frozenset(self._touched.get(resource, ()))
+
+
+def id_of(text: str) -> Id:
+    """An id as it stands in a record, from how it stands in a path, in the ledger or in Redis."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else text
 
 
 def ids_in(body: bytes, field: str) -> list[Id]:

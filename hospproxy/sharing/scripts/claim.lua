@@ -2,10 +2,19 @@
 local turn, equal, key, resource, highest, record = ARGV[5], ARGV[6], ARGV[7], ARGV[10], ARGV[11], ARGV[12]
 local gone = ARGV[14]
 prune()
-if redis.call('HLEN', claims) > tonumber(ARGV[16]) then return {'ok', mark, 'full', ''} end
-local said, blind, over, dead = complete(), 0, nil, nil
+-- Keys stay for a day, and are refused first: whoever fills this with them must not keep others from writing.
+if redis.call('HLEN', claims) > tonumber(ARGV[16]) * (key == '' and 1.2 or 1) then return {'ok', mark, 'full', ''} end
+local before = read(ref)
+if before and before.m == me and is_open(before) then
+  -- It was claimed, and nobody heard the reply: what was said then holds.
+  before.u, before.x = now + tonumber(ARGV[8]), now + tonumber(ARGV[9])
+  write(ref, before)
+  return {'ok', mark, before.o and 'over' or 'yours', before.f or '', before.d and now - before.d or 0, now - before.c,
+    complete() and 1 or 0, before.b and now - before.b or 0}
+end
+local said, blind, over, dead, first, joined, on_its_way = complete(), 0, nil, nil, nil, nil, nil
 if key ~= '' then
-  local word, name, w = under_key(key, equal, gone)
+  local word, name, w = under_key(key, equal, gone, ARGV[17])
   if word == 'free' then over, dead = name, w
   elseif word then return {'ok', mark, word, word == 'wait' and w.m or name}
   elseif not said then return {'ok', mark, 'unsaid', ''}
@@ -16,10 +25,26 @@ if key ~= '' then
 else
   for _, name in ipairs(list(equal)) do
     local w = name ~= ref and read(name) or nil
-    -- One for which another waits, as its retry, is that one's to take over.
-    local free = w and (name == ARGV[17] or not waited_for(w))
-    if not over and free and is_open(w) and takeable(w, gone) then over, dead = name, w end
+    if w and not w.h and in_window(w) then
+      local dead_one, mine = w.m == gone or not live(w), name == ARGV[17]
+      -- One for which another waits, as its retry, is that one's.
+      local free = mine or not waited_for(w)
+      if is_open(w) and takeable(w, gone) then
+        if not over and free then over, dead = name, w end
+      elseif w.m ~= me and free and (w.l or dead_one or w.s == 'given up') and not (mine and is_open(w)) then
+        -- Nobody has its answer: that belongs to whoever asks next, also if it was seen only while this waited.
+        if not first then first, joined = name, w end
+      elseif w.m ~= me and (mine or not is_open(w)) then
+        -- Its answer is on its way, or is lost with a worker whose lease lasts yet: not to be known before that has run out.
+        on_its_way = free and w.m or w.j
+      end
+    end
   end
+  if not over and first then
+    join(first, joined, 5000)
+    return {'ok', mark, 'known', first}
+  end
+  if not over and on_its_way then return {'ok', mark, 'wait', on_its_way} end
 end
 local holder = redis.call('HGET', claims, 't:' .. turn)
 local held = holder and holder ~= ref and holder ~= over and read(holder) or nil
@@ -39,7 +64,8 @@ end
 local mine = {m = me, t = turn, e = equal, s = 'open', u = now + tonumber(ARGV[8]), c = since, x = now + tonumber(ARGV[9]), a = ARGV[15]}
 if key ~= '' then mine.k = key end
 if floor ~= '' then mine.f = floor end
-if over then mine.o, mine.g = 1, dead.g end
+if over then mine.o, mine.g, mine.d = 1, dead.g, sent end
+if blind > 0 then mine.b = now - blind end
 -- What stands under these names has ended.
 if key ~= '' then redis.call('HDEL', claims, 'k:' .. key) end
 link(ref, mine)

@@ -3,7 +3,8 @@
 -- another epoch, all begin anew, and everybody sees by the mark that something was lost.
 --   w:REFERENCE  one write, as JSON: m member, t turn, e equal, k key, s state, f floor, u until (the latest moment at which it may
 --                be sent), c since, x end, l its client got no answer, h handed over, j/ju who waits as its retry and until when,
---                wn end of the window in which an equal write is its retry, r record, n which write took it over, o it took one over, a author, g what others did before may have been lost
+--                wn end of the window in which an equal write is its retry, r record, n which write took it over, o it took one over, d which may have been sent until then,
+--                b since when its key may have been lost, a author, g what others did before may have been lost
 --   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;  s:MEMBER -> it has said again
 local claims, ends, touched, leases, members, answer = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local me, ref = ARGV[3], ARGV[4]
@@ -75,6 +76,10 @@ local function has_lease(member)
 end
 local function live(w) return has_lease(w.m) end
 local function waited_for(w) return w.j and w.ju > now and has_lease(w.j) end
+local function join(name, w, wait_ms)
+  w.j, w.ju = me, now + tonumber(wait_ms)
+  write(name, w)
+end
 -- A claim can be taken when nobody can send its write any more. `gone`: a member of whom the caller has seen that its process is.
 local function takeable(w, gone) return w.m == gone or (now > w.u and not live(w)) end
 local function in_window(w) return is_open(w) or not w.wn or now < w.wn end
@@ -101,14 +106,15 @@ local function complete()
   if missing then redis.call('HSET', claims, '_blind', now + 86400000) end
   return true
 end
--- What becomes of a write under a key: nil if nobody else has it, else the word for it, and whose it is.
-local function under_key(key, equal, gone)
+-- What becomes of a write under a key: nil if nobody else has it, else the word for it, and whose it is. `orphan`: the caller has seen
+-- that this one's process is gone.
+local function under_key(key, equal, gone, orphan)
   local name = redis.call('HGET', claims, 'k:' .. key)
   local w = name and name ~= ref and read(name) or nil
   if not w then return nil end
   if w.e ~= equal then return 'other', name, w end
   if not is_open(w) then return 'known', name, w end
   if takeable(w, gone) then return 'free', name, w end
-  if not live(w) then return 'wait', name, w end
+  if not live(w) or name == orphan then return 'wait', name, w end
   return w.l and 'known' or 'busy', name, w
 end

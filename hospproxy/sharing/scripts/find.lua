@@ -1,9 +1,5 @@
 -- Find a write of which this may be the retry (ARGV[5] says how), and wait for it until ARGV[7] milliseconds from now.
 local how, name, equal, gone = ARGV[5], ARGV[6], ARGV[8], ARGV[9]
-local function join(found, w)
-  w.j, w.ju = me, now + tonumber(ARGV[7])
-  write(found, w)
-end
 if how == 'equal' then
   prune()
   for _, one in ipairs(list(name)) do
@@ -11,7 +7,7 @@ if how == 'equal' then
     -- Of one's own it is known better.
     if w and w.m ~= me and not w.h and in_window(w) and not waited_for(w) then
       if w.l or not live(w) then
-        join(one, w)
+        join(one, w, ARGV[7])
         return {'ok', mark, 'join', one}
       end
     end
@@ -34,9 +30,9 @@ end
 if how == 'own' then
   if w.h then return {'ok', mark, 'handed', ''} end
   if (waited_for(w) and w.j ~= me) or (w.m ~= me and not w.l and live(w)) then return {'ok', mark, 'waited', ''} end
-  join(ref, w)
+  join(ref, w, ARGV[7])
   return {'ok', mark, 'joined', ''}
 end
-if how == 'look' and not w.k then join(ref, w) end
+if how == 'look' and not w.k then join(ref, w, ARGV[7]) end
 local kept = not is_open(w) and answer and redis.call('GET', answer) or ''
 return {'ok', mark, 'is', w.s, w.r or '', w.l and 1 or 0, is_open(w) and takeable(w, gone) and 1 or 0, kept, w.a or '', w.m}

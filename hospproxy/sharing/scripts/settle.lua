@@ -28,7 +28,11 @@ if state ~= '' and is_open(w) and machine(w.m) == machine(me) then
   if record ~= '' then w.r = record end
 end
 if not w.wn and (not is_open(w) or ARGV[11] == '2') then w.wn = now + tonumber(ARGV[17]) end
-if left then w.j, w.ju = nil, nil end
+if left then
+  w.j, w.ju = nil, nil
+  -- Whoever leaves without an answer may ask again for as long as the first might.
+  if w.wn then w.wn = now + tonumber(ARGV[17]) end
+end
 if lost or left then w.l = 1 end
 if handed then
   w.h = 1

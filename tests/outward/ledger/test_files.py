@@ -161,6 +161,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertIn(name, mine.others())
         other.kill()
         other.communicate()
+        self.assertTrue(mine.is_gone("a" * 5000))
         self.assertTrue(mine.is_gone(name))
         mine.forget(name)
         self.assertEqual(mine.others(), [])

@@ -130,7 +130,7 @@ class Model:
             self.c["_blind"] = self.now + 86400000
         return True
 
-    def under_key(self, key: str, equal: str, gone: str) -> tuple[str | None, str, Any]:
+    def under_key(self, key: str, equal: str, gone: str, orphan: str = "") -> tuple[str | None, str, Any]:
         name = self.c.get("k:" + key)
         w = self.read(name) if name and name != self.ref else None
         if w is None:
@@ -141,18 +141,48 @@ class Model:
             return "known", name, w
         if self.takeable(w, gone):
             return "free", name, w
-        if not self.live(w):
+        if not self.live(w) or name == orphan:
             return "wait", name, w
         return ("known" if w.get("l") else "busy"), name, w
+
+    def equals(self, equal: str, gone: str, retry_of: str) -> tuple[str, Any, list[Any] | None]:
+        """Of a write without a key: what it takes over, or how it is answered."""
+        over, first, on_its_way = "", "", ""
+        for name in self.list(equal):
+            w = self.read(name) if name != self.ref else None
+            if w is None or w.get("h") or (w["s"] != "open" and self.now >= w.get("wn", self.now + 1)):
+                continue
+            is_open, mine = w["s"] == "open", name == retry_of
+            free = mine or not self.waits(w)
+            lost = w.get("l") or w["m"] == gone or not self.live(w) or w["s"] == "given up"
+            if is_open and self.takeable(w, gone):
+                over = over or (name if free else "")
+            elif w["m"] != self.me and free and lost and not (mine and is_open):
+                first = first or name
+            elif w["m"] != self.me and (mine or not is_open):
+                on_its_way = w["m"] if free else w["j"]
+        if over:
+            return over, self.read(over), None
+        if first:
+            self.c["w:" + first] |= {"j": self.me, "ju": self.now + 5000}
+            return "", None, ["known", first]
+        return "", None, ["wait", on_its_way] if on_its_way else None
 
     def claim(self, a: list[str]) -> list[Any]:
         turn, equal, key, left, keep, resource, highest, record, late, gone, author, most, retry_of = a
         self.prune()
-        if len(self.c) + 1 > int(most):
+        if len(self.c) + 1 > int(most) * (1 if key else 1.2):
             return ["full", ""]
+        before = self.read(self.ref)
+        if before is not None and before["m"] == self.me and before["s"] == "open":
+            before["u"], before["x"] = self.now + int(left), self.now + int(keep)
+            ago = [self.now - before.get("d", self.now), self.now - before["c"]]
+            blind = self.now - before.get("b", self.now)
+            word = "over" if "o" in before else "yours"
+            return [word, before.get("f", ""), *ago, int(self.complete()), blind]
         said, blind, over, dead = self.complete(), 0, "", None
         if key:
-            word, name, w = self.under_key(key, equal, gone)
+            word, name, w = self.under_key(key, equal, gone, retry_of)
             if word == "free":
                 over, dead = name, w
             elif word:
@@ -162,12 +192,9 @@ class Model:
             elif self.c.get("_blind", 0) > self.now:
                 blind = self.now - self.c["_began"]
         else:
-            for name in self.list(equal):
-                w = self.read(name) if name != self.ref else None
-                if w is None or (name != retry_of and self.waits(w)):
-                    continue
-                if not over and w["s"] == "open" and self.takeable(w, gone):
-                    over, dead = name, w
+            over, dead, answer = self.equals(equal, gone, retry_of)
+            if answer is not None:
+                return answer
         holder = self.c.get("t:" + turn)
         held = self.read(holder) if holder and holder not in (self.ref, over) else None
         if held and (not self.takeable(held, gone) or self.now <= held["u"] + int(late)):
@@ -189,8 +216,10 @@ class Model:
         if floor:
             mine["f"] = floor
         if dead is not None:
-            mine["o"] = 1
+            mine |= {"o": 1, "d": sent}
             mine |= {"g": dead["g"]} if "g" in dead else {}
+        if blind:
+            mine["b"] = self.now - blind
         self.link(self.ref, mine)
         self.c["w:" + self.ref] = mine
         if record:
@@ -227,6 +256,7 @@ class Model:
             w["wn"] = self.now + int(window)
         if left == "1":
             w.pop("j", None)
+            w |= {"wn": self.now + int(window)} if "wn" in w else {}
         if lost != "0" or left == "1":
             w["l"] = 1
         if handed == "1":
@@ -345,9 +375,12 @@ class ModelCommon:
         self.store.leases[self.member.decode()] = float("inf")
         self.store.members.add(self.member.decode())
 
-    def vanish(self) -> None:
-        """Its lease has run out."""
-        self.store.leases[self.member.decode()] = 0.0
+    def vanish(self, lease_s: float = 0.0) -> None:
+        """Nothing is heard of it any more.
+
+        :param lease_s: seconds for which its lease lasts yet.
+        """
+        self.store.leases[self.member.decode()] = self.store.now() + lease_s * 1000 if lease_s else 0.0
 
     def say(self, news: News) -> None:
         pass

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hospproxy.sharing.claims import RedisClaims
+from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.scripting import Script
 from tests.outward.ledger.fakes import Disk
 from tests.rig import Rig, SmallHosp
@@ -18,16 +19,24 @@ from .common_model import ModelCommon, Store
 
 
 class WorkerCommon(ModelCommon):
-    """Of a process that may be dead: then nothing that it still does reaches anybody."""
+    """Of a process that may be dead: then nothing that it still does reaches anybody.
+
+    :ivar deaf: replies that are lost from now on.
+    """
 
     dead = False
+    deaf = 0
 
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
     ) -> list[Any]:
         if self.dead:
             return await Deferred()
-        return await super().run(script, keys, args)
+        found = await super().run(script, keys, args)
+        if self.deaf:
+            self.deaf -= 1
+            raise Away("its reply was lost")
+        return found
 
 
 class Worker(Rig):
@@ -85,12 +94,13 @@ class Site:
         self.clock.advance(0)
         return worker
 
-    def end(self, worker: Worker, *, seen: bool = True) -> None:
+    def end(self, worker: Worker, *, seen: bool = True, lease_s: float = 0.0) -> None:
         """A process dies between two instructions.
 
         :param seen: its machine goes on, so that siblings can see that it is gone.
+        :param lease_s: seconds for which its lease lasts yet.
         """
         worker.time.dead = worker.worker.dead = worker.common.dead = True
         if seen:
             worker.ledger._owner.leave()  # type: ignore[union-attr]
-        worker.common.vanish()
+        worker.common.vanish(lease_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent
@@ -116,6 +116,21 @@ class TurnTests(SiteTestCase):
         self.id_of(self.send(self.one))
         self.assertEqual(len(self.stored), 2)
 
+    def test_whoLeavesWhileItWaitsHoldsNoPlaceUntilItsDeadline(self) -> None:
+        self.hosp.hold = True
+        self.sending(self.one)
+        waiting = self.sending(self.two)
+        self.clock.advance(0.1)
+        self.leave(waiting)
+        self.clock.pump([0.1] * 3)
+        self.assertEqual(len(self.two.entries), 0)
+
+    def test_whoeverFillsItWithKeysKeepsNobodyWithoutOneFromWriting(self) -> None:
+        self.one.claims._most = 12
+        statuses = [self.send(self.one, {**NOTE, "body": str(n)}, key=b"k%d" % n).status for n in range(9)]
+        self.assertEqual((statuses[0], statuses[-1]), (201, 503))
+        self.assertEqual(self.send(self.one).status, 201)
+
     def test_whatAnotherWorkerDeletedMakesALookUnknowable(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 2
@@ -147,9 +162,14 @@ class RetryTests(SiteTestCase):
         self.assertEqual(self.send(self.two).body, first.body)
         self.assertEqual(len(self.stored), 1)
 
-    def test_whileAnAnswerIsBeingWrittenAnEqualWriteIsAnother(self) -> None:
-        first = self.send(self.one, handed_over=False)
-        self.assertNotEqual(self.id_of(self.send(self.two)), self.id_of(first))
+    def test_anEqualWriteWaitsUntilTheAnswerBeforeItIsWrittenAndIsAnother(self) -> None:
+        """Whether somebody gets that one cannot be known before: its worker may be dead, its client here again."""
+        first, second = self.send(self.one, handed_over=False), self.sending(self.two)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+        self.told(self.one, succeed(first))
+        self.clock.pump([0.1] * 10)
+        self.assertNotEqual(self.id_of(self.told(self.two, second)), self.id_of(first))
 
     def test_twoRetriesAtTwoWorkersAreTwo(self) -> None:
         self.hosp.hold = True
@@ -421,6 +441,15 @@ class AwayTests(SiteTestCase):
         self.clock.advance(0.2)
         self.two.common.away = True
         self.assertEqual(self.told(self.two, waiting).status, 503)
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
+    def test_whoHasLeftBeforeItWasSentIsNotSent(self) -> None:
+        self.one.common.away = True
+        self.hosp.hold = True
+        first, second = self.sending(self.one), self.sending(self.one)
+        self.leave(second)
+        self.release()
+        self.told(self.one, first)
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
     def test_aLossBetweenClaimAndLookIsUnknown(self) -> None:

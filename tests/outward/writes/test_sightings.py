@@ -5,7 +5,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Call, Response
-from hospproxy.outward.writes.sightings import Sightings, ids_in
+from hospproxy.outward.writes.sightings import Sightings, id_of, ids_in
 from tests.rig import CONTRACT
 
 LIST, ONE = CONTRACT.operation("listNotes"), CONTRACT.operation("getNote")
@@ -14,6 +14,10 @@ LIST, ONE = CONTRACT.operation("listNotes"), CONTRACT.operation("getNote")
 class SightingsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.sightings = Sightings(CONTRACT, most=3)
+
+    def test_whatIsNoNumberStaysText(self) -> None:
+        for text, wanted in (("7", 7), ("x", "x"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)):
+            self.assertEqual(id_of(text), wanted)
 
     def see(self, *ids: object, status: int = 200) -> None:
         body = json.dumps([{"id": number} for number in ids]).encode()

@@ -24,18 +24,20 @@ MACHINES = ("m0", "m0", "m1")
 WHERE = st.integers(0, len(MACHINES) - 1)
 WHO = st.integers(0, CLIENTS - 1)
 WAIT = st.tuples(st.just("wait"), st.floats(0, 30), st.just(0))
+LEASE = st.sampled_from([0, 3])
 COMMON = (
     WAIT,
     st.tuples(st.just("leave"), WHO, st.just(0)),
     st.tuples(st.just("begin"), WHO, WHERE),
     st.tuples(st.just("begin"), WHO, WHERE),
 )
-EVENT = st.one_of(*COMMON, st.tuples(st.just("crash"), WHERE, st.just(0)))
+EVENT = st.one_of(*COMMON, st.tuples(st.just("crash"), WHERE, LEASE))
 ROUGH = st.one_of(
     *COMMON,
-    st.tuples(st.just("crash"), WHERE, st.just(0)),
+    st.tuples(st.just("crash"), WHERE, LEASE),
     st.tuples(st.just("away"), WHERE, st.just(0)),
     st.tuples(st.just("back"), WHERE, st.just(0)),
+    st.tuples(st.just("deaf"), WHERE, st.integers(1, 3)),
     st.tuples(st.just("lose"), st.just(0), st.just(0)),
 )
 
@@ -103,11 +105,13 @@ class World:
             self.workers[which].common.away = True
         elif what == "back":
             self.workers[which].common.away = False
+        elif what == "deaf":
+            self.workers[which].common.deaf = where
         elif what == "lose":
             self.site.store.lose()
         else:
             dead = self.workers[which]
-            self.site.end(dead)
+            self.site.end(dead, lease_s=where)
             for client in self.clients:
                 if client.at is dead:
                     client.waiting = None
@@ -117,7 +121,7 @@ class World:
         """All is well again, and everybody asks until the answer is definite."""
         self.site.hosp.faults = []
         for worker in self.workers:
-            worker.common.away = False
+            worker.common.away, worker.common.deaf = False, 0
         for turn in range(12):
             for number in sorted(self.begun):
                 self.clients[number].send(self.workers[(number + turn) % len(self.workers)])

@@ -1,0 +1,161 @@
+"""Retries that come while it cannot be seen yet that nobody is left who gets the first one's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.scripting import Script
+
+from .test_elsewhere import RESET, SiteTestCase
+
+
+class LeaseTests(SiteTestCase):
+    def test_aRetryWithinADeadOnesLeaseGetsWhatItsSuccessorFinds(self) -> None:
+        """It waits for the turn as a write of its own until it can be seen that nobody has the answer."""
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 3
+        self.sending(self.one)
+        self.site.end(self.one, lease_s=3)
+        again = self.sending(self.two)
+        self.clock.advance(0.1)
+        self.hosp.read_faults = []
+        self.site.worker("m0")
+        self.assertEqual(self.id_of(self.told(self.two, again)), self.stored[0]["id"])
+        self.assertEqual(len(self.stored), 1)
+
+    def test_anAnswerThatDiedOnItsWayIsFoundWithinTheLease(self) -> None:
+        first = self.send(self.one, handed_over=False)
+        self.site.end(self.one, seen=False, lease_s=3)
+        self.assertEqual(self.send(self.two).body, first.body)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_aClientWhoIsHeardToHaveLeftOnlyWhileItsRetryWaits(self) -> None:
+        self.hosp.hold = True
+        first = self.sending(self.one)
+        again = self.sending(self.two)
+        self.clock.advance(0.5)
+        self.leave(first)
+        self.release()
+        self.id_of(self.told(self.two, again))
+        self.clock.pump([0.1] * 30)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_anAnswerThatARetryDiedWithIsTheNextOnes(self) -> None:
+        first = self.send(self.one, handed_over=False)
+        self.site.end(self.one, seen=False)
+        self.send(self.two, handed_over=False)
+        self.site.end(self.two, lease_s=3)
+        self.assertEqual(self.send(self.site.worker("m1")).body, first.body)
+        self.assertEqual(len(self.stored), 1)
+
+    def test_aSiblingThatSeesItDeadWithinItsLeaseAsksOnlyOnce(self) -> None:
+        for key in (b"k", None):
+            self.setUp()
+            sibling = self.site.worker("m0")
+            sibling.get(sibling.send("GET", "/notes"))
+            self.hosp.hold = True
+            first = self.sending(self.one, key=key)
+            self.clock.advance(0.1)
+            self.leave(first)
+            self.site.end(self.one, lease_s=3)
+            self.release()
+            sibling.common.calls.clear()
+            sent = self.sending(sibling, key=key)
+            self.assertLess(len(sibling.common.calls), 12, key)
+            self.id_of(self.told(sibling, sent))
+            self.assertEqual(len(self.stored), 1, key)
+
+    def test_whatIsGivenUpHereMayBeKnownToWhoeverTookItOver(self) -> None:
+        for key in (b"k", None):
+            self.setUp()
+            self.hosp.faults = [("after", RESET)]
+            self.hosp.read_faults = [500] * 200
+            self.sending(self.one, key=key)
+            self.site.end(self.one, seen=False)
+            self.clock.pump([1.0] * 60)
+            self.hosp.read_faults = []
+            found = self.send(self.two, key=key, handed_over=False)
+            self.id_of(found)
+            assert found.handed_over is not None
+            found.handed_over(False)
+            self.one.ledger._owner.leave()  # type: ignore[union-attr]
+            after = self.site.worker("m0")
+            self.clock.pump([0.5] * 100)
+            self.assertEqual(self.send(after, key=key).body, found.body, key)
+            self.assertEqual(len(self.stored), 1)
+
+    def test_aRedisThatAlwaysSaysThatItIsAnOrphanEndsInTime(self) -> None:
+        async def run(script: Script, _keys: Any, args: Any) -> list[Any]:
+            if script.name == "find" and args[2] == "equal":
+                return [b"mark", b"join", b"x"]
+            if script.name == "find":
+                return [b"mark", b"is", b"open", b"", 0, 1, b"", b"", b""]
+            return [b"mark", b"known", b"x"]
+
+        self.one.common.run = run  # type: ignore[method-assign]
+        for key in (b"k", None):
+            self.assertEqual(self.send(self.one, key=key).status, 503)
+        self.assertEqual(self.stored, [])
+
+    def test_whoeverKeepsAskingForWhatWasGivenUpIsItsRetryEachTime(self) -> None:
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 30
+        sent = self.sending(self.one)
+        self.one.claims._scripts._lost()
+        self.site.store.lose()
+        self.assertEqual(self.told(self.one, sent).status, 502)
+        self.hosp.read_faults = []
+        for _ in range(4):
+            self.clock.pump([1.0] * 90)
+            self.assertEqual(self.send(self.two).status, 502)
+        self.assertEqual(len(self.stored), 1)
+
+
+class LostReplyTests(SiteTestCase):
+    """A script was run, and that it was is not heard."""
+
+    def lose_reply(self, name: str) -> None:
+        run = self.two.common.run
+
+        async def once(script: Script, *args: Any) -> list[Any]:
+            found = await run(script, *args)
+            if script.name == name:
+                self.two.common.run = run  # type: ignore[method-assign]
+                raise Away("its reply was lost")
+            return found
+
+        self.two.common.run = once  # type: ignore[method-assign]
+
+    def orphan(self, key: bytes | None = None) -> None:
+        """A write that is stored, and whose worker is dead."""
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500] * 30
+        self.sending(self.one, key=key)
+        self.site.end(self.one, seen=False)
+        self.clock.pump([1.0] * 60)
+        self.hosp.read_faults = []
+
+    def test_whatWasTakenOverUnheardIsLookedForFirst(self) -> None:
+        for key in (None, b"k"):
+            self.setUp()
+            self.orphan(key)
+            self.lose_reply("claim")
+            statuses = []
+            while 201 not in statuses and len(statuses) < 5:
+                statuses.append(self.send(self.two, key=key).status)
+            self.assertEqual((statuses[-1], len(self.stored)), (201, 1), key)
+
+    def test_theRetryOfAnOrphanIsNotSentWithoutRedis(self) -> None:
+        self.orphan()
+        run = self.two.common.run
+
+        async def until(script: Script, *args: Any) -> list[Any]:
+            self.two.common.away = script.name == "claim"
+            return await run(script, *args)
+
+        self.two.common.run = until  # type: ignore[method-assign]
+        self.assertEqual(self.send(self.two).status, 503)
+        self.two.common.run, self.two.common.away = run, False  # type: ignore[method-assign]
+        self.id_of(self.send(self.two))
+        self.assertEqual(len(self.stored), 1)
