@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from . import clocks, contract_document
 from .answers import Answers
@@ -264,9 +265,9 @@ class Parts:
             is_gone=self.ledger.is_gone,
         )
 
-    def _found_later(self, exchange: Exchange) -> None:
+    def _found_later(self, exchange: Exchange) -> Deferred[None]:
         assert exchange.call is not None
-        self.memory.found_later(exchange.call, Writer.of(exchange))
+        return self.memory.found_later(exchange.call, Writer.of(exchange))
 
     def _screening(self) -> Screening:
         settings = self.settings.screening

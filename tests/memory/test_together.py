@@ -152,12 +152,12 @@ class TogetherTests(SynchronousTestCase):
         open_one = self.others.told[-1]
         assert isinstance(open_one, Account) and open_one.doubt_s > 0
         self.house.memory.found_later(call, Writer(ANN))
-        struck, account = self.others.said
+        struck, account = self.others.told[-2:]
         assert isinstance(struck, Struck)
         self.assertEqual(struck.hidden_from, ("public", "account:1"))
         self.assertEqual(account, Account(open_one.reference, "2", 0.0))
         self.house.memory.found_later(call, NOBODY)  # as for a write of an earlier process
-        self.assertEqual(self.others.said[-1], Account("", "2", 0.0))
+        self.assertEqual(self.others.told[-1], Account("", "2", 0.0))
 
     def test_refusedCredentialsAreSaidOnceAndNotAgainByWhoHears(self) -> None:
         self.house.accounts.forget(ANN.credentials)
