@@ -102,7 +102,10 @@ class Parts:
         self.disk, self.memory = memory_of(
             settings, self.contract, key, reactor, self.metrics, self.sharing, slot
         )
-        self.sharing.listen(Hearing(self.memory, self.knowledge.forget).heard)
+        hearing = Hearing(self.memory, self.knowledge.forget, self.knowledge.doubt_all)
+        self.sharing.listen(hearing.heard)
+        if self.shared is not None:
+            self.shared.on_missed = hearing.missed
         self.accounts = self.memory.accounts
         self.cache = Cache(
             settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask, self._second()

@@ -254,6 +254,14 @@ class TogetherTests(SynchronousTestCase):
         )
         self.assertEqual(self.house.send(call_of("getNote", "1")).outcome, [])
 
+    def test_whenNothingIsKnownRecordsAreAskedForAnewToo(self) -> None:
+        doubted: list[None] = []
+        hearing = Hearing(self.house.memory, doubt_all=lambda: doubted.append(None))
+        hearing.heard(Struck(("a",)))
+        self.assertEqual(doubted, [])
+        hearing.heard(Everything())
+        self.assertEqual(doubted, [None])
+
     def test_whatLetsInIsToldOn(self) -> None:
         let_in: list[None] = []
         self.house.memory.let_in = lambda: let_in.append(None)
