@@ -221,7 +221,7 @@ class Shared:
             self._timer.cancel()
         if self._busy is not None:
             await self._busy
-        if self._opened and self._joined and self._link.is_up:
+        if self._opened and self._link.is_up and self.member in self._view.members:
             args = self._saying(self._outbox.all(), "leave")
             with contextlib.suppress(Away):  # a sibling, or time, buries it
                 await self._evaluate(script("beat"), self._keys(), args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.sharing.news import Struck
@@ -118,8 +118,6 @@ class Trouble:
         world.workers[world.workers.index(worker)] = world.new_worker(worker.machine)
 
     def _leave(self, worker: Worker) -> None:
-        from twisted.internet.defer import Deferred
-
         world = self.world
         Deferred.fromCoroutine(worker.shared.stop())
         for _ in range(30):
@@ -327,3 +325,14 @@ class StoryTests(SynchronousTestCase):
         self.live_until(lambda: settled(self.world))
         self.assertEqual(list(dict.fromkeys(heard)), said)
         self.assertEqual(missed, [])
+
+    def test_goodbyeIsSaidByWhoHasNotReadEverythingYet(self) -> None:
+        """Else all wait for it, and nobody may serve."""
+        back = Worker(self.world, 7, "back")
+        self.world.workers.append(back)
+        back.shared.listen(lambda _news: fail(OSError("the disk")))
+        self.live_until(lambda: len(self.world.redis.members) == 3)
+        self.assertFalse(back.shared._joined)
+        self.live_until(lambda: back.shared.member in back.shared.view.members)
+        Deferred.fromCoroutine(back.shared.stop())
+        self.live_until(lambda: len(self.world.redis.members) == 2, 100)
