@@ -201,6 +201,7 @@ class Parts:
             self.metrics,
             lambda identity, authorization: self.screening.accepted(identity, authorization),
             self.refusals,
+            self._certain,
         )
 
     def _writes(self) -> tuple[Keeping, Claims, Writes]:
