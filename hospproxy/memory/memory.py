@@ -198,7 +198,7 @@ class Memory:
 
         :param call: the one that was sent. It may be told before OutcomeUnknown has come up to the cache.
         :param by: who may ask what became of it.
-        :return: fires when no other worker serves what it has made stale: nobody is told of it before.
+        :return: fires when that is on disk, and no other worker serves what it has made stale: nobody is told before.
         """
         sending = next((one for one in self._sending if one.call is call), None)
         unknown = next((one for one in self._unknown if one.call == call), None)
@@ -214,7 +214,13 @@ class Memory:
         self._hide(call, by)
         known = sending or unknown
         news = self._news(call, "" if known is None else known.reference, 0.0, self._owners(by))
-        return Deferred.fromCoroutine(self.sharing.announce(*news))
+        heard = Deferred.fromCoroutine(self.sharing.announce(*news))
+
+        async def lasting() -> None:
+            await self.keeper.settled()
+            await heard
+
+        return Deferred.fromCoroutine(lasting())
 
     def invalidate(self, call: Call) -> None:
         """What a write may change is fresh for nobody any more; what is on its way will not be kept."""
