@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from . import clocks, contract_document
 from .answers import Answers
@@ -101,7 +102,10 @@ class Parts:
         self.disk, self.memory = memory_of(
             settings, self.contract, key, reactor, self.metrics, self.sharing, slot
         )
-        self.sharing.listen(Hearing(self.memory, self.knowledge.forget).heard)
+        hearing = Hearing(self.memory, self.knowledge.forget, self.knowledge.doubt_all)
+        self.sharing.listen(hearing.heard)
+        if self.shared is not None:
+            self.shared.on_missed = hearing.missed
         self.accounts = self.memory.accounts
         self.cache = Cache(
             settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask, self._second()
@@ -197,6 +201,7 @@ class Parts:
             self.metrics,
             lambda identity, authorization: self.screening.accepted(identity, authorization),
             self.refusals,
+            self._certain,
         )
 
     def _writes(self) -> tuple[Keeping, Claims, Writes]:
@@ -264,9 +269,9 @@ class Parts:
             is_gone=self.ledger.is_gone,
         )
 
-    def _found_later(self, exchange: Exchange) -> None:
+    def _found_later(self, exchange: Exchange) -> Deferred[None]:
         assert exchange.call is not None
-        self.memory.found_later(exchange.call, Writer.of(exchange))
+        return self.memory.found_later(exchange.call, Writer.of(exchange))
 
     def _screening(self) -> Screening:
         settings = self.settings.screening

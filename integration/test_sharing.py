@@ -13,11 +13,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 
+from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lease import Timing
 from hospproxy.sharing.news import Account, Everything, News, Struck
 from hospproxy.sharing.scripting import script
 from hospproxy.sharing.shared import Shared
+from hospproxy.sharing.vault import Names, Vault
 from hospproxy.watch.metrics import Metrics
 
 from .common_place import PlainVault
@@ -45,13 +47,23 @@ def _names(vault: Any, sealed: bytes | None) -> _Names:
     return _Names()
 
 
-class Worker:
-    """One worker, and what it has heard."""
+def _real_names(vault: Any, sealed: bytes | None) -> Names:
+    return Names.new() if sealed is None else Names.opened(vault, sealed)
 
-    def __init__(self, redis: Redis, member: bytes, timing: Timing) -> None:
+
+class Worker:
+    """One worker, and what it has heard.
+
+    :param key: with which it seals really.
+    """
+
+    def __init__(self, redis: Redis, member: bytes, timing: Timing, key: MasterKey | None = None) -> None:
         self.link = PlainLink(redis, timing.timeout_s)
         self.metrics = Metrics(strict=True)
-        self.shared = Shared(self.link, PlainVault(), _names, reactor_now(), timing, self.metrics, os.urandom)
+        clock = reactor_now()
+        vault: Any = PlainVault() if key is None else Vault(key, self.metrics, clock.seconds)
+        make: Any = _names if key is None else _real_names
+        self.shared = Shared(self.link, vault, make, clock, timing, self.metrics, os.urandom)
         self.heard: list[News] = []
         self.shared.listen(self.heard.append)
         self.member = member
@@ -75,8 +87,10 @@ class House:
         self.workers: list[Worker] = []
         self._numbers = itertools.count(1)
 
-    def worker(self, member: bytes | None = None, timing: Timing = TIMING) -> Worker:
-        made = Worker(self.redis, member or b"machine%d.one" % next(self._numbers), timing)
+    def worker(
+        self, member: bytes | None = None, timing: Timing = TIMING, key: MasterKey | None = None
+    ) -> Worker:
+        made = Worker(self.redis, member or b"machine%d.one" % next(self._numbers), timing, key)
         self.workers.append(made)
         return made.start()
 
@@ -381,3 +395,29 @@ async def test_a_script_of_another_part_runs_in_this_epoch_only(house: House) ->
     house.redis.ask("HSET", "{hospproxy}:head", "epoch", "0" * 16)
     with pytest.raises(Away):
         await one.shared.run(script("bury"), dead, [b"sealed", b"nobody"])
+
+
+def sealed_by(house: House) -> str:
+    """The id of the master key by which the key of names is sealed."""
+    script = "local s = redis.call('HGET', KEYS[1], 'names'); return {s:byte(2, 5)}"
+    said = house.redis.ask("EVAL", script, "1", "{hospproxy}:head").split()
+    return bytes(map(int, said)).hex()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_master_key_renames_nothing_and_the_old_one_may_go(house: House) -> None:
+    old, new = MasterKey(b"o" * 32), MasterKey(b"n" * 32)
+    ways = (old, MasterKey(old.secret, (new,)), MasterKey(new.secret, (old,)), new)
+    names = []
+    for key in ways:
+        worker = house.worker(key=key)
+        await until(lambda worker=worker: worker.shared.may_serve)  # type: ignore[misc]
+        names.append(worker.shared.key("gen", b"tag"))
+        assert sealed_by(house) == key.key_id, "whoever comes seals it anew"
+        await worker.shared.stop()
+    assert len(set(names)) == 1
+
+    stranger = house.worker(key=MasterKey(b"x" * 32))
+    await until(lambda: stranger.metrics.render().count(b'redis_values_refused_total{reason="unknown_key"}'))
+    assert not stranger.shared.may_serve and not stranger.shared.sees_others
+    assert sealed_by(house) == new.key_id

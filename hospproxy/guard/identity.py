@@ -40,6 +40,7 @@ class IdentityCheck:
     :param key: key of the HMAC under which credentials are remembered.
     :param refusals: what HOSP has just refused; without it HOSP is asked each time.
     :param accepted: told whenever HOSP has accepted credentials, with their canonical value.
+    :param certain: whether no other worker can have revoked credentials of which this one has not heard.
     """
 
     def __init__(
@@ -51,10 +52,13 @@ class IdentityCheck:
         meter: IMeter,
         accepted: Callable[[Identity, bytes | None], None] = lambda _identity, _authorization: None,
         refusals: Refusals | None = None,
+        certain: Callable[[], bool] = lambda: True,
     ) -> None:
         if contract.identity is None:
             raise ValueError("the contract has no x-hospproxy.identity")
         self._rule: IdentityRule = contract.identity
+        self._certain = certain
+        self._operations = contract.operations
         self._lookup = contract.operation(self._rule.operation)
         self._accounts = accounts
         self._ask = ask
@@ -80,7 +84,7 @@ class IdentityCheck:
             raise Unauthorized("Credentials are missing or malformed.")
         self._claim(exchange, credentials)
         assert exchange.credentials is not None
-        known = self._accounts.recall(exchange.credentials)
+        known = self._recalled(exchange)
         if known is None:
             self._refuse_again(exchange)
         if known is None and exchange.call.operation is not self._lookup:
@@ -103,6 +107,15 @@ class IdentityCheck:
             return await self._offline(exchange, proceed, response)
         self._learn(exchange, response, ticket, mark)
         return response
+
+    def _recalled(self, exchange: Exchange) -> Identity | None:
+        """Who it is, by what is remembered. A read goes to HOSP with these credentials where the lease is gone; the
+        outcome of a write, and the answer to one that is sent again, may come from here without HOSP having its say."""
+        assert exchange.call is not None and exchange.credentials is not None
+        operation = exchange.call.operation
+        if not self._certain() and not (operation.is_read and operation.id in self._operations):
+            return None
+        return self._accounts.recall(exchange.credentials)
 
     async def _offline(self, exchange: Exchange, proceed: Proceed, failed: ProxyError | Response) -> Response:
         """HOSP cannot say who is calling: whom it knew within the grace may read what was kept, and nothing else.
@@ -142,8 +155,10 @@ class IdentityCheck:
         self._meter.count("identity_events_total", event="asked")
         ticket, mark = self._accounts.ticket(), self._refusals.ticket()
         call = Call(self._lookup, accept="json", authorization=exchange.call.authorization)
+        # A question that was asked before others could be heard of no more may have been answered before a revocation.
+        alone = None if self._certain() else object()
         response = await self._questions.join(
-            (exchange.credentials, ticket, mark),
+            (exchange.credentials, ticket, mark, alone),
             lambda: self._ask(call, on_behalf_of=exchange, own="identity"),
         )
         if response.status == 401:

@@ -75,6 +75,7 @@ class Knowledge:
         self._most = most
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._changed: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._all_changed = -math.inf
         self._readers = {name: _Reader(contract.resources[name].id, fields) for name, fields in watch.items()}
 
     def __len__(self) -> int:
@@ -97,7 +98,7 @@ class Knowledge:
             key = (operation.resource, number)
             if operation.is_write:
                 self._note_change(key)
-            elif began is not None and began <= self._changed.get(key, -math.inf):
+            elif began is not None and began <= max(self._changed.get(key, -math.inf), self._all_changed):
                 continue
             self._learn(operation.resource, number, values)
 
@@ -117,7 +118,10 @@ class Knowledge:
         :param max_age_s: seconds; None: however long that is ago.
         """
         known = self._known.get((resource, record_id))
-        if known is None or (max_age_s is not None and self._clock.seconds() - known.at > max_age_s):
+        if known is None:
+            return Lacking.UNKNOWN
+        too_old = max_age_s is not None and self._clock.seconds() - known.at > max_age_s
+        if too_old or (max_age_s is not None and known.at <= self._all_changed):
             return Lacking.UNKNOWN
         return known.values.get(name, Lacking.UNKNOWN)
 
@@ -126,6 +130,10 @@ class Knowledge:
         if resource is not None and record_id is not None:
             self._known.pop((resource, record_id), None)
             self._note_change((resource, record_id))
+
+    def doubt_all(self) -> None:
+        """Any record may have been changed: what was known is believed only where however old it is will do."""
+        self._all_changed = self._clock.seconds()
 
     def _note_change(self, key: tuple[str, str]) -> None:
         self._changed[key] = self._clock.seconds()

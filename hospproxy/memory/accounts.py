@@ -236,6 +236,11 @@ class Accounts:
         self._accepted.clear()
         self._credentials_of.clear()
 
+    def no_grace(self) -> None:
+        """Whoever was accepted before may have been revoked since."""
+        self._sequence += 1
+        self._lately.clear()
+
     def _end_elsewhere(self, reference: str) -> None:
         open_one = self._elsewhere.pop(reference, None)
         if open_one is not None:

@@ -280,8 +280,9 @@ class Disk:
                 done.callback(result)
 
     def _failed(self, failure: Failure) -> None:
-        self.trouble = failure.getErrorMessage()
-        _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
+        before, self.trouble = self.trouble, failure.getErrorMessage()
+        if before != self.trouble:  # it is tried again with each write, and with each beat among others
+            _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
 
     def _say_dropped(self) -> None:
         if self._file.dropped:

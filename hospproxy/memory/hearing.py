@@ -20,15 +20,18 @@ class Hearing:
     """A listener (``Sharing.listen``).
 
     :param forget: told which record another worker has changed: its resource and id.
+    :param doubt_all: told that it may be any.
     """
 
     def __init__(
         self,
         memory: Memory,
         forget: Callable[[str | None, str | None], object] = lambda _resource, _record: None,
+        doubt_all: Callable[[], object] = lambda: None,
     ) -> None:
         self._memory = memory
         self._forget = forget
+        self._doubt_all = doubt_all
 
     def heard(self, news: News) -> Deferred[None] | None:
         """Drop what is stale by it; what it revokes or hides is on disk when the Deferred fires.
@@ -50,9 +53,19 @@ class Hearing:
                 self._strike((ACCOUNTS, PUBLIC))
                 memory.accounts.anything()
                 memory.let_in()
+                self._doubt_all()
                 return self._settled(must=True)
             case _:
                 return None
+
+    def missed(self) -> None:
+        """Others have said what will never be heard here: who was revoked, and who must not read again what was before
+        his own write, is not known. What was kept for an outage must not be given to these."""
+        memory = self._memory
+        for tag in (ACCOUNTS, PUBLIC):
+            memory.store.drop_tag(tag)
+        memory.accounts.no_grace()
+        memory.keeper.forget_all()
 
     def _struck(self, news: Struck) -> None:
         memory = self._memory

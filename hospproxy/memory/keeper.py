@@ -23,6 +23,9 @@ class Keeper(Protocol):
     def drop(self, tag: str) -> None:
         """Forget all answers with a tag, and the acceptance of credentials that it names."""
 
+    def forget_all(self) -> None:
+        """Forget all answers and all accepted credentials."""
+
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
         """An answer as it is marked at the moment of returning; it is never fresh."""
 
@@ -49,6 +52,9 @@ class Nowhere:
         pass
 
     def drop(self, tag: str) -> None:
+        pass
+
+    def forget_all(self) -> None:
         pass
 
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:  # noqa: ARG002

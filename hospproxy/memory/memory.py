@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 
 from attrs import define, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
@@ -192,11 +193,12 @@ class Memory:
                 retry_after_s=5,
             )
 
-    def found_later(self, call: Call, by: Writer = NOBODY) -> None:
+    def found_later(self, call: Call, by: Writer = NOBODY) -> Deferred[None]:
         """What became of a write that ended in OutcomeUnknown is known now, or nobody looks any more.
 
         :param call: the one that was sent. It may be told before OutcomeUnknown has come up to the cache.
         :param by: who may ask what became of it.
+        :return: fires when that is on disk, and no other worker serves what it has made stale: nobody is told before.
         """
         sending = next((one for one in self._sending if one.call is call), None)
         unknown = next((one for one in self._unknown if one.call == call), None)
@@ -211,7 +213,14 @@ class Memory:
         self.invalidate(call)
         self._hide(call, by)
         known = sending or unknown
-        self._say(self._news(call, "" if known is None else known.reference, 0.0, self._owners(by)))
+        news = self._news(call, "" if known is None else known.reference, 0.0, self._owners(by))
+        heard = Deferred.fromCoroutine(self.sharing.announce(*news))
+
+        async def lasting() -> None:
+            await self.keeper.settled()
+            await heard
+
+        return Deferred.fromCoroutine(lasting())
 
     def invalidate(self, call: Call) -> None:
         """What a write may change is fresh for nobody any more; what is on its way will not be kept."""

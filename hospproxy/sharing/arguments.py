@@ -16,18 +16,18 @@ Arguments = list[bytes | int | str]
 
 
 def beat_args(
-    common: Common, messages: Sequence[Message], pos: int | None, how: str, timing: Timing
+    common: Common, messages: Sequence[Message], pos: int | str, how: str, timing: Timing
 ) -> Arguments:
     """ARGV[3] and on of ``beat.lua``.
 
-    :param pos: how far it has read; None: it joins.
+    :param pos: how far it has read; ``now`` or ``all``: it hears what is said from now on, or all of this epoch.
     :param how: ``beat`` or ``leave``.
     :raise Away: names are not known yet.
     """
     place = common.key("log")
     args: Arguments = [
         common.member,
-        "" if pos is None else pos,
+        pos,
         how,
         timing.held_ms,
         math.ceil(timing.vanished_s * 1000),

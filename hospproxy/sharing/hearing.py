@@ -37,6 +37,7 @@ class Ears:
         self._timeout_s = timeout_s
         self._meter = meter
         self._listeners: list[Callable[[News], object]] = []
+        self._failing = False
 
     def listen(self, listener: Callable[[News], object]) -> None:
         """Be told what others say."""
@@ -63,15 +64,16 @@ class Ears:
         :raise NotHeard: that took too long, or somebody failed.
         """
         waits = [found for one in news for listener in self._listeners for found in self._told(listener, one)]
-        if not waits:
-            return
         late = [one.addTimeout(self._timeout_s, self._clock) for one in waits]
         try:
             await gatherResults(late, consumeErrors=True)
         except FirstError as first:
-            if not first.subFailure.check(TimeoutError):
+            if not self._failing and not first.subFailure.check(TimeoutError):
+                self._failing = True  # it is tried again with each beat
                 _log.failure("what another worker has said could not be made lasting", first.subFailure)
             raise NotHeard from None
+        if waits:
+            self._failing = False
 
     def _told(self, listener: Callable[[News], object], news: News) -> list[Deferred[object]]:
         try:

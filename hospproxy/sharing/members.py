@@ -108,6 +108,11 @@ class View:
         """The others whose lease has run out without goodbye."""
         return [name for name, one in self.members.items() if name != own and one.lease < self.now]
 
+    def read_by_all(self, own: bytes) -> int:
+        """Number of the entry up to which all others have read, those who have vanished too."""
+        others = (one.pos for name, one in self.members.items() if name != own)
+        return min(others, default=1 << 60)
+
     def have_read(self, own: bytes, seq: int, held_ms: int, at: float) -> bool:
         """Whether none of the others may serve what entry ``seq`` makes stale.
 

@@ -1,13 +1,16 @@
-"""What is to be said and not yet known to be in the log. Every beat carries all of it."""
+"""What is to be said and not yet known to be in the log. Every beat carries all of it.
+
+What is in the log and not yet read by all is kept: with an epoch Redis may lose it, and then it is said again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
 from .generations import tags_of
-from .news import Everything, Guess, News, Used, packed
+from .news import Accepted, Everything, Guess, News, Used, packed
 
 MOST = 500
 """Messages; beyond that it is said that nothing is known."""
@@ -17,7 +20,7 @@ _OVERHEAD = 200
 
 def is_hint(news: News) -> bool:
     """Whether it makes nothing stale: it may be lost."""
-    return isinstance(news, Guess | Used)
+    return isinstance(news, Guess | Used | Accepted)
 
 
 @frozen(slots=True, eq=False)
@@ -49,12 +52,20 @@ class Outbox:
     """Bounded: what does not fit becomes one ``Everything``, which says more than all of it.
 
     :param most: messages.
+    :param complain: told when they are too many.
     :ivar ticket: how often something was put in; what a beat carries was put in up to then.
     """
 
-    def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self,
+        most: int = MOST,
+        most_bytes: int = MOST_BYTES,
+        complain: Callable[[str], object] = lambda _what: None,
+    ) -> None:
         self._most = most
         self._most_bytes = most_bytes
+        self._complain = complain
+        self._unread: list[tuple[int, Message]] = []
         self._messages: list[Message] = []
         self._bytes = 0
         self.overflows = 0
@@ -70,21 +81,44 @@ class Outbox:
             message = _message(one, urgent)
             self._messages.append(message)
             self._bytes += message.size
-        if len(self._messages) > self._most or self._bytes > self._most_bytes:
-            self._collapse()
+        self._bound()
 
     def all(self) -> tuple[Message, ...]:
         """Everything that is to be said, in its order."""
         return tuple(self._messages)
 
-    def said(self, messages: Iterable[Message]) -> None:
-        """These are in the log."""
-        done = set(map(id, messages))
+    def said(self, messages: Iterable[Message], seq: int = 0) -> None:
+        """These are in the log.
+
+        :param seq: number of the last of them.
+        """
+        done = {id(one): one for one in messages}
         self._messages = [one for one in self._messages if id(one) not in done]
         self._bytes = sum(one.size for one in self._messages)
+        self._unread += [(seq, one) for one in done.values() if not one.hint]
+        if len(self._unread) > self._most or sum(one.size for _, one in self._unread) > self._most_bytes:
+            self._unread = [(seq, _message(Everything(), False))]
+
+    def read(self, seq: int) -> None:
+        """All have read the log up to a number."""
+        self._unread = [(number, one) for number, one in self._unread if number > seq]
+
+    def say_again(self) -> None:
+        """The log has been lost."""
+        self._messages[:0] = [one for _, one in self._unread]
+        self._bytes = sum(one.size for one in self._messages)
+        self._unread = []
+        self._bound()
+
+    def _bound(self) -> None:
+        if len(self._messages) > self._most or self._bytes > self._most_bytes:
+            self._collapse()
 
     def _collapse(self) -> None:
         self.overflows += 1
+        self._complain(
+            "there is more to say to other workers than can be kept: they will drop what they have"
+        )
         urgent = any(one.urgent for one in self._messages)
         kept = [one for one in self._messages if not one.hint]
         if len(kept) > self._most // 2 or sum(one.size for one in kept) > self._most_bytes // 2:

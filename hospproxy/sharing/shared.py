@@ -75,29 +75,29 @@ class Shared:
         what was said before."""
         self.on_read: Callable[[bytes, int], object] = lambda _epoch, _seq: None
         """Told how far the log was read."""
+        self.on_missed: Callable[[], object] = lambda: None
+        """Told when things were said that this worker will never hear, before it hears ``Everything``."""
         self.on_places: Callable[[], object] = lambda: None
         """Told that somebody has given back places at HOSP."""
         self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
-        self._outbox = Outbox()
+        self._outbox = Outbox(complain=self._complain)
         self._lease = Lease(timing)
         self._waiting = Waiting(clock, timing, b"")
         self._is_gone: Callable[[str], bool] = lambda _name: False
         self._run_id: bytes | None = None
         self._connection = 0
-        self._opened = False
-        self._joined = False
+        self._opened = self._joined = self._anew = False
+        self._join_from: int | str = "now"
+        self._told = 0
         self._epoch = b""
         self._pos: int | None = None
-        self._acked = 0
-        self._wanted = 0
+        self._acked = self._wanted = 0
         self._view = View()
-        self._held_back = False
-        self._unheard = 0
+        self._held_back, self._unheard = False, 0
         self._answered_at = -math.inf
         self._redis_time = (0, 0.0)
         self._busy: Deferred[None] | None = None
-        self._again = math.inf
-        self._beaten = -math.inf
+        self._again, self._beaten = math.inf, -math.inf
         self._timer: IDelayedCall | None = None
         self._running = False
         offer_gauges(meter, self)
@@ -125,7 +125,7 @@ class Shared:
 
     def say(self, news: News) -> None:
         """Tell the others, soon."""
-        self._put(news)
+        self._outbox.put(news)
         self._soon(SAY_S)
 
     async def announce(self, *news: News) -> None:
@@ -135,7 +135,7 @@ class Shared:
         began = self._clock.seconds()
         # Before it is put in: a beat that is under way does not carry it.
         safe_at = self._lease.safe_at
-        self._put(*news, urgent=True)
+        self._outbox.put(*news, urgent=True)
         self._soon(0.0)
         try:
             await self._waiting.until(self._outbox.ticket, safe_at)
@@ -145,14 +145,6 @@ class Shared:
     def listen(self, listener: Callable[[News], object]) -> None:
         """Be told what others say."""
         self._ears.listen(listener)
-
-    def _put(self, *news: News, urgent: bool = False) -> None:
-        overflows = self._outbox.overflows
-        self._outbox.put(*news, urgent=urgent)
-        if self._outbox.overflows > overflows:
-            self._complain(
-                "there is more to say to other workers than can be kept: they will drop what they have"
-            )
 
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
@@ -229,7 +221,7 @@ class Shared:
             self._timer.cancel()
         if self._busy is not None:
             await self._busy
-        if self._opened and self._joined and self._link.is_up:
+        if self._opened and self._link.is_up and self.member in self._view.members:
             args = self._saying(self._outbox.all(), "leave")
             with contextlib.suppress(Away):  # a sibling, or time, buries it
                 await self._evaluate(script("beat"), self._keys(), args)
@@ -307,7 +299,7 @@ class Shared:
         except NotHeard:
             self._unheard += 1
             if self._unheard >= PATIENCE:  # it joins anew, and serves nothing until it can drop everything
-                self._lease, self._pos = self._lease.ended(), None
+                self._lease, self._pos, self._join_from = self._lease.ended(), None, self._told
                 self.unbroken += 1
             raise
 
@@ -324,6 +316,9 @@ class Shared:
         anew = self.naming.learn(opened.names)
         self._redis_time = (opened.now, self._clock.seconds())
         if opened.epoch != self._epoch:
+            # What was lost with the log is said again: who was here before it was must hear all of that.
+            self._join_from = "all" if self._view.epoch else "now"
+            self._outbox.say_again()
             self._epoch, self._pos, self._acked, self._wanted = opened.epoch, None, 0, 0
             self._joined = False
             self.unbroken += 1
@@ -337,7 +332,8 @@ class Shared:
         return [self.key(kind) for kind in ("head", "members", "leases", "log", "dead")]
 
     def _saying(self, messages: Sequence[Message], how: str) -> list[bytes | int | str]:
-        return beat_args(self, messages, self._pos, how, self._timing)
+        pos = self._join_from if self._pos is None else self._pos
+        return beat_args(self, messages, pos, how, self._timing)
 
     async def _beat(self) -> None:
         messages, ticket, pos = self._outbox.all(), self._outbox.ticket, self._pos
@@ -349,14 +345,16 @@ class Shared:
         self._answered_at = self._clock.seconds()
         self._redis_time = (beat.now, self._answered_at)
         self._view = self._view.followed_by(self._epoch, beat, self._answered_at)
-        self._outbox.said(messages)
+        self._outbox.said(messages, beat.said)
+        self._outbox.read(self._view.read_by_all(self.member))
         self._meter.count("sharing_log_entries_total", len(messages), direction="said")
         self._waiting.confirmed(ticket, self._epoch, beat.said)
         self._waiting.check(self._view)
-        anew = await self._read(beat, pos)
-        if not self._joined:
+        self._anew = await self._read(beat, pos) or self._anew
+        if not self._joined and self.position >= beat.seq:  # not before all of it is heard
             self._joined = True
-            self.on_joined(anew)
+            self.on_joined(self._anew)
+            self._anew = False
         self._judge_lease(beat, sent)
         await self._bury()
 
@@ -371,13 +369,15 @@ class Shared:
         anew = pos is None or not beat.unbroken
         if not beat.unbroken:
             self.unbroken += 1
+            self.on_missed()
+        self._told = beat.last if beat.entries else beat.seq
         heard, must_be_told = self._ears.decode(beat.entries, self.member)
         await self._ears.hear([Everything(), *heard] if anew else heard)
         if (epoch, connection) != (self._epoch, self._connection):
             raise Away("the connection was lost meanwhile")
         self._unheard = 0
         self._acked = beat.pos
-        self._pos = beat.last if beat.entries else beat.seq
+        self._pos = self._told
         self.on_read(self._epoch, self._pos)
         behind = self._pos < beat.seq
         if behind or (self._pos > beat.pos and (must_be_told or self._wanted > beat.pos)):

@@ -3,8 +3,9 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent
+from hospproxy.guard.identity import IdentityCheck
 from hospproxy.messages import Certainty
-from tests.rig import STAFF1, STAFF2, Rig
+from tests.rig import CONTRACT, STAFF1, STAFF2, Rig
 
 
 class IdentityTests(SynchronousTestCase):
@@ -45,6 +46,27 @@ class IdentityTests(SynchronousTestCase):
         self.hosp.hold = False
         self.hosp.held[0].callback(None)
         self.assertEqual(self.rig.get(second).status, 200)
+
+    def test_without_a_lease_nothing_is_answered_here_that_hosp_has_not_judged(self) -> None:
+        """Another worker may have revoked them; a read goes to HOSP with them in any case."""
+        certain = True
+        rig = Rig()
+        check = IdentityCheck(CONTRACT, rig.accounts, rig.ask, b"i" * 32, rig.meter, certain=lambda: certain)
+        self.rig = Rig(hosp=rig.hosp, clock=rig.clock, put_in={"guard.identity": check})
+        self.hosp = rig.hosp
+        self.assertEqual(self.status("GET", "/notes"), 200)
+        self.hosp.passwords["staff1"] = "other"
+        self.assertEqual(self.status("GET", "/.hospproxy/outcomes/ref-9"), 404)
+        certain = False
+        self.assertEqual(self.status("GET", "/.hospproxy/outcomes/ref-9"), 401)
+        self.hosp.passwords["staff1"] = "password1"
+        self.hosp.calls.clear()
+        self.assertEqual(self.status("GET", "/notes"), 200)
+        self.assertEqual(self.status("GET", "/notes"), 200)
+        self.assertLessEqual(len(self.hosp.seen("getMe")), 1)
+        before = len(self.hosp.seen("getMe"))
+        self.assertEqual(self.status("PATCH", "/notes/1", {"title": "x"}), 404)
+        self.assertEqual(len(self.hosp.seen("getMe")), before + 1)
 
     def test_memory_ends_and_use_renews_it(self) -> None:
         self.status("GET", "/notes")

@@ -320,6 +320,23 @@ class KnowledgeTests(SynchronousTestCase):
             knowledge.forget("patients", str(number))
         self.assertEqual(len(knowledge._changed), 10)
 
+    def test_whenAnyRecordMayHaveChangedNothingIsBelievedButForAnOutage(self) -> None:
+        rig = Rig()
+        knowledge = Knowledge(CONTRACT, {"patients": frozenset({"hospital_id"})}, rig.clock, most=10)
+        rig.get(rig.send("GET", "/patients/7"))
+        [read] = rig.hosp.seen("getPatient")
+        before, after = (rig.hosp.made(200, {"id": 7, "hospital_id": number}) for number in (1, 2))
+        knowledge.saw(read, before, rig.clock.seconds() - 1)
+        self.assertEqual(knowledge.recall("patients", "7", "hospital_id", 60), 1)
+        knowledge.doubt_all()
+        self.assertIs(knowledge.recall("patients", "7", "hospital_id", 60), Lacking.UNKNOWN)
+        self.assertEqual(knowledge.recall("patients", "7", "hospital_id"), 1)
+        rig.clock.advance(1)
+        knowledge.saw(read, before, rig.clock.seconds() - 2)
+        self.assertIs(knowledge.recall("patients", "7", "hospital_id", 60), Lacking.UNKNOWN)
+        knowledge.saw(read, after, rig.clock.seconds() - 0.5)
+        self.assertEqual(knowledge.recall("patients", "7", "hospital_id", 60), 2)
+
     @given(st.binary(max_size=50))
     def test_whateverAnAnswerHolds(self, body: bytes) -> None:
         rig = Rig()

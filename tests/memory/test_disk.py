@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import evolve
@@ -13,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NothingKept, NotSent, OwnWriteHidden, ProxyError
-from hospproxy.memory import disk_file
+from hospproxy.memory import disk, disk_file
 from hospproxy.memory.disk import DiskLimits
 from hospproxy.messages import Identity, Response
 
@@ -309,6 +310,15 @@ class FileTests(Lasting):
         self.assertRaises(disk_file.NotOnDisk, file.run, [_broken])
         self.assertRaises(disk_file.NotOnDisk, file.run, [])
         self.patch(Path, "unlink", Path.unlink)
+
+    def test_thatItCannotBeWrittenIsSaidOnce(self) -> None:
+        """It is tried again with each write, and among others with each beat."""
+        said: list[object] = []
+        self.patch(disk, "_log", SimpleNamespace(error=lambda *what, **_fields: said.append(what)))
+        self.patch(self.process.disk._worker, "run", _not_on_disk)
+        for _ in range(3):
+            self.assertIs(self.successResultOf(Deferred.fromCoroutine(self.process.disk.settled())), False)
+        self.assertEqual(len(said), 1)
 
     def test_theOldestGo(self) -> None:
         self.world.limits = DiskLimits(8000, 2)

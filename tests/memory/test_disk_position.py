@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from hospproxy.errors import NothingKept
+from hospproxy.memory.hearing import Hearing
+from hospproxy.sharing.news import Everything
 
 from .house import ANN, answer
 from .test_disk import Lasting
@@ -82,6 +84,22 @@ class TrustTests(Lasting):
         self.process.disk.forget_all()
         self.process = self.process.ended()
         self.assertFalse(self.house.accounts.settled(ANN))
+
+
+class MissedTests(Lasting):
+    def setUp(self) -> None:
+        super().setUp()
+        self.accept(ANN)
+        self.house.warm("listNotes", answer(b"[1]"))
+
+    def test_whoMayHaveBeenRevokedHasNoGraceAndWhatMayBeHiddenIsGivenToNobody(self) -> None:
+        hearing = Hearing(self.house.memory)
+        hearing.heard(Everything())  # what any start of Redis's brings
+        self.assertEqual((self.read(), self.grace(ANN)), (b"[1]", ANN))
+        hearing.missed()
+        self.assertEqual((self.read(), self.grace(ANN)), (NothingKept, None))
+        self.process = self.process.killed()
+        self.assertEqual((self.read(), self.grace(ANN)), (NothingKept, None))
 
 
 class AgoTests(Lasting):

@@ -151,13 +151,38 @@ class TogetherTests(SynchronousTestCase):
         self.house.reply(OutcomeUnknown("who knows", reference="r"))
         open_one = self.others.told[-1]
         assert isinstance(open_one, Account) and open_one.doubt_s > 0
-        self.house.memory.found_later(call, Writer(ANN))
-        struck, account = self.others.said
+        on_disk: Deferred[bool] = Deferred()
+        self.keeper.settled = lambda: on_disk  # type: ignore[assignment, method-assign, return-value]
+        found = self.house.memory.found_later(call, Writer(ANN))
+        self.assertNoResult(found)
+        on_disk.callback(True)
+        self.successResultOf(found)
+        struck, account = self.others.told[-2:]
         assert isinstance(struck, Struck)
         self.assertEqual(struck.hidden_from, ("public", "account:1"))
         self.assertEqual(account, Account(open_one.reference, "2", 0.0))
         self.house.memory.found_later(call, NOBODY)  # as for a write of an earlier process
-        self.assertEqual(self.others.said[-1], Account("", "2", 0.0))
+        self.assertEqual(self.others.told[-1], Account("", "2", 0.0))
+
+    def test_aDoubtThatEndsByTimeEndsForWhoJoinedMeanwhileToo(self) -> None:
+        """He may have kept what was there before, and has never heard of the doubt."""
+        self.others.at_once = True
+        writing = self.failing_at_once(FailedAfterSending("cut"))
+        doubt = self.others.told[-1]
+        assert isinstance(writing.error, FailedAfterSending) and isinstance(doubt, Account)
+        self.house.clock.advance(doubt.doubt_s - 0.1)
+        self.assertEqual(self.others.said, [])
+        self.house.clock.advance(0.2)
+        struck, account = self.others.said
+        assert isinstance(struck, Struck)
+        self.assertTrue(struck.lets_in)
+        self.assertEqual(account, Account(doubt.reference, "2", 0.0))
+
+    def failing_at_once(self, error: Exception) -> Reading:
+        writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
+        writing.exchange.attempts = 1
+        self.house.reply(error)
+        return writing
 
     def test_refusedCredentialsAreSaidOnceAndNotAgainByWhoHears(self) -> None:
         self.house.accounts.forget(ANN.credentials)
@@ -253,6 +278,14 @@ class TogetherTests(SynchronousTestCase):
             {("accounts", Mark.STRUCK, None), ("public", Mark.STRUCK, None)}, set(self.keeper.done)
         )
         self.assertEqual(self.house.send(call_of("getNote", "1")).outcome, [])
+
+    def test_whenNothingIsKnownRecordsAreAskedForAnewToo(self) -> None:
+        doubted: list[None] = []
+        hearing = Hearing(self.house.memory, doubt_all=lambda: doubted.append(None))
+        hearing.heard(Struck(("a",)))
+        self.assertEqual(doubted, [])
+        hearing.heard(Everything())
+        self.assertEqual(doubted, [None])
 
     def test_whatLetsInIsToldOn(self) -> None:
         let_in: list[None] = []

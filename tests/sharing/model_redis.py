@@ -74,6 +74,7 @@ class ModelRedis:
         if "epoch" not in self.head or self.head["run"] != run:
             begun = 1
             self.head |= {"epoch": new.encode(), "run": run, "began": self.now}
+            self.head["first"] = self.head.get("seq", 0)
             self.members, self.leases, self.log = {}, {}, []
             self.head["count"] = 0
         self.head.setdefault("names", names)
@@ -98,7 +99,7 @@ class ModelRedis:
             rest = rest[2 + rest[1] :]
         before = self.members.get(member)
         seq = self.head.get("seq", 0)
-        pos = seq if place == "" else int(place)
+        pos = seq if place == "now" else self.head["first"] if place == "all" else int(place)
         if how == "leave":
             self.members.pop(member, None)
             self.leases.pop(member, None)

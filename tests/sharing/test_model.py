@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.sharing.news import Struck
@@ -117,8 +118,6 @@ class Trouble:
         world.workers[world.workers.index(worker)] = world.new_worker(worker.machine)
 
     def _leave(self, worker: Worker) -> None:
-        from twisted.internet.defer import Deferred
-
         world = self.world
         Deferred.fromCoroutine(worker.shared.stop())
         for _ in range(30):
@@ -258,3 +257,82 @@ class StoryTests(SynchronousTestCase):
         self.two.link.cut = False
         self.live_until(lambda: self.two.shared.may_serve)
         self.assertEqual(heard, [0] * 23)
+
+    def heard_by(self, worker: Worker) -> list[str | None]:
+        """Which of what is said in numbers has been heard, as it goes on."""
+        heard: list[str | None] = []
+        worker.shared.listen(lambda news: heard.append(news.resource) if isinstance(news, Struck) else None)
+        return heard
+
+    def say(self, count: int) -> list[str]:
+        said = [f"said {number}" for number in range(count)]
+        for one in said:
+            self.one.shared.say(Struck(("t",), resource=one))
+            self.live(0.03)
+        return said
+
+    def test_whatIsOnDiskIsNotTrustedBeforeAllThatWasMissedIsHeard(self) -> None:
+        """A reply holds five, and between two Redis may go away for long."""
+        read = (self.two.shared._epoch, self.two.shared.position)
+        self.two.die()
+        said = self.say(23)
+        back = Worker(self.world, self.two.machine, "back", read)
+        self.world.workers[1], heard = back, self.heard_by(back)
+        joined: list[tuple[bool, int]] = []
+        back.shared.on_joined = lambda anew: joined.append((anew, len(heard)))
+        self.live_until(lambda: joined)
+        self.assertEqual((joined, heard[:23]), ([(False, 23)], said))
+
+    def test_whatRedisLosesBeforeAllHaveReadItIsSaidAgain(self) -> None:
+        """``Everything`` does not tell whose password was changed, nor from whom something is hidden."""
+        heard = self.heard_by(self.two)
+        self.two.link.cut = True
+        self.answered(self.one)
+        self.assertEqual(len(self.one.shared._outbox), 0)
+        self.world.kill_redis()
+        self.live(0.3)
+        self.world.redis.lose()
+        self.world.start_redis()
+        self.live_until(lambda: self.one.shared.sees_others)
+        self.live(1)  # it has been said again before the other is back
+        self.assertEqual(heard, [])
+        self.two.link.cut = False
+        self.live_until(lambda: settled(self.world))
+        self.assertEqual(heard, ["1"])
+        self.live(1)
+        self.assertEqual(self.one.shared._outbox._unread, [])
+
+    def test_whoMissedSomethingForGoodIsToldSo(self) -> None:
+        missed: list[int] = []
+        self.two.shared.on_missed = lambda: missed.append(1)
+        self.two.link.cut = True
+        self.say(10)
+        self.two.link.cut = False
+        self.live_until(lambda: settled(self.world))
+        self.assertEqual(missed, [])
+        self.two.link.cut = True
+        self.say(40)  # the log holds thirty
+        self.two.link.cut = False
+        self.live_until(lambda: settled(self.world))
+        self.assertEqual(missed, [1])
+
+    def test_whoGivesUpApplyingMissesNothing(self) -> None:
+        heard, missed, fails = self.heard_by(self.two), [], [True]
+        self.two.shared.on_missed = lambda: missed.append(1)
+        self.two.shared.listen(lambda _news: fail(OSError("the disk")) if fails else None)
+        said = self.say(60)
+        fails.clear()
+        self.live_until(lambda: settled(self.world))
+        self.assertEqual(list(dict.fromkeys(heard)), said)
+        self.assertEqual(missed, [])
+
+    def test_goodbyeIsSaidByWhoHasNotReadEverythingYet(self) -> None:
+        """Else all wait for it, and nobody may serve."""
+        back = Worker(self.world, 7, "back")
+        self.world.workers.append(back)
+        back.shared.listen(lambda _news: fail(OSError("the disk")))
+        self.live_until(lambda: len(self.world.redis.members) == 3)
+        self.assertFalse(back.shared._joined)
+        self.live_until(lambda: back.shared.member in back.shared.view.members)
+        Deferred.fromCoroutine(back.shared.stop())
+        self.live_until(lambda: len(self.world.redis.members) == 2, 100)

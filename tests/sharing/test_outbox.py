@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sharing.news import Everything, Guess, Struck, unpacked
-from hospproxy.sharing.outbox import Outbox
+from hospproxy.sharing.news import Accepted, Everything, Guess, Struck, unpacked
+from hospproxy.sharing.outbox import Outbox, is_hint
 
 
 class OutboxTests(SynchronousTestCase):
@@ -39,3 +39,29 @@ class OutboxTests(SynchronousTestCase):
         box = Outbox()
         box.put(Struck(("record:notes/\udcff",)))
         self.assertEqual(unpacked(box.all()[0].plain), Everything())
+
+    def test_whatNotAllHaveReadIsSaidAgainWhenTheLogIsLost(self) -> None:
+        box = Outbox()
+        for seq, tag in ((3, "a"), (4, "b")):
+            box.put(Struck((tag,)), Guess(b"account"))
+            box.said(box.all(), seq)
+        box.put(Struck(("c",)))
+        box.read(3)
+        box.say_again()
+        self.assertEqual([unpacked(one.plain) for one in box.all()], [Struck(("b",)), Struck(("c",))])
+        box.said(box.all(), 5)
+        box.read(5)
+        box.say_again()
+        self.assertEqual(len(box), 0)
+
+    def test_ofThoseTooManyBecomeEverythingToo(self) -> None:
+        box = Outbox(most=4)
+        for number in range(9):
+            box.put(Struck((f"tag{number}",)))
+            box.said(box.all(), number)
+            self.assertLess(len(box._unread), 5)
+        box.say_again()
+        self.assertIn(Everything(), [unpacked(one.plain) for one in box.all()])
+
+    def test_whoWasAcceptedMakesNothingStale(self) -> None:
+        self.assertTrue(is_hint(Accepted((b"credentials",))))

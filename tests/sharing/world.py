@@ -232,7 +232,7 @@ class ModelLink:
 class Worker:
     """One process: its clock stands still while it is paused, and jumps when it goes on."""
 
-    def __init__(self, world: World, machine: int, owner: str) -> None:
+    def __init__(self, world: World, machine: int, owner: str, read: tuple[bytes, int] | None = None) -> None:
         self.world = world
         self.machine, self.owner = machine, owner
         self.clock = Clock()
@@ -250,7 +250,7 @@ class Worker:
         self.kept: int | None = None
         self.was_member = False
         self.fills: list[Fill] = []
-        self.shared.start(f"m{machine}.{owner}".encode(), lambda name: name in world.gone)
+        self.shared.start(f"m{machine}.{owner}".encode(), lambda name: name in world.gone, read)
 
     def later(self, do: Callable[[], object]) -> None:
         """In this process, when it runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -33,11 +33,11 @@ _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
 class Later:
     """Whom to tell when a write whose client was told "unknown" is found, or found absent, later.
 
-    :param forget: what the write made stale is stale again, and its account is settled.
+    :param forget: what the write made stale is stale again, and its account is settled; it may have to be waited for.
     :param record: keep the finding: exchange of the write, its reference, what was found.
     """
 
-    forget: Callable[[Exchange], None]
+    forget: Callable[[Exchange], Awaitable[None] | None]
     record: Callable[[Exchange, str, str], Deferred[None]]
 
 
@@ -335,8 +335,11 @@ class Writes:
         state = State.FOUND if isinstance(verdict, Found) else State.GIVEN_UP
         if isinstance(verdict, NotThere):
             state = State.ABSENT
+        # Before anybody can be told of it, by whichever worker: then nobody may show what was before.
+        forgotten = self._later.forget(entry.exchange)
+        if forgotten is not None:
+            await forgotten
         await self._ended(entry, state)
-        self._later.forget(entry.exchange)
         await self._later.record(entry.exchange, entry.reference, state.value)
 
     async def recover(self) -> list[Exchange]:

@@ -1,4 +1,5 @@
--- A heartbeat. KEYS: head, members, leases, log, dead. ARGV: 3 member, 4 how far it has read ('' when it joins), 5 'beat' or 'leave',
+-- A heartbeat. KEYS: head, members, leases, log, dead. ARGV: 3 member, 4 how far it has read ('now' or 'all' of
+-- this epoch when it joins), 5 'beat' or 'leave',
 -- 6 lease and 7 patience with the vanished in milliseconds, 8 channel of wake-ups, 9 a sealed Everything, 10 the key of the
 -- generation that it raises, 11 milliseconds that a generation stays, 12 '1' if somebody waits for what is said, then for
 -- each thing to say: it, sealed; how many generations it raises; their keys.
@@ -25,7 +26,7 @@ while i <= #ARGV do
 end
 local before = redis.call('HGET', KEYS[2], member)
 local seq = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0)
-local pos = ARGV[4] == '' and seq or tonumber(ARGV[4])
+local pos = tonumber(ARGV[4] == 'all' and redis.call('HGET', KEYS[1], 'first') or ARGV[4]) or seq
 if ARGV[5] == 'leave' then
   redis.call('HDEL', KEYS[2], member)
   redis.call('ZREM', KEYS[3], member)

@@ -10,7 +10,8 @@ if not epoch or head[2] ~= ARGV[1] then
   -- Another life of the server, with what was kept, or nothing: what was said at its end may be missing. The numbers go on
   -- where they are known, and with the epoch they are new in any case.
   epoch, begun = ARGV[2], 1
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[1], 'began', now, 'count', 0)
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[1], 'began', now, 'count', 0, 'first',
+    redis.call('HGET', KEYS[1], 'seq') or 0)
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 end
 redis.call('HSETNX', KEYS[1], 'names', ARGV[3])

@@ -107,6 +107,26 @@ class PostTests(SynchronousTestCase):
         self.assertEqual((len(self.stored()), len(self.hosp.seen("createNote"))), (1, 1))
         self.assertEqual(len(self.rig.entries), 0)
 
+    def test_nobody_is_told_of_it_before_no_worker_shows_what_was_before(self) -> None:
+        heard: Deferred[None] = Deferred()
+        self.rig = Rig(forget=lambda _exchange: heard)
+        self.hosp = self.rig.hosp
+        self.rig.get(self.rig.send("GET", "/notes"))
+        self.hosp.faults = [("late:20", RESET)]
+        self.hosp.read_faults = [500] * 1000
+        reference = json.loads(self.post().body)["reference"]
+        self.hosp.read_faults = []
+        self.rig.clock.pump([0.5] * 60)
+
+        def outcome() -> str:
+            answer = self.rig.get(self.rig.send("GET", f"/.hospproxy/outcomes/{reference}"))
+            told: str = json.loads(answer.body)["outcome"]
+            return told
+
+        self.assertEqual((outcome(), self.rig.findings), ("unknown", []))
+        heard.callback(None)
+        self.assertEqual((outcome(), self.rig.findings), ("found", [(reference, "found")]))
+
     def test_once_a_client_was_told_unknown_it_is_never_sent_again(self) -> None:
         self.hosp.faults = [("before", TIMED_OUT)]
         self.hosp.read_faults = [500] * 1000
