@@ -52,3 +52,13 @@ class Slots(SynchronousTestCase):
             (folder / name).touch()
         remove_left(settings)
         self.assertEqual({each.name for each in folder.iterdir()}, {"answers.sqlite", "answers-1.sqlite"})
+
+    def test_nor_does_it_leave_places_at_hosp_to_whoever_comes_later(self) -> None:
+        settings = self.settings(workers=2)
+        settings.state_dir.mkdir(parents=True)
+        for name in ("places.json", "places-1.json", "places-2.json"):
+            (settings.state_dir / name).touch()
+        remove_left(settings)
+        self.assertEqual(
+            {each.name for each in settings.state_dir.iterdir()}, {"places.json", "places-1.json"}
+        )

@@ -19,6 +19,7 @@ class FakePlaces:
         self.owned = self.usable = owned
         self.expected = max(1, owned)
         self.hopeless = False
+        self.wait_s = 0.0
         self.workers, self.turn = workers, turn
         self.users: list[User] = []
         self.changes = 0
