@@ -75,17 +75,17 @@ class Table:
         mine = self._joined(me, keep, names)
         before, short_before = max(mine.quota, keep), mine.need > mine.quota
         mine.quota, mine.need, mine.opinion, mine.seen, mine.dead, mine.epoch = (
-            before, need, opinion, self.now, 0, self.epoch,
+            keep, need, opinion, self.now, 0, self.epoch,
         )  # fmt: skip
         mine.base, mine.alone = said, alone
-        known_heir = self._succeeded(heir_of)
+        known_heir = self._succeeded(heir_of, said)
         freed = self._bury(me, live_ms, linger_ms, vanished_ms)
         missing = any(one.epoch != self.epoch for one in self.all.values())
         if self.held >= 0 and not missing and self.now - self.since >= settle_ms:
             self.held = -1
         base = said if leaving else self._based(me, said, ceiling, bool(heir_of) and not known_heir)
-        known = {name: one for name, one in self.all.items() if one.epoch == self.epoch}
-        live = {name: one for name, one in known.items() if self.now - one.seen < live_ms}
+        known = {name: one for name, one in self.all.items() if one.epoch == self.epoch or one.alone == 2}
+        live = {name: one for name, one in known.items() if self.now - one.seen < live_ms and one.alone != 2}
         sharers = {name: one for name, one in live.items() if not one.alone}
         limit = min([ceiling, *(one.opinion for one in live.values())])
         if self.held >= 0 and self.now - self.since >= patience_ms:
@@ -102,12 +102,9 @@ class Table:
             share = {name: min(each, sharers[name].base) for name, each in share.items()}
         if alone:
             share[me] = mine.base
-        if mine.quota > share[me]:
-            mine.quota = max(keep, share[me])
-        else:
-            mine.quota = min(share[me], mine.quota + max(0, top - others - mine.quota))
-            if mine.quota > before:
-                mine.got = self.now
+        mine.quota = max(keep, min(share[me], keep + max(0, top - others - keep)))
+        if mine.quota > before:
+            mine.got = self.now
         wake = mine.quota < min(need, share[me]) and not short_before
         for name, one in sharers.items():
             wake |= name != me and one.quota < share[name] and (freed or mine.quota < before)
@@ -128,11 +125,15 @@ class Table:
             {name for name, one in self.all.items() if name != me and (one.most or one.epoch != self.epoch)},
         ]
 
-    def _succeeded(self, heir_of: str) -> bool:
+    def _succeeded(self, heir_of: str, said: int) -> bool:
         before = self.all.get(heir_of)
         if before is None:
             return False
-        before.base, before.alone, before.dead = 0, 2, before.dead or self.now
+        if before.alone != 2:
+            before.quota = max(before.quota, before.base, said)
+            before.base, before.alone, before.dead = 0, 2, before.dead or self.now
+            if before.epoch != self.epoch and self.held >= 0:
+                self.held += before.quota
         return True
 
     def _based(self, me: str, said: int, ceiling: int, stale: bool) -> int:

@@ -52,14 +52,17 @@ if not mine or mine.of ~= epoch then
 end
 all[me] = mine
 local before, short_before = math.max(mine.quota, keep), mine.need > mine.quota
-mine.quota, mine.need, mine.opinion, mine.seen, mine.dead, mine.of = before, need, opinion, now, 0, epoch
+-- What it does not keep it has given up for good, whatever it was given since.
+mine.quota, mine.need, mine.opinion, mine.seen, mine.dead, mine.of = keep, need, opinion, now, 0, epoch
 mine.base, mine.alone = said, alone
 
--- Whoever starts in a dead one's place has its base, and so nobody else: what that one had sent is over before it is used.
+-- Whoever starts in a dead one's place has its base, and so nobody else. What that one had sent may have filled it.
 local before_me = all[heir_of]
-if before_me then
+if before_me and before_me.alone ~= 2 then
+  before_me.quota = math.max(before_me.quota, before_me.base, said)
   before_me.base, before_me.alone = 0, 2
   if before_me.dead == 0 then before_me.dead = now end
+  if before_me.of ~= epoch and held >= 0 then held = held + before_me.quota end
 end
 
 -- Who is dead is waited for until HOSP must be done with what it sent; its base is kept for an heir, who may be unable to reach
@@ -104,8 +107,8 @@ end
 -- Places are shared among those who hear what they get. Others keep theirs, and may come to use their base.
 local limit, owned, absent, mine_alone, bases, live, sharers = ceiling, mine.quota, 0, 0, 0, {}, {}
 for name, one in pairs(all) do
-  if one.of == epoch then
-    local here = now - one.seen < live_ms
+  if one.of == epoch or one.alone == 2 then
+    local here = now - one.seen < live_ms and one.alone ~= 2
     bases = bases + one.base
     if here then
       live[#live + 1] = name
@@ -160,12 +163,8 @@ if held >= 0 or owned + mine_alone > ceiling then
 end
 if alone == 1 then share[me] = mine.base end
 
-if mine.quota > share[me] then
-  mine.quota = math.max(keep, share[me])
-else
-  mine.quota = math.min(share[me], mine.quota + math.max(0, top - owned))
-  if mine.quota > before then mine.got = now end
-end
+mine.quota = math.max(keep, math.min(share[me], keep + math.max(0, top - owned)))
+if mine.quota > before then mine.got = now end
 
 local wake = false
 for _, name in ipairs(sharers) do
