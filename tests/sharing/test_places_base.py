@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from hospproxy.errors import OverCapacity
 
+from .places_model import Entry, Table
 from .places_world import PATIENCE_S, Worker, World, WorldCase, served
 
 LONG_S = PATIENCE_S + 1.0
@@ -87,11 +88,33 @@ class AwayTests(WorldCase):
     def test_alsoIfAllThatIsLostAreTheAnswers(self) -> None:
         world, _first, second = self.uneven()
         second.loses = lambda args: True
-        second.ask(100, patience_s=1000.0)
         for _ in range(40):
             world.advance(0.5)
+            second.ask(int(second.places.owned > 0), patience_s=1000.0)
             self.assertLessEqual(world.most, 5)
         self.assertEqual(owned(world), [3, 2])
+
+    def test_beforeThereIsRoomForWhatItMayUseNobodyBeginsMoreThanHisOwn(self) -> None:
+        world = self.made()
+        first, _second, third = (world.worker() for _ in range(3))
+        world.advance(3)
+        first.ask(500, patience_s=1000.0)
+        world.advance(1)
+        third.cut = True
+        shares = set()
+        for _ in range(300):
+            world.advance(0.02)
+            shares.add(first.places._last.share)
+        self.assertEqual(shares, {5, 2, 4})
+
+    def test_whatOneHasNotKeptIsNotGivenBackWhileOthersUseIt(self) -> None:
+        table = Table()
+        table.now, table.life, table.held = 100_000, table.epoch, -1
+        for name, quota, base in (("a", 2, 2), ("b", 2, 1), ("c", 2, 1)):
+            table.all[name] = Entry(quota, opinion=5, seen=99_900, base=base, epoch=table.epoch)
+        rules = [2000, 5000, 1000, 300_000, 1000]
+        said = table.exchange([*map(str, ["b", 1, 5, 5, 5, *rules, "wake", "", 0, 0, 1, 1, 6000, ""])])
+        self.assertEqual((said[0], said[7]), (1, 2))
 
     def test_whenRedisIsBackWithNothingAllGoOnWithTheirs(self) -> None:
         world, first, second = self.uneven()
@@ -208,8 +231,26 @@ class HeirTests(WorldCase):
         world.advance(LONG_S)
         self.assertEqual((second.places.owned, heir.places.owned), (2, 0))
         second.kill()
-        world.advance(LONG_S)
+        world.advance(PATIENCE_S - 0.5)
+        self.assertEqual(heir.places.owned, 0)
+        world.advance(1.5)
         self.assertEqual(heir.places.owned, 2)
+
+    def test_whatTheOneBeforeMayHaveFilledIsNotFilledAgainAtOnce(self) -> None:
+        world = self.made(ceiling=1)
+        first, second = world.worker(0), world.worker(1)
+        world.advance(3)
+        first.ask(500, patience_s=1000.0)
+        world.advance(1)
+        world.loses_all()
+        first.cut = True
+        second.ask(1, patience_s=1000.0)
+        world.advance(2 * LONG_S)
+        first.kill()
+        heir = world.worker(0)
+        heir.ask(1, patience_s=1000.0)
+        world.advance(10)
+        self.assertEqual((served(heir), served(second), world.most), (1, 1, 1))
 
     def test_theBaseOfTheDeadIsKeptForAnHeirThatCannotReachRedis(self) -> None:
         world = self.made()
