@@ -32,7 +32,7 @@ from .memory.second import Second
 from .messages import Call, Exchange, Response
 from .outward.checking import AnswerCheck
 from .outward.gate.breaker import State
-from .outward.gate.building import build_gate, places_for
+from .outward.gate.building import base_of, build_gate, places_for
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
@@ -83,8 +83,9 @@ class Parts:
         self.shared = self._shared()
         self.sharing: Sharing = ALONE if self.shared is None else self.shared
         self.places = places_for(
-            settings.gate, settings.breaker, settings.redis, self.shared, reactor, self.metrics
-        )
+            settings.gate, settings.breaker, settings.redis, self.shared, reactor, self.metrics,
+            longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner),
+        )  # fmt: skip
         self.contract = contract_document.load(settings.contract_file)
         self.answers = Answers(self.contract)
         self.writers = writers_for(settings, reactor)

@@ -14,6 +14,7 @@ from ..contract import Contract
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
+from ..sharing.bases import FILE as PLACES
 from ..sharing.kinds import ALONE, Common, Sharing
 from ..sharing.level import LevelLimits, RedisLevel
 from ..worker import Worker
@@ -93,8 +94,11 @@ def memory_of(
 
 
 def remove_left(settings: Settings) -> None:
-    """Remove the files of workers that there are no more: nobody would ever wipe what is in them."""
-    for path in beyond(settings.cache_path, settings.workers):
+    """Remove the files of workers that there are no more: nobody would ever wipe what is in them, and their places at
+    HOSP are others' when there are more workers again.
+    """
+    kept = (settings.cache_path, settings.state_dir / PLACES)
+    for path in (left for each in kept for left in beyond(each, settings.workers)):
         try:
             path.unlink(missing_ok=True)
         except OSError as error:

@@ -37,6 +37,13 @@ def errors(settings: Settings) -> Iterator[Finding]:
 def warnings(settings: Settings) -> Iterator[Finding]:
     """What may be meant so."""
     redis = settings.redis
+    places = settings.gate.concurrency
+    if redis.enabled and settings.gate.enabled and settings.workers > places:
+        yield (
+            "workers",
+            f"there are {settings.workers}, and {places} places at HOSP (gate.concurrency): while Redis is away for "
+            "long some of them can ask HOSP nothing",
+        )
     if redis.enabled and not redis.address.secure and not redis.address.loopback:
         yield (
             "redis.url",

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from ..interfaces import IMeter
 from ..outward.gate.breaker import State
 from ..outward.gate.places import User, Using
+from .bases import OwnBase
 from .kinds import Away, Common
 from .scripting import script
 
@@ -42,6 +43,8 @@ class PlacesRules:
     :param settle_s: seconds for which all may come back after Redis has begun anew.
     :param vanished_s: seconds for which one that does not come back is waited for.
     :param turn_s: seconds after which another one asks whether HOSP is back.
+    :param patience_s: seconds after which those who cannot reach Redis have no more than their base: some more than
+        a request may take.
     """
 
     ceiling: int
@@ -51,6 +54,7 @@ class PlacesRules:
     settle_s: float = 5.0
     vanished_s: float = 300.0
     turn_s: float = 5.0
+    patience_s: float = 40.0
 
 
 @frozen(slots=True)
@@ -64,7 +68,8 @@ class Levelled:
     :param turn: this one's position among them.
     :param state: of the breaker, as somebody has seen it; None: nobody.
     :param age_s: seconds since then.
-    :param names: other members who own some.
+    :param base: how many are one's own when Redis is away for long.
+    :param names: other members who own some, or may come to.
     """
 
     quota: int
@@ -74,6 +79,7 @@ class Levelled:
     turn: int
     state: State | None
     age_s: float
+    base: int
     names: tuple[bytes, ...]
 
 
@@ -83,39 +89,50 @@ def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
     :param keep: no fewer can be left.
     :param ceiling: nor can there be more.
     """
-    numbers, names = [*said[:5], *said[6:7]], said[7:]
-    if len(numbers) != 6 or not all(type(number) is int for number in numbers):
+    numbers, names = [*said[:5], *said[6:8]], said[8:]
+    if len(numbers) != 7 or not all(type(number) is int for number in numbers):
         return None
     if not all(isinstance(name, bytes) and 0 < len(name) <= 128 for name in names):
         return None
-    quota, share, limit, workers, turn, age_ms = numbers
-    sound = keep <= quota <= max(keep, ceiling) and 0 <= share <= ceiling and 0 <= limit <= ceiling
+    quota, share, limit, workers, turn, age_ms, base = numbers
+    sound = keep <= quota <= max(keep, ceiling) and all(0 <= each <= ceiling for each in (share, limit, base))
     if not sound or not 0 <= turn < workers:
         return None
     states = {state.value.encode(): state for state in State}
     if said[5] not in (b"", *states):
         return None
     state = states.get(said[5])
-    return Levelled(
-        quota, share, limit, workers, turn, state, max(0, age_ms) / 1000.0, tuple(names[:MAX_NAMES])
-    )
+    age_s = max(0, age_ms) / 1000.0
+    return Levelled(quota, share, limit, workers, turn, state, age_s, base, tuple(names[:MAX_NAMES]))
 
 
 class SharedPlaces:
     """The places of one worker. It begins with none.
 
+    While Redis is away it uses no more than its base for what is new, and when all others must have come down to
+    theirs, it owns its base.
+
     :param clock: monotonic time.
+    :param base: how many are its own then. Default: what it is told, and nothing outlives the process.
     """
 
-    def __init__(self, common: Common, rules: PlacesRules, clock: IReactorTime, meter: IMeter) -> None:
+    def __init__(
+        self,
+        common: Common,
+        rules: PlacesRules,
+        clock: IReactorTime,
+        meter: IMeter,
+        base: OwnBase | None = None,
+    ) -> None:
         self._common = common
         self._rules = rules
         self._clock = clock
         self._meter = meter
         self._owned = 0
-        self._last = Levelled(0, 0, rules.ceiling, 1, 0, None, 0.0, ())
+        self._base = OwnBase(rules.ceiling) if base is None else base
+        self._last = Levelled(0, 0, rules.ceiling, 1, 0, None, 0.0, 0, ())
         self._away = True
-        self._heard_at = clock.seconds()
+        self._lost_at = self._heard_at = clock.seconds()
         self._used_at = -RECENT_S
         self._told_need = 0
         self._told_state = State.CLOSED
@@ -126,6 +143,7 @@ class SharedPlaces:
         self._again = False
         self._stopped = True
         meter.gauge("places_owned", lambda: float(self._owned))
+        meter.gauge("places_base", lambda: float(self._base.value))
 
     @property
     def owned(self) -> int:
@@ -133,15 +151,28 @@ class SharedPlaces:
 
     @property
     def usable(self) -> int:
-        return self._owned if self._away else min(self._owned, self._last.share)
+        return min(self._owned, self._base.value if self._away else self._last.share)
 
     @property
     def expected(self) -> int:
-        return max(1, self._owned if self._away else self._last.share)
+        return max(1, self._base.value if self._away else self._last.share)
 
     @property
     def hopeless(self) -> bool:
-        return not self._owned and self._away and self._clock.seconds() - self._heard_at >= LOST_S
+        return self._without and not self._base.value
+
+    @property
+    def wait_s(self) -> float:
+        if not self._without:
+            return 0.0
+        if not self._base.value:
+            return LOST_S
+        return max(0.0, self._lost_at + self._rules.patience_s - self._clock.seconds())
+
+    @property
+    def _without(self) -> bool:
+        """Whether it has none, and nobody can be expected to give it one in the next moment."""
+        return self._away and not self.usable and self._clock.seconds() - self._heard_at >= LOST_S
 
     @property
     def workers(self) -> int:
@@ -157,10 +188,10 @@ class SharedPlaces:
         self._user = user
 
     def start(self) -> None:
-        """Begin to exchange."""
+        """Begin to exchange, after what a process before this one has left was read."""
         self._stopped = False
-        self._heard_at = self._clock.seconds()
-        self._soon()
+        self._lost_at = self._heard_at = self._clock.seconds()
+        self._base.start().addCallback(lambda _: self._soon())
 
     async def stop(self) -> None:
         """Give back what is owned, after the last request: what is in use stays reserved for as long as HOSP may be
@@ -174,10 +205,14 @@ class SharedPlaces:
             waiting: Deferred[None] = Deferred()
             self._under_way.addBoth(lambda _: waiting.callback(None))
             await waiting
+        if not self._away:
+            # Else others may not hear of it, and who comes next may need it while Redis is away.
+            await self._base.give_up(self._common.member)
         if self._user is not None:
             self._owned = self._user.using().in_flight
             await self._level(self._user, leaving=True)
             self._owned = 0
+        self._base.stop()
 
     def woken(self) -> None:
         """Others have given some back, or need some, or know better whether HOSP is there."""
@@ -187,6 +222,8 @@ class SharedPlaces:
         if self._user is None:
             return
         using = self._user.using()
+        if self._away:
+            self._go_by_base(using)
         short = using.waiting > 0 and self._told_need <= self._owned < self._rules.ceiling
         # A place that others have a better claim to has become free.
         spare = not self._away and using.in_flight < self._owned and self._owned > self._last.share
@@ -228,23 +265,31 @@ class SharedPlaces:
     async def _level(self, user: User, *, leaving: bool = False) -> None:
         """One exchange."""
         self._began = self._clock.seconds()
+        if self._away and self._base.inherit(self._common.member):
+            self._lost_at = self._began
         using = user.using()
         # What is free above the share may be given back; after a failure nothing, since nobody may be there to take it.
         keep = self._owned if self._away or leaving else max(using.in_flight, self.usable)
         self._owned = keep
+        # From the first failure on each says that it is so: Redis keeps the base free for who may not hear the answer.
+        alone = self._away and self._base.said > 0
         result = "nonsense"
         try:
-            said = await self._common.run(script("places"), self._keys(), self._args(using, keep, leaving))
+            args = self._args(using, keep, leaving=leaving, alone=alone)
+            said = await self._common.run(script("places"), self._keys(), args)
             last = levelled(said, 0 if leaving else keep, self._rules.ceiling)
         except Away:
             result, last = "away", None
-        self._away = last is None
         if last is not None:
             result = "done"
-            self._heard_at = self._clock.seconds()
-            self._last, self._owned = last, last.quota
+            self._heard(last, leaving)
+            self._again = self._again or alone
+        elif not self._away:
+            self._away, self._lost_at = True, self._clock.seconds()
         self._meter.count("places_exchanges_total", result=result)
         if not leaving:
+            if self._away:
+                self._go_by_base(user.using())
             user.told()
             # The share may have become less: what is free of it goes back with the next.
             self.changed()
@@ -252,10 +297,24 @@ class SharedPlaces:
                 # Counted from before it was asked: what HOSP has said since is newer.
                 user.heard(last.state, self._began - last.age_s)
 
+    def _heard(self, last: Levelled, leaving: bool) -> None:
+        self._away = False
+        self._heard_at = self._clock.seconds()
+        self._last, self._owned = last, last.quota
+        if not leaving:
+            self._base.told(self._common.member, last.base)
+
+    def _go_by_base(self, using: Using) -> None:
+        """Redis is away: what is free above the base is given up for good, and in the end the base is owned."""
+        base = self._base.value
+        self._owned = max(using.in_flight, min(self._owned, base))
+        if self._clock.seconds() - self._lost_at >= self._rules.patience_s:
+            self._owned = max(self._owned, base)
+
     def _keys(self) -> list[bytes]:
         return [self._common.key(kind) for kind in ("places", "members", "breaker")]
 
-    def _args(self, using: Using, keep: int, leaving: bool) -> list[bytes | int | str]:
+    def _args(self, using: Using, keep: int, *, leaving: bool, alone: bool) -> list[bytes | int | str]:
         rules = self._rules
         self._told_need = self._need(using)
         state, at = using.breaker or (None, self._began)
@@ -272,6 +331,10 @@ class SharedPlaces:
             "" if state is None else state.value,
             int(max(0.0, self._began - at) * 1000),
             int(leaving),
+            self._base.said,
+            int(alone),
+            int(rules.patience_s * 1000),
+            self._base.heir_of,
             *self._last.names,
         ]
 

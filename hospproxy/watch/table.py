@@ -100,6 +100,10 @@ METRICS: tuple[Metric, ...] = (
     _gauge(
         "places_owned", "Places at HOSP that this worker owns; with one Redis, the sum of all is bounded."
     ),
+    _gauge(
+        "places_base",
+        "Places at HOSP that this worker uses when it has not reached Redis for long; the sum of all is bounded.",
+    ),
     _counter(
         "places_exchanges_total",
         "Exchanges of places with other workers: done, away (Redis did not answer), nonsense.",

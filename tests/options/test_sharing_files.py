@@ -95,6 +95,14 @@ class RedisTests(Case):
     def test_whatIsSwitchedOffIsNotLookedAt(self) -> None:
         self.assertEqual(self.find({"enabled": False, "ca_file": str(self.folder / "missing")}), ([], []))
 
+    def test_moreWorkersThanPlaces(self) -> None:
+        """While Redis is away for long some could ask HOSP nothing."""
+        for workers, concurrency, gate, warned in ((5, 5, True, 0), (6, 5, True, 1), (6, 5, False, 0)):
+            given = {"concurrency": concurrency, "enabled": gate}
+            warnings = check(self.settings(workers=workers, gate=given)).warnings
+            said = [each for each in warnings if each.startswith("workers") and "places at HOSP" in each]
+            self.assertEqual(len(said), warned, (workers, warnings))
+
     def test_warnings(self) -> None:
         certificate, key = self.authority.issue("a.example", days=3).write(self.folder, "a")
         key.chmod(0o644)

@@ -1,157 +1,22 @@
-"""Several gates, a Redis that is slow and away now and then, and a HOSP that counts."""
+"""Exchanges of places at HOSP while Redis is there, or away for a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from random import Random
 from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 from hypothesis import given
 from hypothesis import settings as examples
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import NotSent, ProxyError
-from hospproxy.messages import Exchange, Priority, Request, Response
-from hospproxy.outward.gate.breaker import Breaker, State
-from hospproxy.outward.gate.gate import PROBE, Gate, Rules
+from hospproxy.outward.gate.breaker import State
+from hospproxy.outward.gate.gate import PROBE
 from hospproxy.outward.gate.places import Using
-from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.places import Levelled, PlacesRules, SharedPlaces, levelled
-from hospproxy.sharing.scripting import Script
-from hospproxy.watch.metrics import Metrics
+from hospproxy.sharing.places import Levelled, levelled
 
-from .places_model import Table, replied, shares, told
-
-CEILING = 5
-
-
-class World:
-    """A Redis, and HOSP."""
-
-    def __init__(self, seed: int = 0, ceiling: int = CEILING) -> None:
-        self.clock = Clock()
-        self.clock.advance(1000)
-        self.random = Random(seed)
-        self.table = Table()
-        self.ceiling = ceiling
-        self.away = False
-        self.trouble = 0.0
-        self.dead = False
-        self.busy = self.most = self.served = 0
-        self.workers: list[Worker] = []
-
-    def worker(self) -> Worker:
-        worker = Worker(self, f"m.w{len(self.workers)}")
-        self.workers.append(worker)
-        return worker
-
-    def close(self) -> None:
-        """Nothing may be left to be collected, and complained of, in another test."""
-        for worker in self.workers:
-            worker.closed = True
-        while pending := [one for worker in self.workers for one in worker.pending]:
-            pending[0].cancel()
-
-    def advance(self, seconds: float, step: float = 0.01) -> None:
-        for _ in range(round(seconds / step)):
-            self.clock.advance(step)
-
-    async def hosp(self, exchange: Exchange) -> Response:
-        """HOSP, which must never have more than it bears."""
-        if self.dead:
-            await deferLater(self.clock, 0.3, lambda: None)
-            raise NotSent("gone")
-        self.busy += 1
-        self.most = max(self.most, self.busy)
-        try:
-            await deferLater(self.clock, self.random.uniform(0.2, 2.0), lambda: None)
-        finally:
-            self.busy -= 1
-        self.served += 1
-        return Response(200)
-
-
-class Worker:
-    """A gate, and the way to Redis; also its ``Common``."""
-
-    vault: Any = None
-
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.member = world, name.encode()
-        self.cut = False
-        self.loses = lambda args: False
-        self.exchanges = 0
-        self.opened = self.asked = self.hopeless = 0
-        self.closed = False
-        self.pending: list[Deferred[Response]] = []
-        self.outcomes: list[object] = []
-        world.table.members.add(name)
-        self.meter = Metrics(strict=True)
-        rules = PlacesRules(world.ceiling, settle_s=1.0, linger_s=5.0, turn_s=1.0)
-        self.places = SharedPlaces(self, rules, world.clock, self.meter)
-        gate_rules = Rules(world.ceiling, 1000, breaker=Breaker(3))
-        self.gate = Gate(world.clock, gate_rules, self.meter, self.opening, self.places)
-        self.places.start()
-
-    def opening(self, gate: Gate) -> None:
-        self.opened += 1
-
-    def key(self, kind: str, data: bytes | None = None) -> bytes:
-        return kind.encode()
-
-    async def run(
-        self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
-    ) -> list[Any]:
-        world = self.world
-        self.exchanges += 1
-        chance = world.random.random()
-        await deferLater(world.clock, world.random.uniform(0.0005, 0.05 if world.trouble else 0.002), int)
-        if self.cut or world.away or chance < world.trouble / 2:
-            raise Away("the question was lost")
-        world.table.now = round(world.clock.seconds() * 1000)
-        wakes = world.table.wakes
-        answer = world.table.exchange(told(args))
-        if world.table.wakes > wakes:
-            world.clock.callLater(0.001, self.wake)
-        await deferLater(world.clock, 0.001, int)
-        if chance < world.trouble or self.loses(told(args)):
-            raise Away("the answer was lost")
-        return replied(answer)
-
-    def wake(self) -> None:
-        for other in self.world.workers:
-            if not other.cut:
-                other.places.woken()
-
-    def ask(self, number: int = 1, patience_s: float = 28.0, own: str = "") -> None:
-        now = self.world.clock.seconds()
-        self.asked += number
-        self.hopeless += number * self.places.hopeless
-        for _ in range(number):
-            exchange = Exchange(Request(), 0.0, now, now + patience_s, Priority.READ, own=own)
-            asked = Deferred.fromCoroutine(self.gate.process(exchange, self.world.hosp))
-            self.pending.append(asked)
-            asked.addBoth(self.over, asked)
-
-    def over(self, outcome: object, asked: Deferred[Response]) -> None:
-        self.pending.remove(asked)
-        value = getattr(outcome, "value", outcome)
-        assert self.closed or isinstance(value, (Response, ProxyError)), value
-        self.outcomes.append(value)
-
-
-def served(worker: Worker) -> int:
-    return sum(isinstance(one, Response) for one in worker.outcomes)
-
-
-class WorldCase(SynchronousTestCase):
-    def made(self, seed: int = 0, ceiling: int = CEILING) -> World:
-        world = World(seed, ceiling)
-        self.addCleanup(world.close)
-        return world
+from .places_model import shares
+from .places_world import World, WorldCase, served
 
 
 class SharesTests(SynchronousTestCase):
@@ -179,22 +44,23 @@ class SharesTests(SynchronousTestCase):
 
 
 class SayingTests(WorldCase):
-    GOOD: ClassVar[list[Any]] = [2, 3, 5, 2, 1, b"open", 1500, b"m.a"]
+    GOOD: ClassVar[list[Any]] = [2, 3, 5, 2, 1, b"open", 1500, 2, b"m.a"]
 
     def test_whatTheScriptSays(self) -> None:
-        expected = Levelled(2, 3, 5, 2, 1, State.OPEN, 1.5, (b"m.a",))
+        expected = Levelled(2, 3, 5, 2, 1, State.OPEN, 1.5, 2, (b"m.a",))
         self.assertEqual(levelled(self.GOOD, 1, 5), expected)
 
     def test_nonsenseIsNone(self) -> None:
         wrong: list[tuple[int, Any]] = [
             (0, 6), (0, 0), (0, b"2"), (0, None), (1, -1), (1, 9), (2, 6), (3, 0), (4, 2), (4, -1),
-            (5, b"ajar"), (5, 3), (6, "x"), (6, True), (7, 3), (7, b""), (7, b"x" * 129),
+            (5, b"ajar"), (5, 3), (6, "x"), (6, True), (7, -1), (7, 6), (7, b"2"),
+            (8, 3), (8, b""), (8, b"x" * 129),
         ]  # fmt: skip
         for at, value in wrong:
             said = [*self.GOOD]
             said[at] = value
             self.assertIsNone(levelled(said, 1, 5), (at, value))
-        for length in range(7):
+        for length in range(8):
             self.assertIsNone(levelled(self.GOOD[:length], 1, 5))
 
     def test_nonsenseIsCountedAndTakesNothingAway(self) -> None:
@@ -277,14 +143,14 @@ class ExchangeTests(WorldCase):
 
     def test_whoDiesKeepsItsPlacesWhileHospMayBeBusyForIt(self) -> None:
         world = self.made()
-        first, second = world.worker(), world.worker()
+        first, second = world.worker(0), world.worker(1)
         world.advance(3)
-        second.cut = True
-        world.advance(10)
+        second.kill()
+        world.advance(1)
         first.ask(20)
         world.advance(0.2)
         self.assertEqual(world.busy, 3)
-        world.table.members.discard("m.w1")
+        world.worker(1)
         world.advance(4.5)
         self.assertEqual(first.places.owned, 3)
         world.advance(1.2)

@@ -35,6 +35,14 @@ class Slots(SynchronousTestCase):
             assert parts.noticing.learnt is not None
             self.assertEqual(parts.noticing.learnt._path, settings.state_dir / learnt)
 
+    def test_what_is_its_own_while_redis_is_away(self) -> None:
+        settings = self.settings(workers=4, redis={"enabled": True}, deadline_s=50.0)
+        for slot, name in ((0, "places.json"), (3, "places-3.json")):
+            places: Any = Parts(settings, MemoryReactorClock(), KEY, slot).places
+            self.assertEqual(places._base._file._path, settings.state_dir / name)
+            # A lease, a heartbeat, a command, a request, and some.
+            self.assertEqual(places._rules.patience_s, 2.0 + 0.5 + 0.5 + 50.0 + 5.0)
+
     def test_the_room_on_disk_is_shared_out(self) -> None:
         whole = self.settings(cache={"disk_max_bytes": 400 << 20})
         shared = self.settings(cache={"disk_max_bytes": 400 << 20}, workers=4)
@@ -52,3 +60,13 @@ class Slots(SynchronousTestCase):
             (folder / name).touch()
         remove_left(settings)
         self.assertEqual({each.name for each in folder.iterdir()}, {"answers.sqlite", "answers-1.sqlite"})
+
+    def test_nor_does_it_leave_places_at_hosp_to_whoever_comes_later(self) -> None:
+        settings = self.settings(workers=2)
+        settings.state_dir.mkdir(parents=True)
+        for name in ("places.json", "places-1.json", "places-2.json"):
+            (settings.state_dir / name).touch()
+        remove_left(settings)
+        self.assertEqual(
+            {each.name for each in settings.state_dir.iterdir()}, {"places.json", "places-1.json"}
+        )

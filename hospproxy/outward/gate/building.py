@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -12,15 +13,35 @@ from ...interfaces import IMeter
 from ...messages import Response
 from ...options.gate_section import BreakerSettings, GateSettings
 from ...options.redis_section import RedisSettings
+from ...sharing.bases import FILE, BaseFile, OwnBase
 from ...sharing.kinds import Common
 from ...sharing.places import PlacesRules, SharedPlaces
+from ...worker import Worker
+from ...workers.files import of_slot
+from ..ledger.owner import Owner
 from .breaker import Breaker
 from .gate import Gate, Rules
 from .places import AllMine, Places
 from .probing import Prober
 
+if TYPE_CHECKING:
+    from ...config import Settings
+
 MARGIN_S = 5.0
 """Beyond ``gate.slow_s`` for what a worker that died had sent: its connection has broken, and HOSP goes on."""
+
+
+def base_of(settings: Settings, reactor: Any, slot: int, owner: Callable[[], Owner]) -> Callable[[], OwnBase]:
+    """Makes what is this worker's own while Redis is away, with its file.
+
+    :param owner: this process, by its file lock; asked once it has joined the others.
+    """
+
+    def made() -> OwnBase:
+        file = BaseFile(of_slot(settings.state_dir / FILE, slot), Worker(reactor, "places"))
+        return OwnBase(settings.gate.concurrency, file, lambda name: owner().is_gone(name))
+
+    return made
 
 
 def places_for(
@@ -30,10 +51,15 @@ def places_for(
     common: Common | None,
     clock: IReactorTime,
     meter: IMeter,
+    *,
+    longest_s: float = 28.0,
+    base: Callable[[], OwnBase] | None = None,
 ) -> Places:
     """The places at HOSP of this process.
 
     :param common: None: it is alone, and all are its own.
+    :param longest_s: that a client's request may take.
+    :param base: makes what is its own while Redis is away. Default: what it is told, and nothing outlives the process.
     """
     if common is None or not gate.enabled:
         return AllMine(gate.concurrency)
@@ -46,8 +72,14 @@ def places_for(
         vanished_s=redis.vanished_s,
         # Each has time for some probes, and a few heartbeats to get a place for them.
         turn_s=max(2 * breaker.probe_every_s, 4 * redis.heartbeat_s),
+        # Until the others have seen that this one is away, or that Redis is, and then until what they sent is over.
+        patience_s=redis.lease_s
+        + redis.heartbeat_s
+        + redis.timeout_s
+        + max(longest_s, breaker.probe_timeout_s)
+        + MARGIN_S,
     )
-    return SharedPlaces(common, rules, clock, meter)
+    return SharedPlaces(common, rules, clock, meter, None if base is None else base())
 
 
 def build_gate(

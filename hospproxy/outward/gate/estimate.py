@@ -61,6 +61,9 @@ class Estimate:
         """
         return min(self.mean_s, left_s / 4.0)
 
-    def retry_after_s(self, ahead: int, limit: int) -> int:
-        """When another try may find a place: seconds for those ahead to go through, from 1 to 30."""
-        return max(1, min(30, math.ceil(self.wait_s(ahead, limit))))
+    def retry_after_s(self, ahead: int, limit: int, none_s: float = 0.0) -> int:
+        """When another try may find a place: seconds for those ahead to go through, from 1 to 30.
+
+        :param none_s: seconds before which there is no place at all.
+        """
+        return max(1, min(30, math.ceil(max(none_s, self.wait_s(ahead, limit)))))

@@ -180,7 +180,9 @@ class Gate:
     def _in_vain(self, ticket: Ticket, now: float) -> bool:
         ahead = self._queue.ahead_of(ticket, now)
         left_s = ticket.deadline - now - self._queue.overtaken_s(ticket)
-        return self._places.hopeless or self._estimate.in_vain(ahead, self._expected(), left_s)
+        if self._places.hopeless or now + self._places.wait_s > ticket.deadline:
+            return True
+        return self._estimate.in_vain(ahead, self._expected(), left_s)
 
     def _expected(self) -> int:
         """How many places there are to reckon with."""
@@ -302,9 +304,8 @@ class Gate:
     def _refused(self, ticket: Ticket, refusal: Refusal) -> OverCapacity:
         self._meter.count("gate_refused_total", reason=refusal.value)
         ahead = self._queue.ahead_of(ticket, self._clock.seconds())
-        return OverCapacity(
-            _WORDS[refusal], retry_after_s=self._estimate.retry_after_s(ahead, self._expected())
-        )
+        after_s = self._estimate.retry_after_s(ahead, self._expected(), self._places.wait_s)
+        return OverCapacity(_WORDS[refusal], retry_after_s=after_s)
 
     def _away(self) -> BreakerOpen:
         self._meter.count("gate_refused_total", reason="away")

@@ -64,6 +64,10 @@ class Places(Protocol):
         """There is none, and nobody who could give one."""
 
     @property
+    def wait_s(self) -> float:
+        """Seconds before which there will be none, as far as is known; 0: there may be one at any moment."""
+
+    @property
     def workers(self) -> int:
         """How many processes share them, at least one."""
 
@@ -94,6 +98,7 @@ class AllMine:
     """
 
     hopeless = False
+    wait_s = 0.0
     workers = 1
     turn = 0
 

@@ -1,13 +1,17 @@
 -- One exchange about places at HOSP: a worker says what it holds and could use, and takes or gives back.
 -- KEYS: head, places, members, breaker. ARGV from 3 on: member, keep, need, opinion, ceiling, live_ms, linger_ms, settle_ms,
--- vanished_ms, turn_ms, channel, breaker's state ('' where nothing is known), its age in ms, leaving, names of those known before.
+-- vanished_ms, turn_ms, channel, breaker's state ('' where nothing is known), its age in ms, leaving, base, alone, patience_ms,
+-- the dead member whose base it has (or ''), names of those known before.
 --
--- places has for each member "quota need opinion seen gone got epoch", and under ":life" "epoch since held". It is one
--- key, so what is evicted is all of it, and then all say again what they hold.
+-- places has for each member "quota need opinion seen dead got base alone epoch", and under ":life" "epoch since held". It is
+-- one key, so what is evicted is all of it, and then all say again what they hold. Base: what a member may use when it
+-- has not reached Redis for long, whatever its quota. Alone: 1: it may not have heard the last answer; 2: it has an heir.
 local epoch, me = ARGV[1], ARGV[3]
 local keep, need, opinion, ceiling = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local live_ms, linger_ms, settle_ms = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local vanished_ms, turn_ms, channel = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
+local leaving, said, alone = ARGV[16] == '1', tonumber(ARGV[17]), tonumber(ARGV[18])
+local patience_ms, heir_of = tonumber(ARGV[19]), ARGV[20]
 
 local all, life, since, held, gone = {}, nil, nil, nil, {}
 local raw, broken = redis.pcall('HGETALL', KEYS[2]), false
@@ -17,10 +21,11 @@ for i = 1, #raw, 2 do
     life, since, held = string.match(raw[i + 1], '^(%S+) (%d+) (-?%d+)$')
     since, held = tonumber(since), tonumber(held)
   else
-    local q, n, o, s, d, g, of = string.match(raw[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
+    local q, n, o, s, d, g, b, a, of =
+      string.match(raw[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([012]) (%S+)$')
     if q then
       all[raw[i]] = { quota = tonumber(q), need = tonumber(n), opinion = tonumber(o), seen = tonumber(s),
-        dead = tonumber(d), got = tonumber(g), of = of }
+        dead = tonumber(d), got = tonumber(g), base = tonumber(b), alone = tonumber(a), of = of }
     else broken = true end
   end
 end
@@ -37,33 +42,43 @@ if not mine or mine.of ~= epoch then
   mine = { quota = keep, need = 0, got = 0 }
   if held >= 0 then
     held = held + keep
-    for i = 17, #ARGV do
+    for i = 21, #ARGV do
       if not all[ARGV[i]] then
-        all[ARGV[i]] = { quota = 0, need = 0, opinion = 0, seen = now, dead = 0, got = 0, of = '?' }
+        all[ARGV[i]] = { quota = 0, need = 0, opinion = 0, seen = now, dead = 0, got = 0, base = 0, alone = 0,
+          of = '?' }
       end
     end
   end
 end
 all[me] = mine
 local before, short_before = math.max(mine.quota, keep), mine.need > mine.quota
-mine.quota, mine.need, mine.opinion, mine.seen, mine.dead, mine.of = before, need, opinion, now, 0, epoch
+-- What it does not keep it has given up for good, whatever it was given since.
+mine.quota, mine.need, mine.opinion, mine.seen, mine.dead, mine.of = keep, need, opinion, now, 0, epoch
+mine.base, mine.alone = said, alone
 
--- Who is dead is waited for until HOSP must be done with what it sent. Whoever was heard of just now is not dead, also
--- where the list of members has been evicted.
+-- Whoever starts in a dead one's place has its base, and so nobody else. What that one had sent may have filled it.
+local before_me = all[heir_of]
+if before_me and before_me.alone ~= 2 then
+  before_me.quota = math.max(before_me.quota, before_me.base, said)
+  before_me.base, before_me.alone = 0, 2
+  if before_me.dead == 0 then before_me.dead = now end
+  if before_me.of ~= epoch and held >= 0 then held = held + before_me.quota end
+end
+
+-- Who is dead is waited for until HOSP must be done with what it sent; its base is kept for an heir, who may be unable to reach
+-- Redis, for longer. Whoever was heard of just now is not dead, also where the list of members has been evicted.
 local missing, freed = 0, false
 for name, one in pairs(all) do
-  local over = false
-  if one.of == '?' then
-    over = now - since >= vanished_ms
-  elseif name ~= me and now - one.seen >= live_ms then
+  if name ~= me and one.alone ~= 2 and one.of ~= '?' and now - one.seen >= live_ms then
     if redis.pcall('HEXISTS', KEYS[3], name) ~= 0 then
       one.dead = 0
     elseif one.dead == 0 then
       one.dead = now
     end
-    over = one.dead > 0 and now - one.dead >= linger_ms or one.of ~= epoch and now - since >= vanished_ms
   end
-  if over then
+  local lingered = one.dead > 0 and now - one.dead >= linger_ms
+  if lingered and one.quota > 0 then one.quota, freed = 0, true end
+  if lingered and (one.base == 0 or now - one.seen >= vanished_ms) or one.of ~= epoch and now - since >= vanished_ms then
     all[name], freed = nil, true
     gone[#gone + 1] = name
   elseif one.of ~= epoch then
@@ -72,27 +87,54 @@ for name, one in pairs(all) do
 end
 if held >= 0 and missing == 0 and now - since >= settle_ms then held = -1 end
 
--- Places are shared among the live; others keep theirs.
-local limit, owned, absent, live = ceiling, 0, 0, {}
+-- The base: a fair share. It grows by what others are known to have given up, and shrinks when its owner says so (what it is
+-- told now it may not hear): the sum of all that anybody believes to have is never above the ceiling.
+local base = said
+if held < 0 and not leaving then
+  local others, number, rank = 0, 0, 0
+  for name, one in pairs(all) do
+    if name ~= me then others = others + one.base end
+    if one.dead == 0 then number, rank = number + 1, rank + (name < me and 1 or 0) end
+  end
+  local fair = math.floor(ceiling / number) + (rank < ceiling % number and 1 or 0)
+  local free = math.max(0, ceiling - others)
+  base = said > fair and fair or math.max(said, math.min(fair, free))
+  -- Of a predecessor that was given up its base may be somebody else's by now.
+  if heir_of ~= '' and not before_me then base = math.min(base, free) end
+  mine.base = math.max(said, base)
+end
+
+-- Places are shared among those who hear what they get. Others keep theirs, and may come to use their base.
+local limit, owned, absent, mine_alone, bases, live, sharers = ceiling, mine.quota, 0, 0, 0, {}, {}
 for name, one in pairs(all) do
-  if one.of == epoch then
-    owned = owned + one.quota
-    if now - one.seen < live_ms then
+  if one.of == epoch or one.alone == 2 then
+    local here = now - one.seen < live_ms and one.alone ~= 2
+    bases = bases + one.base
+    if here then
       live[#live + 1] = name
       limit = math.min(limit, one.opinion)
+    end
+    if here and one.alone == 0 then
+      sharers[#sharers + 1] = name
+      if name ~= me then owned = owned + one.quota end
     else
-      absent = absent + one.quota
+      local most = math.max(one.quota, one.base)
+      absent = absent + most
+      if name == me then mine_alone = most - one.quota else owned = owned + most end
     end
   end
 end
+-- In a new life everybody has come down to his base by then, also those who have not come back.
+if held >= 0 and now - since >= patience_ms then held = math.max(held, bases) end
 local top = held < 0 and limit or math.min(limit, held)
 
 -- First what each needs, evenly; who has waited longest for a place comes first where there are not enough. What is left goes to
 -- whoever has least.
 local share, left = {}, math.max(0, top - absent)
 table.sort(live)
+table.sort(sharers)
 local order = {}
-for i, name in ipairs(live) do order[i], share[name] = name, 0 end
+for i, name in ipairs(sharers) do order[i], share[name] = name, 0 end
 table.sort(order, function(a, b)
   if all[a].got ~= all[b].got then return all[a].got < all[b].got end
   return a < b
@@ -107,23 +149,25 @@ while left > 0 and #order > 0 do
   end
   order = further
 end
-while left > 0 do
-  local least = live[1]
-  for _, name in ipairs(live) do
+while left > 0 and #sharers > 0 do
+  local least = sharers[1]
+  for _, name in ipairs(sharers) do
     if share[name] < share[least] then least = name end
   end
   share[least], left = share[least] + 1, left - 1
 end
-
-if mine.quota > share[me] then
-  mine.quota = math.max(keep, share[me])
-else
-  mine.quota = math.min(share[me], mine.quota + math.max(0, top - owned))
-  if mine.quota > before then mine.got = now end
+-- While it is not known that there is room for what the absent may come to use, nobody has more than his base for what is new:
+-- then all have come down to it when they do.
+if held >= 0 or owned + mine_alone > ceiling then
+  for _, name in ipairs(sharers) do share[name] = math.min(share[name], all[name].base) end
 end
+if alone == 1 then share[me] = mine.base end
+
+mine.quota = math.max(keep, math.min(share[me], keep + math.max(0, top - owned)))
+if mine.quota > before then mine.got = now end
 
 local wake = false
-for _, name in ipairs(live) do
+for _, name in ipairs(sharers) do
   local one = all[name]
   if name ~= me and one.quota < share[name] and (freed or mine.quota < before) then wake = true end
 end
@@ -144,18 +188,19 @@ if ARGV[14] ~= '' and ARGV[14] ~= state and (state ~= '' or ARGV[14] ~= 'closed'
   redis.call('PEXPIRE', KEYS[4], 3600000)
 end
 
-if ARGV[16] == '1' and keep == 0 then
+if leaving and keep == 0 and said == 0 then
   wake, all[me] = wake or mine.quota > 0, nil
   gone[#gone + 1] = me
 end
 local function text(one)
-  return string.format('%.0f %.0f %.0f %.0f %.0f %.0f %s', one.quota, one.need, one.opinion, one.seen, one.dead, one.got, one.of)
+  return string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f %.0f %s', one.quota, one.need, one.opinion, one.seen, one.dead,
+    one.got, one.base, one.alone, one.of)
 end
 local rows = { ':life', string.format('%s %.0f %.0f', life, since, held) }
 local names, rank = {}, 0
 for name, one in pairs(all) do
   rows[#rows + 1], rows[#rows + 2] = name, text(one)
-  if name ~= me and one.quota > 0 then names[#names + 1] = name end
+  if name ~= me and (one.quota > 0 or one.base > 0 or one.of ~= epoch) then names[#names + 1] = name end
 end
 for i, name in ipairs(live) do
   if name == me then rank = i - 1 end
@@ -166,4 +211,4 @@ redis.call('HSET', KEYS[2], unpack(rows))
 redis.call('PEXPIRE', KEYS[2], vanished_ms + linger_ms + 60000)
 if wake then redis.call('PUBLISH', channel, 'p') end
 local turn = (rank - math.floor(now / turn_ms)) % #live
-return { 'ok', mine.quota, share[me], limit, #live, turn, state, now - at, unpack(names) }
+return { 'ok', mine.quota, share[me], limit, #live, turn, state, now - at, base, unpack(names) }

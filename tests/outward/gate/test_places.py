@@ -19,6 +19,7 @@ class FakePlaces:
         self.owned = self.usable = owned
         self.expected = max(1, owned)
         self.hopeless = False
+        self.wait_s = 0.0
         self.workers, self.turn = workers, turn
         self.users: list[User] = []
         self.changes = 0
@@ -118,6 +119,17 @@ class OwningTests(PlacesCase):
         self.give(0)
         self.places.hopeless = True
         self.failureResultOf(self.send("a"), OverCapacity)
+
+    def test_whoCannotWaitUntilThereIsOneIsToldWhenToAskAgain(self) -> None:
+        self.give(0)
+        self.places.wait_s = 20.0
+        refused = self.failureResultOf(self.send("a", deadline=19.0), OverCapacity)
+        self.assertEqual(refused.value.retry_after_s, 20)
+        waiting = self.send("b", deadline=26.0)
+        self.assertNoResult(waiting)
+        self.places.wait_s = 70.0
+        refused = self.failureResultOf(self.send("c", deadline=28.0), OverCapacity)
+        self.assertEqual(refused.value.retry_after_s, 30)
 
     def test_alone_allAreMine(self) -> None:
         places = AllMine(5)

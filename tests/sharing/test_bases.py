@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.sharing.bases import BaseFile, Kept, OwnBase, kept_in
+
+GOOD = {"v": 1, "member": "m.1-a", "base": 2, "ceiling": 5}
+
+
+class Now:
+    """A thread that is never late."""
+
+    def run(self, task: Callable[[], Any]) -> Deferred[Any]:
+        return maybeDeferred(task)
+
+    def stop(self) -> None:
+        pass
+
+
+class Late(Now):
+    """One that does nothing before it is told to."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[Deferred[None], Callable[[], Any]]] = []
+
+    def run(self, task: Callable[[], Any]) -> Deferred[Any]:
+        waiting: Deferred[None] = Deferred()
+        self.tasks.append((waiting, task))
+        return waiting.addCallback(lambda _: task())
+
+    def go(self) -> None:
+        self.tasks.pop(0)[0].callback(None)
+
+
+class ContentTests(SynchronousTestCase):
+    def test_whatIsGood(self) -> None:
+        self.assertEqual(kept_in(json.dumps(GOOD).encode()), Kept(b"m.1-a", 2, 5))
+
+    def test_whatIsNotCountsAsNone(self) -> None:
+        wrong: list[dict[str, object]] = [
+            {"v": 2}, {"member": ""}, {"member": 3}, {"member": "m 1"}, {"member": "x" * 129}, {"member": "m.\u00e4"},
+            {"base": -1}, {"base": 6}, {"base": 1.5}, {"base": "2"}, {"base": True}, {"ceiling": None}, {"more": 1},
+        ]  # fmt: skip
+        for each in wrong:
+            self.assertIsNone(kept_in(json.dumps({**GOOD, **each}).encode()), each)
+        for content in (b"", b"{", b"[]", b"\xff", json.dumps(GOOD).encode()[:-1], b"{}"):
+            self.assertIsNone(kept_in(content), content)
+
+
+class FileCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()) / "places.json"
+        self.file = BaseFile(self.path, Now())
+
+    def base(self, *, alive: tuple[str, ...] = (), ceiling: int = 5, file: BaseFile | None = None) -> OwnBase:
+        base = OwnBase(ceiling, self.file if file is None else file, lambda name: name not in alive)
+        base.start()
+        return base
+
+
+class FileTests(FileCase):
+    def test_itOutlivesAProcessAndIsForNobodyElse(self) -> None:
+        self.assertIsNone(self.successResultOf(self.file.read()))
+        self.successResultOf(self.file.write(Kept(b"m.1", 2, 5), b""))
+        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.1", 2, 5))
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+        self.assertEqual([each.name for each in self.path.parent.iterdir()], ["places.json"])
+
+    def test_whatCannotBeReadOrIsTooLongCountsAsNone(self) -> None:
+        self.path.mkdir(parents=True)
+        self.assertIsNone(self.successResultOf(self.file.read()))
+        self.path.rmdir()
+        self.path.write_bytes(json.dumps(GOOD).encode() + b" " * 1000)
+        self.assertIsNone(self.successResultOf(self.file.read()))
+
+    def test_whoHasComeInOnesPlaceKeepsIt(self) -> None:
+        self.successResultOf(self.file.write(Kept(b"m.2", 2, 5), b""))
+        self.successResultOf(self.file.write(Kept(b"m.1", 0, 5), b"m.0"))
+        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.2", 2, 5))
+        self.successResultOf(self.file.write(Kept(b"m.3", 1, 5), b"m.2"))
+        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.3", 1, 5))
+
+
+class OwnBaseTests(FileCase):
+    def test_whatWasToldIsInherited(self) -> None:
+        self.base().told(b"m.1", 2)
+        heir = self.base()
+        self.assertFalse(heir.inherit(b""))
+        self.assertTrue(heir.inherit(b"m.2"))
+        self.assertEqual((heir.value, heir.said, heir.heir_of), (2, 2, b"m.1"))
+        heir.told(b"m.2", 1)
+        self.assertEqual((heir.value, heir.said, heir.heir_of), (1, 1, b""))
+        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.2", 1, 5))
+
+    def test_ofAnotherMachineItIsNot(self) -> None:
+        self.base().told(b"other.1", 2)
+        heir = self.base()
+        self.assertFalse(heir.inherit(b"m.2"))
+        self.assertEqual((heir.value, heir.heir_of), (0, b""))
+
+    def test_withFewerPlacesEachHasAsMuchLess(self) -> None:
+        self.base().told(b"m.1", 3)
+        heir = self.base(ceiling=2)
+        heir.inherit(b"m.2")
+        self.assertEqual(heir.value, 1)
+        heir = self.base(ceiling=9)
+        heir.inherit(b"m.2")
+        self.assertEqual(heir.value, 3)
+
+    def test_ofOneThatLivedAndThenGaveItUpNothingIsInherited(self) -> None:
+        before = self.base()
+        before.told(b"m.1", 2)
+        alive = ["1"]
+        heir = OwnBase(5, self.file, lambda name: name not in alive)
+        heir.start()
+        self.assertFalse(heir.inherit(b"m.2"))
+        self.successResultOf(Deferred.fromCoroutine(before.give_up(b"m.1")))
+        alive.clear()
+        self.assertFalse(heir.inherit(b"m.2"))
+        heir.inherit(b"m.2")
+        self.assertEqual(heir.value, 0)
+
+    def test_whatIsGivenUpIsWrittenBeforeItIsSaid(self) -> None:
+        late = Late()
+        base = self.base(file=BaseFile(self.path, late))
+        late.go()
+        base.told(b"m.1", 3)
+        self.assertEqual((base.value, base.said), (3, 3))
+        late.go()
+        base.told(b"m.1", 1)
+        self.assertEqual((base.value, base.said), (1, 3))
+        given_up = Deferred.fromCoroutine(base.give_up(b"m.1"))
+        late.go()
+        self.assertNoResult(given_up)
+        self.assertEqual((base.value, base.said), (0, 1))
+        late.go()
+        self.successResultOf(given_up)
+        self.assertEqual(base.said, 0)
+
+    def test_aDiskThatFailsTakesNothingFromOthersAndIsSaidOnce(self) -> None:
+        base = self.base()
+        base.told(b"m.1", 3)
+        self.path.parent.chmod(0o700)
+        broken = BaseFile(self.path / "no folder" / "places.json", Now())
+        base._file = broken
+        for _ in range(3):
+            base.told(b"m.1", 1)
+        self.assertEqual((base.value, base.said), (1, 3))
+        self.successResultOf(Deferred.fromCoroutine(base.give_up(b"m.1")))
+        self.assertEqual(base.said, 3)
