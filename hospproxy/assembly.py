@@ -42,10 +42,11 @@ from .outward.writes import outcomes
 from .outward.writes.claims import Claims, NoClaims
 from .outward.writes.entries import Entries
 from .outward.writes.fate import Fate
+from .outward.writes.going_on import Later
 from .outward.writes.keeping import Keeping, Results
 from .outward.writes.looking import Looking
 from .outward.writes.presence import UpstreamClock, WorkingTime
-from .outward.writes.processor import Later, Writes
+from .outward.writes.processor import Writes
 from .outward.writes.sightings import Sightings
 from .record.audit import Audit
 from .record.describe import Describer

@@ -27,10 +27,11 @@ from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.writes import outcomes
 from hospproxy.outward.writes.entries import Entries
 from hospproxy.outward.writes.fate import Fate
+from hospproxy.outward.writes.going_on import Later
 from hospproxy.outward.writes.keeping import Keeping, Results
 from hospproxy.outward.writes.looking import Looking
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
-from hospproxy.outward.writes.processor import Later, Writes
+from hospproxy.outward.writes.processor import Writes
 from hospproxy.outward.writes.sightings import Sightings
 from hospproxy.watch.metrics import NullMeter
 from tests.outward.ledger.fakes import AtOnce, Disk

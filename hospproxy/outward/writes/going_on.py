@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...interfaces import IMeter
+from ...messages import Exchange
 
 _log = Logger()
+
+
+@frozen(slots=True)
+class Later:
+    """Whom to tell when a write whose client was told "unknown" is found, or found absent, later.
+
+    :param forget: what the write made stale is stale again, and its account is settled; it may have to be waited for.
+    :param record: keep the finding: exchange of the write, its reference, what was found.
+    """
+
+    forget: Callable[[Exchange], Awaitable[None] | None]
+    record: Callable[[Exchange, str, str], Deferred[None]]
 
 
 class GoingOn:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -19,7 +17,7 @@ from .elsewhere import Others
 from .entries import Entries, Entry, Names, State
 from .fate import Absent, Fate
 from .finding import Found, NotThere
-from .going_on import GoingOn
+from .going_on import GoingOn, Later
 from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
 from .sightings import Sightings, id_of
@@ -27,18 +25,6 @@ from .sightings import Sightings, id_of
 _log = Logger()
 _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
 """Of a key with one of these all is said; of one that is absent or given up another worker may know more."""
-
-
-@frozen(slots=True)
-class Later:
-    """Whom to tell when a write whose client was told "unknown" is found, or found absent, later.
-
-    :param forget: what the write made stale is stale again, and its account is settled; it may have to be waited for.
-    :param record: keep the finding: exchange of the write, its reference, what was found.
-    """
-
-    forget: Callable[[Exchange], Awaitable[None] | None]
-    record: Callable[[Exchange, str, str], Deferred[None]]
 
 
 @implementer(IProcessor)
