@@ -1,0 +1,232 @@
+"""A Redis that answers nonsense, or is damaged by hand: reads are right, writes are made once, and the proxy never is down.
+
+``HOSTILE_ROUNDS=20`` makes it longer (``make hostile``): each round has nonsense of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_twisted
+from twisted.internet import task
+from twisted.internet.defer import gatherResults
+
+from .asking import Answer, ask, journal
+from .crew import until
+from .machines import QUICK, key_file
+from .processes import Hosp, Processes, Proxy
+from .redis_server import Redis
+from .rewriting import Rewrite, Rewriting, as_it_is
+
+ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "1"))
+MOST_LINES = 60
+"""That the log may have more at the end of a test: things are said once, by each of two workers."""
+_TROUBLE = re.compile(r"Traceback|Unhandled|A mistake|failed: ")
+
+
+class Place:
+    """Two workers, a HOSP, a Redis, and between them a relay that lies."""
+
+    def __init__(self, processes: Processes, redis: Redis, relay: Rewriting, hosp: Hosp, proxy: Proxy) -> None:
+        self.processes = processes
+        self.redis = redis
+        self.relay = relay
+        self.hosp = hosp
+        self.proxy = proxy
+        self.made: list[str] = []
+        self.statuses: Counter[int] = Counter()
+
+    async def ask(self, method: str, path: str, *rest: Any, **more: Any) -> Answer:
+        answer = await ask(self.proxy.plain_url, method, path, *rest, user="staff1", **more)
+        self.statuses[answer.status] += 1
+        return answer
+
+    async def use(self, times: int = 1) -> None:
+        """Write, and read what was written, by connections that come to both workers."""
+        for _ in range(times):
+            patient = random.choice((3, 7))
+            title = f"note {len(self.made)}"
+            keyed = {"Idempotency-Key": f'"{title}"'} if len(self.made) % 4 == 3 else {}
+            note = {"title": title, "body": "b", "patient_id": patient}
+            made = await self.ask("POST", "/notes", note, headers=keyed)
+            if made.status == 503 and keyed:
+                assert made.field("retry-after"), made
+                continue
+            assert made.status == 201, made
+            self.made.append(title)
+            path = f"/notes?patient_id={patient}"
+            for answer in await gatherResults([_deferred(self.ask("GET", path)) for _ in range(4)]):
+                assert answer.status == 200, answer
+                assert "warning" not in dict(answer.fields)
+                found = answer.json()
+                assert [one["title"] for one in found].count(title) == 1, (title, found)
+                assert {one["patient_id"] for one in found} == {patient}
+
+    async def metric(self, name: str) -> float:
+        said = (await ask(self.proxy.admin_url, "GET", "/metrics")).body.decode()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in said.splitlines() if line.startswith(name))
+
+    async def recovers(self) -> None:
+        """All is as it should be: answers come from memory again."""
+        self.relay.rewrite, self.relay.delay_s, self.relay.mute = as_it_is, 0.0, False
+
+        async def well() -> bool:
+            answer = await self.ask("GET", "/notes?patient_id=3")
+            assert answer.status == 200, answer
+            hit = "hospproxy; hit" in (answer.field("cache-status") or "")
+            return hit and await self.metric("hospproxy_sharing_lease") == 2
+
+        await until(well, 15.0)
+
+    async def is_sound(self) -> None:
+        """Nothing was doubled or lost, nothing went wrong inside, and little was said of it."""
+        await self.recovers()
+        stored = Counter(
+            entry["fields"]["title"] for entry in await journal(self.hosp.control_url, "stored", "notes")
+        )
+        assert stored == Counter(self.made)
+        assert _TROUBLE.search(self.proxy.log) is None, self.proxy.log[-6000:]
+        assert await self.metric("hospproxy_unhandled_errors_total") == 0
+        lines = self.proxy.log.count("\n")
+        assert lines < MOST_LINES, self.proxy.log[-8000:]
+
+
+def _deferred(doing: Any) -> Any:
+    from twisted.internet.defer import Deferred
+
+    return Deferred.fromCoroutine(doing)
+
+
+@pytest_twisted.async_yield_fixture
+async def place(processes: Processes, tmp_path: Path) -> AsyncIterator[Place]:
+    redis = Redis()
+    relay = Rewriting(redis.port)
+    await redis.start()
+    relay.start()
+    hosp = await processes.hosp()
+    section = f'[redis]\nenabled = true\nurl = "redis://127.0.0.1:{relay.port}"\n{QUICK}'
+    proxy = await processes.proxy(hosp.url, top=f"workers = 2\n{key_file(tmp_path)}", options=section)
+    await proxy.until_said("hospproxy admin on")
+    made = Place(processes, redis, relay, hosp, proxy)
+    await made.recovers()
+    yield made
+    await processes.end_all()
+    await relay.stop()
+    redis.end()
+
+
+EVERYBODY = ("open", "beat", "bury", "places", "look", "keep", "claim", "find", "settle", "watch", "said")
+BULK = b"$%d\r\n%s\r\n"
+ERRORS = (
+    "ERR", "WRONGTYPE", "OOM", "READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NOPERM", "NOREPLICAS", "MOVED 1 x:1",
+    "ASK 1 x:1", "CLUSTERDOWN", "BUSY", "MISCONF", "NOSCRIPT", "EXECABORT", "UNKILLABLE", "\xff nonsense",
+)  # fmt: skip
+
+
+def atom(chance: random.Random) -> bytes:
+    """One value of RESP."""
+    values = (
+        b"$-1\r\n", b"*-1\r\n", b"*0\r\n", b"$0\r\n\r\n", b":0\r\n", b":-1\r\n", b":1\r\n", b":9223372036854775807\r\n",
+        b":-9223372036854775808\r\n", b"+OK\r\n", BULK % (3, b"nan"), BULK % (5, b"1e308"), BULK % (2, b"-1"),
+        BULK % (2, b"\xc2\xb2"), BULK % (19, b"9" * 19), BULK % (40, b"x" * 40), BULK % (5, b"\xff\xfe\x00\r\n"),
+    )  # fmt: skip
+    return chance.choice(values)
+
+
+def nested(chance: random.Random, depth: int = 3) -> bytes:
+    """Lists within lists."""
+    parts = [nested(chance, depth - 1) if depth and chance.random() < 0.2 else atom(chance) for _ in range(4)]
+    return b"*4\r\n" + b"".join(parts)
+
+
+def damaged(chance: random.Random, reply: bytes) -> bytes:
+    """A reply of a script with some of its values replaced, left out or added."""
+    if not reply.startswith(b"*"):
+        return atom(chance)
+    values = _values(reply)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.randrange(1, len(values)) if len(values) > 1 else 0
+        how = chance.random()
+        if how < 0.7 and values:
+            inner = values[at].startswith(b"*") and values[at] != b"*0\r\n" and chance.random() < 0.7
+            values[at] = damaged(chance, values[at]) if inner else atom(chance)
+        elif how < 0.85 and values:
+            del values[at]
+        else:
+            values.insert(at, nested(chance))
+    return b"*%d\r\n" % len(values) + b"".join(values)
+
+
+def _values(reply: bytes) -> list[bytes]:
+    from .rewriting import Frames
+
+    return Frames().feed(reply[reply.index(b"\r\n") + 2 :])
+
+
+def of_scripts(change: Callable[[bytes], bytes], *names: str, share: float = 0.5) -> Rewrite:
+    """Changes some replies of these scripts."""
+    chance = random.Random(share)
+    return lambda name, reply: change(reply) if name in names and chance.random() < share else reply
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest_twisted.ensureDeferred
+async def test_replies_of_the_wrong_kind(place: Place, seed: int) -> None:
+    """Each script in turn: other values than it gives, fewer, more, within lists, and errors."""
+    chance = random.Random(seed)
+    kinds: list[Callable[[bytes], bytes]] = [
+        lambda reply: damaged(chance, reply),
+        lambda _: nested(chance),
+        lambda _: f"-{chance.choice(ERRORS)} secret\r\n".encode("latin-1"),
+    ]
+    for change in kinds:
+        for name in EVERYBODY:
+            place.relay.rewrite = of_scripts(change, name)
+            await place.use(2)
+        place.relay.rewrite = of_scripts(change, *EVERYBODY, share=0.3)
+        await place.use(3)
+    await place.is_sound()
+
+
+def flip(chance: random.Random, reply: bytes) -> bytes:
+    """Bytes of it are others."""
+    changed = bytearray(reply)
+    for _ in range(3):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_reply(place: Place, seed: int) -> None:
+    """Random bytes, replies cut short, twice, swapped, too large, or of another protocol."""
+    chance = random.Random(seed)
+    held: list[bytes] = []
+
+    def swapped(reply: bytes) -> bytes:
+        held.append(reply)
+        return b"" if len(held) % 2 else reply + held[-2]
+
+    kinds: list[Callable[[bytes], bytes]] = [
+        lambda reply: chance.randbytes(len(reply)),
+        lambda reply: flip(chance, reply),
+        lambda reply: reply[: chance.randrange(len(reply))],
+        lambda reply: reply * 2,
+        swapped,
+        lambda _: b"$%d\r\n" % (1 << 40),
+        lambda _: b"*1\r\n" * 100,
+        lambda _: b"%1\r\n+a\r\n:1\r\n",
+        lambda _: b"*1000000\r\n" + b"*0\r\n" * 1_000_000,
+        lambda _: b"",
+    ]
+    for change in kinds:
+        place.relay.rewrite = of_scripts(change, *EVERYBODY, "PING", "INFO", "SUBSCRIBE", "message", share=0.2)
+        await place.use(2)
+    await place.is_sound()
