@@ -80,7 +80,7 @@ def _names() -> dict[bytes, str]:
     files = resources.files("hospproxy.sharing").joinpath("scripts")
     for file in files.iterdir():
         name = file.name.removesuffix(".lua")
-        for made in (bare(name), script(name), script(name, "claims")):
+        for made in (bare(name), script(name), script(name, "claims"), script(name, "members")):
             if (made.text == bare(name).text) == (name in _BARE):
                 found[made.digest.encode()] = found[made.text.encode()] = name
     return found

@@ -11,11 +11,10 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet import task
 from twisted.internet.defer import gatherResults
 
 from .asking import Answer, ask, journal
@@ -34,7 +33,9 @@ _TROUBLE = re.compile(r"Traceback|Unhandled|A mistake|failed: ")
 class Place:
     """Two workers, a HOSP, a Redis, and between them a relay that lies."""
 
-    def __init__(self, processes: Processes, redis: Redis, relay: Rewriting, hosp: Hosp, proxy: Proxy) -> None:
+    def __init__(
+        self, processes: Processes, redis: Redis, relay: Rewriting, hosp: Hosp, proxy: Proxy
+    ) -> None:
         self.processes = processes
         self.redis = redis
         self.relay = relay
@@ -84,6 +85,22 @@ class Place:
             return hit and await self.metric("hospproxy_sharing_lease") == 2
 
         await until(well, 15.0)
+
+    async def until_keyed(self) -> None:
+        """A write under a key that nobody has seen is carried out, and HOSP's places are handed out."""
+
+        async def carried_out() -> bool:
+            before = len(self.made)
+            await self.use(4)
+            return len(self.made) == before + 4
+
+        await until(carried_out, 20.0)
+        count = await self.metric('hospproxy_places_exchanges_total{result="done"}')
+
+        async def exchanged() -> bool:
+            return await self.metric('hospproxy_places_exchanges_total{result="done"}') > count
+
+        await until(exchanged, 5.0)
 
     async def is_sound(self) -> None:
         """Nothing was doubled or lost, nothing went wrong inside, and little was said of it."""
@@ -227,6 +244,149 @@ async def test_what_is_no_reply(place: Place, seed: int) -> None:
         lambda _: b"",
     ]
     for change in kinds:
-        place.relay.rewrite = of_scripts(change, *EVERYBODY, "PING", "INFO", "SUBSCRIBE", "message", share=0.2)
+        place.relay.rewrite = of_scripts(
+            change, *EVERYBODY, "PING", "INFO", "SUBSCRIBE", "message", share=0.2
+        )
         await place.use(2)
     await place.is_sound()
+
+
+PREFIX = "{hospproxy}:"
+RUBBISH = (
+    "nan",
+    "inf",
+    "-1",
+    "1e308",
+    "9" * 30,
+    "0x10",
+    "",
+    "{}",
+    '{"x":1e18}',
+    "1 1 1 1 1 1 x",
+    "x 1 2",
+    "[1]",
+)
+
+
+def spoil(redis: Redis, key: str, how: int) -> None:
+    """Make of one key what no script has made."""
+    name = PREFIX + key
+    match how:
+        case 0:
+            redis.ask("SET", name, "of another kind")
+        case 1:
+            redis.ask("DEL", name)
+        case 2:
+            redis.ask("EVAL", "redis.call('DEL', KEYS[1]); redis.call('RPUSH', KEYS[1], 'x')", "1", name)
+        case _:
+            redis.ask("EVAL", SPOIL, "1", name, *RUBBISH)
+
+
+SPOIL = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'hash' then
+  local fields, n = redis.call('HKEYS', KEYS[1]), 0
+  for i, field in ipairs(fields) do
+    -- The names are sealed: where they cannot be read, they belong to another master key, and are left.
+    if field ~= 'names' then redis.call('HSET', KEYS[1], field, ARGV[i % #ARGV + 1]) end
+  end
+  for i, one in ipairs(ARGV) do redis.call('HSET', KEYS[1], 'rubbish.' .. i, one) end
+elseif kind == 'zset' then
+  for i, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+    redis.call('ZADD', KEYS[1], ({'inf', '-1', '1e300', '-inf', '1.5'})[i % 5 + 1], member)
+  end
+  redis.call('ZADD', KEYS[1], '-inf', 'rubbish')
+elseif kind == 'stream' then
+  redis.call('XADD', KEYS[1], '99999999999999-5', 'd', 'x')
+elseif kind == 'string' then
+  redis.call('SET', KEYS[1], 'rubbish')
+end
+"""
+KEYS = (
+    "head",
+    "members",
+    "leases",
+    "dead",
+    "log",
+    "places",
+    "breaker",
+    "claims",
+    "claims-ends",
+    "claims-touched",
+)
+
+
+@pytest_twisted.ensureDeferred
+async def test_keys_that_somebody_spoiled(place: Place) -> None:
+    """Of another kind, gone, or full of rubbish: all goes on, and mends itself."""
+    await place.use(4)
+    for how in range(4):
+        for key in KEYS:
+            spoil(place.redis, key, how)
+            await place.use()
+            if ROUNDS > 1:
+                await place.recovers()
+                await place.until_keyed()
+        await place.recovers()
+        await place.until_keyed()
+    await place.is_sound()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_happens_to_a_redis(place: Place) -> None:
+    """Full, read-only, emptied, without scripts, its clients killed, slow, or silent."""
+    ask_redis = place.redis.ask
+    await place.use(2)
+    for command in (
+        ("CONFIG", "SET", "maxmemory", "1"),
+        ("CONFIG", "SET", "maxmemory", "0"),
+        ("SCRIPT", "FLUSH"),
+        ("FLUSHALL",),
+        ("CLIENT", "KILL", "TYPE", "normal"),
+        ("CLIENT", "KILL", "TYPE", "pubsub"),
+        ("REPLICAOF", "127.0.0.1", "1"),
+        ("REPLICAOF", "NO", "ONE"),
+    ):
+        ask_redis(*command)
+        await place.use(3)
+    await place.recovers()
+    for delay_s in (0.1, 0.25, 0.35, 1.0):
+        place.relay.delay_s = delay_s
+        await place.use(2)
+    await place.recovers()
+    place.relay.mute = True
+    await place.use(4)
+    place.relay.cut()
+    await place.recovers()
+    await place.until_keyed()
+    await place.is_sound()
+    assert "refuses commands: it answers OOM" in place.proxy.log
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+@pytest_twisted.ensureDeferred
+async def test_keys_go_one_by_one(place: Place, seed: int) -> None:
+    """What a Redis that is full does in its own way: any key may be gone at any moment. And values stand under other keys."""
+    chance = random.Random(seed)
+    for number in range(30):
+        keys = place.redis.ask("KEYS", "*").split()
+        if keys:
+            place.redis.ask("DEL", chance.choice(keys))
+        if number % 5 == 4:
+            place.redis.ask("EVAL", SWAP, "0")
+        await place.use()
+    await place.recovers()
+    await place.until_keyed()
+    await place.is_sound()
+
+
+SWAP = """
+local strings = {}
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if redis.call('TYPE', key).ok == 'string' then strings[#strings + 1] = key end
+end
+table.sort(strings)
+local values = {}
+for i, key in ipairs(strings) do values[i] = redis.call('GET', key) end
+for i, key in ipairs(strings) do redis.call('SET', key, values[i % #strings + 1]) end
+"""

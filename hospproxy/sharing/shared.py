@@ -232,7 +232,7 @@ class Shared:
         if self._opened and self._joined and self._link.is_up:
             args = self._saying(self._outbox.all(), "leave")
             with contextlib.suppress(Away):  # a sibling, or time, buries it
-                await self._evaluate(script("beat"), self._keys(), args)
+                await self._evaluate(script("beat", "members"), self._keys(), args)
         self._link.stop()
 
     def _up(self, run_id: bytes) -> None:
@@ -343,7 +343,7 @@ class Shared:
         messages, ticket, pos = self._outbox.all(), self._outbox.ticket, self._pos
         sent = self._clock.seconds()
         self._lease = self._lease.sent(sent)
-        reply = await self._evaluate(script("beat"), self._keys(), self._saying(messages, "beat"))
+        reply = await self._evaluate(script("beat", "members"), self._keys(), self._saying(messages, "beat"))
         self._lease = self._lease.answered(self._clock.seconds())
         beat: Beat = self._judged(members.beat, reply)
         self._answered_at = self._clock.seconds()
@@ -396,5 +396,5 @@ class Shared:
         dead = dead_among(self._view.vanished(self.member), self.member, self._is_gone)
         if not dead:
             return
-        await self._evaluate(script("bury"), self._keys(), burial_args(self, dead))
+        await self._evaluate(script("bury", "members"), self._keys(), burial_args(self, dead))
         self._again = 0.0
