@@ -1,6 +1,6 @@
-"""A Redis that answers nonsense, or is damaged by hand: reads are right, writes are made once, and the proxy never is down.
+"""A Redis that answers nonsense, or is damaged: reads are right, writes are made once, the proxy never is down.
 
-``HOSTILE_ROUNDS=20`` makes it longer (``make hostile``): each round has nonsense of its own.
+``HOSTILE_ROUNDS=20`` makes it longer: each round has nonsense of its own.
 """
 
 from __future__ import annotations
@@ -366,7 +366,7 @@ async def test_what_happens_to_a_redis(place: Place) -> None:
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
 async def test_keys_go_one_by_one(place: Place, seed: int) -> None:
-    """What a Redis that is full does in its own way: any key may be gone at any moment. And values stand under other keys."""
+    """As a full Redis that evicts does it: any key may be gone at any moment. Values stand under other keys, too."""
     chance = random.Random(seed)
     for number in range(30):
         keys = place.redis.ask("KEYS", "*").split()

@@ -335,7 +335,7 @@ class Link:
             _log.error("Redis at {url} refuses commands: {why}", url=self._settings.url, why=why)
 
     def _may_say(self, why: str) -> bool:
-        """Whether something is worth a line: one that comes and goes all the time, or refuses all, must not fill the log."""
+        """Whether it is worth a line: one that comes and goes all the time, or refuses all, must not fill the log."""
         now = self._reactor.seconds()
         if not self._is_said:
             self._said = {one: at for one, at in self._said.items() if now - at < SAY_AGAIN_S}
