@@ -374,6 +374,9 @@ async def test_keys_go_one_by_one(place: Place, seed: int) -> None:
             place.redis.ask("DEL", chance.choice(keys))
         if number % 5 == 4:
             place.redis.ask("EVAL", SWAP, "0")
+        if number % 3 == 2:
+            how = chance.choice(("removed", "said again", "rubbish", "renumbered"))
+            place.redis.ask("EVAL", TAMPER, "2", f"{PREFIX}head", f"{PREFIX}log", how)
         await place.use()
     await place.recovers()
     await place.until_keyed()
@@ -389,4 +392,18 @@ table.sort(strings)
 local values = {}
 for i, key in ipairs(strings) do values[i] = redis.call('GET', key) end
 for i, key in ipairs(strings) do redis.call('SET', key, values[i % #strings + 1]) end
+"""
+
+TAMPER = """
+local how, log = ARGV[1], redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 5)
+local function add(text)
+  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+  redis.call('XADD', KEYS[2], seq .. '-0', 'd', text, 'm', 'nobody')
+end
+for _, entry in ipairs(log) do
+  if how == 'removed' then redis.call('XDEL', KEYS[2], entry[1])
+  elseif how == 'said again' then add(entry[2][2])
+  elseif how == 'rubbish' then for i = 1, 100 do add('rubbish') end
+  else redis.call('HINCRBY', KEYS[1], 'seq', 7) end
+end
 """

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from .generations import tags_of
-from .news import Everything, Guess, News, Used, packed
+from .news import Accepted, Everything, Guess, News, Used, packed
 
 MOST = 500
 """Messages; beyond that it is said that nothing is known."""
@@ -17,7 +17,7 @@ _OVERHEAD = 200
 
 def is_hint(news: News) -> bool:
     """Whether it makes nothing stale: it may be lost."""
-    return isinstance(news, Guess | Used)
+    return isinstance(news, Guess | Used | Accepted)
 
 
 @frozen(slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sharing.news import Everything, Guess, Struck, unpacked
+from hospproxy.sharing.news import Accepted, Everything, Guess, Struck, unpacked
 from hospproxy.sharing.outbox import Outbox
 
 
@@ -31,8 +31,9 @@ class OutboxTests(SynchronousTestCase):
     def test_hintsAreLostBeforeAnythingElse(self) -> None:
         box = Outbox(most=4)
         box.put(Struck(("a",)))
-        for _ in range(4):
+        for _ in range(2):
             box.put(Guess(b"account"))
+            box.put(Accepted((b"credentials",)))
         self.assertEqual([unpacked(one.plain) for one in box.all()], [Struck(("a",))])
 
     def test_whatCannotBeWrittenIsEverything(self) -> None:
