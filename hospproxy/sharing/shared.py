@@ -67,7 +67,7 @@ class Shared:
         self._timing = timing
         self._meter = meter
         self._random = random
-        self._complain = Complaints()
+        self._complain = Complaints(meter)
         self._naming = Naming(vault, names, prefix, self._complain)
         self.key = self._naming.key
         self.on_joined: Callable[[bool], object] = lambda _anew: None
@@ -190,7 +190,7 @@ class Shared:
         try:
             return judge(reply)
         except Nonsense as nonsense:
-            self._complain(f"Redis talks nonsense: {nonsense}")
+            self._complain.nonsense(str(nonsense))
             raise Away(f"Redis: {nonsense}") from None
 
     @property
@@ -262,7 +262,7 @@ class Shared:
                 self._view = self._view.with_ack(ack)
                 self._waiting.check(self._view)
             case None:
-                self._complain("Redis talks nonsense on the channel")
+                self._complain.nonsense("no message of the channel")
 
     def _soon(self, delay_s: float) -> None:
         if not self._running:
