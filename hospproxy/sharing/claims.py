@@ -249,7 +249,7 @@ class RedisClaims:
         if what == "t":
             self._sightings.touch_record(resource, record)
         elif reference != entry.reference:
-            self._sightings.claim(resource, int(record) if record.isdigit() else record, reference)
+            self._sightings.claim(resource, int(record) if record.isdecimal() else record, reference)
 
     def heard(self, news: News) -> None:
         """What others say of records that they change or make."""
@@ -258,7 +258,7 @@ class RedisClaims:
         if news.record is not None:
             self._sightings.touch_record(news.resource, news.record)
         if news.taken is not None:
-            taken = int(news.taken) if news.taken.isdigit() else news.taken
+            taken = int(news.taken) if news.taken.isdecimal() else news.taken
             self._sightings.claim(news.resource, taken, "another worker's")
 
     # what became of a write
