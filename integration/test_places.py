@@ -378,3 +378,39 @@ async def test_ifItIsAwayForLongEachHasItsBaseAlsoIfOnlyOneCannotReachIt(redis: 
         running.users[0].want = 0
         await running.until(lambda: sum(running.owned) == CEILING and running.owned[1] > 2)
     await running.end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_aClockThatIsSetBackKeepsNothingBack(redis: Redis) -> None:
+    """By an hour: the places of one who dies then are free when they would have been, and a breaker is not stuck."""
+    common = await PlainCommon(b"m.a", prefix="back").connect(redis)
+    keys = [common.key(kind) for kind in ("head", "places", "members", "breaker")]
+
+    async def exchange(member: str, now: int, need: int, state: str = "") -> list[Any]:
+        numbers = [0, need, CEILING, CEILING, LIVE, LINGER, SETTLE, VANISHED, TURN]
+        args = [b"e" * 16, 1 << 50, member, *numbers, "wake", state, 0, 0, 0, 0, 3000, ""]
+        found: list[Any] = await common._redis.eval(timed(now).text, keys, args)
+        return found
+
+    before = 1_700_000_000_000
+    for step in range(9):
+        await exchange("m.b", before + step * 1000, CEILING, "open")
+    now = before - 3_600_000
+    assert (await exchange("m.a", now, CEILING))[6] in (b"", "")  # nothing is known of the breaker
+    await exchange("m.a", now + LIVE, CEILING)
+    assert (await exchange("m.a", now + LIVE + LINGER - 1, CEILING))[1] == 0
+    assert (await exchange("m.a", now + LIVE + LINGER, CEILING))[1] == CEILING
+    await common.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_moreThanThereCanBeIsThrownAway(redis: Redis) -> None:
+    """Thousands of entries that look like workers: a script could not even write them again."""
+    running = Running(redis, "many")
+    await running.add()
+    await running.until(lambda: running.owned == [CEILING])
+    fill = "for i = 1, 20000 do redis.call('HSET', KEYS[1], i, '0 0 5 1 0 0 0 0 x') end"
+    redis.ask("EVAL", fill, "1", "{many}:places")
+    await running.until(lambda: int(redis.ask("HLEN", "{many}:places")) == 2)
+    await running.until(lambda: running.owned == [CEILING])
+    await running.end()

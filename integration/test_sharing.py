@@ -391,10 +391,10 @@ async def test_a_full_redis_gives_no_lease_and_hinders_no_write(house: House) ->
 async def test_a_script_of_another_part_runs_in_this_epoch_only(house: House) -> None:
     one, _ = await house.two()
     dead = [one.shared.key(kind) for kind in ("members", "leases", "log", "dead")]
-    assert await one.shared.run(script("bury"), dead, [b"sealed", b"nobody"]) == [0]
+    assert await one.shared.run(script("bury", "members"), dead, [b"sealed", b"nobody"]) == [0]
     house.redis.ask("HSET", "{hospproxy}:head", "epoch", "0" * 16)
     with pytest.raises(Away):
-        await one.shared.run(script("bury"), dead, [b"sealed", b"nobody"])
+        await one.shared.run(script("bury", "members"), dead, [b"sealed", b"nobody"])
 
 
 def sealed_by(house: House) -> str:

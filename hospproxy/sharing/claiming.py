@@ -103,7 +103,7 @@ class ClaimScripts:
         if (
             not _are_words(found)
             or found[0] not in _CLAIMS
-            or (taken and not (len(found) == 6 and _are_numbers(found[1:])))
+            or (taken and not (len(found) == 6 and _are_numbers(found[1:]) and b"" not in found[2:]))
         ):
             raise self.nonsense()
         return found

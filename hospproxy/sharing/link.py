@@ -25,6 +25,8 @@ LISTEN_CHECK_S = 10.0
 """How often the connection that only listens is asked whether it is still there."""
 _SOUND_S = 5.0
 """A link that lasted so long was a good one: the next pause is short again."""
+SAY_AGAIN_S = 60.0
+"""Before which the same reason is not said again, though Redis was there meanwhile."""
 _MOST_WORDS = 8
 _ELSEWHERE = frozenset(
     ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "NOAUTH", "WRONGPASS", "CLUSTERDOWN")
@@ -68,7 +70,8 @@ class Link:
         self._on_message: list[Callable[[bytes], object]] = []
         self._commands: Connection | None = None
         self._loop: Deferred[None] | None = None
-        self._said: set[str] | None = None  # of why it is away, since it was used last
+        self._said: dict[str, float] = {}  # why it is away, or refuses: and when that was said
+        self._is_said = False  # that it is away, since it was used last
         self._used = False
         meter.gauge("redis_up", lambda: float(self.is_up))
 
@@ -154,6 +157,8 @@ class Link:
             self._answered(began, "error" if known else "unknown_script")
             if refused.code in _ELSEWHERE:
                 connection.drop(words_of(refused))
+            elif known:
+                self._say_refused(words_of(refused))
             raise
         except Full as full:
             self._meter.count("redis_commands_total", result="full")
@@ -321,16 +326,28 @@ class Link:
 
     def _say(self, why: str) -> None:
         """Say why Redis is away, once for each reason."""
-        if self._said is None:
-            self._said = set()
-        if why not in self._said and len(self._said) < _MOST_WORDS:
-            self._said.add(why)
+        if self._may_say(why):
+            self._is_said = True
             _log.warn("Redis at {url} is away: {why}", url=self._settings.url, why=why)
+
+    def _say_refused(self, why: str) -> None:
+        if self._may_say(why):
+            _log.error("Redis at {url} refuses commands: {why}", url=self._settings.url, why=why)
+
+    def _may_say(self, why: str) -> bool:
+        """Whether it is worth a line: one that comes and goes all the time, or refuses all, must not fill the log."""
+        now = self._reactor.seconds()
+        if not self._is_said:
+            self._said = {one: at for one, at in self._said.items() if now - at < SAY_AGAIN_S}
+        if why in self._said or len(self._said) >= _MOST_WORDS:
+            return False
+        self._said[why] = now
+        return True
 
     def _is_used(self) -> None:
         """A command was done: only then is it back, for one that refuses all of them would come and go for ever."""
-        if self._said is not None:
-            self._said = None
+        if self._is_said:
+            self._is_said = False
             _log.info("Redis at {url} is back", url=self._settings.url)
         elif not self._used:
             _log.info("Redis at {url} is in use", url=self._settings.url)

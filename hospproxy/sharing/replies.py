@@ -16,7 +16,7 @@ MOST_BYTES = 64 * MiB
 MOST_LINE = 16 * 1024
 """Bytes of a status, an error or a number."""
 MOST_VALUES = 1024 * 1024
-"""Of one list."""
+"""Of one reply, those within lists too: an empty list takes four bytes on the wire, and sixteen times as many here."""
 MOST_DEPTH = 16
 """Lists within lists."""
 _KINDS = b"+-:$*"
@@ -46,6 +46,7 @@ class Replies:
         self._buffer = bytearray()
         self._at = 0
         self._taken = 0  # bytes of the reply that is being read
+        self._values = 0  # and those that its lists say they have
         self._lists: list[tuple[list[Any], int]] = []
         self._bulk: int | None = None
 
@@ -71,7 +72,7 @@ class Replies:
                 raise Nonsense("an error within a list")
             whole = self._put(value)
             if whole is not _OPENED:
-                self._taken = 0
+                self._taken = self._values = 0
                 return whole
         return _NOT_YET
 
@@ -116,7 +117,8 @@ class Replies:
         return _OPENED
 
     def _begin_list(self, length: int) -> Any:
-        if length > MOST_VALUES:
+        self._values += length
+        if self._values > MOST_VALUES:
             raise Nonsense("a reply that is too long")
         if len(self._lists) >= MOST_DEPTH:
             raise Nonsense("lists within too many lists")

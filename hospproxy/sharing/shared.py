@@ -67,7 +67,7 @@ class Shared:
         self._timing = timing
         self._meter = meter
         self._random = random
-        self._complain = Complaints()
+        self._complain = Complaints(meter)
         self.naming = Naming(vault, names, prefix, self._complain)
         self.key = self.naming.key
         self.on_joined: Callable[[bool], object] = lambda _anew: None
@@ -182,7 +182,7 @@ class Shared:
         try:
             return judge(reply)
         except Nonsense as nonsense:
-            self._complain(f"Redis talks nonsense: {nonsense}")
+            self._complain.nonsense(str(nonsense))
             raise Away(f"Redis: {nonsense}") from None
 
     @property
@@ -224,7 +224,7 @@ class Shared:
         if self._opened and self._link.is_up and self.member in self._view.members:
             args = self._saying(self._outbox.all(), "leave")
             with contextlib.suppress(Away):  # a sibling, or time, buries it
-                await self._evaluate(script("beat"), self._keys(), args)
+                await self._evaluate(script("beat", "members"), self._keys(), args)
         self._link.stop()
 
     def _up(self, run_id: bytes) -> None:
@@ -254,7 +254,7 @@ class Shared:
                 self._view = self._view.with_ack(ack)
                 self._waiting.check(self._view)
             case None:
-                self._complain("Redis talks nonsense on the channel")
+                self._complain.nonsense("no message of the channel")
 
     def _soon(self, delay_s: float) -> None:
         if not self._running:
@@ -339,7 +339,7 @@ class Shared:
         messages, ticket, pos = self._outbox.all(), self._outbox.ticket, self._pos
         sent = self._clock.seconds()
         self._lease = self._lease.sent(sent)
-        reply = await self._evaluate(script("beat"), self._keys(), self._saying(messages, "beat"))
+        reply = await self._evaluate(script("beat", "members"), self._keys(), self._saying(messages, "beat"))
         self._lease = self._lease.answered(self._clock.seconds())
         beat: Beat = self._judged(members.beat, reply)
         self._answered_at = self._clock.seconds()
@@ -396,5 +396,5 @@ class Shared:
         dead = dead_among(self._view.vanished(self.member), self.member, self._is_gone)
         if not dead:
             return
-        await self._evaluate(script("bury"), self._keys(), burial_args(self, dead))
+        await self._evaluate(script("bury", "members"), self._keys(), burial_args(self, dead))
         self._again = 0.0

@@ -15,13 +15,19 @@ _log = Logger()
 class Complaints:
     """Says each thing once: nothing that is said here holds what was asked, so there are few."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: IMeter) -> None:
+        self._meter = meter
         self._said: set[str] = set()
 
     def __call__(self, what: str) -> None:
         if what not in self._said:
             self._said.add(what)
             _log.error("{what}", what=what)
+
+    def nonsense(self, what: str) -> None:
+        """Redis has said what none of our scripts says."""
+        self._meter.count("redis_values_refused_total", reason="nonsense")
+        self(f"Redis talks nonsense: {what}")
 
 
 class Standing(Protocol):

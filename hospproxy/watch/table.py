@@ -143,7 +143,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("redis_reconnects_total", "Times that it was tried again to connect to Redis."),
     _counter(
         "redis_values_refused_total",
-        "Values in Redis that were not used: unknown_key (another master key), damaged.",
+        "Values in Redis that were not used: unknown_key (another master key), damaged, nonsense.",
         "reason",
     ),
     # The record.

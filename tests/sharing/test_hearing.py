@@ -6,10 +6,26 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.outward.ledger.sealing import Unsealable
 from hospproxy.sharing.hearing import Ears, NotHeard
-from hospproxy.sharing.news import Everything, News
-from hospproxy.watch.metrics import NullMeter
+from hospproxy.sharing.news import Everything, News, Struck, packed
+from hospproxy.watch.metrics import Metrics, NullMeter
 from tests.sharing.world import Vault
+
+
+class Clear:
+    """A vault that seals nothing, and opens what is not rubbish."""
+
+    def is_current(self, sealed: bytes) -> bool:
+        return True
+
+    def seal(self, plain: bytes, name: bytes) -> bytes:
+        return plain
+
+    def open(self, sealed: bytes, name: bytes) -> bytes:
+        if sealed == b"rubbish":
+            raise Unsealable("damaged")
+        return sealed
 
 
 class EarsTests(SynchronousTestCase):
@@ -30,3 +46,14 @@ class EarsTests(SynchronousTestCase):
         works = False
         self.failureResultOf(Deferred.fromCoroutine(ears.hear([Everything()])), NotHeard)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_aLogFullOfRubbishIsToldOnce(self) -> None:
+        """Each entry that cannot be read may be anything, and all of them together are no more than that."""
+        ears, heard = Ears(Clear(), b"log", Clock(), 1.0, Metrics(strict=True)), list[News]()
+        ears.listen(heard.append)
+        struck = Struck(("a",))
+        sealed = [b"rubbish"] * 200 + [packed(struck)] + [b"rubbish"] * 200
+        news, must_be_told = ears.decode(((n, b"other", one) for n, one in enumerate(sealed)), b"me")
+        self.successResultOf(Deferred.fromCoroutine(ears.hear([Everything(), *news])))
+        self.assertEqual(heard, [Everything(), struck, Everything()])
+        self.assertTrue(must_be_told)

@@ -165,6 +165,28 @@ class UpTests(Case):
         self.assertEqual(self.said, ["it answers READONLY"])
         self.assertGreater(self.events.count("down"), 5)
 
+    def test_oneThatComesAndGoesDoesNotFillTheLog(self) -> None:
+        """It is used, and breaks, all the time: the same reason is said once a minute, and so is that it is back."""
+        self.redis.says[b"GET"] = b":1\r\n"
+        link = self.start()
+        for _ in range(600):
+            if link.is_up:
+                self.ask(link, "GET", b"x")
+                self.redis.commands.protocol.dataReceived(b"?")
+            self.clock.advance(0.2)
+        self.assertEqual(self.said[0], "use")
+        self.assertIn("back", self.said)
+        self.assertLess(len(self.said), 8)
+
+    def test_whatIsRefusedIsSaidOnce(self) -> None:
+        """A Redis that is full, or holds something else, refuses each command: the log says so, once."""
+        link = self.start()
+        for said in (b"-OOM command not allowed secret\r\n", b"-WRONGTYPE secret\r\n", b"-OOM again\r\n"):
+            self.redis.says[b"EVALSHA"] = said
+            for _ in range(100):
+                self.away(Deferred.fromCoroutine(link.evaluate(SCRIPT, [], [])))
+        self.assertEqual(self.said, ["it answers OOM", "it answers WRONGTYPE"])
+
     def test_eitherConnectionEndsBoth(self) -> None:
         for which in ("commands", "listener"):
             self.redis, self.events = FakeRedis(), []

@@ -31,8 +31,9 @@ class OutboxTests(SynchronousTestCase):
     def test_hintsAreLostBeforeAnythingElse(self) -> None:
         box = Outbox(most=4)
         box.put(Struck(("a",)))
-        for _ in range(4):
+        for _ in range(2):
             box.put(Guess(b"account"))
+            box.put(Accepted((b"credentials",)))
         self.assertEqual([unpacked(one.plain) for one in box.all()], [Struck(("a",))])
 
     def test_whatCannotBeWrittenIsEverything(self) -> None:

@@ -75,6 +75,7 @@ class ReplyTests(SynchronousTestCase):
             b"$%d\r\n" % (replies.MOST_BYTES + 1),
             b"$9223372036854775807\r\n",
             b"*%d\r\n" % (replies.MOST_VALUES + 1),
+            b"*2\r\n*%d\r\n" % (replies.MOST_VALUES - 1),
             b"+" + b"a" * replies.MOST_LINE,
             b"*2\r\n$%d\r\n" % replies.MOST_BYTES,
         ):

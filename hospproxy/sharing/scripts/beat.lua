@@ -4,20 +4,11 @@
 -- generation that it raises, 11 milliseconds that a generation stays, 12 '1' if somebody waits for what is said, then for
 -- each thing to say: it, sealed; how many generations it raises; their keys.
 local member, channel = ARGV[3], ARGV[8]
-local count = tonumber(redis.call('HGET', KEYS[1], 'count'))
-if redis.call('HLEN', KEYS[2]) ~= count or redis.call('ZCARD', KEYS[3]) ~= count then
-  -- The server has thrown away who is a member: nobody can tell any more who has to be waited for.
-  redis.call('HDEL', KEYS[1], 'epoch')
-  return {'epoch'}
-end
-local function append(who, text)
-  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, seq .. '-0', 'd', text, 'm', who)
-  return seq
-end
+if not whole() then return lost() end
 local said, i = 0, 13
 while i <= #ARGV do
   said = append(member, ARGV[i])
+  if not said then return lost() end
   local raised = tonumber(ARGV[i + 1])
   for j = i + 2, i + 1 + raised do
     redis.call('SET', ARGV[j], said, 'PX', ARGV[11])
@@ -45,6 +36,7 @@ end
 if #buried > 0 then
   -- What it wrote while it was cut off, nobody has heard.
   seq = append('', ARGV[9])
+  if not seq then return lost() end
   redis.call('SET', ARGV[10], seq, 'PX', ARGV[11])
   redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now - 172800000)
 end
@@ -62,6 +54,8 @@ end
 local members = {}
 local leases = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
 for j = 1, #leases, 2 do
-  table.insert(members, {leases[j], redis.call('HGET', KEYS[2], leases[j]) or '0', leases[j + 1]})
+  local read, lease = redis.call('HGET', KEYS[2], leases[j]) or '0', leases[j + 1]
+  if not is_number(read) or not is_number(lease) or tonumber(lease) > now + 3600000 then return lost() end
+  table.insert(members, {leases[j], read, lease})
 end
 return {'ok', now, tonumber(redis.call('HGET', KEYS[1], 'began')), seq, said, pos, news, members}

@@ -1,10 +1,6 @@
 -- Members are known to be dead: their siblings have found their file locks free. KEYS: head, members, leases, log, dead.
 -- ARGV: 3 a sealed Everything, 4 the key of the generation that it raises, 5 milliseconds that it stays, 6 and on: who.
-local count = tonumber(redis.call('HGET', KEYS[1], 'count'))
-if redis.call('HLEN', KEYS[2]) ~= count or redis.call('ZCARD', KEYS[3]) ~= count then
-  redis.call('HDEL', KEYS[1], 'epoch') -- as in beat.lua
-  return {'epoch'}
-end
+if not whole() then return lost() end
 local gone = 0
 for i = 6, #ARGV do
   local lease = redis.call('ZSCORE', KEYS[3], ARGV[i])
@@ -17,8 +13,8 @@ for i = 6, #ARGV do
 end
 if gone > 0 then
   -- What they wrote and could not say any more, nobody has heard.
-  local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', 10000, seq .. '-0', 'd', ARGV[3], 'm', '')
+  local seq = append('', ARGV[3])
+  if not seq then return lost() end
   redis.call('SET', ARGV[4], seq, 'PX', ARGV[5])
   redis.call('HSET', KEYS[1], 'count', redis.call('HLEN', KEYS[2]))
 end

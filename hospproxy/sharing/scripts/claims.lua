@@ -8,24 +8,43 @@
 --   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;  s:MEMBER -> it has said again
 local claims, ends, touched, leases, members, answer = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local me, ref = ARGV[3], ARGV[4]
-local mark = redis.call('HGET', claims, '_')
-if not mark or string.sub(mark, 1, #ARGV[1]) ~= ARGV[1] or not redis.call('ZSCORE', touched, mark)
-  or not redis.call('ZSCORE', ends, mark) then
+-- What somebody has put there by hand counts as gone, too: of another kind, or what none of these scripts writes.
+local function spoiled()
+  redis.call('DEL', claims, ends, touched)
+  error('claims are spoiled')
+end
+local function is_number(text) return not text or string.match(text, '^%d+$') and #text < 16 end
+local mark = redis.pcall('HGET', claims, '_')
+if type(mark) ~= 'string' or string.sub(mark, 1, #ARGV[1]) ~= ARGV[1]
+  or type(redis.pcall('ZSCORE', touched, mark)) ~= 'string' or type(redis.pcall('ZSCORE', ends, mark)) ~= 'string' then
   redis.call('DEL', claims, ends, touched)
   mark = ARGV[1] .. ' ' .. time[1] .. '.' .. time[2] .. ' ' .. me
   redis.call('HSET', claims, '_', mark, '_began', now)
   redis.call('ZADD', touched, '+inf', mark)
   redis.call('ZADD', ends, '+inf', mark)
 end
+local moments = redis.call('HMGET', claims, '_began', '_blind')
+if not (moments[1] and is_number(moments[1]) and is_number(moments[2])) then spoiled() end
 
+local function decoded(text, of)
+  local done, found = pcall(cjson.decode, text)
+  if not done or type(found) ~= 'table' then spoiled() end
+  for kind, fields in pairs(of) do
+    for _, field in ipairs(fields) do
+      if type(found[field]) ~= kind then spoiled() end
+    end
+  end
+  return found
+end
+local WRITE = { string = {'m', 't', 'e', 's'}, number = {'u', 'c', 'x'} }
 local function read(name)
   local found = redis.call('HGET', claims, 'w:' .. name)
-  local w = found and cjson.decode(found) or nil
+  local w = found and decoded(found, WRITE) or nil
   if w and w.x > now then return w end
 end
 local function list(equal)
   local found = redis.call('HGET', claims, 'e:' .. equal)
-  return found and cjson.decode(found) or {}
+  return found and decoded(found, {}) or {}
 end
 local function keep_list(equal, names)
   if #names == 0 then redis.call('HDEL', claims, 'e:' .. equal)
@@ -63,7 +82,7 @@ end
 local function prune()
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 20)) do
     local found = redis.call('HGET', claims, 'w:' .. name)
-    if found then unlink(name, cjson.decode(found)) end
+    if found then unlink(name, decoded(found, WRITE)) end
     redis.call('HDEL', claims, 'w:' .. name)
     redis.call('ZREM', ends, name)
   end
@@ -87,6 +106,7 @@ local function machine(member) return string.match(member, '^[^.]*') end
 local function raise(resource, number)
   if resource == '' then return '' end
   local high = redis.call('HGET', claims, 'h:' .. resource)
+  if high and not string.match(high, '^%d+$') then spoiled() end
   if number ~= '' and (not high or tonumber(number) > tonumber(high)) then
     redis.call('HSET', claims, 'h:' .. resource, number)
     return number

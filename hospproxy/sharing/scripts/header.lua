@@ -3,5 +3,5 @@
 -- buffers when it goes on is void.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return {'epoch'} end
+if redis.pcall('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return {'epoch'} end
 if now > tonumber(ARGV[2]) then return {'late'} end

@@ -14,18 +14,22 @@ local leaving, said, alone = ARGV[16] == '1', tonumber(ARGV[17]), tonumber(ARGV[
 local patience_ms, heir_of = tonumber(ARGV[19]), ARGV[20]
 
 local all, life, since, held, gone = {}, nil, nil, nil, {}
-local raw, broken = redis.pcall('HGETALL', KEYS[2]), false
-if raw.err then raw, broken = {}, true end
+-- More than there can be workers, or of another kind: somebody has filled it by hand.
+local many = redis.pcall('HLEN', KEYS[2])
+local broken = type(many) ~= 'number' or many > 1000
+local raw = broken and {} or redis.call('HGETALL', KEYS[2])
 for i = 1, #raw, 2 do
   if raw[i] == ':life' then
     life, since, held = string.match(raw[i + 1], '^(%S+) (%d+) (-?%d+)$')
-    since, held = tonumber(since), tonumber(held)
+    -- No moment is later than now, unless this server's clock was set back.
+    since, held = since and math.min(now, tonumber(since)), tonumber(held)
   else
     local q, n, o, s, d, g, b, a, of =
       string.match(raw[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ([012]) (%S+)$')
     if q then
-      all[raw[i]] = { quota = tonumber(q), need = tonumber(n), opinion = tonumber(o), seen = tonumber(s),
-        dead = tonumber(d), got = tonumber(g), base = tonumber(b), alone = tonumber(a), of = of }
+      all[raw[i]] = { quota = tonumber(q), need = tonumber(n), opinion = tonumber(o), seen = math.min(now, tonumber(s)),
+        dead = math.min(now, tonumber(d)), got = math.min(now, tonumber(g)), base = tonumber(b), alone = tonumber(a),
+        of = of }
     else broken = true end
   end
 end
@@ -181,7 +185,7 @@ if known.err then
   known = {}
 end
 local state, at = known[1] or '', tonumber(known[2] or '')
-if not at then state, at = '', 0 end
+if not at or not (at <= now) then state, at = '', 0 end
 if ARGV[14] ~= '' and ARGV[14] ~= state and (state ~= '' or ARGV[14] ~= 'closed') and now - ARGV[15] > at then
   state, at, wake = ARGV[14], now - ARGV[15], true
   redis.call('HSET', KEYS[4], 'state', state, 'at', string.format('%.0f', at), 'by', me)

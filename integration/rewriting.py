@@ -1,0 +1,188 @@
+"""A relay before a Redis that changes what it answers: for a Redis that lies, is damaged or slow."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, cast
+
+from twisted.internet import defer, protocol
+from twisted.internet.interfaces import IListeningPort, ITCPTransport
+from twisted.python.failure import Failure
+
+from hospproxy.sharing.scripting import bare, script
+
+Rewrite = Callable[[str, bytes], bytes]
+"""What goes on in place of a reply: given the name of the command or script (``message``: nobody asked for it), and the
+reply as it came."""
+_BARE = ("open",)
+
+
+def as_it_is(_: str, reply: bytes) -> bytes:
+    """Changes nothing."""
+    return reply
+
+
+class Rewriting(protocol.Factory):
+    """Passes connections on to a Redis on a port of this host.
+
+    :ivar rewrite: changes replies.
+    :ivar delay_s: seconds by which replies are late.
+    :ivar mute: what comes from either side goes nowhere, and no connection ends.
+    :ivar passed: how often each script or command was answered.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.rewrite: Rewrite = as_it_is
+        self.delay_s = 0.0
+        self.mute = False
+        self.passed: Counter[str] = Counter()
+        self.nears: set[_Near] = set()
+        self._port: Any = None
+        self._names = _names()
+
+    @property
+    def port(self) -> int:
+        return int(self._port.getHost().port)
+
+    def start(self) -> None:
+        from twisted.internet import reactor
+
+        self._port = cast(IListeningPort, cast(Any, reactor).listenTCP(0, self, interface="127.0.0.1"))
+
+    async def stop(self) -> None:
+        await defer.maybeDeferred(self._port.stopListening)
+        self.cut()
+
+    def cut(self) -> None:
+        """End every connection."""
+        for near in list(self.nears):
+            near.reset()
+
+    def buildProtocol(self, addr: object) -> protocol.Protocol:
+        return _Near(self)
+
+    def name_of(self, command: bytes) -> str:
+        """Of a command as it was sent; of a script that is run, the script's."""
+        parts = command.split(b"\r\n", 5)
+        word = parts[2].decode("ascii", "replace").upper()
+        if word not in ("EVALSHA", "EVAL"):
+            return word
+        said = command.split(b"\r\n", 4)[4]
+        return next((name for key, name in self._names.items() if said.startswith(key)), "a script")
+
+
+def _names() -> dict[bytes, str]:
+    """Names of scripts, by digest and by text."""
+    found = {}
+    files = resources.files("hospproxy.sharing").joinpath("scripts")
+    for file in files.iterdir():
+        name = file.name.removesuffix(".lua")
+        for made in (bare(name), script(name), script(name, "claims"), script(name, "members")):
+            if (made.text == bare(name).text) == (name in _BARE):
+                found[made.digest.encode()] = found[made.text.encode()] = name
+    return found
+
+
+class Frames:
+    """Bytes of RESP in, whole values out, as they came."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        self._buffer += data
+        found = []
+        while (end := _end(self._buffer, 0)) is not None:
+            found.append(self._buffer[:end])
+            self._buffer = self._buffer[end:]
+        return found
+
+
+def _end(data: bytes, at: int) -> int | None:
+    """Where the value that begins at a position ends; None: it is not whole."""
+    line = data.find(b"\r\n", at)
+    if line < 0:
+        return None
+    kind, end = data[at : at + 1], line + 2
+    if kind == b"$":
+        length = int(data[at + 1 : line])
+        end += length + 2 if length >= 0 else 0
+        return end if end <= len(data) else None
+    if kind == b"*":
+        for _ in range(int(data[at + 1 : line])):
+            found = _end(data, end)
+            if found is None:
+                return None
+            end = found
+    return end
+
+
+class _Near(protocol.Protocol):
+    """The proxy's end."""
+
+    def __init__(self, relay: Rewriting) -> None:
+        self.relay = relay
+        self.asked: deque[str] = deque()
+        self._frames = Frames()
+        self._far: protocol.Protocol | None = None
+        self._held: list[bytes] = []
+
+    def connectionMade(self) -> None:
+        from twisted.internet import reactor
+
+        self.relay.nears.add(self)
+        creator = protocol.ClientCreator(reactor, _Far, self)
+        creator.connectTCP("127.0.0.1", self.relay.target).addCallbacks(self._joined, lambda _: self.reset())
+
+    def _joined(self, far: protocol.Protocol) -> None:
+        self._far = far
+        held, self._held = self._held, []
+        for data in held:
+            far.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.relay.mute:
+            return
+        self.asked += [self.relay.name_of(command) for command in self._frames.feed(data)]
+        if self._far is None:
+            self._held.append(data)
+        else:
+            self._far.transport.write(data)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self.relay.nears.discard(self)
+        if self._far is not None:
+            self._far.transport.loseConnection()
+
+    def reset(self) -> None:
+        cast(ITCPTransport, self.transport).abortConnection()
+
+
+class _Far(protocol.Protocol):
+    """Redis's end."""
+
+    def __init__(self, near: _Near) -> None:
+        self._near = near
+        self._frames = Frames()
+
+    def dataReceived(self, data: bytes) -> None:
+        from twisted.internet import reactor
+
+        relay = self._near.relay
+        for reply in self._frames.feed(data):
+            # What nobody asked for is a list that begins with a word.
+            pushed = reply.startswith(b"*3\r\n$7\r\nmessage\r\n")
+            name = "message" if pushed or not self._near.asked else self._near.asked.popleft()
+            relay.passed[name] += 1
+            if not relay.mute:
+                cast(Any, reactor).callLater(relay.delay_s, self._pass, relay.rewrite(name, reply))
+
+    def _pass(self, reply: bytes) -> None:
+        if reply and self._near.transport is not None and self._near in self._near.relay.nears:
+            self._near.transport.write(reply)
+
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+        self._near.transport.loseConnection()

@@ -1,0 +1,51 @@
+"""What the scripts about claims give back is believed only where it is of the right kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.outward.writes.entries import Names
+from hospproxy.sharing.claiming import ClaimScripts
+from hospproxy.sharing.kinds import Away
+from hospproxy.watch.metrics import Metrics
+
+
+class Saying:
+    """A Redis that says to each script what it is told to."""
+
+    member = b"m.a"
+    sees_others = True
+    vault: Any = None
+
+    def __init__(self, said: list[Any]) -> None:
+        self.said = said
+
+    def key(self, kind: str, data: bytes | None = None) -> bytes:
+        return b"{p}:" + kind.encode() + (b":00" if data else b"")
+
+    async def run(self, *_: Any) -> list[Any]:
+        return self.said
+
+
+class ClaimTests(SynchronousTestCase):
+    def test_aTurnWithoutItsMomentsIsNoTurn(self) -> None:
+        """How long ago it was sent must be said: nothing in its place would be taken for a failure elsewhere."""
+        for said in (
+            [b"yours", b"", b"", 0, 1, 0],
+            [b"over", b"7", 0, 0, 1, b""],
+            [b"yours", b"x", 0, 0, 1, 0],
+        ):
+            common: Any = Saying([b"mark", *said])
+            meter = Metrics(strict=True)
+            scripts = ClaimScripts(common, common, meter, lambda: None)
+            claiming = Deferred.fromCoroutine(
+                scripts.claim(
+                    "ref", Names(b"turn", b"equal", None), left_s=1.0, keep_s=1.0, resource="", highest="", record="",
+                    late_s=1.0, gone="", author="", most=10,
+                )
+            )  # fmt: skip
+            self.failureResultOf(claiming, Away)
+            self.assertEqual(meter.value("claims_total", outcome="nonsense"), 1)
