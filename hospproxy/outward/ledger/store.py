@@ -83,11 +83,14 @@ def hand_over(connection: sqlite3.Connection, reference: str) -> None:
 
 
 def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> Row | None:
-    """The newest entry under an Idempotency-Key, as long as it is kept."""
+    """The entry under an Idempotency-Key of which most is known, as long as it is kept.
+
+    Of several one took another over, and says of itself that it began when that did.
+    """
     found = _rows(
         connection.execute(
             f"SELECT {_COLUMNS} FROM entries WHERE key = ? AND (closed IS NULL OR closed > ?) "  # noqa: S608 - names of our own
-            "ORDER BY entered DESC LIMIT 1",
+            "ORDER BY state IN ('answered', 'found') DESC, closed IS NULL DESC, closed DESC, entered DESC LIMIT 1",
             (key, wall - KEEP_ANSWERS_S),
         )
     )

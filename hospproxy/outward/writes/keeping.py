@@ -80,9 +80,10 @@ class Keeping:
                 equal=entry.equal,
                 key=entry.key,
                 author=self.author(exchange.identity),
-                floor=entry.floor,
+                # Of one that may have been sent long ago no id is too low.
+                floor=None if entry.blind else entry.floor,
                 record=None,
-                entered=self._wall(),
+                entered=self._entered(entry),
                 closed=None,
                 handed_over=False,
                 call=self._seal.seal(write_call(exchange), f"call {_row_name(entry, kind)}"),
@@ -90,6 +91,12 @@ class Keeping:
                 names=self._names(entry, _row_name(entry, kind)),
             )
         )
+
+    def _entered(self, entry: Entry) -> float:
+        """When it began: where it takes over another's, when that one did, for its record may be as old."""
+        if entry.sent is None:
+            return self._wall()
+        return self._wall() - max(0.0, self._clock.seconds() - entry.started)
 
     def _names(self, entry: Entry, name: str) -> bytes | None:
         return None if entry.names is None else self._seal.seal(entry.names.packed(), f"names {name}")

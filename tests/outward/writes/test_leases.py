@@ -111,6 +111,24 @@ class LeaseTests(SiteTestCase):
             self.assertEqual(self.send(self.two).status, 502)
         self.assertEqual(len(self.stored), 1)
 
+    def test_whoeverTakesItOverAndDiesLeavesWhenItBegan(self) -> None:
+        """Its successor would else think of the record that it was there before."""
+        for key in (b"k", None):
+            self.setUp()
+            self.hosp.faults = [("after", RESET)]
+            self.hosp.read_faults = [500] * 300
+            self.sending(self.one, key=key)
+            self.site.end(self.one, seen=False)
+            self.clock.pump([1.0] * 60)
+            self.sending(self.two, key=key)
+            self.clock.pump([1.0] * 5)
+            self.site.end(self.two)
+            self.hosp.read_faults = []
+            after = self.site.worker("m1")
+            self.clock.pump([0.5] * 200)
+            self.id_of(self.send(after, key=key))
+            self.assertEqual(len(self.stored), 1, key)
+
 
 class LostReplyTests(SiteTestCase):
     """A script was run, and that it was is not heard."""
