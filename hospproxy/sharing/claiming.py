@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet import task
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..interfaces import IMeter
@@ -14,6 +17,10 @@ from .notes import Note
 from .scripting import script
 
 _log = Logger()
+GLITCH_S = 2.5
+"""Seconds after the last answer of Redis for which it is taken to be back soon. A busy machine misses a beat; what goes
+without claims for that may be sent by two."""
+AGAIN_S = 0.1
 _CLAIMS = frozenset((b"yours", b"over", b"wait", b"full", b"busy", b"other", b"known", b"unsaid"))
 
 
@@ -39,13 +46,27 @@ def number(value: Any) -> int:
     raise Away("nonsense")
 
 
-class ClaimScripts:
-    """Runs them.
+class Nonsense(Away):
+    """What Redis gave is no answer."""
 
+
+class ClaimScripts:
+    """Runs them. Where Redis was lost sight of just now it is waited for: most often it is a matter of a moment.
+
+    :param clock: monotonic time.
     :param lost: called when what was known is not known any more, also at the first time.
     """
 
-    def __init__(self, common: Common, sharing: Sharing, meter: IMeter, lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        common: Common,
+        sharing: Sharing,
+        clock: IReactorTime,
+        meter: IMeter,
+        lost: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._seen = -math.inf
         self._common = common
         self._sharing = sharing
         self._meter = meter
@@ -65,13 +86,13 @@ class ClaimScripts:
         """
         return self._common.key(kind, data).decode("utf-8").rpartition(":")[2]
 
-    def nonsense(self) -> Away:
+    def nonsense(self) -> Nonsense:
         """What Redis gave is not believed."""
         self._meter.count("claims_total", outcome="nonsense")
         if not self._nonsense:
             _log.error("Redis said of writes what cannot be: it is taken as not said")
         self._nonsense = True
-        return Away("nonsense")
+        return Nonsense("nonsense")
 
     async def claim(
         self,
@@ -171,6 +192,26 @@ class ClaimScripts:
         args: Sequence[bytes | int | str],
         least: int,
         answer: bytes | None = None,
+    ) -> list[Any]:
+        while True:
+            try:
+                found = await self._once(name, reference, args, least, answer)
+            except Away as away:
+                # Lost sight of just now, it may be back in a moment: nothing goes without it before that is over.
+                if isinstance(away, Nonsense) or self._clock.seconds() >= self._seen + GLITCH_S:
+                    raise
+                await task.deferLater(self._clock, AGAIN_S, lambda: None)
+            else:
+                self._seen = self._clock.seconds()
+                return found
+
+    async def _once(
+        self,
+        name: str,
+        reference: str,
+        args: Sequence[bytes | int | str],
+        least: int,
+        answer: bytes | None,
     ) -> list[Any]:
         if not self._sharing.sees_others:
             raise Away("not joined")

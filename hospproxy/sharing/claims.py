@@ -73,7 +73,7 @@ class RedisClaims:
         self._most = most
         self._mine: dict[str, Entry] = {}
         self._adopted: set[str] = set()
-        self._scripts = ClaimScripts(common, sharing, meter, self._lost_sight)
+        self._scripts = ClaimScripts(common, sharing, clock, meter, self._lost_sight)
         self._seeing = Seeing(common, self._scripts, clock, random, is_gone)
         self._going_on = GoingOn(meter)
         self._saying = Saying(

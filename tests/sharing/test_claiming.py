@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.outward.writes.entries import Names
@@ -40,7 +41,7 @@ class ClaimTests(SynchronousTestCase):
         ):
             common: Any = Saying([b"mark", *said])
             meter = Metrics(strict=True)
-            scripts = ClaimScripts(common, common, meter, lambda: None)
+            scripts = ClaimScripts(common, common, Clock(), meter, lambda: None)
             claiming = Deferred.fromCoroutine(
                 scripts.claim(
                     "ref", Names(b"turn", b"equal", None), left_s=1.0, keep_s=1.0, resource="", highest="", record="",

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.messages import Response
 from hospproxy.sharing.news import Everything, Struck
-from tests.rig import STAFF1, STAFF2
+from tests.rig import STAFF2
 
 from .site import Site, Worker
 
@@ -421,79 +421,3 @@ class HearingTests(SiteTestCase):
             self.assertEqual(self.send(self.one, {**NOTE, "body": str(nonsense)}).status, 201)
         self.assertIn(("claims_total", "nonsense"), counted)
         self.assertEqual(len(self.stored), 6)
-
-
-class AwayTests(SiteTestCase):
-    def test_aWriteIsSentOnceAndWhatIsUncertainIsUnknown(self) -> None:
-        self.one.common.away = True
-        self.id_of(self.send(self.one))
-        self.hosp.faults = [("after", RESET)]
-        looks = len(self.hosp.seen("listNotes"))
-        answer = self.send(self.one)
-        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
-        self.assertEqual(len(self.hosp.seen("listNotes")), looks)
-        self.assertEqual(len(self.hosp.seen("createNote")), 2)
-
-    def test_aTurnThatWasSeenToBeAnothersIsNotTakenWhenRedisGoes(self) -> None:
-        self.hosp.hold = True
-        self.sending(self.one)
-        waiting = self.sending(self.two)
-        self.clock.advance(0.2)
-        self.two.common.away = True
-        self.assertEqual(self.told(self.two, waiting).status, 503)
-        self.assertEqual(len(self.hosp.seen("createNote")), 1)
-
-    def test_whoHasLeftBeforeItWasSentIsNotSent(self) -> None:
-        self.one.common.away = True
-        self.hosp.hold = True
-        first, second = self.sending(self.one), self.sending(self.one)
-        self.leave(second)
-        self.release()
-        self.told(self.one, first)
-        self.assertEqual(len(self.hosp.seen("createNote")), 1)
-
-    def test_aLossBetweenClaimAndLookIsUnknown(self) -> None:
-        self.hosp.faults = [("after", RESET)]
-        self.hosp.read_faults = [500]
-        sent = self.sending(self.one)
-        self.site.store.lose()
-        answer = self.told(self.one, sent)
-        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
-
-    def test_aChangeWhoseClaimWasLostIsNotSentAgain(self) -> None:
-        self.send(self.one)
-        number = self.stored[0]["id"]
-        self.hosp.faults = [("before", RESET)]
-        self.hosp.read_faults = [500]
-        sent = self.one.send("PATCH", f"/notes/{number}", {"body": "x"})
-        self.site.store.lose()
-        self.assertEqual(json.loads(self.told(self.one, sent).body)["outcome"], "unknown")
-        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
-
-    def test_whatWasSettledMeanwhileIsSaidLater(self) -> None:
-        self.hosp.hold = True
-        first = self.sending(self.one, key=KEY)
-        self.one.common.away = True
-        self.release()
-        body = self.told(self.one, first).body
-        self.assertEqual(self.send(self.two, key=KEY).status, 409)
-        self.one.common.away = False
-        self.clock.pump([0.5] * 4)
-        self.assertEqual(self.send(self.two, key=KEY).body, body)
-        self.assertEqual(len(self.stored), 1)
-
-    def test_aScreeningsNoteIsStoredOnceWithoutIt(self) -> None:
-        self.one.common.away = True
-        self.hosp.faults = [("after", RESET)]
-        self.one.get(self.one.send("POST", "/patients/7/screen", {"images": ["a"]}))
-        self.clock.pump([0.5] * 200)
-        self.assertEqual(len(self.stored), 1)
-        self.assertEqual(self.one.screening.pending, 0)
-
-    def test_aChangeWithoutItIsUnknownToo(self) -> None:
-        self.send(self.one)
-        number = self.stored[0]["id"]
-        self.one.common.away = True
-        self.hosp.faults = [("after", RESET)]
-        answer = self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "x"}, auth=STAFF1))
-        self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
