@@ -142,7 +142,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_workers", description=__doc__)
     parser.add_argument("--rounds", type=int, default=8, help="runs of each (default 8)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of one run (default 5)")
-    parser.add_argument("--connections", type=int, default=64, help="in all (default 64)")
+    parser.add_argument(
+        "--connections", type=int, default=192, help="in all (default 192: more than one process can serve)"
+    )
     parser.add_argument("--loaders", type=int, default=1, help="processes that make the load (default 1)")
     parser.add_argument("--folder", type=Path, help="where the state folders go (default: the system's)")
     parser.add_argument("--only-tell", action="store_true", help="exit with 0 whatever was measured")

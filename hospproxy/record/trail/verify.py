@@ -187,10 +187,12 @@ class _Journal:
 
     def _check_tombstone(self, name: FileName, after: _Start | None) -> None:
         with self._open(name) as file:
-            line = file.readline(MAX_LINE).rstrip(b"\n")
-            more = file.read(1)
+            line, more = file.readline(MAX_LINE), file.read(1)
+        # It is written whole or not at all, with the end of its line.
+        whole = line.endswith(b"\n") and not more
+        line = line.removesuffix(b"\n")
         record = record_of(line)
-        if not is_signed_by(line, self.keys.verify) or more or record.get("kind") != "tombstone":
+        if not whole or not is_signed_by(line, self.keys.verify) or record.get("kind") != "tombstone":
             self.report.problem(name.name, "its signature is not good: it was changed or forged")
             return
         if (record["file"], record["journal"], record["number"]) != (name.stem, name.journal, name.number):

@@ -180,6 +180,13 @@ class Tampering(SynchronousTestCase):
         self.assertEqual(report.problems, [])
         self.assertEqual([journal.head for journal in report.journals], [self._head(), self.other_head])
 
+    def test_a_tombstone_that_lacks_the_end_of_its_line(self) -> None:
+        """One byte, and the last: by chance it is met once in thirty thousand."""
+        [path] = [path for path in self.trail.paths if path.suffix == ".tombstone"]
+        write(self.trail.folder / path.name, read(self.trail.folder / path.name)[:-1])
+        problems = self.trail.verify(self._head(), self.other_head).problems
+        self.assertTrue(problems and problems[0].startswith(path.name), problems)
+
     def test_whatever_is_done_is_found(self) -> None:
         anchors = (self._head(), self.other_head)
 
