@@ -19,7 +19,7 @@ from .table import Table
 
 SCREENING_TITLE = "Screening result"
 _HOSP = ("--delay", "uniform:0.02:0.3", "--places", "5")
-_FAULTS = {
+FAULTS = {
     "error_after": 0.06,
     "error_before": 0.03,
     "reset_after": 0.04,
@@ -84,7 +84,7 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
     pairs = [(who, patient) for who in staff() for patient in ids("patients")]
     chance.shuffle(pairs)
     async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        await place.hosp.tell("/faults", **_FAULTS)
+        await place.hosp.tell("/faults", **FAULTS)
         async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
             work = _Work(clients, Notes(chance), chance, pairs[:400])
             starts = await _kills(place, work, kills, random.Random(f"{seed} moments"))

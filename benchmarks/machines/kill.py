@@ -13,19 +13,12 @@ from typing import Any
 
 from attrs import define, field
 
+from ..chaos.kill import FAULTS
 from ..chaos.people import Answer, Clients, Notes, Write
 from ..chaos.table import Table
 from .places import Machine, Plan, Town, send, town
 
 _HOSP = ("--delay", "uniform:0.02:0.3", "--places", "0")
-_FAULTS = {
-    "error_after": 0.06,
-    "error_before": 0.03,
-    "reset_after": 0.04,
-    "truncated": 0.02,
-    "late_commit": 0.03,
-    "only_methods": ["POST"],
-}
 _INSIST_S = 200.0
 _PAUSE_S = 0.3
 
@@ -86,7 +79,7 @@ async def run(folder: Path, seed: int, plan: Plan, *, kills: int, pairs: int, la
     """
     table, chance = Table("machines killed"), random.Random(f"{seed} notes")
     async with town(folder, plan, *_HOSP, "--seed", str(seed)) as place:
-        await place.hosp.tell("/faults", **_FAULTS, late_commit_max_s=late_s)
+        await place.hosp.tell("/faults", **FAULTS, late_commit_max_s=late_s)
         clients = [Clients(machine.url, str(machine.certificate)) for machine in place.machines]
         try:
             work = _Work(Anywhere(clients, chance), Notes(chance), chance)

@@ -10,7 +10,7 @@ from hospproxy.outward.ledger.sealing import Unsealable
 from hospproxy.sharing.hearing import Ears, NotHeard
 from hospproxy.sharing.news import Everything, News, Struck, packed
 from hospproxy.watch.metrics import Metrics, NullMeter
-from tests.sharing.world import Vault
+from tests.sharing.common import SmallVault
 
 
 class Clear:
@@ -31,7 +31,7 @@ class Clear:
 class EarsTests(SynchronousTestCase):
     def test_whatCannotBeMadeLastingIsSaidOnceUntilItCan(self) -> None:
         """It is tried again with each beat: a full disk must not fill it with tracebacks."""
-        ears = Ears(Vault(), b"log", Clock(), 0.5, NullMeter())
+        ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
         works = False
 
         def listener(_news: News) -> Deferred[None]:

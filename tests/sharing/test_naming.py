@@ -10,13 +10,14 @@ from hospproxy.outward.ledger.sealing import Unsealable
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.naming import Naming
 
-from .world import Names, Vault
+from .common import SmallVault
+from .world import Names
 
 
 class NamingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.said: list[str] = []
-        self.naming = Naming(Vault(), self.made, "p", self.said.append)
+        self.naming = Naming(SmallVault(), self.made, "p", self.said.append)
 
     def made(self, _vault: Any, sealed: bytes | None) -> Any:
         if sealed == b"theirs":

@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
-from hospproxy.outward.ledger.sealing import Seal
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lease import Timing
 from hospproxy.sharing.news import Everything, News, Struck
@@ -19,24 +18,11 @@ from hospproxy.sharing.scripting import Script
 from hospproxy.sharing.shared import Shared
 from hospproxy.watch.metrics import NullMeter
 
+from .common import SmallVault
 from .model_redis import ModelRedis
 
 TIMING = Timing(heartbeat_s=0.1, lease_s=0.5, timeout_s=0.2, settle_s=2.0, vanished_s=10_000.0)
 STEP_S = 0.01
-
-
-class Vault:
-    def __init__(self) -> None:
-        self._seal = Seal(b"k" * 32, "00000000")
-
-    def is_current(self, sealed: bytes) -> bool:
-        return True
-
-    def seal(self, plain: bytes, name: bytes) -> bytes:
-        return self._seal.seal(plain, name.hex())
-
-    def open(self, sealed: bytes, name: bytes) -> bytes:
-        return self._seal.open(sealed, name.hex())
 
 
 class Names:
@@ -243,7 +229,7 @@ class Worker:
         self._inbox: list[Callable[[], object]] = []
         self.link = ModelLink(world, self)
         self.shared = Shared(
-            self.link, Vault(), lambda _vault, _sealed: Names(), self.clock, TIMING, NullMeter(),
+            self.link, SmallVault(), lambda _vault, _sealed: Names(), self.clock, TIMING, NullMeter(),
             lambda n: world.random.randbytes(n),
         )  # fmt: skip
         self.shared.listen(self._heard)
