@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import secrets as randomness
 from importlib.metadata import version
 from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
-from . import clocks, contract_document
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
@@ -23,6 +20,7 @@ from .guard.knowledge import Knowledge, watched
 from .guard.ownership import Ownership
 from .guard.permissions import Permissions
 from .guard.validation import Validation
+from .host import REAL, Host
 from .memory.cache import Cache
 from .memory.hearing import Hearing
 from .memory.memory import Writer
@@ -61,12 +59,6 @@ from .secrets import MasterKey
 from .sharing.kinds import ALONE, Sharing
 from .sharing.shared import Shared
 from .watch.metrics import Metrics
-from .worker import Worker
-
-
-def reference() -> str:
-    """Names a write or a screening result; nobody can guess it."""
-    return "hp-" + randomness.token_hex(10)
 
 
 class Parts:
@@ -74,22 +66,26 @@ class Parts:
 
     :param key: the master key, of which every part gets a key of its own.
     :param slot: this process's among the workers of its machine.
+    :param host: the system that it runs on.
     """
 
-    def __init__(self, settings: Settings, reactor: Any, key: MasterKey, slot: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, host: Host = REAL
+    ) -> None:
         self.settings = settings
         self.reactor = reactor
+        self.host = host
         self.key = key
         self.metrics = Metrics(version("hospproxy"))
         self.shared = self._shared()
         self.sharing: Sharing = ALONE if self.shared is None else self.shared
         self.places = places_for(
             settings.gate, settings.breaker, settings.redis, self.shared, reactor, self.metrics,
-            longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner),
+            longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner, host),
         )  # fmt: skip
-        self.contract = contract_document.load(settings.contract_file)
+        self.contract = host.load_contract(settings.contract_file)
         self.answers = Answers(self.contract)
-        self.writers = writers_for(settings, reactor)
+        self.writers = writers_for(settings, reactor, host)
         self.journal = self._journal()
         self.carriers = self._carriers()
         self.sightings = Sightings(self.contract)
@@ -102,7 +98,7 @@ class Parts:
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
         self.disk, self.memory = memory_of(
-            settings, self.contract, key, reactor, self.metrics, self.sharing, slot
+            settings, self.contract, key, reactor, self.metrics, self.sharing, slot, host
         )
         hearing = Hearing(self.memory, self.knowledge.forget, self.knowledge.doubt_all)
         self.sharing.listen(hearing.heard)
@@ -116,7 +112,7 @@ class Parts:
         self.refusals = self._refusals()
         self.identity = self._identity()
         self.entrance = entrance_for(settings, self.metrics)
-        self.noticing = noticing_for(settings, reactor, self.journal, self.metrics, slot)
+        self.noticing = noticing_for(settings, reactor, self.journal, self.metrics, slot, host)
         refusing = settings.audit.when_full == "refuse"
         self.audit = Audit(
             self.journal,
@@ -125,11 +121,20 @@ class Parts:
             refusal(self.answers) if refusing else None,
             self.noticing.noticer.observe,
         )
-        self.ledger = Ledger(settings.ledger_path, Worker(reactor, "ledger"), clocks.wall)
+        self.ledger = Ledger(
+            settings.ledger_path, host.worker(reactor, "ledger"), host.wall, owner_name=self._owner_name
+        )
         self.keeping, self.claims, self.writes = self._writes()
         self.screening = self._screening()
         self.admission = self._admission()
         self.chain = self._chain()
+
+    def reference(self) -> str:
+        """Names a write or a screening result; nobody can guess it."""
+        return "hp-" + self.host.token(10)
+
+    def _owner_name(self) -> str:
+        return f"{self.host.pid()}-{self.host.token(6)}"
 
     async def ask(self, *args: Any, **kwargs: Any) -> Response:
         """Chain.ask, for parts that are made before the chain."""
@@ -141,7 +146,7 @@ class Parts:
         # Not before: a process that is alone needs none of it.
         from .sharing.building import shared_of
 
-        return shared_of(self.settings, self.reactor, self.key, self.metrics)
+        return shared_of(self.settings, self.reactor, self.key, self.metrics, self.host)
 
     def _second(self) -> Second | None:
         shared = self.shared
@@ -155,12 +160,12 @@ class Parts:
         if not self.settings.audit.enabled:
             return NullJournal()
         needed = needed_from(self.settings, self.writers)
-        return journal_for(self.settings, self.reactor, self.metrics, needed)
+        return journal_for(self.settings, self.reactor, self.metrics, needed, self.host)
 
     def _carriers(self) -> Carriers:
-        time = Time(self.reactor, clocks.wall, random.SystemRandom().random)
+        time = Time(self.reactor, self.host.wall, self.host.random, self.host.entropy)
         committed = lambda: self.journal.committed  # noqa: E731
-        return Carriers(self.writers, self.settings, self.reactor, time, self.metrics, committed)
+        return Carriers(self.writers, self.settings, self.reactor, time, self.metrics, committed, self.host)
 
     def _describer(self) -> Describer:
         accepted = self.identity.has_accepted if self.identity is not None else lambda _name: False
@@ -213,15 +218,15 @@ class Parts:
         entries = Entries(
             self.reactor,
             self.key.subkey("equal writes"),
-            reference,
+            self.reference,
             max_open=settings.writes.max_open,
             window_s=window_s,
             former=[each.subkey("equal writes") for each in self.key.further],
         )
         self.metrics.gauge("ledger_open", lambda: float(len(entries)))
-        seal = Seal.of(self.key, "ledger")
+        seal = Seal.of(self.key, "ledger", self.host.entropy)
         keeping = Keeping(
-            self.ledger, seal, entries.mac, self.contract, self.reactor, clocks.wall, entries.former_macs
+            self.ledger, seal, entries.mac, self.contract, self.reactor, self.host.wall, entries.former_macs
         )
         late_commit_s = self.contract.late_commit_s if late is None else late
         claims = self._claims(keeping, late_commit_s)
@@ -264,7 +269,7 @@ class Parts:
             self.sightings,
             keeping,
             self.reactor,
-            random.SystemRandom().random,
+            self.host.random,
             self.metrics,
             late_commit_s=late_commit_s,
             window_s=self.settings.writes.resubmit_window_s,
@@ -282,8 +287,8 @@ class Parts:
             self.ask,
             Results(self.keeping),
             self.reactor,
-            reference,
-            random.SystemRandom().random,
+            self.reference,
+            self.host.random,
             self.metrics,
             max_pending=settings.max_pending,
             base_s=settings.retry_base_s,
@@ -308,7 +313,7 @@ class Parts:
         return Retry(
             self.reactor,
             Budget(settings.budget_ratio, settings.budget_min, workers=lambda: self.places.workers),
-            random.SystemRandom().random,
+            self.host.random,
             self.metrics,
             base_s=settings.base_s,
             cap_s=settings.cap_s,
@@ -343,7 +348,7 @@ class Parts:
             ).checked,
         )
         gate, self.prober = build_gate(
-            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, clocks.wall, self.metrics,
+            settings.gate, settings.breaker, self.contract, self.ask, self.reactor, self.host.wall, self.metrics,
             self.places,
         )  # fmt: skip
         self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
@@ -379,7 +384,7 @@ class Parts:
             {name: part for name, (enabled, part) in places.items() if enabled and part is not None},
             answers=self.answers,
             clock=self.reactor,
-            wall=clocks.wall,
+            wall=self.host.wall,
             deadline_s=settings.deadline_s,
             limit=validation.body_limit,
             meter=self.metrics,

@@ -10,6 +10,7 @@ import hmac
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
@@ -31,27 +32,28 @@ class KeyFileError(Exception):
     """The master key's file cannot be used; the text says why, and never holds a byte of it."""
 
 
-def master_key(settings: Settings) -> MasterKey:
+def master_key(settings: Settings, entropy: Callable[[int], bytes] = os.urandom) -> MasterKey:
     """The key that the settings name; without a name the one in ``state_dir``, made if there is none.
 
     A named key is never made: a second key beside the one that other machines share would make their state
     unreadable.
 
+    :param entropy: gives so many random bytes.
     :raise KeyFileError: it cannot be used, or a named one is missing.
     """
     others = (settings.master_key_next_file, settings.master_key_previous_file)
     further = tuple(MasterKey.load(path) for path in others if path is not None)
-    return MasterKey(_first(settings).secret, further)
+    return MasterKey(_first(settings, entropy).secret, further)
 
 
-def _first(settings: Settings) -> MasterKey:
+def _first(settings: Settings, entropy: Callable[[int], bytes]) -> MasterKey:
     if settings.master_key is not None:
         from .options.secret_fields import key_of  # it needs this module
 
         return MasterKey(key_of(settings.master_key.value))
     if settings.master_key_file is not None:
         return MasterKey.load(settings.master_key_file)
-    return MasterKey.load_or_create(settings.master_key_path)
+    return MasterKey.load_or_create(settings.master_key_path, entropy)
 
 
 @frozen(slots=True)
@@ -85,7 +87,7 @@ class MasterKey:
         return cls(content)
 
     @classmethod
-    def load_or_create(cls, path: Path) -> MasterKey:
+    def load_or_create(cls, path: Path, entropy: Callable[[int], bytes] = os.urandom) -> MasterKey:
         """Read a key file, made first if there is none (mode 0600, its folder 0700).
 
         Processes that start together agree on one key: the file appears whole or not at all, and only once.
@@ -94,7 +96,7 @@ class MasterKey:
         """
         if not os.path.lexists(path):
             try:
-                make_key_file(path, secrets.token_bytes(KEY_BYTES))
+                make_key_file(path, entropy(KEY_BYTES))
             except OSError as error:
                 raise KeyFileError(f"{path} cannot be made: {error.strerror}") from None
         return cls.load(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 import sys
 from typing import Any
@@ -15,7 +14,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from . import clocks, contract_document, signals
+from . import clocks, contract_document
 from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import Trust
@@ -26,6 +25,7 @@ from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
 from .guard.origin import SecretError
+from .host import REAL, Host
 from .memory.outliving import remove_left
 from .outward.ledger.format import LedgerFormatError
 from .record.database.building import reader_for
@@ -45,19 +45,18 @@ TIDY_S = 60.0
 """Seconds between two clearings of the ledger."""
 CATCH_UP_S = 5.0
 """Seconds that what carries the record on has at a stop."""
-_COLLECT_AFTER = 10_000
-"""Objects that may come to life between two garbage collections of the young."""
 
 
-def build(settings: Settings, reactor: Any, seat: Seat = ONLY) -> ProxyService:
+def build(settings: Settings, reactor: Any, seat: Seat = ONLY, host: Host = REAL) -> ProxyService:
     """The proxy, assembled and not yet started; nothing is bound and no thread runs.
 
     :param seat: among the workers of this machine.
+    :param host: the system that it runs on.
     :raise SystemExit: a key or certificate cannot be used; what and why is on stderr.
     """
     clocks.install_monotonic(reactor)
     try:
-        return ProxyService(settings, reactor, seat)
+        return ProxyService(settings, reactor, seat, host)
     except (
         KeyFileError,
         CertificateError,
@@ -83,11 +82,12 @@ class ProxyService(Service):
 
     name = "hospproxy"
 
-    def __init__(self, settings: Settings, reactor: Any, seat: Seat = ONLY) -> None:
+    def __init__(self, settings: Settings, reactor: Any, seat: Seat = ONLY, host: Host = REAL) -> None:
         self._settings = self.settings = settings
         self._reactor = reactor
         self._seat = seat
-        self.parts = Parts(settings, reactor, master_key(settings), seat.slot)
+        self._host = host
+        self.parts = Parts(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
         limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
         house = House(
             handler=self.parts.chain,
@@ -95,7 +95,8 @@ class ProxyService(Service):
             limits=limits,
             trust=trust_of(settings),
             public_hosts=PublicHosts.of(settings.public_hosts),
-            wall=clocks.wall,
+            wall=host.wall,
+            new_id=lambda: host.token(16),
             meter=self.parts.metrics,
         )
         self.house = house
@@ -132,7 +133,7 @@ class ProxyService(Service):
             clock=self._reactor,
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
             trust=trust_of(self._settings),
-            wall=clocks.wall,
+            wall=self._host.wall,
             meter=self.parts.metrics,
         )
         options = self._settings.admin
@@ -149,7 +150,7 @@ class ProxyService(Service):
         settings = self._settings
         if not settings.audit_page.enabled:
             return None
-        reader = reader_for(settings, self._reactor)
+        reader = reader_for(settings, self._reactor, self._host)
         pseudonym = Describer(self.parts.key.subkey("claimed names")).pseudonym
         return AuditPageService(
             settings,
@@ -190,18 +191,13 @@ class ProxyService(Service):
         self._open_ledger()
         self._join()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
-        signals.install(self._reactor, self.reload)
-        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload)
+        self._host.install_signals(self._reactor, self.reload)
+        self._reactor.callWhenRunning(self._host.install_signals, self._reactor, self.reload)
         if self._seat.sockets is None:  # else it is said once all workers serve
             self._announce()
         if self.audit_page is not None:
             self.audit_page.start()
-        # What the start has made stays. A full collection goes through all of it, 37 ms in which nobody is answered,
-        # and requests that wait for their records make for many collections.
-        gc.freeze()
-        # Requests that wait for their record hold thousands of objects for some milliseconds. They make no cycles: to
-        # look for some each time that 700 more are alive costs a request as much as to describe it.
-        gc.set_threshold(_COLLECT_AFTER, 10, 10)
+        self._host.settle()
 
     def _announce(self) -> None:
         for (host, port), listener in zip(self.listeners.addresses(), self._settings.listeners, strict=True):
@@ -232,7 +228,10 @@ class ProxyService(Service):
 
         try:
             parts = self.parts
-            begin(self.parts.shared, self._settings, parts.ledger.owner, parts.disk, parts.claims.begin_epoch)
+            begin(
+                self.parts.shared, self._settings, parts.ledger.owner, parts.disk, parts.claims.begin_epoch,
+                self._host.entropy,
+            )  # fmt: skip
         except OSError as error:
             print(f"hospproxy: this machine's name cannot be kept: {error}", file=sys.stderr)
             raise SystemExit(1) from None

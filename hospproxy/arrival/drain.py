@@ -51,7 +51,7 @@ class Connections:
     def __init__(self, clock: IReactorTime, pressed: Callable[[], bool] = lambda: False) -> None:
         self._clock = clock
         self._pressed = pressed
-        self._open: set[Tracked] = set()
+        self._open: dict[Tracked, None] = {}  # no set: their order must not be that of addresses
         self._sweep_call: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
         self.draining = False
@@ -60,12 +60,12 @@ class Connections:
         return len(self._open)
 
     def add(self, connection: Tracked) -> None:
-        self._open.add(connection)
+        self._open[connection] = None
         if self._sweep_call is None:
             self._sweep_call = self._clock.callLater(SWEEP_S, self._sweep)
 
     def discard(self, connection: Tracked) -> None:
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         if self._open:
             return
         if self._sweep_call is not None:

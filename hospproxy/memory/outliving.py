@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 from twisted.logger import Logger
 
-from .. import clocks
 from ..config import Settings
 from ..contract import Contract
+from ..host import REAL, Host
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Seal
 from ..secrets import MasterKey
 from ..sharing.bases import FILE as PLACES
 from ..sharing.kinds import ALONE, Common, Sharing
 from ..sharing.level import LevelLimits, RedisLevel
-from ..worker import Worker
 from ..workers.files import beyond, of_slot
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
@@ -30,7 +30,13 @@ _log = Logger()
 
 
 def disk_of(
-    settings: Settings, contract: Contract, key: MasterKey, reactor: Any, meter: IMeter, slot: int = 0
+    settings: Settings,
+    contract: Contract,
+    key: MasterKey,
+    reactor: Any,
+    meter: IMeter,
+    slot: int = 0,
+    host: Host = REAL,
 ) -> Disk:
     """The disk, not yet open. Each worker has a file, and its part of the room.
 
@@ -38,10 +44,10 @@ def disk_of(
     """
     disk = Disk(
         CacheFile(of_slot(settings.cache_path, slot), f"{key.key_id} {_about(settings, contract).hex()}"),
-        Worker(reactor, "cache"),
+        host.worker(reactor, "cache"),
         reactor,
-        clocks.wall,
-        seal=Seal(key.subkey("cache on disk"), key.key_id),
+        host.wall,
+        seal=Seal(key.subkey("cache on disk"), key.key_id, host.entropy),
         mac=key.hmac("names in the cache on disk"),
         limits=DiskLimits(
             settings.cache.disk_max_bytes // settings.workers if settings.cache.enabled else 0,
@@ -84,13 +90,16 @@ def memory_of(
     meter: IMeter,
     sharing: Sharing = ALONE,
     slot: int = 0,
+    host: Host = REAL,
 ) -> tuple[Disk, Memory]:
     """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
-    disk = disk_of(settings, contract, key, reactor, meter, slot)
+    disk = disk_of(settings, contract, key, reactor, meter, slot, host)
     who = settings.identity
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
     store = LruStore(settings.cache.max_bytes)
-    return disk, Memory(contract, accounts, store, reactor, settings.writes.late_commit_s, disk, sharing)
+    late_commit_s = settings.writes.late_commit_s
+    name = partial(host.token, 8)
+    return disk, Memory(contract, accounts, store, reactor, late_commit_s, disk, sharing, name)
 
 
 def remove_left(settings: Settings) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IReactorTime
 
 from ...contract import Contract
+from ...host import REAL, Host
 from ...interfaces import IMeter
 from ...messages import Response
 from ...options.gate_section import BreakerSettings, GateSettings
@@ -16,7 +17,6 @@ from ...options.redis_section import RedisSettings
 from ...sharing.bases import FILE, BaseFile, OwnBase
 from ...sharing.kinds import Common
 from ...sharing.places import PlacesRules, SharedPlaces
-from ...worker import Worker
 from ...workers.files import of_slot
 from ..ledger.owner import Owner
 from .breaker import Breaker
@@ -31,14 +31,16 @@ MARGIN_S = 5.0
 """Beyond ``gate.slow_s`` for what a worker that died had sent: its connection has broken, and HOSP goes on."""
 
 
-def base_of(settings: Settings, reactor: Any, slot: int, owner: Callable[[], Owner]) -> Callable[[], OwnBase]:
+def base_of(
+    settings: Settings, reactor: Any, slot: int, owner: Callable[[], Owner], host: Host = REAL
+) -> Callable[[], OwnBase]:
     """Makes what is this worker's own while Redis is away, with its file.
 
     :param owner: this process, by its file lock; asked once it has joined the others.
     """
 
     def made() -> OwnBase:
-        file = BaseFile(of_slot(settings.state_dir / FILE, slot), Worker(reactor, "places"))
+        file = BaseFile(of_slot(settings.state_dir / FILE, slot), host.worker(reactor, "places"))
         return OwnBase(settings.gate.concurrency, file, lambda name: owner().is_gone(name))
 
     return made

@@ -67,7 +67,7 @@ class Prober:
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._next: IDelayedCall | None = None
-        self._asking: set[Deferred[bool]] = set()
+        self._asking: dict[Deferred[bool], None] = {}  # no set: their order must not be that of addresses
         self._count = 0
         self._stopped = False
 
@@ -99,11 +99,11 @@ class Prober:
             gate.try_again()
         elif gate.has_room:
             probe = Deferred.fromCoroutine(self._probe(self._operation))
-            self._asking.add(probe)
+            self._asking[probe] = None
             probe.addBoth(self._over, probe)
 
     def _over(self, outcome: bool | Failure, probe: Deferred[bool]) -> None:
-        self._asking.discard(probe)
+        self._asking.pop(probe, None)
         if outcome is True:
             # HOSP is there: those that went before this one and still hang keep others from their places.
             self._give_up()

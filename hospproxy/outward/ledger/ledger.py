@@ -44,6 +44,7 @@ class Ledger:
     :param worker: the one thread that touches it.
     :param wall: seconds since the epoch.
     :param open_file: opens the file; see format.py.
+    :param owner_name: gives the name under which this process owns entries; see ``Owner``.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Ledger:
         worker: WorkerLike,
         wall: Callable[[], float],
         open_file: Callable[[Path], tuple[sqlite3.Connection, Path | None]] = file_format.open_file,
+        owner_name: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._open_file = open_file
+        self._owner_name = owner_name
         self._path = path
         self._worker = worker
         self._wall = wall
@@ -75,7 +78,7 @@ class Ledger:
                 "the ledger was damaged and is now {aside}: what became of the writes in it is not known",
                 aside=aside,
             )
-        self._owner = Owner(self._path.with_name("owners"))
+        self._owner = Owner(self._path.with_name("owners"), self._owner_name())
         self.trouble = None
 
     @property

@@ -15,12 +15,13 @@ class Owner:
     """This process, as the owner of entries.
 
     :param folder: where the lock files of all owners are.
+    :param name: that no process has had before. Default: a new one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str | None = None) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
-        self.name = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self.name = f"{os.getpid()}-{secrets.token_hex(6)}" if name is None else name
         # The name appears with its lock: between the two another process would take this one for gone.
         draft = folder / f".{self.name}"
         self._descriptor = _open(draft)

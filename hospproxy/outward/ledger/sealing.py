@@ -34,10 +34,10 @@ class Seal:
     further: Mapping[str, bytes] = field(factory=dict, repr=False)
 
     @classmethod
-    def of(cls, master: MasterKey, purpose: str) -> Seal:
+    def of(cls, master: MasterKey, purpose: str, random: Callable[[int], bytes] = os.urandom) -> Seal:
         """With a key for one purpose; it also opens what was sealed for it with the further master keys."""
         further = {each.key_id: each.subkey(purpose) for each in master.further}
-        return cls(master.subkey(purpose), master.key_id, further=further)
+        return cls(master.subkey(purpose), master.key_id, random, further)
 
     def seal(self, plain: bytes, place: str) -> bytes:
         """Encrypt.

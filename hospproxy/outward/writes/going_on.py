@@ -33,19 +33,19 @@ class GoingOn:
 
     def __init__(self, meter: IMeter) -> None:
         self._meter = meter
-        self._works: set[Deferred[None]] = set()
+        self._works: dict[Deferred[None], None] = {}  # no set: their order must not be that of addresses
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Begin some, and let it go on."""
 
         def over(result: object) -> None:
-            self._works.discard(going)
+            self._works.pop(going, None)
             if isinstance(result, Failure) and not result.check(CancelledError):
                 _log.failure("finding out about a write failed", result)
                 self._meter.count("unhandled_errors_total")
 
         going = Deferred.fromCoroutine(work)
-        self._works.add(going)
+        self._works[going] = None
         going.addBoth(over)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from attrs import define, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...worker import Worker
+from ...worker import Worker, WorkerLike
 from ..reading.rows import IndexAway, NoIndexYet
 from .dialects import Target, engine_for
 
@@ -45,19 +45,21 @@ class Access:
 
     :param reactor: IReactorTime and IReactorFromThreads.
     :param name: of the thread.
+    :param worker: makes it.
     """
 
     _reactor: Any
     _target: Target
     _name: str
     _read_only: bool = False
-    _worker: Worker = field(init=False)
+    _make_worker: Callable[[Any, str], WorkerLike] = field(default=Worker, alias="worker")
+    _worker: WorkerLike = field(init=False)
     _engine: Engine | None = field(default=None, init=False)
     _line: socket.socket | None = field(default=None, init=False)
     _timer: Any = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._worker = Worker(self._reactor, self._name)
+        self._worker = self._make_worker(self._reactor, self._name)
 
     async def run(self, task: Callable[[Connection], T]) -> T:
         """Do a task in one transaction, in the thread.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...clocks import wall
+from ...host import REAL, Host
 from .access import Access
 from .dialects import Target, parsed
 from .pruning import DAY_S, Pruner
@@ -28,23 +28,24 @@ def target_of(settings: Settings) -> Target:
     )
 
 
-def writer_for(settings: Settings, reactor: Any) -> DatabaseWriter | None:
+def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseWriter | None:
     """What carries records into it; None if it is switched off."""
     section = settings.audit_database
     if not (settings.audit.enabled and section.enabled):
         return None
     pruner = None
     if section.retention_days:
-        pruner = Pruner(section.retention_days * DAY_S, wall, settings.audit.rotate_s)
-    return DatabaseWriter(Access(reactor, target_of(settings), "audit database"), pruner)
+        pruner = Pruner(section.retention_days * DAY_S, host.wall, settings.audit.rotate_s)
+    return DatabaseWriter(Access(reactor, target_of(settings), "audit database", worker=host.worker), pruner)
 
 
-def reader_for(settings: Settings, reactor: Any) -> DatabaseReader | None:
+def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseReader | None:
     """What answers from it; None if it is switched off."""
     if not (settings.audit.enabled and settings.audit_database.enabled):
         return None
     target = target_of(settings)
     pages, exports = (
-        Access(reactor, target, f"audit {what}", read_only=True) for what in ("pages", "exports")
+        Access(reactor, target, f"audit {what}", read_only=True, worker=host.worker)
+        for what in ("pages", "exports")
     )
     return DatabaseReader(pages, exports)

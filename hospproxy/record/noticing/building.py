@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ... import clocks
+from ...host import REAL, Host
 from ...interfaces import IJournal, IMeter
-from ...worker import Worker
 from ...workers.files import of_slot
 from .bounded import Repeats
 from .counting import AnothersName, BreakGlass, FailedLoginsByAddress, FailedLoginsByName, ManyPatients, Rule
@@ -48,7 +47,7 @@ class Noticing:
 
 
 def noticing_for(
-    settings: Settings, reactor: Any, journal: IJournal, meter: IMeter, slot: int = 0
+    settings: Settings, reactor: Any, journal: IJournal, meter: IMeter, slot: int = 0, host: Host = REAL
 ) -> Noticing:
     """What the settings ask for; without alerts, or without a record, there are no rules.
 
@@ -71,11 +70,11 @@ def noticing_for(
         rules.append(QuietHours(alerts.quiet_hours, calendar))
     learnt = None
     if hours is not None or usual is not None:
-        worker = Worker(reactor, "noticing")
+        worker = host.worker(reactor, "noticing")
         learnt = Learnt(
             of_slot(settings.state_dir / FILE, slot), alerts.time_zone, worker, reactor, hours, usual
         )
-    noticer = Noticer(rules, Repeats(alerts.repeat_after_s), journal, meter, clocks.wall)
+    noticer = Noticer(rules, Repeats(alerts.repeat_after_s), journal, meter, host.wall)
     return Noticing(noticer, learnt)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from zope.interface import implementer
 
+from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.secret_fields import shared_secret
 from ..trail.scan import record_of
@@ -86,7 +87,7 @@ def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
     return msgspec.json.encode({"text": "\n".join(said), "alerts": list(alerts)})
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
+def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWriter | None:
     """The webhook's writer, if the settings name one.
 
     :raise OSError: the CA file cannot be read.
@@ -100,6 +101,6 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
 
     secret = shared_secret(alerts, "webhook_secret")
     poster = SignedPoster(
-        reactor, alerts.webhook_url, secret, alerts.webhook_ca_file, alerts.webhook_timeout_s
+        reactor, alerts.webhook_url, secret, alerts.webhook_ca_file, alerts.webhook_timeout_s, host.wall
     )
     return Webhook(poster)

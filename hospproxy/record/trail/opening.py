@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ... import clocks
 from ...answers import Answers, accept_class
 from ...errors import ProxyError
+from ...host import REAL, Host
 from ...interfaces import IMeter
 from ...messages import Exchange, Response
-from ...worker import Worker, WorkerLike
+from ...worker import WorkerLike
 from ..describe import gap
 from ..intent import RETRY_AFTER_S
 from .following import Position
@@ -22,7 +22,6 @@ from .journal import Bounds, Journal, NullJournal
 from .keeper import Keeper, Plan
 from .signing import Signer, signer_for
 from .tending import Tended, Tender
-from .uring import Uring
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -84,6 +83,7 @@ def open_journal(
     retention_days: float = 0.0,
     needed_from: Callable[[str], int | None] | None = None,
     by_thread: bool = False,
+    host: Host = REAL,
 ) -> Journal:
     """A journal in a folder, with threads of its own; its ``start`` begins the file.
 
@@ -92,19 +92,20 @@ def open_journal(
     :param retention_days: how long files are kept; 0 for ever.
     :param needed_from: of a journal: the first file that must stay whatever its age, or None.
     :param by_thread: io_uring is not to be tried.
+    :param host: gives the threads, and the ring.
     """
     keeper = Keeper(directory, wall, signer=signer, plan=plan)
     tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
-    upkeep = Upkeep(tender, Worker(reactor, "audit-files"), reactor.seconds, meter)
+    upkeep = Upkeep(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
     return Journal(
         keeper,
-        Worker(reactor, "audit"),
+        host.worker(reactor, "audit"),
         reactor,
         meter,
         describe_gap,
         bounds=bounds,
         upkeep=upkeep,
-        make_ring=None if by_thread else lambda: Uring(reactor),
+        make_ring=None if by_thread else lambda: host.ring(reactor),
     )
 
 
@@ -113,6 +114,7 @@ def journal_for(
     reactor: Any,
     meter: IMeter,
     needed_from: Callable[[str], int | None] | None = None,
+    host: Host = REAL,
 ) -> Journal:
     """The journal that the settings ask for.
 
@@ -125,19 +127,21 @@ def journal_for(
     journal = open_journal(
         settings.audit_path,
         reactor,
-        clocks.wall,
+        host.wall,
         meter,
-        gap(clocks.wall),
+        gap(host.wall),
         signer_for(
             audit.signing_key_file,
             settings.signing_key_default,
             audit.signing_key.value if audit.signing_key is not None else None,
+            host.entropy,
         ),
         plan=plan,
         bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
         retention_days=audit.retention_days,
         needed_from=needed_from,
         by_thread=audit.commit == "thread",
+        host=host,
     )
     meter.gauge("record_disk_full", lambda: float(journal.full))
     meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))

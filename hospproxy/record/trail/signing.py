@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.logger import Logger
 
-from ...secrets import KeyFileError, make_key_file, read_key_file
+from ...secrets import KEY_BYTES, KeyFileError, make_key_file, read_key_file
 
 _log = Logger()
 _MOST = 4096
@@ -72,13 +72,13 @@ class Signer:
         return cls(key)
 
     @classmethod
-    def load_or_create(cls, path: Path) -> Signer:
+    def load_or_create(cls, path: Path, entropy: Callable[[int], bytes] = os.urandom) -> Signer:
         """The key in a file, which is made if it is missing.
 
         :raise KeyFileError: as for ``load``, or it cannot be made.
         """
         if not os.path.lexists(path):
-            key = Ed25519PrivateKey.generate()
+            key = Ed25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
             try:
                 make_key_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             except OSError as error:
@@ -98,18 +98,24 @@ class Signer:
         return self._key.sign(message)
 
 
-def signer_for(named: Path | None, default: Path, pem: bytes | None = None) -> Signer:
+def signer_for(
+    named: Path | None,
+    default: Path,
+    pem: bytes | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> Signer:
     """The key that the settings name, else the one at the default place, made if need be; its public key beside it.
 
     A named key is never made: an auditor has the public one of the key that was meant.
 
     :param pem: the key itself, where it is in no file.
+    :param entropy: gives so many random bytes.
     :raise KeyFileError: it cannot be used.
     """
     if pem is not None:
         signer = Signer.of_pem(pem, "audit.signing_key")
     else:
-        signer = Signer.load(named) if named is not None else Signer.load_or_create(default)
+        signer = Signer.load(named) if named is not None else Signer.load_or_create(default, entropy)
     place = (named or default).with_suffix(".pub")
     if not os.path.lexists(place):
         try:

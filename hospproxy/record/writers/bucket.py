@@ -17,9 +17,10 @@ from attrs import frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter
 from ...options.secret_fields import content_of
-from ...worker import Worker, WorkerLike
+from ...worker import WorkerLike
 from ..trail.following import ClosedFile
 from ..trail.names import PACKED
 
@@ -275,7 +276,7 @@ def client_for(section: BucketSettings) -> Any:
     )
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditFileWriter | None:
+def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditFileWriter | None:
     """The writer that the settings ask for, if they do."""
     section = settings.audit_bucket
     if not section.enabled or section.bucket is None:  # checks.py refuses the latter
@@ -283,5 +284,5 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditFileWriter | None:
     return BucketWriter(
         Place(section.bucket, section.prefix),
         partial(client_for, section),
-        lambda: Worker(reactor, "audit-bucket"),
+        lambda: host.worker(reactor, "audit-bucket"),
     )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
 
+from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter, IAuditWriter, IAuditWriterMaker, IMeter
 from ...secrets import KeyFileError
-from ...worker import Worker
 from ..database import building as database
 from ..noticing import webhook
 from ..trail.following import Position
@@ -20,7 +20,7 @@ from .positions import Positions
 if TYPE_CHECKING:
     from ...config import Settings
 
-_BUILT_IN: tuple[tuple[str, Callable[[Settings, Any], Any]], ...] = (
+_BUILT_IN: tuple[tuple[str, Callable[[Settings, Any, Host], Any]], ...] = (
     ("audit_database", database.writer_for),
     ("audit_syslog", syslog.writer_for),
     ("audit_http", http.writer_for),
@@ -48,10 +48,11 @@ class Carriers:
         time: Time,
         meter: IMeter,
         committed: Callable[[], Position | None],
+        host: Host = REAL,
     ) -> None:
         directory = settings.audit_path
         self._carriers = [
-            Carrier(writer, directory, Worker(reactor, f"audit-{writer.name}"), time, meter, committed)
+            Carrier(writer, directory, host.worker(reactor, f"audit-{writer.name}"), time, meter, committed)
             for writer in writers
         ]
         for carrier in self._carriers:
@@ -76,7 +77,7 @@ def _show(carrier: Carrier, meter: IMeter) -> None:
     meter.gauge("record_writer_behind_seconds", lambda: carrier.behind_s, writer=carrier.name)
 
 
-def writers_for(settings: Settings, reactor: Any) -> list[Any]:
+def writers_for(settings: Settings, reactor: Any, host: Host = REAL) -> list[Any]:
     """The writers that the settings ask for; nothing is opened yet.
 
     :raise WriterError: one cannot be made.
@@ -86,7 +87,7 @@ def writers_for(settings: Settings, reactor: Any) -> list[Any]:
     writers = []
     for section, make in _BUILT_IN:
         try:
-            writer = make(settings, reactor)
+            writer = make(settings, reactor, host)
         except (KeyFileError, OSError, ValueError) as error:
             raise WriterError(f"{section}: {error}") from error
         if writer is not None:

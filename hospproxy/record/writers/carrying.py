@@ -6,6 +6,7 @@ again for ever: what it has not taken stays in the journal's files.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,13 @@ class Time:
     :param clock: for waits.
     :param wall: seconds since the epoch.
     :param random: from 0 to 1; spreads the tries of many machines.
+    :param entropy: gives so many random bytes.
     """
 
     clock: IReactorTime
     wall: Callable[[], float]
     random: Callable[[], float]
+    entropy: Callable[[int], bytes] = os.urandom
 
 
 class Carrier:
@@ -74,7 +77,7 @@ class Carrier:
         self._hand: Callable[[Any], Awaitable[None]] = writer.write_file if files else writer.write
         self._timeout_s = FILE_TIMEOUT_S if files else TIMEOUT_S
         self._feed: Feed = FileFeed(directory) if files else BatchFeed(directory)
-        self._journals = Journals(directory, self.name, self._feed)
+        self._journals = Journals(directory, self.name, self._feed, entropy=time.entropy)
         self._worker = worker
         self._time = time
         self._meter = meter

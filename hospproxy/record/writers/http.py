@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from zope.interface import implementer
 
+from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.secret_fields import shared_secret
 from ..trail.following import Batch
@@ -51,7 +52,7 @@ def headers_of(batch: Batch) -> dict[str, str]:
     }
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
+def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWriter | None:
     """The writer that the settings ask for, if they do.
 
     :raise KeyFileError: the secret cannot be used.
@@ -62,4 +63,4 @@ def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
     if not http.enabled or http.url is None:
         return None
     secret = shared_secret(http, "secret")
-    return HttpWriter(SignedPoster(reactor, http.url, secret, http.ca_file, http.timeout_s))
+    return HttpWriter(SignedPoster(reactor, http.url, secret, http.ca_file, http.timeout_s, host.wall))

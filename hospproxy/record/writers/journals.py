@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from attrs import define, frozen
@@ -51,17 +51,26 @@ class Journals:
 
     :param directory: of the records.
     :param writer: its name.
+    :param entropy: gives so many random bytes.
     """
 
     _log = Logger()
 
-    def __init__(self, directory: Path, writer: str, feed: Feed, files: Files | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        writer: str,
+        feed: Feed,
+        files: Files | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self._directory = directory
         self._writer = writer
         self._feed = feed
         self._files: Files = files if files is not None else OsFiles()
         self._positions = Positions(directory)
         self._trail = ""
+        self._entropy = entropy
         self._finished: dict[str, int] = {}
         self._told: set[str] = set()
 
@@ -158,7 +167,7 @@ class Journals:
         return lock is not None
 
     def _taken(self, journal: str, last: Position, end: End | None) -> Way | None:
-        self._trail = self._trail or trail_id(self._directory)
+        self._trail = self._trail or trail_id(self._directory, self._entropy)
         lock = self._positions.lock(self._writer, journal)
         if lock is None:
             return None

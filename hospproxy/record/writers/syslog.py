@@ -24,6 +24,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from ...host import REAL, Host
 from ...interfaces import IAuditWriter
 from ...options.addresses import parse_address
 from ..trail.following import Batch
@@ -145,7 +146,7 @@ class SyslogWriter:
             await deferLater(self._clock, wait)
 
 
-def writer_for(settings: Settings, reactor: Any) -> IAuditWriter | None:
+def writer_for(settings: Settings, reactor: Any, _host: Host = REAL) -> IAuditWriter | None:
     """The writer that the settings ask for, if they do."""
     section = settings.audit_syslog
     if not section.enabled or section.url is None:  # checks.py refuses the latter
