@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill bench-workers fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill bench-workers fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -48,6 +48,12 @@ test: environment ## every test, and how much of hospproxy/ they run (at least 9
 	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml
 	@$(COVERED) html --quiet -d $(REPORTS)/html
 	$(COVERED) report --fail-under=90
+
+# The environment of another Python is made under build/.
+TIMES ?= 20
+TESTS ?= tests
+test-repeat: python ## TESTS (all of tests/) TIMES times, with PYTHON=…: how many runs failed, and with what
+	$(PYTHON) scripts/repeat_tests.py --times $(TIMES) --python $(PYTHON) $(if $(GC),--gc $(GC)) $(TESTS)
 
 lint: environment ## style, types, Dockerfile, Jenkinsfile, known vulnerabilities, and what must not be in the repository
 	$(BIN)/ruff check .

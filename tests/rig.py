@@ -34,6 +34,7 @@ from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
 from hospproxy.outward.writes.sightings import Sightings
 from hospproxy.watch.metrics import NullMeter
+from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
 
 CONTRACT = load()
@@ -189,25 +190,6 @@ class SmallHosp:
         return self.made(200, row)
 
 
-class ProcessTime:
-    """The world's Clock as one process sees it; when the process is dead, none of its timers fires."""
-
-    def __init__(self, world: Clock) -> None:
-        self.world = world
-        self._calls: list[Any] = []
-        self.dead = False
-
-    def seconds(self) -> float:
-        return self.world.seconds()
-
-    def callLater(self, delay: float, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        def unless_dead() -> None:
-            if not self.dead:
-                what(*args, **kwargs)
-
-        return self.world.callLater(delay, unless_dead)
-
-
 class Rig:
     """The chain of writes and guards on a Clock. Parts can be left out or put in by name."""
 
@@ -308,7 +290,7 @@ class Rig:
             meter=self.meter,
         )
         options.get("made", []).append(self)
-        self.recovered = Deferred.fromCoroutine(self._recover())
+        self.recovered = self.time.run(Deferred.fromCoroutine, self._recover())
 
     def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
         return self.chain.ask(*args, **kwargs)
@@ -317,10 +299,15 @@ class Rig:
         for note in await self.writes.recover():
             self.screening.resume(note)
 
-    def crash(self, **options: Any) -> Rig:
-        """The process ends between two instructions; the next one begins with the same HOSP and the same disk."""
+    def kill(self) -> None:
+        """The process ends between two instructions: nothing of it runs later, in the middle of the next one."""
         self.ledger._owner.leave()  # type: ignore[union-attr]
-        self.time.dead = self.worker.dead = True
+        self.worker.dead = True
+        self.time.end()
+
+    def crash(self, **options: Any) -> Rig:
+        """The process is killed; the next one begins with the same HOSP and the same disk."""
+        self.kill()
         return type(self)(
             disk=self.disk, clock=self.world, hosp=self.hosp, references=self.references, **options
         )
@@ -348,7 +335,8 @@ class Rig:
         if document is not ABSENT:
             body = json.dumps(document).encode()
             given.append((b"content-type", b"application/json"))
-        return self.chain.handle(
+        return self.time.run(
+            self.chain.handle,
             Request(
                 method,
                 path.encode(),
@@ -357,7 +345,7 @@ class Rig:
                 Headers(tuple(given)),
                 body,
                 Client("127.0.0.1", "127.0.0.1", (), "https", "proxy.test", "request-1"),
-            )
+            ),
         )
 
     def get(self, answer: Deferred[Any], *, seconds: float = 60.0) -> Any:

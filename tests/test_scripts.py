@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from check_jenkinsfile import Checker, makefile_targets  # noqa: E402
 from check_repository import found_in, registry_hosts  # noqa: E402
+from repeat_tests import failures, run_once  # noqa: E402
 
 JENKINSFILE = (ROOT / "Jenkinsfile").read_text()
 
@@ -72,3 +73,53 @@ class RepositoryTests(SynchronousTestCase):
 
     def test_aLoopbackIsNobodysRegistry(self) -> None:
         self.assertEqual(registry_hosts(["http://127.0.0.1:8080/simple https://localhost/x"]), set())
+
+
+class RepeatTests(SynchronousTestCase):
+    """scripts/repeat_tests.py counts what trial prints."""
+
+    def run_once(self, source: str) -> list[str]:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        module = folder / "test_made_up.py"
+        module.write_text(f"from twisted.trial.unittest import TestCase\nclass T(TestCase):\n    {source}\n")
+        return run_once(Path(sys.executable), [str(module)], 0, folder / "run")
+
+    def test_a_run_that_passes(self) -> None:
+        self.assertEqual(self.run_once("def test_it(self): pass"), [])
+
+    def test_a_run_without_a_test_is_no_success(self) -> None:
+        self.assertEqual(self.run_once("pass"), ["no result, exit status 0"])
+
+    def test_a_process_that_dies_is_a_failure(self) -> None:
+        self.assertEqual(self.run_once("import os; os._exit(3)"), ["no result, exit status 3"])
+
+    def test_each_failure_is_named_with_its_error(self) -> None:
+        output = """
+===============================================================================
+[ERROR]
+Traceback (most recent call last):
+  File "x.py", line 1, in test_it
+    clock.advance(1)
+builtins.ValueError: list modified during sort
+
+tests.memory.test_credentials.CredentialsTests.test_it
+===============================================================================
+[FAIL]
+Traceback (most recent call last):
+  File "x.py", line 2, in test_other
+    self.fail()
+twisted.trial.unittest.FailTest: None
+
+tests.test_x.Tests.test_other
+-------------------------------------------------------------------------------
+Ran 2 tests in 0.001s
+"""
+        self.assertEqual(
+            failures(output),
+            [
+                "tests.memory.test_credentials.CredentialsTests.test_it: "
+                "builtins.ValueError: list modified during sort",
+                "tests.test_x.Tests.test_other: twisted.trial.unittest.FailTest: None",
+            ],
+        )

@@ -35,8 +35,9 @@ from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Call, Exchange, Origin, Response
 from hospproxy.options.sections import CacheSettings
 from hospproxy.watch.metrics import NullMeter
+from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import Disk as LedgerDisk
-from tests.rig import CONTRACT, ProcessTime, Rig, SmallHosp, stamp
+from tests.rig import CONTRACT, Rig, SmallHosp, stamp
 
 from .lasting import World
 
@@ -173,6 +174,11 @@ class Life:
     disk: Disk
     number: int
     in_flight: int = 0
+
+    def kill(self) -> None:
+        """Nothing of it runs any more, and its file is free."""
+        self.rig.kill()
+        self.disk._file.close()
 
 
 @define(eq=False, slots=False)
@@ -367,10 +373,7 @@ class Fuzz:
         """The process is killed; what it had written is there. Half of the time it could finish writing."""
         if self.chance.random() < 0.5:
             self._pass(2.0)
-        rig = self.life.rig
-        rig.ledger._owner.leave()  # type: ignore[union-attr]
-        rig.time.dead = rig.worker.dead = True
-        self.life.disk._file.close()
+        self.life.kill()
         self.hosp.waiting.clear()
         self.life = self._begin(self.life.number + 1)
         self.seen["restarts"] += 1
@@ -469,7 +472,7 @@ def run(seed: int, steps: int, kind: type[Fuzz] = Fuzz) -> Counter[str]:
             for _ in range(steps):
                 fuzz.step()
         finally:
-            fuzz.life.disk._file.close()
+            fuzz.life.kill()
     return fuzz.seen
 
 

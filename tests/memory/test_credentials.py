@@ -25,7 +25,7 @@ class JudgeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.fuzz = Fuzz(1, self.mktemp())
-        self.addCleanup(self.fuzz.life.disk._file.close)
+        self.addCleanup(lambda: self.fuzz.life.kill())
 
     def broken(self, body: bytes, method: str = "GET", revoked: bool = False, **how: object) -> bool:
         auth = b"Basic x"

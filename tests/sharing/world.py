@@ -17,6 +17,7 @@ from hospproxy.sharing.news import Everything, News, Struck
 from hospproxy.sharing.scripting import Script
 from hospproxy.sharing.shared import Shared
 from hospproxy.watch.metrics import NullMeter
+from tests.lives import Coroutines
 
 from .common import SmallVault
 from .model_redis import ModelRedis
@@ -226,6 +227,7 @@ class Worker:
         self._speed = world.random.uniform(0.998, 1.002)
         self._seen = world.now
         self.paused = self.dead = False
+        self.coroutines = Coroutines()
         self._inbox: list[Callable[[], object]] = []
         self.link = ModelLink(world, self)
         self.shared = Shared(
@@ -236,7 +238,9 @@ class Worker:
         self.kept: int | None = None
         self.was_member = False
         self.fills: list[Fill] = []
-        self.shared.start(f"m{machine}.{owner}".encode(), lambda name: name in world.gone, read)
+        self.coroutines.run(
+            self.shared.start, f"m{machine}.{owner}".encode(), lambda name: name in world.gone, read
+        )
 
     def later(self, do: Callable[[], object]) -> None:
         """In this process, when it runs."""
@@ -244,8 +248,10 @@ class Worker:
 
     def live(self) -> None:
         """Go on until now."""
-        if self.paused or self.dead:
-            return
+        if not self.paused and not self.dead:
+            self.coroutines.run(self._live)
+
+    def _live(self) -> None:
         inbox, self._inbox = self._inbox, []
         self._look_at_the_clock()
         # What has come meanwhile and what is due: in any order.
@@ -266,6 +272,7 @@ class Worker:
         self.dead = True
         self.link.is_up = self.link._running = False
         self.world.gone.add(self.owner)
+        self.coroutines.close()
 
     def _heard(self, news: News) -> Deferred[None] | None:
         if isinstance(news, Struck | Everything):

@@ -100,7 +100,8 @@ class Site:
         :param seen: its machine goes on, so that siblings can see that it is gone.
         :param lease_s: seconds for which its lease lasts yet.
         """
-        worker.time.dead = worker.worker.dead = worker.common.dead = True
+        worker.worker.dead = worker.common.dead = True
+        worker.time.end()
         if seen:
             worker.ledger._owner.leave()  # type: ignore[union-attr]
         worker.common.vanish(lease_s)

@@ -83,8 +83,7 @@ class ForgottenKeyTests(SynchronousTestCase):
     def test_it(self) -> None:
         rig = RotatingRig()
         first = rig.get(rig.send("POST", "/notes", test_again.NOTE, headers=[(b"Idempotency-Key", b"k")]))
-        rig.ledger._owner.leave()  # type: ignore[union-attr]
-        rig.time.dead = rig.worker.dead = True
+        rig.kill()
         after = RotatingRig(
             disk=rig.disk,
             clock=rig.world,

@@ -1,0 +1,167 @@
+"""What a simulated process has under way, so that a test can end all of it at one moment, as ``kill -9`` does.
+
+A process that a test only stops using leaves suspended coroutines behind. The garbage collector closes them at any
+moment, and their ``finally`` then runs in the middle of another process's work: it sets timers, gives slots back,
+writes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+T = TypeVar("T")
+_CURRENT: ContextVar[Coroutines | None] = ContextVar(
+    "the coroutines of the process that runs now", default=None
+)
+_MOST_AWAITS = 100
+"""Awaits that one coroutine may make while it is closed, before that counts as an endless loop."""
+
+
+class Coroutines:
+    """Every coroutine that one simulated process has started, until it ends.
+
+    ``run`` calls into the process: each ``Deferred.fromCoroutine`` below it belongs to the process from then on, and so
+    does each one that such a coroutine starts later, whatever resumes it.
+
+    :ivar closed: the process has ended; none of its coroutines goes on.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._open: dict[int, Coroutine[Any, Any, Any]] = {}
+        self._numbers = itertools.count()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def run(self, what: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call something as this process."""
+        token = _CURRENT.set(self)
+        try:
+            return what(*args, **kwargs)
+        finally:
+            _CURRENT.reset(token)
+
+    def close(self) -> None:
+        """End the process: close its coroutines now, in the order in which they began. Nobody gets their results."""
+        self.closed = True
+        self.run(self._close_all)
+
+    def _close_all(self) -> None:
+        for number, coroutine in list(self._open.items()):
+            # One that runs at this moment has called what ends its process; it is closed where it would wait next.
+            if not coroutine.cr_running:  # type: ignore[attr-defined]
+                self._open.pop(number, None)
+                _close(coroutine)
+
+    def driven(self, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """The same coroutine, as a generator that goes on for ever without a result once the process has ended."""
+        number = next(self._numbers)
+        self._open[number] = coroutine
+        step: Callable[[], Any] = partial(coroutine.send, None)
+        while not self.closed:
+            try:
+                waits_for = step()
+            except StopIteration as ended:
+                self._open.pop(number, None)
+                return ended.value  # type: ignore[no-any-return]
+            except BaseException:
+                self._open.pop(number, None)
+                raise
+            if self.closed:
+                break
+            try:
+                step = partial(coroutine.send, (yield waits_for))
+            except GeneratorExit:
+                raise  # Nothing refers to it any more. The coroutine is closed when its process ends, not now.
+            except BaseException as error:
+                step = partial(coroutine.throw, error)
+        if self._open.pop(number, None) is not None:
+            _close(coroutine)
+        while True:
+            yield Deferred()
+
+
+def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Run its ``finally`` blocks. What they raise would reach nobody; an await in them ends at once."""
+    for _ in range(_MOST_AWAITS):
+        try:
+            coroutine.close()
+        except Exception:
+            continue
+        return
+    raise AssertionError(f"{coroutine!r} cannot be closed")
+
+
+_from_coroutine = Deferred.fromCoroutine
+
+
+def _tracked(_cls: type[Deferred[T]], coroutine: Any) -> Deferred[T]:
+    current = _CURRENT.get()
+    if current is None or not hasattr(coroutine, "cr_running"):
+        return _from_coroutine(coroutine)
+    return _from_coroutine(current.driven(coroutine))
+
+
+Deferred.fromCoroutine = classmethod(_tracked)  # type: ignore[assignment,method-assign,arg-type]
+
+
+class ProcessTime:
+    """The world's Clock as one process sees it; when the process has ended, none of its timers fires."""
+
+    def __init__(self, world: Clock) -> None:
+        self.world = world
+        self.coroutines = Coroutines()
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended."""
+        return self.coroutines.closed
+
+    def run(self, what: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call something as this process: what it leaves under way ends with the process."""
+        return self.coroutines.run(what, *args, **kwargs)
+
+    def end(self) -> None:
+        """End the process between two instructions: its timers and its coroutines."""
+        self.coroutines.closed = True
+        for call in [*self.world.calls]:
+            if isinstance(call.func, _Timer) and call.func.owner is self:
+                self.world.calls.remove(call)
+                call.canceller = call.resetter = _nothing
+        self.coroutines.close()
+
+    def seconds(self) -> float:
+        return self.world.seconds()
+
+    def callLater(self, delay: float, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        timer = _Timer(self, what)
+        if self.dead:
+            # A "finally" of a coroutine that is being closed: the world's clock hears nothing of it.
+            return DelayedCall(self.seconds() + delay, timer, args, kwargs, _nothing, _nothing, self.seconds)
+        return self.world.callLater(delay, timer, *args, **kwargs)
+
+
+class _Timer:
+    """What a timer of a process calls."""
+
+    __slots__ = ("_what", "owner")
+
+    def __init__(self, owner: ProcessTime, what: Callable[..., Any]) -> None:
+        self.owner = owner
+        self._what = what
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.owner.run(self._what, *args, **kwargs)
+
+
+def _nothing(_call: Any) -> None:
+    pass
