@@ -34,6 +34,7 @@ from .record.trail.journal import Journal
 from .record.trail.opening import trouble_of
 from .record.writers.building import WriterError
 from .secrets import KeyFileError, master_key
+from .state.lock import FolderLock
 from .watch.admin import Admin
 from .watch.audit_page.building import AuditPageService
 from .watch.health import Health
@@ -47,16 +48,23 @@ CATCH_UP_S = 5.0
 """Seconds that what carries the record on has at a stop."""
 
 
-def build(settings: Settings, reactor: Any, seat: Seat = ONLY, host: Host = REAL) -> ProxyService:
+def build(
+    settings: Settings,
+    reactor: Any,
+    seat: Seat = ONLY,
+    host: Host = REAL,
+    lock: FolderLock | None = None,
+) -> ProxyService:
     """The proxy, assembled and not yet started; nothing is bound and no thread runs.
 
     :param seat: among the workers of this machine.
     :param host: the system that it runs on.
+    :param lock: of the state folder; None where a supervisor has it, or the caller answers for it.
     :raise SystemExit: a key or certificate cannot be used; what and why is on stderr.
     """
     clocks.install_monotonic(reactor)
     try:
-        return ProxyService(settings, reactor, seat, host)
+        return ProxyService(settings, reactor, seat, host, lock)
     except (
         KeyFileError,
         CertificateError,
@@ -82,11 +90,19 @@ class ProxyService(Service):
 
     name = "hospproxy"
 
-    def __init__(self, settings: Settings, reactor: Any, seat: Seat = ONLY, host: Host = REAL) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        seat: Seat = ONLY,
+        host: Host = REAL,
+        lock: FolderLock | None = None,
+    ) -> None:
         self._settings = self.settings = settings
         self._reactor = reactor
         self._seat = seat
         self._host = host
+        self._lock = lock
         self.parts = Parts(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
         limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
         house = House(
@@ -176,6 +192,8 @@ class ProxyService(Service):
     def startService(self) -> None:
         """Begin the journal; the ports are open already."""
         super().startService()  # type: ignore[no-untyped-call]
+        if self._lock is not None:
+            self._lock.name_holder()  # twistd may have forked since it was taken
         if not self.listeners.ports:
             self.privilegedStartService()
         journal = self.parts.journal

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from twisted.application.service import IService
 
     from .config import Settings
+    from .state.lock import FolderLock
 
 
 class Options(usage.Options):
@@ -83,6 +84,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     """
     from . import privileges
     from .service import build
+    from .state.lock import LockError
 
     if reactor is None:
         from twisted.internet import reactor
@@ -93,21 +95,38 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     try:
         if heir is not None:
             privileges.prepare(state_dir, *heir)
+        # First: keys and certificates in the folder are made by one process.
+        lock = _lock(options)
         if options.settings.workers > 1:
             # It makes nothing: what there is to make, workers make as the user whom they are.
-            return _supervisor(options.settings, reactor)
-        service: IService = build(options.settings, reactor)
+            return _supervisor(options.settings, reactor, lock)
+        service: IService = build(options.settings, reactor, lock=lock)
         if heir is not None:
             privileges.load_late_modules()
             privileges.hand_over(state_dir, *heir)
-    except (privileges.StateError, OSError) as error:
+    except (privileges.StateError, LockError, OSError) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     return service
 
 
-def _supervisor(settings: Settings, reactor: Any) -> IService:
+def _lock(options: Options) -> FolderLock:
+    """Keep every other proxy out of the state folder.
+
+    :raise LockError: another one uses it.
+    """
+    from .state.lock import take
+    from .workers.child import GRACE_S
+
+    def say(words: str) -> None:
+        print(f"hospproxy: {words}", file=sys.stderr, flush=True)
+
+    settings = options.settings
+    return take(settings.state_dir, orphans_s=settings.drain_s + GRACE_S, heir=options.heir, say=say)
+
+
+def _supervisor(settings: Settings, reactor: Any, lock: FolderLock) -> IService:
     from .workers.supervisor import Supervisor
 
-    service: IService = Supervisor(settings, reactor)
+    service: IService = Supervisor(settings, reactor, lock=lock)
     return service

@@ -133,7 +133,21 @@ class ServiceTests(Case):
             made = makeService(self.options("--config", file, *GOOD), MemoryReactorClock())
         self.assertIsInstance(made, Supervisor)
         build.assert_not_called()
-        self.assertEqual(os.listdir(self.folder), ["hospproxy.toml"])  # it makes nothing
+        self.assertEqual(os.listdir(self.folder / "state"), ["lock"])  # it makes nothing else
+
+    def test_nothing_is_built_on_a_folder_that_another_proxy_uses(self) -> None:
+        self.build(MemoryReactorClock())
+        with mock.patch("hospproxy.state.lock.WAIT_S", 0.0), redirect_stderr(self.err):
+            for more in ([], ["--config", self.write("workers = 2\n[redis]\nenabled = true\n")]):
+                with mock.patch("hospproxy.service.build") as build:
+                    options = self.options(*more, *GOOD)
+                    ended = self.assertRaises(SystemExit, makeService, options, MemoryReactorClock())
+                self.assertEqual(ended.code, 1)
+                build.assert_not_called()
+        words = (
+            f"hospproxy: {self.folder / 'state'} is in use by process {os.getpid()}: stop that proxy first"
+        )
+        self.assertEqual([line.startswith(words) for line in self.err.getvalue().splitlines()], [True, True])
 
     def test_on_the_processs_own_reactor(self) -> None:
         self.assertIs(self.build(None)[1].call_args.args[1], real_reactor)

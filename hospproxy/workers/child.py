@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from ..service import ProxyService
 
 CHANNEL_FD: Final = 3
-FIRST_SOCKET_FD: Final = 4
+LOCK_FD: Final = 4
+"""The state folder's lock. Nothing is done with it: it is held until this process ends."""
+FIRST_SOCKET_FD: Final = 5
 GRACE_S: Final = 10.0
 """Seconds beyond ``drain_s`` in which a process ends, whatever it does: the record's writers have a part of it."""
 _GATHER_S = 2.0

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from ..watch.merging import Snapshot
 from . import backoff
-from .child import CHANNEL_FD, FIRST_SOCKET_FD
+from .child import CHANNEL_FD, FIRST_SOCKET_FD, LOCK_FD
 from .messages import LONGEST_LINE, Ask, Channel, FromWorker, Gather, Once, Ready, Said, Start, Told, ToWorker
 
 _log = Logger()
@@ -44,6 +44,7 @@ class Post:
 
     :param sockets: that the worker gets: those for clients, those of the admin listener.
     :param settings: pickled.
+    :param lock: descriptor of the state folder's lock, for the worker to hold too.
     :ivar restarts: how often its worker was replaced.
     :ivar failures: how often it did not say in time how it is.
     :ivar served: some process in it has served.
@@ -56,12 +57,14 @@ class Post:
         chief: Chief,
         settings: bytes,
         sockets: tuple[Sequence[socket.socket], Sequence[socket.socket]],
+        lock: int | None = None,
     ) -> None:
         self.slot = slot
         self._reactor = reactor
         self._chief = chief
         self._settings = settings
         self._sockets = sockets
+        self._lock = lock
         self._process: Process | None = None
         self._channel: Channel | None = None
         self._waiting: IDelayedCall | None = None
@@ -101,6 +104,7 @@ class Post:
             theirs.setblocking(False)
             self._process = Process(self)
             descriptors: dict[int, int | str] = {0: _nothing(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
+            descriptors[LOCK_FD] = _nothing() if self._lock is None else self._lock
             for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
                 descriptors[index] = each.fileno()
             # -P: nothing is imported from the folder in which the proxy happens to run.

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from .. import clocks, signals
 from ..arrival.listeners import ListenerError
 from ..config import Settings
+from ..state.lock import FolderLock
 from ..watch.merging import Kept, Overview, Snapshot
 from . import binding
 from .child import GRACE_S
@@ -32,17 +33,23 @@ class Supervisor(Service):
     """The parent of all workers.
 
     :param leave_with: makes a status that of the process, once it has ended in order.
+    :param lock: of the state folder; workers inherit it, so that nobody begins beside one that is left behind.
     """
 
     name = "hospproxy"
 
     def __init__(
-        self, settings: Settings, reactor: Any, leave_with: Callable[[int], None] | None = None
+        self,
+        settings: Settings,
+        reactor: Any,
+        leave_with: Callable[[int], None] | None = None,
+        lock: FolderLock | None = None,
     ) -> None:
         clocks.install_monotonic(reactor)
         self._settings = settings
         self._reactor = reactor
         self._leave_with = leave_with or _leave_with
+        self._lock = lock
         self._clients: tuple[socket.socket, ...] = ()
         self._admin: tuple[socket.socket, ...] = ()
         self._posts: list[Post] = []
@@ -66,10 +73,13 @@ class Supervisor(Service):
         super().startService()  # type: ignore[no-untyped-call]
         if not self._clients:
             self.privilegedStartService()
-        settings = pickle.dumps(self._settings)
+        settings, lock_fd = pickle.dumps(self._settings), None
+        if self._lock is not None:
+            self._lock.name_holder()  # twistd may have forked since it was taken
+            lock_fd = self._lock.fileno()
         for slot in range(self._settings.workers):
             sockets = (self._clients, self._admin if slot == 0 else ())
-            self._posts.append(Post(slot, self._reactor, self, settings, sockets))
+            self._posts.append(Post(slot, self._reactor, self, settings, sockets, lock_fd))
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
         signals.install(self._reactor, self.reload)
         self._reactor.callWhenRunning(signals.install, self._reactor, self.reload)

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
 from hospproxy.watch.merging import Family, Series, Snapshot
+from hospproxy.workers.child import LOCK_FD
 from hospproxy.workers.messages import (
     Ask,
     Channel,
@@ -155,8 +156,15 @@ class Starting(Case):
 
     def test_the_first_alone_has_the_admin_listener(self) -> None:
         first, second, _ = self.begin()
-        self.assertEqual([first.descriptors[number] for number in (4, 5, 6)], [50, 51, 52])
-        self.assertEqual(sorted(second.descriptors), [0, 1, 2, 3, 4, 5])
+        self.assertEqual([first.descriptors[number] for number in (5, 6, 7)], [50, 51, 52])
+        self.assertEqual(sorted(second.descriptors), [0, 1, 2, 3, 4, 5, 6])
+
+    def test_every_worker_holds_the_lock_of_the_state_folder_too(self) -> None:
+        lock = mock.Mock()
+        lock.fileno.return_value = 77
+        self.supervisor = Supervisor(self.settings, self.reactor, self.statuses.append, lock)
+        self.assertEqual([each.descriptors[LOCK_FD] for each in self.begin()], [77] * self.workers)
+        lock.name_holder.assert_called_once_with()
 
     def test_nothing_secret_is_on_the_command_line(self) -> None:
         for slot, each in enumerate(self.begin()):
