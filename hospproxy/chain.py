@@ -14,6 +14,7 @@ from .answers import Answers, accept_class
 from .errors import ProxyError, RecordFailed
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
 from .messages import Call, Exchange, Priority, Request, Response
+from .retry_after import with_retry_after
 from .watch.requests import count_request
 
 ORDER = (
@@ -200,7 +201,7 @@ class Chain:
     async def _answer_failures(self, exchange: Exchange, proceed: Proceed) -> Response:
         """The one place in which a failure becomes an answer."""
         try:
-            response = await proceed(exchange)
+            response = with_retry_after(await proceed(exchange))
         except ProxyError as error:
             exchange.outcome = exchange.outcome or error.outcome
             response = self._answers.error(error, self._accept(exchange))

@@ -10,9 +10,10 @@ from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
+from ..errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Response
+from ..retry_after import retry_after_s
 from .gate.gate import PROBE
 
 AGAIN = frozenset({500, 502, 503, 504})
@@ -90,7 +91,7 @@ class Budget:
         return max(float(minimum), self._ratio * tries) - repeats
 
     def earn(self, now: float) -> None:
-        """A first try went to HOSP."""
+        """A first try has reached HOSP."""
         self._step(now)[1] += 1
 
     def spend(self, now: float) -> bool:
@@ -99,6 +100,13 @@ class Budget:
             return False
         self._step(now)[2] += 1
         return True
+
+    def give_back(self) -> None:
+        """The repeat that was taken last did not reach HOSP. One that has left the window by now is nobody's."""
+        for step in reversed(self._steps):
+            if step[2] > 0:
+                step[2] -= 1
+                return
 
     def _step(self, now: float) -> list[int]:
         number = int(now / self._step_s)
@@ -142,27 +150,74 @@ class Retry:
         if exchange.own == PROBE:
             return await proceed(exchange)  # the next one is on its way anyhow
         repeatable = exchange.call.operation.repeatable
-        counted = exchange.own != "look"
-        # A write that was found absent comes here once more: it has earned its share already.
-        earned = not counted or exchange.attempts > 0
+        share = _Share(self._budget, self._clock, exchange)
         tries = 0
         while True:
             tries += 1
-            # No place, or a HOSP that is gone, is no request to HOSP: it raises, and nothing is earned.
-            result = await _tried(exchange, proceed)
-            if not earned:
-                self._budget.earn(self._clock.seconds())
-                earned = True
+            result = await share.tried(exchange, proceed)
             why = safety(result, repeatable=repeatable)
             pause = backoff_s(tries, self._base_s, self._cap_s, self._random())
+            pause = max(pause, _asked_for_s(result))
             over = tries >= self._max_attempts or self._clock.seconds() + pause >= exchange.deadline
-            if why is Safety.NO or over or (counted and not self._spend()):
+            if why is Safety.NO or over or not share.another():
                 return _ended(result)
             self._meter.count("retries_total", reason=why.value)
             await task.deferLater(self._clock, pause, lambda: None)
 
-    def _spend(self) -> bool:
-        return self._budget.spend(self._clock.seconds())
+
+class _Share:
+    """What one request earns and takes of the budget. Only tries that reached HOSP count, for they alone are load.
+
+    Refused connections cost HOSP nothing. If they counted, an outage would leave no repeats for the 500s after it.
+    """
+
+    def __init__(self, budget: Budget, clock: IReactorTime, exchange: Exchange) -> None:
+        self._budget = budget
+        self._clock = clock
+        self._counted = exchange.own != "look"
+        # A write that was found absent comes here once more: its first try has reached HOSP already.
+        self._reached = exchange.sent_at is not None
+        self._earned = self._reached
+        self._taken = False
+
+    async def tried(self, exchange: Exchange, proceed: Proceed) -> Response | ProxyError:
+        """One try and what it came to.
+
+        :raise ProxyError: no place, or HOSP is gone: it did not reach HOSP.
+        """
+        before = exchange.sent_at
+        try:
+            result = await _tried(exchange, proceed)
+        except OverCapacity:
+            self._over(reached=False)
+            raise
+        except BaseException:
+            # Its client left: HOSP may have it in hand.
+            self._over(reached=exchange.sent_at != before)
+            raise
+        self._over(reached=not isinstance(result, NotSent))
+        return result
+
+    def another(self) -> bool:
+        """Whether there may be another try. After one that has reached HOSP it takes one repeat of the budget."""
+        if not self._counted or not self._reached:
+            return True
+        self._taken = self._budget.spend(self._clock.seconds())
+        return self._taken
+
+    def _over(self, *, reached: bool) -> None:
+        if self._taken and not reached:
+            self._budget.give_back()
+        self._taken = False
+        self._reached = self._reached or reached
+        if self._counted and self._reached and not self._earned:
+            self._budget.earn(self._clock.seconds())
+            self._earned = True
+
+
+def _asked_for_s(result: Response | ProxyError) -> float:
+    """Seconds for which HOSP itself wants to be left alone; 0.0 if it did not say so."""
+    return retry_after_s(result.headers) or 0.0 if isinstance(result, Response) else 0.0
 
 
 async def _tried(exchange: Exchange, proceed: Proceed) -> Response | ProxyError:

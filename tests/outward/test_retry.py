@@ -1,16 +1,19 @@
 """Errors are tried again where that is safe, within deadline and budget."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
-from hospproxy.messages import Response
+from hospproxy.messages import Call, Exchange, Headers, Request, Response
 from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
 from hospproxy.watch.metrics import NullMeter
-from tests.rig import Rig
+from tests.rig import CONTRACT, Rig
 
 RESULTS = st.one_of(
     st.integers(100, 599).map(Response),
@@ -173,3 +176,103 @@ class RetryTests(SynchronousTestCase):
 
     def test_the_clock_is_the_one_handed_in(self) -> None:
         self.assertIsInstance(Rig().clock, Clock)
+
+
+READ = Call(CONTRACT.operation("listNotes"))
+
+
+class Repeating:
+    """Retry before a HOSP of which each answer is scripted: a result, or an error to raise."""
+
+    def __init__(self, budget: Budget, *script: Response | Exception) -> None:
+        self.clock, self.script = Clock(), list(script)
+        self.retry = Retry(self.clock, budget, lambda: 0.0, NullMeter())
+        self.at: list[float] = []
+
+    def begin(self, proceed: Any = None) -> Deferred[Response]:
+        exchange = Exchange(Request(), 0.0, 0.0, self.clock.seconds() + 28.0, call=READ)
+        return Deferred.fromCoroutine(self.retry.process(exchange, proceed or self.proceed))
+
+    async def proceed(self, exchange: Exchange) -> Response:
+        result = self.script.pop(0)
+        self.at.append(self.clock.seconds())
+        if not isinstance(result, (NotSent, OverCapacity)):
+            exchange.sent_at = self.clock.seconds()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+class ReachingTests(SynchronousTestCase):
+    """Only tries that reached HOSP earn and spend."""
+
+    def after(self, budget: Budget, *script: Response | Exception) -> None:
+        running = Repeating(budget, *script)
+        answer = running.begin()
+        answer.addErrback(lambda failure: failure.trap(NotSent, OverCapacity) and None)
+        running.clock.pump([1.0] * 30)
+        self.assertTrue(answer.called)
+        self.assertEqual(running.script, [])
+
+    def test_refused_connections_leave_the_budget_to_the_500s_after_an_outage(self) -> None:
+        budget = Budget(0.2, 5)
+        for _ in range(50):
+            self.after(budget, *[NotSent("refused")] * 5)
+        self.assertEqual(budget.left(0.0), 5)
+        self.after(budget, Response(500), Response(200))
+        self.assertEqual(budget.left(0.0), 4)
+
+    def test_they_earn_nothing_either(self) -> None:
+        budget = Budget(1.0, 0)
+        self.after(budget, *[NotSent("refused")] * 5)
+        self.assertEqual(budget.left(0.0), 0)
+        self.after(budget, NotSent("refused"), Response(200))
+        self.assertEqual(budget.left(0.0), 1)
+
+    def test_a_repeat_that_was_refused_is_given_back(self) -> None:
+        for refusal in (NotSent("refused"), OverCapacity("full")):
+            budget = Budget(0.0, 5)
+            rest = [Response(200)] if isinstance(refusal, NotSent) else []
+            self.after(budget, Response(500), refusal, *rest)
+            self.assertEqual(budget.left(0.0), 4 if rest else 5)
+
+    def test_a_repeat_whose_client_left_has_reached_hosp(self) -> None:
+        budget = Budget(0.0, 5)
+        running = Repeating(budget, Response(500))
+        inside: Deferred[Response] = Deferred()
+
+        async def proceed(exchange: Exchange) -> Response:
+            if running.script:
+                return await running.proceed(exchange)
+            exchange.sent_at = running.clock.seconds()
+            return await inside
+
+        answer = running.begin(proceed)
+        running.clock.advance(0.1)
+        answer.cancel()
+        self.failureResultOf(answer, CancelledError)
+        self.assertEqual(budget.left(0.0), 4)
+
+
+class LeavingHospAloneTests(SynchronousTestCase):
+    """HOSP's own Retry-After."""
+
+    def busy(self, value: bytes) -> Response:
+        return Response(503, Headers(((b"Retry-After", value),)))
+
+    def test_the_next_try_waits_as_long_as_hosp_asked_for(self) -> None:
+        running = Repeating(Budget(0.2, 5), self.busy(b"7"), Response(200))
+        answer = running.begin()
+        running.clock.pump([0.5] * 20)
+        self.assertEqual((self.successResultOf(answer).status, running.at), (200, [0.0, 7.0]))
+
+    def test_beyond_the_deadline_there_is_none_and_the_client_is_told(self) -> None:
+        running = Repeating(Budget(0.2, 5), self.busy(b"40"))
+        self.assertEqual(self.successResultOf(running.begin()).headers.get(b"retry-after"), b"40")
+
+    def test_nonsense_counts_for_nothing(self) -> None:
+        for value in (b"soon", b"-1", b"1e9", b"99999999999999999999", b"Fri, 01 Jan 2100 00:00:00 GMT"):
+            running = Repeating(Budget(0.2, 5), self.busy(value), Response(200))
+            answer = running.begin()
+            running.clock.pump([0.0, 0.1])
+            self.assertEqual(self.successResultOf(answer).status, 200, value)

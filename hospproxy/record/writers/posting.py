@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hmac
-import math
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from zope.interface import implementer
 
 from ... import clocks
 from ...outward.attempt import Body, NoCookies
+from ...retry_after import seconds_until
 
 MAX_ANSWER_BYTES = 64 << 10
 """Of an answer's body, which nobody reads: beyond it the connection is not worth keeping."""
@@ -145,19 +143,6 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     :param timestamp: the value of ``X-Hospproxy-Timestamp``.
     """
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, sha256).hexdigest()
-
-
-def seconds_until(retry_after: str, now: float) -> float | None:
-    """What a Retry-After says (RFC 9110 §10.2.3), in seconds from now; None for nonsense."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:12]), 1e9)
-    try:
-        moment = parsedate_to_datetime(text)
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
