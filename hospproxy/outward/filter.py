@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import BadAnswer
-from .head import Head, not_http, parse_head
+from .head import Head, bare_line_feed, not_http, parse_head
 
 _END = b"\r\n\r\n"
 
@@ -66,6 +66,8 @@ class AnswerFilter:
         if not self._buffer.startswith(b"HTTP/1."[: len(self._buffer)]):
             raise not_http()
         end = self._buffer.find(_END, self._searched)
+        # Without this check a head that ends with LF LF would be waited for until the deadline.
+        bare_line_feed(self._buffer, self._searched, len(self._buffer) if end < 0 else end)
         if self._interim + (len(self._buffer) if end < 0 else end) > self._max_header_bytes:
             raise BadAnswer("The upstream server's answer has too large a head.")
         if end < 0:

@@ -16,6 +16,7 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\x
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 HOP_BY_HOP = frozenset(
     (
@@ -77,6 +78,30 @@ class Head:
 def not_http() -> FailedAfterSending:
     """What came is no HTTP answer, so it says nothing of what became of the request."""
     return FailedAfterSending("The upstream server did not answer in HTTP.")
+
+
+def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
+    """Refuse a head with a line feed that no carriage return precedes, as soon as that line feed is there.
+
+    RFC 9112 §2.2 allows to take it for the end of a line. It is refused because it is also what a value that was
+    copied into a field unchecked looks like: taken for an end, such a value adds fields or cuts the head short.
+
+    :param raw: bytes from the beginning of the status line on.
+    :param begin: bytes before it were searched already.
+    :param end: bytes from it on are not part of this head.
+    :raise FailedAfterSending: and the status line is none.
+    :raise BadAnswer: it carries the status: HOSP has finished.
+    """
+    if _BARE_LF.search(raw, begin, end) is None:
+        return
+    match = _STATUS.fullmatch(bytes(raw[:end]).partition(b"\n")[0].removesuffix(b"\r"))
+    if match is None:
+        raise not_http()
+    status = int(match[2])
+    raise BadAnswer(
+        "The upstream server's answer has a bare line feed in its head.",
+        head_status=status if status >= 200 else None,
+    )
 
 
 def parse_head(raw: bytes) -> Head:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.errors import BadAnswer, FailedAfterSending
+from hospproxy.errors import BadAnswer, FailedAfterSending, ProxyError
 from hospproxy.outward.filter import AnswerFilter
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -104,3 +104,35 @@ class Limits(SynchronousTestCase):
             self.assertRaises(FailedAfterSending, fed, raw)
         for raw in (b"H", b"HTTP/1", b"HTTP/1.1 2"):
             self.assertEqual(fed(raw)[1], b"")
+
+
+class BareLineFeeds(SynchronousTestCase):
+    """RFC 9112 §2.2: a recipient may take one for the end of a line. This one refuses it, and does not wait."""
+
+    def refusal(self, raw: bytes, cuts: tuple[int, ...] = ()) -> ProxyError:
+        return self.assertRaises(ProxyError, fed, raw, cuts)  # type: ignore[no-any-return]
+
+    def test_a_head_that_ends_with_two_line_feeds_is_refused_at_once(self) -> None:
+        error = self.refusal(b"HTTP/1.1 201 Created\nContent-Length: 2\n\n{}")
+        self.assertIsInstance(error, BadAnswer)
+        self.assertEqual((error.status, error.head_status), (502, 201))  # type: ignore[attr-defined]
+
+    def test_one_among_proper_line_ends_is_refused_before_the_head_is_whole(self) -> None:
+        error = self.refusal(b"HTTP/1.1 200 OK\r\nX: a\nLocation: http://other/\r\n")
+        self.assertEqual(error.head_status, 200)  # type: ignore[attr-defined]
+
+    @given(st.lists(st.integers(0, 60), max_size=8))
+    def test_where_it_is_cut_makes_no_difference(self, cuts: list[int]) -> None:
+        error = self.refusal(b"HTTP/1.1 200 OK\r\nX: a\nContent-Length: 0\r\n\r\n", tuple(cuts))
+        self.assertEqual(error.head_status, 200)  # type: ignore[attr-defined]
+
+    def test_an_interim_answer_says_nothing_of_the_end(self) -> None:
+        error = self.refusal(b"HTTP/1.1 103 Early Hints\nLink: </a>\n\n")
+        self.assertIsNone(error.head_status)  # type: ignore[attr-defined]
+
+    def test_without_a_status_line_it_is_no_http(self) -> None:
+        self.assertIsInstance(self.refusal(b"HTTP/1.1 up\n\n"), FailedAfterSending)
+
+    def test_line_feeds_in_a_body_are_its_own(self) -> None:
+        _, passed = fed(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na\n\n")
+        self.assertTrue(passed.endswith(b"a\n\n"))
