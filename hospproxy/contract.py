@@ -122,6 +122,7 @@ class Operation:
     :param fields: the body's known fields; others are ignored by the upstream and not sent on.
     :param integers: fields in which a string of digits means the number.
     :param coercions: field → name of the coercion that it goes through when it is stored.
+    :param columns: field → JSON type of what is stored of it, where the schema names one.
     :param write_only: fields that never come back.
     :param repeatable: may be sent again whatever became of the first.
     :param cache_s: seconds for which a 200 is fresh; 0 is never kept.
@@ -148,6 +149,7 @@ class Operation:
     fields: frozenset[str] = frozenset()
     integers: frozenset[str] = frozenset()
     coercions: Mapping[str, str] = field(factory=dict)
+    columns: Mapping[str, str] = field(factory=dict)
     write_only: frozenset[str] = frozenset()
     public: bool = False
     repeatable: bool = False

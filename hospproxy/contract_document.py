@@ -211,6 +211,7 @@ class _Reader:
                 for name, one in properties.items()
                 if "x-hospproxy-stored-as" in one
             },
+            columns={name: _column(one) for name, one in properties.items()},
             write_only=frozenset(name for name, one in properties.items() if one.get("writeOnly")),
             public=bool(ours.get("public")),
             repeatable=method == "get" or ours.get("retry") == "repeatable",
@@ -338,6 +339,15 @@ class _Reader:
 
 def _marked(properties: Mapping[str, Mapping[str, Any]], mark: str, value: str) -> frozenset[str]:
     return frozenset(name for name, one in properties.items() if one.get(mark) == value)
+
+
+def _column(said: Mapping[str, Any]) -> str:
+    """JSON type of what is stored of a field; "" if its schema allows several, or any."""
+    if said.get("x-hospproxy-coerce") == "integer":
+        return "integer"
+    types = said.get("type", [])
+    named = [one for one in ([types] if isinstance(types, str) else types) if one != "null"]
+    return str(named[0]) if len(named) == 1 else ""
 
 
 def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:

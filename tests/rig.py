@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from hosp_standin.records import RESOURCES
 from hospproxy.answers import Answers
 from hospproxy.chain import Chain
 from hospproxy.contract_document import load
@@ -68,6 +69,8 @@ class SmallHosp:
     """Stores records and answers at once, unless a fault is scripted for the next call.
 
     A fault is ("before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is stored.
+
+    :ivar stores: what it makes of the fields of a record; those of a Rails application.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -86,6 +89,9 @@ class SmallHosp:
                 row |= {"created_at": stamp(-1000), "updated_at": stamp(-1000)}
         self.passwords = {"staff1": "password1", "staff2": "password2"}
         self.numbers = itertools.count(100)
+        self.stores: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda resource, fields: RESOURCES[
+            resource
+        ].coerce(fields)
         self.calls: list[Call] = []
         self.faults: list[tuple[str, BaseException | int]] = []
         self.read_faults: list[BaseException | int] = []
@@ -166,6 +172,7 @@ class SmallHosp:
         operation, now = call.operation, stamp(self.clock.seconds())
         document = {} if call.document is ABSENT else dict(call.document)
         password = document.pop("password", None)
+        document = self.stores(str(operation.resource), document)
         if operation.action == "search":
             return self.made(200, [r for r in rows[::-1] if all(str(r.get(k)) == v for k, v in call.query)])
         if operation.action == "create":

@@ -42,6 +42,8 @@ async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> V
     me = contract.operation(contract.identity.operation)
     if entry.call.operation.action == "delete":
         return _deleted(await ask(Call(me, accept="json", authorization=entry.call.authorization)))
+    if not _can_be_tried(entry):
+        return NotKnowable("the new password is none that can be tried")
     credentials = await _new_credentials(contract, entry, ask)
     if credentials is None:
         return None
@@ -59,6 +61,18 @@ async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> V
     if before is None or before.status not in (200, 401):
         return None
     return NotThere() if before.status == 200 else NotKnowable("the account was changed by somebody else")
+
+
+def _can_be_tried(entry: Entry) -> bool:
+    """Whether it is certain which credentials HOSP accepts after the change.
+
+    In Rails an empty password changes nothing.
+    """
+    given = _given(entry)
+    return all(
+        isinstance(given[name], str) and given[name]
+        for name in entry.call.operation.write_only & given.keys()
+    )
 
 
 def _deleted(me: Response | None) -> Verdict | None:

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import msgspec
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import OverCapacity
-from ...messages import ABSENT, Call, Exchange, Response
+from ...messages import Call, Exchange, Response
+from .equality import digest, turn_of, what
 
 
 class State(enum.Enum):
@@ -173,22 +173,19 @@ class Entries:
         return self._open
 
     def equal_of(self, exchange: Exchange, mac: Callable[[bytes], bytes] | None = None) -> bytes:
-        """What makes writes equal: method, route, author and canonical body; for a change, the record it changes.
-
-        A field that was left out is stored as null: the same record, so the same turn.
+        """What makes writes equal: see ``equality.what``.
 
         :param mac: another than today's.
         """
-        return (mac or self.mac)(_what(exchange))
+        return (mac or self.mac)(what(exchange))
 
     def names_of(self, exchange: Exchange, key: bytes | None = None) -> Names:
         """What other workers know it by.
 
         :param key: staff id and Idempotency-Key.
         """
-        equal, record = hashlib.sha256(_what(exchange)).digest(), _record_of(exchange)
-        turn = equal if record is None else hashlib.sha256(record).digest()
-        return Names(turn, equal, None if key is None else hashlib.sha256(key).digest())
+        equal, turn = digest(what(exchange)), digest(turn_of(exchange))
+        return Names(turn, equal, None if key is None else digest(key))
 
     def mac(self, data: bytes) -> bytes:
         """A keyed hash of what may not be kept in the clear."""
@@ -239,7 +236,7 @@ class Entries:
         self._recent.setdefault(equal, []).append(entry)
         self._bound()
         try:
-            await self._turn(self._turn_of(entry), exchange.deadline)
+            await self._turn(turn_of(exchange), exchange.deadline)
         except Exception:
             self._open -= 1
             self._forget(entry)
@@ -255,13 +252,13 @@ class Entries:
         if entry.is_open:
             self._open += 1
             # Whoever is equal waits; should two of them be taken over, each looks for its own record at once.
-            self._turns.setdefault(self._turn_of(entry), deque())
+            self._turns.setdefault(turn_of(entry.exchange), deque())
 
     def leave(self, entry: Entry, state: State) -> None:
         """The entry is settled: the next equal one may go."""
         self._open -= 1
         entry.settle(state, self._clock.seconds())
-        turn = self._turn_of(entry)
+        turn = turn_of(entry.exchange)
         waiting = self._turns.get(turn, deque())
         while waiting:
             following = waiting.popleft()
@@ -317,10 +314,6 @@ class Entries:
         if not entries:
             self._recent.pop(entry.equal, None)
 
-    def _turn_of(self, entry: Entry) -> bytes:
-        record = _record_of(entry.exchange)
-        return entry.equal if record is None else record
-
     async def _turn(self, turn: bytes, deadline: float) -> None:
         waiting = self._turns.get(turn)
         if waiting is None:
@@ -339,31 +332,3 @@ class Entries:
 
 def _too_late(_result: object, _timeout: float) -> None:
     raise OverCapacity("An equal write, or one to the same record, is still under way.")
-
-
-def _what(exchange: Exchange) -> bytes:
-    """What a write does, and for whom."""
-    call = exchange.call
-    assert call is not None
-    operation, document = call.operation, call.document
-    # With identity switched off the credentials alone tell two callers apart.
-    author = call.authorization if exchange.identity is None else exchange.identity.id
-    if isinstance(document, dict):
-        document = {name: value for name, value in document.items() if value is not None}
-    what = [
-        operation.method,
-        operation.path(call.path),
-        author,
-        call.query,
-        None if document is ABSENT else document,
-    ]
-    return msgspec.json.encode(what, order="sorted")
-
-
-def _record_of(exchange: Exchange) -> bytes | None:
-    """Writes to one record go one at a time, whatever they say; new records (None) as far as they are equal."""
-    call = exchange.call
-    assert call is not None
-    if call.operation.lookup is None and call.operation.resource is not None and call.path:
-        return f"{call.operation.resource}/{call.record_id}".encode()
-    return None

@@ -7,14 +7,14 @@ a wrong "absent" doubles it.
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
-from ...contract import Operation, Resource
-from ...messages import ABSENT, Json
+from ...contract import Resource
+from ...messages import Json
+from .stored import Likeness, likeness
 
 
 @frozen(slots=True)
@@ -46,7 +46,7 @@ Verdict = Found | NotThere | NotKnowable
 class Search:
     """What is known of a POST that is looked for.
 
-    :param expected: fields as they are stored.
+    :param expected: fields as they are stored, or a ``Doubt``.
     :param optional: other known fields that the document left out.
     :param floor: the highest id that had been seen in any answer when the write began; None if none had.
     :param not_before: earliest HOSP time at which it can have been stored, seconds since the epoch; None if unknown.
@@ -81,12 +81,13 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
         return NotKnowable("a record that may be this one was changed or deleted meanwhile")
     if any(_changed(search.resource, row) for row in unclaimed):
         return NotKnowable("a record that may be this one was changed by somebody else")
-    equal = [
-        row for row in unclaimed if all(same(row.get(name), value) for name, value in search.expected.items())
-    ]
+    alike = [(likeness(search.expected, row), row) for row in unclaimed]
+    equal = [row for how, row in alike if how is Likeness.YES]
     sure = [row for row in equal if all(row.get(name) is None for name in search.optional)]
     if len(equal) > search.open_entries:
         return NotKnowable("more records are like this one than writes are open")
+    if not equal and any(how is Likeness.MAYBE for how, _ in alike):
+        return NotKnowable("a record may be what HOSP has made of this one")
     if not equal:
         return NotThere()
     if not sure:
@@ -97,13 +98,12 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
 
 
 def ids_alike(search: Search, records: Sequence[Any]) -> list[int | str]:
-    """Ids of all new records that are equal, whoever may have claimed them."""
+    """Ids of all new records that are equal or may be, whoever may have claimed them."""
     rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
     return [
         row[search.resource.id]
         for row in rows
-        if _may_be_new(search, row)
-        and all(same(row.get(name), value) for name, value in search.expected.items())
+        if _may_be_new(search, row) and likeness(search.expected, row) is not Likeness.NO
     ]
 
 
@@ -174,60 +174,15 @@ def has_changed(change: Change, row: Any) -> Verdict:
         return NotKnowable("the record cannot be read")
     updated = moment(row.get(change.resource.updated_at)) if change.resource.updated_at else None
     untouched = updated is not None and change.not_before is not None and updated < change.not_before
-    as_wished = all(same(row.get(name), value) for name, value in change.expected.items())
-    if as_wished and not change.unreadable:
+    as_wished = likeness(change.expected, row)
+    if as_wished is Likeness.YES and not change.unreadable:
         return Found(row)
     if untouched:
         return NotThere()
-    if change.resource.updated_at is None and not change.unreadable:
+    if change.resource.updated_at is None and not change.unreadable and as_wished is Likeness.NO:
         # The contract names no date: the values are all there is, and they are not the new ones.
         return NotThere()
     return NotKnowable("the record was changed meanwhile, and not to this")
-
-
-def same(one: Json, other: Json) -> bool:
-    """JSON equality: 1 and 1.0 are one number, true is none."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
-
-
-def as_stored(document: Json, operation: Operation) -> dict[str, Json]:
-    """The fields of a document as the upstream stores them and gives them back.
-
-    A field that never comes back, or of which it cannot be said what it becomes, is left out.
-    """
-    if document is ABSENT or not isinstance(document, dict):
-        return {}
-    stored = {}
-    for name, value in document.items():
-        if name not in operation.write_only and _is_certain(value, operation.coercions.get(name)):
-            stored[name] = value
-    return stored
-
-
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
-
-
-def _is_certain(value: Json, coercion: str | None) -> bool:
-    """Whether a value comes back as it was sent.
-
-    "date-or-null": a date does; what is none becomes null, but Rails reads dates in so many ways ("3 May") that only
-    the plain form is certain.
-    """
-    if coercion != "date-or-null" or value is None:
-        return True
-    if not isinstance(value, str) or not _DATE.match(value):
-        return False
-    try:
-        datetime.date.fromisoformat(value)
-    except ValueError:
-        return False
-    return True
 
 
 def moment(stamp: Any) -> float | None:

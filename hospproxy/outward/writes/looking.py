@@ -23,13 +23,13 @@ from .finding import (
     NotThere,
     Search,
     Verdict,
-    as_stored,
     has_changed,
     ids_alike,
     which_is_mine,
 )
 from .presence import UpstreamClock, WorkingTime
 from .sightings import Sightings
+from .stored import as_stored
 
 PAUSES_S = (0.0, 2.0, 5.0, 8.0)
 """Pauses before the looks that may find a write but may not yet say that it is absent."""

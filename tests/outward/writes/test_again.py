@@ -117,6 +117,22 @@ class AgainTests(SynchronousTestCase):
         answer = self.send({**NOTE, "body": "other"}, key=b"k")
         self.assertEqual((answer.status, json.loads(answer.body)["field"]), (422, "Idempotency-Key"))
 
+    def test_null_clears_a_field_so_it_is_another_payload(self) -> None:
+        number = self.id_of(self.send())
+        answers = [
+            self.rig.get(
+                self.rig.send("PATCH", f"/notes/{number}", changes, headers=[(b"idempotency-key", b"k")])
+            )
+            for changes in ({"title": "x"}, {"title": "x", "body": None}, {"title": "x"})
+        ]
+        self.assertEqual([answer.status for answer in answers], [200, 422, 200])
+        self.assertEqual(len(self.hosp.seen("updateNote")), 1)
+
+    def test_a_null_left_out_of_a_new_record_is_the_same_payload(self) -> None:
+        first = self.send({"title": "t", "patient_id": 7, "body": None}, key=b"k")
+        self.assertEqual(self.send({"title": "t", "patient_id": 7}, key=b"k").body, first.body)
+        self.assertEqual(len(self.stored()), 1)
+
     def test_in_flight_is_409(self) -> None:
         self.hosp.hold = True
         first = self.sending(key=b"k")
@@ -272,6 +288,14 @@ class AgainTests(SynchronousTestCase):
         self.hosp.held.pop().callback(None)
         self.rig.clock.pump([0.5] * 60)
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
+
+    def test_another_field_that_is_cleared_is_another_change(self) -> None:
+        number = self.id_of(self.send())
+        lost = self.rig.get(self.rig.send("PATCH", f"/notes/{number}", {"title": None}))
+        assert lost.handed_over is not None
+        lost.handed_over(False)
+        self.rig.get(self.rig.send("PATCH", f"/notes/{number}", {"body": None}))
+        self.assertEqual((self.stored()[0]["title"], self.stored()[0]["body"]), (None, None))
 
     def test_the_window_ends(self) -> None:
         self.send(handed_over=False)

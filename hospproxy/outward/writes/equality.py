@@ -1,0 +1,82 @@
+"""What makes two writes equal, and which writes go one at a time. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ...messages import ABSENT, Exchange, Json
+from .stored import Doubt, as_stored
+
+
+def what(exchange: Exchange) -> bytes:
+    """What a write does and for whom: method, path, author, query and document.
+
+    In a new record a field that is null is the same as one that was left out. In a change null clears the field, so
+    it counts.
+    """
+    call = exchange.call
+    assert call is not None
+    document = call.document
+    if call.operation.lookup is not None and isinstance(document, dict):
+        document = _without_nulls(document)
+    return _packed(exchange, document)
+
+
+def turn_of(exchange: Exchange) -> bytes:
+    """What is equal in this goes one at a time: the record that is changed, or what a new record will hold.
+
+    A number in a column of text is stored as its digits, so 5 and "5" make records that no look can tell apart.
+    """
+    record, call = record_of(exchange), exchange.call
+    assert call is not None
+    if record is not None:
+        return record
+    document = call.document
+    if call.operation.lookup is not None and isinstance(document, dict):
+        stored = {
+            name: value
+            for name, value in as_stored(document, call.operation).items()
+            if not isinstance(value, Doubt)
+        }
+        document = _without_nulls({**document, **stored})
+    return _packed(exchange, document)
+
+
+def record_of(exchange: Exchange) -> bytes | None:
+    """The record that a write changes; None for a write that makes a new one."""
+    call = exchange.call
+    assert call is not None
+    if call.operation.lookup is None and call.operation.resource is not None and call.path:
+        return record_name(call.operation.resource, call.path[-1])
+    return None
+
+
+def record_name(resource: str, record_id: str) -> bytes:
+    """How a record is named among writes."""
+    return f"{resource}/{record_id}".encode()
+
+
+def digest(data: bytes) -> bytes:
+    """A plain hash, for what others may see only under a key of their own."""
+    return hashlib.sha256(data).digest()
+
+
+def _without_nulls(document: dict[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _packed(exchange: Exchange, document: Json) -> bytes:
+    call = exchange.call
+    assert call is not None
+    # With identity switched off the credentials alone tell two callers apart.
+    author = call.authorization if exchange.identity is None else exchange.identity.id
+    said = [
+        call.operation.method,
+        call.operation.path(call.path),
+        author,
+        call.query,
+        None if document is ABSENT else document,
+    ]
+    return msgspec.json.encode(said, order="sorted")

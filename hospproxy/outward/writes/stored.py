@@ -1,0 +1,165 @@
+"""What the upstream makes of the values that it is sent, and whether a record holds them. Pure.
+
+The rules are those of a Rails application, as far as they are certain: a number in a column of text becomes its digits,
+what is no date becomes null. A value whose fate is not certain is a ``Doubt``. A record is then like the write or
+not, or may be; and what may be like it is neither "found" nor "absent".
+"""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from ...contract import Operation
+from ...messages import ABSENT, Json
+
+
+@frozen(slots=True)
+class Doubt:
+    """A value of which nobody can say what the upstream stores."""
+
+    value: Json
+
+
+class Likeness(enum.IntEnum):
+    """Whether a record holds what a write sets."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
+_LARGEST = 1 << 63
+_COMPARED = 2_000
+"""Characters of a text that are compared loosely: beyond them two texts may be alike."""
+_CUT = 255
+"""Characters from which on a text that ends early may be one that a column has cut."""
+
+
+def as_stored(document: Json, operation: Operation) -> dict[str, Json]:
+    """The fields of a document as the upstream gives them back; a ``Doubt`` where that is not certain.
+
+    Fields that never come back are left out.
+    """
+    if document is ABSENT:
+        return {}
+    readable = operation.fields - operation.write_only
+    if not isinstance(document, Mapping):
+        return {name: Doubt(document) for name in readable}
+    return {
+        name: _stored(value, operation.columns.get(name, ""), operation.coercions.get(name))
+        for name, value in document.items()
+        if name not in operation.write_only
+    }
+
+
+def _stored(value: Json, column: str, coercion: str | None) -> Json:
+    """One value.
+
+    :param column: JSON type of what the column holds; "" if the contract does not say.
+    """
+    if value is None:
+        return None
+    if coercion is not None:
+        return _date(value) if coercion == "date-or-null" else Doubt(value)
+    if column == "string":
+        return _text(value)
+    if column == "integer":
+        whole = _is_number(value) and abs(value) < _LARGEST and value == int(value)
+        return int(value) if whole else Doubt(value)
+    if (column == "number" and not _is_number(value)) or (
+        column == "boolean" and not isinstance(value, bool)
+    ):
+        return Doubt(value)
+    return value
+
+
+def _text(value: Json) -> Json:
+    if isinstance(value, str):
+        # Databases refuse NUL, end the text there, or keep it.
+        return Doubt(value) if "\0" in value else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return Doubt(value)
+
+
+def _date(value: Json) -> Json:
+    """A plain date is stored as it is, and a text without digits is none; Rails reads others in many ways ("3 May")."""
+    if not isinstance(value, str):
+        return Doubt(value)
+    if not any(character.isdigit() for character in value):
+        return None
+    if not _DATE.match(value):
+        return Doubt(value)
+    try:
+        datetime.date.fromisoformat(value)
+    except ValueError:
+        return Doubt(value)
+    return value
+
+
+def likeness(expected: Mapping[str, Json], row: Mapping[str, Any]) -> Likeness:
+    """Whether a record holds these fields.
+
+    :param expected: as ``as_stored`` gives them.
+    """
+    found = Likeness.YES
+    # Numbers first: most records differ in one, and they cost nothing to compare.
+    for name, value in sorted(expected.items(), key=lambda item: isinstance(item[1], str | Doubt)):
+        found = min(found, _like(value, row.get(name)))
+        if found is Likeness.NO:
+            break
+    return found
+
+
+def _like(value: Json, seen: Any) -> Likeness:
+    if isinstance(value, Doubt):
+        return Likeness.MAYBE
+    if same(value, seen):
+        return Likeness.YES
+    if isinstance(value, bool) and not isinstance(seen, bool):
+        return Likeness.MAYBE  # some databases keep 1, "t" or "true"
+    if _is_number(value) and _is_number(seen):
+        return Likeness.NO
+    return Likeness.MAYBE if _loosely(value) == _loosely(seen) or _is_respelled(value, seen) else Likeness.NO
+
+
+def _loosely(value: Json) -> str:
+    """Letters and digits alone: an upstream may trim, normalise or replace the rest. Null is like an empty text."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        whole = _is_number(value) and abs(value) < _LARGEST and value == int(value)
+        return str(int(value)) if whole else repr(value)[:_COMPARED]
+    plain = unicodedata.normalize("NFKD", value[:_COMPARED]).casefold()
+    return "".join(one for one in plain if one.isalnum() and one < "\U00010000")
+
+
+def _is_respelled(value: Json, seen: Any) -> bool:
+    """Whether a text was cut to the length of its column, or a date got a time."""
+    if not isinstance(value, str) or not isinstance(seen, str):
+        return False
+    cut = len(seen) >= _CUT and value.startswith(seen)
+    return cut or (_DATE.match(value) is not None and seen.startswith(value))
+
+
+def same(one: Json, other: Json) -> bool:
+    """JSON equality: 1 and 1.0 are one number, true is none."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
