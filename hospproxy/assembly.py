@@ -43,6 +43,7 @@ from .outward.writes.fate import Fate
 from .outward.writes.going_on import Later
 from .outward.writes.keeping import Keeping, Results
 from .outward.writes.looking import Looking
+from .outward.writes.overtaking import Outside
 from .outward.writes.presence import UpstreamClock, WorkingTime
 from .outward.writes.processor import Writes
 from .outward.writes.sightings import Sightings
@@ -223,6 +224,7 @@ class Parts:
             window_s=window_s,
             former=[each.subkey("equal writes") for each in self.key.further],
         )
+        self.outside = Outside(self.contract, entries.settled_changes, entries.forget)
         self.metrics.gauge("ledger_open", lambda: float(len(entries)))
         seal = Seal.of(self.key, "ledger", self.host.entropy)
         keeping = Keeping(
@@ -395,4 +397,5 @@ class Parts:
         self.working_time.answered(received)
         self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         self.sightings.saw(call, response)
+        self.outside.saw(call, response, sent)
         self.knowledge.saw(call, response, sent)

@@ -31,6 +31,7 @@ from hospproxy.outward.writes.fate import Fate
 from hospproxy.outward.writes.going_on import Later
 from hospproxy.outward.writes.keeping import Keeping, Results
 from hospproxy.outward.writes.looking import Looking
+from hospproxy.outward.writes.overtaking import Outside
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
 from hospproxy.outward.writes.sightings import Sightings
@@ -228,6 +229,7 @@ class Rig:
             window_s=120,
             former=options.get("former", ()),
         )
+        self.outside = Outside(CONTRACT, self.entries.settled_changes, self.entries.forget)
         keeping = Keeping(
             self.ledger,
             options.get("seal") or Seal(b"s" * 32, options.get("key_id", "01234567")),
@@ -396,6 +398,7 @@ class _Watching:
         now = self._rig.clock.seconds()
         assert exchange.call is not None
         self._rig.sightings.saw(exchange.call, response)
+        self._rig.outside.saw(exchange.call, response, sent)
         self._rig.upstream_clock.learn(response.headers.get(b"date"), sent, now)
         self._rig.working_time.answered(now)
         return response

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...errors import OverCapacity
 from ...messages import Call, Exchange, Response
-from .equality import digest, turn_of, what
+from .equality import digest, record_name, record_of, turn_of, what
+from .overtaking import ByRecord
 
 
 class State(enum.Enum):
@@ -84,6 +86,9 @@ class Entry:
     :param names: what other workers know it by; None: they need not know of it.
     :param trusted: what other workers write can be seen, so that a look may tell this one's record from theirs.
     :param blind: it may have been sent long ago, and nobody knows when.
+    :param record_name: the record that it changes, or that it made, as ``equality.record_name`` has it.
+    :param made: it made that record.
+    :param number: in the order in which they came.
     """
 
     reference: str
@@ -105,6 +110,9 @@ class Entry:
     names: Names | None = field(default=None, repr=False)
     trusted: bool = True
     blind: bool = False
+    record_name: bytes | None = None
+    made: bool = False
+    number: int = 0
     _waiting: list[Deferred[None]] = field(factory=list, repr=False)
 
     @property
@@ -133,6 +141,13 @@ class Entry:
         for waiter in waiting:
             if not waiter.called:
                 waiter.callback(None)
+
+
+def _has_effect(entry: Entry, state: State) -> bool:
+    """Whether a write that comes to this state changed its record, or may have."""
+    if state is State.ANSWERED:
+        return entry.answer is not None and 200 <= entry.answer.status < 300
+    return state in (State.FOUND, State.GIVEN_UP)
 
 
 def _mac(key: bytes, data: bytes) -> bytes:
@@ -168,6 +183,8 @@ class Entries:
         self._open = 0
         self._turns: dict[bytes, deque[Deferred[None]]] = {}
         self._recent: dict[bytes, list[Entry]] = {}
+        self._by_record = ByRecord()
+        self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
         return self._open
@@ -204,7 +221,8 @@ class Entries:
         """The write that an equal one, arriving now without a key, is the retry of; None: it is a write of its own.
 
         It is a retry if the first one's client was told "unknown", or left before the answer was handed over; unless
-        another retry of it waits already, for then both clients want theirs.
+        another retry of it waits already, for then both clients want theirs; and unless a later write to its record is
+        under way: then its author wishes for it anew.
 
         :param former: its names under other master keys.
         """
@@ -220,6 +238,7 @@ class Entries:
                 and not waited_for
                 and entry.key is None
                 and not entry.exchange.own
+                and not self._by_record.is_overtaken(entry)
             ):
                 return entry
         return None
@@ -233,13 +252,14 @@ class Entries:
             raise OverCapacity("Too many writes are under way.")
         self._open += 1
         entry = Entry(exchange.reference or self._reference(), equal, exchange, self._clock.seconds(), key)
-        self._recent.setdefault(equal, []).append(entry)
+        entry.record_name = record_of(exchange)
+        self._remember(entry)
         self._bound()
         try:
             await self._turn(turn_of(exchange), exchange.deadline)
         except Exception:
             self._open -= 1
-            self._forget(entry)
+            self.forget(entry)
             raise
         entry.started = self._clock.seconds()
         return entry
@@ -248,7 +268,9 @@ class Entries:
         """An entry of an earlier process, open or lately closed."""
         if entry.exchange.call is not None and entry.equal in self.former_equals(entry.exchange):
             entry.equal = self.equal_of(entry.exchange)
-        self._recent.setdefault(entry.equal, []).append(entry)
+        if entry.exchange.call is not None:
+            entry.record_name = record_of(entry.exchange)
+        self._remember(entry)
         if entry.is_open:
             self._open += 1
             # Whoever is equal waits; should two of them be taken over, each looks for its own record at once.
@@ -267,8 +289,22 @@ class Entries:
                 break
         else:
             self._turns.pop(turn, None)
+        for other in self.overtaken_by(entry, state):
+            self.forget(other)
         if entry.handed_over or entry.exchange.own:
-            self._forget(entry)
+            self.forget(entry)
+
+    def overtaken_by(self, entry: Entry, state: State) -> list[Entry]:
+        """Settled writes that are overtaken when this one is settled: to write the same again is no retry any more."""
+        resource = entry.call.operation.resource
+        if entry.record_name is None and resource is not None and entry.record is not None:
+            entry.record_name, entry.made = record_name(resource, entry.record), True
+            self._by_record.add(entry)
+        return self._by_record.overtaken_by(entry) if _has_effect(entry, state) else []
+
+    def settled_changes(self) -> list[Entry]:
+        """Changes that are settled and whose answer nobody has yet."""
+        return self._by_record.settled_changes()
 
     def tell_unknown(self, entry: Entry) -> None:
         """Its client is told that the outcome is unknown."""
@@ -280,7 +316,7 @@ class Entries:
         """Its answer was written whole to a client: an equal write is from now on a write of its own."""
         entry.handed_over = True
         if not entry.is_open:
-            self._forget(entry)
+            self.forget(entry)
 
     def tidy(self) -> None:
         """Forget what is out of its window."""
@@ -290,24 +326,32 @@ class Entries:
     def _rename(self, former: bytes, equal: bytes) -> None:
         """Those that ended under a former name stand under today's; what is open got its name when it was resumed."""
         for entry in [each for each in self._recent.get(former, ()) if not each.is_open]:
-            self._forget(entry)
+            self.forget(entry)
             entry.equal = equal
             self._recent.setdefault(equal, []).append(entry)
+            self._by_record.add(entry)
 
     def _prune(self, equal: bytes) -> None:
         now = self._clock.seconds()
         for entry in list(self._recent.get(equal, ())):
             if not entry.is_open and (entry.ended is None or now - entry.ended >= self._window_s):
-                self._forget(entry)
+                self.forget(entry)
 
     def _bound(self) -> None:
         """No more than ten times what may be open is remembered; the oldest that ended go first."""
         for equal in list(self._recent)[: max(0, len(self._recent) - 10 * self._max_open)]:
             for entry in list(self._recent.get(equal, ())):
                 if not entry.is_open:
-                    self._forget(entry)
+                    self.forget(entry)
 
-    def _forget(self, entry: Entry) -> None:
+    def _remember(self, entry: Entry) -> None:
+        entry.number = next(self._numbers)
+        self._recent.setdefault(entry.equal, []).append(entry)
+        self._by_record.add(entry)
+
+    def forget(self, entry: Entry) -> None:
+        """An equal write is from now on a write of its own."""
+        self._by_record.remove(entry)
         entries = self._recent.get(entry.equal, [])
         if entry in entries:
             entries.remove(entry)

@@ -16,6 +16,7 @@ from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.sealing import Seal, Unsealable
 from ..ledger.store import Row
 from .entries import Entry, Names, State
+from .equality import record_name
 
 _log = Logger()
 TOO_LARGE = 8 << 20
@@ -111,7 +112,7 @@ class Keeping:
         if entry.answer is not None and len(entry.answer.body) <= TOO_LARGE and not entry.exchange.own:
             answer = self._seal.seal(write_answer(entry.answer), f"answer {name}")
         try:
-            await self._ledger.close(name, state.value, entry.record, answer)
+            await self._ledger.close(name, state.value, _record(entry), answer)
         except LedgerFailed as error:
             _log.error("the outcome of {name} could not be kept: {why}", name=name, why=error.why)
 
@@ -223,7 +224,10 @@ class Keeping:
             handed_over=row.handed_over,
             ended=now - ago if closed else None,
             names=self._read_names(row),
+            made=row.kind == "create",
         )
+        if row.resource is not None and row.record is not None:
+            entry.record_name = record_name(row.resource, row.record)
         exchange.reference = entry.reference if row.kind == "screening" else exchange.reference
         return entry
 
@@ -301,6 +305,13 @@ def _row_name(entry: Entry, kind: str) -> str:
 
 def _author(identity: Identity) -> bytes:
     return f"author {identity.id!r}".encode()
+
+
+def _record(entry: Entry) -> str | None:
+    """Id of the record that a write made, or that it changes."""
+    if entry.record is None and entry.call.operation.lookup is None:
+        return entry.call.record_id
+    return entry.record
 
 
 def _kind(entry: Entry) -> str:

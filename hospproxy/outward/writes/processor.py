@@ -256,6 +256,11 @@ class Writes:
 
     async def _ended(self, entry: Entry, state: State) -> None:
         """It is settled, and on disk as such before the answer may leave."""
+        for other in self._entries.overtaken_by(entry, state):
+            if other.key is None:
+                # Written before this one is closed: the next process must not answer from it either.
+                self._claims.handed_over(other.reference)
+                self._keeping.hand_over(other)
         await self._keeping.close(entry, state)
         await self._claims.settle(entry, state)
         self._unwatch(entry)
@@ -345,6 +350,9 @@ class Writes:
     async def _taken_over(self) -> list[Exchange]:
         screenings = []
         taken = await self._keeping.take_over()
+        # Those that have ended came before those that have not.
+        for entry in await self._keeping.undelivered(self._window_s):
+            self._entries.resume(entry)
         for entry, kind in taken:
             if kind == "screening":
                 screenings.append(entry.exchange)
@@ -356,8 +364,6 @@ class Writes:
             # Not before all are known: a look for one shows records that may be another's.
             if kind != "screening":
                 self._go_on_finding(entry, self._later_s)
-        for entry in await self._keeping.undelivered(self._window_s):
-            self._entries.resume(entry)
         if taken:
             _log.info("took over {count} entries of earlier processes", count=len(taken))
         return screenings
