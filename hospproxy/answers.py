@@ -76,6 +76,8 @@ class Answers:
             filled["detail"] = error.detail
         if error.field is not None:
             filled["field"] = error.field
+        if error.errors:
+            filled["errors"] = [{"field": name, "detail": detail} for name, detail in error.errors]
         if isinstance(error, OutcomeUnknown):
             filled["outcome"] = error.outcome
             filled["reference"] = error.reference

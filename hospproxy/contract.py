@@ -5,7 +5,7 @@ It is read from an OpenAPI 3.1 document by contract_document.py. Nothing else in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -26,8 +26,8 @@ class SchemaError:
     message: str
 
 
-Check = Callable[[Json], SchemaError | None]
-"""The first thing that is wrong with a value, or None."""
+Check = Callable[[Json], Sequence[SchemaError]]
+"""The first few mistakes of a value; empty for a value that is right."""
 
 
 @frozen(slots=True)

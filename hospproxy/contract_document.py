@@ -8,7 +8,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
 import yaml
 
 from .contract import (
@@ -22,12 +21,11 @@ from .contract import (
     Place,
     Resource,
     Route,
-    SchemaError,
     Texts,
 )
 from .contract_answers import expected
 from .contract_permissions import permissions
-from .messages import Json
+from .schema_walk import check_of
 
 METHODS = ("get", "post", "put", "patch", "delete")
 ACTIONS = ("read", "search", "create", "update", "delete", "execute")
@@ -293,22 +291,12 @@ class _Reader:
         return {name: self._resolve(one) for name, one in properties.items()}
 
     def check(self, schema: Any) -> Check:
-        """A function that finds the first thing wrong with a value (JSON Schema 2020-12)."""
-        whole = {**schema, "components": self.document.get("components", {})}
+        """A function that finds what is wrong with a value (JSON Schema 2020-12)."""
         try:
-            validator = jsonschema_rs.Draft202012Validator(whole)
-        except (ValueError, jsonschema_rs.ValidationError) as error:
+            return check_of(schema, self.document.get("components", {}))
+        except ValueError as error:
             self.errors.append(f"{schema}: no schema: {error}")
-            return lambda _value: None
-
-        def first_error(value: Json) -> SchemaError | None:
-            if validator.is_valid(value):
-                return None
-            for error in validator.iter_errors(value):
-                return SchemaError(*_describe(error))
-            return None
-
-        return first_error
+            return lambda _value: ()
 
     def _names(
         self,
@@ -348,22 +336,3 @@ def _column(said: Mapping[str, Any]) -> str:
     types = said.get("type", [])
     named = [one for one in ([types] if isinstance(types, str) else types) if one != "null"]
     return str(named[0]) if len(named) == 1 else ""
-
-
-def _describe(error: jsonschema_rs.ValidationError) -> tuple[str, str]:
-    """Key path and words; the value itself is left out, since it may be a password."""
-    path = ".".join(str(part) for part in error.instance_path)
-    kind = error.kind
-    name = kind.name if hasattr(kind, "name") else type(kind).__name__
-    if name == "required":
-        missing = str(getattr(kind, "property", "")).strip("'\"")
-        return (f"{path}.{missing}" if path else missing), "is missing"
-    limits = {
-        "type": "is of the wrong type",
-        "minimum": "is too small",
-        "maximum": "is too large",
-        "maxLength": "is too long",
-        "maxItems": "has too many items",
-        "pattern": "is not as the contract says",
-    }
-    return path, limits.get(name, "is not as the contract says")

@@ -29,6 +29,7 @@ class ProxyError(Exception):
     :param field: key path of the offending field, where there is one.
     :param retry_after_s: seconds after which another try is worth while; None says nothing of it.
     :param headers: further fields of the answer (``Allow``, …).
+    :param errors: each mistake of a body as (key path, sentence), the first few; the first is ``field`` and ``detail``.
 
     ``limit`` names the limit of arrival that was reached, where it was one.
     """
@@ -46,12 +47,14 @@ class ProxyError(Exception):
         field: str | None = None,
         retry_after_s: int | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        errors: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
         self.retry_after_s = retry_after_s
         self.headers = Headers(headers)
+        self.errors = errors
         if status is not None:
             self.status = status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
-from ..contract import Operation
+from ..contract import Operation, SchemaError
 from ..errors import Refused
 from ..messages import ABSENT, Json
 
@@ -116,11 +116,15 @@ def rebuilt(document: Json, operation: Operation) -> Json:
 
 
 def judge(document: Json, operation: Operation) -> Refused | None:
-    """The first thing that the contract has against a document."""
+    """What the contract has against a document: the first mistakes of it."""
     if operation.check is None or document is ABSENT:
         return None
     wrong = operation.check(document)
-    if wrong is None:
+    if not wrong:
         return None
-    what = f"The field {wrong.message}." if wrong.field else f"The body {wrong.message}."
-    return Refused(what, status=422, field=wrong.field or None)
+    found = tuple((one.field, _sentence(one)) for one in wrong)
+    return Refused(found[0][1], status=422, field=found[0][0] or None, errors=found)
+
+
+def _sentence(wrong: SchemaError) -> str:
+    return f"The field {wrong.message}." if wrong.field else f"The body {wrong.message}."

@@ -89,11 +89,7 @@ def _canonical(parameter: Parameter, value: str) -> tuple[tuple[str, str], Refus
     if parameter.integer and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS:
         judged = int(value)
     wrong = parameter.check(judged)
-    error = (
-        None
-        if wrong is None
-        else Refused(f"The parameter {wrong.message}.", status=422, field=parameter.name)
-    )
+    error = Refused(f"The parameter {wrong[0].message}.", status=422, field=parameter.name) if wrong else None
     return (parameter.name, str(judged)), error
 
 

@@ -177,11 +177,11 @@ class AnswerCheck:
     def _hold(self, exchange: Exchange, response: Response, expected: Expected, document: Json) -> None:
         if expected.check is None or (not self._enforce and len(response.body) > CHECKED_BYTES):
             return
-        error = expected.check(document)
-        if error is None:
+        wrong = expected.check(document)
+        if not wrong:
             return
         # "*.name" for the n-th element: the same mistake in each is one.
-        hit = "answers:schema:" + _NUMBER.sub("*", error.field)
+        hit = "answers:schema:" + _NUMBER.sub("*", wrong[0].field)
         if hit not in exchange.rule_hits:
             exchange.rule_hits.append(hit)
         if self._enforce:

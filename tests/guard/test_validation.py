@@ -42,6 +42,35 @@ class ValidationTests(SynchronousTestCase):
             headers=[(b"content-type", b"application/x-www-form-urlencoded")],
         )  # fmt: skip
 
+    def test_every_wrong_field_is_named(self) -> None:
+        answer = self.answer("POST", "/staffs", {"name": 1, "hospital_id": "x"})
+        document = json.loads(answer.body)
+        self.assertEqual((answer.status, document["field"]), (422, "password"))
+        self.assertEqual(document["detail"], "The field is missing.")
+        self.assertEqual([one["field"] for one in document["errors"]], ["password", "name", "hospital_id"])
+        self.assertEqual(document["errors"][0]["detail"], document["detail"])
+
+    def test_no_more_than_a_few_are(self) -> None:
+        document = json.loads(self.answer("POST", "/patients/7/screen", {"images": [1] * 500}).body)
+        self.assertEqual([one["field"] for one in document["errors"]], [f"images.{n}" for n in range(10)])
+
+    def test_a_birthdate_that_would_be_lost_is_refused(self) -> None:
+        patient = {"name": "Moss", "hospital_id": 1}
+        self.refused(422, "birthdate", "POST", "/patients", {**patient, "birthdate": "banana"})
+        self.refused(422, "birthdate", "PATCH", "/patients/7", {"birthdate": "2021-02-30"})
+
+    def test_a_birthdate_that_is_kept_passes_as_it_is(self) -> None:
+        for given in ("2021-03-27", "2021-03-27T00:00:00.000Z", "", None):
+            answer = self.answer("POST", "/patients", {"name": "A", "hospital_id": 1, "birthdate": given})
+            self.assertEqual(answer.status, 201, answer.body)
+            self.assertEqual(self.rig.hosp.seen("createPatient")[-1].document["birthdate"], given)
+
+    def test_reported_birthdates_go_on(self) -> None:
+        self.rig = Rig(enforce=False)
+        answer = self.answer("POST", "/patients", {"name": "A", "hospital_id": 1, "birthdate": "banana"})
+        self.assertEqual(answer.status, 201)
+        self.assertIn("schema:body:birthdate", self.rig.exchanges[0].rule_hits)
+
     def test_a_wrong_method_is_told_which_are_right(self) -> None:
         self.assertEqual(self.answer("PUT", "/hospitals").headers.get(b"allow"), b"GET, HEAD, OPTIONS, POST")
 
