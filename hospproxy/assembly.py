@@ -34,7 +34,7 @@ from .outward.gate.building import base_of, build_gate, places_for
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
-from .outward.sending import Target
+from .outward.sending import Target, came_by, via_name
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
 from .outward.writes.claims import Claims, NoClaims
@@ -109,7 +109,10 @@ class Parts:
         self.cache = Cache(
             settings.cache, self.contract, self.memory, reactor, self.metrics, self.ask, self._second()
         )
-        self.upstream = Upstream(reactor, settings.upstream, self.metrics, settings.gate.concurrency)
+        self.via = via_name(key.subkey("via"))
+        self.upstream = Upstream(
+            reactor, settings.upstream, self.metrics, settings.gate.concurrency, self.via
+        )
         self.refusals = self._refusals()
         self.identity = self._identity()
         self.entrance = entrance_for(settings, self.metrics)
@@ -329,6 +332,7 @@ class Parts:
             enforce=settings.validation.mode == "enforce",
             judge=settings.validation.enabled,
             own=(outcomes.ROUTE,),
+            is_loop=lambda client: came_by(client.via, self.via),
         )
         ownership = Ownership(
             self.contract,

@@ -92,6 +92,8 @@ class Client:
     :param host: authority of the request as the client wrote it (its Host), lower-cased; "" if it sent none.
     :param request_id: the id under which this request is recorded and sent on.
     :param certificate: what the peer has shown; None if it was not asked or has none.
+    :param via: what Via has to say of the request's way here (RFC 9110 §7.6.3), up to the protocol by which it came;
+        the proxy's own name follows. "" for a request that nobody sent.
     """
 
     peer: str = ""
@@ -101,6 +103,7 @@ class Client:
     host: str = ""
     request_id: str = ""
     certificate: ClientCertificate | None = None
+    via: str = ""
 
     @property
     def origin(self) -> str:

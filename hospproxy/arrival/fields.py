@@ -120,6 +120,16 @@ def _members(value: bytes) -> frozenset[bytes]:
     return frozenset(part.strip(b" \t").lower() for part in value.split(b","))
 
 
+def received_via(values: list[bytes], version: tuple[int, int]) -> str:
+    """What Via says of a request that has come here, without our own name (RFC 9110 §7.6.3).
+
+    :param values: of each line of Via, in order.
+    :param version: of the request.
+    """
+    before = [value.decode("latin-1") for value in values if value]
+    return ", ".join((*before, f"{version[0]}.{version[1]}"))
+
+
 def end_to_end(pairs: list[tuple[bytes, bytes]], connection: bytes) -> Headers:
     """The fields that go further.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from twisted.internet.interfaces import IReactorTime
 
 from ..interfaces import IHandler, IMeter
@@ -17,6 +17,7 @@ from .authority import PublicHosts
 from .budget import BodyBudget
 from .crowd import Crowd
 from .drain import Connections
+from .fields import received_via
 from .front.trust import Trust
 from .limits import ArrivalLimits
 from .tally import Tally
@@ -67,7 +68,14 @@ class House:
         return Handshakes(self.clock, self.limits, self.trust.covers, count)
 
     def identify(
-        self, peer: str, announced: str | None, scheme: str, host: str = "", fields: Headers = NO_FIELDS
+        self,
+        peer: str,
+        announced: str | None,
+        scheme: str,
+        host: str = "",
+        fields: Headers = NO_FIELDS,
+        version: tuple[int, int] = (1, 1),
     ) -> Client:
         """Who the client is, as ``Trust.identify`` says; what could not be read is left out."""
-        return self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
+        client = self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
+        return evolve(client, via=received_via(fields.all(b"via"), version))

@@ -251,7 +251,9 @@ class Http1Protocol(Protocol):
         :raise ProxyError: arrival itself says no.
         """
         house, line, framing = self._house, head.line, head.framing
-        client = house.identify(self._peer, self._announced, self._scheme, head.host, head.fields)
+        client = house.identify(
+            self._peer, self._announced, self._scheme, head.host, head.fields, line.version
+        )
         method = line.method.decode("ascii")
         self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
         self._last = not framing.keep_alive or self._too_many_ahead()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve
 from zope.interface import implementer
 
@@ -9,7 +11,7 @@ from ..answers import accept_class
 from ..contract import Contract, Route, match
 from ..errors import ProxyError, Refused
 from ..interfaces import IProcessor, Proceed
-from ..messages import Call, Exchange, Headers, Priority, Request, Response
+from ..messages import Call, Client, Exchange, Headers, Priority, Request, Response
 from . import documents, paths
 
 
@@ -22,11 +24,19 @@ class Validation:
     :param enforce: refuse what the schemas do not allow; otherwise only the record says so.
     :param judge: look at the schemas at all.
     :param own: routes of the proxy itself, which stand in no contract.
+    :param is_loop: whether a client is this very proxy, whose upstream leads back to it.
     """
 
     def __init__(
-        self, contract: Contract, *, enforce: bool = True, judge: bool = True, own: tuple[Route, ...] = ()
+        self,
+        contract: Contract,
+        *,
+        enforce: bool = True,
+        judge: bool = True,
+        own: tuple[Route, ...] = (),
+        is_loop: Callable[[Client], bool] = lambda _client: False,
     ) -> None:
+        self._is_loop = is_loop
         self._contract = contract
         self._routes = (*contract.routes, *own)
         self._enforce = enforce
@@ -34,6 +44,10 @@ class Validation:
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         request = exchange.request
+        if self._is_loop(request.client):
+            raise Refused(
+                "This request has come through this proxy before: its upstream leads back.", status=508
+            )
         if request.method == "OPTIONS":
             return self._options(request)
         route, values, wants_json = self._route(request)

@@ -18,7 +18,7 @@ from .sending import Target
 
 KNOWN = frozenset(
     b"""
-    accept-ranges age allow cache-control cache-status content-disposition content-language content-location
+    age allow cache-control cache-status content-disposition content-language content-location
     content-security-policy content-type cross-origin-opener-policy cross-origin-resource-policy date deprecation etag
     expires last-modified link location permissions-policy pragma ratelimit referrer-policy retry-after server-timing
     set-cookie sunset vary warning www-authenticate x-content-type-options x-download-options x-frame-options
@@ -29,6 +29,12 @@ KNOWN = frozenset(
 )
 """Fields that do nothing worse than what they say. The rest may steer what stands in front (X-Accel-Redirect), or a
 browser beyond this one answer (Clear-Site-Data, Alt-Svc, Strict-Transport-Security, Refresh)."""
+
+_OF_RANGES = frozenset({b"accept-ranges", b"content-range"})
+"""No Range is sent on (RFC 9110 §14.3), so these would promise what nobody can have. No contract can let them pass."""
+
+_UNASKED = frozenset({206, 304})
+"""Answers to Range and to conditions on reads. The upstream gets neither, so such an answer is to something else."""
 
 CHECKED_BYTES = 1 << 20
 """An answer longer than this is held against its schema only where that is enforced: it takes its time."""
@@ -67,7 +73,7 @@ def known_fields(headers: Headers, more: frozenset[bytes]) -> Headers:
 
     :param more: names that the contract knows besides.
     """
-    names = KNOWN | more
+    names = (KNOWN | more) - _OF_RANGES
     kept = tuple(pair for pair in headers.pairs if pair[0].lower() in names)
     return headers if len(kept) == len(headers.pairs) else Headers(kept)
 
@@ -148,6 +154,8 @@ class AnswerCheck:
         :raise BadAnswer: it may not. It carries the status: HOSP has finished, so a write's fate is what that says.
         """
         assert exchange.call is not None
+        if response.status in _UNASKED:
+            raise self._bad("unasked", "is one that was not asked for", response)
         headers = known_fields(response.headers, self._more)
         if headers is not response.headers:
             self._found("field")

@@ -12,6 +12,24 @@ from ..messages import ABSENT, Call, Client
 
 _ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
 _PORTS = {"http": 80, "https": 443}
+VIA = "hospproxy"
+"""The name of the proxy in Via; each installation has one of its own that begins so (``via_name``)."""
+
+
+def via_name(key: bytes) -> str:
+    """The name of an installation in Via: the same in all of its workers and machines, and in no other's.
+
+    :param key: made of the master key for this purpose.
+    """
+    return f"{VIA}-{key[:4].hex()}"
+
+
+def came_by(via: str, name: str) -> bool:
+    """Whether a request has been through the proxy of this name before (RFC 9110 §7.6.3: loops).
+
+    :param via: the members of Via.
+    """
+    return any(member.split()[1:2] == [name] for member in via.split(","))
 
 
 @frozen(slots=True)
@@ -68,10 +86,12 @@ class Message:
     body: bytes | None = field(default=None, repr=False)
 
 
-def build_message(call: Call, client: Client, target: Target) -> Message:
+def build_message(call: Call, client: Client, target: Target, name: str = VIA) -> Message:
     """Spell a call out.
 
     HOSP builds ``url`` and ``Location`` from Host and X-Forwarded-Proto, so it gets those that the client used.
+
+    :param name: of this proxy, for Via.
     """
     path = target.base + call.operation.path(call.path)
     query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""
@@ -87,6 +107,8 @@ def build_message(call: Call, client: Client, target: Target) -> Message:
     ]
     if chain:
         headers.append((b"X-Forwarded-For", _octets(", ".join(chain))))
+    if client.via:
+        headers.append((b"Via", _octets(f"{client.via} {name}")))
     if client.request_id:
         headers.append((b"X-Request-Id", _octets(client.request_id)))
     if call.authorization is not None:

@@ -16,13 +16,15 @@ from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool
 from zope.interface import implementer
 
+from .. import clocks
 from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..messages import Call, Client, Exchange, Headers, Origin, Response
 from ..options.sections import UpstreamSettings
 from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
 from .connection import Opener
-from .sending import Message, Target, build_message
+from .sending import VIA, Message, Target, build_message
+from .validators import dated, tagged
 
 Observer = Callable[[Call, Response, float, float], None]
 """Told of each answer of HOSP: the call, the answer, monotonic seconds of sending and of the answer's end."""
@@ -36,12 +38,19 @@ class Upstream:
 
     :param reactor: opens connections and tells the time.
     :param kept_connections: connections kept open for reads while idle.
+    :param name: of this proxy, for Via.
     """
 
     def __init__(
-        self, reactor: Any, settings: UpstreamSettings, meter: IMeter, kept_connections: int = 5
+        self,
+        reactor: Any,
+        settings: UpstreamSettings,
+        meter: IMeter,
+        kept_connections: int = 5,
+        name: str = VIA,
     ) -> None:
         self._reactor = reactor
+        self._name = name
         self._meter = meter
         self._target = Target.from_url(settings.url)
         self._max_body_bytes = settings.max_body_bytes
@@ -90,7 +99,7 @@ class Upstream:
         if timeout_s <= 0:
             raise NotSent("There was no time left to ask the upstream server.")
         attempt = Attempt(self._kept if call.operation.repeatable else self._fresh, on_sent)
-        message = build_message(call, client, self._target)
+        message = build_message(call, client, self._target, self._name)
         exchanging = Deferred.fromCoroutine(self._exchange(attempt, message))
         timer = self._reactor.callLater(timeout_s, attempt.expire, exchanging)
         try:
@@ -131,6 +140,7 @@ class UpstreamProcessor:
     :param observers: told of every answer; they learn HOSP's clock and its highest ids from it.
     :param check: what an answer may be, and what of it goes on; nobody is told of one that may not.
     :param max_attempt_s: seconds that one attempt may take, however far off the deadline is.
+    :param wall: seconds since the epoch, for answers without a Date.
     :param silences: called when HOSP could not be reached or did not answer in time.
     """
 
@@ -141,6 +151,7 @@ class UpstreamProcessor:
         observers: Sequence[Observer] = (),
         silences: Sequence[Callable[[], None]] = (),
         *,
+        wall: Callable[[], float] = clocks.wall,
         max_attempt_s: float = 28.0,
         check: Callable[[Exchange, Response], Response] = lambda _exchange, response: response,
     ) -> None:
@@ -148,6 +159,7 @@ class UpstreamProcessor:
         self._clock = clock
         self._observers = tuple(observers)
         self._silences = tuple(silences)
+        self._wall = wall
         self._max_attempt_s = max_attempt_s
         self._check = check
 
@@ -173,7 +185,8 @@ class UpstreamProcessor:
         received = self._clock.seconds()
         for observe in self._observers:
             _told(observe, call, response, began, received)
-        return response
+        # After the observers: they learn HOSP's clock from HOSP's own Date.
+        return dated(tagged(call.operation, response), self._wall())
 
 
 def _told(what: Callable[..., None], *news: object) -> None:

@@ -80,7 +80,8 @@ METRICS: tuple[Metric, ...] = (
     _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route", "route"),
     _counter(
         "answer_findings_total",
-        "HOSP's answers: wrong type, json or shape, against the schema; a field or an address kept back.",
+        "HOSP's answers: wrong type, json or shape, against the schema, unasked (206, 304); a field or an address kept "
+        "back.",
         "finding",
     ),
     _counter("retries_total", "Attempts after the first.", "reason"),

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.fields import HOP_BY_HOP, WITNESS, Framing, combine, end_to_end, read_framing
+from hospproxy.arrival.fields import (
+    HOP_BY_HOP,
+    WITNESS,
+    Framing,
+    combine,
+    end_to_end,
+    read_framing,
+    received_via,
+)
 from hospproxy.arrival.line import HeadRefused
 
 
@@ -60,3 +68,15 @@ class FramingTests(SynchronousTestCase):
         pairs = [(name, b"") for name in (*sorted(HOP_BY_HOP), *sorted(WITNESS), b"accept", b"x")]
         self.assertEqual([name for name, _ in end_to_end(pairs, b"close, X")], [b"accept"])
         self.assertEqual([name for name, _ in end_to_end(pairs, b"")], [b"accept", b"x"])
+
+
+class ViaTests(SynchronousTestCase):
+    def test_the_hops_before_and_the_protocol_of_the_last(self) -> None:
+        for values, version, wanted in (
+            ([], (1, 1), "1.1"),
+            ([], (1, 0), "1.0"),
+            ([b"1.0 fred, 1.1 p.example.net"], (1, 1), "1.0 fred, 1.1 p.example.net, 1.1"),
+            ([b"1.0 fred", b"1.1 p.example.net (a, b)"], (1, 1), "1.0 fred, 1.1 p.example.net (a, b), 1.1"),
+            ([b""], (1, 1), "1.1"),
+        ):
+            self.assertEqual(received_via(values, version), wanted)

@@ -68,6 +68,11 @@ class OrderTests(SynchronousTestCase):
             ("192.0.2.7", "198.51.100.1", ("192.0.2.7",), "http", "a", "abc"),
         )
 
+    def test_the_hops_that_a_request_came_by(self) -> None:
+        line = Line()
+        line.send(b"GET / HTTP/1.1\r\nHost: a\r\nVia: 1.0 fred\r\nVia: 1.1 jane\r\nConnection: via\r\n\r\n")
+        self.assertEqual(line.handler.handled[0].client.via, "1.0 fred, 1.1 jane, 1.1")
+
     def test_a_stranger_gets_an_id_of_ours(self) -> None:
         line = Line()
         line.send(get(b"/", b"X-Request-Id: abc") + get())

@@ -3,10 +3,13 @@
 import json
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Route
+from hospproxy.errors import Refused
 from hospproxy.guard.validation import Validation
+from hospproxy.messages import Client, Exchange, Request, Response
 from tests.rig import CONTRACT, STAFF1, Rig
 
 
@@ -16,6 +19,17 @@ class ValidationTests(SynchronousTestCase):
 
     def answer(self, *args: object, **kwargs: object):
         return self.rig.get(self.rig.send(*args, **kwargs))  # type: ignore[arg-type]
+
+    def test_a_request_that_comes_round_again_goes_no_further(self) -> None:
+        exchange = Exchange(Request("GET", b"/hospitals", client=Client(via="1.1 me, 1.1")), 0.0, 0.0, 28.0)
+        validation = Validation(CONTRACT, is_loop=lambda client: "me" in client.via)
+        failure = self.failureResultOf(
+            Deferred.fromCoroutine(validation.process(exchange, self.never)), Refused
+        )
+        self.assertEqual(failure.value.status, 508)
+
+    async def never(self, _exchange: Exchange) -> Response:
+        raise AssertionError("it went on")
 
     def refused(self, status: int, field: str | None, *args: object, **kwargs: object) -> None:
         answer = self.answer(*args, **kwargs)

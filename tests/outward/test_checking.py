@@ -89,6 +89,13 @@ class ContentTests(CheckCase):
         self.checked("listNotes", b"id\n1\n", (b"Content-Type", b"text/csv"), accept="text/csv")
         self.bad("listNotes", b"id\n1\n", (b"Content-Type", b"text/csv"), accept="html")
 
+    def test_whatNobodyHasAskedFor(self) -> None:
+        """No Range and no condition is sent on: a 206 is a part taken for the whole, and a 304 has no content."""
+        for operation in ("listNotes", "getNote", "updateNote", "createNote"):
+            for status in (206, 304):
+                self.bad(operation, [], status=status)
+        self.assertEqual(self.counted("unasked"), 8)
+
     def test_noJson(self) -> None:
         for body in (
             b"",
@@ -158,6 +165,15 @@ class FieldTests(CheckCase):
     def test_whatRailsSaysGoesOn(self) -> None:
         fields = tuple((name, b"x") for name in sorted(KNOWN - {b"content-type", b"location"}))
         self.assertEqual(self.checked("listNotes", [], JSON, *fields).headers.pairs, (JSON, *fields))
+
+    def test_nothingIsSaidOfRangesWhateverTheContractKnows(self) -> None:
+        contract = evolve(CONTRACT, answer_fields=frozenset({b"accept-ranges", b"content-range"}))
+        check = AnswerCheck(contract, HOSP, self.meter)
+        fields = (JSON, (b"Accept-Ranges", b"bytes"), (b"Content-Range", b"bytes 0-1/2"))
+        answer = check.checked(
+            self.exchange("listNotes"), Response(200, Headers(fields), b"[]", Origin.UPSTREAM)
+        )
+        self.assertEqual(answer.headers.pairs, (JSON,))
 
     def test_theContractMayKnowMore(self) -> None:
         contract = evolve(CONTRACT, answer_fields=frozenset({b"x-secret"}))

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract_document import load
 from hospproxy.messages import Call, Client, Headers, Json
-from hospproxy.outward.sending import Message, Target, build_message
+from hospproxy.outward.sending import Message, Target, build_message, came_by, via_name
 
 CONTRACT = load()
 HERE = Target.from_url("http://127.0.0.1:3000")
@@ -18,6 +18,7 @@ CLIENT = Client(
     scheme="https",
     host="hosp.example:8443",
     request_id="req-1",
+    via="1.0 fred, 1.1",
 )
 
 
@@ -73,6 +74,25 @@ class Who(SynchronousTestCase):
         self.assertIs(value(message, b"X-Forwarded-For"), None)
         self.assertIs(value(message, b"X-Request-Id"), None)
 
+    def test_via_names_every_hop_and_this_one(self) -> None:
+        self.assertEqual(value(built(), b"Via"), b"1.0 fred, 1.1 hospproxy")
+        own = via_name(b"key of an installation")
+        message = build_message(Call(CONTRACT.operation("getStatus")), CLIENT, HERE, own)
+        self.assertEqual(value(message, b"Via"), b"1.0 fred, 1.1 " + own.encode())
+        self.assertIs(value(built(client=evolve(CLIENT, via="")), b"Via"), None)
+
+    def test_a_loop_is_seen_by_the_name_of_this_installation(self) -> None:
+        own, other = via_name(b"one key"), via_name(b"another key")
+        for via, seen in (
+            (f"1.1 {own}, 1.1", True),
+            (f"1.0 fred, HTTP/1.1 {own} (comment), 1.1", True),
+            (f"1.1 {other}, 1.1", False),
+            ("1.1 hospproxy, 1.1", False),
+            ("1.1", False),
+            ("", False),
+        ):
+            self.assertEqual(came_by(via, own), seen, via)
+
     def test_credentials(self) -> None:
         message = built(authorization=b"Basic YTpi")
         self.assertEqual(value(message, b"Authorization"), b"Basic YTpi")
@@ -91,6 +111,7 @@ class Who(SynchronousTestCase):
                 b"X-Forwarded-Proto",
                 b"X-Forwarded-For",
                 b"X-Request-Id",
+                b"Via",
                 b"Authorization",
             },
         )

@@ -16,6 +16,7 @@ from hospproxy.interfaces import IProcessor, IUpstream
 from hospproxy.messages import Call, Client, Exchange, Headers, Origin, Request, Response
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream, UpstreamProcessor
+from hospproxy.outward.validators import dated, tagged
 from hospproxy.watch.metrics import Metrics
 
 CONTRACT = load()
@@ -423,6 +424,7 @@ class Processor(SynchronousTestCase):
             self.clock,
             observers=(failing, lambda *news: self.seen.append(news)),
             silences=(failing, lambda: self.silent.append(None)),
+            wall=lambda: 1_700_000_000.0,
         )
         self.assertTrue(verifyObject(IProcessor, processor))
         exchange = Exchange(Request(client=CLIENT), 99.0, 0.0, 127.0, call=READ)
@@ -431,7 +433,9 @@ class Processor(SynchronousTestCase):
     def test_an_answer(self) -> None:
         response = Response(200)
         upstream, exchange, answer = self.run_it(response)
-        self.assertIs(self.successResultOf(answer), response)
+        given = self.successResultOf(answer)
+        self.assertEqual(given, dated(tagged(READ.operation, response), 1_700_000_000.0))
+        self.assertEqual(given.headers.get(b"date"), b"Tue, 14 Nov 2023 22:13:20 GMT")
         self.assertEqual(upstream.asked, [(READ, CLIENT, 27.0)])
         self.assertEqual((exchange.attempts, exchange.sent_at), (1, 101.0))
         self.assertEqual(self.seen, [(READ, response, 100.0, 104.0)])
