@@ -32,16 +32,20 @@ Check = Callable[[Json], Sequence[SchemaError]]
 
 @frozen(slots=True)
 class Parameter:
-    """A query parameter that the contract knows.
+    """A query parameter that is sent on.
 
-    :param check: judges the value, converted to an integer where it is written as one.
+    :param check: judges the value, converted to what its schema wants where it is written so.
     :param allow_empty: ``?name=`` is sent on as it is.
+    :param types: JSON types that its schema allows; none where it says nothing.
+    :param inferred: the contract does not list it, but the records of the answer have a field of this name. Whether the
+        upstream filters by it is not known.
     """
 
     name: str
     check: Check
     allow_empty: bool = False
-    integer: bool = False
+    types: frozenset[str] = frozenset()
+    inferred: bool = False
 
 
 @frozen(slots=True, eq=False)
@@ -169,6 +173,11 @@ class Operation:
     answers: Mapping[str, Expected] = field(factory=dict)
 
     @property
+    def certain_filters(self) -> frozenset[str]:
+        """Parameters by which the upstream surely filters a list: those that the contract lists."""
+        return frozenset(one.name for one in self.query if not one.inferred)
+
+    @property
     def is_read(self) -> bool:
         """A safe method (RFC 9110 §9.2.1)."""
         return self.method == "GET"
@@ -254,6 +263,7 @@ class Contract:
     :param permissions: who may do what.
     :param addresses: fields of records that hold their address.
     :param answer_fields: header fields of answers that go on, besides those that are known; lower-cased.
+    :param override_no_cache: answers with ``Cache-Control: no-cache`` are kept all the same.
     """
 
     operations: Mapping[str, Operation]
@@ -267,6 +277,7 @@ class Contract:
     permissions: tuple[Permission, ...] = ()
     addresses: tuple[str, ...] = ()
     answer_fields: frozenset[bytes] = frozenset()
+    override_no_cache: bool = False
 
     def route(self, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
         """The route of a path and the values of its parameters; a literal segment goes before a parameter."""

@@ -25,6 +25,7 @@ from .contract import (
 )
 from .contract_answers import expected
 from .contract_permissions import permissions
+from .contract_query import QueryReader
 from .schema_walk import check_of
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -33,15 +34,15 @@ RETRY = ("repeatable", "write")
 TOP_KEYS = frozenset(
     (
         "identity", "unauthorized", "errors", "deletion_page", "late_commit_s", "probe", "resources", "permissions",
-        "addresses", "answer_fields",
+        "addresses", "answer_fields", "override_no_cache",
     )
 )  # fmt: skip
 """Keys of x-hospproxy at the top of the document; docs/contract.md says what they mean."""
 OPERATION_KEYS = frozenset(
     (
         "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
-        "discloses", "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s", "stale_if_error_s",
-        "deadline_s",
+        "discloses", "filters", "makes_stale", "max_body_bytes", "becomes_note", "stale_while_revalidate_s",
+        "stale_if_error_s", "deadline_s",
     )
 )  # fmt: skip
 """Keys of x-hospproxy in an operation."""
@@ -110,6 +111,9 @@ class _Reader:
         self.errors += wrong
         addresses = self._words("x-hospproxy.addresses", top.get("addresses", []))
         fields = self._words("x-hospproxy.answer_fields", top.get("answer_fields", []))
+        override_no_cache = top.get("override_no_cache", False)
+        if not isinstance(override_no_cache, bool):
+            self.errors.append("x-hospproxy.override_no_cache: must be true or false")
         if self.errors:
             raise ContractError(self.errors)
         return Contract(
@@ -124,6 +128,7 @@ class _Reader:
             permissions=rules,
             addresses=addresses,
             answer_fields=frozenset(name.lower().encode() for name in fields),
+            override_no_cache=override_no_cache,
         )
 
     def _resource(self, name: str, said: Any) -> Resource:
@@ -197,9 +202,7 @@ class _Reader:
             parameters=tuple(part[1:-1] for part in template.split("/") if part.startswith("{")),
             action=ours.get("action", "read"),
             resource=ours.get("resource"),
-            query=tuple(
-                self._parameter(parameter) for parameter in parameters if parameter.get("in") == "query"
-            ),
+            query=self._query(where, method, said, ours, parameters),
             check=None if schema is None else self.check(schema),
             body_required=bool(body.get("required")),
             fields=frozenset(properties),
@@ -262,14 +265,19 @@ class _Reader:
         made = self._make(where, Lookup, said)
         return made if isinstance(made, Lookup) else None
 
-    def _parameter(self, said: Mapping[str, Any]) -> Parameter:
-        schema = said.get("schema", {})
-        return Parameter(
-            name=said["name"],
-            check=self.check(schema),
-            allow_empty=bool(said.get("allowEmptyValue")),
-            integer=self._resolve(schema).get("type") == "integer",
-        )
+    def _query(
+        self,
+        where: str,
+        method: str,
+        said: Mapping[str, Any],
+        ours: Mapping[str, Any],
+        parameters: list[dict[str, Any]],
+    ) -> tuple[Parameter, ...]:
+        addresses = (self.document.get("x-hospproxy") or {}).get("addresses") or ()
+        reader = QueryReader(self._resolve, self.check, frozenset(map(str, addresses)))
+        found, wrong = reader.read(method, said, ours, parameters)
+        self.errors.extend(f"{where}.x-hospproxy.filters: {each}" for each in wrong)
+        return found
 
     def _resolve(self, said: Any) -> dict[str, Any]:
         """What a value says itself, or what its local ``$ref`` names."""

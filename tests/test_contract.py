@@ -37,6 +37,19 @@ class HospTests(SynchronousTestCase):
         self.assertEqual(CONTRACT.late_commit_s, 25)
         self.assertEqual(CONTRACT.operation("createStaff").write_only, {"password"})
 
+    def test_what_a_list_may_be_filtered_by(self) -> None:
+        def filters(**ours: Any) -> dict[str, bool]:
+            document = copy.deepcopy(DOCUMENT)
+            document["paths"]["/notes"]["get"]["x-hospproxy"].update(ours)
+            operation = contract_document.read(document).operation("listNotes")
+            return {one.name: one.inferred for one in operation.query}
+
+        everything = ("id", "title", "body", "staff_id", "created_at", "updated_at")
+        self.assertEqual(filters(), {"patient_id": False, **dict.fromkeys(everything, True)})
+        self.assertEqual(filters(filters=["staff_id"]), {"patient_id": False, "staff_id": True})
+        self.assertEqual(filters(filters=[]), {"patient_id": False})
+        self.assertEqual(CONTRACT.operation("listNotes").certain_filters, {"patient_id"})
+
     def test_a_literal_segment_goes_before_a_parameter(self) -> None:
         for path, wanted in ((("staffs", "me"), "/staffs/me"), (("staffs", "7"), "/staffs/{id}"), ((), "/")):
             found = CONTRACT.route(path)
@@ -81,6 +94,23 @@ class MistakeTests(SynchronousTestCase):
             "'nobody'", "'cats'", "x-hospproxy.identity.operation", "paths./staffs.get",
         ):  # fmt: skip
             self.assertIn(part, errors)
+
+    def test_filters_name_fields_of_the_answer(self) -> None:
+        def change(document: Any) -> None:
+            document["paths"]["/notes"]["get"]["x-hospproxy"]["filters"] = ["staff_id", "password", "url"]
+            document["paths"]["/patients"]["get"]["x-hospproxy"]["filters"] = "name"
+            document["x-hospproxy"]["override_no_cache"] = "yes"
+
+        where = "paths./notes.get.x-hospproxy.filters: the records of the answer have no field "
+        self.assertEqual(
+            set(self.errors(change)),
+            {
+                where + "'password' to filter by",
+                where + "'url' to filter by",
+                "paths./patients.get.x-hospproxy.filters: must be a list of names",
+                "x-hospproxy.override_no_cache: must be true or false",
+            },
+        )
 
     def test_numbers_that_are_none(self) -> None:
         def change(document: Any) -> None:

@@ -7,8 +7,12 @@ from urllib.parse import unquote_to_bytes
 
 from ..contract import Operation, Parameter
 from ..errors import Refused
+from ..messages import Json
 
 _MAX_ID_DIGITS = 18
+_MAX_FILTER = 255
+"""Characters of a parameter that the contract does not list itself."""
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _WORD = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
@@ -57,8 +61,8 @@ def canonical_word(text: str) -> str | None:
 def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str], ...], Refused | None]:
     """The known parameters of a query in canonical spelling, and the first thing that the contract has against it.
 
-    Unknown parameters mean nothing to the upstream and go no further. A known one given twice with different values,
-    or in brackets (``hospital_id[]=1``), would be read in more than one way: that is never sent on.
+    Unknown parameters go no further. Of one that is given several times the last counts, as for Rails. One in brackets
+    (``hospital_id[]=1``) would be read in more than one way: that is never sent on.
 
     :param raw: what follows the ``?``, still percent-encoded.
     :raise Refused: it cannot be taken apart without doubt.
@@ -76,8 +80,7 @@ def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str
             raise Refused("This parameter can be read in more than one way.", field=plain)
         if name not in known:
             continue
-        if given.setdefault(name, value) != value:
-            raise Refused("This parameter is given twice with different values.", field=name)
+        given[name] = value
     found = [_canonical(known[name], given[name]) for name in known if name in given]
     return tuple(pair for pair, _ in found), next((error for _, error in found if error is not None), None)
 
@@ -85,12 +88,28 @@ def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str
 def _canonical(parameter: Parameter, value: str) -> tuple[tuple[str, str], Refused | None]:
     if value == "" and parameter.allow_empty:
         return (parameter.name, ""), None
-    judged: int | str = value
-    if parameter.integer and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS:
-        judged = int(value)
+    if parameter.inferred and len(value) > _MAX_FILTER:
+        return (parameter.name, ""), Refused("The parameter is too long.", status=422, field=parameter.name)
+    judged = _as_json(value, parameter.types)
     wrong = parameter.check(judged)
-    error = Refused(f"The parameter {wrong[0].message}.", status=422, field=parameter.name) if wrong else None
-    return (parameter.name, str(judged)), error
+    error = (
+        None if not wrong else Refused(f"The parameter {wrong[0].message}.", status=422, field=parameter.name)
+    )
+    spelling = str(judged) if isinstance(judged, int) and not isinstance(judged, bool) else value
+    return (parameter.name, spelling), error
+
+
+def _as_json(value: str, types: frozenset[str]) -> Json:
+    """What a value means where its schema wants something else than a string; the string itself otherwise."""
+    if "string" in types:
+        return value
+    if "integer" in types and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS:
+        return int(value)
+    if "number" in types and _NUMBER.fullmatch(value):
+        return float(value)
+    if "boolean" in types and value in ("true", "false"):
+        return value == "true"
+    return value
 
 
 def _decoded(piece: bytes) -> str:

@@ -22,7 +22,7 @@ from .memory import Memory, Writer
 from .refresh import Refresher
 from .second import Found, Second, Ticket
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
-from .stale import FAILURES, may_replace, may_revalidate, status_of
+from .stale import FAILURES, may_replace, may_revalidate, status_of, status_of_write
 from .staleness import ACCOUNTS, WHO, credentials_tag, tags_of_answer
 from .store import Asked, Entry, LruStore, Mark, size_of
 
@@ -69,6 +69,7 @@ class Cache:
         self._settings = settings
         self._second = Second() if second is None else second
         self._who = contract.identity
+        self._override_no_cache = contract.override_no_cache
         self.refresher = Refresher(ask, meter)
         self._memory = memory
         self._clock = clock
@@ -93,7 +94,7 @@ class Cache:
             response = await self._memory.around_write(
                 call, lambda: proceed(exchange), Writer.of(exchange), lambda: exchange.attempts > 0
             )
-            return passed(response, b"fwd=method; fwd-status=%d" % response.status)
+            return passed(response, status_of_write(response))
         if not call.operation.is_read:
             response = await proceed(exchange)
             return passed(response, b"fwd=method; fwd-status=%d" % response.status)
@@ -169,7 +170,7 @@ class Cache:
             self._note(exchange, "hidden")
             raise OwnWriteHidden("What is kept does not show your own last change, and HOSP cannot be asked.")
         why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"
-        return self._stale(exchange, entry, now, why, failed)
+        return self._stale(exchange, entry, now, why, failed, mark)
 
     async def _kept_for(self, exchange: Exchange) -> tuple[Entry, Mark] | None:
         """What there is for a read now, in this process or on disk, whatever has happened to it."""
@@ -205,10 +206,12 @@ class Cache:
         now: float,
         why: bytes,
         failed: Response | ProxyError | None = None,
+        mark: Mark = Mark.CLEAN,
     ) -> Response:
         self._note(exchange, "stale")
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
-        status = status_of(exchange, int(entry.fresh_until - now), why, failed)
+        ttl = int(entry.fresh_until - now)
+        status = status_of(exchange, ttl, why, failed, clean=mark is Mark.CLEAN)
         return self._passed(exchange, response, status)
 
     def _place(self, exchange: Exchange) -> _Place | None:
@@ -351,7 +354,9 @@ class Cache:
             self._memory.accounts.forget(place.identity.credentials)
         assert fill.exchange.call is not None
         types = self._types.get(fill.exchange.call.operation.id, frozenset())
-        why_not = why_not_kept(response, types, self._settings.max_entry_bytes)
+        why_not = why_not_kept(
+            response, types, self._settings.max_entry_bytes, override_no_cache=self._override_no_cache
+        )
         if not why_not and (fill.doomed or not fill.keep):
             why_not = "invalidated" if fill.doomed else "unsettled"
         age = initial_age(response.headers)

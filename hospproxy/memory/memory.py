@@ -249,9 +249,9 @@ class Memory:
         if about is None or resource is None or about.resource != call.operation.resource:
             return None
         # A repeated answer is of an earlier state than what was read since.
-        return (
-            None if response.origin is Origin.MEMORY else patched(entry, call, response, by.origin, resource)
-        )
+        if response.origin is Origin.MEMORY:
+            return None
+        return patched(entry, call, response, by.origin, resource, about.certain_filters)
 
     def _readable_by(self, call: Call, by: Writer) -> dict[bytes, tuple[Entry, tuple[str, ...], Mark]]:
         """What a write touches of that which its writer can read."""

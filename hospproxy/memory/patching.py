@@ -19,13 +19,16 @@ from .store import Asked, Entry
 _OF_THE_OLD_BODY = (b"ETag", b"Last-Modified", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest")
 
 
-def patched(entry: Entry, call: Call, stored: Response, origin: str, resource: Resource) -> Entry | None:
+def patched(
+    entry: Entry, call: Call, stored: Response, origin: str, resource: Resource, filters: frozenset[str]
+) -> Entry | None:
     """What was read before, as it is after a write that succeeded; None where that cannot be known.
 
     :param entry: an answer about the write's own kind of record.
     :param call: the write.
     :param stored: its answer, a 2xx.
     :param origin: scheme and host that its client used: addresses in its answer begin with it.
+    :param filters: parameters by which the upstream surely filters the entry's list.
     """
     before = _json(entry.response)
     if before is None:
@@ -39,7 +42,7 @@ def patched(entry: Entry, call: Call, stored: Response, origin: str, resource: R
     if isinstance(before, dict):
         after = _in_place(before, str(number), record, resource)
     else:
-        after = _in_list(before, str(number), record, entry.asked, resource)
+        after = _in_list(before, str(number), record, entry.asked, resource, filters)
     return None if after is None else entry.saying(_saying(entry.response, after))
 
 
@@ -73,7 +76,12 @@ def _in_place(before: dict[str, Any], number: str, record: dict[str, Any] | None
 
 
 def _in_list(
-    before: list[Any], number: str, record: dict[str, Any] | None, asked: Asked, resource: Resource
+    before: list[Any],
+    number: str,
+    record: dict[str, Any] | None,
+    asked: Asked,
+    resource: Resource,
+    filters: frozenset[str],
 ) -> Json:
     """A list with the record in it, or without it, newest id first; None unless it surely is such a list."""
     if not resource.ascending or any(not isinstance(one, dict) for one in before):
@@ -93,7 +101,7 @@ def _in_list(
         or any(one.keys() != record.keys() for one in before)
     ):
         return None
-    belongs = _belongs(record, asked)
+    belongs = _belongs(record, asked, resource, filters)
     if belongs is None:
         return None
     if belongs:
@@ -102,15 +110,26 @@ def _in_list(
     return others
 
 
-def _belongs(record: dict[str, Any], asked: Asked) -> bool | None:
-    """Whether a filtered list has the record; None where a filter is not about a field of the same name."""
+def _belongs(
+    record: dict[str, Any], asked: Asked, resource: Resource, filters: frozenset[str]
+) -> bool | None:
+    """Whether a filtered list has the record; None where that cannot be known.
+
+    A record that fits every filter is in the list, whether or not the upstream applies all of them. One that does not
+    fit is missing only where the upstream surely filters by that parameter.
+    """
+    certain = True
     for name, wanted in asked.query:
         value = record.get(name, True)
+        if name in (resource.created_at, resource.updated_at):
+            return None  # a stamp is cut when it is written out
         if isinstance(value, bool) or not isinstance(value, (int, str, NoneType)) or not wanted:
             return None
         if value is None or str(value) != wanted:
-            return False
-    return True
+            if name in filters:
+                return False
+            certain = False
+    return True if certain else None
 
 
 def _saying(response: Response, document: Json) -> Response:

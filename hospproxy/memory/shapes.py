@@ -44,21 +44,29 @@ def _resolved(document: Mapping[str, Any], said: Any) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def why_not_kept(response: Response, types: frozenset[str], max_bytes: int) -> str:
+def why_not_kept(
+    response: Response, types: frozenset[str], max_bytes: int, *, override_no_cache: bool = False
+) -> str:
     """Why an answer may not be kept, as a token; "" if it may (RFC 9111 §3).
 
-    HOSP's ``max-age=0, private, must-revalidate`` is overridden by the contract; its ``no-store`` is not.
+    HOSP's ``max-age=0, private, must-revalidate`` is overridden by the contract: Rails puts it on every answer. Its
+    ``no-store`` and ``no-cache`` are not, which somebody has to ask for.
 
     :param types: media types that are kept; empty for any.
     :param max_bytes: longest body that is kept.
+    :param override_no_cache: the contract says that ``no-cache`` means nothing here.
     """
     headers = response.headers
     if response.status != 200:
         return "status"
     if headers.get(b"set-cookie") is not None:
         return "set-cookie"
-    if any(name == b"no-store" for name, _ in directives(headers.all(b"cache-control"))):
+    said = {name for name, _ in directives(headers.all(b"cache-control"))}
+    if b"no-store" in said:
         return "no-store"
+    # Nothing is validated before it is given out again, so what has to be is not kept, in whatever form it is said.
+    if b"no-cache" in said and not override_no_cache:
+        return "no-cache"
     if not headers.tokens(b"vary") <= _CANNOT_DIFFER:
         return "vary"
     if len(response.body) > max_bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..contract import Operation
 from ..errors import ProxyError
-from ..messages import Exchange, Response
+from ..messages import Exchange, Origin, Response
 from .directives import Wish
 
 FAILURES = frozenset({500, 502, 503, 504})
@@ -36,16 +36,35 @@ def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
     return most > 0 and over_s < most
 
 
-def status_of(exchange: Exchange, ttl: int, why: bytes, failed: Response | ProxyError | None) -> bytes:
+def status_of(
+    exchange: Exchange, ttl: int, why: bytes, failed: Response | ProxyError | None, *, clean: bool = True
+) -> bytes:
     """What Cache-Status says of it (RFC 9211): ``fwd`` where HOSP was asked and failed, ``hit`` where it was not.
 
     :param ttl: seconds that it is still fresh; negative past its time.
     :param failed: what it stands for.
+    :param clean: no write has struck it. What was struck is not fresh, whatever time it had left.
     """
+    ttl = ttl if clean else min(0, ttl)
+    # What is still fresh was passed over because the request wanted HOSP's own word.
+    forward = b"fwd=request" if ttl > 0 else b"fwd=stale"
     if isinstance(failed, Response):
-        begun = b"fwd=stale; fwd-status=%d" % failed.status
+        begun = forward + b"; fwd-status=%d" % failed.status
     elif failed is not None and exchange.attempts:
-        begun = b"fwd=stale"
+        begun = forward
     else:
         begun = b"hit"
-    return begun + b"; ttl=%d; detail=" % min(0, ttl) + why
+    return begun + b"; ttl=%d; detail=" % ttl + why
+
+
+def status_of_write(response: Response) -> bytes:
+    """What Cache-Status says of the answer to a write (RFC 9211).
+
+    An answer that was kept for whoever asks again was not forwarded. One that stands in the place of HOSP's, whose own
+    was lost, has no status of HOSP.
+    """
+    if response.origin is Origin.MEMORY:
+        return b"hit; detail=replayed"
+    if response.origin is Origin.PROXY:
+        return b"fwd=method; detail=found"
+    return b"fwd=method; fwd-status=%d" % response.status

@@ -11,6 +11,7 @@ from hospproxy.guard import paths
 from tests.rig import CONTRACT
 
 PATIENTS = CONTRACT.operation("listPatients")
+NOTES = CONTRACT.operation("listNotes")
 
 
 class SegmentsTests(SynchronousTestCase):
@@ -60,7 +61,7 @@ class SegmentsTests(SynchronousTestCase):
 class QueryTests(SynchronousTestCase):
     def test_known_parameters_pass_in_one_spelling_and_others_go(self) -> None:
         self.assertEqual(
-            paths.query(b"utm=x&hospital_id=07&&page=2", PATIENTS), ((("hospital_id", "7"),), None)
+            paths.query(b"utm=x&hospital_id=07&&page=2&url=x", PATIENTS), ((("hospital_id", "7"),), None)
         )
         self.assertEqual(paths.query(b"%68ospital_id=%37", PATIENTS), ((("hospital_id", "7"),), None))
         self.assertEqual(paths.query(None, PATIENTS), ((), None))
@@ -70,8 +71,9 @@ class QueryTests(SynchronousTestCase):
 
     def test_what_reads_in_two_ways_is_refused(self) -> None:
         for raw in (
-            b"hospital_id=1&hospital_id=2",
             b"hospital_id[]=1",
+            b"name[]=x",
+            b"name[x]=x",
             b"hospital_id%5B%5D=1",
             b"hospital_id=%00",
             b"a=%ff",
@@ -79,8 +81,45 @@ class QueryTests(SynchronousTestCase):
             with self.assertRaises(Refused, msg=repr(raw)):
                 paths.query(raw, PATIENTS)
 
-    def test_the_same_twice_is_one(self) -> None:
-        self.assertEqual(paths.query(b"hospital_id=1&hospital_id=1", PATIENTS)[0], (("hospital_id", "1"),))
+    def test_of_one_that_is_given_twice_the_last_counts(self) -> None:
+        """Rails takes the last, and so it has always been: clients that send two have got the list of the second."""
+        for raw, wanted in (
+            (b"hospital_id=1&hospital_id=1", "1"),
+            (b"hospital_id=1&hospital_id=2", "2"),
+            (b"hospital_id=x&hospital_id=02", "2"),
+            (b"hospital_id=2&hospital%5fid=3", "3"),
+            (b"hospital_id=2&hospital_id=", ""),
+        ):
+            self.assertEqual(paths.query(raw, PATIENTS), ((("hospital_id", wanted),), None), raw)
+
+    def test_a_field_of_the_records_is_a_filter(self) -> None:
+        for raw, wanted in (
+            (b"staff_id=03", (("staff_id", "3"),)),
+            (b"staff_id=3&patient_id=7", (("patient_id", "7"), ("staff_id", "3"))),
+            (b"title=07&body=a+b", (("title", "07"), ("body", "a b"))),
+            (b"staff_id=", (("staff_id", ""),)),
+            (b"staff_id=2&staff_id=3", (("staff_id", "3"),)),
+        ):
+            self.assertEqual(paths.query(raw, NOTES), (wanted, None), raw)
+
+    def test_a_filter_is_judged_by_the_fields_schema(self) -> None:
+        for raw, field in ((b"staff_id=x", "staff_id"), (b"id=0", "id"), (b"title=" + b"x" * 256, "title")):
+            wrong = paths.query(raw, NOTES)[1]
+            assert wrong is not None, raw
+            self.assertEqual((wrong.status, wrong.field), (422, field))
+
+    def test_nothing_in_the_query_of_anything_but_a_list(self) -> None:
+        """Rails lets a parameter win over the body: ?staff_id=2 would be another author."""
+        for name in (
+            "createNote",
+            "updateNote",
+            "deleteNote",
+            "getNote",
+            "getMe",
+            "screenPatient",
+            "getStatus",
+        ):
+            self.assertEqual(paths.query(b"staff_id=2&title=x&id=1", CONTRACT.operation(name)), ((), None))
 
     def test_the_contract_judges_the_value(self) -> None:
         for raw in (b"hospital_id=x", b"hospital_id=0", b"hospital_id=-1", b"hospital_id=" + b"9" * 19):
@@ -94,4 +133,7 @@ class QueryTests(SynchronousTestCase):
             found, _ = paths.query(raw, PATIENTS)
         except Refused:
             return
-        self.assertLessEqual({name for name, _ in found}, {"hospital_id"})
+        self.assertLessEqual(
+            {name for name, _ in found},
+            {"hospital_id", "id", "name", "birthdate", "created_at", "updated_at"},
+        )

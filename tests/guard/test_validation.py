@@ -28,6 +28,12 @@ class ValidationTests(SynchronousTestCase):
         )
         self.assertEqual(failure.value.status, 508)
 
+    def test_a_filter_that_the_contract_does_not_list_reaches_hosp(self) -> None:
+        self.rig.get(self.rig.send("GET", "/notes?page=2&staff_id=2&staff_id=03"))
+        self.rig.get(self.rig.send("POST", "/notes?staff_id=2", {"patient_id": 7, "title": "t"}))
+        self.assertEqual(self.rig.hosp.seen("listNotes")[0].query, (("staff_id", "3"),))
+        self.assertEqual(self.rig.hosp.seen("createNote")[0].query, ())
+
     async def never(self, _exchange: Exchange) -> Response:
         raise AssertionError("it went on")
 

@@ -107,6 +107,13 @@ class HitTests(SynchronousTestCase):
         self.assertTrue(first.status.startswith(b"inner; hit, hospproxy; fwd=uri-miss"))
         self.assertTrue(self.house.send("listHospitals").status.startswith(b"hospproxy; hit"))
 
+    def test_hospsNoCacheIsHonoured(self) -> None:
+        first = self.house.warm(
+            "listHospitals", answer(b"[]", headers=(JSON, (b"Cache-Control", b"no-cache")))
+        )
+        self.assertEqual(first.status, b"hospproxy; fwd=uri-miss; fwd-status=200; detail=no-cache")
+        self.house.warm("listHospitals")
+
     def test_theGaugesShowTheStore(self) -> None:
         self.house.warm("listHospitals")
         self.assertEqual(self.house.meter.gauges["cache_entries"](), 1)

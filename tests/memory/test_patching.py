@@ -30,13 +30,42 @@ def after(kept: Entry, write: str, *path: str, stored: Any = None, **how: Any) -
     """The document as it is after a write; None where that is not known."""
     body = b"<p>gone" if stored is None else json.dumps(stored).encode()
     headers = (JSON,) if stored is not None else ((b"Content-Type", b"text/html"),)
-    given = {"origin": ORIGIN, "resource": NOTES, **how}
+    given = {"origin": ORIGIN, "resource": NOTES, "filters": frozenset({"patient_id"}), **how}
     found = patched(kept, call_of(write, *path, document={}), answer(body, headers=headers), **given)
     return None if found is None else json.loads(found.response.body)
 
 
 def note(number: Any, patient: Any = 1, text: str = "") -> dict[str, Any]:
     return {"id": number, "patient_id": patient, "text": text}
+
+
+class UncertainFilterTests(SynchronousTestCase):
+    """HOSP may filter by a field that the contract does not list, or pass over it."""
+
+    def test_aRecordThatFitsIsInTheListEitherWay(self) -> None:
+        kept = entry([note(1, text="a")], ("text", "a"))
+        new = note(2, text="a")
+        self.assertEqual(after(kept, "createNote", stored=new), [new, note(1, text="a")])
+
+    def test_ofOneThatDoesNotFitNothingIsKnown(self) -> None:
+        kept = entry([note(1, text="a")], ("text", "a"))
+        self.assertIsNone(after(kept, "createNote", stored=note(2, text="b")))
+        self.assertIsNone(after(kept, "updateNote", "1", stored=note(1, text="b")))
+
+    def test_oneThatACertainFilterLeavesOutIsNotInTheList(self) -> None:
+        for query in ((("text", "a"), ("patient_id", "1")), (("patient_id", "1"), ("text", "a"))):
+            kept = entry([note(1, text="a")], *query)
+            self.assertEqual(after(kept, "createNote", stored=note(2, 9, "b")), [note(1, text="a")])
+
+    def test_whatIsDeletedIsInNoList(self) -> None:
+        kept = entry([note(2, text="a"), note(1, text="a")], ("text", "a"))
+        self.assertEqual(after(kept, "deleteNote", "2"), [note(1, text="a")])
+
+    def test_aStampIsCutWhenItIsWrittenOut(self) -> None:
+        resource = Resource("notes", ascending=True, created_at="made", updated_at="changed")
+        for name in ("made", "changed"):
+            kept = entry([], (name, "2026"))
+            self.assertIsNone(after(kept, "createNote", stored={**note(2), name: "2026"}, resource=resource))
 
 
 class ExampleTests(SynchronousTestCase):
@@ -76,7 +105,9 @@ class ExampleTests(SynchronousTestCase):
         self.assertIsNone(after(entry([note(2)]), "updateNote", "2", stored=note(3)))
 
     def test_whatBelongedToTheOldBodyGoes(self) -> None:
-        found = patched(entry([]), call_of("createNote", document={}), answer(b'{"id":3}'), ORIGIN, NOTES)
+        found = patched(
+            entry([]), call_of("createNote", document={}), answer(b'{"id":3}'), ORIGIN, NOTES, frozenset()
+        )
         assert found is not None
         self.assertEqual(found.response.headers.pairs, (JSON,))
         self.assertEqual((found.name, found.began, found.asked), (b"name", 0.0, entry([]).asked))

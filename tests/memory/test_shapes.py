@@ -48,6 +48,21 @@ class WhyNotKeptTests(SynchronousTestCase):
         for vary in (b"Origin, X-Forwarded-For", b"*"):
             self.assertEqual(why_not_kept(answer(headers=(JSON, (b"Vary", vary))), TYPES, 100), "vary", vary)
 
+    def test_whatHospAsksForOnPurposeIsHonoured(self) -> None:
+        for said, why in (
+            (b"max-age=0, private, must-revalidate", ""),
+            (b"no-store", "no-store"),
+            (b"private, NO-CACHE", "no-cache"),
+            (b'no-cache="Set-Cookie"', "no-cache"),
+            (b"no-cache, no-store", "no-store"),
+        ):
+            response = answer(headers=(JSON, (b"Cache-Control", said)))
+            self.assertEqual(why_not_kept(response, TYPES, 100), why, said)
+        overridden = answer(headers=(JSON, (b"Cache-Control", b"no-cache")))
+        self.assertEqual(why_not_kept(overridden, TYPES, 100, override_no_cache=True), "")
+        never = answer(headers=(JSON, (b"Cache-Control", b"no-cache, no-store")))
+        self.assertEqual(why_not_kept(never, TYPES, 100, override_no_cache=True), "no-store")
+
     def test_withoutTypesInTheContractAnyWillDo(self) -> None:
         picture = answer(b"\x89PNG", headers=((b"Content-Type", b"image/png"),))
         self.assertEqual(why_not_kept(picture, frozenset(), 100), "")

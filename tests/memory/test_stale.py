@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import (
@@ -50,6 +51,46 @@ class Staleness(SynchronousTestCase):
         return reading
 
 
+class WriteTests(Staleness):
+    def test_whatWasKeptForWhoeverAsksAgainWasNotForwarded(self) -> None:
+        made = said(note(3), 201)
+        for origin, status in (
+            (Origin.UPSTREAM, b"fwd=method; fwd-status=201"),
+            (Origin.MEMORY, b"hit; detail=replayed"),
+            (Origin.PROXY, b"fwd=method; detail=found"),
+        ):
+            write = self.write(call_of("createNote", document={}), evolve(made, origin=origin))
+            self.assertEqual(write.status, b"hospproxy; " + status)
+
+
+class FilterTests(Staleness):
+    def test_listsWithDifferentFiltersAreKeptApart(self) -> None:
+        self.house.warm("listNotes", said([note(2), note(1)]))
+        self.house.warm(call_of("listNotes", staff_id="3"), said([note(1)]))
+        self.house.warm(call_of("listNotes", staff_id="4"), said([]))
+        kept = self.house.send(call_of("listNotes", staff_id="3"))
+        self.assertEqual(kept.response.body, said([note(1)]).body)
+
+    def test_aWriteMakesAllOfThemStale(self) -> None:
+        self.house.warm(call_of("listNotes", staff_id="3"))
+        self.write(call_of("createNote", document={}), said(note(3), 201))
+        self.house.warm(call_of("listNotes", staff_id="3"))
+
+    def test_whereNobodyKnowsWhetherHospFiltersNoOwnWriteIsLeftOut(self) -> None:
+        """HOSP may pass over the filter: then the new note is in this list as well."""
+        old, new = {**note(1), "staff_id": 3}, {**note(2), "staff_id": 4}
+        self.house.warm(call_of("listNotes", staff_id="3"), said([old]))
+        self.write(call_of("createNote", document={}), said(new, 201))
+        self.assertIsInstance(self.offline(call_of("listNotes", staff_id="3")).error, OwnWriteHidden)
+
+    def test_ofAFilterThatTheContractListsItIsKnown(self) -> None:
+        old = note(1)
+        self.house.warm(call_of("listNotes", patient_id="1"), said([old]))
+        self.write(call_of("createNote", document={}), said(note(2, patient=9), 201))
+        kept = self.offline(call_of("listNotes", patient_id="1"))
+        self.assertEqual(json.loads(kept.response.body), [old])
+
+
 class IfErrorTests(Staleness):
     def test_whatIsPastItsTimeIsGivenWhileHospFails(self) -> None:
         for failure, status in (
@@ -71,6 +112,24 @@ class IfErrorTests(Staleness):
             self.assertEqual(reading.response.headers.get(b"age"), b"3600")
             self.assertEqual(reading.status, b"hospproxy; " + status + b"; ttl=-3540; detail=stale-if-error")
             self.assertEqual(reading.exchange.cache_status, "stale")
+
+    def test_whatIsStillFreshSaysForHowLong(self) -> None:
+        self.house.warm("listNotes")
+        self.house.clock.advance(7)
+        for failure, status in (
+            (answer(status=503), b"fwd=request; fwd-status=503; ttl=53; detail=stale-if-error"),
+            (AWAY, b"fwd=request; ttl=53; detail=stale-if-error"),
+        ):
+            reading = self.offline("listNotes", (b"Cache-Control", b"no-cache"), failure=failure)
+            self.assertEqual(reading.status, b"hospproxy; " + status)
+        reading = self.house.send("listNotes", offline=True)
+        self.assertEqual(reading.status, b"hospproxy; hit; ttl=53; detail=stale-if-error")
+
+    def test_whatAWriteHasStruckIsNotFreshWhateverTimeItHadLeft(self) -> None:
+        self.house.warm("listNotes", said([note(1)]))
+        self.write(call_of("createNote", document={}), said(note(2), 201), who=BEN)
+        reading = self.offline("listNotes")
+        self.assertEqual(reading.status, b"hospproxy; fwd=stale; ttl=0; detail=stale-if-error-invalidated")
 
     def test_nothingWasForwardedWhereHospIsNotAsked(self) -> None:
         self.house.warm("listNotes")
