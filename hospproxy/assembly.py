@@ -29,6 +29,7 @@ from .memory.screening import Screening
 from .memory.second import Second
 from .messages import Call, Exchange, Response
 from .outward.checking import AnswerCheck
+from .outward.conditions import ConditionCheck
 from .outward.gate.breaker import State
 from .outward.gate.building import base_of, build_gate, places_for
 from .outward.ledger.ledger import Ledger
@@ -382,6 +383,7 @@ class Parts:
             ),
             "record.intent": (settings.audit.enabled, intent),
             "outward.writes": (settings.writes.enabled, self.writes),
+            "outward.conditions": (True, ConditionCheck(self.contract, self.ask)),
             "outward.retry": (settings.retry.enabled, self._retry()),
             "outward.gate": (settings.gate.enabled, gate),
             "outward.upstream": (True, upstream),

@@ -30,6 +30,7 @@ ORDER = (
     "memory.cache",  # here the proxy's own requests enter: their writes too must make stale what they touch
     "record.intent",  # a write is on record before it is sent
     "outward.writes",  # the one fate of a write
+    "outward.conditions",  # in the write's turn, and before each time that it is sent
     "outward.retry",  # what was never sent, and what may be repeated
     "outward.gate",  # every attempt takes a place, none is held during back-off
     "outward.upstream",

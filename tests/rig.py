@@ -23,8 +23,10 @@ from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening import Screening
 from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.outward.conditions import ConditionCheck
 from hospproxy.outward.ledger.sealing import Seal
 from hospproxy.outward.retry import Budget, Retry
+from hospproxy.outward.validators import tagged
 from hospproxy.outward.writes import outcomes
 from hospproxy.outward.writes.entries import Entries
 from hospproxy.outward.writes.fate import Fate
@@ -285,6 +287,7 @@ class Rig:
             ),
             "memory.screening": self.screening,
             "outward.writes": self.writes,
+            "outward.conditions": ConditionCheck(CONTRACT, self.ask),
             "outward.retry": Retry(self.time, Budget(0.2, 50), lambda: 0.5, self.meter),
             "outward.upstream": _Watching(self.hosp, self),
         }
@@ -401,7 +404,7 @@ class _Watching:
         self._rig.outside.saw(exchange.call, response, sent)
         self._rig.upstream_clock.learn(response.headers.get(b"date"), sent, now)
         self._rig.working_time.answered(now)
-        return response
+        return tagged(exchange.call.operation, response)
 
 
 def later(clock: Clock, seconds: float, work: Callable[[], Any]) -> Deferred[Any]:

@@ -66,7 +66,7 @@ class ChainTests(SynchronousTestCase):
                 "record.audit", "guard.entrance", "guard.admission", "guard.validation", "guard.identity",
                 "guard.ownership", "guard.permissions",
                 "record.patient", "memory.screening", "memory.cache", "record.intent", "outward.writes",
-                "outward.retry", "outward.gate", "outward.upstream",
+                "outward.conditions", "outward.retry", "outward.gate", "outward.upstream",
             ),
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ _DIRECTIVE = re.compile(
 )
 # An unclosed quote takes the rest: every alternative succeeds where it begins, so there is nothing to go back to.
 _PIECE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^",]+|,')
-_ENTITY_TAG = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
+_ENTITY_TAG = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 @frozen(slots=True)
@@ -123,14 +123,19 @@ def has_it(if_none_match: list[bytes], etag: bytes | None) -> bool:
     given = b", ".join(if_none_match).strip(b" \t")
     if given == b"*":
         return True
-    tags = _entity_tags(given)
+    tags = entity_tags(given)
     mine = _ENTITY_TAG.fullmatch(etag) if etag is not None else None
-    return tags is not None and mine is not None and mine[1] in tags
+    return tags is not None and mine is not None and mine[2] in {tag for _, tag in tags}
 
 
-def _entity_tags(given: bytes) -> set[bytes] | None:
-    """The opaque tags of a list, or None if it is malformed. Tags may hold commas, so it cannot be split at them."""
-    tags: set[bytes] = set()
+def entity_tags(given: bytes) -> frozenset[tuple[bool, bytes]] | None:
+    """The entity tags of a list (RFC 9110 §8.8.3): whether each is weak, and the opaque tag with its quotes.
+
+    Tags may hold commas, so the list cannot be split at them.
+
+    :return: None if it is malformed.
+    """
+    tags: set[tuple[bool, bytes]] = set()
     at, separated = 0, True
     while at < len(given):
         if given[at] in b" \t":
@@ -141,6 +146,6 @@ def _entity_tags(given: bytes) -> set[bytes] | None:
             match = _ENTITY_TAG.match(given, at)
             if match is None or not separated:
                 return None
-            tags.add(match[1])
+            tags.add((match[1] is not None, match[2]))
             at, separated = match.end(), False
-    return tags
+    return frozenset(tags)

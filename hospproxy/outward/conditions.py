@@ -1,0 +1,227 @@
+"""Conditions of writes (RFC 9110 §13): judged by a look at what the write would change, while it is the write's turn.
+
+HOSP passes over conditions. One that the proxy did not judge would be as good as dropped, and somebody else's change
+overwritten by a client that took care not to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from zope.interface import implementer
+
+from ..contract import Contract, Operation, Resource
+from ..errors import OverCapacity, ProxyError, Refused, Unauthorized
+from ..interfaces import IProcessor, Proceed
+from ..memory.directives import entity_tags
+from ..messages import Call, Exchange, Headers, Response
+from .validators import seconds_of
+from .writes.finding import moment
+
+IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE = "If-Match", "If-None-Match", "If-Unmodified-Since"
+GONE = frozenset({404, 410})
+
+
+class NotJudged(ProxyError):
+    """Whether a condition holds could not be found out. Nothing was sent."""
+
+    status = 503
+    outcome = "refused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Whether the condition of this request holds could not be found out, so nothing was sent.",
+            retry_after_s=5,
+        )
+
+
+@frozen(slots=True)
+class Tags:
+    """The value of If-Match or If-None-Match.
+
+    :param listed: (whether it is weak, the opaque tag with its quotes); None stands for ``*``.
+    """
+
+    listed: frozenset[tuple[bool, bytes]] | None
+
+    def matches_strongly(self, etag: bytes | None) -> bool:
+        """Whether it names a representation that is there: no weak tag does (RFC 9110 §8.8.3.2)."""
+        return self.listed is None or (etag is not None and (False, etag) in self.listed)
+
+    def matches_weakly(self, etag: bytes | None) -> bool:
+        """The same, and a weak tag does too."""
+        plain = b"" if etag is None else etag.removeprefix(b"W/")
+        return self.listed is None or any(tag == plain for _, tag in self.listed)
+
+
+@frozen(slots=True)
+class Conditions:
+    """The conditions of one write.
+
+    :param unmodified_since: seconds since the epoch.
+    """
+
+    match: Tags | None = None
+    none_match: Tags | None = None
+    unmodified_since: float | None = None
+
+    @property
+    def first(self) -> str:
+        """The field to name where none of them can be judged."""
+        if self.match is not None:
+            return IF_MATCH
+        return IF_UNMODIFIED_SINCE if self.unmodified_since is not None else IF_NONE_MATCH
+
+
+@frozen(slots=True)
+class Representation:
+    """What is there before the write.
+
+    :param etag: as clients get it.
+    :param modified: seconds since the epoch; None if it cannot be known.
+    """
+
+    etag: bytes | None
+    modified: float | None = None
+
+
+def conditions_of(headers: Headers) -> Conditions | None:
+    """The conditions of a write; None if it has none.
+
+    :raise Refused: 400: one is malformed. A date that is none counts as absent by RFC 9110 §13.1.4, but the client
+        that sent it thinks itself protected.
+    """
+    dates = headers.all(IF_UNMODIFIED_SINCE.encode())
+    since = seconds_of(dates[0]) if len(dates) == 1 else None
+    if dates and since is None:
+        raise _malformed(IF_UNMODIFIED_SINCE)
+    found = Conditions(_tags(headers, IF_MATCH), _tags(headers, IF_NONE_MATCH), since)
+    return None if found == Conditions() else found
+
+
+def _tags(headers: Headers, name: str) -> Tags | None:
+    values = headers.all(name.encode())
+    if not values:
+        return None
+    given = b", ".join(values).strip(b" \t")
+    if given == b"*":
+        return Tags(None)
+    listed = entity_tags(given)
+    if not listed:
+        raise _malformed(name)
+    return Tags(listed)
+
+
+def _malformed(name: str) -> Refused:
+    return Refused("This condition cannot be read, so nothing was sent.", field=name)
+
+
+def failing(conditions: Conditions, there: Representation | None) -> str | None:
+    """The field of the first condition that does not hold, in the order of RFC 9110 §13.2.2; None if all hold.
+
+    :param there: None: there is nothing.
+    :raise Refused: 400: what is there has no date.
+    """
+    if conditions.match is not None:
+        if there is None or not conditions.match.matches_strongly(there.etag):
+            return IF_MATCH
+    elif conditions.unmodified_since is not None:
+        if there is not None and there.modified is None:
+            raise Refused(
+                "Nobody knows when this was changed last, so nothing was sent.", field=IF_UNMODIFIED_SINCE
+            )
+        if there is None or there.modified is None or there.modified > conditions.unmodified_since:
+            return IF_UNMODIFIED_SINCE
+    if (
+        conditions.none_match is not None
+        and there is not None
+        and conditions.none_match.matches_weakly(there.etag)
+    ):
+        return IF_NONE_MATCH
+    return None
+
+
+def representation(response: Response, resource: Resource | None) -> Representation:
+    """What a look has found.
+
+    :param resource: says which field holds when a record was changed last. It goes down to milliseconds and is compared
+        as it is: what was changed later in the second of an If-Unmodified-Since was changed since.
+    """
+    modified = seconds_of(response.headers.get(b"last-modified"))
+    if modified is None and resource is not None and resource.updated_at is not None:
+        modified = _stamp(response.body, resource.updated_at)
+    return Representation(response.headers.get(b"etag"), modified)
+
+
+def _stamp(body: bytes, field: str) -> float | None:
+    try:
+        record: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return moment(record.get(field)) if isinstance(record, dict) else None
+
+
+@implementer(IProcessor)
+class ConditionCheck:
+    """Sends a write on only if its conditions hold.
+
+    It stands within outward.writes: the write has its turn, so no other write to the record through the proxy comes
+    between the look and the sending, and each time that it is sent again they are judged again.
+
+    :param ask: asks HOSP through the chain.
+    """
+
+    def __init__(self, contract: Contract, ask: Callable[..., Awaitable[Response]]) -> None:
+        self._resources = contract.resources
+        self._ask = ask
+        self._reads = {
+            route.template: route.operations["GET"] for route in contract.routes if "GET" in route.operations
+        }
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        """Judge the conditions, if there are any, then proceed.
+
+        :raise Refused: 412: one does not hold; 400: one cannot be judged; 404: there is no such record.
+        :raise NotJudged: HOSP could not be asked.
+        """
+        call = exchange.call
+        if call is None or call.operation.is_read or exchange.own:
+            return await proceed(exchange)
+        conditions = conditions_of(exchange.request.headers)
+        if conditions is None:
+            return await proceed(exchange)
+        reading = self._reads.get(call.operation.template)
+        if reading is None:
+            raise Refused(
+                "Nothing can be read here, so a condition on it cannot be judged.", field=conditions.first
+            )
+        there = await self._look(exchange, call, reading)
+        failed = failing(conditions, there)
+        if failed is None:
+            return await proceed(exchange)
+        if there is None:
+            # Without the condition it would be 404, and that goes first (RFC 9110 §13.2.1).
+            raise Refused("There is no such record, so nothing was sent.", status=404)
+        raise Refused(f"This is not as {failed} says, so nothing was sent.", status=412, field=failed)
+
+    async def _look(self, exchange: Exchange, call: Call, reading: Operation) -> Representation | None:
+        looked_at = Call(reading, call.path, accept=call.accept, authorization=call.authorization)
+        try:
+            response: Response = await self._ask(
+                looked_at, on_behalf_of=exchange, own="condition", past_cache=True
+            )
+        except OverCapacity:
+            raise  # it says that nothing was sent
+        except ProxyError as error:
+            # Not as it is: a failure after sending would be taken for the write's own.
+            raise NotJudged from error
+        if response.status == 401:
+            raise Unauthorized
+        if response.status in GONE:
+            return None
+        if response.status != 200:
+            raise NotJudged
+        return representation(response, self._resources.get(reading.resource or ""))
