@@ -47,6 +47,7 @@ from .outward.writes.looking import Looking
 from .outward.writes.overtaking import Outside
 from .outward.writes.presence import UpstreamClock, WorkingTime
 from .outward.writes.processor import Writes
+from .outward.writes.shown import Shown
 from .outward.writes.sightings import Sightings
 from .record.audit import Audit
 from .record.describe import Describer
@@ -97,12 +98,13 @@ class Parts:
             reactor,
             settings.permissions.max_remembered,
         )
+        self.shown = Shown(self.contract, randomness.token_bytes(32), reactor, self._era)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
         self.disk, self.memory = memory_of(
             settings, self.contract, key, reactor, self.metrics, self.sharing, slot, host
         )
-        hearing = Hearing(self.memory, self.knowledge.forget, self.knowledge.doubt_all)
+        hearing = Hearing(self.memory, self._changed_elsewhere, self._anything_elsewhere)
         self.sharing.listen(hearing.heard)
         if self.shared is not None:
             self.shared.on_missed = hearing.missed
@@ -188,6 +190,19 @@ class Parts:
         refusals.certain = self._certain
         return refusals
 
+    def _changed_elsewhere(self, resource: str | None, record: str | None) -> None:
+        self.knowledge.forget(resource, record)
+        if resource is None or record is not None:  # else it is a new record
+            self.shown.strike(resource, record)
+
+    def _anything_elsewhere(self) -> None:
+        self.knowledge.doubt_all()
+        self.shown.strike(None, None)
+
+    def _era(self) -> int | None:
+        """Changes when writes of other workers may have been missed; None while they may be."""
+        return self.sharing.unbroken if self.sharing.may_serve else None
+
     def _certain(self) -> bool:
         """Whether no other worker can have written what this one has not heard of."""
         return self.sharing.may_serve
@@ -256,6 +271,7 @@ class Parts:
             keeping,
             fate,
             self.sightings,
+            self.shown,
             later,
             self.metrics,
             window_s=window_s,
@@ -403,5 +419,6 @@ class Parts:
         self.working_time.answered(received)
         self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         self.sightings.saw(call, response)
+        self.shown.saw(call, response, sent)
         self.outside.saw(call, response, sent)
         self.knowledge.saw(call, response, sent)

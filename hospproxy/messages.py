@@ -232,6 +232,7 @@ class Exchange:
     :param own: why the proxy itself asks ("identity", "look", "screening note", …); "" for a client's request.
     :param past_cache: a look: neither answered from memory nor stored.
     :param sent: the document as the client sent it; ``call`` has what is sent on.
+    :param shown: HOSP had shown the record of this DELETE to its author, so that it is there no more if it is not seen.
     :param look_first: an earlier process may have sent this write: what became of that comes first.
     :param sent_at: monotonic time in seconds at which the last attempt was sent.
     :param reference: names a write whose outcome is unknown, or the screening that a note is made of.
@@ -270,6 +271,7 @@ class Exchange:
     client_gone: bool = False
     on_leaving: Callable[[], None] | None = field(default=None, repr=False, eq=False)
     look_first: bool = False
+    shown: bool = False
     offline: bool = False
     break_glass: str | None = None
 

@@ -36,6 +36,7 @@ from hospproxy.outward.writes.looking import Looking
 from hospproxy.outward.writes.overtaking import Outside
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
+from hospproxy.outward.writes.shown import Shown
 from hospproxy.outward.writes.sightings import Sightings
 from hospproxy.watch.metrics import NullMeter
 from tests.lives import ProcessTime
@@ -73,6 +74,7 @@ class SmallHosp:
 
     A fault is ("before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is stored.
 
+    :ivar hidden: (id of staff, id of patient) that it does not show.
     :ivar stores: what it makes of the fields of a record; those of a Rails application.
     """
 
@@ -95,6 +97,7 @@ class SmallHosp:
         self.stores: Callable[[str, dict[str, Any]], dict[str, Any]] = lambda resource, fields: RESOURCES[
             resource
         ].coerce(fields)
+        self.hidden: set[tuple[int, int]] = set()
         self.calls: list[Call] = []
         self.faults: list[tuple[str, BaseException | int]] = []
         self.read_faults: list[BaseException | int] = []
@@ -169,7 +172,10 @@ class SmallHosp:
                 200, {"overall": "clear", "results": [f"{image}: fine" for image in call.document["images"]]}
             )
         assert operation.resource is not None
-        return self._records(call, self.records[operation.resource])
+        rows = self.records[operation.resource]
+        if operation.resource == "patients" and self.hidden:
+            rows = [row for row in rows if (who["id"], row["id"]) not in self.hidden]
+        return self._records(call, rows)
 
     def _records(self, call: Call, rows: list[dict[str, Any]]) -> Response:
         operation, now = call.operation, stamp(self.clock.seconds())
@@ -213,6 +219,7 @@ class Rig:
         # Not "or": accounts that know nobody yet are empty, and would be others than those that writes are told to.
         self.accounts = options.get("accounts", Accounts(self.time, max_remembered=100, remember_s=300))
         self.sightings = Sightings(CONTRACT)
+        self.shown = Shown(CONTRACT, b"w" * 32, self.time)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(0.0)
         self.forgotten: list[Exchange] = []
@@ -261,6 +268,7 @@ class Rig:
             keeping,
             Fate(CONTRACT, self.answers, self.time, looking, self.sightings, self.meter),
             self.sightings,
+            self.shown,
             Later(forget=options.get("forget") or self.forgotten.append, record=self._finding),
             self.meter,
             claims=self.claims,
@@ -401,6 +409,7 @@ class _Watching:
         now = self._rig.clock.seconds()
         assert exchange.call is not None
         self._rig.sightings.saw(exchange.call, response)
+        self._rig.shown.saw(exchange.call, response, sent)
         self._rig.outside.saw(exchange.call, response, sent)
         self._rig.upstream_clock.learn(response.headers.get(b"date"), sent, now)
         self._rig.working_time.answered(now)

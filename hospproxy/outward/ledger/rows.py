@@ -41,6 +41,7 @@ class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
     patient: str | None = None
     patient_before: str | None = None
     break_glass: str | None = None
+    shown: bool = False
 
 
 class WrittenAnswer(msgspec.Struct, frozen=True):
@@ -83,6 +84,7 @@ def write_call(exchange: Exchange) -> bytes:
             patient=exchange.patient,
             patient_before=exchange.patient_before,
             break_glass=exchange.break_glass,
+            shown=exchange.shown,
         )
     )
 
@@ -124,6 +126,7 @@ def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Ex
         patient=written.patient,
         patient_before=written.patient_before,
         break_glass=written.break_glass,
+        shown=written.shown,
         client_gone=True,
     )
 

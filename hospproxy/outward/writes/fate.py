@@ -198,7 +198,8 @@ class Fate:
         if not isinstance(result, Response):
             # The head was whole and refused the write; only its body is lost.
             raise ProxyError("HOSP refused this, and its words were lost.", status=result.head_status or 502)
-        if operation.action == "delete" and result.status == 404 and sends > 1:
+        if operation.action == "delete" and result.status == 404 and sends > 1 and entry.exchange.shown:
+            # The look in between saw it, so an earlier try has deleted it after all.
             return self._answers.deleted()
         if operation.lookup is not None and operation.resource is not None and 200 <= result.status < 300:
             number = self._id_in(operation.resource, result)

@@ -191,8 +191,8 @@ class Looking:
     def _judge(self, entry: Entry, response: Response) -> Verdict | None:
         operation = entry.call.operation
         if operation.lookup is None and response.status == 404:
-            deletes = operation.action == "delete"
-            return Found({}) if deletes else NotKnowable("the record is gone")
+            deleted = operation.action == "delete" and entry.exchange.shown
+            return Found({}) if deleted else NotKnowable("the record is gone, or its author may not see it")
         if response.status != 200:
             return None
         try:
@@ -201,7 +201,10 @@ class Looking:
             return None
         if operation.lookup is not None:
             return self._judge_list(entry, seen) if isinstance(seen, list) else None
-        return NotThere() if operation.action == "delete" else has_changed(self._change(entry), seen)
+        if operation.action == "delete":
+            entry.exchange.shown = True
+            return NotThere()
+        return has_changed(self._change(entry), seen)
 
     def _judge_list(self, entry: Entry, seen: Sequence[Any]) -> Verdict:
         verdict = which_is_mine(self._search(entry), seen)

@@ -20,6 +20,7 @@ from .finding import Found, NotThere
 from .going_on import GoingOn, Later
 from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
+from .shown import Shown
 from .sightings import Sightings, id_of
 
 _log = Logger()
@@ -31,6 +32,7 @@ _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
 class Writes:
     """Gives each write its one fate, and whoever asks again the same answer.
 
+    :param shown: which records HOSP has shown to whom.
     :param later_s: seconds for which finding out goes on after the client was told.
     :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
     :param claims: what other workers and machines write.
@@ -43,6 +45,7 @@ class Writes:
         keeping: Keeping,
         fate: Fate,
         sightings: Sightings,
+        shown: Shown,
         later: Later,
         meter: IMeter,
         *,
@@ -55,6 +58,7 @@ class Writes:
         self._keeping = keeping
         self._fate = fate
         self._sightings = sightings
+        self._shown = shown
         self._later = later
         self._meter = meter
         self._later_s = later_s
@@ -197,6 +201,8 @@ class Writes:
             entry.sent = self._clock.seconds()
         try:
             await self._others.claim(entry)
+            if entry.call.operation.action == "delete":
+                exchange.shown = self._shown.has(entry.call)
             self._watch(entry)
             await self._keeping.enter(entry)
         except Exception:
@@ -277,11 +283,17 @@ class Writes:
             self._sightings.resume(operation.resource, entry.reference, entry.floor)
         else:
             self._sightings.touch(operation, entry.call.record_id)
+            self._shown.strike(operation.resource, entry.call.record_id)
 
     def _unwatch(self, entry: Entry) -> None:
         operation = entry.call.operation
-        if operation.resource is not None and operation.lookup is not None:
+        if operation.resource is None:
+            return
+        if operation.lookup is not None:
             self._sightings.close(operation.resource, entry.reference)
+        else:
+            # What was read while it was under way may be from before it.
+            self._shown.strike(operation.resource, entry.call.record_id)
 
     async def _told_unknown(self, entry: Entry, *, hopeless: bool) -> None:
         """The client is told "unknown": nothing is sent any more, only found out."""

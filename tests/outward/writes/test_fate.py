@@ -355,6 +355,51 @@ class ChangeTests(SynchronousTestCase):
     def test_what_was_never_there_is_not_deleted(self) -> None:
         self.assertEqual(self.send("DELETE", "/patients/99").status, 404)
 
+    def delete(self, *, auth: bytes = STAFF1, patient: int = 7) -> Any:
+        answer = self.rig.get(self.rig.send("DELETE", f"/patients/{patient}", auth=auth))
+        return json.loads(answer.body).get("outcome") if answer.status >= 400 else answer.status
+
+    def test_a_404_proves_no_deletion_of_what_its_author_had_not_seen(self) -> None:
+        self.hosp.hidden = {(2, 7)}
+        for fault in (500, RESET):
+            for auth, patient in ((STAFF2, 7), (STAFF1, 99)):
+                self.hosp.faults = [("before", fault)]
+                self.assertEqual(self.delete(auth=auth, patient=patient), "unknown")
+        self.assertEqual([row["id"] for row in self.hosp.records["patients"]], [7])
+
+    def test_nor_of_what_was_deleted_or_changed_since_it_was_seen(self) -> None:
+        self.assertEqual(self.delete(), 200)
+        self.hosp.faults = [("before", 500)]
+        self.assertEqual(self.delete(), "unknown")
+        self.setUp()
+        self.rig.get(self.rig.send("GET", "/patients/7", auth=STAFF2))
+        self.rig.get(self.rig.send("PATCH", "/patients/7", {"hospital_id": 3}))
+        self.hosp.hidden = {(2, 7)}
+        self.hosp.faults = [("before", 500)]
+        self.assertEqual(self.delete(auth=STAFF2), "unknown")
+
+    def test_what_a_look_has_seen_was_there(self) -> None:
+        self.rig.clock.advance(500)
+        self.hosp.faults = [("before", 500), ("after", 500)]
+        self.assertEqual(self.delete(), 200)
+        self.assertEqual(len(self.hosp.seen("deletePatient")), 2)
+
+    def test_what_had_been_shown_before_a_crash_was_there(self) -> None:
+        self.hosp.faults = [("after", RESET)]
+        self.hosp.read_faults = [500]
+        self.rig.send("DELETE", "/patients/7")
+        after = self.rig.crash()
+        after.clock.pump([0.5] * 120)
+        self.assertEqual([found for _, found in after.findings], ["found"])
+        self.rig = after
+        self.rig.get(self.rig.send("GET", "/notes"))
+        self.hosp.faults = [("before", RESET)]
+        self.hosp.read_faults = [500]
+        self.rig.send("DELETE", "/patients/99")
+        after = self.rig.crash()
+        after.clock.pump([0.5] * 120)
+        self.assertEqual([found for _, found in after.findings], ["given up"])
+
     def test_writes_to_one_record_go_one_at_a_time(self) -> None:
         self.hosp.hold = True
         first = self.rig.send("PATCH", "/patients/7", {"name": "A"})

@@ -1,0 +1,141 @@
+"""Which records HOSP has shown to whom: a 404 after a lost DELETE proves a deletion only of what was there before.
+
+HOSP answers 404 both for a record that is gone and for one that the caller may not see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from ...contract import Contract
+from ...messages import Call, Response
+from .sightings import id_of, ids_in
+
+FOR_S = 300.0
+"""Seconds for which it counts that a record was shown: as long as an answer may be fresh in memory."""
+_MOST_READ = 8
+"""Answers that are taken apart for one question."""
+
+
+@frozen(slots=True)
+class _Answer:
+    """An answer as it came; it is taken apart only if somebody asks.
+
+    :param record: id in its path; None for a list, or for a record that was made.
+    """
+
+    who: bytes = field(repr=False)
+    resource: str
+    record: str | None
+    status: int
+    body: bytes = field(repr=False)
+    sent: float
+    era: object
+
+
+class Shown:
+    """Keeps HOSP's last answers, bounded in number and bytes. A write to a record voids what was shown before it.
+
+    :param key: secret of this process, so that credentials are kept as hashes only.
+    :param era: something that changes when writes of other workers may have been missed; None while they may be.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        key: bytes,
+        clock: IReactorTime,
+        era: Callable[[], object | None] = lambda: 0,
+        *,
+        most: int = 256,
+        most_bytes: int = 8 << 20,
+    ) -> None:
+        self._contract = contract
+        self._key = key
+        self._clock = clock
+        self._era = era
+        self._most = most
+        self._most_bytes = most_bytes
+        self._answers: deque[_Answer] = deque()
+        self._bytes = 0
+        self._struck: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._all_struck: dict[str, float] = {}
+        operations = contract.operations.values()
+        self._deletable = frozenset(one.resource for one in operations if one.action == "delete")
+
+    def saw(self, call: Call, response: Response, sent: float) -> None:
+        """Take in an answer.
+
+        :param sent: monotonic seconds at which HOSP was asked.
+        """
+        operation, era = call.operation, self._era()
+        tells = response.status in (200, 404) if operation.is_read else response.status == 201
+        if (
+            operation.resource not in self._deletable
+            or not tells
+            or call.authorization is None
+            or era is None
+        ):
+            return
+        assert operation.resource is not None
+        record = call.record_id if operation.is_read else None
+        if (record is None and response.status == 404) or len(response.body) > self._most_bytes // 4:
+            return
+        # What the path names is known without the body.
+        body = response.body if record is None else b""
+        who = self._who(call.authorization)
+        self._answers.append(_Answer(who, operation.resource, record, response.status, body, sent, era))
+        self._bytes += len(body)
+        while len(self._answers) > self._most or self._bytes > self._most_bytes:
+            self._bytes -= len(self._answers.popleft().body)
+
+    def strike(self, resource: str | None, record: str | None) -> None:
+        """Somebody changes or deletes a record, here or elsewhere; None: it may be any.
+
+        What belongs to it may be hidden by that, too: the notes of a patient, everything if it is an account.
+        """
+        now, rule = self._clock.seconds(), self._contract.identity
+        if resource is None or record is None or (rule is not None and resource == rule.resource):
+            self._all_struck = dict.fromkeys(self._contract.resources, now)
+            return
+        self._struck[resource, record] = now
+        self._struck.move_to_end((resource, record))
+        if len(self._struck) > 10 * self._most:
+            (oldest, _), moment = self._struck.popitem(last=False)
+            self._all_struck[oldest] = max(self._all_struck.get(oldest, moment), moment)
+        for operation in self._contract.operations.values():
+            if operation.resource == resource:
+                self._all_struck |= dict.fromkeys(operation.makes_stale, now)
+
+    def has(self, call: Call) -> bool:
+        """Whether the record of a DELETE was there for its author, and nobody is known to have written to it since."""
+        name, record = call.operation.resource, call.record_id
+        if name is None or record is None or call.authorization is None:
+            return False
+        who, era, read = self._who(call.authorization), self._era(), 0
+        void = max(
+            self._clock.seconds() - FOR_S,
+            self._struck.get((name, record), float("-inf")),
+            self._all_struck.get(name, float("-inf")),
+        )
+        for answer in reversed(self._answers):
+            if (answer.who, answer.resource, answer.era) != (who, name, era) or answer.sent <= void:
+                continue
+            if answer.record is not None:
+                if answer.record == record:
+                    return answer.status == 200
+                continue
+            read += 1
+            if id_of(record) in ids_in(answer.body, self._contract.resources[name].id):
+                return True
+            if read == _MOST_READ:
+                break
+        return False
+
+    def _who(self, authorization: bytes) -> bytes:
+        return hashlib.blake2b(authorization, key=self._key, digest_size=16).digest()
