@@ -1,8 +1,11 @@
-"""Screening results, which HOSP forgets: each becomes one note on its patient, after the user has the answer."""
+"""Screening results, which HOSP forgets: each becomes a note on its patient, after the user has the answer.
+
+One that is too long for a note becomes several.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -17,43 +20,17 @@ from zope.interface import implementer
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import ABSENT, Call, Exchange, Identity, Json, Priority, Request, Response
+from ..messages import ABSENT, Call, Exchange, Identity, Priority, Request, Response
+from .note_text import NoteText, note_texts
 
 _log = Logger()
-
-NOTE_LENGTH = 60_000
-"""Characters of a note's body: below what the contract's own schema allows."""
-
-
-def note_body(shape: NoteShape, answer: Mapping[str, Any], reference: str) -> str:
-    """The text of the note, as people read it: overall, then each image and its result, then the reference.
-
-    :param answer: the screening's answer.
-    :param reference: unique text by which the note is found again.
-    """
-    lines = [f"Overall: {_words(answer.get(shape.overall))}"]
-    results = answer.get(shape.results)
-    if isinstance(results, list):
-        lines += [f"Image {number}: {_words(result)}" for number, result in enumerate(results, 1)]
-        if not results:
-            lines.append("No images.")
-    text, closing = "\n".join(lines), f"\nReference: {reference}"
-    if len(text) + len(closing) > NOTE_LENGTH:
-        text = text[: NOTE_LENGTH - len(closing) - 20] + "\n(cut: too long)"
-    return text + closing
-
-
-def _words(value: Json) -> str:
-    if value is None:
-        return "no result"
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 class KeptResults(Protocol):
     """Where results are safe."""
 
-    async def keep(self, note: Exchange) -> None:
-        """Keep a result before the user has the answer."""
+    async def keep(self, notes: Sequence[Exchange]) -> None:
+        """Keep the notes of a result before the user has the answer: all of them or none."""
 
     async def stored(self, note: Exchange) -> None:
         """Its note is at HOSP."""
@@ -69,7 +46,7 @@ class Screening:
     :param ask: sends a request of the proxy's own.
     :param results: keeps a result safe until its note is stored.
     :param reference: makes a unique reference.
-    :param max_pending: results waiting to be stored; beyond it a screening is refused before it is sent.
+    :param max_pending: notes waiting to be stored; beyond it a screening is refused before it is sent.
     :param base_s: seconds of back-off after the first failed delivery, doubled each time.
     :param cap_s: the most seconds of back-off.
     :param delivery_s: seconds that one delivery may take, its looks included.
@@ -102,14 +79,15 @@ class Screening:
         self._cap_s = cap_s
         self._delivery_s = delivery_s
         self._reserved = 0
-        self._delivering: set[Deferred[None]] = set()
+        self._pending = 0
+        self._delivering: dict[Deferred[None], int] = {}
         self._locked_out: dict[str, list[Deferred[bytes | None]]] = {}
         meter.gauge("screening_pending", lambda: float(self.pending))
 
     @property
     def pending(self) -> int:
-        """Results that are not stored yet."""
-        return len(self._delivering)
+        """Notes of results that are not stored yet."""
+        return self._pending
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         assert exchange.call is not None
@@ -124,29 +102,52 @@ class Screening:
         finally:
             self._reserved -= 1
         if response.status == 200:
-            note = self._note_of(exchange, shape, response)
-            await self._results.keep(note)
-            self._begin(note)
+            await self._kept(self._notes_of(exchange, shape, response))
         return response
 
-    def _note_of(self, exchange: Exchange, shape: NoteShape, response: Response) -> Exchange:
-        """The exchange by which the note is written: the proxy's own, in the name of who asked for the screening."""
-        assert exchange.call is not None and exchange.identity is not None
+    async def _kept(self, notes: list[Exchange]) -> None:
+        """Wait until a result is kept. If the client leaves meanwhile, the result is kept and delivered all the same.
+
+        :raise LedgerFailed: it is not kept.
+        """
+        kept: Deferred[None] = Deferred()
+
+        async def keep() -> None:
+            try:
+                await self._results.keep(notes)
+            except Exception as error:
+                if not kept.called:
+                    kept.errback(error)
+                if isinstance(error, ProxyError):
+                    return
+                raise
+            if not kept.called:
+                kept.callback(None)
+            await self._deliver_all(notes)
+
+        self._begin(keep(), len(notes))
+        await kept
+
+    def _notes_of(self, exchange: Exchange, shape: NoteShape, response: Response) -> list[Exchange]:
+        """The exchanges by which the notes are written: the proxy's own, in the name of who asked for the screening."""
         try:
             answer = msgspec.json.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             answer = None
         if not isinstance(answer, dict):
             answer = {shape.overall: response.body.decode("utf-8", "replace")}
-        reference = self._reference()
+        reference = exchange.reference = self._reference()
+        return [self._note(exchange, shape, text) for text in note_texts(shape, answer, reference)]
+
+    def _note(self, exchange: Exchange, shape: NoteShape, text: NoteText) -> Exchange:
+        assert exchange.call is not None and exchange.identity is not None
         patient = exchange.call.path[0]
         document = {
             shape.patient: int(patient) if patient.isdigit() else patient,
             shape.author: exchange.identity.id,
-            shape.title: shape.title_text,
-            shape.body: note_body(shape, answer, reference),
+            shape.title: text.title,
+            shape.body: text.body,
         }
-        exchange.reference = reference
         operation = self._contract.operation(shape.operation)
         call = Call(operation, document=document, accept="json", authorization=exchange.call.authorization)
         return evolve(
@@ -157,6 +158,7 @@ class Screening:
             call=call,
             own="screening note",
             on_behalf_of=exchange.request.client.request_id,
+            reference=text.reference,
             rule_hits=[],
             looks=0,
         )
@@ -164,7 +166,7 @@ class Screening:
     def resume(self, note: Exchange) -> None:
         """Go on with a result of an earlier process. Its note may be at HOSP already."""
         note.look_first = True
-        self._begin(note)
+        self._begin(self._deliver_all([note]), 1)
 
     def accepted(self, identity: Identity, authorization: bytes | None) -> None:
         """HOSP has accepted credentials of this member of staff: results that waited for them may go."""
@@ -172,21 +174,24 @@ class Screening:
             if not waiter.called:
                 waiter.callback(authorization)
 
-    def _begin(self, note: Exchange) -> None:
-        async def later() -> None:
-            # The user's answer goes first.
-            await task.deferLater(self._clock, 0, lambda: None)
-            await self._deliver(note)
-
+    def _begin(self, work: Coroutine[Any, Any, None], notes: int) -> None:
         def over(result: object) -> None:
-            self._delivering.discard(work)
+            self._pending -= self._delivering.pop(going)
             if isinstance(result, Failure) and not result.check(CancelledError):
                 _log.failure("a screening result could not be kept as a note", result)
                 self._meter.count("unhandled_errors_total")
 
-        work = Deferred.fromCoroutine(later())
-        self._delivering.add(work)
-        work.addBoth(over)
+        going = Deferred.fromCoroutine(work)
+        self._delivering[going] = notes
+        self._pending += notes
+        going.addBoth(over)
+
+    async def _deliver_all(self, notes: Sequence[Exchange]) -> None:
+        """Store the notes of one result in their order."""
+        # The user's answer goes first.
+        await task.deferLater(self._clock, 0, lambda: None)
+        for note in notes:
+            await self._deliver(note)
 
     async def _deliver(self, note: Exchange) -> None:
         """Store one note, however long it takes: HOSP failing is no reason to lose a result."""
@@ -251,8 +256,8 @@ class Screening:
         await DeferredList(list(self._delivering), consumeErrors=True)
 
     def stop(self) -> int:
-        """Leave what is not stored to the next process; how many results that were."""
-        left = len(self._delivering)
+        """Leave what is not stored to the next process; how many notes that were."""
+        left = self._pending
         for work in list(self._delivering):
             work.cancel()
         return left

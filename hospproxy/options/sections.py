@@ -121,7 +121,10 @@ class ScreeningSettings:
         default=True, metadata=switch("Whether results become notes. Needs identity and writes.")
     )
     max_pending: int = field(
-        default=1000, metadata=whole("results", 1, 100_000, "Results on their way to a note at one time.")
+        default=1000,
+        metadata=whole(
+            "notes", 1, 100_000, "Notes of results on their way at one time; a long result is several."
+        ),
     )
     retry_base_s: float = field(
         default=2.0,

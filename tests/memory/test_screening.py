@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,32 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.guard.credentials import basic
-from hospproxy.memory.screening import NOTE_LENGTH, note_body
+from hospproxy.memory.note_text import NOTE_BYTES
 from tests.rig import CONTRACT, STAFF2, Rig
 
 SCREEN = CONTRACT.operation("screenPatient")
-SHAPE = SCREEN.becomes_note
-assert SHAPE is not None
-
-
-class BodyTests(SynchronousTestCase):
-    def test_it_reads_as_people_write(self) -> None:
-        assert SHAPE is not None
-        text = note_body(SHAPE, {"overall": "clear", "results": ["fine", {"a": 1}, None]}, "hp-1")
-        self.assertEqual(
-            text, 'Overall: clear\nImage 1: fine\nImage 2: {"a":1}\nImage 3: no result\nReference: hp-1'
-        )
-
-    def test_odd_answers_still_make_a_note(self) -> None:
-        assert SHAPE is not None
-        self.assertEqual(note_body(SHAPE, {}, "hp-1"), "Overall: no result\nReference: hp-1")
-        self.assertIn("No images.", note_body(SHAPE, {"overall": 1, "results": []}, "hp-1"))
-
-    def test_a_long_one_is_cut_before_its_reference(self) -> None:
-        assert SHAPE is not None
-        text = note_body(SHAPE, {"overall": "x" * 200_000}, "hp-1")
-        self.assertLessEqual(len(text), NOTE_LENGTH)
-        self.assertTrue(text.endswith("\n(cut: too long)\nReference: hp-1"))
 
 
 class ScreeningTests(SynchronousTestCase):
@@ -134,6 +114,121 @@ class ScreeningTests(SynchronousTestCase):
             after.clock.pump([0.5] * 200)
             self.assertEqual(len(after.hosp.records["notes"]), 1, faults)
             self.assertEqual(after.screening.pending, 0)
+
+    def long(self, count: int = 4) -> list[str]:
+        """Images whose results fill several notes."""
+        return [f"{number} {'x' * 40_000}" for number in range(count)]
+
+    def screen_long(self, **kwargs: Any) -> Any:
+        return self.rig.send("POST", "/patients/7/screen", {"images": self.long()}, **kwargs)
+
+    def is_whole(self, notes: list[dict[str, Any]]) -> None:
+        """All notes of one long result, each once."""
+        self.assertEqual(len(notes), 4)
+        for number, image in enumerate(self.long(), 1):
+            (note,) = [each for each in notes if each["title"] == f"Screening result (part {number} of 4)"]
+            self.assertIn(f"{image}: fine", note["body"])
+            self.assertLessEqual(len(note["body"].encode()), NOTE_BYTES)
+
+    def test_a_long_result_is_several_notes_in_their_order(self) -> None:
+        self.assertEqual(self.rig.get(self.screen_long()).status, 200)
+        self.assertEqual(self.rig.screening.pending, 4)
+        notes = self.settle()
+        self.is_whole(notes)
+        self.assertEqual([note["body"][:11] for note in notes], [f"Part {n} of 4" for n in range(1, 5)])
+        self.assertEqual(self.rig.screening.pending, 0)
+
+    def test_each_once_whatever_becomes_of_their_posts(self) -> None:
+        reset = FailedAfterSending("reset")
+        for faults in (
+            [("after", 500), ("before", 500), ("after", reset), ("late:20", reset)],
+            [("late:20", reset)] * 4,
+            [("before", NotSent("gone")), ("after", 500)] * 4,
+        ):
+            self.setUp()
+            self.rig.hosp.faults = list(faults)
+            self.rig.get(self.screen_long())
+            self.is_whole(self.settle(600))
+
+    def test_a_crash_between_two_parts(self) -> None:
+        reset = FailedAfterSending("reset")
+        for stored in range(5):
+            for fault in ("before", "after"):
+                self.setUp()
+                hosp = self.rig.hosp
+                self.rig.get(self.screen_long())
+                hosp.faults = [("after", 201)] * stored + [(fault, reset)] * (stored < 4)
+                hosp.read_faults = [500] * 9
+                self.rig.clock.advance(0.0)
+                self.assertEqual(len(hosp.records["notes"]), min(4, stored + (fault == "after")))
+                self.rig = self.rig.crash()
+                hosp.read_faults = []
+                self.is_whole(self.settle(600))
+                self.assertEqual(self.rig.screening.pending, 0)
+
+    def test_all_parts_are_safe_before_the_answer_or_none(self) -> None:
+        answer = self.screen_long()
+        self.assertEqual(self.successResultOf(answer).status, 200)
+        self.assertEqual(len(self.rig.disk.all("reference")), 4)
+        self.setUp()
+        self.rig.disk.keeper.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON entries WHEN NEW.reference LIKE '%-3of4%' "
+            "BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+        self.assertEqual(self.rig.get(self.screen_long()).status, 503)
+        self.assertEqual(self.rig.disk.all("reference"), [])
+        self.assertEqual((self.settle(), self.rig.screening.pending), ([], 0))
+
+    def test_a_part_that_hosp_refuses_can_be_fetched_and_the_others_are_stored(self) -> None:
+        self.rig.get(self.screen_long())
+        reference = self.rig.exchanges[-1].reference
+        self.rig.hosp.faults = [("after", 201), ("before", 422)]
+        self.assertEqual(len(self.settle()), 3)
+        told = json.loads(self.rig.get(self.rig.send("GET", f"/.hospproxy/outcomes/{reference}-2of4")).body)
+        self.assertEqual(told["outcome"], "refused")
+        self.assertIn(self.long()[1], told["note"]["body"])
+        self.flushLoggedErrors()
+
+    def test_a_long_result_counts_as_its_notes(self) -> None:
+        self.rig = Rig(max_pending=4)
+        self.rig.get(self.rig.send("GET", "/notes"))
+        self.rig.get(self.screen_long())
+        self.assertEqual(self.screen().status, 503)
+        self.settle()
+        self.assertEqual(self.screen().status, 200)
+
+    def test_a_client_that_leaves_while_its_result_is_being_kept(self) -> None:
+        self.leave_while_kept()
+        self.assertEqual((len(self.settle()), self.rig.screening.pending), (1, 0))
+        self.assertEqual(self.rig.disk.all("state"), [("answered",)])
+
+    def test_nor_is_anything_left_if_it_cannot_be_kept(self) -> None:
+        self.leave_while_kept(fails=True)
+        self.assertEqual((self.settle(), self.rig.screening.pending), ([], 0))
+        self.assertEqual(self.rig.disk.all("state"), [])
+
+    def leave_while_kept(self, *, fails: bool = False) -> None:
+        asked: list[tuple[Any, Deferred[Any]]] = []
+        worker = self.rig.worker
+
+        def slow(work: Any) -> Deferred[Any]:
+            asked.append((work, Deferred()))
+            return asked[-1][1]
+
+        with self.patched(worker, slow):
+            answer = self.rig.send("POST", "/patients/7/screen", {"images": ["a", "b"]})
+            answer.cancel()
+            self.failureResultOf(answer)
+        ((work, done),) = asked
+        worker.full = fails
+        worker.run(work).chainDeferred(done)
+        worker.full = False
+
+    @contextlib.contextmanager
+    def patched(self, worker: Any, run: Any) -> Iterator[None]:
+        patch = self.patch(worker, "run", run)
+        yield
+        patch.restore()
 
     def test_no_answer_without_the_result_being_safe(self) -> None:
         self.rig.worker.full = True

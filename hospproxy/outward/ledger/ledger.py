@@ -87,15 +87,15 @@ class Ledger:
         assert self._owner is not None
         return self._owner
 
-    async def enter(self, row: Row) -> None:
-        """Keep an entry before its write is sent.
+    async def enter(self, *rows: Row) -> None:
+        """Keep entries before their writes are sent: all or none.
 
-        :raise LedgerFailed: it is not kept.
+        :raise LedgerFailed: they are not kept.
         """
         owner = self._owner
         if owner is None:
             raise LedgerFailed("not open")
-        await self._do(lambda connection: store.enter(connection, row, owner.name))
+        await self._do(lambda connection: store.enter(connection, rows, owner.name))
 
     async def mark(self, reference: str, state: str) -> None:
         """Note that an entry is still open, in another state."""

@@ -43,12 +43,12 @@ def _rows(cursor: Iterable[tuple[Any, ...]]) -> list[Row]:
     return [Row(**dict(zip(_NAMES, found, strict=True))) for found in cursor]
 
 
-def enter(connection: sqlite3.Connection, row: Row, owner: str) -> None:
-    """A write begins."""
+def enter(connection: sqlite3.Connection, rows: Iterable[Row], owner: str) -> None:
+    """Writes begin."""
     places = ", ".join("?" * (len(_NAMES) + 1))
-    connection.execute(
+    connection.executemany(
         f"INSERT INTO entries ({_COLUMNS}, owner) VALUES ({places})",  # noqa: S608 - names of our own
-        (*astuple(row), owner),
+        [(*astuple(row), owner) for row in rows],
     )
 
 

@@ -62,35 +62,39 @@ class Keeping:
             return False
         return any(mac(_author(identity)) == row.author for mac in (self._mac, *self._former_macs))
 
-    async def enter(self, entry: Entry, kind: str = "") -> None:
+    async def enter(self, entry: Entry) -> None:
         """Before it is sent. The write of a screening's note has no row: its screening has one.
 
-        :param kind: "screening"; that of the call if it is not given.
         :raise LedgerFailed: it is not on disk, so it may not be sent.
         """
-        exchange = entry.exchange
-        kind = kind or _kind(entry)
-        if exchange.own and kind != "screening":
-            return
-        await self._ledger.enter(
-            Row(
-                reference=_row_name(entry, kind),
-                kind=kind,
-                state=State.OPEN.value,
-                resource=entry.call.operation.resource,
-                equal=entry.equal,
-                key=entry.key,
-                author=self.author(exchange.identity),
-                # Of one that may have been sent long ago no id is too low.
-                floor=None if entry.blind else entry.floor,
-                record=None,
-                entered=self._entered(entry),
-                closed=None,
-                handed_over=False,
-                call=self._seal.seal(write_call(exchange), f"call {_row_name(entry, kind)}"),
-                answer=None,
-                names=self._names(entry, _row_name(entry, kind)),
-            )
+        if not entry.exchange.own:
+            await self._ledger.enter(self._row(entry, _kind(entry)))
+
+    async def enter_results(self, results: Sequence[Entry]) -> None:
+        """The notes of one screening, before their result is given out: all of them or none.
+
+        :raise LedgerFailed: they are not on disk.
+        """
+        await self._ledger.enter(*(self._row(result, "screening") for result in results))
+
+    def _row(self, entry: Entry, kind: str) -> Row:
+        return Row(
+            reference=_row_name(entry, kind),
+            kind=kind,
+            state=State.OPEN.value,
+            resource=entry.call.operation.resource,
+            equal=entry.equal,
+            key=entry.key,
+            author=self.author(entry.exchange.identity),
+            # Of one that may have been sent long ago no id is too low.
+            floor=None if entry.blind else entry.floor,
+            record=None,
+            entered=self._entered(entry),
+            closed=None,
+            handed_over=False,
+            call=self._seal.seal(write_call(entry.exchange), f"call {_row_name(entry, kind)}"),
+            answer=None,
+            names=self._names(entry, _row_name(entry, kind)),
         )
 
     def _entered(self, entry: Entry) -> float:
@@ -277,13 +281,13 @@ class Results:
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
 
-    async def keep(self, note: Exchange) -> None:
-        """A result that is to become a note.
+    async def keep(self, notes: Sequence[Exchange]) -> None:
+        """A result that is to become a note, or several: all are kept or none.
 
-        :param note: the note's own exchange; its reference names the result.
+        :param notes: the notes' own exchanges, each with a reference of its own.
         :raise LedgerFailed: it is not on disk.
         """
-        await self._keeping.enter(_result(note), "screening")
+        await self._keeping.enter_results([_result(note) for note in notes])
 
     async def stored(self, note: Exchange) -> None:
         """The note is at HOSP."""

@@ -22,7 +22,7 @@ class UndeliveredTests(SynchronousTestCase):
         self.addCleanup(self.connection.close)
         prepare(self.connection, Path("ledger.sqlite"))
         for reference, kind in (("new", "create"), ("changed", "change"), ("seen/screening", "screening")):
-            store.enter(self.connection, row(reference, kind), "somebody")
+            store.enter(self.connection, [row(reference, kind)], "somebody")
 
     def close(self, *references: str) -> None:
         for reference in references:
