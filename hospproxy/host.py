@@ -56,7 +56,7 @@ class Host:
     :param pid: the number of the process.
     :param worker: makes what does blocking work, from a reactor and a name.
     :param ring: makes what appends to the record without a thread, from a reactor.
-    :param install_signals: lets signals stop the reactor, and reload; see ``signals.install``.
+    :param install_signals: lets signals stop the reactor within so many seconds, and reload; see ``signals.install``.
     :param load_contract: reads a contract; see ``contract_document.load``.
     :param settle: called once the service has started.
     """
@@ -67,7 +67,7 @@ class Host:
     pid: Callable[[], int] = os.getpid
     worker: Callable[[Any, str], WorkerLike] = Worker
     ring: Callable[[Any], Ring] = ring
-    install_signals: Callable[[Any, Callable[[], None]], None] = signals.install
+    install_signals: Callable[[Any, Callable[[], None], float], None] = signals.install
     load_contract: Callable[[Path | None], Contract] = contract_document.load
     settle: Callable[[], None] = settle
 

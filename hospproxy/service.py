@@ -24,6 +24,7 @@ from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
+from .ending import GRACE_S, Step, end_in_order
 from .guard.origin import SecretError
 from .host import REAL, Host
 from .memory.outliving import remove_left
@@ -44,6 +45,11 @@ from .workers.seat import ONLY, Seat
 _log = Logger()
 TIDY_S = 60.0
 """Seconds between two clearings of the ledger."""
+DRAINED_S = 0.5
+"""Seconds beyond ``drain_s`` in which connections close that were cut off."""
+STEPS_S = 7.0
+"""Seconds for all that ends once nobody is answered any more: the sum of what the steps need. With ``DRAINED_S`` and
+what a worker needs to say goodbye it is less than ``GRACE_S``."""
 CATCH_UP_S = 5.0
 """Seconds that what carries the record on has at a stop."""
 
@@ -86,6 +92,8 @@ class ProxyService(Service):
     """Starts and stops the parts in the right order.
 
     A MultiService would stop its children together: here nothing may end before what needs it has ended.
+
+    :ivar left: after the stop, names of its steps that failed or did not end in time.
     """
 
     name = "hospproxy"
@@ -118,6 +126,8 @@ class ProxyService(Service):
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
         self.audit_page: AuditPageService | None = None
+        self.left: list[str] = []
+        self._tidying: task.LoopingCall | None = None
         self.health = self._health()
         # One worker answers there for all of them.
         self.admin = self._admin() if settings.admin.enabled and seat.slot == 0 else None
@@ -209,8 +219,9 @@ class ProxyService(Service):
         self._open_ledger()
         self._join()
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
-        self._host.install_signals(self._reactor, self.reload)
-        self._reactor.callWhenRunning(self._host.install_signals, self._reactor, self.reload)
+        stop_s = self._settings.drain_s + GRACE_S
+        self._host.install_signals(self._reactor, self.reload, stop_s)
+        self._reactor.callWhenRunning(self._host.install_signals, self._reactor, self.reload, stop_s)
         if self._seat.sockets is None:  # else it is said once all workers serve
             self._announce()
         if self.audit_page is not None:
@@ -233,10 +244,20 @@ class ProxyService(Service):
         except (LedgerFormatError, sqlite3.Error, OSError) as error:
             print(f"hospproxy: the ledger cannot be used: {error}", file=sys.stderr)
             raise SystemExit(1) from None
-        self._tidying = task.LoopingCall(lambda: Deferred.fromCoroutine(self.parts.writes.tidy()))
+        self._tidying = task.LoopingCall(self._tidy)
         self._tidying.clock = self._reactor
         self._tidying.start(TIDY_S, now=False)
         Deferred.fromCoroutine(self._recover()).addErrback(self._not_recovered)
+
+    def _tidy(self) -> Deferred[None]:
+        """Clear the ledger; one time that fails, on a full disk for instance, is not the last."""
+
+        def failed(failure: Failure) -> None:
+            _log.failure(
+                "the ledger cannot be cleared; it is tried again in {every_s:g} s", failure, every_s=TIDY_S
+            )
+
+        return Deferred.fromCoroutine(self.parts.writes.tidy()).addErrback(failed)
 
     def _join(self) -> None:
         """Be one of several workers; after the ledger, whose lock tells the others whether this one lives."""
@@ -293,34 +314,61 @@ class ProxyService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        parts, until = self.parts, self._reactor.seconds() + self._settings.drain_s
         _log.info("stopping: answering what is under way")
-        await self.listeners.stop(self._settings.drain_s)
-        idle = Deferred.fromCoroutine(parts.screening.idle())
+        drained_s = self._settings.drain_s + DRAINED_S
+        self.left = await end_in_order(self._draining(), self._reactor, drained_s)
+        self.left += await end_in_order(self._ending(), self._reactor, STEPS_S)
+        if self.left:
+            _log.error("stopped, but these did not end in order: {left}", left=", ".join(self.left))
+        else:
+            _log.info("stopped")
+
+    def _draining(self) -> list[Step]:
+        """Answer clients, and store what they were promised."""
+        drain_s = self._settings.drain_s
+        until = self._reactor.seconds() + drain_s
+        return [
+            Step("listeners", lambda _: self.listeners.stop(drain_s)),
+            Step("screenings", lambda _: self._screenings_stored(until)),
+        ]
+
+    def _ending(self) -> list[Step]:
+        """What ends then, each before what it needs. The journal and what carries it on have most of the time."""
+        parts = self.parts
+        return [
+            Step("prober", lambda _: parts.prober.stop()),
+            Step("writes", lambda _: parts.writes.stop()),
+            Step("cache refresher", lambda _: parts.cache.refresher.stop()),
+            Step("screenings that are left", lambda _: self._leave_screenings()),
+            Step("tidying of the ledger", lambda _: self._stop_tidying()),
+            Step("upstream", lambda _: parts.upstream.close(), 0.25),
+            Step("places", lambda _: parts.places.stop(), 0.5),
+            Step("admission", lambda _: parts.admission.stop()),
+            Step("claims", lambda _: parts.claims.stop()),
+            # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.
+            Step("sharing", lambda _: parts.shared.stop() if parts.shared is not None else None, 0.5),
+            Step("ledger", lambda _: parts.ledger.shut(), 1.0),
+            Step("cache on disk", lambda _: parts.disk.shut(), 0.5),
+            Step("admin", lambda _: self.admin.stop(0.5) if self.admin is not None else None, 0.75),
+            Step(
+                "audit page", lambda _: self.audit_page.stop() if self.audit_page is not None else None, 0.25
+            ),
+            Step("noticing", lambda _: parts.noticing.stop(), 0.25),
+            Step("journal", lambda _: parts.journal.close(), 1.5),
+            Step("audit writers", lambda has_s: parts.carriers.stop(min(CATCH_UP_S, has_s * 0.8)), 1.5),
+        ]
+
+    def _screenings_stored(self, until: float) -> Deferred[None]:
+        """Wait for the notes of screenings, as long as there is time to answer clients."""
+        idle = Deferred.fromCoroutine(self.parts.screening.idle())
         idle.addTimeout(max(0.0, until - self._reactor.seconds()), self._reactor)
-        idle.addErrback(lambda _failure: None)
-        await idle
-        parts.prober.stop()
-        parts.writes.stop()
-        parts.cache.refresher.stop()
-        left = parts.screening.stop()
+        return idle.addErrback(lambda _failure: None)
+
+    def _leave_screenings(self) -> None:
+        left = self.parts.screening.stop()
         if left:
             _log.info("{left} screening results are left to the next start", left=left)
-        self._tidying.stop()
-        await parts.upstream.close()
-        await parts.places.stop()
-        parts.admission.stop()
-        parts.claims.stop()
-        if parts.shared is not None:
-            # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.
-            await parts.shared.stop()
-        await parts.ledger.shut()
-        await parts.disk.shut()
-        if self.admin is not None:
-            await self.admin.stop(0.5)
-        if self.audit_page is not None:
-            await self.audit_page.stop()
-        await parts.noticing.stop()
-        await parts.journal.close()
-        await parts.carriers.stop(CATCH_UP_S)
-        _log.info("stopped")
+
+    def _stop_tidying(self) -> None:
+        if self._tidying is not None and self._tidying.running:
+            self._tidying.stop()

@@ -12,14 +12,24 @@ from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
+from .ending import end_within
 
-def install(reactor: Any, reload: Callable[[], None]) -> None:
+_stopping: list[bool] = []
+"""Not empty once a signal to stop has come: a second one does not put the end off."""
+
+
+def install(reactor: Any, reload: Callable[[], None], stop_s: float) -> None:
     """SIGTERM and SIGINT stop the reactor, which drains and exits 0; SIGHUP reads certificates again.
 
     :param reactor: the running one; called in its thread.
+    :param stop_s: seconds from the first SIGTERM after which the process ends, whatever hangs in it.
     """
 
     def stop(_number: int, _frame: object) -> None:
+        # Here, not in the reactor's thread of events: that may be what hangs.
+        if not _stopping:
+            _stopping.append(True)
+            end_within(stop_s)
         reactor.callFromThread(stop_once, reactor)
 
     def again(_number: int, _frame: object) -> None:

@@ -83,10 +83,12 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :param reactor: the one to run on; None for the process's own.
     """
     from . import privileges
+    from .ending import leave_at_exit
     from .service import build
     from .state.lock import LockError
 
-    if reactor is None:
+    own = reactor is None
+    if own:
         from twisted.internet import reactor
 
         for trouble in privileges.harden():
@@ -100,10 +102,13 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         if options.settings.workers > 1:
             # It makes nothing: what there is to make, workers make as the user whom they are.
             return _supervisor(options.settings, reactor, lock)
-        service: IService = build(options.settings, reactor, lock=lock)
+        service = build(options.settings, reactor, lock=lock)
         if heir is not None:
             privileges.load_late_modules()
             privileges.hand_over(state_dir, *heir)
+        if own:
+            # What hangs may hold a lock that the end of the interpreter would wait for.
+            leave_at_exit(lambda: 1 if service.left else None)
     except (privileges.StateError, LockError, OSError) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -115,8 +120,8 @@ def _lock(options: Options) -> FolderLock:
 
     :raise LockError: another one uses it.
     """
+    from .ending import GRACE_S
     from .state.lock import take
-    from .workers.child import GRACE_S
 
     def say(words: str) -> None:
         print(f"hospproxy: {words}", file=sys.stderr, flush=True)

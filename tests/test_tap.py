@@ -117,7 +117,8 @@ class ServiceTests(Case):
         service.build = mock.Mock(return_value=Service())
         # The process that runs the tests is to give nothing up.
         harden = mock.patch("hospproxy.privileges.harden", return_value=[])
-        with harden, mock.patch.dict(sys.modules, {"hospproxy.service": service}):
+        at_exit = mock.patch("hospproxy.ending.leave_at_exit")
+        with harden, at_exit, mock.patch.dict(sys.modules, {"hospproxy.service": service}):
             return makeService(self.options(*GOOD), reactor), service.build
 
     def test_it_is_built_from_the_settings(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import socket
 import sys
 import traceback
@@ -24,6 +23,7 @@ from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 from .. import privileges, signals
+from ..ending import GRACE_S, end_within, leave
 from ..watch.merging import Overview, Snapshot
 from .messages import (
     LONGEST_LINE,
@@ -50,8 +50,6 @@ CHANNEL_FD: Final = 3
 LOCK_FD: Final = 4
 """The state folder's lock. Nothing is done with it: it is held until this process ends."""
 FIRST_SOCKET_FD: Final = 5
-GRACE_S: Final = 10.0
-"""Seconds beyond ``drain_s`` in which a process ends, whatever it does: the record's writers have a part of it."""
 _GATHER_S = 2.0
 _GOODBYE_S = 2.0
 
@@ -145,10 +143,10 @@ class Child:
             self._service.privilegedStartService()
             self._service.startService()
         except SystemExit as ending:  # said already
-            _leave(ending.code if isinstance(ending.code, int) else 1)
+            leave(ending.code if isinstance(ending.code, int) else 1)
         except Exception:
             traceback.print_exc()
-            _leave(1)
+            leave(1)
         self.channel.say(Ready())
 
     def _snapshot(self) -> Snapshot:
@@ -178,8 +176,13 @@ class Child:
 
     def _orphaned(self) -> None:
         """The supervisor is gone: nobody would replace this one, or end it. The kernel ends it if it cannot itself."""
-        signal.setitimer(signal.ITIMER_REAL, self._drain_s + GRACE_S)
+        end_within(self._drain_s + GRACE_S)
         signals.stop_once(self._reactor)
+
+    @property
+    def left(self) -> list[str]:
+        """After the end: what of it did not end in order."""
+        return self._service.left if self._service is not None else []
 
     async def _end_all(self) -> None:
         if self._service is not None and self._service.running:
@@ -200,13 +203,6 @@ def _said(failure: Failure) -> None:
     failure.printTraceback(file=sys.stderr)
 
 
-def _leave(status: int) -> None:
-    """End at once: nothing has begun that would have to end in order."""
-    sys.stderr.flush()
-    sys.stdout.flush()
-    os._exit(status)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run a worker; exit status.
 
@@ -217,8 +213,11 @@ def main(arguments: Sequence[str]) -> int:
     from twisted.internet import reactor
 
     running: Any = reactor
-    Child(running).begin()
+    child = Child(running)
+    child.begin()
     running.run()
+    if child.left:
+        leave(1)
     return 0
 
 

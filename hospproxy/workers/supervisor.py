@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import pickle
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
@@ -19,14 +16,16 @@ from twisted.logger import Logger
 from .. import clocks, signals
 from ..arrival.listeners import ListenerError
 from ..config import Settings
+from ..ending import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
 from ..watch.merging import Kept, Overview, Snapshot
 from . import binding
-from .child import GRACE_S
 from .messages import Gather, Gathered, Reload, Stop
 from .post import Post
 
 _log = Logger()
+KILLED_S: Final = 2.0
+"""Seconds that a killed worker is waited for: the kernel cannot end one that waits for a dead disk."""
 
 
 class Supervisor(Service):
@@ -81,8 +80,9 @@ class Supervisor(Service):
             sockets = (self._clients, self._admin if slot == 0 else ())
             self._posts.append(Post(slot, self._reactor, self, settings, sockets, lock_fd))
         # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
-        signals.install(self._reactor, self.reload)
-        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload)
+        stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
+        signals.install(self._reactor, self.reload, stop_s)
+        self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, stop_s)
         # One first: what the first start makes (keys, certificates, files) is made by one, and a mistake is said once.
         self._reactor.callWhenRunning(self._posts[0].start)
 
@@ -177,11 +177,11 @@ class Supervisor(Service):
             post.stay_away()
             post.say(Stop())
         emptied = self._emptied = Deferred()
-        late = self._reactor.callLater(self._settings.drain_s + GRACE_S, self._kill)
+        self._late = self._reactor.callLater(self._settings.drain_s + GRACE_S, self._kill)
 
         def done(_: None) -> None:
-            if late.active():
-                late.cancel()
+            if self._late.active():
+                self._late.cancel()
             _log.info("all workers have ended")
 
         self._look_whether_empty()
@@ -192,6 +192,14 @@ class Supervisor(Service):
             if post.running:
                 _log.error("worker {slot} does not end and is killed", slot=post.slot)
                 post.kill()
+        self._late = self._reactor.callLater(KILLED_S, self._leave_behind)
+
+    def _leave_behind(self) -> None:
+        emptied = self._emptied
+        if emptied is not None and not emptied.called:
+            slots = ", ".join(str(post.slot) for post in self._posts if post.running)
+            _log.critical("killed, and still there: worker {slots}; they are left to the kernel", slots=slots)
+            emptied.callback(None)
 
     def _look_whether_empty(self) -> None:
         emptied = self._emptied
@@ -200,12 +208,4 @@ class Supervisor(Service):
 
 
 def _leave_with(status: int) -> None:
-    """twistd itself ends with 0 whenever its reactor ends in order."""
-
-    def leave() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):
-                stream.flush()
-        os._exit(status)
-
-    atexit.register(leave)
+    leave_at_exit(lambda: status)

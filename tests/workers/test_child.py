@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
 import socket
 from contextlib import redirect_stderr
 from io import StringIO
@@ -16,8 +15,9 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import Settings, UpstreamSettings
+from hospproxy.ending import GRACE_S
 from hospproxy.watch.merging import Overview, Snapshot
-from hospproxy.workers.child import FIRST_SOCKET_FD, GRACE_S, Child, Saying
+from hospproxy.workers.child import FIRST_SOCKET_FD, Child, Saying
 from hospproxy.workers.messages import (
     LONGEST_LINE,
     MOST_BYTES,
@@ -160,9 +160,9 @@ class Talking(Case):
 class Ending(Case):
     def test_without_a_supervisor_it_drains_and_the_kernel_sees_to_it(self) -> None:
         self.start()
-        with mock.patch("signal.setitimer") as timer:
+        with mock.patch("hospproxy.workers.child.end_within") as timer:
             self.line.loseConnection()
-        timer.assert_called_once_with(signal.ITIMER_REAL, SETTINGS.drain_s + GRACE_S)
+        timer.assert_called_once_with(SETTINGS.drain_s + GRACE_S)
         self.assertEqual(self.stopped, 1)
 
     def test_the_service_ends_first_and_then_the_channel(self) -> None:
@@ -175,6 +175,12 @@ class Ending(Case):
         self.successResultOf(ended)
         self.assertFalse(self.line.connected)
         self.assertEqual(self.stopped, 0)
+
+    def test_what_did_not_end_is_known_afterwards(self) -> None:
+        self.assertEqual(self.child.left, [])
+        service, _ = self.start()
+        service.left = ["journal"]
+        self.assertEqual(self.child.left, ["journal"])
 
     def test_one_that_never_began_ends_too(self) -> None:
         self.successResultOf(self.child._end())

@@ -382,6 +382,17 @@ class Stopping(Case):
         second.ends(signal=9)
         self.successResultOf(stopping)
 
+    def test_one_that_even_the_kernel_cannot_end_is_left(self) -> None:
+        first, _, third = self.begin()
+        stopping = self.supervisor.stopService()
+        first.ends()
+        third.ends()
+        self.reactor.advance(self.settings.drain_s + 10.0)
+        self.assertNoResult(stopping)
+        self.reactor.advance(2.0)
+        self.successResultOf(stopping)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_nobody_is_replaced_any_more(self) -> None:
         first, second, third = self.begin()
         second.ends(signal=9)
