@@ -98,7 +98,7 @@ class Parts:
             reactor,
             settings.permissions.max_remembered,
         )
-        self.shown = Shown(self.contract, randomness.token_bytes(32), reactor, self._era)
+        self.shown = Shown(self.contract, self.host.entropy(32), reactor, self._era)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
         self.disk, self.memory = memory_of(
@@ -363,6 +363,7 @@ class Parts:
             observers=(self._saw,),
             silences=(self.working_time.silent,),
             max_attempt_s=settings.deadline_s,
+            finish_s=settings.gate.finish_s if settings.gate.enabled else None,
             check=AnswerCheck(
                 self.contract,
                 Target.from_url(settings.upstream.url),

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from .aftermath import Aftermath
 from .answers import Answers, accept_class
 from .errors import ProxyError, RecordFailed
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
@@ -123,6 +124,7 @@ class Chain:
         past_cache: bool = False,
         reference: str | None = None,
         look_first: bool = False,
+        aftermath: Aftermath | None = None,
     ) -> Response:
         """A request of the proxy's own. Nothing reaches HOSP by another way.
 
@@ -131,6 +133,7 @@ class Chain:
         :param deadline: monotonic time; that of the client's request if it is not given.
         :param past_cache: a look: not from memory.
         :param look_first: this write may have been sent before.
+        :param aftermath: who learns from an answer that comes when nobody waits for it any more. Default: nobody.
         :raise ProxyError: HOSP gave no answer.
         """
         first = on_behalf_of
@@ -150,6 +153,7 @@ class Chain:
             record_id=call.record_id,
             reference=reference,
             look_first=look_first,
+            aftermath=Aftermath() if aftermath is None else aftermath,
         )
         return await self._own(exchange)
 

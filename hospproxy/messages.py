@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
 
+from .aftermath import Aftermath
+
 if TYPE_CHECKING:
     from .contract import Operation
+    from .outward.unheard import LeftBehind
 
 Json = Any
 """A JSON value as msgspec decodes it."""
@@ -242,6 +245,8 @@ class Exchange:
     :param on_leaving: told when it is known that nobody waits for the answer any more.
     :param break_glass: the reason why somebody had to pass whom a rule would have refused.
     :param offline: HOSP could not say who is calling, only memory could: it alone may answer.
+    :param aftermath: of this request and of the question who is calling.
+    :param left_behind: the last attempt, if HOSP has it in hand though nobody waits for it; the gate takes it.
     """
 
     request: Request
@@ -274,6 +279,8 @@ class Exchange:
     shown: bool = False
     offline: bool = False
     break_glass: str | None = None
+    aftermath: Aftermath = field(factory=Aftermath, repr=False, eq=False)
+    left_behind: LeftBehind | None = field(default=None, repr=False, eq=False)
 
     def leave(self) -> None:
         """Nobody waits for the answer any more."""

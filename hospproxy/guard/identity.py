@@ -97,6 +97,8 @@ class IdentityCheck:
             known = told
         exchange.identity = known
         ticket, mark = self._accounts.ticket(), self._refusals.ticket()
+        if known is None:
+            exchange.aftermath.learn_by(lambda late: self._learn(exchange, late, ticket, mark))
         try:
             response = await proceed(exchange)
         except ProxyError as error:
@@ -157,18 +159,34 @@ class IdentityCheck:
         call = Call(self._lookup, accept="json", authorization=exchange.call.authorization)
         # A question that was asked before others could be heard of no more may have been answered before a revocation.
         alone = None if self._certain() else object()
+
+        def told(response: Response) -> Identity | None:
+            return self._told(exchange, response, ticket, mark)
+
+        # Its answer is learned from also when it comes after everybody has left who wanted to know.
+        exchange.aftermath.learn_by(told)
         response = await self._questions.join(
             (exchange.credentials, ticket, mark, alone),
-            lambda: self._ask(call, on_behalf_of=exchange, own="identity"),
+            lambda: self._ask(call, on_behalf_of=exchange, own="identity", aftermath=exchange.aftermath),
         )
+        exchange.aftermath.forget(told)
+        identity = told(response)
+        if identity is not None:
+            return identity
+        if response.status == 401:
+            return response
+        kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
+        raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
+
+    def _told(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> Identity | None:
+        """Learn from the answer to the question who is calling; who it is, if it says so."""
+        assert exchange.credentials is not None
         if response.status == 401:
             self._refused(exchange, mark)
-            return response
+            return None
         identity = identity_in(self._rule, response, exchange.credentials)
-        if identity is None:
-            kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
-            raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
-        self._remember(exchange, identity, ticket, _ago_s(response))
+        if identity is not None:
+            self._remember(exchange, identity, ticket, _ago_s(response))
         return identity
 
     def _remember(self, exchange: Exchange, identity: Identity, ticket: int, ago_s: float = 0.0) -> None:

@@ -6,6 +6,9 @@ from attrs import field, frozen
 
 from .fields import number, switch, whole
 
+MARGIN_S = 5.0
+"""Seconds beyond ``slow_s``: a connection that took its time to open, and a clock that is not HOSP's."""
+
 
 @frozen(slots=True, kw_only=True)
 class GateSettings:
@@ -27,6 +30,11 @@ class GateSettings:
             "HOSP answers within it even on a bad day; silence is a sign only from then on.",
         ),
     )
+
+    @property
+    def finish_s(self) -> float:
+        """Seconds after which HOSP must have finished with what it was sent, answered or not."""
+        return self.slow_s + MARGIN_S
 
 
 @frozen(slots=True, kw_only=True)

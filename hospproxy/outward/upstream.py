@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet import task
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -24,6 +25,7 @@ from ..options.sections import UpstreamSettings
 from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
 from .connection import Opener
 from .sending import VIA, Message, Target, build_message
+from .unheard import Asking, LeftBehind, Outcome
 from .validators import dated, tagged
 
 Observer = Callable[[Call, Response, float, float], None]
@@ -142,6 +144,8 @@ class UpstreamProcessor:
     :param max_attempt_s: seconds that one attempt may take, however far off the deadline is.
     :param wall: seconds since the epoch, for answers without a Date.
     :param silences: called when HOSP could not be reached or did not answer in time.
+    :param finish_s: seconds after which HOSP must have finished with what it was sent. So long an attempt goes on
+        whose client has left (Exchange.left_behind). None: it is given up at once, since nobody holds its place.
     """
 
     def __init__(
@@ -153,6 +157,7 @@ class UpstreamProcessor:
         *,
         wall: Callable[[], float] = clocks.wall,
         max_attempt_s: float = 28.0,
+        finish_s: float | None = None,
         check: Callable[[Exchange, Response], Response] = lambda _exchange, response: response,
     ) -> None:
         self._upstream = upstream
@@ -161,25 +166,64 @@ class UpstreamProcessor:
         self._silences = tuple(silences)
         self._wall = wall
         self._max_attempt_s = max_attempt_s
+        self._finish_s = finish_s
         self._check = check
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:  # noqa: ARG002
         """Send the call with the time that is left until the deadline."""
-        assert exchange.call is not None, "validation makes the call"
         call = exchange.call
+        assert call is not None, "validation makes the call"
         exchange.attempts += 1
+        exchange.left_behind = None
         began = self._clock.seconds()
+        left_s = min(exchange.deadline - began, self._max_attempt_s)
+        if self._finish_s is None:
+            return await self._attempt(exchange, call, began, left_s)
+        if call.operation.is_write:
+            return await self._write(exchange, call, began, left_s, self._finish_s)
+        sent: list[None] = []
+        lasts_s = max(left_s, self._finish_s) if left_s > 0 else left_s
+        attempt = Deferred.fromCoroutine(
+            self._attempt(exchange, call, began, lasts_s, lambda: sent.append(None))
+        )
+        return await Asking(exchange, attempt, lambda: bool(sent), self._silent).wait(
+            self._clock, max(0.0, left_s)
+        )
 
+    async def _write(
+        self, exchange: Exchange, call: Call, began: float, left_s: float, finish_s: float
+    ) -> Response:
+        """A write. When its time is up the connection is closed, and HOSP works on."""
+        sent: list[float] = []
+        try:
+            return await self._attempt(
+                exchange, call, began, left_s, lambda: sent.append(self._clock.seconds())
+            )
+        except (FailedAfterSending, CancelledError) as error:
+            unheard = isinstance(error, CancelledError) or (error.timed_out and error.head_status is None)
+            still_s = sent[0] + finish_s - self._clock.seconds() if sent and unheard else 0.0
+            if still_s > 0:
+                over: Deferred[Outcome] = task.deferLater(self._clock, still_s, lambda: None)
+                exchange.left_behind = LeftBehind(over, heard=False)
+            raise
+
+    async def _attempt(
+        self,
+        exchange: Exchange,
+        call: Call,
+        began: float,
+        timeout_s: float,
+        on_sent: Callable[[], None] = lambda: None,
+    ) -> Response:
         def sent() -> None:
             exchange.sent_at = self._clock.seconds()
+            on_sent()
 
         try:
-            left_s = min(exchange.deadline - began, self._max_attempt_s)
-            response = await self._upstream.send(call, exchange.request.client, left_s, on_sent=sent)
+            response = await self._upstream.send(call, exchange.request.client, timeout_s, on_sent=sent)
         except (NotSent, FailedAfterSending) as error:
             if isinstance(error, NotSent) or error.timed_out:
-                for silent in self._silences:
-                    _told(silent)
+                self._silent()
             raise
         response = self._check(exchange, response)
         received = self._clock.seconds()
@@ -187,6 +231,11 @@ class UpstreamProcessor:
             _told(observe, call, response, began, received)
         # After the observers: they learn HOSP's clock from HOSP's own Date.
         return dated(tagged(call.operation, response), self._wall())
+
+    def _silent(self) -> None:
+        """HOSP could not be reached or did not answer in time."""
+        for silent in self._silences:
+            _told(silent)
 
 
 def _told(what: Callable[..., None], *news: object) -> None:

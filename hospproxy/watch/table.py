@@ -95,7 +95,11 @@ METRICS: tuple[Metric, ...] = (
         "outcome",
     ),
     _gauge("claims_unsaid", "Outcomes of writes that other workers and machines have not been told yet."),
-    _gauge("gate_in_flight", "Attempts that HOSP has in hand."),
+    _gauge(
+        "gate_in_flight",
+        "Attempts that HOSP has in hand, or may have: also those whose client has left or whose time was up.",
+    ),
+    _gauge("gate_left_behind", "Of these, those for whose answer nobody waits any more."),
     _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
     _gauge("gate_limit", "Attempts that HOSP gets at one time just now; at most `gate.concurrency`."),
     _gauge(

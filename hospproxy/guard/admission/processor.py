@@ -146,15 +146,28 @@ class Admission:
         """Let credentials pass of which nothing good is known, when their time has come."""
         trying = self._trying.setdefault(attempt.account, {})
         trying[attempt.credentials] = trying.get(attempt.credentials, 0) + 1
+
+        def learn(answer: Response) -> None:
+            self._learn(exchange, attempt, answer, known=False)
+
         try:
             await self._slow_down(exchange, attempt)
-            return self._learn(exchange, attempt, await proceed(exchange), known=False)
+            exchange.aftermath.learn_by(learn)
+            answer = await proceed(exchange)
+            learn(answer)
+            return answer
         finally:
-            trying[attempt.credentials] -= 1
-            if not trying[attempt.credentials]:
-                del trying[attempt.credentials]
-            if not trying:
-                del self._trying[attempt.account]
+            # Who breaks the connection is trying a password for as long as HOSP is.
+            exchange.aftermath.when_over(lambda: self._tried(attempt))
+
+    def _tried(self, attempt: Attempt) -> None:
+        """HOSP has nothing in hand for these credentials any more that this request has sent."""
+        trying = self._trying[attempt.account]
+        trying[attempt.credentials] -= 1
+        if not trying[attempt.credentials]:
+            del trying[attempt.credentials]
+        if not trying:
+            del self._trying[attempt.account]
 
     async def _slow_down(self, exchange: Exchange, attempt: Attempt) -> None:
         """Wait as long as is due.
@@ -198,7 +211,7 @@ class Admission:
         return self._by_account.failures(attempt.account, now) + others
 
     def _learn(self, exchange: Exchange, attempt: Attempt, response: Response, *, known: bool) -> Response:
-        """Draw from the answer whether the credentials were right."""
+        """Draw from the answer whether the credentials were right; of an unknown guess also if its client has left."""
         now = self._clock.seconds()
         if response.status == 401:
             self._accepted.discard(attempt.credentials)

@@ -12,7 +12,7 @@ from ...contract import Contract
 from ...host import REAL, Host
 from ...interfaces import IMeter
 from ...messages import Response
-from ...options.gate_section import BreakerSettings, GateSettings
+from ...options.gate_section import MARGIN_S, BreakerSettings, GateSettings
 from ...options.redis_section import RedisSettings
 from ...sharing.bases import FILE, BaseFile, OwnBase
 from ...sharing.kinds import Common
@@ -26,9 +26,6 @@ from .probing import Prober
 
 if TYPE_CHECKING:
     from ...config import Settings
-
-MARGIN_S = 5.0
-"""Beyond ``gate.slow_s`` for what a worker that died had sent: its connection has broken, and HOSP goes on."""
 
 
 def base_of(
@@ -69,7 +66,7 @@ def places_for(
         gate.concurrency,
         heartbeat_s=redis.heartbeat_s,
         lease_s=redis.lease_s,
-        linger_s=gate.slow_s + MARGIN_S,
+        linger_s=gate.finish_s,
         settle_s=redis.settle_s,
         vanished_s=redis.vanished_s,
         # Each has time for some probes, and a few heartbeats to get a place for them.
@@ -114,6 +111,7 @@ def build_gate(
         gate.concurrency,
         gate.max_queue,
         gate.slow_s,
+        gate.finish_s,
         Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
         away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
+from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Exchange, Response
+from ...retry_after import retry_after_s
+from ..unheard import LeftBehind
 from .breaker import Breaker, State
 from .estimate import Estimate
 from .limit import Limit
@@ -24,6 +28,8 @@ PROBE = "probe"
 """Exchange.own of a probe: it takes a place, and no breaker keeps it back."""
 FEW = 2
 """How many go at one time while it is not sure yet that HOSP is back."""
+MOST_REST_S = 30.0
+"""The longest that a Retry-After of HOSP's holds others back: one odd answer must not be an outage."""
 OPINION_S = 30.0
 """How long after HOSP's last word a limit counts for others too: who has sent nothing since knows nothing."""
 
@@ -44,6 +50,7 @@ class Rules:
     :param concurrency: the most places at HOSP, which has one core; how many of them are used, it finds out.
     :param max_queue: the most that may wait for one.
     :param slow_s: seconds within which HOSP answers even on a bad day.
+    :param finish_s: seconds after which it must have finished with what it was sent, answered or not.
     :param breaker: whether HOSP is there; None: it is always taken to be.
     :param away_retry_after_s: when a client should ask again while it is not.
     """
@@ -51,6 +58,7 @@ class Rules:
     concurrency: int
     max_queue: int
     slow_s: float = 20.0
+    finish_s: float = 25.0
     breaker: Breaker | None = None
     away_retry_after_s: int = 5
 
@@ -84,8 +92,13 @@ class Gate:
         self._waiters: dict[Ticket, tuple[Deferred[None], IDelayedCall]] = {}
         self._letting_in = False
         self._judged: float | None = None
+        self._held: dict[Ticket, LeftBehind] = {}
+        self._probes: set[Ticket] = set()
+        self._probed_at = self._heard_at = -math.inf
+        self._resting_until = -math.inf
         self._places.attach(self)
         meter.gauge("gate_in_flight", lambda: self._queue.in_flight)
+        meter.gauge("gate_left_behind", lambda: float(len(self._held)))
         meter.gauge("gate_waiting", lambda: self._queue.waiting)
         meter.gauge("gate_limit", lambda: self._queue.limit)
         meter.gauge("breaker_open", lambda: float(self.state is not State.CLOSED))
@@ -99,10 +112,13 @@ class Gate:
     def has_room(self) -> bool:
         """Whether a probe would find a place, and it is for this process to send one.
 
-        It gets one of those that there are, and waits for none.
+        It gets one of those that there are, and waits for none. While others hang there is more time between two, or
+        they would soon have all places, and none be left to see HOSP come back.
         """
         mine = min(self._rules.concurrency, self._places.owned)
-        return self._queue.in_flight < mine and self._places.turn == 0
+        if self._queue.in_flight >= mine or self._places.turn != 0:
+            return False
+        return not self._probes or self._clock.seconds() - self._probed_at >= self._rules.finish_s / mine
 
     def try_again(self) -> None:
         """Let a few through to see whether HOSP is back; for a contract without a probe."""
@@ -120,14 +136,11 @@ class Gate:
             if not self.has_room:
                 raise self._refused(ticket, Refusal.FULL)
             self._queue.admit(ticket)
+            self._probes.add(ticket)
+            self._probed_at = self._clock.seconds()
         else:
             await self._place(ticket)
-        try:
-            return await self._attempt(exchange, proceed)
-        finally:
-            self._queue.leave(ticket)
-            self._let_in()
-            self._places.changed()
+        return await self._attempt(exchange, proceed, ticket)
 
     def using(self) -> Using:
         """What it makes of its places now."""
@@ -191,15 +204,26 @@ class Gate:
     def _at_most(self, places: int) -> int:
         """How many of these places may be used as far as HOSP is concerned."""
         most = min(self._limit.now, places)
+        if self._clock.seconds() < self._resting_until:
+            most = min(most, 1)
         if self.state is not State.HALF_OPEN:
             return most
         few = sum(1 for one in range(FEW) if one % self._places.workers == self._places.turn)
         return min(most, few)
 
+    def _rest(self, seconds: float) -> None:
+        """HOSP asks to be left alone: one at a time goes, so that it is known when it is well again."""
+        seconds = min(seconds, MOST_REST_S)
+        until = self._clock.seconds() + seconds
+        if seconds > 0 and until > self._resting_until:
+            self._resting_until = until
+            self._clock.callLater(seconds, self.told)
+
     def _set_limit(self) -> None:
         self._queue.limit = self._at_most(self._places.usable)
 
-    async def _attempt(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def _attempt(self, exchange: Exchange, proceed: Proceed, ticket: Ticket) -> Response:
+        """One attempt, in a place that it gives back at its end, which may come after its client has left."""
         began = self._clock.seconds()
         if self._breaker is not None:
             self._breaker.asked(began)
@@ -208,11 +232,52 @@ class Gate:
             self._learn(exchange, response, began)
             return response
         except (NotSent, FailedAfterSending, BadAnswer) as error:
-            self._learn(exchange, error, began)
+            if exchange.left_behind is None or not exchange.left_behind.heard:
+                self._learn(exchange, error, began)
             raise
         finally:
-            if self._breaker is not None:
-                self._breaker.ended(self._clock.seconds())
+            left, exchange.left_behind = exchange.left_behind, None
+            if left is None or not left.heard:
+                self._ended()
+            if left is None:
+                self._give_back(ticket)
+            else:
+                self._hold(left, exchange, ticket, began)
+
+    def _hold(self, left: LeftBehind, exchange: Exchange, ticket: Ticket, began: float) -> None:
+        """Hold the place of an attempt until HOSP has it in hand no longer, and learn from what comes of it."""
+
+        def over(outcome: Response | ProxyError | Failure | None) -> None:
+            self._held.pop(ticket)
+            try:
+                if left.heard and isinstance(outcome, (Response, NotSent, FailedAfterSending, BadAnswer)):
+                    self._learn(exchange, outcome, began)
+            finally:
+                if left.heard:
+                    self._ended()
+                self._give_back(ticket)
+
+        self._held[ticket] = left
+        left.over.addBoth(over)
+        left.over.addErrback(lambda failure: _log.failure("the end of an attempt was lost", failure))
+        if ticket in self._probes and self._heard_at >= began:
+            left.over.cancel()
+
+    def _finish_probes(self) -> None:
+        """HOSP has answered something: probes that hang are lost. They cost HOSP no work, and keep others out."""
+        for ticket in [ticket for ticket in self._probes if ticket in self._held]:
+            self._held[ticket].over.cancel()
+
+    def _give_back(self, ticket: Ticket) -> None:
+        self._probes.discard(ticket)
+        self._queue.leave(ticket)
+        self._let_in()
+        self._places.changed()
+
+    def _ended(self) -> None:
+        """HOSP is waited for by one attempt less."""
+        if self._breaker is not None:
+            self._breaker.ended(self._clock.seconds())
 
     def _learn(self, exchange: Exchange, outcome: Outcome, began: float) -> None:
         """What this attempt says of HOSP: how long it takes, how much it bears, whether it is there."""
@@ -223,6 +288,11 @@ class Gate:
             cut_short=now >= exchange.deadline,
             slow_s=self._rules.slow_s,
         )
+        if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
+            self._heard_at = now
+            self._finish_probes()
+        if isinstance(outcome, Response) and sign is Sign.OVERLOADED:
+            self._rest(retry_after_s(outcome.headers) or 0.0)
         if not probe:
             if sign in (Sign.WELL, Sign.SILENT):
                 self._estimate.learn(now - began, self._limit.now)

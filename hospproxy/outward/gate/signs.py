@@ -7,7 +7,7 @@ import enum
 from ...errors import BadAnswer, FailedAfterSending, NotSent
 from ...messages import Response
 
-OVERLOADED = frozenset({502, 503, 504})
+OVERLOADED = frozenset({429, 502, 503, 504})
 """Statuses by which HOSP, or what stands before it, says that it has too much to do."""
 
 Outcome = Response | NotSent | FailedAfterSending | BadAnswer

@@ -34,6 +34,7 @@ class Hosp:
         self.clock = clock
         self.how = "well"
         self.asked: list[str] = []
+        self.sent_at: list[float] = []
 
     async def send(
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
@@ -41,6 +42,9 @@ class Hosp:
         self.asked.append(call.operation.id)
         if self.how == "refusing":
             raise NotSent("refused")
+        if on_sent is not None:
+            on_sent()
+        self.sent_at.append(self.clock.seconds())
         answer: Deferred[Response] = Deferred()
         if self.how == "silent":
             late = FailedAfterSending("x", timed_out=True)
@@ -68,6 +72,7 @@ class TogetherTests(SynchronousTestCase):
                     self.clock,
                     observers=(lambda _call, _answer, _sent, now: self.working_time.answered(now),),
                     silences=(self.working_time.silent,),
+                    finish_s=25.0,
                 ),
             },
             answers=Answers(CONTRACT),
@@ -118,7 +123,7 @@ class TogetherTests(SynchronousTestCase):
             self.go_away(how, seconds)
             self.pass_s(60.0)
             self.hosp.how = "well"
-            self.pass_s(2.2)
+            self.pass_s(2.2 if how == "refusing" else 5.2)  # probes that hang are further apart
             answer = self.chain.handle(Request("GET", b"/hospitals"))
             self.pass_s(0.3)
             self.assertEqual(self.successResultOf(answer).status, 200)
@@ -126,6 +131,15 @@ class TogetherTests(SynchronousTestCase):
             before = len(self.hosp.asked)
             self.pass_s(20.0)
             self.assertEqual(len(self.hosp.asked), before, "no probe goes to a HOSP that is there")
+
+    def test_no_more_probes_hang_at_one_time_than_there_are_places(self) -> None:
+        """HOSP does not notice that they are given up after 8 s."""
+        self.go_away("silent", 28.5)
+        for _ in range(100):
+            self.pass_s(1.0)
+            sent = [at for at in self.hosp.sent_at if at > self.clock.seconds() - 25.0]
+            self.assertLessEqual(len(sent), 5)
+        self.assertGreater(len(self.hosp.asked), 15, "and it is asked all the time")
 
     def test_a_write_is_told_at_once_and_was_not_sent(self) -> None:
         self.go_away("refusing", 2.0)

@@ -1,0 +1,119 @@
+"""Requests that HOSP has in hand though nobody waits for their answers: it does not notice that a client has left.
+
+HOSP works on when a connection breaks. So an attempt that was sent goes on when its client leaves or its time is up:
+its place is held, and its answer is heard and learned from, until HOSP has answered or must have finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..errors import FailedAfterSending, NotSent, ProxyError
+from ..messages import Exchange, Response
+
+Outcome = Response | ProxyError | None
+"""What came of an attempt; None: it cannot be known."""
+
+_log = Logger()
+
+
+@define(slots=True, eq=False)
+class LeftBehind:
+    """One of them.
+
+    :param over: fires when HOSP has it in hand no longer, with what came of it.
+        Cancelling it closes the connection.
+    :param heard: whether an answer would be heard. A write's would not: its fate is found out by looks.
+    """
+
+    over: Deferred[Outcome]
+    heard: bool = True
+
+
+class Asking:
+    """The wait for one attempt, which may end before the attempt does.
+
+    :param attempt: fires with HOSP's answer, or fails. Cancelling it closes the connection.
+    :param late: called when the time is up and nothing has come.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        attempt: Deferred[Response],
+        is_sent: Callable[[], bool],
+        late: Callable[[], None],
+    ) -> None:
+        self._exchange = exchange
+        self._attempt = attempt
+        self._is_sent = is_sent
+        self._late = late
+        self._waiter: Deferred[Response] = Deferred(lambda _: self._left())
+        self._over: Deferred[Outcome] | None = None
+        attempt.addBoth(self._ended)
+
+    async def wait(self, clock: IReactorTime, left_s: float) -> Response:
+        """The answer.
+
+        :param left_s: seconds for which it is waited for.
+        :raise NotSent: the time was up before the request was sent.
+        :raise FailedAfterSending: the time was up; HOSP has it in hand.
+        """
+        timer: IDelayedCall = clock.callLater(left_s, self._expire)
+        try:
+            return await self._waiter
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _left(self) -> None:
+        """Nobody waits any more."""
+        if self._is_sent():
+            self._leave_behind()
+        else:
+            self._attempt.cancel()
+
+    def _expire(self) -> None:
+        if not self._is_sent():
+            self._waiter.errback(NotSent("The upstream server could not be reached in time."))
+            self._late()
+            self._attempt.cancel()
+            return
+        self._leave_behind()
+        self._late()
+        self._waiter.errback(
+            FailedAfterSending("The upstream server did not answer in time.", timed_out=True)
+        )
+
+    def _leave_behind(self) -> None:
+        self._over = Deferred(lambda _: self._attempt.cancel())
+        self._exchange.left_behind = LeftBehind(self._over)
+        self._exchange.aftermath.begin()
+
+    def _ended(self, outcome: Response | Failure) -> None:
+        if self._over is not None:
+            self._ended_late(outcome, self._over)
+        elif self._waiter.called:
+            pass  # It was cancelled before it was sent.
+        elif isinstance(outcome, Failure):
+            self._waiter.errback(outcome)
+        else:
+            self._waiter.callback(outcome)
+
+    def _ended_late(self, outcome: Response | Failure, over: Deferred[Outcome]) -> None:
+        result: Response | ProxyError | None = None
+        if isinstance(outcome, Response):
+            result = outcome
+        elif isinstance(outcome.value, ProxyError):
+            result = outcome.value
+        elif not outcome.check(CancelledError):
+            _log.failure("an attempt failed for which nobody waited any more", outcome)
+        self._exchange.aftermath.end(result if isinstance(result, Response) else None)
+        if not over.called:
+            over.callback(result)

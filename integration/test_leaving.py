@@ -1,0 +1,66 @@
+"""Clients that reset their connections: HOSP, which does not notice, never has more in hand than it bears."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import ExitStack
+
+import pytest_twisted
+
+from .asking import ask, basic, connect, control, journal
+from .processes import Processes
+from .test_breaker import gauge
+from .test_fates import until
+
+NAMES = 60
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with a reset instead of a farewell."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_sixty_unknown_names_from_one_address_are_five_in_hand(processes: Processes) -> None:
+    hosp = await processes.hosp("--delay", "fixed:3", "--places", "0")
+    proxy = await processes.proxy(hosp.url)
+    with ExitStack() as stack:
+        opened = []
+        for number in range(NAMES):
+            connection = stack.enter_context(connect(proxy.plain_url))
+            head = f"GET /notes HTTP/1.1\r\nHost: a\r\nAuthorization: {basic(f'nobody{number}', 'x')}\r\n\r\n"
+            connection.sendall(head.encode())
+            opened.append(connection)
+
+        async def all_are_here() -> bool:
+            return (
+                await gauge(proxy, "gate_in_flight") == 5 and await gauge(proxy, "gate_waiting") == NAMES - 5
+            )
+
+        await until(all_are_here, "five are at HOSP and the rest wait", 10.0)
+        # In the order in which they came: each place that became free would go to the next.
+        while opened:
+            for _ in range(5):
+                reset(opened.pop(0))
+
+            async def they_have_left() -> bool:
+                return await gauge(proxy, "arrival_connections") == len(opened)
+
+            await until(they_have_left, "the proxy has noticed", 10.0)
+    assert (await control(hosp.control_url, "GET", "/stats"))["max_working"] == 5
+    assert await gauge(proxy, "gate_in_flight") == await gauge(proxy, "gate_left_behind") == 5
+
+    async def all_is_over() -> bool:
+        return await gauge(proxy, "gate_in_flight") == 0
+
+    await until(all_is_over, "HOSP has finished", 15.0)
+    assert (await control(hosp.control_url, "GET", "/stats"))["max_working"] == 5
+    asked = len(await journal(hosp.control_url, "request"))
+    assert asked == 5
+    # HOSP's answers came to nobody, and were learned from.
+    assert await gauge(proxy, "admission_failures_total") == asked
+    answer = await ask(proxy.plain_url, "GET", "/notes", user="nobody0", password="x")
+    assert answer.status == 401
+    assert len(await journal(hosp.control_url, "request")) == asked, "it was refused a moment ago"
