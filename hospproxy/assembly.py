@@ -14,6 +14,7 @@ from .config import Settings
 from .guard.admission.attempts import Keys
 from .guard.admission.processor import Admission
 from .guard.admission.refusals import Refusals
+from .guard.bodies import Bodies
 from .guard.building import entrance_for
 from .guard.identity import IdentityCheck
 from .guard.knowledge import Knowledge, watched
@@ -61,6 +62,7 @@ from .record.writers.carrying import Time
 from .secrets import MasterKey
 from .sharing.kinds import ALONE, Sharing
 from .sharing.shared import Shared
+from .turns import Turns
 from .watch.metrics import Metrics
 
 
@@ -86,6 +88,7 @@ class Parts:
             settings.gate, settings.breaker, settings.redis, self.shared, reactor, self.metrics,
             longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner, host),
         )  # fmt: skip
+        self.turns = Turns(reactor)
         self.contract = host.load_contract(settings.contract_file)
         self.answers = Answers(self.contract)
         self.writers = writers_for(settings, reactor, host)
@@ -383,6 +386,7 @@ class Parts:
             "guard.admission": (settings.admission.enabled, self.admission),
             "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
+            "guard.bodies": (True, Bodies(validation, self.reactor, self.turns)),
             "guard.ownership": (settings.ownership.enabled, ownership),
             "guard.permissions": (
                 settings.permissions.enabled and self.identity is not None,

@@ -24,6 +24,7 @@ ORDER = (
     "guard.admission",  # the limits of one client: before anything is done for it
     "guard.validation",  # a Request becomes a Call; all that follows knows only the Call
     "guard.identity",  # who is calling, by HOSP's own word
+    "guard.bodies",  # a large body is read for none but whom HOSP has accepted
     "guard.ownership",  # needs to know who; changes the Call, so it stands before whatever keys on it
     "guard.permissions",  # what is written in whose name is settled by now
     "record.patient",  # before memory.cache: what is kept still holds what a write is about to strike

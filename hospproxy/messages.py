@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -114,6 +114,16 @@ class Client:
         return f"{self.scheme}://{self.host}"
 
 
+class IncomingBody(Protocol):
+    """A body that arrival reads once it is asked for."""
+
+    async def read(self) -> bytes:
+        """The whole content.
+
+        :raise ProxyError: it does not come whole, in time, or within its limit.
+        """
+
+
 @frozen(slots=True)
 class Request:
     """One HTTP request, whole, as it arrived.
@@ -124,6 +134,7 @@ class Request:
     :param version: (1, 0) or (1, 1).
     :param headers: names lower-cased, without hop-by-hop fields.
     :param body: the content, decoded from its transfer coding; None if the request had none at all.
+    :param incoming: where the content is read from, if it was not read yet; ``body`` is None then.
     """
 
     method: str = ""
@@ -133,6 +144,7 @@ class Request:
     headers: Headers = Headers()
     body: bytes | None = None
     client: Client = Client()
+    incoming: IncomingBody | None = field(default=None, eq=False, repr=False)
 
 
 class Origin(enum.Enum):

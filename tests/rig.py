@@ -16,6 +16,7 @@ from hosp_standin.records import RESOURCES
 from hospproxy.answers import Answers
 from hospproxy.chain import Chain
 from hospproxy.contract_document import load
+from hospproxy.guard.bodies import Bodies
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.guard.ownership import Ownership
 from hospproxy.guard.validation import Validation
@@ -38,6 +39,7 @@ from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
 from hospproxy.outward.writes.shown import Shown
 from hospproxy.outward.writes.sightings import Sightings
+from hospproxy.turns import Turns
 from hospproxy.watch.metrics import NullMeter
 from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
@@ -290,6 +292,7 @@ class Rig:
             "guard.identity": IdentityCheck(
                 CONTRACT, self.accounts, self.ask, b"i" * 32, self.meter, self.screening.accepted
             ),
+            "guard.bodies": Bodies(self.validation, self.time, Turns(self.time)),
             "guard.ownership": Ownership(
                 CONTRACT, self.ask, policy=options.get("policy", "assign"), enforce=options.get("own", True)
             ),

@@ -64,7 +64,7 @@ class ChainTests(SynchronousTestCase):
             ORDER,
             (
                 "record.audit", "guard.entrance", "guard.admission", "guard.validation", "guard.identity",
-                "guard.ownership", "guard.permissions",
+                "guard.bodies", "guard.ownership", "guard.permissions",
                 "record.patient", "memory.screening", "memory.cache", "record.intent", "outward.writes",
                 "outward.conditions", "outward.retry", "outward.gate", "outward.upstream",
             ),

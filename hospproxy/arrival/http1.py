@@ -22,6 +22,7 @@ from .budget import Held, spent
 from .ending import Ending
 from .front.trust import display_address
 from .head import Head, HeadFinder, parse_head
+from .held import HeldBody
 from .house import House
 from .line import HeadRefused, RequestLine
 from .outflow import Outflow, say_early
@@ -58,6 +59,8 @@ class Http1Protocol(Protocol):
         self._pace = Pace(house.clock, house.limits)
         self._request = Request()
         self._decoder: Decoder | None = None
+        self._kept_back: HeldBody | None = None
+        self._continue = False  # the client waits for a 100 before it sends its body
         self._held = Held(house.budget)
         self._ahead = False  # the next request has come before the answer to this one went
         self._pipelined = 0  # how many of them in a row
@@ -89,7 +92,8 @@ class Http1Protocol(Protocol):
         house.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._phase >= Phase.CLOSING or (self._last and self._phase is Phase.ANSWERING):
+        done = self._last and self._phase is Phase.ANSWERING and self._decoder is None
+        if self._phase >= Phase.CLOSING or done:
             return  # RFC 9112 §9.6: nothing is read after close
         self._buffer += data
         self._pump()
@@ -119,10 +123,13 @@ class Http1Protocol(Protocol):
         self._pace.stop()
         if self._stream is not None:
             self._stream.stop()
+        kept_back = self._kept_back
         if self._handling is None:
             self._held.body(0)
         else:
             self._handling.cancel()
+        if kept_back is not None:
+            kept_back.fail(Refused("The body is cut short."))  # a write is not cancelled
 
     def _has_room(self) -> None:
         """The client has taken all that was written."""
@@ -259,13 +266,33 @@ class Http1Protocol(Protocol):
         self._last = not framing.keep_alive or self._too_many_ahead()
         admit(house, self._plain, line, client)
         self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))
+        self._continue = framing.expect_continue
+        most = house.limits.unknown_body_bytes
         if self._decoder is None:
             self._hand_over()
-            return
+        elif most and (framing.expect_continue or (framing.length or 0) > most):
+            self._keep_back()
+        else:
+            self._begin_body()
+
+    def _begin_body(self) -> None:
+        """Read the body from here on."""
         self._phase = Phase.BODY
         self._pace.body()
-        if framing.expect_continue and not self._buffer:
+        if self._continue and not self._buffer:
             self.transport.write(CONTINUE)
+
+    def _keep_back(self) -> None:
+        """Hand a request over with its head: the handler asks for the body when it knows that it wants it."""
+
+        def begin() -> None:
+            self._begin_body()
+            self._pump()
+
+        self._kept_back = HeldBody(begin)
+        self._phase = Phase.ANSWERING
+        self._pace.stop()
+        self._handle(evolve(self._request, incoming=self._kept_back))
 
     def _read_body(self) -> bool:
         decoder = self._decoder
@@ -277,13 +304,25 @@ class Http1Protocol(Protocol):
         except ProxyError as error:
             self._refuse(self._request, error)
             return False
-        if whole:
-            self._decoder = None
-            self._request = evolve(self._request, body=decoder.content())
+        if not whole:
+            return self._go_on_reading(decoder.size)
+        content = decoder.content()
+        self._decoder = decoder = None
+        if self._kept_back is None:
+            self._request = evolve(self._request, body=content)
             self._hand_over()
         else:
-            self._pace.body(decoder.size)
-        return whole
+            self._wait_for_answer()
+            self._kept_back.arrived(content)
+        return True
+
+    def _go_on_reading(self, size: int) -> bool:
+        self._pace.body(size)
+        most = self._house.limits.unknown_body_bytes
+        if not most or size <= most or self._kept_back is not None:
+            return False
+        self._keep_back()  # a body in chunks shows how long it is only as it comes
+        return True
 
     def _too_many_ahead(self) -> bool:
         """Whether too many requests came without waiting for answers; this one's is the last then."""
@@ -297,10 +336,18 @@ class Http1Protocol(Protocol):
     # -- answers
 
     def _hand_over(self) -> None:
+        self._wait_for_answer()
+        self._handle(self._request)
+
+    def _wait_for_answer(self) -> None:
+        self._phase = Phase.ANSWERING
+        self._pace.stop()
         if self._last:
             self._buffer.clear()
-        self._handling = answer = maybeDeferred(self._house.handler.handle, self._request)
-        self._await(answer)
+
+    def _handle(self, request: Request) -> None:
+        self._handling = answer = maybeDeferred(self._house.handler.handle, request)
+        answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
     def _refuse(self, request: Request, error: ProxyError) -> None:
         """Answer by ourselves, through the handler so that it is on record; then read no more.
@@ -310,12 +357,20 @@ class Http1Protocol(Protocol):
         if error.limit:
             self._house.tally.hit(error.limit, request.client.address)
         self._request = request
+        self._read_no_more()
+        self._wait_for_answer()
+        if self._kept_back is not None and self._kept_back.is_wanted:
+            self._kept_back.fail(error)  # the handler, which has the request already, answers
+            return
+        answer = maybeDeferred(self._house.handler.refuse, request, error)
+        answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
+
+    def _read_no_more(self) -> None:
         self._last = True
         self._buffer.clear()
         self._held.read(0)
         self._decoder = None
         self._held.body(0)
-        self._await(maybeDeferred(self._house.handler.refuse, request, error))
 
     def _so_far(self) -> Request:
         """What is known of the request that is on its way in."""
@@ -325,17 +380,15 @@ class Http1Protocol(Protocol):
         client = self._house.identify(self._peer, self._announced, self._scheme)
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
-    def _await(self, answer: Deferred[Response]) -> None:
-        self._phase = Phase.ANSWERING
-        self._pace.stop()
-        answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
-
     def _answer(self, response: Response) -> None:
         self._handling = None
         self._held.body(0)
+        self._kept_back = None
         if self._phase is not Phase.ANSWERING:
             discard(response)  # the connection went while the answer was being made
             return
+        if self._decoder is not None:
+            self._read_no_more()  # nobody wanted the body: what comes of it is no next request
         unframed = response.chunks is not None and self._request.version < (1, 1)
         over = unframed or (self._client_done and not self._buffer)
         close = self._last or self._house.connections.draining or over
@@ -380,7 +433,7 @@ class Http1Protocol(Protocol):
 
     def _give_up(self, failure: Failure) -> None:
         """There is no record, so there is no answer."""
-        self._handling = None
+        self._handling = self._kept_back = None
         self._held.body(0)
         if not isinstance(failure.value, RecordFailed | CancelledError):
             _log.failure("A request could not be answered.", failure=failure)

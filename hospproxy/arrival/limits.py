@@ -37,6 +37,8 @@ class ArrivalLimits:
     :param max_handshakes_per_address: the same of one address (of IPv6, one network of 64 bits).
     :param handshake_rate_per_address: begun in a second by one address.
     :param certificate_check_s: how often files of certificates are looked at, in seconds.
+    :param unknown_body_bytes: a longer body, and one whose client waits for a 100 (Continue), is read only when the
+        handler asks for it. 0: every body is read before its request is handed on.
     :param max_pipelined_bytes: read ahead on one connection while its request is being answered.
     """
 
@@ -59,6 +61,7 @@ class ArrivalLimits:
     max_handshakes_per_address: int = 500
     handshake_rate_per_address: int = 500
     certificate_check_s: float = 5.0
+    unknown_body_bytes: int = 0
     max_pipelined_bytes: int = 16 * 1024
 
     def body_time(self, size: int) -> tuple[float, str]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from ..contract import Operation, SchemaError
 from ..errors import Refused
-from ..messages import ABSENT, Json
+from ..long_text import LongText
+from ..messages import ABSENT, Json, Request
 
 _JSON_TYPES = frozenset({b"application/json", b"text/json", b"text/x-json", b"application/jsonrequest"})
+LARGE_BYTES = 64 * 1024
+"""A body beyond this is read in slices, by guard.bodies."""
+
 _LARGEST = 1 << 63
 _MAX_DIGITS = 20
+_NOT_SPACE = re.compile(rb"[^ \t\n\r\x0b\x0c]")
 
 
 def check_type(content_type: bytes | None) -> None:
@@ -88,6 +94,11 @@ def parse(body: bytes) -> Json:
     return document
 
 
+def is_left(request: Request) -> bool:
+    """Whether a request's body is left to guard.bodies, which comes when it is known who is calling."""
+    return request.incoming is not None or (request.body is not None and len(request.body) > LARGE_BYTES)
+
+
 def document_of(body: bytes | None, operation: Operation) -> Json:
     """The document of a request, ABSENT where it has none or the operation takes none.
 
@@ -96,11 +107,20 @@ def document_of(body: bytes | None, operation: Operation) -> Json:
     if operation.check is None:
         # A body on GET or DELETE means nothing to the upstream and goes no further.
         return ABSENT
-    if body is None or not body.strip():
-        if operation.body_required:
-            raise Refused("A JSON body is needed here.")
-        return ABSENT
-    return parse(body)
+    return ABSENT if is_missing(body, operation) or body is None else parse(body)
+
+
+def is_missing(body: bytes | None, operation: Operation) -> bool:
+    """Whether a request has no document where one may be left out.
+
+    :raise Refused: 400: it may not.
+    """
+    # lstrip would copy a large body.
+    if body is not None and _NOT_SPACE.search(body):
+        return False
+    if operation.body_required:
+        raise Refused("A JSON body is needed here.")
+    return True
 
 
 def rebuilt(document: Json, operation: Operation) -> Json:
@@ -113,6 +133,15 @@ def rebuilt(document: Json, operation: Operation) -> Json:
         if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
             kept[name] = int(value)
     return kept
+
+
+def sendable(value: Json, operation: Operation) -> Json:
+    """A document with its long texts as the bytes of their JSON; in a write, which is compared with records, as str."""
+    if isinstance(value, LongText):
+        return value.text() if operation.is_write else value.raw
+    if isinstance(value, dict):
+        return {name: sendable(one, operation) for name, one in value.items()}
+    return [sendable(one, operation) for one in value] if isinstance(value, list) else value
 
 
 def judge(document: Json, operation: Operation) -> Refused | None:

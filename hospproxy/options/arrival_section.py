@@ -61,6 +61,15 @@ class ArrivalSettings:
             "bytes", MiB, 64 * GiB, "Memory for all requests that come and answers that wait; then 503."
         ),
     )
+    unknown_body_bytes: int = field(
+        default=64 * KiB,
+        metadata=whole(
+            "bytes",
+            KiB,
+            16 * MiB,
+            "A longer body is read only once it is known who sends it, by HOSP's own word.",
+        ),
+    )
     max_connections: int = field(
         default=10000, metadata=whole("connections", 1, 1_000_000, "Open client connections at one time.")
     )

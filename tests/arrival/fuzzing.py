@@ -132,6 +132,7 @@ class Stream:
     secure: bool = False
     closes: bool = False
     max_pipelined: int = 100
+    unknown_body_bytes: int = 0
 
     @property
     def pieces(self) -> list[bytes]:
@@ -241,6 +242,7 @@ streams = st.builds(
     secure=st.booleans(),
     closes=st.booleans(),
     max_pipelined=st.sampled_from((1, 100)),
+    unknown_body_bytes=st.sampled_from((0, 4)),
 )
 
 LONGEST_S = LIMITS.header_timeout_s + LIMITS.body_timeout_s + LIMITS.keep_alive_s + LIMITS.linger_s + 5
@@ -248,7 +250,7 @@ LONGEST_S = LIMITS.header_timeout_s + LIMITS.body_timeout_s + LIMITS.keep_alive_
 
 def run(stream: Stream) -> Line:
     """Send it, and let time pass until the connection is gone."""
-    limits = evolve(LIMITS, max_pipelined=stream.max_pipelined)
+    limits = evolve(LIMITS, max_pipelined=stream.max_pipelined, unknown_body_bytes=stream.unknown_body_bytes)
     line = Line(Recorder(delay_s=stream.delay_s), plain=None if stream.secure else PLAIN, limits=limits)
     line.send(*stream.pieces)
     if stream.closes and not stream.secure and not line.gone:

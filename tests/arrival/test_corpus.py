@@ -6,6 +6,7 @@ import os
 import random
 import re
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Headers, Request
@@ -33,11 +34,18 @@ def at_random(case: Case, generator: random.Random) -> list[bytes]:
 
 class CorpusTests(SynchronousTestCase):
     def run_case(
-        self, case: Case, pieces: list[bytes], *, delay_s: float = 0.0, secure: bool = False
+        self,
+        case: Case,
+        pieces: list[bytes],
+        *,
+        delay_s: float = 0.0,
+        secure: bool = False,
+        unknown_body_bytes: int = 0,
     ) -> None:
         """Send a case and hold what became of it against what should have."""
         where = f"{case.section} {case.name!r} in {len(pieces)} pieces"
-        line = Line(Recorder(delay_s=delay_s), plain=None if secure else PLAIN)
+        limits = evolve(LIMITS, unknown_body_bytes=unknown_body_bytes)
+        line = Line(Recorder(delay_s=delay_s), plain=None if secure else PLAIN, limits=limits)
         line.send(*pieces)
         line.pass_time(LONGEST_S, step_s=1)
         self.assertTrue(line.gone, f"{where}: hangs")
@@ -78,6 +86,12 @@ class CorpusTests(SynchronousTestCase):
     def test_whole(self) -> None:
         for case in ALL:
             self.run_case(case, whole(case))
+
+    def test_bodies_that_are_read_when_they_are_asked_for(self) -> None:
+        for case in ALL:
+            self.run_case(case, whole(case), unknown_body_bytes=1)
+            if len(case.raw) <= 20_000:
+                self.run_case(case, byte_by_byte(case), unknown_body_bytes=4)
 
     def test_whole_over_tls(self) -> None:
         for case in ALL:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -45,6 +45,8 @@ class Recorder:
     refused: list[tuple[Request, ProxyError]] = field(factory=list)
 
     def handle(self, request: Request) -> Deferred[Response]:
+        if request.incoming is not None:
+            return Deferred.fromCoroutine(self._read(request))
         self.handled.append(request)
         if self.answer is not None:
             made = self.answer(request)
@@ -57,6 +59,14 @@ class Recorder:
 
     def body_limit(self, method: str, path: bytes) -> int:
         return body_limit(method, path)
+
+    async def _read(self, request: Request) -> Response:
+        assert request.incoming is not None
+        try:
+            body = await request.incoming.read()
+        except ProxyError as error:
+            return await self.refuse(request, error)
+        return await self.handle(evolve(request, body=body, incoming=None))
 
     def _later(self, response: Response) -> Deferred[Response]:
         if not self.delay_s:

@@ -1,0 +1,51 @@
+"""A body that is not read before somebody asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+
+from ..errors import ProxyError, Refused
+
+
+class HeldBody:
+    """Given to the handler with the head of its request (messages.IncomingBody).
+
+    :param begin: called when the body is wanted; then the connection reads on.
+    """
+
+    __slots__ = ("_begin", "_over", "_wanted")
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
+        self._wanted: Deferred[bytes] | None = None
+        self._over = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._wanted is not None and not self._wanted.called
+
+    async def read(self) -> bytes:
+        """The whole content; to be called once.
+
+        :raise ProxyError: 400, 408, 413 or 503: it does not come whole, in time, or within its limits.
+        """
+        if self._over or self._wanted is not None:
+            raise Refused("The body is cut short.")
+        self._wanted = wanted = Deferred()
+        self._begin()
+        return await wanted
+
+    def arrived(self, content: bytes) -> None:
+        """It has come whole."""
+        self._over = True
+        if self._wanted is not None and not self._wanted.called:
+            self._wanted.callback(content)
+
+    def fail(self, error: ProxyError) -> None:
+        """It will not come."""
+        self._over = True
+        if self._wanted is not None and not self._wanted.called:
+            self._wanted.errback(error)
