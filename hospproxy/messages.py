@@ -117,7 +117,7 @@ class Client:
 class IncomingBody(Protocol):
     """A body that arrival reads once it is asked for."""
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | bytearray:
         """The whole content.
 
         :raise ProxyError: it does not come whole, in time, or within its limit.

@@ -43,8 +43,8 @@ class Decoder(Protocol):
         :raise Refused: 400 malformed, 413 too large.
         """
 
-    def content(self) -> bytes:
-        """The content."""
+    def content(self) -> bytearray:
+        """The content, once it is whole; the decoder has no more use for it."""
 
 
 def too_large(limit: int) -> Refused:
@@ -74,8 +74,8 @@ class LengthDecoder:
         del buffer[:missing]
         return len(self._held) == self._length
 
-    def content(self) -> bytes:
-        return bytes(self._held)
+    def content(self) -> bytearray:
+        return self._held
 
 
 class ChunkedDecoder:
@@ -103,8 +103,8 @@ class ChunkedDecoder:
             pass
         return self._step is None
 
-    def content(self) -> bytes:
-        return bytes(self._held)
+    def content(self) -> bytearray:
+        return self._held
 
     def _read_size(self, buffer: bytearray) -> bool:
         line = _take_line(buffer, MAX_CHUNK_LINE_BYTES)

@@ -19,7 +19,7 @@ class HeldBody:
 
     def __init__(self, begin: Callable[[], None]) -> None:
         self._begin = begin
-        self._wanted: Deferred[bytes] | None = None
+        self._wanted: Deferred[bytes | bytearray] | None = None
         self._over = False
 
     @property
@@ -27,18 +27,19 @@ class HeldBody:
         """Whether somebody waits for it."""
         return self._wanted is not None and not self._wanted.called
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytes | bytearray:
         """The whole content; to be called once.
 
         :raise ProxyError: 400, 408, 413 or 503: it does not come whole, in time, or within its limits.
         """
         if self._over or self._wanted is not None:
             raise Refused("The body is cut short.")
-        self._wanted = wanted = Deferred()
+        wanted: Deferred[bytes | bytearray] = Deferred()
+        self._wanted = wanted
         self._begin()
         return await wanted
 
-    def arrived(self, content: bytes) -> None:
+    def arrived(self, content: bytes | bytearray) -> None:
         """It has come whole."""
         self._over = True
         if self._wanted is not None and not self._wanted.called:

@@ -309,7 +309,7 @@ class Http1Protocol(Protocol):
         content = decoder.content()
         self._decoder = decoder = None
         if self._kept_back is None:
-            self._request = evolve(self._request, body=content)
+            self._request = evolve(self._request, body=bytes(content))
             self._hand_over()
         else:
             self._wait_for_answer()

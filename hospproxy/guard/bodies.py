@@ -45,7 +45,7 @@ class Bodies:
         assert call is not None
         if call.operation.check is None or not documents.is_left(request):
             return await proceed(exchange)
-        body = request.body
+        body: bytes | bytearray | None = request.body
         if request.incoming is not None:
             began = self._clock.seconds()
             body = await request.incoming.read()
@@ -66,7 +66,7 @@ class Bodies:
         del document, known
         return await proceed(exchange)
 
-    async def _document(self, body: bytes) -> Json:
+    async def _document(self, body: bytes | bytearray) -> Json:
         if len(body) <= documents.LARGE_BYTES:
             return documents.parse(body)
         return await self._turns.run(large_bodies.document(body, self._token()))

@@ -75,7 +75,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def parse(body: bytes) -> Json:
+def parse(body: bytes | bytearray) -> Json:
     """The one JSON value that a body holds.
 
     :raise Refused: 400: not UTF-8, not JSON, a key twice in one object, a number that would not survive.
@@ -110,7 +110,7 @@ def document_of(body: bytes | None, operation: Operation) -> Json:
     return ABSENT if is_missing(body, operation) or body is None else parse(body)
 
 
-def is_missing(body: bytes | None, operation: Operation) -> bool:
+def is_missing(body: bytes | bytearray | None, operation: Operation) -> bool:
     """Whether a request has no document where one may be left out.
 
     :raise Refused: 400: it may not.

@@ -51,7 +51,7 @@ def most_values(size: int) -> int:
     return min(MOST_VALUES, 2000 + size // 32)
 
 
-def document(body: bytes, token: str) -> Generator[None, None, Json]:
+def document(body: bytes | bytearray, token: str) -> Generator[None, None, Json]:
     """The one JSON value that a large body holds, its long texts as LongText. Yields after each slice.
 
     :param token: a text that nobody can have put into the body.
@@ -83,7 +83,7 @@ def document(body: bytes, token: str) -> Generator[None, None, Json]:
         raise Refused("The body is nested too deeply.") from None
 
 
-def long_texts(body: bytes) -> Generator[None, None, list[Span]]:
+def long_texts(body: bytes | bytearray) -> Generator[None, None, list[Span]]:
     """Count the values of a body and find its long texts: from the quote before it to after the one behind.
 
     :raise Refused: 422 too many values; 400 a text without an end.
@@ -114,33 +114,39 @@ def long_texts(body: bytes) -> Generator[None, None, list[Span]]:
     return spans
 
 
-def _end_of_text(body: bytes, quote: int) -> Generator[None, None, int]:
+def _end_of_text(body: bytes | bytearray, quote: int) -> Generator[None, None, int]:
     at = quote + 1
     while True:
-        found = _INSIDE.match(body, at, at + SLICE_BYTES)
-        end = at if found is None else found.end()
-        if end < len(body) and body[end] == 0x22:
+        stop = min(at + SLICE_BYTES, len(body))
+        end = body.find(b'"', at, stop)
+        if body.find(b"\\", at, stop if end < 0 else end) >= 0:
+            found = _INSIDE.match(body, at, stop)
+            stop = at if found is None else found.end()
+            end = stop if stop < len(body) and body[stop] == 0x22 else -1
+        if end >= 0:
             return end + 1
-        if end == at:
+        if stop == at:
             raise Refused("The body is not valid JSON.")
-        at = end
+        at = stop
         yield
 
 
-def _lifted(body: bytes, span: Span) -> Generator[None, None, LongText]:
+def _lifted(body: bytes | bytearray, span: Span) -> Generator[None, None, LongText]:
     """A long text as what msgspec makes of it."""
     start, end = span
     escaped = body.find(b"\\", start, end) >= 0
     written = bytearray(b'"')
     length, at = 0, start + 1
     while at < end - 1:
-        found = _PIECE.match(body, at, min(at + SLICE_BYTES, end - 1))
-        stop = at if found is None else found.end()
+        stop = min(at + SLICE_BYTES, end - 1)
+        if escaped:
+            found = _PIECE.match(body, at, stop)
+            stop = at if found is None else found.end()
         while at < stop < end - 1 and body[stop] & 0xC0 == 0x80:  # in the middle of a character
             stop -= 1
         if stop == at:
             raise Refused("The body is not valid JSON.")
-        piece = _read(body[at:stop])
+        piece = _read(bytes(body[at:stop]))
         length += len(piece)
         if escaped:
             written += msgspec.json.encode(piece)[1:-1]
@@ -148,7 +154,8 @@ def _lifted(body: bytes, span: Span) -> Generator[None, None, LongText]:
         if at < end - 1:
             yield
     written += b'"'
-    return LongText(msgspec.Raw(bytes(written) if escaped else body[start:end]), length)
+    # No copy of what needs none: a Raw keeps the body itself.
+    return LongText(msgspec.Raw(written if escaped else memoryview(body)[start:end]), length)
 
 
 def _read(piece: bytes) -> str:
