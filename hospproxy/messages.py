@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from attrs import define, evolve, field, frozen
 
 from .aftermath import Aftermath
+from .words import CacheWord
 
 if TYPE_CHECKING:
     from .contract import Operation
@@ -275,7 +276,7 @@ class Exchange:
     identity: Identity | None = None
     credentials: bytes | None = field(default=None, repr=False)
     rule_hits: list[str] = field(factory=list)
-    cache_status: str = ""
+    cache_status: CacheWord | None = None
     attempts: int = 0
     sent_at: float | None = None
     looks: int = 0

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from ..interfaces import IHandler, IMeter
 from ..messages import Client, Headers
 from ..watch.metrics import NullMeter
+from ..words import Handshake
 from .authority import PublicHosts
 from .budget import BodyBudget
 from .crowd import Crowd
@@ -62,7 +63,7 @@ class House:
         return Connections(self.clock, lambda: self.budget.pressed)
 
     def _handshakes(self) -> Handshakes:
-        def count(how: str) -> None:
+        def count(how: Handshake) -> None:
             self.meter.count("handshakes_total", result=how)
 
         return Handshakes(self.clock, self.limits, self.trust.covers, count)

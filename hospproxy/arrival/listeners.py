@@ -15,6 +15,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 
+from ..words import Reload
 from ..worker import Worker, WorkerLike
 from .authority import without_port
 from .drain import stop
@@ -184,7 +185,7 @@ class Listeners:
         def look_out() -> None:
             upkeep.due(house.clock.seconds(), house.wall())
 
-        def count(result: str) -> None:
+        def count(result: Reload) -> None:
             house.meter.count("certificate_reloads_total", result=result)
 
         self._renewal = Renewal(self._kept, worker, self._renew, count, look_out)

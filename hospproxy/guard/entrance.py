@@ -11,6 +11,7 @@ from ..arrival.authority import without_port
 from ..errors import Refused
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Request, Response
+from ..words import EntranceRule
 from .origin import OriginSecrets
 
 HTTPS_ONLY = "This is served over HTTPS only."
@@ -65,7 +66,7 @@ class Entrance:
             raise self._https_only(request)
         return await proceed(exchange)
 
-    def _hit(self, exchange: Exchange, rule: str) -> None:
+    def _hit(self, exchange: Exchange, rule: EntranceRule) -> None:
         exchange.rule_hits.append(rule)
         self._meter.count("entrance_refused_total", rule=rule)
 

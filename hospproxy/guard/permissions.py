@@ -15,6 +15,7 @@ from ..errors import ProxyError, Refused
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Call, Exchange, Identity, Response
 from ..record.places import as_id
+from ..words import PermissionEvent
 from .knowledge import Knowledge, Lacking, Value
 from .ownership import same_id
 
@@ -178,7 +179,7 @@ class Permissions:
             self._note(case, "administrator")
         elif rule.break_glass and (reason := reason_in(exchange)) is not None:
             exchange.break_glass = reason
-            self._note(case, "" if enforced else "report")
+            self._note(case, "held" if enforced else "report")
             exchange.rule_hits.append("permissions:break-glass")
             self._meter.count("permission_events_total", rule=rule.name, event="break_glass")
         elif not enforced:
@@ -192,15 +193,16 @@ class Permissions:
         if verdict is Verdict.UNKNOWN:
             self._note(case, "unknown")
             raise ProxyError("Whether this is allowed could not be found out.", status=503, retry_after_s=2)
-        self._note(case, "")
+        self._note(case, "held")
         detail = case.rule.detail
         if case.rule.break_glass:
             detail += " In an emergency send the reason in the field X-Break-Glass."
         raise Refused(detail, status=403)
 
-    def _note(self, case: _Case, how: str) -> None:
-        case.exchange.rule_hits.append(f"permissions:{case.rule.name}" + (f"({how})" if how else ""))
-        self._meter.count("permission_events_total", rule=case.rule.name, event=how or "held")
+    def _note(self, case: _Case, how: PermissionEvent) -> None:
+        more = "" if how == "held" else f"({how})"
+        case.exchange.rule_hits.append(f"permissions:{case.rule.name}{more}")
+        self._meter.count("permission_events_total", rule=case.rule.name, event=how)
 
     async def _verdict(self, case: _Case) -> Verdict:
         rule, call, who = case.rule, case.call, case.who

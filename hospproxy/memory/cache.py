@@ -15,6 +15,7 @@ from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Identity, Response
 from ..options.sections import CacheSettings
 from ..record.places import patient_of
+from ..words import CacheWord
 from .directives import Wish, wish_of
 from .fills import Fetched, Fill
 from .key import key_of
@@ -108,7 +109,8 @@ class Cache:
             return await self._instead(exchange, wish, nothing)
         if place is None:
             return await self._past(exchange, proceed, wish, b"bypass", "bypass")
-        forward, word = b"uri-miss", "miss"
+        forward: bytes = b"uri-miss"
+        word: CacheWord = "miss"
         if not place.settled:
             forward, word = b"bypass", "bypass"
         elif not self._memory.sharing.may_serve:
@@ -136,7 +138,7 @@ class Cache:
         )
 
     async def _forwarded(
-        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
+        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
         """HOSP's answer; while it fails, what was kept."""
         try:
@@ -256,7 +258,7 @@ class Cache:
         return found if found is not None and found.settled else None
 
     async def _past(
-        self, exchange: Exchange, proceed: Proceed, wish: Wish, forward: bytes, word: str
+        self, exchange: Exchange, proceed: Proceed, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
         """Let HOSP answer this request alone; nothing is kept."""
         self._note(exchange, word)
@@ -281,7 +283,7 @@ class Cache:
         return self._passed(exchange, response, b"hit; ttl=%d; detail=shared" % int(entry.fresh_until - now))
 
     async def _fetched(
-        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: str
+        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
         """The answer of a fetch that is under way already, or is begun here."""
         may_join = self._memory.sharing.may_serve
@@ -382,6 +384,6 @@ class Cache:
             self._memory.keeper.put(entry, place.tags)
         return entry
 
-    def _note(self, exchange: Exchange, word: str) -> None:
+    def _note(self, exchange: Exchange, word: CacheWord) -> None:
         exchange.cache_status = word
         self._meter.count("cache_events_total", event=word)

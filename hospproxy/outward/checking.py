@@ -14,6 +14,7 @@ from ..contract_answers import is_json
 from ..errors import BadAnswer
 from ..interfaces import IMeter
 from ..messages import Client, Exchange, Headers, Json, Response
+from ..words import Finding
 from .sending import Target
 
 KNOWN = frozenset(
@@ -223,9 +224,9 @@ class AnswerCheck:
         self._found("address")
         return evolve(response, body=msgspec.json.encode(document))
 
-    def _bad(self, finding: str, words: str, response: Response) -> BadAnswer:
+    def _bad(self, finding: Finding, words: str, response: Response) -> BadAnswer:
         self._found(finding)
         return BadAnswer(f"The upstream server's answer {words}.", head_status=response.status)
 
-    def _found(self, finding: str) -> None:
+    def _found(self, finding: Finding) -> None:
         self._meter.count("answer_findings_total", finding=finding)

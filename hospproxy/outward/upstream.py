@@ -22,6 +22,7 @@ from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..messages import Call, Client, Exchange, Headers, Origin, Response
 from ..options.sections import UpstreamSettings
+from ..words import status_class
 from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
 from .connection import Opener
 from .sending import VIA, Message, Target, build_message
@@ -78,10 +79,10 @@ class Upstream:
         """One attempt; see IUpstream. Cancelling it aborts the connection."""
         started = self._reactor.seconds()
         route = call.operation.template
-        outcome = "cancelled"
+        outcome: str = "cancelled"
         try:
             response = await self._attempt(call, client, timeout_s, on_sent)
-            outcome = f"{response.status // 100}xx"
+            outcome = status_class(response.status)
             return response
         except ProxyError as error:
             outcome = error.outcome

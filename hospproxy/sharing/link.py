@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
+from ..words import RedisResult
 from .connection import Connection, Full, Listener, Lost, Opener, read_password, words_of
 from .kinds import Away
 from .replies import ErrorReply, Nonsense
@@ -183,7 +184,7 @@ class Link:
             connection.drop("it does not answer in time")
             raise
 
-    def _answered(self, began: float, result: str) -> None:
+    def _answered(self, began: float, result: RedisResult) -> None:
         self._meter.count("redis_commands_total", result=result)
         self._meter.observe("redis_seconds", self._reactor.seconds() - began)
 

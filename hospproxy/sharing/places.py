@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from ..interfaces import IMeter
 from ..outward.gate.breaker import State
 from ..outward.gate.places import User, Using
+from ..words import PlacesResult
 from .bases import OwnBase
 from .kinds import Away, Common
 from .scripting import script
@@ -273,7 +274,7 @@ class SharedPlaces:
         self._owned = keep
         # From the first failure on each says that it is so: Redis keeps the base free for who may not hear the answer.
         alone = self._away and self._base.said > 0
-        result = "nonsense"
+        result: PlacesResult = "nonsense"
         try:
             args = self._args(using, keep, leaving=leaving, alone=alone)
             said = await self._common.run(script("places"), self._keys(), args)

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from ..interfaces import IMeter
 from ..outward.ledger.sealing import Unsealable
 from ..secrets import MasterKey
+from ..words import RefusedValue
 from .kinds import Sealing
 
 FORMAT = 1
@@ -120,7 +121,7 @@ class Vault:
         secret, salt = self._secrets[head[:4]], head[4:]
         return AESGCM(HKDF(SHA256(), 32, salt, b"hospproxy/1/value").derive(secret))
 
-    def _refused(self, reason: str) -> Unsealable:
+    def _refused(self, reason: RefusedValue) -> Unsealable:
         self._meter.count("redis_values_refused_total", reason=reason)
         now = self._seconds()
         if now - self._said.get(reason, -SAY_AGAIN_S) >= SAY_AGAIN_S:

@@ -28,14 +28,19 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 MAX_SERIES = 500
 """Label combinations of one metric; whatever comes beyond them is counted under "other", so that memory is bounded."""
 
+MAX_COMPLAINTS = 1000
+"""Mistakes that are logged, each once."""
+
+OTHER = "other"
+
 
 @implementer(IMeter)
 class Metrics:
     """All metrics of one process, in a registry of its own.
 
     :param version: of the program, for ``build_info``.
-    :param strict: an unknown name or label is a KeyError. Otherwise it is logged once and dropped: a wrong counter is
-        no reason to fail a request.
+    :param strict: an unknown name, label or word is a KeyError. Otherwise it is logged once; a name or label is dropped
+        and a word counted as "other": a wrong counter is no reason to fail a request.
     """
 
     _log = Logger()
@@ -96,20 +101,27 @@ class Metrics:
         metric = self._known.get(name)
         if metric is None or metric.kind != kind or set(labels) != set(metric.labels):
             return self._complain(f"{kind} {name}{{{','.join(sorted(labels))}}}")
-        values = tuple(labels[label] for label in metric.labels)
+        values = tuple(self._word(metric, label, labels[label]) for label in metric.labels)
         children = self._children[name]
         child = children.get(values)
         if child is None:
             if len(children) >= MAX_SERIES:
-                values = ("other",) * len(values)
+                values = (OTHER,) * len(values)
             family = self._families[name]
             child = children[values] = family.labels(*values) if values else family
         return child
 
+    def _word(self, metric: Metric, label: str, value: str) -> str:
+        known = metric.words.get(label)
+        if known is None or value in known:
+            return value
+        self._complain(f"{metric.kind} {metric.name}{{{label}={value!r}}}")
+        return OTHER
+
     def _complain(self, what: str) -> None:
         if self._strict:
             raise KeyError(what)
-        if what not in self._complained:
+        if what not in self._complained and len(self._complained) < MAX_COMPLAINTS:
             self._complained.add(what)
             self._log.error("There is no {what} in the table of metrics", what=what)
 

@@ -5,21 +5,8 @@ from __future__ import annotations
 from ..interfaces import IMeter
 from ..messages import Exchange
 from ..record.describe import Answer, status_of
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_CACHE = (
-    "hit",
-    "stale",
-    "hidden",
-    "miss",
-    "bypass",
-    "collapsed",
-    "uri-miss",
-    "vary-miss",
-    "method",
-    "request",
-    "partial",
-)
+from ..words import status_class
+from .table import METHODS
 
 
 def count_request(meter: IMeter, exchange: Exchange, answer: Answer, seconds: float) -> None:
@@ -33,17 +20,9 @@ def count_request(meter: IMeter, exchange: Exchange, answer: Answer, seconds: fl
     status = status_of(answer)
     meter.count(
         "requests_total",
-        method=method if method in _METHODS else "other",
+        method=method if method in METHODS else "other",
         route=route,
-        status_class=f"{status // 100}xx" if status is not None else "none",
-        cache=cache_label(exchange.cache_status),
+        status_class="none" if status is None else status_class(status),
+        cache=exchange.cache_status or "none",
     )
     meter.observe("request_seconds", seconds, route=route)
-
-
-def cache_label(status: str) -> str:
-    """A cache status (RFC 9211, or its first word) as one of few words."""
-    if not status:
-        return "none"
-    words = {word.strip().lower().removeprefix("fwd=") for word in status.split(";")}
-    return next((word for word in _CACHE if word in words), "other")

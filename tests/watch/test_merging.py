@@ -33,10 +33,10 @@ class Merging(Case):
         for number, meter in enumerate(self.meters):
             meter.count("looks_total", number + 1, result="found")
             meter.observe("upstream_seconds", 4.4, route="/notes")
-        self.meters[1].count("looks_total", result="absent")
+        self.meters[1].count("looks_total", result="notthere")
         found = samples(merged(self.overview(0, 1, 2)))
         self.assertEqual(found["hospproxy_looks_total[('result', 'found')]"], 6)
-        self.assertEqual(found["hospproxy_looks_total[('result', 'absent')]"], 1)
+        self.assertEqual(found["hospproxy_looks_total[('result', 'notthere')]"], 1)
         self.assertEqual(found["hospproxy_upstream_seconds_bucket[('le', '5.0'), ('route', '/notes')]"], 3)
         self.assertEqual(found["hospproxy_upstream_seconds_bucket[('le', '2.5'), ('route', '/notes')]"], 0)
         self.assertAlmostEqual(found["hospproxy_upstream_seconds_sum[('route', '/notes')]"], 13.2)
@@ -68,10 +68,10 @@ class Merging(Case):
             self.assertEqual(text.count(f"# TYPE {family} "), 1, metric.name)
 
     def test_labels_are_escaped(self) -> None:
-        self.meters[0].count("retries_total", reason='a "b"\n\\')
-        self.meters[1].count("retries_total", reason='a "b"\n\\')
+        self.meters[0].count("alerts_total", rule='a "b"\n\\')
+        self.meters[1].count("alerts_total", rule='a "b"\n\\')
         found = samples(merged(self.overview(0, 1)))
-        self.assertEqual(found["hospproxy_retries_total" + str([("reason", 'a "b"\n\\')])], 2)
+        self.assertEqual(found["hospproxy_alerts_total" + str([("rule", 'a "b"\n\\')])], 2)
 
     def test_a_process_alone_has_none_of_this(self) -> None:
         text = self.meters[0].render()

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.interfaces import IMeter
-from hospproxy.watch.metrics import MAX_SERIES, Metrics, NullMeter
+from hospproxy.watch.metrics import MAX_COMPLAINTS, MAX_SERIES, Metrics, NullMeter
 from hospproxy.watch.table import METRICS, markdown
 
 
@@ -22,9 +23,9 @@ class Counting(SynchronousTestCase):
 
     def test_a_counter_counts_for_each_label(self) -> None:
         self.meter.count("looks_total", result="found")
-        self.meter.count("looks_total", 2, result="absent")
+        self.meter.count("looks_total", 2, result="notthere")
         self.assertEqual(self.meter.value("looks_total", result="found"), 1)
-        self.assertEqual(self.meter.value("looks_total", result="absent"), 2)
+        self.assertEqual(self.meter.value("looks_total", result="notthere"), 2)
 
     def test_a_duration_falls_into_its_bucket(self) -> None:
         self.meter.observe("upstream_seconds", 4.4, route="/notes")
@@ -58,6 +59,7 @@ class Table(SynchronousTestCase):
         meter = Metrics(strict=True)
         for metric in METRICS:
             labels = dict.fromkeys(metric.labels, 'a "b"\n\\')
+            labels |= {label: known[0] for label, known in metric.words.items()}
             if metric.kind == "counter":
                 meter.count(metric.name, **labels)
             elif metric.kind == "histogram":
@@ -87,7 +89,7 @@ class Mistakes(SynchronousTestCase):
     WRONG = (
         ("no_such_total", {}),
         ("looks_total", {}),
-        ("looks_total", {"result": "x", "more": "y"}),
+        ("looks_total", {"result": "found", "more": "y"}),
         ("record_sync_seconds", {}),  # a histogram is not counted
     )
 
@@ -95,24 +97,42 @@ class Mistakes(SynchronousTestCase):
         meter = Metrics(strict=True)
         for name, labels in self.WRONG:
             self.assertRaises(KeyError, meter.count, name, **labels)
-        self.assertRaises(KeyError, meter.observe, "looks_total", 1.0, result="x")
+        self.assertRaises(KeyError, meter.observe, "looks_total", 1.0, result="found")
         self.assertRaises(KeyError, meter.gauge, "looks_total", lambda: 1.0)
 
     def test_otherwise_it_is_logged_and_no_request_fails(self) -> None:
         meter = Metrics()
         for name, labels in self.WRONG * 3:
             meter.count(name, **labels)
-        meter.count("retries_total", reason="reset")
-        self.assertEqual(meter.value("retries_total", reason="reset"), 1)
+        meter.count("retries_total", reason="absent")
+        self.assertEqual(meter.value("retries_total", reason="absent"), 1)
+
+    def test_aWordThatIsNotDeclaredIsAMistake(self) -> None:
+        self.assertRaises(KeyError, Metrics(strict=True).count, "looks_total", result="perhaps")
+
+    def test_otherwiseItIsLoggedOnceAndCountedAsOther(self) -> None:
+        meter, said = Metrics(), []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        for _ in range(3):
+            meter.count("looks_total", result="perhaps")
+        self.assertEqual(meter.value("looks_total", result="other"), 3)
+        self.assertEqual([event["what"] for event in said], ["counter looks_total{result='perhaps'}"])
+
+    def test_complaintsAreBounded(self) -> None:
+        meter = Metrics()
+        for number in range(MAX_COMPLAINTS + 100):
+            meter.count("looks_total", result=str(number))
+        self.assertEqual(len(meter._complained), MAX_COMPLAINTS)
 
     def test_series_are_bounded(self) -> None:
         meter = Metrics(strict=True)
         for number in range(MAX_SERIES + 100):
-            meter.count("retries_total", reason=str(number))
-        self.assertEqual(meter.value("retries_total", reason=str(MAX_SERIES - 1)), 1)
-        self.assertIsNone(meter.value("retries_total", reason=str(MAX_SERIES)))
-        self.assertEqual(meter.value("retries_total", reason="other"), 100)
-        self.assertLess(len(meter._children["retries_total"]), MAX_SERIES + 2)
+            meter.count("alerts_total", rule=str(number))
+        self.assertEqual(meter.value("alerts_total", rule=str(MAX_SERIES - 1)), 1)
+        self.assertIsNone(meter.value("alerts_total", rule=str(MAX_SERIES)))
+        self.assertEqual(meter.value("alerts_total", rule="other"), 100)
+        self.assertLess(len(meter._children["alerts_total"]), MAX_SERIES + 2)
 
     def test_two_of_them_share_nothing(self) -> None:
         one, two = Metrics(strict=True), Metrics(strict=True)

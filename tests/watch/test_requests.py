@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import get_args
+
 from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import Refused
 from hospproxy.watch.metrics import Metrics
-from hospproxy.watch.requests import cache_label, count_request
+from hospproxy.watch.requests import count_request
+from hospproxy.words import CacheWord
 from tests.record.exchanges import READ_NOTE, answer, exchange
 
 
@@ -20,7 +23,7 @@ class Requests(SynchronousTestCase):
         )
 
     def test_an_answer(self) -> None:
-        done = exchange(READ_NOTE, ("3",), cache_status="hospproxy; hit; ttl=3")
+        done = exchange(READ_NOTE, ("3",), cache_status="hit")
         count_request(self.meter, done, answer(), 0.5)
         self.assertEqual(self.counted("GET", "/notes/{id}", "2xx", "hit"), 1)
         self.assertEqual(self.meter.value("request_seconds_sum", route="/notes/{id}"), 0.5)
@@ -37,13 +40,8 @@ class Requests(SynchronousTestCase):
         count_request(self.meter, odd, answer(status=405), 0)
         self.assertEqual(self.counted("other", "unknown", "4xx", "none"), 1)
 
-    def test_cache_labels_are_few(self) -> None:
-        for status, label in (
-            ("", "none"),
-            ("hit", "hit"),
-            ("hospproxy; hit; ttl=-3", "hit"),
-            ("hospproxy; fwd=uri-miss; stored", "uri-miss"),
-            ("hospproxy;fwd=bypass", "bypass"),
-            ("whatever", "other"),
-        ):
-            self.assertEqual(cache_label(status), label)
+    def test_everyWordOfTheCacheIsCountedAsItself(self) -> None:
+        """``expired`` and ``refresh`` were counted as "other"."""
+        for word in get_args(CacheWord):
+            count_request(self.meter, exchange(READ_NOTE, ("3",), cache_status=word), answer(), 0)
+            self.assertEqual(self.counted("GET", "/notes/{id}", "2xx", word), 1, word)

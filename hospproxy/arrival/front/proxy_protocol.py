@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...words import ProxyHeader
 from ..house import House
 from .proxy_header import ProxyHeaderError, parse_proxy_header
 from .trust import Trust, display_address, parse_address
@@ -50,7 +51,7 @@ class Complaints:
         self._said: dict[str, float] = {}  # by reason, of which there are few
         self._kept_back: dict[str, int] = {}
 
-    def refused(self, reason: str, peer: str, why: str = "") -> None:
+    def refused(self, reason: ProxyHeader, peer: str, why: str = "") -> None:
         """:param reason: a key of ``_WORDS``; :param why: what is wrong with the header, in words of our own."""
         self._house.meter.count("proxy_protocol_refused_total", reason=reason)
         now = self._house.clock.seconds()
@@ -116,7 +117,7 @@ class ProxyHeaderProtocol(Protocol):
         self._house.connections.discard(self)
         self._buffer.clear()
 
-    def _refuse(self, reason: str, why: str = "") -> None:
+    def _refuse(self, reason: ProxyHeader, why: str = "") -> None:
         self._factory.complaints.refused(reason, self._peer, why)
         self.abort()
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ...words import Handshake
 from ..front.trust import Address, parse_address, source_of
 from ..limits import ArrivalLimits
 
@@ -35,7 +36,7 @@ class Handshakes:
     clock: IReactorTime
     limits: ArrivalLimits
     exempt: Callable[[Address | None], bool] = lambda _: False
-    count: Callable[[str], None] = lambda _: None
+    count: Callable[[Handshake], None] = lambda _: None
     _open: dict[Shaking, tuple[str, float]] = field(factory=dict, init=False)
     _by_source: Counter[str] = field(factory=Counter, init=False)
     _rates: OrderedDict[str, tuple[float, float]] = field(factory=OrderedDict, init=False)
@@ -47,7 +48,7 @@ class Handshakes:
     def admit(self, host: str) -> bool:
         """Whether a handshake with this address may begin now."""
         address = parse_address(host)
-        refusal = ""
+        refusal: Handshake | None = None
         if len(self._open) >= self.limits.max_handshakes:
             refusal = "refused_total"
         elif address is not None and not self.exempt(address):  # a balancer's own checks have none
@@ -70,7 +71,7 @@ class Handshakes:
         if self._call is None:
             self._call = self.clock.callLater(self.limits.handshake_timeout_s, self._sweep)
 
-    def end(self, connection: Any, how: str) -> None:
+    def end(self, connection: Any, how: Handshake) -> None:
         """It is over; nothing if that was known."""
         entry = self._open.pop(connection, None)
         if entry is None:

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ...words import Reload
 from ...worker import WorkerLike
 from .certificates import CertificateError, read
 
@@ -121,7 +122,7 @@ class Renewal:
         kept: Sequence[Kept[Any]],
         worker: WorkerLike,
         renewed: Callable[[], None],
-        count: Callable[[str], None],
+        count: Callable[[Reload], None],
         round_done: Callable[[], None],
     ) -> None:
         self._kept = [each for each in kept if each.files]

@@ -110,7 +110,9 @@ class TakingOverTests(Case):
         for header, source in WHOLE:
             if not source:
                 self.send(self.connect(), header + GET + fields)
-                self.assertEqual(self.clients()[-1], Client("192.0.2.7", "192.0.2.7", (), "http", "h", "id"))
+                self.assertEqual(
+                    self.clients()[-1], Client("192.0.2.7", "192.0.2.7", (), "http", "h", "id", via="1.1")
+                )
                 self.house.connections.drain(0)
                 self.house.connections.draining = False
                 self.clock.advance(0)
