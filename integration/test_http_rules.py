@@ -1,0 +1,231 @@
+"""What RFC 9110, 9111 and 9211 want of a proxy, as it is on the wire: raw bytes in, and what a HOSP of ours gets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults, maybeDeferred
+
+from .asking import Answer, ask, basic, raw
+from .misbehaving import Misbehaving, Step
+from .processes import Processes, Proxy
+
+WITHOUT_CACHE = "[cache]\nenabled = false\n"
+
+
+class NoteHosp(Misbehaving):
+    """Has one note and one member of staff, and gives no Date.
+
+    :ivar fields: further header fields of each answer.
+    :ivar unasked: answers that come first, whatever was asked of a note.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.note: dict[str, Any] = {
+            "id": 7,
+            "title": "a",
+            "patient_id": 1,
+            "staff_id": 1,
+            "updated_at": stamp(1),
+        }
+        self.fields: tuple[bytes, ...] = (b'ETag: W/"hosp"', b"Accept-Ranges: bytes")
+        self.unasked: list[bytes] = []
+
+    def script(self) -> Sequence[Step]:
+        line, _, rest = self.requests[-1].partition(b"\r\n")
+        method, target, _ = line.split(b" ")
+        if target == b"/staffs/me":
+            return (self.answer({"id": 1, "name": "staff1"}),)
+        if self.unasked:
+            return (self.unasked.pop(0),)
+        if target.startswith(b"/notes/7"):
+            if method == b"PATCH":
+                self.note |= json.loads(rest.partition(b"\r\n\r\n")[2])
+                self.note["updated_at"] = stamp(len(self.requests))
+            return (self.answer(self.note),)
+        return (self.answer([self.note]),)
+
+    def answer(self, document: Any, status: bytes = b"200 OK") -> bytes:
+        body = json.dumps(document).encode()
+        head = (
+            b"HTTP/1.1 " + status,
+            b"Content-Type: application/json",
+            b"Content-Length: %d" % len(body),
+            *self.fields,
+        )
+        return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+    def seen(self, start: bytes) -> list[bytes]:
+        """The requests that begin so."""
+        return [one for one in self.requests if one.startswith(start)]
+
+
+def stamp(second: int) -> str:
+    return f"2026-01-01T00:00:{second % 60:02d}.000Z"
+
+
+class Place:
+    """A proxy before such a HOSP."""
+
+    def __init__(self) -> None:
+        self.server = NoteHosp()
+        where: Any = reactor
+        self.port = where.listenTCP(0, self.server, interface="127.0.0.1")
+        self.url = f"http://127.0.0.1:{self.port.getHost().port}"
+        self.proxy: Proxy
+
+    async def send(self, line: str, *fields: str, document: Any = None) -> Answer:
+        body = b"" if document is None else json.dumps(document).encode()
+        lines = [f"{line} HTTP/1.1", "Host: proxy.test", f"Authorization: {basic('staff1')}", *fields]
+        if body:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return await raw(self.proxy.plain_url, "\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    async def end(self) -> None:
+        await maybeDeferred(self.port.stopListening)
+        for connection, lost in zip(self.server.connections, self.server.lost, strict=True):
+            if not lost.called:
+                connection.transport.abortConnection()  # type: ignore[union-attr]
+        await gatherResults(self.server.lost)
+
+
+@pytest_twisted.async_yield_fixture
+async def place() -> AsyncIterator[Place]:
+    made = Place()
+    yield made
+    await made.end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_hospLearnsEveryHopAndALoopEnds(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url, options=WITHOUT_CACHE)
+    await place.send("GET /notes", "Via: 1.0 fred")
+    (asked,) = place.server.seen(b"GET /notes ")
+    (via,) = [one[5:].decode() for one in asked.split(b"\r\n") if one.startswith(b"Via: ")]
+    before, _, name = via.rpartition(" ")
+    assert before == "1.0 fred, 1.1" and name.startswith("hospproxy-"), via
+    looped = await place.send("GET /notes", f"Via: {via}")
+    assert (looped.status, len(place.server.seen(b"GET /notes "))) == (508, 1)
+    old = await raw(
+        place.proxy.plain_url, f"GET / HTTP/1.0\r\nAuthorization: {basic('staff1')}\r\n\r\n".encode()
+    )
+    assert old.status in (200, 502)
+    assert any(f"Via: 1.0 {name}".encode() in one for one in place.server.seen(b"GET / "))
+
+
+@pytest_twisted.ensureDeferred
+async def test_dateAndEtagOfAHitAreThoseOfTheFirst(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url)
+    first = await place.send("GET /notes/7", "Range: bytes=0-1", 'If-Range: W/"hosp"')
+    date, tag = first.field("date"), first.field("etag") or ""
+    assert first.status == 200 and date is not None and parsedate_to_datetime(date)
+    assert tag.startswith('"') and first.field("accept-ranges") is None
+    (asked,) = place.server.seen(b"GET /notes/7 ")
+    assert b"range" not in asked.lower()
+    hit = await place.send("GET /notes/7")
+    assert (hit.field("date"), hit.field("etag"), hit.body) == (date, tag, first.body)
+    assert (hit.field("cache-status") or "").startswith("hospproxy; hit; ttl=")
+    known = await place.send("GET /notes/7", f"If-None-Match: {tag}")
+    assert (known.status, known.body, known.field("etag")) == (304, b"", tag)
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatNobodyAskedForIsNoAnswer(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url, options=WITHOUT_CACHE)
+    not_modified = b'HTTP/1.1 304 Not Modified\r\nETag: W/"hosp"\r\n\r\n'
+    part = place.server.answer([], b"206 Partial Content")
+    for unasked in (not_modified, part):
+        place.server.requests.clear()
+        place.server.unasked.append(unasked)
+        answer = await place.send("GET /notes")
+        assert (answer.status, answer.json()[0]["id"], len(place.server.seen(b"GET /notes "))) == (200, 7, 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_hospsNoCacheIsHonoured(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url)
+    place.server.fields = (b"Cache-Control: no-cache",)
+    for _ in range(2):
+        answer = await place.send("GET /notes")
+        assert (answer.field("cache-status") or "").endswith("detail=no-cache")
+    place.server.fields = (b"Cache-Control: max-age=0, private, must-revalidate",)
+    await place.send("GET /notes")
+    assert (await place.send("GET /notes")).field("age") is not None
+    assert len(place.server.seen(b"GET /notes ")) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_filtersGoOnAndAreKeptApart(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url)
+    for query in (
+        "",
+        "?staff_id=3",
+        "?staff_id=4",
+        "?page=2&staff_id=9&staff_id=03",
+        "?patient_id=2&patient_id=3",
+    ):
+        assert (await place.send(f"GET /notes{query}")).status == 200
+    asked = [one.split(b" ")[1] for one in place.server.seen(b"GET /notes")]
+    assert asked == [b"/notes", b"/notes?staff_id=3", b"/notes?staff_id=4", b"/notes?patient_id=3"]
+    wrong = await place.send("GET /notes?staff_id=x")
+    assert (wrong.status, wrong.json()["field"]) == (422, "staff_id")
+    await place.send("PATCH /notes/7?staff_id=2", document={"title": "b"})
+    assert place.server.seen(b"PATCH /notes/7 ")
+
+
+@pytest_twisted.ensureDeferred
+async def test_conditionsOfWritesHoldOrNothingIsSent(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url)
+    tag = (await place.send("GET /notes/7")).field("etag")
+    place.server.note["title"] = "changed past the proxy"
+    for line, fields, status in (
+        ("PATCH /notes/7", [f"If-Match: {tag}"], 412),
+        ("PATCH /notes/7", ['If-Match: W/"hosp"'], 412),
+        ("PATCH /notes/7", ["If-Match: hosp"], 400),
+        ("PATCH /notes/7", ["If-None-Match: *"], 412),
+        ("PATCH /notes/7", ["If-Unmodified-Since: Wed, 31 Dec 2025 00:00:00 GMT"], 412),
+        ("PATCH /notes/7", ["If-Unmodified-Since: yesterday"], 400),
+        ("POST /notes", ["If-Match: *", 'If-None-Match: "x", *'], 400),
+        ("POST /patients/1/screen", ["If-Match: *"], 400),
+    ):
+        document = {"images": ["x"]} if "screen" in line else {"title": "b", "patient_id": 1}
+        answer = await place.send(line, *fields, document=document)
+        assert answer.status == status, (line, fields, answer)
+    assert (await place.send("DELETE /notes/7", f"If-Match: {tag}")).status == 412
+    assert not [one for one in place.server.requests if one.split(b" ")[0] in (b"PATCH", b"POST", b"DELETE")]
+    tag = (await place.send("GET /notes/7", "Cache-Control: no-cache")).field("etag")
+    changed = await place.send("PATCH /notes/7", f"If-Match: {tag}", document={"title": "b"})
+    assert (changed.status, changed.json()["title"]) == (200, "b")
+    # The answer to a change has the tag for the next.
+    again = await place.send("PATCH /notes/7", f"If-Match: {changed.field('etag')}", document={"title": "c"})
+    assert again.status == 200
+    own = [record["own"] for record in place.proxy.records() if record["kind"] == "own"]
+    assert "condition" in own
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatIsReplayedWasNotForwarded(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url)
+    said = [
+        (await place.send("PATCH /notes/7", 'Idempotency-Key: "k"', document={"title": "b"})).field(
+            "cache-status"
+        )
+        for _ in range(2)
+    ]
+    assert said == ["hospproxy; fwd=method; fwd-status=200", "hospproxy; hit; detail=replayed"]
+    assert len(place.server.seen(b"PATCH ")) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_whatTheCacheDidIsCountedAsItself(processes: Processes, place: Place) -> None:
+    place.proxy = await processes.proxy(place.url)
+    await place.send("GET /notes")
+    await place.send("GET /notes", "Cache-Control: no-cache")
+    metrics = (await ask(place.proxy.admin_url, "GET", "/metrics")).body.decode()
+    assert 'cache="refresh"' in metrics and 'cache="other"' not in metrics
