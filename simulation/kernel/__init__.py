@@ -1,0 +1,20 @@
+"""The simulated system: virtual time, a network, machines with clocks and disks, and processes of the proxy on them."""
+
+from .machine import Host, Machine, WallClock
+from .network import Link, Network
+from .process import Process, contract_of, settings_of
+from .world import Entry, Simulation, Trouble
+
+__all__ = [
+    "Entry",
+    "Host",
+    "Link",
+    "Machine",
+    "Network",
+    "Process",
+    "Simulation",
+    "Trouble",
+    "WallClock",
+    "contract_of",
+    "settings_of",
+]

@@ -1,0 +1,100 @@
+"""Places on the network: one with programs of the simulation's own, and machines that run the proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .disk import Disk
+from .network import SharedSocket
+from .process import Process, settings_of
+from .reactor import VirtualReactor
+
+if TYPE_CHECKING:
+    from .world import Simulation
+
+EPOCH = 1_700_000_000.0
+"""The wall clock of every machine when the simulation begins, until it is stepped."""
+
+
+class Host:
+    """A place with a reactor of its own and no disk: for clients and HOSP.
+
+    :ivar address: an IPv4 address.
+    """
+
+    def __init__(self, world: Simulation, name: str, address: str) -> None:
+        self.world = world
+        self.name = name
+        self.address = address
+        self.reactor = VirtualReactor(world.events, world.network, address, name)
+
+
+class WallClock:
+    """Seconds since the epoch. It goes on with the true time, and jumps when it is told to."""
+
+    def __init__(self, world: Simulation, name: str) -> None:
+        self._world = world
+        self._name = name
+        self._offset = EPOCH
+
+    def now(self) -> float:
+        """What it shows."""
+        return self._offset + self._world.seconds()
+
+    def step(self, seconds: float) -> None:
+        """Let it jump forward, or back."""
+        self._offset += seconds
+        self._world.log("wall clock", machine=self._name, step=seconds)
+
+
+class Machine(Host):
+    """A machine that runs the proxy.
+
+    :ivar reactor: of programs beside the proxy; each process has one of its own.
+    :ivar processes: that run.
+    """
+
+    def __init__(self, world: Simulation, name: str, address: str) -> None:
+        super().__init__(world, name, address)
+        self.folder = world.folder / name
+        self.state_dir: Path = self.folder / "state"
+        self.folder.mkdir(parents=True)
+        self.wall = WallClock(world, name)
+        self.disk = Disk(world, name, self.folder)
+        self.processes: dict[int, Process] = {}
+        self._sockets: dict[tuple[str, int], SharedSocket] = {}
+        self._pid = 100
+
+    def start(self, options: str, slot: int = 0, boot_s: float = 0.5) -> Process:
+        """Start the proxy. What comes before it serves happens after ``boot_s`` seconds, so a seam can be set first.
+
+        :param options: the text of an options file; the state folder is the machine's.
+        :param slot: with ``workers`` above 1 in the options: which of them this is.
+        """
+        settings = settings_of(options, self.state_dir)
+        self._pid += 1
+        self.world.network.down.discard(self.address)
+        process = Process(
+            self, self._pid, settings, slot, self._shared(settings) if settings.workers > 1 else None
+        )
+        self.processes[process.pid] = process
+        process.boot(boot_s)
+        return process
+
+    def _shared(self, settings: object) -> tuple[SharedSocket, ...]:
+        from hospproxy.arrival.listeners import place_of
+
+        places = [place_of(each.url) for each in settings.listeners]  # type: ignore[attr-defined]
+        for place in places:
+            if place not in self._sockets:
+                self._sockets[place] = self.world.network.socket(*place)
+        return tuple(self._sockets[place] for place in places)
+
+    def power_cut(self) -> None:
+        """Kill what runs, and lose what was not synced. Nobody on the network is told."""
+        self.world.log("power cut", machine=self.name)
+        self.world.network.down.add(self.address)
+        for process in list(self.processes.values()):
+            process.die("power", None)
+        self.disk.power_cut()

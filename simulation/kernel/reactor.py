@@ -1,0 +1,152 @@
+"""A reactor for each place: Twisted's interfaces, in virtual time and on the simulated network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorCore,
+    IReactorFromThreads,
+    IReactorTCP,
+    IReactorTime,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from .death import Killed
+from .events import Events, Owner
+
+if TYPE_CHECKING:
+    from .connection import End
+    from .network import Connector, Network, Port
+    from .process import Process
+
+_log = Logger()
+_PHASES = ("before", "during", "after")
+
+
+@implementer(IReactorTime, IReactorTCP, IReactorFromThreads, IReactorCore)
+class VirtualReactor(Owner):
+    """What the code of one place or process runs on.
+
+    :param events: the world's.
+    :param address: of the place.
+    :param random: for times that nobody sets.
+    :ivar on_end: called once all that belongs to a stop is over.
+    """
+
+    def __init__(self, events: Events, network: Network, address: str, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.address = address
+        self.network = network
+        self.events = events
+        self.running = True
+        self.ends: dict[End, None] = {}
+        self.ports: dict[Port, None] = {}
+        self.connecting: dict[Connector, None] = {}
+        self.process: Process | None = None
+        self.on_end: Callable[[], None] = lambda: None
+        self._stopped = False
+        self._triggers: dict[int, tuple[str, str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {}
+        self._number = 0
+
+    def must_live(self) -> None:
+        """:raise Killed: the process is dead."""
+        if not self.alive:
+            raise Killed
+
+    # IReactorTime
+
+    def seconds(self) -> float:
+        return self.events.now
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> IDelayedCall:
+        return self.events.after(delay, self, callable, *args, **kwargs)
+
+    def getDelayedCalls(self) -> Sequence[IDelayedCall]:
+        return self.events.of(self)
+
+    # IReactorFromThreads: threads are events
+
+    def callFromThread(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        self.callLater(0.0, callable, *args, **kwargs)
+
+    # IReactorCore
+
+    def resolve(self, name: str, timeout: Sequence[int] = ()) -> Deferred[str]:
+        raise NotImplementedError("names are not resolved here: give addresses")
+
+    def run(self) -> None:
+        raise NotImplementedError("the simulation runs it")
+
+    def stop(self) -> None:
+        if self._stopped:
+            raise ReactorNotRunning
+        self._stopped = True
+        self.callLater(0.0, self.fireSystemEvent, "shutdown")
+
+    def crash(self) -> None:
+        self.on_end()
+
+    def iterate(self, delay: float = 0) -> None:
+        raise NotImplementedError("the simulation runs it")
+
+    def fireSystemEvent(self, eventType: str) -> None:
+        Deferred.fromCoroutine(self._fire(eventType)).addErrback(_unexpected)
+
+    async def _fire(self, event: str) -> None:
+        for phase in _PHASES:
+            given = [each for each in self._triggers.values() if each[:2] == (phase, event)]
+            waiting = [maybeDeferred(function, *args, **kwargs) for *_, function, args, kwargs in given]
+            for each in waiting:
+                each.addErrback(_unexpected)
+            await DeferredList(waiting)
+        if event == "shutdown":
+            self.on_end()
+
+    def addSystemEventTrigger(
+        self, phase: str, eventType: str, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> int:
+        self._number += 1
+        self._triggers[self._number] = (phase, eventType, callable, args, kwargs)
+        return self._number
+
+    def removeSystemEventTrigger(self, triggerID: int) -> None:
+        del self._triggers[triggerID]
+
+    def callWhenRunning(self, callable: Callable[..., Any], *args: object, **kwargs: object) -> None:
+        callable(*args, **kwargs)
+
+    # IReactorTCP
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
+        self.must_live()
+        return self.network.listen(self, port, factory, interface or self.address)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: object, factory: Any) -> Port:
+        self.must_live()
+        host, port = self.network.shared(fileDescriptor)
+        return self.network.listen(self, port, factory, host, shared=True)
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: Any,
+        timeout: float = 30.0,
+        bindAddress: object = None,
+    ) -> Connector:
+        self.must_live()
+        return self.network.connect(self, host, port, factory, timeout)
+
+
+def _unexpected(failure: Failure) -> None:
+    _log.failure("a stop failed", failure)

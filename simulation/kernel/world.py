@@ -1,0 +1,165 @@
+"""One virtual world: time, chance, the network, machines, and what went wrong in them."""
+
+from __future__ import annotations
+
+import gc
+import random
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import frozen
+from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
+
+from .death import Killed
+from .events import Event, Events, Owner
+from .machine import Host, Machine
+from .network import Network
+from .process import Process
+from .reactor import VirtualReactor
+
+_log = Logger()
+_SHOWN_BYTES = 256
+"""Of what goes over the network: more is named by its hash."""
+_COLLECT_S = 30.0
+
+
+@frozen
+class Entry:
+    """One line of the log of events.
+
+    :param time: seconds of the simulation.
+    """
+
+    time: float
+    kind: str
+    fields: dict[str, Any]
+
+
+@frozen
+class Trouble:
+    """An error that nobody has handled.
+
+    :param process: "machine/pid", or a host's name, or "" where it is not known.
+    """
+
+    time: float
+    process: str
+    words: str
+
+
+class Simulation:
+    """A world. Only one may be open at a time.
+
+    :param seed: everything in it follows from this.
+    :param folder: where the disks of its machines are; best on a tmpfs. The caller removes it.
+    """
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.seed = seed
+        self.folder = folder
+        self.events = Events()
+        self.entries: list[Entry] = []
+        self.errors: list[Trouble] = []
+        self.buried: list[Process] = []
+        self.current: VirtualReactor | None = None
+        self._digest = sha256()
+        self._streams: dict[str, random.Random] = {}
+        self.network = Network(self.events, self.random, self.log)
+        globalLogPublisher.addObserver(cast("Any", self._observe))
+        # Garbage is collected at moments of virtual time, so that what it finalizes is finalized at the same moment
+        # in each run.
+        gc.disable()
+        gc.collect()
+        gc.freeze()
+        self.events.after(_COLLECT_S, None, self._collect)
+
+    # Time and chance
+
+    def seconds(self) -> float:
+        """True time: from 0, and monotonic."""
+        return self.events.now
+
+    def random(self, name: str) -> random.Random:
+        """The stream of a name: the same seed and name give the same numbers, whatever other streams give."""
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = random.Random(f"{self.seed}/{name}")
+        return stream
+
+    def run_until(self, moment: float) -> None:
+        """Let everything happen up to a moment (seconds of the simulation)."""
+        while (event := self.events.next(moment)) is not None:
+            self._run(event)
+        self.events.now = max(self.events.now, moment)
+
+    def _run(self, event: Event) -> None:
+        owner, arguments, keywords = event.owner, event.arguments, event.keywords
+        self.current = owner if isinstance(owner, VirtualReactor) else None
+        function = event.begin()
+        assert function is not None
+        try:
+            function(*arguments, **keywords)
+        except Killed:
+            pass
+        except Exception:
+            _log.failure("an event failed")
+        finally:
+            self.current = None
+        if isinstance(owner, Owner) and not owner.alive:
+            event.function = function  # it is kept: see Owner.parked
+            owner.parked.append(event)
+
+    def _collect(self) -> None:
+        gc.collect()
+        self.events.after(_COLLECT_S, None, self._collect)
+
+    # Places
+
+    def host(self, name: str, address: str) -> Host:
+        """A place for clients or HOSP."""
+        return Host(self, name, address)
+
+    def machine(self, name: str, address: str) -> Machine:
+        """A machine for the proxy, with an empty disk."""
+        return Machine(self, name, address)
+
+    # What happened
+
+    def log(self, kind: str, **fields: Any) -> None:
+        """Add to the log of events, and to the digest."""
+        now = self.events.now
+        self._digest.update(repr((now, kind, fields)).encode())
+        for name, value in fields.items():
+            if isinstance(value, bytes) and len(value) > _SHOWN_BYTES:
+                fields[name] = f"{len(value)} bytes, {sha256(value).hexdigest()[:16]}"
+        self.entries.append(Entry(now, kind, fields))
+
+    def digest(self) -> str:
+        """Of every event and byte so far."""
+        return self._digest.hexdigest()
+
+    def trouble(self, process: str, words: str) -> None:
+        """Note an error that nobody has handled."""
+        self.errors.append(Trouble(self.events.now, process, words))
+
+    def _observe(self, event: Any) -> None:
+        if event.get("log_failure") is None and event.get("log_level") is not LogLevel.critical:
+            return
+        current = self.current
+        failure = event.get("log_failure")
+        is_dead = current is not None and not current.alive
+        if is_dead or (failure is not None and failure.check(Killed)):
+            return
+        words = formatEvent(event)
+        if failure is not None:
+            words = f"{words}\n{failure.getTraceback()}"
+        self.trouble(current.name if current is not None else "", words)
+
+    # The end
+
+    def close(self) -> None:
+        """End the world: nothing of it runs afterwards."""
+        globalLogPublisher.removeObserver(cast("Any", self._observe))
+        gc.unfreeze()
+        gc.enable()

@@ -1,0 +1,144 @@
+"""The simulated world: the same seed gives the same history, and what is killed is over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests.simulation.worlds import OPTIONS, Question, Small, WorldTestCase, folder, note
+
+
+def history(seed: int) -> str:
+    """The digest of a small world in which much happens."""
+    place = folder()
+    try:
+        small = Small(seed, place)
+        first = small.machine.start(OPTIONS)
+        for number in range(8):
+            small.ask(1.0 + number / 4, Question("GET /hospitals HTTP/1.1"))
+            small.ask(1.1 + number / 3, note(f"n{number}"))
+        small.world.run_until(2.5)
+        first.kill()
+        small.machine.start(OPTIONS)
+        for number in range(4):
+            small.ask(4.0 + number / 4, note(f"m{number}"))
+        small.world.run_until(60.0)
+        small.world.close()
+        return small.world.digest()
+    finally:
+        shutil.rmtree(place)
+
+
+class Determinism(WorldTestCase):
+    """Simulation.digest()"""
+
+    def test_theSameSeedGivesTheSameHistory(self) -> None:
+        first, second, other = history(1), history(1), history(2)
+        self.assertEqual(first, second)
+        self.assertNotEqual(first, other)
+
+    def test_theSameSeedGivesTheSameHistoryWhateverTheHashesOfStringsAre(self) -> None:
+        code = "from tests.simulation.test_world import history; print(history(3))"
+        given = [
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True, text=True, check=True,
+            ).stdout.split()[-1]
+            for seed in ("0", "1")
+        ]  # fmt: skip
+        self.assertEqual(given, [history(3)] * 2)
+
+
+class Serving(WorldTestCase):
+    """A process of the proxy on the simulated system"""
+
+    def test_aRequestIsAnswered(self) -> None:
+        small = self.small()
+        process = small.machine.start(OPTIONS)
+        asked = small.ask(1.0, Question("GET /hospitals HTTP/1.1"))
+        small.world.run_until(10.0)
+        self.assertTrue(process.running, process.output)
+        self.assertEqual(asked.status, 200)
+        self.assertIn(b"Root", asked.answer)
+        self.assertEqual(small.world.errors, [])
+
+    def test_aStopEndsWithStatusZero(self) -> None:
+        small = self.small()
+        process = small.machine.start(OPTIONS)
+        small.world.run_until(2.0)
+        ended: list[object] = []
+        process.stop().addCallback(ended.append)
+        small.world.run_until(100.0)
+        self.assertEqual((ended, process.running, process.exit), ([0], False, 0))
+        self.assertEqual(small.world.errors, [])
+
+    def test_aSecondProcessCannotHaveTheSamePort(self) -> None:
+        small = self.small()
+        first, second = small.machine.start(OPTIONS), small.machine.start(OPTIONS, boot_s=1.0)
+        small.world.run_until(2.0)
+        self.assertTrue(first.running)
+        self.assertEqual((second.running, second.exit), (False, 1))
+
+    def test_theWallClockMovesNoTimers(self) -> None:
+        small = self.small()
+        small.machine.start(OPTIONS)
+        small.ask(1.0, Question("GET /hospitals HTTP/1.1"))
+        small.world.run_until(1.5)
+        before = [call.getTime() for call in small.client.reactor.getDelayedCalls()]
+        small.machine.wall.step(-3600.0)
+        self.assertEqual([call.getTime() for call in small.client.reactor.getDelayedCalls()], before)
+        asked = small.ask(5.0, Question("GET /hospitals HTTP/1.1"))
+        small.world.run_until(10.0)
+        self.assertEqual(asked.status, 200)
+        self.assertAlmostEqual(small.machine.wall.now(), 1_700_000_000 - 3600 + 10.0)
+
+
+class Killing(WorldTestCase):
+    """Process.kill()"""
+
+    def test_nothingOfItRunsAgain(self) -> None:
+        small = self.small(takes_s=3.0)
+        process = small.machine.start(OPTIONS)
+        asked = small.ask(1.0, Question("GET /hospitals HTTP/1.1"))
+        written = small.ask(1.0, note("a"))
+        small.world.run_until(2.0)
+        self.assertTrue(process.reactor.ends)
+        process.kill()
+        requests, entries = list(small.hosp.requests), len(small.world.entries)
+        files = sorted((each, each.stat().st_size) for each in small.machine.state_dir.rglob("*"))
+        small.world.run_until(300.0)
+        self.assertEqual(small.hosp.requests, requests)
+        self.assertEqual(asked.ended, "ConnectionDone")
+        self.assertEqual(written.ended, "ConnectionDone")
+        later = [each for each in small.world.entries[entries:] if each.fields.get("by") == "10.0.0.1"]
+        self.assertLessEqual({each.fields["what"] for each in later}, {"fin", "reset"})
+        self.assertEqual(
+            sorted((each, each.stat().st_size) for each in small.machine.state_dir.rglob("*")), files
+        )
+        self.assertEqual(small.world.errors, [])
+
+    def test_anotherTakesItsPlace(self) -> None:
+        small = self.small()
+        small.machine.start(OPTIONS)
+        small.ask(1.0, note("a"))
+        small.world.run_until(1.5)
+        for process in list(small.machine.processes.values()):
+            process.kill()
+        second = small.machine.start(OPTIONS)
+        asked = small.ask(3.0, Question("GET /hospitals HTTP/1.1"))
+        small.world.run_until(60.0)
+        self.assertTrue(second.running, second.output)
+        self.assertEqual(asked.status, 200)
+
+    def test_atASeam(self) -> None:
+        small = self.small()
+        process = small.machine.start(OPTIONS)
+        process.kill_at("before ledger", 3)
+        for number in range(4):
+            small.ask(1.0 + number, note(f"n{number}"))
+        small.world.run_until(30.0)
+        self.assertFalse(process.running)
+        self.assertEqual(process.reached()["before ledger"], 3)
