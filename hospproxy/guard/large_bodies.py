@@ -59,7 +59,7 @@ def document(body: bytes | bytearray, token: str) -> Generator[None, None, Json]
     """
     spans = yield from long_texts(body)
     texts: dict[str, LongText] = {}
-    rest: list[bytes] = []
+    rest: list[bytes | bytearray] = []
     end = size = spent = 0
     for number, span in enumerate(spans):
         name = f"{token}{number}"

@@ -196,7 +196,7 @@ class Process:
             pid=lambda: self.pid,
             worker=lambda _reactor, name: VirtualWorker(self, name),
             ring=lambda _reactor: VirtualRing(self),
-            install_signals=lambda _reactor, _reload: None,
+            install_signals=lambda _reactor, _reload, _stop_s: None,
             load_contract=contract_of,
             settle=lambda: None,
         )
