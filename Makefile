@@ -42,7 +42,9 @@ environment: python
 test: environment ## every test, and how much of hospproxy/ they run (at least 90 % of lines)
 	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)
 	$(COVERED) run -m twisted.trial -j2 tests 2>&1 | tee $(REPORTS)/trial.txt
-	$(COVERED) run -m pytest integration --junitxml=$(REPORTS)/junit/integration.xml
+	@# Two at a time, a module on one core; what measures the whole machine runs alone.
+	$(COVERED) run -m pytest integration -n 2 --dist loadfile -m 'not alone' --junitxml=$(REPORTS)/junit/integration.xml
+	$(COVERED) run -m pytest integration -m alone --junitxml=$(REPORTS)/junit/integration-alone.xml
 	@# What a process leaves that a test killed while it saved cannot be read, and need not be.
 	@$(COVERED) combine --quiet 2>/dev/null; rm -f build/coverage/data.*
 	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
@@ -49,6 +50,7 @@ def _until_closed(opened: list[socket.socket], count: int) -> int:
     return len(closed)
 
 
+@pytest.mark.alone
 @pytest_twisted.ensureDeferred
 async def test_a_flood_leaves_descriptors_for_the_record_and_hosp(processes: Processes) -> None:
     """Half of a small ulimit is for connections; with the rest, who is in is served and recorded, HOSP reached."""

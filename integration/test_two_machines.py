@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
@@ -104,6 +105,7 @@ async def restarted(scale: Scale, name: str) -> None:
     await is_up(scale, name)
 
 
+@pytest.mark.alone
 @pytest_twisted.ensureDeferred
 async def test_rolling_restart_without_a_failed_request(scale: Scale) -> None:
     for name in NAMES:

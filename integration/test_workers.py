@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred, gatherResults
@@ -91,6 +92,7 @@ class Load:
         await gatherResults(self._clients)
 
 
+@pytest.mark.alone
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
     processes: Processes, tmp_path: Path
