@@ -115,9 +115,15 @@ async def test_theModelDoesWhatTheScriptsDo(redis: Redis) -> None:
             names = [turn, equal, key] if dice.random() < 0.8 else ["", "", ""]
             record = str(1000 + step) if state in ("answered", "found") else ""
             sealed = b"sealed\xff" if record else b""
+            about = "" if not turn.startswith("record") else f"notes {turn}"
+            if about:
+                record = ""
+            elif dice.random() < 0.3:
+                about = f"notes {1000 + dice.randrange(max(0, step - 20), step + 1)}"
             found = await both.run(
                 "settle", me, ref,
                 *names, state, record, "notes" if record else "", *flags, 900_000, "author", sealed, 120_000,
+                dice.choice(["", "c", "d"]), about,
                 answer=True,
             )  # fmt: skip
         elif what < 9:
@@ -132,6 +138,7 @@ async def test_theModelDoesWhatTheScriptsDo(redis: Redis) -> None:
             name = equal if how == "equal" else f"key-{dice.randrange(4)}"
             found = await both.run("find", me, "", how, name, 5000, equal, "")
         words |= {one for one in found[:1] if isinstance(one, bytes)}
+    assert Model.overtakings > 0
     assert {b"yours", b"over", b"wait", b"known", b"other", b"join", b"mine", b"lost", b"is"} <= words, words
     await common.close()
 

@@ -14,7 +14,8 @@ from ..interfaces import IMeter
 from ..messages import Exchange, Identity, Response
 from ..outward.ledger.rows import write_answer
 from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
-from ..outward.writes.entries import Entry, Names, State
+from ..outward.writes.entries import Entry, Names, State, has_effect
+from ..outward.writes.equality import record_of
 from ..outward.writes.going_on import GoingOn
 from ..outward.writes.keys import another, busy
 from ..outward.writes.sightings import Sightings, id_of
@@ -309,6 +310,10 @@ class RedisClaims:
             made = call is not None and call.operation.lookup is not None
             resource = call.operation.resource or "" if call is not None and made else ""
             note = evolve(note, record=entry.record, resource=resource)
+        if call is not None and record_of(entry.exchange) is not None:
+            note = evolve(note, about=f"{call.operation.resource} {call.record_id}")
+            if has_effect(entry, state):
+                note = evolve(note, change="d" if call.operation.action == "delete" else "c")
         if state in (State.ANSWERED.value, State.FOUND.value) and entry.answer is not None:
             note = evolve(note, answer=self._sealed(entry.reference, entry.answer))
         return note

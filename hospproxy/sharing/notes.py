@@ -17,6 +17,8 @@ class Note:
 
     :param state: that it has come to; "back": nothing was sent; "open": it is under way; "": nothing is said of it.
     :param resource: of the record that it made.
+    :param change: what it did to its record: "c" if it changed it or may have, "d" if it deleted it; "": nothing.
+    :param about: resource and id of the record that it changes.
     :param lost: 1: its client got no answer; 2: its client was told that it is unknown.
     :param handed: a client has the answer.
     :param left: who waited for it as its retry left without an answer.
@@ -30,6 +32,8 @@ class Note:
     state: str = ""
     record: str = ""
     resource: str = ""
+    change: str = ""
+    about: str = ""
     lost: int = 0
     handed: bool = False
     left: bool = False
@@ -48,6 +52,8 @@ class Note:
             record=last.record,
             resource=last.resource,
             answer=last.answer,
+            change=last.change,
+            about=self.about or earlier.about,
             author=self.author or earlier.author,
             lost=max(self.lost, earlier.lost),
             handed=self.handed or earlier.handed,

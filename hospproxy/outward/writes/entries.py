@@ -143,11 +143,11 @@ class Entry:
                 waiter.callback(None)
 
 
-def _has_effect(entry: Entry, state: State) -> bool:
-    """Whether a write that comes to this state changed its record, or may have."""
-    if state is State.ANSWERED:
+def has_effect(entry: Entry, state: str) -> bool:
+    """Whether a write that comes to this state (a ``State``'s value) changed its record, or may have."""
+    if state == State.ANSWERED.value:
         return entry.answer is not None and 200 <= entry.answer.status < 300
-    return state in (State.FOUND, State.GIVEN_UP)
+    return state in (State.FOUND.value, State.GIVEN_UP.value)
 
 
 def _mac(key: bytes, data: bytes) -> bytes:
@@ -300,7 +300,7 @@ class Entries:
         if entry.record_name is None and resource is not None and entry.record is not None:
             entry.record_name, entry.made = record_name(resource, entry.record), True
             self._by_record.add(entry)
-        return self._by_record.overtaken_by(entry) if _has_effect(entry, state) else []
+        return self._by_record.overtaken_by(entry) if has_effect(entry, state.value) else []
 
     def settled_changes(self) -> list[Entry]:
         """Changes that are settled and whose answer nobody has yet."""

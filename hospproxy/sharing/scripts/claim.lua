@@ -25,7 +25,7 @@ if key ~= '' then
 else
   for _, name in ipairs(list(equal)) do
     local w = name ~= ref and read(name) or nil
-    if w and not w.h and in_window(w) then
+    if w and not w.h and in_window(w) and not overtaken(name, w) then
       local dead_one, mine = w.m == gone or not live(w), name == ARGV[17]
       -- One for which another waits, as its retry, is that one's.
       local free = mine or not waited_for(w)

@@ -5,6 +5,10 @@
 --                be sent), c since, x end, l its client got no answer, h handed over, j/ju who waits as its retry and until when,
 --                wn end of the window in which an equal write is its retry, r record, n which write took it over, o it took one over, d which may have been sent until then,
 --                b since when its key may have been lost, a author, g what others did before may have been lost
+--                y RESOURCE RECORD that it changes or made, q it made that, z its place in the order
+--                in which writes were settled
+--   v:RESOURCE RECORD  the last write that changed this record, as JSON: at its place in that order, e equal, d 1 if it deleted it
+--   _n  how many have been settled
 --   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;  s:MEMBER -> it has said again
 local claims, ends, touched, leases, members, answer = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local me, ref = ARGV[3], ARGV[4]
@@ -83,7 +87,8 @@ local function prune()
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 20)) do
     local found = redis.call('HGET', claims, 'w:' .. name)
     if found then unlink(name, decoded(found, WRITE)) end
-    redis.call('HDEL', claims, 'w:' .. name)
+    -- "v:RESOURCE RECORD" stands in the set under its own name.
+    redis.call('HDEL', claims, 'w:' .. name, name)
     redis.call('ZREM', ends, name)
   end
   redis.call('ZREMRANGEBYSCORE', touched, '-inf', now - 7200000)
@@ -102,6 +107,17 @@ end
 -- A claim can be taken when nobody can send its write any more. `gone`: a member of whom the caller has seen that its process is.
 local function takeable(w, gone) return w.m == gone or (now > w.u and not live(w)) end
 local function in_window(w) return is_open(w) or not w.wn or now < w.wn end
+-- Whether its record was changed since, or is being changed: then its author, who writes the same again, wishes for it anew.
+local CHANGE = { string = {'e'}, number = {'at', 'd'} }
+local function overtaken(name, w)
+  if is_open(w) or not w.y or not w.z then return false end
+  local holder = not w.q and redis.call('HGET', claims, 't:' .. w.t)
+  local there = holder and holder ~= name and read(holder) or nil
+  if there and is_open(there) and there.e ~= w.e then return true end
+  local found = redis.call('HGET', claims, 'v:' .. w.y)
+  local last = found and decoded(found, CHANGE) or nil
+  return last and last.at > w.z and last.e ~= w.e and (not w.q or last.d == 1)
+end
 local function machine(member) return string.match(member, '^[^.]*') end
 local function raise(resource, number)
   if resource == '' then return '' end

@@ -5,7 +5,7 @@ if how == 'equal' then
   for _, one in ipairs(list(name)) do
     local w = read(one)
     -- Of one's own it is known better.
-    if w and w.m ~= me and not w.h and in_window(w) and not waited_for(w) then
+    if w and w.m ~= me and not w.h and in_window(w) and not waited_for(w) and not overtaken(one, w) then
       if w.l or not live(w) then
         join(one, w, ARGV[7])
         return {'ok', mark, 'join', one}
@@ -28,7 +28,7 @@ if w.s == 'over' then
   return {'ok', mark, 'none', ''}
 end
 if how == 'own' then
-  if w.h then return {'ok', mark, 'handed', ''} end
+  if w.h or overtaken(ref, w) then return {'ok', mark, 'handed', ''} end
   if (waited_for(w) and w.j ~= me) or (w.m ~= me and not w.l and live(w)) then return {'ok', mark, 'waited', ''} end
   join(ref, w, ARGV[7])
   return {'ok', mark, 'joined', ''}

@@ -1,6 +1,8 @@
 -- Say what became of a write, or of its answer. What is not known here is made: after a loss everybody says again what he has.
 local turn, equal, key, state, record, resource = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 -- Lost: 1 if nobody got the answer, 2 if its client was told that it is unknown.
+-- "c" if it changed its record or may have, "d" if it deleted it; and which record it changes.
+local change, about = ARGV[18], ARGV[19]
 local lost, handed, left = ARGV[11] ~= '0', ARGV[12] == '1', ARGV[13] == '1'
 if (state == 'answered' or state == 'found') and record ~= '' and resource ~= '' then
   -- Whoever looks for an equal one must know that this record is taken.
@@ -8,6 +10,7 @@ if (state == 'answered' or state == 'found') and record ~= '' and resource ~= ''
   if string.match(record, '^%d+$') and #record < 16 then raise(resource, record) end
 end
 local w = read(ref)
+local was_open = w and is_open(w)
 if not w then
   if turn == '' or state == 'back' or state == 'absent' then return {'ok', mark} end
   w = {m = me, t = turn, e = equal, s = 'open', u = now, c = now, x = 0, a = ARGV[15], g = 1}
@@ -26,6 +29,18 @@ if state ~= '' and is_open(w) and machine(w.m) == machine(me) then
     free('t:' .. w.t, ref)
   end
   if record ~= '' then w.r = record end
+end
+if about ~= '' then w.y = about
+elseif record ~= '' and resource ~= '' then w.y, w.q = resource .. ' ' .. record, 1 end
+if not is_open(w) and not w.z then
+  w.z = redis.call('HINCRBY', claims, '_n', 1)
+  -- Not when it is said again after a loss: when it was is not known then.
+  if was_open and change ~= '' and about ~= '' then
+    local field = 'v:' .. about
+    redis.call('HSET', claims, field, cjson.encode({at = w.z, e = w.e, d = change == 'd' and 1 or 0}))
+    -- Who waited for an answer from before it may leave later, and ask again as long after that.
+    redis.call('ZADD', ends, now + 2 * tonumber(ARGV[17]) + 60000, field)
+  end
 end
 if not w.wn and (not is_open(w) or ARGV[11] == '2') then w.wn = now + tonumber(ARGV[17]) end
 if left then

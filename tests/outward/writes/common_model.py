@@ -95,6 +95,8 @@ class Model:
         for _, name, w in sorted(ended, key=lambda one: one[:2])[:20]:
             self.unlink(name, w)
             self.c.pop("w:" + name)
+        for name in [name for name, v in self.c.items() if name[:2] == "v:" and v["x"] <= self.now]:
+            self.c.pop(name)
         for one, at in list(self.store.touched.items()):
             if at <= self.now - 7200000:
                 del self.store.touched[one]
@@ -104,6 +106,26 @@ class Model:
 
     def waits(self, w: dict[str, Any]) -> bool:
         return "j" in w and w["ju"] > self.now and self.store.leases.get(w["j"], 0) > self.now
+
+    overtakings = 0
+    """How often it was said that a write was overtaken; for tests that mean to try it."""
+
+    def overtaken(self, name: str, w: dict[str, Any]) -> bool:
+        found = self._overtaken(name, w)
+        Model.overtakings += found
+        return found
+
+    def _overtaken(self, name: str, w: dict[str, Any]) -> bool:
+        if w["s"] == "open" or "y" not in w or "z" not in w:
+            return False
+        holder = None if "q" in w else self.c.get("t:" + w["t"])
+        there = self.read(holder) if holder and holder != name else None
+        if there is not None and there["s"] == "open" and there["e"] != w["e"]:
+            return True
+        last = self.c.get("v:" + w["y"])
+        if last is None:
+            return False
+        return bool(last["at"] > w["z"] and last["e"] != w["e"] and ("q" not in w or last["d"]))
 
     def takeable(self, w: dict[str, Any], gone: str) -> bool:
         return bool(w["m"] == gone or (self.now > w["u"] and not self.live(w)))
@@ -151,6 +173,8 @@ class Model:
         for name in self.list(equal):
             w = self.read(name) if name != self.ref else None
             if w is None or w.get("h") or (w["s"] != "open" and self.now >= w.get("wn", self.now + 1)):
+                continue
+            if self.overtaken(name, w):
                 continue
             is_open, mine = w["s"] == "open", name == retry_of
             free = mine or not self.waits(w)
@@ -228,12 +252,14 @@ class Model:
         return [word, floor, self.now - sent, self.now - since, int(said), blind]
 
     def settle(self, a: list[Any]) -> list[Any]:
-        turn, equal, key, state, record, resource, lost, handed, left, keep, author, answer, window = a
+        turn, equal, key, state, record, resource, lost, handed, left, keep, author, answer, window = a[:13]
+        change, about = a[13:]
         if state in ("answered", "found") and record and resource:
             self.store.touched.setdefault(f"c {resource} {record} {self.ref}", self.now)
             if record.isdigit():
                 self.raise_(resource, record)
         w = self.read(self.ref)
+        was_open = w is not None and w["s"] == "open"
         if w is None:
             if not turn or state in ("back", "absent"):
                 return []
@@ -252,6 +278,15 @@ class Model:
                 self.free("t:" + w["t"], self.ref)
             if record:
                 w["r"] = record
+        if about:
+            w["y"] = about
+        elif record and resource:
+            w |= {"y": f"{resource} {record}", "q": 1}
+        if w["s"] != "open" and "z" not in w:
+            w["z"] = self.c["_n"] = self.c.get("_n", 0) + 1
+            if was_open and change and about:
+                last = {"at": w["z"], "e": w["e"], "d": int(change == "d")}
+                self.c["v:" + about] = last | {"x": self.now + 2 * int(window) + 60000}
         if "wn" not in w and (w["s"] != "open" or lost == "2"):
             w["wn"] = self.now + int(window)
         if left == "1":
@@ -294,6 +329,8 @@ class Model:
                     continue
                 if w["s"] != "open" and self.now >= w.get("wn", self.now + 1):
                     continue
+                if self.overtaken(one, w):
+                    continue
                 if w.get("l") or not self.live(w):
                     w["j"], w["ju"] = self.me, until
                     return ["join", one]
@@ -311,7 +348,7 @@ class Model:
                 return ["handed", ""]
             return ["join", w["n"]] if how == "outcome" or w.get("k") else ["none", ""]
         if how == "own":
-            if w.get("h"):
+            if w.get("h") or self.overtaken(self.ref, w):
                 return ["handed", ""]
             waited = self.waits(w) and w["j"] != self.me
             if waited or (w["m"] != self.me and not w.get("l") and self.live(w)):

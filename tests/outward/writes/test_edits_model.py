@@ -1,0 +1,70 @@
+"""A record that people change to and fro at several workers, while answers get lost: what was wished last stands.
+
+HOSP fails before and after it has stored; workers die; after a lost answer the same or something else is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import FailedAfterSending, NotSent
+from tests.rig import STAFF1, STAFF2
+
+from .site import Site
+
+MACHINES = ("m0", "m0", "m1")
+CUT = FailedAfterSending("cut", head_status=200)
+FAULT = st.one_of(
+    st.tuples(st.just("before"), st.sampled_from([500, NotSent("x")])),
+    st.tuples(st.just("after"), st.sampled_from([500, CUT])),
+)
+WHERE = st.integers(0, len(MACHINES) - 1)
+EDIT = st.fixed_dictionaries(
+    {}, optional={"title": st.sampled_from(["a", None]), "body": st.sampled_from("ab")}
+)
+STEP = st.one_of(
+    st.tuples(st.just("edit"), EDIT.filter(bool), WHERE, st.sampled_from([STAFF1, STAFF2]), st.booleans()),
+    st.tuples(st.just("edit"), EDIT.filter(bool), WHERE, st.just(STAFF1), st.booleans()),
+    st.tuples(st.just("die"), st.none(), WHERE, st.just(STAFF1), st.just(False)),
+    st.tuples(st.just("wait"), st.none(), WHERE, st.just(STAFF1), st.just(False)),
+)
+
+
+class LastWishTests(SynchronousTestCase):
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(STEP, min_size=3, max_size=12), st.lists(FAULT, max_size=4))
+    def test_whatWasWishedLastStands(self, steps: list[Any], faults: list[Any]) -> None:
+        site = Site()
+        workers = [site.worker(machine) for machine in MACHINES]
+        for worker in workers:
+            for auth in (STAFF1, STAFF2):
+                worker.get(worker.send("GET", "/notes", auth=auth))
+        note = {"title": "t", "body": "x", "patient_id": 7}
+        made = workers[0].get(workers[0].send("POST", "/notes", note))
+        number = json.loads(made.body)["id"]
+        (row,) = site.hosp.records["notes"]
+        site.clock.advance(30)
+        site.hosp.faults = list(faults)
+        for what, changes, where, auth, lost in steps:
+            worker = workers[where]
+            if what == "die":
+                site.end(worker)
+                workers[where] = site.worker(MACHINES[where])
+            if what == "edit":
+                for _ in range(6):
+                    answer = worker.get(worker.send("PATCH", f"/notes/{number}", changes, auth=auth))
+                    if answer.status == 200:
+                        break
+                    site.clock.advance(2)
+                self.assertEqual(answer.status, 200, answer.body)
+                seen = json.loads(answer.body)
+                for name, value in changes.items():
+                    self.assertEqual((seen[name], row[name]), (value, value), (name, changes))
+                if answer.handed_over is not None:
+                    answer.handed_over(not lost)
+            site.clock.advance(1.5)

@@ -1,0 +1,96 @@
+"""A record that is changed to and fro at several workers: what was changed in between ends the window of a retry."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from hospproxy.messages import Response
+from tests.rig import STAFF2
+
+from .site import Worker
+from .test_elsewhere import SiteTestCase
+
+
+class OvertakenTests(SiteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.number = self.id_of(self.send(self.one))
+
+    def changing(self, worker: Worker, body: str, **kwargs: Any) -> Deferred[Response]:
+        return worker.send("PATCH", f"/notes/{self.number}", {"body": body}, **kwargs)
+
+    def change(self, worker: Worker, body: str, *, lost: bool = False, **kwargs: Any) -> None:
+        answer = worker.get(self.changing(worker, body, **kwargs))
+        self.assertEqual((answer.status, json.loads(answer.body)["body"]), (200, body))
+        answer.handed_over(not lost)
+        self.clock.advance(0.1)
+
+    @property
+    def bodies(self) -> list[str]:
+        return [call.document["body"] for call in self.hosp.seen("updateNote")]
+
+    def test_whatIsChangedBackIsSentWhereverTheOthersWere(self) -> None:
+        for places in itertools.product((0, 1), repeat=3):
+            self.setUp()
+            first, second, third = ((self.one, self.two)[place] for place in places)
+            self.change(first, "a", lost=True)
+            self.change(second, "b", auth=STAFF2)
+            self.change(third, "a")
+            self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"), places)
+
+    def test_aRetryIsStillOne(self) -> None:
+        for place in (0, 1):
+            self.setUp()
+            self.change(self.two, "b")
+            self.change(self.one, "a", lost=True)
+            self.change((self.one, self.two)[place], "a")
+            self.assertEqual(self.bodies, ["b", "a"])
+
+    def test_aChangeThatWasRefusedEndsNothing(self) -> None:
+        self.change(self.one, "a", lost=True)
+        self.hosp.faults = [("before", 422)]
+        self.assertEqual(self.two.get(self.changing(self.two, "b")).status, 422)
+        self.change(self.two, "a")
+        self.assertEqual(self.bodies, ["a", "b"])
+
+    def test_whileTheChangeInBetweenIsUnderWay(self) -> None:
+        self.change(self.one, "a", lost=True)
+        self.hosp.hold = True
+        second = self.changing(self.two, "b")
+        self.clock.advance(0.1)
+        third = self.changing(self.one, "a")
+        self.clock.advance(0.1)
+        self.release()
+        self.assertEqual([self.one.get(sent).status for sent in (second, third)], [200, 200])
+        self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"))
+
+    def test_alsoIfTheFirstWorkerIsDead(self) -> None:
+        self.change(self.one, "a", lost=True)
+        self.site.end(self.one)
+        self.change(self.two, "b")
+        self.change(self.two, "a")
+        self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"))
+
+    def test_aNoteThatWasDeletedIsMadeAnew(self) -> None:
+        for places in itertools.product((0, 1), repeat=3):
+            self.setUp()
+            first, second, third = ((self.one, self.two)[place] for place in places)
+            document = {"title": "t", "body": "again", "patient_id": 7}
+            made = self.send(first, document, handed_over=False)
+            made.handed_over(False)  # type: ignore[misc]
+            self.clock.advance(0.1)
+            self.told(second, second.send("DELETE", f"/notes/{self.id_of(made)}"))
+            self.assertNotEqual(self.id_of(self.send(third, document)), self.id_of(made))
+            self.assertEqual([row["body"] for row in self.stored], ["b", "again"])
+
+    def test_aNoteThatWasChangedIsNotMadeTwice(self) -> None:
+        document = {"title": "t", "body": "again", "patient_id": 7}
+        made = self.send(self.one, document, handed_over=False)
+        made.handed_over(False)  # type: ignore[misc]
+        self.number = self.id_of(made)
+        self.change(self.two, "changed")
+        self.assertEqual(self.id_of(self.send(self.two, document)), self.number)
