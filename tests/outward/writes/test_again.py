@@ -358,6 +358,7 @@ class AgainTests(SynchronousTestCase):
         self.change(number, "b")
         self.rig = self.rig.crash()
         self.change(number, "a", lost=True)
+        self.assertEqual(self.bodies(), ["a", "b", "a"])
         self.rig = self.rig.crash()
         self.change(number, "b", lost=True)
         self.change(number, "a")
