@@ -379,6 +379,8 @@ class Parts:
             self.places,
         )  # fmt: skip
         self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
+        if settings.gate.enabled:
+            self.memory.stalls = gate.stall
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),

@@ -23,8 +23,9 @@ from .memory import Memory, Writer
 from .refresh import Refresher
 from .second import Found, Second, Ticket
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
-from .stale import FAILURES, may_replace, may_revalidate, status_of, status_of_write
+from .stale import FAILURES, may_replace, may_revalidate, may_stand_in, status_of, status_of_write
 from .staleness import ACCOUNTS, WHO, credentials_tag, tags_of_answer
+from .stalling import unless_stalled
 from .store import Asked, Entry, LruStore, Mark, size_of
 
 
@@ -122,20 +123,25 @@ class Cache:
             if entry is not None:
                 if wish.accepts(now - entry.began, entry.fresh_until - now):
                     return self._hit(exchange, entry, now)
-                if self._may_be_renewed_later(exchange, wish, now - entry.fresh_until):
+                if why := self._may_be_renewed_later(exchange, wish, now - entry.fresh_until):
                     self.refresher.refresh(exchange, place.key)
-                    return self._stale(exchange, entry, now, b"stale-while-revalidate")
+                    return self._stale(exchange, entry, now, why)
                 expired = entry.fresh_until <= now
                 forward, word = (b"stale", "expired") if expired else (b"request", "refresh")
             elif wish.no_cache:
                 forward, word = b"request", "refresh"
         return await self._forwarded(exchange, proceed, place, wish, forward, word)
 
-    def _may_be_renewed_later(self, exchange: Exchange, wish: Wish, over_s: float) -> bool:
+    def _may_be_renewed_later(self, exchange: Exchange, wish: Wish, over_s: float) -> bytes:
+        """Why an answer past its time is given at once, to be renewed behind the client's back; b"" if it is not."""
         assert exchange.call is not None
-        return (
-            not exchange.own and self.refresher.able and may_revalidate(exchange.call.operation, wish, over_s)
-        )
+        operation = exchange.call.operation
+        if exchange.own or not self.refresher.able:
+            return b""
+        if may_revalidate(operation, wish, over_s):
+            return b"stale-while-revalidate"
+        stands_in = self._memory.stalls.stalled and may_stand_in(operation, wish, over_s)
+        return b"stale-while-stalled" if stands_in else b""
 
     async def _forwarded(
         self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: CacheWord
@@ -145,7 +151,10 @@ class Cache:
             if wish.only_if_cached or wish.no_store:
                 response = await self._past(exchange, proceed, wish, forward, word)
             else:
-                response = await self._fetched(exchange, proceed, place, wish, forward, word)
+                fetch = self._fetched(exchange, proceed, place, wish, forward, word)
+                kept = lambda: self._while_stalled(exchange, place, wish)  # noqa: E731
+                stalls = self._memory.stalls
+                response = await (fetch if exchange.own else unless_stalled(fetch, stalls, kept))
         except ProxyError as error:
             if error.status < 500 or exchange.own or wish.only_if_cached:
                 raise
@@ -153,6 +162,20 @@ class Cache:
         if response.status in FAILURES and not exchange.own:
             return await self._instead(exchange, wish, response)
         return response
+
+    async def _while_stalled(self, exchange: Exchange, place: _Place, wish: Wish) -> Response | None:
+        """What was kept and nothing has struck since. HOSP may only be slow, so a write is not passed over for it."""
+        assert exchange.call is not None
+        found = await self._kept_for(exchange) if self._memory.sharing.may_serve else None
+        now = self._clock.seconds()
+        if found is None or found[1] is not Mark.CLEAN or not self._memory.sharing.may_serve:
+            return None
+        if not may_stand_in(exchange.call.operation, wish, now - found[0].fresh_until):
+            return None
+        fill = self._memory.fills.joinable(place.key)
+        if fill is not None and fill.exchange.request is exchange.request:
+            exchange.attempts = fill.exchange.attempts
+        return self._stale(exchange, found[0], now, b"stale-while-stalled")
 
     async def _instead(self, exchange: Exchange, wish: Wish, failed: Response | ProxyError) -> Response:
         """What was kept, however old within the route's bound, in the place of a failure.

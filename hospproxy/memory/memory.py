@@ -20,6 +20,7 @@ from .fills import Fills
 from .keeper import Keeper, Nowhere
 from .patching import patched
 from .staleness import ACCOUNTS, PUBLIC, account_of_write, account_tag, may_let_in, tags_of_write
+from .stalling import NeverStalls, Stalls
 from .store import Entry, Mark, size_of
 
 MAX_UNKNOWN = 1000
@@ -101,6 +102,8 @@ class Memory:
         self.keeper: Keeper = Nowhere() if keeper is None else keeper
         self.away: Callable[[], bool] = lambda: False
         """Whether HOSP is known to be gone, so that no write can be sent."""
+        self.stalls: Stalls = NeverStalls()
+        """Whether HOSP is silent for longer than usual, so that what is kept is given meanwhile."""
         self.let_in: Callable[[], None] = lambda: None
         """Told of every write, before and after it, that may make HOSP accept whom it has refused."""
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s

@@ -11,6 +11,11 @@ FAILURES = frozenset({500, 502, 503, 504})
 """HOSP's answers that say only that it fails (RFC 5861 §4)."""
 
 
+def wants_fresher(wish: Wish) -> bool:
+    """Whether the client says how fresh it wants an answer."""
+    return wish.no_cache or wish.no_store or wish.max_age is not None or wish.min_fresh > 0
+
+
 def may_revalidate(operation: Operation, wish: Wish, over_s: float) -> bool:
     """Whether an answer may be given at once and renewed behind the client's back.
 
@@ -18,8 +23,7 @@ def may_revalidate(operation: Operation, wish: Wish, over_s: float) -> bool:
 
     :param over_s: seconds that it is past its time.
     """
-    wants_fresher = wish.no_cache or wish.no_store or wish.max_age is not None or wish.min_fresh > 0
-    return not wants_fresher and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s
+    return not wants_fresher(wish) and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s
 
 
 def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
@@ -34,6 +38,14 @@ def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
     if wish.stale_if_error is not None:
         most = min(most, wish.stale_if_error)
     return most > 0 and over_s < most
+
+
+def may_stand_in(operation: Operation, wish: Wish, over_s: float) -> bool:
+    """Whether an answer may be given because HOSP is silent for longer than usual, though it may only be slow.
+
+    :param over_s: seconds that it is past its time; negative if it is not.
+    """
+    return not wants_fresher(wish) and not wish.only_if_cached and may_replace(operation, wish, over_s)
 
 
 def status_of(

@@ -160,11 +160,14 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "gate_refused_total", "Requests for which there was no place at HOSP in time.", reason=_NO_PLACE
     ),
+    _gauge(
+        "upstream_stalled", "1 while HOSP answers nothing for longer than usual; memory answers meanwhile."
+    ),
     _gauge("breaker_open", "1 while HOSP is taken to be gone, or it is not sure yet that it is back."),
     _counter(
         "breaker_events_total",
-        "HOSP: open (gone), half_open (maybe back), closed (back).",
-        event=("open", "half_open", "closed", "probe_answered", "probe_failed"),
+        "HOSP: open (gone), half_open (maybe back), closed (back); stalled, stall_over.",
+        event=("open", "half_open", "closed", "probe_answered", "probe_failed", "stalled", "stall_over"),
     ),
     # What is remembered.
     _counter(

@@ -1,8 +1,12 @@
-"""How long a place at HOSP is held, and who would wait for one in vain. Pure."""
+"""How long a place at HOSP is held, who would wait for one in vain, and when a silence is none of chance. Pure."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
 
 FEWEST = 10
 """Before so many were seen nobody is refused for what is believed."""
@@ -67,3 +71,39 @@ class Estimate:
         :param none_s: seconds before which there is no place at all.
         """
         return max(1, min(30, math.ceil(max(none_s, self.wait_s(ahead, limit)))))
+
+
+class Usual:
+    """How long HOSP has taken for its last answers, and how likely it is that a silence is chance."""
+
+    KEPT = 64
+    LATELY = 5
+    MARGIN = 1.5
+    """HOSP may be half as slow again as it ever was of late."""
+    LATELY_MARGIN = 1.25
+    UNLIKELY = 0.01
+
+    def __init__(self) -> None:
+        self._lasted: deque[float] = deque(maxlen=self.KEPT)
+
+    def learn(self, seconds: float) -> None:
+        """An answer took so long."""
+        self._lasted.append(seconds)
+
+    def is_chance(self, waits: Sequence[float]) -> bool:
+        """Whether HOSP may simply not be done yet with anything that it has in hand.
+
+        Each wait is as likely as answers were late that took longer; several that are in hand together are as likely
+        as their product. On a slow day the last few answers count for more than the many before them.
+
+        :param waits: for how many seconds each attempt in hand has waited since the last answer to any.
+        """
+        if len(self._lasted) < FEWEST:
+            return True
+        if max(waits, default=0.0) <= self.LATELY_MARGIN * median(list(self._lasted)[-self.LATELY :]):
+            return True
+        ordered, chance = sorted(self._lasted), 1.0
+        for wait in waits:
+            longer = len(ordered) - bisect_right(ordered, wait / self.MARGIN)
+            chance *= longer / len(ordered) if longer else self.UNLIKELY
+        return chance > self.UNLIKELY

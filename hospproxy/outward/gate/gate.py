@@ -23,6 +23,7 @@ from .limit import Limit
 from .places import AllMine, Places, Using
 from .queue import Queue, Refusal, Standing, Ticket
 from .signs import Outcome, Sign, sign_of
+from .stall import Stall
 
 PROBE = "probe"
 """Exchange.own of a probe: it takes a place, and no breaker keeps it back."""
@@ -70,6 +71,7 @@ class Gate:
     :param clock: monotonic; Exchange.deadline is by it.
     :param opened: called with this gate when HOSP turns out to be gone: somebody has to find out when it is back.
     :param places: how many of the places at HOSP are this process's. Default: all.
+    :ivar stall: whether HOSP is silent for longer than usual.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Gate:
         self._places = AllMine(rules.concurrency) if places is None else places
         self._queue = Queue(min(rules.concurrency, self._places.usable), rules.max_queue)
         self._limit = Limit(rules.concurrency)
+        self.stall = Stall(clock, meter, rules.finish_s)
         self._estimate = Estimate()
         self._breaker = rules.breaker
         self._waiters: dict[Ticket, tuple[Deferred[None], IDelayedCall]] = {}
@@ -225,6 +228,7 @@ class Gate:
     async def _attempt(self, exchange: Exchange, proceed: Proceed, ticket: Ticket) -> Response:
         """One attempt, in a place that it gives back at its end, which may come after its client has left."""
         began = self._clock.seconds()
+        self.stall.sent(ticket)
         if self._breaker is not None:
             self._breaker.asked(began)
         try:
@@ -238,7 +242,7 @@ class Gate:
         finally:
             left, exchange.left_behind = exchange.left_behind, None
             if left is None or not left.heard:
-                self._ended()
+                self._ended(ticket)
             if left is None:
                 self._give_back(ticket)
             else:
@@ -254,7 +258,7 @@ class Gate:
                     self._learn(exchange, outcome, began)
             finally:
                 if left.heard:
-                    self._ended()
+                    self._ended(ticket)
                 self._give_back(ticket)
 
         self._held[ticket] = left
@@ -274,8 +278,9 @@ class Gate:
         self._let_in()
         self._places.changed()
 
-    def _ended(self) -> None:
+    def _ended(self, ticket: Ticket) -> None:
         """HOSP is waited for by one attempt less."""
+        self.stall.over(ticket)
         if self._breaker is not None:
             self._breaker.ended(self._clock.seconds())
 
@@ -290,6 +295,7 @@ class Gate:
         )
         if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
             self._heard_at = now
+            self.stall.answered(now - began if sign is Sign.WELL and not probe else None)
             self._finish_probes()
         if isinstance(outcome, Response) and sign is Sign.OVERLOADED:
             self._rest(retry_after_s(outcome.headers) or 0.0)

@@ -1,0 +1,107 @@
+"""Notices that HOSP has stalled: it has requests in hand, and has answered none for longer than it usually takes.
+
+That is a suspicion, and no more: nothing is refused for it. Who has an answer in memory gives that meanwhile, and HOSP
+goes on being asked. The breaker, which does refuse, waits until attempts have run out of their time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ...interfaces import IMeter
+from .estimate import Usual
+
+LEAST_S = 5.0
+"""Silences up to this are nobody's concern: a client waits as long for an ordinary answer."""
+EVERY_S = 0.5
+"""From one judgement to the next while HOSP is silent for longer than that."""
+
+_log = Logger()
+
+
+class Stall:
+    """Follows what HOSP has in hand.
+
+    :param finish_s: seconds of silence that are none of chance in any case.
+    """
+
+    def __init__(self, clock: IReactorTime, meter: IMeter, finish_s: float) -> None:
+        self._clock = clock
+        self._meter = meter
+        self._finish_s = finish_s
+        self._usual = Usual()
+        self._in_hand: dict[Hashable, float] = {}
+        self._answered_at = clock.seconds()
+        self._timer: IDelayedCall | None = None
+        self._waiting: dict[Deferred[None], None] = {}
+        self.stalled = False
+        """Whether it is suspected now."""
+        meter.gauge("upstream_stalled", lambda: float(self.stalled))
+
+    def noticed(self) -> Deferred[None]:
+        """Fires when it is suspected, at once if it is now. Cancel it when it is of no interest any more."""
+        waiting: Deferred[None] = Deferred(self._forget)
+        if self.stalled:
+            waiting.callback(None)
+        else:
+            self._waiting[waiting] = None
+        return waiting
+
+    def sent(self, attempt: Hashable) -> None:
+        """HOSP gets an attempt."""
+        self._in_hand[attempt] = self._clock.seconds()
+        self._watch()
+
+    def over(self, attempt: Hashable) -> None:
+        """It has that in hand no longer, or would not be heard any more."""
+        self._in_hand.pop(attempt, None)
+        if not self._in_hand and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def answered(self, lasted_s: float | None) -> None:
+        """HOSP has answered something.
+
+        :param lasted_s: how long that took; None if it says nothing of how long others take.
+        """
+        self._answered_at = self._clock.seconds()
+        if lasted_s is not None:
+            self._usual.learn(lasted_s)
+        if self.stalled:
+            self.stalled = False
+            _log.info("HOSP: it answers again")
+            self._meter.count("breaker_events_total", event="stall_over")
+        self._watch()
+
+    def _forget(self, waiting: Deferred[None]) -> None:
+        self._waiting.pop(waiting, None)
+
+    def _waits(self) -> list[float]:
+        now = self._clock.seconds()
+        return [now - max(sent, self._answered_at) for sent in self._in_hand.values()]
+
+    def _watch(self) -> None:
+        if self._timer is None and self._in_hand and not self.stalled:
+            left_s = LEAST_S - max(self._waits())
+            self._timer = self._clock.callLater(max(EVERY_S, left_s), self._judge)
+
+    def _judge(self) -> None:
+        self._timer = None
+        waits = self._waits()
+        longest_s = max(waits)
+        if longest_s >= self._finish_s or (longest_s >= LEAST_S and not self._usual.is_chance(waits)):
+            self._notice(longest_s)
+        else:
+            self._watch()
+
+    def _notice(self, silent_s: float) -> None:
+        self.stalled = True
+        _log.warn("HOSP: no answer to anything for {silent_s:.1f} s; it may have stalled", silent_s=silent_s)
+        self._meter.count("breaker_events_total", event="stalled")
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting:
+            one.callback(None)
