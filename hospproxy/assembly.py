@@ -33,6 +33,7 @@ from .outward.checking import AnswerCheck
 from .outward.conditions import ConditionCheck
 from .outward.gate.breaker import State
 from .outward.gate.building import base_of, build_gate, places_for
+from .outward.gate.unfinished import FILE, Unfinished
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
@@ -89,6 +90,9 @@ class Parts:
             longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner, host),
         )  # fmt: skip
         self.turns = Turns(reactor)
+        # Workers that share one Redis know it from each other.
+        alone = self.shared is None and settings.gate.enabled
+        self.unfinished = self._unfinished() if alone else None
         self.contract = host.load_contract(settings.contract_file)
         self.answers = Answers(self.contract)
         self.writers = writers_for(settings, reactor, host)
@@ -157,6 +161,10 @@ class Parts:
         from .sharing.building import shared_of
 
         return shared_of(self.settings, self.reactor, self.key, self.metrics, self.host)
+
+    def _unfinished(self) -> Unfinished:
+        path, worker = self.settings.state_dir / FILE, self.host.worker(self.reactor, "gate")
+        return Unfinished(path, worker, self.reactor, self.host.since_boot)
 
     def _second(self) -> Second | None:
         shared = self.shared
@@ -376,8 +384,9 @@ class Parts:
         )
         gate, self.prober = build_gate(
             settings.gate, settings.breaker, self.contract, self.ask, self.reactor, self.host.wall, self.metrics,
-            self.places,
+            self.places, self.unfinished,
         )  # fmt: skip
+        self.gate = gate
         self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
         if settings.gate.enabled:
             self.memory.stalls = gate.stall

@@ -15,6 +15,14 @@ def wall() -> float:
     return time.time()
 
 
+def since_boot() -> float:
+    """Monotonic seconds that one process of this machine and the next agree on, until it boots anew.
+
+    What a reactor shows is not the same in two processes: it begins at the wall clock's reading.
+    """
+    return time.monotonic()
+
+
 def install_monotonic(reactor: Any) -> None:
     """Let a reactor measure every wait with the monotonic clock.
 

@@ -51,6 +51,7 @@ class Host:
     """The system that a process runs on.
 
     :param wall: seconds since the epoch, for records; it may jump.
+    :param since_boot: monotonic seconds on which two processes of one machine agree; see ``clocks.since_boot``.
     :param entropy: gives so many random bytes, which nobody can guess.
     :param random: between 0 and 1, to spread pauses.
     :param pid: the number of the process.
@@ -62,6 +63,7 @@ class Host:
     """
 
     wall: Callable[[], float] = clocks.wall
+    since_boot: Callable[[], float] = clocks.since_boot
     entropy: Callable[[int], bytes] = os.urandom
     random: Callable[[], float] = random.SystemRandom().random
     pid: Callable[[], int] = os.getpid

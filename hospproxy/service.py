@@ -211,6 +211,8 @@ class ProxyService(Service):
             journal.start().addErrback(self._no_journal)
             self.parts.carriers.start()
         self.parts.places.start()
+        if self.parts.unfinished is not None:
+            self.parts.gate.inherit(self.parts.unfinished.open())
         self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())
@@ -343,6 +345,7 @@ class ProxyService(Service):
             Step("tidying of the ledger", lambda _: self._stop_tidying()),
             Step("upstream", lambda _: parts.upstream.close(), 0.25),
             Step("places", lambda _: parts.places.stop(), 0.5),
+            Step("unfinished requests", lambda _: parts.unfinished and parts.unfinished.stop()),
             Step("admission", lambda _: parts.admission.stop()),
             Step("claims", lambda _: parts.claims.stop()),
             # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest_twisted
 
 from .asking import ask, basic, connect, control, journal
-from .processes import Processes
+from .processes import Processes, Proxy
 from .test_breaker import gauge
 from .test_fates import until
 
@@ -64,3 +64,37 @@ async def test_sixty_unknown_names_from_one_address_are_five_in_hand(processes: 
     answer = await ask(proxy.plain_url, "GET", "/notes", user="nobody0", password="x")
     assert answer.status == 401
     assert len(await journal(hosp.control_url, "request")) == asked, "it was refused a moment ago"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_proxy_that_is_killed_and_started_again_counts_what_hosp_has_in_hand(
+    processes: Processes,
+) -> None:
+    hosp = await processes.hosp("--delay", "fixed:12", "--places", "0")
+    slow = "[gate]\nslow_s = 20.0\n[identity]\nenabled = false\n"
+    slow += "".join(f"[{part}]\nenabled = false\n" for part in ("ownership", "screening", "cache"))
+    first = await processes.proxy(hosp.url, options=slow)
+
+    def begin(proxy: Proxy, number: int) -> None:
+        path = f"/patients/{number}"
+        ask(proxy.plain_url, "GET", path, user="staff1").addErrback(lambda _: None)
+
+    for number in range(1, 6):
+        begin(first, number)
+
+    async def working(count: int) -> bool:
+        return (await control(hosp.control_url, "GET", "/stats"))["working"] == count
+
+    await until(lambda: working(5), "five are at HOSP", 10.0)
+    await first.stop("KILL")
+    second = await processes.proxy(hosp.url, options=slow, state=first.state)
+    assert await gauge(second, "gate_left_behind") == 5
+    for number in range(6, 11):
+        begin(second, number)
+
+    async def all_wait() -> bool:
+        return await gauge(second, "gate_waiting") == 5
+
+    await until(all_wait, "those who come wait", 10.0)
+    asked = await control(hosp.control_url, "GET", "/stats")
+    assert (asked["working"], asked["max_working"]) == (5, 5)

@@ -23,6 +23,7 @@ from .breaker import Breaker
 from .gate import Gate, Rules
 from .places import AllMine, Places
 from .probing import Prober
+from .unfinished import InHand
 
 if TYPE_CHECKING:
     from ...config import Settings
@@ -90,6 +91,7 @@ def build_gate(
     wall: Callable[[], float],
     meter: IMeter,
     places: Places | None = None,
+    in_hand: InHand | None = None,
 ) -> tuple[Gate, Prober]:
     """The gate, and who finds out when HOSP is back.
 
@@ -97,6 +99,7 @@ def build_gate(
     :param clock: monotonic time.
     :param wall: seconds since the epoch, for records.
     :param places: at HOSP, of this process. Default: all.
+    :param in_hand: remembers, beyond this process, what HOSP has in hand.
     """
     prober = Prober(
         clock,
@@ -115,4 +118,4 @@ def build_gate(
         Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
         away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
     )
-    return Gate(clock, rules, meter, prober.begin, places), prober
+    return Gate(clock, rules, meter, prober.begin, places, in_hand), prober

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from attrs import frozen
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -14,7 +16,7 @@ from zope.interface import implementer
 
 from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...messages import Exchange, Response
+from ...messages import Exchange, Priority, Response
 from ...retry_after import retry_after_s
 from ..unheard import LeftBehind
 from .breaker import Breaker, State
@@ -22,8 +24,9 @@ from .estimate import Estimate
 from .limit import Limit
 from .places import AllMine, Places, Using
 from .queue import Queue, Refusal, Standing, Ticket
-from .signs import Outcome, Sign, sign_of
+from .signs import Outcome, Sign, sign_of, tell
 from .stall import Stall
+from .unfinished import InHand, Nowhere
 
 PROBE = "probe"
 """Exchange.own of a probe: it takes a place, and no breaker keeps it back."""
@@ -71,6 +74,7 @@ class Gate:
     :param clock: monotonic; Exchange.deadline is by it.
     :param opened: called with this gate when HOSP turns out to be gone: somebody has to find out when it is back.
     :param places: how many of the places at HOSP are this process's. Default: all.
+    :param in_hand: remembers, beyond this process, what HOSP has in hand.
     :ivar stall: whether HOSP is silent for longer than usual.
     """
 
@@ -81,11 +85,13 @@ class Gate:
         meter: IMeter,
         opened: Callable[[Gate], None] | None = None,
         places: Places | None = None,
+        in_hand: InHand | None = None,
     ) -> None:
         self._clock = clock
         self._meter = meter
         self._rules = rules
         self._opened = opened
+        self._in_hand: InHand = Nowhere() if in_hand is None else in_hand
         self._places = AllMine(rules.concurrency) if places is None else places
         self._queue = Queue(min(rules.concurrency, self._places.usable), rules.max_queue)
         self._limit = Limit(rules.concurrency)
@@ -144,6 +150,20 @@ class Gate:
         else:
             await self._place(ticket)
         return await self._attempt(exchange, proceed, ticket)
+
+    def inherit(self, sent: Iterable[float]) -> None:
+        """Hold the places of what a killed process has left in HOSP's hands, until HOSP must have finished.
+
+        :param sent: monotonic seconds at which each was sent. The future is that of a clock before a boot.
+        """
+        for at in list(sent)[: self._rules.concurrency]:
+            left_s = at + self._rules.finish_s - self._clock.seconds()
+            if 0 < left_s <= self._rules.finish_s:
+                ticket = Ticket(Priority.WRITE, math.inf)
+                self._queue.admit(ticket)
+                self._in_hand.begin(ticket, at)
+                over: Deferred[Any] = task.deferLater(self._clock, left_s, self._give_back, ticket)
+                self._held[ticket] = LeftBehind(over, heard=False)
 
     def using(self) -> Using:
         """What it makes of its places now."""
@@ -229,6 +249,7 @@ class Gate:
         """One attempt, in a place that it gives back at its end, which may come after its client has left."""
         began = self._clock.seconds()
         self.stall.sent(ticket)
+        self._in_hand.begin(ticket, began)
         if self._breaker is not None:
             self._breaker.asked(began)
         try:
@@ -252,7 +273,7 @@ class Gate:
         """Hold the place of an attempt until HOSP has it in hand no longer, and learn from what comes of it."""
 
         def over(outcome: Response | ProxyError | Failure | None) -> None:
-            self._held.pop(ticket)
+            del self._held[ticket]
             try:
                 if left.heard and isinstance(outcome, (Response, NotSent, FailedAfterSending, BadAnswer)):
                     self._learn(exchange, outcome, began)
@@ -273,7 +294,9 @@ class Gate:
             self._held[ticket].over.cancel()
 
     def _give_back(self, ticket: Ticket) -> None:
+        self._held.pop(ticket, None)
         self._probes.discard(ticket)
+        self._in_hand.end(ticket)
         self._queue.leave(ticket)
         self._let_in()
         self._places.changed()
@@ -308,7 +331,7 @@ class Gate:
             elif sign in (Sign.OVERLOADED, Sign.GONE, Sign.SILENT):
                 self._judged = now
                 self._limit.overloaded(began, now)
-        self._moved(lambda breaker, now: _tell(breaker, sign, began, now, probe))
+        self._moved(lambda breaker, now: tell(breaker, sign, began, now, probe=probe))
 
     def _moved(self, news: Callable[[Breaker, float], None]) -> None:
         """Tell the breaker something, and do what follows."""
@@ -386,12 +409,3 @@ class Gate:
     def _away(self) -> BreakerOpen:
         self._meter.count("gate_refused_total", reason="away")
         return BreakerOpen(retry_after_s=self._rules.away_retry_after_s)
-
-
-def _tell(breaker: Breaker, sign: Sign, began: float, now: float, probe: bool) -> None:
-    if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
-        breaker.answered(now, probe=probe)
-    elif sign is Sign.GONE:
-        breaker.gone(began, now)
-    elif sign is Sign.SILENT:
-        breaker.silent(began, now)

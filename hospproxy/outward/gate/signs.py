@@ -6,6 +6,7 @@ import enum
 
 from ...errors import BadAnswer, FailedAfterSending, NotSent
 from ...messages import Response
+from .breaker import Breaker
 
 OVERLOADED = frozenset({429, 502, 503, 504})
 """Statuses by which HOSP, or what stands before it, says that it has too much to do."""
@@ -46,3 +47,16 @@ def sign_of(outcome: Outcome, *, lasted_s: float, cut_short: bool, slow_s: float
     if outcome.timed_out:
         return Sign.SILENT if outcome.head_status is None and lasted_s >= slow_s else Sign.NONE
     return Sign.GONE if outcome.head_status is None else Sign.THERE
+
+
+def tell(breaker: Breaker, sign: Sign, began: float, now: float, *, probe: bool) -> None:
+    """Tell the breaker what an attempt says.
+
+    :param began: monotonic seconds at which the attempt began.
+    """
+    if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
+        breaker.answered(now, probe=probe)
+    elif sign is Sign.GONE:
+        breaker.gone(began, now)
+    elif sign is Sign.SILENT:
+        breaker.silent(began, now)
