@@ -134,7 +134,8 @@ async def _after(
         if (
             not answer.succeeded
             or answer.seconds > _TOLD_S
-            or "hit" in answer.headers.get("cache-status", "")
+            # Of a write it says that what HOSP answered was given again.
+            or (write is None and "hit" in answer.headers.get("cache-status", ""))
         ):
             last_bad = max(last_bad, answer.began - began + 0.1)
 
