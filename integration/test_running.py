@@ -314,7 +314,7 @@ async def test_a_listed_proxy_in_front_is_believed(processes: Processes) -> None
 
 SENT_ON = {
     "host", "user-agent", "accept", "accept-encoding", "x-forwarded-for", "x-forwarded-proto", "x-request-id",
-    "authorization", "connection", "content-type", "content-length",
+    "authorization", "connection", "content-type", "content-length", "via",
 }  # fmt: skip
 
 
