@@ -187,7 +187,9 @@ class Parts:
 
     def _describer(self) -> Describer:
         accepted = self.identity.has_accepted if self.identity is not None else lambda _name: False
-        return Describer(self.key.subkey("claimed names"), self.contract.resources, accepted)
+        return Describer(
+            self.key.subkey("claimed names"), self.contract.resources, accepted, self.contract.routes
+        )
 
     def _refusals(self) -> Refusals:
         settings, late = self.settings.admission, self.settings.writes.late_commit_s

@@ -70,6 +70,7 @@ class Validation:
         if operation.is_write or not operation.is_read:
             exchange.priority = Priority.WRITE
         query, wrong = paths.query(request.query, operation)
+        exchange.call = evolve(call, query=query)  # Refused or not, the record says whom it names.
         self._report(exchange, wrong, "schema:query")
         if operation.check is not None and documents.is_left(request):
             exchange.call = evolve(call, query=query)

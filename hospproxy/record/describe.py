@@ -13,12 +13,15 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError
 
-from ..contract import Operation, Resource
+from ..contract import Operation, Resource, Route
 from ..errors import ProxyError
-from ..messages import Certainty, ClientCertificate, Exchange, Origin, Response
+from ..guard.credentials import parse_basic
+from ..guard.paths import canonical_id
+from ..messages import ABSENT, Certainty, ClientCertificate, Exchange, Origin, Response
+from .naming import Named, named
 from .places import field_of_answer, patient_of
 
 VERSION = 1
@@ -76,11 +79,13 @@ class Describer:
         still shows that the same was tried twice, and whoever has the key can ask whether it was a given name.
     :param resources: the contract's: where an answer to a create holds the new id.
     :param accepted: whether HOSP has ever accepted credentials of this name; then the name is written as it is.
+    :param routes: the contract's: what a request names that was refused before it was taken apart.
     """
 
     key: bytes = field(repr=False)
     resources: Mapping[str, Resource] = field(factory=dict)
     accepted: Callable[[str], bool] = lambda _: False
+    routes: tuple[Route, ...] = ()
 
     def request(self, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
         """The record of an exchange that is over.
@@ -106,7 +111,8 @@ class Describer:
     def _record(self, kind: str, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
         call = exchange.call
         client = exchange.request.client
-        operation = call.operation if call is not None else None
+        path = named(self.routes, exchange.request) if call is None else None
+        operation = call.operation if call is not None else path.operation if path is not None else None
         who = self._who(exchange)
         return {
             "v": VERSION,
@@ -125,11 +131,21 @@ class Describer:
                 "certificate": _certificate(client.certificate),
             },
             "method": _method(exchange.request.method),
-            "route": operation.template if operation is not None else "unknown",
+            "route": operation.template
+            if operation is not None
+            else path.route
+            if path is not None
+            else "unknown",
             "action": _action(exchange, operation, answer),
-            "resource": operation.resource if operation is not None else None,
-            "record_id": _text(self._record_id(exchange, operation, answer)),
-            "patient_id": _text(exchange.patient or patient_of(call, answer)),
+            "resource": operation.resource
+            if operation is not None
+            else path.resource
+            if path is not None
+            else None,
+            "record_id": _text(
+                self._record_id(exchange, operation, answer) or (path.record_id if path else None)
+            ),
+            "patient_id": _text(exchange.patient or _patient(exchange, path, answer)),
             "patient_before": _text(exchange.patient_before),
             "disclosed": None,
             "outcome": "intended" if answer is None else outcome_of(exchange, answer),
@@ -145,11 +161,12 @@ class Describer:
         }
 
     def _who(self, exchange: Exchange) -> Record:
-        identity, claimed = exchange.identity, exchange.claimed_name
+        identity, claimed = exchange.identity, _claimed(exchange)
         who: Record = {"id": None, "name": None, "certainty": exchange.certainty.value}
         if identity is not None:
             who.update(id=identity.id, name=_text(identity.name))
-        elif exchange.certainty is Certainty.CLAIMED and claimed is not None:
+        elif claimed is not None:
+            who["certainty"] = Certainty.CLAIMED.value
             if self.accepted(claimed):
                 who["name"] = _text(claimed)
             who["name_hmac"] = self.pseudonym(claimed)
@@ -166,6 +183,38 @@ class Describer:
         if operation.action == "create" and resource is not None:
             return field_of_answer(answer, resource.id)
         return exchange.call.record_id
+
+
+def _claimed(exchange: Exchange) -> str | None:
+    """The name that came with a request, also with one that was refused before anybody looked at its credentials."""
+    if exchange.claimed_name is not None or exchange.own:
+        return exchange.claimed_name
+    credentials = parse_basic(exchange.request.headers.get(b"authorization"))
+    return credentials.name if credentials is not None else None
+
+
+def _is_refusal(answer: Answer) -> bool:
+    """Whether the proxy itself has turned the request down."""
+    status = status_of(answer)
+    by_us = not isinstance(answer, Response) or answer.origin is Origin.PROXY
+    return by_us and status is not None and 400 <= status < 500
+
+
+def _patient(exchange: Exchange, path: Named | None, answer: Answer) -> str | None:
+    """The patient whom a request concerned, as far as it got."""
+    if path is not None:
+        return path.patient
+    call = exchange.call
+    place = call.operation.patient if call is not None else None
+    if call is None or place is None or not _is_refusal(answer):
+        return patient_of(call, answer)
+    if call.document is ABSENT and isinstance(exchange.sent, Mapping):
+        call = evolve(call, document=exchange.sent)
+    found = patient_of(call, answer)
+    if found is None or place.where == "path":
+        return found
+    # Query and document may be what it was refused for, and any text may stand there: only a number is an id.
+    return found if canonical_id(found) is not None else None
 
 
 def _action(exchange: Exchange, operation: Operation | None, answer: Answer) -> str | None:

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "search",
         help="ask who did what, newest first",
         description="Shows the records that fit, newest first. That it was asked is itself recorded, where it can be."
-        " Exit status: 0, 1 when not everything could be read, 2 when nothing could be.",
+        " Exit status: 0, also if no record fits; 1 when not everything could be read, 2 when nothing could be.",
     )
     add_arguments(search)
     search.add_argument("--limit", default="50", metavar="N", help=f"records, at most (50; up to {MOST})")
@@ -49,7 +49,11 @@ def _search(arguments: argparse.Namespace) -> int:
             for row in found:
                 sys.stdout.buffer.write(row.line + b"\n")
         else:
-            for line in table(list(found), columns(), colours=has_colours()):
+            shown = list(found)
+            if not shown:
+                say("no record fits what was asked")
+                return 0
+            for line in table(shown, columns(), colours=has_colours()):
                 print(line)
         if next(rows, None) is not None:
             say(f"there are more than these {limit}: --limit shows them, export writes all")

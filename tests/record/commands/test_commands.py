@@ -95,6 +95,16 @@ class CommandTests(SynchronousTestCase):
         self.assertNotIn("\x1b", out)
         self.assertIn("Ana\\u001b[31m", out)
 
+    def test_where_nothing_fits_it_is_said_and_no_empty_table_is_shown(self) -> None:
+        status, out, error = self.run_it("search", str(self.trail), "--staff", "nobody")
+        self.assertEqual((status, out), (0, ""))
+        self.assertIn("no record fits what was asked\n", error)
+
+    def test_where_nothing_fits_lines_for_programs_are_none(self) -> None:
+        status, out, error = self.run_it("search", str(self.trail), "--staff", "nobody", "--format", "jsonl")
+        self.assertEqual((status, out), (0, ""))
+        self.assertNotIn("no record", error)
+
     def test_what_cannot_be_asked(self) -> None:
         for arguments, words in (
             (("--status", "9"), "--status: it is no status: a number from 100 to 599"),
