@@ -19,7 +19,9 @@ from .sources import Source, SourceError, say, source_of
 
 _WORDS = {
     "patient": "id of a patient; also those who were in a list",
-    "staff": "id or exact name of a member of staff",
+    "staff": "id or exact name of a member of staff, proved by a password",
+    "claimed": "exact name that was claimed and not proved (log-in failures, early refusals)",
+    "auditor": "exact name of somebody who looked at the trail",
     "action": "create, read, update, delete, search, execute, or log-in failure",
     "outcome": "success, refused, unknown, …",
     "route": "as the contract has it: /patients/{id}",

@@ -24,7 +24,10 @@ def _who(row: Row) -> str:
     name = who.get("name") or who.get("id")
     if name is None and who.get("name_hmac"):
         return f"claimed {str(who['name_hmac'])[:8]}"
-    suffix = " (proxy)" if row.record.get("kind") == "own" else ""
+    suffix = (
+        {"claimed": " (claimed)", "auditor": " (auditor)"}.get(str(who.get("certainty")), "") if name else ""
+    )
+    suffix += " (proxy)" if row.record.get("kind") == "own" else ""
     return f"{'' if name is None else name}{suffix}"
 
 

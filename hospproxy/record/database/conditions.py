@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
-from sqlalchemy import ColumnElement, Connection, Text, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Text, and_, exists, false, func, not_, or_, select, tuple_
 
 from ..reading.filters import Filters
 from ..reading.matching import LOGIN_FAILURE as LOGIN_FAILURE_ACTION
@@ -74,7 +74,7 @@ def asked(connection: Connection, filters: Filters, start: Place | None) -> Aske
     :param start: where the search begins.
     """
     given = {name: str(value) for name in _WORDS if (value := getattr(filters, name)) is not None}
-    numbers = numbers_of(connection, given.values())
+    numbers = numbers_of(connection, [*given.values(), LOOK])
     conditions: list[Condition] = []
     ways: list[Way] = []
     for name, word in given.items():
@@ -83,7 +83,9 @@ def asked(connection: Connection, filters: Filters, start: Place | None) -> Aske
         number = numbers.get(word)
         if number is None:
             return None
-        if name == "patient":
+        if name in _PERSONS:
+            _person(name, number, numbers.get(LOOK), conditions, ways)
+        elif name == "patient":
             _patient(connection, number, start, conditions, ways)
         else:
             _either(conditions, ways, *((column, number) for column in _WORDS[name]))
@@ -94,6 +96,8 @@ def asked(connection: Connection, filters: Filters, start: Place | None) -> Aske
 
 _WORDS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "staff": (C.staff_no, C.name_no),
+    "claimed": (C.name_no,),
+    "auditor": (C.name_no,),
     "patient": (C.patient_no,),
     "action": (C.action_no,),
     "outcome": (C.outcome_no,),
@@ -103,6 +107,29 @@ _WORDS: dict[str, tuple[ColumnElement[Any], ...]] = {
     "address": (C.address_no,),
     "kind": (C.kind_no,),
 }
+
+
+_PERSONS = ("staff", "claimed", "auditor")
+LOOK = "look"
+
+
+def _person(name: str, number: int, look: int | None, conditions: list[Condition], ways: list[Way]) -> None:
+    """By who asked. A record has the id of a person only where that was proved (``matching.is_proved``).
+
+    :param look: number of the kind of auditors' looks; None if there are none.
+    """
+    proved = _plain(C.staff_no).is_not(None)
+    # A look from a log-in that failed is an attempt as any other.
+    auditor = (
+        and_(C.kind_no + 0 == look, func.coalesce(C.trouble + 0, 0) != LOGIN_FAILURE) if look else false()
+    )
+    if name == "staff":
+        conditions.append(and_(proved, or_(*(_plain(column) == number for column in _WORDS[name]))))
+    elif name == "claimed":
+        conditions.append(and_(not_(proved), not_(auditor), _plain(C.name_no) == number))
+    else:
+        conditions.append(and_(not_(proved), auditor, _plain(C.name_no) == number))
+    ways.append(Way(tuple(Branch(column == number) for column in _WORDS[name])))
 
 
 def _either(

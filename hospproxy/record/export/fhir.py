@@ -132,8 +132,10 @@ def _user(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, 
         known = identifier(f"{naming.system}:{kind}", who.get("name"))
     if known is None:
         known = identifier(f"{naming.system}:claimed-name-hmac", who.get("name_hmac"))
-    name = who.get("name")
+    name, claimed = who.get("name"), who.get("certainty") == "claimed"
     display = visible(name).strip() if isinstance(name, str) else ""
+    if claimed and display:
+        display = f"{display} (claimed, not proved)"
     reference: dict[str, Any] = {}
     put(reference, "identifier", known)
     put(reference, "display", display)
@@ -141,7 +143,7 @@ def _user(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, 
         return None
     role = codes.AUTHOR if event.action in ("C", "U", "D") else codes.RECIPIENT
     user: dict[str, Any] = {"type": {"coding": [role]}, "who": reference}
-    put(user, "name", display)
+    put(user, "name", "" if claimed else display)
     return {**user, "requestor": True}
 
 

@@ -46,6 +46,12 @@ def _words(row: Row) -> object:
     return row.record.get("text") or row.record.get("reason")
 
 
+def _name(row: Row, certainty: str) -> object:
+    """The name, if it is as sure as this: whoever counts the rows of a person must not count attempts in their name."""
+    who = person(row.record)
+    return _plain(who.get("name")) if who.get("certainty") == certainty else None
+
+
 COLUMNS: dict[str, Column] = {
     "time": _field("time"),
     "kind": _field("kind"),
@@ -53,7 +59,7 @@ COLUMNS: dict[str, Column] = {
     "outcome": _field("outcome"),
     "status": _field("status"),
     "staff_id": lambda row: _plain(person(row.record).get("id")),
-    "staff_name": lambda row: _plain(person(row.record).get("name")),
+    "staff_name": lambda row: _name(row, "verified"),
     "certainty": lambda row: _plain(person(row.record).get("certainty")),
     "own": _field("own"),
     "address": _of("client", "address"),
@@ -75,6 +81,8 @@ COLUMNS: dict[str, Column] = {
     "journal": lambda row: row.key.name.journal,
     "seq": lambda row: row.key.name.seq,
     "hash": lambda row: sha256(row.line).hexdigest(),
+    "claimed_name": lambda row: _name(row, "claimed"),
+    "auditor_name": lambda row: _name(row, "auditor"),
 }
 
 

@@ -9,7 +9,10 @@ from attrs import frozen
 class Filters:
     """All that are given must hold; None asks for nothing.
 
-    :param staff: id or exact name of a member of staff, also of one on whose behalf the proxy asked.
+    :param staff: id or exact name of a member of staff whom HOSP has accepted, also of one on whose behalf the proxy
+        asked. Attempts in this name are not among them (``claimed``), nor are auditors who are called so.
+    :param claimed: exact name that was claimed and not proved: a wrong password, or a request that was refused first.
+    :param auditor: exact name of somebody who has looked at the trail.
     :param patient: id; also records whose disclosure set holds the patient.
     :param action: "create", "read", …, "log-in failure".
     :param outcome: as docs/audit.md names them.
@@ -28,6 +31,8 @@ class Filters:
     """
 
     staff: str | None = None
+    claimed: str | None = None
+    auditor: str | None = None
     patient: str | None = None
     action: str | None = None
     outcome: str | None = None

@@ -62,6 +62,16 @@ def person_of(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
     return None, None
 
 
+def is_proved(record: Mapping[str, Any]) -> bool:
+    """Whether HOSP itself said who asked: only then does a record have the id of a person."""
+    return person_of(record)[0] is not None
+
+
+def is_of_auditor(record: Mapping[str, Any]) -> bool:
+    """Somebody who had logged in looked at the trail; auditors' names are not those of staff."""
+    return record.get("kind") == "look" and not is_login_failure(record)
+
+
 def status_of(record: Mapping[str, Any]) -> int | None:
     """Of the answer."""
     value = record.get("status")
@@ -97,8 +107,15 @@ def kind_fits(kind: str, filters: Filters) -> bool:
     return kind not in HIDDEN and (kind != "own" or filters.own or filters.request_id is not None)
 
 
-def _is_of_staff(record: Mapping[str, Any], filters: Filters) -> bool:
-    return filters.staff in person_of(record)
+def _is_of_person(record: Mapping[str, Any], filters: Filters) -> bool:
+    """Who proved to be a person, who only claimed to be one, and who looked at the trail are three questions."""
+    number, name = person_of(record)
+    proved, auditor = number is not None, is_of_auditor(record)
+    return (
+        (filters.staff is None or (proved and filters.staff in (number, name)))
+        and (filters.claimed is None or (not proved and not auditor and filters.claimed == name))
+        and (filters.auditor is None or (not proved and auditor and filters.auditor == name))
+    )
 
 
 def _is_of_patient(record: Mapping[str, Any], filters: Filters, members: Members) -> bool:
@@ -153,7 +170,7 @@ def matches(record: Mapping[str, Any], filters: Filters, members: Members) -> bo
             return False
     return (
         _is_in_time(record, f)
-        and (f.staff is None or _is_of_staff(record, f))
+        and _is_of_person(record, f)
         and (f.patient is None or _is_of_patient(record, f, members))
         and (f.action is None or _is_of_action(record, f))
         and (f.request_id is None or _is_of_request(record, f))

@@ -83,6 +83,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(
         (
             "staff",
+            "claimed",
+            "auditor",
             "patient",
             "action",
             "outcome",

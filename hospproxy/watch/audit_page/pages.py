@@ -236,7 +236,8 @@ class Pages:
             "outcomes": _choices(OUTCOMES, given.get("outcome")),
             "resources": _choices(RESOURCES, given.get("resource")),
             "further": any(
-                given.get(name) for name in ("route", "record_id", "request_id", "status", "kind")
+                given.get(name)
+                for name in ("claimed", "auditor", "route", "record_id", "request_id", "status", "kind")
             ),
         }
 

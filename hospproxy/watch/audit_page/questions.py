@@ -17,6 +17,8 @@ _MOST_PAIRS = 40
 
 LABELS = {
     "staff": "Staff",
+    "claimed": "Claimed name",
+    "auditor": "Auditor",
     "patient": "Patient",
     "action": "Action",
     "outcome": "Outcome",

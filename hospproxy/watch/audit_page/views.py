@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, frozen
 
 from ...record.reading.filters import Filters
+from ...record.reading.matching import is_of_auditor, is_proved
 from ...record.reading.rows import Row
 from . import routes
 from .fields import OUTCOMES
@@ -108,14 +109,21 @@ def text(record: Mapping[str, Any], *path: str) -> str:
 
 def who_name(record: Mapping[str, Any]) -> str:
     """The person, or what stands in for one."""
-    name = text(record, "who", "name") or text(record, "who", "id")
+    name = _called(record, "who")
     if name:
         return name
     certainty = text(record, "who", "certainty")
     if certainty == "proxy":
-        behalf = text(record, "on_behalf_of", "name") or text(record, "on_behalf_of", "id")
+        behalf = _called(record, "on_behalf_of")
         return f"the proxy, for {behalf}" if behalf else "the proxy itself"
-    return {"none": "nobody (no credentials)", "claimed": "not known (refused)"}.get(certainty, "–")
+    return {"none": "nobody (no credentials)", "claimed": "not known (claimed)"}.get(certainty, "–")
+
+
+def _called(record: Mapping[str, Any], which: str) -> str:
+    """A name or an id; of a claim, and of an auditor, with a word that tells them from the member of staff."""
+    name = text(record, which, "name") or text(record, which, "id")
+    kind = {"claimed": " (claimed)", "auditor": " (auditor)"}.get(text(record, which, "certainty"), "")
+    return name + kind if name else ""
 
 
 def what(record: Mapping[str, Any]) -> str:
@@ -158,7 +166,11 @@ def _who(record: Mapping[str, Any], filters: Filters) -> Cell:
     asked = text(record, "who", "name") or text(record, "who", "id")
     if not asked:
         asked = text(record, "on_behalf_of", "name") or text(record, "on_behalf_of", "id")
-    return Cell(label, address(routes.SEARCH, filters, staff=asked) if asked else None)
+    if not asked:
+        return Cell(label)
+    whose = "staff" if is_proved(record) else "auditor" if is_of_auditor(record) else "claimed"
+    persons = {"staff": None, "claimed": None, "auditor": None, whose: asked}
+    return Cell(label, address(routes.SEARCH, filters, None, **persons))
 
 
 def _patient(record: Mapping[str, Any]) -> Cell:
@@ -232,12 +244,15 @@ class Person:
 def people(rows: Iterable[Row], patient: str) -> list[Person]:
     """Who had to do with a patient, those first who did last.
 
+    A name that was only claimed is a person of its own: whoever tried a wrong password need not be who they said. Looks
+    of auditors are at the trail, not at the patient.
+
     :param rows: newest first.
     """
     found: dict[str, Person] = {}
     for row in rows:
         record = row.record
-        if record.get("kind") not in ("request", "look"):
+        if record.get("kind") != "request":
             continue
         name = who_name(record)
         person = found.get(name)

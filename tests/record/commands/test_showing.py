@@ -45,6 +45,10 @@ class TableTests(SynchronousTestCase):
             "who": {"id": None, "name": None, "name_hmac": "abcdef0123456789"},
             "action": None,
         }
+        named = {**RECORD, "who": {"id": None, "name": "Ana", "certainty": "claimed"}}
+        auditor = {**RECORD, "kind": "look", "who": {"id": None, "name": "Ana", "certainty": "auditor"}}
+        for each, words in ((named, "Ana (claimed)"), (auditor, "Ana (auditor)")):
+            self.assertIn(words, shown(each)[1])
         listed = {**RECORD, "record_id": None, "patient_id": None, "disclosed": {"set": "ab", "count": 12}}
         _, *lines = shown(behalf, alert, claimed, listed, {})
         for line, words in zip(

@@ -46,6 +46,20 @@ class CsvTests(SynchronousTestCase):
         }  # fmt: skip
         self.assertEqual(read, {**dict.fromkeys(COLUMNS, ""), **expected})
 
+    def test_a_name_that_was_not_proved_is_no_member_of_staffs(self) -> None:
+        """Whoever counts the rows of a person counts none of somebody else's attempts in that name."""
+        for certainty, column in (
+            ("verified", "staff_name"),
+            ("claimed", "claimed_name"),
+            ("auditor", "auditor_name"),
+        ):
+            who = {"id": None, "name": "Ana", "certainty": certainty}
+            (read,) = table(written(row({"kind": "request", "who": who})))
+            names = {
+                name: read[name] for name in ("staff_name", "claimed_name", "auditor_name") if read[name]
+            }
+            self.assertEqual(names, {column: "Ana"})
+
     def test_as_rfc_4180_has_it(self) -> None:
         data = written(row({"kind": 'a"b', "outcome": "c,d"}))
         self.assertTrue(data.endswith(b"\r\n"))
@@ -59,7 +73,7 @@ class CsvTests(SynchronousTestCase):
             written().decode(),
             "time,kind,action,outcome,status,staff_id,staff_name,certainty,own,address,method,route,resource,"
             "record_id,patient_id,patients_disclosed,disclosure_set,in_list,request_id,reference,answered_by,"
-            "duration_ms,rule_hits,text,trail,journal,seq,hash\r\n",
+            "duration_ms,rule_hits,text,trail,journal,seq,hash,claimed_name,auditor_name\r\n",
         )
 
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -55,6 +55,28 @@ class MatchesTests(SynchronousTestCase):
         self.assertFalse(self.fits(RECORD, status=201))
         self.assertTrue(self.fits(RECORD, staff="Ada"))
 
+    def test_who_proved_it_who_claimed_it_and_who_looked_at_the_trail(self) -> None:
+        claimed = {**RECORD, "who": {"id": None, "name": "Ada", "certainty": "claimed"}, "status": 401}
+        look = {**RECORD, "kind": "look", "who": {"id": None, "name": "Ada", "certainty": "auditor"}}
+        guess = {**look, "who": {**look["who"], "certainty": "claimed"}, "action": "log-in failure"}
+        of_claimed = {**OWN, "on_behalf_of": {"request_id": "r1", "id": None, "name": "Ada"}}
+        for record, whose in (
+            (RECORD, "staff"), (OWN, "staff"), (claimed, "claimed"), (look, "auditor"), (guess, "claimed"),
+            (of_claimed, "claimed"),
+        ):  # fmt: skip
+            found = {
+                name
+                for name in ("staff", "claimed", "auditor")
+                if self.fits(record, own=True, **{name: "Ada"})
+            }
+            self.assertEqual(found, {whose}, record)
+
+    def test_a_claim_and_a_look_have_no_id(self) -> None:
+        nobody = {**RECORD, "who": {"id": None, "name": None, "certainty": "claimed"}}
+        for name in ("staff", "claimed", "auditor"):
+            self.assertFalse(self.fits(nobody, **{name: "7"}), name)
+        self.assertFalse(self.fits(RECORD, claimed="7"))
+
     def test_time(self) -> None:
         """since is included, until is not."""
         self.assertTrue(self.fits(RECORD, since=10.5, until=10.501))

@@ -25,7 +25,8 @@ class ParseTests(SynchronousTestCase):
             status="404", since="1970-01-02", until="1970-01-02T00:00:01.5Z", own="true", trouble="1"
         )
         expected = Filters(
-            staff="x", patient="x", action="x", outcome="x", route="x", resource="x", record_id="x", request_id="x",
+            staff="x", claimed="x", auditor="x",
+            patient="x", action="x", outcome="x", route="x", resource="x", record_id="x", request_id="x",
             address="x", kind="x", status=404, since=86400.0, until=86401.5, own=True, trouble=True,
         )  # fmt: skip
         self.assertEqual(parse(given.items()), expected)

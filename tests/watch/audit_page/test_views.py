@@ -12,12 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.parsing import BadFilterError
+from hospproxy.record.reading.rows import Row
 from hospproxy.watch.audit_page import questions, routes
 from hospproxy.watch.audit_page.rendering import visible
-from hospproxy.watch.audit_page.views import what, who_name
+from hospproxy.watch.audit_page.views import Cell, people, row_view, what, who_name
 
 from .house import PageCase
-from .readers import listed, record
+from .readers import FakeReader, listed, record
 
 HOSTILE = (
     "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}", "javascript:alert(1)",
@@ -37,6 +38,10 @@ def everywhere(value: str) -> dict[str, Any]:
             value,
         ),
     )
+
+
+def row_of(given: dict[str, Any]) -> Row:
+    return FakeReader([given]).kept[0]
 
 
 class HostileValues(PageCase):
@@ -117,6 +122,36 @@ class Words(SynchronousTestCase):
         self.assertEqual(who_name(record(who=proxy)), "the proxy itself")
         self.assertEqual(who_name(record(who={"certainty": "none"})), "nobody (no credentials)")
         self.assertEqual(who_name({"who": None}), "–")
+
+    def test_a_claim_and_an_auditor_are_told_from_the_member_of_staff(self) -> None:
+        for who, words, link in (
+            ({"id": 2, "name": "ann", "certainty": "verified"}, "ann", "/audit?staff=ann&patient=7"),
+            (
+                {"id": None, "name": "ann", "certainty": "claimed"},
+                "ann (claimed)",
+                "/audit?claimed=ann&patient=7",
+            ),
+        ):
+            shown = row_view(row_of(record(who=who)), Filters(staff="x", patient="7")).who
+            self.assertEqual(shown, Cell(words, link))
+        look = record(kind="look", who={"id": None, "name": "ann", "certainty": "auditor"})
+        self.assertEqual(row_view(row_of(look)).who, Cell("ann (auditor)", "/audit?auditor=ann"))
+        proxy = {"id": None, "name": None, "certainty": "proxy"}
+        behalf = {"id": None, "name": "ann", "certainty": "claimed"}
+        self.assertEqual(who_name(record(who=proxy, on_behalf_of=behalf)), "the proxy, for ann (claimed)")
+
+    def test_who_has_looked_at_a_patient_counts_neither_attempts_nor_auditors(self) -> None:
+        proved = {"id": 2, "name": "ann", "certainty": "verified"}
+        claimed = {"id": None, "name": "ann", "certainty": "claimed", "name_hmac": "ab"}
+        auditor = {"id": None, "name": "ann", "certainty": "auditor"}
+        rows = [
+            row_of(record(5, who=auditor, kind="look", action="search")),
+            row_of(record(6, who=claimed, status=401, outcome="client error", action="log-in failure")),
+            row_of(record(7, who=claimed, status=422, outcome="refused")),
+            row_of(record(8, who=proved)),
+        ]
+        found = {each.name: (each.read, each.refused) for each in people(rows, "7")}
+        self.assertEqual(found, {"ann": (1, 0), "ann (claimed)": (0, 2)})
 
     @given(st.text())
     def test_nothing_hides(self, value: str) -> None:
