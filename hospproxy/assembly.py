@@ -34,6 +34,7 @@ from .outward.conditions import ConditionCheck
 from .outward.gate.breaker import State
 from .outward.gate.building import base_of, build_gate, places_for
 from .outward.gate.unfinished import FILE, Unfinished
+from .outward.large_answers import LargeAnswers
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
 from .outward.retry import Budget, Retry
@@ -134,6 +135,7 @@ class Parts:
             reactor,
             refusal(self.answers) if refusing else None,
             self.noticing.noticer.observe,
+            self.turns,
         )
         self.ledger = Ledger(
             settings.ledger_path, host.worker(reactor, "ledger"), host.wall, owner_name=self._owner_name
@@ -370,6 +372,12 @@ class Parts:
             policy=settings.ownership.policy,
             enforce=settings.ownership.mode == "enforce",
         )
+        check = AnswerCheck(
+            self.contract,
+            Target.from_url(settings.upstream.url),
+            self.metrics,
+            enforce=settings.answers.mode == "enforce",
+        )
         upstream = UpstreamProcessor(
             self.upstream,
             self.reactor,
@@ -377,12 +385,8 @@ class Parts:
             silences=(self.working_time.silent,),
             max_attempt_s=settings.deadline_s,
             finish_s=settings.gate.finish_s if settings.gate.enabled else None,
-            check=AnswerCheck(
-                self.contract,
-                Target.from_url(settings.upstream.url),
-                self.metrics,
-                enforce=settings.answers.mode == "enforce",
-            ).checked,
+            check=check.checked,
+            large=LargeAnswers(check, self.turns),
         )
         gate, self.prober = build_gate(
             settings.gate, settings.breaker, self.contract, self.ask, self.reactor, self.host.wall, self.metrics,

@@ -12,7 +12,7 @@ CacheWord = Literal["hit", "stale", "hidden", "miss", "expired", "refresh", "byp
 
 StatusClass = Literal["2xx", "3xx", "4xx", "5xx", "other"]
 
-Finding = Literal["type", "json", "shape", "schema", "unasked", "field", "address"]
+Finding = Literal["type", "json", "shape", "schema", "unasked", "unread", "field", "address"]
 """What is wrong with an answer of HOSP."""
 
 EntranceRule = Literal["origin:wrong", "origin:missing", "https:required"]

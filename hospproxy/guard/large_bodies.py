@@ -51,13 +51,14 @@ def most_values(size: int) -> int:
     return min(MOST_VALUES, 2000 + size // 32)
 
 
-def document(body: bytes | bytearray, token: str) -> Generator[None, None, Json]:
+def document(body: bytes | bytearray, token: str, most: int | None = None) -> Generator[None, None, Json]:
     """The one JSON value that a large body holds, its long texts as LongText. Yields after each slice.
 
     :param token: a text that nobody can have put into the body.
+    :param most: values that it may have; by its size if that is not given.
     :raise Refused: 400 as documents.parse says; 422 too many values.
     """
-    spans = yield from long_texts(body)
+    spans = yield from long_texts(body, most_values(len(body)) if most is None else most)
     texts: dict[str, LongText] = {}
     rest: list[bytes | bytearray] = []
     end = size = spent = 0
@@ -83,12 +84,11 @@ def document(body: bytes | bytearray, token: str) -> Generator[None, None, Json]
         raise Refused("The body is nested too deeply.") from None
 
 
-def long_texts(body: bytes | bytearray) -> Generator[None, None, list[Span]]:
+def long_texts(body: bytes | bytearray, most: int) -> Generator[None, None, list[Span]]:
     """Count the values of a body and find its long texts: from the quote before it to after the one behind.
 
     :raise Refused: 422 too many values; 400 a text without an end.
     """
-    most = most_values(len(body))
     spans: list[Span] = []
     values = texts = at = spent = 0
     while at < len(body):

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import msgspec
 
 from ..contract import IdentityRule
 from ..messages import Identity, Response
+
+_LONGEST = 4096
+"""Bytes of a name or an id."""
+
+
+@lru_cache(maxsize=8)
+def _reader(number: str, name: str) -> msgspec.json.Decoder[Any]:
+    """Decodes two fields and builds nothing of the rest, which may be large."""
+    rename = {"id": number} if number == name else {"id": number, "name": name}
+    members = [(each, msgspec.Raw, msgspec.Raw(b"null")) for each in rename]
+    shape: Any = msgspec.defstruct("Who", members, rename=rename)
+    return msgspec.json.Decoder(shape)
+
+
+def _short(raw: msgspec.Raw) -> Any:
+    written = memoryview(raw)
+    return msgspec.json.decode(written) if len(written) <= _LONGEST else None
 
 
 def identity_in(rule: IdentityRule, response: Response, credentials: bytes) -> Identity | None:
@@ -16,12 +36,11 @@ def identity_in(rule: IdentityRule, response: Response, credentials: bytes) -> I
     if response.status != 200:
         return None
     try:
-        record = msgspec.json.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        record = _reader(rule.id, rule.name).decode(response.body)
+        number = _short(record.id)
+        name = number if rule.id == rule.name else _short(record.name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if not isinstance(record, dict):
-        return None
-    number, name = record.get(rule.id), record.get(rule.name)
     if isinstance(number, bool) or not isinstance(number, (int, str)) or not isinstance(name, str):
         return None
     return Identity(number, name, credentials)

@@ -162,15 +162,15 @@ class Collector(Protocol):
         self._attempt = attempt
         self._status = status
         self._room = limit
-        self._parts: list[bytes] = []
+        self._held = bytearray()  # not its pieces: an upstream may send one byte at a time
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
 
     def dataReceived(self, data: bytes) -> None:
         self._room -= len(data)
         if self._room >= 0:
-            self._parts.append(data)
+            self._held += data
         elif not self.done.called:
-            self._parts.clear()
+            self._held.clear()
             self._abort()
             self.done.errback(too_large(self._status))
 
@@ -178,7 +178,7 @@ class Collector(Protocol):
         if self.done.called:
             return
         if reason.check(ResponseDone):
-            self.done.callback(b"".join(self._parts))
+            self.done.callback(bytes(self._held))
         else:
             self.done.errback(reason)
 

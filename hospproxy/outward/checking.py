@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,6 +46,7 @@ _NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
 _MISLEADING = re.compile(r"[\\\x00-\x20]")
 """What browsers drop or take for a slash in an address, so that they go elsewhere than it seems."""
 _NONE = Expected()
+_SHAPES: Mapping[type, str] = {list: "array", dict: "object"}
 
 
 def expected_of(operation: Operation, status: int) -> Expected:
@@ -154,6 +156,19 @@ class AnswerCheck:
 
         :raise BadAnswer: it may not. It carries the status: HOSP has finished, so a write's fate is what that says.
         """
+        response, expected = self.head_of(exchange, response)
+        if expected is None:
+            return response
+        document = self._parsed(response)
+        self.shaped(response, expected, _SHAPES.get(type(document), ""))
+        self.hold(exchange, response, expected, document)
+        return self._readdressed(exchange, response, document)
+
+    def head_of(self, exchange: Exchange, response: Response) -> tuple[Response, Expected | None]:
+        """The answer with the fields that go on, and what its JSON must be; None if it has none that is looked into.
+
+        :raise BadAnswer: as ``checked``.
+        """
         assert exchange.call is not None
         if response.status in _UNASKED:
             raise self._bad("unasked", "is one that was not asked for", response)
@@ -163,27 +178,48 @@ class AnswerCheck:
             response = evolve(response, headers=headers)
         response = self._located(exchange, response)
         if not 200 <= response.status < 300 or response.status == 204:
-            return response
+            return response, None
         expected = expected_of(exchange.call.operation, response.status)
         given = media_type(response.headers)
         if not fits(given, expected, exchange.call.accept):
             raise self._bad("type", "is of another type than was due", response)
-        if not is_json(given):
-            return response
-        document = self._parsed(response)
-        if expected.shape and not isinstance(document, list if expected.shape == "array" else dict):
+        return response, expected if is_json(given) else None
+
+    def shaped(self, response: Response, expected: Expected, shape: str) -> None:
+        """Hold the outermost shape of a document ("array", "object" or "") against what was due.
+
+        :raise BadAnswer: it has another.
+        """
+        if expected.shape and shape != expected.shape:
             raise self._bad("shape", f"is not the {expected.shape} that was due", response)
-        self._hold(exchange, response, expected, document)
-        return self._readdressed(exchange, response, document)
 
     def _parsed(self, response: Response) -> Json:
         try:
             response.body.decode("utf-8")
             return msgspec.json.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise self._bad("json", "is not the JSON that it says", response) from None
+            raise self.no_json(response) from None
 
-    def _hold(self, exchange: Exchange, response: Response, expected: Expected, document: Json) -> None:
+    def no_json(self, response: Response) -> BadAnswer:
+        """The failure of an answer whose content is not JSON."""
+        return self._bad("json", "is not the JSON that it says", response)
+
+    def unread(self, exchange: Exchange, response: Response, expected: Expected) -> None:
+        """An answer has more in it than is read: where schemas are enforced it may not go on.
+
+        :raise BadAnswer: it may not.
+        """
+        exchange.rule_hits.append("answers:unread")
+        self._found("unread")
+        if self._enforce and expected.check is not None:
+            raise self._bad("schema", "has too much in it to be held against the contract", response)
+
+    def hold(self, exchange: Exchange, response: Response, expected: Expected, document: Json) -> None:
+        """Hold a document, or a piece of one, against its schema.
+
+        :param response: the whole answer.
+        :raise BadAnswer: it is not as the contract says, and that is enforced.
+        """
         if expected.check is None or (not self._enforce and len(response.body) > CHECKED_BYTES):
             return
         wrong = expected.check(document)
@@ -214,15 +250,27 @@ class AnswerCheck:
         return response.having(b"Location", now.encode("latin-1"))
 
     def _readdressed(self, exchange: Exchange, response: Response, document: Any) -> Response:
-        client = exchange.request.client
-        hosp = self._addresses.hosp.encode("ascii", "replace")
-        # Nearly always HOSP has made its addresses of the Host that it was sent, and there is nothing to do.
-        if not self._addresses.is_public(client) or hosp not in response.body:
-            return response
-        if not self._addresses.in_body(document, client):
+        if not self.names_hosp(exchange, response) or not self.turned(exchange, document):
             return response
         self._found("address")
         return evolve(response, body=msgspec.json.encode(document))
+
+    def names_hosp(self, exchange: Exchange, response: Response) -> bool:
+        """Whether an answer may have addresses of HOSP's in its content.
+
+        Nearly always HOSP has made its addresses of the Host that it was sent, and there is nothing to do.
+        """
+        hosp = self._addresses.hosp.encode("ascii", "replace")
+        return self._addresses.is_public(exchange.request.client) and hosp in response.body
+
+    def turned(self, exchange: Exchange, document: Json) -> int:
+        """Turn HOSP's addresses in a document into the proxy's; how many there were."""
+        return self._addresses.in_body(document, exchange.request.client)
+
+    def readdressed(self, response: Response, body: bytes) -> Response:
+        """The same answer with the proxy's addresses."""
+        self._found("address")
+        return evolve(response, body=body)
 
     def _bad(self, finding: Finding, words: str, response: Response) -> BadAnswer:
         self._found(finding)

@@ -25,6 +25,7 @@ from ..options.sections import UpstreamSettings
 from ..words import status_class
 from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
 from .connection import Opener
+from .large_answers import LARGE_BYTES, LargeAnswers
 from .sending import VIA, Message, Target, build_message
 from .unheard import Asking, LeftBehind, Outcome
 from .validators import dated, tagged
@@ -142,6 +143,7 @@ class UpstreamProcessor:
     :param clock: monotonic.
     :param observers: told of every answer; they learn HOSP's clock and its highest ids from it.
     :param check: what an answer may be, and what of it goes on; nobody is told of one that may not.
+    :param large: the same for a large answer, in slices; its observers are told of it in pieces.
     :param max_attempt_s: seconds that one attempt may take, however far off the deadline is.
     :param wall: seconds since the epoch, for answers without a Date.
     :param silences: called when HOSP could not be reached or did not answer in time.
@@ -160,6 +162,7 @@ class UpstreamProcessor:
         max_attempt_s: float = 28.0,
         finish_s: float | None = None,
         check: Callable[[Exchange, Response], Response] = lambda _exchange, response: response,
+        large: LargeAnswers | None = None,
     ) -> None:
         self._upstream = upstream
         self._clock = clock
@@ -169,6 +172,7 @@ class UpstreamProcessor:
         self._max_attempt_s = max_attempt_s
         self._finish_s = finish_s
         self._check = check
+        self._large = large
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:  # noqa: ARG002
         """Send the call with the time that is left until the deadline."""
@@ -226,10 +230,17 @@ class UpstreamProcessor:
             if isinstance(error, NotSent) or error.timed_out:
                 self._silent()
             raise
-        response = self._check(exchange, response)
         received = self._clock.seconds()
-        for observe in self._observers:
-            _told(observe, call, response, began, received)
+
+        def tell(response: Response) -> None:
+            for observe in self._observers:
+                _told(observe, call, response, began, received)
+
+        if self._large is not None and len(response.body) > LARGE_BYTES:
+            response = await self._large.checked(exchange, response, tell)
+        else:
+            response = self._check(exchange, response)
+            tell(response)
         # After the observers: they learn HOSP's clock from HOSP's own Date.
         return dated(tagged(call.operation, response), self._wall())
 

@@ -12,8 +12,9 @@ from zope.interface import implementer
 from ..errors import RecordFailed
 from ..interfaces import IJournal, IProcessor, Proceed
 from ..messages import Exchange, Response
+from ..turns import Turns
 from .describe import Answer, Describer, Record
-from .disclosing import Disclosures
+from .disclosing import Disclosures, Read
 
 
 @implementer(IProcessor)
@@ -21,6 +22,7 @@ class Audit:
     """Records every exchange, whatever its outcome, before its answer may leave.
 
     :param when_full: answers clients in the chain's place while the disk is full; without one the chain goes on.
+    :param turns: in which large answers are read for whom they disclose.
     :param observe: is shown each record once it is kept; it returns at once and never fails.
     """
 
@@ -33,12 +35,14 @@ class Audit:
         clock: IReactorTime,
         when_full: Callable[[Exchange], Response] | None = None,
         observe: Callable[[Record], None] = lambda _record: None,
+        turns: Turns | None = None,
     ) -> None:
         self._journal = journal
         self._describer = describer
         self._clock = clock
         self._when_full = when_full
         self._observe = observe
+        self._turns = Turns(clock) if turns is None else turns
         self._disclosures = Disclosures()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
@@ -48,14 +52,19 @@ class Audit:
         """
         try:
             answer = self._refusal(exchange) or await proceed(exchange)
+            read = await self._read(exchange, answer)
         except CancelledError as gone:
             await self._record_of_gone(exchange, gone)
             raise
         except Exception as error:
             await self._record(exchange, error)
             raise
-        await self._record(exchange, answer)
+        await self._record(exchange, answer, read)
         return answer
+
+    async def _read(self, exchange: Exchange, answer: Response) -> Read | None:
+        work = self._disclosures.reading(exchange, answer)
+        return None if work is None else await self._turns.run(work)
 
     def note(self, exchange: Exchange, reference: str, finding: str) -> Deferred[None]:
         """Record what became known of an exchange after its answer.
@@ -73,8 +82,8 @@ class Audit:
         exchange.outcome = "not recorded"
         return self._when_full(exchange)
 
-    async def _record(self, exchange: Exchange, answer: Answer) -> None:
-        disclosure = self._disclosures.of(exchange, answer)
+    async def _record(self, exchange: Exchange, answer: Answer, read: Read | None = None) -> None:
+        disclosure = self._disclosures.of(exchange, answer, read)
         record = self._describer.request(exchange, answer, self._passed_s(exchange))
         if disclosure is not None and disclosure.says_more_than(record["patient_id"]):
             record["disclosed"] = disclosure.named

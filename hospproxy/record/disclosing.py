@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from attrs import field, frozen
 
+from ..json_lists import NotAList, in_pieces
 from ..messages import Exchange, Response
 from .describe import VERSION, timestamp
 
@@ -24,6 +25,12 @@ PART_BYTES = 1 << 20
 
 _LONGEST = 200
 """Characters of an id, as of any text in a record."""
+
+LARGE_BYTES = 64 << 10
+"""An answer beyond this is read in slices."""
+
+_IN_A_SLICE = 10_000
+Item = TypeVar("Item")
 
 MAX_SETS = 200
 MAX_BYTES = 32 << 20
@@ -73,21 +80,49 @@ def disclosure_of(ids: Iterable[int | str], part_bytes: int = PART_BYTES) -> Dis
     :param ids: in any order, any number of times; numbers sort before words, by their value.
     :param part_bytes: of the ids in one record, about.
     """
+    work = disclosing(ids, part_bytes)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            found: Disclosure | None = end.value
+            return found
+
+
+def disclosing(
+    ids: Iterable[int | str], part_bytes: int = PART_BYTES
+) -> Generator[None, None, Disclosure | None]:
+    """The same in slices, for a great many; yields after each."""
     given = set(ids)
-    numbers = [str(one)[:_LONGEST] for one in sorted(one for one in given if isinstance(one, int))]
+    yield
+    numbers: list[str] = []
+    for some in batched(sorted(one for one in given if isinstance(one, int)), _IN_A_SLICE):
+        numbers += [str(one)[:_LONGEST] for one in some]
+        yield
     words = {one[:_LONGEST] for one in given if isinstance(one, str) and one} - set(numbers)
     texts = list(dict.fromkeys((*numbers, *sorted(words))))
     if not texts:
         return None
-    members = [_quoted(text) for text in texts]
+    yield
+    members: list[bytes] = []
+    for some_texts in batched(texts, _IN_A_SLICE):
+        members += map(_quoted, some_texts)
+        yield
     whole = sha256(b"[" + b",".join(members) + b"]").hexdigest()
+    yield
     parts = _parts(members, part_bytes)
+    yield
     tails = tuple(
         b'"set":"%b","count":%d,"part":%d,"parts":%d,"patients":[%b]}'
         % (whole.encode(), len(members), number, len(parts), part)
         for number, part in enumerate(parts, 1)
     )
     return Disclosure(whole, len(members), texts[0] if len(texts) == 1 else None, tails)
+
+
+def batched(some: list[Item], size: int) -> Iterator[list[Item]]:
+    """A list in parts of a size."""
+    return (some[at : at + size] for at in range(0, len(some), size))
 
 
 def _quoted(text: str) -> bytes:
@@ -135,7 +170,7 @@ def ids_in(body: bytes, name: str) -> list[int | str] | None:
 
 
 @frozen(slots=True)
-class _Read:
+class Read:
     """What there was in an answer."""
 
     disclosure: Disclosure | None
@@ -152,36 +187,67 @@ class Disclosures:
     def __init__(self, max_sets: int = MAX_SETS, max_bytes: int = MAX_BYTES) -> None:
         self._max_sets = max_sets
         self._max_bytes = max_bytes
-        self._known: OrderedDict[tuple[str, bytes], _Read] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], Read] = OrderedDict()
         self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def of(self, exchange: Exchange, answer: object) -> Disclosure | None:
+    def of(self, exchange: Exchange, answer: object, read: Read | None = None) -> Disclosure | None:
         """Whom an answer disclosed to a client, if they are more than its record names as the patient.
 
         :param answer: or whatever stands in its place.
+        :param read: what ``reading`` has read of it.
         """
-        call = exchange.call
-        if call is None or (name := call.operation.discloses) is None or exchange.own:
+        place = self._place(exchange, answer)
+        if place is None:
             return None
-        body = _shown(exchange, answer)
-        if body is None:
-            return None
-        read = self._read(name, body)
+        read = read or self._read(*place)
         if not read.readable:
             exchange.rule_hits.append("disclosure:unreadable")
         return read.disclosure
 
-    def _read(self, name: str, body: bytes) -> _Read:
+    def reading(self, exchange: Exchange, answer: object) -> Generator[None, None, Read] | None:
+        """Reads a large answer in slices; None for one that need not be read, or that ``of`` reads at once."""
+        place = self._place(exchange, answer)
+        if place is None or len(place[1]) <= LARGE_BYTES or place in self._known:
+            return None
+        return self._slices(*place)
+
+    def _slices(self, name: str, body: bytes) -> Generator[None, None, Read]:
+        ids: list[int | str] = []
+
+        def take(piece: bytes) -> bool:
+            found = ids_in(piece, name)
+            ids.extend(found or ())
+            return found is not None and piece != b"[]"
+
+        readable = True
+        try:
+            yield from in_pieces(body, take)
+        except NotAList:
+            readable = False
+        found = yield from disclosing(ids if readable else ())
+        return self._keep((name, body), found, readable)
+
+    def _place(self, exchange: Exchange, answer: object) -> tuple[str, bytes] | None:
+        """The field that names a patient, and the content that has it; None where there is none."""
+        call = exchange.call
+        if call is None or (name := call.operation.discloses) is None or exchange.own:
+            return None
+        body = _shown(exchange, answer)
+        return None if body is None else (name, body)
+
+    def _read(self, name: str, body: bytes) -> Read:
         key = (name, body)
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
         ids = ids_in(body, name)
-        found = disclosure_of(ids or ())
-        read = _Read(found, ids is not None, len(body) + (found.size if found is not None else 0))
+        return self._keep(key, disclosure_of(ids or ()), ids is not None)
+
+    def _keep(self, key: tuple[str, bytes], found: Disclosure | None, readable: bool) -> Read:
+        read = Read(found, readable, len(key[1]) + (found.size if found is not None else 0))
         if read.size <= self._max_bytes:
             self._known[key] = read
             self.bytes += read.size

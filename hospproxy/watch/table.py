@@ -123,8 +123,8 @@ METRICS: tuple[Metric, ...] = (
     _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route"),
     _counter(
         "answer_findings_total",
-        "HOSP's answers: wrong type, json or shape, against the schema, unasked (206, 304); a field or an address kept "
-        "back.",
+        "HOSP's answers: wrong type, json or shape, against the schema, unasked (206, 304), unread; a field or an "
+        "address kept back.",
         finding=get_args(words.Finding),
     ),
     _counter("retries_total", "Attempts after the first.", reason=("not sent", "repeatable", "absent")),
