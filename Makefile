@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill bench-workers fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -99,6 +99,9 @@ consistency: environment ## two machines on one Redis: nobody sees what was ther
 
 machines-kill: environment ## kill -9 workers and whole machines 50 times while clients write; each note is there once (four minutes)
 	$(BIN)/python -m benchmarks.machines
+
+bench-bodies: environment ## what the worst bodies of every size cost another client (five minutes)
+	$(BIN)/python -m benchmarks.bodies
 
 bench-workers: environment ## what two workers and a Redis cost beside one process (three minutes)
 	$(BIN)/python -m benchmarks.bench_workers

@@ -42,7 +42,7 @@ ANSWERS: dict[str, Callable[[], bytes]] = {
     "list of brackets": lambda: b"[" * SIZE,
     "list of one text": lambda: b'["' + b"a" * (SIZE - 10) + '😀"]'.encode(),
     "record with one text": lambda: b'{"id":1,"name":"' + b"a" * (SIZE - 30) + '😀"}'.encode(),
-    "record with numbers": lambda: b'{"id":1,"name":' + _filled(b"1")[:-30] + b"]}",
+    "record with numbers": lambda: b'{"id":1,"name":' + _filled(b"1")[:-41] + b"1]}",
     "record with keys": lambda: b'{"id":1,' + b",".join(b'"%x":1' % n for n in range(1_400_000)) + b"}",
 }
 """By name. The path's id, or its filter, says which is wanted."""

@@ -29,6 +29,9 @@ _LONGEST = 200
 LARGE_BYTES = 64 << 10
 """An answer beyond this is read in slices."""
 
+REMEMBERED_BYTES = 4 << 20
+"""A longer answer is not remembered: it comes from no memory either, and its hash alone takes its time."""
+
 _IN_A_SLICE = 10_000
 Item = TypeVar("Item")
 
@@ -210,7 +213,9 @@ class Disclosures:
     def reading(self, exchange: Exchange, answer: object) -> Generator[None, None, Read] | None:
         """Reads a large answer in slices; None for one that need not be read, or that ``of`` reads at once."""
         place = self._place(exchange, answer)
-        if place is None or len(place[1]) <= LARGE_BYTES or place in self._known:
+        if place is None or len(place[1]) <= LARGE_BYTES:
+            return None
+        if len(place[1]) <= REMEMBERED_BYTES and place in self._known:
             return None
         return self._slices(*place)
 
@@ -248,7 +253,7 @@ class Disclosures:
 
     def _keep(self, key: tuple[str, bytes], found: Disclosure | None, readable: bool) -> Read:
         read = Read(found, readable, len(key[1]) + (found.size if found is not None else 0))
-        if read.size <= self._max_bytes:
+        if len(key[1]) <= REMEMBERED_BYTES and read.size <= self._max_bytes:
             self._known[key] = read
             self.bytes += read.size
         while len(self._known) > self._max_sets or self.bytes > self._max_bytes:

@@ -14,11 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.contract_document import load
 from hospproxy.errors import ProxyError
 from hospproxy.messages import Exchange, Response
+from hospproxy.record import disclosing
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.record.disclosing import Disclosure, Disclosures, disclosure_of, ids_in
 from hospproxy.record.trail.journal import NullJournal
 from hospproxy.record.trail.scan import MAX_LINE
+from hospproxy.turns import Turns
 
 from .exchanges import CREATE_NOTE, LIST_NOTES, answer, exchange
 
@@ -215,6 +217,36 @@ class InTheRecord(SynchronousTestCase):
         named, disclosure = self.recorded(exchange(NOTES), answer(BODY))
         assert disclosure is not None
         self.assertEqual(named, disclosure.named)
+
+    def test_a_large_answer_is_read_in_slices_and_names_the_same(self) -> None:
+        body = b"[" + b",".join(b'{"patient_id":%d,"title":"},{"}' % (n % 5000) for n in range(20_000)) + b"]"
+        journal, clock = Keeping(), Clock()
+        turns = Turns(clock)
+
+        async def proceed(_: Exchange) -> Response:
+            return answer(body)
+
+        audit = Audit(journal, Describer(b"k"), clock, turns=turns)
+        self.patch(disclosing, "disclosure_of", self.fail)
+        done = Deferred.fromCoroutine(audit.process(exchange(NOTES), proceed))
+        for _ in range(100):
+            clock.advance(0)
+        self.successResultOf(done)
+        [(record, disclosure)] = journal.kept
+        self.assertEqual(record["disclosed"], made(*range(5000)).named)
+        self.assertGreater(turns.slices, 10)
+        self.assertIsNotNone(disclosure)
+
+    def test_a_large_answer_that_cannot_be_read(self) -> None:
+        given, clock = exchange(NOTES), Clock()
+
+        async def proceed(_: Exchange) -> Response:
+            return answer(b"[" * 80_000)
+
+        done = Deferred.fromCoroutine(Audit(Keeping(), Describer(b"k"), clock).process(given, proceed))
+        clock.advance(0)
+        self.successResultOf(done)
+        self.assertEqual(given.rule_hits, ["disclosure:unreadable"])
 
     def test_the_one_patient_that_was_asked_for_is_named_already(self) -> None:
         body = b'[{"patient_id":7},{"patient_id":7}]'
