@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -30,24 +29,20 @@ from .pace import Ear, Pace
 from .phase import Phase
 from .plain import PlainPolicy
 from .streaming import Stream, discard
+from .watched import Watched
 from .writing import written
 
 _log = Logger()
 
 
 @implementer(IHalfCloseableProtocol)
-class Http1Protocol(Protocol):
+class Http1Protocol(Watched):
     """One connection.
 
     :param house: what it shares with the others.
     :param plain: the policy of its listener; None where the listener speaks TLS.
     :param announced: its source by a PROXY header, "" if that gives none; None without a header.
     """
-
-    transport: Any
-    _outflow: Outflow
-    _ending: Ending
-    _ear: Ear
 
     def __init__(self, house: House, plain: PlainPolicy | None, announced: str | None = None) -> None:
         self._house, self._plain, self._announced = house, plain, announced
@@ -140,48 +135,6 @@ class Http1Protocol(Protocol):
         elif self._phase is Phase.IDLE:
             self._pace.wait(self._house.limits.keep_alive_s)
             self._pump()
-
-    # -- what Connections calls: the sweep, and the end of the process
-
-    def is_overdue(self, now: float) -> bool:
-        late = self._outflow.deadline
-        # No keep-alive is counted against a client that is still taking its answer.
-        return self._pace.is_over(now) if late is None else late <= now
-
-    def time_out(self) -> None:
-        late = self._outflow.deadline
-        if late is not None and late <= self._house.clock.seconds():
-            self._house.tally.hit("write_timeout_s", self._announced or self._peer)
-            self.abort()
-        elif self._phase is Phase.IDLE:
-            self._close_idle()
-        elif self._phase in (Phase.HEAD, Phase.BODY):
-            error = Refused(f"The {self._phase.name.lower()} took too long to arrive.", status=408)
-            error.limit = self._pace.limit
-            self._refuse(self._so_far(), error)
-        elif self._phase is Phase.CLOSING:
-            self._ending.overdue()
-
-    @property
-    def stuck_since(self) -> float | None:
-        slow_sender = self._phase in (Phase.HEAD, Phase.BODY)
-        return self._outflow.since if self._outflow.blocked else self._pace.since if slow_sender else None
-
-    def shed(self) -> None:
-        if self._outflow.blocked:
-            self._house.tally.hit("body_memory_bytes", self._announced or self._peer)
-            self.abort()
-        else:
-            self._refuse(self._so_far(), spent())
-
-    def wind_down(self) -> None:
-        self._pump()
-
-    def abort(self) -> None:
-        self._phase = Phase.CLOSING
-        self._pace.stop()
-        self._outflow.stopProducing()
-        self.transport.abortConnection()
 
     # -- requests
 
@@ -439,17 +392,3 @@ class Http1Protocol(Protocol):
             _log.failure("A request could not be answered.", failure=failure)
         if self._phase is not Phase.GONE:
             self.abort()
-
-    # -- the end of the connection
-
-    def _finish(self) -> None:
-        """The last answer is handed to the transport."""
-        self._ear.listen(True)
-        self.transport.unregisterProducer()
-        self._ending.finish()
-
-    def _close_idle(self) -> None:
-        self._phase = Phase.CLOSING
-        self._ear.listen(True)
-        self.transport.unregisterProducer()
-        self._ending.close_idle()
