@@ -2,7 +2,8 @@
 
 from .machine import Host, Machine, WallClock
 from .network import Link, Network
-from .process import Process, contract_of, settings_of
+from .options import contract_of, settings_of
+from .process import Process
 from .world import Entry, Simulation, Trouble
 
 __all__ = [

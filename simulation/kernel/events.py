@@ -135,6 +135,10 @@ class Events:
             return event
         return None
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._heap.clear()
+
     def of(self, owner: Owner) -> list[Event]:
         """What an owner is going to do."""
         return [

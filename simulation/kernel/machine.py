@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from hospproxy.arrival.listeners import place_of
+from hospproxy.config import Settings
+from hospproxy.service import build
+from hospproxy.workers.seat import ONLY, Seat
 
 from .disk import Disk
 from .network import SharedSocket
-from .process import Process, settings_of
+from .options import settings_of
+from .process import Process
 from .reactor import VirtualReactor
 
 if TYPE_CHECKING:
@@ -28,6 +35,7 @@ class Host:
         self.name = name
         self.address = address
         self.reactor = VirtualReactor(world.events, world.network, address, name)
+        world.belongs(self.reactor)
 
 
 class WallClock:
@@ -62,6 +70,7 @@ class Machine(Host):
         self.folder.mkdir(parents=True)
         self.wall = WallClock(world, name)
         self.disk = Disk(world, name, self.folder)
+        world.calls.add(self.disk)
         self.processes: dict[int, Process] = {}
         self._sockets: dict[tuple[str, int], SharedSocket] = {}
         self._pid = 100
@@ -73,28 +82,41 @@ class Machine(Host):
         :param slot: with ``workers`` above 1 in the options: which of them this is.
         """
         settings = settings_of(options, self.state_dir)
+        seat = Seat(slot, cast("Any", self._shared(settings)), ()) if settings.workers > 1 else ONLY
+
+        def main(process: Process) -> None:
+            process.service = build(settings, process.reactor, seat, process.host())
+            process.reactor.addSystemEventTrigger("before", "shutdown", process.service.stopService)
+            process.service.privilegedStartService()
+            process.service.startService()
+
+        return self.run(main, boot_s, settings.drain_s)
+
+    def run(self, main: Callable[[Process], object], boot_s: float = 0.0, drain_s: float = 0.0) -> Process:
+        """Run another program, such as a command that looks at the disk.
+
+        :param main: called in the process after ``boot_s`` seconds.
+        """
         self._pid += 1
         self.world.network.down.discard(self.address)
-        process = Process(
-            self, self._pid, settings, slot, self._shared(settings) if settings.workers > 1 else None
-        )
-        self.processes[process.pid] = process
+        process = self.processes[self._pid] = Process(self, self._pid, main, drain_s)
         process.boot(boot_s)
         return process
 
-    def _shared(self, settings: object) -> tuple[SharedSocket, ...]:
-        from hospproxy.arrival.listeners import place_of
-
-        places = [place_of(each.url) for each in settings.listeners]  # type: ignore[attr-defined]
+    def _shared(self, settings: Settings) -> tuple[SharedSocket, ...]:
+        places = [place_of(each.url) for each in settings.listeners]
         for place in places:
             if place not in self._sockets:
                 self._sockets[place] = self.world.network.socket(*place)
         return tuple(self._sockets[place] for place in places)
 
     def power_cut(self) -> None:
-        """Kill what runs, and lose what was not synced. Nobody on the network is told."""
+        """Kill what runs, and lose what was not synced. Nobody on the network is told.
+
+        Within an event the disk loses it when that event is over.
+        """
         self.world.log("power cut", machine=self.name)
         self.world.network.down.add(self.address)
         for process in list(self.processes.values()):
             process.die("power", None)
-        self.disk.power_cut()
+        self.world.soon(self.disk.power_cut)

@@ -1,27 +1,21 @@
-"""One process of the proxy: the service as ``service.build`` makes it, on what the simulation gives it."""
+"""One process on a machine: what it holds, and how it ends."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import sqlite3
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hospproxy import contract_document, host, signals
-from hospproxy.checks import load_and_check
-from hospproxy.config import Settings
-from hospproxy.contract import Contract
-from hospproxy.service import build
-from hospproxy.workers.seat import ONLY, Seat
+from hospproxy import signals
+from hospproxy.host import Host
 
 from .death import Killed
+from .options import contract_of
 from .reactor import VirtualReactor
 from .threads import VirtualRing, VirtualWorker
 
@@ -29,38 +23,18 @@ if TYPE_CHECKING:
     import random
 
     from .machine import Machine
-    from .network import SharedSocket
 
 STOP_S = 60.0
 """Seconds beyond ``drain_s`` within which a stop must end."""
 _log = Logger()
 
 
-@cache
-def contract_of(path: Path | None = None) -> Contract:
-    """A contract, read once for all processes: it is a value. Call it before forking."""
-    return contract_document.load(path)
-
-
-@cache
-def _settings_of(options: str) -> Settings:
-    with NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
-        file.write(options)
-        file.flush()
-        return load_and_check(Path(file.name))[0]
-
-
-def settings_of(options: str, state_dir: Path) -> Settings:
-    """The settings that an options file gives; the same text is read once. Call it before forking.
-
-    :param state_dir: instead of the one that the file names.
-    :raise ConfigError: with everything that is wrong.
-    """
-    return evolve(_settings_of(options), state_dir=state_dir)
-
-
 class Process:
-    """A process of the proxy.
+    """A process on a machine.
+
+    :param main: what it does first; SystemExit ends it.
+    :param drain_s: seconds that it takes over what is under way when it stops.
+    :ivar service: what a stop ends first, if there is one.
 
     :ivar running: until its end, however it comes.
     :ivar exit: its status; None while it runs, and for one that was killed.
@@ -69,28 +43,24 @@ class Process:
     """
 
     def __init__(
-        self,
-        machine: Machine,
-        pid: int,
-        settings: Settings,
-        slot: int,
-        sockets: tuple[SharedSocket, ...] | None,
+        self, machine: Machine, pid: int, main: Callable[[Process], object], drain_s: float = 0.0
     ) -> None:
         world = machine.world
         self.machine = machine
         self.pid = pid
         self.name = f"{machine.name}/{pid}"
-        self.settings = settings
-        self.slot = slot
         self.running = True
         self.exit: int | None = None
         self.output = ""
         self.task = ""
         self.service: Any = None
+        self.connections: list[sqlite3.Connection] = []
         self.reactor = VirtualReactor(world.events, world.network, machine.address, self.name)
         self.reactor.process = self
+        world.belongs(self.reactor)
         self.reactor.on_end = lambda: self.die("exit", 0)
-        self._sockets = sockets
+        self._main = main
+        self._drain_s = drain_s
         self._kept: list[object] = []
         self._reached: dict[str, int] = {}
         self._plans: dict[tuple[str, int], Callable[[], object]] = {}
@@ -122,7 +92,7 @@ class Process:
         world = self.machine.world
         world.log("stop", process=self.name)
         self.reactor.callLater(0.0, self._terminated)
-        world.events.after(self.settings.drain_s + STOP_S, None, self._must_have_stopped)
+        world.events.after(self._drain_s + STOP_S, None, self._must_have_stopped)
         return done
 
     def _terminated(self) -> None:
@@ -150,6 +120,11 @@ class Process:
         """Keep something for as long as the simulation goes on."""
         self._kept.append(made)
 
+    def must_live(self) -> None:
+        """:raise Killed: it is dead."""
+        if not self.running:
+            raise Killed
+
     def reach(self, seam: str) -> None:
         """The process has come to a place where it may be told to die.
 
@@ -160,36 +135,33 @@ class Process:
         if plan is not None:
             self.machine.world.log("seam", process=self.name, seam=seam, nth=count)
             plan()
-        if not self.running:
-            raise Killed
+        self.must_live()
 
     def reached(self) -> dict[str, int]:
         """How often it has come to each seam."""
         return dict(self._reached)
 
     def _boot(self) -> None:
-        world = self.machine.world
-        world.log("start", process=self.name, slot=self.slot)
-        seat = ONLY if self._sockets is None else Seat(self.slot, self._sockets, ())  # type: ignore[arg-type]
+        self.machine.world.log("start", process=self.name)
         said = io.StringIO()
         try:
             with contextlib.redirect_stderr(said):
-                self.service = build(self.settings, self.reactor, seat, self._host())
-                self.reactor.addSystemEventTrigger("before", "shutdown", self.service.stopService)
-                self.service.privilegedStartService()
-                self.service.startService()
+                self._main(self)
+                self.must_live()
         except SystemExit as ending:
             self.die("exit", ending.code if isinstance(ending.code, int) else 1)
         except Exception:
-            _log.failure("the proxy could not be started")
-            self.die("exit", 1)
+            if self.running:
+                _log.failure("a program could not be started")
+                self.die("exit", 1)
         finally:
             self.output = said.getvalue()
 
-    def _host(self) -> host.Host:
+    def host(self) -> Host:
+        """The system that it runs on."""
         world = self.machine.world
         entropy = world.random(f"{self.name}/entropy")
-        return host.Host(
+        return Host(
             wall=self.machine.wall.now,
             entropy=entropy.randbytes,
             random=world.random(f"{self.name}/pauses").random,
@@ -220,7 +192,7 @@ class Process:
                 end.vanish()
             else:
                 end.orphaned()
-        self.machine.disk.orphaned(self)
+        world.soon(lambda: world.close_files(self))
         self.machine.processes.pop(self.pid, None)
         world.buried.append(self)
         waiting, self._waiting = self._waiting, []

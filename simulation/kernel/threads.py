@@ -69,6 +69,7 @@ class VirtualWorker:
         finally:
             process.task = ""
         takes = process.machine.disk.end()
+        process.must_live()
         process.reactor.callLater(takes, self._over, done, result)
 
     def _over(self, done: Deferred[Any], result: Any) -> None:
@@ -106,6 +107,7 @@ class VirtualRing:
         finally:
             process.task = ""
         takes = process.machine.disk.end()
+        process.must_live()
         process.reactor.callLater(takes, self._over, completed, result)
 
     def _over(self, completed: Callable[[int], None], result: int) -> None:

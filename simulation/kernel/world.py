@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +14,9 @@ from typing import Any, cast
 from attrs import frozen
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
-from .death import Killed
+from .death import Killed, close_coroutines
+from .disk.calls import Calls
+from .disk.sqlite import Sqlite
 from .events import Event, Events, Owner
 from .machine import Host, Machine
 from .network import Network
@@ -65,7 +70,14 @@ class Simulation:
         self.current: VirtualReactor | None = None
         self._digest = sha256()
         self._streams: dict[str, random.Random] = {}
+        self._reactors: list[VirtualReactor] = []
+        self._running = False
+        self._soon: list[Callable[[], object]] = []
         self.network = Network(self.events, self.random, self.log)
+        self.calls = Calls(self._process)
+        self._sqlite = Sqlite(self.calls, self._process, self.random("sqlite"))
+        self.calls.install()
+        self._sqlite.install()
         globalLogPublisher.addObserver(cast("Any", self._observe))
         # Garbage is collected at moments of virtual time, so that what it finalizes is finalized at the same moment
         # in each run.
@@ -93,11 +105,19 @@ class Simulation:
             self._run(event)
         self.events.now = max(self.events.now, moment)
 
+    def soon(self, function: Callable[[], object]) -> None:
+        """Do something once the event that runs is over; at once if none does."""
+        if self._running:
+            self._soon.append(function)
+        else:
+            function()
+
     def _run(self, event: Event) -> None:
         owner, arguments, keywords = event.owner, event.arguments, event.keywords
         self.current = owner if isinstance(owner, VirtualReactor) else None
         function = event.begin()
         assert function is not None
+        self._running = True
         try:
             function(*arguments, **keywords)
         except Killed:
@@ -106,9 +126,12 @@ class Simulation:
             _log.failure("an event failed")
         finally:
             self.current = None
+            self._running = False
         if isinstance(owner, Owner) and not owner.alive:
             event.function = function  # it is kept: see Owner.parked
             owner.parked.append(event)
+        while self._soon:
+            self._soon.pop(0)()
 
     def _collect(self) -> None:
         gc.collect()
@@ -119,6 +142,25 @@ class Simulation:
     def host(self, name: str, address: str) -> Host:
         """A place for clients or HOSP."""
         return Host(self, name, address)
+
+    def belongs(self, reactor: VirtualReactor) -> None:
+        """Know a reactor; it dies with the world at the latest."""
+        self._reactors.append(reactor)
+
+    def _process(self) -> Process | None:
+        """Whose code runs."""
+        return None if self.current is None else self.current.process
+
+    def close_files(self, process: Process) -> None:
+        """Close what a dead process has open. Nothing is written by that, since it is dead."""
+        self.calls.orphaned(process)
+        self.current, before = process.reactor, self.current
+        try:
+            for connection in process.connections:
+                with suppress(sqlite3.Error):
+                    connection.close()
+        finally:
+            self.current = before
 
     def machine(self, name: str, address: str) -> Machine:
         """A machine for the proxy, with an empty disk."""
@@ -159,7 +201,24 @@ class Simulation:
     # The end
 
     def close(self) -> None:
-        """End the world: nothing of it runs afterwards."""
+        """End the world: nothing of it runs afterwards.
+
+        Coroutines that wait for something are closed here, where nothing that they still do has an effect; else the
+        garbage collector would close them at any time.
+        """
+        for reactor in self._reactors:
+            reactor.alive = False
+            if reactor.process is not None and reactor.process.running:
+                reactor.process.running = False
+                self.close_files(reactor.process)
+        self.current = next((each for each in self._reactors if each.process is not None), None)
+        close_coroutines()
+        self.events.clear()
+        self.buried.clear()
+        gc.collect()
+        self.current = None
         globalLogPublisher.removeObserver(cast("Any", self._observe))
+        self._sqlite.uninstall()
+        self.calls.uninstall()
         gc.unfreeze()
         gc.enable()

@@ -21,6 +21,8 @@ url = "http://10.0.0.9:3000"
 [[listeners]]
 url = "http://10.0.0.1:8080"
 plain = "serve"
+[admin]
+enabled = false
 """
 STAFF1 = "Basic c3RhZmYxOnBhc3N3b3JkMQ=="
 

@@ -1,0 +1,37 @@
+"""What is read once for all simulated processes: options and contracts."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from attrs import evolve
+
+from hospproxy import contract_document
+from hospproxy.checks import load_and_check
+from hospproxy.config import Settings
+from hospproxy.contract import Contract
+
+
+@cache
+def contract_of(path: Path | None = None) -> Contract:
+    """A contract, read once for all processes: it is a value. Call it before forking."""
+    return contract_document.load(path)
+
+
+@cache
+def _settings_of(options: str) -> Settings:
+    with NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
+        file.write(options)
+        file.flush()
+        return load_and_check(Path(file.name))[0]
+
+
+def settings_of(options: str, state_dir: Path) -> Settings:
+    """The settings that an options file gives; the same text is read once. Call it before forking.
+
+    :param state_dir: instead of the one that the file names.
+    :raise ConfigError: with everything that is wrong.
+    """
+    return evolve(_settings_of(options), state_dir=state_dir)
