@@ -68,8 +68,8 @@ class VirtualWorker:
             result = Failure()
         finally:
             process.task = ""
-        takes = process.machine.disk.end()
         process.must_live()
+        takes = process.machine.disk.end()
         process.reactor.callLater(takes, self._over, done, result)
 
     def _over(self, done: Deferred[Any], result: Any) -> None:
@@ -106,8 +106,8 @@ class VirtualRing:
             result = -(error.errno or 5)
         finally:
             process.task = ""
-        takes = process.machine.disk.end()
         process.must_live()
+        takes = process.machine.disk.end()
         process.reactor.callLater(takes, self._over, completed, result)
 
     def _over(self, completed: Callable[[int], None], result: int) -> None:

@@ -29,6 +29,14 @@ class _Fault:
     left: int
 
 
+@define
+class _Sync:
+    """:param upto: the number of the last change that is covered."""
+
+    upto: int
+    apply: Callable[[], None]
+
+
 class Disk:
     """What a machine keeps. Every change of a file below its folder comes here: see calls.py and sqlite.py.
 
@@ -49,7 +57,9 @@ class Disk:
         self._name = name
         self._random = world.random(f"{name}/disk")
         self._faults: list[_Fault] = []
-        self._syncs: list[Callable[[], None]] | None = None
+        self._syncs: list[_Sync] | None = None
+        self._going_on: dict[int, list[_Sync]] = {}
+        self._tasks = 0
         self._power = 0
         world.events.after(_WRITE_BACK_EVERY_S, None, self._write_back)
 
@@ -67,9 +77,10 @@ class Disk:
     def power_cut(self) -> None:
         """Lose what was not synced. Nothing may run that has files open."""
         self._power += 1
-        self._syncs = None
-        chance = self._random
-        self.lost = self.unsynced.lose(self.root, self._world.seconds(), chance)
+        self._returned()
+        reached = {task: syncs[0].upto for task, syncs in self._going_on.items()}
+        self._going_on.clear()
+        self.lost = self.unsynced.lose(self.root, self._world.seconds(), self._random, reached)
         for shared in sorted(self.root.rglob("*-shm")):  # memory of SQLite's, with a name
             shared.unlink()
         self._world.log("lost", machine=self._name, count=len(self.lost))
@@ -77,8 +88,11 @@ class Disk:
     # What a thread does
 
     def begin(self) -> None:
-        """A task of a thread begins; what it syncs is on disk when its time is over."""
+        """A task of a thread begins. It is done at one moment, but takes time: each sync, one after another."""
+        self._returned()
         self._syncs = []
+        self._tasks += 1
+        self.unsynced.task = self._tasks
 
     def end(self) -> float:
         """The task is over.
@@ -86,15 +100,29 @@ class Disk:
         :return: seconds that it took.
         """
         syncs, self._syncs = self._syncs or [], None
+        task, self.unsynced.task = self.unsynced.task, 0
         takes = 0.00005
-        for sync in syncs:
+        if syncs:
+            self._going_on[task] = syncs
+        for _ in syncs:
             takes += self._random.uniform(*_SYNC_S) + self.slow
-            self._world.events.after(takes, None, self._durable, self._power, sync)
+            self._world.events.after(takes, None, self._durable, self._power, task)
         return takes
 
-    def _durable(self, power: int, sync: Callable[[], None]) -> None:
-        if power == self._power:
-            sync()
+    def _durable(self, power: int, task: int) -> None:
+        if power != self._power:
+            return
+        syncs = self._going_on[task]
+        syncs.pop(0).apply()
+        if not syncs:
+            del self._going_on[task]
+
+    def _returned(self) -> None:
+        """A process died within a task: the syncs that it had called had returned."""
+        syncs, self._syncs = self._syncs or [], None
+        self.unsynced.task = 0
+        for sync in syncs:
+            sync.apply()
 
     # What calls come to
 
@@ -136,16 +164,16 @@ class Disk:
     def sync(self, inode: int) -> None:
         """A file is synced."""
         upto = self.unsynced.number()
-        self._later(lambda: self.unsynced.synced(inode, upto))
+        self._later(_Sync(upto, lambda: self.unsynced.synced(inode, upto)))
 
     def sync_folder(self, folder: str) -> None:
         """A folder is synced."""
         upto = self.unsynced.number()
-        self._later(lambda: self.unsynced.folder_synced(folder, upto))
+        self._later(_Sync(upto, lambda: self.unsynced.folder_synced(folder, upto)))
 
-    def _later(self, sync: Callable[[], None]) -> None:
+    def _later(self, sync: _Sync) -> None:
         if self._syncs is None:
-            sync()
+            sync.apply()
         else:
             self._syncs.append(sync)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from os import link, stat, unlink  # the system's own: calls.py takes the place of those in os
 from pathlib import Path
@@ -26,6 +26,7 @@ class Change:
     """One change of a file's content.
 
     :param number: in the order of all changes.
+    :param task: of which it is a part; 0 for none.
     :param size: of the file before.
     :param old: what stood at the offset before, as far as there was anything.
     :param new: what stands there now; None if the file was cut off there.
@@ -33,6 +34,7 @@ class Change:
     """
 
     number: int
+    task: int
     time: float
     offset: int
     old: bytes
@@ -52,6 +54,7 @@ class Naming:
     """
 
     number: int
+    task: int
     time: float
     kind: str
     folder: str
@@ -64,6 +67,7 @@ class Naming:
 class Unsynced:
     """All changes of one disk that are not synced.
 
+    :ivar task: that makes the changes of this moment.
     :param graves: a folder on the same file system, where removed files are kept until their removal is synced.
     """
 
@@ -71,7 +75,9 @@ class Unsynced:
     files: dict[int, list[Change]] = field(factory=dict)
     names: list[Naming] = field(factory=list)
     buried: dict[int, int] = field(factory=dict)
+    task: int = 0
     _number: int = 0
+    _reached: Mapping[int, int] = field(factory=dict)
 
     def number(self) -> int:
         """Of the next change; a sync covers those before it."""
@@ -82,7 +88,9 @@ class Unsynced:
 
     def changed(self, inode: int, time: float, offset: int, old: bytes, new: bytes | None, size: int) -> None:
         """Note a change of a file."""
-        self.files.setdefault(inode, []).append(Change(self.number(), time, offset, old, new, size))
+        self.files.setdefault(inode, []).append(
+            Change(self.number(), self.task, time, offset, old, new, size)
+        )
 
     def synced(self, inode: int, upto: int) -> None:
         """What was written to a file before is on disk."""
@@ -109,7 +117,9 @@ class Unsynced:
 
     def named(self, kind: str, time: float, path: str, source: str = "", kept: str = "") -> None:
         """Note a change of a name."""
-        self.names.append(Naming(self.number(), time, kind, os.path.dirname(path), path, source, kept))
+        self.names.append(
+            Naming(self.number(), self.task, time, kind, os.path.dirname(path), path, source, kept)
+        )
 
     def bury(self, path: str) -> str:
         """Keep what a name stands for, whatever becomes of the name. "" if it stands for nothing."""
@@ -150,20 +160,23 @@ class Unsynced:
 
     # The power goes
 
-    def lose(self, root: Path, now: float, chance: random.Random) -> list[str]:
+    def lose(self, root: Path, now: float, chance: random.Random, reached: Mapping[int, int]) -> list[str]:
         """Make the files under a folder what they are after the power went.
 
         :param now: the moment.
+        :param reached: how far tasks have come that are not over: by task, the number of the last change that they had
+            made. What they did after that has not happened.
         :return: what was lost, in words.
         """
         self.written_back(now - chance.uniform(0, WRITTEN_BACK_S))
+        self._reached = reached
         lost = list(self._lose_names(chance))
         files = [path for path in root.rglob("*") if self.graves not in path.parents and path.is_file()]
         places = {path.stat().st_ino: path for path in files}
         for inode, changes in self.files.items():
             place = places.get(inode)
             if place is not None:
-                words = lose_content(place, changes, chance)
+                words = lose_content(place, changes, list(filter(self._happened, changes)), chance)
                 if words:
                     lost.append(f"{place.relative_to(root)}: {words}")
         self.files.clear()
@@ -173,13 +186,17 @@ class Unsynced:
             grave.unlink()
         return lost
 
+    def _happened(self, change: Change | Naming) -> bool:
+        return change.number <= self._reached.get(change.task, change.number)
+
     def _lose_names(self, chance: random.Random) -> Iterator[str]:
         folders: dict[str, list[Naming]] = {}
         for each in self.names:
             folders.setdefault(each.folder, []).append(each)
         undone: list[Naming] = []
         for changes in folders.values():
-            undone += changes[chance.randint(0, len(changes)) :]
+            kept = chance.randint(0, len(changes))
+            undone += [each for n, each in enumerate(changes) if n >= kept or not self._happened(each)]
         for each in sorted(undone, key=lambda change: -change.number):
             with suppress(OSError):
                 _undo(each)
@@ -199,9 +216,11 @@ def _undo(change: Naming) -> None:
         link(change.kept, path)
 
 
-def lose_content(path: Path, changes: list[Change], chance: random.Random) -> str:
+def lose_content(path: Path, changes: list[Change], happened: list[Change], chance: random.Random) -> str:
     """Leave of a file what was synced, and of what was not a part.
 
+    :param changes: all that are not synced.
+    :param happened: those that were made at all.
     :return: what was done, in words; "" if everything is still there.
     """
     now = path.read_bytes()
@@ -209,16 +228,15 @@ def lose_content(path: Path, changes: list[Change], chance: random.Random) -> st
     for change in reversed(changes):
         _take_back(before, change)
     how = chance.choice(("none", "none", "sectors", "prefix", "all", "zeros"))
-    if how == "all":
-        return ""
     after = bytearray(before)
     if how == "zeros":
-        after += bytes(max(0, len(now) - len(after)))
-    elif how == "prefix":
-        for change in changes[: chance.randint(0, len(changes))]:
+        size = max((each.offset + len(each.new or b"") for each in happened), default=0)
+        after += bytes(max(0, size - len(after)))
+    elif how in ("prefix", "all"):
+        for change in happened[: chance.randint(0, len(happened)) if how == "prefix" else None]:
             _apply(after, change)
     elif how == "sectors":
-        for change in changes:
+        for change in happened:
             for piece in _sectors(change):
                 if chance.random() < 0.5:
                     _apply(after, piece)
@@ -267,5 +285,5 @@ def _sectors(change: Change) -> Iterator[Change]:
     at = 0
     while at < len(change.new):
         end = min(len(change.new), at + SECTOR - (change.offset + at) % SECTOR)
-        yield Change(change.number, change.time, change.offset + at, b"", change.new[at:end], 0)
+        yield Change(change.number, change.task, change.time, change.offset + at, b"", change.new[at:end], 0)
         at = end
