@@ -1,10 +1,15 @@
 """The simulated system: virtual time, a network, machines with clocks and disks, and processes of the proxy on them."""
 
+from typing import TYPE_CHECKING, Any
+
 from .machine import Host, Machine, WallClock
 from .network import Link, Network
 from .options import contract_of, settings_of
 from .process import Process
 from .world import Entry, Simulation, Trouble
+
+if TYPE_CHECKING:
+    from .redis import Redis
 
 __all__ = [
     "Entry",
@@ -13,9 +18,19 @@ __all__ = [
     "Machine",
     "Network",
     "Process",
+    "Redis",
     "Simulation",
     "Trouble",
     "WallClock",
     "contract_of",
     "settings_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Redis: fakeredis takes a while to import, and a single process needs none."""
+    if name != "Redis":
+        raise AttributeError(name)
+    from .redis import Redis
+
+    return Redis

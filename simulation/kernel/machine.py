@@ -92,6 +92,13 @@ class Machine(Host):
 
         return self.run(main, boot_s, settings.drain_s)
 
+    def put(self, name: str, content: bytes) -> None:
+        """Put a private file into the state folder, as an operator does. It is on disk."""
+        path = self.state_dir / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o600)
+
     def run(self, main: Callable[[Process], object], boot_s: float = 0.0, drain_s: float = 0.0) -> Process:
         """Run another program, such as a command that looks at the disk.
 

@@ -118,8 +118,10 @@ class Question(ClientFactory):
     protocol = Asking
     noisy = False
 
-    def __init__(self, line: str, body: str = "", close: bool = True) -> None:
+    def __init__(self, line: str, body: str = "", close: bool = True, key: str = "") -> None:
         fields = [line, "Host: proxy", f"Authorization: {STAFF1}"]
+        if key:
+            fields.append(f"Idempotency-Key: {key}")
         if close:
             fields.append("Connection: close")
         if body:
@@ -136,10 +138,10 @@ class Question(ClientFactory):
         return int(self.answer.split(b" ")[1]) if self.answer else 0
 
 
-def note(title: str) -> Question:
+def note(title: str, key: str = "") -> Question:
     """One that leaves a note."""
     body = json.dumps({"title": title, "body": "b", "patient_id": 7, "staff_id": 1})
-    return Question("POST /notes HTTP/1.1", body)
+    return Question("POST /notes HTTP/1.1", body, key=key)
 
 
 class Small:
