@@ -345,7 +345,7 @@ class ProxyService(Service):
             Step("tidying of the ledger", lambda _: self._stop_tidying()),
             Step("upstream", lambda _: parts.upstream.close(), 0.25),
             Step("places", lambda _: parts.places.stop(), 0.5),
-            Step("unfinished requests", lambda _: parts.unfinished and parts.unfinished.stop()),
+            Step("unfinished requests", lambda _: self._leave_unfinished()),
             Step("admission", lambda _: parts.admission.stop()),
             Step("claims", lambda _: parts.claims.stop()),
             # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.
@@ -371,6 +371,10 @@ class ProxyService(Service):
         left = self.parts.screening.stop()
         if left:
             _log.info("{left} screening results are left to the next start", left=left)
+
+    def _leave_unfinished(self) -> None:
+        if self.parts.unfinished is not None:
+            self.parts.unfinished.stop()
 
     def _stop_tidying(self) -> None:
         if self._tidying is not None and self._tidying.running:
