@@ -140,6 +140,12 @@ class Parts:
         self.ledger = Ledger(
             settings.ledger_path, host.worker(reactor, "ledger"), host.wall, owner_name=self._owner_name
         )
+            settings.ledger_path,
+            host.worker(reactor, "ledger"),
+            host.wall,
+            monotonic=reactor.seconds,
+            owner_name=self._owner_name,
+        )
         self.keeping, self.claims, self.writes = self._writes()
         self.screening = self._screening()
         self.admission = self._admission()

@@ -123,7 +123,7 @@ async def test_theModelDoesWhatTheScriptsDo(redis: Redis) -> None:
             found = await both.run(
                 "settle", me, ref,
                 *names, state, record, "notes" if record else "", *flags, 900_000, "author", sealed, 120_000,
-                dice.choice(["", "c", "d"]), about,
+                dice.choice(["", "c", "d"]), about, dice.choice("01"),
                 answer=True,
             )  # fmt: skip
         elif what < 9:

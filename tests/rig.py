@@ -78,7 +78,10 @@ class SmallHosp:
 
     :ivar hidden: (id of staff, id of patient) that it does not show.
     :ivar stores: what it makes of the fields of a record; those of a Rails application.
+    :ivar clock_error: seconds by which its wall clock is ahead.
     """
+
+    clock_error = 0.0
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -139,7 +142,7 @@ class SmallHosp:
         headers = Headers(
             (
                 (b"Content-Type", b"application/json; charset=utf-8"),
-                (b"Date", http_date(self.clock.seconds())),
+                (b"Date", http_date(self.clock.seconds() + self.clock_error)),
             )
         )
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -180,7 +183,7 @@ class SmallHosp:
         return self._records(call, rows)
 
     def _records(self, call: Call, rows: list[dict[str, Any]]) -> Response:
-        operation, now = call.operation, stamp(self.clock.seconds())
+        operation, now = call.operation, stamp(self.clock.seconds() + self.clock_error)
         document = {} if call.document is ABSENT else dict(call.document)
         password = document.pop("password", None)
         document = self.stores(str(operation.resource), document)
@@ -231,7 +234,8 @@ class Rig:
         self.references = options.get("references") or (lambda: f"ref-{next(numbers)}")
         self.disk = options.get("disk") or Disk()
         self.worker = AtOnce()
-        self.ledger = self.disk.ledger(lambda: EPOCH + self.time.seconds(), self.worker)
+        self.wall_error = options.get("wall_error", 0.0)
+        self.ledger = self.disk.ledger(self.wall, self.worker, self.time.seconds)
         self.entries = Entries(
             self.time,
             options.get("key", b"k" * 32),
@@ -247,7 +251,7 @@ class Rig:
             self.entries.mac,
             CONTRACT,
             self.time,
-            lambda: EPOCH + self.time.seconds(),
+            self.wall,
             self.entries.former_macs,
         )
         self.keeping = keeping
@@ -307,13 +311,17 @@ class Rig:
             {name: one for name, one in processors.items() if name not in set(leave_out)},
             answers=self.answers,
             clock=self.time,
-            wall=lambda: EPOCH + self.time.seconds(),
+            wall=self.wall,
             deadline_s=28.0,
             limit=self.validation.body_limit,
             meter=self.meter,
         )
         options.get("made", []).append(self)
         self.recovered = self.time.run(Deferred.fromCoroutine, self._recover())
+
+    def wall(self) -> float:
+        """The machine's wall clock, which somebody may have set wrongly."""
+        return EPOCH + self.time.seconds() + float(self.wall_error)
 
     def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
         return self.chain.ask(*args, **kwargs)

@@ -169,7 +169,8 @@ class ClaimScripts:
         await self._run(
             "settle", note.reference,
             [*names, note.state, note.record, note.resource, note.lost, int(note.handed), int(note.left),
-             _ms(note.keep_s), note.author, note.answer, _ms(window_s), note.change, note.about],
+             _ms(note.keep_s), note.author, note.answer, _ms(window_s), note.change, note.about,
+             int(note.keeps_turn)],
             0,
             self._common.key("answer", note.reference.encode()),
         )  # fmt: skip

@@ -74,6 +74,7 @@ class RedisClaims:
         self._most = most
         self._mine: dict[str, Entry] = {}
         self._adopted: set[str] = set()
+        self._keeping_turn: dict[str, tuple[Entry, str]] = {}
         self._scripts = ClaimScripts(common, sharing, clock, meter, self._lost_sight)
         self._seeing = Seeing(common, self._scripts, clock, random, is_gone)
         self._going_on = GoingOn(meter)
@@ -279,19 +280,23 @@ class RedisClaims:
 
     # what became of a write
 
-    async def settle(self, entry: Entry, state: State) -> None:
-        await self._settle(entry, state.value)
+    async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+        if keeps_turn and entry.names is not None:
+            self._keeping_turn[entry.reference] = entry, state.value
+        else:
+            self._keeping_turn.pop(entry.reference, None)
+        await self._settle(entry, state.value, keeps_turn=keeps_turn)
 
     async def give_back(self, entry: Entry) -> None:
         await self._settle(entry, "back")
 
-    async def _settle(self, entry: Entry, state: str) -> None:
+    async def _settle(self, entry: Entry, state: str, *, keeps_turn: bool = False) -> None:
         self._mine.pop(entry.reference, None)
         self._adopted.discard(entry.reference)
         if entry.names is not None:
-            await self._saying.say(self._note(entry, state))
+            await self._saying.say(self._note(entry, state, keeps_turn=keeps_turn))
 
-    def _note(self, entry: Entry, state: str) -> Note:
+    def _note(self, entry: Entry, state: str, *, keeps_turn: bool = False) -> Note:
         """Of an entry: all that others need know."""
         kept = entry.key is not None or entry.told_unknown
         keep_s = DAY_S if kept else self._window_s + 60.0
@@ -299,6 +304,7 @@ class RedisClaims:
             reference=entry.reference,
             names=entry.names,
             state=state,
+            keeps_turn=keeps_turn,
             lost=2 if entry.told_unknown else int(entry.lost or entry.exchange.client_gone),
             handed=entry.handed_over,
             author=self._author(entry.exchange.identity),
@@ -364,7 +370,9 @@ class RedisClaims:
 
     def _again(self) -> list[Note]:
         """What is under way in this process."""
-        return [self._note(entry, "open") for entry in self._mine.values()]
+        under_way = [self._note(entry, "open") for entry in self._mine.values()]
+        settled = [self._note(*one, keeps_turn=True) for one in self._keeping_turn.values()]
+        return under_way + settled
 
     def stop(self) -> None:
         """Say nothing more."""

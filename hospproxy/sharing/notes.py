@@ -16,6 +16,7 @@ class Note:
     """What is to be said of one write.
 
     :param state: that it has come to; "back": nothing was sent; "open": it is under way; "": nothing is said of it.
+    :param keeps_turn: it is settled, and none of its turn may be sent yet.
     :param resource: of the record that it made.
     :param change: what it did to its record: "c" if it changed it or may have, "d" if it deleted it; "": nothing.
     :param about: resource and id of the record that it changes.
@@ -30,6 +31,7 @@ class Note:
     reference: str
     names: Names | None = field(default=None, repr=False)
     state: str = ""
+    keeps_turn: bool = False
     record: str = ""
     resource: str = ""
     change: str = ""
@@ -49,6 +51,7 @@ class Note:
             self,
             names=self.names or earlier.names,
             state=last.state,
+            keeps_turn=last.keeps_turn,
             record=last.record,
             resource=last.resource,
             answer=last.answer,

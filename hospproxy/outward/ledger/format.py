@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-MAJOR, MINOR = 1, 1
+MAJOR, MINOR = 1, 2
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -23,18 +23,23 @@ CREATE TABLE IF NOT EXISTS entries (
     key BLOB,                   -- HMAC of staff id and Idempotency-Key
     author BLOB,                -- HMAC of the staff id
     floor INTEGER,              -- highest id of the resource that had been seen when it began
-    record TEXT,                -- id of the record that is this write's
+    record TEXT,                -- id of the record that this write made, or that it changes
     entered REAL NOT NULL,      -- wall time, seconds since the epoch
     closed REAL,
     handed_over INTEGER NOT NULL DEFAULT 0,
     call BLOB,                  -- sealed; wiped when the entry closes
     answer BLOB,                -- sealed; kept while somebody may ask for it
-    names BLOB                  -- sealed: what other workers and machines know it by (since 1.1)
+    names BLOB,                 -- sealed: what other workers and machines know it by (since 1.1)
+    not_before REAL,            -- what the upstream's own clock showed at least when it began (since 1.2)
+    sequence INTEGER,           -- highest id that a new record of the resource had been seen to get by then (since 1.2)
+    pending INTEGER             -- 1: it is settled, but may be under way at the upstream yet (since 1.2)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_by_owner ON entries (owner) WHERE owner IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_by_closing ON entries (closed) WHERE closed IS NOT NULL;
 """
+
+_NEW = (("names", "BLOB"), ("not_before", "REAL"), ("sequence", "INTEGER"), ("pending", "INTEGER"))
 
 
 class LedgerFormatError(Exception):
@@ -92,12 +97,15 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 def _add_what_is_new(connection: sqlite3.Connection) -> None:
     """Columns that the version before did not have, and passes over."""
     there = {str(row[1]) for row in connection.execute("PRAGMA table_info(entries)")}
-    if "names" not in there:
+    for name, kind in _NEW:
+        if name in there:
+            continue
         try:
-            connection.execute("ALTER TABLE entries ADD COLUMN names BLOB")
+            connection.execute(f"ALTER TABLE entries ADD COLUMN {name} {kind}")
         except sqlite3.OperationalError as error:
             if "duplicate column" not in str(error):  # another worker was first
                 raise
+    connection.execute("CREATE INDEX IF NOT EXISTS entries_pending ON entries (pending) WHERE pending = 1")
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> None:

@@ -18,7 +18,7 @@ from ...worker import WorkerLike
 from . import format as file_format
 from . import store
 from .owner import Owner
-from .store import Row
+from .store import HIGHEST_ID, Row
 
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], Any]
@@ -42,7 +42,8 @@ class Ledger:
 
     :param path: the database's file.
     :param worker: the one thread that touches it.
-    :param wall: seconds since the epoch.
+    :param wall: seconds since the epoch. It is read once, for a file that has no time yet.
+    :param monotonic: seconds of the clock by which the ledger's time passes; ``wall`` if it is not given.
     :param open_file: opens the file; see format.py.
     :param owner_name: gives the name under which this process owns entries; see ``Owner``.
     """
@@ -54,12 +55,15 @@ class Ledger:
         wall: Callable[[], float],
         open_file: Callable[[Path], tuple[sqlite3.Connection, Path | None]] = file_format.open_file,
         owner_name: Callable[[], str | None] = lambda: None,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
         self._open_file = open_file
         self._owner_name = owner_name
         self._path = path
         self._worker = worker
         self._wall = wall
+        self._monotonic = monotonic or wall
+        self._began = 0.0, 0.0
         self._connection: sqlite3.Connection | None = None
         self._owner: Owner | None = None
         self._waiting: list[tuple[Statement, Deferred[Any]]] = []
@@ -78,8 +82,18 @@ class Ledger:
                 "the ledger was damaged and is now {aside}: what became of the writes in it is not known",
                 aside=aside,
             )
+        kept = store.time(self._connection)
+        self._began = self._wall() if kept is None else kept, self._monotonic()
         self._owner = Owner(self._path.with_name("owners"), self._owner_name())
         self.trouble = None
+
+    def now(self) -> float:
+        """The ledger's time in seconds. It goes on where the last process left it and passes with the monotonic clock.
+
+        So nothing is forgotten early because somebody set the machine's clock, and time without a process is no time.
+        """
+        time, since = self._began
+        return time + max(0.0, self._monotonic() - since)
 
     @property
     def owner(self) -> Owner:
@@ -101,10 +115,31 @@ class Ledger:
         """Note that an entry is still open, in another state."""
         await self._do(lambda connection: store.mark(connection, reference, state))
 
-    async def close(self, reference: str, state: str, record: str | None, answer: bytes | None) -> None:
-        """Settle an entry and wipe what it was made with."""
-        wall = self._wall()
-        await self._do(lambda connection: store.close(connection, reference, state, record, answer, wall))
+    async def close(
+        self, reference: str, state: str, record: str | None, answer: bytes | None, *, pending: bool = False
+    ) -> None:
+        """Settle an entry and wipe what it was made with.
+
+        :param pending: it may be under way at the upstream yet.
+        """
+        wall = self.now()
+        await self._do(
+            lambda connection: store.close(
+                connection, reference, state, record, answer, wall, pending=pending
+            )
+        )
+
+    async def end_pending(self, reference: str) -> None:
+        """Note that a settled write is under way no more."""
+        await self._do(lambda connection: store.end_pending(connection, reference))
+
+    async def pending(self) -> list[Row]:
+        """Settled writes that may be under way at the upstream yet."""
+        return await self._do(store.pending)
+
+    async def sequences(self) -> list[tuple[str, int]]:
+        """For each resource the highest id that a write is known to have made."""
+        return await self._do(lambda connection: store.sequences(connection, HIGHEST_ID))
 
     async def hand_over(self, reference: str) -> None:
         """Note that the client has the answer."""
@@ -112,7 +147,7 @@ class Ledger:
 
     async def by_key(self, key: bytes) -> Row | None:
         """The newest entry under an Idempotency-Key."""
-        wall = self._wall()
+        wall = self.now()
         return await self._do(lambda connection: store.by_key(connection, key, wall))
 
     async def by_reference(self, reference: str) -> Row | None:
@@ -137,24 +172,24 @@ class Ledger:
 
     async def undelivered(self, window_s: float) -> list[Row]:
         """Entries whose client never got its answer and may ask again."""
-        since = self._wall() - window_s
+        since = self.now() - window_s
         return await self._do(lambda connection: store.undelivered(connection, since))
 
     async def keyed(self, since: float, after: str, most: int) -> list[Row]:
-        """Entries under a key that were settled since a moment (wall time), after a reference."""
+        """Entries under a key that were settled since a moment (ledger time), after a reference."""
         return await self._do(lambda connection: store.keyed(connection, since, after, most))
 
     def is_gone(self, name: str) -> bool:
         """Whether the process that owned entries under this name is gone."""
         return self._owner is not None and self._owner.is_gone(name)
 
-    async def later_records(self, resource: str, floor: int) -> list[tuple[str, str, str]]:
-        """Records above an id that writes made or changed: (kind, id, reference)."""
-        return await self._do(lambda connection: store.later_records(connection, resource, floor))
+    async def later_records(self, resource: str, above: int, since: float) -> list[tuple[str, str, str]]:
+        """Records above an id that writes, open at a moment or later, made or changed: (kind, id, reference)."""
+        return await self._do(lambda connection: store.later_records(connection, resource, above, since))
 
     async def tidy(self, window_s: float) -> None:
         """Wipe and forget what is past its time."""
-        wall = self._wall()
+        wall = self.now()
         await self._do(lambda connection: store.tidy(connection, wall, window_s))
 
     async def shut(self) -> None:
@@ -162,7 +197,8 @@ class Ledger:
         if self._connection is None:
             return
         with contextlib.suppress(LedgerFailed):
-            await self._do(lambda _connection: None)
+            time = self.now()
+            await self._do(lambda connection: store.keep_time(connection, time))
         connection, self._connection = self._connection, None
         await self._worker.run(connection.close)
         self._worker.stop()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import astuple, field, fields, frozen
@@ -12,6 +13,10 @@ KEEP_ANSWERS_S = 24 * 3600.0
 """Seconds for which an answer is kept for its Idempotency-Key (the draft leaves it to the server)."""
 KEEP_ENTRIES_S = 7 * 24 * 3600.0
 """Seconds for which it can be asked what became of a write."""
+MADE_BEFORE_S = 60.0
+"""Seconds before a write began at which a record may have been made that by its date could be that write's."""
+HIGHEST_ID = 2**53 - 1
+"""A number above it is no place in a sequence: neither SQLite nor Redis's scripts can compare it exactly."""
 
 
 @frozen(slots=True)
@@ -33,6 +38,9 @@ class Row:
     call: bytes | None = field(repr=False)
     answer: bytes | None = field(repr=False)
     names: bytes | None = field(default=None, repr=False)
+    not_before: float | None = None
+    sequence: int | None = None
+    pending: bool = field(default=False, converter=bool)
 
 
 _NAMES = tuple(one.name for one in fields(Row))
@@ -43,8 +51,9 @@ def _rows(cursor: Iterable[tuple[Any, ...]]) -> list[Row]:
     return [Row(**dict(zip(_NAMES, found, strict=True))) for found in cursor]
 
 
-def enter(connection: sqlite3.Connection, rows: Iterable[Row], owner: str) -> None:
+def enter(connection: sqlite3.Connection, rows: Sequence[Row], owner: str) -> None:
     """Writes begin."""
+    keep_time(connection, max(row.entered for row in rows))
     places = ", ".join("?" * (len(_NAMES) + 1))
     connection.executemany(
         f"INSERT INTO entries ({_COLUMNS}, owner) VALUES ({places})",  # noqa: S608 - names of our own
@@ -64,13 +73,43 @@ def close(
     record: str | None,
     answer: bytes | None,
     wall: float,
+    *,
+    pending: bool = False,
 ) -> None:
-    """It is settled: what it was made with is wiped."""
+    """It is settled: what it was made with is wiped.
+
+    :param pending: it may be under way at the upstream yet. Its call stays until ``end_pending``, for its turn is
+        told from that.
+    """
     connection.execute(
-        "UPDATE entries SET state = ?, record = ?, answer = ?, closed = ?, owner = NULL, call = NULL "
-        "WHERE reference = ?",
-        (state, record, answer, wall, reference),
+        "UPDATE entries SET state = ?, record = COALESCE(?, record), answer = ?, closed = ?, pending = ?, "
+        "owner = NULL, call = CASE WHEN ? THEN call ELSE NULL END WHERE reference = ?",
+        (state, record, answer, wall, int(pending), int(pending), reference),
     )
+
+
+def end_pending(connection: sqlite3.Connection, reference: str) -> None:
+    """A settled write is under way no more."""
+    connection.execute("UPDATE entries SET pending = 0, call = NULL WHERE reference = ?", (reference,))
+
+
+def pending(connection: sqlite3.Connection) -> list[Row]:
+    """Settled writes that may be under way at the upstream yet."""
+    return _rows(
+        connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE pending = 1 AND closed IS NOT NULL")  # noqa: S608 - names of our own
+    )
+
+
+def sequences(connection: sqlite3.Connection, highest: int) -> list[tuple[str, int]]:
+    """For each resource the highest id that a write is known to have made.
+
+    :param highest: ids above it are out of order.
+    """
+    return connection.execute(
+        "SELECT resource, MAX(CAST(record AS INTEGER)) FROM entries WHERE kind = 'create' AND record IS NOT NULL "
+        "AND resource IS NOT NULL AND CAST(record AS INTEGER) BETWEEN 1 AND ? GROUP BY resource",
+        (highest,),
+    ).fetchall()
 
 
 def hand_over(connection: sqlite3.Connection, reference: str) -> None:
@@ -144,17 +183,48 @@ def keyed(connection: sqlite3.Connection, since: float, after: str, most: int) -
     )
 
 
-def later_records(connection: sqlite3.Connection, resource: str, floor: int) -> list[tuple[str, str, str]]:
-    """Records above an id that writes made or changed: (kind, id, reference)."""
+def later_records(
+    connection: sqlite3.Connection, resource: str, above: int, since: float
+) -> list[tuple[str, str, str]]:
+    """Records above an id that writes made or changed, as far as those were open at a moment or came after it.
+
+    Those that were made just before it are named, too: by its date such a record may be one that came after.
+
+    :param since: ledger time.
+    """
     return connection.execute(
         "SELECT kind, record, reference FROM entries WHERE resource = ? AND record IS NOT NULL "
-        "AND CAST(record AS INTEGER) > ?",
-        (resource, floor),
+        "AND CAST(record AS INTEGER) > ? "
+        "AND (closed IS NULL OR closed >= ? - CASE kind WHEN 'create' THEN ? ELSE 0 END)",
+        (resource, above, since, MADE_BEFORE_S),
     ).fetchall()
 
 
+def time(connection: sqlite3.Connection) -> float | None:
+    """The ledger's time when it was last kept; None in a file of a version that kept none."""
+    row = connection.execute("SELECT value FROM about WHERE name = 'time'").fetchone()
+    try:
+        found = None if row is None else float(row[0])
+    except ValueError:
+        return None
+    return found if found is None or math.isfinite(found) else None
+
+
+def keep_time(connection: sqlite3.Connection, now: float) -> None:
+    """Keep the ledger's time. It never goes back."""
+    connection.execute(
+        "INSERT INTO about VALUES ('time', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
+        "WHERE CAST(value AS REAL) < CAST(excluded.value AS REAL)",
+        (repr(now),),
+    )
+
+
 def tidy(connection: sqlite3.Connection, wall: float, window_s: float) -> None:
-    """Wipe answers that nobody may ask for any more, and forget entries that nobody will ask about."""
+    """Wipe answers that nobody may ask for any more, and forget entries that nobody will ask about.
+
+    :param wall: ledger time.
+    """
+    keep_time(connection, wall)
     connection.execute(
         "UPDATE entries SET answer = NULL WHERE answer IS NOT NULL AND state != 'refused' "
         "AND closed < CASE WHEN key IS NULL THEN ? ELSE ? END",

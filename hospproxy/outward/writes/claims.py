@@ -125,8 +125,11 @@ class Claims(Protocol):
         :return: True: it may be judged; False: it never may; None: not now.
         """
 
-    async def settle(self, entry: Entry, state: State) -> None:
-        """What became of a write. It reaches the others at some time."""
+    async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+        """What became of a write. It reaches the others at some time.
+
+        :param keeps_turn: none of its turn may be sent before this is said once more without it.
+        """
 
     async def give_back(self, entry: Entry) -> None:
         """A claim of which nothing was sent."""
@@ -180,7 +183,7 @@ class NoClaims:
     async def learn(self, entry: Entry) -> bool | None:
         return True
 
-    async def settle(self, entry: Entry, state: State) -> None:
+    async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
         pass
 
     async def give_back(self, entry: Entry) -> None:

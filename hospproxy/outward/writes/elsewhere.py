@@ -12,7 +12,7 @@ from ...interfaces import IMeter
 from ...messages import Exchange, Origin, Response
 from .claims import Claims, Known, Rejoined, Unseen
 from .entries import Entries, Entry, Names, State
-from .sightings import Sightings
+from .sightings import Sightings, is_in_order
 
 OLDEST_S = 24 * 3600.0
 """Seconds before now at which a write under a key that nobody remembers may have begun."""
@@ -79,7 +79,9 @@ class Others:
         highest = None if operation.resource is None else self._sightings.highest(operation.resource)
         turn = await self.claims.claim(entry, highest)
         now = self._clock.seconds()
-        entry.trusted, entry.floor, entry.blind = turn.trusted, turn.floor, turn.blind
+        entry.trusted, entry.blind = turn.trusted, turn.blind
+        # A worker of an earlier version may have said one that is out of order.
+        entry.floor = None if turn.floor is None or not is_in_order(turn.floor) else turn.floor
         entry.started = now
         if turn.sent_ago_s is not None:
             entry.sent = now - turn.sent_ago_s

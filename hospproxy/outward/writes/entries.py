@@ -21,6 +21,7 @@ from ...errors import OverCapacity
 from ...messages import Call, Exchange, Response
 from .equality import digest, record_name, record_of, turn_of, what
 from .overtaking import ByRecord
+from .versions import Version
 
 
 class State(enum.Enum):
@@ -76,7 +77,12 @@ class Entry:
     :param key: HMAC of staff id and Idempotency-Key; None without one.
     :param started: monotonic seconds at which it began.
     :param floor: the highest id of its resource that had been seen by then.
-    :param sent: monotonic seconds at which its last try was sent, None while there is none.
+    :param sequence: the highest id of its resource that a new record had been seen to get by then.
+    :param not_before: HOSP's clock cannot have shown less when it began, seconds since the epoch; None if unknown.
+    :param steps: how often HOSP's clock was seen to have been set by then; None if that was another process.
+    :param before: the record that it changes, as it was last seen before.
+    :param sent: monotonic seconds at which HOSP could last have received its last try, None while there is none.
+    :param pending: that try may be under way at HOSP yet: nothing has shown that it was carried out or never will be.
     :param told_unknown: a client was told that its outcome is unknown.
     :param handed_over: the answer was written whole to a client.
     :param lost: the client went while the answer was being written.
@@ -89,6 +95,7 @@ class Entry:
     :param record_name: the record that it changes, or that it made, as ``equality.record_name`` has it.
     :param made: it made that record.
     :param number: in the order in which they came.
+    :param turn: its turn, where that cannot be told from its call any more.
     """
 
     reference: str
@@ -97,7 +104,12 @@ class Entry:
     started: float
     key: bytes | None = field(default=None, repr=False)
     floor: int | None = None
+    sequence: int | None = None
+    not_before: float | None = None
+    steps: int | None = None
+    before: Version | None = field(default=None, repr=False)
     sent: float | None = None
+    pending: bool = False
     state: State = State.OPEN
     answer: Response | None = field(default=None, repr=False)
     record: str | None = None
@@ -113,6 +125,7 @@ class Entry:
     record_name: bytes | None = None
     made: bool = False
     number: int = 0
+    turn: bytes | None = field(default=None, repr=False)
     _waiting: list[Deferred[None]] = field(factory=list, repr=False)
 
     @property
@@ -274,13 +287,30 @@ class Entries:
         if entry.is_open:
             self._open += 1
             # Whoever is equal waits; should two of them be taken over, each looks for its own record at once.
-            self._turns.setdefault(turn_of(entry.exchange), deque())
+            self._turns.setdefault(self._turn_of(entry), deque())
 
-    def leave(self, entry: Entry, state: State) -> None:
-        """The entry is settled: the next equal one may go."""
-        self._open -= 1
+    def leave(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+        """The entry is settled: the next of its turn may go.
+
+        :param keeps_turn: not before ``give_turn``, for it may be under way at the upstream yet.
+        """
         entry.settle(state, self._clock.seconds())
-        turn = turn_of(entry.exchange)
+        if not keeps_turn:
+            self.give_turn(entry)
+        for other in self.overtaken_by(entry, state):
+            self.forget(other)
+        if entry.handed_over or entry.exchange.own:
+            self.forget(entry)
+
+    def keep_turn(self, entry: Entry) -> None:
+        """Keep the turn of a settled entry of an earlier process, until ``give_turn``."""
+        self._open += 1
+        self._turns.setdefault(self._turn_of(entry), deque())
+
+    def give_turn(self, entry: Entry) -> None:
+        """The next of its turn may go."""
+        self._open -= 1
+        turn = self._turn_of(entry)
         waiting = self._turns.get(turn, deque())
         while waiting:
             following = waiting.popleft()
@@ -289,10 +319,6 @@ class Entries:
                 break
         else:
             self._turns.pop(turn, None)
-        for other in self.overtaken_by(entry, state):
-            self.forget(other)
-        if entry.handed_over or entry.exchange.own:
-            self.forget(entry)
 
     def overtaken_by(self, entry: Entry, state: State) -> list[Entry]:
         """Settled writes that are overtaken when this one is settled: to write the same again is no retry any more."""
@@ -357,6 +383,9 @@ class Entries:
             entries.remove(entry)
         if not entries:
             self._recent.pop(entry.equal, None)
+
+    def _turn_of(self, entry: Entry) -> bytes:
+        return turn_of(entry.exchange) if entry.turn is None else entry.turn
 
     async def _turn(self, turn: bytes, deadline: float) -> None:
         waiting = self._turns.get(turn)

@@ -64,6 +64,12 @@ class Absent(ProxyError):
         self.answer = result if isinstance(result, Response) else None
 
 
+def _landed(entry: Entry, verdict: Verdict) -> None:
+    """A verdict after which nothing of the write is still to come."""
+    if isinstance(verdict, NotThere) or (isinstance(verdict, Found) and verdict.landed):
+        entry.pending = False
+
+
 class Fate:
     """Sends one write until its fate is known.
 
@@ -101,12 +107,14 @@ class Fate:
         """
         if entry.sent is not None:
             # An earlier process may have sent it: what became of that comes first.
+            entry.pending = True
             found = await self._find(entry, None, may_be_late=True)
             if isinstance(found, Found):
                 return self.as_answer(entry, found)
             if entry.blind:
                 # From here on it is known when it is sent.
                 entry.blind, entry.started = False, self._clock.seconds()
+                self._looking.begin(entry)
         sends = 0
         while True:
             sends += 1
@@ -140,11 +148,17 @@ class Fate:
         """
         exchange = entry.exchange
         exchange.sent_at = None
+        entry.sent, entry.pending = self._clock.seconds(), True
         try:
             result: Result = await proceed(exchange)
         except (FailedAfterSending, BadAnswer) as error:
             result = error
-        entry.sent = self._clock.seconds() if exchange.sent_at is None else exchange.sent_at
+        except ProxyError:
+            entry.pending = False
+            raise
+        # Until its connection had ended, or HOSP had answered, bytes of it could come to HOSP.
+        entry.sent = self._clock.seconds()
+        entry.pending = certainty(result) is Certainty.OPEN
         return result
 
     async def _find(self, entry: Entry, result: Result | None, *, may_be_late: bool) -> Verdict:
@@ -162,6 +176,7 @@ class Fate:
         except Undecided:
             verdict, why = None, "there was no time to find out"
         if isinstance(verdict, Found | NotThere):
+            _landed(entry, verdict)
             return verdict
         self._meter.count("writes_total", outcome="unknown")
         entry.exchange.reference = entry.reference
@@ -184,9 +199,18 @@ class Fate:
             )
         except Undecided:
             return None
+        _landed(entry, verdict)
         if isinstance(verdict, Found):
             entry.answer = self.as_answer(entry, verdict)
         return verdict
+
+    def begin(self, entry: Entry) -> None:
+        """It is a write's turn: note what is known before it is sent."""
+        self._looking.begin(entry)
+
+    def left(self, entry: Entry) -> float:
+        """Seconds of HOSP's work for which a settled write may be carried out yet; 0 or less: it no longer can be."""
+        return self._looking.left(entry) if entry.pending else 0.0
 
     async def all_of(self, entry: Entry) -> list[str]:
         """Ids of every record that may be this write's, once HOSP can have carried nothing of it out any more."""
@@ -204,7 +228,7 @@ class Fate:
         if operation.lookup is not None and operation.resource is not None and 200 <= result.status < 300:
             number = self._id_in(operation.resource, result)
             if number is not None:
-                self._sightings.claim(operation.resource, number, entry.reference)
+                self._sightings.claim(operation.resource, number, entry.reference, lasting=True)
                 entry.record = entry.exchange.record_id = str(number)
         return result
 

@@ -7,6 +7,7 @@ a wrong "absent" doubles it.
 from __future__ import annotations
 
 import datetime
+import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,22 @@ from attrs import field, frozen
 from ...contract import Resource
 from ...messages import Json
 from .stored import Likeness, likeness
+from .versions import Version
+
+STAMP_ERROR_S = 0.0015
+"""Seconds by which the two stamps of a record that nobody has changed may differ: one moment, cut to milliseconds."""
 
 
 @frozen(slots=True)
 class Found:
-    """This record is the write's."""
+    """This record is the write's.
+
+    :param landed: it shows that the upstream has carried the write out, so that nothing of it is still to come. Without
+        that a PATCH may be found because the record had its values before.
+    """
 
     record: Mapping[str, Any]
+    landed: bool = True
 
 
 @frozen(slots=True)
@@ -48,7 +58,10 @@ class Search:
 
     :param expected: fields as they are stored, or a ``Doubt``.
     :param optional: other known fields that the document left out.
+    :param immutable: fields among them that nobody changes in the record of another.
     :param floor: the highest id that had been seen in any answer when the write began; None if none had.
+    :param sequence: the highest id that the upstream had given to a new record when the write began; None if unknown.
+        An imported record may lie far above it.
     :param not_before: earliest HOSP time at which it can have been stored, seconds since the epoch; None if unknown.
     :param claimed: ids that belong to other writes.
     :param touched: ids that somebody changed or deleted through the proxy since the write began.
@@ -59,12 +72,24 @@ class Search:
     resource: Resource
     expected: Mapping[str, Json]
     optional: frozenset[str] = frozenset()
+    immutable: frozenset[str] = frozenset()
     floor: int | None = None
+    sequence: int | None = None
     not_before: float | None = None
     claimed: frozenset[int | str] = frozenset()
     touched: frozenset[int | str] = frozenset()
     open_entries: int = 1
     reference: tuple[str, str] | None = field(default=None)
+
+
+class Age(enum.Enum):
+    """Whether a record was made before a write began."""
+
+    NEW = "new"
+    OLD = "old"
+    """Its id and its date both say so, as far as the contract names them."""
+    DOUBTFUL = "doubtful"
+    """One says so and the other does not, or is not known: a clock was set, or an id is out of order."""
 
 
 def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
@@ -75,36 +100,49 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
     rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
     if search.reference is not None:
         return _by_reference(search.reference, rows)
-    fresh = [row for row in rows if _may_be_new(search, row)]
-    unclaimed = [row for row in fresh if _id(search.resource, row) not in search.claimed]
-    if any(_above(search, number) and number not in search.claimed for number in search.touched):
+    aged = [(row, age_of(search, row)) for row in rows if _id(search.resource, row) not in search.claimed]
+    if _touched(search, aged):
         return NotKnowable("a record that may be this one was changed or deleted meanwhile")
-    if any(_changed(search.resource, row) for row in unclaimed):
+    if any(_may_be_changed(search, row) for row, _age in aged):
         return NotKnowable("a record that may be this one was changed by somebody else")
-    alike = [(likeness(search.expected, row), row) for row in unclaimed]
-    equal = [row for how, row in alike if how is Likeness.YES]
-    sure = [row for row in equal if all(row.get(name) is None for name in search.optional)]
+    alike = [(likeness(search.expected, row), row, age) for row, age in aged if age is not Age.OLD]
+    equal = [(row, age) for how, row, age in alike if how is Likeness.YES]
+    sure = [row for row, _age in equal if all(row.get(name) is None for name in search.optional)]
     if len(equal) > search.open_entries:
         return NotKnowable("more records are like this one than writes are open")
-    if not equal and any(how is Likeness.MAYBE for how, _ in alike):
+    if not equal and any(how is Likeness.MAYBE for how, _row, _age in alike):
         return NotKnowable("a record may be what HOSP has made of this one")
     if not equal:
         return NotThere()
     if not sure:
         return NotKnowable("a record is like this one but has more in it")
-    if not _bounded(search):
+    if any(age is Age.DOUBTFUL for _row, age in equal):
         return NotKnowable("an older record may be like this one")
     return Found(min(sure, key=lambda row: _order(_id(search.resource, row))))
 
 
 def ids_alike(search: Search, records: Sequence[Any]) -> list[int | str]:
-    """Ids of all new records that are equal or may be, whoever may have claimed them."""
+    """Ids of all records that are equal, or may be, and have no sign of being older, also if they are claimed."""
     rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
     return [
         row[search.resource.id]
         for row in rows
-        if _may_be_new(search, row) and likeness(search.expected, row) is not Likeness.NO
+        if False not in (_new_by_id(search, row), _new_by_date(search, row))
+        and likeness(search.expected, row) is not Likeness.NO
     ]
+
+
+def age_of(search: Search, row: Mapping[str, Any]) -> Age:
+    """Whether a record was there before the write began.
+
+    Ids can be out of order and clocks can be set, so one of the two alone says nothing where the contract names both.
+    """
+    resource = search.resource
+    said = [one for one in (_new_by_id(search, row), _new_by_date(search, row)) if one is not None]
+    if said and all(said):
+        return Age.NEW
+    named = int(resource.ascending) + int(resource.created_at is not None)
+    return Age.OLD if said and not any(said) and len(said) == named else Age.DOUBTFUL
 
 
 def _by_reference(reference: tuple[str, str], rows: Sequence[Mapping[str, Any]]) -> Verdict:
@@ -113,31 +151,52 @@ def _by_reference(reference: tuple[str, str], rows: Sequence[Mapping[str, Any]])
     return Found(mine[0]) if mine else NotThere()
 
 
-def _bounded(search: Search) -> bool:
-    """Whether something tells this write's record from one that was there before it."""
-    by_id = search.resource.ascending and search.floor is not None
-    by_date = search.resource.created_at is not None and search.not_before is not None
-    return by_id or by_date
-
-
-def _may_be_new(search: Search, row: Mapping[str, Any]) -> bool:
-    if not _above(search, _id(search.resource, row)):
-        return False
-    created = moment(row.get(search.resource.created_at)) if search.resource.created_at else None
-    return created is None or search.not_before is None or created >= search.not_before
-
-
-def _above(search: Search, number: int | str | None) -> bool:
+def _new_by_id(search: Search, row: Mapping[str, Any]) -> bool | None:
+    number = _id(search.resource, row)
     if not search.resource.ascending or search.floor is None or not isinstance(number, int):
-        return True
+        return None
     return number > search.floor
+
+
+def _new_by_date(search: Search, row: Mapping[str, Any]) -> bool | None:
+    created = moment(row.get(search.resource.created_at)) if search.resource.created_at else None
+    return None if created is None or search.not_before is None else created >= search.not_before
+
+
+def _touched(search: Search, aged: Sequence[tuple[Mapping[str, Any], Age]]) -> bool:
+    """Whether somebody changed or deleted, through the proxy, a record that may be this write's."""
+    old = {_id(search.resource, row) for row, age in aged if age is Age.OLD}
+    return any(
+        number not in search.claimed and number not in old and not _from_before(search, number)
+        for number in search.touched
+    )
+
+
+def _from_before(search: Search, number: int | str) -> bool:
+    """Whether the upstream had given this id, or a higher one, to a new record before the write began."""
+    known = search.resource.ascending and search.sequence is not None and isinstance(number, int)
+    return known and number <= search.sequence  # type: ignore[operator]
+
+
+def _may_be_changed(search: Search, row: Mapping[str, Any]) -> bool:
+    """Whether a record that is not equal may be this write's, changed at the upstream itself.
+
+    Here one sign of age is enough: it would take a change by somebody within seconds, and a wrong clock or id besides.
+    """
+    signs = _new_by_id(search, row), _new_by_date(search, row)
+    if False in signs or not _changed(search.resource, row):
+        return False
+    if likeness(search.expected, row) is Likeness.YES:
+        return False
+    fixed = {name: search.expected.get(name) for name in search.immutable}
+    return likeness(fixed, row) is not Likeness.NO
 
 
 def _changed(resource: Resource, row: Mapping[str, Any]) -> bool:
     if resource.created_at is None or resource.updated_at is None:
         return False
     created, updated = moment(row.get(resource.created_at)), moment(row.get(resource.updated_at))
-    return created is not None and updated is not None and updated > created
+    return created is not None and updated is not None and abs(updated - created) > STAMP_ERROR_S
 
 
 def _id(resource: Resource, row: Mapping[str, Any]) -> int | str | None:
@@ -155,34 +214,50 @@ class Change:
 
     :param expected: the fields that it sets, as they are stored.
     :param unreadable: it sets a field that never comes back.
-    :param not_before: earliest HOSP time at which it can have been carried out.
+    :param not_before: earliest HOSP time at which it can have been carried out; None if that is not known, or if HOSP's
+        clock was set since.
+    :param before: the record as it was seen before the PATCH was sent; None if it was not.
     """
 
     resource: Resource
     expected: Mapping[str, Json]
     unreadable: bool
     not_before: float | None
+    before: Version | None = None
 
 
 def has_changed(change: Change, row: Any) -> Verdict:
     """Judge one look at the record that a PATCH changes.
 
-    The record as it is carries what the PATCH sets: found. It was last changed before the PATCH began: not there.
-    Anything else: a colleague wrote.
+    The record as it is carries what the PATCH sets: found. It is as it was seen before the PATCH was sent, or was last
+    changed before that: not there. Anything else: a colleague wrote.
     """
     if not isinstance(row, dict):
         return NotKnowable("the record cannot be read")
     updated = moment(row.get(change.resource.updated_at)) if change.resource.updated_at else None
-    untouched = updated is not None and change.not_before is not None and updated < change.not_before
+    dated = None if updated is None or change.not_before is None else updated >= change.not_before
     as_wished = likeness(change.expected, row)
     if as_wished is Likeness.YES and not change.unreadable:
-        return Found(row)
-    if untouched:
+        return Found(row, landed=dated is True and _has_become(change, row))
+    if dated is False or _is_as_before(change, row):
         return NotThere()
     if change.resource.updated_at is None and not change.unreadable and as_wished is Likeness.NO:
         # The contract names no date: the values are all there is, and they are not the new ones.
         return NotThere()
     return NotKnowable("the record was changed meanwhile, and not to this")
+
+
+def _has_become(change: Change, row: Mapping[str, Any]) -> bool:
+    """Whether the record had other values before. Others may have written them since: the date tells when."""
+    before = change.before
+    return before is not None and not before.has(change.expected) and not before.is_of(row)
+
+
+def _is_as_before(change: Change, row: Mapping[str, Any]) -> bool:
+    """Whether the record, the date of its last change included, is what it was before the PATCH was sent."""
+    if change.before is None or change.unreadable or change.resource.updated_at not in row:
+        return False
+    return change.before.is_of(row)
 
 
 def moment(stamp: Any) -> float | None:

@@ -14,7 +14,7 @@ from ...messages import Exchange, Identity, Request, Response
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.sealing import Seal, Unsealable
-from ..ledger.store import Row
+from ..ledger.store import HIGHEST_ID, Row
 from .entries import Entry, Names, State
 from .equality import record_name
 
@@ -22,8 +22,8 @@ _log = Logger()
 TOO_LARGE = 8 << 20
 """Bytes of an answer beyond which it is not kept for who asks again: he is told "unknown" then."""
 _BATCH = 200
-WALL_ERROR_S = 2.0
-"""By how much a wall clock may have been set between two processes: a write is taken to have begun that earlier."""
+BEGAN_ERROR_S = 2.0
+"""A write of an earlier process is taken to have begun that much earlier."""
 
 
 class Keeping:
@@ -87,27 +87,32 @@ class Keeping:
             key=entry.key,
             author=self.author(entry.exchange.identity),
             # Of one that may have been sent long ago no id is too low.
-            floor=None if entry.blind else entry.floor,
-            record=None,
+            floor=None if entry.blind or entry.floor is None else min(entry.floor, HIGHEST_ID),
+            record=entry.call.record_id if kind == "change" else None,
             entered=self._entered(entry),
             closed=None,
             handed_over=False,
             call=self._seal.seal(write_call(entry.exchange), f"call {_row_name(entry, kind)}"),
             answer=None,
             names=self._names(entry, _row_name(entry, kind)),
+            not_before=None if entry.blind else entry.not_before,
+            sequence=None if entry.blind else entry.sequence,
         )
 
     def _entered(self, entry: Entry) -> float:
         """When it began: where it takes over another's, when that one did, for its record may be as old."""
         if entry.sent is None:
-            return self._wall()
-        return self._wall() - max(0.0, self._clock.seconds() - entry.started)
+            return self._ledger.now()
+        return self._ledger.now() - max(0.0, self._clock.seconds() - entry.started)
 
     def _names(self, entry: Entry, name: str) -> bytes | None:
         return None if entry.names is None else self._seal.seal(entry.names.packed(), f"names {name}")
 
-    async def close(self, entry: Entry, state: State, kind: str = "") -> None:
-        """Its outcome, before the answer leaves. A ledger that fails now is no reason to keep the truth back."""
+    async def close(self, entry: Entry, state: State, kind: str = "", *, pending: bool = False) -> None:
+        """Its outcome, before the answer leaves. A ledger that fails now is no reason to keep the truth back.
+
+        :param pending: it may be under way at the upstream yet, until ``end_pending``.
+        """
         kind = kind or _kind(entry)
         if entry.exchange.own and kind != "screening":
             return
@@ -116,9 +121,34 @@ class Keeping:
         if entry.answer is not None and len(entry.answer.body) <= TOO_LARGE and not entry.exchange.own:
             answer = self._seal.seal(write_answer(entry.answer), f"answer {name}")
         try:
-            await self._ledger.close(name, state.value, _record(entry), answer)
+            await self._ledger.close(name, state.value, _record(entry), answer, pending=pending)
         except LedgerFailed as error:
             _log.error("the outcome of {name} could not be kept: {why}", name=name, why=error.why)
+
+    async def end_pending(self, entry: Entry) -> None:
+        """Nothing of a settled write can come any more."""
+        try:
+            await self._ledger.end_pending(entry.reference)
+        except LedgerFailed as error:
+            # The next start keeps its turn once more, for as long as HOSP may be late.
+            _log.error("{name} could not be marked: {why}", name=entry.reference, why=error.why)
+
+    async def pending(self) -> list[tuple[Entry, State]]:
+        """Settled writes of earlier processes that may be under way at the upstream yet, with their outcome."""
+        found = []
+        for row in await self._ledger.pending():
+            entry = self.read(row)
+            entry.pending, entry.exchange.client_gone = True, True
+            changes = row.kind == "change" and row.resource is not None and row.record is not None
+            if entry.exchange.call is None:
+                # It cannot be read any more. Of a change the row says enough.
+                entry.turn = record_name(row.resource or "", row.record or "") if changes else row.equal
+            found.append((entry, entry.state))
+        return found
+
+    async def sequences(self) -> list[tuple[str, int]]:
+        """For each resource the highest id that a write of this machine is known to have made."""
+        return await self._ledger.sequences()
 
     async def tell_unknown(self, entry: Entry) -> None:
         """Its client is told that the outcome is unknown."""
@@ -173,11 +203,12 @@ class Keeping:
         return taken
 
     async def later_records(self, entry: Entry) -> list[tuple[str, str, str]]:
-        """Records above an entry's floor that other writes made or changed: (kind, id, reference)."""
+        """Records that other writes made or changed while an entry was open: (kind, id, reference)."""
         resource = entry.call.operation.resource
         if resource is None:
             return []
-        found = await self._ledger.later_records(resource, entry.floor or 0)
+        since = self._ledger.now() - (self._clock.seconds() - entry.started)
+        found = await self._ledger.later_records(resource, entry.sequence or 0, since)
         return [one for one in found if one[2] != entry.reference]
 
     async def tidy(self, window_s: float) -> None:
@@ -189,7 +220,7 @@ class Keeping:
 
     async def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
         """Settled writes under a key, of the last seconds, as far as their keys can be said to others."""
-        since, after = self._wall() - kept_s, ""
+        since, after = self._ledger.now() - kept_s, ""
         while rows := await self._ledger.keyed(since, after, _BATCH):
             for row in rows:
                 entry = self.read(row)
@@ -209,8 +240,9 @@ class Keeping:
         """An entry from its row; its exchange has no call where that was wiped or cannot be read."""
         now = self._clock.seconds()
         exchange = self._read_exchange(row, now)
-        ago = max(0.0, self._wall() - (row.closed if row.closed is not None else row.entered))
-        began = now - max(0.0, self._wall() - row.entered) - WALL_ERROR_S
+        time = self._ledger.now()
+        ago = max(0.0, time - (row.closed if row.closed is not None else row.entered))
+        began = now - max(0.0, time - row.entered) - BEGAN_ERROR_S
         closed = row.closed is not None
         entry = Entry(
             reference=row.reference.removesuffix("/screening"),
@@ -219,8 +251,11 @@ class Keeping:
             started=began,
             key=row.key,
             floor=row.floor,
+            sequence=row.sequence,
+            not_before=row.not_before,
             # Whatever was sent was sent before that process ended, so before now.
             sent=now,
+            pending=not closed,
             state=_state(row.state) if closed else State.UNKNOWN,
             answer=self._read_answer(row),
             record=row.record,

@@ -78,6 +78,15 @@ class Looking:
         self._look_s = look_s
         self._claims = claims or NoClaims()
 
+    def begin(self, entry: Entry) -> None:
+        """A write is about to be sent: note what is known by now. Whoever sets a clock later changes nothing of it."""
+        operation = entry.call.operation
+        entry.not_before = self._upstream_clock.earliest(entry.started)
+        entry.steps = self._upstream_clock.steps
+        taken_over = entry.sent is not None or entry.blind
+        if operation.lookup is None and operation.resource is not None and not taken_over:
+            entry.before = self._sightings.versions.last(operation.resource, entry.call.record_id)
+
     async def find(self, entry: Entry, *, may_be_late: bool, deadline: float) -> Verdict:
         """Look until a look decides.
 
@@ -98,7 +107,7 @@ class Looking:
                 last, pause = True, max(0.0, left - LAST_LOOK_S)
             if pause > 0:
                 await task.deferLater(self._clock, pause, lambda: None)
-            decisive = not may_be_late or self._left(entry) <= 0
+            decisive = not may_be_late or self.left(entry) <= 0
             verdict = await self._look(entry, deadline)
             looks += 1
             if isinstance(verdict, (Found, NotKnowable)):
@@ -124,15 +133,15 @@ class Looking:
         alike = ids_alike(self._search(entry), rows if isinstance(rows, list) else [])
         return [str(number) for number in alike if number not in others]
 
-    def _left(self, entry: Entry) -> float:
-        """Seconds of HOSP's work until a look may say that the write is absent."""
+    def left(self, entry: Entry) -> float:
+        """Seconds of HOSP's work until it has carried the write out or never will."""
         assert entry.sent is not None
         return self._late_commit_s - self._working_time.since(entry.sent, self._clock.seconds())
 
     def _pause(self, entry: Entry, looks: int, may_be_late: bool) -> float:
         if not may_be_late:
             return 0.0 if looks == 0 else min(0.2 * 2.0**looks, 5.0)
-        left = self._left(entry)
+        left = self.left(entry)
         early = PAUSES_S[looks] if looks < len(PAUSES_S) else 10.0
         return early if left <= 0 else min(early, left + 0.001)
 
@@ -212,7 +221,7 @@ class Looking:
         if not isinstance(verdict, Found) or resource is None:
             return verdict
         number = verdict.record[self._contract.resources[resource].id]
-        if not self._sightings.claim(resource, number, entry.reference):
+        if not self._sightings.claim(resource, number, entry.reference, lasting=True):
             return NotKnowable("the record belongs to another write")
         return verdict
 
@@ -234,8 +243,10 @@ class Looking:
             self._contract.resources[name],
             expected,
             optional=operation.fields - operation.write_only - frozenset(given),
+            immutable=_immutable(operation),
             floor=None if entry.blind else entry.floor,
-            not_before=None if entry.blind else self._upstream_clock.earliest(entry.started),
+            sequence=None if entry.blind else entry.sequence,
+            not_before=None if entry.blind else entry.not_before,
             claimed=self._sightings.claimed_by_others(name, entry.reference),
             touched=self._sightings.touched(name),
             reference=reference,
@@ -250,5 +261,15 @@ class Looking:
             self._contract.resources[name],
             expected,
             unreadable=len(expected) < len(given),
-            not_before=self._upstream_clock.earliest(entry.started),
+            not_before=entry.not_before if entry.steps in (None, self._upstream_clock.steps) else None,
+            before=entry.before,
         )
+
+
+def _immutable(operation: Operation) -> frozenset[str]:
+    """The author of a new record, and the fields by which its list is asked for.
+
+    A record that somebody has moved to another list would not be in this one.
+    """
+    asked = {field for _name, field in operation.lookup.query} if operation.lookup is not None else set()
+    return frozenset(asked if operation.author is None else asked | {operation.author})

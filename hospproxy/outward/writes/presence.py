@@ -15,9 +15,12 @@ class UpstreamClock:
     """HOSP's wall clock against our monotonic one, learned from Date (RFC 9110 §6.6.1), with its error.
 
     Each Date says that HOSP's clock stood between D and D + 1 s at some moment between our sending and its receipt.
+
+    :ivar steps: how often somebody was seen to have set HOSP's clock.
     """
 
     def __init__(self) -> None:
+        self.steps = 0
         self._low: float | None = None
         self._high = 0.0
         self._at = 0.0
@@ -38,7 +41,9 @@ class UpstreamClock:
             narrowed = max(low, self._low - drift), min(high, self._high + drift)
             if narrowed[0] <= narrowed[1]:
                 low, high = narrowed
-            # Otherwise somebody set HOSP's clock: what was learned before is void.
+            else:
+                # Somebody set HOSP's clock: what was learned before is void.
+                self.steps += 1
         self._low, self._high, self._at = low, high, received
 
     def earliest(self, moment: float) -> float | None:

@@ -22,6 +22,7 @@ from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
 from .shown import Shown
 from .sightings import Sightings, id_of
+from .turns import Turns
 
 _log = Logger()
 _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
@@ -66,6 +67,7 @@ class Writes:
         self._claims = claims or NoClaims()
         self._others = Others(self._claims, entries, sightings, clock, meter)
         self._going_on = GoingOn(meter)
+        self._turns = Turns(clock, entries, keeping, fate, self._claims, self._going_on)
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, Entry] = {}
         self._recovering: list[Deferred[None]] | None = []
@@ -204,6 +206,7 @@ class Writes:
             if entry.call.operation.action == "delete":
                 exchange.shown = self._shown.has(entry.call)
             self._watch(entry)
+            self._fate.begin(entry)
             await self._keeping.enter(entry)
         except Exception:
             exchange.on_leaving = None
@@ -267,10 +270,8 @@ class Writes:
                 # Written before this one is closed: the next process must not answer from it either.
                 self._claims.handed_over(other.reference)
                 self._keeping.hand_over(other)
-        await self._keeping.close(entry, state)
-        await self._claims.settle(entry, state)
         self._unwatch(entry)
-        self._entries.leave(entry, state)
+        await self._turns.settle(entry, state)
 
     def _watch(self, entry: Entry) -> None:
         operation = entry.call.operation
@@ -278,9 +279,11 @@ class Writes:
             return
         if operation.lookup is not None:
             floor = self._sightings.open(operation.resource, entry.reference)
-            if entry.floor is None and entry.sent is None:
-                entry.floor = floor
-            self._sightings.resume(operation.resource, entry.reference, entry.floor)
+            if entry.sent is None:
+                # What took another's place may have been sent before any of this was known.
+                entry.floor = floor if entry.floor is None else entry.floor
+                entry.sequence = self._sightings.sequence(operation.resource)
+            self._sightings.resume(operation.resource, entry.reference, entry.sequence)
         else:
             self._sightings.touch(operation, entry.call.record_id)
             self._shown.strike(operation.resource, entry.call.record_id)
@@ -317,7 +320,7 @@ class Writes:
         if resource is None:
             return
         # Until then it must be known which records are others'.
-        self._sightings.resume(resource, watch, entry.floor)
+        self._sightings.resume(resource, watch, entry.sequence)
         try:
             ids = await self._fate.all_of(entry)
         finally:
@@ -361,6 +364,9 @@ class Writes:
 
     async def _taken_over(self) -> list[Exchange]:
         screenings = []
+        for resource, number in await self._keeping.sequences():
+            self._sightings.made(resource, number)
+        await self._turns.recover()
         taken = await self._keeping.take_over()
         # Those that have ended came before those that have not.
         for entry in await self._keeping.undelivered(self._window_s):
@@ -384,7 +390,7 @@ class Writes:
         """What an earlier process knew of records that cannot be this entry's."""
         resource = entry.call.operation.resource
         if resource is not None and entry.call.operation.lookup is not None:
-            self._sightings.resume(resource, entry.reference, entry.floor)
+            self._sightings.resume(resource, entry.reference, entry.sequence)
         for kind, number, reference in await self._keeping.later_records(entry):
             assert resource is not None
             if kind == "create":

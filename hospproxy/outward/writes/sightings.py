@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import OrderedDict
+from itertools import chain
+from typing import Any, TypeGuard
 
 import msgspec
 
 from ...contract import Contract, Operation
 from ...messages import Call, Response
+from ..ledger.store import HIGHEST_ID
+from .versions import Versions
 
 Id = int | str
 MOST_DIGITS = 100
 """Of a number that is read as one: int() refuses what is very long."""
+LATELY = 1_000
+"""Records of one resource that are remembered as settled writes'."""
 
 
 class Sightings:
     """Watches every answer of HOSP go by.
 
-    Claims and touches are kept only while an open write could mistake such a record for its own.
+    Claims and touches are kept only while an open write could mistake such a record for its own; the last of the
+    certain claims are kept for longer.
 
     :param most: claims and touches kept for one resource; beyond it nothing new there is knowable.
     """
@@ -26,19 +33,37 @@ class Sightings:
         self._contract = contract
         self._most = most
         self._highest: dict[str, int] = {}
+        self._made: dict[str, int] = {}
         self._claimed: dict[str, dict[Id, str]] = {}
+        self._lately: dict[str, OrderedDict[Id, str]] = {}
         self._touched: dict[str, set[Id]] = {}
         self._floors: dict[str, dict[str, int | None]] = {}
         self.overflowed: set[str] = set()
+        self.versions = Versions(frozenset(contract.addresses))
 
     def saw(self, call: Call, response: Response) -> None:
         """Take in an answer: the highest id in it counts from now on."""
         name = call.operation.resource
         if name is None or not 200 <= response.status < 300 or call.operation.becomes_note is not None:
             return
-        for number in ids_in(response.body, self._contract.resources[name].id):
-            if isinstance(number, int) and number > self._highest.get(name, 0):
+        document, field = _decoded(response.body), self._contract.resources[name].id
+        numbers = _ids(document, field)
+        for number in numbers:
+            if is_in_order(number) and number > self._highest.get(name, 0):
                 self._highest[name] = number
+        if isinstance(document, dict) and len(numbers) == 1:
+            self.versions.keep(name, str(numbers[0]), document)
+            if call.operation.action == "create":
+                self.made(name, numbers[0])
+
+    def made(self, resource: str, number: Id) -> None:
+        """The upstream has given this id to a new record: so far is its sequence, whatever ids were imported."""
+        if is_in_order(number):
+            self._made[resource] = max(number, self._made.get(resource, 0))
+
+    def sequence(self, resource: str) -> int | None:
+        """The highest id that a new record was seen to get, or None."""
+        return self._made.get(resource)
 
     def highest(self, resource: str) -> int | None:
         """The highest id seen so far, or None."""
@@ -50,13 +75,15 @@ class Sightings:
 
     def open(self, resource: str, reference: str) -> int | None:
         """A write begins: the highest id seen so far, or None."""
-        floor = self._highest.get(resource)
-        self._floors.setdefault(resource, {})[reference] = floor
-        return floor
+        self.resume(resource, reference, self._made.get(resource))
+        return self._highest.get(resource)
 
-    def resume(self, resource: str, reference: str, floor: int | None) -> None:
-        """A write of an earlier process: what had been seen when it began is what counts, not what has been by now."""
-        self._floors.setdefault(resource, {})[reference] = floor
+    def resume(self, resource: str, reference: str, sequence: int | None) -> None:
+        """A write of an earlier process: what was known when it began is what counts, not what is known by now.
+
+        :param sequence: the highest id that a new record had been seen to get by then.
+        """
+        self._floors.setdefault(resource, {})[reference] = sequence
 
     def close(self, resource: str, reference: str) -> None:
         """A write is settled: forget what only it needed."""
@@ -79,8 +106,17 @@ class Sightings:
             [number for number in touched if isinstance(number, int) and number <= lowest]
         )
 
-    def claim(self, resource: str, number: Id, reference: str) -> bool:
-        """This record is that write's; False if it is another's already."""
+    def claim(self, resource: str, number: Id, reference: str, *, lasting: bool = False) -> bool:
+        """This record is that write's; False if it is another's already.
+
+        :param lasting: it is certain, and is remembered for a while whether or not a write is open: by its date such a
+            record may be one that came after it.
+        """
+        if lasting:
+            made = self._lately.setdefault(resource, OrderedDict())
+            made.setdefault(number, reference)
+            while len(made) > LATELY:
+                made.popitem(last=False)
         if resource not in self._floors:
             return True
         claims = self._claimed.setdefault(resource, {})
@@ -106,8 +142,8 @@ class Sightings:
 
     def claimed_by_others(self, resource: str, reference: str) -> frozenset[Id]:
         """Ids that are not this write's."""
-        claims = self._claimed.get(resource, {})
-        return frozenset(number for number, owner in claims.items() if owner != reference)
+        claims = chain(self._lately.get(resource, {}).items(), self._claimed.get(resource, {}).items())
+        return frozenset(number for number, owner in claims if owner != reference)
 
     def touched(self, resource: str) -> frozenset[Id]:
         """Ids that were changed or deleted through the proxy while a write was open."""
@@ -119,12 +155,24 @@ def id_of(text: str) -> Id:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else text
 
 
+def is_in_order(number: Id) -> TypeGuard[int]:
+    """Whether an id is one of a sequence that can be compared everywhere."""
+    return isinstance(number, int) and 0 < number <= HIGHEST_ID
+
+
 def ids_in(body: bytes, field: str) -> list[Id]:
     """The ids of the record or records that an answer holds; none where it holds none."""
+    return _ids(_decoded(body), field)
+
+
+def _decoded(body: bytes) -> Any:
     try:
-        document: Any = msgspec.json.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
+        return None
+
+
+def _ids(document: Any, field: str) -> list[Id]:
     rows = document if isinstance(document, list) else [document]
     found = [row.get(field) for row in rows if isinstance(row, dict)]
     return [number for number in found if isinstance(number, (int, str)) and not isinstance(number, bool)]

@@ -4,6 +4,8 @@ local turn, equal, key, state, record, resource = ARGV[5], ARGV[6], ARGV[7], ARG
 -- "c" if it changed its record or may have, "d" if it deleted it; and which record it changes.
 local change, about = ARGV[18], ARGV[19]
 local lost, handed, left = ARGV[11] ~= '0', ARGV[12] == '1', ARGV[13] == '1'
+-- It is settled, but may be under way at the upstream yet: it keeps its turn until it is said once more without this.
+local keeps_turn = ARGV[20] == '1'
 if (state == 'answered' or state == 'found') and record ~= '' and resource ~= '' then
   -- Whoever looks for an equal one must know that this record is taken.
   redis.call('ZADD', touched, 'NX', now, 'c ' .. resource .. ' ' .. record .. ' ' .. ref)
@@ -17,7 +19,9 @@ if not w then
   if key ~= '' then w.k = key end
   link(ref, w)
 end
-if state ~= '' and is_open(w) and machine(w.m) == machine(me) then
+if state ~= '' and not is_open(w) and machine(w.m) == machine(me) then
+  if not keeps_turn then free('t:' .. w.t, ref) end
+elseif state ~= '' and is_open(w) and machine(w.m) == machine(me) then
   if state == 'back' and w.o then
     -- Nothing was sent, but of the one before it nothing is known yet.
     w.m, w.u = '-', math.min(w.u, now)
@@ -26,7 +30,7 @@ if state ~= '' and is_open(w) and machine(w.m) == machine(me) then
     unlink(ref, w)
   elseif state ~= 'open' then
     w.s = state
-    free('t:' .. w.t, ref)
+    if not keeps_turn then free('t:' .. w.t, ref) end
   end
   if record ~= '' then w.r = record end
 end

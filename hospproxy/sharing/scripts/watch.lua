@@ -8,10 +8,12 @@ if w.m ~= me then
   w.m, w.l = me, 1
   write(ref, w)
 end
-local found = redis.call('ZRANGEBYSCORE', touched, w.c, now, 'LIMIT', 0, 5001)
-if #found > 5000 then return {'ok', mark, 'lost'} end
+-- What was made just before it, too: by its date such a record may be one that came after.
+local found = redis.call('ZRANGEBYSCORE', touched, w.c - 60000, now, 'WITHSCORES', 'LIMIT', 0, 5001)
+if #found > 10000 then return {'ok', mark, 'lost'} end
 local own, about = {}, ' ' .. ARGV[5] .. ' '
-for _, one in ipairs(found) do
-  if string.sub(one, 2, 1 + #about) == about then own[#own + 1] = one end
+for i = 1, #found, 2 do
+  local one, at = found[i], tonumber(found[i + 1])
+  if string.sub(one, 2, 1 + #about) == about and (at >= w.c or string.sub(one, 1, 1) == 'c') then own[#own + 1] = one end
 end
 return {'ok', mark, 'mine', own}

@@ -46,10 +46,21 @@ class Disk:
         self.keeper = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         file_format.prepare(self.keeper, Path("memory"))
 
-    def ledger(self, wall: Callable[[], float], worker: AtOnce | None = None) -> Ledger:
+    def ledger(
+        self,
+        wall: Callable[[], float],
+        worker: AtOnce | None = None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> Ledger:
         """A process's ledger on this disk."""
         path = Path(_FOLDER.name) / "ledger.sqlite"
-        ledger = Ledger(path, worker or AtOnce(), wall, lambda _path: (_Uncloseable(self.keeper), None))
+        ledger = Ledger(
+            path,
+            worker or AtOnce(),
+            wall,
+            lambda _path: (_Uncloseable(self.keeper), None),
+            monotonic=monotonic,
+        )
         ledger.open()
         return ledger
 

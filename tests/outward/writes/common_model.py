@@ -253,7 +253,7 @@ class Model:
 
     def settle(self, a: list[Any]) -> list[Any]:
         turn, equal, key, state, record, resource, lost, handed, left, keep, author, answer, window = a[:13]
-        change, about = a[13:]
+        change, about, keeps_turn = a[13:]
         if state in ("answered", "found") and record and resource:
             self.store.touched.setdefault(f"c {resource} {record} {self.ref}", self.now)
             if record.isdigit():
@@ -267,7 +267,10 @@ class Model:
             w |= {"a": author, "g": 1} | ({"k": key} if key else {})
             self.c["w:" + self.ref] = w
             self.link(self.ref, w)
-        if state and w["s"] == "open" and w["m"].partition(".")[0] == self.me.partition(".")[0]:
+        here = w["m"].partition(".")[0] == self.me.partition(".")[0]
+        if state and w["s"] != "open" and here and keeps_turn != "1":
+            self.free("t:" + w["t"], self.ref)
+        elif state and w["s"] == "open" and w["m"].partition(".")[0] == self.me.partition(".")[0]:
             if state == "back" and w.get("o"):
                 w["m"], w["u"] = "-", min(w["u"], self.now)
             elif state in ("back", "absent"):
@@ -275,7 +278,8 @@ class Model:
                 self.unlink(self.ref, w)
             elif state != "open":
                 w["s"] = state
-                self.free("t:" + w["t"], self.ref)
+                if keeps_turn != "1":
+                    self.free("t:" + w["t"], self.ref)
             if record:
                 w["r"] = record
         if about:
@@ -315,7 +319,10 @@ class Model:
                 return ["lost"]
             w["m"], w["l"] = self.me, 1
         about = f" {resource} "
-        found = sorted((at, one) for one, at in self.store.touched.items() if at >= w["c"])
+        lately = self.store.touched.items()
+        found = sorted(
+            (at, one) for one, at in lately if at >= w["c"] - (60_000 if one.startswith("c") else 0)
+        )
         return ["mine", [one.encode() for _, one in found if one[1:].startswith(about)]]
 
     def find(self, a: list[str]) -> list[Any]:

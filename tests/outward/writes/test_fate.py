@@ -520,4 +520,4 @@ class ModelTests(SynchronousTestCase):
                 self.assertGreaterEqual(len(stored), yes, "lost")
                 self.assertLessEqual(len(stored), yes + unknown, "doubled")
         self.assertEqual(len(rig.entries), 0)
-        self.assertEqual(rig.sightings.claimed_by_others("notes", ""), frozenset())
+        self.assertEqual((rig.sightings._claimed, rig.sightings._floors), ({}, {}))

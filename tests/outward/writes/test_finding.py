@@ -22,6 +22,7 @@ from hospproxy.outward.writes.finding import (
     which_is_mine,
 )
 from hospproxy.outward.writes.stored import Doubt
+from hospproxy.outward.writes.versions import Version
 from tests.rig import CONTRACT
 
 NOTES = CONTRACT.resources["notes"]
@@ -51,17 +52,17 @@ class WhichIsMineTests(SynchronousTestCase):
         self.assertIsInstance(which_is_mine(search, rows), kind)
 
     def test_the_one_that_is_equal_and_new(self) -> None:
-        self.assertEqual(self.found(SEARCH, note(102, title="other"), note(101), note(99)), 101)
+        self.assertEqual(self.found(SEARCH, note(102, title="other"), note(101), note(99, 900.0)), 101)
 
     def test_none(self) -> None:
         self.is_a(NotThere, SEARCH)
         self.is_a(NotThere, SEARCH, note(101, title="other"), "junk", {"title": "t"}, note(0, id=True))
 
     def test_not_one_that_had_been_seen(self) -> None:
-        self.is_a(NotThere, SEARCH, note(100), note(99))
+        self.is_a(NotThere, SEARCH, note(100, 900.0), note(99, 900.0))
 
     def test_not_one_from_before_the_write(self) -> None:
-        self.is_a(NotThere, SEARCH, note(101, created=989.9))
+        self.is_a(NotThere, SEARCH, note(99, created=989.9))
         self.assertEqual(self.found(SEARCH, note(101, created=990.0)), 101)
 
     def test_not_one_that_is_anothers(self) -> None:
@@ -74,12 +75,14 @@ class WhichIsMineTests(SynchronousTestCase):
 
     def test_one_that_somebody_changed_is_not_knowable(self) -> None:
         self.is_a(NotKnowable, SEARCH, note(101, title="new", updated_at=at(1001)))
-        self.is_a(NotThere, SEARCH, note(99, updated_at=at(1001)))
+        self.is_a(NotThere, SEARCH, note(99, 900.0, updated_at=at(1001)))
         self.is_a(NotThere, evolve(SEARCH, claimed=frozenset({101})), note(101, updated_at=at(1001)))
 
     def test_one_that_was_touched_through_the_proxy_is_not_knowable(self) -> None:
         self.is_a(NotKnowable, evolve(SEARCH, touched=frozenset({101})))
-        self.is_a(NotThere, evolve(SEARCH, touched=frozenset({99})))
+        self.is_a(NotThere, evolve(SEARCH, touched=frozenset({99}), sequence=100))
+        self.is_a(NotKnowable, evolve(SEARCH, touched=frozenset({99})))
+        self.is_a(NotThere, evolve(SEARCH, touched=frozenset({99})), note(99, 900.0))
         self.is_a(NotThere, evolve(SEARCH, touched=frozenset({101}), claimed=frozenset({101})))
 
     def test_one_with_more_in_it_than_was_sent_is_not_knowable(self) -> None:
@@ -130,16 +133,42 @@ class WhichIsMineTests(SynchronousTestCase):
             note(number, created, title=title, updated_at=at(created + changed))
             for number, title, created, changed in rows
         ]
-        verdict = which_is_mine(evolve(SEARCH, claimed=claimed, touched=touched), made)
-        new = [row for row in rows if row[0] > 100 and row[2] >= 990 and row[0] not in claimed]
-        equal = [row for row in new if row[1] == "t"]
+        search = evolve(SEARCH, claimed=claimed, touched=touched, sequence=99)
+        verdict = which_is_mine(search, made)
+        mine = [row for row in rows if row[0] not in claimed]
+        equal = [row for row in mine if row[1] == "t" and (row[0] > 100 or row[2] >= 990)]
+        changed = [row for row in mine if row[1] != "t" and row[3] and row[0] > 100 and row[2] >= 990]
         if isinstance(verdict, Found):
             self.assertEqual([row[0] for row in equal], [verdict.record["id"]])
-            self.assertFalse(any(row[3] for row in new))
+            self.assertTrue(equal[0][0] > 100 and equal[0][2] >= 990)
         elif isinstance(verdict, NotThere):
             self.assertEqual(equal, [])
-            self.assertFalse(any(row[3] for row in new))
-            self.assertLessEqual({number for number in touched if number > 100}, claimed)
+        if not isinstance(verdict, NotKnowable):
+            self.assertEqual(changed, [])
+            old = {row[0] for row in rows if row[0] <= 100 and row[2] < 990}
+            self.assertLessEqual({number for number in touched if number > 99}, claimed | old)
+
+    def test_oneSignOfAgeAloneIsNoProof(self) -> None:
+        """A clock that was set, or one id that is out of order, would hide the record that is mine."""
+        for doubtful in (note(101, created=989.9), note(100, created=1000.0)):
+            self.is_a(NotKnowable, SEARCH, doubtful)
+        for unknown in (evolve(SEARCH, floor=None), evolve(SEARCH, not_before=None)):
+            self.is_a(NotKnowable, unknown, note(99, created=900.0))
+            self.assertEqual(self.found(unknown, note(101)), 101)
+
+    def test_aRecordThatAnotherAuthorChangedIsNotMine(self) -> None:
+        search = evolve(SEARCH, immutable=frozenset({"staff_id", "patient_id"}))
+        self.is_a(NotThere, search, note(101, staff_id=2, updated_at=at(1001)))
+        self.is_a(NotThere, search, note(101, patient_id=8, updated_at=at(1001)))
+        self.is_a(NotKnowable, search, note(101, title="x", updated_at=at(1001)))
+        self.is_a(NotKnowable, search, note(101, title="x", updated_at=at(999)))
+
+    def test_stampsThatAreOneMomentCutToMillisecondsAreNoChange(self) -> None:
+        self.is_a(NotThere, SEARCH, note(101, title="x", updated_at=at(1000.001)))
+        self.is_a(NotKnowable, SEARCH, note(101, title="x", updated_at=at(1000.003)))
+
+    def test_oneThatIsEqualIsMineWhateverItsLastStamp(self) -> None:
+        self.assertEqual(self.found(SEARCH, note(101, updated_at=at(1005))), 101)
 
 
 class HasChangedTests(SynchronousTestCase):
@@ -150,6 +179,29 @@ class HasChangedTests(SynchronousTestCase):
 
     def test_last_changed_before_the_write(self) -> None:
         self.assertIsInstance(has_changed(self.change, note(1, created=980.0)), NotThere)
+
+    def test_asItWasSeenBeforeWhateverTheClockSays(self) -> None:
+        seen = Version.of(note(1))
+        self.assertIsInstance(has_changed(evolve(self.change, before=seen), note(1)), NotThere)
+        other = note(1, updated_at=at(1000.001))
+        self.assertIsInstance(has_changed(evolve(self.change, before=seen), other), NotKnowable)
+        hidden = evolve(self.change, before=seen, unreadable=True)
+        self.assertIsInstance(has_changed(hidden, note(1)), NotKnowable)
+
+    def test_whatItMayHaveBeenBeforeDoesNotShowThatItHasLanded(self) -> None:
+        old, new = note(1, 900.0), note(1, 900.0, title="new", updated_at=at(1000))
+        for before, row, landed in (
+            (Version.of(old), new, True),
+            (None, new, False),
+            (Version.of(new), new, False),
+            # It had these values already, and something else in it was changed.
+            (Version.of({**old, "title": "new"}), new, False),
+            # Another worker may have written them before this began.
+            (Version.of(old), {**new, "updated_at": at(980)}, False),
+        ):
+            found = has_changed(evolve(self.change, before=before), row)
+            assert isinstance(found, Found)
+            self.assertEqual(found.landed, landed, (before, row))
 
     def test_a_colleague_wrote(self) -> None:
         self.assertIsInstance(has_changed(self.change, note(1, created=995.0)), NotKnowable)

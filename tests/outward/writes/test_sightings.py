@@ -41,12 +41,12 @@ class SightingsTests(SynchronousTestCase):
     def test_nothing_is_kept_that_no_open_write_needs(self) -> None:
         self.sightings.claim("notes", 5, "nobody waits")
         self.sightings.touch(ONE, "5")
-        self.see(1)
+        self.sightings.made("notes", 1)
         self.sightings.open("notes", "a")
         self.assertEqual(self.sightings.claimed_by_others("notes", "a"), set())
         self.sightings.claim("notes", 2, "b")
         self.sightings.touch(ONE, "2")
-        self.see(7)
+        self.sightings.made("notes", 7)
         self.sightings.open("notes", "c")
         self.assertEqual(self.sightings.touched("notes"), {2})
         self.sightings.close("notes", "a")
@@ -56,6 +56,25 @@ class SightingsTests(SynchronousTestCase):
         self.sightings.close("notes", "c")
         self.sightings.open("notes", "d")
         self.assertEqual(self.sightings.claimed_by_others("notes", "d"), set())
+
+    def test_anImportedIdIsNoPartOfTheSequence(self) -> None:
+        self.see(10**9)
+        self.assertIsNone(self.sightings.sequence("notes"))
+        created = Response(201, body=b'{"id":5}')
+        self.sightings.saw(Call(CONTRACT.operation("createNote")), created)
+        self.assertEqual((self.sightings.sequence("notes"), self.sightings.highest("notes")), (5, 10**9))
+
+    def test_anIdThatNobodyCanCompareExactlyIsNoFloor(self) -> None:
+        for number in (2**53, 2**63, 10**30, 0, -5):
+            self.see(number)
+        self.assertIsNone(self.sightings.highest("notes"))
+
+    def test_aCertainClaimIsRememberedForAWhile(self) -> None:
+        for number in range(1100):
+            self.sightings.claim("notes", number, "a", lasting=True)
+        others = self.sightings.claimed_by_others("notes", "b")
+        self.assertEqual((min(others), len(others)), (100, 1000))  # type: ignore[type-var]
+        self.assertEqual(self.sightings.claimed_by_others("notes", "a"), set())
 
     def test_beyond_the_bound_nothing_is_sure_until_all_are_settled(self) -> None:
         self.sightings.open("notes", "a")

@@ -1,0 +1,169 @@
+"""A write that may still be under way at HOSP keeps its turn: it undoes nothing that was acknowledged after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.messages import Response
+from tests.rig import Rig, stamp
+
+from .test_elsewhere import SiteTestCase
+
+RESET = FailedAfterSending("reset")
+
+
+class TurnTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.hosp = self.rig.hosp
+        self.rig.get(self.rig.send("GET", "/patients"))
+        self.rig.clock.advance(100)
+
+    def patching(self, name: str, record: int = 7) -> Deferred[Response]:
+        sent: Deferred[Response] = self.rig.send("PATCH", f"/patients/{record}", {"name": name})
+        return sent
+
+    def patch(self, name: str) -> Response:
+        answer: Response = self.rig.get(self.patching(name))
+        return answer
+
+    @property
+    def name(self) -> Any:
+        return self.hosp.records["patients"][0]["name"]
+
+    def end(self) -> None:
+        self.rig.clock.pump([0.5] * 200)
+        self.assertEqual((len(self.rig.entries), self.rig.entries._turns), (0, {}))
+        self.assertEqual([row for row in self.rig.disk.all("pending") if row[0]], [])
+
+    def test_aChangeThatComesLateUndoesNoLaterOne(self) -> None:
+        for late in (0.5, 8, 24.9):
+            self.setUp()
+            self.hosp.faults = [(f"late:{late}", RESET)]
+            began = self.rig.clock.seconds()
+            self.assertEqual(self.patch("Juno").status, 200)
+            self.assertLess(self.rig.clock.seconds() - began, 1)
+            self.assertEqual(self.patch("B").status, 200)
+            self.end()
+            self.assertEqual(self.name, "B", late)
+
+    def test_writesToOtherRecordsDoNotWait(self) -> None:
+        self.hosp.records["patients"].append({**self.hosp.records["patients"][0], "id": 8})
+        self.hosp.faults = [("late:8", RESET)]
+        self.patch("Juno")
+        began = self.rig.clock.seconds()
+        self.assertEqual(self.rig.get(self.patching("B", 8)).status, 200)
+        self.assertLess(self.rig.clock.seconds() - began, 1)
+
+    def test_whereItIsSeenToHaveLandedTheNextGoesAtOnce(self) -> None:
+        self.rig.get(self.rig.send("GET", "/patients/7"))
+        self.rig.clock.advance(10)
+        self.hosp.faults = [("after", RESET)]
+        began = self.rig.clock.seconds()
+        self.assertEqual([self.patch("A").status, self.patch("B").status], [200, 200])
+        self.assertLess(self.rig.clock.seconds() - began, 2)
+        self.end()
+        self.assertEqual(self.name, "B")
+
+    def test_aChangeWhoseOutcomeIsUnknownKeepsItsTurn(self) -> None:
+        self.hosp.faults = [("late:20", RESET)]
+        self.hosp.read_faults = [500]
+        sent = self.patching("A")
+        self.hosp.records["patients"][0].update(name="C", updated_at=stamp(self.rig.clock.seconds() + 1))
+        self.assertEqual(json.loads(self.rig.get(sent).body)["outcome"], "unknown")
+        self.assertEqual(self.patch("B").status, 200)
+        self.end()
+        self.assertEqual(self.name, "B")
+
+    def test_itsTurnOutlivesTheProcess(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch("Juno").status, 200)
+        self.rig = self.rig.crash()
+        self.assertEqual(self.patch("B").status, 200)
+        self.end()
+        self.assertEqual(self.name, "B")
+
+    def test_soDoesThatOfOneThatACrashLeftOpen(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.hosp.read_faults = [500]
+        self.patching("Juno")
+        self.hosp.read_faults = []
+        self.rig = self.rig.crash()
+        self.assertEqual(self.patch("B").status, 200)
+        self.end()
+        self.assertEqual(self.name, "B")
+
+    def test_whileHospSleepsTheTurnIsKept(self) -> None:
+        self.hosp.faults = [("late:60", RESET)]
+        self.assertEqual(self.patch("Juno").status, 200)
+        self.rig.working_time.silent()
+        self.hosp.read_faults = [NotSent("gone")] * 1000
+        self.assertEqual(self.rig.get(self.patching("B")).status, 503)
+        self.rig.clock.advance(35)
+        self.hosp.read_faults = []
+        self.rig.working_time.answered(self.rig.clock.seconds())
+        self.assertEqual(self.patch("B").status, 200)
+        self.end()
+        self.assertEqual(self.name, "B")
+
+    def test_lateIsCountedFromTheEndOfTheConnection(self) -> None:
+        """Bytes may be on the wire for long before HOSP has them."""
+        self.rig.get(self.rig.send("GET", "/notes"))
+        self.hosp.hold = True
+        sent = self.rig.send("POST", "/notes", {"title": "t", "patient_id": 7})
+        self.rig.clock.advance(10)
+        self.hosp.hold, self.hosp.faults = False, [("late:16", RESET)]
+        self.hosp.held.pop().callback(None)
+        self.rig.get(sent)
+        self.end()
+        self.assertEqual(len(self.hosp.records["notes"]), 1)
+
+
+class SiteTurnTests(SiteTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock.advance(100)
+        self.id_of(self.send(self.one))
+        self.number = self.stored[0]["id"]
+        # Nobody knows what it was before.
+        for worker in (self.one, self.two):
+            worker.sightings.versions._versions.clear()
+
+    def patch(self, worker: Any, body: str) -> int:
+        return int(self.told(worker, worker.send("PATCH", f"/notes/{self.number}", {"body": body})).status)
+
+    def end(self) -> None:
+        self.clock.pump([0.5] * 200)
+        self.assertEqual(self.stored[0]["body"], "B")
+        self.assertEqual([len(self.one.entries), len(self.two.entries)], [0, 0])
+        self.assertEqual([field for field in self.site.store.claims if field.startswith("t:")], [])
+
+    def test_noOtherWorkerUndoesWhatItAcknowledgedEither(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        self.assertEqual(self.patch(self.two, "B"), 200)
+        self.end()
+
+    def test_itIsSaidAgainWhenRedisHasLostIt(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        self.site.store.lose()
+        self.clock.pump([0.5] * 2)
+        self.told(self.one, self.one.send("POST", "/notes", {"title": "x", "patient_id": 7}))
+        self.clock.pump([0.5] * 2)
+        self.assertEqual(self.patch(self.two, "B"), 200)
+        self.end()
+
+    def test_whenItsWorkerDiesTheTurnIsKeptAsLongAsItMayCome(self) -> None:
+        self.hosp.faults = [("late:20", RESET)]
+        self.assertEqual(self.patch(self.one, "b"), 200)
+        self.site.end(self.one)
+        self.assertEqual(self.patch(self.two, "B"), 503)
+        self.clock.pump([0.5] * 120)
+        self.assertEqual(self.patch(self.two, "B"), 200)
+        self.assertEqual(self.stored[0]["body"], "B")
