@@ -138,8 +138,6 @@ class Parts:
             self.turns,
         )
         self.ledger = Ledger(
-            settings.ledger_path, host.worker(reactor, "ledger"), host.wall, owner_name=self._owner_name
-        )
             settings.ledger_path,
             host.worker(reactor, "ledger"),
             host.wall,

@@ -74,7 +74,8 @@ Script = Callable[[Call], Reply]
 class SmallHosp:
     """Stores records and answers at once, unless a fault is scripted for the next call.
 
-    A fault is ("before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is stored.
+    A fault is ("none" | "before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is
+    stored; "none": it is answered.
 
     :ivar hidden: (id of staff, id of patient) that it does not show.
     :ivar stores: what it makes of the fields of a record; those of a Rails application.
@@ -124,6 +125,8 @@ class SmallHosp:
             await waiter
         if call.operation.is_write and self.faults:
             when, what = self.faults.pop(0)
+            if when == "none":
+                return self.answer(call)
             if when == "after":
                 self.answer(call)
             elif when.startswith("late:"):

@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS entries (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_by_key ON entries (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS entries_by_owner ON entries (owner) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS entries_in_doubt ON entries (equal) WHERE state IN ('unknown', 'given up');
 CREATE INDEX IF NOT EXISTS entries_by_closing ON entries (closed) WHERE closed IS NOT NULL;
 """
 

@@ -154,6 +154,11 @@ class Ledger:
         """One entry."""
         return await self._do(lambda connection: store.by_reference(connection, reference))
 
+    async def in_doubt(self, equal: bytes, window_s: float) -> str | None:
+        """The reference of an equal write without a key whose client was told, within a window, that it is unknown."""
+        since = self.now() - window_s
+        return await self._do(lambda connection: store.in_doubt(connection, equal, since))
+
     async def take_over(self) -> list[Row]:
         """Make the open entries of owners that are gone our own."""
         owner = self._owner

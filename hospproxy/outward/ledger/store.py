@@ -142,6 +142,19 @@ def by_reference(connection: sqlite3.Connection, reference: str) -> Row | None:
     return found[0] if found else None
 
 
+def in_doubt(connection: sqlite3.Connection, equal: bytes, since: float) -> str | None:
+    """The reference of the last write without a key that is equal and whose client was told that it is unknown.
+
+    :param since: ledger time; those that were given up before it are passed over.
+    """
+    found = connection.execute(
+        "SELECT reference FROM entries WHERE equal = ? AND state IN ('unknown', 'given up') AND key IS NULL "
+        "AND handed_over = 0 AND (closed IS NULL OR closed > ?) ORDER BY entered DESC LIMIT 1",
+        (equal, since),
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
 def owners(connection: sqlite3.Connection) -> list[str]:
     """Everybody who owns open entries."""
     return [

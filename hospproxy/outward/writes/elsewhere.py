@@ -10,8 +10,9 @@ from twisted.internet.interfaces import IReactorTime
 from ...errors import NotSent, OutcomeUnknown
 from ...interfaces import IMeter
 from ...messages import Exchange, Origin, Response
-from .claims import Claims, Known, Rejoined, Unseen
+from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
 from .entries import Entries, Entry, Names, State
+from .keeping import Keeping
 from .sightings import Sightings, is_in_order
 
 OLDEST_S = 24 * 3600.0
@@ -23,12 +24,24 @@ class Others:
     """The side of the writes of others.
 
     :param claims: what they say to each other.
+    :param keeping: the ledger that the workers of this machine share.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
     """
 
     def __init__(
-        self, claims: Claims, entries: Entries, sightings: Sightings, clock: IReactorTime, meter: IMeter
+        self,
+        claims: Claims,
+        entries: Entries,
+        sightings: Sightings,
+        keeping: Keeping,
+        clock: IReactorTime,
+        meter: IMeter,
+        *,
+        window_s: float,
     ) -> None:
         self.claims = claims
+        self._keeping = keeping
+        self._window_s = window_s
         self._entries = entries
         self._sightings = sightings
         self._clock = clock
@@ -78,6 +91,11 @@ class Others:
         operation = entry.call.operation
         highest = None if operation.resource is None else self._sightings.highest(operation.resource)
         turn = await self.claims.claim(entry, highest)
+        if not turn.trusted and entry.key is None:
+            # What others were told cannot be seen; what the workers of this machine were, stands in its ledger.
+            doubtful = await self._keeping.in_doubt(entry, self._window_s)
+            if doubtful is not None:
+                raise Elsewhere(doubtful)
         now = self._clock.seconds()
         entry.trusted, entry.blind = turn.trusted, turn.blind
         # A worker of an earlier version may have said one that is out of order.

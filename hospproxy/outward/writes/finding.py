@@ -20,6 +20,8 @@ from .versions import Version
 
 STAMP_ERROR_S = 0.0015
 """Seconds by which the two stamps of a record that nobody has changed may differ: one moment, cut to milliseconds."""
+SLEWED_S = 2.0
+"""Seconds by which HOSP's clock may have been set back without its being seen."""
 
 
 @frozen(slots=True)
@@ -235,11 +237,11 @@ def has_changed(change: Change, row: Any) -> Verdict:
     if not isinstance(row, dict):
         return NotKnowable("the record cannot be read")
     updated = moment(row.get(change.resource.updated_at)) if change.resource.updated_at else None
-    dated = None if updated is None or change.not_before is None else updated >= change.not_before
+    after_s = None if updated is None or change.not_before is None else updated - change.not_before
     as_wished = likeness(change.expected, row)
     if as_wished is Likeness.YES and not change.unreadable:
-        return Found(row, landed=dated is True and _has_become(change, row))
-    if dated is False or _is_as_before(change, row):
+        return Found(row, landed=after_s is not None and after_s >= 0 and _has_become(change, row))
+    if (after_s is not None and after_s < -SLEWED_S) or _is_as_before(change, row):
         return NotThere()
     if change.resource.updated_at is None and not change.unreadable and as_wished is Likeness.NO:
         # The contract names no date: the values are all there is, and they are not the new ones.

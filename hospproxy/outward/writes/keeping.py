@@ -186,6 +186,14 @@ class Keeping:
         """Writes whose client never got the answer and may ask again."""
         return [self.read(row) for row in await self._ledger.undelivered(window_s)]
 
+    async def in_doubt(self, entry: Entry, window_s: float) -> str | None:
+        """The reference of an equal write, of any process of this machine, whose client was told that it is unknown.
+
+        :param window_s: seconds for which an equal write without a key counts as its retry.
+        :raise LedgerFailed: it cannot be known.
+        """
+        return await self._ledger.in_doubt(entry.equal, window_s)
+
     async def take_over(self) -> list[tuple[Entry, str]]:
         """What earlier processes left open, with its kind. What cannot be read is named loudly and closed."""
         taken = []

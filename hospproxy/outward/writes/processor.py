@@ -65,7 +65,7 @@ class Writes:
         self._later_s = later_s
         self._window_s = window_s
         self._claims = claims or NoClaims()
-        self._others = Others(self._claims, entries, sightings, clock, meter)
+        self._others = Others(self._claims, entries, sightings, keeping, clock, meter, window_s=window_s)
         self._going_on = GoingOn(meter)
         self._turns = Turns(clock, entries, keeping, fate, self._claims, self._going_on)
         self._keys: dict[bytes, bytes] = {}

@@ -237,6 +237,43 @@ class StatementTests(SynchronousTestCase):
             assert isinstance(found, Row)
             self.assertEqual((found.answer, found.handed_over), (kept, True))
 
+    def test_timePassesAsTheMonotonicClockDoesAndGoesOnWhereItWasKept(self) -> None:
+        monotonic, path = 5.0, Path(self.mktemp()) / "ledger.sqlite"
+
+        def begun(wall: float) -> Ledger:
+            ledger = Ledger(path, AtOnce(), lambda: wall, monotonic=lambda: monotonic)
+            ledger.open()
+            return ledger
+
+        first = begun(1000.0)
+        monotonic += 60
+        self.assertEqual(first.now(), 1060.0)
+        self.do(first.tidy(120))
+        monotonic += 30
+        for wall in (0.0, 10.0**9):
+            self.assertEqual(begun(wall).now(), 1060.0)
+        self.do(first.enter(row("a", entered=first.now())))
+        self.assertEqual(begun(0.0).now(), 1090.0)
+        # What is entered as having begun earlier does not turn it back.
+        self.do(first.enter(row("b", entered=1.0)))
+        self.assertEqual(begun(0.0).now(), 1090.0)
+
+    def test_whatMayBeUnderWayYetIsKnownUntilItIsNoMore(self) -> None:
+        for reference in ("a", "b"):
+            self.do(self.ledger.enter(row(reference, record="7")))
+            self.do(self.ledger.close(reference, "found", None, None, pending=reference == "a"))
+        found = self.do(self.ledger.pending())
+        assert isinstance(found, list)
+        self.assertEqual([(one.reference, one.record) for one in found], [("a", "7")])
+        self.do(self.ledger.end_pending("a"))
+        self.assertEqual(self.do(self.ledger.pending()), [])
+
+    def test_howFarTheSequenceOfEachResourceIs(self) -> None:
+        for number, record in enumerate(["7", "12", "x", str(2**53), None, str(10**30)]):
+            self.do(self.ledger.enter(row(f"{number}", kind="create", resource="notes", record=record)))
+        self.do(self.ledger.enter(row("change", kind="change", resource="notes", record="500")))
+        self.assertEqual(self.do(self.ledger.sequences()), [("notes", 12)])
+
     def test_time_takes_answers_keys_and_entries(self) -> None:
         self.do(self.ledger.enter(row("plain")))
         self.do(self.ledger.enter(row("keyed", key=b"k")))

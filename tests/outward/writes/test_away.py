@@ -20,6 +20,33 @@ class AwayTests(SiteTestCase):
         self.assertEqual(len(self.hosp.seen("listNotes")), looks)
         self.assertEqual(len(self.hosp.seen("createNote")), 2)
 
+    def test_aRepeatAtAnotherWorkerOfTheMachineIsNotStoredTwice(self) -> None:
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+        self.hosp.faults = [("after", RESET)]
+        first = json.loads(self.send(self.one).body)
+        again = json.loads(self.send(sibling).body)
+        self.assertEqual((again["outcome"], again["reference"]), ("unknown", first["reference"]))
+        self.assertEqual(len(self.hosp.seen("createNote")), 1)
+        self.clock.advance(121)
+        self.id_of(self.send(sibling))
+
+    def test_atAnotherMachineItIsWithoutAKeyAndWithOneItIsRefused(self) -> None:
+        """docs/clients.md says so."""
+        for key, sends in ((None, 2), (KEY, 1)):
+            self.setUp()
+            self.one.common.away = self.two.common.away = True
+            self.hosp.faults = [("after", RESET)]
+            if key is not None:
+                self.one.common.away = False
+                self.hosp.faults = []
+                self.id_of(self.send(self.one, key=key))
+            else:
+                self.send(self.one)
+            self.assertEqual(self.send(self.two, key=key).status, 201 if key is None else 503)
+            self.assertEqual(len(self.hosp.seen("createNote")), sends)
+
     def test_whatWasLostSightOfJustNowIsWaitedForAndThenNotAnyMore(self) -> None:
         """A busy machine misses an answer now and then: without claims an equal write would be sent by two."""
         self.id_of(self.send(self.one))
