@@ -152,6 +152,17 @@ class OthersTests(EvidenceTestCase):
         self.import_note(5000, staff_id=1, created_at=stamp(now + 1), updated_at=stamp(now + 1.001))
         self.assertEqual(self.rig.get(sent).status, 201)
 
+    def test_aTwinThatWasAnsweredJustBeforeIsNotTakenForIt(self) -> None:
+        """By its date, which is known to a second or so, its record may be the second one's."""
+        for fault in ("after", "before"):
+            self.setUp()
+            first = self.post()
+            self.hosp.faults = [(fault, 500)]
+            second = self.post()
+            self.assertEqual((first.status, second.status), (201, 201))
+            self.assertNotEqual(json.loads(first.body)["id"], json.loads(second.body)["id"])
+            self.assertEqual(len(self.stored()), 2)
+
     def test_notesThatAKillLeftOpenAreFoundThoughOneOfThemWasChanged(self) -> None:
         self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2))
         self.hosp.faults = [("after", RESET)] * 20
