@@ -106,14 +106,16 @@ class Parts:
             reactor,
             settings.permissions.max_remembered,
         )
-        self.shown = Shown(self.contract, self.host.entropy(32), reactor, self._era)
+        era = lambda: self.sharing.unbroken if self.sharing.may_serve else None  # noqa: E731
+        self.shown = Shown(self.contract, self.host.entropy(32), reactor, era)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(reactor.seconds())
         self.disk, self.memory = memory_of(
             settings, self.contract, key, reactor, self.metrics, self.sharing, slot, host
         )
-        hearing = Hearing(self.memory, self._changed_elsewhere, self._anything_elsewhere)
+        hearing = Hearing(self.memory, self.knowledge.forget, self.knowledge.doubt_all)
         self.sharing.listen(hearing.heard)
+        self.sharing.listen(self.shown.heard)
         if self.shared is not None:
             self.shared.on_missed = hearing.missed
         self.accounts = self.memory.accounts
@@ -208,19 +210,6 @@ class Parts:
         self.memory.let_in = refusals.written
         refusals.certain = self._certain
         return refusals
-
-    def _changed_elsewhere(self, resource: str | None, record: str | None) -> None:
-        self.knowledge.forget(resource, record)
-        if resource is None or record is not None:  # else it is a new record
-            self.shown.strike(resource, record)
-
-    def _anything_elsewhere(self) -> None:
-        self.knowledge.doubt_all()
-        self.shown.strike(None, None)
-
-    def _era(self) -> int | None:
-        """Changes when writes of other workers may have been missed; None while they may be."""
-        return self.sharing.unbroken if self.sharing.may_serve else None
 
     def _certain(self) -> bool:
         """Whether no other worker can have written what this one has not heard of."""
@@ -419,10 +408,7 @@ class Parts:
             ),
             "memory.screening": (settings.screening.enabled, self.screening),
             # Switched off it keeps nothing, and still tells accounts of writes.
-            "memory.cache": (
-                True,
-                self.cache,
-            ),
+            "memory.cache": (True, self.cache),
             "record.intent": (settings.audit.enabled, intent),
             "outward.writes": (settings.writes.enabled, self.writes),
             "outward.conditions": (True, ConditionCheck(self.contract, self.ask)),

@@ -326,7 +326,8 @@ class Entries:
         if entry.record_name is None and resource is not None and entry.record is not None:
             entry.record_name, entry.made = record_name(resource, entry.record), True
             self._by_record.add(entry)
-        return self._by_record.overtaken_by(entry) if has_effect(entry, state.value) else []
+        others = self._by_record.overtaken_by(entry) if has_effect(entry, state.value) else []
+        return [other for other in others if other.key is None]
 
     def settled_changes(self) -> list[Entry]:
         """Changes that are settled and whose answer nobody has yet."""

@@ -203,8 +203,7 @@ class Writes:
             entry.sent = self._clock.seconds()
         try:
             await self._others.claim(entry)
-            if entry.call.operation.action == "delete":
-                exchange.shown = self._shown.has(entry.call)
+            exchange.shown = self._shown.has(entry.call)
             self._watch(entry)
             self._fate.begin(entry)
             await self._keeping.enter(entry)
@@ -266,10 +265,8 @@ class Writes:
     async def _ended(self, entry: Entry, state: State) -> None:
         """It is settled, and on disk as such before the answer may leave."""
         for other in self._entries.overtaken_by(entry, state):
-            if other.key is None:
-                # Written before this one is closed: the next process must not answer from it either.
-                self._claims.handed_over(other.reference)
-                self._keeping.hand_over(other)
+            self._claims.handed_over(other.reference)
+            self._keeping.hand_over(other)  # on disk before this one is closed
         self._unwatch(entry)
         await self._turns.settle(entry, state)
 
@@ -290,11 +287,9 @@ class Writes:
 
     def _unwatch(self, entry: Entry) -> None:
         operation = entry.call.operation
-        if operation.resource is None:
-            return
-        if operation.lookup is not None:
+        if operation.resource is not None and operation.lookup is not None:
             self._sightings.close(operation.resource, entry.reference)
-        else:
+        elif operation.resource is not None:
             # What was read while it was under way may be from before it.
             self._shown.strike(operation.resource, entry.call.record_id)
 
@@ -368,8 +363,7 @@ class Writes:
             self._sightings.made(resource, number)
         await self._turns.recover()
         taken = await self._keeping.take_over()
-        # Those that have ended came before those that have not.
-        for entry in await self._keeping.undelivered(self._window_s):
+        for entry in await self._keeping.undelivered(self._window_s):  # they came before those that are open
             self._entries.resume(entry)
         for entry, kind in taken:
             if kind == "screening":

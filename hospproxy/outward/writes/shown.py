@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...contract import Contract
 from ...messages import Call, Response
+from ...sharing.news import Everything, News, Struck
 from .sightings import id_of, ids_in
 
 FOR_S = 300.0
@@ -94,6 +95,13 @@ class Shown:
         while len(self._answers) > self._most or self._bytes > self._most_bytes:
             self._bytes -= len(self._answers.popleft().body)
 
+    def heard(self, news: News) -> None:
+        """What other workers say of their writes (``Sharing.listen``)."""
+        if isinstance(news, Everything):
+            self.strike(None, None)
+        elif isinstance(news, Struck) and (news.resource is None or news.record is not None):
+            self.strike(news.resource, news.record)  # without a record it makes a new one
+
     def strike(self, resource: str | None, record: str | None) -> None:
         """Somebody changes or deletes a record, here or elsewhere; None: it may be any.
 
@@ -115,7 +123,7 @@ class Shown:
     def has(self, call: Call) -> bool:
         """Whether the record of a DELETE was there for its author, and nobody is known to have written to it since."""
         name, record = call.operation.resource, call.record_id
-        if name is None or record is None or call.authorization is None:
+        if call.operation.action != "delete" or name is None or record is None or call.authorization is None:
             return False
         who, era, read = self._who(call.authorization), self._era(), 0
         void = max(

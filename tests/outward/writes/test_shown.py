@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Call, Response
 from hospproxy.outward.writes.shown import FOR_S, Shown
+from hospproxy.sharing.news import Everything, Struck
 from tests.rig import CONTRACT, STAFF1, STAFF2
 
 
@@ -77,6 +78,18 @@ class ShownTests(SynchronousTestCase):
             self.saw(call_of("getNote", "5"), {"id": 5})
             self.shown.strike(name, number)
             self.assertFalse(self.has(), name)
+
+    def test_so_does_one_of_another_worker(self) -> None:
+        for news, voids in (
+            (Struck((), resource="notes", record="5"), True),
+            (Struck((), resource="notes"), False),
+            (Struck(()), True),
+            (Everything(), True),
+        ):
+            self.setUp()
+            self.saw(call_of("getNote", "5"), {"id": 5})
+            self.shown.heard(news)
+            self.assertEqual(self.has(), not voids, news)
 
     def test_it_ages(self) -> None:
         self.saw(call_of("getNote", "5"), {"id": 5})
