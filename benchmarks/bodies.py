@@ -23,7 +23,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from .nasty_upstream import ANSWERS, FRUGAL, serving
+from .nasty_upstream import ANSWERS, FRUGAL, SIZE, WRONG, serving
 from .running import Proxy, proxy
 
 MiB = 1 << 20
@@ -34,7 +34,6 @@ SLACK_BYTES = 4 * MiB
 
 SCREEN, NOTES = "/patients/7/screen", "/notes"
 RIGHT = "Basic " + base64.b64encode(b"eve:password").decode()
-WRONG = "Basic " + base64.b64encode(b"eve:guessed").decode()
 WHO = {"nobody": None, "refused": WRONG, "accepted": RIGHT}
 
 Make = Callable[[int], bytes]
@@ -201,25 +200,29 @@ def requests(house: Proxy, worst: Callable[[], float], sizes: dict[int, str]) ->
                 yield _measure(house, worst, name, who, len(body), sent)
 
 
-def answers(house: Proxy, worst: Callable[[], float]) -> Iterator[Cost]:
+def answers(house: Proxy, worst: Callable[[], float], size: int) -> Iterator[Cost]:
     """Every answer that the upstream may come with."""
     for number, (name, make) in enumerate(ANSWERS.items()):
         path = f"/patients/{number + 1}" if name in FRUGAL else f"/patients?hospital_id={number + 1}"
-        yield _measure(house, worst, name, "upstream", len(make()), lambda path=path: _get(house, path))
+        yield _measure(house, worst, name, "upstream", len(make(size)), lambda path=path: _get(house, path))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.bodies", description=__doc__)
     parser.add_argument("--short", action="store_true", help="one size of bodies")
+    parser.add_argument("--quick", action="store_true", help="bodies of 1 MiB, and answers of 256 KiB")
     parser.add_argument("--tell", action="store_true", help="status 0 whatever was measured")
     arguments = parser.parse_args()
     sizes = {64 * 1024: NOTES, MiB - 1024: NOTES, 16 * MiB - 20_000: SCREEN}
     if arguments.short:
         sizes = {16 * MiB - 20_000: SCREEN}
+    size = SIZE
+    if arguments.quick:
+        sizes, size = {MiB: SCREEN}, MiB // 4
     bad = 0
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving() as url,
+        serving(size) as url,
         # Guesses are made on purpose here, so nobody is to be slowed for them.
         proxy(Path(folder), url, "[admission]\nenabled = false\n") as house,
         _reader(house) as worst,
@@ -228,7 +231,7 @@ def main() -> int:
         worst()  # the first read was none from memory
         time.sleep(3)
         print(f"nobody else: worst {worst() * 1e3:.0f} ms\n{HEADING}", flush=True)
-        for cost in itertools.chain(requests(house, worst, sizes), answers(house, worst)):
+        for cost in itertools.chain(requests(house, worst, sizes), answers(house, worst, size)):
             print(cost.row(), flush=True)
             bad += cost.is_too_much
     print(f"{bad} too much" if bad else "none was too much")

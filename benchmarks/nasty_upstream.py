@@ -19,31 +19,31 @@ WRONG = "Basic " + base64.b64encode(b"eve:guessed").decode()
 STAMP = "2021-03-27T17:33:14.049Z"
 
 
-def _patients() -> bytes:
+def _patients(size: int) -> bytes:
     records = (
         b'{"id":%d,"name":"Moss","hospital_id":2,"birthdate":"2020-02-29","created_at":"%b","updated_at":"%b",'
         b'"url":"https://proxy.test/patients/%d.json"}' % (number, STAMP.encode(), STAMP.encode(), number)
-        for number in range(80_000, 0, -1)
+        for number in range(size // 210, 0, -1)
     )
     return b"[" + b",".join(records) + b"]"
 
 
-def _filled(one: bytes) -> bytes:
-    return b"[" + b",".join([one] * (SIZE // (len(one) + 1))) + b"]"
+def _filled(one: bytes, size: int) -> bytes:
+    return b"[" + b",".join([one] * (size // (len(one) + 1))) + b"]"
 
 
-ANSWERS: dict[str, Callable[[], bytes]] = {
-    "80,000 patients": _patients,
-    "list of numbers": lambda: _filled(b"1"),
-    "list of lists": lambda: _filled(b"[]"),
-    "list of objects": lambda: _filled(b"{}"),
-    "list of ids": lambda: b"[" + b",".join(b'{"id":%d}' % n for n in range(1_100_000)) + b"]",
-    "list of wrong records": lambda: _filled(b'{"id":"x","name":[]}'),
-    "list of brackets": lambda: b"[" * SIZE,
-    "list of one text": lambda: b'["' + b"a" * (SIZE - 10) + '😀"]'.encode(),
-    "record with one text": lambda: b'{"id":1,"name":"' + b"a" * (SIZE - 30) + '😀"}'.encode(),
-    "record with numbers": lambda: b'{"id":1,"name":' + _filled(b"1")[:-41] + b"1]}",
-    "record with keys": lambda: b'{"id":1,' + b",".join(b'"%x":1' % n for n in range(1_400_000)) + b"}",
+ANSWERS: dict[str, Callable[[int], bytes]] = {
+    "patients": _patients,
+    "list of numbers": lambda size: _filled(b"1", size),
+    "list of lists": lambda size: _filled(b"[]", size),
+    "list of objects": lambda size: _filled(b"{}", size),
+    "list of ids": lambda size: b"[" + b",".join(b'{"id":%d}' % n for n in range(size // 15)) + b"]",
+    "list of wrong records": lambda size: _filled(b'{"id":"x","name":[]}', size),
+    "list of brackets": lambda size: b"[" * size,
+    "list of one text": lambda size: b'["' + b"a" * (size - 10) + '😀"]'.encode(),
+    "record with one text": lambda size: b'{"id":1,"name":"' + b"a" * (size - 30) + '😀"}'.encode(),
+    "record with numbers": lambda size: b'{"id":1,"name":' + _filled(b"1", size)[:-41] + b"1]}",
+    "record with keys": lambda size: b'{"id":1,' + b",".join(b'"%x":1' % n for n in range(size // 12)) + b"}",
 }
 """By name. The path's id, or its filter, says which is wanted."""
 
@@ -53,6 +53,7 @@ FRUGAL = frozenset(name for name in ANSWERS if name.startswith("record"))
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    size = SIZE
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
@@ -64,7 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, b'[{"id":1,"name":"General"}]')
         else:
             number = int((query or path.rpartition("/")[2]).rpartition("=")[2])
-            self._answer(200, list(ANSWERS.values())[number - 1]())
+            self._answer(200, list(ANSWERS.values())[number - 1](self.size))
 
     def do_POST(self) -> None:
         left = int(self.headers.get("Content-Length", 0))
@@ -91,17 +92,21 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _serve(port: Connection) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def _serve(port: Connection, size: int) -> None:
+    handler = type("Handler", (_Handler,), {"size": size})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     port.send(server.server_address[1])
     server.serve_forever()
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[str]:
-    """Its address, while it runs."""
+def serving(size: int = SIZE) -> Iterator[str]:
+    """Its address, while it runs.
+
+    :param size: of its answers, in bytes.
+    """
     ours, theirs = multiprocessing.Pipe()
-    running = multiprocessing.Process(target=_serve, args=(theirs,), daemon=True)
+    running = multiprocessing.Process(target=_serve, args=(theirs, size), daemon=True)
     running.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}"

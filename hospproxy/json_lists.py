@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-PIECE_BYTES: Final = 32 * 1024
+PIECE_BYTES: Final = 16 * 1024
 """About so much is read in one slice."""
 
 MOST_ELEMENT_VALUES: Final = 20_000
