@@ -43,14 +43,12 @@ Walk = Callable[[Json, Path], Iterator[SchemaError]]
 
 
 def is_date(text: str) -> bool:
-    """Whether a text is a date as HOSP keeps it: ``2021-03-27``, alone or before a time of day; or "" for none."""
-    if text == "":
-        return True
+    """Whether a text is a full-date (RFC 3339 §5.6), ``2021-03-27``."""
     try:
-        datetime.date.fromisoformat(text[:10])
+        datetime.date.fromisoformat(text)
     except ValueError:
         return False
-    return text[4:8:3] == "--" and text[:10].isascii() and (len(text) == 10 or text[10] in "Tt ")
+    return len(text) == 10 and text.isascii() and text[4] == text[7] == "-"
 
 
 def check_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Check:

@@ -157,7 +157,7 @@ class ForeignSchemaTests(SynchronousTestCase):
 
 class DateTests(SynchronousTestCase):
     def test_what_upstreams_keep_as_a_date(self) -> None:
-        for text in ("2021-03-27", "2020-02-29", "2021-03-27T17:33:14.049Z", "2021-03-27 00:00", ""):
+        for text in ("2021-03-27", "2020-02-29"):
             self.assertTrue(is_date(text), text)
         for text in (
             "banana",
