@@ -212,7 +212,8 @@ class ProxyService(Service):
             self.parts.carriers.start()
         self.parts.places.start()
         if self.parts.unfinished is not None:
-            self.parts.gate.inherit(self.parts.unfinished.open())
+            left = self.parts.unfinished.open()
+            self.parts.gate.inherit(left, self.parts.unfinished.longest_s)
         self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
         self.parts.accounts.resume(self.parts.disk.open())

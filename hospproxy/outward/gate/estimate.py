@@ -90,6 +90,11 @@ class Usual:
         """An answer took so long."""
         self._lasted.append(seconds)
 
+    @property
+    def longest_s(self) -> float | None:
+        """Seconds within which HOSP answers, by all that was seen of late; None: too little was seen."""
+        return self.MARGIN * max(self._lasted) if len(self._lasted) >= FEWEST else None
+
     def is_chance(self, waits: Sequence[float]) -> bool:
         """Whether HOSP may simply not be done yet with anything that it has in hand.
 

@@ -151,14 +151,16 @@ class Gate:
             await self._place(ticket)
         return await self._attempt(exchange, proceed, ticket)
 
-    def inherit(self, sent: Iterable[float]) -> None:
+    def inherit(self, sent: Iterable[float], longest_s: float | None = None) -> None:
         """Hold the places of what a killed process has left in HOSP's hands, until HOSP must have finished.
 
         :param sent: monotonic seconds at which each was sent. The future is that of a clock before a boot.
+        :param longest_s: seconds within which HOSP has answered of late, where that is known.
         """
+        lasts_s = min(self._rules.finish_s, self._rules.finish_s if longest_s is None else longest_s)
         for at in list(sent)[: self._rules.concurrency]:
-            left_s = at + self._rules.finish_s - self._clock.seconds()
-            if 0 < left_s <= self._rules.finish_s:
+            left_s = at + lasts_s - self._clock.seconds()
+            if 0 < left_s <= lasts_s:
                 ticket = Ticket(Priority.WRITE, math.inf)
                 self._queue.admit(ticket)
                 self._in_hand.begin(ticket, at)
@@ -319,6 +321,7 @@ class Gate:
         if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
             self._heard_at = now
             self.stall.answered(now - began if sign is Sign.WELL and not probe else None)
+            self._in_hand.learn(self.stall.longest_s)
             self._finish_probes()
         if isinstance(outcome, Response) and sign is Sign.OVERLOADED:
             self._rest(retry_after_s(outcome.headers) or 0.0)

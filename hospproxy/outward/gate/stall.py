@@ -51,6 +51,11 @@ class Stall:
             self._waiting[waiting] = None
         return waiting
 
+    @property
+    def longest_s(self) -> float | None:
+        """Seconds within which HOSP answers, by all that was seen of late; None: too little was seen."""
+        return self._usual.longest_s
+
     def sent(self, attempt: Hashable) -> None:
         """HOSP gets an attempt."""
         self._in_hand[attempt] = self._clock.seconds()

@@ -38,6 +38,9 @@ class InHand(Protocol):
     def end(self, attempt: Hashable) -> None:
         """It has that in hand no longer."""
 
+    def learn(self, longest_s: float | None) -> None:
+        """HOSP answers within so many seconds, by what was seen of late; None: too little was seen."""
+
 
 class Nowhere:
     """Nothing of it outlives the process."""
@@ -48,20 +51,24 @@ class Nowhere:
     def end(self, attempt: Hashable) -> None:
         pass
 
+    def learn(self, longest_s: float | None) -> None:
+        pass
+
 
 class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: int
     sent: list[float]
+    longest_s: float | None = None
 
 
-def moments_in(content: bytes) -> list[float]:
-    """When what was in hand had been sent; nothing, where a file is no good."""
+def read_from(content: bytes) -> _Content:
+    """What a file says: when what was in hand had been sent; nothing, where it is no good."""
     try:
         # What a longer content before it has left behind the first line belongs to nothing.
         said = msgspec.json.decode(content.partition(b"\n")[0], type=_Content)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    return said.sent if said.v == _VERSION else []
+        return _Content(_VERSION, [])
+    return said if said.v == _VERSION else _Content(_VERSION, [])
 
 
 class Unfinished:
@@ -83,6 +90,8 @@ class Unfinished:
         self._clock = clock
         self._since_boot = since_boot
         self._apart_s = 0.0
+        self.longest_s: float | None = None
+        """Seconds within which HOSP answers, by all that was seen of late; None: nobody knows."""
         self._descriptor: int | None = None
         self._sent: dict[Hashable, float] = {}
         self._writing = self._changed = self._complained = False
@@ -95,11 +104,13 @@ class Unfinished:
         self._apart_s = self._since_boot() - self._clock.seconds()
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            found = moments_in(os.pread(self._descriptor, MOST_BYTES, 0))
+            found = read_from(os.pread(self._descriptor, MOST_BYTES, 0))
         except OSError as error:
             self._failed(Failure(error))
             return []
-        return [at - self._apart_s for at in found]
+        # A process that is killed before it has seen enough hands on what the one before it had seen.
+        self.longest_s = found.longest_s
+        return [at - self._apart_s for at in found.sent]
 
     def begin(self, attempt: Hashable, sent: float) -> None:
         self._sent[attempt] = sent + self._apart_s
@@ -108,6 +119,10 @@ class Unfinished:
     def end(self, attempt: Hashable) -> None:
         if self._sent.pop(attempt, None) is not None:
             self._write()
+
+    def learn(self, longest_s: float | None) -> None:
+        if longest_s is not None:
+            self.longest_s = longest_s  # written with what comes next
 
     def stop(self) -> None:
         """Write nothing any more. What HOSP has in hand now stays in the file."""
@@ -122,7 +137,7 @@ class Unfinished:
             self._changed = True
             return
         self._writing, self._changed = True, False
-        content = msgspec.json.encode(_Content(_VERSION, list(self._sent.values()))) + b"\n"
+        content = msgspec.json.encode(_Content(_VERSION, list(self._sent.values()), self.longest_s)) + b"\n"
         done = self._worker.run(lambda: _put(descriptor, content))
         done.addErrback(self._failed)
         done.addCallback(self._written)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.gate.unfinished import Unfinished, moments_in
+from hospproxy.outward.gate.unfinished import Unfinished, read_from
 from tests.outward.ledger.fakes import AtOnce
 
 from .test_left_behind import World
@@ -40,6 +40,15 @@ class FileTests(SynchronousTestCase):
         # Its clock shows another time: the wall clock was set in between.
         self.assertEqual(self.made(50.0)[2], [43.0, 45.0])
 
+    def test_how_long_hosp_takes_is_handed_on_too(self) -> None:
+        file, _, _ = self.made(0.0)
+        file.learn(0.75)
+        file.begin("a", 0.0)
+        second, _, _ = self.made(0.0)
+        second.learn(None)
+        second.begin("b", 0.0)
+        self.assertEqual(self.made(0.0)[0].longest_s, 0.75)
+
     def test_a_stop_leaves_what_is_in_hand_then(self) -> None:
         file, _, _ = self.made(0.0)
         file.begin("a", 0.0)
@@ -57,11 +66,11 @@ class FileTests(SynchronousTestCase):
 
     @given(st.binary(max_size=60))
     def test_any_bytes_are_moments_or_nothing(self, content: bytes) -> None:
-        self.assertIsInstance(moments_in(content), list)
+        self.assertIsInstance(read_from(content).sent, list)
 
     def test_a_shorter_content_over_a_longer_one(self) -> None:
-        self.assertEqual(moments_in(b'{"v":1,"sent":[2.5]}\n0.0,7.25]}\n'), [2.5])
-        self.assertEqual(moments_in(b'{"v":2,"sent":[2.5]}\n'), [])
+        self.assertEqual(read_from(b'{"v":1,"sent":[2.5]}\n0.0,7.25]}\n').sent, [2.5])
+        self.assertEqual(read_from(b'{"v":2,"sent":[2.5]}\n').sent, [])
 
 
 class InheritingTests(SynchronousTestCase):
@@ -78,6 +87,15 @@ class InheritingTests(SynchronousTestCase):
         self.assertEqual(len(world.hosp.working), 2)
         world.clock.advance(4.0)
         self.assertEqual((len(world.hosp.working), world.gauge("gate_left_behind")), (3, 0))
+
+    def test_a_quick_hosp_is_waited_for_only_as_long_as_it_ever_took(self) -> None:
+        world = World(concurrency=3)
+        self.addCleanup(world.close)
+        world.clock.advance(100.0)
+        world.gate.inherit([99.0, 99.8], 0.5)
+        self.assertEqual(world.gauge("gate_in_flight"), 1)
+        world.clock.advance(0.4)
+        self.assertEqual(world.gauge("gate_in_flight"), 0)
 
     def test_a_file_cannot_take_more_places_than_there_are(self) -> None:
         world = World(concurrency=3)
