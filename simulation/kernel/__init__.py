@@ -6,7 +6,7 @@ from .machine import Host, Machine, WallClock
 from .network import Link, Network
 from .options import contract_of, settings_of
 from .process import Process
-from .world import Entry, Simulation, Trouble
+from .world import Entry, Simulation, TimeStands, Trouble
 
 if TYPE_CHECKING:
     from .redis import Redis
@@ -20,6 +20,7 @@ __all__ = [
     "Process",
     "Redis",
     "Simulation",
+    "TimeStands",
     "Trouble",
     "WallClock",
     "contract_of",

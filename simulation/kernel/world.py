@@ -27,6 +27,12 @@ _log = Logger()
 _SHOWN_BYTES = 256
 """Of what goes over the network: more is named by its hash."""
 _COLLECT_S = 30.0
+_MOST_TURNS = 200_000
+"""Events of one moment."""
+
+
+class TimeStands(Exception):
+    """Something happens without end, and no time passes."""
 
 
 @frozen
@@ -72,6 +78,7 @@ class Simulation:
         self._streams: dict[str, random.Random] = {}
         self._reactors: list[VirtualReactor] = []
         self._running = False
+        self._moment, self._turns = -1.0, 0
         self._soon: list[Callable[[], object]] = []
         self.network = Network(self.events, self.random, self.log)
         self.calls = Calls(self._process)
@@ -102,8 +109,17 @@ class Simulation:
     def run_until(self, moment: float) -> None:
         """Let everything happen up to a moment (seconds of the simulation)."""
         while (event := self.events.next(moment)) is not None:
+            self._must_go_on()
             self._run(event)
         self.events.now = max(self.events.now, moment)
+
+    def _must_go_on(self) -> None:
+        """Two programs that wait for each other in turns of no length would keep the simulation for ever."""
+        if self.events.now != self._moment:
+            self._moment, self._turns = self.events.now, 0
+        self._turns += 1
+        if self._turns > _MOST_TURNS:
+            raise TimeStands(f"more than {_MOST_TURNS} events at {self.events.now} s")
 
     def soon(self, function: Callable[[], object]) -> None:
         """Do something once the event that runs is over; at once if none does."""
@@ -115,6 +131,8 @@ class Simulation:
     def _run(self, event: Event) -> None:
         owner, arguments, keywords = event.owner, event.arguments, event.keywords
         self.current = owner if isinstance(owner, VirtualReactor) else None
+        name = "" if self.current is None else self.current.name
+        self._digest.update(f"{event.time!r} {name}\n".encode())
         function = event.begin()
         assert function is not None
         self._running = True
@@ -190,6 +208,8 @@ class Simulation:
             return
         current = self.current
         failure = event.get("log_failure")
+        if failure is None and str(event.get("log_format")).startswith("Unhandled error in Deferred"):
+            return  # the failure itself follows
         is_dead = current is not None and not current.alive
         if is_dead or (failure is not None and failure.check(Killed)):
             return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simulation.kernel import Machine, Process
+from simulation.kernel.threads import VirtualWorker
 from tests.simulation.worlds import WorldTestCase
 
 
@@ -276,3 +277,35 @@ class Faults(DiskTestCase):
         first.kill()
         self.do(lambda folder: found.append(lock(folder)))
         self.assertEqual(found, [True, False, True])
+
+
+class SlowSyncs(DiskTestCase):
+    """What a thread syncs is on disk when its time is over"""
+
+    def cut(self, after_s: float) -> set[bytes | None]:
+        """What a file is after a power cut so long after a thread began to write it; its sync takes 10 s."""
+        found: set[bytes | None] = set()
+        for _ in range(40):
+            self.new()
+            self.machine.disk.slow = 10.0
+            folder = self.machine.folder
+
+            def main(process: Process, folder: Path = folder) -> None:
+                worker = VirtualWorker(process, "files")
+                worker.run(lambda: written(folder / "f", b"abc", sync=True, sync_folder=True))
+
+            self.machine.run(main)
+            self.world.run_until(self.world.seconds() + after_s)
+            self.machine.power_cut()
+            path = folder / "f"
+            found.add(path.read_bytes() if path.exists() else None)
+        return found
+
+    def test_duringTheSyncOfTheFileItsNameMayBeThereAndItsContentNot(self) -> None:
+        self.assertLessEqual({None, b"", b"abc"}, self.cut(5.0))
+
+    def test_afterItOnlyTheNameMayBeMissing(self) -> None:
+        self.assertEqual(self.cut(15.0), {None, b"abc"})
+
+    def test_afterBothItIsThere(self) -> None:
+        self.assertEqual(self.cut(21.0), {b"abc"})

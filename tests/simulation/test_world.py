@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+from types import CoroutineType
+from typing import Any
 
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+
+from simulation.kernel import TimeStands
 from tests.simulation.worlds import OPTIONS, Question, Small, WorldTestCase, folder, note
+
+reactor: Any = real_reactor
 
 
 def history(seed: int) -> str:
@@ -96,6 +106,48 @@ class Serving(WorldTestCase):
         self.assertAlmostEqual(small.machine.wall.now(), 1_700_000_000 - 3600 + 10.0)
 
 
+class Errors(WorldTestCase):
+    """Simulation.errors"""
+
+    def test_whatNobodyHandlesIsNoted(self) -> None:
+        world = self.bare()
+        one = world.host("one", "10.0.2.1")
+        one.reactor.callLater(1.0, lambda: 1 / 0)
+        one.reactor.callLater(2.0, lambda: fail(ValueError("lost")))
+        one.reactor.callLater(3.0, lambda: Logger().critical("bad {what}", what="thing"))
+        one.reactor.callLater(4.0, lambda: Logger().error("this is only said"))
+        world.run_until(5.0)
+        found = [(each.time, each.process, each.words) for each in world.errors]
+        self.assertEqual(
+            [(time, name) for time, name, _ in found], [(1.0, "one"), (2.0, "one"), (3.0, "one")]
+        )
+        for word, (_, _, words) in zip(("ZeroDivisionError", "lost", "bad thing"), found, strict=True):
+            self.assertIn(word, words)
+        self.assertEqual(len(self.flushLoggedErrors()), 2)
+
+    def test_aStopThatDoesNotEndIsNotedAndEnds(self) -> None:
+        small = self.small()
+        process = small.machine.start(OPTIONS)
+        small.world.run_until(2.0)
+        process.service.stopService = Deferred
+        process.reactor.addSystemEventTrigger("before", "shutdown", Deferred)
+        ended: list[object] = []
+        process.stop().addCallback(ended.append)
+        small.world.run_until(300.0)
+        self.assertEqual((ended, process.running), ([None], False))
+        self.assertEqual([each.words for each in small.world.errors], ["a stop does not end"])
+
+    def test_timeThatStandsIsAnError(self) -> None:
+        world = self.bare()
+        one = world.host("one", "10.0.2.1")
+
+        def again() -> None:
+            one.reactor.callLater(0.0, again)
+
+        again()
+        self.assertRaises(TimeStands, world.run_until, 1.0)
+
+
 class Killing(WorldTestCase):
     """Process.kill()"""
 
@@ -132,6 +184,34 @@ class Killing(WorldTestCase):
         small.world.run_until(60.0)
         self.assertTrue(second.running, second.output)
         self.assertEqual(asked.status, 200)
+
+    def test_whatWaitsIsClosedWithTheWorldAndNotLater(self) -> None:
+        small = self.small()
+        ended: list[str] = []
+
+        async def waits(deferred: Deferred[None]) -> None:
+            try:
+                await deferred
+            finally:
+                ended.append("finally")
+
+        small.world.host("h", "10.0.2.1").reactor.callLater(
+            1.0, lambda: Deferred.fromCoroutine(waits(Deferred())).addErrback(lambda _: None)
+        )
+        process = small.machine.start(OPTIONS)
+        small.ask(1.0, note("a"))
+        small.world.run_until(1.5)
+        process.kill()
+        gc.collect()
+        self.end()
+        self.assertEqual(ended, ["finally"])
+        left = [each for each in gc.get_objects() if isinstance(each, CoroutineType) and each.cr_suspended]
+        self.assertEqual([each for each in left if "hospproxy" in str(each.cr_code.co_filename)], [])
+
+    def test_nothingOfTheRealReactorIsUsed(self) -> None:
+        before = reactor.getDelayedCalls()
+        history(1)
+        self.assertEqual(reactor.getDelayedCalls(), before)
 
     def test_atASeam(self) -> None:
         small = self.small()
