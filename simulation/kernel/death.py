@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import types
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from twisted.logger import globalLogPublisher
 
 
 class Killed(BaseException):
@@ -14,9 +17,24 @@ class Killed(BaseException):
 def close_coroutines() -> None:
     """Close every coroutine that was begun since ``gc.freeze`` and waits for something.
 
-    What is theirs must be dead: their ``finally`` runs here.
+    What is theirs must be dead: their ``finally`` runs here. Those that nobody awaits come first, and close what they
+    await themselves.
     """
-    for each in gc.get_objects():
-        if isinstance(each, types.CoroutineType) and each.cr_suspended:
+    waiting = [
+        each for each in gc.get_objects() if isinstance(each, types.CoroutineType) and each.cr_suspended
+    ]
+    awaited = {id(each.cr_await) for each in waiting}
+    with _silence():
+        for each in sorted(waiting, key=lambda one: id(one) in awaited):
             with suppress(BaseException):
                 each.close()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What the dead say is not logged."""
+    observers, globalLogPublisher._observers = globalLogPublisher._observers, []
+    try:
+        yield
+    finally:
+        globalLogPublisher._observers = observers
