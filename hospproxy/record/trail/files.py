@@ -253,14 +253,14 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file (0600, its folder 0700) in another's place, whole or not at all; on disk when this returns.
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Put a file (its folder 0700) in another's place, whole or not at all; on disk when this returns.
 
     :raise OSError: it cannot be written; the one before is still there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from twisted.logger import Logger
 
 from ...secrets import KEY_BYTES, KeyFileError, make_key_file, read_key_file
+from .files import write_whole
 
 _log = Logger()
 _MOST = 4096
@@ -119,8 +120,7 @@ def signer_for(
     place = (named or default).with_suffix(".pub")
     if not os.path.lexists(place):
         try:
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            place.write_bytes(signer.public_pem)
+            write_whole(place, signer.public_pem, 0o644)
         except OSError as error:  # a mounted secret's folder cannot be written
             _log.warn("no public key could be written to {path}: {why}", path=str(place), why=error.strerror)
     return signer

@@ -1,0 +1,22 @@
+"""Keys after a power cut: whole, or not there at all."""
+
+from __future__ import annotations
+
+from hospproxy.record.trail.signing import PublicKeys
+from tests.simulation.worlds import OPTIONS, WorldTestCase
+
+
+class PowerCuts(WorldTestCase):
+    """A machine loses its power just after its first start"""
+
+    def test_thePublicKeyIsWholeOrNotThere(self) -> None:
+        world = self.bare()
+        for number in range(20):
+            machine = world.machine(f"m{number}", "10.0.0.1")
+            machine.start(OPTIONS)
+            world.run_until(world.seconds() + 1.0)
+            machine.power_cut()
+            path = machine.state_dir / "audit-signing.pub"
+            if path.exists():
+                PublicKeys.read([path])
+        self.assertEqual(world.errors, [])
