@@ -220,6 +220,12 @@ class Simulation:
 
     # The end
 
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the world: nothing of it runs afterwards.
 
