@@ -85,7 +85,7 @@ class Machine(Host):
         seat = Seat(slot, cast("Any", self._shared(settings)), ()) if settings.workers > 1 else ONLY
 
         def main(process: Process) -> None:
-            process.service = build(settings, process.reactor, seat, process.host())
+            process.service = build(settings, process.reactor, seat, host=process.host())
             process.reactor.addSystemEventTrigger("before", "shutdown", process.service.stopService)
             process.service.privilegedStartService()
             process.service.startService()

@@ -28,7 +28,7 @@ _OK, _IOERR, _FULL = 0, 10, 13
 _IOERR_WRITE, _IOERR_FSYNC, _IOERR_TRUNCATE, _IOERR_DELETE = (10 | n << 8 for n in (3, 4, 6, 10))
 _CREATES = 0x4
 _JOURNALS = 0x800 | 0x4000 | 0x80000
-"""MAIN_JOURNAL, SUPER_JOURNAL, WAL: when SQLite has made one, its first sync is one of the folder too."""
+"""MAIN_JOURNAL, SUPER_JOURNAL, WAL: when SQLite may have made one, its first sync is one of the folder too."""
 
 _P, _I, _I64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _CLOSE = ctypes.CFUNCTYPE(_I, _P)
@@ -175,7 +175,7 @@ class Sqlite:
         if result == _OK and disk is not None and process is not None:
             if is_new:
                 disk.named("create", path)
-            journal = is_new and bool(flags & _JOURNALS)
+            journal = bool(flags & _CREATES and flags & _JOURNALS)
             self._files[file] = _File(process, disk, path, os.stat(path).st_ino, journal)
             self._replace(file)
         return result
