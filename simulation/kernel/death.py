@@ -24,14 +24,13 @@ def close_coroutines() -> None:
         each for each in gc.get_objects() if isinstance(each, types.CoroutineType) and each.cr_suspended
     ]
     awaited = {id(each.cr_await) for each in waiting}
-    with _silence():
-        for each in sorted(waiting, key=lambda one: id(one) in awaited):
-            with suppress(BaseException):
-                each.close()
+    for each in sorted(waiting, key=lambda one: id(one) in awaited):
+        with suppress(BaseException):
+            each.close()
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """What the dead say is not logged."""
     observers, globalLogPublisher._observers = globalLogPublisher._observers, []
     try:

@@ -125,6 +125,14 @@ class Process:
         if not self.running:
             raise Killed
 
+    def forget(self) -> None:
+        """Let go of what it had; what is told of its end stays."""
+        self.service = None
+        self._kept.clear()
+        self._plans.clear()
+        self._waiting.clear()
+        self.connections.clear()
+
     def reach(self, seam: str) -> None:
         """The process has come to a place where it may be told to die.
 

@@ -61,6 +61,13 @@ class VirtualReactor(Owner):
         if not self.alive:
             raise Killed
 
+    def forget(self) -> None:
+        """Let go of everything; the world is over."""
+        for kept in (self.parked, self.ends, self.ports, self.connecting, self._triggers):
+            kept.clear()
+        if self.process is not None:
+            self.process.forget()
+
     # IReactorTime
 
     def seconds(self) -> float:

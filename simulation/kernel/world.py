@@ -14,7 +14,7 @@ from typing import Any, cast
 from attrs import frozen
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
-from .death import Killed, close_coroutines
+from .death import Killed, close_coroutines, silence
 from .disk.calls import Calls
 from .disk.sqlite import Sqlite
 from .events import Event, Events, Owner
@@ -232,16 +232,21 @@ class Simulation:
         Coroutines that wait for something are closed here, where nothing that they still do has an effect; else the
         garbage collector would close them at any time.
         """
+        gc.collect()  # what nobody has handled is noted while it still counts
         for reactor in self._reactors:
             reactor.alive = False
             if reactor.process is not None and reactor.process.running:
                 reactor.process.running = False
                 self.close_files(reactor.process)
         self.current = next((each for each in self._reactors if each.process is not None), None)
-        close_coroutines()
-        self.events.clear()
-        self.buried.clear()
-        gc.collect()
+        with silence():
+            close_coroutines()
+            self.events.clear()
+            self.buried.clear()
+            for reactor in self._reactors:
+                reactor.forget()
+            self._reactors.clear()
+            gc.collect()
         self.current = None
         globalLogPublisher.removeObserver(cast("Any", self._observe))
         self._sqlite.uninstall()
