@@ -1,0 +1,53 @@
+"""Rules on the order of writes: what was acknowledged later is not undone by what was asked earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..history import Committed
+from .truth import FOREVER, Op, Truth, Violation
+
+
+def undone(truth: Truth) -> Iterator[Violation]:
+    """
+    No write lands at HOSP after a later write to the same field has been acknowledged.
+
+    Later: it was asked after the first one's client had been told something, or had lost its connection. A write that
+    may still be under way at HOSP keeps its turn, whatever its client was told.
+    """
+    changes = [(op, commit) for op, commit in truth.acknowledged if commit.kind == "updated"]
+    for op, commit in changes:
+        for early, other in _landed_after(truth, op, commit):
+            text = (
+                f"{op.asked.intent} was told {op.told.status if op.told else 0} at {op.over:.3f}; "
+                f"{early.asked.intent}, asked earlier (at {early.asked.at:.3f}), landed on top of it at {other.at:.3f}"
+            )
+            yield Violation("order.undone", other.at, text, (early.asked.op, op.asked.op))
+
+
+def _landed_after(truth: Truth, op: Op, commit: Committed) -> Iterator[tuple[Op, Committed]]:
+    for version in truth.versions((commit.resource, commit.id), op.over, FOREVER):
+        other = version.commit
+        if other is None or other.at <= op.over or other.kind != "updated":
+            continue
+        early = truth.by_request.get(other.request_id)
+        if early is None or early.asked.op == op.asked.op or early.over >= op.asked.at:
+            continue
+        if not _touches(other, commit) or _unseen(truth, early, op):
+            continue
+        yield early, other
+
+
+def _touches(other: Committed, commit: Committed) -> bool:
+    sent, own = other.sent or {}, commit.sent or {}
+    return any(name in own and own[name] != value for name, value in sent.items())
+
+
+def _unseen(truth: Truth, early: Op, op: Op) -> bool:
+    """Without Redis each worker knows its own writes only."""
+    if truth.history.premises.shape == "one":
+        return False
+    return truth.troubled(early.asked.at - 30, op.over, "redis", "split")
+
+
+RULES = (undone,)

@@ -1,0 +1,118 @@
+"""Rules on the service as a whole: deadlines, errors, bounds, how much is answered, and that everything settles."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from ..history import Measured, Unhandled
+from .truth import Op, Truth, Violation
+
+SLACK_S = 3.0
+"""For the network and the disk, beside the proxy's own deadline."""
+FLOOR = 0.9
+"""Of the requests in calm times, so many are answered by other than 5xx."""
+BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
+
+
+def unhandled(truth: Truth) -> Iterator[Violation]:
+    """Nothing in the proxy fails without being handled."""
+    for error in truth.history.of(Unhandled):
+        lines = error.text.strip().splitlines() or [""]
+        yield Violation("service.unhandled", error.at, f"{error.process}: {lines[-1][:300]}")
+
+
+def mistake(truth: Truth) -> Iterator[Violation]:
+    """No request ends by a mistake in the proxy itself."""
+    for op in truth.ops.values():
+        for line in truth.records.get(op.asked.request_id, []):
+            if (line.record or {}).get("outcome") == "error":
+                text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} met a mistake in the proxy"
+                yield Violation("service.mistake", op.over, text, (op.asked.op,))
+
+
+def too_late(truth: Truth) -> Iterator[Violation]:
+    """Whoever waits is answered by the deadline."""
+    limit = truth.history.premises.deadline_s + SLACK_S
+    for op in truth.ops.values():
+        if op.end is None or op.over - op.asked.at <= limit or _excused(truth, op):
+            continue
+        text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} took {op.over - op.asked.at:.1f} s"
+        yield Violation("service.too_late", op.over, text, (op.asked.op,))
+
+
+def _excused(truth: Truth, op: Op) -> bool:
+    """The network or the disk held it up, or its process was dead (nobody says so on a split network)."""
+    late = op.end is not None and getattr(op.end, "why", "") in ("refused",)
+    troubles = truth.troubled(
+        op.asked.at - 1.0, op.over, "delay", "split", "disk", "power", "kill", "restart"
+    )
+    return late or troubles
+
+
+def goodput(truth: Truth) -> Iterator[Violation]:
+    """When all is calm, HOSP answers and nobody is refused, requests are answered."""
+    calm = truth.history.premises.calm_at
+    ops = [op for op in truth.ops.values() if op.asked.at > calm + 60.0 and _is_plain(op)]
+    if len(ops) < 10:
+        return
+    served = [op for op in ops if op.told is not None and op.told.status < 500]
+    if len(served) < FLOOR * len(ops):
+        text = (
+            f"{len(served)} of {len(ops)} requests after {calm:.0f} s were answered, though nothing was wrong"
+        )
+        yield Violation("service.goodput", truth.history.end, text)
+
+
+def _is_plain(op: Op) -> bool:
+    left: Any = getattr(op.end, "why", "")
+    return left != "left" and not op.asked.name.startswith("nobody")
+
+
+def unsettled(truth: Truth) -> Iterator[Violation]:
+    """Long after the last fault no write stands open, and nothing waits."""
+    for measured in truth.history.of(Measured):
+        if measured.name.startswith("end:") and measured.value:
+            text = (
+                f"{measured.machine}: {measured.name.removeprefix('end:')} is {measured.value:g} at the end"
+            )
+            yield Violation("service.unsettled", measured.at, text)
+        bound = BOUNDS.get(measured.name)
+        if bound is not None and measured.value > bound:
+            text = f"{measured.machine}: {measured.name} is {measured.value:g}, more than {bound:g}"
+            yield Violation("service.unbounded", measured.at, text)
+
+
+def unanswered(truth: Truth) -> Iterator[Violation]:
+    """At the end each request has ended."""
+    for op in truth.ops.values():
+        if op.end is None and truth.history.end - op.asked.at > 60.0:
+            text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} never ended"
+            yield Violation("service.unanswered", op.asked.at, text, (op.asked.op,))
+
+
+def screenings(truth: Truth) -> Iterator[Violation]:
+    """Each screening that was answered is kept whole on its patient: each result once, in its author's name."""
+    notes: dict[int, list[str]] = defaultdict(list)
+    for commit in truth.commits:
+        if commit.kind == "stored" and str((commit.after or {}).get("title", "")).startswith(
+            "Screening result"
+        ):
+            notes[int((commit.after or {}).get("patient_id") or 0)].append(
+                str((commit.after or {}).get("body"))
+            )
+    for op in truth.ops.values():
+        if op.told is None or op.told.status != 200 or not op.asked.target.endswith("/screen"):
+            continue
+        patient = int(op.asked.target.split("/")[2])
+        for result in op.told.body.get("results", []) if isinstance(op.told.body, dict) else []:
+            times = sum(body.count(f"{result}\n") for body in notes[patient])
+            if times != 1:
+                what = f"result {str(result)[:60]!r} of {op.asked.intent}"
+                text = f"{what} stands {times} times in notes of patient {patient}"
+                yield Violation("service.screening", op.over, text, (op.asked.op,))
+                break
+
+
+RULES = (unhandled, mistake, too_late, goodput, unsettled, unanswered, screenings)

@@ -1,0 +1,221 @@
+"""Rules of docs/clients.md on writes: none lost, doubled, invented, in another's name, or told otherwise than it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ..history import Committed
+from .truth import Op, Truth, Violation, holds, shows
+
+RESUBMIT_S = 120.0
+
+
+def doubled(truth: Truth) -> Iterator[Violation]:
+    """A POST is stored once for each time that its user wanted it."""
+    by_content: dict[tuple[object, ...], list[Op]] = defaultdict(list)
+    for op in truth.writes:
+        if op.asked.method == "POST":
+            by_content[op.same].append(op)
+    for ops in by_content.values():
+        commits = [commit for op in ops for commit in truth.commits_of.get(op.asked.request_id, [])]
+        allowed = _wanted(truth, ops)
+        if len(commits) > allowed:
+            numbers = tuple(op.asked.op for op in ops)
+            ids = ", ".join(f"{commit.id} at {commit.at:.3f}" for commit in commits)
+            text = f"{ops[0].asked.method} {ops[0].asked.target} of {ops[0].asked.intent} was stored as {ids}"
+            yield Violation("writes.doubled", commits[-1].at, f"{text}; wanted {allowed} times", numbers)
+
+
+def _wanted(truth: Truth, ops: list[Op]) -> int:
+    """How often equal POSTs may be stored: once a key; without one once an intent, or each time after an answer."""
+    keys = {op.asked.key for op in ops if op.asked.key is not None}
+    times = len(keys)
+    without = sorted((op for op in ops if op.asked.key is None), key=lambda op: op.asked.at)
+    for number, op in enumerate(without):
+        before = [other for other in without[:number] if other.asked.intent == op.asked.intent]
+        if not before or all(_is_answered(truth, other, op) for other in before):
+            times += 1
+    return times
+
+
+def _is_answered(truth: Truth, earlier: Op, op: Op) -> bool:
+    """Whether `op` may be a record of its own beside an earlier, equal request without a key."""
+    if earlier.success:
+        return True
+    if op.asked.at - earlier.over > RESUBMIT_S:
+        return True
+    told = earlier.told
+    if told is not None:
+        # Told "not carried out", or "unknown": the next one is a repeat.
+        return _nobody_knew(truth, earlier, op)
+    # Its client left: if the answer had been written by then, the proxy cannot know that it never arrived.
+    written = [line.record or {} for line in truth.records.get(earlier.asked.request_id, [])]
+    left = any(not record.get("client_gone") and record.get("status") is not None for record in written)
+    died = any(True for _ in truth.deaths(earlier.asked.at, earlier.over + 0.001))
+    return (left and not died) or _nobody_knew(truth, earlier, op)
+
+
+def _nobody_knew(truth: Truth, earlier: Op, op: Op) -> bool:
+    """Without Redis each worker knows its own writes only (docs/clients.md, "An unknown outcome")."""
+    if truth.history.premises.shape == "one":
+        return False
+    return truth.troubled(earlier.asked.at - 30, op.over, "redis", "split")
+
+
+def lost(truth: Truth) -> Iterator[Violation]:
+    """What a client was told to be carried out was carried out."""
+    for op in truth.writes:
+        if not op.success:
+            continue
+        problem = _created(truth, op) if op.asked.method == "POST" else _changed(truth, op)
+        if problem:
+            what = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told {op.told and op.told.status}"
+            yield Violation("writes.lost", op.over, f"{what}, but {problem}", (op.asked.op,))
+
+
+def _created(truth: Truth, op: Op) -> str:
+    told = op.told
+    if told is None or not isinstance(told.body, dict):
+        return "the answer names no record"
+    commit = truth.commit_of(op)
+    if commit is None:
+        return f"no equal request of this client stored record {told.body.get('id')}"
+    versions = truth.versions((commit.resource, commit.id), commit.at, op.over)
+    if not any(version.state is not None and shows(told.body, version.state) for version in versions):
+        return f"record {commit.id} never was what the answer shows"
+    return ""
+
+
+def _changed(truth: Truth, op: Op) -> str:
+    if op.record is None:
+        return ""
+    versions = truth.versions(op.record, truth.first_asked(op), op.over)
+    if op.asked.method == "DELETE":
+        staff = truth.staff_of(op)
+        was_there = any(
+            version.state is not None
+            and truth.may_see(staff, op.record[0], version.state, max(version.since, op.asked.at))
+            for version in versions
+        )
+        if not was_there:
+            return "the record was not there for this person"
+        return "" if any(version.state is None for version in versions) else "the record is still there"
+    if not any(holds(version.state, op.asked.body) for version in versions):
+        return "the record never had these values"
+    body = op.told.body if op.told is not None else None
+    if isinstance(body, dict) and not any(
+        version.state and shows(body, version.state) for version in versions
+    ):
+        return "the record never was what the answer shows"
+    return ""
+
+
+def told_otherwise(truth: Truth) -> Iterator[Violation]:
+    """What a client was told not to be carried out is not carried out, not even later."""
+    for op in truth.writes:
+        commits = truth.commits_of.get(op.asked.request_id, [])
+        if op.refused and commits:
+            status = op.told.status if op.told is not None else 0
+            what = (
+                f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told {status} at {op.over:.3f}"
+            )
+            text = f"{what}, which means not carried out, and HOSP carried it out at {commits[0].at:.3f}"
+            yield Violation("writes.told_otherwise", max(op.over, commits[0].at), text, (op.asked.op,))
+
+
+def outcome_untrue(truth: Truth) -> Iterator[Violation]:
+    """What the proxy says of an outcome, asked by its reference, is so and stays so."""
+    references = {
+        str(op.told.body.get("reference")): op
+        for op in truth.ops.values()
+        if op.told is not None and isinstance(op.told.body, dict) and op.told.outcome == "unknown"
+    }
+    for op in truth.ops.values():
+        if op.told is None or op.told.status != 200 or "/.hospproxy/outcomes/" not in op.asked.target:
+            continue
+        write = references.get(op.asked.target.rpartition("/")[2])
+        if write is None or not isinstance(op.told.body, dict):
+            continue
+        commits = [
+            c for each in truth.earlier_equals(write) for c in truth.commits_of.get(each.asked.request_id, [])
+        ]
+        own = truth.commits_of.get(write.asked.request_id, [])
+        said = op.told.body.get("outcome")
+        numbers = (write.asked.op, op.asked.op)
+        if said == "absent" and own:
+            text = f"outcome of {write.asked.intent} was said to be absent, and HOSP carried it out at {own[0].at:.3f}"
+            yield Violation("writes.outcome_untrue", op.over, text, numbers)
+        if said == "found" and not commits and write.asked.method == "POST":
+            text = f"outcome of {write.asked.intent} was said to be found, and HOSP never stored it"
+            yield Violation("writes.outcome_untrue", op.over, text, numbers)
+
+
+def wrong_author(truth: Truth) -> Iterator[Violation]:
+    """A note bears the name of who wrote it, and a write is made with the credentials that its client sent."""
+    for commit in truth.commits:
+        if commit.staff is None or commit.after is None:
+            continue
+        numbers = _numbers(truth, commit)
+        if commit.resource == "notes":
+            author = commit.staff if commit.kind == "stored" else (commit.before or {}).get("staff_id")
+            if commit.after.get("staff_id") != author:
+                text = f"note {commit.id} has staff_id {commit.after.get('staff_id')}, not {author}"
+                yield Violation("writes.wrong_author", commit.at, text, numbers)
+        op = truth.by_request.get(commit.request_id)
+        if op is not None and not any(
+            state is not None and state.staff == commit.staff
+            for state in truth.good(op.asked.name, op.asked.password, op.asked.at, commit.at)
+        ):
+            text = f"{op.asked.name} asked, and HOSP did it for staff {commit.staff}"
+            yield Violation("writes.wrong_author", commit.at, text, numbers)
+
+
+def invented(truth: Truth) -> Iterator[Violation]:
+    """HOSP is only told to change what a client wanted to be changed."""
+    for commit in truth.commits:
+        if commit.staff is None or (commit.resource == "notes" and _is_screening_note(commit)):
+            continue
+        op = truth.by_request.get(commit.request_id)
+        wanted = op is not None and op.writes and (op.asked.method == "DELETE" or _asked_for(commit, op))
+        if not wanted:
+            text = f"{commit.resource} {commit.id} was {commit.kind} by request {commit.request_id!r}"
+            yield Violation(
+                "writes.invented", commit.at, f"{text}, which nobody asked for", _numbers(truth, commit)
+            )
+
+
+def _asked_for(commit: Committed, op: Op) -> bool:
+    if not isinstance(op.asked.body, dict) or not isinstance(commit.sent, dict):
+        return True
+    added = {"staff_id", "password"}
+    return all(op.asked.body.get(name) == value for name, value in commit.sent.items() if name not in added)
+
+
+def _is_screening_note(commit: Committed) -> bool:
+    return str((commit.after or commit.before or {}).get("title", "")).startswith("Screening result")
+
+
+def _numbers(truth: Truth, commit: Committed) -> tuple[int, ...]:
+    op = truth.by_request.get(commit.request_id)
+    return () if op is None else (op.asked.op,)
+
+
+def key_misused(truth: Truth) -> Iterator[Violation]:
+    """A key that was used for another request gets 422, and its request is not carried out."""
+    by_key: dict[tuple[str, str], list[Op]] = defaultdict(list)
+    for op in truth.writes:
+        if op.asked.key is not None:
+            by_key[op.asked.person, op.asked.key].append(op)
+    for ops in by_key.values():
+        ordered = sorted(ops, key=lambda op: op.asked.at)
+        first = ordered[0]
+        for op in ordered[1:]:
+            if op.same[2:] == first.same[2:] or not first.success or op.asked.at < first.over:
+                continue
+            if op.success or truth.commits_of.get(op.asked.request_id):
+                text = f"the key of {first.asked.intent} was used for another request, which was not refused"
+                yield Violation("writes.key_misused", op.over, text, (first.asked.op, op.asked.op))
+
+
+RULES = (doubled, lost, told_otherwise, outcome_untrue, wrong_author, invented, key_misused)

@@ -1,0 +1,217 @@
+"""Fault plans: what goes wrong in one world, and what its people do. A plan is data, so it can be kept and shrunk.
+
+Swarm testing: each seed has only some kinds of faults. Otherwise a frequent one hides the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, evolve, field, frozen
+
+from .clients.planning import ALL_HABITS, plan_errands
+from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
+
+SHAPES = ("one", "workers", "machines")
+SETTLE_S = 700.0
+"""After the last errand: the proxy finds out about lost writes for ten minutes."""
+SEAMS = ("before:ledger", "after:ledger", "before:journal", "after:journal", "during:sync")
+
+
+@frozen
+class Fault:
+    """One fault.
+
+    :param at: when, in virtual seconds.
+    :param kind: first word what, second word where, as in ``split hosp``.
+    :param machine: for those that strike one machine.
+    :param for_s: how long it lasts, or how long the machine stays down.
+    :param args: what else it needs.
+    """
+
+    at: float
+    kind: str
+    machine: int = 0
+    for_s: float = 0.0
+    args: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Plan:
+    """One world.
+
+    :param seed: for what is not in the plan: the network's delays, the proxy's entropy.
+    :param shape: ``one``, ``workers`` (two of them and Redis), ``machines`` (two machines and Redis).
+    :param busy_s: people begin errands for so long; faults end somewhat before.
+    :param world: visible, marked, stamps_differ, imported, hosp_skew_s, options.
+    """
+
+    seed: int
+    shape: str = "one"
+    busy_s: float = 240.0
+    calm_at: float = 190.0
+    hosp: HospPlan = field(factory=HospPlan)
+    world: Mapping[str, Any] = field(factory=dict)
+    faults: tuple[Fault, ...] = ()
+    errands: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def machines(self) -> int:
+        """How many machines there are."""
+        return 2 if self.shape == "machines" else 1
+
+    def to_json(self) -> str:
+        """As text, to be kept."""
+        fields = asdict(self) | {"hosp": plan_to(self.hosp)}
+        return json.dumps(fields, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """A plan that was kept."""
+        fields = json.loads(text)
+        fields["hosp"] = plan_from(fields.get("hosp", {}))
+        fields["faults"] = tuple(Fault(**each) for each in fields.get("faults", ()))
+        fields["errands"] = tuple(fields.get("errands", ()))
+        return cls(**fields)
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """A plan from a file; a story holds one under ``plan``."""
+        fields = json.loads(path.read_text())
+        return cls.from_json(json.dumps(fields.get("plan", fields)))
+
+
+def draw(seed: int, shape: str | None = None, busy_s: float = 240.0, habits: tuple[str, ...] = ()) -> Plan:
+    """The plan of a seed."""
+    chance = random.Random(f"plan|{seed}")
+    shape = shape or chance.choice(("one", "one", "one", "workers", "machines"))
+    calm_at = busy_s * 0.8
+    few = habits or tuple(name for name in ALL_HABITS if chance.random() < 0.7)
+    plan = Plan(seed, shape, busy_s, calm_at)
+    return evolve(
+        plan,
+        hosp=_hosp(chance, seed, calm_at),
+        world=_world(chance),
+        faults=_faults(chance, plan),
+        errands=tuple(plan_errands(chance, busy_s, chance.choice((0.3, 0.6, 1.0)), few)),
+    )
+
+
+def _hosp(chance: random.Random, seed: int, calm_at: float) -> HospPlan:
+    kinds = chance.sample(FAULTS, chance.choice((0, 1, 2, 3, 4)))
+    rates = {kind: chance.choice((0.03, 0.1, 0.25)) for kind in kinds}
+    total = sum(rates.values())
+    if total > 0.6:
+        rates = {kind: rate * 0.6 / total for kind, rate in rates.items()}
+    slow: tuple[Slow, ...] = ()
+    if chance.random() < 0.2:
+        begins = chance.uniform(10.0, calm_at * 0.7)
+        slow = (Slow(begins, min(calm_at, begins + chance.uniform(30.0, 120.0)), chance.uniform(3.0, 12.0)),)
+    return HospPlan(str(seed), rates, chance.choice((0.1, 0.5, 1.5, 4.4)), slow=slow, until=calm_at)
+
+
+def _world(chance: random.Random) -> dict[str, Any]:
+    return {
+        "visible": chance.choice(("all", "all", "own")),
+        "marked": chance.random() < 0.5,
+        "stamps_differ": chance.random() < 0.15,
+        "imported": chance.random() < 0.25,
+        "hosp_skew_s": chance.choice((0.0, 0.0, 1.0, -7.0, 90.0)),
+    }
+
+
+Drawer = Callable[[random.Random, Plan], list[Fault]]
+
+
+def _faults(chance: random.Random, plan: Plan) -> tuple[Fault, ...]:
+    drawers = [_deaths, _clocks, _disks, _networks, _outages, _behind]
+    if plan.shape != "one":
+        drawers.append(_redis)
+    chosen = [drawer for drawer in drawers if chance.random() < 0.35]
+    found = [fault for drawer in chosen for fault in drawer(chance, plan)]
+    return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _moment(chance: random.Random, plan: Plan) -> float:
+    return round(chance.uniform(5.0, plan.calm_at - 25.0), 3)
+
+
+def _machine(chance: random.Random, plan: Plan) -> int:
+    return chance.randrange(plan.machines)
+
+
+def _deaths(chance: random.Random, plan: Plan) -> list[Fault]:
+    found = []
+    for _ in range(chance.choice((1, 2, 4, 8))):
+        kind = chance.choice(("kill", "kill seam", "kill seam", "power cut", "restart"))
+        args: dict[str, Any] = {}
+        if kind == "kill seam":
+            args = {"seam": chance.choice(SEAMS), "nth": chance.randint(1, 6)}
+        if kind == "power cut" and chance.random() < 0.3:
+            args = {"wall_step_s": chance.choice((-3600.0, -7.0, 0.0))}
+        down = round(chance.choice((0.5, 2.0, 10.0)), 3)
+        found.append(Fault(_moment(chance, plan), kind, _machine(chance, plan), down, args))
+    return found
+
+
+def _clocks(chance: random.Random, plan: Plan) -> list[Fault]:
+    found = []
+    for _ in range(chance.choice((1, 2, 3))):
+        kind = chance.choice(("clock proxy", "clock hosp"))
+        step = chance.choice((-3600.0, -120.0, -2.0, 2.0, 120.0, 3600.0, 8 * 86400.0))
+        found.append(Fault(_moment(chance, plan), kind, _machine(chance, plan), 0.0, {"step_s": step}))
+    return found
+
+
+def _disks(chance: random.Random, plan: Plan) -> list[Fault]:
+    found = []
+    for _ in range(chance.choice((1, 2))):
+        kind = chance.choice(("disk full", "disk slow", "disk fail"))
+        lasts = round(chance.uniform(1.0, 20.0), 3)
+        args = {"nth": chance.randint(1, 5)} if kind == "disk fail" else {}
+        found.append(Fault(_moment(chance, plan), kind, _machine(chance, plan), lasts, args))
+    return found
+
+
+def _networks(chance: random.Random, plan: Plan) -> list[Fault]:
+    links = ["clients", "hosp"] + (["redis"] if plan.shape != "one" else [])
+    found = []
+    for _ in range(chance.choice((1, 2, 4))):
+        kind = f"{chance.choice(('delay', 'reset', 'split'))} {chance.choice(links)}"
+        args = {"max_s": chance.choice((0.2, 2.0, 8.0))} if kind.startswith("delay") else {}
+        lasts = 0.0 if kind.startswith("reset") else round(chance.uniform(1.0, 25.0), 3)
+        found.append(Fault(_moment(chance, plan), kind, _machine(chance, plan), lasts, args))
+    return found
+
+
+def _outages(chance: random.Random, plan: Plan) -> list[Fault]:
+    lasts = chance.choice((3.0, 15.0, 60.0))
+    return [Fault(_moment(chance, plan), "hosp away", 0, min(lasts, plan.calm_at / 3))]
+
+
+def _redis(chance: random.Random, plan: Plan) -> list[Fault]:
+    found = []
+    for _ in range(chance.choice((1, 2, 3))):
+        kind = chance.choice(("redis away", "redis empty", "redis slow"))
+        found.append(Fault(_moment(chance, plan), kind, 0, round(chance.uniform(0.5, 25.0), 3)))
+    return found
+
+
+def _behind(chance: random.Random, plan: Plan) -> list[Fault]:
+    found = []
+    for _ in range(chance.choice((1, 3, 6))):
+        args: dict[str, Any] = {"resource": "notes", "id": chance.randint(1, 6), "do": "update"}
+        args["fields"] = {"title": chance.choice(("A", "B", "C"))}
+        if chance.random() < 0.3:
+            args = {
+                "resource": "notes",
+                "id": 0,
+                "do": "create",
+                "fields": {"title": "behind", "patient_id": 1, "staff_id": 2},
+            }
+        found.append(Fault(_moment(chance, plan), "behind", 0, 0.0, args))
+    return found

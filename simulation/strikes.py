@@ -1,0 +1,149 @@
+"""How each fault of a plan strikes the world: one function a kind, each says so in the history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .faults import Fault
+from .history import History, Life, Trouble
+
+LONG_S = 250.0
+"""A cut from Redis that lasts longer is one of those of docs/scale.md, "Where never stale ends"."""
+
+
+class Stage(Protocol):
+    """What strikes need of the world."""
+
+    history: History
+    simulation: Any
+    hosp: Any
+    redis: Any
+    machines: list[Any]
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something later."""
+
+    def start(self, machine: int) -> None:
+        """Start a machine's processes, if none runs."""
+
+    def links(self, where: str) -> list[Any]:
+        """Links of the network: of ``clients``, ``hosp`` or ``redis`` with each machine."""
+
+
+def strike(stage: Stage, fault: Fault) -> None:
+    """Do it now."""
+    until = stage.simulation.seconds() + fault.for_s
+    kind = fault.kind + (" long" if fault.kind == "split redis" and fault.for_s > LONG_S else "")
+    stage.history.add(Trouble(stage.simulation.seconds(), kind, f"m{fault.machine}", until))
+    words = fault.kind.split(" ")
+    _STRIKES[words[0]](stage, fault, " ".join(words[1:]))
+
+
+def _running(stage: Stage, fault: Fault) -> list[Any]:
+    return [process for process in stage.machines[fault.machine].processes if process.running]
+
+
+def _ended(stage: Stage, process: Any, what: str, machine: int) -> None:
+    now = stage.simulation.seconds()
+    stage.history.add(Life(now, f"m{machine}", what, process.pid, process.exit))
+
+
+def _kill(stage: Stage, fault: Fault, where: str) -> None:
+    for process in _running(stage, fault):
+        if where == "seam":
+            # At the next such moment; if none comes while the fault may last, it is as if it had not been.
+            process.kill_at(fault.args["seam"], fault.args["nth"])
+        else:
+            process.kill()
+            _ended(stage, process, "killed", fault.machine)
+    stage.later(fault.for_s if where != "seam" else 0.0, lambda: stage.start(fault.machine))
+
+
+def _power(stage: Stage, fault: Fault, _: str) -> None:
+    for process in _running(stage, fault):
+        _ended(stage, process, "killed", fault.machine)
+    stage.machines[fault.machine].power_cut()
+    step = fault.args.get("wall_step_s", 0.0)
+    if step:
+        stage.machines[fault.machine].wall.step(step)
+    stage.later(fault.for_s, lambda: stage.start(fault.machine))
+
+
+def _restart(stage: Stage, fault: Fault, _: str) -> None:
+    for process in _running(stage, fault):
+
+        def gone(result: object, process: Any = process) -> object:
+            _ended(stage, process, "ended", fault.machine)
+            stage.later(fault.for_s, lambda: stage.start(fault.machine))
+            return result
+
+        process.stop().addBoth(gone)
+
+
+def _clock(stage: Stage, fault: Fault, whose: str) -> None:
+    if whose == "hosp":
+        stage.hosp.offset += fault.args["step_s"]
+    else:
+        stage.machines[fault.machine].wall.step(fault.args["step_s"])
+
+
+def _disk(stage: Stage, fault: Fault, how: str) -> None:
+    disk = stage.machines[fault.machine].disk
+    if how == "fail":
+        disk.fail_next(fault.args.get("nth", 1))
+        return
+    if how == "full":
+        disk.full = True
+        stage.later(fault.for_s, lambda: setattr(disk, "full", False))
+        return
+    disk.slow = 0.5
+    stage.later(fault.for_s, lambda: setattr(disk, "slow", 0.0))
+
+
+def _delay(stage: Stage, fault: Fault, where: str) -> None:
+    for link in stage.links(where):
+        usual = link.delay
+        link.delay = (usual[0], fault.args["max_s"])
+        stage.later(fault.for_s, lambda link=link, usual=usual: setattr(link, "delay", usual))
+
+
+def _reset(stage: Stage, _: Fault, where: str) -> None:
+    for link in stage.links(where):
+        link.reset_all()
+
+
+def _split(stage: Stage, fault: Fault, where: str) -> None:
+    for link in stage.links(where):
+        link.cut()
+        stage.later(fault.for_s, link.heal)
+
+
+def _hosp(stage: Stage, fault: Fault, _: str) -> None:
+    stage.hosp.go_away()
+    stage.later(fault.for_s, stage.hosp.begin)
+
+
+def _redis(stage: Stage, fault: Fault, how: str) -> None:
+    redis = stage.redis
+    if redis is None:
+        return
+    if how == "empty":
+        redis.empty()
+    elif how == "away":
+        redis.away()
+        stage.later(fault.for_s, redis.back)
+    else:
+        redis.slow(1.0)
+        stage.later(fault.for_s, lambda: redis.slow(0.0))
+
+
+def _behind(stage: Stage, fault: Fault, _: str) -> None:
+    args = fault.args
+    stage.hosp.change(args["do"], args["resource"], args["id"], args.get("fields", {}))
+
+
+_STRIKES: Mapping[str, Callable[[Stage, Fault, str], None]] = {
+    "kill": _kill, "power": _power, "restart": _restart, "clock": _clock, "disk": _disk, "delay": _delay,
+    "reset": _reset, "split": _split, "hosp": _hosp, "redis": _redis, "behind": _behind,
+}  # fmt: skip

@@ -1,0 +1,206 @@
+"""One simulated world: the machines of the proxy, HOSP, Redis, people, and the plan of what goes wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from .clients.habits import HABITS, Errand
+from .clients.people import Hospital, Person, Wish
+from .clients.planning import LISTS, NAMES, NOTES, PATIENTS
+from .collecting import open_writes, trail
+from .faults import SETTLE_S, Fault, Plan
+from .history import History, Life, Premises, Unhandled
+from .hosp.server import START, Hosp
+from .strikes import strike
+
+HOSP_ADDRESS = "10.0.0.1"
+CLIENTS_ADDRESS = "10.0.1.1"
+MACHINE_ADDRESSES = ("10.0.2.1", "10.0.2.2")
+REDIS_ADDRESS = "10.0.3.1"
+OPTIONS = """
+state_dir = "{state}"
+trusted_proxies = ["10.0.1.0/24"]
+{workers}
+[[listeners]]
+url = "http://{address}:8000"
+plain = "serve"
+[upstream]
+url = "http://10.0.0.1:3000"
+[audit]
+commit = "thread"
+[admin]
+enabled = false
+{redis}
+{more}
+"""
+
+
+class World:
+    """Everything in one place, in virtual time.
+
+    :param plan: what happens.
+    :param folder: for the machines' disks.
+    :param simulation: the kernel's world.
+    """
+
+    def __init__(self, plan: Plan, simulation: Any) -> None:
+        self.plan = plan
+        self.simulation = simulation
+        self.history = History()
+        world = plan.world
+        premises = Premises(
+            late_commit_s=plan.hosp.late_commit_s, visible=world.get("visible", "all"),
+            marked=world.get("marked", False), shape=plan.shape, calm_at=plan.calm_at,
+        )  # fmt: skip
+        self.history.add(premises)
+        self.clients = simulation.host("clients", CLIENTS_ADDRESS)
+        self.machines = [
+            simulation.machine(f"m{number}", MACHINE_ADDRESSES[number]) for number in range(plan.machines)
+        ]
+        self.redis = None if plan.shape == "one" else simulation.redis("redis", REDIS_ADDRESS)
+        self.hosp = self._hosp(world)
+        self.hospital = Hospital(
+            self.clients.reactor, self.history, list(MACHINE_ADDRESSES[: plan.machines]), self._stream
+        )
+        self._tasks: list[Deferred[None]] = []
+
+    def run(self) -> History:
+        """Let it all happen, to the end."""
+        self.hosp.begin()
+        _people(self.hosp, self.hospital)
+        for number in range(len(self.machines)):
+            self.start(number)
+        for fault in self.plan.faults:
+            self.later(fault.at, partial(self._strike, fault))
+        for errand in self.plan.errands:
+            self.later(errand["at"], partial(self._begin, errand))
+        end = self.plan.busy_s + SETTLE_S
+        self.later(self.plan.busy_s + SETTLE_S - 45.0, self._last_looks)
+        self.simulation.run_until(end)
+        self._collect()
+        return self.history
+
+    def later(self, seconds: float, do: Callable[[], None]) -> None:
+        """Do something later, at the clients' host: it never fails."""
+        self.clients.reactor.callLater(max(0.0, seconds), do)
+
+    def start(self, machine: int) -> None:
+        """Start a machine's process, if none runs; again in a moment if it does not come up."""
+        place = self.machines[machine]
+        if any(process.running for process in place.processes):
+            return
+        process = place.start(self._options(machine))
+        self.history.add(Life(self.simulation.seconds(), place.name, "started", process.pid))
+
+    def links(self, where: str) -> list[Any]:
+        """Links between machines and the clients, HOSP or Redis."""
+        other = {"clients": CLIENTS_ADDRESS, "hosp": HOSP_ADDRESS, "redis": REDIS_ADDRESS}[where]
+        return [self.simulation.network.between(machine.address, other) for machine in self.machines]
+
+    def _strike(self, fault: Fault) -> None:
+        strike(self, fault)
+
+    def _stream(self, name: str) -> random.Random:
+        stream: random.Random = self.simulation.random(name)
+        return stream
+
+    def _options(self, machine: int) -> str:
+        redis = "" if self.redis is None else f'[redis]\nenabled = true\nurl = "redis://{REDIS_ADDRESS}:6379"'
+        workers = "workers = 2" if self.plan.shape == "workers" else ""
+        place = self.machines[machine]
+        return OPTIONS.format(
+            state=place.state_dir, address=place.address, redis=redis, workers=workers,
+            more=self.plan.world.get("options", ""),
+        )  # fmt: skip
+
+    def _hosp(self, world: Mapping[str, Any]) -> Hosp:
+        host = self.simulation.host("hosp", HOSP_ADDRESS)
+        skew = self.machines[0].wall.now() - START + world.get("hosp_skew_s", 0.0)
+        hosp = Hosp(
+            host.reactor, self.history, self.plan.hosp, visible=world.get("visible", "all"),
+            marked=world.get("marked", False), stamps_differ=world.get("stamps_differ", False),
+            wall_offset=skew, address=HOSP_ADDRESS,
+        )  # fmt: skip
+        furnish(hosp, imported=world.get("imported", False))
+        return hosp
+
+    def _begin(self, plan: Mapping[str, Any]) -> None:
+        person = self.hospital.people[plan["who"]]
+        errand = Errand(
+            plan["id"], self.hospital, person, plan["args"], self.simulation.random(f"errand|{plan['id']}")
+        )
+        self._go(HABITS[plan["habit"]](errand))
+
+    def _go(self, coroutine: Any) -> None:
+        task = Deferred.fromCoroutine(coroutine)
+        self._tasks.append(task)
+        task.addErrback(self._broken)
+
+    def _broken(self, failure: Failure) -> None:
+        raise RuntimeError(f"the simulation itself failed: {failure.getTraceback()}")
+
+    def _last_looks(self) -> None:
+        """Everybody looks at everything once more, from memory and at HOSP."""
+        targets = [*LISTS, *(f"/notes/{id_}" for id_ in NOTES), *(f"/patients/{id_}" for id_ in PATIENTS)]
+        for number, name in enumerate(NAMES[:3]):
+            self.later(number * 5.0, partial(self._look, name, targets))
+
+    def _look(self, name: str, targets: list[str]) -> None:
+        async def looking() -> None:
+            person = self.hospital.people[name]
+            house = self.hospital.houses[len(name) % len(self.hospital.houses)]
+            for target in targets:
+                for headers in ((), (("Cache-Control", "no-cache"),)):
+                    wish = Wish("GET", target, headers=headers)
+                    await self.hospital.ask(person, wish, f"last/{name}{target}", house)
+
+        self._go(looking())
+
+    def _collect(self) -> None:
+        now = self.simulation.seconds()
+        for error in self.simulation.errors:
+            self.history.add(
+                Unhandled(now, str(getattr(error, "process", "")), str(getattr(error, "text", error)))
+            )
+        for machine in self.machines:
+            for process in machine.processes:
+                if process.running:
+                    process.kill()
+            for line in trail(Path(machine.state_dir) / "audit", machine.name, now):
+                self.history.add(line)
+            for measured in open_writes(Path(machine.state_dir), machine.name, now):
+                self.history.add(measured)
+
+
+def furnish(hosp: Hosp, *, imported: bool = False) -> None:
+    """HOSP's records when the world begins: two hospitals, people in both, a few hot patients and notes."""
+    hosp.import_record("hospitals", 1, {"name": "North"})
+    hosp.import_record("hospitals", 2, {"name": "South"})
+    for id_, name in enumerate(NAMES, 1):
+        fields = {"name": name, "hospital_id": 1 if id_ <= 4 else 2, "password": f"{name}-first"}
+        hosp.import_record("staffs", id_, fields)
+    for id_ in (*PATIENTS, 5, 6, 7, 8):
+        fields = {"name": f"P{id_}", "hospital_id": 1 if id_ != 4 else 2, "birthdate": "2020-01-01"}
+        hosp.import_record("patients", id_, fields)
+    for id_ in (*NOTES, *range(7, 31)):
+        fields = {"title": f"N{id_}", "body": "x", "patient_id": 1 + id_ % 4, "staff_id": 1 + id_ % 6}
+        hosp.import_record("notes", id_, fields)
+    for resource, highest in (("hospitals", 2), ("staffs", 6), ("patients", 8), ("notes", 30)):
+        hosp.application.records.go_on_from(resource, highest)
+    if imported:
+        fields = {"title": "imported", "body": "x", "patient_id": 1, "staff_id": 1}
+        hosp.import_record("notes", 900_000, fields)
+
+
+def _people(hosp: Hosp, hospital: Hospital) -> None:
+    for id_, name in enumerate(NAMES, 1):
+        staff = hosp.application.records.get("staffs", id_)
+        assert staff is not None
+        hospital.people[name] = Person(name, id_, f"{name}-first", int(str(staff["hospital_id"])))
