@@ -19,7 +19,15 @@ from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
 SHAPES = ("one", "workers", "machines")
 SETTLE_S = 700.0
 """After the last errand: the proxy finds out about lost writes for ten minutes."""
-SEAMS = ("before:ledger", "after:ledger", "before:journal", "after:journal", "during:sync")
+SEAMS = (
+    "before ledger",
+    "after ledger",
+    "write ledger",
+    "sync ledger",
+    "before audit",
+    "after audit",
+    "before cache",
+)
 
 
 @frozen
@@ -47,6 +55,7 @@ class Plan:
     :param seed: for what is not in the plan: the network's delays, the proxy's entropy.
     :param shape: ``one``, ``workers`` (two of them and Redis), ``machines`` (two machines and Redis).
     :param busy_s: people begin errands for so long; faults end somewhat before.
+    :param settle_s: how long the world goes on after that.
     :param world: visible, marked, stamps_differ, imported, hosp_skew_s, options.
     """
 
@@ -58,6 +67,7 @@ class Plan:
     world: Mapping[str, Any] = field(factory=dict)
     faults: tuple[Fault, ...] = ()
     errands: tuple[Mapping[str, Any], ...] = ()
+    settle_s: float = SETTLE_S
 
     @property
     def machines(self) -> int:

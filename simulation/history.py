@@ -185,7 +185,7 @@ class Trouble:
 
 @frozen
 class Life:
-    """A process of a machine ``started``, ``ended`` or was ``killed``."""
+    """A process of a machine ``started``, ``ended``, was ``killed``, or there when all was ``over``."""
 
     at: float
     machine: str

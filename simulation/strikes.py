@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from .faults import Fault
-from .history import History, Life, Trouble
+from .history import History, Trouble
 
 LONG_S = 250.0
 """A cut from Redis that lasts longer is one of those of docs/scale.md, "Where never stale ends"."""
@@ -24,8 +24,11 @@ class Stage(Protocol):
     def later(self, seconds: float, do: Callable[[], None]) -> None:
         """Do something later."""
 
-    def start(self, machine: int) -> None:
-        """Start a machine's processes, if none runs."""
+    def running(self, machine: int) -> list[Any]:
+        """A machine's processes."""
+
+    def stay_down(self, machine: int, seconds: float) -> None:
+        """Start nothing on a machine for a while."""
 
     def links(self, where: str) -> list[Any]:
         """Links of the network: of ``clients``, ``hosp`` or ``redis`` with each machine."""
@@ -40,45 +43,28 @@ def strike(stage: Stage, fault: Fault) -> None:
     _STRIKES[words[0]](stage, fault, " ".join(words[1:]))
 
 
-def _running(stage: Stage, fault: Fault) -> list[Any]:
-    return [process for process in stage.machines[fault.machine].processes if process.running]
-
-
-def _ended(stage: Stage, process: Any, what: str, machine: int) -> None:
-    now = stage.simulation.seconds()
-    stage.history.add(Life(now, f"m{machine}", what, process.pid, process.exit))
-
-
 def _kill(stage: Stage, fault: Fault, where: str) -> None:
-    for process in _running(stage, fault):
+    stage.stay_down(fault.machine, fault.for_s)
+    for process in stage.running(fault.machine):
         if where == "seam":
-            # At the next such moment; if none comes while the fault may last, it is as if it had not been.
-            process.kill_at(fault.args["seam"], fault.args["nth"])
+            # From now on counted; if it is not reached, it is as if the fault had not been.
+            seam = fault.args["seam"]
+            process.kill_at(seam, process.reached().get(seam, 0) + fault.args["nth"])
         else:
             process.kill()
-            _ended(stage, process, "killed", fault.machine)
-    stage.later(fault.for_s if where != "seam" else 0.0, lambda: stage.start(fault.machine))
 
 
 def _power(stage: Stage, fault: Fault, _: str) -> None:
-    for process in _running(stage, fault):
-        _ended(stage, process, "killed", fault.machine)
+    stage.stay_down(fault.machine, fault.for_s)
     stage.machines[fault.machine].power_cut()
     step = fault.args.get("wall_step_s", 0.0)
     if step:
         stage.machines[fault.machine].wall.step(step)
-    stage.later(fault.for_s, lambda: stage.start(fault.machine))
 
 
 def _restart(stage: Stage, fault: Fault, _: str) -> None:
-    for process in _running(stage, fault):
-
-        def gone(result: object, process: Any = process) -> object:
-            _ended(stage, process, "ended", fault.machine)
-            stage.later(fault.for_s, lambda: stage.start(fault.machine))
-            return result
-
-        process.stop().addBoth(gone)
+    for process in stage.running(fault.machine):
+        process.stop()
 
 
 def _clock(stage: Stage, fault: Fault, whose: str) -> None:

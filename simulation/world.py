@@ -24,6 +24,7 @@ HOSP_ADDRESS = "10.0.0.1"
 CLIENTS_ADDRESS = "10.0.1.1"
 MACHINE_ADDRESSES = ("10.0.2.1", "10.0.2.2")
 REDIS_ADDRESS = "10.0.3.1"
+_WATCH_S = 1.0
 OPTIONS = """
 state_dir = "{state}"
 trusted_proxies = ["10.0.1.0/24"]
@@ -70,19 +71,20 @@ class World:
             self.clients.reactor, self.history, list(MACHINE_ADDRESSES[: plan.machines]), self._stream
         )
         self._tasks: list[Deferred[None]] = []
+        self._down_until: dict[int, float] = {}
 
     def run(self) -> History:
         """Let it all happen, to the end."""
         self.hosp.begin()
         _people(self.hosp, self.hospital)
-        for number in range(len(self.machines)):
-            self.start(number)
+        self._watch()
         for fault in self.plan.faults:
             self.later(fault.at, partial(self._strike, fault))
         for errand in self.plan.errands:
             self.later(errand["at"], partial(self._begin, errand))
-        end = self.plan.busy_s + SETTLE_S
-        self.later(self.plan.busy_s + SETTLE_S - 45.0, self._last_looks)
+        end = self.plan.busy_s + self.plan.settle_s
+        if self.plan.settle_s >= SETTLE_S:
+            self.later(end - 45.0, self._last_looks)
         self.simulation.run_until(end)
         self._collect()
         return self.history
@@ -91,13 +93,23 @@ class World:
         """Do something later, at the clients' host: it never fails."""
         self.clients.reactor.callLater(max(0.0, seconds), do)
 
-    def start(self, machine: int) -> None:
-        """Start a machine's process, if none runs; again in a moment if it does not come up."""
-        place = self.machines[machine]
-        if any(process.running for process in place.processes):
-            return
-        process = place.start(self._options(machine))
-        self.history.add(Life(self.simulation.seconds(), place.name, "started", process.pid))
+    def running(self, machine: int) -> list[Any]:
+        """A machine's processes."""
+        return list(self.machines[machine].processes.values())
+
+    def stay_down(self, machine: int, seconds: float) -> None:
+        """Start nothing on a machine for a while."""
+        self._down_until[machine] = self.simulation.seconds() + seconds
+
+    def _watch(self) -> None:
+        """What a supervisor does: start what does not run."""
+        for number, machine in enumerate(self.machines):
+            slots = {process.slot for process in self.running(number)}
+            if self.simulation.seconds() >= self._down_until.get(number, 0.0):
+                for slot in range(2 if self.plan.shape == "workers" else 1):
+                    if slot not in slots:
+                        machine.start(self._options(number), slot)
+        self.later(_WATCH_S, self._watch)
 
     def links(self, where: str) -> list[Any]:
         """Links between machines and the clients, HOSP or Redis."""
@@ -164,19 +176,35 @@ class World:
         self._go(looking())
 
     def _collect(self) -> None:
+        """What the kernel and the disks tell at the end."""
         now = self.simulation.seconds()
-        for error in self.simulation.errors:
-            self.history.add(
-                Unhandled(now, str(getattr(error, "process", "")), str(getattr(error, "text", error)))
-            )
-        for machine in self.machines:
-            for process in machine.processes:
-                if process.running:
-                    process.kill()
+        for number, machine in enumerate(self.machines):
+            for process in self.running(number):
+                process.kill()
             for line in trail(Path(machine.state_dir) / "audit", machine.name, now):
                 self.history.add(line)
             for measured in open_writes(Path(machine.state_dir), machine.name, now):
                 self.history.add(measured)
+        for entry in self.simulation.entries:
+            if entry.kind in ("start", "end"):
+                self.history.add(life_of(entry, now))
+        for error in self.simulation.errors:
+            self.history.add(Unhandled(error.time, error.process, error.words))
+
+
+def life_of(entry: Any, end: float) -> Life:
+    """The start or end of a process, from the kernel's log."""
+    machine, _, pid = entry.fields["process"].partition("/")
+    what = (
+        "started"
+        if entry.kind == "start"
+        else "killed"
+        if entry.fields["why"] in ("kill", "power")
+        else "ended"
+    )
+    if entry.time >= end and what == "killed":
+        what = "over"
+    return Life(entry.time, machine, what, int(pid), entry.fields.get("status"))
 
 
 def furnish(hosp: Hosp, *, imported: bool = False) -> None:

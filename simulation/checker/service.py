@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from ..history import Measured, Unhandled
+from ..history import Life, Measured, Unhandled
 from .truth import Op, Truth, Violation
 
 SLACK_S = 3.0
@@ -30,6 +30,15 @@ def mistake(truth: Truth) -> Iterator[Violation]:
             if (line.record or {}).get("outcome") == "error":
                 text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} met a mistake in the proxy"
                 yield Violation("service.mistake", op.over, text, (op.asked.op,))
+
+
+def gave_up(truth: Truth) -> Iterator[Violation]:
+    """A process ends because it was told to, with status 0."""
+    for life in truth.history.of(Life):
+        if life.what == "ended" and life.exit and not truth.troubled(life.at - 60.0, life.at, "disk"):
+            yield Violation(
+                "service.gave_up", life.at, f"a process of {life.machine} ended with status {life.exit}"
+            )
 
 
 def too_late(truth: Truth) -> Iterator[Violation]:
@@ -115,4 +124,4 @@ def screenings(truth: Truth) -> Iterator[Violation]:
                 break
 
 
-RULES = (unhandled, mistake, too_late, goodput, unsettled, unanswered, screenings)
+RULES = (unhandled, mistake, gave_up, too_late, goodput, unsettled, unanswered, screenings)

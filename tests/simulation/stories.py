@@ -79,10 +79,11 @@ class Story:
         last = [event for event in self.history.of(Told) if event.op == op][-1:]
         body = last[0].body if last and isinstance(last[0].body, dict) else {}
         status = fields.get("status")
+        doubt = "outcome" in body and status != 200
         default = {
             "kind": "request", "request_id": f"sim-{op}", "seq": number, "client_gone": False,
             "who": {"id": staff, "certainty": "verified"},
-            "outcome": "unknown" if "outcome" in body and status != 200 else "success" if status and status < 400 else "failed",
+            "outcome": "unknown" if doubt else "success" if status and status < 400 else "failed",
             "record_id": pieces[1] if len(pieces) == 2 else body.get("id"),
             "patient_id": pieces[1] if pieces[0] == "patients" and len(pieces) > 1 else body.get("patient_id"),
         }  # fmt: skip
