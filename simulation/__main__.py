@@ -75,7 +75,8 @@ def _one(options: argparse.Namespace) -> int:
             return 2
         history = History.read(Path(file.name))
     for violation in result.violations:
-        print(tell(history, violation), "\n")
+        if not options.only_rule or violation.rule.startswith(options.only_rule):
+            print(tell(history, violation), "\n")
     print(f"{len(result.violations)} violations; digest {result.digest}")
     if options.shrink and result.violations:
         from .reporting import shrunk

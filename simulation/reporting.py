@@ -86,12 +86,13 @@ def keep(result: Result, folder: Path) -> Path:
 
 def story_of(result: Result, name: str = "", rule: str = "") -> dict[str, object]:
     """A plan with what it broke, as it is kept."""
-    texts = [f"{each.rule}: {each.text}" for each in result.violations if not rule or each.rule == rule]
+    firsts = {each.rule: each for each in reversed(result.violations) if not rule or each.rule == rule}
+    texts = [f"{each.rule}: {each.text}" for each in firsts.values()]
     return {
         "name": name,
         "rule": rule,
         "commit": commit(),
-        "broke": texts[:5],
+        "broke": texts,
         "plan": json.loads(result.fixed.to_json()),
     }
 
