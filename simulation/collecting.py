@@ -31,24 +31,16 @@ def _record(line: bytes) -> Mapping[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+_OPEN = "SELECT kind, state, count(*) FROM entries WHERE owner IS NOT NULL GROUP BY kind, state"
+
+
 def open_writes(state_dir: Path, machine: str, at: float) -> Iterator[Measured]:
     """How many writes a machine's ledgers hold that are not closed."""
-    for path in sorted(state_dir.rglob("*.sqlite")):
+    for path in sorted(state_dir.rglob("ledger*.sqlite")):
         # Read only, and without a lock: nobody is there any more.
         connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
         try:
-            names = {
-                row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
-            columns = (
-                {row[1] for row in connection.execute("PRAGMA table_info(entries)")}
-                if "entries" in names
-                else ()
-            )
-            if "owner" in columns:
-                count = connection.execute("SELECT count(*) FROM entries WHERE owner IS NOT NULL").fetchone()[
-                    0
-                ]
-                yield Measured(at, machine, f"end:open writes in {path.name}", float(count))
+            for kind, state, count in connection.execute(_OPEN).fetchall():
+                yield Measured(at, machine, f"end:{kind} entries ({state}) in {path.name}", float(count))
         finally:
             connection.close()

@@ -48,18 +48,16 @@ def _line(event: Event) -> list[str]:
     match event:
         case Asked():
             key = f" key {event.key}" if event.key else ""
-            return [
-                f"{at}  {event.name} asks #{event.op} ({event.intent}): {event.method} {event.target} {event.body or ''}{key}"
-            ]
+            what = f"{event.method} {event.target} {event.body or ''}{key}"
+            return [f"{at}  {event.name} asks #{event.op} ({event.intent}): {what}"]
         case Told():
             return [f"{at}  #{event.op} is told {event.status} {event.cache} {str(event.body)[:160]}"]
         case Broke():
             return [f"{at}  #{event.op} breaks: {event.why}"]
         case Committed():
             who = "behind the proxy's back" if event.staff is None else f"for {event.request_id}"
-            return [
-                f"{at}  HOSP: {event.resource} {event.id} {event.kind} {who}, received at {event.received:.3f}: {event.sent}"
-            ]
+            what = f"{event.resource} {event.id} {event.kind} {who}"
+            return [f"{at}  HOSP: {what}, received at {event.received:.3f}: {event.sent}"]
         case Trouble():
             return [f"{at}  fault: {event.kind} {event.where} until {event.until:.3f}"]
         case Life():

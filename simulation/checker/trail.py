@@ -58,7 +58,7 @@ def untrue_outcome(truth: Truth) -> Iterator[Violation]:
         outcome, status = record.get("outcome"), record.get("status")
         problem = ""
         if isinstance(status, int):
-            # A part of the proxy that knows better says ``found`` (or the like) of a success; nothing says it of a failure.
+            # A part of the proxy that knows better says ``found`` of a success.
             good = outcome in ("success", "found")
             if good != (200 <= status < 400):
                 problem = f"has the outcome {outcome!r} with status {status}"
@@ -84,7 +84,7 @@ def untrue_about(truth: Truth) -> Iterator[Violation]:
 
 
 def _about(op: Op) -> dict[str, Any]:
-    about: dict[str, Any] = {}
+    about: dict[str, Any] = {"method": op.asked.method, "route": _route(op)}
     pieces = op.asked.target.partition("?")[0].strip("/").split("/")
     if op.record is not None:
         about["record_id"] = op.record[1]
@@ -95,6 +95,13 @@ def _about(op: Op) -> dict[str, Any]:
         about["record_id"] = body.get("id")
         about["patient_id"] = body.get("patient_id")
     return about
+
+
+def _route(op: Op) -> str | None:
+    """The contract's path template; None where this checker does not know it."""
+    path = op.asked.target.partition("?")[0]
+    template = "/".join("{id}" if piece.isdigit() else piece for piece in path.split("/"))
+    return template if path.split("/")[1] in ("hospitals", "staffs", "patients", "notes") else None
 
 
 def _pairs(truth: Truth) -> Iterator[tuple[Op, Mapping[str, Any]]]:

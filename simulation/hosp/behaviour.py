@@ -14,10 +14,10 @@ from typing import Any
 from attrs import asdict, define, field, frozen
 
 FAULTS = (
-    "error_before", "error_after", "reset_before", "reset_after", "late_reset", "late_error", "truncated",
+    "error_before", "error_after", "reset_before", "reset_after", "late_reset", "late_timeout", "truncated",
     "cut_head", "stall", "stall_stored", "busy", "bad_gateway",
 )  # fmt: skip
-WRITES_ONLY = frozenset({"error_after", "reset_after", "late_reset", "late_error", "stall_stored"})
+WRITES_ONLY = frozenset({"error_after", "reset_after", "late_reset", "late_timeout", "stall_stored"})
 LONGEST_S = 20.0
 """The longest that HOSP takes over an answer that it gives."""
 
@@ -112,7 +112,7 @@ class Behaviour:
         # Half of the late commits come soon, when the proxy has just looked for them.
         late = chance.choice((chance.uniform(0.5, 6.0), chance.uniform(2.0, self.plan.late_commit_s - 0.5)))
         match fault:
-            case "late_reset" | "late_error":
+            case "late_reset" | "late_timeout":
                 return Deed(fault, late, early)
             case "stall_stored":
                 return Deed(fault, late, chance.uniform(40.0, 90.0))

@@ -158,8 +158,11 @@ class Hosp:
 
     def _said(self, work: Work) -> Answer:
         match work.deed.fault:
-            case "error_before" | "error_after" | "late_error":
+            case "error_before" | "error_after":
                 return self.application.error(work.call, 500)
+            case "late_timeout":
+                # What a gateway before HOSP says; a 500 of Rails' own means that it is over.
+                return self.application.error(work.call, 504)
             case "busy":
                 return answers.page(503, "Busy", "Service Unavailable")
             case "bad_gateway":

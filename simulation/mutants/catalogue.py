@@ -1,4 +1,4 @@
-"""The planted defects, by name."""
+"""The planted defects, by name. Each says what it breaks, and where it shows soonest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,326 @@ from collections.abc import Mapping
 
 from .applying import Mutant
 
-_ALL: tuple[Mutant, ...] = ()
+_WRITING = ("note", "edit", "twice", "delete")
+_MEMORY = (
+    Mutant(
+        "cache-keeps-after-write",
+        "hospproxy/memory/memory.py",
+        "            self.store.mark_tag(tag, Mark.STRUCK)\n            self.keeper.mark(tag, Mark.STRUCK)\n"
+        "            self.fills.doom((tag,))\n        if may_let_in",
+        "            self.fills.doom((tag,))\n        if may_let_in",
+        "a write strikes nothing in memory",
+    ),
+    Mutant(
+        "fills-not-doomed",
+        "hospproxy/memory/memory.py",
+        "            self.keeper.mark(tag, Mark.STRUCK)\n            self.fills.doom((tag,))\n        if may_let_in",
+        "            self.keeper.mark(tag, Mark.STRUCK)\n        if may_let_in",
+        "an answer that was under way during a write is kept",
+        habits=("note", "edit", "flood"),
+    ),
+    Mutant(
+        "anothers-cache",
+        "hospproxy/memory/key.py",
+        '    who = [] if identity is None else [str(identity.id).encode(), identity.credentials, b"%d" % generation]',
+        "    who: list[bytes] = []",
+        "answers are kept for everybody",
+        habits=("edit", "password"),
+    ),
+    Mutant(
+        "generation-ignored",
+        "hospproxy/memory/key.py",
+        'identity.credentials, b"%d" % generation]',
+        "]",
+        "an account's old credentials read what was kept for it",
+        habits=("password",),
+    ),
+    Mutant(
+        "query-not-in-key",
+        "hospproxy/memory/key.py",
+        "    query = [part for pair in call.query for part in pair]",
+        "    query: list[str] = []",
+        "one filter's list is given for another's",
+        habits=("note",),
+    ),
+    Mutant(
+        "list-not-struck",
+        "hospproxy/memory/staleness.py",
+        '        tags.append(f"list:{operation.resource}")\n        if call.record_id is not None:',
+        "        if call.record_id is not None:",
+        "a write strikes its record and no list",
+        habits=("note", "edit", "delete"),
+    ),
+    Mutant(
+        "deletion-strikes-no-list",
+        "hospproxy/memory/patching.py",
+        "    if record is None:\n        return others\n",
+        "    if record is None:\n        return before\n",
+        "a list that is set right keeps what was deleted",
+        habits=("note", "delete"),
+        seeds=120,
+    ),
+    Mutant(
+        "own-write-not-hidden",
+        "hospproxy/memory/cache.py",
+        '        if mark is Mark.HIDDEN:\n            self._note(exchange, "hidden")',
+        '        if False:\n            self._note(exchange, "hidden")',
+        "while HOSP fails one reads what was before one's own write",
+        seeds=120,
+    ),
+    Mutant(
+        "stale-not-marked",
+        "hospproxy/memory/cache.py",
+        'why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"',
+        'why = b"stale-if-error"',
+        "what a write has struck is given out unmarked while HOSP fails",
+    ),
+    Mutant(
+        "stale-for-ever",
+        "hospproxy/memory/stale.py",
+        "    return not wants_fresher and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s",
+        "    return not wants_fresher and not wish.only_if_cached",
+        "an answer past its time is given out however old",
+        habits=("edit",),
+        seeds=120,
+    ),
+    Mutant(
+        "account-not-in-doubt",
+        "hospproxy/memory/memory.py",
+        "        self._each_account(call, self.accounts.changing)\n        self.invalidate(call)",
+        "        self.invalidate(call)",
+        "a changed password leaves the account as it was",
+        habits=("password",),
+    ),
+)
+_ACCOUNTS = (
+    Mutant(
+        "refusal-not-heeded",
+        "hospproxy/memory/accounts.py",
+        "        self._refusals.note(credentials_hmac, self._sequence)\n        self._drop(credentials_hmac)",
+        "        self._refusals.note(credentials_hmac, self._sequence)",
+        "credentials that HOSP refused are believed on",
+        habits=("password", "guess"),
+        seeds=120,
+    ),
+    Mutant(
+        "revocation-not-heeded",
+        "hospproxy/memory/accounts.py",
+        "        self._keeper.doubt(staff_id, True)\n        self._raise(staff_id)",
+        "        self._keeper.doubt(staff_id, True)",
+        "the old password reads on from memory after it was changed",
+        habits=("password",),
+        seeds=120,
+    ),
+    Mutant(
+        "refused-for-long",
+        "hospproxy/guard/identity.py",
+        "        if self._refusals.lately(exchange.credentials):",
+        "        if self._refusals.lately(exchange.credentials) or exchange.claimed_name in self._names:",
+        "who is known and has a new password is refused",
+        habits=("password",),
+    ),
+    Mutant(
+        "author-believed",
+        "hospproxy/guard/ownership.py",
+        "        if creates:\n            document[operation.author] = who.id",
+        "        if creates:\n            document[operation.author] = sent.get(operation.author) or who.id",
+        "a note is stored in the name that its client claims",
+        habits=("note",),
+    ),
+    Mutant(
+        "author-changed",
+        "hospproxy/guard/ownership.py",
+        "if name != operation.author}",
+        "if name != operation.author} | {operation.author: who.id}",
+        "whoever edits a note becomes its author",
+        habits=("edit",),
+    ),
+)
+_OUTWARD = (
+    Mutant(
+        "query-not-sent",
+        "hospproxy/outward/sending.py",
+        'query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""',
+        'query = ""',
+        "HOSP gets no filter",
+        habits=("note",),
+    ),
+    Mutant(
+        "host-not-handed-on",
+        "hospproxy/outward/sending.py",
+        "_octets(client.host or target.authority)",
+        "_octets(target.authority)",
+        "addresses in answers name HOSP's own host",
+        habits=("note",),
+    ),
+    Mutant(
+        "writes-repeated",
+        "hospproxy/outward/retry.py",
+        "        repeatable = exchange.call.operation.repeatable\n",
+        "        repeatable = True\n",
+        "a write that failed is sent again at once",
+        habits=_WRITING,
+    ),
+    Mutant(
+        "resend-without-waiting",
+        "hospproxy/outward/writes/fate.py",
+        "    if status in (408, 502, 503, 504):\n        return Certainty.OPEN",
+        "    if status in (408, 502, 503, 504):\n        return Certainty.FINISHED",
+        "a write that may be carried out late counts as over",
+        habits=_WRITING,
+        seeds=80,
+    ),
+    Mutant(
+        "reset-is-final",
+        "hospproxy/outward/writes/fate.py",
+        "    if result.head_status is None:\n        return Certainty.OPEN",
+        "    if result.head_status is None:\n        return Certainty.FINISHED",
+        "a write whose connection broke counts as over",
+        habits=_WRITING,
+        seeds=80,
+    ),
+    Mutant(
+        "another-key-accepted",
+        "hospproxy/outward/writes/processor.py",
+        "            if kept is not None and kept.equal != equal:\n                raise another()\n",
+        "",
+        "a key that was used for another request is taken",
+        habits=("misuse",),
+    ),
+    Mutant(
+        "unknown-is-absent",
+        "hospproxy/outward/writes/processor.py",
+        "            await self._told_unknown(entry, hopeless=unknown.hopeless)\n            raise\n",
+        "            await self._ended(entry, State.ABSENT)\n            raise\n",
+        "a write of unknown outcome is sent again when it is asked for",
+        habits=_WRITING,
+        seeds=80,
+    ),
+    Mutant(
+        "found-whatever-it-says",
+        "hospproxy/outward/writes/finding.py",
+        "row for row in unclaimed if all(same(row.get(name), value) for name, value in search.expected.items())",
+        "row for row in unclaimed",
+        "any new record passes for a lost write's",
+        habits=("note",),
+        seeds=80,
+    ),
+    Mutant(
+        "claimed-by-two",
+        "hospproxy/outward/writes/finding.py",
+        "    unclaimed = [row for row in fresh if _id(search.resource, row) not in search.claimed]",
+        "    unclaimed = fresh",
+        "two lost writes find the same record",
+        habits=("twice",),
+        seeds=200,
+    ),
+    Mutant(
+        "no-turns",
+        "hospproxy/outward/writes/entries.py",
+        "            await self._turn(self._turn_of(entry), exchange.deadline)\n",
+        "            pass\n",
+        "writes to one record go out at one time",
+        habits=("edit",),
+        seeds=80,
+    ),
+)
+_GATE = (
+    Mutant(
+        "two-places-more",
+        "hospproxy/outward/gate/gate.py",
+        "        most = min(self._limit.now, places)\n",
+        "        most = min(self._limit.now, places) + 2\n",
+        "HOSP gets more than it should",
+        habits=("flood",),
+    ),
+    Mutant(
+        "place-never-given-back",
+        "hospproxy/outward/gate/gate.py",
+        "            self._queue.leave(ticket)\n            self._let_in()\n            self._places.changed()\n",
+        "            self._places.changed()\n",
+        "places at HOSP are lost one by one",
+    ),
+    Mutant(
+        "breaker-stays-open",
+        "hospproxy/outward/gate/breaker.py",
+        "        self._move(State.HALF_OPEN if probe and self.state is State.OPEN else State.CLOSED, now)",
+        "        self._move(self.state if self.state is State.OPEN else State.CLOSED, now)",
+        "after an outage nobody is served again",
+        seeds=80,
+    ),
+)
+_LEDGER = (
+    Mutant(
+        "ledger-late",
+        "hospproxy/outward/writes/processor.py",
+        "            self._watch(entry)\n            await self._keeping.enter(entry)\n",
+        "            self._watch(entry)\n            self._going_on.begin(self._keeping.enter(entry))\n",
+        "a write is sent before it is in the ledger",
+        habits=_WRITING,
+        seeds=200,
+    ),
+    Mutant(
+        "ledger-unsynced",
+        "hospproxy/outward/ledger/format.py",
+        '"PRAGMA synchronous=FULL"',
+        '"PRAGMA synchronous=OFF"',
+        "a power cut takes entries of the ledger",
+        habits=_WRITING,
+        seeds=120,
+    ),
+    Mutant(
+        "nothing-taken-over",
+        "hospproxy/outward/ledger/ledger.py",
+        "            gone = [name for name in store.owners(connection) if owner.is_gone(name)]",
+        "            gone: list[str] = []",
+        "what a dead process left open stays open",
+        seeds=120,
+    ),
+    Mutant(
+        "screening-not-kept",
+        "hospproxy/memory/screening.py",
+        "            await self._results.keep(note)\n",
+        "",
+        "a result is told before it is safe",
+        habits=("screen",),
+        seeds=200,
+    ),
+    Mutant(
+        "screening-sent-anew",
+        "hospproxy/memory/screening.py",
+        'HOSP already."""\n        note.look_first = True\n',
+        'HOSP already."""\n',
+        "after a restart a result's note is stored again",
+        habits=("screen",),
+        seeds=200,
+    ),
+)
+_RECORD = (
+    Mutant(
+        "journal-early",
+        "hospproxy/record/audit.py",
+        "        else:\n            await self._journal.append(record)\n        self._observe(record)",
+        "        else:\n            self._journal.append(record)\n        self._observe(record)",
+        "an answer leaves before its record is on disk",
+        seeds=120,
+    ),
+    Mutant(
+        "route-not-recorded",
+        "hospproxy/record/describe.py",
+        '"route": operation.template if operation is not None else "unknown",',
+        '"route": "unknown",',
+        "a record does not say what was asked for",
+    ),
+    Mutant(
+        "who-not-recorded",
+        "hospproxy/record/describe.py",
+        '"who": {"id": None, "name": None, "certainty": "proxy"} if exchange.own else who,',
+        '"who": {"id": None, "name": None, "certainty": "proxy" if exchange.own else "none"},',
+        "a record does not say who asked",
+    ),
+)
+
+_ALL: tuple[Mutant, ...] = (*_MEMORY, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD)
 
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

@@ -80,7 +80,10 @@ class Story:
         body = last[0].body if last and isinstance(last[0].body, dict) else {}
         status = fields.get("status")
         doubt = "outcome" in body and status != 200
+        path = asked.target.partition("?")[0]
         default = {
+            "method": asked.method,
+            "route": "/".join("{id}" if piece.isdigit() else piece for piece in path.split("/")),
             "kind": "request", "request_id": f"sim-{op}", "seq": number, "client_gone": False,
             "who": {"id": staff, "certainty": "verified"},
             "outcome": "unknown" if doubt else "success" if status and status < 400 else "failed",

@@ -110,7 +110,7 @@ class FaultTests(HospCase):
     def test_whatIsStoredAndWhatIsTold(self) -> None:
         cases = {
             "error_before": (500, 0), "error_after": (500, 1), "reset_before": ("reset", 0),
-            "reset_after": ("reset", 1), "late_reset": ("reset", 1), "late_error": (500, 1), "truncated": ("cut", 1),
+            "reset_after": ("reset", 1), "late_reset": ("reset", 1), "late_timeout": (504, 1), "truncated": ("cut", 1),
             "cut_head": ("cut", 1), "stall": ("patience", 0), "stall_stored": ("patience", 1), "busy": (503, 0),
             "bad_gateway": (502, 0),
         }  # fmt: skip
@@ -120,7 +120,7 @@ class FaultTests(HospCase):
             self.assertEqual(len(self.stored()), times, fault)
 
     def test_aLateCommitComesAfterItsAnswer(self) -> None:
-        end = self.one("late_error")
+        end = self.one("late_timeout")
         self.assertGreater(self.stored()[0].at, end.at)
         self.assertLessEqual(self.stored()[0].at - self.stored()[0].received, 25.0)
 

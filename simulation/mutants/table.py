@@ -1,0 +1,98 @@
+"""``python -m simulation --mutants``: plants each mutant in a process of its own, and says how soon it was found."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from .applying import ROOT, Mutant
+from .catalogue import MUTANTS
+
+_FOUND = re.compile(r"^seed (\d+) \((\w+)\): (.+); repeat:", re.MULTILINE)
+_FAILED = re.compile(r"^seed (\d+) \(\w+\): the world itself failed", re.MULTILINE)
+
+
+@frozen
+class Row:
+    """What became of one mutant.
+
+    :param rules: that were broken in the first world that showed it, and are not broken without it.
+    :param seeds: so many worlds were run; None: it was not found.
+    """
+
+    mutant: Mutant
+    rules: str
+    seeds: int | None
+    took_s: float
+
+
+def table(options: argparse.Namespace) -> int:
+    """Print the table; 1 if a mutant was not found."""
+    names = [options.mutant] if options.mutant else list(MUTANTS)
+    rows = []
+    print(
+        "| mutant | file | breaks | found by | after seeds | s |\n| --- | --- | --- | --- | --- | --- |",
+        flush=True,
+    )
+    for name in names:
+        row = hunt(MUTANTS[name], options.seed or 1, options.jobs)
+        rows.append(row)
+        after = f"{row.seeds}" if row.seeds else f"**not in {row.mutant.seeds}**"
+        mutant = row.mutant
+        print(
+            f"| {name} | {mutant.file} | {mutant.breaks} | {row.rules} | {after} | {row.took_s:.0f} |",
+            flush=True,
+        )
+    missed = [row.mutant.name for row in rows if row.seeds is None]
+    print(
+        f"\n{len(rows) - len(missed)} of {len(rows)} found"
+        + (f"; not: {', '.join(missed)}" if missed else "")
+    )
+    return 1 if missed else 0
+
+
+def hunt(mutant: Mutant, first: int, jobs: int) -> Row:
+    """Run worlds with the mutant until one breaks a promise that the code without it keeps in the same world."""
+    began = time.monotonic()
+    ran = 0
+    for number, seeds in enumerate(_batches(mutant.seeds, jobs)):
+        shape = mutant.shapes[number % len(mutant.shapes)]
+        said = _run(mutant, True, first + ran, seeds, shape, jobs)
+        for seed, rules in sorted(_broken(said).items()):
+            new = rules - _broken(_run(mutant, False, seed, 1, shape, 1)).get(seed, set())
+            if new:
+                return Row(mutant, ", ".join(sorted(new)), seed - first + 1, time.monotonic() - began)
+        ran += seeds
+    return Row(mutant, "", None, time.monotonic() - began)
+
+
+def _broken(said: str) -> dict[int, set[str]]:
+    """The rules that each violating seed broke; a world that cannot even be run counts as one."""
+    found = {int(seed): set(rules.split(", ")) for seed, _, rules in _FOUND.findall(said)}
+    return found | {int(seed): {"the world failed"} for seed in _FAILED.findall(said)}
+
+
+def _batches(seeds: int, jobs: int) -> Iterator[int]:
+    """First few, then more at a time: most are found soon, and starting Python takes a second."""
+    size = max(1, jobs)
+    while seeds > 0:
+        yield min(size, seeds)
+        seeds -= size
+        size = min(size * 2, 16 * max(1, jobs))
+
+
+def _run(mutant: Mutant, planted: bool, first: int, seeds: int, shape: str, jobs: int) -> str:
+    command = [sys.executable, "-m", "simulation", "--seed", str(first), "--seeds", str(seeds)]
+    command += ["--shape", shape, "--jobs", str(jobs)]
+    if planted:
+        command += ["--mutant", mutant.name]
+    if mutant.habits:
+        command += ["--habits", ",".join(mutant.habits)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    return done.stdout + done.stderr[-2000:]
