@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from .history import Measured, Recorded
@@ -37,10 +39,16 @@ _OPEN = "SELECT kind, state, count(*) FROM entries WHERE owner IS NOT NULL GROUP
 def open_writes(state_dir: Path, machine: str, at: float) -> Iterator[Measured]:
     """How many writes a machine's ledgers hold that are not closed."""
     for path in sorted(state_dir.rglob("ledger*.sqlite")):
-        # Read only, and without a lock: nobody is there any more.
-        connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
-        try:
-            for kind, state, count in connection.execute(_OPEN).fetchall():
-                yield Measured(at, machine, f"end:{kind} entries ({state}) in {path.name}", float(count))
-        finally:
-            connection.close()
+        # A copy is looked at: opening the file itself would write to it.
+        with TemporaryDirectory() as folder:
+            copy = Path(folder, path.name)
+            for suffix in ("", "-wal"):
+                if path.with_name(path.name + suffix).exists():
+                    shutil.copy(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
+            connection = sqlite3.connect(copy)
+            try:
+                found = connection.execute(_OPEN).fetchall()
+            finally:
+                connection.close()
+        for kind, state, count in found:
+            yield Measured(at, machine, f"end:{kind} entries ({state}) in {path.name}", float(count))

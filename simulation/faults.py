@@ -17,7 +17,7 @@ from .clients.planning import ALL_HABITS, plan_errands
 from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
 
 SHAPES = ("one", "workers", "machines")
-SETTLE_S = 700.0
+SETTLE_S = 800.0
 """After the last errand: the proxy finds out about lost writes for ten minutes."""
 SEAMS = (
     "before ledger",
@@ -182,7 +182,12 @@ def _disks(chance: random.Random, plan: Plan) -> list[Fault]:
     for _ in range(chance.choice((1, 2))):
         kind = chance.choice(("disk full", "disk slow", "disk fail"))
         lasts = round(chance.uniform(1.0, 20.0), 3)
-        args = {"nth": chance.randint(1, 5)} if kind == "disk fail" else {}
+        args: dict[str, Any] = {}
+        if kind == "disk fail":
+            args = {
+                "what": chance.choice(("sync", "write")),
+                "name": chance.choice(("ledger", "audit", "answers")),
+            }
         found.append(Fault(_moment(chance, plan), kind, _machine(chance, plan), lasts, args))
     return found
 

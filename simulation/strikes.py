@@ -77,7 +77,7 @@ def _clock(stage: Stage, fault: Fault, whose: str) -> None:
 def _disk(stage: Stage, fault: Fault, how: str) -> None:
     disk = stage.machines[fault.machine].disk
     if how == "fail":
-        disk.fail_next(fault.args.get("nth", 1))
+        disk.fail_next(fault.args.get("what", "sync"), fault.args.get("name", ""))
         return
     if how == "full":
         disk.full = True

@@ -72,6 +72,7 @@ class World:
         )
         self._tasks: list[Deferred[None]] = []
         self._down_until: dict[int, float] = {}
+        self._slots: dict[tuple[int, int], int] = {}
 
     def run(self) -> History:
         """Let it all happen, to the end."""
@@ -84,7 +85,7 @@ class World:
             self.later(errand["at"], partial(self._begin, errand))
         end = self.plan.busy_s + self.plan.settle_s
         if self.plan.settle_s >= SETTLE_S:
-            self.later(end - 45.0, self._last_looks)
+            self.later(end - 150.0, self._last_looks)
         self.simulation.run_until(end)
         self._collect()
         return self.history
@@ -104,11 +105,12 @@ class World:
     def _watch(self) -> None:
         """What a supervisor does: start what does not run."""
         for number, machine in enumerate(self.machines):
-            slots = {process.slot for process in self.running(number)}
+            slots = {self._slots[process.pid, number] for process in self.running(number)}
             if self.simulation.seconds() >= self._down_until.get(number, 0.0):
                 for slot in range(2 if self.plan.shape == "workers" else 1):
                     if slot not in slots:
-                        machine.start(self._options(number), slot)
+                        process = machine.start(self._options(number), slot)
+                        self._slots[process.pid, number] = slot
         self.later(_WATCH_S, self._watch)
 
     def links(self, where: str) -> list[Any]:
@@ -172,6 +174,8 @@ class World:
                 for headers in ((), (("Cache-Control", "no-cache"),)):
                     wish = Wish("GET", target, headers=headers)
                     await self.hospital.ask(person, wish, f"last/{name}{target}", house)
+            for wish in _last_writes(name):
+                await self.hospital.ask(person, wish, f"last/{name} {wish.method}", house)
 
         self._go(looking())
 
@@ -205,6 +209,11 @@ def life_of(entry: Any, end: float) -> Life:
     if entry.time >= end and what == "killed":
         what = "over"
     return Life(entry.time, machine, what, int(pid), entry.fields.get("status"))
+
+
+def _last_writes(name: str) -> tuple[Wish, ...]:
+    note = {"title": f"last of {name}", "body": "x", "patient_id": 1}
+    return Wish("POST", "/notes", note), Wish("PATCH", f"/notes/{NAMES.index(name) + 1}", {"title": name})
 
 
 def furnish(hosp: Hosp, *, imported: bool = False) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
 from ..history import Life, Measured, Unhandled
 from .truth import Op, Truth, Violation
 
 SLACK_S = 3.0
 """For the network and the disk, beside the proxy's own deadline."""
-FLOOR = 0.9
-"""Of the requests in calm times, so many are answered by other than 5xx."""
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 
 
@@ -61,22 +58,17 @@ def _excused(truth: Truth, op: Op) -> bool:
 
 
 def goodput(truth: Truth) -> Iterator[Violation]:
-    """When all is calm, HOSP answers and nobody is refused, requests are answered."""
-    calm = truth.history.premises.calm_at
-    ops = [op for op in truth.ops.values() if op.asked.at > calm + 60.0 and _is_plain(op)]
-    if len(ops) < 10:
-        return
-    served = [op for op in ops if op.told is not None and op.told.status < 500]
-    if len(served) < FLOOR * len(ops):
+    """Long after the last fault everything is answered: what people ask at the very end (``last/…``)."""
+    ops = [op for op in truth.ops.values() if op.asked.intent.startswith("last/")]
+    failed = [op for op in ops if op.told is None or op.told.status >= 500]
+    if failed:
+        first = failed[0]
+        said = first.told.status if first.told is not None else "nothing"
         text = (
-            f"{len(served)} of {len(ops)} requests after {calm:.0f} s were answered, though nothing was wrong"
+            f"{len(failed)} of {len(ops)} requests at the end failed, though nothing was wrong for long: "
+            f"{first.asked.method} {first.asked.target} was told {said}"
         )
-        yield Violation("service.goodput", truth.history.end, text)
-
-
-def _is_plain(op: Op) -> bool:
-    left: Any = getattr(op.end, "why", "")
-    return left != "left" and not op.asked.name.startswith("nobody")
+        yield Violation("service.goodput", first.over, text, (first.asked.op,))
 
 
 def unsettled(truth: Truth) -> Iterator[Violation]:
