@@ -12,7 +12,7 @@ from .running import Result, summary
 from .shrink import shrink
 from .telling import tell
 
-SHRINK_S = 120.0
+SHRINK_S = 100.0
 
 
 class Report:

@@ -6,8 +6,9 @@ behaves as before.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -16,6 +17,7 @@ from .faults import SETTLE_S, Plan
 from .running import Result, run
 
 Try = Callable[[Plan], Result]
+_ERRAND = re.compile(r"\be\d+\b")
 
 
 @frozen
@@ -74,9 +76,29 @@ def shrink(result: Result, rule: str, budget_s: float = 120.0, attempt: Try = ru
         return result
     short = _short(plan, next(each.at for each in result.violations if each.rule == rule))
     plan = short if short != plan and breaks(short) else plan
-    pieces = _few(plan, pieces_of(plan), breaks)
+    pieces = pieces_of(plan)
+    for fewer in _guesses(pieces, [each.text for each in result.violations if each.rule == rule]):
+        if len(fewer) < len(pieces) and breaks(plan_of(plan, fewer)):
+            pieces = fewer
+            break
+    pieces = _few(plan, pieces, breaks)
     _plainer(plan_of(plan, pieces), breaks)
     return best
+
+
+def _guesses(pieces: list[Piece], texts: list[str]) -> Iterator[list[Piece]]:
+    """What is likely enough: the errands that a violation names, alone or with faults; or all errands, without."""
+    for text in texts[:2]:
+        named = set(_ERRAND.findall(text))
+        errands = [piece for piece in pieces if piece.kind == "errand" and piece.value["id"] in named]
+        who = {piece.value["who"] for piece in errands}
+        failing = [piece for piece in pieces if piece.kind == "named" and piece.value[0].split(" ")[2] in who]
+        if errands:
+            yield errands
+            yield errands + failing
+            yield errands + [piece for piece in pieces if piece.kind != "errand"]
+    yield [piece for piece in pieces if piece.kind == "errand"]
+    yield [piece for piece in pieces if piece.kind != "named"]
 
 
 def _short(plan: Plan, at: float) -> Plan:

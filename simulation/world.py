@@ -65,7 +65,7 @@ class World:
         self.machines = [
             simulation.machine(f"m{number}", MACHINE_ADDRESSES[number]) for number in range(plan.machines)
         ]
-        self.redis = None if plan.shape == "one" else simulation.redis("redis", REDIS_ADDRESS)
+        self.redis = None if plan.shape == "one" else self._redis()
         self.hosp = self._hosp(world)
         self.hospital = Hospital(
             self.clients.reactor, self.history, list(MACHINE_ADDRESSES[: plan.machines]), self._stream
@@ -144,6 +144,14 @@ class World:
         )  # fmt: skip
         furnish(hosp, imported=world.get("imported", False))
         return hosp
+
+    def _redis(self) -> Any:
+        """One Redis for all, and one master key on all machines."""
+        from .kernel.redis import Redis
+
+        for machine in self.machines:
+            machine.put("master.key", bytes(range(32)))
+        return Redis(self.simulation, REDIS_ADDRESS)
 
     def _begin(self, plan: Mapping[str, Any]) -> None:
         person = self.hospital.people[plan["who"]]

@@ -214,6 +214,9 @@ class Application:
 
     def _write(self, call: Call, staff: Record, fields: params.Params) -> Done:
         name = call.route.resource
+        before = self.records.get(name, call.route.id) or {}
+        if not self.may_see(name, {**before, **RESOURCES[name].coerce(fields)}, staff):
+            raise Refused(404)
         if call.route.action == "create":
             commit = self._stored(name, fields, staff, self._request_id(call))
             assert commit.after is not None
