@@ -20,7 +20,7 @@ SSLYZE := build/sslyze/bin/sslyze
 # Whole, since the processes that tests start have folders of their own.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -102,6 +102,15 @@ machines-kill: environment ## kill -9 workers and whole machines 50 times while 
 
 bench-bodies: environment ## what the worst bodies of every size cost another client (five minutes)
 	$(BIN)/python -m benchmarks.bodies
+
+simulate: environment ## the whole service in virtual time, a new seed for each world, for an hour; says which promise broke
+	$(BIN)/python -m simulation --minutes 60 --keep build/simulation
+
+simulate-short: environment ## the same for two minutes; the seeds are printed
+	$(BIN)/python -m simulation --minutes 2 --keep build/simulation
+
+simulate-mutants: environment ## plant each defect in turn: does the simulation find it? (an hour and more)
+	$(BIN)/python -m simulation --mutants
 
 bench-workers: environment ## what two workers and a Redis cost beside one process (three minutes)
 	$(BIN)/python -m benchmarks.bench_workers

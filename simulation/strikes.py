@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from .faults import Fault
@@ -91,7 +92,7 @@ def _delay(stage: Stage, fault: Fault, where: str) -> None:
     for link in stage.links(where):
         usual = link.delay
         link.delay = (usual[0], fault.args["max_s"])
-        stage.later(fault.for_s, lambda link=link, usual=usual: setattr(link, "delay", usual))
+        stage.later(fault.for_s, partial(setattr, link, "delay", usual))
 
 
 def _reset(stage: Stage, _: Fault, where: str) -> None:

@@ -48,7 +48,7 @@ def _line(event: Event) -> list[str]:
     match event:
         case Asked():
             key = f" key {event.key}" if event.key else ""
-            what = f"{event.method} {event.target} {event.body or ''}{key}"
+            what = f"{event.method} {event.target} {str(event.body or '')[:160]}{key}"
             return [f"{at}  {event.name} asks #{event.op} ({event.intent}): {what}"]
         case Told():
             return [f"{at}  #{event.op} is told {event.status} {event.cache} {str(event.body)[:160]}"]
@@ -57,7 +57,7 @@ def _line(event: Event) -> list[str]:
         case Committed():
             who = "behind the proxy's back" if event.staff is None else f"for {event.request_id}"
             what = f"{event.resource} {event.id} {event.kind} {who}"
-            return [f"{at}  HOSP: {what}, received at {event.received:.3f}: {event.sent}"]
+            return [f"{at}  HOSP: {what}, received at {event.received:.3f}: {str(event.sent)[:160]}"]
         case Trouble():
             return [f"{at}  fault: {event.kind} {event.where} until {event.until:.3f}"]
         case Life():
