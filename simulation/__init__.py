@@ -1,1 +1,1 @@
-"""A simulated hospital: the whole proxy, its clients, HOSP, network and disks in one process and in virtual time."""
+"""A whole hospital in one process and in virtual time, from one seed: see docs/testing.md."""

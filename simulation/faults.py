@@ -130,6 +130,9 @@ def _world(chance: random.Random) -> dict[str, Any]:
         "marked": chance.random() < 0.5,
         "stamps_differ": chance.random() < 0.15,
         "imported": chance.random() < 0.25,
+        "index": chance.random() < 0.1,
+        "pieces": chance.choice((0.0, 0.0, 0.3)),
+        "options": '[validation]\nmode = "report"\n' if chance.random() < 0.1 else "",
         "hosp_skew_s": chance.choice((0.0, 0.0, 1.0, -7.0, 90.0)),
     }
 

@@ -38,6 +38,8 @@ url = "http://10.0.0.1:3000"
 commit = "thread"
 [admin]
 enabled = false
+[audit_database]
+enabled = {index}
 {redis}
 {more}
 """
@@ -78,6 +80,9 @@ class World:
         """Let it all happen, to the end."""
         self.hosp.begin()
         _people(self.hosp, self.hospital)
+        for link in self.links("hosp") + self.links("clients"):
+            # Bytes may come in small pieces.
+            link.split = self.plan.world.get("pieces", 0.0)
         self._watch()
         for fault in self.plan.faults:
             self.later(fault.at, partial(self._strike, fault))
@@ -131,7 +136,7 @@ class World:
         place = self.machines[machine]
         return OPTIONS.format(
             state=place.state_dir, address=place.address, redis=redis, workers=workers,
-            more=self.plan.world.get("options", ""),
+            index=str(self.plan.world.get("index", False)).lower(), more=self.plan.world.get("options", ""),
         )  # fmt: skip
 
     def _hosp(self, world: Mapping[str, Any]) -> Hosp:

@@ -10,6 +10,7 @@ from .truth import Op, Truth, Violation
 
 SLACK_S = 3.0
 """For the network and the disk, beside the proxy's own deadline."""
+_OF_THE_DISK = ("Input/output error", "No space left", "RecordFailed", "LedgerFailed", "disk I/O error")
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 
 
@@ -17,6 +18,10 @@ def unhandled(truth: Truth) -> Iterator[Violation]:
     """Nothing in the proxy fails without being handled."""
     for error in truth.history.of(Unhandled):
         lines = error.text.strip().splitlines() or [""]
+        if truth.troubled(error.at - 30.0, error.at, "disk") and any(
+            word in lines[-1] for word in _OF_THE_DISK
+        ):
+            continue  # it says that the disk fails, and that is so
         yield Violation("service.unhandled", error.at, f"{error.process}: {lines[-1][:300]}")
 
 
@@ -60,7 +65,8 @@ def _excused(truth: Truth, op: Op) -> bool:
 def goodput(truth: Truth) -> Iterator[Violation]:
     """Long after the last fault everything is answered: what people ask at the very end (``last/…``)."""
     ops = [op for op in truth.ops.values() if op.asked.intent.startswith("last/")]
-    failed = [op for op in ops if op.told is None or op.told.status >= 500]
+    over = [op for op in ops if op.end is not None or truth.history.end - op.asked.at > 60.0]
+    failed = [op for op in over if op.told is None or op.told.status >= 500]
     if failed:
         first = failed[0]
         said = first.told.status if first.told is not None else "nothing"

@@ -27,6 +27,22 @@ def no_record(truth: Truth) -> Iterator[Violation]:
             yield Violation("trail.status", op.over, f"{what}, its record says {statuses}", (op.asked.op,))
 
 
+def no_intent(truth: Truth) -> Iterator[Violation]:
+    """Before a write is sent to HOSP its intent is on disk: what a crash leaves open can be found in the trail."""
+    intents = {
+        str(line.record.get("request_id"))
+        for line in truth.history.of(Recorded)
+        if line.record is not None and line.record.get("kind") == "intent"
+    }
+    for commit in truth.commits:
+        op = truth.by_request.get(commit.request_id)
+        if op is not None and commit.request_id not in intents:
+            text = (
+                f"{op.asked.method} {op.asked.target} of {op.asked.intent} was carried out without an intent"
+            )
+            yield Violation("trail.no_intent", commit.at, text, (op.asked.op,))
+
+
 def untrue_who(truth: Truth) -> Iterator[Violation]:
     """A record names who asked: verified only if HOSP accepts the credentials, claimed if some came."""
     for op, record in _pairs(truth):
@@ -137,4 +153,4 @@ def digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()
 
 
-RULES = (no_record, untrue_who, untrue_outcome, untrue_about, broken_chain)
+RULES = (no_record, no_intent, untrue_who, untrue_outcome, untrue_about, broken_chain)

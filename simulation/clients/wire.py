@@ -142,7 +142,7 @@ class Line(Protocol):
                 self.transport.loseConnection()  # type: ignore[union-attr]
             self._give(answer)
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure | None = None) -> None:
         self.open = False
         head = self._reader.head if self._reader.held else None
         if head is not None:
@@ -172,7 +172,7 @@ class Dialling(Factory):
     def __init__(self) -> None:
         self.line: Deferred[Line | None] = Deferred()
 
-    def buildProtocol(self, addr: object) -> Line:  # noqa: ARG002
+    def buildProtocol(self, addr: object) -> Line:
         made = Line()
         connected = made.connectionMade
 
@@ -189,7 +189,7 @@ class Dialling(Factory):
     def clientConnectionLost(self, connector: object, reason: Failure) -> None:
         """The line itself has said so."""
 
-    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:  # noqa: ARG002
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         """No connection."""
         if not self.line.called:
             self.line.callback(None)

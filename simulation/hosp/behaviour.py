@@ -106,7 +106,9 @@ class Behaviour:
 
     def _deed(self, fault: str, chance: random.Random, now: float) -> Deed:
         factor = max((slow.factor for slow in self.plan.slow if slow.since <= now < slow.until), default=1.0)
-        takes = min(LONGEST_S, factor * chance.lognormvariate(0.0, 0.6) * self.plan.mean_s)
+        # In calm times it is quick, so that everything comes to an end.
+        mean_s = self.plan.mean_s if now < self.plan.until + 60.0 else min(0.5, self.plan.mean_s)
+        takes = min(LONGEST_S, factor * chance.lognormvariate(0.0, 0.6) * mean_s)
         part = chance.choice((0.02, 0.5, 0.98, 0.98))
         early = chance.uniform(0.01, 0.5)
         # Half of the late commits come soon, when the proxy has just looked for them.

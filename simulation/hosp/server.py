@@ -212,7 +212,7 @@ class Connection(Protocol):
             return
         self._next()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure | None = None) -> None:
         if self.open:
             self.open = False
             self._hosp.connections.remove(self)

@@ -74,6 +74,7 @@ class Machine(Host):
         self.processes: dict[int, Process] = {}
         self._sockets: dict[tuple[str, int], SharedSocket] = {}
         self._pid = 100
+        self._booted = 0.0
 
     def start(self, options: str, slot: int = 0, boot_s: float = 0.5) -> Process:
         """Start the proxy. What comes before it serves happens after ``boot_s`` seconds, so a seam can be set first.
@@ -91,6 +92,10 @@ class Machine(Host):
             process.service.startService()
 
         return self.run(main, boot_s, settings.drain_s)
+
+    def since_boot(self) -> float:
+        """Monotonic seconds on which its processes agree. They begin anew with a power cut."""
+        return self.world.seconds() - self._booted
 
     def put(self, name: str, content: bytes) -> None:
         """Put a private file into the state folder, as an operator does. It is on disk."""
@@ -126,4 +131,5 @@ class Machine(Host):
         self.world.network.down.add(self.address)
         for process in list(self.processes.values()):
             process.die("power", None)
+        self._booted = self.world.seconds()
         self.world.soon(self.disk.power_cut)

@@ -171,6 +171,7 @@ class Process:
         entropy = world.random(f"{self.name}/entropy")
         return Host(
             wall=self.machine.wall.now,
+            since_boot=self.machine.since_boot,
             entropy=entropy.randbytes,
             random=world.random(f"{self.name}/pauses").random,
             pid=lambda: self.pid,

@@ -62,7 +62,7 @@ class _Loader(SourceFileLoader):
         super().__init__(mutant.module, path)
         self._mutant = mutant
 
-    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
+    def get_code(self, fullname: str) -> CodeType:
         text = self._mutant.applied(Path(self.path).read_text())
         code: CodeType = compile(text, self.path, "exec", dont_inherit=True)
         return code

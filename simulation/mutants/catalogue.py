@@ -326,6 +326,71 @@ _RECORD = (
     ),
 )
 
-_ALL: tuple[Mutant, ...] = (*_MEMORY, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD)
+_AMONG_MANY = ("machines", "workers")
+_SHARING = (
+    Mutant(
+        "serves-without-lease",
+        "hospproxy/sharing/shared.py",
+        "        return self._running and self._lease.holds(self._clock.seconds())",
+        "        return self._running",
+        "a worker that cannot hear the others serves from memory",
+        shapes=_AMONG_MANY,
+        habits=("edit", "note"),
+    ),
+    Mutant(
+        "news-not-told",
+        "hospproxy/memory/memory.py",
+        "        await self.sharing.announce(*self._news(call, sending.reference, doubt_s, hidden_from))\n",
+        "",
+        "other workers do not hear of a write",
+        shapes=_AMONG_MANY,
+        habits=("edit", "note"),
+    ),
+    Mutant(
+        "claims-nothing",
+        "hospproxy/outward/writes/processor.py",
+        "            await self._others.claim(entry)\n",
+        "",
+        "two machines carry out one write",
+        shapes=_AMONG_MANY,
+        habits=_WRITING,
+    ),
+    Mutant(
+        "equal-elsewhere-unseen",
+        "hospproxy/sharing/claims.py",
+        '        if found[0] != b"join":\n            return None\n',
+        '        if found[0] == b"join":\n            return None\n',
+        "what is repeated at another machine is a write of its own",
+        shapes=_AMONG_MANY,
+        habits=_WRITING,
+    ),
+)
+_MORE = (
+    Mutant(
+        "nothing-closed",
+        "hospproxy/outward/writes/keeping.py",
+        "            await self._ledger.close(name, state.value, entry.record, answer)\n",
+        "            pass\n",
+        "the ledger never hears what became of a write",
+    ),
+    Mutant(
+        "no-intent",
+        "hospproxy/record/intent.py",
+        "                await self._journal.append(self._describer.intent(exchange, passed_s))\n",
+        "                self._describer.intent(exchange, passed_s)\n",
+        "a write is sent before its intent is on record",
+        habits=_WRITING,
+    ),
+    Mutant(
+        "eight-places",
+        "hospproxy/options/gate_section.py",
+        "default=5, metadata=whole(",
+        "default=8, metadata=whole(",
+        "by default HOSP gets eight requests at one time",
+        habits=("flood",),
+    ),
+)
+
+_ALL: tuple[Mutant, ...] = (*_MEMORY, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD, *_SHARING, *_MORE)
 
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

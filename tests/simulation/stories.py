@@ -41,6 +41,7 @@ class Story:
 
     def __init__(self, **premises: Any) -> None:
         self.history = History()
+        self.intents = True
         self.history.add(Premises(**premises))
         for id_, name in ((1, "ann"), (2, "bob")):
             self.add(Credentials(0.0, name, f"{name}-1", id_, f"{id_}.0"))
@@ -73,7 +74,7 @@ class Story:
 
     def record(self, op: int, **fields: Any) -> None:
         asked = next(event for event in self.history.of(Asked) if event.op == op)
-        number = sum(1 for _ in self.history.of(Recorded)) + 1
+        number = sum(1 for line in self.history.of(Recorded) if "w0" in line.file) + 1
         staff = {"ann": 1, "bob": 2}.get(asked.name)
         pieces = asked.target.partition("?")[0].strip("/").split("/")
         last = [event for event in self.history.of(Told) if event.op == op][-1:]
@@ -127,6 +128,8 @@ class Story:
         self.add(
             Committed(at, kind, "notes", id_, before, after, staff if op else None, "", request, sent, at)
         )
+        if op and self.intents:
+            self.add(Recorded(at, "m0", "audit-w1-1.jsonl", 1, {"kind": "intent", "request_id": request}))
 
     def hand(self, number: int, begins: float, ends: float, deserted: float | None = None) -> None:
         self.add(InHand(begins, number, "begins", "GET", f"/{number}"))

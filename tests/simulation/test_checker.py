@@ -288,6 +288,14 @@ class TrailTests(RuleCase):
         self.broken(self.read(), "trail.no_record")
         self.good(self.read(status=200))
 
+    def test_noIntent(self) -> None:
+        story = Story()
+        story.intents = False
+        op = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+        story.updated(1.5, note(), note(1, "B"), op)
+        story.tell(2.0, op, 200, shown(note(1, "B")))
+        self.broken(story, "trail.no_intent")
+
     def test_anotherStatus(self) -> None:
         self.broken(self.read(status=304), "trail.status")
 
@@ -323,6 +331,11 @@ class ServiceTests(RuleCase):
         story = Story()
         story.add(Unhandled(1.0, "m0", "Traceback\nValueError: no"))
         self.broken(story, "service.unhandled")
+        story = Story()
+        story.add(Unhandled(1.0, "m0", "Traceback\nRecordFailed: write: Input/output error"))
+        self.broken(story, "service.unhandled")
+        story.add(Trouble(0.5, "disk fail", "m0", 0.5))
+        self.good(story)
 
     def test_aMistake(self) -> None:
         story = Story()
