@@ -80,9 +80,11 @@ class SmallHosp:
     :ivar hidden: (id of staff, id of patient) that it does not show.
     :ivar stores: what it makes of the fields of a record; those of a Rails application.
     :ivar clock_error: seconds by which its wall clock is ahead.
+    :ivar padding: what it adds to each result of a screening.
     """
 
     clock_error = 0.0
+    padding = ""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -177,7 +179,11 @@ class SmallHosp:
             return self.made(200, who)
         if operation.id == "screenPatient":
             return self.made(
-                200, {"overall": "clear", "results": [f"{image}: fine" for image in call.document["images"]]}
+                200,
+                {
+                    "overall": "clear",
+                    "results": [f"{image}{self.padding}: fine" for image in call.document["images"]],
+                },
             )
         assert operation.resource is not None
         rows = self.records[operation.resource]
