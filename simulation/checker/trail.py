@@ -100,9 +100,11 @@ def untrue_about(truth: Truth) -> Iterator[Violation]:
 
 
 def _about(op: Op) -> dict[str, Any]:
-    about: dict[str, Any] = {"method": op.asked.method, "route": _route(op)}
     pieces = op.asked.target.partition("?")[0].strip("/").split("/")
-    if op.record is not None:
+    # With a method that the path does not have there is no operation, but the patient is known.
+    served = op.end is None or op.end.status != 405
+    about: dict[str, Any] = {"method": op.asked.method, "route": _route(op)} if served else {}
+    if op.record is not None and served:
         about["record_id"] = op.record[1]
     if len(pieces) >= 2 and pieces[0] == "patients" and pieces[1].isdigit():
         about["patient_id"] = pieces[1]

@@ -50,7 +50,7 @@ class Errand:
         reference.
         """
         began = self.hospital.reactor.seconds()
-        for attempt in range(MOST_TRIES):
+        for attempt in range(self.args.get("tries", MOST_TRIES)):
             leave = wish.leave_after_s if attempt == 0 else None
             result = await self.once(evolve(wish, leave_after_s=leave), part)
             if isinstance(result, Told) and not await self._again(wish, result, part):
