@@ -23,6 +23,10 @@ from .store import HIGHEST_ID, Row
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], Any]
 MAX_WAITING = 10_000
+MAX_UNCLOSED = 1_000
+"""Entries that could not be closed and are closed later; the next start finds out about any more."""
+MAX_UNCLOSED_ANSWER = 64 << 10
+"""Bytes of an answer that waits with them in memory."""
 _log = Logger()
 
 
@@ -68,6 +72,7 @@ class Ledger:
         self._owner: Owner | None = None
         self._waiting: list[tuple[Statement, Deferred[Any]]] = []
         self._running = False
+        self._unclosed: dict[str, Statement] = {}
         self.trouble: str | None = "not open"
 
     def open(self) -> None:
@@ -118,16 +123,41 @@ class Ledger:
     async def close(
         self, reference: str, state: str, record: str | None, answer: bytes | None, *, pending: bool = False
     ) -> None:
-        """Settle an entry and wipe what it was made with.
+        """Settle an entry and wipe what it was made with. If that fails, it is tried again later.
 
         :param pending: it may be under way at the upstream yet.
+        :raise LedgerFailed: it is not settled on disk yet.
         """
+        settle = self._closing(reference, state, record, answer, pending)
+        try:
+            await self._do(settle)
+        except LedgerFailed:
+            if len(self._unclosed) < MAX_UNCLOSED and self._connection is not None:
+                if answer is not None and len(answer) > MAX_UNCLOSED_ANSWER:
+                    settle = self._closing(reference, state, record, None, pending)
+                self._unclosed[reference] = settle
+            raise
+
+    def _closing(
+        self, reference: str, state: str, record: str | None, answer: bytes | None, pending: bool
+    ) -> Statement:
         wall = self.now()
-        await self._do(
-            lambda connection: store.close(
-                connection, reference, state, record, answer, wall, pending=pending
-            )
+        return lambda connection: store.close(
+            connection, reference, state, record, answer, wall, pending=pending
         )
+
+    def _close_again(self) -> None:
+        """Close what could not be closed, in a transaction of its own: what fails again holds nothing else up."""
+        connection = self._connection
+        if not self._unclosed or connection is None:
+            return
+        waiting, self._unclosed = self._unclosed, {}
+
+        def failed(failure: Failure) -> None:
+            _log.error("entries cannot be closed yet: {why}", why=failure.getErrorMessage())
+            self._unclosed = {**waiting, **self._unclosed}
+
+        self._worker.run(lambda: in_one(connection, list(waiting.values()))).addErrback(failed)
 
     async def end_pending(self, reference: str) -> None:
         """Note that a settled write is under way no more."""
@@ -194,6 +224,7 @@ class Ledger:
 
     async def tidy(self, window_s: float) -> None:
         """Wipe and forget what is past its time."""
+        self._close_again()
         wall = self.now()
         await self._do(lambda connection: store.tidy(connection, wall, window_s))
 
@@ -201,6 +232,7 @@ class Ledger:
         """Write what waits, then close. Entries that are still open are found by the next start."""
         if self._connection is None:
             return
+        self._close_again()
         with contextlib.suppress(LedgerFailed):
             time = self.now()
             await self._do(lambda connection: store.keep_time(connection, time))
@@ -239,7 +271,9 @@ class Ledger:
                 if not done.called:
                     done.errback(LedgerFailed(self.trouble))
             return
-        self.trouble = None
+        if self.trouble is not None:
+            self.trouble = None
+            self._close_again()
         for done, result in zip(waiting, outcome, strict=True):
             if not done.called:
                 done.callback(result)

@@ -304,6 +304,29 @@ class StatementTests(SynchronousTestCase):
         self.do(self.ledger.enter(row("b")))
         self.assertIsNone(self.ledger.trouble)
 
+    def test_an_entry_that_could_not_be_closed_is_closed_later(self) -> None:
+        for later in (lambda: self.ledger.tidy(120), lambda: self.ledger.enter(row("b"))):
+            self.setUp()
+            self.do(self.ledger.enter(row("a")))
+            self.worker.full = True
+            self.failureResultOf(_run(self.ledger.close("a", "answered", "7", b"answer")))
+            self.worker.full = False
+            self.do(later())
+            found = self.do(self.ledger.by_reference("a"))
+            self.assertEqual((found.state, found.record, found.answer), ("answered", "7", b"answer"))
+
+    def test_one_that_cannot_be_closed_again_holds_nothing_up(self) -> None:
+        self.do(self.ledger.enter(row("a")))
+        self.ledger._connection.execute(
+            "CREATE TRIGGER stuck BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'stuck'); END"
+        )
+        self.failureResultOf(_run(self.ledger.close("a", "answered", "7", None)))
+        self.do(self.ledger.enter(row("b")))
+        self.assertIsNone(self.ledger.trouble)
+        self.ledger._connection.execute("DROP TRIGGER stuck")
+        self.do(self.ledger.tidy(120))
+        self.assertEqual(self.do(self.ledger.by_reference("a")).state, "answered")
+
     def test_after_it_is_shut_nothing_is_taken(self) -> None:
         self.do(self.ledger.shut())
         self.failureResultOf(_run(self.ledger.enter(row("a"))))
