@@ -83,8 +83,8 @@ _MEMORY = (
     Mutant(
         "stale-for-ever",
         "hospproxy/memory/stale.py",
-        "    return not wants_fresher and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s",
-        "    return not wants_fresher and not wish.only_if_cached",
+        " and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s",
+        " and not wish.only_if_cached",
         "an answer past its time is given out however old",
         habits=("edit",),
         seeds=120,
@@ -205,8 +205,8 @@ _OUTWARD = (
     Mutant(
         "found-whatever-it-says",
         "hospproxy/outward/writes/finding.py",
-        "row for row in unclaimed if all(same(row.get(name), value) for name, value in search.expected.items())",
-        "row for row in unclaimed",
+        "    equal = [(row, age) for how, row, age in alike if how is Likeness.YES]",
+        "    equal = [(row, age) for how, row, age in alike]",
         "any new record passes for a lost write's",
         habits=("note",),
         seeds=80,
@@ -214,8 +214,8 @@ _OUTWARD = (
     Mutant(
         "claimed-by-two",
         "hospproxy/outward/writes/finding.py",
-        "    unclaimed = [row for row in fresh if _id(search.resource, row) not in search.claimed]",
-        "    unclaimed = fresh",
+        "(row, age_of(search, row)) for row in rows if _id(search.resource, row) not in search.claimed]",
+        "(row, age_of(search, row)) for row in rows]",
         "two lost writes find the same record",
         habits=("twice",),
         seeds=200,
@@ -223,7 +223,7 @@ _OUTWARD = (
     Mutant(
         "no-turns",
         "hospproxy/outward/writes/entries.py",
-        "            await self._turn(self._turn_of(entry), exchange.deadline)\n",
+        "            await self._turn(turn_of(exchange), exchange.deadline)\n",
         "            pass\n",
         "writes to one record go out at one time",
         habits=("edit",),
@@ -242,8 +242,8 @@ _GATE = (
     Mutant(
         "place-never-given-back",
         "hospproxy/outward/gate/gate.py",
-        "            self._queue.leave(ticket)\n            self._let_in()\n            self._places.changed()\n",
-        "            self._places.changed()\n",
+        "        self._queue.leave(ticket)\n        self._let_in()\n        self._places.changed()\n",
+        "        self._places.changed()\n",
         "places at HOSP are lost one by one",
     ),
     Mutant(
@@ -259,8 +259,8 @@ _LEDGER = (
     Mutant(
         "ledger-late",
         "hospproxy/outward/writes/processor.py",
-        "            self._watch(entry)\n            await self._keeping.enter(entry)\n",
-        "            self._watch(entry)\n            self._going_on.begin(self._keeping.enter(entry))\n",
+        "            self._fate.begin(entry)\n            await self._keeping.enter(entry)\n",
+        "            self._fate.begin(entry)\n            self._going_on.begin(self._keeping.enter(entry))\n",
         "a write is sent before it is in the ledger",
         habits=_WRITING,
         seeds=200,
@@ -285,8 +285,8 @@ _LEDGER = (
     Mutant(
         "screening-not-kept",
         "hospproxy/memory/screening.py",
-        "            await self._results.keep(note)\n",
-        "",
+        "                await self._results.keep(notes)\n",
+        "                pass\n",
         "a result is told before it is safe",
         habits=("screen",),
         seeds=200,
@@ -313,8 +313,8 @@ _RECORD = (
     Mutant(
         "route-not-recorded",
         "hospproxy/record/describe.py",
-        '"route": operation.template if operation is not None else "unknown",',
-        '"route": "unknown",',
+        '"route": operation.template\n            if operation is not None',
+        '"route": "unknown"\n            if operation is not None',
         "a record does not say what was asked for",
     ),
     Mutant(
@@ -369,7 +369,7 @@ _MORE = (
     Mutant(
         "nothing-closed",
         "hospproxy/outward/writes/keeping.py",
-        "            await self._ledger.close(name, state.value, entry.record, answer)\n",
+        "            await self._ledger.close(name, state.value, _record(entry), answer, pending=pending)\n",
         "            pass\n",
         "the ledger never hears what became of a write",
     ),
