@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from .aftermath import Aftermath
 from .answers import Answers, accept_class
-from .errors import ProxyError, RecordFailed
+from .errors import OwnNotRecorded, ProxyError, RecordFailed
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
 from .messages import Call, Exchange, Priority, Request, Response
 from .retry_after import with_retry_after
@@ -135,7 +135,7 @@ class Chain:
         :param past_cache: a look: not from memory.
         :param look_first: this write may have been sent before.
         :param aftermath: who learns from an answer that comes when nobody waits for it any more. Default: nobody.
-        :raise ProxyError: HOSP gave no answer.
+        :raise ProxyError: HOSP gave no answer, or none that was recorded (`OwnNotRecorded`).
         """
         first = on_behalf_of
         exchange = Exchange(
@@ -156,7 +156,13 @@ class Chain:
             look_first=look_first,
             aftermath=Aftermath() if aftermath is None else aftermath,
         )
-        return await self._own(exchange)
+        try:
+            return await self._own(exchange)
+        except RecordFailed as failed:
+            # Nobody's connection is to be closed here, and what asks again and again must be able to go on.
+            raise OwnNotRecorded(
+                "A question to the upstream server could not be recorded.", retry_after_s=30
+            ) from failed
 
     def _exchange(self, request: Request) -> Exchange:
         now = self._clock.seconds()

@@ -177,5 +177,15 @@ class OutcomeUnknown(ProxyError):
         self.hopeless = hopeless
 
 
+class OwnNotRecorded(ProxyError):
+    """The record of one of the proxy's own requests could not be kept, so its answer is not used.
+
+    It may have been sent: an own write counts as one whose outcome is not known.
+    """
+
+    status = 503
+    outcome = "not recorded"
+
+
 class RecordFailed(Exception):
     """The record of a request could not be kept. The connection is closed unanswered: no answer without a record."""

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from hospproxy.chain import ORDER, OWN_ENTRY, Chain
-from hospproxy.errors import OverCapacity, RecordFailed, Refused
+from hospproxy.errors import OverCapacity, OwnNotRecorded, RecordFailed, Refused
 from hospproxy.interfaces import IHandler, IProcessor, Proceed
 from hospproxy.messages import Call, Client, Exchange, Headers, Request, Response
 from tests.rig import CONTRACT, Rig
@@ -131,6 +131,16 @@ class ChainTests(SynchronousTestCase):
             raise RecordFailed("disk full")
 
         self.failureResultOf(self.chain(record__audit=failed).handle(REQUEST), RecordFailed)
+
+    def test_an_own_request_without_a_record_has_no_answer_that_its_asker_must_handle(self) -> None:
+        async def failed(_exchange: Exchange) -> Response:
+            raise RecordFailed("disk full")
+
+        first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
+        asked = self.chain(record__audit=failed).ask(
+            Call(CONTRACT.operation("listNotes")), on_behalf_of=first, own="look"
+        )
+        self.failureResultOf(Deferred.fromCoroutine(asked), OwnNotRecorded)  # type: ignore[arg-type]
 
     def test_what_arrival_refuses_is_recorded_and_goes_no_further(self) -> None:
         request = Request("GET", b"/x.json", headers=Headers(((b"accept", b"text/html"),)))

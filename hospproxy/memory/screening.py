@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..contract import Contract, NoteShape
-from ..errors import OutcomeUnknown, OverCapacity, ProxyError
+from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Call, Exchange, Identity, Priority, Request, Response
 from .note_text import NoteText, note_texts
@@ -229,7 +229,7 @@ class Screening:
                 reference=note.reference,
                 look_first=note.look_first,
             )
-        except OutcomeUnknown:
+        except (OutcomeUnknown, OwnNotRecorded):
             # It may be stored by now: from here on every delivery looks before it sends.
             note.look_first = True
             return "again"

@@ -9,10 +9,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
-from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.errors import FailedAfterSending, NotSent, RecordFailed
 from hospproxy.guard.credentials import basic
+from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.note_text import NOTE_BYTES
+from hospproxy.messages import Exchange, Response
 from tests.rig import CONTRACT, STAFF2, Rig
 
 SCREEN = CONTRACT.operation("screenPatient")
@@ -254,3 +257,30 @@ class ScreeningTests(SynchronousTestCase):
         self.rig.clock.advance(0)
         self.assertEqual(self.rig.screening.stop(), 1)
         self.assertEqual(self.rig.screening.pending, 0)
+
+
+@implementer(IProcessor)
+class FailingRecord:
+    """The record of the next deliveries fails, after what they asked for was done."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+        response = await proceed(exchange)
+        if exchange.own == "screening note" and self.left:
+            self.left -= 1
+            raise RecordFailed("Input/output error")
+        return response
+
+
+class DeliveryWithoutARecordTests(SynchronousTestCase):
+    def test_a_note_whose_record_failed_is_looked_for_and_stored_once(self) -> None:
+        record = FailingRecord()
+        rig = Rig(put_in={"record.audit": record})
+        rig.get(rig.send("GET", "/notes"))
+        record.left = 1
+        rig.get(rig.send("POST", "/patients/7/screen", {"images": ["a"]}))
+        rig.clock.pump([0.5] * 600)
+        self.assertEqual((len(rig.hosp.records["notes"]), rig.screening.pending), (1, 0))
+        self.assertEqual(len(rig.hosp.seen("createNote")), 1)

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...errors import RecordFailed
 from ...interfaces import IMeter
 from ...messages import Exchange
 
@@ -40,7 +41,9 @@ class GoingOn:
 
         def over(result: object) -> None:
             self._works.pop(going, None)
-            if isinstance(result, Failure) and not result.check(CancelledError):
+            if isinstance(result, Failure) and result.check(RecordFailed):
+                _log.error("What was found out about a write could not be recorded: {why}", why=str(result.value))
+            elif isinstance(result, Failure) and not result.check(CancelledError):
                 _log.failure("finding out about a write failed", result)
                 self._meter.count("unhandled_errors_total")
 
