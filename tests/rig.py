@@ -242,7 +242,7 @@ class Rig:
         numbers = itertools.count(1)
         self.references = options.get("references") or (lambda: f"ref-{next(numbers)}")
         self.disk = options.get("disk") or Disk()
-        self.worker = AtOnce()
+        self.worker = options.get("worker") or AtOnce()
         self.wall_error = options.get("wall_error", 0.0)
         self.ledger = self.disk.ledger(self.wall, self.worker, self.time.seconds)
         self.entries = Entries(

@@ -101,6 +101,11 @@ class Ledger:
         return time + max(0.0, self._monotonic() - since)
 
     @property
+    def is_open(self) -> bool:
+        """Whether it can be tried again: neither before `open` nor after `shut`."""
+        return self._connection is not None
+
+    @property
     def owner(self) -> Owner:
         """This process, as the owner of entries; from ``open`` on."""
         assert self._owner is not None

@@ -42,7 +42,9 @@ class GoingOn:
         def over(result: object) -> None:
             self._works.pop(going, None)
             if isinstance(result, Failure) and result.check(RecordFailed):
-                _log.error("What was found out about a write could not be recorded: {why}", why=str(result.value))
+                _log.error(
+                    "What was found out about a write could not be recorded: {why}", why=str(result.value)
+                )
             elif isinstance(result, Failure) and not result.check(CancelledError):
                 _log.failure("finding out about a write failed", result)
                 self._meter.count("unhandled_errors_total")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
+from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -18,10 +21,13 @@ from ..ledger.store import HIGHEST_ID, Row
 from .entries import Entry, Names, State
 from .equality import record_name
 
+T = TypeVar("T")
 _log = Logger()
 TOO_LARGE = 8 << 20
 """Bytes of an answer beyond which it is not kept for who asks again: he is told "unknown" then."""
 _BATCH = 200
+_AGAIN_S = 1.0
+"""From one try to the next of what has to be read or written before anything can go on."""
 BEGAN_ERROR_S = 2.0
 """A write of an earlier process is taken to have begun that much earlier."""
 
@@ -136,7 +142,7 @@ class Keeping:
     async def pending(self) -> list[tuple[Entry, State]]:
         """Settled writes of earlier processes that may be under way at the upstream yet, with their outcome."""
         found = []
-        for row in await self._ledger.pending():
+        for row in await self._insist(self._ledger.pending):
             entry = self.read(row)
             entry.pending, entry.exchange.client_gone = True, True
             changes = row.kind == "change" and row.resource is not None and row.record is not None
@@ -148,7 +154,7 @@ class Keeping:
 
     async def sequences(self) -> list[tuple[str, int]]:
         """For each resource the highest id that a write of this machine is known to have made."""
-        return await self._ledger.sequences()
+        return await self._insist(self._ledger.sequences)
 
     async def tell_unknown(self, entry: Entry) -> None:
         """Its client is told that the outcome is unknown."""
@@ -166,7 +172,7 @@ class Keeping:
         """A screening's note that HOSP will not take: it stays here, for its author to fetch."""
         name = _row_name(entry, "screening")
         call = self._seal.seal(write_call(entry.exchange), f"answer {name}")
-        await self._ledger.close(name, "refused", None, call)
+        await self._insist(lambda: self._ledger.close(name, "refused", None, call))
 
     async def by_key(self, key: bytes) -> Entry | None:
         """The newest write under an Idempotency-Key.
@@ -184,7 +190,8 @@ class Keeping:
 
     async def undelivered(self, window_s: float) -> list[Entry]:
         """Writes whose client never got the answer and may ask again."""
-        return [self.read(row) for row in await self._ledger.undelivered(window_s)]
+        rows = await self._insist(lambda: self._ledger.undelivered(window_s))
+        return [self.read(row) for row in rows]
 
     async def in_doubt(self, entry: Entry, window_s: float) -> str | None:
         """The reference of an equal write, of any process of this machine, whose client was told that it is unknown.
@@ -197,7 +204,7 @@ class Keeping:
     async def take_over(self) -> list[tuple[Entry, str]]:
         """What earlier processes left open, with its kind. What cannot be read is named loudly and closed."""
         taken = []
-        for row in await self._ledger.take_over():
+        for row in await self._insist(self._ledger.take_over):
             entry = self.read(row)
             if entry.exchange.call is None:
                 _log.critical(
@@ -205,7 +212,9 @@ class Keeping:
                     reference=row.reference,
                     kind=row.kind,
                 )
-                await self._ledger.close(row.reference, State.GIVEN_UP.value, None, None)
+                await self._insist(
+                    partial(self._ledger.close, row.reference, State.GIVEN_UP.value, None, None)
+                )
             else:
                 taken.append((entry, row.kind))
         return taken
@@ -216,7 +225,7 @@ class Keeping:
         if resource is None:
             return []
         since = self._ledger.now() - (self._clock.seconds() - entry.started)
-        found = await self._ledger.later_records(resource, entry.sequence or 0, since)
+        found = await self._insist(lambda: self._ledger.later_records(resource, entry.sequence or 0, since))
         return [one for one in found if one[2] != entry.reference]
 
     async def tidy(self, window_s: float) -> None:
@@ -243,6 +252,19 @@ class Keeping:
         except LedgerFailed:
             return False
         return row is not None and row.handed_over
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What nothing can go on without: while the disk fails it is tried again and again.
+
+        :raise LedgerFailed: the ledger is shut.
+        """
+        while True:
+            try:
+                return await ask()
+            except LedgerFailed:
+                if not self._ledger.is_open:
+                    raise
+            await task.deferLater(self._clock, _AGAIN_S, lambda: None)
 
     def read(self, row: Row) -> Entry:
         """An entry from its row; its exchange has no call where that was wiped or cannot be read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -20,6 +19,7 @@ from .finding import Found, NotThere
 from .going_on import GoingOn, Later
 from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
+from .recovery import Recovery
 from .shown import Shown
 from .sightings import Sightings, id_of
 from .turns import Turns
@@ -70,15 +70,13 @@ class Writes:
         self._turns = Turns(clock, entries, keeping, fate, self._claims, self._going_on)
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, Entry] = {}
-        self._recovering: list[Deferred[None]] | None = []
+        self._recovery = Recovery(clock)
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         call = exchange.call
         assert call is not None
-        if self._recovering is not None and (call.operation is outcomes.OPERATION or call.operation.is_write):
-            recovered: Deferred[None] = Deferred()
-            self._recovering.append(recovered)
-            await recovered
+        if call.operation is outcomes.OPERATION or call.operation.is_write:
+            await self._recovery.wait(exchange)
         if call.operation is outcomes.OPERATION:
             return await outcomes.answer(exchange, self._keeping, self._claims)
         if not call.operation.is_write:
@@ -353,9 +351,7 @@ class Writes:
         try:
             return await self._taken_over()
         finally:
-            waiting, self._recovering = self._recovering or [], None
-            for recovered in waiting:
-                recovered.callback(None)
+            self._recovery.over()
 
     async def _taken_over(self) -> list[Exchange]:
         screenings = []

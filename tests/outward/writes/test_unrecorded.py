@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -11,6 +13,7 @@ from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Exchange, Response
 from hospproxy.outward.writes.going_on import GoingOn
 from hospproxy.watch.metrics import Metrics
+from tests.outward.ledger.fakes import AtOnce
 from tests.rig import Rig
 
 
@@ -58,3 +61,52 @@ class FindingWithoutARecordTests(SynchronousTestCase):
         GoingOn(meter).begin(work())
         self.assertEqual(self.flushLoggedErrors(RecordFailed), [])
         self.assertIn(meter.value("unhandled_errors_total"), (None, 0))
+
+
+class FailingLedgerTests(SynchronousTestCase):
+    NOTE: ClassVar[dict[str, object]] = {"title": "t", "body": "b", "patient_id": 7}
+
+    def test_what_an_earlier_process_left_is_taken_over_once_the_disk_works(self) -> None:
+        first = Rig()
+        first.get(first.send("GET", "/notes"))
+        first.hosp.faults = [("late:24", FailedAfterSending("reset"))]
+        first.hosp.read_faults = [500] * 40
+        self.assertEqual(first.get(first.send("POST", "/notes", self.NOTE)).status, 502)
+        first.kill()
+        first.hosp.read_faults = []
+        worker = AtOnce()
+        worker.full = True
+        second = Rig(
+            disk=first.disk, clock=first.world, hosp=first.hosp, references=first.references, worker=worker
+        )
+        again = second.send("POST", "/notes", self.NOTE)
+        second.clock.pump([0.5] * 4)
+        self.assertNoResult(again)
+        worker.full = False
+        self.assertEqual(second.get(again).status, 201)
+        self.assertEqual(len(second.hosp.records["notes"]), 1)
+        self.assertEqual(len(second.hosp.seen("createNote")), 1)
+
+    def test_a_write_waits_for_it_until_its_deadline_only(self) -> None:
+        worker = AtOnce()
+        worker.full = True
+        rig = Rig(worker=worker)
+        answer = rig.send("POST", "/notes", self.NOTE)
+        rig.clock.pump([1.0] * 29)
+        self.assertEqual(self.successResultOf(answer).status, 503)
+        self.assertEqual(rig.hosp.seen("createNote"), [])
+        worker.full = False
+        rig.clock.pump([1.0] * 3)
+        self.assertEqual(rig.get(rig.send("POST", "/notes", self.NOTE)).status, 201)
+
+    def test_a_result_that_hosp_refuses_is_kept_once_the_disk_works(self) -> None:
+        rig = Rig()
+        rig.get(rig.send("GET", "/notes"))
+        rig.get(rig.send("POST", "/patients/7/screen", {"images": ["a"]}))
+        rig.hosp.faults = [("before", 422)]
+        rig.worker.full = True
+        rig.clock.pump([0.5] * 6)
+        self.assertEqual(rig.screening.pending, 1)
+        rig.worker.full = False
+        rig.clock.pump([0.5] * 6)
+        self.assertEqual((rig.screening.pending, rig.disk.all("state")), (0, [("refused",)]))
