@@ -81,6 +81,7 @@ class Screening:
         self._reserved = 0
         self._pending = 0
         self._delivering: dict[Deferred[None], int] = {}
+        self._undelivered: dict[str, dict[str | None, Exchange]] = {}
         self._locked_out: dict[str, list[Deferred[bytes | None]]] = {}
         meter.gauge("screening_pending", lambda: float(self.pending))
 
@@ -169,7 +170,13 @@ class Screening:
         self._begin(self._deliver_all([note]), 1)
 
     def accepted(self, identity: Identity, authorization: bytes | None) -> None:
-        """HOSP has accepted credentials of this member of staff: results that waited for them may go."""
+        """HOSP has accepted credentials of this member of staff: results that waited for them may go.
+
+        The next delivery of those that are under way goes with them, too: their looks may be refused with the old ones.
+        """
+        for note in self._undelivered.get(str(identity.id), {}).values():
+            assert note.call is not None
+            note.call = evolve(note.call, authorization=authorization)
         for waiter in self._locked_out.pop(str(identity.id), []):
             if not waiter.called:
                 waiter.callback(authorization)
@@ -191,7 +198,20 @@ class Screening:
         # The user's answer goes first.
         await task.deferLater(self._clock, 0, lambda: None)
         for note in notes:
-            await self._deliver(note)
+            self._undelivered.setdefault(_author(note), {})[note.reference] = note
+        try:
+            for note in notes:
+                await self._deliver(note)
+                self._forget(note)
+        finally:
+            for note in notes:
+                self._forget(note)
+
+    def _forget(self, note: Exchange) -> None:
+        of_author = self._undelivered.get(_author(note), {})
+        of_author.pop(note.reference, None)
+        if not of_author:
+            self._undelivered.pop(_author(note), None)
 
     async def _deliver(self, note: Exchange) -> None:
         """Store one note, however long it takes: HOSP failing is no reason to lose a result."""
@@ -218,10 +238,11 @@ class Screening:
 
     async def _try(self, note: Exchange) -> str:
         """One delivery: "stored", "again", "locked out", or "refused" for good."""
-        assert note.call is not None
+        call = note.call
+        assert call is not None
         try:
             response = await self._ask(
-                note.call,
+                call,
                 on_behalf_of=note,
                 own="screening note",
                 priority=Priority.WRITE,
@@ -238,7 +259,7 @@ class Screening:
         if 200 <= response.status < 300:
             return "stored"
         if response.status == 401:
-            return "locked out"
+            return "locked out" if note.call is call else "again"
         if response.status in (408, 429) or response.status >= 500:
             return "again"
         return "refused"
@@ -261,3 +282,7 @@ class Screening:
         for work in list(self._delivering):
             work.cancel()
         return left
+
+
+def _author(note: Exchange) -> str:
+    return "" if note.identity is None else str(note.identity.id)

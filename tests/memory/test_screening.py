@@ -91,6 +91,15 @@ class ScreeningTests(SynchronousTestCase):
         self.assertEqual(len(self.settle()), 1)
         self.assertEqual(self.rig.screening.pending, 0)
 
+    def test_a_note_in_doubt_is_looked_for_with_the_credentials_that_are_good_now(self) -> None:
+        self.rig.hosp.faults = [("before", FailedAfterSending("reset"))]
+        self.screen()
+        self.rig.hosp.passwords["staff1"] = "new"
+        self.assertEqual(self.settle(5), [])
+        self.rig.get(self.rig.send("GET", "/notes", auth=basic("staff1", "new")))
+        self.assertEqual(len(self.settle(700)), 1)
+        self.assertEqual(self.rig.screening.pending, 0)
+
     def test_what_hosp_refuses_can_be_fetched_by_its_author_alone(self) -> None:
         self.screen()
         reference = self.rig.exchanges[-1].reference
