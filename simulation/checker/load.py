@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..history import InHand
+from ..history import InHand, Trouble
 from .truth import Truth, Violation
+
+TRAVELS_S = 0.02
+"""A request is under way for so long at most, from when the proxy sent it until HOSP has it."""
+TRAVELS_LONG_S = 8.0
+"""The same while a fault delays what goes to HOSP."""
 
 
 def in_hand(truth: Truth) -> Iterator[Violation]:
@@ -13,7 +18,8 @@ def in_hand(truth: Truth) -> Iterator[Violation]:
     HOSP has no more requests in hand than allowed.
 
     Not counted are probes (``GET /``), those that a dead process left behind, those whose connection HOSP or the
-    network broke off, and those that HOSP must have finished (`late_commit_s` after it received them).
+    network broke off, and those that HOSP must have finished (`late_commit_s` after the proxy sent them, which is
+    somewhat before HOSP received them: ADR 30 counts from there).
     """
     premises = truth.history.premises
     spans = list(_spans(truth))
@@ -36,7 +42,6 @@ def in_hand(truth: Truth) -> Iterator[Violation]:
 
 def _spans(truth: Truth) -> Iterator[tuple[int, float, float]]:
     """Each request that counts: its number, from when to when."""
-    late_s = truth.history.premises.late_commit_s
     begun: dict[int, InHand] = {}
     for each in truth.history.of(InHand):
         if each.what == "begins":
@@ -44,9 +49,20 @@ def _spans(truth: Truth) -> Iterator[tuple[int, float, float]]:
                 begun[each.request] = each
         elif (began := begun.get(each.request)) is not None and not _goes_on(truth, each):
             del begun[each.request]
-            yield each.request, began.at, min(each.at, began.at + late_s)
+            yield each.request, began.at, min(each.at, _must_have_finished(truth, began))
     for number, began in begun.items():
-        yield number, began.at, began.at + late_s
+        yield number, began.at, _must_have_finished(truth, began)
+
+
+def _must_have_finished(truth: Truth, began: InHand) -> float:
+    """Until when the proxy has to count a request: it knows when it sent it, and not when HOSP received it."""
+    travels_s = TRAVELS_S
+    for trouble in truth.history.of(Trouble):
+        if trouble.kind == "delay hosp" and trouble.at <= began.at <= trouble.until + TRAVELS_LONG_S:
+            travels_s = max(travels_s, TRAVELS_LONG_S)
+        elif trouble.kind == "split hosp" and trouble.until <= began.at <= trouble.until + TRAVELS_S:
+            travels_s = max(travels_s, TRAVELS_S + trouble.until - trouble.at)
+    return max(began.at, began.at - travels_s + truth.history.premises.late_commit_s)
 
 
 def _goes_on(truth: Truth, event: InHand) -> bool:

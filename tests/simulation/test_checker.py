@@ -274,6 +274,21 @@ class LoadTests(RuleCase):
             story.hand(number, 27.0, 30.0)
         self.good(story)
 
+    def test_whatMustBeOverIsCountedFromWhenItWasSent(self) -> None:
+        """HOSP receives a request somewhat later, or a good deal later if the network held it up."""
+        story = Story()
+        story.hand(0, 1.0, 60.0, deserted=20.0)
+        for number in range(1, 6):
+            story.hand(number, 25.999, 30.0)
+        self.good(story)
+        story = Story()
+        story.hand(0, 11.0, 60.0, deserted=20.0)
+        for number in range(1, 6):
+            story.hand(number, 29.0, 32.0)
+        self.broken(story, "load.in_hand")
+        story.add(Trouble(1.0, "split hosp", "m0", 10.999))
+        self.good(story)
+
 
 class TrailTests(RuleCase):
     def read(self, **fields: Any) -> Story:
