@@ -8,7 +8,9 @@ from twisted.internet.defer import Deferred, FirstError, TimeoutError, gatherRes
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from ..errors import ProxyError
 from ..interfaces import IMeter
+from ..memory.disk_file import NotOnDisk
 from ..outward.ledger.sealing import Unsealable
 from .kinds import Sealing
 from .news import Everything, News, unpacked
@@ -71,7 +73,13 @@ class Ears:
         except FirstError as first:
             if not self._failing and not first.subFailure.check(TimeoutError):
                 self._failing = True  # it is tried again with each beat
-                _log.failure("what another worker has said could not be made lasting", first.subFailure)
+                if first.subFailure.check(
+                    ProxyError, NotOnDisk, OSError
+                ):  # the disk fails: no mistake of ours
+                    why = first.subFailure.getErrorMessage()
+                    _log.error("what another worker has said could not be made lasting: {why}", why=why)
+                else:
+                    _log.failure("what another worker has said could not be made lasting", first.subFailure)
             raise NotHeard from None
         if waits:
             self._failing = False

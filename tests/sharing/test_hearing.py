@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.outward.ledger.sealing import Unsealable
@@ -38,14 +42,28 @@ class EarsTests(SynchronousTestCase):
             return succeed(None) if works else fail(OSError("the disk"))
 
         ears.listen(listener)
-        for expected in (1, 0, 0):
-            self.failureResultOf(Deferred.fromCoroutine(ears.hear([Everything()])), NotHeard)
-            self.assertEqual(len(self.flushLoggedErrors(OSError)), expected)
-        works = True
-        self.successResultOf(Deferred.fromCoroutine(ears.hear([Everything()])))
-        works = False
-        self.failureResultOf(Deferred.fromCoroutine(ears.hear([Everything()])), NotHeard)
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        said: list[str] = []
+        with capturedLogs() as captured:
+            for does in (False, False, False, True, False):
+                works = does
+                self.said_of(ears.hear([Everything()]), does)
+                said.append("".join(formatEvent(event) for event in captured))
+                captured.clear()
+        self.assertEqual([bool(line) for line in said], [True, False, False, False, True])
+        self.assertIn("made lasting: the disk", said[0])
+        self.assertEqual(self.flushLoggedErrors(), [], "a disk that fails is no mistake of ours")
+
+    def said_of(self, hearing: Coroutine[Any, Any, None], works: bool) -> None:
+        if works:
+            self.successResultOf(Deferred.fromCoroutine(hearing))
+        else:
+            self.failureResultOf(Deferred.fromCoroutine(hearing), NotHeard)
+
+    def test_aMistakeInAListenerIsSaidWhole(self) -> None:
+        ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
+        ears.listen(lambda _news: fail(ZeroDivisionError()))
+        self.said_of(ears.hear([Everything()]), False)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_aLogFullOfRubbishIsToldOnce(self) -> None:
         """Each entry that cannot be read may be anything, and all of them together are no more than that."""
