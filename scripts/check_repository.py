@@ -4,12 +4,14 @@
   names of the hosts are asked of pip, npm and apt, so that this file need not hold one;
 * docs/options.md is what the code says;
 * news fragments are named so that towncrier finds them;
+* every file has a name that can be printed: another one was written by mistake;
 * no Python file is longer than one sitting.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -30,7 +32,7 @@ _URL = re.compile(r"\b\w+://\S+")
 def tracked(root: Path) -> list[Path]:
     """Every file that git knows, deleted ones apart."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout  # noqa: S607
-    return [path for name in listed.decode().split("\0") if name and (path := root / name).is_file()]
+    return [path for name in os.fsdecode(listed).split("\0") if name and (path := root / name).is_file()]
 
 
 def registry_hosts(asked: Iterable[str]) -> set[str]:
@@ -108,6 +110,14 @@ def fragments(root: Path) -> list[str]:
     return problems
 
 
+def odd_names(names: Iterable[str]) -> list[str]:
+    """Names that cannot be printed.
+
+    :param names: as ``os.fsdecode`` gives them; bytes that are no UTF-8 are surrogates in them.
+    """
+    return [f"{name!a}: a name that cannot be printed" for name in names if not name.isprintable()]
+
+
 def options_page(root: Path) -> list[str]:
     """Whether docs/options.md holds the tables that the code gives."""
     command = [sys.executable, "-m", "hospproxy.config", "--markdown"]
@@ -122,7 +132,9 @@ def check(root: Path) -> list[str]:
     hosts = registry_hosts(told_by_tools())
     folders = {str(root)} if len(root.parts) > 2 else set()
     problems = fragments(root) + options_page(root)
-    for path in tracked(root):
+    files = tracked(root)
+    problems += odd_names(str(path.relative_to(root)) for path in files)
+    for path in files:
         try:
             text = path.read_text()
         except UnicodeDecodeError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from check_jenkinsfile import Checker, makefile_targets  # noqa: E402
-from check_repository import found_in, registry_hosts  # noqa: E402
+from check_repository import found_in, odd_names, registry_hosts, tracked  # noqa: E402
 from repeat_tests import failures, run_once  # noqa: E402
 
 JENKINSFILE = (ROOT / "Jenkinsfile").read_text()
@@ -73,6 +75,18 @@ class RepositoryTests(SynchronousTestCase):
 
     def test_aLoopbackIsNobodysRegistry(self) -> None:
         self.assertEqual(registry_hosts(["http://127.0.0.1:8080/simple https://localhost/x"]), set())
+
+    def test_a_name_that_is_no_text_is_told_and_stops_nothing(self) -> None:
+        root = Path(self.mktemp()).absolute()
+        root.mkdir()
+        odd = os.fsdecode(b"\xbd-shm")
+        for name in ("naïve.py", odd):
+            (root / name).touch()
+        for command in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *command], cwd=root, check=True)
+        names = [path.name for path in tracked(root)]
+        self.assertEqual(sorted(names), sorted(["naïve.py", odd]))
+        self.assertEqual(odd_names(names), ["'\\udcbd-shm': a name that cannot be printed"])
 
 
 class RepeatTests(SynchronousTestCase):
