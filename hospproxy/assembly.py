@@ -5,21 +5,17 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
-from .guard.admission.attempts import Keys
-from .guard.admission.processor import Admission
 from .guard.admission.refusals import Refusals
 from .guard.bodies import Bodies
-from .guard.building import entrance_for
+from .guard.building import admission_for, entrance_for, permissions_for
 from .guard.identity import IdentityCheck
 from .guard.knowledge import Knowledge, watched
 from .guard.ownership import Ownership
-from .guard.permissions import Permissions
 from .guard.validation import Validation
 from .host import REAL, Host
 from .memory.cache import Cache
@@ -37,7 +33,7 @@ from .outward.gate.unfinished import FILE, Unfinished
 from .outward.large_answers import LargeAnswers
 from .outward.ledger.ledger import Ledger
 from .outward.ledger.sealing import Seal
-from .outward.retry import Budget, Retry
+from .outward.retry import retry_for
 from .outward.sending import Target, came_by, via_name
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
@@ -148,7 +144,9 @@ class Parts:
         )
         self.keeping, self.claims, self.writes = self._writes()
         self.screening = self._screening()
-        self.admission = self._admission()
+        self.admission = admission_for(
+            settings, key, self.accounts, self.refusals, reactor, self.metrics, self.sharing, self.places
+        )
         self.chain = self._chain()
 
     def reference(self) -> str:
@@ -214,16 +212,6 @@ class Parts:
     def _certain(self) -> bool:
         """Whether no other worker can have written what this one has not heard of."""
         return self.sharing.may_serve
-
-    def _admission(self) -> Admission:
-        keys = Keys(self.key.subkey("credentials"), self.key.subkey("guesses"))
-        # Time must be left for HOSP.
-        delay_s = min(self.settings.admission.delay_s, self.settings.deadline_s / 3)
-        settings = evolve(self.settings.admission, delay_s=delay_s)
-        return Admission(
-            settings, keys, self.accounts, self.refusals, self.reactor, self.metrics,
-            self.sharing, lambda: self.places.workers, self.settings.redis.heartbeat_s,
-        )  # fmt: skip
 
     def _identity(self) -> IdentityCheck | None:
         if not self.settings.identity.enabled:
@@ -291,20 +279,12 @@ class Parts:
         """What other workers and machines write: nothing, for a process that is alone."""
         if self.shared is None:
             return NoClaims()
-        from .sharing.claims import RedisClaims
+        from .sharing.building import claims_of
 
-        return RedisClaims(
-            self.shared,
-            self.shared,
-            self.sightings,
-            keeping,
-            self.reactor,
-            self.host.random,
-            self.metrics,
-            late_commit_s=late_commit_s,
-            window_s=self.settings.writes.resubmit_window_s,
-            is_gone=self.ledger.is_gone,
-        )
+        return claims_of(
+            self.shared, self.settings, self.sightings, keeping, self.reactor, self.metrics, self.host,
+            late_commit_s=late_commit_s, is_gone=self.ledger.is_gone,
+        )  # fmt: skip
 
     def _found_later(self, exchange: Exchange) -> Deferred[None]:
         assert exchange.call is not None
@@ -323,31 +303,6 @@ class Parts:
             max_pending=settings.max_pending,
             base_s=settings.retry_base_s,
             cap_s=settings.retry_cap_s,
-        )
-
-    def _permissions(self) -> Permissions:
-        settings = self.settings.permissions
-        return Permissions(
-            self.contract,
-            self.knowledge,
-            self.ask,
-            self.metrics,
-            settings.modes(self.contract),
-            administrators=frozenset(settings.administrators),
-            remember_s=settings.remember_s,
-            certain=self._certain,
-        )
-
-    def _retry(self) -> Retry:
-        settings = self.settings.retry
-        return Retry(
-            self.reactor,
-            Budget(settings.budget_ratio, settings.budget_min, workers=lambda: self.places.workers),
-            self.host.random,
-            self.metrics,
-            base_s=settings.base_s,
-            cap_s=settings.cap_s,
-            max_attempts=settings.max_attempts,
         )
 
     def _chain(self) -> Chain:
@@ -389,6 +344,9 @@ class Parts:
         self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
         if settings.gate.enabled:
             self.memory.stalls = gate.stall
+        retry = retry_for(
+            settings.retry, self.reactor, self.host.random, self.metrics, lambda: self.places.workers
+        )
         intent = Intent(self.journal, self._describer(), self.reactor)
         places = {
             "record.audit": (settings.audit.enabled, self.audit),
@@ -400,7 +358,9 @@ class Parts:
             "guard.ownership": (settings.ownership.enabled, ownership),
             "guard.permissions": (
                 settings.permissions.enabled and self.identity is not None,
-                self._permissions(),
+                permissions_for(
+                    settings, self.contract, self.knowledge, self.ask, self.metrics, self._certain
+                ),
             ),
             "record.patient": (
                 settings.audit.enabled,
@@ -412,7 +372,7 @@ class Parts:
             "record.intent": (settings.audit.enabled, intent),
             "outward.writes": (settings.writes.enabled, self.writes),
             "outward.conditions": (True, ConditionCheck(self.contract, self.ask)),
-            "outward.retry": (settings.retry.enabled, self._retry()),
+            "outward.retry": (settings.retry.enabled, retry),
             "outward.gate": (settings.gate.enabled, gate),
             "outward.upstream": (True, upstream),
         }

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Awaitable, Callable
+
+from attrs import evolve
+from twisted.internet.interfaces import IReactorTime
 
 from ..config import Settings
+from ..contract import Contract
 from ..interfaces import IMeter
+from ..memory.accounts import Accounts
+from ..messages import Response
+from ..outward.gate.places import Places
+from ..secrets import MasterKey
+from ..sharing.kinds import Sharing
+from .admission.attempts import Keys
+from .admission.processor import Admission
+from .admission.refusals import Refusals
 from .entrance import Entrance
+from .knowledge import Knowledge
 from .origin import OriginSecrets, read_secrets
+from .permissions import Permissions
 
 
 def entrance_for(settings: Settings, meter: IMeter) -> Entrance | None:
@@ -26,4 +41,49 @@ def entrance_for(settings: Settings, meter: IMeter) -> Entrance | None:
 
     return Entrance(
         origin.header.lower().encode(), read if origin.enabled else None, https, settings.public_hosts, meter
+    )
+
+
+def admission_for(
+    settings: Settings,
+    key: MasterKey,
+    accounts: Accounts,
+    refusals: Refusals,
+    clock: IReactorTime,
+    meter: IMeter,
+    sharing: Sharing,
+    places: Places,
+) -> Admission:
+    """Admission by credentials and by address, over all workers.
+
+    :param key: the master key.
+    """
+    keys = Keys(key.subkey("credentials"), key.subkey("guesses"))
+    # Time must be left for HOSP.
+    delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
+    return Admission(
+        evolve(settings.admission, delay_s=delay_s), keys, accounts, refusals, clock, meter, sharing,
+        lambda: places.workers, settings.redis.heartbeat_s,
+    )  # fmt: skip
+
+
+def permissions_for(
+    settings: Settings,
+    contract: Contract,
+    knowledge: Knowledge,
+    ask: Callable[..., Awaitable[Response]],
+    meter: IMeter,
+    certain: Callable[[], bool],
+) -> Permissions:
+    """What staff may do, by the rules of the contract document and the modes of the options."""
+    permissions = settings.permissions
+    return Permissions(
+        contract,
+        knowledge,
+        ask,
+        meter,
+        permissions.modes(contract),
+        administrators=frozenset(permissions.administrators),
+        remember_s=permissions.remember_s,
+        certain=certain,
     )

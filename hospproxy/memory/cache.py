@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -20,6 +20,7 @@ from .directives import Wish, wish_of
 from .fills import Fetched, Fill
 from .key import key_of
 from .memory import Memory, Writer
+from .place import Place
 from .refresh import Refresher
 from .second import Found, Second, Ticket
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
@@ -27,22 +28,6 @@ from .stale import FAILURES, may_replace, may_revalidate, may_stand_in, status_o
 from .staleness import ACCOUNTS, WHO, credentials_tag, tags_of_answer
 from .stalling import unless_stalled
 from .store import Asked, Entry, LruStore, Mark, size_of
-
-
-@frozen(slots=True)
-class _Place:
-    """Where the answer to a read is kept.
-
-    :param name: its key beyond this process.
-    :param settled: False while what is known of the account is in doubt: nothing is read and nothing kept.
-    """
-
-    key: bytes
-    tags: tuple[str, ...]
-    lifetime_s: float
-    identity: Identity | None
-    settled: bool
-    name: bytes
 
 
 @implementer(IProcessor)
@@ -144,7 +129,7 @@ class Cache:
         return b"stale-while-stalled" if stands_in else b""
 
     async def _forwarded(
-        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: CacheWord
+        self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
         """HOSP's answer; while it fails, what was kept."""
         try:
@@ -163,7 +148,7 @@ class Cache:
             return await self._instead(exchange, wish, response)
         return response
 
-    async def _while_stalled(self, exchange: Exchange, place: _Place, wish: Wish) -> Response | None:
+    async def _while_stalled(self, exchange: Exchange, place: Place, wish: Wish) -> Response | None:
         """What was kept and nothing has struck since. HOSP may only be slow, so a write is not passed over for it."""
         assert exchange.call is not None
         found = await self._kept_for(exchange) if self._memory.sharing.may_serve else None
@@ -239,7 +224,7 @@ class Cache:
         status = status_of(exchange, ttl, why, failed, clean=mark is Mark.CLEAN)
         return self._passed(exchange, response, status)
 
-    def _place(self, exchange: Exchange) -> _Place | None:
+    def _place(self, exchange: Exchange) -> Place | None:
         """Where the answer is kept; None if it is not to be kept."""
         call = exchange.call
         assert call is not None
@@ -249,7 +234,7 @@ class Cache:
         client = exchange.request.client
         if call.operation.public and call.authorization is None:
             key = key_of(call, client, None, 0)
-            return _Place(key, tags_of_answer(call, None), lifetime_s, None, True, key)
+            return Place(key, tags_of_answer(call, None), lifetime_s, None, True, key)
         identity = exchange.identity
         if identity is None:
             return self._place_of_stranger(exchange, lifetime_s)
@@ -257,9 +242,9 @@ class Cache:
         settled = accounts.settled(identity)
         key = key_of(call, client, identity, accounts.generation(identity))
         name = key_of(call, client, identity, 0)
-        return _Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
+        return Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
 
-    def _place_of_stranger(self, exchange: Exchange, lifetime_s: float) -> _Place | None:
+    def _place_of_stranger(self, exchange: Exchange, lifetime_s: float) -> Place | None:
         """Where the answer to "who am I" is on its way until it says whose it is; a change of any account dooms it."""
         call, credentials = exchange.call, exchange.credentials
         assert call is not None
@@ -267,9 +252,9 @@ class Cache:
             return None
         key = b"who" + key_of(call, exchange.request.client, Identity("", "", credentials), 0)
         tags = (WHO, ACCOUNTS, credentials_tag(credentials), *tags_of_answer(call, None))
-        return _Place(key, tags, lifetime_s, None, True, key)
+        return Place(key, tags, lifetime_s, None, True, key)
 
-    def _place_of_whom(self, fill: Fill, place: _Place, response: Response) -> _Place | None:
+    def _place_of_whom(self, fill: Fill, place: Place, response: Response) -> Place | None:
         """Where an answer belongs now that it is here."""
         exchange = fill.exchange
         assert exchange.call is not None
@@ -306,7 +291,7 @@ class Cache:
         return self._passed(exchange, response, b"hit; ttl=%d; detail=shared" % int(entry.fresh_until - now))
 
     async def _fetched(
-        self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish, forward: bytes, word: CacheWord
+        self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
         """The answer of a fetch that is under way already, or is begun here."""
         may_join = self._memory.sharing.may_serve
@@ -344,7 +329,7 @@ class Cache:
             exchange.unchanged = response.body
         return result
 
-    def _begin(self, exchange: Exchange, proceed: Proceed, place: _Place, wish: Wish) -> Fill:
+    def _begin(self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish) -> Fill:
         own = evolve(exchange)
 
         async def fetch(fill: Fill) -> Fetched:
@@ -358,7 +343,7 @@ class Cache:
 
         return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch, wish)
 
-    def _shared(self, fill: Fill, place: _Place, found: Found) -> Entry | None:
+    def _shared(self, fill: Fill, place: Place, found: Found) -> Entry | None:
         """The answer that another process has kept, kept here too; None if it will not do for all who wait."""
         exchange, now = fill.exchange, self._clock.seconds()
         before, strangers = exchange.identity, WHO in place.tags
@@ -373,7 +358,7 @@ class Cache:
         exchange.identity = before
         return None
 
-    def _kept(self, fill: Fill, place: _Place, response: Response, ticket: Ticket | None) -> Fetched:
+    def _kept(self, fill: Fill, place: Place, response: Response, ticket: Ticket | None) -> Fetched:
         """Keep what may be kept: nothing that began before a write which it may not have seen."""
         if response.status == 401 and place.identity is not None:
             self._memory.accounts.forget(place.identity.credentials)
@@ -397,7 +382,7 @@ class Cache:
         self._meter.count("cache_events_total", event="stored")
         return Fetched(response, place.lifetime_s - age)
 
-    def _keep_here(self, exchange: Exchange, place: _Place, found: Found, fresh_until: float) -> Entry:
+    def _keep_here(self, exchange: Exchange, place: Place, found: Found, fresh_until: float) -> Entry:
         call, client = exchange.call, exchange.request.client
         assert call is not None
         asked = Asked(call.operation.id, call.query, client.origin)

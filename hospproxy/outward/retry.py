@@ -13,8 +13,9 @@ from zope.interface import implementer
 from ..errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Response
+from ..options.sections import RetrySettings
 from ..retry_after import retry_after_s
-from .gate.gate import PROBE
+from .gate.rules import PROBE
 
 AGAIN = frozenset({500, 502, 503, 504})
 """Statuses after which HOSP usually succeeds at the second try."""
@@ -231,3 +232,25 @@ def _ended(result: Response | ProxyError) -> Response:
     if isinstance(result, ProxyError):
         raise result
     return result
+
+
+def retry_for(
+    settings: RetrySettings,
+    clock: IReactorTime,
+    random: Callable[[], float],
+    meter: IMeter,
+    workers: Callable[[], int],
+) -> Retry:
+    """Repeats by the options.
+
+    :param workers: among how many processes the budget's minimum is shared.
+    """
+    return Retry(
+        clock,
+        Budget(settings.budget_ratio, settings.budget_min, workers=workers),
+        random,
+        meter,
+        base_s=settings.base_s,
+        cap_s=settings.cap_s,
+        max_attempts=settings.max_attempts,
+    )

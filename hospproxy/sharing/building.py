@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from ..config import Settings
 from ..host import REAL, Host
 from ..interfaces import IMeter
 from ..memory.disk import Disk
 from ..outward.ledger.owner import Owner
+from ..outward.writes.keeping import Keeping
+from ..outward.writes.sightings import Sightings
 from ..secrets import MasterKey
+from .claims import RedisClaims
 from .kinds import NamesLike, Sealing
 from .lease import Timing
 from .link import Link
@@ -67,3 +72,34 @@ def begin(
     disk.trusted = False
     shared.on_joined, shared.on_read = joined, disk.note_position
     shared.start(member_id(machine, owner.name), owner.is_gone, disk.position())
+
+
+def claims_of(
+    shared: Shared,
+    settings: Settings,
+    sightings: Sightings,
+    keeping: Keeping,
+    clock: IReactorTime,
+    meter: IMeter,
+    host: Host,
+    *,
+    late_commit_s: float,
+    is_gone: Callable[[str], bool],
+) -> RedisClaims:
+    """What other workers and machines write.
+
+    :param late_commit_s: seconds within which HOSP stores what it was sent.
+    :param is_gone: whether a worker of this machine, by its name, has ended.
+    """
+    return RedisClaims(
+        shared,
+        shared,
+        sightings,
+        keeping,
+        clock,
+        host.random,
+        meter,
+        late_commit_s=late_commit_s,
+        window_s=settings.writes.resubmit_window_s,
+        is_gone=is_gone,
+    )

@@ -24,7 +24,8 @@ from hospproxy.memory.store import LruStore
 from hospproxy.messages import Call, Client, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.options.sections import CacheSettings
-from hospproxy.outward.gate.gate import Gate, Rules
+from hospproxy.outward.gate.gate import Gate
+from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.record.patient import PatientOfRecord
 from hospproxy.watch.metrics import Metrics

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import NotSent, ProxyError
 from hospproxy.messages import Exchange, Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker
-from hospproxy.outward.gate.gate import Gate, Rules
+from hospproxy.outward.gate.gate import Gate
+from hospproxy.outward.gate.rules import Rules
 from hospproxy.sharing.bases import BaseFile, Kept, OwnBase
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.places import PlacesRules, SharedPlaces

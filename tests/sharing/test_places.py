@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.outward.gate.breaker import State
-from hospproxy.outward.gate.gate import PROBE
 from hospproxy.outward.gate.places import Using
+from hospproxy.outward.gate.rules import PROBE
 from hospproxy.sharing.places import Levelled, levelled
 
 from .places_model import shares

@@ -20,9 +20,10 @@ from ...sharing.places import PlacesRules, SharedPlaces
 from ...workers.files import of_slot
 from ..ledger.owner import Owner
 from .breaker import Breaker
-from .gate import Gate, Rules
+from .gate import Gate
 from .places import AllMine, Places
 from .probing import Prober
+from .rules import Rules
 from .unfinished import InHand
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ...errors import ProxyError
 from ...interfaces import IMeter
 from ...messages import Call, Client, Exchange, Priority, Request, Response
 from .breaker import State
-from .gate import PROBE
+from .rules import PROBE
 
 _log = Logger()
 

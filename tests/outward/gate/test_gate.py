@@ -20,7 +20,8 @@ from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Exchange, Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker, State
-from hospproxy.outward.gate.gate import PROBE, Gate, Rules
+from hospproxy.outward.gate.gate import Gate
+from hospproxy.outward.gate.rules import PROBE, Rules
 from hospproxy.watch.metrics import Metrics, NullMeter
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH

@@ -23,7 +23,8 @@ from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacit
 from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Call, Client, Exchange, Origin, Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker, State
-from hospproxy.outward.gate.gate import PROBE, Gate, Rules
+from hospproxy.outward.gate.gate import Gate
+from hospproxy.outward.gate.rules import PROBE, Rules
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.watch.metrics import Metrics
 

@@ -7,8 +7,9 @@ from hospproxy.errors import BreakerOpen, NotSent, OverCapacity
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Response
 from hospproxy.outward.gate.breaker import Breaker, State
-from hospproxy.outward.gate.gate import PROBE, Gate, Rules
+from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.places import AllMine, User
+from hospproxy.outward.gate.rules import PROBE, Rules
 from hospproxy.watch.metrics import Metrics
 
 from .test_gate import GateCase

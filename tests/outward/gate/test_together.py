@@ -17,8 +17,9 @@ from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Call, Client, Origin, Request, Response
 from hospproxy.outward.gate.breaker import Breaker
-from hospproxy.outward.gate.gate import Gate, Rules
+from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.probing import Prober
+from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
