@@ -60,10 +60,21 @@ class HospTests(SynchronousTestCase):
     def test_paths_are_filled_in(self) -> None:
         self.assertEqual(CONTRACT.operation("screenPatient").path(("7",)), "/patients/7/screen")
 
-    def test_every_4xx_that_the_proxy_gives_is_documented(self) -> None:
+    def test_every_status_that_the_proxy_gives_is_documented(self) -> None:
         for item in DOCUMENT["paths"].values():
-            for method in ("get", "post", "patch", "delete"):
-                self.assertIn("default", item.get(method, {"responses": {"default": 1}})["responses"])
+            for method in item.keys() & {"get", "post", "patch", "delete"}:
+                operation = CONTRACT.operation(item[method]["operationId"])
+                wanted = {"403", "500", "502", "503", "504", "508", "default"}
+                wanted |= set() if operation.public else {"401", "429"}
+                wanted |= {"400", "404", "409", "412", "422"} if operation.is_write else set()
+                self.assertEqual(wanted - item[method]["responses"].keys(), set(), operation.id)
+
+    def test_what_may_be_tried_again_says_when(self) -> None:
+        for item in DOCUMENT["paths"].values():
+            for method in item.keys() & {"get", "post", "patch", "delete"}:
+                for status in item[method]["responses"].keys() & {"429", "503"}:
+                    name = item[method]["responses"][status]["$ref"].rpartition("/")[2]
+                    self.assertIn("Retry-After", DOCUMENT["components"]["responses"][name]["headers"])
 
 
 class MistakeTests(SynchronousTestCase):
