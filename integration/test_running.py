@@ -73,7 +73,7 @@ async def test_with_hosp_away_memory_still_answers_and_the_rest_is_told(processe
 
 @pytest_twisted.ensureDeferred
 async def test_with_identity_switched_off_hosp_alone_judges_credentials(processes: Processes) -> None:
-    """Nobody is named in the records then."""
+    """Nobody is named in the records then: what came with a request is a claim, whatever HOSP made of it."""
     hosp = await processes.hosp()
     off = "".join(f"[{name}]\nenabled = false\n" for name in ("identity", "ownership", "screening", "cache"))
     proxy = await processes.proxy(hosp.url, options=off)
@@ -90,7 +90,9 @@ async def test_with_identity_switched_off_hosp_alone_judges_credentials(processe
         assert (made.status, made.json()["staff_id"]) == (201, 9)
     stored = await journal(hosp.control_url, "stored", "notes")
     assert [entry["staff_name"] for entry in stored] == ["staff1", "staff2"]
-    assert {line["who"]["certainty"] for line in proxy.records() if line["kind"] == "request"} == {"none"}
+    who = [line["who"] for line in proxy.records() if line["kind"] == "request"]
+    assert [each["certainty"] for each in who] == ["claimed", "claimed", "none", "none", "claimed", "claimed"]
+    assert {(each.get("id"), each.get("name")) for each in who} == {(None, None)}
 
 
 # The record

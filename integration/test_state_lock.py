@@ -107,11 +107,18 @@ async def test_a_start_waits_for_workers_whose_supervisor_was_killed(processes: 
 
     await until(come)
     workers = workers_of(proxy).values()
+    # However long the second takes to start, they still have their write in hand then.
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
     proxy.signal("KILL")
     redis = WITH_REDIS.format(port=processes._redis[0].port)
     began = time.monotonic()
     second = beside(processes, hosp, proxy, "workers = 2\n", redis)
-    await second.until_said("workers that process")
+    try:
+        await second.until_said("workers that process")
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
     await second.until_said("hospproxy admin on", timeout_s=60.0)
     assert (await asking).status == 201
     assert alive(workers) == [], time.monotonic() - began
