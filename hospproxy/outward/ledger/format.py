@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS entries (
     entered REAL NOT NULL,      -- wall time, seconds since the epoch
     closed REAL,
     handed_over INTEGER NOT NULL DEFAULT 0,
-    call BLOB,                  -- sealed; wiped when the entry closes
+    call BLOB,                  -- sealed; wiped when the entry closes and is pending no more, or a day later
     answer BLOB,                -- sealed; kept while somebody may ask for it
     names BLOB,                 -- sealed: what other workers and machines know it by (since 1.1)
     not_before REAL,            -- what the upstream's own clock showed at least when it began (since 1.2)

@@ -243,4 +243,9 @@ def tidy(connection: sqlite3.Connection, wall: float, window_s: float) -> None:
         "AND closed < CASE WHEN key IS NULL THEN ? ELSE ? END",
         (wall - window_s, wall - KEEP_ANSWERS_S),
     )
+    # A process that died before it could end this one, and none has started since.
+    connection.execute(
+        "UPDATE entries SET call = NULL WHERE pending = 1 AND call IS NOT NULL AND closed < ?",
+        (wall - KEEP_ANSWERS_S,),
+    )
     connection.execute("DELETE FROM entries WHERE closed < ?", (wall - KEEP_ENTRIES_S,))

@@ -55,7 +55,7 @@ class Others:
             first.retry = exchange
             found = await self.claims.rejoin(first.reference, exchange.deadline)
             if found == Rejoined.YES:
-                self._waits(exchange, first.reference)
+                self.waits(exchange, first.reference)
                 return first
             first.retry = None
             if found == Rejoined.HANDED_OVER:
@@ -118,7 +118,7 @@ class Others:
         """
         exchange.reference, known = reference, None
         try:
-            self._waits(exchange, reference)
+            self.waits(exchange, reference)
             known = await self.claims.settled(reference, exchange)
         finally:
             if known is None or known.state is State.GIVEN_UP:
@@ -143,7 +143,7 @@ class Others:
         self.claims.handed_over(reference)
         return ""
 
-    def _waits(self, exchange: Exchange, reference: str) -> None:
+    def waits(self, exchange: Exchange, reference: str) -> None:
         """From here on no other is its retry, until its client leaves; it may have left while others were asked."""
         exchange.on_leaving = lambda: self.claims.left(reference)
         if exchange.client_gone:

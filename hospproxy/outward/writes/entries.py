@@ -9,7 +9,6 @@ import enum
 import hashlib
 import hmac
 import itertools
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -21,6 +20,7 @@ from ...errors import OverCapacity
 from ...messages import Call, Exchange, Response
 from .equality import digest, record_name, record_of, turn_of, what
 from .overtaking import ByRecord
+from .turn_queues import TurnQueues
 from .versions import Version
 
 
@@ -194,7 +194,7 @@ class Entries:
         self._max_open = max_open
         self._window_s = window_s
         self._open = 0
-        self._turns: dict[bytes, deque[Deferred[None]]] = {}
+        self._turns = TurnQueues(clock)
         self._recent: dict[bytes, list[Entry]] = {}
         self._by_record = ByRecord()
         self._numbers = itertools.count(1)
@@ -256,6 +256,10 @@ class Entries:
                 return entry
         return None
 
+    def recent(self, equal: bytes, reference: str) -> Entry | None:
+        """An entry that is remembered, by its reference."""
+        return next((one for one in self._recent.get(equal, ()) if one.reference == reference), None)
+
     async def enter(self, exchange: Exchange, equal: bytes, key: bytes | None = None) -> Entry:
         """Open an entry when it is its turn.
 
@@ -269,7 +273,7 @@ class Entries:
         self._remember(entry)
         self._bound()
         try:
-            await self._turn(turn_of(exchange), exchange.deadline)
+            await self._turns.take(turn_of(exchange), exchange.deadline)
         except Exception:
             self._open -= 1
             self.forget(entry)
@@ -282,12 +286,13 @@ class Entries:
         if entry.exchange.call is not None and entry.equal in self.former_equals(entry.exchange):
             entry.equal = self.equal_of(entry.exchange)
         if entry.exchange.call is not None:
-            entry.record_name = record_of(entry.exchange)
+            # Of one that made a record only its row says which.
+            entry.record_name = record_of(entry.exchange) or entry.record_name
         self._remember(entry)
         if entry.is_open:
             self._open += 1
             # Whoever is equal waits; should two of them be taken over, each looks for its own record at once.
-            self._turns.setdefault(self._turn_of(entry), deque())
+            self._turns.hold(self._turn_of(entry))
 
     def leave(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
         """The entry is settled: the next of its turn may go.
@@ -305,20 +310,12 @@ class Entries:
     def keep_turn(self, entry: Entry) -> None:
         """Keep the turn of a settled entry of an earlier process, until ``give_turn``."""
         self._open += 1
-        self._turns.setdefault(self._turn_of(entry), deque())
+        self._turns.hold(self._turn_of(entry))
 
     def give_turn(self, entry: Entry) -> None:
         """The next of its turn may go."""
         self._open -= 1
-        turn = self._turn_of(entry)
-        waiting = self._turns.get(turn, deque())
-        while waiting:
-            following = waiting.popleft()
-            if not following.called:
-                following.callback(None)
-                break
-        else:
-            self._turns.pop(turn, None)
+        self._turns.give(self._turn_of(entry))
 
     def overtaken_by(self, entry: Entry, state: State) -> list[Entry]:
         """Settled writes that are overtaken when this one is settled: to write the same again is no retry any more."""
@@ -387,22 +384,3 @@ class Entries:
 
     def _turn_of(self, entry: Entry) -> bytes:
         return turn_of(entry.exchange) if entry.turn is None else entry.turn
-
-    async def _turn(self, turn: bytes, deadline: float) -> None:
-        waiting = self._turns.get(turn)
-        if waiting is None:
-            self._turns[turn] = deque()
-            return
-        mine: Deferred[None] = Deferred()
-        waiting.append(mine)
-        mine.addTimeout(max(0.0, deadline - self._clock.seconds()), self._clock, _too_late)
-        try:
-            await mine
-        except Exception:
-            if mine in waiting:
-                waiting.remove(mine)
-            raise
-
-
-def _too_late(_result: object, _timeout: float) -> None:
-    raise OverCapacity("An equal write, or one to the same record, is still under way.")

@@ -21,7 +21,7 @@ from .keeping import Keeping
 from .keys import another, busy, is_kept, key_in, scoped
 from .recovery import Recovery
 from .shown import Shown
-from .sightings import Sightings, id_of
+from .sightings import Sightings
 from .turns import Turns
 
 _log = Logger()
@@ -67,10 +67,14 @@ class Writes:
         self._claims = claims or NoClaims()
         self._others = Others(self._claims, entries, sightings, keeping, clock, meter, window_s=window_s)
         self._going_on = GoingOn(meter)
-        self._turns = Turns(clock, entries, keeping, fate, self._claims, self._going_on)
+        self._turns = Turns(
+            clock, entries, keeping, fate, self._claims, self._going_on, self._may_have_landed
+        )
+        self._recovery = Recovery(
+            clock, entries, keeping, sightings, self._claims, self._turns, window_s=window_s
+        )
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, Entry] = {}
-        self._recovery = Recovery(clock)
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         call = exchange.call
@@ -222,7 +226,12 @@ class Writes:
             entry = await self._entered(exchange, equal, key, names)
         except Elsewhere as other:
             assert names is not None
-            return await self._joined(exchange, proceed, other.reference, equal, key, names)
+            mine = self._entries.recent(equal, other.reference) if key is None else None
+            if mine is None:
+                return await self._joined(exchange, proceed, other.reference, equal, key, names)
+            # This worker's own, whose answer nobody has after all.
+            self._others.waits(exchange, mine.reference)
+            return await self._retried(exchange, proceed, mine, None, names)
         try:
             response = await self._fate.of(entry, proceed)
         except OutcomeUnknown as unknown:
@@ -291,6 +300,18 @@ class Writes:
             # What was read while it was under way may be from before it.
             self._shown.strike(operation.resource, entry.call.record_id)
 
+    async def _may_have_landed(self, entry: Entry) -> None:
+        """It was settled while HOSP might be at it yet: what was read since may be from before it."""
+        operation = entry.call.operation
+        if operation.lookup is None:
+            self._shown.strike(operation.resource, entry.call.record_id)
+        await self._forget(entry)
+
+    async def _forget(self, entry: Entry) -> None:
+        forgotten = self._later.forget(entry.exchange)
+        if forgotten is not None:
+            await forgotten
+
     async def _told_unknown(self, entry: Entry, *, hopeless: bool) -> None:
         """The client is told "unknown": nothing is sent any more, only found out."""
         if entry.exchange.own:
@@ -335,9 +356,7 @@ class Writes:
         if isinstance(verdict, NotThere):
             state = State.ABSENT
         # Before anybody can be told of it, by whichever worker: then nobody may show what was before.
-        forgotten = self._later.forget(entry.exchange)
-        if forgotten is not None:
-            await forgotten
+        await self._forget(entry)
         await self._ended(entry, state)
         await self._later.record(entry.exchange, entry.reference, state.value)
 
@@ -349,44 +368,9 @@ class Writes:
         :return: screenings whose notes are still to be delivered.
         """
         try:
-            return await self._taken_over()
+            return await self._recovery.take_over(lambda entry: self._go_on_finding(entry, self._later_s))
         finally:
             self._recovery.over()
-
-    async def _taken_over(self) -> list[Exchange]:
-        screenings = []
-        for resource, number in await self._keeping.sequences():
-            self._sightings.made(resource, number)
-        await self._turns.recover()
-        taken = await self._keeping.take_over()
-        for entry in await self._keeping.undelivered(self._window_s):  # they came before those that are open
-            self._entries.resume(entry)
-        for entry, kind in taken:
-            if kind == "screening":
-                screenings.append(entry.exchange)
-            else:
-                self._entries.resume(entry)
-                self._claims.adopt(entry)
-                await self._remember_others(entry)
-        for entry, kind in taken:
-            # Not before all are known: a look for one shows records that may be another's.
-            if kind != "screening":
-                self._go_on_finding(entry, self._later_s)
-        if taken:
-            _log.info("took over {count} entries of earlier processes", count=len(taken))
-        return screenings
-
-    async def _remember_others(self, entry: Entry) -> None:
-        """What an earlier process knew of records that cannot be this entry's."""
-        resource = entry.call.operation.resource
-        if resource is not None and entry.call.operation.lookup is not None:
-            self._sightings.resume(resource, entry.reference, entry.sequence)
-        for kind, number, reference in await self._keeping.later_records(entry):
-            assert resource is not None
-            if kind == "create":
-                self._sightings.claim(resource, id_of(number), reference)
-            else:
-                self._sightings.touch(entry.call.operation, number)
 
     async def tidy(self) -> None:
         """Wipe and forget what is past its time; to be called now and then."""

@@ -1,20 +1,49 @@
-"""Writes wait until those of earlier processes are known: each may be the retry of one of them."""
+"""What a new process takes over of the writes of earlier ones; until it has, new writes wait."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from ...errors import ProxyError
 from ...messages import Exchange
+from .claims import Claims
+from .entries import Entries, Entry
+from .keeping import Keeping
+from .sightings import Sightings, id_of
+from .turns import Turns
+
+_log = Logger()
 
 
 class Recovery:
-    """Holds writes back until `over` is called, each no longer than to its deadline."""
+    """Reads the ledger once, before the first write. Writes that come before wait: each may be the retry of one of them.
 
-    def __init__(self, clock: IReactorTime) -> None:
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        entries: Entries,
+        keeping: Keeping,
+        sightings: Sightings,
+        claims: Claims,
+        turns: Turns,
+        *,
+        window_s: float,
+    ) -> None:
         self._clock = clock
         self._waiting: dict[Deferred[None], None] | None = {}
+        self._entries = entries
+        self._keeping = keeping
+        self._sightings = sightings
+        self._claims = claims
+        self._turns = turns
+        self._window_s = window_s
 
     async def wait(self, exchange: Exchange) -> None:
         """Wait until earlier writes are known; at once if they are.
@@ -42,3 +71,43 @@ class Recovery:
         waiting, self._waiting = self._waiting or {}, None
         for recovered in waiting:
             recovered.callback(None)
+
+    async def take_over(self, go_on_finding: Callable[[Entry], None]) -> list[Exchange]:
+        """Take over what is open, and remember what may be asked for again.
+
+        :param go_on_finding: begins to find out about one that is open.
+        :return: screenings whose notes are still to be delivered.
+        """
+        screenings = []
+        for resource, number in await self._keeping.sequences():
+            self._sightings.made(resource, number)
+        await self._turns.recover()
+        taken = await self._keeping.take_over()
+        for entry in await self._keeping.undelivered(self._window_s):  # they came before those that are open
+            self._entries.resume(entry)
+        for entry, kind in taken:
+            if kind == "screening":
+                screenings.append(entry.exchange)
+            else:
+                self._entries.resume(entry)
+                self._claims.adopt(entry)
+                await self._remember_others(entry)
+        for entry, kind in taken:
+            # Not before all are known: a look for one shows records that may be another's.
+            if kind != "screening":
+                go_on_finding(entry)
+        if taken:
+            _log.info("took over {count} entries of earlier processes", count=len(taken))
+        return screenings
+
+    async def _remember_others(self, entry: Entry) -> None:
+        """What an earlier process knew of records that cannot be this entry's."""
+        resource = entry.call.operation.resource
+        if resource is not None and entry.call.operation.lookup is not None:
+            self._sightings.resume(resource, entry.reference, entry.sequence)
+        for kind, number, reference in await self._keeping.later_records(entry):
+            assert resource is not None
+            if kind == "create":
+                self._sightings.claim(resource, id_of(number), reference)
+            else:
+                self._sightings.touch(entry.call.operation, number)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from twisted.internet import task
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from .claims import Claims
 from .entries import Entries, Entry, State
@@ -11,6 +15,7 @@ from .fate import Fate
 from .going_on import GoingOn
 from .keeping import Keeping
 
+_log = Logger()
 _SAID_AGAIN_S = 30.0
 """Seconds after which other workers are told again that a settled write keeps its turn."""
 
@@ -19,6 +24,8 @@ class Turns:
     """Settles writes, and gives their turns to the next.
 
     A PATCH that HOSP carries out late would undo whatever was written to the same record in between.
+
+    :param over: told of a write that was settled and is now under way no more, before the next of its turn goes.
     """
 
     def __init__(
@@ -29,6 +36,7 @@ class Turns:
         fate: Fate,
         claims: Claims,
         going_on: GoingOn,
+        over: Callable[[Entry], Awaitable[None]],
     ) -> None:
         self._clock = clock
         self._entries = entries
@@ -36,6 +44,7 @@ class Turns:
         self._fate = fate
         self._claims = claims
         self._going_on = going_on
+        self._over = over
 
     async def settle(self, entry: Entry, state: State) -> None:
         """Settle a write, on disk before its answer may leave.
@@ -59,7 +68,21 @@ class Turns:
         while (left := self._fate.left(entry)) > 0:
             await task.deferLater(self._clock, min(left + 0.001, _SAID_AGAIN_S), lambda: None)
             if left > _SAID_AGAIN_S:
-                await self._claims.settle(entry, state, keeps_turn=True)
-        await self._claims.settle(entry, state)
+                await self._settle(entry, state, keeps_turn=True)
+        try:
+            if entry.exchange.call is not None:
+                await self._over(entry)
+        except CancelledError:
+            raise
+        except Exception:
+            # Its record must not stay locked for that.
+            _log.failure("what {name} may have made stale could not be told", name=entry.reference)
+        await self._settle(entry, state)
         self._entries.give_turn(entry)
         await self._keeping.end_pending(entry)
+
+    async def _settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+        if not entry.handed_over:
+            # Of one of an earlier process another entry, or a sibling, may have handed the answer over meanwhile.
+            entry.handed_over = await self._keeping.is_handed_over(entry.reference)
+        await self._claims.settle(entry, state, keeps_turn=keeps_turn)

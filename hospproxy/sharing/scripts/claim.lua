@@ -29,12 +29,14 @@ else
       local dead_one, mine = w.m == gone or not live(w), name == ARGV[17]
       -- One for which another waits, as its retry, is that one's.
       local free = mine or not waited_for(w)
+      -- Of one's own it is known better; but not what becomes of its answer once its client has gone.
+      local others = w.m ~= me or (not is_open(w) and (w.l or not free))
       if is_open(w) and takeable(w, gone) then
         if not over and free then over, dead = name, w end
-      elseif w.m ~= me and free and (w.l or dead_one or w.s == 'given up') and not (mine and is_open(w)) then
+      elseif others and free and (w.l or dead_one or w.s == 'given up') and not (mine and is_open(w)) then
         -- Nobody has its answer: that belongs to whoever asks next, also if it was seen only while this waited.
         if not first then first, joined = name, w end
-      elseif w.m ~= me and (mine or not is_open(w)) then
+      elseif others and (mine or not is_open(w)) then
         -- Its answer is on its way, or is lost with a worker whose lease lasts yet: not to be known before that has run out.
         on_its_way = free and w.m or w.j
       end

@@ -17,7 +17,7 @@ from hospproxy.outward.ledger import format as file_format
 from hospproxy.outward.ledger import store
 from hospproxy.outward.ledger.ledger import Ledger
 from hospproxy.outward.ledger.owner import Owner
-from hospproxy.outward.ledger.store import Row
+from hospproxy.outward.ledger.store import KEEP_ANSWERS_S, Row
 from tests.outward.ledger.fakes import AtOnce
 
 HOLD = """
@@ -267,6 +267,23 @@ class StatementTests(SynchronousTestCase):
         self.assertEqual([(one.reference, one.record) for one in found], [("a", "7")])
         self.do(self.ledger.end_pending("a"))
         self.assertEqual(self.do(self.ledger.pending()), [])
+
+    def test_theCallOfWhatMayBeUnderWayStaysUntilItIsNoMoreOrForADay(self) -> None:
+        def calls() -> list[object]:
+            return [one.call is not None for one in self.do(self.ledger.pending())]
+
+        self.do(self.ledger.enter(row("a"), row("b")))
+        for reference in ("a", "b"):
+            self.do(self.ledger.close(reference, "given up", None, None, pending=True))
+        self.do(self.ledger.end_pending("b"))
+        self.assertIsNone(self.do(self.ledger.by_reference("b")).call)
+        self.now += KEEP_ANSWERS_S - 1
+        self.do(self.ledger.tidy(120.0))
+        self.assertEqual(calls(), [True])
+        # Its process died, and none has started since. Of its turn its row must say enough.
+        self.now += 2
+        self.do(self.ledger.tidy(120.0))
+        self.assertEqual(calls(), [False])
 
     def test_howFarTheSequenceOfEachResourceIs(self) -> None:
         for number, record in enumerate(["7", "12", "x", str(2**53), None, str(10**30)]):

@@ -179,11 +179,12 @@ class Model:
             is_open, mine = w["s"] == "open", name == retry_of
             free = mine or not self.waits(w)
             lost = w.get("l") or w["m"] == gone or not self.live(w) or w["s"] == "given up"
+            others = w["m"] != self.me or (not is_open and (w.get("l") or not free))
             if is_open and self.takeable(w, gone):
                 over = over or (name if free else "")
-            elif w["m"] != self.me and free and lost and not (mine and is_open):
+            elif others and free and lost and not (mine and is_open):
                 first = first or name
-            elif w["m"] != self.me and (mine or not is_open):
+            elif others and (mine or not is_open):
                 on_its_way = w["m"] if free else w["j"]
         if over:
             return over, self.read(over), None

@@ -104,7 +104,10 @@ class WhichIsMineTests(SynchronousTestCase):
         self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, title="t"))
         self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": "t "}), note(101))
         self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, body="x"))
-        self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99))
+        self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99, 900.0))
+        # One that only its id, or only its date, says to be older may be this write's.
+        self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99))
+        self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, 900.0))
         self.assertEqual(self.found(SEARCH, note(102, title="t "), note(101)), 101)
 
     def test_by_its_reference_alone(self) -> None:

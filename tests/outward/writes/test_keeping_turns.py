@@ -38,7 +38,7 @@ class TurnTests(SynchronousTestCase):
 
     def end(self) -> None:
         self.rig.clock.pump([0.5] * 200)
-        self.assertEqual((len(self.rig.entries), self.rig.entries._turns), (0, {}))
+        self.assertEqual((len(self.rig.entries), len(self.rig.entries._turns)), (0, 0))
         self.assertEqual([row for row in self.rig.disk.all("pending") if row[0]], [])
 
     def test_aChangeThatComesLateUndoesNoLaterOne(self) -> None:
@@ -79,6 +79,40 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.patch("B").status, 200)
         self.end()
         self.assertEqual(self.name, "B")
+
+    def test_whatWasReadBeforeItComesProvesNoDeletion(self) -> None:
+        """The change can move a record to where its reader may not see it: then a 404 is no deletion."""
+        for over, seconds in ((False, 4.0), (True, 30.0)):
+            self.setUp()
+            self.hosp.faults = [("late:8", RESET)]
+            self.assertEqual(self.patch("Juno").status, 200)
+            self.rig.clock.pump([0.5] * int(2 * seconds))
+            self.assertEqual(self.rig.get(self.rig.send("GET", "/patients/7")).status, 200)
+            self.rig.clock.advance(30)
+            self.hosp.hidden = {(1, 7)}
+            self.hosp.faults = [("before", RESET)]
+            told = self.rig.get(self.rig.send("DELETE", "/patients/7"))
+            self.assertEqual((b"unknown" in told.body, told.status == 200), (not over, over))
+            self.assertEqual(len(self.hosp.records["patients"]), 1)
+
+    def test_whatItMakesStaleIsForgottenOnceMoreWhenItMayHaveCome(self) -> None:
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch("Juno").status, 200)
+        self.assertEqual(self.rig.forgotten, [])
+        self.end()
+        self.assertEqual([one.call.path for one in self.rig.forgotten if one.call], [("7",)])
+
+    def test_thatThisFailsLocksNoRecord(self) -> None:
+        def fail(_exchange: Any) -> None:
+            raise RuntimeError("no")
+
+        self.rig = Rig(forget=fail)
+        self.hosp = self.rig.hosp
+        self.hosp.faults = [("late:8", RESET)]
+        self.assertEqual(self.patch("Juno").status, 200)
+        self.assertEqual(self.patch("B").status, 200)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.end()
 
     def test_itsTurnOutlivesTheProcess(self) -> None:
         self.hosp.faults = [("late:8", RESET)]
@@ -148,6 +182,21 @@ class SiteTurnTests(SiteTestCase):
         self.assertEqual(self.patch(self.one, "b"), 200)
         self.assertEqual(self.patch(self.two, "B"), 200)
         self.end()
+
+    def test_aSiblingThatStartsMeanwhileDoesNotSayThatItsAnswerWasLost(self) -> None:
+        """It keeps the turn, too; and Redis may lose what was said of the answer."""
+        self.hosp.faults = [("late:8", RESET)]
+        sent = self.one.send("PATCH", f"/notes/{self.number}", {"body": "b"})
+        answer = self.one.get(sent)
+        sibling = self.site.worker("m0")
+        answer.handed_over(True)
+        self.clock.pump([0.5] * 2)
+        self.site.end(self.one)
+        self.site.store.lose()
+        self.clock.pump([0.5] * 80)
+        (write,) = [w for name, w in self.site.store.claims.items() if name.startswith("w:")]
+        self.assertEqual(write.get("h"), 1, write)
+        self.assertEqual(len(sibling.entries), 0)
 
     def test_itIsSaidAgainWhenRedisHasLostIt(self) -> None:
         self.hosp.faults = [("late:8", RESET)]

@@ -134,6 +134,29 @@ class World:
 
 
 class ExactlyOnceTests(SynchronousTestCase):
+    def onceEach(self, world: World) -> None:
+        """Everybody has the answer to a note that is there once, or as often as there are twins."""
+        for number in world.begun:
+            client = world.clients[number]
+            self.assertTrue(client.definite, client.told)
+            assert client.told is not None
+            mine = world.of(client)
+            twins = len({2, 4} & world.begun) if number in (2, 4) else 1
+            self.assertEqual(len(mine), twins, (number, mine))
+            self.assertIn(json.loads(client.told.body)["id"], [row["id"] for row in mine])
+        ids = [json.loads(world.clients[number].told.body)["id"] for number in world.begun]  # type: ignore[union-attr]
+        self.assertEqual(len(set(ids)), len(ids))
+        self.assertEqual([len(worker.entries) for worker in world.workers], [0, 0, 0])
+
+    def test_whoAsksTheFirstWorkerAgainAfterTheSecondDiedIsStillARetry(self) -> None:
+        """The second worker waited for the answer of the first, and its lease lasts when the first has it."""
+        for lease_s in (0, 3):
+            world = World([("before", 500)], [])
+            for event in (("begin", 4, 1), ("leave", 4, 0), ("begin", 4, 0), ("crash", 0, lease_s)):
+                world.do(*event)
+            world.end()
+            self.onceEach(world)
+
     @settings(max_examples=40, deadline=None)
     @given(
         st.lists(EVENT, min_size=2, max_size=14),
@@ -147,17 +170,7 @@ class ExactlyOnceTests(SynchronousTestCase):
         for event in events:
             world.do(*event)
         world.end()
-        for number in world.begun:
-            client = world.clients[number]
-            self.assertTrue(client.definite, client.told)
-            assert client.told is not None
-            mine = world.of(client)
-            twins = len({2, 4} & world.begun) if number in (2, 4) else 1
-            self.assertEqual(len(mine), twins, (number, mine))
-            self.assertIn(json.loads(client.told.body)["id"], [row["id"] for row in mine])
-        ids = [json.loads(world.clients[number].told.body)["id"] for number in world.begun]  # type: ignore[union-attr]
-        self.assertEqual(len(set(ids)), len(ids))
-        self.assertEqual([len(worker.entries) for worker in world.workers], [0, 0, 0])
+        self.onceEach(world)
 
     @settings(max_examples=40, deadline=None)
     @given(

@@ -1,0 +1,53 @@
+"""Turns: one write at a time, in the order in which they came."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hospproxy.errors import OverCapacity
+from hospproxy.outward.writes.turn_queues import TurnQueues
+
+
+class TurnQueueTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.turns = TurnQueues(self.clock)
+
+    def take(self, turn: bytes = b"t", deadline: float = 10.0) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.turns.take(turn, deadline))
+
+    def test_oneAfterTheOtherInTheirOrder(self) -> None:
+        first, second, third = self.take(), self.take(), self.take()
+        self.successResultOf(first)
+        self.turns.give(b"t")
+        self.successResultOf(second)
+        self.assertNoResult(third)
+        self.turns.give(b"t")
+        self.successResultOf(third)
+        self.turns.give(b"t")
+        self.assertEqual(len(self.turns), 0)
+
+    def test_whoIsTooLateIsPassedOver(self) -> None:
+        self.take()
+        late, third = self.take(deadline=1.0), self.take()
+        self.clock.advance(2)
+        self.failureResultOf(late, OverCapacity)
+        self.turns.give(b"t")
+        self.successResultOf(third)
+
+    def test_whatTwoProcessesLeftIsWaitedForUntilBothAreSettled(self) -> None:
+        """Without Redis two workers can have sent a change of one record each."""
+        self.turns.hold(b"t")
+        self.turns.hold(b"t")
+        mine = self.take()
+        self.turns.give(b"t")
+        self.assertNoResult(mine)
+        self.turns.give(b"t")
+        self.successResultOf(mine)
+
+    def test_othersDoNotWait(self) -> None:
+        self.turns.hold(b"t")
+        self.successResultOf(self.take(b"u"))
+        self.turns.give(b"nobody's")
