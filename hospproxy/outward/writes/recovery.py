@@ -20,7 +20,7 @@ _log = Logger()
 
 
 class Recovery:
-    """Reads the ledger once, before the first write. Writes that come before wait: each may be the retry of one of them.
+    """Reads the ledger once. Writes that come before it is done wait: each may be the retry of one of them.
 
     :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
     """
