@@ -26,12 +26,15 @@ def undone(truth: Truth) -> Iterator[Violation]:
 
 
 def _landed_after(truth: Truth, op: Op, commit: Committed) -> Iterator[tuple[Op, Committed]]:
+    # A retry can be answered from what its first request did: the wish is as old as that one.
+    made = truth.by_request.get(commit.request_id)
+    since = op.asked.at if made is None else min(op.asked.at, made.asked.at)
     for version in truth.versions((commit.resource, commit.id), op.over, FOREVER):
         other = version.commit
         if other is None or other.at <= op.over or other.kind != "updated":
             continue
         early = truth.by_request.get(other.request_id)
-        if early is None or early.asked.op == op.asked.op or early.over >= op.asked.at:
+        if early is None or early.asked.op == op.asked.op or early.over >= since:
             continue
         if not _touches(other, commit) or _unseen(truth, early, op):
             continue

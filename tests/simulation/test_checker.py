@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simulation.history import Committed, Credentials, Recorded
+from simulation.history import Broke, Committed, Credentials, Recorded
 
 from .stories import Life, Measured, Story, Trouble, Unhandled, note, shown
 
@@ -152,6 +152,19 @@ class OrderTests(RuleCase):
     def test_anEarlierWriteLandsOnALaterOne(self) -> None:
         self.broken(self.late(504), "order.undone")
         self.broken(self.late(200), "order.undone", "writes.lost")
+
+    def test_whatAKeyRepeatsWasWishedWhenItWasFirstAsked(self) -> None:
+        """The repeat is told of what was done long ago, while another's later write is on its way."""
+        story = Story()
+        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
+        story.updated(2.0, note(), note(1, "B"), first)
+        story.tell(3.0, first, 504, {"outcome": "unknown"})
+        later = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
+        story.add(Broke(5.0, later, "left"))
+        again = story.ask(6.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
+        story.tell(7.0, again, 200, shown(note(1, "B")))
+        story.updated(8.0, note(1, "B"), note(1, "C"), later)
+        self.assertNotIn("order.undone", story.rules())
 
     def test_writesAtOneTimeMayLandInAnyOrder(self) -> None:
         story = Story()
