@@ -145,11 +145,18 @@ def by_reference(connection: sqlite3.Connection, reference: str) -> Row | None:
 def in_doubt(connection: sqlite3.Connection, equal: bytes, since: float) -> str | None:
     """The reference of the last write without a key that is equal and whose client was told that it is unknown.
 
+    One that was given up, and whose record was changed to something else since, is passed over: to write it again is
+    a new wish.
+
     :param since: ledger time; those that were given up before it are passed over.
     """
     found = connection.execute(
-        "SELECT reference FROM entries WHERE equal = ? AND state IN ('unknown', 'given up') AND key IS NULL "
-        "AND handed_over = 0 AND (closed IS NULL OR closed > ?) ORDER BY entered DESC LIMIT 1",
+        "SELECT reference FROM entries AS first WHERE equal = ? AND state IN ('unknown', 'given up') "
+        "AND key IS NULL AND handed_over = 0 AND (closed IS NULL OR closed > ?) "
+        "AND NOT (state = 'given up' AND kind = 'change' AND EXISTS (SELECT 1 FROM entries AS later "
+        "WHERE later.resource = first.resource AND later.record = first.record AND later.kind = 'change' "
+        "AND later.equal != first.equal AND later.closed >= first.closed AND later.entered > first.entered "
+        "AND later.state IN ('answered', 'found', 'given up'))) ORDER BY entered DESC LIMIT 1",
         (equal, since),
     ).fetchone()
     return None if found is None else str(found[0])

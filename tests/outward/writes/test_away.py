@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.rig import STAFF1
 
+from .site import Worker
 from .test_elsewhere import KEY, RESET, SiteTestCase
 
 
@@ -127,3 +129,23 @@ class AwayTests(SiteTestCase):
         self.hosp.faults = [("after", RESET)]
         answer = self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "x"}, auth=STAFF1))
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
+
+    def test_whatWasChangedSinceIsANewWishAlsoAtAnotherWorkerOfTheMachine(self) -> None:
+        """A (unknown for ever), B, A: the third is sent."""
+        self.send(self.one)
+        number = self.stored[0]["id"]
+        sibling = self.site.worker("m0")
+        for worker in (self.one, sibling):
+            worker.common.away = True
+
+        def patch(worker: Worker, body: str) -> Any:
+            answer = self.told(worker, worker.send("PATCH", f"/notes/{number}", {"body": body}))
+            self.clock.advance(5)
+            return answer.status, json.loads(answer.body).get("outcome")
+
+        self.hosp.faults = [("after", RESET)]
+        self.assertEqual(patch(self.one, "A"), (502, "unknown"))
+        self.assertEqual(patch(sibling, "A"), (502, "unknown"))
+        self.assertEqual(patch(sibling, "B"), (200, None))
+        self.assertEqual(patch(sibling, "A"), (200, None))
+        self.assertEqual(self.stored[0]["body"], "A")
