@@ -41,6 +41,24 @@ class LeaseTests(SiteTestCase):
         self.clock.pump([0.1] * 30)
         self.assertEqual(len(self.stored), 1)
 
+    def test_whatItHandsOverInTheEndTheFirstWorkerKnowsAlsoWithoutRedis(self) -> None:
+        """Its client asked a second worker, which died, and came back; then it wishes for the same once more."""
+        self.hosp.hold = True
+        first = self.sending(self.one)
+        self.clock.advance(0.1)
+        self.leave(first)
+        self.sending(self.two)
+        self.clock.advance(0.1)
+        self.site.end(self.two, lease_s=3)
+        again = self.sending(self.one)
+        self.clock.advance(0.1)
+        self.release()
+        self.id_of(self.told(self.one, again))
+        self.assertEqual(len(self.stored), 1)
+        self.one.common.away = True
+        self.id_of(self.send(self.one))
+        self.assertEqual(len(self.stored), 2)
+
     def test_anAnswerThatARetryDiedWithIsTheNextOnes(self) -> None:
         first = self.send(self.one, handed_over=False)
         self.site.end(self.one, seen=False)
