@@ -24,7 +24,7 @@ settle_s = 1.0
 """
 
 
-async def until(what: Callable[[], Any], timeout_s: float = 20.0) -> Any:
+async def until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait until something is so; what it is then.
 
     :param what: is asked again and again; it may be a coroutine function.

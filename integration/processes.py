@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 if TYPE_CHECKING:
     from .redis_server import Redis
 
-START_S = 30.0
+START_S = 60.0
 STOP_S = 40.0  # the proxy's own drain is 30 s by default
 _POLL_S = 0.02
 _LOG_BYTES = 4 << 20

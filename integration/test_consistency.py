@@ -14,7 +14,7 @@ from benchmarks.consistency.checking import Life, Seen, floors, judge, marks, ve
 from .processes import Processes, Running
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT_S = 150.0
+LIMIT_S = 600.0
 
 
 async def trial(processes: Processes, name: str, *options: str) -> Running:
