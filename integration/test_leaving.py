@@ -70,8 +70,8 @@ async def test_sixty_unknown_names_from_one_address_are_five_in_hand(processes: 
 async def test_a_proxy_that_is_killed_and_started_again_counts_what_hosp_has_in_hand(
     processes: Processes,
 ) -> None:
-    hosp = await processes.hosp("--delay", "fixed:12", "--places", "0")
-    slow = "[gate]\nslow_s = 20.0\n[identity]\nenabled = false\n"
+    hosp = await processes.hosp("--delay", "fixed:100", "--places", "0")  # a start may take its time
+    slow = "[gate]\nslow_s = 100.0\n[identity]\nenabled = false\n"
     slow += "".join(f"[{part}]\nenabled = false\n" for part in ("ownership", "screening", "cache"))
     first = await processes.proxy(hosp.url, options=slow)
 
