@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from .asking import basic, connect
 from .processes import Proxy
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 
 
 @frozen

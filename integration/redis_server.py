@@ -14,7 +14,7 @@ from twisted.internet import task
 
 from .processes import free_port
 
-_START_S = 20.0
+_START_S = 60.0
 
 
 class Redis:

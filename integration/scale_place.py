@@ -108,7 +108,7 @@ class Scale:
         async def ready() -> bool:
             return bool((await ask(proxy.admin_url, "GET", "/ready")).status == 200)
 
-        await until(ready, f"{name} is ready", 40.0)
+        await until(ready, f"{name} is ready", 90.0)
 
     def _options(self, proxy: Proxy) -> str:
         return adapted(

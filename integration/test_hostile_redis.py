@@ -88,7 +88,7 @@ class Place:
             hit = "hospproxy; hit" in (answer.field("cache-status") or "")
             return hit and await self.metric("hospproxy_sharing_lease") == 2
 
-        await until(well, 15.0)
+        await until(well, 90.0)
 
     async def until_keyed(self) -> None:
         """A write under a key that nobody has seen is carried out, and HOSP's places are handed out."""
@@ -98,13 +98,13 @@ class Place:
             await self.use(4)
             return len(self.made) == before + 4
 
-        await until(carried_out, 20.0)
+        await until(carried_out, 90.0)
         count = await self.metric('hospproxy_places_exchanges_total{result="done"}')
 
         async def exchanged() -> bool:
             return await self.metric('hospproxy_places_exchanges_total{result="done"}') > count
 
-        await until(exchanged, 5.0)
+        await until(exchanged, 90.0)
 
     async def is_sound(self) -> None:
         """Nothing was doubled or lost, nothing went wrong inside, and little was said of it."""

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IS_ROOT = os.geteuid() == 0
 # As in the image, if this is root; otherwise nobody else's processes can be started.
 UID, GID = (10001, 10001) if IS_ROOT else (os.geteuid(), os.getegid())
-START_S = 30.0
+START_S = 60.0
 
 
 def as_user(command: list[str], image: Image) -> subprocess.Popen[str]:

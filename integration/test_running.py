@@ -66,7 +66,7 @@ async def test_with_hosp_away_memory_still_answers_and_the_rest_is_told(processe
     async def back() -> bool:
         return (await ask(proxy.url, "GET", "/patients", user="staff1")).status == 200
 
-    await until(back, "HOSP is found to be back", 10.0)
+    await until(back, "HOSP is found to be back", 90.0)
     assert (await ask(proxy.url, "POST", "/notes", NOTE, user="staff1")).status == 201
     assert len(await journal(hosp.control_url, "stored")) == 1
 

@@ -70,7 +70,7 @@ async def machines(processes: Processes, tmp_path: Path) -> AsyncIterator[Machin
     await made.end()
 
 
-async def until(condition: Callable[[], Any], within_s: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 60.0) -> None:
     clock = reactor_now()
     latest = clock.seconds() + within_s
     while not await condition():

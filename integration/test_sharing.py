@@ -118,7 +118,7 @@ async def house() -> AsyncIterator[House]:
     await made.end()
 
 
-async def until(condition: Callable[[], object], within_s: float = 15.0) -> None:
+async def until(condition: Callable[[], object], within_s: float = 60.0) -> None:
     clock = reactor_now()
     latest = clock.seconds() + within_s
     while not condition():

@@ -81,14 +81,14 @@ async def served(clients: list[Client], more: int) -> None:
     async def reached() -> bool:
         return all(client.done >= goal for client, goal in zip(clients, goals, strict=True))
 
-    await until(reached, "the clients go on", 40.0)
+    await until(reached, "the clients go on", 90.0)
 
 
 async def is_up(scale: Scale, name: str, status: str = "UP") -> None:
     async def there() -> bool:
         return scale.column(name, "status").startswith(status)
 
-    await until(there, f"{name} is {status}", 40.0)
+    await until(there, f"{name} is {status}", 90.0)
 
 
 async def restarted(scale: Scale, name: str) -> None:
@@ -98,7 +98,7 @@ async def restarted(scale: Scale, name: str) -> None:
     async def idle() -> bool:
         return scale.column(name, "scur") == "0"
 
-    await until(idle, f"nobody is on {name}", 40.0)
+    await until(idle, f"nobody is on {name}", 90.0)
     assert await scale.machines[name].stop() == 0
     await scale.start(name)
     scale.tell(f"set server hosp/{name} state ready")
