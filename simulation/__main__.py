@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .faults import SHAPES, Plan, draw
 from .mutants import MUTANTS, plant
+from .scenes import SCENES, scene_of
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
@@ -24,6 +25,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shape", choices=SHAPES, help="of all worlds (default: by seed)")
     parser.add_argument("--busy", type=float, default=240.0, help="seconds in which people begin errands")
     parser.add_argument("--habits", default="", help="the only habits, by commas")
+    parser.add_argument("--scene", choices=SCENES, help="worlds of this scene")
     parser.add_argument("--plan", type=Path, help="run this plan or story, and tell what it breaks")
     parser.add_argument("--shrink", action="store_true", help="shrink each plan that breaks a rule")
     parser.add_argument("--keep", type=Path, help="a folder for plans and stories of violations")
@@ -40,6 +42,9 @@ def plans(options: argparse.Namespace, first: int) -> Iterator[Plan]:
     habits = tuple(name for name in options.habits.split(",") if name)
     numbers = itertools.count(first) if options.seeds is None else range(first, first + options.seeds)
     for seed in numbers:
+        if options.scene:
+            yield scene_of(options.scene, seed, options.shape or "one")
+            continue
         yield draw(seed, options.shape, options.busy, habits)
 
 

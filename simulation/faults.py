@@ -233,3 +233,26 @@ def _behind(chance: random.Random, plan: Plan) -> list[Fault]:
             }
         found.append(Fault(_moment(chance, plan), "behind", 0, 0.0, args))
     return found
+
+
+def _slow_to_hosp(chance: random.Random, plan: Plan) -> list[Fault]:
+    """Bytes to HOSP take seconds, for a long time."""
+    return [Fault(5.0, "delay hosp", _machine(chance, plan), plan.calm_at - 10.0, {"max_s": 9.0})]
+
+
+def _clock_of_hosp(chance: random.Random, plan: Plan) -> list[Fault]:
+    """HOSP's clock is set again and again."""
+    steps = [chance.choice((-3600.0, -120.0, -5.0, 5.0, 120.0)) for _ in range(8)]
+    return [Fault(_moment(chance, plan), "clock hosp", 0, 0.0, {"step_s": step}) for step in steps]
+
+
+def _slow_disk(chance: random.Random, plan: Plan) -> list[Fault]:
+    return [Fault(2.0, "disk slow", _machine(chance, plan), plan.calm_at - 5.0)]
+
+
+DRAWERS: Mapping[str, Drawer] = {
+    "deaths": _deaths, "clocks": _clocks, "disks": _disks, "networks": _networks, "outages": _outages,
+    "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
+    "HOSP's clock": _clock_of_hosp, "slow disk": _slow_disk,
+}  # fmt: skip
+"""Kinds of faults by name, for scenes; those that an ordinary world may have stand in `_faults`."""

@@ -27,6 +27,9 @@ class Premises:
     :param marked: each record in an answer names the credentials for which HOSP made it (``made_for``).
     :param shape: ``one``, ``workers`` or ``machines``.
     :param calm_at: when the last fault is over.
+    :param filters: which filters HOSP applies: ``all``, or ``own``: `hospital_id` of patients, `patient_id` of notes.
+    :param says: what HOSP's answers say besides: ``no_date``, ``no_cache``, ``ranges``.
+    :param fails: ``definitely``: HOSP's only failures are 500s, which it gives when it has finished.
     """
 
     late_commit_s: float = 25.0
@@ -36,6 +39,9 @@ class Premises:
     marked: bool = False
     shape: str = "one"
     calm_at: float = 0.0
+    filters: str = "all"
+    says: tuple[str, ...] = ()
+    fails: str = ""
     at: float = 0.0
 
 
@@ -146,6 +152,7 @@ class InHand:
     :param what: ``begins``, ``deserted`` (the other end closed or reset the connection), ``dropped`` (HOSP itself
         did, and works on) or ``ends``.
     :param request: counts HOSP's requests.
+    :param via: whether the request said that it came through a proxy.
     """
 
     at: float
@@ -154,6 +161,7 @@ class InHand:
     method: str = ""
     target: str = ""
     request_id: str = ""
+    via: bool = True
 
 
 @frozen

@@ -74,6 +74,7 @@ def repeat(result: Result, options: argparse.Namespace) -> str:
     """The command that runs this world again."""
     more = f" --busy {options.busy:g}" if options.busy != 240.0 else ""
     more += f" --habits {options.habits}" if options.habits else ""
+    more += f' --scene "{options.scene}"' if options.scene else ""
     more += f" --mutant {options.mutant}" if options.mutant else ""
     shape = f" --shape {options.shape}" if options.shape else ""
     return f"python -m simulation --seed {result.plan.seed} --seeds 1{shape}{more}"

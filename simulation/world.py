@@ -12,11 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from .clients.habits import HABITS, Errand
+from .clients.more_habits import MORE
 from .clients.people import Hospital, Person, Wish
 from .clients.planning import LISTS, NAMES, NOTES, PATIENTS
 from .collecting import open_writes, trail
 from .faults import SETTLE_S, Fault, Plan
 from .history import History, Life, Premises, Unhandled
+from .hosp.behaviour import DEFINITE
 from .hosp.server import START, Hosp
 from .strikes import strike
 
@@ -61,6 +63,8 @@ class World:
         premises = Premises(
             late_commit_s=plan.hosp.late_commit_s, visible=world.get("visible", "all"),
             marked=world.get("marked", False), shape=plan.shape, calm_at=plan.calm_at,
+            filters="own" if world.get("passes_over") else "all", says=tuple(world.get("says", ())),
+            fails="definitely" if plan.hosp.kinds <= DEFINITE and not plan.hosp.slow else "",
         )  # fmt: skip
         self.history.add(premises)
         self.clients = simulation.host("clients", CLIENTS_ADDRESS)
@@ -145,9 +149,10 @@ class World:
         hosp = Hosp(
             host.reactor, self.history, self.plan.hosp, visible=world.get("visible", "all"),
             marked=world.get("marked", False), stamps_differ=world.get("stamps_differ", False),
-            wall_offset=skew, address=HOSP_ADDRESS,
+            wall_offset=skew, address=HOSP_ADDRESS, passes_over=world.get("passes_over", False),
+            says=tuple(world.get("says", ())),
         )  # fmt: skip
-        furnish(hosp, imported=world.get("imported", False))
+        furnish(hosp, imported=world.get("imported", False), huge=world.get("huge_id", False))
         return hosp
 
     def _redis(self) -> Any:
@@ -163,7 +168,7 @@ class World:
         errand = Errand(
             plan["id"], self.hospital, person, plan["args"], self.simulation.random(f"errand|{plan['id']}")
         )
-        self._go(HABITS[plan["habit"]](errand))
+        self._go({**HABITS, **MORE}[plan["habit"]](errand))
 
     def _go(self, coroutine: Any) -> None:
         task = Deferred.fromCoroutine(coroutine)
@@ -200,6 +205,8 @@ class World:
                 process.kill()
             for line in trail(Path(machine.state_dir) / "audit", machine.name, now):
                 self.history.add(line)
+            if self.plan.settle_s < SETTLE_S:
+                continue
             for measured in open_writes(Path(machine.state_dir), machine.name, now):
                 self.history.add(measured)
         for entry in self.simulation.entries:
@@ -229,7 +236,7 @@ def _last_writes(name: str) -> tuple[Wish, ...]:
     return Wish("POST", "/notes", note), Wish("PATCH", f"/notes/{NAMES.index(name) + 1}", {"title": name})
 
 
-def furnish(hosp: Hosp, *, imported: bool = False) -> None:
+def furnish(hosp: Hosp, *, imported: bool = False, huge: bool = False) -> None:
     """HOSP's records when the world begins: two hospitals, people in both, a few hot patients and notes."""
     hosp.import_record("hospitals", 1, {"name": "North"})
     hosp.import_record("hospitals", 2, {"name": "South"})
@@ -247,6 +254,9 @@ def furnish(hosp: Hosp, *, imported: bool = False) -> None:
     if imported:
         fields = {"title": "imported", "body": "x", "patient_id": 1, "staff_id": 1}
         hosp.import_record("notes", 900_000, fields)
+    if huge:
+        fields = {"title": "huge", "body": "x", "patient_id": 1, "staff_id": 1}
+        hosp.import_record("notes", 2**63, fields)
 
 
 def _people(hosp: Hosp, hospital: Hospital) -> None:

@@ -81,7 +81,9 @@ def _fits(
         state is not None
         and truth.may_see(staff, record[0], state, max(since, 0.0))
         and all(
-            str(state.get(name)) == value for name, value in op.filters.items() if value and name in state
+            str(state.get(name)) == value
+            for name, value in truth.filters(op).items()
+            if value and name in state
         )
     )
     if shown is None:

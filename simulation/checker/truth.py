@@ -127,6 +127,12 @@ class Truth:
                 found[event.op] = Op(found[event.op].asked, event)
         return found
 
+    def filters(self, op: Op) -> dict[str, str]:
+        """The filters of a read that HOSP applies."""
+        applied = {"patients": ("hospital_id",), "notes": ("patient_id",)}.get(op.resource, ())
+        everything = self.history.premises.filters == "all"
+        return {name: value for name, value in op.filters.items() if everything or name in applied}
+
     @cached_property
     def writes(self) -> list[Op]:
         """Those that change records, in the order of asking."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..history import Committed
+from ..history import Committed, Record, Trouble
 from .truth import Op, Truth, Violation, holds, shows
 
 RESUBMIT_S = 120.0
@@ -57,8 +57,9 @@ def _is_answered(truth: Truth, earlier: Op, op: Op) -> bool:
 
 
 def _nobody_knew(truth: Truth, earlier: Op, op: Op) -> bool:
-    """Without Redis each worker knows its own writes only (docs/clients.md, "An unknown outcome")."""
-    if truth.history.premises.shape == "one":
+    """Without Redis each machine knows its own writes only (docs/clients.md, "Asking again")."""
+    if truth.history.premises.shape != "machines" or earlier.asked.house == op.asked.house:
+        # The workers of one machine have one ledger.
         return False
     return truth.troubled(earlier.asked.at - 30, op.over, "redis", "split")
 
@@ -82,9 +83,25 @@ def _created(truth: Truth, op: Op) -> str:
     if commit is None:
         return f"no equal request of this client stored record {told.body.get('id')}"
     versions = truth.versions((commit.resource, commit.id), commit.at, op.over)
+    if not _as_wished(op.asked.body, commit.after):
+        return f"record {commit.id} was stored with other values"
     if not any(version.state is not None and shows(told.body, version.state) for version in versions):
         return f"record {commit.id} never was what the answer shows"
     return ""
+
+
+def _as_wished(sent: object, state: Record | None) -> bool:
+    """Whether a new record has the texts that were sent. Of a date HOSP keeps the day."""
+    if not isinstance(sent, dict) or state is None:
+        return True
+    texts = {
+        name: value for name, value in sent.items() if isinstance(value, str) and value and name in state
+    }
+    return all(
+        str(state[name]) == (value[:10] if name == "birthdate" else value)
+        for name, value in texts.items()
+        if not name.endswith("_id")
+    )
 
 
 def _changed(truth: Truth, op: Op) -> str:
@@ -218,4 +235,43 @@ def key_misused(truth: Truth) -> Iterator[Violation]:
                 yield Violation("writes.key_misused", op.over, text, (first.asked.op, op.asked.op))
 
 
-RULES = (doubled, lost, told_otherwise, outcome_untrue, wrong_author, invented, key_misused)
+def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
+    """A lost write is found, or sent again, where each failure of HOSP is final and nobody interferes."""
+    premises = truth.history.premises
+    if premises.fails != "definitely" or premises.shape != "one" or _anything_happened(truth):
+        return
+    for op in truth.writes:
+        if op.told is None or op.told.outcome != "unknown" or op.asked.method == "DELETE":
+            continue
+        if not _interfered(truth, op):
+            text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told unknown, and could be known"
+            yield Violation("writes.needlessly_unknown", op.over, text, (op.asked.op,))
+
+
+def _anything_happened(truth: Truth) -> bool:
+    return any(trouble.kind != "asked to wait" for trouble in truth.history.of(Trouble))
+
+
+def _interfered(truth: Truth, op: Op) -> bool:
+    """Whether others changed the record, or the same person's records in the same list, meanwhile."""
+    for commit in truth.commits:
+        if not op.asked.at <= commit.at <= op.over or commit.request_id == op.asked.request_id:
+            continue
+        if op.record is not None and (commit.resource, commit.id) == op.record:
+            return True
+        own = commit.staff is None or commit.staff == truth.staff_of(op)
+        if op.record is None and own:
+            return True
+    return False
+
+
+RULES = (
+    needlessly_unknown,
+    doubled,
+    lost,
+    told_otherwise,
+    outcome_untrue,
+    wrong_author,
+    invented,
+    key_misused,
+)

@@ -157,6 +157,8 @@ async def edit(errand: Errand) -> None:
 async def delete(errand: Errand) -> None:
     """Delete a record, and look."""
     target = errand.args["target"]
+    if errand.args.get("look_first"):
+        await errand.once(Wish("GET", target), "/before")
     await errand.insist(Wish("DELETE", target, None, errand.key(), leave_after_s=errand.leave()))
     await errand.once(Wish("GET", target), "/look")
 

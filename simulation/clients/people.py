@@ -23,6 +23,7 @@ class Wish:
 
     :param key: its Idempotency-Key.
     :param leave_after_s: reset the connection so long after sending.
+    :param held: its body is sent after a 100 (Continue) only.
     :param name, password: other credentials than the person's own.
     """
 
@@ -35,6 +36,7 @@ class Wish:
     name: str | None = None
     password: str | None = None
     fresh_line: bool = False
+    held: bool = False
 
 
 @define
@@ -98,7 +100,7 @@ class Hospital:
             wish.key,
             asked.headers,
         )
-        waiting = line.send(wish.method, raw)
+        waiting = line.send(wish.method, raw, held=wish.held)
         reason: list[str] = []
         left = wish.leave_after_s
         patience = PATIENCE_S if left is None else left

@@ -15,6 +15,10 @@ LISTS = (
     "/hospitals", "/patients", "/patients?hospital_id=1", "/patients?hospital_id=2", "/notes?patient_id=1",
     "/notes?patient_id=2", "/staffs", "/staffs/me", "/notes",
 )  # fmt: skip
+FILTERED = (
+    "/notes?staff_id=1", "/notes?staff_id=2", "/notes?staff_id=3&patient_id=1", "/patients?hospital_id=1&hospital_id=2",
+    "/notes?patient_id=2&patient_id=1", "/staffs?hospital_id=2", "/hospitals?name=North",
+)  # fmt: skip
 ALL_HABITS = (
     "read",
     "note",
@@ -27,10 +31,15 @@ ALL_HABITS = (
     "screen",
     "mistake",
     "misuse",
+    "careful",
+    "again",
+    "odd",
+    "held",
 )
 _WEIGHTS: Mapping[str, float] = {
     "read": 8.0, "note": 4.0, "twice": 0.7, "edit": 6.0, "delete": 1.0, "password": 1.0, "guess": 0.7,
     "flood": 0.15, "screen": 1.0, "mistake": 0.7, "misuse": 0.6,
+    "careful": 0.7, "again": 0.4, "odd": 0.2, "held": 0.3,
 }  # fmt: skip
 
 
@@ -83,7 +92,8 @@ def _change(chance: random.Random, field: str | None = None) -> Args:
 
 
 def _read(chance: random.Random) -> Args:
-    target = chance.choice((*LISTS, f"/notes/{chance.choice(NOTES)}", f"/patients/{chance.choice(PATIENTS)}"))
+    few = FILTERED if chance.random() < 0.1 else LISTS
+    target = chance.choice((*few, f"/notes/{chance.choice(NOTES)}", f"/patients/{chance.choice(PATIENTS)}"))
     args: Args = {"target": target, "reload": chance.random() < 0.15}
     if chance.random() < 0.05:
         args["leave_after_s"] = round(chance.uniform(0.0, 4.0), 3)
@@ -159,6 +169,9 @@ _MISTAKES: tuple[Args, ...] = (
     {"method": "PATCH", "target": "/notes/1", "body": {"patient_id": "x"}},
     {"method": "GET", "target": "/nothing/here"},
     {"method": "DELETE", "target": "/patients/999999"},
+    {"method": "POST", "target": "/patients", "body": {"name": "M", "hospital_id": 1, "birthdate": "banana"}},
+    {"method": "POST", "target": "/patients/2/screen", "body": {"images": list(range(30))}},
+    {"method": "POST", "target": "/patients/1/screen", "body": {"images": ["i"] * 20_100}},
 )
 
 
@@ -171,7 +184,36 @@ def _misuse(chance: random.Random) -> Args:
     return {"target": f"/notes/{chance.choice(NOTES)}", "values": [first, second]}
 
 
+def _careful(chance: random.Random) -> Args:
+    return {
+        "target": f"/notes/{chance.choice(NOTES[:3])}",
+        "values": [{"title": chance.choice(WORDS)} for _ in range(chance.choice((1, 2)))],
+        "thinks_s": round(chance.choice((0.1, 2.0, 8.0)), 3),
+        "weak": chance.random() < 0.2,
+        "keyed": chance.random() < 0.3,
+    }
+
+
+def _again(chance: random.Random) -> Args:
+    return {
+        "patient": chance.choice(PATIENTS[:2]),
+        "times": chance.choice((2, 3)),
+        "pause": chance.choice((0.5, 20.0)),
+    }
+
+
+def _odd(chance: random.Random) -> Args:
+    return {"patient": chance.choice(PATIENTS[:2]), "title": chance.choice((5, 1.5, 20260101, True))}
+
+
+def _held(chance: random.Random) -> Args:
+    length = chance.choice((10, 10, 70_000))
+    wrong = chance.random() < 0.5
+    return {"length": length, "wrong": wrong, "expects": not wrong or length < 1000 or chance.random() < 0.5}
+
+
 _ARGS: Mapping[str, Callable[[random.Random], Args]] = {
     "read": _read, "note": _note, "twice": _twice, "edit": _edit, "delete": _delete, "password": _password,
     "guess": _guess, "flood": _flood, "screen": _screen, "mistake": _mistake, "misuse": _misuse,
+    "careful": _careful, "again": _again, "odd": _odd, "held": _held,
 }  # fmt: skip

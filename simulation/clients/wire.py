@@ -61,6 +61,8 @@ class AnswerReader:
 
     def __init__(self) -> None:
         self.held = b""
+        self.interim = 0
+        """Interim answers that came before this one."""
 
     @property
     def head(self) -> tuple[int, dict[str, str], bytes] | None:
@@ -74,6 +76,7 @@ class AnswerReader:
             if status >= 200:
                 return status, fields_of(lines[1:]), rest
             self.held = rest
+            self.interim += 1
 
     def feed(self, data: bytes, method: str) -> Answered | None:
         """Add bytes; the answer, once it is whole."""
@@ -94,6 +97,8 @@ class AnswerReader:
             if len(rest) < length:
                 return None
             body, self.held = rest[:length], rest[length:]
+        if self.interim:
+            headers, self.interim = {**headers, ":interim": str(self.interim)}, 0
         return Answered(status, headers, _decoded(headers, body))
 
 
@@ -113,14 +118,21 @@ class Line(Protocol):
         self._reader = AnswerReader()
         self._waiting: Deferred[Answered | Lost] | None = None
         self._method = ""
+        self._rest = b""
         self.open = False
         self.used = False
 
     def connectionMade(self) -> None:
         self.open = True
 
-    def send(self, method: str, raw: bytes) -> Deferred[Answered | Lost]:
-        """Send a request; fires when its answer is whole, or will not come."""
+    def send(self, method: str, raw: bytes, *, held: bool = False) -> Deferred[Answered | Lost]:
+        """Send a request; fires when its answer is whole, or will not come.
+
+        :param held: the body is sent after a 100 (Continue) only.
+        """
+        if held:
+            head, separator, self._rest = raw.partition(b"\r\n\r\n")
+            raw = head + separator
         waiting: Deferred[Answered | Lost] = Deferred()
         self._waiting = waiting
         self._method, self.used = method, True
@@ -136,7 +148,14 @@ class Line(Protocol):
         except (ValueError, IndexError):
             self.leave()
             return
+        if answer is None and self._reader.interim and self._rest:
+            self.transport.write(self._rest)  # type: ignore[union-attr]
+            self._rest = b""
         if answer is not None:
+            if self._rest:
+                # Whoever has not sent his body cannot go on on this connection.
+                self._rest, self.open = b"", False
+                self.transport.loseConnection()  # type: ignore[union-attr]
             if answer.headers.get("connection", "").lower() == "close":
                 self.open = False
                 self.transport.loseConnection()  # type: ignore[union-attr]

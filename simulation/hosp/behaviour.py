@@ -15,9 +15,18 @@ from attrs import asdict, define, field, frozen
 
 FAULTS = (
     "error_before", "error_after", "reset_before", "reset_after", "late_reset", "late_timeout", "truncated",
-    "cut_head", "stall", "stall_stored", "busy", "bad_gateway",
+    "cut_head", "stall", "stall_stored", "busy", "bad_gateway", "busy_wait", "too_many", "bare_lf", "unasked_304",
+    "unasked_206",
 )  # fmt: skip
 WRITES_ONLY = frozenset({"error_after", "reset_after", "late_reset", "late_timeout", "stall_stored"})
+READS_ONLY = frozenset({"unasked_304", "unasked_206"})
+NOTHING_DONE = frozenset(
+    {"error_before", "reset_before", "stall", "busy", "bad_gateway", "busy_wait", "too_many"}
+)
+DEFINITE = frozenset({"error_before", "error_after"})
+"""After these nothing is still to come."""
+WAIT_S = 4
+"""Of ``busy_wait``: its Retry-After."""
 LONGEST_S = 20.0
 """The longest that HOSP takes over an answer that it gives."""
 
@@ -65,6 +74,11 @@ class HospPlan:
     late_commit_s: float = 25.0
     until: float = 1e9
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """All faults that may be met."""
+        return frozenset(self.rates) | frozenset(self.named.values())
+
 
 def key_of(method: str, target: str, name: str, body: bytes, nth: int) -> str:
     """Names a request by its content: ``POST /notes ann 1f00c3d2 #2``."""
@@ -101,7 +115,7 @@ class Behaviour:
         for fault, rate in sorted(self.plan.rates.items()):
             drawn -= rate
             if drawn < 0:
-                return "" if method == "GET" and fault in WRITES_ONLY else fault
+                return "" if fault in (WRITES_ONLY if method == "GET" else READS_ONLY) else fault
         return ""
 
     def _deed(self, fault: str, chance: random.Random, now: float) -> Deed:
@@ -120,7 +134,7 @@ class Behaviour:
                 return Deed(fault, late, chance.uniform(40.0, 90.0))
             case "stall":
                 return Deed(fault, 0.0, chance.uniform(40.0, 90.0))
-            case "reset_before" | "busy" | "bad_gateway":
+            case "reset_before" | "busy" | "bad_gateway" | "busy_wait" | "too_many":
                 return Deed(fault, 0.0, early)
         return Deed(fault, takes * part, takes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define, evolve, field
@@ -14,9 +14,9 @@ from hosp_standin import answers
 from hosp_standin.answers import Answer
 from hosp_standin.calls import Call, basic_credentials
 
-from ..history import Committed, Credentials, History, InHand
+from ..history import Committed, Credentials, History, InHand, Trouble
 from .application import Application, Done, Records
-from .behaviour import Behaviour, Deed, HospPlan
+from .behaviour import NOTHING_DONE, WAIT_S, Behaviour, Deed, HospPlan
 from .wire import Incoming, Nonsense, RequestReader
 
 PORT = 3000
@@ -43,21 +43,26 @@ class Hosp:
     :param reactor: of the host on which it runs.
     :param history: gets everything that it commits, and what it has in hand.
     :param plan: how it behaves.
-    :param visible: see `Application`.
+    :param visible, passes_over: see `Application`.
+    :param says: see `Premises`.
     :param wall_offset: seconds that its wall clock is off at the start.
     """
 
     def __init__(
         self, reactor: Any, history: History, plan: HospPlan, *, visible: str = "all", marked: bool = False,
-        stamps_differ: bool = False, wall_offset: float = 0.0, address: str = "10.0.0.1",
+        stamps_differ: float = 0.0, wall_offset: float = 0.0, address: str = "10.0.0.1",
+        passes_over: bool = False, says: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self.reactor = reactor
         self.history = history
         self.behaviour = Behaviour(plan)
         self.offset = wall_offset
         self.address = address
+        self.says = says
         records = Records(self.wall, stamps_differ=stamps_differ)
-        self.application = Application(records, visible, marked, reactor.seconds, self._credentials)
+        self.application = Application(
+            records, visible, marked, passes_over, reactor.seconds, self._credentials
+        )
         self.connections: list[Connection] = []
         self.in_hand: dict[int, Work] = {}
         self.answered = 0
@@ -129,8 +134,7 @@ class Hosp:
     def _plan_work(self, work: Work, connection: Connection) -> None:
         deed = work.deed
         later = self.reactor.callLater
-        commits = deed.fault not in ("error_before", "reset_before", "stall", "busy", "bad_gateway")
-        if commits:
+        if deed.fault not in NOTHING_DONE:
             work.calls.append(later(deed.commit_s, self._commit, work))
         work.calls.append(later(deed.answer_s, self._answer, work, connection))
 
@@ -152,9 +156,8 @@ class Hosp:
         if fault in ("reset_before", "reset_after", "late_reset", "stall", "stall_stored"):
             connection.break_off()
             return
-        connection.answer(
-            work.call, self._said(work), cut=fault if fault in ("truncated", "cut_head") else ""
-        )
+        broken = fault if fault in ("truncated", "cut_head", "bare_lf") else ""
+        connection.answer(work.call, self._said(work), broken)
 
     def _said(self, work: Work) -> Answer:
         match work.deed.fault:
@@ -167,9 +170,26 @@ class Hosp:
                 return answers.page(503, "Busy", "Service Unavailable")
             case "bad_gateway":
                 return answers.page(502, "Bad", "Bad Gateway")
+            case "too_many":
+                return answers.page(429, "Slow", "Too Many Requests")
+            case "busy_wait":
+                self._asked_to_wait(work)
+                busy = answers.page(503, "Busy", "Service Unavailable")
+                return evolve(busy, headers=(*busy.headers, ("Retry-After", str(WAIT_S))))
         assert work.done is not None
         self.answered += 1
-        return work.done.answer
+        done = work.done.answer
+        match work.deed.fault:
+            case "unasked_304":
+                return evolve(done, status=304, body=b"", content_type=None)
+            case "unasked_206":
+                return evolve(done, status=206, body=done.body[:20])
+        return done
+
+    def _asked_to_wait(self, work: Work) -> None:
+        now = self.reactor.seconds()
+        name = f"{work.call.method} {work.call.headers.get('x-request-id', '')}"
+        self.history.add(Trouble(now, "asked to wait", name, now + WAIT_S))
 
     def _end(self, work: Work) -> None:
         if self.in_hand.pop(work.number, None) is not None:
@@ -183,7 +203,16 @@ class Hosp:
         request_id = call.headers.get("x-request-id", "")
         target = call.path + (f"?{call.query}" if call.query else "")
         now = self.reactor.seconds()
-        self.history.add(InHand(now, work.number, what, call.method, target, request_id))
+        via = bool(call.headers.get("via"))
+        self.history.add(InHand(now, work.number, what, call.method, target, request_id, via))
+
+    def fields(self, usual: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Header fields of an answer in this world."""
+        fields = [(name, value) for name, value in usual if not (name == "Date" and "no_date" in self.says)]
+        if "no_cache" in self.says:
+            fields = [(name, value) for name, value in fields if name != "Cache-Control"]
+            fields.append(("Cache-Control", "private, no-cache"))
+        return [*fields, ("Accept-Ranges", "bytes")] if "ranges" in self.says else fields
 
     def _credentials(self, change: Credentials) -> None:
         self.history.add(change)
@@ -226,13 +255,15 @@ class Connection(Protocol):
             self._hosp.deserted(self)
             self.transport.abortConnection()  # type: ignore[union-attr]
 
-    def answer(self, call: Call, answer: Answer, cut: str = "") -> None:
-        """Give an answer: whole, or the whole head and half of the body, or half of the head."""
+    def answer(self, call: Call, answer: Answer, broken: str = "") -> None:
+        """Give an answer: whole, cut in the body or the head, or with bare line feeds in the head."""
         if not self.open:
             return
         raw, head = self._bytes(call, answer)
-        if cut:
-            kept = head // 2 if cut == "cut_head" else head + (len(raw) - head) // 2
+        if broken == "bare_lf":
+            raw = raw[:head].replace(b"\r\n", b"\n") + raw[head:]
+        elif broken:
+            kept = head // 2 if broken == "cut_head" else head + (len(raw) - head) // 2
             self.transport.write(raw[:kept])  # type: ignore[union-attr]
             self.transport.loseConnection()  # type: ignore[union-attr]
             return
@@ -257,7 +288,7 @@ class Connection(Protocol):
         )  # fmt: skip
         lines = [
             f"HTTP/1.1 {full.status} {full.reason}",
-            *(f"{name}: {value}" for name, value in full.headers),
+            *(f"{name}: {value}" for name, value in self._hosp.fields(full.headers)),
         ]
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         body = b"" if call.method == "HEAD" else full.body

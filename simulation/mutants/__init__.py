@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from . import catalogue, mended
 from .applying import Mutant, plant
-from .catalogue import MUTANTS
+
+MUTANTS: Mapping[str, Mutant] = {**catalogue.MUTANTS, **mended.MUTANTS}
 
 __all__ = ["MUTANTS", "Mutant", "plant"]

@@ -1,4 +1,4 @@
-"""Puts a mutant into a module as it is imported: the files on disk stay as they are."""
+"""Puts a mutant into a module as it is imported, or a data file as it is read: the files on disk stay as they are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 from attrs import frozen
 
@@ -19,14 +20,14 @@ class Mutant:
     """A planted defect.
 
     :param name: for the command line and the table.
-    :param file: of the repository.
+    :param file: of the repository: a Python module, or a text file that the process reads with ``Path.read_text``.
     :param old: text that stands there exactly once.
     :param new: what takes its place.
     :param breaks: what it breaks, for people.
     :param shapes: in which worlds it is looked for.
     :param habits: of the people there; empty: any.
     :param seeds: within so many it has to be found.
-    :param world: options of the world that it needs.
+    :param scene: of `simulation.scenes`, with people and faults of its own; empty: worlds as they are drawn for all.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Mutant:
     shapes: tuple[str, ...] = ("one",)
     habits: tuple[str, ...] = ()
     seeds: int = 40
+    scene: str = ""
 
     @property
     def module(self) -> str:
@@ -84,10 +86,24 @@ class _Finder(MetaPathFinder):
 
 
 def plant(mutant: Mutant) -> None:
-    """From now on imports of its module give the changed one.
+    """From now on imports of its module give the changed one, and reads of its data file the changed text.
 
     :raise RuntimeError: the module was imported already.
     """
+    if not mutant.file.endswith(".py"):
+        _change_reading(mutant)
+        return
     if mutant.module in sys.modules:
         raise RuntimeError(f"{mutant.module} is imported already; a mutant has to be planted before")
     sys.meta_path.insert(0, _Finder(mutant))
+
+
+def _change_reading(mutant: Mutant) -> None:
+    """Scripts and the contract are read as resources of their package, which are paths."""
+    changed, read_text = ROOT / mutant.file, Path.read_text
+
+    def read(path: Path, *args: Any, **more: Any) -> str:
+        text = read_text(path, *args, **more)
+        return mutant.applied(text) if path.resolve() == changed else text
+
+    Path.read_text = read  # type: ignore[method-assign]

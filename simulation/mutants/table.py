@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from . import MUTANTS
 from .applying import ROOT, Mutant
-from .catalogue import MUTANTS
 
 _FOUND = re.compile(r"^seed (\d+) \((\w+)\): (.+); repeat:", re.MULTILINE)
 _FAILED = re.compile(r"^seed (\d+) \(\w+\): the world itself failed", re.MULTILINE)
@@ -92,6 +92,8 @@ def _run(mutant: Mutant, planted: bool, first: int, seeds: int, shape: str, jobs
     command += ["--shape", shape, "--jobs", str(jobs)]
     if planted:
         command += ["--mutant", mutant.name]
+    if mutant.scene:
+        command += ["--scene", mutant.scene]
     if mutant.habits:
         command += ["--habits", ",".join(mutant.habits)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

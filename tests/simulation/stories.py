@@ -65,6 +65,8 @@ class Story:
         self, at: float, op: int, status: int, body: Any = None, cache: str = "", record: bool = True
     ) -> None:
         headers = {"x-request-id": f"sim-{op}", "cache-status": f"hospproxy; {cache}" if cache else ""}
+        if status in (429, 503):
+            headers["retry-after"] = "1"
         self.add(Told(at, op, status, headers, body))
         if record:
             self.record(op, status=status)

@@ -33,7 +33,7 @@ class WritesTests(RuleCase):
             story.breaks(3.0, first, "left" if "record" in end else "reset")
         if "record" in end:
             story.record(first, **end["record"])
-        second = story.ask(4.0, "POST", "/notes", POST, key=key, intent="w")
+        second = story.ask(4.0, "POST", "/notes", POST, key=key, intent="w", house=end.get("house", ""))
         story.stored(5.0, note(3, "T"), second)
         story.tell(6.0, second, 201, shown(note(3, "T")))
         return story
@@ -53,10 +53,15 @@ class WritesTests(RuleCase):
             story.tell(number + 3, op, 201, shown(note(id_, "T")))
         self.good(story)
 
-    def test_withRedisAwayEachWorkerKnowsItsOwnOnly(self) -> None:
-        story = self.repeated(told=True, premises={"shape": "machines"})
-        story.add(Trouble(3.5, "redis away", "", 20.0))
-        self.good(story)
+    def test_withRedisAwayEachMachineKnowsItsOwnOnly(self) -> None:
+        for shape, house, rules in (
+            ("machines", "10.0.2.2", ()),
+            ("machines", "", ("writes.doubled",)),
+            ("workers", "", ("writes.doubled",)),
+        ):
+            story = self.repeated(told=True, premises={"shape": shape}, house=house)
+            story.add(Trouble(3.5, "redis away", "", 20.0))
+            self.broken(story, *rules)
         story = self.repeated(key="k", told=True, premises={"shape": "machines"})
         story.add(Trouble(3.5, "redis away", "", 20.0))
         self.broken(story, "writes.doubled")

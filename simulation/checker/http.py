@@ -1,0 +1,202 @@
+"""Rules of docs/clients.md and docs/cache.md on HTTP: statuses, fields, conditions, bodies, and how HOSP is asked."""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ..history import InHand, Told, Trouble
+from .truth import NOT_OF_THE_RECORD, Op, Truth, Violation
+
+MOST_ERRORS = 10
+MOST_VALUES = 20_000
+UNKNOWN_BODY_BYTES = 64 << 10
+"""A longer body is read only once HOSP has accepted its credentials."""
+WAITED_S = 15.0
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC).timestamp()
+
+
+def _answered(truth: Truth) -> Iterator[tuple[Op, Told]]:
+    for op in truth.ops.values():
+        if op.told is not None:
+            yield op, op.told
+
+
+def _broken(name: str, op: Op, text: str) -> Violation:
+    what = f"{op.asked.method} {op.asked.target} of {op.asked.intent} {text}"
+    return Violation(f"http.{name}", op.over, what, (op.asked.op,))
+
+
+def retry_after(truth: Truth) -> Iterator[Violation]:
+    """Every 429 and 503 says when another try is worth while."""
+    for op, told in _answered(truth):
+        if told.status in (429, 503) and "retry-after" not in told.headers:
+            yield _broken("retry_after", op, f"was told {told.status} without Retry-After")
+
+
+def unasked(truth: Truth) -> Iterator[Violation]:
+    """No 304 without a condition, no 206 and no ranges."""
+    for op, told in _answered(truth):
+        asked = {name.lower() for name, _ in op.asked.headers}
+        if told.status == 206 or (told.status == 304 and "if-none-match" not in asked):
+            yield _broken("unasked", op, f"was told {told.status}, and has not asked for it")
+        if "accept-ranges" in told.headers or "content-range" in told.headers:
+            yield _broken("ranges", op, "was offered ranges")
+
+
+def condition_ignored(truth: Truth) -> Iterator[Violation]:
+    """A write with If-Match is carried out only on what its author has read; a weak tag matches nothing."""
+    read: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for op, told in _answered(truth):
+        if op.record is not None and told.status == 200 and isinstance(told.body, dict):
+            read[op.asked.target, told.headers.get("etag", "")].append(told.body)
+    for op in truth.writes:
+        tag = next((value for name, value in op.asked.headers if name == "If-Match"), None)
+        for commit in truth.commits_of.get(op.asked.request_id, []) if tag else []:
+            known = [
+                {name: value for name, value in body.items() if name not in NOT_OF_THE_RECORD}
+                for body in read[op.asked.target, str(tag)]
+            ]
+            past = truth.troubled(op.asked.at - 0.1, commit.at, "behind")
+            if commit.before is not None and dict(commit.before) not in known and not past:
+                yield _broken("condition", op, f"was carried out, and the record was not as {tag} names it")
+
+
+def condition_not_judged(truth: Truth) -> Iterator[Violation]:
+    """A write whose condition could not be judged is not sent, and gets 503: its client may ask again."""
+    reached = _asked_at_hosp(truth)
+    for op in truth.writes:
+        conditional = any(name == "If-Match" for name, _ in op.asked.headers)
+        asked = [each for each in reached.get(op.asked.request_id, []) if each.method == op.asked.method]
+        if conditional and not asked and op.told is not None and op.told.status in (500, 502, 504):
+            yield _broken("not_judged", op, f"was told {op.told.status}, and was never sent: that is a 503")
+
+
+def no_cache(truth: Truth) -> Iterator[Violation]:
+    """What HOSP marks as no-cache is never given from memory."""
+    if "no_cache" not in truth.history.premises.says:
+        return
+    for op, told in _answered(truth):
+        if op.asked.method == "GET" and told.status == 200 and "; hit" in told.cache:
+            yield _broken(
+                "no_cache", op, f"was answered from memory ({told.cache}) in spite of HOSP's no-cache"
+            )
+
+
+def cache_status(truth: Truth) -> Iterator[Violation]:
+    """Cache-Status says that a request was forwarded only if it was, and that it is stale only if it is."""
+    reached = _asked_at_hosp(truth)
+    for op, told in _answered(truth):
+        forwarded = "fwd=" in told.cache and "collapsed" not in told.cache
+        if op.writes and op.success and forwarded and op.asked.request_id not in reached:
+            yield _broken("forwarded", op, f"was never sent to HOSP, and says {told.cache}")
+        age = int(told.headers.get("age", "0") or 0)
+        stale = "ttl=0" in told.cache or "ttl=-" in told.cache
+        if "; hit" in told.cache and stale and "invalidated" not in told.cache and age < 30:
+            yield _broken("ttl", op, f"is {age} s old, and says {told.cache}")
+
+
+def dated(truth: Truth) -> Iterator[Violation]:
+    """Where HOSP gives no date, Date is when it answered, also of an answer from memory."""
+    if "no_date" not in truth.history.premises.says or truth.troubled(0.0, truth.history.end, "clock"):
+        return
+    for op, told in _answered(truth):
+        if told.status != 200 or op.asked.method != "GET" or "age" not in told.headers:
+            continue
+        date = (
+            parsedate_to_datetime(told.headers["date"]).timestamp() - START if "date" in told.headers else 0.0
+        )
+        received = told.at - int(told.headers["age"])
+        if not -30.0 < date - received < 3.0:
+            yield _broken("date", op, f"has the date {date:.0f} s, and HOSP answered at {received:.0f} s")
+
+
+def mistakes(truth: Truth) -> Iterator[Violation]:
+    """At most ten mistakes are listed; a body of too many values is refused."""
+    for op, told in _answered(truth):
+        errors = told.body.get("errors") if told.status == 422 and isinstance(told.body, dict) else None
+        if isinstance(errors, list) and len(errors) > MOST_ERRORS:
+            yield _broken("errors", op, f"was told {len(errors)} mistakes")
+        if _values(op.asked.body) > MOST_VALUES and told.status < 400:
+            yield _broken("values", op, f"has {_values(op.asked.body)} values, and was told {told.status}")
+
+
+def _values(body: Any) -> int:
+    if isinstance(body, (list, dict)):
+        return 1 + sum(_values(each) for each in (body.values() if isinstance(body, dict) else body))
+    return 1
+
+
+def body_of_anybody(truth: Truth) -> Iterator[Violation]:
+    """Who has wrong credentials is refused before his body is wanted: no 100, and no waiting for a large one."""
+    for op, told in _answered(truth):
+        never = not truth.credentials.get((op.asked.name, op.asked.password))
+        if never and ":interim" in told.headers:
+            yield _broken("continued", op, "was told 100 (Continue) with wrong credentials")
+        if never and told.status == 408 and len(str(op.asked.body)) > UNKNOWN_BODY_BYTES:
+            yield _broken(
+                "body_first", op, "was told 408: its body was waited for, though the credentials are wrong"
+            )
+
+
+def asked_too_soon(truth: Truth) -> Iterator[Violation]:
+    """HOSP is not asked the same again before the time that it named in Retry-After."""
+    reached = _asked_at_hosp(truth)
+    for trouble in truth.history.of(Trouble):
+        method, _, request_id = trouble.where.partition(" ")
+        if trouble.kind == "asked to wait" and request_id:
+            for each in reached.get(request_id, []):
+                # A look for a lost write is another question.
+                if each.method == method and trouble.at < each.at < trouble.until - 0.05:
+                    text = f"HOSP named {trouble.until:.3f} for {trouble.where}, and was asked again at {each.at:.3f}"
+                    yield Violation("http.asked_too_soon", each.at, text)
+
+
+def via(truth: Truth) -> Iterator[Violation]:
+    """Requests to HOSP say that they came through a proxy."""
+    for each in truth.history.of(InHand):
+        op = truth.by_request.get(each.request_id)
+        # What the proxy asks on its own, later, comes through nobody.
+        forwarded = op is None or op.asked.at <= each.at <= op.over
+        if each.what == "begins" and each.target != "/" and not each.via and forwarded:
+            yield Violation("http.via", each.at, f"HOSP got {each.method} {each.target} without Via")
+            return
+
+
+def waited_for_nothing(truth: Truth) -> Iterator[Violation]:
+    """A read does not wait long after HOSP has said its last word on it."""
+    ended: dict[str, float] = defaultdict(float)
+    for each in truth.history.of(InHand):
+        if each.what in ("ends", "dropped", "deserted"):
+            ended[each.request_id] = max(ended[each.request_id], each.at)
+    for op in truth.ops.values():
+        last = ended.get(op.asked.request_id)
+        if op.asked.method != "GET" or op.told is None or op.told.status < 500 or last is None:
+            continue
+        if op.over - last > WAITED_S and not truth.troubled(op.asked.at, op.over, *_HOLDS_UP):
+            yield _broken(
+                "waited",
+                op,
+                f"was told {op.told.status} at {op.over:.3f}, HOSP had ended with it at {last:.3f}",
+            )
+
+
+_HOLDS_UP = ("delay", "split", "disk", "power", "kill", "restart", "hosp", "redis", "reset")
+
+
+def _asked_at_hosp(truth: Truth) -> Mapping[str, list[InHand]]:
+    """What HOSP began to work on, by request id."""
+    found: dict[str, list[InHand]] = defaultdict(list)
+    for each in truth.history.of(InHand):
+        if each.what == "begins" and each.request_id:
+            found[each.request_id].append(each)
+    return found
+
+
+RULES = (
+    retry_after, unasked, condition_ignored, condition_not_judged, no_cache, cache_status, dated, mistakes,
+    body_of_anybody, asked_too_soon, via, waited_for_nothing,
+)  # fmt: skip

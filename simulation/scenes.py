@@ -1,0 +1,157 @@
+"""Scenes: short worlds with some habits and some faults only, where one kind of defect shows soon. For mutants.
+
+An ordinary world has everything in it and takes seconds of the processor. A scene has few errands, on few records, and
+no last looks unless it wants them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from .clients.planning import FILTERED, plan_errands
+from .faults import DRAWERS, SETTLE_S, Fault, Plan
+from .hosp.behaviour import HospPlan
+
+
+@frozen
+class Scene:
+    """How the worlds of a scene are drawn.
+
+    :param habits: of its people; reading is always among them.
+    :param faults: HOSP's, with their rates.
+    :param strikes: kinds of other faults, as in `faults.DRAWERS`; each is drawn once for each time it stands here.
+    :param world: as in `Plan.world`; of a list one is drawn.
+    :param args: arguments of errands by habit, instead of those that were drawn; of a list one is drawn each time.
+    :param rate: errands a second.
+    :param mean_s: of the time that HOSP takes.
+    :param settles: whether the world goes on until all has settled, with last looks.
+    """
+
+    habits: tuple[str, ...]
+    faults: Mapping[str, float] = field(factory=dict)
+    strikes: tuple[str, ...] = ()
+    world: Mapping[str, Any] = field(factory=dict)
+    args: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    busy_s: float = 70.0
+    rate: float = 0.6
+    mean_s: float = 0.5
+    settles: bool = False
+
+
+_KEYS = [True, False, False]
+_HOT_NOTE = {"target": ["/notes/1", "/notes/2"], "keyed": _KEYS}
+_HOT_EDIT = {"edit": _HOT_NOTE}
+_SAME_NOTE = {"note": {"patient": 1, "keyed": _KEYS}}
+_LOST = {"reset_after": 0.2, "error_after": 0.15, "late_reset": 0.1, "error_before": 0.1}
+_LATE = {"late_reset": 0.35, "late_timeout": 0.1}
+
+SCENES: Mapping[str, Scene] = {
+    "late edits": Scene(("edit",), _LATE, args=_HOT_EDIT),
+    "late edits, deaths": Scene(("edit",), _LATE, ("deaths", "deaths"), args=_HOT_EDIT),
+    "failed edits": Scene(("edit",), {"error_before": 0.3, "reset_before": 0.2, "reset_after": 0.1}, args=_HOT_EDIT),
+    "failed edits, deaths": Scene(
+        ("edit",), {"error_before": 0.2, "reset_before": 0.2, "reset_after": 0.2}, ("deaths",), args=_HOT_EDIT
+    ),
+    "failed edits, others": Scene(
+        ("edit",), {"reset_before": 0.2, "reset_after": 0.3}, ("behind", "behind"), args=_HOT_EDIT
+    ),
+    "keys for two": Scene(("misuse",), {"error_before": 0.2}),
+    "lost notes": Scene(("note", "twice"), _LOST, args=_SAME_NOTE, world={"imported": [True, False]}),
+    "lost notes, clocks": Scene(
+        ("note", "twice"), _LOST, ("clocks", "clocks"), {"imported": [True, False]}, _SAME_NOTE
+    ),
+    "lost notes, deaths": Scene(
+        ("note", "twice"), _LOST, ("deaths", "deaths", "clocks"), {"imported": [True, False]}, _SAME_NOTE
+    ),
+    "lost notes, slow network": Scene(
+        ("note",), {"late_reset": 0.5}, ("slow to HOSP",), args=_SAME_NOTE, busy_s=90.0
+    ),
+    "lost notes, Redis": Scene(("note", "twice"), _LOST, ("redis", "redis"), args={"note": {"patient": 1}}),
+    "numbers for texts": Scene(
+        ("odd",), {"reset_after": 0.4, "error_after": 0.3}, world={"options": '[validation]\nmode = "report"\n'}
+    ),
+    "unseen deletes": Scene(("delete",), {"error_before": 0.4, "reset_before": 0.2}, world={"visible": "own"}),
+    "screenings": Scene(("screen",), {"reset_after": 0.2}, ("disks",), args={"screen": {"length": 0}}),
+    "long screenings": Scene(
+        ("screen",), {"reset_after": 0.2}, args={"screen": {"images": 40, "length": 2000, "patient": 1}}, rate=0.3,
+        settles=True,
+    ),
+    "lost edits, clocks": Scene(
+        ("edit",), {"error_after": 0.3, "reset_after": 0.3}, ("HOSP's clock",), args=_HOT_EDIT, mean_s=3.0
+    ),
+    "refused edits": Scene(("edit",), {"error_before": 0.3}, args=_HOT_EDIT, mean_s=0.1),
+    "hidden by a move": Scene(
+        ("edit", "delete"), {"error_before": 0.4}, world={"visible": "own"}, rate=1.0,
+        args={
+            "edit": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "values": [[{"hospital_id": 2}]]},
+            "delete": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "look_first": True},
+        },
+    ),
+    "others' changed notes": Scene(
+        ("note",), {"error_after": 0.4}, world={"stamps_differ": True},
+        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
+    ),
+    "stamps a millisecond apart": Scene(
+        ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001},
+        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
+    ),
+    "left screenings": Scene(
+        ("screen",), {}, ("slow disk",), args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}}, settles=True
+    ),
+    "unknown names that leave": Scene(("flood", "guess"), rate=0.5, mean_s=4.0),
+    "slow deletes": Scene(("delete",), rate=1.5, mean_s=6.0),
+    "slow deletes, deaths": Scene(("delete", "edit"), {}, ("deaths",), rate=1.5, mean_s=6.0),
+    "odd answers": Scene(
+        ("note", "edit"),
+        {"bare_lf": 0.1, "unasked_304": 0.1, "unasked_206": 0.1, "too_many": 0.1, "busy": 0.05, "busy_wait": 0.1},
+        world={"says": [["ranges"]]},
+    ),
+    "odd answers, plain": Scene(("note",), world={"says": [["no_date"], ["no_cache"]], "hosp_skew_s": 0.0}),
+    "careful edits": Scene(("careful", "edit"), args=_HOT_EDIT, rate=1.0),
+    "careful edits, failing reads": Scene(("careful",), {"error_before": 0.5}, rate=1.0),
+    "keys again": Scene(("again",), {"reset_after": 0.2}),
+    "reads in an outage": Scene(("read",), {}, ("outages", "outages"), rate=3.0),
+    "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),
+    "filters not applied": Scene(
+        ("read", "edit"), args={"read": {"target": list(FILTERED)}, **_HOT_EDIT}, rate=2.0, world={"passes_over": True}
+    ),
+    "mistakes": Scene(("mistake", "held"), rate=1.0),
+    "huge ids": Scene(("note", "read"), {}, world={"huge_id": True}, settles=True),
+}  # fmt: skip
+
+
+def scene_of(name: str, seed: int, shape: str = "one") -> Plan:
+    """The plan of a seed in a scene."""
+    scene = SCENES[name]
+    chance = random.Random(f"scene|{name}|{seed}")
+    calm_at = scene.busy_s * 0.8
+    hosp = HospPlan(str(seed), dict(scene.faults), scene.mean_s, until=calm_at)
+    plan = Plan(seed, shape, scene.busy_s, calm_at, hosp, _drawn(chance, scene.world))
+    return evolve(
+        plan,
+        faults=_faults(chance, plan, scene),
+        errands=tuple(_errands(chance, scene)),
+        settle_s=SETTLE_S if scene.settles else 60.0,
+    )
+
+
+def _faults(chance: random.Random, plan: Plan, scene: Scene) -> tuple[Fault, ...]:
+    found = [fault for name in scene.strikes for fault in DRAWERS[name](chance, plan)]
+    return tuple(sorted(found, key=lambda fault: fault.at))
+
+
+def _errands(chance: random.Random, scene: Scene) -> list[dict[str, Any]]:
+    errands = plan_errands(chance, scene.busy_s, scene.rate, scene.habits)
+    for errand in errands:
+        errand["args"] |= _drawn(chance, scene.args.get(errand["habit"], {}))
+    return errands
+
+
+def _drawn(chance: random.Random, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: chance.choice(value) if isinstance(value, list) else value for name, value in values.items()
+    }

@@ -1,0 +1,170 @@
+"""Each rule on HTTP finds a small history that breaks it, and lets one pass that does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulation.history import InHand
+
+from .stories import Story, Trouble, note, shown
+from .test_checker import RuleCase
+
+PATCH = {"title": "B"}
+
+
+class HttpTests(RuleCase):
+    def answered(self, status: int, body: Any = None, *, target: str = "/notes/1", **fields: str) -> Story:
+        """A read that was answered so, with these fields."""
+        story = Story(**({"says": (fields.pop("says"),)} if "says" in fields else {}))
+        op = story.ask(10.0, "GET", target)
+        story.tell(11.0, op, status, body, cache=fields.pop("cache", ""))
+        told = story.history.events[-2]
+        told.headers.update({name.replace("_", "-"): value for name, value in fields.items()})  # type: ignore[union-attr]
+        return story
+
+    def test_retryAfter(self) -> None:
+        for status in (429, 503):
+            story = self.answered(status)
+            self.good(story)
+            del story.history.events[-2].headers["retry-after"]  # type: ignore[union-attr]
+            self.broken(story, "http.retry_after")
+
+    def test_whatNobodyHasAskedFor(self) -> None:
+        self.broken(self.answered(304), "http.unasked")
+        self.broken(self.answered(206), "http.unasked")
+        self.broken(self.answered(200, shown(note()), accept_ranges="bytes"), "http.ranges")
+        self.good(self.answered(200, shown(note())))
+
+    def test_noCache(self) -> None:
+        self.broken(self.answered(200, shown(note()), cache="hit; ttl=9", says="no_cache"), "http.no_cache")
+        self.good(self.answered(200, shown(note()), cache="fwd=uri-miss", says="no_cache"))
+
+    def test_aFreshAnswerDoesNotSayThatItIsStale(self) -> None:
+        self.broken(self.answered(200, shown(note()), cache="hit; ttl=0", age="5"), "http.ttl")
+        self.good(self.answered(200, shown(note()), cache="hit; ttl=0", age="80"))
+        self.good(self.answered(200, shown(note()), cache="hit; ttl=50", age="5"))
+
+    def test_theDateOfWhatHasNone(self) -> None:
+        at_10, at_300 = "Thu, 01 Jan 2026 00:00:10 GMT", "Thu, 01 Jan 2026 00:05:00 GMT"
+        self.good(self.answered(200, shown(note()), date=at_10, age="1", says="no_date"))
+        self.broken(self.answered(200, shown(note()), date=at_300, age="1", says="no_date"), "http.date")
+
+    def test_mistakesAreBounded(self) -> None:
+        listed = {"status": 422, "errors": [{"field": "x", "detail": "y"}] * 11}
+        self.broken(self.answered(422, listed), "http.errors")
+        self.good(self.answered(422, {**listed, "errors": listed["errors"][:10]}))  # type: ignore[index]
+        story = Story()
+        op = story.ask(1.0, "POST", "/patients/1/screen", {"images": ["i"] * 20_001})
+        story.tell(2.0, op, 200, {"results": []})
+        self.broken(story, "http.values")
+
+    def test_aNeverSentWriteWithAConditionGets503(self) -> None:
+        story = Story()
+        op = story.ask(
+            1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
+        )
+        story.tell(2.0, op, 502)
+        self.broken(story, "http.not_judged")
+        story = Story()
+        op = story.ask(
+            1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
+        )
+        story.add(InHand(1.5, 1, "begins", "PATCH", "/notes/1", "sim-1"))
+        story.add(InHand(1.6, 1, "ends", "PATCH", "/notes/1", "sim-1"))
+        story.tell(2.0, op, 502)
+        self.good(story)
+
+    def test_aReplayIsNotForwarded(self) -> None:
+        for cache, rules in (("fwd=method", ("http.forwarded",)), ("detail=replayed", ())):
+            story = Story()
+            first = story.ask(1.0, "POST", "/notes", {"title": "T", "body": "x", "patient_id": 1}, key="k")
+            story.add(InHand(1.5, 1, "begins", "POST", "/notes", "sim-1"))
+            story.stored(2.0, note(2, "T"), first)
+            story.add(InHand(2.5, 1, "ends", "POST", "/notes", "sim-1"))
+            story.tell(3.0, first, 201, shown(note(2, "T")), cache="fwd=method")
+            second = story.ask(4.0, "POST", "/notes", {"title": "T", "body": "x", "patient_id": 1}, key="k")
+            story.tell(5.0, second, 201, shown(note(2, "T")), cache=cache)
+            self.broken(story, *rules)
+
+    def test_bodiesOfUnknownClients(self) -> None:
+        story = Story()
+        op = story.ask(1.0, "POST", "/notes", {"body": "x" * 70_000}, password="no")
+        story.tell(2.0, op, 408, record=False)
+        story.record(op, status=408, who={"certainty": "claimed"})
+        self.broken(story, "http.body_first")
+        story = Story()
+        op = story.ask(1.0, "POST", "/notes", {"body": "x"}, password="no")
+        story.tell(2.0, op, 401, record=False)
+        story.record(op, status=401, who={"certainty": "claimed"})
+        self.good(story)
+        story.history.events[-2].headers[":interim"] = "1"  # type: ignore[union-attr]
+        self.broken(story, "http.continued")
+
+    def test_hospIsNotAskedBeforeTheTimeThatItNamed(self) -> None:
+        for again, rules in ((3.0, ("http.asked_too_soon",)), (6.0, ())):
+            story = Story()
+            story.add(Trouble(2.0, "asked to wait", "GET sim-1", 6.0))
+            story.add(InHand(again, 2, "begins", "GET", "/notes/1", "sim-1"))
+            story.add(InHand(again + 1, 2, "ends", "GET", "/notes/1", "sim-1"))
+            self.broken(story, *rules)
+
+    def test_via(self) -> None:
+        for via, rules in ((False, ("http.via",)), (True, ())):
+            story = Story()
+            story.add(InHand(3.0, 2, "begins", "GET", "/notes/1", "sim-1", via))
+            story.add(InHand(4.0, 2, "ends", "GET", "/notes/1", "sim-1", via))
+            self.broken(story, *rules)
+
+    def test_nobodyWaitsForWhatHospHasEndedLongAgo(self) -> None:
+        for over, rules in ((28.0, ("http.waited",)), (4.0, ())):
+            story = Story()
+            op = story.ask(1.0, "GET", "/notes/1")
+            story.add(InHand(1.5, 1, "begins", "GET", "/notes/1", "sim-1"))
+            story.add(InHand(2.0, 1, "ends", "GET", "/notes/1", "sim-1"))
+            story.tell(over, op, 504)
+            self.broken(story, *rules)
+
+
+class ConditionTests(RuleCase):
+    def conditional(self, tag: str, before: dict[str, Any]) -> Story:
+        """A note is read with the tag "a", perhaps changed by another, then written on a condition."""
+        story = Story()
+        read = story.ask(1.0, "GET", "/notes/1")
+        story.tell(2.0, read, 200, shown(note()))
+        story.history.events[-2].headers["etag"] = '"a"'  # type: ignore[union-attr]
+        if before != note():
+            other = story.ask(2.1, "PATCH", "/notes/1", {"title": before["title"]}, name="bob")
+            story.updated(2.5, note(), before, other, staff=2)
+            story.tell(2.9, other, 200, shown(before))
+        number = 2 if before == note() else 3
+        fields = (("X-Request-Id", f"sim-{number}"), ("If-Match", tag))
+        write = story.ask(3.0, "PATCH", "/notes/1", PATCH, headers=fields)
+        story.updated(4.0, before, note(title="B"), write)
+        story.tell(5.0, write, 200, shown(note(title="B")))
+        return story
+
+    def test_onlyWhatWasReadIsChanged(self) -> None:
+        self.good(self.conditional('"a"', note()))
+        self.broken(self.conditional('"a"', note(title="C")), "http.condition")
+
+    def test_aWeakTagMatchesNothing(self) -> None:
+        self.broken(self.conditional('W/"a"', note()), "http.condition")
+
+
+class UnknownTests(RuleCase):
+    def unknown(self, *, fails: str = "definitely", other: bool = False) -> Story:
+        """A POST that HOSP has stored is told to be unknown; perhaps its author has made another note meanwhile."""
+        story = Story(fails=fails)
+        op = story.ask(1.0, "POST", "/notes", {"title": "T", "body": "x", "patient_id": 1})
+        story.stored(2.0, note(2, "T"), op)
+        if other:
+            second = story.ask(2.0, "POST", "/notes", {"title": "U", "body": "x", "patient_id": 1})
+            story.stored(3.0, note(3, "U"), second)
+            story.tell(4.0, second, 201, shown(note(3, "U")))
+        story.tell(9.0, op, 504, {"outcome": "unknown", "reference": "hp-1"})
+        return story
+
+    def test_whatCanBeKnownIsNotUnknown(self) -> None:
+        self.broken(self.unknown(), "writes.needlessly_unknown")
+        self.good(self.unknown(fails=""))
+        self.good(self.unknown(other=True))
