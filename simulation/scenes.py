@@ -62,10 +62,10 @@ SCENES: Mapping[str, Scene] = {
     "keys for two": Scene(("misuse",), {"error_before": 0.2}),
     "lost notes": Scene(("note", "twice"), _LOST, args=_SAME_NOTE, world={"imported": [True, False]}),
     "lost notes, clocks": Scene(
-        ("note", "twice"), _LOST, ("clocks", "clocks"), {"imported": [True, False]}, _SAME_NOTE
+        ("note", "twice"), _LOST, ("clocks", "clocks"), {}, _SAME_NOTE
     ),
     "lost notes, deaths": Scene(
-        ("note", "twice"), _LOST, ("deaths", "deaths", "clocks"), {"imported": [True, False]}, _SAME_NOTE
+        ("note", "twice"), _LOST, ("deaths", "deaths", "clocks"), {}, _SAME_NOTE
     ),
     "lost notes, slow network": Scene(
         ("note",), {"late_reset": 0.5}, ("slow to HOSP",), args=_SAME_NOTE, busy_s=90.0

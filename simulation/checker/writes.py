@@ -238,7 +238,8 @@ def key_misused(truth: Truth) -> Iterator[Violation]:
 def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
     """A lost write is found, or sent again, where each failure of HOSP is final and nobody interferes."""
     premises = truth.history.premises
-    if premises.fails != "definitely" or premises.shape != "one" or _anything_happened(truth):
+    simple = premises.shape == "one" and premises.visible == "all"
+    if premises.fails != "definitely" or not simple or _anything_happened(truth):
         return
     for op in truth.writes:
         if op.told is None or op.told.outcome != "unknown" or op.asked.method == "DELETE":
@@ -254,8 +255,11 @@ def _anything_happened(truth: Truth) -> bool:
 
 def _interfered(truth: Truth, op: Op) -> bool:
     """Whether others changed the record, or the same person's records in the same list, meanwhile."""
+    # HOSP's clock is known to a few seconds only.
+    since = truth.first_asked(op) - 5.0
+    own_requests = {each.asked.request_id for each in truth.by_intent[op.asked.intent]}
     for commit in truth.commits:
-        if not op.asked.at <= commit.at <= op.over or commit.request_id == op.asked.request_id:
+        if not since <= commit.at <= op.over or commit.request_id in own_requests:
             continue
         if op.record is not None and (commit.resource, commit.id) == op.record:
             return True

@@ -106,4 +106,4 @@ def _change_reading(mutant: Mutant) -> None:
         text = read_text(path, *args, **more)
         return mutant.applied(text) if path.resolve() == changed else text
 
-    Path.read_text = read  # type: ignore[method-assign]
+    Path.read_text = read  # type: ignore[method-assign,assignment]
