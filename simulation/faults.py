@@ -246,6 +246,15 @@ def _clock_of_hosp(chance: random.Random, plan: Plan) -> list[Fault]:
     return [Fault(_moment(chance, plan), "clock hosp", 0, 0.0, {"step_s": step}) for step in steps]
 
 
+def _often_behind(chance: random.Random, plan: Plan) -> list[Fault]:
+    """Somebody changes titles past the proxy, often."""
+    found = []
+    for _ in range(60):
+        args = {"resource": "notes", "id": chance.randint(1, 12), "do": "update", "fields": {"title": "C"}}
+        found.append(Fault(round(chance.uniform(3.0, plan.calm_at), 3), "behind", 0, 0.0, args))
+    return found
+
+
 def _slow_disk(chance: random.Random, plan: Plan) -> list[Fault]:
     return [Fault(2.0, "disk slow", _machine(chance, plan), plan.calm_at - 5.0)]
 
@@ -253,6 +262,6 @@ def _slow_disk(chance: random.Random, plan: Plan) -> list[Fault]:
 DRAWERS: Mapping[str, Drawer] = {
     "deaths": _deaths, "clocks": _clocks, "disks": _disks, "networks": _networks, "outages": _outages,
     "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
-    "HOSP's clock": _clock_of_hosp, "slow disk": _slow_disk,
+    "HOSP's clock": _clock_of_hosp, "slow disk": _slow_disk, "often behind": _often_behind,
 }  # fmt: skip
 """Kinds of faults by name, for scenes; those that an ordinary world may have stand in `_faults`."""

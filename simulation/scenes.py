@@ -45,6 +45,13 @@ class Scene:
 _KEYS = [True, False, False]
 _HOT_NOTE = {"target": ["/notes/1", "/notes/2"], "keyed": _KEYS}
 _HOT_EDIT = {"edit": _HOT_NOTE}
+_A_B_A = {
+    "values": [[{"title": "A"}, {"title": "B"}, {"title": "A"}], [{"body": "A"}, {"body": "B"}, {"body": "A"}]],
+    "target": [f"/notes/{id_}" for id_ in range(1, 13)],
+    "keyed": False, "tries": 1, "unknown": "leave it", "leaves": [[0], [0, 1]],
+    "leave_after_s": [0.1, 0.3, 0.6, 1.0], "look": [True, False],
+}  # fmt: skip
+"""Somebody writes A, leaves before the answer, writes B, and A again."""
 _SAME_NOTE = {"note": {"patient": 1, "keyed": _KEYS}}
 _LOST = {"reset_after": 0.2, "error_after": 0.15, "late_reset": 0.1, "error_before": 0.1}
 _LATE = {"late_reset": 0.35, "late_timeout": 0.1}
@@ -53,6 +60,12 @@ SCENES: Mapping[str, Scene] = {
     "late edits": Scene(("edit",), _LATE, args=_HOT_EDIT),
     "late edits, deaths": Scene(("edit",), _LATE, ("deaths", "deaths"), args=_HOT_EDIT),
     "failed edits": Scene(("edit",), {"error_before": 0.3, "reset_before": 0.2, "reset_after": 0.1}, args=_HOT_EDIT),
+    "A, B, A": Scene(("edit",), {"error_before": 0.05}, args={"edit": _A_B_A}, mean_s=1.0),
+    "A, B, A, deaths": Scene(("edit",), {}, ("deaths", "deaths"), args={"edit": _A_B_A | {"pause": [2.0, 6.0, 12.0]}}),
+    "A, changed outside, A": Scene(
+        ("edit",), {}, ("often behind",), rate=0.4, mean_s=1.0,
+        args={"edit": _A_B_A | {"values": [[{"title": "A"}, {"title": "A"}]], "pause": [4.0, 8.0], "look": True}},
+    ),
     "failed edits, deaths": Scene(
         ("edit",), {"error_before": 0.2, "reset_before": 0.2, "reset_after": 0.2}, ("deaths",), args=_HOT_EDIT
     ),
@@ -120,7 +133,11 @@ SCENES: Mapping[str, Scene] = {
         ("read", "edit"), args={"read": {"target": list(FILTERED)}, **_HOT_EDIT}, rate=2.0, world={"passes_over": True}
     ),
     "mistakes": Scene(("mistake", "held"), rate=1.0),
-    "huge ids": Scene(("note", "read"), {}, world={"huge_id": True}, settles=True),
+    "huge ids": Scene(("note", "read"), {"error_after": 0.4}, world={"huge_id": True}, args=_SAME_NOTE),
+    "lost notes that others change": Scene(
+        ("note", "meddle"), {"reset_after": 0.3, "late_reset": 0.3}, world={"imported": True}, rate=1.2,
+        args={"note": {"patient": 1, "then_delete": False}, "meddle": {"patient": 1}},
+    ),
 }  # fmt: skip
 
 

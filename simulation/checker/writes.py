@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..history import Committed, Record, Trouble
+from ..history import Committed, Record
 from .truth import Op, Truth, Violation, holds, shows
 
 RESUBMIT_S = 120.0
@@ -235,42 +235,7 @@ def key_misused(truth: Truth) -> Iterator[Violation]:
                 yield Violation("writes.key_misused", op.over, text, (first.asked.op, op.asked.op))
 
 
-def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
-    """A lost write is found, or sent again, where each failure of HOSP is final and nobody interferes."""
-    premises = truth.history.premises
-    simple = premises.shape == "one" and premises.visible == "all"
-    if premises.fails != "definitely" or not simple or _anything_happened(truth):
-        return
-    for op in truth.writes:
-        if op.told is None or op.told.outcome != "unknown" or op.asked.method == "DELETE":
-            continue
-        if not _interfered(truth, op):
-            text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told unknown, and could be known"
-            yield Violation("writes.needlessly_unknown", op.over, text, (op.asked.op,))
-
-
-def _anything_happened(truth: Truth) -> bool:
-    return any(trouble.kind != "asked to wait" for trouble in truth.history.of(Trouble))
-
-
-def _interfered(truth: Truth, op: Op) -> bool:
-    """Whether others changed the record, or the same person's records in the same list, meanwhile."""
-    # HOSP's clock is known to a few seconds only.
-    since = truth.first_asked(op) - 5.0
-    own_requests = {each.asked.request_id for each in truth.by_intent[op.asked.intent]}
-    for commit in truth.commits:
-        if not since <= commit.at <= op.over or commit.request_id in own_requests:
-            continue
-        if op.record is not None and (commit.resource, commit.id) == op.record:
-            return True
-        own = commit.staff is None or commit.staff == truth.staff_of(op)
-        if op.record is None and own:
-            return True
-    return False
-
-
 RULES = (
-    needlessly_unknown,
     doubled,
     lost,
     told_otherwise,

@@ -146,7 +146,9 @@ async def edit(errand: Errand) -> None:
     """Change a field of a record that others change too, through a list of values, and look after each."""
     target = errand.args["target"]
     for number, value in enumerate(errand.args["values"]):
-        wish = Wish("PATCH", target, value, errand.key(f"/{number}"), leave_after_s=errand.leave())
+        # Who leaves does so at each step, or at those that are named.
+        leave = errand.leave() if number in errand.args.get("leaves", (number,)) else None
+        wish = Wish("PATCH", target, value, errand.key(f"/{number}"), leave_after_s=leave)
         await errand.insist(wish, f"/{number}")
         if errand.args.get("pause"):
             await errand.hospital.sleep(errand.args["pause"])

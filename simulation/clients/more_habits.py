@@ -51,4 +51,16 @@ async def held(errand: Errand) -> None:
     )
 
 
-MORE: Mapping[str, Habit] = {"careful": careful, "again": again, "odd": odd, "held": held}
+async def meddle(errand: Errand) -> None:
+    """Change the newest note of a patient, which somebody may just be waiting for."""
+    headers = (("Cache-Control", "no-cache"),)
+    read = await errand.once(
+        Wish("GET", f"/notes?patient_id={errand.args['patient']}", headers=headers), "/list"
+    )
+    rows = read.body if isinstance(read, Told) and isinstance(read.body, list) else []
+    ids = [row["id"] for row in rows if row["id"] < 10_000]
+    if ids:
+        await errand.insist(Wish("PATCH", f"/notes/{max(ids)}", {"title": errand.id}, errand.key()))
+
+
+MORE: Mapping[str, Habit] = {"careful": careful, "again": again, "odd": odd, "held": held, "meddle": meddle}

@@ -35,11 +35,12 @@ ALL_HABITS = (
     "again",
     "odd",
     "held",
+    "meddle",
 )
 _WEIGHTS: Mapping[str, float] = {
     "read": 8.0, "note": 4.0, "twice": 0.7, "edit": 6.0, "delete": 1.0, "password": 1.0, "guess": 0.7,
     "flood": 0.15, "screen": 1.0, "mistake": 0.7, "misuse": 0.6,
-    "careful": 0.7, "again": 0.4, "odd": 0.2, "held": 0.3,
+    "careful": 0.7, "again": 0.4, "odd": 0.2, "held": 0.3, "meddle": 0.4,
 }  # fmt: skip
 
 
@@ -206,6 +207,10 @@ def _odd(chance: random.Random) -> Args:
     return {"patient": chance.choice(PATIENTS[:2]), "title": chance.choice((5, 1.5, 20260101, True))}
 
 
+def _meddle(chance: random.Random) -> Args:
+    return {"patient": chance.choice(PATIENTS[:2]), **_manners(chance)}
+
+
 def _held(chance: random.Random) -> Args:
     length = chance.choice((10, 10, 70_000))
     wrong = chance.random() < 0.5
@@ -215,5 +220,5 @@ def _held(chance: random.Random) -> Args:
 _ARGS: Mapping[str, Callable[[random.Random], Args]] = {
     "read": _read, "note": _note, "twice": _twice, "edit": _edit, "delete": _delete, "password": _password,
     "guess": _guess, "flood": _flood, "screen": _screen, "mistake": _mistake, "misuse": _misuse,
-    "careful": _careful, "again": _again, "odd": _odd, "held": _held,
+    "careful": _careful, "again": _again, "odd": _odd, "held": _held, "meddle": _meddle,
 }  # fmt: skip

@@ -70,7 +70,7 @@ _LATE = (
         "others = self._by_record.overtaken_by(entry) if has_effect(entry, state.value) else []",
         "others: list[Entry] = []",
         "A, B, A: the third is answered from the first",
-        scene="failed edits",
+        scene="A, B, A",
         seeds=120,
     ),
     Mutant(
@@ -79,7 +79,7 @@ _LATE = (
         "and not self._by_record.is_overtaken(entry)",
         "",
         "A, B, A: a retry joins a write that another has overtaken",
-        scene="failed edits",
+        scene="A, B, A",
         seeds=120,
     ),
     Mutant(
@@ -88,7 +88,7 @@ _LATE = (
         "return any(not same(left[field], row[field]) for field in fields)",
         "return False",
         "a change past the proxy does not end the time for retries",
-        scene="failed edits, others",
+        scene="A, changed outside, A",
         seeds=120,
     ),
     Mutant(
@@ -97,7 +97,7 @@ _LATE = (
         "            self._keeping.hand_over(other)  # on disk before this one is closed\n",
         "            pass\n",
         "after a crash A, B, A: the third is answered from the first",
-        scene="failed edits, deaths",
+        scene="A, B, A, deaths",
         seeds=200,
     ),
     Mutant(
@@ -107,7 +107,7 @@ _LATE = (
         "if true then return false end",
         "A, B, A over two workers: the third is answered from the first",
         shapes=_MANY,
-        scene="failed edits",
+        scene="A, B, A",
         seeds=120,
     ),
     Mutant(
@@ -162,7 +162,7 @@ _NOTES = (
         "    return known and number <= search.sequence  # type: ignore[operator]",
         "    return isinstance(number, int) and search.floor is not None and number <= search.floor",
         "with one imported id above the sequence changed notes are taken for old ones",
-        scene="lost notes",
+        scene="lost notes that others change",
         seeds=120,
     ),
     Mutant(
@@ -170,7 +170,7 @@ _NOTES = (
         f"{_WRITES}sightings.py",
         "isinstance(number, int) and 0 < number <= HIGHEST_ID",
         "isinstance(number, int)",
-        "an id of 2^63 in an answer stops all later POSTs",
+        "an id of 2^63 in an answer makes each lost note unknown",
         scene="huge ids",
     ),
     Mutant(

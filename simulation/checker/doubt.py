@@ -1,0 +1,68 @@
+"""A rule of docs/clients.md on unknown outcomes: what can be known is not told to be unknown."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from ..history import Committed, Record, Trouble
+from .truth import Op, Truth, Violation
+
+STAMP_ERROR_S = 0.0015
+"""Two stamps of one moment, cut to milliseconds."""
+IMPORTED = range(10_000, 2**63)
+"""Ids that lie above the sequence. A new record below one is not surely new."""
+
+
+def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
+    """A lost write is found, or sent again, where each failure of HOSP is final and nobody interferes."""
+    premises = truth.history.premises
+    simple = premises.shape == "one" and premises.visible == "all"
+    if premises.fails != "definitely" or not simple or _anything_happened(truth):
+        return
+    for op in truth.writes:
+        if op.told is None or op.told.outcome != "unknown" or op.asked.method == "DELETE":
+            continue
+        if not _interfered(truth, op):
+            text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told unknown, and could be known"
+            yield Violation("writes.needlessly_unknown", op.over, text, (op.asked.op,))
+
+
+def _anything_happened(truth: Truth) -> bool:
+    troubled = any(trouble.kind != "asked to wait" for trouble in truth.history.of(Trouble))
+    return troubled or any(id_ in IMPORTED for _, id_ in truth.timelines)
+
+
+def _interfered(truth: Truth, op: Op) -> bool:
+    """Whether somebody changed the record, or made or changed one that may be taken for it, meanwhile."""
+    own_requests = {each.asked.request_id for each in truth.by_intent[op.asked.intent]}
+    # HOSP's clock is known to a few seconds only.
+    since = truth.first_asked(op) - (0.0 if op.record is not None else 5.0)
+    for commit in truth.commits:
+        if not since <= commit.at <= op.over or commit.request_id in own_requests:
+            continue
+        if op.record is not None:
+            if (commit.resource, commit.id) == op.record:
+                return True
+        elif commit.staff in (None, truth.staff_of(op)) and _may_be_taken(commit, op):
+            return True
+    return False
+
+
+def _may_be_taken(commit: Committed, op: Op) -> bool:
+    """Whether a record of the same author may be the lost one: it was changed, or holds the same."""
+    if commit.kind != "stored" or commit.after is None or _is_changed(commit.after):
+        return True
+    sent = op.asked.body if isinstance(op.asked.body, dict) else {}
+    return all(commit.after.get(name) == value for name, value in sent.items() if name != "staff_id")
+
+
+def _is_changed(record: Record) -> bool:
+    created, updated = (
+        datetime.datetime.fromisoformat(str(record[name])).timestamp()
+        for name in ("created_at", "updated_at")
+    )
+    return abs(updated - created) > STAMP_ERROR_S
+
+
+RULES = (needlessly_unknown,)
