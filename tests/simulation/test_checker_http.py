@@ -152,19 +152,20 @@ class ConditionTests(RuleCase):
 
 
 class UnknownTests(RuleCase):
-    def unknown(self, *, fails: str = "definitely", other: bool = False) -> Story:
+    def unknown(self, *, fails: str = "definitely", other: str = "") -> Story:
         """A POST that HOSP has stored is told to be unknown; perhaps its author has made another note meanwhile."""
         story = Story(fails=fails)
         op = story.ask(1.0, "POST", "/notes", {"title": "T", "body": "x", "patient_id": 1})
         story.stored(2.0, note(2, "T"), op)
         if other:
-            second = story.ask(2.0, "POST", "/notes", {"title": "U", "body": "x", "patient_id": 1})
-            story.stored(3.0, note(3, "U"), second)
-            story.tell(4.0, second, 201, shown(note(3, "U")))
+            second = story.ask(2.0, "POST", "/notes", {"title": other, "body": "x", "patient_id": 1})
+            story.stored(3.0, note(3, other), second)
+            story.tell(4.0, second, 201, shown(note(3, other)))
         story.tell(9.0, op, 504, {"outcome": "unknown", "reference": "hp-1"})
         return story
 
     def test_whatCanBeKnownIsNotUnknown(self) -> None:
         self.broken(self.unknown(), "writes.needlessly_unknown")
         self.good(self.unknown(fails=""))
-        self.good(self.unknown(other=True))
+        self.broken(self.unknown(other="U"), "writes.needlessly_unknown")
+        self.good(self.unknown(other="T"))
