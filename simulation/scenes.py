@@ -74,6 +74,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "keys for two": Scene(("misuse",), {"error_before": 0.2}),
     "lost notes": Scene(("note", "twice"), _LOST, args=_SAME_NOTE, world={"imported": [True, False]}),
+    "twins": Scene(("twice",), {"error_before": 0.4}, args={"twice": {"keyed": False}}),
     "lost notes, clocks": Scene(
         ("note", "twice"), _LOST, ("clocks", "clocks"), {}, _SAME_NOTE
     ),

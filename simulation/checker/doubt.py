@@ -1,8 +1,9 @@
-"""A rule of docs/clients.md on unknown outcomes: what can be known is not told to be unknown."""
+"""Rules of docs/clients.md on lost writes: what can be known is not unknown, and what was found is one's own."""
 
 from __future__ import annotations
 
 import datetime
+from collections import defaultdict
 from collections.abc import Iterator
 
 from ..history import Committed, Record, Trouble
@@ -65,4 +66,24 @@ def _is_changed(record: Record) -> bool:
     return abs(updated - created) > STAMP_ERROR_S
 
 
-RULES = (needlessly_unknown,)
+def merged(truth: Truth) -> Iterator[Violation]:
+    """Two equal POSTs without a key that were both answered at once are two records: each has its own."""
+    by_content: dict[tuple[object, ...], list[Op]] = defaultdict(list)
+    for op in truth.writes:
+        if op.asked.method == "POST" and op.asked.key is None:
+            by_content[op.same].append(op)
+    for ops in by_content.values():
+        if not all(op.success for op in ops):
+            continue  # one may be the retry of another
+        told: dict[object, Op] = {}
+        for op in ops:
+            id_ = op.told.body.get("id") if op.told is not None and isinstance(op.told.body, dict) else None
+            other = told.setdefault(id_, op)
+            if id_ is not None and other is not op:
+                text = (
+                    f"{op.asked.intent} and {other.asked.intent} were both told that they made record {id_}"
+                )
+                yield Violation("writes.merged", op.over, text, (other.asked.op, op.asked.op))
+
+
+RULES = (needlessly_unknown, merged)

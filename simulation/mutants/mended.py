@@ -179,7 +179,7 @@ _NOTES = (
         "number, entry.reference, lasting=True)",
         "number, entry.reference)",
         "a lost note is found in one that was answered",
-        scene="lost notes",
+        scene="twins",
         seeds=200,
     ),
     Mutant(

@@ -151,6 +151,25 @@ class ConditionTests(RuleCase):
         self.broken(self.conditional('W/"a"', note()), "http.condition")
 
 
+class TwinsTests(RuleCase):
+    def twins(self, id_: int, key: str | None = None) -> Story:
+        """The same POST on two connections at one time; the second is told that it made this record."""
+        story = Story()
+        body = {"title": "T", "body": "x", "patient_id": 1}
+        ops = [story.ask(1.0, "POST", "/notes", body, key=key) for _ in range(2)]
+        story.stored(2.0, note(2, "T"), ops[0])
+        story.tell(3.0, ops[0], 201, shown(note(2, "T")))
+        if id_ != 2:
+            story.stored(4.0, note(id_, "T"), ops[1])
+        story.tell(5.0, ops[1], 201, shown(note(id_, "T")))
+        return story
+
+    def test_eachHasARecordOfItsOwn(self) -> None:
+        self.good(self.twins(3))
+        self.broken(self.twins(2), "writes.merged")
+        self.good(self.twins(2, key="k"))
+
+
 class UnknownTests(RuleCase):
     def unknown(self, *, fails: str = "definitely", other: str = "") -> Story:
         """A POST that HOSP has stored is told to be unknown; perhaps its author has made another note meanwhile."""
