@@ -223,7 +223,7 @@ _OUTWARD = (
     Mutant(
         "no-turns",
         "hospproxy/outward/writes/entries.py",
-        "            await self._turn(turn_of(exchange), exchange.deadline)\n",
+        "            await self._turns.take(turn_of(exchange), exchange.deadline)\n",
         "            pass\n",
         "writes to one record go out at one time",
         habits=("edit",),
