@@ -62,7 +62,12 @@ def _must_have_finished(truth: Truth, began: InHand) -> float:
             travels_s = max(travels_s, TRAVELS_LONG_S)
         elif trouble.kind == "split hosp" and trouble.until <= began.at <= trouble.until + TRAVELS_S:
             travels_s = max(travels_s, TRAVELS_S + trouble.until - trouble.at)
-    return max(began.at, began.at - travels_s + truth.history.premises.late_commit_s)
+    until = max(began.at, began.at - travels_s + truth.history.premises.late_commit_s)
+    if truth.history.premises.shape == "machines":
+        return until  # which of them sent it is not known
+    # A machine without power resets nothing: HOSP never hears that the process is dead.
+    cuts = [each.at for each in truth.history.of(Trouble) if each.kind == "power cut"]
+    return min([until, *(at for at in cuts if began.at <= at)])
 
 
 def _goes_on(truth: Truth, event: InHand) -> bool:

@@ -292,6 +292,15 @@ class LoadTests(RuleCase):
             story.hand(number, 27.0, 30.0)
         self.good(story)
 
+    def test_whatAMachineWithoutPowerLeftDoesNotCount(self) -> None:
+        story = Story()
+        story.hand(0, 1.0, 20.0)
+        for number in range(1, 6):
+            story.hand(number, 5.0, 6.0)
+        self.broken(story, "load.in_hand")
+        story.add(Trouble(3.0, "power cut", "m0", 3.5))
+        self.good(story)
+
     def test_whatMustBeOverIsCountedFromWhenItWasSent(self) -> None:
         """HOSP receives a request somewhat later, or a good deal later if the network held it up."""
         story = Story()
