@@ -166,6 +166,9 @@ class Ledger:
 
     async def end_pending(self, reference: str) -> None:
         """Note that a settled write is under way no more."""
+        if reference in self._unclosed:
+            # First: to close it later would say again that it is under way.
+            self._close_again()
         await self._do(lambda connection: store.end_pending(connection, reference))
 
     async def pending(self) -> list[Row]:
