@@ -55,7 +55,7 @@ async def test_proxy_headers_before_tls(processes: Processes, tmp_path: Path) ->
         way(
             "tcp",
             announced,
-            "send-proxy-v2 proxy-v2-options crc32c,unique-id check check-ssl verify none inter 50ms",
+            "send-proxy-v2 proxy-v2-options crc32c,unique-id check check-ssl verify none inter 5s",
         ),
     ]
     balancer = await haproxy(processes, tmp_path, *ways)
