@@ -54,7 +54,11 @@ class ShownTests(SynchronousTestCase):
         ):
             self.saw(call, document, status)
         self.assertFalse(self.has())
-        self.assertFalse(self.shown.has(call_of("deleteNote", "5", who=None)))
+
+    def test_where_no_credentials_are_needed_all_are_one(self) -> None:
+        self.saw(call_of("getNote", "5", who=None), {"id": 5})
+        self.assertTrue(self.shown.has(call_of("deleteNote", "5", who=None)))
+        self.assertFalse(self.has())
 
     def test_the_last_word_counts(self) -> None:
         self.saw(call_of("listNotes"), [{"id": 5}])
