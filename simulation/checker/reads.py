@@ -64,10 +64,17 @@ def _problem(
     earliest = max(_oldest(op), _floor(truth, op, staff, record, own="invalidated" in told.cache))
     # What ended in the very moment of the commit was before it.
     fitting = [each for each in truth.versions(record, earliest, op.over) if each.until > earliest]
-    if any(_fits(truth, op, staff, record, version.state, shown, version.since) for version in fitting):
+    moved = truth.moves(earliest, op.over)
+    if any(
+        _fits(truth, op, staff, record, each.state, shown, at)
+        for each in fitting
+        for at in (each.since, *moved)
+    ):
         return None
-    ever = truth.versions(record, float("-inf"), op.over)
-    if any(_fits(truth, op, staff, record, version.state, shown, version.since) for version in ever):
+    ever, moved = truth.versions(record, float("-inf"), op.over), truth.moves(0.0, op.over)
+    if any(
+        _fits(truth, op, staff, record, each.state, shown, at) for each in ever for at in (each.since, *moved)
+    ):
         if _cut_off_for_long(truth, op):
             return None
         return "stale", f"before what was answered or became true at {earliest:.3f}"

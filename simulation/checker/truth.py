@@ -248,6 +248,21 @@ class Truth:
         patient = state.get("patient_id")
         return isinstance(patient, int) and self._field("patients", patient, "hospital_id", at) == hospital
 
+    def moves(self, since: float, until: float) -> list[float]:
+        """The first moment, and those after which somebody or something belongs to another hospital."""
+        if self.history.premises.visible == "all":
+            return []
+        return [since, *(at for at in self._moves if since <= at <= until)]
+
+    @cached_property
+    def _moves(self) -> list[float]:
+        changes = [commit for commit in self.commits if commit.before and commit.after]
+        return [
+            commit.at
+            for commit in changes
+            if (commit.before or {}).get("hospital_id") != (commit.after or {}).get("hospital_id")
+        ]
+
     def _field(self, resource: str, id_: int, name: str, at: float) -> Any:
         versions = self.versions((resource, id_), at, at)
         return None if not versions or versions[-1].state is None else versions[-1].state.get(name)

@@ -220,8 +220,11 @@ async def screen(errand: Errand) -> None:
 
 
 async def mistake(errand: Errand) -> None:
-    """Ask for what is refused: a wrong field, method or parameter."""
-    await errand.once(Wish(errand.args["method"], errand.args["target"], errand.args.get("body")))
+    """Ask for what is refused: a wrong field, method or parameter, or too many values."""
+    body = errand.args.get("body")
+    if "values" in errand.args:
+        body = {**body, "more": [1_000_000] * errand.args["values"]}
+    await errand.once(Wish(errand.args["method"], errand.args["target"], body))
 
 
 async def misuse(errand: Errand) -> None:

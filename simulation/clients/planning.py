@@ -172,7 +172,7 @@ _MISTAKES: tuple[Args, ...] = (
     {"method": "DELETE", "target": "/patients/999999"},
     {"method": "POST", "target": "/patients", "body": {"name": "M", "hospital_id": 1, "birthdate": "banana"}},
     {"method": "POST", "target": "/patients/2/screen", "body": {"images": list(range(30))}},
-    {"method": "POST", "target": "/patients/1/screen", "body": {"images": ["i"] * 20_100}},
+    {"method": "POST", "target": "/notes", "body": {"title": "M", "patient_id": 1}, "values": 20_100},
 )
 
 
