@@ -160,7 +160,7 @@ def via(truth: Truth) -> Iterator[Violation]:
     for each in truth.history.of(InHand):
         op = truth.by_request.get(each.request_id)
         # What the proxy asks on its own, later, comes through nobody.
-        forwarded = op is None or op.asked.at <= each.at <= op.over
+        forwarded = op is not None and op.asked.at <= each.at <= op.over
         if each.what == "begins" and each.target != "/" and not each.via and forwarded:
             yield Violation("http.via", each.at, f"HOSP got {each.method} {each.target} without Via")
             return

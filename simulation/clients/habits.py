@@ -223,7 +223,7 @@ async def mistake(errand: Errand) -> None:
     """Ask for what is refused: a wrong field, method or parameter, or too many values."""
     body = errand.args.get("body")
     if "values" in errand.args:
-        body = {**body, "more": [1_000_000] * errand.args["values"]}
+        body = {**(body or {}), "more": [1_000_000] * errand.args["values"]}
     await errand.once(Wish(errand.args["method"], errand.args["target"], body))
 
 

@@ -109,10 +109,12 @@ class HttpTests(RuleCase):
             self.broken(story, *rules)
 
     def test_via(self) -> None:
-        for via, rules in ((False, ("http.via",)), (True, ())):
+        for via, at, rules in ((False, 3.0, ("http.via",)), (True, 3.0, ()), (False, 9.0, ())):
             story = Story()
-            story.add(InHand(3.0, 2, "begins", "GET", "/notes/1", "sim-1", via))
-            story.add(InHand(4.0, 2, "ends", "GET", "/notes/1", "sim-1", via))
+            op = story.ask(2.0, "GET", "/notes/1")
+            story.add(InHand(at, 2, "begins", "GET", "/notes/1", "sim-1", via))
+            story.add(InHand(at + 1, 2, "ends", "GET", "/notes/1", "sim-1", via))
+            story.tell(5.0, op, 200, shown(note()))
             self.broken(story, *rules)
 
     def test_nobodyWaitsForWhatHospHasEndedLongAgo(self) -> None:
