@@ -74,7 +74,10 @@ SCENES: Mapping[str, Scene] = {
     ),
     "keys for two": Scene(("misuse",), {"error_before": 0.2}),
     "lost notes": Scene(("note", "twice"), _LOST, args=_SAME_NOTE, world={"imported": [True, False]}),
-    "twins": Scene(("twice",), {"error_before": 0.4}, args={"twice": {"keyed": False}}),
+    "twins": Scene(
+        ("twice",), {"error_before": 0.4}, args={"twice": {"keyed": False, "in_turn": [True, True, False]}},
+        mean_s=0.1, rate=1.0,
+    ),
     "lost notes, clocks": Scene(
         ("note", "twice"), _LOST, ("clocks", "clocks"), {}, _SAME_NOTE
     ),

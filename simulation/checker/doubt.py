@@ -45,13 +45,21 @@ def _interfered(truth: Truth, op: Op) -> bool:
         if op.record is not None:
             if (commit.resource, commit.id) == op.record:
                 return True
-        elif commit.staff in (None, truth.staff_of(op)) and _may_be_taken(commit, op):
+        elif commit.staff in (None, truth.staff_of(op)) and _may_be_taken(truth, commit, op):
             return True
     return False
 
 
-def _may_be_taken(commit: Committed, op: Op) -> bool:
+def _may_be_taken(truth: Truth, commit: Committed, op: Op) -> bool:
     """Whether a record of the same author may be the lost one: it was changed, or holds the same."""
+    maker = truth.by_request.get(commit.request_id)
+    if (
+        commit.kind == "stored"
+        and maker is not None
+        and maker.success
+        and maker.over <= truth.first_asked(op)
+    ):
+        return False  # its author was told so before
     if commit.kind != "stored" or commit.after is None or _is_changed(commit.after):
         return True
     sent = op.asked.body if isinstance(op.asked.body, dict) else {}

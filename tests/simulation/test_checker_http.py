@@ -190,3 +190,13 @@ class UnknownTests(RuleCase):
         self.good(self.unknown(fails=""))
         self.broken(self.unknown(other="U"), "writes.needlessly_unknown")
         self.good(self.unknown(other="T"))
+
+    def test_whatWasAnsweredBeforeIsNotTakenForTheLostOne(self) -> None:
+        story = Story(fails="definitely")
+        body = {"title": "T", "body": "x", "patient_id": 1}
+        first = story.ask(1.0, "POST", "/notes", body)
+        story.stored(2.0, note(2, "T"), first)
+        story.tell(3.0, first, 201, shown(note(2, "T")))
+        second = story.ask(3.1, "POST", "/notes", body)
+        story.tell(9.0, second, 504, {"outcome": "unknown", "reference": "hp-1"})
+        self.broken(story, "writes.needlessly_unknown")
