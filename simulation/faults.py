@@ -236,8 +236,9 @@ def _behind(chance: random.Random, plan: Plan) -> list[Fault]:
 
 
 def _slow_to_hosp(chance: random.Random, plan: Plan) -> list[Fault]:
-    """Bytes to HOSP take seconds, for a long time."""
-    return [Fault(5.0, "delay hosp", _machine(chance, plan), plan.calm_at - 10.0, {"max_s": 9.0})]
+    """Every now and then bytes to HOSP take seconds."""
+    moments = [chance.uniform(3.0, plan.calm_at) for _ in range(6)]
+    return [Fault(round(at, 3), "delay hosp", _machine(chance, plan), 3.0, {"max_s": 9.0}) for at in moments]
 
 
 def _clock_of_hosp(chance: random.Random, plan: Plan) -> list[Fault]:

@@ -85,7 +85,8 @@ SCENES: Mapping[str, Scene] = {
         ("note", "twice"), _LOST, ("deaths", "deaths", "clocks"), {}, _SAME_NOTE
     ),
     "lost notes, slow network": Scene(
-        ("note",), {"late_reset": 0.5}, ("slow to HOSP",), args=_SAME_NOTE, busy_s=90.0
+        ("note",), {"late_reset": 0.6}, ("slow to HOSP",), args={"note": {"patient": 1, "then_delete": False}},
+        rate=1.0,
     ),
     "lost notes, Redis": Scene(("note", "twice"), _LOST, ("redis", "redis"), args={"note": {"patient": 1}}),
     "numbers for texts": Scene(
@@ -113,15 +114,14 @@ SCENES: Mapping[str, Scene] = {
         args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
     ),
     "stamps a millisecond apart": Scene(
-        ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001},
-        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
+        ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001}, busy_s=45.0, rate=3.0, mean_s=2.0,
+        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}},
     ),
     "left screenings": Scene(
         ("screen",), {}, ("slow disk",), args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}}, settles=True
     ),
     "unknown names that leave": Scene(("flood", "guess"), rate=0.5, mean_s=4.0),
     "slow deletes": Scene(("delete",), rate=1.5, mean_s=6.0),
-    "slow deletes, deaths": Scene(("delete", "edit"), {}, ("deaths",), rate=1.5, mean_s=6.0),
     "odd answers": Scene(
         ("note", "edit"),
         {"bare_lf": 0.1, "unasked_304": 0.1, "unasked_206": 0.1, "too_many": 0.1, "busy": 0.05, "busy_wait": 0.1},

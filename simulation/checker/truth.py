@@ -181,7 +181,9 @@ class Truth:
 
     def earlier_equals(self, op: Op) -> list[Op]:
         """Requests that asked the same with the same credentials before this one was answered, this one first."""
-        others = [other for other in self._equal[op.same] if other.asked.op != op.asked.op]
+        # With a key it is the same whatever the password is by now.
+        keyed = self._keyed[op.asked.name, op.asked.key] if op.asked.key is not None else []
+        others = [other for other in (*self._equal[op.same], *keyed) if other.asked.op != op.asked.op]
         return [op, *(other for other in others if other.asked.at <= op.over)]
 
     @cached_property
@@ -189,6 +191,14 @@ class Truth:
         found: dict[tuple[Any, ...], list[Op]] = defaultdict(list)
         for op in self.ops.values():
             found[op.same].append(op)
+        return found
+
+    @cached_property
+    def _keyed(self) -> dict[tuple[str, str | None], list[Op]]:
+        found: dict[tuple[str, str | None], list[Op]] = defaultdict(list)
+        for op in self.ops.values():
+            if op.asked.key is not None:
+                found[op.asked.name, op.asked.key].append(op)
         return found
 
     def commit_of(self, op: Op) -> Committed | None:

@@ -194,7 +194,7 @@ _NOTES = (
         "shown-before-it-was-hidden",
         f"{_WRITES}shown.py",
         "        self._struck[resource, record] = now\n",
-        "",
+        "        self._struck.setdefault((resource, record), 0.0)\n",
         "a DELETE of what one may see no longer is told to be done",
         scene="hidden by a move",
         seeds=120,

@@ -23,30 +23,6 @@ _PLACES = (
         scene="slow deletes",
         seeds=80,
     ),
-    Mutant(
-        "guess-unheard",
-        "hospproxy/guard/identity.py",
-        'own="identity", aftermath=exchange.aftermath',
-        'own="identity"',
-        "what HOSP says of a guess whose client has left is not learnt",
-        scene="unknown names that leave",
-    ),
-    Mutant(
-        "guess-uncounted",
-        "hospproxy/guard/admission/processor.py",
-        "exchange.aftermath.when_over(lambda: self._tried(attempt))",
-        "self._tried(attempt)",
-        "a guess whose client leaves is over at once for the limits",
-        scene="unknown names that leave",
-    ),
-    Mutant(
-        "places-forgotten-at-restart",
-        "hospproxy/service.py",
-        "self.parts.gate.inherit(left, self.parts.unfinished.longest_s)",
-        "pass",
-        "after a crash HOSP gets five more while it has those of the dead process",
-        scene="slow deletes, deaths",
-    ),
 )
 _OUTWARD = (
     Mutant(

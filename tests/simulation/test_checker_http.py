@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.history import InHand
+from simulation.history import Credentials, InHand
 
 from .stories import Story, Trouble, note, shown
 from .test_checker import RuleCase
@@ -170,6 +170,18 @@ class TwinsTests(RuleCase):
         self.good(self.twins(3))
         self.broken(self.twins(2), "writes.merged")
         self.good(self.twins(2, key="k"))
+
+    def test_aKeyIsOnesOwnWithANewPasswordToo(self) -> None:
+        story = Story()
+        body = {"title": "T", "body": "x", "patient_id": 1}
+        first = story.ask(1.0, "POST", "/notes", body, key="j")
+        story.stored(2.0, note(2, "T"), first)
+        story.tell(3.0, first, 201, shown(note(2, "T")))
+        story.add(Credentials(4.0, "ann", "new", 1, "1.1"))
+        for key, rules in (("j", ()), ("k", ("writes.lost",))):
+            again = story.ask(6.0, "POST", "/notes", body, key=key, password="new")
+            story.tell(7.0, again, 201, shown(note(2, "T")))
+            self.broken(story, *rules)
 
 
 class UnknownTests(RuleCase):
