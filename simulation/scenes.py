@@ -21,13 +21,14 @@ from .hosp.behaviour import HospPlan
 class Scene:
     """How the worlds of a scene are drawn.
 
-    :param habits: of its people; reading is always among them.
+    :param habits: of its people; reading is always among them, unless all are `even`.
     :param faults: HOSP's, with their rates.
     :param strikes: kinds of other faults, as in `faults.DRAWERS`; each is drawn once for each time it stands here.
     :param world: as in `Plan.world`; of a list one is drawn.
     :param args: arguments of errands by habit, instead of those that were drawn; of a list one is drawn each time.
     :param rate: errands a second.
     :param mean_s: of the time that HOSP takes.
+    :param even: only its habits occur, all alike often.
     :param settles: whether the world goes on until all has settled, with last looks.
     """
 
@@ -40,6 +41,7 @@ class Scene:
     rate: float = 0.6
     mean_s: float = 0.5
     settles: bool = False
+    even: bool = False
 
 
 _KEYS = [True, False, False]
@@ -86,12 +88,10 @@ SCENES: Mapping[str, Scene] = {
     ),
     "lost notes, slow network": Scene(
         ("note",), {"late_reset": 0.6}, ("slow to HOSP",), args={"note": {"patient": 1, "then_delete": False}},
-        rate=1.0,
-    ),
+        rate=1.0, even=True),
     "lost notes, Redis": Scene(("note", "twice"), _LOST, ("redis", "redis"), args={"note": {"patient": 1}}),
     "numbers for texts": Scene(
-        ("odd",), {"reset_after": 0.4, "error_after": 0.3}, world={"options": '[validation]\nmode = "report"\n'}
-    ),
+        ("odd",), {"reset_after": 0.4, "error_after": 0.3}, world={"options": '[validation]\nmode = "report"\n'}, even=True),
     "unseen deletes": Scene(("delete",), {"error_before": 0.4, "reset_before": 0.2}, world={"visible": "own"}),
     "screenings": Scene(("screen",), {"reset_after": 0.2}, ("disks",), args={"screen": {"length": 0}}),
     "long screenings": Scene(
@@ -107,21 +107,18 @@ SCENES: Mapping[str, Scene] = {
         args={
             "edit": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "values": [[{"hospital_id": 2}]]},
             "delete": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "look_first": True},
-        },
-    ),
+        }, even=True),
     "others' changed notes": Scene(
         ("note",), {"error_after": 0.4}, world={"stamps_differ": True},
         args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
     ),
     "stamps a millisecond apart": Scene(
         ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001}, busy_s=45.0, rate=3.0, mean_s=2.0,
-        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}},
-    ),
+        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, even=True),
     "left screenings": Scene(
-        ("screen",), {}, ("slow disk",), args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}}, settles=True
-    ),
+        ("screen",), {}, ("slow disk",), args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}}, settles=True, even=True),
     "unknown names that leave": Scene(("flood", "guess"), rate=0.5, mean_s=4.0),
-    "slow deletes": Scene(("delete",), rate=1.5, mean_s=6.0),
+    "slow deletes": Scene(("delete",), rate=1.5, mean_s=6.0, even=True),
     "odd answers": Scene(
         ("note", "edit"),
         {"bare_lf": 0.1, "unasked_304": 0.1, "unasked_206": 0.1, "too_many": 0.1, "busy": 0.05, "busy_wait": 0.1},
@@ -129,7 +126,7 @@ SCENES: Mapping[str, Scene] = {
     ),
     "odd answers, plain": Scene(("note",), world={"says": [["no_date"], ["no_cache"]], "hosp_skew_s": 0.0}),
     "careful edits": Scene(("careful", "edit"), args=_HOT_EDIT, rate=1.0),
-    "careful edits, failing reads": Scene(("careful",), {"error_before": 0.5}, rate=1.0),
+    "careful edits, failing reads": Scene(("careful",), {"error_before": 0.5}, rate=1.0, even=True),
     "keys again": Scene(("again",), {"reset_after": 0.2}),
     "reads in an outage": Scene(("read",), {}, ("outages", "outages"), rate=3.0),
     "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),
@@ -140,8 +137,7 @@ SCENES: Mapping[str, Scene] = {
     "huge ids": Scene(("note", "read"), {"error_after": 0.4}, world={"huge_id": True}, args=_SAME_NOTE),
     "lost notes that others change": Scene(
         ("note", "meddle"), {"reset_after": 0.3, "late_reset": 0.3}, world={"imported": True}, rate=1.2,
-        args={"note": {"patient": 1, "then_delete": False}, "meddle": {"patient": 1}},
-    ),
+        args={"note": {"patient": 1, "then_delete": False}, "meddle": {"patient": 1}}, even=True),
 }  # fmt: skip
 
 
@@ -166,7 +162,7 @@ def _faults(chance: random.Random, plan: Plan, scene: Scene) -> tuple[Fault, ...
 
 
 def _errands(chance: random.Random, scene: Scene) -> list[dict[str, Any]]:
-    errands = plan_errands(chance, scene.busy_s, scene.rate, scene.habits)
+    errands = plan_errands(chance, scene.busy_s, scene.rate, scene.habits, even=scene.even)
     for errand in errands:
         errand["args"] |= _drawn(chance, scene.args.get(errand["habit"], {}))
     return errands

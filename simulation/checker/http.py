@@ -159,8 +159,10 @@ def via(truth: Truth) -> Iterator[Violation]:
     """Requests to HOSP say that they came through a proxy."""
     for each in truth.history.of(InHand):
         op = truth.by_request.get(each.request_id)
-        # What the proxy asks on its own, later, comes through nobody.
+        # What the proxy asks on its own, later or after a restart, comes through nobody.
         forwarded = op is not None and op.asked.at <= each.at <= op.over
+        if op is not None and any(True for _ in truth.deaths(op.asked.at, each.at)):
+            continue
         if each.what == "begins" and each.target != "/" and not each.via and forwarded:
             yield Violation("http.via", each.at, f"HOSP got {each.method} {each.target} without Via")
             return

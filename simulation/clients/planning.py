@@ -45,7 +45,12 @@ _WEIGHTS: Mapping[str, float] = {
 
 
 def plan_errands(
-    chance: random.Random, until_s: float, rate: float, habits: tuple[str, ...] = ALL_HABITS
+    chance: random.Random,
+    until_s: float,
+    rate: float,
+    habits: tuple[str, ...] = ALL_HABITS,
+    *,
+    even: bool = False,
 ) -> list[dict[str, Any]]:
     """
     Draw errands.
@@ -53,9 +58,10 @@ def plan_errands(
     :param until_s: the last one begins before this moment.
     :param rate: errands a second, on average; a part of them comes in bursts.
     :param habits: those that occur in this world; reading always does.
+    :param even: only those, all alike often.
     """
-    names = tuple(dict.fromkeys(("read", *habits)))
-    weights = [_WEIGHTS[name] for name in names]
+    names = habits if even else tuple(dict.fromkeys(("read", *habits)))
+    weights = [1.0 if even else _WEIGHTS[name] for name in names]
     errands: list[dict[str, Any]] = []
     now = chance.uniform(0.5, 3.0)
     while now < until_s:
