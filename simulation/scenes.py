@@ -91,12 +91,14 @@ SCENES: Mapping[str, Scene] = {
         rate=1.0, even=True),
     "lost notes, Redis": Scene(("note", "twice"), _LOST, ("redis", "redis"), args={"note": {"patient": 1}}),
     "numbers for texts": Scene(
-        ("odd",), {"reset_after": 0.4, "error_after": 0.3}, world={"options": '[validation]\nmode = "report"\n'}, even=True),
+        ("odd",), {"reset_after": 0.4, "error_after": 0.3}, even=True,
+        world={"options": '[validation]\nmode = "report"\n'},
+    ),
     "unseen deletes": Scene(("delete",), {"error_before": 0.4, "reset_before": 0.2}, world={"visible": "own"}),
     "screenings": Scene(("screen",), {"reset_after": 0.2}, ("disks",), args={"screen": {"length": 0}}),
     "long screenings": Scene(
-        ("screen",), {"reset_after": 0.2}, args={"screen": {"images": 40, "length": 2000, "patient": 1}}, rate=0.3,
-        settles=True,
+        ("screen",), {"reset_before": 0.3, "reset_after": 0.1}, ("deaths",), rate=0.5, settles=True,
+        args={"screen": {"images": 40, "length": 2000, "patient": 1}},
     ),
     "lost edits, clocks": Scene(
         ("edit",), {"error_after": 0.3, "reset_after": 0.3}, ("HOSP's clock",), args=_HOT_EDIT, mean_s=3.0
@@ -107,16 +109,21 @@ SCENES: Mapping[str, Scene] = {
         args={
             "edit": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "values": [[{"hospital_id": 2}]]},
             "delete": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "look_first": True},
-        }, even=True),
+        },
+        even=True,
+    ),
     "others' changed notes": Scene(
         ("note",), {"error_after": 0.4}, world={"stamps_differ": True},
         args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
     ),
     "stamps a millisecond apart": Scene(
         ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001}, busy_s=45.0, rate=3.0, mean_s=2.0,
-        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, even=True),
+        args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, even=True,
+    ),
     "left screenings": Scene(
-        ("screen",), {}, ("slow disk",), args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}}, settles=True, even=True),
+        ("screen",), {}, ("slow disk",), settles=True, even=True,
+        args={"screen": {"leave_after_s": [0.3, 0.6, 1.0, 1.5]}},
+    ),
     "unknown names that leave": Scene(("flood", "guess"), rate=0.5, mean_s=4.0),
     "slow deletes": Scene(("delete",), rate=1.5, mean_s=6.0, even=True),
     "odd answers": Scene(
