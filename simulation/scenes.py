@@ -91,7 +91,7 @@ SCENES: Mapping[str, Scene] = {
         rate=1.0, even=True),
     "lost notes, Redis": Scene(("note", "twice"), _LOST, ("redis", "redis"), args={"note": {"patient": 1}}),
     "numbers for texts": Scene(
-        ("odd",), {"reset_after": 0.4, "error_after": 0.3}, even=True,
+        ("odd",), {"error_after": 0.5}, even=True,
         world={"options": '[validation]\nmode = "report"\n'},
     ),
     "unseen deletes": Scene(("delete",), {"error_before": 0.4, "reset_before": 0.2}, world={"visible": "own"}),

@@ -24,9 +24,15 @@ def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
     for op in truth.writes:
         if op.told is None or op.told.outcome != "unknown" or op.asked.method == "DELETE":
             continue
-        if not _interfered(truth, op):
+        if not _is_odd(op) and not _interfered(truth, op):
             text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told unknown, and could be known"
             yield Violation("writes.needlessly_unknown", op.over, text, (op.asked.op,))
+
+
+def _is_odd(op: Op) -> bool:
+    """Whether nobody can tell what HOSP makes of a value."""
+    sent = op.asked.body if isinstance(op.asked.body, dict) else {}
+    return any(isinstance(value, (bool, float, list, dict)) for value in sent.values())
 
 
 def _anything_happened(truth: Truth) -> bool:

@@ -135,7 +135,7 @@ _NOTES = (
         "return Age.OLD if said and not any(said) and len(said) == named else Age.DOUBTFUL",
         "return Age.OLD",
         "a clock or an id alone makes a stored note surely absent",
-        scene="lost notes, clocks",
+        scene="lost notes",
         seeds=120,
     ),
     Mutant(
