@@ -108,7 +108,11 @@ SCENES: Mapping[str, Scene] = {
         ("edit", "delete"), {"error_before": 0.4}, world={"visible": "own"}, rate=1.0,
         args={
             "edit": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "values": [[{"hospital_id": 2}]]},
-            "delete": {"target": [f"/patients/{id_}" for id_ in range(1, 9)], "look_first": True},
+            "delete": {
+                "target": [f"/patients/{id_}" for id_ in range(1, 9)],
+                "look_first": True,
+                "thinks_s": [5.0, 15.0],
+            },
         },
         even=True,
     ),
@@ -117,7 +121,7 @@ SCENES: Mapping[str, Scene] = {
         args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, rate=1.0,
     ),
     "stamps a millisecond apart": Scene(
-        ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001}, busy_s=45.0, rate=3.0, mean_s=2.0,
+        ("note",), {"error_after": 0.4}, world={"stamps_differ": 0.001}, busy_s=45.0, rate=2.0, mean_s=1.5,
         args={"note": {"patient": 1, "then_delete": False, "staff_id": 1}}, even=True,
     ),
     "left screenings": Scene(

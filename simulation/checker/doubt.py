@@ -11,6 +11,8 @@ from .truth import Op, Truth, Violation
 
 STAMP_ERROR_S = 0.0015
 """Two stamps of one moment, cut to milliseconds."""
+LOOKED_S = 20.0
+"""So long an outcome may be looked for."""
 IMPORTED = range(10_000, 2**63)
 """Ids that lie above the sequence. A new record below one is not surely new."""
 
@@ -24,6 +26,8 @@ def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
     for op in truth.writes:
         if op.told is None or op.told.outcome != "unknown" or op.asked.method == "DELETE":
             continue
+        if op.over - op.asked.at > LOOKED_S:
+            continue  # there was no time for another look
         if not _is_odd(op) and not _interfered(truth, op):
             text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was told unknown, and could be known"
             yield Violation("writes.needlessly_unknown", op.over, text, (op.asked.op,))

@@ -165,6 +165,7 @@ async def delete(errand: Errand) -> None:
     target = errand.args["target"]
     if errand.args.get("look_first"):
         await errand.once(Wish("GET", target), "/before")
+        await errand.hospital.sleep(errand.args.get("thinks_s", 0.0))
     await errand.insist(Wish("DELETE", target, None, errand.key(), leave_after_s=errand.leave()))
     await errand.once(Wish("GET", target), "/look")
 
