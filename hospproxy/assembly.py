@@ -331,6 +331,7 @@ class Parts:
             self.reactor,
             observers=(self._saw,),
             silences=(self.working_time.silent,),
+            wall=self.host.wall,
             max_attempt_s=settings.deadline_s,
             finish_s=settings.gate.finish_s if settings.gate.enabled else None,
             check=check.checked,
