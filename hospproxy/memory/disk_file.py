@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
+from ..folders import make_private
 from ..transaction import in_one
 
 FORMAT = "1"
@@ -91,7 +92,7 @@ class CacheFile:
         :raise NotOnDisk: it can neither be used nor removed.
         """
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             self._connection = self._opened()
         except (sqlite3.Error, OSError) as error:
             self.drop(str(error))

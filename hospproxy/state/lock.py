@@ -18,6 +18,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ..folders import make_private
+
 FILE = "lock"
 WAIT_S = 5.0
 """Seconds that a start waits while a process that still runs holds the lock: one that was just killed needs some."""
@@ -106,7 +108,7 @@ def take(
 
 def _open(folder: Path, heir: tuple[int, int] | None) -> int:
     """:raise OSError: the file cannot be opened, or is none."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     # Root may be about to lock a folder of somebody else: no link is followed, and a fifo does not hold it up.
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(folder / FILE, flags, 0o600)

@@ -7,8 +7,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from ..folders import sync_folder
 from ..outward.ledger.format import MAJOR
-from ..record.trail.files import sync_folder
 from ..record.trail.identity import FILE as TRAIL_ID
 from ..record.trail.signing import PublicKeys, Signer
 from ..record.trail.verify import verify

@@ -279,6 +279,14 @@ _SCREENINGS = (
         scene="long screenings",
         seeds=80,
     ),
+    Mutant(
+        "folder-name-unsynced",
+        "hospproxy/folders.py",
+        "    for made in missing:\n",
+        "    for made in missing[:0]:\n",
+        "a power cut takes a new folder away with all that was synced in it",
+        scene="long screenings",
+    ),
 )
 
 _ALL: tuple[Mutant, ...] = (*_LATE, *_NOTES, *_SCREENINGS, *mended_http.ALL)

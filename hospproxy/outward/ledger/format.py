@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from ...folders import make_private
+
 MAJOR, MINOR = 1, 2
 
 _TABLES = """
@@ -54,7 +56,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
     :raise LedgerFormatError: a newer major version wrote it.
     :raise sqlite3.Error: it cannot be opened or written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     aside = None
     try:
         connection = _opened(path)

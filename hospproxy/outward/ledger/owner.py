@@ -7,6 +7,8 @@ import os
 import secrets
 from pathlib import Path
 
+from ...folders import make_private
+
 _MOST = 100
 """Characters of a name: a longer one, which only Redis could give, is no file's."""
 
@@ -19,7 +21,7 @@ class Owner:
     """
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         self._folder = folder
         self.name = f"{os.getpid()}-{secrets.token_hex(6)}" if name is None else name
         # The name appears with its lock: between the two another process would take this one for gone.

@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from ...folders import make_private, sync_folder
+
 CLOSING_ROOM = 2048
 """Bytes at the end of a reserve for the digest that closes it."""
 
@@ -143,9 +145,7 @@ class OsFiles:
         self._lock: int | None = None
 
     def claim(self, directory: Path) -> str:
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_folder(directory.parent)
+        make_private(directory)
         for number in count():
             journal = f"w{number}"
             lock = locked(directory, journal)
@@ -258,7 +258,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
 
     :raise OSError: it cannot be written; the one before is still there.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
@@ -271,12 +271,3 @@ def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
         draft.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(directory: Path) -> None:
-    """A file is on disk only when its name in the folder is (fsync(2))."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

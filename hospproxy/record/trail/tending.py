@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
+from ...folders import sync_folder
 from .encoding import encode_record
-from .files import Files, OsFiles, locked, sync_folder
+from .files import Files, OsFiles, locked
 from .following import Position
 from .linking import signed
 from .marks import is_older, tombstone

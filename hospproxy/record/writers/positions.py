@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 from attrs import frozen
 
-from ..trail.files import lock_of, sync_folder, write_whole
+from ...folders import make_private, sync_folder
+from ..trail.files import lock_of, write_whole
 from ..trail.following import Position
 
 FOLDER = "positions"
@@ -71,7 +72,7 @@ class Positions:
         """
         folder = self.directory / FOLDER
         if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(folder)
             sync_folder(self.directory)
         return lock_of(self._path(writer, journal).with_suffix(".lock"))
 
