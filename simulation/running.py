@@ -99,6 +99,9 @@ class Child:
             self._work(keep)
 
     def _work(self, keep: Path | None) -> None:
+        from .kernel.death import be_quiet
+
+        be_quiet()
         try:
             try:
                 result, history = run_here(self.plan, self._folder / "world")

@@ -14,7 +14,7 @@ from typing import Any, cast
 from attrs import frozen
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 
-from .death import Killed, close_coroutines, silence
+from .death import Killed, close_coroutines, forgive, silence
 from .disk.calls import Calls
 from .disk.sqlite import Sqlite
 from .events import Event, Events, Owner
@@ -241,6 +241,7 @@ class Simulation:
         self.current = next((each for each in self._reactors if each.process is not None), None)
         with silence():
             close_coroutines()
+            forgive()
             self.events.clear()
             self.buried.clear()
             for reactor in self._reactors:
