@@ -86,7 +86,9 @@ def said(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, int]]:
 def files(folder: Path) -> list[Path]:
     """One path for each file of the trail. A kill while a file is packed leaves it twice: the packed one is whole."""
     found = {path.name.removesuffix(".gz"): path for path in sorted(folder.glob("audit/audit-*.jsonl*"))}
-    return [path for name, path in found.items() if name.endswith(".jsonl") and path.suffix in (".jsonl", ".gz")]
+    return [
+        path for name, path in found.items() if name.endswith(".jsonl") and path.suffix in (".jsonl", ".gz")
+    ]
 
 
 def content(path: Path) -> bytes:

@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..history import Committed, Record, Trouble
-from .truth import Op, Truth, Violation
+from .truth import IMPORTED, Op, Truth, Violation
 
 STAMP_ERROR_S = 0.0015
 """Two stamps of one moment, cut to milliseconds."""
 LOOKED_S = 20.0
 """So long an outcome may be looked for."""
-IMPORTED = range(10_000, 2**63)
 """Ids that lie above the sequence. A new record below one is not surely new."""
 
 

@@ -13,7 +13,8 @@ def undone(truth: Truth) -> Iterator[Violation]:
     No write lands at HOSP after a later write to the same field has been acknowledged.
 
     Later: it was asked after the first one's client had been told something, or had lost its connection. A write that
-    may still be under way at HOSP keeps its turn, whatever its client was told.
+    may still be under way at HOSP keeps its turn, whatever its client was told. A client that left while its write
+    was still waiting inside the proxy has no claim to come first.
     """
     changes = [(op, commit) for op, commit in truth.acknowledged if commit.kind == "updated"]
     for op, commit in changes:
@@ -35,6 +36,9 @@ def _landed_after(truth: Truth, op: Op, commit: Committed) -> Iterator[tuple[Op,
             continue
         early = truth.by_request.get(other.request_id)
         if early is None or early.asked.op == op.asked.op or early.over >= since:
+            continue
+        if early.told is None and other.received > op.over:
+            # Nobody was told anything of it, and HOSP had not received it yet: it came after the other one.
             continue
         if not _touches(other, commit) or _unseen(truth, early, op):
             continue

@@ -14,6 +14,8 @@ from attrs import define, field, frozen
 from ..history import Asked, Broke, Committed, Credentials, History, Life, Record, Recorded, Told, Trouble
 
 FOREVER = float("inf")
+IMPORTED = range(10_000, 2**63)
+"""Ids of records that were not made in the order of the sequence."""
 WRITES = frozenset({"POST", "PATCH", "DELETE"})
 NOT_OF_THE_RECORD = frozenset({"url", "made_for"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from simulation.history import Broke, Committed, Credentials, Recorded
@@ -65,6 +66,19 @@ class WritesTests(RuleCase):
         story = self.repeated(key="k", told=True, premises={"shape": "machines"})
         story.add(Trouble(3.5, "redis away", "", 20.0))
         self.broken(story, "writes.doubled")
+
+    def test_anImportedIdAndAStepOfHospsClockTogetherAreBeyondThePromise(self) -> None:
+        for imported, step, rules in (
+            (True, False, ("writes.doubled",)),
+            (False, True, ("writes.doubled",)),
+            (True, True, ()),
+        ):
+            story = self.repeated(told=True)
+            if imported:
+                story.stored(0.5, note(90_000, "old"))
+            if step:
+                story.add(Trouble(3.5, "clock hosp", "", 3.5))
+            self.broken(story, *rules)
 
     def test_lost(self) -> None:
         story = Story()
@@ -157,6 +171,19 @@ class OrderTests(RuleCase):
     def test_anEarlierWriteLandsOnALaterOne(self) -> None:
         self.broken(self.late(504), "order.undone")
         self.broken(self.late(200), "order.undone", "writes.lost")
+
+    def test_aClientThatLeftBeforeItsWriteWasSentMayComeLater(self) -> None:
+        for received, rules in ((2.0, ("order.undone",)), (7.0, ())):
+            story = Story()
+            first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+            story.breaks(3.0, first, "left")
+            second = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
+            story.updated(5.0, note(), note(1, "C"), second)
+            story.tell(6.0, second, 200, shown(note(1, "C")))
+            story.updated(9.0, note(1, "C"), note(1, "B"), first)
+            landed = list(story.history.of(Committed))[-1]
+            story.history.events[story.history.events.index(landed)] = evolve(landed, received=received)
+            self.broken(story, *rules)
 
     def test_whatAKeyRepeatsWasWishedWhenItWasFirstAsked(self) -> None:
         """The repeat is told of what was done long ago, while another's later write is on its way."""
