@@ -10,6 +10,8 @@ from .truth import Op, Truth, Violation
 
 SLACK_S = 3.0
 """For the network and the disk, beside the proxy's own deadline."""
+LEASES_S = 4.0
+"""A write waits for so long beyond that while Redis is away (docs/scale.md): the others' leases must have run out."""
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 
 
@@ -44,8 +46,15 @@ def too_late(truth: Truth) -> Iterator[Violation]:
     for op in truth.ops.values():
         if op.end is None or op.over - op.asked.at <= limit or _excused(truth, op):
             continue
+        if op.over - op.asked.at <= limit + LEASES_S and _waited_for_leases(truth, op):
+            continue
         text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} took {op.over - op.asked.at:.1f} s"
         yield Violation("service.too_late", op.over, text, (op.asked.op,))
+
+
+def _waited_for_leases(truth: Truth, op: Op) -> bool:
+    kinds = ("redis", "split redis", "delay redis")
+    return op.writes and truth.troubled(op.asked.at, op.over, *kinds, before_s=LEASES_S)
 
 
 def _excused(truth: Truth, op: Op) -> bool:

@@ -420,6 +420,19 @@ class ServiceTests(RuleCase):
         story.add(Trouble(10.0, "delay clients", "", 20.0))
         self.good(story)
 
+    def test_aWriteMayWaitForLeasesWhileRedisIsAway(self) -> None:
+        for method, over, rules in (
+            ("DELETE", 33.0, ()),
+            ("DELETE", 37.0, ("service.too_late",)),
+            ("GET", 33.0, ("service.too_late",)),
+        ):
+            story = Story(shape="workers")
+            op = story.ask(1.0, method, "/notes/9")
+            story.tell(over, op, 404, {"status": 404})
+            self.broken(story, "service.too_late")
+            story.add(Trouble(28.0, "redis away", "", 30.0))
+            self.broken(story, *rules)
+
     def last(self, status: int, intent: str = "last/ann") -> Story:
         story = Story()
         read = story.ask(900.0, "GET", "/notes/1", intent=intent)

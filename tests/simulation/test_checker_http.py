@@ -43,6 +43,9 @@ class HttpTests(RuleCase):
         self.broken(self.answered(200, shown(note()), cache="hit; ttl=0", age="5"), "http.ttl")
         self.good(self.answered(200, shown(note()), cache="hit; ttl=0", age="80"))
         self.good(self.answered(200, shown(note()), cache="hit; ttl=50", age="5"))
+        story = self.answered(200, shown(note()), cache="hit; ttl=0", age="5")
+        story.add(Trouble(0.5, "clock proxy", "m0", 0.5))
+        self.good(story)
 
     def test_theDateOfWhatHasNone(self) -> None:
         at_10, at_300 = "Tue, 14 Nov 2023 22:13:30 GMT", "Tue, 14 Nov 2023 22:18:20 GMT"
