@@ -145,13 +145,16 @@ def body_of_anybody(truth: Truth) -> Iterator[Violation]:
 
 
 def asked_too_soon(truth: Truth) -> Iterator[Violation]:
-    """HOSP is not asked the same again before the time that it named in Retry-After."""
+    """A client's request is not sent to HOSP again before the time that HOSP named for it in Retry-After.
+
+    Looks for a lost write are other questions: each is asked of HOSP when the client's deadline wants it.
+    """
     reached = _asked_at_hosp(truth)
     for trouble in truth.history.of(Trouble):
         method, _, request_id = trouble.where.partition(" ")
-        if trouble.kind == "asked to wait" and request_id:
+        op = truth.by_request.get(request_id)
+        if trouble.kind == "asked to wait" and op is not None and op.asked.method == method:
             for each in reached.get(request_id, []):
-                # A look for a lost write is another question.
                 if each.method == method and trouble.at < each.at < trouble.until - 0.05:
                     text = f"HOSP named {trouble.until:.3f} for {trouble.where}, and was asked again at {each.at:.3f}"
                     yield Violation("http.asked_too_soon", each.at, text)
@@ -171,14 +174,17 @@ def via(truth: Truth) -> Iterator[Violation]:
 
 
 def waited_for_nothing(truth: Truth) -> Iterator[Violation]:
-    """A read does not wait long after HOSP has said its last word on it."""
+    """A read that waits for HOSP (502, 504) does not wait long after HOSP has said its last word on it.
+
+    A read that waits in the proxy's own queue (503) may wait until its deadline.
+    """
     ended: dict[str, float] = defaultdict(float)
     for each in truth.history.of(InHand):
         if each.what in ("ends", "dropped", "deserted"):
             ended[each.request_id] = max(ended[each.request_id], each.at)
     for op in truth.ops.values():
         last = ended.get(op.asked.request_id)
-        if op.asked.method != "GET" or op.told is None or op.told.status < 500 or last is None:
+        if op.asked.method != "GET" or op.told is None or op.told.status not in (502, 504) or last is None:
             continue
         if op.over - last > WAITED_S and not truth.troubled(op.asked.at, op.over, *_HOLDS_UP):
             yield _broken(

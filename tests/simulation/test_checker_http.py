@@ -104,8 +104,13 @@ class HttpTests(RuleCase):
         self.broken(story, "http.continued")
 
     def test_hospIsNotAskedBeforeTheTimeThatItNamed(self) -> None:
-        for again, rules in ((3.0, ("http.asked_too_soon",)), (6.0, ())):
+        for method, again, rules in (
+            ("GET", 3.0, ("http.asked_too_soon",)),
+            ("GET", 6.0, ()),
+            ("PATCH", 3.0, ()),
+        ):
             story = Story()
+            story.ask(1.0, method, "/notes/1")
             story.add(Trouble(2.0, "asked to wait", "GET sim-1", 6.0))
             story.add(InHand(again, 2, "begins", "GET", "/notes/1", "sim-1"))
             story.add(InHand(again + 1, 2, "ends", "GET", "/notes/1", "sim-1"))
