@@ -199,10 +199,15 @@ class Proxy(Running):
     def records(self) -> list[dict[str, Any]]:
         """Every whole line of the audit journal, in order, but what it says of itself."""
         found: list[dict[str, Any]] = []
-        for file in sorted((self.state / "audit").glob("audit-*.jsonl*")):
-            content = file.read_bytes()
-            lines = (gzip.decompress(content) if file.suffix == ".gz" else content).splitlines()
-            found += [json.loads(line) for line in lines if line.endswith(b"}")]
+        names = {file.name.removesuffix(".gz") for file in (self.state / "audit").glob("audit-*.jsonl*")}
+        for name in sorted(names):
+            plain = self.state / "audit" / name
+            try:
+                content = plain.read_bytes()
+            except FileNotFoundError:
+                # A file that is over is packed at any time; a moment long it is there in both forms.
+                content = gzip.decompress(plain.with_name(f"{name}.gz").read_bytes())
+            found += [json.loads(line) for line in content.splitlines() if line.endswith(b"}")]
         return [record for record in found if record["kind"] not in ("begin", "digest")]
 
 

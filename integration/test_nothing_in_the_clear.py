@@ -313,10 +313,10 @@ async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_passw
     said += await look(again)
     index = first.state / "audit-index" / "audit.sqlite"
     await until(lambda: rows(index) > 100)
+    kinds = {"request", "own", "intent", "finding", "disclosure", "alert", "look"}
+    await until(lambda: {record["kind"] for record in again.records()} >= kinds)
     assert await again.stop() == 0
     bad = await dropped_by(processes)
-    kinds = {record["kind"] for record in again.records()}
-    assert kinds >= {"request", "own", "intent", "finding", "disclosure", "alert", "look"}
     for file in ("ledger/ledger.sqlite", "cache/answers.sqlite", "noticing.json", "audit-index/audit.sqlite"):
         assert (first.state / file).stat().st_size > 0, file
     (tmp_path / "log").write_text(first.log + again.log + bad.log)

@@ -100,7 +100,7 @@ async def refused(doing: Any) -> str:
 async def test_commands_and_messages(place: Place) -> None:
     """Scripts that are not known yet, and again once Redis has forgotten them; any bytes; many at one time."""
     await place.start()
-    link = await place.up(database=3)
+    link = await place.up(database=3, timeout_s=10.0)  # 900 commands and 8 MiB at once, on a busy machine
     every = bytes(range(256))
     assert await link.evaluate(ECHO, [every], [every]) == [b"ok", every, every]
     place.redis.ask("SCRIPT", "FLUSH")

@@ -24,7 +24,7 @@ def in_hand(truth: Truth) -> Iterator[Violation]:
     premises = truth.history.premises
     spans = list(_spans(truth))
     edges = sorted(
-        [(begins, 1, number) for number, begins, ends in spans]
+        [(begins, 1, number) for number, begins, ends in spans if ends > begins]
         + [(ends, -1, number) for number, begins, ends in spans]
     )
     open_now: set[int] = set()

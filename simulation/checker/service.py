@@ -12,6 +12,8 @@ SLACK_S = 3.0
 """For the network and the disk, beside the proxy's own deadline."""
 LEASES_S = 4.0
 """A write waits for so long beyond that while Redis is away (docs/scale.md): the others' leases must have run out."""
+_NO_START = "the audit journal cannot be begun"
+"""What a process says that ends at its start because the disk fails; the supervisor starts another."""
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 
 
@@ -19,6 +21,8 @@ def unhandled(truth: Truth) -> Iterator[Violation]:
     """Nothing in the proxy fails without being handled. A disk that fails is expected: one line in the log says it."""
     for error in truth.history.of(Unhandled):
         lines = error.text.strip().splitlines() or [""]
+        if _NO_START in lines[-1] and truth.troubled(error.at - 1.0, error.at, "disk"):
+            continue
         yield Violation("service.unhandled", error.at, f"{error.process}: {lines[-1][:300]}")
 
 

@@ -303,6 +303,13 @@ class LoadTests(RuleCase):
             story.hand(number, 1.0, 5.0)
         self.broken(story, "load.in_hand")
 
+    def test_whatEndsAsItBeginsDoesNotCount(self) -> None:
+        story = Story()
+        story.hand(0, 0.5, 0.5)
+        for number in range(1, 6):
+            story.hand(number, 1.0, 5.0)
+        self.good(story)
+
     def test_oneWhoseClientLeftStillCounts(self) -> None:
         story = Story()
         story.hand(0, 1.0, 9.0, deserted=2.0)
@@ -404,6 +411,12 @@ class ServiceTests(RuleCase):
         story.add(Trouble(0.5, "disk fail", "m0", 0.5))
         story.add(Unhandled(1.0, "m0", "Traceback\nRecordFailed: write: Input/output error"))
         self.broken(story, "service.unhandled")
+        for disk, rules in ((True, ()), (False, ("service.unhandled",))):
+            story = Story()
+            if disk:
+                story.add(Trouble(0.5, "disk fail", "m0", 2.0))
+            story.add(Unhandled(1.0, "m0", "the audit journal cannot be begun: Input/output error"))
+            self.broken(story, *rules)
 
     def test_aMistake(self) -> None:
         story = Story()
