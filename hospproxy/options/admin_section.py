@@ -13,15 +13,14 @@ from .fields import address, hosts, path, switch
 
 @frozen(slots=True, kw_only=True)
 class AdminSettings:
-    """Health, metrics and the audit page."""
+    """The admin listener: health checks, metrics and the audit page."""
 
-    enabled: bool = field(
-        default=True, metadata=switch("Whether `/live`, `/ready`, `/metrics` and `/audit` are served.")
-    )
+    enabled: bool = field(default=True, metadata=switch("Serve `/live`, `/ready`, `/metrics` and `/audit`."))
     url: str = field(
         default="https://127.0.0.1:9443",
         metadata=address(
-            "Where. Health and metrics ask for no credentials; `http://` on the loopback interface only.",
+            "Where to listen. Health checks and metrics need no credentials; `http://` is allowed on"
+            " loopback only.",
             "https",
             "http",
         ),
@@ -30,7 +29,7 @@ class AdminSettings:
         default=None,
         converter=optional(Path),
         metadata=path(
-            "Certificate chain (PEM). Without one a self-signed certificate is made in `state_dir`/admin."
+            "Certificate chain (PEM). Default: a self-signed certificate, created in `state_dir`/admin."
         ),
     )
     private_key_file: Path | None = field(
@@ -38,7 +37,9 @@ class AdminSettings:
     )
     hosts: tuple[str, ...] = field(
         default=(),
-        metadata=hosts("Names other than localhost by which it is reached, where it is not on loopback."),
+        metadata=hosts(
+            "Values of `Host` that the admin listener accepts besides localhost and loopback addresses."
+        ),
     )
 
     @property

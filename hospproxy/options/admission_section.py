@@ -9,22 +9,30 @@ from .fields import number, switch, whole
 
 @frozen(slots=True, kw_only=True)
 class AdmissionSettings:
-    """The limits of one client: guesses at passwords, and requests a second."""
+    """Limits for each client: password guesses, and requests per second."""
 
     enabled: bool = field(
-        default=True, metadata=switch("Whether guesses are slowed down and rates are limited.")
+        default=True, metadata=switch("Slow down password guesses and limit request rates.")
     )
     account_free: int = field(
-        default=5, metadata=whole("failures", 1, 1000, "Failed log-ins of one account that cost nothing.")
+        default=5,
+        metadata=whole("failures", 1, 1000, "Failed log-ins of one account before its log-ins are delayed."),
     )
     address_free: int = field(
         default=50,
         metadata=whole(
-            "failures", 1, 100_000, "The same of one address, behind which a whole hospital may be."
+            "failures",
+            1,
+            100_000,
+            "Failed log-ins from one address before its log-ins are delayed. One address may be a whole"
+            " hospital.",
         ),
     )
     forgive_s: float = field(
-        default=60.0, metadata=number("seconds", 0.1, 86400, "After each so many one failure is forgotten.")
+        default=60.0,
+        metadata=number(
+            "seconds", 0.1, 86400, "Each time this interval passes, one failed log-in is forgotten."
+        ),
     )
     delay_s: float = field(
         default=10.0,
@@ -32,14 +40,17 @@ class AdmissionSettings:
             "seconds",
             0.5,
             300,
-            "The longest wait before a guess, from 0.5 s on doubled each time; at most a third of `deadline_s`.",
+            "Longest delay before a guess goes to HOSP. It starts at 0.5 s and doubles; at most a third"
+            " of `deadline_s`.",
         ),
     )
     account_waiting: int = field(
-        default=2, metadata=whole("guesses", 1, 1000, "Guesses that wait for one account; beyond it 429.")
+        default=2,
+        metadata=whole("guesses", 1, 1000, "Delayed guesses waiting for one account; beyond it 429."),
     )
     address_waiting: int = field(
-        default=8, metadata=whole("guesses", 1, 1000, "Guesses that wait of one address; beyond it 429.")
+        default=8,
+        metadata=whole("guesses", 1, 1000, "Delayed guesses waiting from one address; beyond it 429."),
     )
     refusal_s: float = field(
         default=5.0,
@@ -47,15 +58,27 @@ class AdmissionSettings:
             "seconds",
             0,
             60,
-            "How long HOSP is not asked again about credentials that it refused. Needs identity.",
+            "How long credentials that HOSP refused are refused again without asking HOSP. Needs"
+            " `identity.enabled`.",
         ),
     )
     rate: float = field(
         default=0.0,
-        metadata=number("requests/s", 0, 100_000, "Requests of accepted credentials; beyond it 429. 0: any."),
+        metadata=number(
+            "requests/s",
+            0,
+            100_000,
+            "Requests for one set of accepted credentials; beyond it 429. 0: no limit.",
+        ),
     )
     burst: int = field(
-        default=100, metadata=whole("requests", 1, 1_000_000, "So many of them may come at one time.")
+        default=100,
+        metadata=whole(
+            "requests",
+            1,
+            1_000_000,
+            "Requests for one set of credentials that may arrive at once, above `rate`.",
+        ),
     )
     address_rate: float = field(
         default=100.0,
@@ -63,15 +86,25 @@ class AdmissionSettings:
             "requests/s",
             0,
             100_000,
-            "Requests of one address whose credentials are missing or not accepted yet. 0: any.",
+            "Requests from one address with missing or not yet accepted credentials; beyond it 429. 0: no"
+            " limit.",
         ),
     )
     address_burst: int = field(
-        default=10_000, metadata=whole("requests", 1, 1_000_000, "So many of them may come at one time.")
+        default=10_000,
+        metadata=whole(
+            "requests",
+            1,
+            1_000_000,
+            "Requests from one address that may arrive at once, above `address_rate`.",
+        ),
     )
     max_remembered: int = field(
         default=10_000,
         metadata=whole(
-            "keys", 100, 1_000_000, "Addresses, accounts and credentials known at one time, each."
+            "keys",
+            100,
+            1_000_000,
+            "Most addresses, accounts and credentials tracked, each counted by itself.",
         ),
     )

@@ -39,58 +39,78 @@ def _zone(value: str) -> str:
 
 @frozen(slots=True, kw_only=True)
 class AlertsSettings:
-    """What is noticed in the trail as it is made. A number of 0 switches its rule off."""
+    """Rules that check each audit record as it is made, and raise alerts. A number of 0 switches its rule off."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether anything is."))
+    enabled: bool = field(default=True, metadata=switch("Apply the rules."))
     failed_logins_by_address: int = field(
         default=20,
-        metadata=whole("log-ins", 0, 10_000, "Failed log-ins from one address within the window that alert."),
+        metadata=whole(
+            "log-ins", 0, 10_000, "Failed log-ins from one address within the window that raise an alert."
+        ),
     )
     failed_logins_by_name: int = field(
         default=10,
-        metadata=whole("log-ins", 0, 10_000, "Failed log-ins for one name within the window that alert."),
+        metadata=whole(
+            "log-ins", 0, 10_000, "Failed log-ins for one name within the window that raise an alert."
+        ),
     )
     failed_logins_window_s: float = field(
-        default=300.0, metadata=number("seconds", 1, 86_400, "The window of failed log-ins.")
+        default=300.0, metadata=number("seconds", 1, 86_400, "Window in which failed log-ins are counted.")
     )
     patients: int = field(
         default=100,
         metadata=whole(
-            "patients", 0, 10_000, "Distinct patients of one person within the window that alert."
+            "patients",
+            0,
+            10_000,
+            "Distinct patients opened by one person within the window that raise an alert.",
         ),
     )
     patients_window_s: float = field(
-        default=3600.0, metadata=number("seconds", 1, 86_400, "The window of patients.")
+        default=3600.0, metadata=number("seconds", 1, 86_400, "Window in which patients are counted.")
     )
     usual_patients_factor: float = field(
         default=4.0,
         metadata=number(
-            "times", 0, 1000, "How many times the person's usual number of patients a day alerts."
+            "times",
+            0,
+            1000,
+            "Patients within 24 hours that raise an alert, as a multiple of the person's usual number a day.",
         ),
     )
     usual_patients_min: int = field(
         default=40,
-        metadata=whole("patients", 1, 2000, "Patients a day below which that rule is silent."),
+        metadata=whole(
+            "patients",
+            1,
+            2000,
+            "Patients within 24 hours below which `usual_patients_factor` raises no alert.",
+        ),
     )
     learning_days: float = field(
         default=28.0,
-        metadata=number("days", 0, 366, "How long the usual is learnt before anything counts as unusual."),
+        metadata=number(
+            "days", 0, 366, "How long usual behaviour is learnt before anything counts as unusual."
+        ),
     )
     quiet_hours: tuple[tuple[int, int], ...] = field(
         default=(),
         metadata=listed(
-            "Times of day at which any activity of staff alerts.", 'times like "22:00-05:00"', _span
+            "Times of day at which any activity of staff raises an alert.", 'times like "22:00-05:00"', _span
         ),
     )
     unusual_hours: bool = field(
         default=True,
         metadata=switch(
-            "Whether activity alerts at an hour that is unusual for the person and for the whole house."
+            "Raise an alert for activity at an hour that is unusual for the person and for the whole"
+            " hospital."
         ),
     )
     time_zone: str = field(
         default="UTC",
-        metadata=text("Time zone of days and hours.", 'a time zone like "Europe/Berlin"', _zone),
+        metadata=text(
+            "Time zone of the days and hours in these rules.", 'a time zone like "Europe/Berlin"', _zone
+        ),
     )
     anothers_name: int = field(
         default=1,
@@ -98,40 +118,49 @@ class AlertsSettings:
             "records",
             0,
             10_000,
-            "Records that one person sent in another's name within the window that alert.",
+            "Records that one person sent in another's name within the window that raise an alert.",
         ),
     )
     anothers_name_window_s: float = field(
-        default=3600.0, metadata=number("seconds", 1, 86_400, "The window of records in another's name.")
+        default=3600.0,
+        metadata=number("seconds", 1, 86_400, "Window in which records in another's name are counted."),
     )
     break_glass: bool = field(
         default=True,
-        metadata=switch("Whether it alerts when somebody gives a reason to pass where a rule refuses."),
+        metadata=switch("Raise an alert when somebody passes a permission rule with `X-Break-Glass`."),
     )
     repeat_after_s: float = field(
         default=3600.0,
         metadata=number(
-            "seconds", 0, 604_800, "The same alert about the same subject is told again after this."
+            "seconds",
+            0,
+            604_800,
+            "Shortest time between two alerts of one rule about one subject; those in between are only"
+            " counted.",
         ),
     )
-    webhook_url: str | None = field(default=None, metadata=web_url("Where alerts are posted."))
+    webhook_url: str | None = field(default=None, metadata=web_url("Webhook that alerts are posted to."))
     webhook_secret_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Secret (mode 0600, 16 to 4096 bytes) that signs what is posted."),
+        metadata=path("Secret that signs each POST (16 to 4096 bytes, mode 0600)."),
     )
     webhook_secret_env: str | None = field(
         default=None,
-        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+        metadata=secret_fields.variable("Environment variable that holds the secret, instead of the file."),
     )
     webhook_secret: secret_fields.Text | None = field(
-        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
+        default=None,
+        repr=False,
+        metadata=secret_fields.text(
+            "The secret itself, instead of a file. The options file must then be private."
+        ),
     )
     webhook_ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Certificates (PEM) to trust for the webhook instead of the system's."),
+        metadata=path("CA certificates (PEM) to trust for the webhook, instead of the system's."),
     )
     webhook_timeout_s: float = field(
-        default=10.0, metadata=number("seconds", 0.1, 300, "How long one POST may take.")
+        default=10.0, metadata=number("seconds", 0.1, 300, "Timeout for one POST.")
     )

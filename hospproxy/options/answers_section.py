@@ -9,12 +9,13 @@ from .fields import choice
 
 @frozen(slots=True, kw_only=True)
 class AnswersSettings:
-    """HOSP's answers are held against the contract: type, syntax and outer shape always, the schema as `mode` says."""
+    """Checks HOSP's responses against the contract: type, syntax and outer shape always, the schema as `mode` says."""
 
     mode: str = field(
         default="report",
         metadata=choice(
-            "`report` only records what the schema does not allow; `enforce` takes it for no answer.",
+            "`report` only records a response that violates the schema; `enforce` treats it as a bad"
+            " answer (502 if retries do not help).",
             "report",
             "enforce",
         ),

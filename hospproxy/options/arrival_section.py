@@ -13,52 +13,83 @@ GiB = 1024 * MiB
 
 @frozen(slots=True, kw_only=True)
 class ArrivalSettings:
-    """Limits on what clients send."""
+    """Limits on client connections, requests and responses."""
 
     max_head_bytes: int = field(
-        default=16 * KiB, metadata=whole("bytes", KiB, MiB, "Request line and header fields; beyond it 431.")
+        default=16 * KiB,
+        metadata=whole(
+            "bytes", KiB, MiB, "Longest request head (request line and header fields); beyond it 431."
+        ),
     )
-    max_fields: int = field(default=100, metadata=whole("fields", 8, 1000, "Header fields; beyond it 431."))
+    max_fields: int = field(
+        default=100, metadata=whole("fields", 8, 1000, "Most header fields in a request; beyond it 431.")
+    )
     max_target_bytes: int = field(
-        default=8 * KiB, metadata=whole("bytes", 256, 64 * KiB, "Path and query; beyond it 414.")
+        default=8 * KiB, metadata=whole("bytes", 256, 64 * KiB, "Longest path and query; beyond it 414.")
     )
     header_timeout_s: float = field(
         default=10.0,
-        metadata=number("seconds", 0.1, 3600, "From the first byte to the end of the head; then 408."),
+        metadata=number(
+            "seconds", 0.1, 3600, "Timeout from the first byte to the end of the request head; then 408."
+        ),
     )
     body_timeout_s: float = field(
-        default=60.0, metadata=number("seconds", 0.1, 3600, "From the head to the end of the body; then 408.")
+        default=60.0,
+        metadata=number(
+            "seconds", 0.1, 3600, "Timeout from the end of the head to the end of the body; then 408."
+        ),
     )
     min_body_rate: int = field(
         default=256,
         metadata=whole(
-            "bytes a second", 0, MiB, "How fast a body must come on average, after 10 s; then 408. 0: any."
+            "bytes a second",
+            0,
+            MiB,
+            "Slowest average rate of a request body, measured after 10 s; below it 408. 0: no limit.",
         ),
     )
     write_timeout_s: float = field(
         default=60.0,
         metadata=number(
-            "seconds", 0.1, 3600, "How long a client may take over each `min_taken_bytes` of its answer."
+            "seconds", 0.1, 3600, "How long a client may take to read each `min_taken_bytes` of its response."
         ),
     )
     min_taken_bytes: int = field(
         default=64 * KiB,
-        metadata=whole("bytes", 8 * KiB, 16 * MiB, "What must be taken within `write_timeout_s`, each time."),
+        metadata=whole(
+            "bytes",
+            8 * KiB,
+            16 * MiB,
+            "Part of a response that a client must read within each `write_timeout_s`.",
+        ),
     )
     keep_alive_s: float = field(
         default=75.0,
         metadata=number(
-            "seconds", 0, 3600, "How long an idle connection is kept; longer than a balancer's 60 s."
+            "seconds",
+            0,
+            3600,
+            "How long an idle client connection stays open. Keep it above a load balancer's usual 60 s.",
         ),
     )
     linger_s: float = field(
         default=2.0,
-        metadata=number("seconds", 0, 60, "How long a refused request is read on before the close."),
+        metadata=number(
+            "seconds",
+            0,
+            60,
+            "How long the proxy keeps reading after a final response, so that the client sees it before"
+            " the close.",
+        ),
     )
     body_memory_bytes: int = field(
         default=256 * MiB,
         metadata=whole(
-            "bytes", MiB, 64 * GiB, "Memory for all requests that come and answers that wait; then 503."
+            "bytes",
+            MiB,
+            64 * GiB,
+            "Memory for incoming requests and unread responses of all clients; beyond it 503, and the"
+            " slowest clients are closed.",
         ),
     )
     unknown_body_bytes: int = field(
@@ -67,32 +98,42 @@ class ArrivalSettings:
             "bytes",
             KiB,
             16 * MiB,
-            "A longer body is read only once it is known who sends it, by HOSP's own word.",
+            "A longer body is read only after HOSP has accepted the sender's credentials.",
         ),
     )
     max_connections: int = field(
-        default=10000, metadata=whole("connections", 1, 1_000_000, "Open client connections at one time.")
+        default=10000,
+        metadata=whole(
+            "connections", 1, 1_000_000, "Most open client connections; further ones are closed at once."
+        ),
     )
     max_connections_per_address: int = field(
         default=2000,
-        metadata=whole("connections", 1, 1_000_000, "The same of one address; `trusted_proxies` are exempt."),
+        metadata=whole(
+            "connections",
+            1,
+            1_000_000,
+            "Most open connections from one address (IPv6: one /64). `trusted_proxies` are exempt.",
+        ),
     )
     max_pipelined: int = field(
         default=100,
         metadata=whole(
-            "requests", 1, 10_000, "Requests in a row that do not wait for answers; then it closes."
+            "requests",
+            1,
+            10_000,
+            "Requests in a row that a client may send without waiting for responses; then the connection"
+            " closes.",
         ),
     )
     handshake_timeout_s: float = field(
         default=10.0,
-        metadata=number(
-            "seconds", 0.1, 3600, "How long a TLS handshake may take; then the connection is closed."
-        ),
+        metadata=number("seconds", 0.1, 3600, "Timeout for a TLS handshake; then the connection is closed."),
     )
     max_handshakes: int = field(
         default=2000,
         metadata=whole(
-            "handshakes", 1, 1_000_000, "TLS handshakes at one time; beyond it connections are closed."
+            "handshakes", 1, 1_000_000, "Most TLS handshakes in progress; further connections are closed."
         ),
     )
     max_handshakes_per_address: int = field(
@@ -101,7 +142,7 @@ class ArrivalSettings:
             "handshakes",
             1,
             1_000_000,
-            "The same of one address (IPv6: one /64). `trusted_proxies` are exempt.",
+            "Most TLS handshakes in progress from one address (IPv6: one /64). `trusted_proxies` are exempt.",
         ),
     )
     handshake_rate_per_address: int = field(
@@ -110,12 +151,11 @@ class ArrivalSettings:
             "handshakes a second",
             1,
             1_000_000,
-            "Begun by one address; beyond it closed. `trusted_proxies` are exempt.",
+            "Most TLS handshakes started by one address; further connections are closed."
+            " `trusted_proxies` are exempt.",
         ),
     )
     certificate_check_s: float = field(
         default=5.0,
-        metadata=number(
-            "seconds", 0.1, 3600, "How often the files of certificates are looked at for new ones."
-        ),
+        metadata=number("seconds", 0.1, 3600, "How often certificate files are checked for changes."),
     )

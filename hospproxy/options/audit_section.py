@@ -17,19 +17,20 @@ GiB = 1024 * MiB
 
 @frozen(slots=True, kw_only=True)
 class AuditSettings:
-    """The record of every request."""
+    """The audit trail: one record for every request."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether requests are recorded."))
+    enabled: bool = field(default=True, metadata=switch("Write audit records."))
     directory: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Where the records go. Default: `state_dir`/audit."),
+        metadata=path("Folder of the journal files. Default: `state_dir`/audit."),
     )
     durability: str = field(
         default="commit",
         metadata=choice(
-            "`commit`: an answer leaves when its record is on disk. `buffered`: it need not wait, and a crash may"
-            " lose records of `buffer_s`; a write is on disk before it is sent all the same.",
+            "`commit`: a response leaves once its record is on disk. `buffered`: it may leave up to"
+            " `buffer_s` earlier, and a crash may lose those records. In both modes a write's `intent`"
+            " record is on disk before the write is sent.",
             "commit",
             "buffered",
         ),
@@ -37,55 +38,77 @@ class AuditSettings:
     commit: str = field(
         default="auto",
         metadata=choice(
-            "Who writes records. `auto`: the kernel by itself (io_uring, Linux 5.6), a thread where that is not"
-            " allowed. `thread`: a thread, which takes more of the processor.",
+            "How records are written and synced. `auto`: by the kernel (io_uring, Linux 5.6 or newer), or"
+            " by a thread where io_uring is not allowed. `thread`: by a thread, which takes more CPU"
+            " time.",
             "auto",
             "thread",
         ),
     )
     buffer_s: float = field(
         default=1.0,
-        metadata=number("seconds", 0.01, 60, "`buffered`: how far an answer may be ahead of its record."),
+        metadata=number(
+            "seconds",
+            0.01,
+            60,
+            "With `buffered`: how long a response may leave before its record is on disk.",
+        ),
     )
     buffer_records: int = field(
         default=1000,
-        metadata=whole("records", 1, 10_000, "`buffered`: records that may be behind their answers."),
+        metadata=whole(
+            "records", 1, 10_000, "With `buffered`: most records not yet on disk whose responses have left."
+        ),
     )
     rotate_bytes: int = field(
         default=64 * MiB,
-        metadata=whole("bytes", 64 * KiB, 4 * GiB, "A file of this size is followed by another."),
+        metadata=whole(
+            "bytes", 64 * KiB, 4 * GiB, "A new file begins when the current one reaches this size."
+        ),
     )
     rotate_s: float = field(
-        default=86400.0, metadata=number("seconds", 60, 31_622_400, "So is one of this age.")
+        default=86400.0,
+        metadata=number(
+            "seconds", 60, 31_622_400, "A new file begins when the current one reaches this age."
+        ),
     )
     retention_days: float = field(
         default=0.0,
         metadata=number(
-            "days", 0, 36_600, "How long a file is kept after its end; 0: for ever. A signed tombstone stays."
+            "days", 0, 36_600, "How long a closed file is kept; a signed tombstone stays. 0: for ever."
         ),
     )
     signing_key_file: Path | None = field(
         default=None,
         converter=optional(Path),
         metadata=path(
-            "Ed25519 key (PEM, mode 0600) that signs digests. Default: `state_dir`/audit-signing.key, made at the"
-            " first start; its public key is written beside it (`.pub`)."
+            "Ed25519 private key (PEM, mode 0600) that signs the digests. Default:"
+            " `state_dir`/audit-signing.key, created at the first start. The public key is written beside"
+            " it (`.pub`)."
         ),
     )
     signing_key_env: str | None = field(
         default=None,
-        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+        metadata=secret_fields.variable("Environment variable that holds the key, instead of the file."),
     )
     signing_key: secret_fields.Text | None = field(
-        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
+        default=None,
+        repr=False,
+        metadata=secret_fields.text(
+            "The key itself, instead of a file. The options file must then be private."
+        ),
     )
     reserve_bytes: int = field(
         default=MiB,
-        metadata=whole("bytes", 64 * KiB, GiB, "Put by on the disk for records while it is full."),
+        metadata=whole(
+            "bytes", 64 * KiB, GiB, "Disk space reserved in advance for records while the disk is full."
+        ),
     )
     when_full: str = field(
         default="serve",
         metadata=choice(
-            "What reads get while the disk is full: an answer, or 503. Writes get 503.", "serve", "refuse"
+            "Reads while the disk is full: `serve` answers them, `refuse` gives 503. Writes always get 503.",
+            "serve",
+            "refuse",
         ),
     )

@@ -35,39 +35,49 @@ def _database(doc: str) -> Metadata:
 
 @frozen(slots=True, kw_only=True)
 class DatabaseSettings:
-    """The trail in a database, where the audit page looks."""
+    """Audit sink: the database that the audit page searches."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether records are carried into a database."))
+    enabled: bool = field(default=True, metadata=switch("Copy records into a database."))
     url: str = field(
         default="",
         repr=False,
         metadata=_database(
-            "PostgreSQL, for several machines together. Default: SQLite, `state_dir`/audit-index/audit.sqlite."
+            "PostgreSQL database, which several machines can share. Default: SQLite,"
+            " `state_dir`/audit-index/audit.sqlite."
         ),
     )
     password_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Holds the password for `url`, which need not name it. It is read at each connection."),
+        metadata=path(
+            "File with the password, so that `url` need not contain it. Read for each new connection."
+        ),
     )
     password_env: str | None = field(
         default=None,
-        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+        metadata=secret_fields.variable("Environment variable that holds the password, instead of the file."),
     )
     password: secret_fields.Text | None = field(
-        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
+        default=None,
+        repr=False,
+        metadata=secret_fields.text(
+            "The password itself, instead of a file. The options file must then be private."
+        ),
     )
     retention_days: float = field(
         default=0.0,
-        metadata=number("days", 0, 36_600, "Rows that are older are deleted, a few at a time; 0: none."),
+        metadata=number("days", 0, 36_600, "Age at which rows are deleted, a few at a time. 0: never."),
     )
     connect_timeout_s: float = field(
         default=5.0,
-        metadata=number(
-            "seconds", 1, 60, "How long a connection may take (SQLite: how long to wait for its lock)."
-        ),
+        metadata=number("seconds", 1, 60, "Timeout for connecting (SQLite: for its lock)."),
     )
     timeout_s: float = field(
         default=30.0,
-        metadata=number("seconds", 1, 600, "PostgreSQL: what takes longer is given up, and tried again."),
+        metadata=number(
+            "seconds",
+            1,
+            600,
+            "PostgreSQL only: timeout for one statement. A batch that exceeds it is tried again.",
+        ),
     )

@@ -14,12 +14,13 @@ MAX_SECRETS = 2
 
 @frozen(slots=True, kw_only=True)
 class FrontSettings:
-    """What the listed proxies in front (`trusted_proxies`) say, and what is asked of the way that a request came."""
+    """Which headers of the `trusted_proxies` are read, and whether clients must use HTTPS."""
 
     forwarded_header: str = field(
         default="x-forwarded-for",
         metadata=choice(
-            "Where they name the client. The other field is not read: what a proxy does not set, a client may have.",
+            "Header in which they name the client. The other header is ignored: the client could have set"
+            " it.",
             "x-forwarded-for",
             "forwarded",
         ),
@@ -27,8 +28,8 @@ class FrontSettings:
     forwarded_proto_header: str | None = field(
         default=None,
         metadata=choice(
-            "Where they say whether the client came by HTTPS. Default: `forwarded` if `forwarded_header` is that,"
-            " otherwise `x-forwarded-proto`.",
+            "Header in which they say whether the client used HTTPS. Default: `forwarded` if"
+            " `forwarded_header` is `forwarded`, otherwise `x-forwarded-proto`.",
             "x-forwarded-proto",
             "cloudfront-forwarded-proto",
             "forwarded",
@@ -37,8 +38,9 @@ class FrontSettings:
     require_https: str = field(
         default="off",
         metadata=choice(
-            "What happens to requests that clients sent in plain HTTP, to us or to a listed proxy: nothing; 403; or 308"
-            " to HTTPS for GET and HEAD and 403 for the rest.",
+            "What happens to a request that the client sent over plain HTTP, to the proxy itself or to a"
+            " trusted proxy. `off`: nothing. `reject`: 403. `redirect`: 308 to HTTPS for GET and HEAD,"
+            " 403 for other methods.",
             "off",
             "reject",
             "redirect",
@@ -54,28 +56,30 @@ class FrontSettings:
 
 @frozen(slots=True, kw_only=True)
 class OriginSettings:
-    """A secret that the gateway in front puts into a header field of every request; without it 403."""
+    """A secret header that the gateway in front adds to every request. A request without it gets 403."""
 
     header: str = field(
         default="X-Origin-Verify",
         metadata=pattern(
             r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}",
             "a name of a header field",
-            "In which field. It is not sent on and not recorded.",
+            "Name of the header. It is neither sent to HOSP nor recorded.",
         ),
     )
     secret_files: tuple[Path, ...] = field(
         default=(),
         metadata=listed(
-            "The secret (16 to 4096 printable ASCII characters, mode 0600); a second one while it is exchanged. Read"
-            " again on SIGHUP. Empty, and no `secret_variables`: none is asked for.",
+            "Files with the secret (16 to 4096 printable ASCII characters, mode 0600): one, or two during"
+            " a rotation. Read again on SIGHUP. Empty, with no `secret_variables`: no secret is required.",
             "paths",
             lambda value: Path(value).expanduser().absolute(),
         ),
     )
     secret_variables: tuple[str, ...] = field(
         default=(),
-        metadata=listed("Environment variables with secrets, beside the files or instead.", "names", str),
+        metadata=listed(
+            "Environment variables that hold secrets, besides the files or instead of them.", "names", str
+        ),
     )
 
     @property

@@ -12,14 +12,23 @@ MARGIN_S = 5.0
 
 @frozen(slots=True, kw_only=True)
 class GateSettings:
-    """The queue before HOSP."""
+    """The queue in front of HOSP."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether requests to HOSP wait for a place."))
+    enabled: bool = field(
+        default=True, metadata=switch("Limit how many requests HOSP works on, and queue the rest.")
+    )
     concurrency: int = field(
-        default=5, metadata=whole("requests", 1, 1000, "The most that HOSP gets at one time.")
+        default=5,
+        metadata=whole(
+            "requests",
+            1,
+            1000,
+            "Most requests in flight at HOSP (slots); with `[redis]` over all workers and machines together.",
+        ),
     )
     max_queue: int = field(
-        default=512, metadata=whole("requests", 0, 100_000, "Requests that wait for a place; beyond it 503.")
+        default=512,
+        metadata=whole("requests", 0, 100_000, "Most requests waiting for a slot; beyond it 503."),
     )
     slow_s: float = field(
         default=20.0,
@@ -27,7 +36,7 @@ class GateSettings:
             "seconds",
             0.1,
             600,
-            "HOSP answers within it even on a bad day; silence is a sign only from then on.",
+            "Time within which HOSP responds even on a bad day. Only longer silence counts against HOSP.",
         ),
     )
 
@@ -39,21 +48,24 @@ class GateSettings:
 
 @frozen(slots=True, kw_only=True)
 class BreakerSettings:
-    """Nothing is sent to a HOSP that is gone."""
+    """The circuit breaker: while HOSP is down only probes are sent."""
 
-    enabled: bool = field(
-        default=True, metadata=switch("Whether HOSP may be taken to be gone. It is part of the gate.")
-    )
+    enabled: bool = field(default=True, metadata=switch("Use the breaker. Needs `gate.enabled`."))
     failures: int = field(
         default=5,
         metadata=whole(
-            "attempts", 1, 1000, "In a row, over 1 s or more, that found nobody there: then HOSP is gone."
+            "attempts",
+            1,
+            1000,
+            "Consecutive attempts without a connection or a response, spread over at least 1 s, that open"
+            " the breaker.",
         ),
     )
     probe_every_s: float = field(
-        default=2.0, metadata=number("seconds", 0.1, 600, "From one probe to the next while HOSP is gone.")
+        default=2.0,
+        metadata=number("seconds", 0.1, 600, "Interval between probes while the breaker is open."),
     )
     probe_timeout_s: float = field(
         default=8.0,
-        metadata=number("seconds", 0.1, 600, "How long a probe may take; the next does not wait for it."),
+        metadata=number("seconds", 0.1, 600, "Timeout for one probe. The next probe does not wait for it."),
     )

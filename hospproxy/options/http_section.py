@@ -13,28 +13,35 @@ from .fields import number, path, switch, web_url
 
 @frozen(slots=True, kw_only=True)
 class HttpWriterSettings:
-    """The trail to an HTTP server, in batches."""
+    """Audit sink: an HTTP server that gets batches of records."""
 
-    enabled: bool = field(default=False, metadata=switch("Whether records are posted there."))
-    url: str | None = field(default=None, metadata=web_url("Where to. Required if it is enabled."))
+    enabled: bool = field(default=False, metadata=switch("Post records."))
+    url: str | None = field(default=None, metadata=web_url("URL to post to. Required if enabled."))
     secret_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("What signs each POST (at least 16 bytes, mode 0600); the receiver has the same."),
+        metadata=path(
+            "File with the secret that signs each POST (16 to 4096 bytes, mode 0600). The receiver needs"
+            " the same secret."
+        ),
     )
     secret_env: str | None = field(
         default=None,
-        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+        metadata=secret_fields.variable("Environment variable that holds the secret, instead of the file."),
     )
     secret: secret_fields.Text | None = field(
-        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
+        default=None,
+        repr=False,
+        metadata=secret_fields.text(
+            "The secret itself, instead of a file. The options file must then be private."
+        ),
     )
     ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Certificates (PEM) to trust for an `https://` URL instead of the system's."),
+        metadata=path("CA certificates (PEM) to trust for an `https://` URL, instead of the system's."),
     )
     timeout_s: float = field(
         default=30.0,
-        metadata=number("seconds", 0.1, 55, "From the begin of a POST to the end of its answer."),
+        metadata=number("seconds", 0.1, 55, "Timeout from the start of a POST to the end of the response."),
     )

@@ -13,7 +13,7 @@ from .fields import Network, address, choice, networks, path, switch, whole
 
 @frozen(slots=True, kw_only=True)
 class CertificateSettings:
-    """A further certificate of a listener, for the names that stand in it. It may stand several times."""
+    """A further certificate of a listener, used for the host names it contains. May be repeated."""
 
     certificate_file: Path | None = field(
         default=None, converter=optional(Path), metadata=path("Certificate chain (PEM).")
@@ -25,20 +25,18 @@ class CertificateSettings:
 
 @frozen(slots=True, kw_only=True)
 class ListenerSettings:
-    """A port that clients use. `[[listeners]]` may stand several times."""
+    """A port that clients connect to. `[[listeners]]` may be repeated."""
 
     url: str = field(
         default="https://127.0.0.1:8443",
         metadata=address(
-            "Where to listen: an IP address of this host or localhost, and a port.", "https", "http"
+            "Where to listen: an IP address of this machine, or localhost, and a port.", "https", "http"
         ),
     )
     certificate_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path(
-            "Certificate chain (PEM). Without one a self-signed certificate is made in `state_dir`."
-        ),
+        metadata=path("Certificate chain (PEM). Default: a self-signed certificate, created in `state_dir`."),
     )
     private_key_file: Path | None = field(
         default=None, converter=optional(Path), metadata=path("Private key of the certificate (PEM).")
@@ -47,7 +45,7 @@ class ListenerSettings:
     client_certificates: str = field(
         default="off",
         metadata=choice(
-            "Whether clients are asked for a certificate, and turned away without one.",
+            "Client certificates: not requested, requested, or required (a client without one is rejected).",
             "off",
             "optional",
             "required",
@@ -56,7 +54,7 @@ class ListenerSettings:
     client_ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Certificates (PEM) of the authorities that vouch for clients."),
+        metadata=path("CA certificates (PEM) that sign client certificates."),
     )
     hsts_s: int = field(
         default=0,
@@ -64,13 +62,15 @@ class ListenerSettings:
             "seconds",
             0,
             63_072_000,
-            "Strict-Transport-Security: how long browsers shall come by HTTPS only; 0 to say nothing of it.",
+            "`max-age` of `Strict-Transport-Security`: how long browsers use HTTPS only. 0: the header is"
+            " not sent.",
         ),
     )
     plain: str = field(
         default="reject",
         metadata=choice(
-            "What an `http://` listener does: answer 403, redirect GET and HEAD to HTTPS, or serve.",
+            "What an `http://` listener does: respond with 403, redirect GET and HEAD to HTTPS, or serve"
+            " requests.",
             "reject",
             "redirect",
             "serve",
@@ -80,14 +80,15 @@ class ListenerSettings:
     proxy_protocol: bool = field(
         default=False,
         metadata=switch(
-            "Whether every connection begins with a PROXY header (version 1 or 2, before TLS), as some balancers send"
-            " it."
+            "Expect every connection to begin with a PROXY header (version 1 or 2, before TLS), as some"
+            " load balancers send it."
         ),
     )
     proxy_protocol_from: tuple[Network, ...] = field(
         default=(),
         metadata=networks(
-            "With `proxy_protocol`: who may connect; anybody else is closed at once. Empty: `trusted_proxies`."
+            "With `proxy_protocol`: addresses that may connect; other connections are closed at once."
+            " Empty: `trusted_proxies`."
         ),
     )
 

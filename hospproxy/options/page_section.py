@@ -14,21 +14,24 @@ from .fields import number, path, switch, whole
 class AuditPageSettings:
     """The audit page, on the admin listener."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether it is served."))
+    enabled: bool = field(default=True, metadata=switch("Serve the audit page."))
     users_file: Path | None = field(
         default=None,
         converter=optional(Path),
         metadata=path(
-            "Who may look (mode 0600; `hospproxy-audit user` changes it). Default: `state_dir`/audit-users, made at"
-            " the first start with one user, `auditor`; the password is in `state_dir`/audit-page-password."
+            "File with the users of the page (mode 0600; change it with `hospproxy-audit user`). Default:"
+            " `state_dir`/audit-users, created at the first start with one user, `auditor`, whose"
+            " password is in `state_dir`/audit-page-password."
         ),
     )
     remember_s: float = field(
         default=300.0,
-        metadata=number("seconds", 0, 3600, "How long a password that was right is not worked out again."),
+        metadata=number(
+            "seconds", 0, 3600, "How long a verified password is accepted without computing its hash again."
+        ),
     )
-    rows: int = field(default=50, metadata=whole("records", 5, 500, "Records on one page."))
+    rows: int = field(default=50, metadata=whole("records", 5, 500, "Records shown on one page."))
     report_rows: int = field(
         default=10_000,
-        metadata=whole("records", 10, 100_000, "The most records in one disclosure report."),
+        metadata=whole("records", 10, 100_000, "Most records in one disclosure report."),
     )

@@ -16,25 +16,32 @@ if TYPE_CHECKING:
 
 @frozen(slots=True, kw_only=True)
 class PermissionsSettings:
-    """Who may do what: the contract has the rules."""
+    """Who may do what. The contract defines the rules."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether rules are applied. Needs identity."))
+    enabled: bool = field(default=True, metadata=switch("Apply the rules. Needs `identity.enabled`."))
     rules: Mapping[str, str] = field(
         factory=dict,
-        metadata=choice_by_name("A rule's mode, by its name, instead of the contract's.", *MODES),
+        metadata=choice_by_name("Mode of a rule, by the rule's name; overrides the contract's.", *MODES),
     )
     administrators: tuple[str, ...] = field(
-        default=(), metadata=ids("Ids of members of staff whom no rule binds; the record says so.")
+        default=(),
+        metadata=ids(
+            "Ids of members of staff who are exempt from all rules; the audit record says when a rule"
+            " would have applied."
+        ),
     )
     remember_s: float = field(
         default=60.0,
         metadata=number(
-            "seconds", 0, 3600, "How long an enforced rule believes what an answer told of a record."
+            "seconds",
+            0,
+            3600,
+            "How long an enforced rule trusts what a response of HOSP said about a record.",
         ),
     )
     max_remembered: int = field(
         default=20_000,
-        metadata=whole("records", 100, 1_000_000, "Records of which something is known at one time."),
+        metadata=whole("records", 100, 1_000_000, "Most records whose facts are remembered."),
     )
 
     def modes(self, contract: Contract) -> dict[str, str]:

@@ -12,10 +12,12 @@ from .fields import label, table
 
 @frozen(slots=True, kw_only=True)
 class AuditPluginSettings:
-    """The trail to a writer of your own. `[[audit_plugins]]` may stand several times."""
+    """Audit sink of your own, from a plugin. `[[audit_plugins]]` may be repeated."""
 
-    name: str = field(metadata=label("Names it in metrics and in its saved position. Required."))
-    kind: str = field(metadata=label("Which plugin makes it. Required."))
+    name: str = field(
+        metadata=label("Name of the sink in metrics and in the file with its saved position. Required.")
+    )
+    kind: str = field(metadata=label("Kind of the plugin that provides it. Required."))
     options: Mapping[str, Any] = field(
-        default=Factory(dict), metadata=table("What the plugin is told; its own documentation says what.")
+        default=Factory(dict), metadata=table("Options for the plugin; see its own documentation.")
     )

@@ -31,59 +31,74 @@ def _user(value: str) -> str:
 
 @frozen(slots=True, kw_only=True)
 class RedisSettings:
-    """What several workers or machines have in common."""
+    """Redis, through which several workers or machines share state."""
 
     enabled: bool = field(
-        default=False, metadata=switch("Whether there is one. More than one worker, or machine, needs it.")
+        default=False, metadata=switch("Use Redis. More than one worker or machine needs it.")
     )
     url: str = field(
         default="redis://127.0.0.1:6379",
-        metadata=address("Where it is; `rediss` is TLS.", "redis", "rediss"),
+        metadata=address("Address of Redis; `rediss` means TLS.", "redis", "rediss"),
     )
     user: str | None = field(
-        default=None, metadata=text("The ACL user. Default: Redis's own `default`.", "a name", _user)
+        default=None, metadata=text("ACL user. Default: Redis's own `default`.", "a name", _user)
     )
     password_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Holds the password. It is read at each connection."),
+        metadata=path("File with the password. Read for each new connection."),
     )
     password_env: str | None = field(
         default=None,
-        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+        metadata=secret_fields.variable("Environment variable that holds the password, instead of the file."),
     )
     password: secret_fields.Text | None = field(
-        default=None, repr=False, metadata=secret_fields.text("The secret itself, instead of the file.")
+        default=None,
+        repr=False,
+        metadata=secret_fields.text(
+            "The password itself, instead of a file. The options file must then be private."
+        ),
     )
-    database: int = field(default=0, metadata=whole("number", 0, 1023, "The database to select."))
+    database: int = field(default=0, metadata=whole("number", 0, 1023, "Number of the database to select."))
     prefix: str = field(
         default="hospproxy",
-        metadata=text("What all its keys begin with; the same on each machine.", "a word", _token),
+        metadata=text("Prefix of all keys in Redis; the same on each machine.", "a word", _token),
     )
     ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Certificates (PEM) to trust for `rediss://` instead of the system's."),
+        metadata=path("CA certificates (PEM) to trust for `rediss://`, instead of the system's."),
     )
     certificate_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("This machine's own certificate (PEM), where Redis asks for one."),
+        metadata=path("Client certificate of this machine (PEM), if Redis requires one."),
     )
     private_key_file: Path | None = field(
-        default=None, converter=optional(Path), metadata=path("Its key (PEM, mode 0600).")
+        default=None,
+        converter=optional(Path),
+        metadata=path("Private key of the client certificate (PEM, mode 0600)."),
     )
     timeout_s: float = field(
         default=0.5,
-        metadata=number("seconds", 0.02, 10, "How long a command may take; beyond it Redis counts as away."),
+        metadata=number(
+            "seconds", 0.02, 10, "Timeout for one command; beyond it Redis counts as unreachable."
+        ),
     )
     heartbeat_s: float = field(
-        default=0.5, metadata=number("seconds", 0.05, 10, "How often each worker renews its lease.")
+        default=0.5,
+        metadata=number(
+            "seconds", 0.05, 10, "Interval of the heartbeat with which each worker renews its lease."
+        ),
     )
     lease_s: float = field(
         default=2.0,
         metadata=number(
-            "seconds", 0.2, 60, "How long a worker may serve from its memory without having heard of others."
+            "seconds",
+            0.2,
+            60,
+            "Length of the lease: how long a worker may serve from its cache without news of the other"
+            " workers.",
         ),
     )
     settle_s: float = field(
@@ -92,7 +107,8 @@ class RedisSettings:
             "seconds",
             0,
             600,
-            "After Redis has begun anew: how long nobody serves from memory, so that all are back.",
+            "After Redis lost its data (a new epoch): how long no worker serves from its cache, so that"
+            " all can rejoin.",
         ),
     )
     vanished_s: float = field(
@@ -101,11 +117,13 @@ class RedisSettings:
             "seconds",
             1,
             86400,
-            "How long a worker that is not heard of, and not known to be dead, keeps others from serving from memory.",
+            "How long a worker that sends no heartbeat, and is not known to be dead, keeps the others"
+            " from serving from their caches.",
         ),
     )
     max_value_bytes: int = field(
-        default=1 * MiB, metadata=whole("bytes", KiB, 64 * MiB, "The longest answer that is kept in it.")
+        default=1 * MiB,
+        metadata=whole("bytes", KiB, 64 * MiB, "Longest sealed response that is stored in Redis."),
     )
 
     @property

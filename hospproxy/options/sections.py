@@ -35,31 +35,35 @@ from .syslog_section import SyslogSettings
 KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
-_ENFORCE = "`report` lets pass what breaks the rule and only records it; `enforce` refuses it."
+_ENFORCE = "`enforce` refuses a request that breaks the rule; `report` lets it through and records the"
+" violation."
 
 
 @frozen(slots=True, kw_only=True)
 class UpstreamSettings:
-    """HOSP."""
+    """The connection to HOSP, the upstream."""
 
-    url: str = field(metadata=address("Where HOSP is. Required, here or by `--upstream`.", "http", "https"))
+    url: str = field(metadata=address("Address of HOSP. Required, here or as `--upstream`.", "http", "https"))
     ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Certificates (PEM) to trust for an `https://` upstream instead of the system's."),
+        metadata=path("CA certificates (PEM) to trust for an `https://` upstream, instead of the system's."),
     )
     connect_timeout_s: float = field(
-        default=3.0, metadata=number("seconds", 0.05, 60, "How long a connection to HOSP may take to open.")
+        default=3.0, metadata=number("seconds", 0.05, 60, "Timeout for opening a connection to HOSP.")
     )
     max_header_bytes: int = field(
-        default=64 * KiB, metadata=whole("bytes", KiB, MiB, "The longest head of an answer that is taken.")
+        default=64 * KiB,
+        metadata=whole(
+            "bytes", KiB, MiB, "Longest response head (status line and header fields) accepted from HOSP."
+        ),
     )
     max_body_bytes: int = field(
-        default=16 * MiB, metadata=whole("bytes", KiB, GiB, "The longest body of an answer that is taken.")
+        default=16 * MiB, metadata=whole("bytes", KiB, GiB, "Longest response body accepted from HOSP.")
     )
     idle_connection_s: float = field(
         default=30.0,
-        metadata=number("seconds", 0, 3600, "How long an unused connection to HOSP is kept open."),
+        metadata=number("seconds", 0, 3600, "How long an idle connection to HOSP stays open for reuse."),
     )
 
     @property
@@ -69,20 +73,25 @@ class UpstreamSettings:
 
 @frozen(slots=True, kw_only=True)
 class ValidationSettings:
-    """Requests are held against the contract."""
+    """Checks requests against the contract."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether bodies and parameters are validated."))
+    enabled: bool = field(default=True, metadata=switch("Validate bodies and parameters."))
     mode: str = field(default="enforce", metadata=choice(_ENFORCE, "enforce", "report"))
 
 
 @frozen(slots=True, kw_only=True)
 class IdentitySettings:
-    """Who is calling, as HOSP itself says."""
+    """Finds out from HOSP which member of staff is calling."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether the proxy finds out who is calling."))
+    enabled: bool = field(default=True, metadata=switch("Identify the principal of each request."))
     remember_s: float = field(
         default=300.0,
-        metadata=number("seconds", 0, 86400, "How long credentials that HOSP has accepted are believed."),
+        metadata=number(
+            "seconds",
+            0,
+            86400,
+            "How long credentials that HOSP accepted are trusted before HOSP is asked again.",
+        ),
     )
     offline_grace_s: float = field(
         default=43200.0,
@@ -90,24 +99,28 @@ class IdentitySettings:
             "seconds",
             0,
             7 * 86400,
-            "While HOSP cannot be asked: how long those whom it accepted may read what is kept. 0: never.",
+            "While HOSP is unreachable: how long after HOSP last accepted them credentials may still read"
+            " cached responses. 0: never.",
         ),
     )
     max_remembered: int = field(
         default=10000,
-        metadata=whole("credentials", 1, 1_000_000, "Credentials that are remembered at one time."),
+        metadata=whole("credentials", 1, 1_000_000, "Most credentials remembered at once."),
     )
 
 
 @frozen(slots=True, kw_only=True)
 class OwnershipSettings:
-    """Notes carry the name of the member of staff who wrote them."""
+    """Makes each note carry the member of staff who wrote it as its author."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether authors are checked. Needs identity."))
+    enabled: bool = field(default=True, metadata=switch("Check authors. Needs `identity.enabled`."))
     policy: str = field(
         default="assign",
         metadata=choice(
-            "Set the author to whoever is calling, or refuse another's name.", "assign", "refuse"
+            "`assign` sets the author to the calling member of staff; `refuse` rejects a note in"
+            " another's name.",
+            "assign",
+            "refuse",
         ),
     )
     mode: str = field(default="enforce", metadata=choice(_ENFORCE, "enforce", "report"))
@@ -115,37 +128,42 @@ class OwnershipSettings:
 
 @frozen(slots=True, kw_only=True)
 class ScreeningSettings:
-    """Screening results become notes."""
+    """Stores each screening result as a note on the patient."""
 
     enabled: bool = field(
-        default=True, metadata=switch("Whether results become notes. Needs identity and writes.")
+        default=True,
+        metadata=switch("Store results as notes. Needs `identity.enabled` and `writes.enabled`."),
     )
     max_pending: int = field(
         default=1000,
         metadata=whole(
-            "notes", 1, 100_000, "Notes of results on their way at one time; a long result is several."
+            "notes",
+            1,
+            100_000,
+            "Most notes waiting to be stored; a long result makes several. Beyond it a screening gets 503.",
         ),
     )
     retry_base_s: float = field(
         default=2.0,
-        metadata=number("seconds", 0.01, 600, "The first pause before another try to deliver a note."),
+        metadata=number("seconds", 0.01, 600, "First backoff before the proxy tries again to store a note."),
     )
     retry_cap_s: float = field(
         default=60.0,
-        metadata=number("seconds", 0.01, 86400, "The longest pause between tries to deliver a note."),
+        metadata=number("seconds", 0.01, 86400, "Longest backoff between attempts to store a note."),
     )
 
 
 @frozen(slots=True, kw_only=True)
 class CacheSettings:
-    """Answers kept in memory, for each credential its own."""
+    """Caches responses in memory, separately for each set of credentials."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether answers are kept. Needs identity."))
+    enabled: bool = field(default=True, metadata=switch("Cache responses. Needs `identity.enabled`."))
     max_bytes: int = field(
-        default=64 * MiB, metadata=whole("bytes", 64 * KiB, 64 * GiB, "Memory for all answers together.")
+        default=64 * MiB,
+        metadata=whole("bytes", 64 * KiB, 64 * GiB, "Memory for all cache entries together."),
     )
     max_entry_bytes: int = field(
-        default=4 * MiB, metadata=whole("bytes", KiB, GiB, "The longest answer that is kept.")
+        default=4 * MiB, metadata=whole("bytes", KiB, GiB, "Longest response body that is cached.")
     )
     disk_max_bytes: int = field(
         default=256 * MiB,
@@ -153,31 +171,40 @@ class CacheSettings:
             "bytes",
             0,
             1024 * GiB,
-            "Disk for answers that outlive a restart, encrypted. 0: none is kept on it.",
+            "Disk space for encrypted cache entries that survive a restart. 0: no cache on disk.",
         ),
     )
     lifetimes: Mapping[str, float] = field(
         factory=dict,
         metadata=seconds_by_name(
-            0, 86400, "How long an answer serves, by the contract's operationId, instead of its."
+            0,
+            86400,
+            "How long an entry is fresh, by the contract's `operationId`; overrides the contract's"
+            " `cache_s`.",
         ),
     )
 
 
 @frozen(slots=True, kw_only=True)
 class WritesSettings:
-    """The one fate of each write."""
+    """Carries out each write once, and finds its outcome when HOSP's response is lost."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether uncertain writes are looked up."))
+    enabled: bool = field(
+        default=True, metadata=switch("Keep a ledger of writes and look up those whose outcome is unknown.")
+    )
     late_commit_s: float | None = field(
         default=None,
         metadata=number(
-            "seconds", 0, 3600, "How late HOSP may still store a lost write. Default: the contract's."
+            "seconds",
+            0,
+            3600,
+            "How long after the connection ended HOSP may still store a write whose response was lost."
+            " Default: the contract's.",
         ),
     )
     max_open: int = field(
         default=1000,
-        metadata=whole("writes", 1, 100_000, "Writes whose outcome is open at one time; beyond it 503."),
+        metadata=whole("writes", 1, 100_000, "Most writes with an open outcome; beyond it 503."),
     )
     resubmit_window_s: float = field(
         default=120.0,
@@ -185,95 +212,109 @@ class WritesSettings:
             "seconds",
             0,
             3600,
-            "How long an equal write is the retry of one whose client got no answer. 0: never.",
+            "How long an equal write counts as the retry of a write whose client got no response. 0: never.",
         ),
     )
 
 
 @frozen(slots=True, kw_only=True)
 class RetrySettings:
-    """What is repeated, and how often."""
+    """Retries failed requests to HOSP."""
 
-    enabled: bool = field(default=True, metadata=switch("Whether failed requests are repeated."))
+    enabled: bool = field(default=True, metadata=switch("Retry failed requests."))
     base_s: float = field(
-        default=0.1, metadata=number("seconds", 0, 60, "Upper bound of the first random pause.")
+        default=0.1, metadata=number("seconds", 0, 60, "Upper bound of the first random backoff.")
     )
-    cap_s: float = field(default=2.0, metadata=number("seconds", 0, 600, "Upper bound of any pause."))
+    cap_s: float = field(default=2.0, metadata=number("seconds", 0, 600, "Upper bound of every backoff."))
     max_attempts: int = field(
-        default=5, metadata=whole("attempts", 1, 100, "Times that one request is sent, the first included.")
+        default=5, metadata=whole("attempts", 1, 100, "Attempts for one request, the first included.")
     )
     budget_ratio: float = field(
         default=0.2,
-        metadata=number("repeats per request", 0, 10, "Repeats that each request adds to the budget."),
+        metadata=number("repeats per request", 0, 10, "Retries that each request adds to the retry budget."),
     )
     budget_min: int = field(
         default=50,
-        metadata=whole("repeats", 0, 1_000_000, "Repeats that the budget holds from the beginning."),
+        metadata=whole("repeats", 0, 1_000_000, "Retries that the retry budget holds at the start."),
     )
 
 
 @frozen(slots=True, kw_only=True)
 class Settings:
-    """Everything that an operator may set."""
+    """Keys that belong to no section."""
 
     state_dir: Path = field(
         default=Path("hospproxy-state"),
         converter=Path,
-        metadata=path("All that the proxy keeps. Also `--state`."),
+        metadata=path("State folder: everything the proxy keeps on disk. Also `--state`."),
     )
     master_key_file: Path | None = field(
         default=None,
         converter=optional(Path),
         metadata=path(
-            "The master key (32 bytes, mode 0600). Default: `state_dir`/master.key, made at the first start."
+            "File with the master key (32 bytes, mode 0600). Default: `state_dir`/master.key, created at"
+            " the first start."
         ),
     )
     master_key_env: str | None = field(
         default=None,
-        metadata=secret_fields.variable("Variable of the environment that holds it, instead of the file."),
+        metadata=secret_fields.variable(
+            "Environment variable that holds the master key, instead of the file."
+        ),
     )
     master_key: secret_fields.Text | None = field(
         default=None,
         repr=False,
-        metadata=secret_fields.text("Base64, or 64 hexadecimal digits, instead of the file."),
+        metadata=secret_fields.text(
+            "The master key itself (Base64, or 64 hexadecimal digits), instead of the file. The options"
+            " file must then be private."
+        ),
     )
     master_key_next_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("A key that will be the master key: what others have sealed with it can be opened."),
+        metadata=path(
+            "The next master key, during a rotation: opens what other workers and machines already sealed"
+            " with it."
+        ),
     )
     master_key_previous_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("The one that was it before: what was sealed with it can still be opened."),
+        metadata=path("The previous master key, during a rotation: still opens what was sealed with it."),
     )
     contract_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path(
-            "Another contract document (OpenAPI 3.1, YAML) than the one that comes with the proxy."
-        ),
+        metadata=path("Contract document (OpenAPI 3.1, YAML). Default: the one that ships with the proxy."),
     )
     public_hosts: tuple[str, ...] = field(
-        default=(), metadata=hosts("Hosts that are served, as clients name them; empty: any.")
+        default=(), metadata=hosts("Values of `Host` that are served; empty: any.")
     )
     trusted_proxies: tuple[Network, ...] = field(
         default=(),
         metadata=networks(
-            "Proxies in front whose `X-Forwarded-*` (or `Forwarded`) and `X-Request-Id` are believed."
+            "Proxies in front whose `X-Forwarded-*` (or `Forwarded`) and `X-Request-Id` are trusted."
         ),
     )
     deadline_s: float = field(
         default=28.0,
-        metadata=number("seconds", 0.1, 600, "From a request's arrival to its answer, all tries included."),
+        metadata=number(
+            "seconds",
+            0.1,
+            600,
+            "Deadline of a request: from its arrival to its response, all attempts included.",
+        ),
     )
     drain_s: float = field(
         default=30.0,
-        metadata=number("seconds", 0, 3600, "How long a stop waits for answers that are under way."),
+        metadata=number("seconds", 0, 3600, "How long a stop waits for requests in flight (drain)."),
     )
     workers: int = field(
         default=1,
-        metadata=whole("processes", 1, 64, "Processes on the same ports. More than one needs `[redis]`."),
+        metadata=whole(
+            "processes", 1, 64, "Worker processes on the same ports. More than one needs `[redis]`."
+        ),
     )
     listeners: tuple[ListenerSettings, ...] = (ListenerSettings(),)
     front: FrontSettings = Factory(FrontSettings)

@@ -12,25 +12,27 @@ from .fields import address, number, path, switch, whole, word
 
 @frozen(slots=True, kw_only=True)
 class SyslogSettings:
-    """The trail to a syslog receiver (RFC 5424)."""
+    """Audit sink: a syslog receiver (RFC 5424)."""
 
-    enabled: bool = field(default=False, metadata=switch("Whether records are sent there."))
+    enabled: bool = field(default=False, metadata=switch("Send records."))
     url: str | None = field(
         default=None,
-        metadata=address("Where the receiver is; without a port 601 or 6514. Required.", "tcp", "tls"),
+        metadata=address(
+            "Address of the receiver; default port 601 (`tcp`) or 6514 (`tls`). Required.", "tcp", "tls"
+        ),
     )
     ca_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Certificates (PEM) to trust instead of the system's; `tls://` only."),
+        metadata=path("CA certificates (PEM) to trust, instead of the system's; `tls://` only."),
     )
     certificate_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Our own certificate (PEM), for a receiver that asks for one; `tls://` only."),
+        metadata=path("Client certificate (PEM), if the receiver requires one; `tls://` only."),
     )
     private_key_file: Path | None = field(
-        default=None, converter=optional(Path), metadata=path("Its private key (PEM).")
+        default=None, converter=optional(Path), metadata=path("Private key of the client certificate (PEM).")
     )
     facility: int = field(
         default=13,
@@ -48,15 +50,15 @@ class SyslogSettings:
             "number",
             1,
             2**31 - 1,
-            "Of the structured data's name, `hospproxy@…`: your organisation's private enterprise number. 32473 is"
-            " the one for documentation (RFC 5612).",
+            "Your organisation's private enterprise number, for the name of the structured data,"
+            " `hospproxy@…`. 32473 is reserved for documentation (RFC 5612).",
         ),
     )
     bom: bool = field(
         default=True,
         metadata=switch(
-            "Whether a byte order mark stands before the JSON, as RFC 5424 §6.4 wants it; some receivers cannot read"
-            " JSON behind one."
+            "Put a byte order mark before the JSON, as RFC 5424 §6.4 requires. Some receivers cannot read"
+            " JSON after one."
         ),
     )
     timeout_s: float = field(
@@ -65,21 +67,29 @@ class SyslogSettings:
             "seconds",
             0.1,
             600,
-            "For the connection, and then for each step: something must be taken in this time, and the end confirmed.",
+            "Timeout for connecting, then for each step: the receiver must read something within it, and"
+            " confirm the end within it.",
         ),
     )
     max_message_bytes: int = field(
         default=8192,
         metadata=whole(
-            "bytes", 1024, 1 << 20, "Longer messages are cut, and say so. No more than the receiver takes."
+            "bytes",
+            1024,
+            1 << 20,
+            "Longer messages are cut and marked as cut. Set it no higher than the receiver's own limit.",
         ),
     )
     overlap_s: float = field(
         default=30.0,
         metadata=number(
-            "seconds", 0, 3600, "What a receiver has confirmed so shortly before it went away is sent again."
+            "seconds",
+            0,
+            3600,
+            "Records that a receiver confirmed within this time before it went away are sent again.",
         ),
     )
     overlap_bytes: int = field(
-        default=4 << 20, metadata=whole("bytes", 0, 1 << 28, "The most that is kept in memory for that.")
+        default=4 << 20,
+        metadata=whole("bytes", 0, 1 << 28, "Most memory for the records kept for `overlap_s`."),
     )
