@@ -1,4 +1,4 @@
-"""The metrics that there are. ``python -m hospproxy.watch.table`` prints the table of docs/metrics.md."""
+"""Every metric of the proxy. ``python -m hospproxy.watch.table`` prints the table of docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Metric:
     :param name: without the prefix.
     :param kind: "counter", "histogram" or "gauge".
     :param help: one sentence.
-    :param labels: what it is told apart by.
+    :param labels: names of its labels.
     :param buckets: upper bounds of a histogram.
-    :param words: by label, the values that it has; a label that is not there has a value for each of something that the
-        operator's files name (routes, files, writers, rules, workers), or a status.
+    :param words: the closed set of values of a label. A label without one has a value for each route, file, sink,
+        rule or worker that the operator's files name, or for each status.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Metric:
 
 
 def _counter(name: str, help_: str, *labels: str, **words_: Iterable[str]) -> Metric:
-    """:param words_: the values of labels that have no others."""
+    """:param words_: labels with a closed set of values, and the values."""
     closed = {label: tuple(values) for label, values in words_.items()}
     return Metric(name, "counter", help_, tuple(dict.fromkeys((*labels, *closed))), words=closed)
 
@@ -71,182 +71,234 @@ _CACHE = (
 _KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "gap")
 
 METRICS: tuple[Metric, ...] = (
-    _gauge("build_info", "Always 1; which version runs.", "version", "python"),
+    _gauge("build_info", "Always 1; the labels name the version that runs.", "version", "python"),
     # What clients see.
     _counter(
         "requests_total",
-        "Requests answered.",
+        "Client requests, by response and by what the cache did; `none`: no response, or no cache lookup.",
         "method",
         "route",
         method=METHODS,
         status_class=(*get_args(words.StatusClass), "none"),
         cache=(*get_args(words.CacheWord), "none"),
     ),
-    _histogram("request_seconds", "From a request's arrival until its answer may leave.", "route"),
-    _counter("unhandled_errors_total", "Mistakes in the proxy itself that became a 500."),
-    _counter("arrival_refusals_total", "Answers that arrival gave by itself.", "status"),
+    _histogram("request_seconds", "From a request's arrival until its response may leave.", "route"),
+    _counter(
+        "unhandled_errors_total",
+        "Bugs in the proxy: unexpected exceptions, in requests (500) and in background work. The log"
+        " has the traceback.",
+    ),
+    _counter(
+        "arrival_refusals_total",
+        "Requests refused before the processor chain (malformed, too large, too slow).",
+        "status",
+    ),
     _counter(
         "proxy_protocol_refused_total",
-        "Connections closed for their PROXY header.",
+        "Connections closed because of their PROXY header.",
         reason=get_args(words.ProxyHeader),
     ),
     _counter(
         "entrance_refused_total",
-        "Requests refused at the entrance, by the rule.",
+        "Requests refused by the origin secret or by `require_https`.",
         rule=get_args(words.EntranceRule),
     ),
-    _counter("arrival_limits_total", "Times that a client came to one of arrival's limits.", limit=_LIMITS),
-    _gauge("arrival_connections", "Client connections that are open."),
+    _counter(
+        "arrival_limits_total",
+        "Times that a client reached a limit on connections, requests or responses.",
+        limit=_LIMITS,
+    ),
+    _gauge("arrival_connections", "Open client connections."),
     _counter(
         "handshakes_total",
-        "TLS handshakes; refused: by a limit.",
+        "TLS handshakes; `refused_*`: refused by a limit.",
         result=get_args(words.Handshake),
     ),
-    _gauge("handshakes_open", "TLS handshakes that are under way."),
+    _gauge("handshakes_open", "TLS handshakes in progress."),
     _gauge(
         "certificate_expiry_seconds",
-        "Seconds until a certificate is no longer valid; below 0 after it.",
+        "Seconds until a certificate expires; negative once it has expired.",
         "file",
     ),
     _counter(
         "certificate_reloads_total",
-        "Certificate files that were read anew.",
+        "Certificate files that were reloaded.",
         result=get_args(words.Reload),
     ),
-    _gauge("body_memory_bytes", "Memory that requests on their way in and answers on their way out take."),
-    _gauge("admission_waiting", "Guesses at passwords that wait their time."),
-    _counter("admission_delayed_total", "Requests that had to wait because log-ins had failed."),
-    _counter("admission_failures_total", "Wrong passwords, the same one again not counted."),
-    _counter("admission_refused_total", "Requests that got a 429.", reason=("guessing", "rate")),
+    _gauge(
+        "body_memory_bytes",
+        "Memory held by incoming requests and by responses that clients have not read yet.",
+    ),
+    _gauge("admission_waiting", "Log-in attempts that are being delayed."),
+    _counter("admission_delayed_total", "Requests that were delayed because earlier log-ins failed."),
+    _counter(
+        "admission_failures_total", "Failed log-ins; repeats of the same wrong credentials are not counted."
+    ),
+    _counter("admission_refused_total", "Requests refused with 429.", reason=("guessing", "rate")),
     # To HOSP and back.
-    _counter("upstream_requests_total", "Attempts at HOSP.", "route", outcome=_OUTCOMES),
-    _histogram("upstream_seconds", "From sending an attempt to the end of its answer.", "route"),
+    _counter("upstream_requests_total", "Attempts sent to HOSP.", "route", outcome=_OUTCOMES),
+    _histogram("upstream_seconds", "From sending an attempt to the end of HOSP's response.", "route"),
     _counter(
         "answer_findings_total",
-        "HOSP's answers: wrong type, json or shape, against the schema, unasked (206, 304), unread; a field or an "
-        "address kept back.",
+        "Problems in HOSP's responses: wrong `type`, `json`, `shape` or `schema`; `unasked` (206,"
+        " 304); `unread` (too much in it to check); a header `field` or an internal `address`"
+        " removed.",
         finding=get_args(words.Finding),
     ),
-    _counter("retries_total", "Attempts after the first.", reason=("not sent", "repeatable", "absent")),
-    _counter("looks_total", "Looks for a write whose outcome was unknown.", result=_LOOKS),
-    _counter("writes_total", "Writes by what became of them.", outcome=_WRITES),
-    _gauge("ledger_open", "Writes whose outcome is open."),
+    _counter("retries_total", "Retries.", reason=("not sent", "repeatable", "absent")),
+    _counter("looks_total", "Lookups at HOSP for a write whose outcome was unknown.", result=_LOOKS),
+    _counter("writes_total", "Writes, by outcome.", outcome=_WRITES),
+    _gauge("ledger_open", "Ledger entries with an open outcome."),
     _counter(
         "claims_total",
-        "Writes among workers and machines: claimed, taken over (of a dead one), joined (a retry), away (sent without "
-        "Redis), unseen (a key: 503), not in time, full (503: of a day's keys), nonsense (from Redis).",
+        "Claims on writes in Redis: `claimed`; `taken over` from a dead worker; `joined` as a retry;"
+        " `away`: sent without Redis; `unseen`: 503, the outcome of its key could not be read; `not"
+        " in time`: 503, an equal write or one to the same record was in flight; `full`: 503, too"
+        " many keys within a day; `nonsense`: invalid reply from Redis.",
         outcome=_CLAIMS,
     ),
-    _gauge("claims_unsaid", "Outcomes of writes that other workers and machines have not been told yet."),
+    _gauge("claims_unsaid", "Outcomes of writes not yet announced to the other workers and machines."),
     _gauge(
         "gate_in_flight",
-        "Attempts that HOSP has in hand, or may have: also those whose client has left or whose time was up.",
+        "Attempts that HOSP is working on, or may be: also those whose client left or whose deadline passed.",
     ),
-    _gauge("gate_left_behind", "Of these, those for whose answer nobody waits any more."),
-    _gauge("gate_waiting", "Requests that wait for a place at HOSP."),
-    _gauge("gate_limit", "Attempts that HOSP gets at one time just now; at most `gate.concurrency`."),
+    _gauge("gate_left_behind", "Of these, attempts whose response nobody waits for any more."),
+    _gauge("gate_waiting", "Requests queued for a slot at HOSP."),
+    _gauge("gate_limit", "Current adaptive limit on attempts in flight at HOSP; at most `gate.concurrency`."),
     _gauge(
-        "places_owned", "Places at HOSP that this worker owns; with one Redis, the sum of all is bounded."
+        "places_owned",
+        "Slots at HOSP that this worker owns; over all workers of one Redis at most `gate.concurrency`.",
     ),
     _gauge(
         "places_base",
-        "Places at HOSP that this worker uses when it has not reached Redis for long; the sum of all is bounded.",
+        "Base share: slots that this worker uses after a long time without Redis; over all workers at"
+        " most `gate.concurrency`.",
     ),
     _counter(
         "places_exchanges_total",
-        "Exchanges of places with other workers; away: Redis did not answer.",
+        "Exchanges of slots with other workers; `away`: Redis did not reply; `nonsense`: invalid reply.",
         result=get_args(words.PlacesResult),
     ),
-    _counter(
-        "gate_refused_total", "Requests for which there was no place at HOSP in time.", reason=_NO_PLACE
-    ),
+    _counter("gate_refused_total", "Requests that got no slot at HOSP in time.", reason=_NO_PLACE),
     _gauge(
-        "upstream_stalled", "1 while HOSP answers nothing for longer than usual; memory answers meanwhile."
+        "upstream_stalled",
+        "1 while HOSP is silent for longer than usual; cached responses are served meanwhile.",
     ),
-    _gauge("breaker_open", "1 while HOSP is taken to be gone, or it is not sure yet that it is back."),
+    _gauge("breaker_open", "1 while the breaker is open or half open."),
     _counter(
         "breaker_events_total",
-        "HOSP: open (gone), half_open (maybe back), closed (back); stalled, stall_over.",
+        "Changes of the breaker (`open`, `half_open`, `closed`), results of its probes, and stalls of"
+        " HOSP (`stalled`, `stall_over`).",
         event=("open", "half_open", "closed", "probe_answered", "probe_failed", "stalled", "stall_over"),
     ),
-    # What is remembered.
+    # What is kept in memory.
     _counter(
         "identity_events_total",
-        "Credentials: asked of HOSP, refused by it, refused again from memory, believed while it is away.",
+        "Credentials: `asked` of HOSP; `refused` by HOSP; `refused_again` from memory;"
+        " `offline_grace`: trusted while HOSP is unreachable.",
         event=("asked", "refused", "refused_again", "offline_grace"),
     ),
     _counter(
         "permission_events_total",
-        "Rules of who may do what that applied; held: refused.",
+        "Permission rules that applied; `held`: the request was refused.",
         "rule",
         event=get_args(words.PermissionEvent),
     ),
-    _counter("cache_events_total", "What the cache did.", event=_CACHE),
-    _gauge("cache_bytes", "Memory that cached answers take."),
-    _gauge("cache_entries", "Answers in the cache."),
-    _gauge("cache_disk_bytes", "Disk that answers take which outlive a restart."),
-    _counter("screening_notes_total", "Notes made of screening results.", outcome=("stored", "refused")),
-    _gauge("screening_pending", "Screening results on their way to a note."),
-    # What is shared.
-    _gauge("redis_up", "1 while Redis is used; 0 while it is away."),
+    _counter("cache_events_total", "Cache events ([what they mean](cache.md)).", event=_CACHE),
+    _gauge("cache_bytes", "Memory used by cache entries."),
+    _gauge("cache_entries", "Cache entries in memory."),
+    _gauge("cache_disk_bytes", "Disk space used by cache entries that survive a restart."),
+    _counter("screening_notes_total", "Notes made from screening results.", outcome=("stored", "refused")),
+    _gauge("screening_pending", "Notes of screening results that are not stored yet."),
+    # Redis.
+    _gauge("redis_up", "1 while Redis is in use; 0 while it is unreachable."),
     _counter(
         "redis_commands_total",
-        "Commands; unknown_script: it is sent whole then; away, full: not sent.",
+        "Redis commands; `unknown_script`: the script is then sent in full; `away`, `full`: not sent.",
         result=get_args(words.RedisResult),
     ),
     _histogram("redis_seconds", "From sending a command to Redis to its reply.", buckets=_QUICK),
-    _counter("redis_reconnects_total", "Times that it was tried again to connect to Redis."),
+    _counter("redis_reconnects_total", "Attempts to reconnect to Redis."),
     _counter(
         "redis_values_refused_total",
-        "Values in Redis that were not used; unknown_key: of another master key.",
+        "Values in Redis that were rejected; `unknown_key`: sealed with another master key.",
         reason=get_args(words.RefusedValue),
     ),
-    # The record.
-    _counter("records_total", "Audit records on disk.", kind=_KINDS),
-    _counter("record_failures_total", "Audit records that could not be kept; their requests got no answer."),
-    _gauge("record_disk_full", "1 while the disk is full and records go to the reserve."),
-    _gauge("record_reserve_bytes", "Room in the reserve."),
+    # The audit trail.
+    _counter("records_total", "Audit records written to disk.", kind=_KINDS),
+    _counter(
+        "record_failures_total", "Audit records that could not be written; their requests got no response."
+    ),
+    _gauge("record_disk_full", "1 while the disk is full and records go into the reserve."),
+    _gauge("record_reserve_bytes", "Free space in the reserve."),
     _counter(
         "record_files_total",
-        "Files of the record that were packed, or removed by their age.",
+        "Journal files that were compressed (`packed`), or `removed` by retention.",
         event=("packed", "removed"),
     ),
-    _gauge("record_writer_up", "1 while a writer carries the record on; 0 after a failure.", "writer"),
-    _gauge("record_writer_behind_records", "Records that a writer has still to carry on.", "writer"),
-    _gauge("record_writer_behind_seconds", "Age of the oldest of them.", "writer"),
-    _counter("record_writer_carried_total", "Records that a writer has carried on.", "writer"),
-    _counter("record_writer_failures_total", "Tries that failed; they are repeated.", "writer"),
-    _counter(
-        "record_writer_missed_total", "Records that were gone before a writer could carry them on.", "writer"
-    ),
-    _histogram("record_group_size", "Records that were written and synced together.", buckets=_SIZES),
-    _histogram("record_sync_seconds", "From handing a group to the disk until it is there.", buckets=_QUICK),
-    # What workers share.
-    _gauge("sharing_lease", "1 while this worker may serve from memory; 0: HOSP is asked each time."),
+    _gauge("record_writer_up", "1 while an audit sink accepts records; 0 after a failure.", "writer"),
+    _gauge("record_writer_behind_records", "Records that an audit sink has not got yet.", "writer"),
     _gauge(
-        "sharing_held_back",
-        "1 while it may not although Redis answers: others have vanished, or all begins anew.",
+        "record_writer_behind_seconds",
+        "Age of the oldest record that an audit sink has not got yet.",
+        "writer",
     ),
-    _gauge("sharing_members", "Workers that share; vanished: without goodbye.", state=("live", "vanished")),
-    _counter("sharing_log_entries_total", "Entries of the common log.", direction=("said", "heard")),
+    _counter("record_writer_carried_total", "Records delivered to an audit sink.", "writer"),
+    _counter(
+        "record_writer_failures_total", "Failed deliveries to an audit sink; each is retried.", "writer"
+    ),
+    _counter(
+        "record_writer_missed_total",
+        "Records lost to an audit sink: their file was gone before they were delivered.",
+        "writer",
+    ),
+    _histogram("record_group_size", "Records written and synced together.", buckets=_SIZES),
     _histogram(
-        "sharing_announce_seconds",
-        "Until no other worker served what a write had made stale.",
+        "record_sync_seconds",
+        "From handing a group of records to the disk until it is synced.",
         buckets=_QUICK,
     ),
-    _counter("sharing_epochs_total", "Times that this worker found that Redis had begun anew."),
-    _counter("alerts_total", "Alerts ([which](alerts.md)).", "rule"),
-    _gauge("alerts_recent", "Alerts within the last hour."),
-    _counter("noticing_failures_total", "Mistakes in noticing, and alerts that could not be kept."),
+    # Sharing between workers, and alerts.
+    _gauge(
+        "sharing_lease",
+        "1 while this worker holds a lease and may serve from its cache; 0: HOSP is asked each time.",
+    ),
+    _gauge(
+        "sharing_held_back",
+        "1 while this worker may not serve from its cache although Redis replies: another worker"
+        " vanished, or a new epoch began.",
+    ),
+    _gauge(
+        "sharing_members",
+        "Workers that share this Redis; `vanished`: their heartbeat stopped without a shutdown.",
+        state=("live", "vanished"),
+    ),
+    _counter(
+        "sharing_log_entries_total",
+        "Entries of the log that workers share through Redis: `said` by this worker, `heard` from others.",
+        direction=("said", "heard"),
+    ),
+    _histogram(
+        "sharing_announce_seconds",
+        "From announcing a write until no other worker serves what it invalidated.",
+        buckets=_QUICK,
+    ),
+    _counter("sharing_epochs_total", "Times that this worker found a new epoch: Redis had lost its data."),
+    _counter("alerts_total", "Alerts, by [rule](alerts.md).", "rule"),
+    _gauge("alerts_recent", "Alerts of the last hour."),
+    _counter("noticing_failures_total", "Failures of alert rules, and alerts that could not be recorded."),
 )
 
 OF_WORKERS: tuple[Metric, ...] = (
-    _gauge("workers_running", "Workers that have answered (with `workers` above 1, as the next three)."),
-    _gauge("worker_up", "1 for a worker that has answered, 0 for one that is missing.", "worker"),
-    _counter("worker_restarts_total", "Times that a worker was replaced.", "worker"),
-    _counter("worker_scrape_failed_total", "Times that a worker has not answered within a second.", "worker"),
+    _gauge(
+        "workers_running",
+        "Workers that responded to this scrape (only with `workers` above 1, like the next three).",
+    ),
+    _gauge("worker_up", "1 for a worker that responded to this scrape, 0 for one that did not.", "worker"),
+    _counter("worker_restarts_total", "Times that a worker was restarted.", "worker"),
+    _counter("worker_scrape_failed_total", "Times that a worker did not respond within a second.", "worker"),
 )
-"""What is known of workers; a process that is the only one has none of these."""
+"""Metrics of the workers themselves. A process that runs alone has none of these."""
 
 
 def _label(metric: Metric, label: str) -> str:
@@ -255,7 +307,7 @@ def _label(metric: Metric, label: str) -> str:
 
 
 def markdown() -> str:
-    """The table of docs/metrics.md."""
+    """The table of docs/metrics.md, as Markdown."""
     lines = ["| metric | type | labels | what |", "| --- | --- | --- | --- |"]
     for metric in (*METRICS, *OF_WORKERS):
         labels = ", ".join(_label(metric, label) for label in metric.labels)
