@@ -1,4 +1,4 @@
-"""What ``twistd hospproxy`` understands, and how it becomes a service."""
+"""The command line of ``twistd hospproxy``: its flags, and the service that it starts."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class Options(usage.Options):
-    """The flags. Reading and checking the options is part of it, so that nothing is bound before all is right."""
+    """The flags. Parsing them also loads and checks the options, so nothing is bound before all of them are valid."""
 
     synopsis = "[--config FILE] [--check] [--upstream URL] [--listen URL …] [--state DIR]"
     longdesc = (
-        "A reverse proxy in front of HOSP. Flags go before the file; without a file --upstream is enough. "
-        "Every key is explained in docs/options.md."
+        "A reverse proxy in front of HOSP. Flags override the options file; without a file, --upstream is enough. "
+        "docs/options.md explains every key."
     )
     optParameters: ClassVar[list[list[str | None]]] = [  # noqa: N815
         ["config", "c", None, "The options file (TOML)."],
-        ["upstream", "u", None, "Where HOSP is: http://127.0.0.1:3000."],
-        ["state", "s", None, "Folder of all that the proxy keeps (default: hospproxy-state)."],
+        ["upstream", "u", None, "Address of HOSP, such as http://127.0.0.1:3000."],
+        ["state", "s", None, "State folder: everything the proxy keeps on disk (default: hospproxy-state)."],
     ]
     optFlags: ClassVar[list[list[str | None]]] = [  # noqa: N815
-        ["check", None, "Only check the options: say what is wrong and exit with status 1, or 0."]
+        ["check", None, "Check the options and exit: status 0, or 1 with every error."]
     ]
 
     settings: Settings
@@ -40,22 +40,22 @@ class Options(usage.Options):
         self.listen: list[str] = []
 
     def opt_listen(self, url: str) -> None:
-        """Where clients come: https://127.0.0.1:8443. May be given several times; replaces the file's listeners."""
+        """Where to listen, such as https://127.0.0.1:8443. May be repeated; replaces the file's listeners."""
         self.listen.append(url)
 
     opt_l = opt_listen
 
     def postOptions(self) -> None:
-        """Load and check.
+        """Load and check the options.
 
-        :raise SystemExit: 1 with every error on stderr; 0 after ``--check``. (A ``UsageError`` would bury the errors
-            in the usage text.)
+        :raise SystemExit: 1 with every error on stderr; 0 after a successful ``--check``. (A ``UsageError`` would bury
+            the errors in the usage text.)
         """
         from . import privileges
         from .checks import load_and_check
         from .config import ConfigError, Overrides
 
-        # "parent" are twistd's own options; who parses these alone has none.
+        # "parent" holds twistd's own options; it is missing when these are parsed alone.
         outer = getattr(self, "parent", None) or {}
         self.heir = privileges.heir(outer.get("uid"), outer.get("gid"))
         if self.heir is not None:
@@ -78,9 +78,10 @@ class Options(usage.Options):
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
-    """The running proxy, not yet started.
+    """Build the service of ``twistd hospproxy``, not yet started: the proxy, or the supervisor of several workers.
 
-    :param reactor: the one to run on; None for the process's own.
+    :param reactor: the reactor to run on; None for the process's own.
+    :raise SystemExit: 1, with the reason on stderr, if the state folder or another file cannot be used.
     """
     from . import privileges
     from .ending import leave_at_exit
@@ -97,17 +98,17 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     try:
         if heir is not None:
             privileges.prepare(state_dir, *heir)
-        # First: keys and certificates in the folder are made by one process.
+        # Before anything else: only one process may create keys and certificates in the state folder.
         lock = _lock(options)
         if options.settings.workers > 1:
-            # It makes nothing: what there is to make, workers make as the user whom they are.
+            # The supervisor creates no files: the workers create them, as the user they run as.
             return _supervisor(options.settings, reactor, lock)
         service = build(options.settings, reactor, lock=lock)
         if heir is not None:
             privileges.load_late_modules()
             privileges.hand_over(state_dir, *heir)
         if own:
-            # What hangs may hold a lock that the end of the interpreter would wait for.
+            # A part that hangs may hold a lock that the interpreter would wait for at its exit.
             leave_at_exit(lambda: 1 if service.left else None)
     except (privileges.StateError, LockError, OSError) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
@@ -116,9 +117,9 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 
 def _lock(options: Options) -> FolderLock:
-    """Keep every other proxy out of the state folder.
+    """Lock the state folder against every other proxy.
 
-    :raise LockError: another one uses it.
+    :raise LockError: another proxy uses it.
     """
     from .ending import GRACE_S
     from .state.lock import take
