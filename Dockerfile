@@ -1,4 +1,5 @@
-# Two stages: what builds stays behind. integration/test_image.py carries out the RUN and COPY steps without Docker.
+# Two stages, so that build tools stay out of the image. integration/test_image.py runs the RUN and COPY steps without
+# Docker.
 FROM python:3.13-slim AS build
 
 WORKDIR /src
@@ -7,15 +8,15 @@ COPY hospproxy hospproxy
 COPY hospproxy_plugins hospproxy_plugins
 COPY hosp_standin hosp_standin
 COPY twisted twisted
-# No pip in the environment that is handed on: nothing is installed at run time. Other parts than the lock file names, or
-# files with other hashes, are not taken; at the end nothing may be missing.
+# The final environment has no pip: nothing is installed at run time. pip accepts only the packages and hashes of the
+# lock file; pip check then fails if a dependency is missing.
 RUN python -m venv --without-pip /opt/hospproxy \
     && pip="python -m pip --python /opt/hospproxy/bin/python --disable-pip-version-check" \
     && $pip install --no-cache-dir --require-hashes --requirement requirements.lock \
     && $pip install --no-cache-dir --no-deps . \
     && $pip check
-# The stand-in is for development: it has no place beside patients' records. After it has gone twistd's list of plugins
-# is made once, here: at run time nothing can be written.
+# Remove the stand-in HOSP, which is for development only. Then create twistd's plugin cache, because nothing can be
+# written at run time.
 COPY scripts/seal_image.py /src/scripts/
 RUN /opt/hospproxy/bin/python scripts/seal_image.py
 
@@ -34,7 +35,7 @@ WORKDIR /var/lib/hospproxy
 USER ${UID}:${GID}
 VOLUME /var/lib/hospproxy
 EXPOSE 8443
-# Asks the proxy, never HOSP: a container is not to be restarted because HOSP is away.
+# Checks the proxy only, never HOSP: an outage of HOSP must not restart the container.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import http.client as h, ssl, sys; c = h.HTTPSConnection('127.0.0.1', 9443, timeout=4, context=ssl._create_unverified_context()); c.request('GET', '/live'); sys.exit(c.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM
