@@ -14,8 +14,8 @@ class AnswersSettings:
     mode: str = field(
         default="report",
         metadata=choice(
-            "`report` only records a response that violates the schema; `enforce` treats it as a bad"
-            " answer (502 if retries do not help).",
+            "`report` only records that a response violates the schema; `enforce` rejects it (502 if"
+            " retries do not help).",
             "report",
             "enforce",
         ),

@@ -155,7 +155,7 @@ class ScreeningSettings:
 
 @frozen(slots=True, kw_only=True)
 class CacheSettings:
-    """Caches responses in memory, separately for each set of credentials."""
+    """Caches responses, separately for each set of credentials."""
 
     enabled: bool = field(default=True, metadata=switch("Cache responses. Needs `identity.enabled`."))
     max_bytes: int = field(
@@ -190,7 +190,8 @@ class WritesSettings:
     """Carries out each write once, and finds its outcome when HOSP's response is lost."""
 
     enabled: bool = field(
-        default=True, metadata=switch("Keep a ledger of writes and look up those whose outcome is unknown.")
+        default=True,
+        metadata=switch("Track writes in the ledger and look up those whose outcome is unknown."),
     )
     late_commit_s: float | None = field(
         default=None,
@@ -231,11 +232,11 @@ class RetrySettings:
     )
     budget_ratio: float = field(
         default=0.2,
-        metadata=number("repeats per request", 0, 10, "Retries that each request adds to the retry budget."),
+        metadata=number("retries per request", 0, 10, "Retries that each request adds to the retry budget."),
     )
     budget_min: int = field(
         default=50,
-        metadata=whole("repeats", 0, 1_000_000, "Retries that the retry budget holds at the start."),
+        metadata=whole("retries", 0, 1_000_000, "Retries that the retry budget holds at the start."),
     )
 
 
