@@ -143,7 +143,7 @@ class AlertsSettings:
     webhook_secret_file: Path | None = field(
         default=None,
         converter=optional(Path),
-        metadata=path("Secret that signs each POST (16 to 4096 bytes, mode 0600)."),
+        metadata=path("File with the secret that signs each POST (16 to 4096 bytes, mode 0600)."),
     )
     webhook_secret_env: str | None = field(
         default=None,

@@ -35,8 +35,9 @@ from .syslog_section import SyslogSettings
 KiB = 1024
 MiB = 1024 * KiB
 GiB = 1024 * MiB
-_ENFORCE = "`enforce` refuses a request that breaks the rule; `report` lets it through and records the"
-" violation."
+_ENFORCE = (
+    "`enforce` refuses a request that breaks the rule; `report` lets it pass and records the violation."
+)
 
 
 @frozen(slots=True, kw_only=True)
