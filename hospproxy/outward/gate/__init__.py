@@ -1,7 +1,23 @@
-"""What stands before HOSP so that it is never finished off: few at one time, a short wait, and nobody sent to a HOSP
-that is gone.
+"""The gate: limits the attempts in flight at HOSP, queues the rest briefly, and refuses them while HOSP is down.
 
-``gate.py`` joins the rules, which know neither time nor I/O: ``limit.py`` (how many at one time), ``queue.py`` (who is
-next), ``estimate.py`` (who waits in vain), ``signs.py`` (what an attempt says of HOSP) and ``breaker.py`` (is it there
-at all). ``probing.py`` asks it meanwhile.
+The rules are pure (no I/O, and time is a parameter). In reading order:
+
+* ``limit.py``: how many attempts may be in flight (additive increase, multiplicative decrease).
+* ``queue.py``: which request gets the next free slot, which waits, which is refused.
+* ``estimate.py``: how long a wait for a slot takes, and whether a silence of HOSP is unusual.
+* ``signs.py``: what the outcome of one attempt says about HOSP.
+* ``breaker.py``: the circuit breaker: is HOSP up at all?
+
+The rest uses them:
+
+* ``rules.py``: the settings, constants and error texts of the gate.
+* ``places.py``: the interface through which the gate learns how many slots belong to this process.
+* ``gate.py``: the processor ``outward.gate`` itself.
+* ``probing.py``: sends probes while the breaker is open.
+* ``stall.py``: notices early that HOSP may have stalled.
+* ``unfinished.py``: the file of attempts in flight, for the process after a kill.
+* ``building.py``: assembles the gate and its prober.
+
+``assembly.py`` builds the gate. ``sharing`` and ``guard`` import ``places.py`` and ``breaker.py``; ``outward`` imports
+``rules.py``. The pure modules import only ``errors``, ``messages`` and each other.
 """

@@ -1,7 +1,7 @@
-"""Whether HOSP is there at all: a circuit breaker. Pure.
+"""Circuit breaker: is HOSP up at all? Pure.
 
-Closed: everything goes. Open: HOSP is gone, nothing is sent but probes. Half-open: a probe was answered, and a few go
-first.
+Closed: every request passes. Open: HOSP is down, and only probes are sent. Half-open: HOSP responded to a probe, and a
+few requests pass first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import enum
 
 
 class State(enum.Enum):
-    """Where the breaker stands."""
+    """Closed: HOSP counts as up. Open: it counts as down. Half-open: a few requests try it."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -18,19 +18,20 @@ class State(enum.Enum):
 
 
 SILENT_S = 2.0
-"""What others say of a HOSP that is gone is believed so many seconds after its last answer to this process: where it is
-only their way to it that broke, the next answer comes before that."""
+"""Another process's report that HOSP is down counts only this many seconds after HOSP's last response to this process.
+If only the other process's path to HOSP broke, the next response here comes before that."""
 
 
 class Breaker:
-    """Opens when attempt after attempt found nobody there, with no answer to anything in between.
+    """Opens after a run of failed attempts with no response to anything in between.
 
-    One answer, whatever it says, shows that HOSP is there: so what counts is the run of failures since the last. A HOSP
-    that answers every second attempt is bad, and is not gone.
+    Any response, even an error, shows that HOSP is up. So the breaker counts failures in a row since the last
+    response. A HOSP that responds to every second attempt is in bad shape, but not down.
 
-    :param failures: as many in a row.
-    :param span_s: seconds over which they have to lie: five connections that break together are one event.
-    :param slow_s: seconds of waiting without any answer before an attempt that ran out of time counts.
+    :param failures: number of failures in a row that open the breaker.
+    :param span_s: minimum seconds between the first and the last of them. Five connections that break together are one
+        event.
+    :param slow_s: seconds without any response before an attempt that timed out counts.
     """
 
     def __init__(self, failures: int = 5, span_s: float = 1.0, slow_s: float = 20.0) -> None:
@@ -40,7 +41,7 @@ class Breaker:
         self.state = State.CLOSED
         self._changed = 0.0
         self._heard = False
-        """It is there because others said so."""
+        """Whether the state comes from another process."""
         self._answered: float | None = None
         self._run = 0
         self._run_began = 0.0
@@ -49,25 +50,25 @@ class Breaker:
         self._waited_s = 0.0
 
     def asked(self, now: float) -> None:
-        """An attempt begins."""
+        """An attempt begins: while any is in flight, time without a response counts."""
         if not self._under_way:
             self._since = now
         self._under_way += 1
 
     def ended(self, now: float) -> None:
-        """An attempt is over, whatever came of it."""
+        """An attempt has ended, with any outcome."""
         self._under_way -= 1
         if not self._under_way:
             self._waited_s += now - self._since
 
     def silence_s(self, now: float) -> float:
-        """For how long HOSP was waited for since its last answer; nobody waits while nothing is under way."""
+        """Seconds spent waiting for HOSP since its last response. Time with nothing in flight does not count."""
         return self._waited_s + (now - self._since if self._under_way else 0.0)
 
     def answered(self, now: float, *, probe: bool = False) -> None:
-        """HOSP answered something, be it with an error.
+        """HOSP responded to something, perhaps with an error.
 
-        :param probe: to a probe: then a few of the others go first, unless they are under way already.
+        :param probe: whether it responded to a probe. The breaker then becomes half-open if it was open, not closed.
         """
         self._run = 0
         self._answered = now
@@ -75,37 +76,38 @@ class Breaker:
         self._move(State.HALF_OPEN if probe and self.state is State.OPEN else State.CLOSED, now)
 
     def gone(self, began: float, now: float) -> None:
-        """No connection, or one that broke before a word came.
+        """No connection, or one that broke before any byte of a response.
 
-        :param began: when the attempt began.
+        :param began: monotonic seconds at which the attempt began.
         """
         self._failed(began, now, now)
 
     def silent(self, began: float, now: float) -> None:
-        """An attempt ran out of time. It counts only if nothing at all was answered for long enough.
+        """An attempt timed out. It counts only if HOSP responded to nothing at all for ``slow_s``.
 
-        Then two are enough: few are under way at one time, and each round of them takes as long as a client waits.
+        Such a failure counts as half of the needed run, so two are enough: few attempts are in flight at one time, and
+        each round of them takes as long as a client waits.
         """
         silence_s = self.silence_s(now)
         if silence_s >= self._slow_s:
             self._failed(began, now, now - silence_s, (self._failures + 1) // 2)
 
     def try_again(self, now: float) -> None:
-        """Let a few through without a probe: there is none in the contract."""
+        """Become half-open without a probe: the contract has none."""
         if self.state is State.OPEN:
             self._move(State.HALF_OPEN, now)
 
     @property
     def evidence(self) -> tuple[State, float] | None:
-        """Where it stands and when that was seen here; None: it was not."""
+        """The state and when it was seen here, in monotonic seconds; None: this process has not seen it itself."""
         if self.state is State.CLOSED:
             return None if self._answered is None else (State.CLOSED, self._answered)
         return None if self._heard else (self.state, self._changed)
 
     def heard(self, state: State, at: float, now: float) -> None:
-        """Another process has seen whether HOSP is there; what was seen last counts.
+        """Another process has seen whether HOSP is up. The latest observation counts.
 
-        :param at: when it saw that, as far as is known here.
+        :param at: when it saw that, in monotonic seconds of this process, as far as is known.
         """
         answered = -SILENT_S if self._answered is None else self._answered
         known = max(answered, self._changed)
@@ -123,7 +125,7 @@ class Breaker:
             self._run_began = since
         self._run += counts
         if self.state is State.HALF_OPEN:
-            # Of one that was on its way before, it is known already.
+            # An attempt that began before the breaker became half-open adds nothing new.
             if began >= self._changed:
                 self._move(State.OPEN, now)
         elif self._run >= self._failures and now - self._run_began >= self._span_s:

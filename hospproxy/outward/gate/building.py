@@ -1,4 +1,4 @@
-"""Puts the gate and its prober together."""
+"""Assembles the gate and its prober from the settings."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 def base_of(
     settings: Settings, reactor: Any, slot: int, owner: Callable[[], Owner], host: Host = REAL
 ) -> Callable[[], OwnBase]:
-    """Makes what is this worker's own while Redis is away, with its file.
+    """Factory for the base share of this worker: the slots it keeps while Redis is unreachable, stored in its file.
 
-    :param owner: this process, by its file lock; asked once it has joined the others.
+    :param owner: identifies this process by its file lock. Called once the process has joined the others.
     """
 
     def made() -> OwnBase:
@@ -56,11 +56,12 @@ def places_for(
     longest_s: float = 28.0,
     base: Callable[[], OwnBase] | None = None,
 ) -> Places:
-    """The places at HOSP of this process.
+    """The slots at HOSP that belong to this process.
 
-    :param common: None: it is alone, and all are its own.
-    :param longest_s: that a client's request may take.
-    :param base: makes what is its own while Redis is away. Default: what it is told, and nothing outlives the process.
+    :param common: the connection to the other processes; None: this process is alone and owns all slots.
+    :param longest_s: the most seconds that a client's request may take.
+    :param base: makes the base share for when Redis is unreachable. Default: what Redis last assigned, lost when the
+        process ends.
     """
     if common is None or not gate.enabled:
         return AllMine(gate.concurrency)
@@ -71,9 +72,10 @@ def places_for(
         linger_s=gate.finish_s,
         settle_s=redis.settle_s,
         vanished_s=redis.vanished_s,
-        # Each has time for some probes, and a few heartbeats to get a place for them.
+        # Each process gets time for some probes, plus a few heartbeats to get a slot for them.
         turn_s=max(2 * breaker.probe_every_s, 4 * redis.heartbeat_s),
-        # Until the others have seen that this one is away, or that Redis is, and then until what they sent is over.
+        # Until the other processes have noticed that this one, or Redis, is gone, and then until the attempts they sent
+        # have ended.
         patience_s=redis.lease_s
         + redis.heartbeat_s
         + redis.timeout_s
@@ -94,13 +96,13 @@ def build_gate(
     places: Places | None = None,
     in_hand: InHand | None = None,
 ) -> tuple[Gate, Prober]:
-    """The gate, and who finds out when HOSP is back.
+    """Build the gate, and the prober that finds out when HOSP is back.
 
-    :param ask: Chain.ask, for probes.
+    :param ask: ``Chain.ask``, for probes.
     :param clock: monotonic time.
     :param wall: seconds since the epoch, for records.
-    :param places: at HOSP, of this process. Default: all.
-    :param in_hand: remembers, beyond this process, what HOSP has in hand.
+    :param places: the slots at HOSP of this process. Default: all.
+    :param in_hand: stores what is in flight at HOSP beyond the end of this process.
     """
     prober = Prober(
         clock,

@@ -1,4 +1,4 @@
-"""How long a place at HOSP is held, who would wait for one in vain, and when a silence is none of chance. Pure."""
+"""Estimates for the gate: how long a slot is held, who waits in vain, when a silence is unusual. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from collections.abc import Sequence
 from statistics import median
 
 FEWEST = 10
-"""Before so many were seen nobody is refused for what is believed."""
+"""Number of samples below which an estimate refuses nothing."""
 WEIGHT = 0.03
-"""Of the latest in the mean. HOSP's times scatter widely; the mean of few would refuse by chance."""
+"""Weight of the latest sample in the mean. HOSP's response times scatter widely, so the mean of a few would refuse
+requests by chance."""
 A_QUEUE = 3
-"""So many rounds have to be ahead before an estimate may refuse: that of a short wait is all chance."""
+"""At least this many full rounds of slots must be ahead before an estimate may refuse. For shorter waits, chance
+dominates the estimate."""
 
 MARGIN = 1.2
-"""The mean of the last answers and the wait itself scatter by about a tenth each. Without it, in a surge of five times
-what HOSP can do, one in ten of those that were not served heard so only at the end of their time; with it, few do."""
+"""Safety factor. The mean of the last responses and the wait itself scatter by about a tenth each. Without the factor,
+in a surge of five times what HOSP can do, one in ten of the requests that got no slot was refused only at its
+deadline. With it, few are."""
 
 
 class Estimate:
-    """What a place is held for in the mean.
+    """Mean time for which an attempt holds a slot, and the waits that follow from it.
 
-    :param first_s: seconds to believe before there was any.
+    :param first_s: mean to assume, in seconds, until the first sample.
     """
 
     def __init__(self, first_s: float = 4.5) -> None:
@@ -32,9 +35,10 @@ class Estimate:
         self._limit = 0.0
 
     def learn(self, seconds: float, limit: int) -> None:
-        """A place was held for so long, until HOSP had answered or should have.
+        """Add a sample: an attempt held its slot for this long, until HOSP had responded or must have finished.
 
-        :param limit: places that there were.
+        :param seconds: how long the slot was held.
+        :param limit: number of slots at that time.
         """
         self._seen += 1
         weight = max(WEIGHT, 1.0 / self._seen)
@@ -42,44 +46,47 @@ class Estimate:
         self._limit += weight * (limit - self._limit)
 
     def wait_s(self, ahead: int, limit: int) -> float:
-        """Seconds until one gets a place.
+        """Seconds until a request gets a slot.
 
-        :param ahead: how many wait before it.
-        :param limit: places, all of them taken. Where there were fewer of late, there will be fewer again.
+        :param ahead: number of requests that go first.
+        :param limit: number of slots, all of them taken. If there were fewer recently, the estimate uses that lower
+            mean.
         """
         return self.mean_s * (ahead + 1) / (min(limit, self._limit) if self._seen else limit)
 
     def in_vain(self, ahead: int, limit: int, left_s: float) -> bool:
-        """Whether the wait takes longer than there is time.
+        """Whether the wait for a slot is longer than the request can use.
 
-        :param left_s: seconds in which a place would be of use.
+        :param left_s: seconds in which a slot would still be of use.
         """
         if self._seen < FEWEST or ahead < A_QUEUE * limit:
             return False
         return self.wait_s(ahead, limit) * MARGIN > left_s
 
     def reserve_s(self, left_s: float) -> float:
-        """Seconds before a deadline from which a place is of no use any more.
+        """Seconds before its deadline at which a queued request stops being worth sending.
 
-        Sent with no time left, a write is one whose outcome is unknown; not sent, it is a plain 503.
+        A write that is sent with no time left has an unknown outcome. A write that is not sent is a plain 503.
+
+        :param left_s: seconds until the deadline.
         """
         return min(self.mean_s, left_s / 4.0)
 
     def retry_after_s(self, ahead: int, limit: int, none_s: float = 0.0) -> int:
-        """When another try may find a place: seconds for those ahead to go through, from 1 to 30.
+        """Retry-After in seconds, from 1 to 30: the time until the requests ahead have gone through.
 
-        :param none_s: seconds before which there is no place at all.
+        :param none_s: seconds before which there is no slot at all.
         """
         return max(1, min(30, math.ceil(max(none_s, self.wait_s(ahead, limit)))))
 
 
 class Usual:
-    """How long HOSP has taken for its last answers, and how likely it is that a silence is chance."""
+    """How long HOSP took for its last responses, and how likely it is that a silence is chance."""
 
     KEPT = 64
     LATELY = 5
     MARGIN = 1.5
-    """HOSP may be half as slow again as it ever was of late."""
+    """HOSP may be half as slow again as in any recent response."""
     LATELY_MARGIN = 1.25
     UNLIKELY = 0.01
 
@@ -87,21 +94,21 @@ class Usual:
         self._lasted: deque[float] = deque(maxlen=self.KEPT)
 
     def learn(self, seconds: float) -> None:
-        """An answer took so long."""
+        """Add a sample: a response took this long."""
         self._lasted.append(seconds)
 
     @property
     def longest_s(self) -> float | None:
-        """Seconds within which HOSP answers, by all that was seen of late; None: too little was seen."""
+        """Seconds within which HOSP responds, judged by recent responses; None: too few samples."""
         return self.MARGIN * max(self._lasted) if len(self._lasted) >= FEWEST else None
 
     def is_chance(self, waits: Sequence[float]) -> bool:
-        """Whether HOSP may simply not be done yet with anything that it has in hand.
+        """Whether HOSP may simply still be working on everything that is in flight.
 
-        Each wait is as likely as answers were late that took longer; several that are in hand together are as likely
-        as their product. On a slow day the last few answers count for more than the many before them.
+        The chance of one wait is the fraction of recent responses that took longer. The chance of several waits at the
+        same time is the product of theirs. On a slow day the last few responses count more than the many before them.
 
-        :param waits: for how many seconds each attempt in hand has waited since the last answer to any.
+        :param waits: for each attempt in flight, the seconds it has waited since the last response to any attempt.
         """
         if len(self._lasted) < FEWEST:
             return True

@@ -1,4 +1,4 @@
-"""The gate: every attempt to reach HOSP takes one of few places, or waits for one in a bounded queue."""
+"""The gate: every attempt takes one of the few slots at HOSP, or waits for one in a bounded queue."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _log = Logger()
 
 @implementer(IProcessor)
 class Gate:
-    """Lets so many attempts through at one time. Each attempt passes it anew, so none is held during back-off.
+    """Limits the attempts in flight at HOSP. Each attempt enters anew, so a request holds no slot during backoff.
 
-    :param clock: monotonic; Exchange.deadline is by it.
-    :param opened: called with this gate when HOSP turns out to be gone: somebody has to find out when it is back.
-    :param places: how many of the places at HOSP are this process's. Default: all.
-    :param in_hand: remembers, beyond this process, what HOSP has in hand.
+    :param clock: monotonic; ``Exchange.deadline`` is in its time.
+    :param opened: called with this gate when the breaker opens; starts the search for when HOSP is back.
+    :param places: the slots at HOSP of this process. Default: all.
+    :param in_hand: stores what is in flight at HOSP beyond the end of this process. Default: nothing does.
     :ivar stall: whether HOSP is silent for longer than usual.
     """
 
@@ -78,15 +78,15 @@ class Gate:
 
     @property
     def state(self) -> State:
-        """Whether HOSP is taken to be there."""
+        """The breaker's state; closed if there is no breaker."""
         return State.CLOSED if self._breaker is None else self._breaker.state
 
     @property
     def has_room(self) -> bool:
-        """Whether a probe would find a place, and it is for this process to send one.
+        """Whether this process may send a probe now, and has a slot for it.
 
-        It gets one of those that there are, and waits for none. While others hang there is more time between two, or
-        they would soon have all places, and none be left to see HOSP come back.
+        A probe takes one of the free slots and never waits. While earlier probes hang, more time must pass between two
+        of them. Otherwise they would soon hold all slots, and none would be left to see HOSP come back.
         """
         mine = min(self._rules.concurrency, self._places.owned)
         if self._queue.in_flight >= mine or self._places.turn != 0:
@@ -94,15 +94,15 @@ class Gate:
         return not self._probes or self._clock.seconds() - self._probed_at >= self._rules.finish_s / mine
 
     def try_again(self) -> None:
-        """Let a few through to see whether HOSP is back; for a contract without a probe."""
+        """Let a few attempts through to see whether HOSP is back. For a contract without a probe."""
         if self._breaker is not None:
             self._moved(lambda breaker, now: breaker.try_again(now))
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """Wait for a place, go on, give it back whatever happens.
+        """Wait for a slot, pass the request on, and free the slot in every case.
 
-        :raise BreakerOpen: HOSP is gone; nothing was sent.
-        :raise OverCapacity: no place in time, or none left to wait in; nothing was sent.
+        :raise BreakerOpen: HOSP is down; nothing was sent.
+        :raise OverCapacity: no slot in time, or the queue is full; nothing was sent.
         """
         ticket = self._ticket(exchange)
         if exchange.own == PROBE:
@@ -116,10 +116,10 @@ class Gate:
         return await self._attempt(exchange, proceed, ticket)
 
     def inherit(self, sent: Iterable[float], longest_s: float | None = None) -> None:
-        """Hold the places of what a killed process has left in HOSP's hands, until HOSP must have finished.
+        """Hold slots for the attempts that a killed process left in flight, until HOSP must have finished them.
 
-        :param sent: monotonic seconds at which each was sent. The future is that of a clock before a boot.
-        :param longest_s: seconds within which HOSP has answered of late, where that is known.
+        :param sent: monotonic seconds at which each was sent. A time in the future comes from before a reboot.
+        :param longest_s: seconds within which HOSP has responded recently, if known.
         """
         lasts_s = min(self._rules.finish_s, self._rules.finish_s if longest_s is None else longest_s)
         for at in list(sent)[: self._rules.concurrency]:
@@ -132,7 +132,7 @@ class Gate:
                 self._held[ticket] = LeftBehind(over, heard=False)
 
     def using(self) -> Using:
-        """What it makes of its places now."""
+        """How the gate uses its slots now."""
         judged = self._judged is not None and self._clock.seconds() - self._judged < OPINION_S
         return Using(
             self._queue.in_flight,
@@ -143,14 +143,14 @@ class Gate:
         )
 
     def told(self) -> None:
-        """How many places it has may have changed."""
+        """The number of slots of this process may have changed."""
         self._set_limit()
         self._let_in()
 
     def heard(self, state: State, at: float) -> None:
-        """Another process has seen whether HOSP is there.
+        """Another process has seen whether HOSP is up.
 
-        :param at: when, in monotonic seconds of this process.
+        :param at: when it saw that, in monotonic seconds of this process.
         """
         self._moved(lambda breaker, now: breaker.heard(state, at, now))
 
@@ -162,7 +162,7 @@ class Gate:
         return Ticket(exchange.priority, useful_until, exchange.credentials)
 
     async def _place(self, ticket: Ticket) -> None:
-        """Take a place, or wait for one."""
+        """Take a slot, or wait for one."""
         now = self._clock.seconds()
         if self.state is State.OPEN:
             raise self._away()
@@ -171,7 +171,7 @@ class Gate:
         refusal, pushed_out = self._queue.enter(ticket, now)
         if refusal is not None:
             raise self._refused(ticket, refusal)
-        # Before anybody else is told anything: what they do about it may already let this one in.
+        # Register the waiter before the callbacks below: what they do may already give this request its slot.
         turn = self._turn(ticket) if ticket.standing is Standing.WAITING else None
         if pushed_out is not None:
             self._turn_away(pushed_out, self._refused(pushed_out, Refusal.PUSHED_OUT))
@@ -187,11 +187,11 @@ class Gate:
         return self._estimate.in_vain(ahead, self._expected(), left_s)
 
     def _expected(self) -> int:
-        """How many places there are to reckon with."""
+        """The number of slots to use in estimates, at least one."""
         return self._at_most(self._places.expected) or 1
 
     def _at_most(self, places: int) -> int:
-        """How many of these places may be used as far as HOSP is concerned."""
+        """How many of these slots HOSP can take now."""
         most = min(self._limit.now, places)
         if self._clock.seconds() < self._resting_until:
             most = min(most, 1)
@@ -201,7 +201,7 @@ class Gate:
         return min(most, few)
 
     def _rest(self, seconds: float) -> None:
-        """HOSP asks to be left alone: one at a time goes, so that it is known when it is well again."""
+        """HOSP asked for a pause (Retry-After): allow one attempt at a time, to see when HOSP has recovered."""
         seconds = min(seconds, MOST_REST_S)
         until = self._clock.seconds() + seconds
         if seconds > 0 and until > self._resting_until:
@@ -212,7 +212,7 @@ class Gate:
         self._queue.limit = self._at_most(self._places.usable)
 
     async def _attempt(self, exchange: Exchange, proceed: Proceed, ticket: Ticket) -> Response:
-        """One attempt, in a place that it gives back at its end, which may come after its client has left."""
+        """Run one attempt and free its slot at the end of HOSP's work, which may come after the client has left."""
         began = self._clock.seconds()
         self.stall.sent(ticket)
         self._in_hand.begin(ticket, began)
@@ -236,7 +236,7 @@ class Gate:
                 self._hold(left, exchange, ticket, began)
 
     def _hold(self, left: LeftBehind, exchange: Exchange, ticket: Ticket, began: float) -> None:
-        """Hold the place of an attempt until HOSP has it in hand no longer, and learn from what comes of it."""
+        """Hold the slot until HOSP has finished the attempt, and learn from its outcome."""
 
         def over(outcome: Response | ProxyError | Failure | None) -> None:
             del self._held[ticket]
@@ -255,7 +255,7 @@ class Gate:
             left.over.cancel()
 
     def _finish_probes(self) -> None:
-        """HOSP has answered something: probes that hang are lost. They cost HOSP no work, and keep others out."""
+        """HOSP has responded to something, so cancel the probes that hang: they cost HOSP no work and block slots."""
         for ticket in [ticket for ticket in self._probes if ticket in self._held]:
             self._held[ticket].over.cancel()
 
@@ -268,13 +268,13 @@ class Gate:
         self._places.changed()
 
     def _ended(self, ticket: Ticket) -> None:
-        """HOSP is waited for by one attempt less."""
+        """One attempt less waits for HOSP."""
         self.stall.over(ticket)
         if self._breaker is not None:
             self._breaker.ended(self._clock.seconds())
 
     def _learn(self, exchange: Exchange, outcome: Outcome, began: float) -> None:
-        """What this attempt says of HOSP: how long it takes, how much it bears, whether it is there."""
+        """Learn from an attempt: how long HOSP takes, how much load it can take, whether it is up."""
         now, probe = self._clock.seconds(), exchange.own == PROBE
         sign = sign_of(
             outcome,
@@ -301,7 +301,7 @@ class Gate:
         self._moved(lambda breaker, now: tell(breaker, sign, began, now, probe=probe))
 
     def _moved(self, news: Callable[[Breaker, float], None]) -> None:
-        """Tell the breaker something, and do what follows."""
+        """Report an event to the breaker, and act on a change of its state."""
         breaker, now = self._breaker, self._clock.seconds()
         if breaker is not None:
             before = breaker.state
@@ -318,14 +318,14 @@ class Gate:
         self._set_limit()
         if self.state is State.OPEN:
             for ticket in self._queue.all_waiting():
-                # Whoever was told before may have given this one up.
+                # An errback of an earlier ticket may have cancelled this one.
                 if ticket.standing is Standing.WAITING:
                     self._turn_away(ticket, self._away())
         else:
             self._let_in()
 
     def _turn(self, ticket: Ticket) -> Deferred[None]:
-        """Fires when a place is taken; cancelling it leaves the queue at once."""
+        """Fires when the request gets a slot. Cancel it to leave the queue at once."""
 
         def give_up(_: Deferred[None]) -> None:
             self._queue.leave(ticket)
@@ -340,10 +340,10 @@ class Gate:
         return waiting
 
     def _let_in(self) -> None:
-        """Fill the places that are free.
+        """Give the free slots to the next requests in the queue.
 
-        One that goes in may come out again before it has let go of us (it failed at once): its call of this method
-        then leaves the rest to the one that is under way, or a long queue would become a deep stack.
+        A request that gets a slot may fail and leave while this method is still running. The nested call then returns
+        at once and leaves the rest to the outer call; otherwise a long queue would become a deep stack.
         """
         if self._letting_in:
             return

@@ -1,4 +1,4 @@
-"""How many attempts HOSP gets at one time: additive increase, multiplicative decrease. Pure.
+"""Concurrency limit at HOSP: additive increase, multiplicative decrease. Pure.
 
 See docs/adr/0009-adaptive-limit.md.
 """
@@ -6,13 +6,14 @@ See docs/adr/0009-adaptive-limit.md.
 from __future__ import annotations
 
 DECREASE = 0.7
-"""What is left after a sign of overload. A gentle factor: HOSP resets a connection now and then on its best days."""
+"""Factor applied to the limit on a sign of overload. It is mild because HOSP resets a connection now and then even on
+its best days."""
 
 
 class Limit:
-    """The limit, from 1 to what the operator allows.
+    """The limit, between 1 and the operator's maximum.
 
-    :param ceiling: the most at one time, and what it begins with.
+    :param ceiling: the maximum, and the initial value.
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -22,23 +23,24 @@ class Limit:
 
     @property
     def now(self) -> int:
-        """How many at one time."""
+        """The current limit, as a whole number."""
         return int(self._value + 0.5)
 
     def well(self, weight: float = 1.0) -> None:
-        """HOSP answered: one more for each round of answers.
+        """HOSP responded: raise the limit, by one for each full round of responses.
 
-        :param weight: for how many answers this one stands, where others get the rest.
+        :param weight: how many responses this one stands for, when other processes receive the rest.
         """
         self._value = min(float(self.ceiling), self._value + weight / self._value)
 
     def overloaded(self, began: float, now: float) -> bool:
-        """HOSP has too much to do; whether the limit was lowered.
+        """HOSP is overloaded: lower the limit. Returns whether it was lowered.
 
-        Attempts that were under way when it was lowered last say nothing of the new limit: one surge that breaks five
-        connections is one sign, not five.
+        Attempts that were already in flight at the last decrease say nothing about the new limit: a surge that breaks
+        five connections is one sign, not five.
 
-        :param began: monotonic seconds at which the attempt began that says so.
+        :param began: monotonic seconds at which the overloaded attempt began.
+        :param now: monotonic seconds.
         """
         if self._lowered is not None and began < self._lowered:
             return False
@@ -47,9 +49,9 @@ class Limit:
         return True
 
     def begin_anew(self, now: float) -> None:
-        """HOSP is back after it was gone: what its absence seemed to say of its strength is void.
+        """HOSP is back after an outage: discard what the failures during the outage said about its capacity.
 
-        It begins with half of the ceiling, for a machine that has just come up is at its weakest.
+        The limit restarts at half of the ceiling, because a machine that has just come up is at its weakest.
         """
         self._value = max(1.0, self.ceiling / 2.0)
         self._lowered = now

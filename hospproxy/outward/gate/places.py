@@ -1,4 +1,7 @@
-"""How many of the places at HOSP a gate may fill: all of them, or those that its process owns (sharing.places)."""
+"""Slots at HOSP that a gate may fill: all of them (``AllMine``), or its process's share (``sharing.places``).
+
+The code calls a slot a *place*.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from .breaker import State
 
 @frozen(slots=True)
 class Using:
-    """What a gate makes of its places.
+    """How a gate uses its slots, as reported to their owner.
 
-    :param in_flight: places that are taken.
-    :param waiting: requests that wait for one.
-    :param opinion: how many HOSP bears at one time, as far as is known here.
-    :param breaker: where the breaker stands and since when this gate knows by itself (monotonic seconds); None: it has
-        nothing to say.
-    :param gone: HOSP is taken to be gone.
+    :param in_flight: number of slots that are taken.
+    :param waiting: number of requests that wait for one.
+    :param opinion: how many attempts HOSP can take at one time, as far as this gate knows.
+    :param breaker: the breaker's state, and since when this gate knows it by itself (monotonic seconds); None: it has
+        seen nothing itself.
+    :param gone: whether HOSP counts as down.
     """
 
     in_flight: int
@@ -29,72 +32,72 @@ class Using:
 
 
 class User(Protocol):
-    """What whoever hands out places needs of the gate."""
+    """What the owner of the slots (``Places``) needs from the gate."""
 
     def using(self) -> Using:
-        """What it makes of them now."""
+        """How the gate uses its slots now."""
 
     def told(self) -> None:
-        """Something about the places has changed: use them."""
+        """The number of slots has changed: use them."""
 
     def heard(self, state: State, at: float) -> None:
-        """Somebody else has seen whether HOSP is there.
+        """Another process has seen whether HOSP is up.
 
-        :param at: when, in monotonic seconds of this process.
+        :param at: when it saw that, in monotonic seconds of this process.
         """
 
 
 class Places(Protocol):
-    """Places at HOSP."""
+    """The slots at HOSP that belong to this process."""
 
     @property
     def owned(self) -> int:
-        """How many may be taken at one time, whoever needs them."""
+        """How many slots may be taken at one time, including those of probes."""
 
     @property
     def usable(self) -> int:
-        """How many of them clients may take: others may be waiting for the rest."""
+        """How many of the owned slots clients may take; other processes may be waiting for the rest."""
 
     @property
     def expected(self) -> int:
-        """How many there will be when it matters, at least one: for estimates of a wait."""
+        """How many slots this process can count on, at least one. For estimates of a wait."""
 
     @property
     def hopeless(self) -> bool:
-        """There is none, and nobody who could give one."""
+        """Whether there is no slot and no process that could give one."""
 
     @property
     def wait_s(self) -> float:
-        """Seconds before which there will be none, as far as is known; 0: there may be one at any moment."""
+        """Seconds until a slot can exist, as far as is known; 0: one may become free at any moment."""
 
     @property
     def workers(self) -> int:
-        """How many processes share them, at least one."""
+        """How many processes share the slots, at least one."""
 
     @property
     def turn(self) -> int:
-        """The position of this process among them, from 0; it moves on with time. 0 asks whether HOSP is back."""
+        """The position of this process among them, from 0. It rotates with time; the process at 0 sends the probes."""
 
     def attach(self, user: User) -> None:
-        """Name the gate that uses them."""
+        """Set the gate that uses these slots."""
 
     def changed(self) -> None:
-        """The gate has begun to wait, or has a place free, or has found out whether HOSP is there."""
+        """The gate started to wait, freed a slot, or learned whether HOSP is up."""
 
     def start(self) -> None:
-        """Begin to share them."""
+        """Start to share the slots with other processes."""
 
     def woken(self) -> None:
-        """Others have given some back, or need some, or know better whether HOSP is there."""
+        """Other processes gave slots back, need some, or know better whether HOSP is up."""
 
     async def stop(self) -> None:
-        """Give back what is owned, after the last request. It never fails."""
+        """Give back the owned slots, after the last request. Never fails."""
 
 
 class AllMine:
-    """Nobody else sends anything to HOSP.
+    """All slots belong to this process: no other process sends anything to HOSP.
 
-    :param ceiling: the most at one time.
+    :param ceiling: number of slots.
     """
 
     hopeless = False

@@ -1,4 +1,4 @@
-"""Probes: while HOSP is gone, the contract's own question is asked again and again, to know when it is back."""
+"""Probes: while HOSP is down, send the contract's probe operation at intervals, to see when HOSP is back."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _log = Logger()
 
 
 class Probed(Protocol):
-    """What a prober needs of the gate."""
+    """What the prober needs from the gate."""
 
     @property
     def state(self) -> State:
-        """Whether HOSP is taken to be there."""
+        """State of the breaker; closed means that HOSP counts as up."""
 
     @property
     def has_room(self) -> bool:
-        """Whether a probe would find a place."""
+        """Whether this process may send a probe now, and has a slot for it."""
 
     def try_again(self) -> None:
-        """There is no probe: let a few through."""
+        """There is no probe operation: let a few requests through."""
 
 
 class Prober:
-    """Asks whether HOSP is there, from when it is gone until it is back; otherwise it does nothing at all.
+    """Sends probes from the moment HOSP is down until it is back. Does nothing otherwise.
 
-    Probes go through the chain: each takes a place at HOSP and has its record, and what it says reaches whoever else
-    learns from HOSP's answers and silences. One may hang, so the next does not wait for it.
+    Probes go through the chain: each takes a slot at HOSP and has its record, and every part that learns from HOSP's
+    responses and silences sees them. A probe may hang, so the next one does not wait for it.
 
-    :param ask: Chain.ask.
-    :param operation: what to ask; None if the contract names nothing.
+    :param ask: ``Chain.ask``.
+    :param operation: the probe operation; None if the contract names none.
     :param wall: seconds since the epoch, for records.
     :param every_s: seconds from one probe to the next.
-    :param timeout_s: seconds that each may take.
+    :param timeout_s: seconds that each probe may take.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class Prober:
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._next: IDelayedCall | None = None
-        self._asking: dict[Deferred[bool], None] = {}  # no set: their order must not be that of addresses
+        self._asking: dict[Deferred[bool], None] = {}  # a set would iterate in the order of addresses
         self._count = 0
         self._stopped = False
 
     def begin(self, gate: Probed) -> None:
-        """HOSP is gone. A false alarm is over at once: the first probe waits for nothing."""
+        """Start probing: HOSP is down. The first probe starts at once, so a false alarm ends at once."""
         if self._next is None and not self._stopped:
             first_s = 0.0 if self._operation is not None else self._every_s
             self._next = self._clock.callLater(first_s, self._turn, gate)
 
     def stop(self) -> None:
-        """Ask no more, and give up what is under way."""
+        """Stop probing, and cancel the probes in flight."""
         self._stopped = True
         if self._next is not None:
             self._next.cancel()
@@ -86,7 +86,7 @@ class Prober:
         self._give_up()
 
     def _give_up(self) -> None:
-        """End what is under way: a probe that hangs holds a place."""
+        """Cancel the probes in flight: a probe that hangs holds a slot."""
         for probe in list(self._asking):
             probe.cancel()
 
@@ -105,16 +105,16 @@ class Prober:
     def _over(self, outcome: bool | Failure, probe: Deferred[bool]) -> None:
         self._asking.pop(probe, None)
         if outcome is True:
-            # HOSP is there: those that went before this one and still hang keep others from their places.
+            # HOSP is up. Earlier probes that still hang block slots.
             self._give_up()
         elif isinstance(outcome, Failure) and not outcome.check(CancelledError):
             _log.failure("a probe failed", outcome)
 
     async def _probe(self, operation: Operation) -> bool:
-        """Whether there was an answer."""
+        """Send one probe. Returns whether HOSP responded."""
         self._count += 1
         now = self._clock.seconds()
-        # Nobody's request made it necessary; the record has its number.
+        # No client's request caused this probe; the audit record has its number.
         nobody = Exchange(
             Request(client=Client(request_id=f"probe-{self._count}", scheme="http")), now, self._wall(), now
         )

@@ -1,8 +1,9 @@
-"""The rules of the queue before HOSP, apart from time and I/O: who gets a place, who waits, who is turned away.
+"""Rules of the queue before HOSP: which request gets a slot, which waits, which is refused. Pure.
 
-A lower Priority has a head start, and within one those with different credentials take turns. It is a head start and no
-more: where writes always went first, a surge of notes (they take a place each, while most reads are answered from
-memory) kept the remaining reads waiting until their deadline, though HOSP was never behind by more than a few seconds.
+A higher priority (a lower ``Priority`` value) has a head start, and within one priority, different credentials take
+turns. It is only a head start: when writes always went first, a surge of notes kept the remaining reads waiting until
+their deadline, though HOSP was never more than a few seconds behind. (Each note takes a slot, while most reads are
+served from memory.)
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from attrs import define, field
 from ...messages import Priority
 
 HEAD_START_S = {Priority.WRITE: 0.0, Priority.READ: 5.0, Priority.REFRESH: 15.0}
-"""By how many seconds one of the highest priority may come later and still go first. Well below the 28 s that a client
-waits, so that nobody is turned away for the sake of those who came long after."""
+"""Head start in seconds: a request of the highest priority may arrive this much later than the others and still go
+first. Well below the 28 s that a client waits, so no request is refused in favour of requests that came long after it.
+"""
 
 
 class Standing(enum.Enum):
-    """Where a ticket is."""
+    """The state of a ticket: not yet entered, in the queue, holding a slot, or done."""
 
     NEW = "new"
     WAITING = "waiting"
@@ -30,7 +32,7 @@ class Standing(enum.Enum):
 
 
 class Refusal(enum.Enum):
-    """Why a ticket gets no place."""
+    """Why a request gets no slot. The values are labels of a metric."""
 
     FULL = "full"
     PUSHED_OUT = "pushed_out"
@@ -40,11 +42,11 @@ class Refusal(enum.Enum):
 
 @define(eq=False, slots=True)
 class Ticket:
-    """One that wants a place.
+    """A request that wants a slot.
 
-    :param deadline: monotonic seconds from which a place is of no use.
-    :param whose: the credentials that it comes with; those that come with none are one.
-    :param turn: the lowest goes first: monotonic seconds at which it came, and the head start of others.
+    :param deadline: monotonic seconds from which a slot is of no use.
+    :param whose: the request's credentials. All requests without credentials count as one principal.
+    :param turn: the lowest goes first: arrival in monotonic seconds plus the head start of higher priorities.
     """
 
     priority: Priority
@@ -55,7 +57,10 @@ class Ticket:
 
 
 class Line:
-    """Those of one priority: each one's own in the order in which they came, and everyone in turn."""
+    """The queue of one priority, with fair turns between credentials.
+
+    Requests with the same credentials stay in order of arrival; different credentials take turns.
+    """
 
     def __init__(self) -> None:
         self._by_age: OrderedDict[Ticket, None] = OrderedDict()
@@ -69,16 +74,16 @@ class Line:
 
     @property
     def oldest(self) -> Ticket:
-        """Who came first of all."""
+        """The ticket that arrived first, whatever its credentials."""
         return next(iter(self._by_age))
 
     def add(self, ticket: Ticket) -> None:
-        """A newcomer, behind all of its own; new ones wait for their turn behind everyone."""
+        """Append a ticket behind the others with its credentials. Credentials new here get their turn last."""
         self._by_age[ticket] = None
         self._in_turn.setdefault(ticket.whose, OrderedDict())[ticket] = None
 
     def remove(self, ticket: Ticket) -> None:
-        """One that waits no longer."""
+        """Remove a ticket that no longer waits."""
         del self._by_age[ticket]
         own = self._in_turn[ticket.whose]
         del own[ticket]
@@ -86,7 +91,7 @@ class Line:
             del self._in_turn[ticket.whose]
 
     def take(self) -> Ticket:
-        """Who is next; the turn then goes to the next one's."""
+        """Remove and return the next ticket. The turn then passes to the next credentials."""
         whose, own = next(iter(self._in_turn.items()))
         ticket = next(iter(own))
         self.remove(ticket)
@@ -95,33 +100,34 @@ class Line:
         return ticket
 
     def ahead(self, whose: bytes | None) -> int:
-        """How many go before one that these credentials would add.
+        """How many tickets would go before a new one with these credentials.
 
-        Everyone has a turn before it for each of its own, as far as they wait. Those who have half as many waiting are
-        taken to go on asking, so that they use all of their turns.
+        The other credentials get one turn before each of this principal's tickets, as long as they have tickets
+        waiting. If they have at least half as many waiting, the estimate assumes that they keep sending and use all of
+        their turns.
         """
         rounds = self.of(whose) + 1
         others = (len(own) for other, own in self._in_turn.items() if other != whose)
         return rounds - 1 + sum(rounds if 2 * waiting >= rounds else waiting for waiting in others)
 
     def of(self, whose: bytes | None) -> int:
-        """How many wait with these credentials."""
+        """Number of waiting tickets with these credentials."""
         return len(self._in_turn.get(whose, ()))
 
     def youngest_of_most(self) -> Ticket:
-        """The youngest of whoever has most waiting here."""
+        """The newest ticket of the credentials that have the most tickets waiting."""
         whose = max(self._in_turn, key=self.of)
         return next(reversed(self._in_turn[whose]))
 
 
 class Queue:
-    """Places and those who wait for one.
+    """The slots and the requests that wait for one.
 
-    Every operation takes constant time, but for what is asked when there is a queue: its cost grows with its length,
+    Every operation takes constant time, except the queries about a non-empty queue: their cost grows with its length,
     which is bounded.
 
-    :param limit: places at HOSP; it may be changed, and whoever is in then stays in.
-    :param max_waiting: the most that may wait.
+    :param limit: number of slots at HOSP. It may change at any time; requests that hold a slot then keep it.
+    :param max_waiting: maximum number of waiting requests.
     """
 
     def __init__(self, limit: int, max_waiting: int) -> None:
@@ -132,20 +138,20 @@ class Queue:
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """Number of waiting requests, over all priorities."""
         return sum(map(len, self._lines.values()))
 
     @property
     def full(self) -> bool:
-        """Whether a newcomer would have to wait."""
+        """Whether a new request would have to wait."""
         return self.in_flight >= self.limit or self.waiting > 0
 
     def all_waiting(self) -> list[Ticket]:
-        """Everyone who waits."""
+        """All waiting tickets, highest priority first."""
         return [ticket for line in self._lines.values() for ticket in line]
 
     def ahead_of(self, ticket: Ticket, now: float) -> int:
-        """How many that wait now would go before a newcomer."""
+        """How many of the waiting requests would go before this new one."""
         turn, before = now + HEAD_START_S[ticket.priority], 0
         for priority, line in self._lines.items():
             if priority == ticket.priority:
@@ -155,22 +161,22 @@ class Queue:
         return before
 
     def overtaken_s(self, ticket: Ticket) -> float:
-        """For how many seconds of the wait those may have the places who come later and are more urgent.
+        """Seconds of the wait during which later, more urgent requests may take the slots.
 
-        As a rule that such come is taken from such being there.
+        If more urgent requests are waiting now, the estimate assumes that more of them will come.
         """
         urgent = [priority for priority, line in self._lines.items() if line and priority < ticket.priority]
         return HEAD_START_S[ticket.priority] - HEAD_START_S[min(urgent)] if urgent else 0.0
 
     def enter(self, ticket: Ticket, now: float) -> tuple[Refusal | None, Ticket | None]:
-        """A newcomer: afterwards it is in, waiting or out.
+        """Enter a new ticket. Afterwards it holds a slot, waits, or is out.
 
-        When all may wait no longer, a newcomer pushes out one of those with the least priority, if that is less than
-        its own: a read can be answered from memory or asked again, a write has somebody's work in it. Among its equals
-        it pushes out one of whoever has most waiting, if those are more than its own. It is always the youngest, which
-        has lost the least by waiting.
+        When the queue is full, the new request pushes out a waiting one of the lowest priority, if that is lower than
+        its own: a read can be served from memory or sent again, a write has somebody's work in it. Within the same
+        priority it pushes out a request of the credentials with the most waiting, if they have more waiting than its
+        own would have. The newest one goes, because it has waited the least.
 
-        :return: why it was refused, and the ticket that it pushed out.
+        :return: why the ticket was refused (None: it was not), and the ticket that it pushed out.
         """
         pushed_out = None
         if ticket.deadline <= now:
@@ -191,7 +197,7 @@ class Queue:
         return None, pushed_out
 
     def leave(self, ticket: Ticket) -> None:
-        """Gives its place back, or waits no longer; for one that is out already nothing happens."""
+        """Free the ticket's slot, or remove it from the queue. Does nothing if the ticket is already out."""
         if ticket.standing is Standing.IN:
             self.in_flight -= 1
         elif ticket.standing is Standing.WAITING:
@@ -199,7 +205,10 @@ class Queue:
         ticket.standing = Standing.OUT
 
     def next(self, now: float) -> Ticket | None:
-        """Who is next, while a place is free: it is in, or out if its deadline passed while it waited."""
+        """Take the next ticket if a slot is free.
+
+        The ticket then holds a slot, or is out if its deadline passed while it waited.
+        """
         if self.in_flight >= self.limit:
             return None
         lines = [line for line in self._lines.values() if line]
@@ -213,7 +222,7 @@ class Queue:
         return ticket
 
     def admit(self, ticket: Ticket) -> None:
-        """Give it a place, whoever waits."""
+        """Give the ticket a slot, ahead of the queue and regardless of the limit."""
         self.in_flight += 1
         ticket.standing = Standing.IN
 

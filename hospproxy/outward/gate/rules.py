@@ -1,4 +1,4 @@
-"""What the gate goes by: its settings, its constants and what it tells those whom it refuses."""
+"""Settings, constants and error texts of the gate."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from .breaker import Breaker
 from .queue import Refusal
 
 PROBE = "probe"
-"""Exchange.own of a probe: it takes a place, and no breaker keeps it back."""
+"""``Exchange.own`` of a probe. A probe takes a slot, and the breaker does not stop it."""
 FEW = 2
-"""How many go at one time while it is not sure yet that HOSP is back."""
+"""How many attempts may be in flight while the breaker is half-open."""
 MOST_REST_S = 30.0
-"""The longest that a Retry-After of HOSP's holds others back: one odd answer must not be an outage."""
+"""The longest time for which a Retry-After from HOSP holds other requests back. One odd response must not become an
+outage."""
 OPINION_S = 30.0
-"""How long after HOSP's last word a limit counts for others too: who has sent nothing since knows nothing."""
+"""How long after HOSP's last response this process's limit counts for other processes too. A process that has sent
+nothing since then knows nothing about HOSP's load."""
 
 WORDS = {
     Refusal.FULL: "Too many requests are waiting for the upstream server.",
@@ -22,19 +24,20 @@ WORDS = {
     Refusal.IN_VAIN: "Too many requests are waiting for the upstream server.",
     Refusal.DEADLINE: "The upstream server had no place for this request in time.",
 }
-"""What a client is told, by why there is no place."""
+"""Error text for the client, by reason of the refusal."""
 
 
 @frozen(slots=True)
 class Rules:
-    """What the gate goes by.
+    """Settings of the gate, from the options ``gate`` and ``breaker``.
 
-    :param concurrency: the most places at HOSP, which has one core; how many of them are used, it finds out.
-    :param max_queue: the most that may wait for one.
-    :param slow_s: seconds within which HOSP answers even on a bad day.
-    :param finish_s: seconds after which it must have finished with what it was sent, answered or not.
-    :param breaker: whether HOSP is there; None: it is always taken to be.
-    :param away_retry_after_s: when a client should ask again while it is not.
+    :param concurrency: maximum number of slots at HOSP, which has one core. The gate finds out how many of them it can
+        use.
+    :param max_queue: maximum number of requests that wait for a slot.
+    :param slow_s: seconds within which HOSP responds even on a bad day.
+    :param finish_s: seconds after which HOSP must have finished a request, whether it responded or not.
+    :param breaker: the circuit breaker; None: HOSP always counts as up.
+    :param away_retry_after_s: Retry-After, in seconds, that clients get while the breaker is open.
     """
 
     concurrency: int

@@ -1,4 +1,4 @@
-"""What the outcome of one attempt says of HOSP. Slow is not dead, and its everyday 500 is no sign of anything."""
+"""What the outcome of one attempt says about HOSP. Slow does not mean down, and HOSP's everyday 500 says nothing."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from ...messages import Response
 from .breaker import Breaker
 
 OVERLOADED = frozenset({429, 502, 503, 504})
-"""Statuses by which HOSP, or what stands before it, says that it has too much to do."""
+"""Statuses with which HOSP, or a proxy before it, reports overload."""
 
 Outcome = Response | NotSent | FailedAfterSending | BadAnswer
 
 
 class Sign(enum.Enum):
-    """What an attempt says."""
+    """What an attempt says about HOSP."""
 
     WELL = "well"
-    """It answers."""
+    """HOSP responds."""
     THERE = "there"
-    """It answers, and not well enough to be given more at one time."""
+    """HOSP responds, but not well enough to get more load."""
     OVERLOADED = "overloaded"
-    """It answers that it has too much to do."""
+    """HOSP responds that it is overloaded."""
     GONE = "gone"
-    """No connection, or one that broke before a word came."""
+    """No connection, or one that broke before any byte of a response."""
     SILENT = "silent"
-    """No word came within a time in which it has always answered."""
+    """No byte of a response within the time in which HOSP always responds."""
     NONE = "none"
-    """Nothing: the attempt was given up before HOSP had to have answered."""
+    """No information: the attempt was given up before HOSP had to have responded."""
 
 
 def sign_of(outcome: Outcome, *, lasted_s: float, cut_short: bool, slow_s: float) -> Sign:
-    """What an attempt says of HOSP.
+    """Classify the outcome of an attempt.
 
-    :param lasted_s: seconds from its beginning to its end.
-    :param cut_short: its own time was up, so that it ended for that.
-    :param slow_s: seconds within which HOSP answers even on a bad day.
+    :param lasted_s: seconds from the start of the attempt to its end.
+    :param cut_short: whether the attempt ended because its deadline passed.
+    :param slow_s: seconds within which HOSP responds even on a bad day.
     """
     if isinstance(outcome, Response):
         return Sign.OVERLOADED if outcome.status in OVERLOADED else Sign.WELL
@@ -50,9 +50,11 @@ def sign_of(outcome: Outcome, *, lasted_s: float, cut_short: bool, slow_s: float
 
 
 def tell(breaker: Breaker, sign: Sign, began: float, now: float, *, probe: bool) -> None:
-    """Tell the breaker what an attempt says.
+    """Report an attempt's sign to the breaker.
 
     :param began: monotonic seconds at which the attempt began.
+    :param now: monotonic seconds.
+    :param probe: whether the attempt was a probe.
     """
     if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
         breaker.answered(now, probe=probe)

@@ -1,7 +1,7 @@
-"""Notices that HOSP has stalled: it has requests in hand, and has answered none for longer than it usually takes.
+"""Detects a stall: requests are in flight, and HOSP has responded to none for longer than usual.
 
-That is a suspicion, and no more: nothing is refused for it. Who has an answer in memory gives that meanwhile, and HOSP
-goes on being asked. The breaker, which does refuse, waits until attempts have run out of their time.
+A stall is only a suspicion, and no request is refused because of it. Reads that have a cache entry are served from it,
+and HOSP still gets requests. The breaker, which does refuse, waits until attempts have run into their deadline.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from ...interfaces import IMeter
 from .estimate import Usual
 
 LEAST_S = 5.0
-"""Silences up to this are nobody's concern: a client waits as long for an ordinary answer."""
+"""Silences up to this many seconds are ignored: a client waits as long for an ordinary response."""
 EVERY_S = 0.5
-"""From one judgement to the next while HOSP is silent for longer than that."""
+"""Seconds between two checks while HOSP is silent for longer than that."""
 
 _log = Logger()
 
 
 class Stall:
-    """Follows what HOSP has in hand.
+    """Follows the attempts in flight at HOSP.
 
-    :param finish_s: seconds of silence that are none of chance in any case.
+    :param finish_s: seconds of silence that count as a stall in any case.
     """
 
     def __init__(self, clock: IReactorTime, meter: IMeter, finish_s: float) -> None:
@@ -39,11 +39,11 @@ class Stall:
         self._timer: IDelayedCall | None = None
         self._waiting: dict[Deferred[None], None] = {}
         self.stalled = False
-        """Whether it is suspected now."""
+        """Whether HOSP is suspected to have stalled."""
         meter.gauge("upstream_stalled", lambda: float(self.stalled))
 
     def noticed(self) -> Deferred[None]:
-        """Fires when it is suspected, at once if it is now. Cancel it when it is of no interest any more."""
+        """Fires when a stall is suspected; at once if one is suspected now. Cancel it when you no longer need it."""
         waiting: Deferred[None] = Deferred(self._forget)
         if self.stalled:
             waiting.callback(None)
@@ -53,25 +53,25 @@ class Stall:
 
     @property
     def longest_s(self) -> float | None:
-        """Seconds within which HOSP answers, by all that was seen of late; None: too little was seen."""
+        """Seconds within which HOSP responds, judged by recent responses; None: too few samples."""
         return self._usual.longest_s
 
     def sent(self, attempt: Hashable) -> None:
-        """HOSP gets an attempt."""
+        """An attempt was sent to HOSP."""
         self._in_hand[attempt] = self._clock.seconds()
         self._watch()
 
     def over(self, attempt: Hashable) -> None:
-        """It has that in hand no longer, or would not be heard any more."""
+        """HOSP has finished this attempt, or its response would no longer be read."""
         self._in_hand.pop(attempt, None)
         if not self._in_hand and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def answered(self, lasted_s: float | None) -> None:
-        """HOSP has answered something.
+        """HOSP has responded to something.
 
-        :param lasted_s: how long that took; None if it says nothing of how long others take.
+        :param lasted_s: how long the response took; None if that says nothing about other requests.
         """
         self._answered_at = self._clock.seconds()
         if lasted_s is not None:

@@ -1,6 +1,7 @@
-"""What HOSP has in hand, in a file: a process that is killed leaves it there, and the next one holds those places.
+"""The file of attempts in flight at HOSP. After a kill, the next process reads it and holds slots for them.
 
-HOSP works on for the dead. Several workers tell each other through Redis (sharing.places); this is for one alone.
+HOSP keeps working on requests of a killed process. Several workers share this knowledge through Redis
+(``sharing.places``); this file is for a process that runs alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 from ...worker import WorkerLike
 
 FILE = "at-hosp.json"
-"""In ``state_dir``."""
+"""Name of the file, in ``state_dir``."""
 MOST_BYTES = 64 << 10
 _VERSION = 1
 
@@ -27,23 +28,23 @@ _log = Logger()
 
 
 class InHand(Protocol):
-    """Who remembers what HOSP has in hand."""
+    """Stores what is in flight at HOSP."""
 
     def begin(self, attempt: Hashable, sent: float) -> None:
-        """HOSP gets an attempt.
+        """An attempt was sent to HOSP.
 
         :param sent: monotonic seconds.
         """
 
     def end(self, attempt: Hashable) -> None:
-        """It has that in hand no longer."""
+        """HOSP has finished this attempt."""
 
     def learn(self, longest_s: float | None) -> None:
-        """HOSP answers within so many seconds, by what was seen of late; None: too little was seen."""
+        """Store the longest recent response time in seconds; None: too few samples."""
 
 
 class Nowhere:
-    """Nothing of it outlives the process."""
+    """Stores nothing: after a kill, the next process knows of no attempts."""
 
     def begin(self, attempt: Hashable, sent: float) -> None:
         pass
@@ -62,9 +63,9 @@ class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_from(content: bytes) -> _Content:
-    """What a file says: when what was in hand had been sent; nothing, where it is no good."""
+    """Parse the file: when each attempt in flight was sent. Empty if the content is unusable."""
     try:
-        # What a longer content before it has left behind the first line belongs to nothing.
+        # Anything after the first line is left over from earlier, longer content.
         said = msgspec.json.decode(content.partition(b"\n")[0], type=_Content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _Content(_VERSION, [])
@@ -72,10 +73,10 @@ def read_from(content: bytes) -> _Content:
 
 
 class Unfinished:
-    """The file. It is written in a thread, a moment late: what is sent within a millisecond of a kill is not in it.
+    """The file. A thread writes it with a short delay, so an attempt sent within a millisecond of a kill is missing.
 
-    Its moments are of a clock that goes on from one process to the next. After a boot that begins anew, and HOSP has
-    finished.
+    Its times are of a clock that continues from one process to the next. After a reboot that clock restarts, and HOSP
+    has finished by then.
 
     :param worker: the thread.
     :param clock: monotonic time of this process.
@@ -91,15 +92,15 @@ class Unfinished:
         self._since_boot = since_boot
         self._apart_s = 0.0
         self.longest_s: float | None = None
-        """Seconds within which HOSP answers, by all that was seen of late; None: nobody knows."""
+        """Seconds within which HOSP responds, judged by recent responses; None: unknown."""
         self._descriptor: int | None = None
         self._sent: dict[Hashable, float] = {}
         self._writing = self._changed = self._complained = False
 
     def open(self) -> list[float]:
-        """When that was sent which an earlier process had in hand, in monotonic seconds of this one.
+        """Open the file. Returns when each attempt of an earlier process was sent, in monotonic seconds of this one.
 
-        Blocks; called once, before the first request.
+        Blocks. Call it once, before the first request.
         """
         self._apart_s = self._since_boot() - self._clock.seconds()
         try:
@@ -108,7 +109,7 @@ class Unfinished:
         except OSError as error:
             self._failed(Failure(error))
             return []
-        # A process that is killed before it has seen enough hands on what the one before it had seen.
+        # A process that is killed before it has enough samples passes on the value of its predecessor.
         self.longest_s = found.longest_s
         return [at - self._apart_s for at in found.sent]
 
@@ -122,10 +123,10 @@ class Unfinished:
 
     def learn(self, longest_s: float | None) -> None:
         if longest_s is not None:
-            self.longest_s = longest_s  # written with what comes next
+            self.longest_s = longest_s  # written with the next change
 
     def stop(self) -> None:
-        """Write nothing any more. What HOSP has in hand now stays in the file."""
+        """Stop writing. What is in flight now stays in the file."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             self._worker.run(lambda: os.close(descriptor))
@@ -158,7 +159,8 @@ class Unfinished:
 
 
 def _put(descriptor: int, content: bytes) -> None:
-    # One call, so that a kill leaves either what was there or this; no sync, since a power cut is a boot.
+    # One call, so a kill leaves the old or the new content. No fsync: a power cut means a reboot, which makes the file
+    # void.
     os.pwrite(descriptor, content, 0)
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, len(content))
