@@ -1,5 +1,15 @@
-"""The ledger: writes in progress and their outcomes, on disk, one a machine, shared by its processes.
+"""The ledger: writes in progress and their outcomes, on disk. One file per machine, shared by its processes.
 
-format.py has the tables and their versions, sealing.py the encryption, owner.py the lock that tells a dead owner,
-rows.py what an entry holds, store.py the statements (they block), ledger.py the side that the reactor sees.
+In reading order:
+
+* ``format.py``: the tables, their version, and what happens to a damaged or newer file.
+* ``store.py``: the SQL statements. They block.
+* ``ledger.py``: the asynchronous interface. It groups statements into transactions in one thread.
+* ``owner.py``: the file lock that tells whether the owner of an entry is still alive.
+* ``rows.py``: a call and a response as bytes.
+* ``sealing.py``: the encryption of what clients and HOSP sent.
+
+``outward/writes`` keeps its entries here. ``memory`` and ``sharing`` also use ``sealing.py``, ``sharing`` uses
+``rows.py``, ``gate`` and ``sharing`` use ``owner.py``, ``service.py`` and ``state`` use ``format.py``. The ledger
+imports none of these.
 """

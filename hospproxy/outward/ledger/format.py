@@ -1,7 +1,7 @@
-"""The ledger's file: its tables, and what becomes of one of another version or of one that is damaged.
+"""The ledger's file: its tables, and what happens to a file of another version or a damaged one.
 
-Formats change by addition for one version: the version before reads what this one wrote. A change that it could not
-read raises the major number, and then only a newer program opens the file.
+A minor version only adds, so that the version before can read what this one wrote. A change that it could not read
+raises the major version; then an older program refuses the file.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _NEW = (("names", "BLOB"), ("not_before", "REAL"), ("sequence", "INTEGER"), ("pe
 
 
 class LedgerFormatError(Exception):
-    """The file belongs to a newer program; the text says what to do."""
+    """The file was written by a newer version. The text says what to do."""
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
-    """Open the ledger, made if there is none.
+    """Open the ledger's file; create it if there is none.
 
-    :return: the connection, and where a damaged file was moved to, if it was.
+    :return: the connection, and the path to which a damaged file was moved (None if it was not).
     :raise LedgerFormatError: a newer major version wrote it.
     :raise sqlite3.Error: it cannot be opened or written.
     """
@@ -81,14 +81,14 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a connection safe, check what is in the file, and make what is missing.
+    """Set the connection up, check the file, and create what is missing.
 
     :raise LedgerFormatError: a newer major version wrote it.
     :raise sqlite3.DatabaseError: it is damaged.
     """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA secure_delete=ON")  # what is wiped is overwritten
+    connection.execute("PRAGMA secure_delete=ON")  # deleted content is overwritten with zeros
     if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
         raise sqlite3.DatabaseError("damaged")
     _check_version(connection, path)
@@ -98,7 +98,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _add_what_is_new(connection: sqlite3.Connection) -> None:
-    """Columns that the version before did not have, and passes over."""
+    """Add the columns that earlier versions did not have. Those versions ignore them."""
     there = {str(row[1]) for row in connection.execute("PRAGMA table_info(entries)")}
     for name, kind in _NEW:
         if name in there:
@@ -122,7 +122,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _move_aside(path: Path) -> Path:
-    """Keep a damaged file, and all that belongs to it, for whoever wants to look."""
+    """Rename a damaged file and its companions, for later inspection."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1

@@ -1,4 +1,4 @@
-"""The ledger as the reactor sees it: what is asked while one transaction runs makes up the next."""
+"""Asynchronous interface of the ledger. Statements that arrive while a transaction runs form the next transaction."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], Any]
 MAX_WAITING = 10_000
 MAX_UNCLOSED = 1_000
-"""Entries that could not be closed and are closed later; the next start finds out about any more."""
+"""Maximum number of entries that could not be closed and are closed later. The next start resolves any others."""
 MAX_UNCLOSED_ANSWER = 64 << 10
-"""Bytes of an answer that waits with them in memory."""
+"""Maximum bytes of a response that waits in memory with such an entry."""
 _log = Logger()
 
 
@@ -44,12 +44,12 @@ class LedgerFailed(ProxyError):
 class Ledger:
     """Durable entries, each owned by a process that holds a lock.
 
-    :param path: the database's file.
-    :param worker: the one thread that touches it.
-    :param wall: seconds since the epoch. It is read once, for a file that has no time yet.
-    :param monotonic: seconds of the clock by which the ledger's time passes; ``wall`` if it is not given.
+    :param path: the database file.
+    :param worker: the only thread that touches it.
+    :param wall: seconds since the epoch. Read once, for a file that has no time yet.
     :param open_file: opens the file; see format.py.
-    :param owner_name: gives the name under which this process owns entries; see ``Owner``.
+    :param owner_name: returns the name under which this process owns entries; see ``Owner``.
+    :param monotonic: seconds of the clock by which the ledger's time passes. Default: ``wall``.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Ledger:
         self.trouble: str | None = "not open"
 
     def open(self) -> None:
-        """Open the file and take the lock. Blocks; called once, before the first request.
+        """Open the file and take the owner's lock. Blocks; call it once, before the first request.
 
-        :raise LedgerFormatError: a newer program wrote the file.
-        :raise sqlite3.Error, OSError: it cannot be used.
+        :raise LedgerFormatError: a newer version wrote the file.
+        :raise sqlite3.Error, OSError: the file cannot be used.
         """
         self._connection, aside = self._open_file(self._path)
         if aside is not None:
@@ -93,28 +93,28 @@ class Ledger:
         self.trouble = None
 
     def now(self) -> float:
-        """The ledger's time in seconds. It goes on where the last process left it and passes with the monotonic clock.
+        """The ledger's time in seconds. It continues where the last process stopped, by the monotonic clock.
 
-        So nothing is forgotten early because somebody set the machine's clock, and time without a process is no time.
+        So setting the machine's clock makes no entry expire early, and time without a process does not count.
         """
         time, since = self._began
         return time + max(0.0, self._monotonic() - since)
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be tried again: neither before `open` nor after `shut`."""
+        """Whether the file is open: after `open` and before `shut`."""
         return self._connection is not None
 
     @property
     def owner(self) -> Owner:
-        """This process, as the owner of entries; from ``open`` on."""
+        """This process, as the owner of entries. Available after ``open``."""
         assert self._owner is not None
         return self._owner
 
     async def enter(self, *rows: Row) -> None:
-        """Keep entries before their writes are sent: all or none.
+        """Store entries before their writes are sent: all or none.
 
-        :raise LedgerFailed: they are not kept.
+        :raise LedgerFailed: they are not stored.
         """
         owner = self._owner
         if owner is None:
@@ -122,16 +122,17 @@ class Ledger:
         await self._do(lambda connection: store.enter(connection, rows, owner.name))
 
     async def mark(self, reference: str, state: str) -> None:
-        """Note that an entry is still open, in another state."""
+        """Set the state of an entry that stays open."""
         await self._do(lambda connection: store.mark(connection, reference, state))
 
     async def close(
         self, reference: str, state: str, record: str | None, answer: bytes | None, *, pending: bool = False
     ) -> None:
-        """Settle an entry and wipe what it was made with. If that fails, it is tried again later.
+        """Settle an entry and wipe its call. If that fails, the ledger tries again later.
 
-        :param pending: it may be under way at the upstream yet.
-        :raise LedgerFailed: it is not settled on disk yet.
+        :param answer: the sealed response.
+        :param pending: whether the write may still be in flight at the upstream.
+        :raise LedgerFailed: the entry is not settled on disk yet.
         """
         settle = self._closing(reference, state, record, answer, pending)
         try:
@@ -152,7 +153,7 @@ class Ledger:
         )
 
     def _close_again(self) -> None:
-        """Close what could not be closed, in a transaction of its own: what fails again holds nothing else up."""
+        """Close the entries that failed to close, in a separate transaction: a new failure blocks nothing else."""
         connection = self._connection
         if not self._unclosed or connection is None:
             return
@@ -165,40 +166,43 @@ class Ledger:
         self._worker.run(lambda: in_one(connection, list(waiting.values()))).addErrback(failed)
 
     async def end_pending(self, reference: str) -> None:
-        """Note that a settled write is under way no more."""
+        """Note that a settled write is no longer in flight."""
         if reference in self._unclosed:
-            # First: to close it later would say again that it is under way.
+            # First close it: a later close would mark it as in flight again.
             self._close_again()
         await self._do(lambda connection: store.end_pending(connection, reference))
 
     async def pending(self) -> list[Row]:
-        """Settled writes that may be under way at the upstream yet."""
+        """Settled writes that may still be in flight at the upstream."""
         return await self._do(store.pending)
 
     async def sequences(self) -> list[tuple[str, int]]:
-        """For each resource the highest id that a write is known to have made."""
+        """For each resource, the highest id that a write is known to have made."""
         return await self._do(lambda connection: store.sequences(connection, HIGHEST_ID))
 
     async def hand_over(self, reference: str) -> None:
-        """Note that the client has the answer."""
+        """Note that the client has received the response."""
         await self._do(lambda connection: store.hand_over(connection, reference))
 
     async def by_key(self, key: bytes) -> Row | None:
-        """The newest entry under an Idempotency-Key."""
+        """The entry under an Idempotency-Key that says most about the write's outcome."""
         wall = self.now()
         return await self._do(lambda connection: store.by_key(connection, key, wall))
 
     async def by_reference(self, reference: str) -> Row | None:
-        """One entry."""
+        """The entry with this reference; None if there is none."""
         return await self._do(lambda connection: store.by_reference(connection, reference))
 
     async def in_doubt(self, equal: bytes, window_s: float) -> str | None:
-        """The reference of an equal write without a key whose client was told, within a window, that it is unknown."""
+        """Reference of an equal write without a key whose client was told "unknown" within the window.
+
+        :param window_s: seconds.
+        """
         since = self.now() - window_s
         return await self._do(lambda connection: store.in_doubt(connection, equal, since))
 
     async def take_over(self) -> list[Row]:
-        """Make the open entries of owners that are gone our own."""
+        """Take over the open entries of dead owners."""
         owner = self._owner
         assert owner is not None
 
@@ -214,12 +218,19 @@ class Ledger:
         return taken
 
     async def undelivered(self, window_s: float) -> list[Row]:
-        """Entries whose client never got its answer and may ask again."""
+        """Settled entries whose client never got the response and may ask again.
+
+        :param window_s: seconds since the entry was settled.
+        """
         since = self.now() - window_s
         return await self._do(lambda connection: store.undelivered(connection, since))
 
     async def keyed(self, since: float, after: str, most: int) -> list[Row]:
-        """Entries under a key that were settled since a moment (ledger time), after a reference."""
+        """Entries with a key that were settled since a time (ledger time), in order of reference.
+
+        :param after: the reference to continue after.
+        :param most: maximum number of entries.
+        """
         return await self._do(lambda connection: store.keyed(connection, since, after, most))
 
     def is_gone(self, name: str) -> bool:
@@ -227,17 +238,24 @@ class Ledger:
         return self._owner is not None and self._owner.is_gone(name)
 
     async def later_records(self, resource: str, above: int, since: float) -> list[tuple[str, str, str]]:
-        """Records above an id that writes, open at a moment or later, made or changed: (kind, id, reference)."""
+        """Records above an id that were made or changed by writes that were open at ``since`` or later.
+
+        :param since: ledger time.
+        :return: (kind, record id, reference) of each.
+        """
         return await self._do(lambda connection: store.later_records(connection, resource, above, since))
 
     async def tidy(self, window_s: float) -> None:
-        """Wipe and forget what is past its time."""
+        """Wipe expired responses and delete expired entries.
+
+        :param window_s: seconds to keep the response of an entry without a key.
+        """
         self._close_again()
         wall = self.now()
         await self._do(lambda connection: store.tidy(connection, wall, window_s))
 
     async def shut(self) -> None:
-        """Write what waits, then close. Entries that are still open are found by the next start."""
+        """Write what is queued, then close. The next start finds the entries that are still open."""
         if self._connection is None:
             return
         self._close_again()
@@ -271,7 +289,7 @@ class Ledger:
 
     def _group_done(self, outcome: list[Any] | Failure, waiting: list[Deferred[Any]]) -> None:
         self._running = False
-        self._begin_group()  # before the answers of this one are released
+        self._begin_group()  # before the callbacks of this group run
         if isinstance(outcome, Failure):
             self.trouble = outcome.getErrorMessage()
             _log.error("the ledger cannot be written: {why}", why=self.trouble)

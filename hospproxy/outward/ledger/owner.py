@@ -1,4 +1,7 @@
-"""Who owns an entry: a process that holds a kernel file lock. The lock ends with the process, however it ends."""
+"""Owner of ledger entries: a process that holds a kernel file lock.
+
+The lock ends with the process, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,28 @@ from pathlib import Path
 from ...folders import make_private
 
 _MOST = 100
-"""Characters of a name: a longer one, which only Redis could give, is no file's."""
+"""Maximum characters of a name. A longer one, which could only come from Redis, names no lock file."""
 
 
 class Owner:
     """This process, as the owner of entries.
 
-    :param folder: where the lock files of all owners are.
-    :param name: that no process has had before. Default: a new one.
+    :param folder: holds the lock files of all owners.
+    :param name: must never have been used before. Default: a new one.
     """
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
         make_private(folder)
         self._folder = folder
         self.name = f"{os.getpid()}-{secrets.token_hex(6)}" if name is None else name
-        # The name appears with its lock: between the two another process would take this one for gone.
+        # Lock first, then rename: an unlocked file under the final name would look like a dead owner.
         draft = folder / f".{self.name}"
         self._descriptor = _open(draft)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         draft.rename(folder / self.name)
 
     def is_gone(self, name: str) -> bool:
-        """Whether the process of this name holds its lock no more, so that its entries may be taken over."""
+        """Whether the process of this name no longer holds its lock, so that its entries may be taken over."""
         if name == self.name:
             return False
         if not _is_plain(name) or not (self._folder / name).exists():
@@ -41,7 +44,7 @@ class Owner:
         except FileNotFoundError:
             return True
         try:
-            # Shared: two who look at one time must not take each other for the owner.
+            # A shared lock, so that two processes that check at the same time do not take each other for the owner.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
@@ -50,18 +53,18 @@ class Owner:
         return True
 
     def forget(self, name: str) -> None:
-        """Remove the lock file of an owner that is gone and owns nothing any more."""
+        """Remove the lock file of an owner that is gone and owns no entries any more."""
         if _is_plain(name) and name != self.name:
             (self._folder / name).unlink(missing_ok=True)
 
     def others(self) -> list[str]:
-        """Names of all owners that have left a lock file."""
+        """Names of all other owners with a lock file."""
         return sorted(
             path.name for path in self._folder.iterdir() if _is_plain(path.name) and path.name != self.name
         )
 
     def leave(self) -> None:
-        """Own nothing any more."""
+        """Remove and release this process's lock. It owns nothing afterwards."""
         (self._folder / self.name).unlink(missing_ok=True)
         os.close(self._descriptor)
 

@@ -1,4 +1,4 @@
-"""What an entry holds, as bytes: the call, for whom, and the answer."""
+"""Encodes the call (with its principal) and the response of a ledger entry as bytes, and decodes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ...messages import (
 
 
 class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A write and for whom it is made. Fields are only ever added, each with a default."""
+    """A write and its principal. Fields may only be added, each with a default."""
 
     operation: str
     path: list[str]
@@ -45,7 +45,7 @@ class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WrittenAnswer(msgspec.Struct, frozen=True):
-    """An answer."""
+    """A response, as stored in an entry."""
 
     status: int
     headers: list[list[bytes]]
@@ -53,7 +53,7 @@ class WrittenAnswer(msgspec.Struct, frozen=True):
 
 
 def write_call(exchange: Exchange) -> bytes:
-    """An exchange's call, as far as it is needed to look for the write, or to deliver it."""
+    """Encode an exchange's call, with all that is needed to look for the write or to deliver it."""
     call, client, who = exchange.call, exchange.request.client, exchange.identity
     assert call is not None
     return msgspec.msgpack.encode(
@@ -72,7 +72,7 @@ def write_call(exchange: Exchange) -> bytes:
                 "scheme": client.scheme,
                 "host": client.host,
                 "request_id": client.request_id,
-                # Only where there is one: an earlier version can still read what has none.
+                # Omitted if absent, so that an earlier version can still read the entry.
                 **({} if client.certificate is None else {"certificate": astuple(client.certificate)}),
             },
             identity=None if who is None else who.id,
@@ -80,7 +80,7 @@ def write_call(exchange: Exchange) -> bytes:
             credentials=exchange.credentials or b"",
             own=exchange.own,
             on_behalf_of=exchange.on_behalf_of,
-            # What becomes of it is recorded by whoever finds it out, and a record that is gone names no patient.
+            # The process that finds out the outcome also records it, and a deleted record no longer names its patient.
             patient=exchange.patient,
             patient_before=exchange.patient_before,
             break_glass=exchange.break_glass,
@@ -90,9 +90,9 @@ def write_call(exchange: Exchange) -> bytes:
 
 
 def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Exchange | None:
-    """The exchange that an entry was written of; None if the contract has no such operation any more.
+    """Decode the exchange of an entry; None if the contract no longer has its operation.
 
-    :param now: monotonic seconds; the exchange begins now.
+    :param now: monotonic seconds; arrival and deadline of the exchange.
     :param wall: seconds since the epoch.
     """
     written = msgspec.msgpack.decode(data, type=WrittenCall)
@@ -140,14 +140,14 @@ def _client(written: dict[str, Any]) -> Client:
 
 
 def write_answer(response: Response) -> bytes:
-    """An answer as bytes."""
+    """Encode a response for an entry."""
     return msgspec.msgpack.encode(
         WrittenAnswer(response.status, [list(pair) for pair in response.headers], response.body)
     )
 
 
 def read_answer(data: bytes) -> Response:
-    """An answer from bytes."""
+    """Decode a response. Its origin is MEMORY."""
     written = msgspec.msgpack.decode(data, type=WrittenAnswer)
     headers = Headers(tuple((name, value) for name, value in written.headers))
     return Response(written.status, headers, written.body, Origin.MEMORY)

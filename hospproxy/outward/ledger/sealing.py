@@ -1,4 +1,4 @@
-"""Everything in the ledger that came from a client or HOSP is sealed (AES-256-GCM, NIST SP 800-38D)."""
+"""Encryption of everything in the ledger that came from a client or HOSP (AES-256-GCM, NIST SP 800-38D)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _NONCE_BYTES = 12
 
 
 class Unsealable(Exception):
-    """Sealed with another key, for another place, or damaged. It is never used."""
+    """The content was sealed with another key or for another place, or is damaged. It is never used."""
 
 
 @frozen(slots=True)
 class Seal:
-    """Seals bytes for one place and opens them there only.
+    """Encrypts bytes for one place, and decrypts them for that place only.
 
-    :param key: 32 bytes, of this purpose alone.
-    :param key_id: eight hexadecimal digits that name the master key; they stand before what it has sealed.
+    :param key: 32 bytes, derived for this purpose only.
+    :param key_id: eight hexadecimal digits that identify the master key; they precede the ciphertext.
     :param random: makes nonces.
-    :param further: by their ids, keys of other master keys: they only open.
+    :param further: keys derived from other master keys, by key id. They only decrypt.
     """
 
     key: bytes = field(repr=False)
@@ -35,22 +35,22 @@ class Seal:
 
     @classmethod
     def of(cls, master: MasterKey, purpose: str, random: Callable[[int], bytes] = os.urandom) -> Seal:
-        """With a key for one purpose; it also opens what was sealed for it with the further master keys."""
+        """A Seal with the key for one purpose. It also decrypts what further master keys have sealed for it."""
         further = {each.key_id: each.subkey(purpose) for each in master.further}
         return cls(master.subkey(purpose), master.key_id, random, further)
 
     def seal(self, plain: bytes, place: str) -> bytes:
-        """Encrypt.
+        """Encrypt bytes for one place in the store.
 
-        :param place: where it will stand; opened for any other place it is refused.
+        :param place: where the content will be stored. It cannot be decrypted for any other place.
         """
         nonce = self.random(_NONCE_BYTES)
         return self.key_id.encode("ascii") + nonce + AESGCM(self.key).encrypt(nonce, plain, place.encode())
 
     def open(self, sealed: bytes, place: str) -> bytes:
-        """Decrypt.
+        """Decrypt bytes that were sealed for this place.
 
-        :raise Unsealable: it cannot be, with words that say which.
+        :raise Unsealable: they cannot be decrypted; the text says why.
         """
         key_id, nonce, rest = sealed[:8], sealed[8 : 8 + _NONCE_BYTES], sealed[8 + _NONCE_BYTES :]
         key = self._key_of(key_id)

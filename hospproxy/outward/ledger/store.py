@@ -1,4 +1,4 @@
-"""The ledger's statements. They block: they run in the ledger's own thread, a transaction for each group."""
+"""The ledger's SQL statements. They block: the ledger's thread runs them, one transaction for each group."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from attrs import astuple, field, fields, frozen
 
 KEEP_ANSWERS_S = 24 * 3600.0
-"""Seconds for which an answer is kept for its Idempotency-Key (the draft leaves it to the server)."""
+"""Seconds for which a response is kept for its Idempotency-Key (the IETF draft leaves this to the server)."""
 KEEP_ENTRIES_S = 7 * 24 * 3600.0
-"""Seconds for which it can be asked what became of a write."""
+"""Seconds for which a client can ask what became of a write."""
 MADE_BEFORE_S = 60.0
-"""Seconds before a write began at which a record may have been made that by its date could be that write's."""
+"""A record made up to this many seconds before a write began may, by its date, still be that write's."""
 HIGHEST_ID = 2**53 - 1
-"""A number above it is no place in a sequence: neither SQLite nor Redis's scripts can compare it exactly."""
+"""A number above this is no id in a sequence: neither SQLite nor Redis's scripts compare it exactly."""
 
 
 @frozen(slots=True)
 class Row:
-    """One entry as it stands on disk. See format.py for the columns."""
+    """One entry on disk. See format.py for the columns."""
 
     reference: str
     kind: str
@@ -52,7 +52,7 @@ def _rows(cursor: Iterable[tuple[Any, ...]]) -> list[Row]:
 
 
 def enter(connection: sqlite3.Connection, rows: Sequence[Row], owner: str) -> None:
-    """Writes begin."""
+    """Insert entries for writes that begin."""
     keep_time(connection, max(row.entered for row in rows))
     places = ", ".join("?" * (len(_NAMES) + 1))
     connection.executemany(
@@ -62,7 +62,7 @@ def enter(connection: sqlite3.Connection, rows: Sequence[Row], owner: str) -> No
 
 
 def mark(connection: sqlite3.Connection, reference: str, state: str) -> None:
-    """It is still open, in another state."""
+    """Set the state of an entry that stays open."""
     connection.execute("UPDATE entries SET state = ? WHERE reference = ?", (state, reference))
 
 
@@ -76,10 +76,11 @@ def close(
     *,
     pending: bool = False,
 ) -> None:
-    """It is settled: what it was made with is wiped.
+    """Settle an entry and wipe its call.
 
-    :param pending: it may be under way at the upstream yet. Its call stays until ``end_pending``, for its turn is
-        told from that.
+    :param wall: ledger time.
+    :param pending: whether the write may still be in flight at the upstream. Its call then stays until
+        ``end_pending``, because it is needed to tell the write's turn.
     """
     connection.execute(
         "UPDATE entries SET state = ?, record = COALESCE(?, record), answer = ?, closed = ?, pending = ?, "
@@ -89,21 +90,21 @@ def close(
 
 
 def end_pending(connection: sqlite3.Connection, reference: str) -> None:
-    """A settled write is under way no more."""
+    """Note that a settled write is no longer in flight, and wipe its call."""
     connection.execute("UPDATE entries SET pending = 0, call = NULL WHERE reference = ?", (reference,))
 
 
 def pending(connection: sqlite3.Connection) -> list[Row]:
-    """Settled writes that may be under way at the upstream yet."""
+    """Settled writes that may still be in flight at the upstream."""
     return _rows(
         connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE pending = 1 AND closed IS NOT NULL")  # noqa: S608 - names of our own
     )
 
 
 def sequences(connection: sqlite3.Connection, highest: int) -> list[tuple[str, int]]:
-    """For each resource the highest id that a write is known to have made.
+    """For each resource, the highest id that a write is known to have made.
 
-    :param highest: ids above it are out of order.
+    :param highest: ids above it are not part of the sequence.
     """
     return connection.execute(
         "SELECT resource, MAX(CAST(record AS INTEGER)) FROM entries WHERE kind = 'create' AND record IS NOT NULL "
@@ -113,7 +114,7 @@ def sequences(connection: sqlite3.Connection, highest: int) -> list[tuple[str, i
 
 
 def hand_over(connection: sqlite3.Connection, reference: str) -> None:
-    """Its answer was written whole to the client: without a key nobody will ask for it again."""
+    """Note that the client has received the whole response. Without a key, wipe it: nobody will ask again."""
     connection.execute(
         "UPDATE entries SET handed_over = 1, answer = CASE WHEN key IS NULL THEN NULL ELSE answer END "
         "WHERE reference = ?",
@@ -122,9 +123,11 @@ def hand_over(connection: sqlite3.Connection, reference: str) -> None:
 
 
 def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> Row | None:
-    """The entry under an Idempotency-Key of which most is known, as long as it is kept.
+    """The entry under an Idempotency-Key that says most about the write's outcome, if it has not expired.
 
-    Of several one took another over, and says of itself that it began when that did.
+    There may be several: an entry that took another one over has the same start time.
+
+    :param wall: ledger time.
     """
     found = _rows(
         connection.execute(
@@ -137,18 +140,18 @@ def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> Row | Non
 
 
 def by_reference(connection: sqlite3.Connection, reference: str) -> Row | None:
-    """One entry."""
+    """The entry with this reference; None if there is none."""
     found = _rows(connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE reference = ?", (reference,)))  # noqa: S608 - names of our own
     return found[0] if found else None
 
 
 def in_doubt(connection: sqlite3.Connection, equal: bytes, since: float) -> str | None:
-    """The reference of the last write without a key that is equal and whose client was told that it is unknown.
+    """Reference of the last equal write without a key whose client was told that its outcome is unknown.
 
-    One that was given up, and whose record was changed to something else since, is passed over: to write it again is
-    a new wish.
+    A write that was given up is skipped if its record was changed to something else since: sending it again is then a
+    new request.
 
-    :param since: ledger time; those that were given up before it are passed over.
+    :param since: ledger time; writes that were given up before it are skipped.
     """
     found = connection.execute(
         "SELECT reference FROM entries AS first WHERE equal = ? AND state IN ('unknown', 'given up') "
@@ -163,7 +166,7 @@ def in_doubt(connection: sqlite3.Connection, equal: bytes, since: float) -> str 
 
 
 def owners(connection: sqlite3.Connection) -> list[str]:
-    """Everybody who owns open entries."""
+    """Names of all owners of open entries."""
     return [
         str(row[0])
         for row in connection.execute("SELECT DISTINCT owner FROM entries WHERE owner IS NOT NULL")
@@ -171,15 +174,17 @@ def owners(connection: sqlite3.Connection) -> list[str]:
 
 
 def take_over(connection: sqlite3.Connection, gone: str, owner: str) -> list[Row]:
-    """Make a dead owner's open entries one's own."""
+    """Make a dead owner's open entries the caller's. Returns all open entries of the caller."""
     connection.execute("UPDATE entries SET owner = ? WHERE owner = ?", (owner, gone))
     return _rows(connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE owner = ?", (owner,)))  # noqa: S608 - names of our own
 
 
 def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
-    """Entries that were closed lately and whose client never got the answer: it may ask again.
+    """Recently settled entries whose client never got the response: it may ask again.
 
-    Changes too: a deletion sent anew would be told 404, a PATCH would undo what a colleague has written since.
+    Changes too: a repeated deletion would get 404, and a repeated PATCH would undo what a colleague has written since.
+
+    :param since: ledger time.
     """
     return _rows(
         connection.execute(
@@ -190,9 +195,11 @@ def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
 
 
 def keyed(connection: sqlite3.Connection, since: float, after: str, most: int) -> list[Row]:
-    """Entries under an Idempotency-Key that were settled lately, in the order of their references.
+    """Entries with an Idempotency-Key that were settled since a time, in order of reference.
 
-    :param after: the reference after which to go on.
+    :param since: ledger time.
+    :param after: the reference to continue after.
+    :param most: maximum number of entries.
     """
     return _rows(
         connection.execute(
@@ -206,9 +213,9 @@ def keyed(connection: sqlite3.Connection, since: float, after: str, most: int) -
 def later_records(
     connection: sqlite3.Connection, resource: str, above: int, since: float
 ) -> list[tuple[str, str, str]]:
-    """Records above an id that writes made or changed, as far as those were open at a moment or came after it.
+    """Records above an id that writes made or changed, if those writes were open at ``since`` or came later.
 
-    Those that were made just before it are named, too: by its date such a record may be one that came after.
+    Records made up to MADE_BEFORE_S earlier are included: by its date, such a record may have been made later.
 
     :param since: ledger time.
     """
@@ -221,7 +228,7 @@ def later_records(
 
 
 def time(connection: sqlite3.Connection) -> float | None:
-    """The ledger's time when it was last kept; None in a file of a version that kept none."""
+    """The ledger's time when it was last stored; None if the file has none (an earlier version wrote it)."""
     row = connection.execute("SELECT value FROM about WHERE name = 'time'").fetchone()
     try:
         found = None if row is None else float(row[0])
@@ -231,7 +238,7 @@ def time(connection: sqlite3.Connection) -> float | None:
 
 
 def keep_time(connection: sqlite3.Connection, now: float) -> None:
-    """Keep the ledger's time. It never goes back."""
+    """Store the ledger's time. It never goes back."""
     connection.execute(
         "INSERT INTO about VALUES ('time', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value "
         "WHERE CAST(value AS REAL) < CAST(excluded.value AS REAL)",
@@ -240,9 +247,10 @@ def keep_time(connection: sqlite3.Connection, now: float) -> None:
 
 
 def tidy(connection: sqlite3.Connection, wall: float, window_s: float) -> None:
-    """Wipe answers that nobody may ask for any more, and forget entries that nobody will ask about.
+    """Wipe responses that nobody may ask for any more, and delete entries that nobody will ask about.
 
     :param wall: ledger time.
+    :param window_s: seconds to keep the response of an entry without a key.
     """
     keep_time(connection, wall)
     connection.execute(
@@ -250,7 +258,7 @@ def tidy(connection: sqlite3.Connection, wall: float, window_s: float) -> None:
         "AND closed < CASE WHEN key IS NULL THEN ? ELSE ? END",
         (wall - window_s, wall - KEEP_ANSWERS_S),
     )
-    # A process that died before it could end this one, and none has started since.
+    # The process died before it ended this entry, and none has started since.
     connection.execute(
         "UPDATE entries SET call = NULL WHERE pending = 1 AND call IS NOT NULL AND closed < ?",
         (wall - KEEP_ANSWERS_S,),
