@@ -1,5 +1,19 @@
-"""The one fate of a write.
+"""The outcome of every write: executed at most once, one response for all retries, a search if it is lost.
 
-fate.py sends it and decides; finding.py has the rules (pure), looking.py asks HOSP, sightings.py and presence.py learn
-from every answer that goes by, turns.py lets equal writes go one at a time.
+Words: an *entry* is one write, in memory and in the ledger. A *turn* is the exclusive right of a write to be in
+flight: one write per record, or one of several equal new records. A *look* is a read at HOSP that shows what became of
+a write. In reading order:
+
+* ``processor.py``: the processor ``outward.writes``; retries, keys, and what happens when a write ends.
+* ``fate.py``: sends one write and decides its outcome. ``turns.py`` settles it and passes on its turn.
+* ``looking.py``: makes the looks. ``finding.py`` judges them (pure), ``accounts.py`` does both for staff accounts.
+* ``equality.py``, ``stored.py``, ``overtaking.py``: which writes are equal, what HOSP stores, which retries are void.
+* ``sightings.py``, ``presence.py``, ``shown.py``, ``versions.py``: what the proxy learns from HOSP's responses.
+* ``entries.py``, ``turn_queues.py``: the entries in memory, and the queues of their turns.
+* ``keeping.py``: entries in the ledger. ``recovery.py`` takes over what earlier processes left.
+* ``claims.py``: interface to other workers and machines. ``elsewhere.py`` is the processor's side of it.
+* ``going_on.py``, ``keys.py``, ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an outcome.
+
+``assembly.py`` builds them, and ``sharing`` implements ``Claims``. ``conditions.py`` uses ``finding.moment``. Nothing
+else imports this package.
 """

@@ -1,6 +1,7 @@
-"""Looks at changes of accounts: a password cannot be read back, and after a change to one's own the old ones fail.
+"""Looks for changes of staff accounts, which a look at the record cannot judge.
 
-``/staffs/me`` tells: HOSP accepts the new credentials, or still the old ones.
+A password cannot be read back, and after a change to one's own account the old credentials fail. ``/staffs/me`` tells
+instead: HOSP accepts the new credentials, or still the old ones.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from .entries import Entry
 from .finding import Change, Found, NotKnowable, NotThere, Verdict, has_changed
 
 Look = Callable[[Call], Awaitable[Response | None]]
-"""Asks HOSP once; None if there was no answer."""
+"""Sends one read to HOSP; None if there was no response."""
 
 
 def is_asked_here(contract: Contract, entry: Entry) -> bool:
-    """Whether a look at the record itself would tell nothing."""
+    """Whether a look at the record itself would tell nothing, so that ``look`` is needed."""
     rule, operation, who = contract.identity, entry.call.operation, entry.exchange.identity
     if rule is None or who is None or operation.resource != rule.resource or not entry.call.path:
         return False
@@ -34,9 +35,9 @@ def is_asked_here(contract: Contract, entry: Entry) -> bool:
 async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> Verdict | None:
     """Judge a change to an account.
 
-    :param change: the change without what cannot be read back.
-    :param ask: asks HOSP.
-    :return: None if it was no look.
+    :param change: the change without the fields that cannot be read back.
+    :param ask: sends a read to HOSP.
+    :return: None if the look failed.
     """
     assert contract.identity is not None
     me = contract.operation(contract.identity.operation)
@@ -88,14 +89,14 @@ def _carried_out(contract: Contract, entry: Entry, change: Change, accepted: Res
         return None
     if str(row.get(contract.identity.id)) != entry.call.record_id:
         return NotKnowable("the new credentials belong to another account")
-    # HOSP accepts the new password; the other fields have to be the new ones, too.
+    # HOSP accepts the new password. The other fields must be the new ones too.
     return has_changed(
         Change(change.resource, change.expected, unreadable=False, not_before=change.not_before), row
     )
 
 
 async def _new_credentials(contract: Contract, entry: Entry, ask: Look) -> tuple[bytes, bytes | None] | None:
-    """The credentials that HOSP accepts if the change was carried out, and those from before it if we know them."""
+    """The credentials that HOSP accepts if it carried out the change, and the ones from before if they are known."""
     rule, call, given = contract.identity, entry.call, _given(entry)
     assert rule is not None
     own = entry.exchange.identity is not None and str(entry.exchange.identity.id) == call.record_id

@@ -1,4 +1,4 @@
-"""The seam between writes and what other workers and machines know of writes, and what stands there without any."""
+"""Interface to what other workers and machines know about writes; ``NoClaims`` for a process that is alone."""
 # ruff: noqa: ARG002 - what is alone needs no arguments
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 @frozen(slots=True)
 class Turn:
-    """What a write that may be sent now begins with.
+    """The right to send a write, with what must be known for its looks.
 
-    :param trusted: others' writes can be seen, so that a look at HOSP can tell this one's record from theirs.
-    :param floor: the highest id of its resource that any worker had seen; when the one that it takes over began.
-    :param sent_ago_s: seconds since the last moment at which that one may have been sent; None if it takes over none.
-    :param began_ago_s: seconds since that one began.
-    :param blind: this may have been sent long ago, and nobody knows when.
+    :param trusted: other workers' writes are visible, so a look at HOSP can tell this write's record from theirs.
+    :param floor: the highest id of its resource that any worker had seen; if this write takes another over, when that
+        one began.
+    :param sent_ago_s: seconds since the last moment at which the write taken over may have been sent; None if there is
+        none.
+    :param began_ago_s: seconds since the write taken over began.
+    :param blind: this write may have been sent long ago, at an unknown time.
     """
 
     trusted: bool = True
@@ -35,10 +37,10 @@ class Turn:
 
 @frozen(slots=True)
 class Known:
-    """A write of another worker.
+    """What is known about a write of another worker.
 
     :param told: a client was told that its outcome is unknown.
-    :param orphan: open, and nobody is left who finds out: it is to be taken over.
+    :param orphan: it is open, and no worker is left that finds out its outcome: take it over.
     """
 
     reference: str
@@ -51,7 +53,7 @@ class Known:
 
 
 class Unseen(ProxyError):
-    """Whether another worker has this key cannot be known at present. Nothing was sent."""
+    """It cannot be known now whether another worker has this key. Nothing was sent."""
 
     status = 503
     outcome = "refused"
@@ -64,7 +66,7 @@ class Unseen(ProxyError):
 
 
 class Elsewhere(Exception):
-    """Another worker has the write to this key: its answer is the answer.
+    """Another worker has the write under this key: use its response.
 
     :param reference: of that write.
     """
@@ -75,7 +77,7 @@ class Elsewhere(Exception):
 
 
 class Rejoined:
-    """What others know of a write of this process that an equal one may be the retry of."""
+    """Result of asking whether an equal write may join a write of this process as its retry."""
 
     YES = "yes"
     HANDED_OVER = "handed over"
@@ -83,84 +85,84 @@ class Rejoined:
 
 
 class Claims(Protocol):
-    """What workers and machines say to each other of their writes. Nothing here raises but what is named."""
+    """Exchanges what workers and machines know about their writes. Methods raise only what they name."""
 
     async def first(self, names: Names) -> str | None:
-        """The write of another worker that one without a key is the retry of; it waits for it from now on."""
+        """Reference of another worker's write that a write without a key retries. From now on it waits for that."""
 
     async def rejoin(self, reference: str, deadline: float) -> str:
-        """Whether a write that this process knows may be joined: one of ``Rejoined``.
+        """Whether a retry may join a write that this process knows: one of ``Rejoined``.
 
-        :param deadline: monotonic seconds until which it is waited for.
+        :param deadline: monotonic seconds; how long to wait for the reply.
         """
 
     async def keyed(self, names: Names) -> str | None:
-        """The write under this key to wait for; None: nobody has it, or it will be a matter of turns.
+        """Reference of the write under this key to wait for; None: no worker has the key, or ``claim`` will settle it.
 
-        :raise Refused: 409, 422.
-        :raise Unseen: it cannot be known.
+        :raise Refused: 409: the key is in use; 422: it belongs to another request.
+        :raise Unseen: it cannot be known now.
         """
 
     async def claim(self, entry: Entry, highest: int | None) -> Turn:
-        """Claim the turn of a write, and its key, before it is sent; waits until its deadline.
+        """Claim the turn of a write, and its key, before it is sent. Waits until its deadline.
 
         :param highest: the highest id of its resource that this worker has seen.
         :raise OverCapacity: the turn did not come. Nothing was sent.
-        :raise Refused, Unseen, Elsewhere: of its key.
+        :raise Refused, Unseen, Elsewhere: about its key, see ``keyed``.
         """
 
     async def known(self, reference: str) -> Known | None:
-        """A write; None if there is none of that name, or it cannot be seen at present."""
+        """A write by its reference; None if there is none, or it cannot be seen now."""
 
     async def settled(self, reference: str, exchange: Exchange) -> Known | None:
         """Wait for a write of another worker.
 
-        :param exchange: who waits as its retry, until its deadline or until its client leaves.
+        :param exchange: the retry that waits, until its deadline or until its client leaves.
         :return: settled or an orphan; None: not in time.
         """
 
     async def learn(self, entry: Entry) -> bool | None:
-        """Before a look is judged: take in what others did meanwhile.
+        """Before a look is judged, learn what others did meanwhile.
 
-        :return: True: it may be judged; False: it never may; None: not now.
+        :return: True: judge it; False: it can never be judged; None: not now.
         """
 
     async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
-        """What became of a write. It reaches the others at some time.
+        """Report the outcome of a write. The report is repeated until the others have it.
 
-        :param keeps_turn: none of its turn may be sent before this is said once more without it.
+        :param keeps_turn: no write with the same turn may be sent until this is reported again without it.
         """
 
     async def give_back(self, entry: Entry) -> None:
-        """A claim of which nothing was sent."""
+        """Give back a claim of which nothing was sent."""
 
     async def tell_unknown(self, entry: Entry) -> None:
-        """Its client is told that the outcome is unknown."""
+        """Report that the client is told "unknown"."""
 
     def adopt(self, entry: Entry) -> None:
-        """An entry of an earlier process of this machine."""
+        """Take on an entry of an earlier process of this machine."""
 
     def lost(self, entry: Entry) -> None:
-        """Its client went before it had the answer."""
+        """Report that the client left before it had the response."""
 
     def handed_over(self, reference: str) -> None:
-        """A client has the answer."""
+        """Report that a client has received the response."""
 
     def left(self, reference: str) -> None:
-        """Whoever waited for it as its retry left without an answer."""
+        """Report that the retry that waited for it left without a response."""
 
     def is_author(self, known: Known, identity: Identity | None) -> bool:
-        """Whether a write is this member of staff's."""
+        """Whether a write was made by this member of staff."""
 
     def begin_epoch(self) -> None:
-        """Redis may have lost what was said there: say it again."""
+        """Redis may have lost what was reported: report it again."""
 
     def stop(self) -> None:
-        """Say nothing any more."""
+        """Stop reporting to other workers."""
 
 
 class NoClaims:
-    """There are no others."""
+    """For a process that is alone: no other worker writes."""
 
     async def first(self, names: Names) -> str | None:
         return None

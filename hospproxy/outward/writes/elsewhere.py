@@ -1,4 +1,4 @@
-"""Writes of other workers and machines, as the processor of writes meets them: turns, retries, answers from there."""
+"""The processor's side of writes on other workers and machines: turns, retries, and their responses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .keeping import Keeping
 from .sightings import Sightings, is_in_order
 
 OLDEST_S = 24 * 3600.0
-"""Seconds before now at which a write under a key that nobody remembers may have begun."""
+"""Maximum age in seconds of an unknown write under a key."""
 CLOCK_ERROR_S = 2.0
 
 
 class Others:
-    """The side of the writes of others.
+    """Relates this process's writes to those of other workers.
 
-    :param claims: what they say to each other.
+    :param claims: the interface to the other workers.
     :param keeping: the ledger that the workers of this machine share.
-    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no response.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Others:
         self._meter = meter
 
     async def first_of(self, exchange: Exchange, equal: bytes, names: Names) -> Entry | str | None:
-        """What a write without a key, arriving now, is the retry of: one of this process, or another's reference."""
+        """The write that a write without a key retries: an entry of this process, or another worker's reference."""
         former = self._entries.former_equals(exchange)
         while (first := self._entries.first_of(equal, former)) is not None:
-            # From here on another retry that arrives here is a write of its own.
+            # From here on, another retry that arrives at this process is a separate write.
             first.retry = exchange
             found = await self.claims.rejoin(first.reference, exchange.deadline)
             if found == Rejoined.YES:
@@ -68,9 +68,9 @@ class Others:
         return await self.claims.first(names)
 
     async def keyed(self, names: Names, kept: Entry | None) -> str | None:
-        """The write of another worker under this key.
+        """Reference of another worker's write under this key.
 
-        :param kept: this machine's write under it. Where that was given up, whoever took it over may know more.
+        :param kept: this machine's write under it. If it was given up, a worker that took it over may know more.
         :raise ProxyError: as ``Claims.keyed``.
         """
         if kept is None or kept.state is not State.GIVEN_UP:
@@ -82,7 +82,7 @@ class Others:
         return None if found == kept.reference else found
 
     async def claim(self, entry: Entry) -> None:
-        """Claim a write's turn, before it is sent.
+        """Claim a write's turn before it is sent.
 
         :raise ProxyError, Elsewhere: it may not be sent.
         """
@@ -92,13 +92,13 @@ class Others:
         highest = None if operation.resource is None else self._sightings.highest(operation.resource)
         turn = await self.claims.claim(entry, highest)
         if not turn.trusted and entry.key is None:
-            # What others were told cannot be seen; what the workers of this machine were, stands in its ledger.
+            # What other machines told their clients is not visible now. What this machine told is in its ledger.
             doubtful = await self._keeping.in_doubt(entry, self._window_s)
             if doubtful is not None:
                 raise Elsewhere(doubtful)
         now = self._clock.seconds()
         entry.trusted, entry.blind = turn.trusted, turn.blind
-        # A worker of an earlier version may have said one that is out of order.
+        # A worker of an earlier version may have reported an id out of sequence.
         entry.floor = None if turn.floor is None or not is_in_order(turn.floor) else turn.floor
         entry.started = now
         if turn.sent_ago_s is not None:
@@ -113,8 +113,9 @@ class Others:
     async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.
 
-        :return: its answer; or that this may be sent: "" if that one is surely absent, or the reference of an orphan.
-        :raise OutcomeUnknown: it is not known in time, or never will be.
+        :return: its response; or, if this one may be sent, "" (the other is surely absent) or the reference of an
+            orphan.
+        :raise OutcomeUnknown: the outcome is not known in time, or never will be.
         """
         exchange.reference, known = reference, None
         try:
@@ -144,7 +145,7 @@ class Others:
         return ""
 
     def waits(self, exchange: Exchange, reference: str) -> None:
-        """From here on no other is its retry, until its client leaves; it may have left while others were asked."""
+        """No other write is its retry until this client leaves. It may have left while others were asked."""
         exchange.on_leaving = lambda: self.claims.left(reference)
         if exchange.client_gone:
             self.claims.left(reference)

@@ -1,6 +1,6 @@
-"""Writes in progress and those that just ended: whose turn it is, and which one a second, equal write is the retry of.
+"""Writes that are open or have just ended, in memory: whose turn it is, and which write an equal one is the retry of.
 
-This is the side of the ledger that lives in memory. Bounded by the writes that may be open and by a window of time.
+Bounded by the number of open writes and by a time window.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from .versions import Version
 
 
 class State(enum.Enum):
-    """How far a write is. The values stand in the ledger."""
+    """The state of a write. The ledger stores these values."""
 
     OPEN = "open"
     UNKNOWN = "unknown"
-    """Its client was told so; finding out goes on, sending does not."""
+    """The client was told "unknown". The proxy keeps looking for the outcome, but sends nothing more."""
     ANSWERED = "answered"
     FOUND = "found"
     ABSENT = "absent"
     """Surely not carried out."""
     GIVEN_UP = "given up"
-    """It will never be known."""
+    """The outcome will never be known."""
 
 
 OPEN_STATES = frozenset({State.OPEN, State.UNKNOWN})
@@ -43,12 +43,12 @@ OPEN_STATES = frozenset({State.OPEN, State.UNKNOWN})
 
 @frozen(slots=True)
 class Names:
-    """What a write is known by among workers and machines, whatever their keys: plain hashes, never kept as they are.
+    """Names of a write among workers and machines, independent of their keys: plain hashes, never stored unsealed.
 
-    :param turn: of the record that it changes, or of what it would make.
+    :param turn: of the record that it changes, or of the content that it would create.
     :param equal: of what it does.
-    :param key: of staff id and Idempotency-Key; None without one.
-    :param retry_of: the reference of the write of another worker that this is known to be the retry of.
+    :param key: of staff id and Idempotency-Key; None without a key.
+    :param retry_of: reference of another worker's write that this one is known to retry.
     """
 
     turn: bytes = field(repr=False)
@@ -57,12 +57,12 @@ class Names:
     retry_of: str = ""
 
     def packed(self) -> bytes:
-        """As bytes."""
+        """Encode as bytes, for the ledger."""
         return self.turn + self.equal + (self.key or b"")
 
     @classmethod
     def unpacked(cls, data: bytes) -> Names | None:
-        """From bytes; None if they are no names."""
+        """Decode from bytes; None if they are invalid."""
         size = hashlib.sha256().digest_size
         if len(data) not in (2 * size, 3 * size):
             return None
@@ -71,31 +71,31 @@ class Names:
 
 @define(slots=True, eq=False)
 class Entry:
-    """One write.
+    """One write, from its arrival until it is forgotten.
 
-    :param equal: HMAC of what it does: writes with the same go out one at a time.
-    :param key: HMAC of staff id and Idempotency-Key; None without one.
+    :param equal: HMAC of what it does; equal writes go one at a time.
+    :param key: HMAC of staff id and Idempotency-Key; None without a key.
     :param started: monotonic seconds at which it began.
-    :param floor: the highest id of its resource that had been seen by then.
+    :param floor: the highest id of its resource seen by then.
     :param sequence: the highest id of its resource that a new record had been seen to get by then.
-    :param not_before: HOSP's clock cannot have shown less when it began, seconds since the epoch; None if unknown.
-    :param steps: how often HOSP's clock was seen to have been set by then; None if that was another process.
-    :param before: the record that it changes, as it was last seen before.
-    :param sent: monotonic seconds at which HOSP could last have received its last try, None while there is none.
-    :param pending: that try may be under way at HOSP yet: nothing has shown that it was carried out or never will be.
-    :param told_unknown: a client was told that its outcome is unknown.
-    :param handed_over: the answer was written whole to a client.
-    :param lost: the client went while the answer was being written.
-    :param repeated: it was sent again although the first try might have been carried out late.
-    :param retry: the exchange that has joined it and waits for its answer.
-    :param ended: monotonic seconds at which it was settled or its client told "unknown".
-    :param names: what other workers know it by; None: they need not know of it.
-    :param trusted: what other workers write can be seen, so that a look may tell this one's record from theirs.
-    :param blind: it may have been sent long ago, and nobody knows when.
-    :param record_name: the record that it changes, or that it made, as ``equality.record_name`` has it.
+    :param not_before: HOSP's clock showed at least this when it began, seconds since the epoch; None if unknown.
+    :param steps: how often HOSP's clock had been seen to be set by then; None if that was another process.
+    :param before: the record that it changes, as last seen before.
+    :param sent: latest monotonic seconds at which HOSP can have received its last attempt; None if there was none.
+    :param pending: HOSP may still carry that attempt out: nothing shows that it has been or never will be.
+    :param told_unknown: a client was told that the outcome is unknown.
+    :param handed_over: a client has received the whole response.
+    :param lost: the client left while the response was being written.
+    :param repeated: it was sent again although the first attempt might have been carried out late.
+    :param retry: the exchange that has joined it and waits for its response.
+    :param ended: monotonic seconds at which it was settled, or its client was told "unknown".
+    :param names: its names among other workers; None: they need not know of it.
+    :param trusted: other workers' writes are visible, so a look can tell this write's record from theirs.
+    :param blind: it may have been sent long ago, at an unknown time.
+    :param record_name: the record that it changes or made, as in ``equality.record_name``.
     :param made: it made that record.
-    :param number: in the order in which they came.
-    :param turn: its turn, where that cannot be told from its call any more.
+    :param number: its number in order of arrival.
+    :param turn: its turn, if its call no longer tells it.
     """
 
     reference: str
@@ -138,7 +138,7 @@ class Entry:
         return self.state in OPEN_STATES
 
     def settled(self) -> Deferred[None]:
-        """Fires when it is open no more."""
+        """Fires when the write is no longer open."""
         waiter: Deferred[None] = Deferred()
         if self.is_open:
             self._waiting.append(waiter)
@@ -147,7 +147,10 @@ class Entry:
         return waiter
 
     def settle(self, state: State, now: float) -> None:
-        """It is open no more."""
+        """Set the final state, and wake those that wait for it.
+
+        :param now: monotonic seconds.
+        """
         self.state = state
         self.ended = now if self.ended is None else self.ended
         waiting, self._waiting = self._waiting, []
@@ -157,7 +160,7 @@ class Entry:
 
 
 def has_effect(entry: Entry, state: str) -> bool:
-    """Whether a write that comes to this state (a ``State``'s value) changed its record, or may have."""
+    """Whether a write in this state (a ``State``'s value) has changed its record, or may have."""
     if state == State.ANSWERED.value:
         return entry.answer is not None and 200 <= entry.answer.status < 300
     return state in (State.FOUND.value, State.GIVEN_UP.value)
@@ -168,13 +171,14 @@ def _mac(key: bytes, data: bytes) -> bytes:
 
 
 class Entries:
-    """All of them.
+    """All entries of this process.
 
-    :param key: key of the HMAC under which equal writes are recognised; no body is kept for it.
+    :param key: HMAC key that identifies equal writes, so that no body is stored for it.
     :param reference: makes the reference of an entry.
-    :param max_open: entries open at a time, waiting ones included.
-    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer; 0: never.
-    :param former: such keys of other master keys: entries from before a rotation are recognised by them.
+    :param max_open: maximum number of open entries, including those that wait for their turn.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no response; 0:
+        never.
+    :param former: HMAC keys of former master keys. They identify entries from before a key rotation.
     """
 
     def __init__(
@@ -203,14 +207,14 @@ class Entries:
         return self._open
 
     def equal_of(self, exchange: Exchange, mac: Callable[[bytes], bytes] | None = None) -> bytes:
-        """What makes writes equal: see ``equality.what``.
+        """HMAC of what a write does: see ``equality.what``.
 
-        :param mac: another than today's.
+        :param mac: uses another HMAC than today's.
         """
         return (mac or self.mac)(what(exchange))
 
     def names_of(self, exchange: Exchange, key: bytes | None = None) -> Names:
-        """What other workers know it by.
+        """Names of a write among other workers.
 
         :param key: staff id and Idempotency-Key.
         """
@@ -218,26 +222,26 @@ class Entries:
         return Names(turn, equal, None if key is None else digest(key))
 
     def mac(self, data: bytes) -> bytes:
-        """A keyed hash of what may not be kept in the clear."""
+        """A keyed hash, for data that may not be stored in the clear."""
         return _mac(self._key, data)
 
     @property
     def former_macs(self) -> tuple[Callable[[bytes], bytes], ...]:
-        """What ``mac`` is, or was, under other master keys."""
+        """``mac`` under the other master keys."""
         return tuple(partial(_mac, key) for key in self._former)
 
     def former_equals(self, exchange: Exchange) -> list[bytes]:
-        """What ``equal_of`` gives under other master keys."""
+        """``equal_of`` under the other master keys."""
         return [self.equal_of(exchange, mac) for mac in self.former_macs]
 
     def first_of(self, equal: bytes, former: Sequence[bytes] = ()) -> Entry | None:
-        """The write that an equal one, arriving now without a key, is the retry of; None: it is a write of its own.
+        """The write that an equal one, arriving now without a key, retries; None: the new one is a separate write.
 
-        It is a retry if the first one's client was told "unknown", or left before the answer was handed over; unless
-        another retry of it waits already, for then both clients want theirs; and unless a later write to its record is
-        under way: then its author wishes for it anew.
+        It is a retry if the first one's client was told "unknown", or left before the response was handed over. It is
+        not if another retry is waiting already, because then both clients want their own write; or if a later write to
+        the record is open, because then the author wants the old content again.
 
-        :param former: its names under other master keys.
+        :param former: HMACs of the new write under the other master keys.
         """
         for name in former:
             self._rename(name, equal)
@@ -257,11 +261,11 @@ class Entries:
         return None
 
     def recent(self, equal: bytes, reference: str) -> Entry | None:
-        """An entry that is remembered, by its reference."""
+        """An entry that is still remembered, by its reference."""
         return next((one for one in self._recent.get(equal, ()) if one.reference == reference), None)
 
     async def enter(self, exchange: Exchange, equal: bytes, key: bytes | None = None) -> Entry:
-        """Open an entry when it is its turn.
+        """Open an entry, and wait for its turn.
 
         :raise OverCapacity: too many are open, or the turn did not come before the deadline. Nothing was sent.
         """
@@ -282,22 +286,22 @@ class Entries:
         return entry
 
     def resume(self, entry: Entry) -> None:
-        """An entry of an earlier process, open or lately closed."""
+        """Add an entry of an earlier process that is open or was recently closed."""
         if entry.exchange.call is not None and entry.equal in self.former_equals(entry.exchange):
             entry.equal = self.equal_of(entry.exchange)
         if entry.exchange.call is not None:
-            # Of one that made a record only its row says which.
+            # The row of a write that made a record is the only source of its name.
             entry.record_name = record_of(entry.exchange) or entry.record_name
         self._remember(entry)
         if entry.is_open:
             self._open += 1
-            # Whoever is equal waits; should two of them be taken over, each looks for its own record at once.
+            # Equal writes wait. If two equal entries are taken over, each looks for its record at once.
             self._turns.hold(self._turn_of(entry))
 
     def leave(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
-        """The entry is settled: the next of its turn may go.
+        """An entry is settled: pass its turn on.
 
-        :param keeps_turn: not before ``give_turn``, for it may be under way at the upstream yet.
+        :param keeps_turn: keep the turn until ``give_turn``, because the upstream may still carry the write out.
         """
         entry.settle(state, self._clock.seconds())
         if not keeps_turn:
@@ -308,17 +312,17 @@ class Entries:
             self.forget(entry)
 
     def keep_turn(self, entry: Entry) -> None:
-        """Keep the turn of a settled entry of an earlier process, until ``give_turn``."""
+        """Hold the turn of a settled entry of an earlier process until ``give_turn``."""
         self._open += 1
         self._turns.hold(self._turn_of(entry))
 
     def give_turn(self, entry: Entry) -> None:
-        """The next of its turn may go."""
+        """Pass the entry's turn on to the next write."""
         self._open -= 1
         self._turns.give(self._turn_of(entry))
 
     def overtaken_by(self, entry: Entry, state: State) -> list[Entry]:
-        """Settled writes that are overtaken when this one is settled: to write the same again is no retry any more."""
+        """Settled writes that this one overtakes when it settles: an equal write is then no longer their retry."""
         resource = entry.call.operation.resource
         if entry.record_name is None and resource is not None and entry.record is not None:
             entry.record_name, entry.made = record_name(resource, entry.record), True
@@ -327,28 +331,28 @@ class Entries:
         return [other for other in others if other.key is None]
 
     def settled_changes(self) -> list[Entry]:
-        """Changes that are settled and whose answer nobody has yet."""
+        """Settled changes whose response no client has received yet."""
         return self._by_record.settled_changes()
 
     def tell_unknown(self, entry: Entry) -> None:
-        """Its client is told that the outcome is unknown."""
+        """Note that the client is told "unknown"."""
         entry.told_unknown = True
         entry.state = State.UNKNOWN
         entry.ended = self._clock.seconds()
 
     def hand_over(self, entry: Entry) -> None:
-        """Its answer was written whole to a client: an equal write is from now on a write of its own."""
+        """A client has received the whole response: an equal write is a separate write from now on."""
         entry.handed_over = True
         if not entry.is_open:
             self.forget(entry)
 
     def tidy(self) -> None:
-        """Forget what is out of its window."""
+        """Forget entries older than the window."""
         for equal in list(self._recent):
             self._prune(equal)
 
     def _rename(self, former: bytes, equal: bytes) -> None:
-        """Those that ended under a former name stand under today's; what is open got its name when it was resumed."""
+        """Move ended entries from a former key's HMAC to today's. Open ones were moved when they were resumed."""
         for entry in [each for each in self._recent.get(former, ()) if not each.is_open]:
             self.forget(entry)
             entry.equal = equal
@@ -362,7 +366,7 @@ class Entries:
                 self.forget(entry)
 
     def _bound(self) -> None:
-        """No more than ten times what may be open is remembered; the oldest that ended go first."""
+        """Remember at most ten times the number of open entries; forget the oldest ended ones first."""
         for equal in list(self._recent)[: max(0, len(self._recent) - 10 * self._max_open)]:
             for entry in list(self._recent.get(equal, ())):
                 if not entry.is_open:
@@ -374,7 +378,7 @@ class Entries:
         self._by_record.add(entry)
 
     def forget(self, entry: Entry) -> None:
-        """An equal write is from now on a write of its own."""
+        """Forget an entry: an equal write is a separate write from now on."""
         self._by_record.remove(entry)
         entries = self._recent.get(entry.equal, [])
         if entry in entries:

@@ -1,4 +1,4 @@
-"""What makes two writes equal, and which writes go one at a time. Pure."""
+"""Which writes are equal, and which writes share a turn. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .stored import Doubt, as_stored
 
 
 def what(exchange: Exchange) -> bytes:
-    """What a write does and for whom: method, path, author, query and document.
+    """What a write does and for whom, as bytes: method, path, author, query and document.
 
-    In a new record a field that is null is the same as one that was left out. In a change null clears the field, so
-    it counts.
+    In a new record, a field that is null equals one that is left out. In a change, null clears the field, so it
+    counts.
     """
     call = exchange.call
     assert call is not None
@@ -25,9 +25,10 @@ def what(exchange: Exchange) -> bytes:
 
 
 def turn_of(exchange: Exchange) -> bytes:
-    """What is equal in this goes one at a time: the record that is changed, or what a new record will hold.
+    """The write's turn, as bytes: the record that it changes, or the content of a new record.
 
-    A number in a column of text is stored as its digits, so 5 and "5" make records that no look can tell apart.
+    Writes with the same turn go one at a time. A text column stores a number as its digits, so 5 and "5" make records
+    that no look can tell apart.
     """
     record, call = record_of(exchange), exchange.call
     assert call is not None
@@ -45,7 +46,7 @@ def turn_of(exchange: Exchange) -> bytes:
 
 
 def record_of(exchange: Exchange) -> bytes | None:
-    """The record that a write changes; None for a write that makes a new one."""
+    """Name of the record that a write changes; None for a write that makes a new one."""
     call = exchange.call
     assert call is not None
     if call.operation.lookup is None and call.operation.resource is not None and call.path:
@@ -54,12 +55,12 @@ def record_of(exchange: Exchange) -> bytes | None:
 
 
 def record_name(resource: str, record_id: str) -> bytes:
-    """How a record is named among writes."""
+    """Name of a record among writes, as bytes: the turn of every write that changes it."""
     return f"{resource}/{record_id}".encode()
 
 
 def digest(data: bytes) -> bytes:
-    """A plain hash, for what others may see only under a key of their own."""
+    """A hash without a key, for names that others may see only under a key of their own."""
     return hashlib.sha256(data).digest()
 
 
@@ -70,7 +71,7 @@ def _without_nulls(document: dict[str, Json]) -> dict[str, Json]:
 def _packed(exchange: Exchange, document: Json) -> bytes:
     call = exchange.call
     assert call is not None
-    # With identity switched off the credentials alone tell two callers apart.
+    # If identity is switched off, only the credentials tell two callers apart.
     author = call.authorization if exchange.identity is None else exchange.identity.id
     said = [
         call.operation.method,

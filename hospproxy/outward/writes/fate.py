@@ -1,4 +1,4 @@
-"""From sending a write to its one fate: carried out once, surely not carried out, or honestly unknown."""
+"""Sends a write until its outcome is known: carried out once, surely not carried out, or unknown."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Result = Response | FailedAfterSending | BadAnswer
 
 
 class Certainty(enum.Enum):
-    """What the outcome of one try says of the write."""
+    """What the outcome of one attempt says about the write."""
 
     CERTAIN = "certain"
     FINISHED = "finished"
-    """HOSP has finished with it, but did it store it? One look begun now decides."""
+    """HOSP has finished, but may or may not have stored the write. One look that begins now decides."""
     OPEN = "open"
-    """HOSP may be at it yet: only a look begun late enough says that it is absent."""
+    """HOSP may still carry it out: only a look that begins late enough can call it absent."""
 
 
 def certainty(result: Result) -> Certainty:
-    """What a try that was sent came to.
+    """Certainty after an attempt that was sent.
 
-    :param result: a whole answer, or the failure that came in its place.
+    :param result: a complete response, or the failure in its place.
     """
     if isinstance(result, Response):
         return _by_status(result.status, whole=True)
@@ -54,7 +54,7 @@ def _by_status(status: int, *, whole: bool) -> Certainty:
 class Absent(ProxyError):
     """The write was surely not carried out, and there is no time, or no right, to send it again.
 
-    :param answer: HOSP's own failure, where it gave one.
+    :param answer: HOSP's own error response, if it gave one.
     """
 
     outcome = "not carried out"
@@ -65,16 +65,16 @@ class Absent(ProxyError):
 
 
 def _landed(entry: Entry, verdict: Verdict) -> None:
-    """A verdict after which nothing of the write is still to come."""
+    """Clear ``pending`` if the verdict shows that nothing of the write is still to come."""
     if isinstance(verdict, NotThere) or (isinstance(verdict, Found) and verdict.landed):
         entry.pending = False
 
 
 class Fate:
-    """Sends one write until its fate is known.
+    """Sends one write until its outcome is known.
 
     :param margin_s: seconds before an exchange's deadline at which its client is told.
-    :param max_sends: times that one write is sent, if it is surely absent in between.
+    :param max_sends: how often one write may be sent, if it is surely absent in between.
     """
 
     def __init__(
@@ -99,20 +99,20 @@ class Fate:
         self._max_sends = max_sends
 
     async def of(self, entry: Entry, proceed: Proceed) -> Response:
-        """Send and find out.
+        """Send the write and find out its outcome.
 
-        :raise OutcomeUnknown: neither carried out nor absent for sure, in time.
+        :raise OutcomeUnknown: neither surely carried out nor surely absent, in time.
         :raise Absent: surely not carried out, and not sent again.
-        :raise ProxyError: nothing was ever sent; or HOSP refused, and its words were lost.
+        :raise ProxyError: nothing was ever sent; or HOSP refused it, and the error message was lost.
         """
         if entry.sent is not None:
-            # An earlier process may have sent it: what became of that comes first.
+            # An earlier process may have sent it: find out what became of that first.
             entry.pending = True
             found = await self._find(entry, None, may_be_late=True)
             if isinstance(found, Found):
                 return self.as_answer(entry, found)
             if entry.blind:
-                # From here on it is known when it is sent.
+                # From here on, the time of sending is known.
                 entry.blind, entry.started = False, self._clock.seconds()
                 self._looking.begin(entry)
         sends = 0
@@ -136,15 +136,15 @@ class Fate:
             await task.deferLater(self._clock, 0.05 * sends, lambda: None)
 
     def _may_send_again(self, entry: Entry) -> bool:
-        """There is time, and somebody waits: a client that has gone without a key gets no second send."""
+        """Whether there is time, and somebody waits. Without a key, a client that has left is nobody."""
         exchange = entry.exchange
         wanted = bool(exchange.own) or not exchange.client_gone or entry.key is not None
         return wanted and self._clock.seconds() + 0.5 < exchange.deadline - self._margin_s
 
     async def _send(self, entry: Entry, proceed: Proceed) -> Result:
-        """One try.
+        """Make one attempt to send the write.
 
-        :raise ProxyError: nothing was sent (and an earlier try, if any, was found absent).
+        :raise ProxyError: nothing was sent (and an earlier attempt, if any, was found absent).
         """
         exchange = entry.exchange
         exchange.sent_at = None
@@ -156,13 +156,13 @@ class Fate:
         except ProxyError:
             entry.pending = False
             raise
-        # Until its connection had ended, or HOSP had answered, bytes of it could come to HOSP.
+        # HOSP could receive bytes of it until the connection had ended or HOSP had responded.
         entry.sent = self._clock.seconds()
         entry.pending = certainty(result) is Certainty.OPEN
         return result
 
     async def _find(self, entry: Entry, result: Result | None, *, may_be_late: bool) -> Verdict:
-        """Found or surely absent.
+        """Look until the write is found or surely absent.
 
         :raise OutcomeUnknown: neither, in time.
         """
@@ -188,9 +188,9 @@ class Fate:
         )
 
     async def later(self, entry: Entry, for_s: float) -> Verdict | None:
-        """Go on finding out after the client was told; nothing is sent.
+        """Keep looking after the client was told "unknown". Sends nothing.
 
-        :param for_s: seconds for which it is tried.
+        :param for_s: maximum seconds.
         :return: None if it could not be decided.
         """
         try:
@@ -205,25 +205,25 @@ class Fate:
         return verdict
 
     def begin(self, entry: Entry) -> None:
-        """It is a write's turn: note what is known before it is sent."""
+        """It is the write's turn: note what is known before it is sent."""
         self._looking.begin(entry)
 
     def left(self, entry: Entry) -> float:
-        """Seconds of HOSP's work for which a settled write may be carried out yet; 0 or less: it no longer can be."""
+        """Seconds that HOSP must still work until it can no longer carry out a settled write; 0 or less: it cannot."""
         return self._looking.left(entry) if entry.pending else 0.0
 
     async def all_of(self, entry: Entry) -> list[str]:
-        """Ids of every record that may be this write's, once HOSP can have carried nothing of it out any more."""
+        """Ids of all records that may be this write's, read when HOSP can no longer carry it out."""
         return await self._looking.all_of(entry)
 
     def _settled(self, entry: Entry, result: Result, sends: int) -> Response:
         operation = entry.call.operation
         self._meter.count("writes_total", outcome="answered")
         if not isinstance(result, Response):
-            # The head was whole and refused the write; only its body is lost.
+            # The head is complete and refuses the write; only its body is lost.
             raise ProxyError("HOSP refused this, and its words were lost.", status=result.head_status or 502)
         if operation.action == "delete" and result.status == 404 and sends > 1 and entry.exchange.shown:
-            # The look in between saw it, so an earlier try has deleted it after all.
+            # The look in between saw the record, so an earlier attempt has deleted it after all.
             return self._answers.deleted()
         if operation.lookup is not None and operation.resource is not None and 200 <= result.status < 300:
             number = self._id_in(operation.resource, result)
@@ -233,7 +233,7 @@ class Fate:
         return result
 
     def as_answer(self, entry: Entry, found: Found) -> Response:
-        """What HOSP would have said of a write that was carried out."""
+        """The response that HOSP would have given to a write that was carried out."""
         operation = entry.call.operation
         if operation.action == "delete":
             return self._answers.deleted()

@@ -1,7 +1,7 @@
-"""Which record is mine? The rules by which a write whose answer was lost is found again, or known to be absent. Pure.
+"""Rules that decide from a look whether a write whose response was lost was carried out, and as which record. Pure.
 
-Everything here errs on one side: what cannot be known is said to be unknowable, for a wrong "found" loses a write and
-a wrong "absent" doubles it.
+All rules err on one side: in doubt they say "unknowable", because a wrong "found" loses a write and a wrong "absent"
+doubles it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from .stored import Likeness, likeness
 from .versions import Version
 
 STAMP_ERROR_S = 0.0015
-"""Seconds by which the two stamps of a record that nobody has changed may differ: one moment, cut to milliseconds."""
+"""Maximum difference in seconds between the two timestamps of an unchanged record: one moment, cut to milliseconds."""
 SLEWED_S = 2.0
-"""Seconds by which HOSP's clock may have been set back without its being seen."""
+"""Seconds by which HOSP's clock may have been set back unnoticed."""
 
 
 @frozen(slots=True)
 class Found:
-    """This record is the write's.
+    """Verdict of a look: this record is the write's.
 
-    :param landed: it shows that the upstream has carried the write out, so that nothing of it is still to come. Without
-        that a PATCH may be found because the record had its values before.
+    :param landed: the record proves that the upstream has carried the write out, so nothing of it is still to come.
+        Without that, a PATCH may be found only because the record had its values before.
     """
 
     record: Mapping[str, Any]
@@ -38,14 +38,14 @@ class Found:
 
 @frozen(slots=True)
 class NotThere:
-    """No record in this look is the write's. Whether that means "surely absent" depends on when the look began."""
+    """Verdict: no record in this look is the write's. If it is surely absent depends on when the look began."""
 
 
 @frozen(slots=True)
 class NotKnowable:
-    """No look can tell.
+    """Verdict: no look can tell what became of the write.
 
-    :param why: for the record.
+    :param why: for the error message and the record.
     """
 
     why: str
@@ -56,19 +56,19 @@ Verdict = Found | NotThere | NotKnowable
 
 @frozen(slots=True)
 class Search:
-    """What is known of a POST that is looked for.
+    """What is known about a POST that is searched for.
 
     :param expected: fields as they are stored, or a ``Doubt``.
-    :param optional: other known fields that the document left out.
-    :param immutable: fields among them that nobody changes in the record of another.
-    :param floor: the highest id that had been seen in any answer when the write began; None if none had.
+    :param optional: other known fields, which the document left out.
+    :param immutable: expected fields that nobody changes in another author's record.
+    :param floor: the highest id seen in any response when the write began; None if there was none.
     :param sequence: the highest id that the upstream had given to a new record when the write began; None if unknown.
         An imported record may lie far above it.
     :param not_before: earliest HOSP time at which it can have been stored, seconds since the epoch; None if unknown.
     :param claimed: ids that belong to other writes.
-    :param touched: ids that somebody changed or deleted through the proxy since the write began.
-    :param open_entries: equal writes that are not settled, this one included.
-    :param reference: (field, text) that the record holds if it is the write's, and only then.
+    :param touched: ids that were changed or deleted through the proxy since the write began.
+    :param open_entries: number of equal writes that are not settled, including this one.
+    :param reference: (field, text): the record is the write's if and only if this field contains the text.
     """
 
     resource: Resource
@@ -91,13 +91,13 @@ class Age(enum.Enum):
     OLD = "old"
     """Its id and its date both say so, as far as the contract names them."""
     DOUBTFUL = "doubtful"
-    """One says so and the other does not, or is not known: a clock was set, or an id is out of order."""
+    """Its id and its date disagree, or one is unknown: a clock was set, or an id is out of sequence."""
 
 
 def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
-    """Judge one look.
+    """Judge one look for a POST: which of the records did it make?
 
-    :param records: what HOSP's list holds.
+    :param records: the list that HOSP returned.
     """
     rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
     if search.reference is not None:
@@ -124,7 +124,7 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
 
 
 def ids_alike(search: Search, records: Sequence[Any]) -> list[int | str]:
-    """Ids of all records that are equal, or may be, and have no sign of being older, also if they are claimed."""
+    """Ids of all records that match or may match and show no sign of being older, including claimed ones."""
     rows = [row for row in records if isinstance(row, dict) and _id(search.resource, row) is not None]
     return [
         row[search.resource.id]
@@ -135,9 +135,9 @@ def ids_alike(search: Search, records: Sequence[Any]) -> list[int | str]:
 
 
 def age_of(search: Search, row: Mapping[str, Any]) -> Age:
-    """Whether a record was there before the write began.
+    """Whether a record existed before the write began.
 
-    Ids can be out of order and clocks can be set, so one of the two alone says nothing where the contract names both.
+    Ids can be out of sequence and clocks can be set. So if the contract names both, one of them alone proves nothing.
     """
     resource = search.resource
     said = [one for one in (_new_by_id(search, row), _new_by_date(search, row)) if one is not None]
@@ -166,7 +166,7 @@ def _new_by_date(search: Search, row: Mapping[str, Any]) -> bool | None:
 
 
 def _touched(search: Search, aged: Sequence[tuple[Mapping[str, Any], Age]]) -> bool:
-    """Whether somebody changed or deleted, through the proxy, a record that may be this write's."""
+    """Whether a record that may be this write's was changed or deleted through the proxy."""
     old = {_id(search.resource, row) for row, age in aged if age is Age.OLD}
     return any(
         number not in search.claimed and number not in old and not _from_before(search, number)
@@ -181,9 +181,10 @@ def _from_before(search: Search, number: int | str) -> bool:
 
 
 def _may_be_changed(search: Search, row: Mapping[str, Any]) -> bool:
-    """Whether a record that is not equal may be this write's, changed at the upstream itself.
+    """Whether a record that does not match may still be this write's, changed directly at the upstream.
 
-    Here one sign of age is enough: it would take a change by somebody within seconds, and a wrong clock or id besides.
+    One sign of age is enough here: otherwise somebody would have had to change the record within seconds, and a clock
+    or an id would have to be wrong as well.
     """
     signs = _new_by_id(search, row), _new_by_date(search, row)
     if False in signs or not _changed(search.resource, row):
@@ -212,13 +213,13 @@ def _order(number: int | str | None) -> tuple[int, int, str]:
 
 @frozen(slots=True)
 class Change:
-    """What is known of a PATCH whose answer was lost.
+    """What is known about a PATCH whose response was lost.
 
     :param expected: the fields that it sets, as they are stored.
-    :param unreadable: it sets a field that never comes back.
-    :param not_before: earliest HOSP time at which it can have been carried out; None if that is not known, or if HOSP's
-        clock was set since.
-    :param before: the record as it was seen before the PATCH was sent; None if it was not.
+    :param unreadable: it sets a field that is never returned.
+    :param not_before: earliest HOSP time at which it can have been carried out, seconds since the epoch; None if
+        unknown, or if HOSP's clock was set since.
+    :param before: the record as seen before the PATCH was sent; None if it was not seen.
     """
 
     resource: Resource
@@ -231,8 +232,8 @@ class Change:
 def has_changed(change: Change, row: Any) -> Verdict:
     """Judge one look at the record that a PATCH changes.
 
-    The record as it is carries what the PATCH sets: found. It is as it was seen before the PATCH was sent, or was last
-    changed before that: not there. Anything else: a colleague wrote.
+    Found: the record has the values that the PATCH sets. Not there: the record is as it was seen before the PATCH was
+    sent, or its last change is older. Otherwise unknowable: a colleague has written to it.
     """
     if not isinstance(row, dict):
         return NotKnowable("the record cannot be read")
@@ -244,26 +245,26 @@ def has_changed(change: Change, row: Any) -> Verdict:
     if (after_s is not None and after_s < -SLEWED_S) or _is_as_before(change, row):
         return NotThere()
     if change.resource.updated_at is None and not change.unreadable and as_wished is Likeness.NO:
-        # The contract names no date: the values are all there is, and they are not the new ones.
+        # The contract names no date of change, so the values are the only evidence, and they are not the new ones.
         return NotThere()
     return NotKnowable("the record was changed meanwhile, and not to this")
 
 
 def _has_become(change: Change, row: Mapping[str, Any]) -> bool:
-    """Whether the record had other values before. Others may have written them since: the date tells when."""
+    """Whether the record had other values before. Others may have written them since; the date excludes that."""
     before = change.before
     return before is not None and not before.has(change.expected) and not before.is_of(row)
 
 
 def _is_as_before(change: Change, row: Mapping[str, Any]) -> bool:
-    """Whether the record, the date of its last change included, is what it was before the PATCH was sent."""
+    """Whether the record, including the date of its last change, is as it was before the PATCH was sent."""
     if change.before is None or change.unreadable or change.resource.updated_at not in row:
         return False
     return change.before.is_of(row)
 
 
 def moment(stamp: Any) -> float | None:
-    """A stamp such as ``2021-03-27T17:33:14.049Z`` in seconds since the epoch, or None."""
+    """Parse a timestamp such as ``2021-03-27T17:33:14.049Z`` into seconds since the epoch; None if it is none."""
     if not isinstance(stamp, str):
         return None
     try:

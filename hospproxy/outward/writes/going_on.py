@@ -1,4 +1,4 @@
-"""What goes on after a write was answered: finding out, and telling others."""
+"""Background work after the response to a write: finding out its outcome, and telling other workers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = Logger()
 
 @frozen(slots=True)
 class Later:
-    """Whom to tell when a write whose client was told "unknown" is found, or found absent, later.
+    """Callbacks for when the outcome of a write is found out after its client was told "unknown".
 
-    :param forget: what the write made stale is stale again, and its account is settled; it may have to be waited for.
-    :param record: keep the finding: exchange of the write, its reference, what was found.
+    :param forget: invalidates the write's cache entries and settles its account; may return something to wait for.
+    :param record: stores the outcome: exchange of the write, its reference, what was found.
     """
 
     forget: Callable[[Exchange], Awaitable[None] | None]
@@ -30,14 +30,14 @@ class Later:
 
 
 class GoingOn:
-    """Work that nobody waits for. A mistake in it is said in the log."""
+    """Runs work that nothing waits for. A failure is logged."""
 
     def __init__(self, meter: IMeter) -> None:
         self._meter = meter
-        self._works: dict[Deferred[None], None] = {}  # no set: their order must not be that of addresses
+        self._works: dict[Deferred[None], None] = {}  # a set would iterate in the order of addresses
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Begin some, and let it go on."""
+        """Start a coroutine in the background."""
 
         def over(result: object) -> None:
             self._works.pop(going, None)
@@ -54,6 +54,6 @@ class GoingOn:
         going.addBoth(over)
 
     def stop(self) -> None:
-        """End all of it."""
+        """Cancel all work that is still running."""
         for work in list(self._works):
             work.cancel()

@@ -1,4 +1,4 @@
-"""Entries and the ledger: what of a write is on disk, sealed, and how it comes back after a restart."""
+"""Entries in the ledger: which parts of a write are stored, sealed, and how they are read back after a restart."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .equality import record_name
 T = TypeVar("T")
 _log = Logger()
 TOO_LARGE = 8 << 20
-"""Bytes of an answer beyond which it is not kept for who asks again: he is told "unknown" then."""
+"""Maximum bytes of a response that is stored for a retry. For a longer one, the retry is told "unknown"."""
 _BATCH = 200
 _AGAIN_S = 1.0
-"""From one try to the next of what has to be read or written before anything can go on."""
+"""Seconds between attempts of a ledger operation that recovery cannot go on without."""
 BEGAN_ERROR_S = 2.0
-"""A write of an earlier process is taken to have begun that much earlier."""
+"""Assumed error in seconds: a write of an earlier process counts as begun this much earlier."""
 
 
 class Keeping:
-    """Writes entries down and reads them back.
+    """Writes entries to the ledger and reads them back.
 
-    :param seal: for what came from a client or HOSP.
-    :param mac: keyed hash, for what is only compared.
+    :param seal: encrypts what came from a client or HOSP.
+    :param mac: keyed hash, for values that are only compared.
     :param former_macs: such hashes under other master keys.
     """
 
@@ -59,17 +59,17 @@ class Keeping:
         self._former_macs = tuple(former_macs)
 
     def author(self, identity: Identity | None) -> bytes | None:
-        """Whose entry it is, without saying who that is."""
+        """Pseudonym of an entry's author: a keyed hash."""
         return None if identity is None else self._mac(_author(identity))
 
     def is_author(self, identity: Identity | None, row: Row) -> bool:
-        """Whether a row is somebody's, under whichever master key it was entered."""
+        """Whether a row has this author, under whichever master key it was entered."""
         if identity is None or row.author is None:
             return False
         return any(mac(_author(identity)) == row.author for mac in (self._mac, *self._former_macs))
 
     async def enter(self, entry: Entry) -> None:
-        """Before it is sent. The write of a screening's note has no row: its screening has one.
+        """Store an entry before its write is sent. The write of a screening's note has no row: its screening has one.
 
         :raise LedgerFailed: it is not on disk, so it may not be sent.
         """
@@ -77,7 +77,7 @@ class Keeping:
             await self._ledger.enter(self._row(entry, _kind(entry)))
 
     async def enter_results(self, results: Sequence[Entry]) -> None:
-        """The notes of one screening, before their result is given out: all of them or none.
+        """Store the notes of one screening before its result leaves: all of them or none.
 
         :raise LedgerFailed: they are not on disk.
         """
@@ -92,7 +92,7 @@ class Keeping:
             equal=entry.equal,
             key=entry.key,
             author=self.author(entry.exchange.identity),
-            # Of one that may have been sent long ago no id is too low.
+            # For a write that may have been sent long ago, no id is too low.
             floor=None if entry.blind or entry.floor is None else min(entry.floor, HIGHEST_ID),
             record=entry.call.record_id if kind == "change" else None,
             entered=self._entered(entry),
@@ -106,7 +106,7 @@ class Keeping:
         )
 
     def _entered(self, entry: Entry) -> float:
-        """When it began: where it takes over another's, when that one did, for its record may be as old."""
+        """When the write began. If it takes over another one, when that one did: its record may be as old."""
         if entry.sent is None:
             return self._ledger.now()
         return self._ledger.now() - max(0.0, self._clock.seconds() - entry.started)
@@ -115,9 +115,9 @@ class Keeping:
         return None if entry.names is None else self._seal.seal(entry.names.packed(), f"names {name}")
 
     async def close(self, entry: Entry, state: State, kind: str = "", *, pending: bool = False) -> None:
-        """Its outcome, before the answer leaves. A ledger that fails now is no reason to keep the truth back.
+        """Store the outcome before the response leaves. If the ledger fails now, the client still gets the response.
 
-        :param pending: it may be under way at the upstream yet, until ``end_pending``.
+        :param pending: the upstream may still carry the write out, until ``end_pending``.
         """
         kind = kind or _kind(entry)
         if entry.exchange.own and kind != "screening":
@@ -132,32 +132,32 @@ class Keeping:
             _log.error("the outcome of {name} could not be kept: {why}", name=name, why=error.why)
 
     async def end_pending(self, entry: Entry) -> None:
-        """Nothing of a settled write can come any more."""
+        """Note that the upstream can no longer carry out a settled write."""
         try:
             await self._ledger.end_pending(entry.reference)
         except LedgerFailed as error:
-            # The next start keeps its turn once more, for as long as HOSP may be late.
+            # The next start keeps the turn once more, for as long as HOSP may be late.
             _log.error("{name} could not be marked: {why}", name=entry.reference, why=error.why)
 
     async def pending(self) -> list[tuple[Entry, State]]:
-        """Settled writes of earlier processes that may be under way at the upstream yet, with their outcome."""
+        """Settled writes of earlier processes that the upstream may still carry out, with their outcome."""
         found = []
         for row in await self._insist(self._ledger.pending):
             entry = self.read(row)
             entry.pending, entry.exchange.client_gone = True, True
             changes = row.kind == "change" and row.resource is not None and row.record is not None
             if entry.exchange.call is None:
-                # It cannot be read any more. Of a change the row says enough.
+                # Its call cannot be read any more. For a change, the row tells the turn.
                 entry.turn = record_name(row.resource or "", row.record or "") if changes else row.equal
             found.append((entry, entry.state))
         return found
 
     async def sequences(self) -> list[tuple[str, int]]:
-        """For each resource the highest id that a write of this machine is known to have made."""
+        """For each resource, the highest id that a write of this machine is known to have made."""
         return await self._insist(self._ledger.sequences)
 
     async def tell_unknown(self, entry: Entry) -> None:
-        """Its client is told that the outcome is unknown."""
+        """Note that the client is told that the outcome is unknown."""
         try:
             if not entry.exchange.own:
                 await self._ledger.mark(entry.reference, State.UNKNOWN.value)
@@ -165,11 +165,11 @@ class Keeping:
             _log.error("{name} could not be marked: {why}", name=entry.reference, why=error.why)
 
     def hand_over(self, entry: Entry) -> None:
-        """Its client has the answer. Not waited for: should it be lost, a repeat gets the same answer once more."""
+        """Note that a client has the response. Not awaited: if the note is lost, a retry gets the response again."""
         Deferred.fromCoroutine(self._ledger.hand_over(entry.reference)).addErrback(_not_noted)
 
     async def keep_refused(self, entry: Entry) -> None:
-        """A screening's note that HOSP will not take: it stays here, for its author to fetch."""
+        """Keep a screening's note that HOSP refuses, so that its author can fetch it here."""
         name = _row_name(entry, "screening")
         call = self._seal.seal(write_call(entry.exchange), f"answer {name}")
         await self._insist(lambda: self._ledger.close(name, "refused", None, call))
@@ -177,32 +177,32 @@ class Keeping:
     async def by_key(self, key: bytes) -> Entry | None:
         """The newest write under an Idempotency-Key.
 
-        :raise LedgerFailed: it cannot be known, so nothing may be sent under it.
+        :raise LedgerFailed: it cannot be read, so nothing may be sent under the key.
         """
         row = await self._ledger.by_key(key)
         return None if row is None else self.read(row)
 
     async def by_reference(self, reference: str) -> Row | None:
-        """One entry as it stands on disk."""
+        """The row of one entry, or of the screening with this reference."""
         return await self._ledger.by_reference(reference) or await self._ledger.by_reference(
             f"{reference}/screening"
         )
 
     async def undelivered(self, window_s: float) -> list[Entry]:
-        """Writes whose client never got the answer and may ask again."""
+        """Writes whose client never got the response and may ask again."""
         rows = await self._insist(lambda: self._ledger.undelivered(window_s))
         return [self.read(row) for row in rows]
 
     async def in_doubt(self, entry: Entry, window_s: float) -> str | None:
-        """The reference of an equal write, of any process of this machine, whose client was told that it is unknown.
+        """Reference of an equal write, of any process of this machine, whose client was told that it is unknown.
 
         :param window_s: seconds for which an equal write without a key counts as its retry.
-        :raise LedgerFailed: it cannot be known.
+        :raise LedgerFailed: it cannot be read.
         """
         return await self._ledger.in_doubt(entry.equal, window_s)
 
     async def take_over(self) -> list[tuple[Entry, str]]:
-        """What earlier processes left open, with its kind. What cannot be read is named loudly and closed."""
+        """What earlier processes left open, with its kind. An unreadable entry is logged as critical and closed."""
         taken = []
         for row in await self._insist(self._ledger.take_over):
             entry = self.read(row)
@@ -229,14 +229,14 @@ class Keeping:
         return [one for one in found if one[2] != entry.reference]
 
     async def tidy(self, window_s: float) -> None:
-        """Wipe and forget what is past its time."""
+        """Wipe and delete expired content. A failure is only logged."""
         try:
             await self._ledger.tidy(window_s)
         except LedgerFailed as error:
             _log.error("the ledger could not be tidied: {why}", why=error.why)
 
     async def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
-        """Settled writes under a key, of the last seconds, as far as their keys can be said to others."""
+        """Writes under a key, settled within the last ``kept_s`` seconds, that other workers can be told of."""
         since, after = self._ledger.now() - kept_s, ""
         while rows := await self._ledger.keyed(since, after, _BATCH):
             for row in rows:
@@ -246,7 +246,7 @@ class Keeping:
             after = rows[-1].reference
 
     async def is_handed_over(self, reference: str) -> bool:
-        """Whether a client has the answer of a write, as far as the ledger can tell."""
+        """Whether a client has the response of a write, as far as the ledger knows."""
         try:
             row = await self._ledger.by_reference(reference)
         except LedgerFailed:
@@ -254,7 +254,7 @@ class Keeping:
         return row is not None and row.handed_over
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What nothing can go on without: while the disk fails it is tried again and again.
+        """Repeat a ledger operation until it succeeds, for what nothing can go on without.
 
         :raise LedgerFailed: the ledger is shut.
         """
@@ -267,7 +267,7 @@ class Keeping:
             await task.deferLater(self._clock, _AGAIN_S, lambda: None)
 
     def read(self, row: Row) -> Entry:
-        """An entry from its row; its exchange has no call where that was wiped or cannot be read."""
+        """An entry from its row. Its exchange has no call if the call was wiped or cannot be read."""
         now = self._clock.seconds()
         exchange = self._read_exchange(row, now)
         time = self._ledger.now()
@@ -283,7 +283,7 @@ class Keeping:
             floor=row.floor,
             sequence=row.sequence,
             not_before=row.not_before,
-            # Whatever was sent was sent before that process ended, so before now.
+            # All attempts were sent before that process ended, so before now.
             sent=now,
             pending=not closed,
             state=_state(row.state) if closed else State.UNKNOWN,
@@ -329,7 +329,7 @@ class Keeping:
             return None
 
     def refused_note(self, row: Row) -> object:
-        """The document of a screening's note that HOSP would not take."""
+        """The document of a screening's note that HOSP refused."""
         if row.state != "refused" or row.answer is None:
             return None
         try:
@@ -341,25 +341,25 @@ class Keeping:
 
 
 class Results:
-    """Screening results in the ledger, from before the user has the answer until the note is stored."""
+    """Screening results in the ledger, from before the user gets the response until the note is stored."""
 
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
 
     async def keep(self, notes: Sequence[Exchange]) -> None:
-        """A result that is to become a note, or several: all are kept or none.
+        """Store the notes of one result: all of them or none.
 
-        :param notes: the notes' own exchanges, each with a reference of its own.
-        :raise LedgerFailed: it is not on disk.
+        :param notes: the notes' own exchanges, each with its own reference.
+        :raise LedgerFailed: they are not on disk.
         """
         await self._keeping.enter_results([_result(note) for note in notes])
 
     async def stored(self, note: Exchange) -> None:
-        """The note is at HOSP."""
+        """HOSP has stored the note: close its row."""
         await self._keeping.close(_result(note), State.ANSWERED, "screening")
 
     async def refused(self, note: Exchange) -> None:
-        """HOSP will not take it: it stays here for its author to fetch."""
+        """HOSP refuses the note: keep it here, so that its author can fetch it."""
         await self._keeping.keep_refused(_result(note))
 
 
@@ -368,7 +368,7 @@ def _result(note: Exchange) -> Entry:
 
 
 def _row_name(entry: Entry, kind: str) -> str:
-    """A screening and the write that delivers its note share one reference, and are two rows."""
+    """A screening and the write that delivers its note share one reference, but have two rows."""
     return f"{entry.reference}/screening" if kind == "screening" else entry.reference
 
 
@@ -377,7 +377,7 @@ def _author(identity: Identity) -> bytes:
 
 
 def _record(entry: Entry) -> str | None:
-    """Id of the record that a write made, or that it changes."""
+    """Id of the record that a write made or changes."""
     if entry.record is None and entry.call.operation.lookup is None:
         return entry.call.record_id
     return entry.record

@@ -1,4 +1,4 @@
-"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07): read leniently, refused when malformed. Pure."""
+"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07): parsed leniently, refused when malformed. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~:/=@-]+")
 
 
 def key_in(headers: Headers) -> bytes | None:
-    """The key that a request carries, or None.
+    """The key of a request, or None.
 
-    A structured-field string (RFC 9651 §3.3.3), or the bare token that most clients send.
+    Either a structured-field string (RFC 9651 §3.3.3), or the bare token that most clients send.
 
-    :raise Refused: 400: empty, too long, or neither.
+    :raise Refused: 400: empty, too long, or neither of the two.
     """
     values = headers.all(b"idempotency-key")
     if not values:
@@ -34,29 +34,29 @@ def key_in(headers: Headers) -> bytes | None:
 
 
 def busy() -> Refused:
-    """409: a request with this key is under way."""
+    """409: a request with this key is in flight."""
     return Refused("A request with this Idempotency-Key is in progress.", status=409, field="Idempotency-Key")
 
 
 def another() -> Refused:
-    """422: the key was used for something else."""
+    """422: the key was used for another request."""
     return Refused("This Idempotency-Key belongs to another request.", status=422, field="Idempotency-Key")
 
 
 def is_kept(response: Response) -> bool:
-    """Whether an answer is the answer to its key from now on: what succeeded, and what was definitely refused.
+    """Whether a response is final for its key: success, or a definite refusal.
 
-    401, 408 and 429 say "not now" and nothing of the write.
+    401, 408 and 429 mean "not now" and say nothing about the write.
     """
     status = response.status
     return 200 <= status < 300 or (400 <= status < 500 and status not in (401, 408, 429))
 
 
 def scoped(exchange: Exchange, key: bytes) -> bytes:
-    """A key together with whose it is: two people may choose the same."""
+    """A key prefixed with its owner: two people may choose the same key."""
     assert exchange.call is not None
     if exchange.identity is not None:
         who: bytes | None = repr(exchange.identity.id).encode()
-    else:  # with identity switched off nobody has made an HMAC of the credentials
+    else:  # no HMAC of the credentials exists if identity is switched off
         who = exchange.credentials or exchange.call.authorization
     return b"key " + (who or b"") + b"\0" + key

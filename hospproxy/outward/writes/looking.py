@@ -1,4 +1,4 @@
-"""Looks: how a write whose outcome is uncertain is looked up at HOSP, and when a look may decide."""
+"""Looks: how the proxy reads at HOSP what became of a write, and when such a read may decide."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ from .sightings import Sightings
 from .stored import as_stored
 
 PAUSES_S = (0.0, 2.0, 5.0, 8.0)
-"""Pauses before the looks that may find a write but may not yet say that it is absent."""
+"""Seconds to wait before each of the first looks, which may find a write but cannot yet call it absent."""
 
 
 LAST_LOOK_S = 6.0
-"""Seconds before the deadline at which the last look begins: HOSP answers in 4.4 s."""
+"""Seconds before the deadline at which the last look begins: HOSP responds within 4.4 s."""
 LEAST_LOOK_S = 0.5
 
 
 class Undecided(Exception):
-    """The time was up before a look could decide."""
+    """The deadline passed before a look could decide."""
 
 
 class Looking:
-    """Looks for writes.
+    """Looks up at HOSP what became of writes.
 
-    :param ask: asks HOSP through the chain, past the cache.
-    :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
-    :param look_s: seconds that one look may take.
-    :param claims: what other workers and machines do.
+    :param ask: ``Chain.ask``; looks go past the cache.
+    :param late_commit_s: seconds of HOSP's work after sending, after which a write is stored or never will be.
+    :param look_s: maximum seconds of one look.
+    :param claims: tells what other workers and machines write.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Looking:
         self._claims = claims or NoClaims()
 
     def begin(self, entry: Entry) -> None:
-        """A write is about to be sent: note what is known by now. Whoever sets a clock later changes nothing of it."""
+        """A write is about to be sent: note what is known now, so that a clock set later does not matter."""
         operation = entry.call.operation
         entry.not_before = self._upstream_clock.earliest(entry.started)
         entry.steps = self._upstream_clock.steps
@@ -88,10 +88,11 @@ class Looking:
             entry.before = self._sightings.versions.last(operation.resource, entry.call.record_id)
 
     async def find(self, entry: Entry, *, may_be_late: bool, deadline: float) -> Verdict:
-        """Look until a look decides.
+        """Look again and again until a look decides.
 
-        :param may_be_late: HOSP may carry the write out yet, so only a look begun late enough says "absent".
-        :param deadline: monotonic seconds by which it must be decided.
+        :param may_be_late: HOSP may still carry the write out, so only a look that begins late enough can say
+            "absent".
+        :param deadline: monotonic seconds.
         :return: Found, NotThere (surely absent) or NotKnowable.
         :raise Undecided: the deadline came first.
         """
@@ -103,7 +104,7 @@ class Looking:
             if pause >= left:
                 if last or left < LEAST_LOOK_S:
                     raise Undecided
-                # The next one would come too late: use what time is left for one that may still find it.
+                # The next regular look would be too late: use the remaining time for one that may still find the write.
                 last, pause = True, max(0.0, left - LAST_LOOK_S)
             if pause > 0:
                 await task.deferLater(self._clock, pause, lambda: None)
@@ -116,7 +117,7 @@ class Looking:
                 return verdict
 
     async def all_of(self, entry: Entry) -> list[str]:
-        """Ids of every record that is like a POST's and new, looked for after HOSP has had its time."""
+        """Ids of all records that match a POST and are new, read after HOSP has had its time."""
         operation = self._operation(entry)
         name = entry.call.operation.resource
         if operation is None or name is None or entry.call.operation.lookup is None:
@@ -134,7 +135,7 @@ class Looking:
         return [str(number) for number in alike if number not in others]
 
     def left(self, entry: Entry) -> float:
-        """Seconds of HOSP's work until it has carried the write out or never will."""
+        """Seconds that HOSP must still work before the write is carried out or never will be."""
         assert entry.sent is not None
         return self._late_commit_s - self._working_time.since(entry.sent, self._clock.seconds())
 
@@ -151,7 +152,7 @@ class Looking:
         return None if named is None else self._contract.operation(named)
 
     async def _look(self, entry: Entry, deadline: float) -> Verdict | None:
-        """One look; None if it was none: only a whole 200 (or a 404 for one record) is."""
+        """Make one look; None if it failed: only a complete 200 counts (or a 404 for a single record)."""
         entry.exchange.looks += 1
 
         async def ask(call: Call) -> Response | None:
@@ -159,7 +160,7 @@ class Looking:
 
         if accounts.is_asked_here(self._contract, entry):
             verdict = await accounts.look(self._contract, entry, self._change(entry), ask)
-            # What others did before HOSP was asked they have said by now.
+            # By now the others have reported everything that they did before HOSP was asked.
             learned = None if verdict is None else await self._claims.learn(entry)
         else:
             operation = self._operation(entry)
@@ -229,7 +230,7 @@ class Looking:
         operation, name = entry.call.operation, entry.call.operation.resource
         assert name is not None
         if name in self._sightings.overflowed:
-            # Nothing is known of what others did meanwhile: everything may have been touched.
+            # The other writes are no longer tracked, so any record may have been touched.
             return Search(self._contract.resources[name], {}, open_entries=0)
         expected = as_stored(entry.call.document, operation)
         given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
@@ -267,9 +268,9 @@ class Looking:
 
 
 def _immutable(operation: Operation) -> frozenset[str]:
-    """The author of a new record, and the fields by which its list is asked for.
+    """The author of a new record, and the fields that its list is filtered by.
 
-    A record that somebody has moved to another list would not be in this one.
+    A record that somebody moved to another list would not be in this one.
     """
     asked = {field for _name, field in operation.lookup.query} if operation.lookup is not None else set()
     return frozenset(asked if operation.author is None else asked | {operation.author})

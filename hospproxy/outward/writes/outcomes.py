@@ -1,4 +1,4 @@
-"""What became of a write whose client was told "unknown": asked for by its reference, with the author's credentials."""
+"""The route for asking the outcome of an "unknown" write: by reference, with the author's credentials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPERATION = Operation(
     action="read",
     repeatable=True,
 )
-"""The proxy's own. It stands in no contract: HOSP knows nothing of it."""
+"""The proxy's own operation. It is in no contract, because HOSP does not know it."""
 
 ROUTE = Route(OPERATION.template, (".hospproxy", "outcomes", None), {"GET": OPERATION}, text_ids=True)
 
@@ -37,9 +37,9 @@ _WORDS = {
 
 
 async def answer(exchange: Exchange, keeping: Keeping, claims: Claims) -> Response:
-    """Say what is known.
+    """Respond with what is known about the write.
 
-    :raise Refused: 404: there is no such write, or it is another's.
+    :raise Refused: 404: there is no such write, or it has another author.
     """
     assert exchange.call is not None
     reference = exchange.call.path[0]

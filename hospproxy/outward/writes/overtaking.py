@@ -1,6 +1,7 @@
-"""Which writes are overtaken: their record was changed since, so the same write again is a new wish and no retry.
+"""Which writes are overtaken: their record was changed since, so an equal write is a new request, not a retry.
 
-A title is set to A and the answer is lost; then it is set to B; then to A again. The third write must be sent.
+Example: a client sets a title to A and the response is lost; then it sets B; then A again. The third write must be
+sent.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class ByRecord:
-    """Entries by the record that they change, or that they made. Bounded by those that ``Entries`` remembers."""
+    """Index of entries by the record that they change or made. Bounded by what ``Entries`` remembers."""
 
     def __init__(self) -> None:
         self._entries: dict[bytes, list[Entry]] = {}
 
     def add(self, entry: Entry) -> None:
-        """Remember an entry, if it is known what its record is."""
+        """Add an entry, if its record is known."""
         if entry.record_name is not None:
             self._entries.setdefault(entry.record_name, []).append(entry)
 
     def remove(self, entry: Entry) -> None:
-        """Forget it."""
+        """Remove an entry from the index."""
         entries = self._entries.get(entry.record_name or b"", [])
         if entry in entries:
             entries.remove(entry)
@@ -39,7 +40,7 @@ class ByRecord:
                 del self._entries[entry.record_name or b""]
 
     def is_overtaken(self, entry: Entry) -> bool:
-        """Whether a later write to its record is under way or waits for its turn."""
+        """Whether a later write to its record is in flight or waits for its turn."""
         others = self._entries.get(entry.record_name or b"", ())
         return any(
             other.is_open and other.number > entry.number and _overtakes(other, entry) for other in others
@@ -51,7 +52,7 @@ class ByRecord:
         return [other for other in others if not other.is_open and _overtakes(entry, other)]
 
     def settled_changes(self) -> list[Entry]:
-        """Changes whose answer has not been handed over, as far as it is known what they left."""
+        """Settled changes whose response has not been handed over, if the state they left is known."""
         return [
             entry
             for entries in self._entries.values()
@@ -63,15 +64,15 @@ class ByRecord:
 def _overtakes(later: Entry, first: Entry) -> bool:
     if later is first or later.equal == first.equal or later.made:
         return False
-    # Who made a record and lost the answer has made it, whatever was written into it since.
+    # A client that created a record and lost the response has created it, whatever was written into it since.
     return not first.made or later.call.operation.action == "delete"
 
 
 class Outside:
-    """Watches HOSP's answers for records that are not as a change left them: somebody who does not come by here wrote.
+    """Watches HOSP's responses for records that differ from what a change left: they were written without the proxy.
 
-    :param settled: changes whose answer has not been handed over.
-    :param forget: forgets one.
+    :param settled: returns the changes whose response has not been handed over.
+    :param forget: forgets one of them, so that an equal write is no longer its retry.
     """
 
     def __init__(
@@ -82,9 +83,9 @@ class Outside:
         self._forget = forget
 
     def saw(self, call: Call, response: Response, sent: float) -> None:
-        """Take in an answer.
+        """Process a response of HOSP: forget the changes that it contradicts.
 
-        :param sent: monotonic seconds at which HOSP was asked.
+        :param sent: monotonic seconds at which the request was sent to HOSP.
         """
         name = call.operation.resource
         if name is None or not call.operation.is_read or response.status != 200:

@@ -1,4 +1,4 @@
-"""What HOSP's answers tell of HOSP itself: its clock, and for how long it has really been at work. Pure."""
+"""What HOSP's responses tell about HOSP itself: its clock, and for how long it has really been working. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import deque
 from email.utils import parsedate_to_datetime
 
 _DRIFT = 0.0002
-"""How far two clocks are taken to drift apart, in seconds a second."""
+"""Assumed maximum drift between two clocks, in seconds per second."""
 _STAMP_GRAIN_S = 0.001
-"""Rails cuts its stamps to milliseconds."""
+"""Rails truncates timestamps to milliseconds."""
 
 
 class UpstreamClock:
-    """HOSP's wall clock against our monotonic one, learned from Date (RFC 9110 §6.6.1), with its error.
+    """HOSP's wall clock relative to our monotonic clock, learned from Date (RFC 9110 §6.6.1), with its error.
 
-    Each Date says that HOSP's clock stood between D and D + 1 s at some moment between our sending and its receipt.
+    Each Date D says that HOSP's clock stood between D and D + 1 s at some moment between our sending and the receipt.
 
-    :ivar steps: how often somebody was seen to have set HOSP's clock.
+    :ivar steps: how often HOSP's clock was seen to have been set.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class UpstreamClock:
         self._at = 0.0
 
     def learn(self, date: bytes | None, sent: float, received: float) -> None:
-        """Take in one answer.
+        """Learn HOSP's clock from one response.
 
         :param date: value of its Date field.
         :param sent: monotonic seconds at which its request began.
-        :param received: monotonic seconds at which it was here.
+        :param received: monotonic seconds at which it arrived.
         """
         stamp = _epoch(date)
         if stamp is None:
@@ -42,22 +42,22 @@ class UpstreamClock:
             if narrowed[0] <= narrowed[1]:
                 low, high = narrowed
             else:
-                # Somebody set HOSP's clock: what was learned before is void.
+                # HOSP's clock was set: what was learned before is void.
                 self.steps += 1
         self._low, self._high, self._at = low, high, received
 
     def earliest(self, moment: float) -> float | None:
-        """The earliest that HOSP's clock can have shown at a monotonic moment, in seconds since the epoch."""
+        """Earliest time that HOSP's clock can have shown at a monotonic moment, in epoch seconds; None: unknown."""
         if self._low is None:
             return None
         return moment + self._low - abs(moment - self._at) * _DRIFT - _STAMP_GRAIN_S
 
 
 class WorkingTime:
-    """For how long HOSP has been at work since a moment: its time stands still while it does not answer.
+    """For how long HOSP has been working since a moment. Time in which HOSP does not respond does not count.
 
-    It stands still from the last answer that HOSP gave to anything before a failed connect or a time-out, until its
-    next answer: a write may lie in a machine that was asleep.
+    Such a pause starts at HOSP's last response before a failed connect or a timeout, and ends with its next response:
+    a write may be waiting in a machine that was suspended.
     """
 
     def __init__(self, now: float, *, remembered: int = 256) -> None:
@@ -66,19 +66,19 @@ class WorkingTime:
         self._stills: deque[tuple[float, float]] = deque(maxlen=remembered)
 
     def answered(self, now: float) -> None:
-        """HOSP gave an answer, whatever it was."""
+        """HOSP sent a response of any kind."""
         if self._still_since is not None:
             self._stills.append((self._still_since, now))
             self._still_since = None
         self._last_answer = now
 
     def silent(self) -> None:
-        """A connect failed or an answer did not come in time."""
+        """A connect failed, or a response did not arrive in time."""
         if self._still_since is None:
             self._still_since = self._last_answer
 
     def since(self, moment: float, now: float) -> float:
-        """Seconds of HOSP's work from a moment until now, both monotonic."""
+        """Seconds that HOSP has worked between a moment and now, both monotonic."""
         stills = [*self._stills, *([] if self._still_since is None else [(self._still_since, now)])]
         return now - moment - sum(max(0.0, min(end, now) - max(begin, moment)) for begin, end in stills)
 

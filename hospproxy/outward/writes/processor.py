@@ -1,4 +1,4 @@
-"""The processor of writes: an entry in the ledger before one is sent, one answer however often it is asked for."""
+"""The processor of writes: stores an entry before a write is sent, and gives every retry the same response."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from .turns import Turns
 
 _log = Logger()
 _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
-"""Of a key with one of these all is said; of one that is absent or given up another worker may know more."""
+"""In these states nothing more can be learned about a key. If absent or given up, another worker may know more."""
 
 
 @implementer(IProcessor)
 class Writes:
-    """Gives each write its one fate, and whoever asks again the same answer.
+    """Gives each write one outcome, and each of its retries the same response.
 
     :param shown: which records HOSP has shown to whom.
-    :param later_s: seconds for which finding out goes on after the client was told.
-    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
+    :param later: callbacks for an outcome that is found out later.
+    :param later_s: seconds for which the proxy keeps looking after the client was told "unknown".
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no response.
     :param claims: what other workers and machines write.
     """
 
@@ -88,7 +89,7 @@ class Writes:
         equal = self._entries.equal_of(exchange)
         key = None if exchange.own else key_in(exchange.request.headers)
         if exchange.own:
-            # What tells a screening's note from every other stands in it: no other worker need know.
+            # A screening's note contains its own reference: no other worker need know about it.
             return await self._first(exchange, proceed, equal, None, None)
         if key is not None:
             whole = scoped(exchange, key)
@@ -117,7 +118,7 @@ class Writes:
     async def _keyed(
         self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes, names: Names
     ) -> Response:
-        """A write with an Idempotency-Key: at most once under it, whatever happens."""
+        """A write with an Idempotency-Key: at most one execution for the key."""
         under_way = self._keys.get(key)
         if under_way is not None:
             raise another() if under_way != equal else busy()
@@ -135,7 +136,7 @@ class Writes:
             if kept is not None and kept.state is State.GIVEN_UP:
                 return await self._retried(exchange, proceed, kept, key, names)
             if kept is not None and kept.is_open:
-                # A sibling's, of which others do not know yet.
+                # A sibling worker's; others do not know about it yet.
                 raise busy()
             return await self._first(exchange, proceed, equal, key, names)
         finally:
@@ -150,7 +151,7 @@ class Writes:
         key: bytes | None,
         names: Names,
     ) -> Response:
-        """As ``_retried``, of a write of another worker."""
+        """Like ``_retried``, for a write of another worker."""
         found = await self._others.joined(exchange, reference, key)
         if isinstance(found, Response):
             return found
@@ -159,14 +160,14 @@ class Writes:
     async def _retried(
         self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None, names: Names
     ) -> Response:
-        """Somebody asks again: what became of the first comes before anything is sent."""
+        """A retry: find out what became of the first before anything is sent."""
         exchange.reference = first.reference
         first.retry = exchange
         try:
             await self._until_settled(first, exchange)
         finally:
             if first.is_open or first.state is State.GIVEN_UP:
-                # This one, too, leaves without an answer: the next is a retry again.
+                # This retry leaves without a response too, so the next one is a retry again.
                 first.retry = None
                 first.told_unknown = True
                 first.ended = self._clock.seconds()
@@ -180,7 +181,7 @@ class Writes:
         if first.state is not State.ABSENT:
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("Whether this was carried out is not known.", reference=first.reference)
-        # Surely not carried out: it is sent anew, if anybody still waits for it. Else the next who asks sends it.
+        # Surely not carried out: send it again if a client still waits. Otherwise the next retry sends it.
         exchange.reference = None
         if exchange.client_gone and key is None:
             raise NotSent("Nobody waits for this any more.")
@@ -198,7 +199,7 @@ class Writes:
     async def _entered(
         self, exchange: Exchange, equal: bytes, key: bytes | None, names: Names | None
     ) -> Entry:
-        """An entry whose turn it is, here and elsewhere, and that is on disk."""
+        """Open an entry: it has its turn, here and at other workers, and is on disk."""
         entry = await self._entries.enter(exchange, equal, key)
         entry.names = names
         if exchange.look_first:
@@ -221,7 +222,7 @@ class Writes:
     async def _first(
         self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes | None, names: Names | None
     ) -> Response:
-        """A write of its own."""
+        """Send a write that is no retry of an earlier one."""
         try:
             entry = await self._entered(exchange, equal, key, names)
         except Elsewhere as other:
@@ -229,7 +230,7 @@ class Writes:
             mine = self._entries.recent(equal, other.reference) if key is None else None
             if mine is None:
                 return await self._joined(exchange, proceed, other.reference, equal, key, names)
-            # This worker's own, whose answer nobody has after all.
+            # It is this worker's own write, and no client has its response after all.
             self._others.waits(exchange, mine.reference)
             return await self._retried(exchange, proceed, mine, None, names)
         try:
@@ -243,7 +244,7 @@ class Writes:
                 return absent.answer
             raise
         except ProxyError:
-            # Nothing was sent, or HOSP refused it and its words were lost: not carried out in either case.
+            # Nothing was sent, or HOSP refused it and the message was lost. Either way it was not carried out.
             await self._ended(entry, State.ABSENT)
             raise
         except Exception:
@@ -270,7 +271,7 @@ class Writes:
         return response if entry.exchange.own else evolve(response, handed_over=handed_over)
 
     async def _ended(self, entry: Entry, state: State) -> None:
-        """It is settled, and on disk as such before the answer may leave."""
+        """Settle an entry, on disk before its response may leave."""
         for other in self._entries.overtaken_by(entry, state):
             self._claims.handed_over(other.reference)
             self._keeping.hand_over(other)  # on disk before this one is closed
@@ -284,7 +285,7 @@ class Writes:
         if operation.lookup is not None:
             floor = self._sightings.open(operation.resource, entry.reference)
             if entry.sent is None:
-                # What took another's place may have been sent before any of this was known.
+                # A write that takes another one over may have been sent before any of this was known.
                 entry.floor = floor if entry.floor is None else entry.floor
                 entry.sequence = self._sightings.sequence(operation.resource)
             self._sightings.resume(operation.resource, entry.reference, entry.sequence)
@@ -297,11 +298,11 @@ class Writes:
         if operation.resource is not None and operation.lookup is not None:
             self._sightings.close(operation.resource, entry.reference)
         elif operation.resource is not None:
-            # What was read while it was under way may be from before it.
+            # A read during the write may show the state before it.
             self._shown.strike(operation.resource, entry.call.record_id)
 
     async def _may_have_landed(self, entry: Entry) -> None:
-        """It was settled while HOSP might be at it yet: what was read since may be from before it."""
+        """HOSP may have carried the write out after it was settled: reads since then may show the state before it."""
         operation = entry.call.operation
         if operation.lookup is None:
             self._shown.strike(operation.resource, entry.call.record_id)
@@ -313,9 +314,9 @@ class Writes:
             await forgotten
 
     async def _told_unknown(self, entry: Entry, *, hopeless: bool) -> None:
-        """The client is told "unknown": nothing is sent any more, only found out."""
+        """The client is told "unknown": from now on send nothing, only find out."""
         if entry.exchange.own:
-            # A screening's note: whoever delivers it asks again, and looks first.
+            # A screening's note: its delivery tries again, and looks first.
             await self._ended(entry, State.GIVEN_UP)
             return
         self._entries.tell_unknown(entry)
@@ -329,11 +330,11 @@ class Writes:
         self._going_on.begin(self._found_later(entry, for_s))
 
     async def _look_for_another(self, entry: Entry) -> None:
-        """It was sent again, a look having said "absent": should the first be carried out later still, say so."""
+        """It was sent again after a look said "absent". Report it if the first was carried out later after all."""
         resource, watch = entry.call.operation.resource, f"{entry.reference}/again"
         if resource is None:
             return
-        # Until then it must be known which records are others'.
+        # Until then, the sightings must know which records belong to others.
         self._sightings.resume(resource, watch, entry.sequence)
         try:
             ids = await self._fate.all_of(entry)
@@ -355,17 +356,17 @@ class Writes:
         state = State.FOUND if isinstance(verdict, Found) else State.GIVEN_UP
         if isinstance(verdict, NotThere):
             state = State.ABSENT
-        # Before anybody can be told of it, by whichever worker: then nobody may show what was before.
+        # Invalidate before any worker can report the outcome, so that none serves the old state afterwards.
         await self._forget(entry)
         await self._ended(entry, state)
         await self._later.record(entry.exchange, entry.reference, state.value)
 
     async def recover(self) -> list[Exchange]:
-        """Take over what earlier processes left: their writes are found out about, and never sent.
+        """Take over the writes that earlier processes left: find out their outcomes, send nothing.
 
-        Until it is done no write begins: it may be the retry of one of these.
+        Until it is done no write begins, because it may be the retry of one of these.
 
-        :return: screenings whose notes are still to be delivered.
+        :return: screenings whose notes must still be delivered.
         """
         try:
             return await self._recovery.take_over(lambda entry: self._go_on_finding(entry, self._later_s))
@@ -373,14 +374,14 @@ class Writes:
             self._recovery.over()
 
     async def tidy(self) -> None:
-        """Wipe and forget what is past its time; to be called now and then."""
+        """Wipe and forget what has expired. Call it at intervals."""
         self._entries.tidy()
         await self._keeping.tidy(self._window_s)
 
     def stop(self) -> None:
-        """End what is still being found out; the next process goes on with it."""
+        """Stop finding out outcomes; the next process continues."""
         self._going_on.stop()
 
 
 def _not_in_time(_result: object, _timeout: float) -> None:
-    """The first is still open at the retry's deadline: it is told "unknown", as the first was."""
+    """Called at the retry's deadline with the first still open: the retry is told "unknown", as the first was."""

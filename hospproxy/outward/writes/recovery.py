@@ -1,4 +1,4 @@
-"""What a new process takes over of the writes of earlier ones; until it has, new writes wait."""
+"""Takes over the writes of earlier processes at the start. Until that is done, new writes wait."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _log = Logger()
 
 
 class Recovery:
-    """Reads the ledger once. Writes that come before it is done wait: each may be the retry of one of them.
+    """Reads the ledger once. Writes that arrive earlier wait, because each may be the retry of a write in it.
 
-    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no response.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Recovery:
         self._window_s = window_s
 
     async def wait(self, exchange: Exchange) -> None:
-        """Wait until earlier writes are known; at once if they are.
+        """Wait until earlier writes are known; returns at once if they are.
 
-        :raise ProxyError: 503, they are not known by the deadline. Nothing was sent.
+        :raise ProxyError: 503: they are not known by the deadline. Nothing was sent.
         """
         if self._waiting is None:
             return
@@ -67,23 +67,23 @@ class Recovery:
                 self._waiting.pop(recovered, None)
 
     def over(self) -> None:
-        """They are known: whatever waits goes on."""
+        """Recovery is done: let the waiting writes go on."""
         waiting, self._waiting = self._waiting or {}, None
         for recovered in waiting:
             recovered.callback(None)
 
     async def take_over(self, go_on_finding: Callable[[Entry], None]) -> list[Exchange]:
-        """Take over what is open, and remember what may be asked for again.
+        """Take over what is open, and remember what clients may ask for again.
 
-        :param go_on_finding: begins to find out about one that is open.
-        :return: screenings whose notes are still to be delivered.
+        :param go_on_finding: starts to find out the outcome of an open write.
+        :return: screenings whose notes must still be delivered.
         """
         screenings = []
         for resource, number in await self._keeping.sequences():
             self._sightings.made(resource, number)
         await self._turns.recover()
         taken = await self._keeping.take_over()
-        for entry in await self._keeping.undelivered(self._window_s):  # they came before those that are open
+        for entry in await self._keeping.undelivered(self._window_s):  # they began before the open ones
             self._entries.resume(entry)
         for entry, kind in taken:
             if kind == "screening":
@@ -93,7 +93,7 @@ class Recovery:
                 self._claims.adopt(entry)
                 await self._remember_others(entry)
         for entry, kind in taken:
-            # Not before all are known: a look for one shows records that may be another's.
+            # Only once all are known: a look for one shows records that may belong to another.
             if kind != "screening":
                 go_on_finding(entry)
         if taken:
@@ -101,7 +101,7 @@ class Recovery:
         return screenings
 
     async def _remember_others(self, entry: Entry) -> None:
-        """What an earlier process knew of records that cannot be this entry's."""
+        """Restore what an earlier process knew about records that cannot be this entry's."""
         resource = entry.call.operation.resource
         if resource is not None and entry.call.operation.lookup is not None:
             self._sightings.resume(resource, entry.reference, entry.sequence)

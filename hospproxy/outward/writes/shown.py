@@ -1,6 +1,6 @@
-"""Which records HOSP has shown to whom: a 404 after a lost DELETE proves a deletion only of what was there before.
+"""Which records HOSP has shown to whom: a 404 after a lost DELETE proves the deletion only of a record that was there.
 
-HOSP answers 404 both for a record that is gone and for one that the caller may not see.
+HOSP responds with 404 both for a deleted record and for one that the caller may not see.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ...sharing.news import Everything, News, Struck
 from .sightings import id_of, ids_in
 
 FOR_S = 300.0
-"""Seconds for which it counts that a record was shown: as long as an answer may be fresh in memory."""
+"""Seconds for which a record counts as shown: as long as a cache entry may be fresh."""
 _MOST_READ = 8
-"""Answers that are taken apart for one question."""
+"""Maximum number of lists to parse for one question."""
 
 
 @frozen(slots=True)
 class _Answer:
-    """An answer as it came; it is taken apart only if somebody asks.
+    """A response as received. It is parsed only when needed.
 
-    :param record: id in its path; None for a list, or for a record that was made.
+    :param record: id from its path; None for a list, or for a new record.
     """
 
     who: bytes = field(repr=False)
@@ -40,10 +40,12 @@ class _Answer:
 
 
 class Shown:
-    """Keeps HOSP's last answers, bounded in number and bytes. A write to a record voids what was shown before it.
+    """Stores HOSP's last responses, bounded in number and bytes. A write to a record voids what was shown before it.
 
-    :param key: secret of this process, so that credentials are kept as hashes only.
-    :param era: something that changes when writes of other workers may have been missed; None while they may be.
+    :param key: secret of this process; credentials are stored only as hashes under it.
+    :param era: returns a value that changes when writes of other workers may have been missed; None while they may be.
+    :param most: maximum number of responses.
+    :param most_bytes: maximum bytes of their bodies together.
     """
 
     def __init__(
@@ -70,9 +72,9 @@ class Shown:
         self._deletable = frozenset(one.resource for one in operations if one.action == "delete")
 
     def saw(self, call: Call, response: Response, sent: float) -> None:
-        """Take in an answer.
+        """Process a response: remember what it shows to its reader.
 
-        :param sent: monotonic seconds at which HOSP was asked.
+        :param sent: monotonic seconds at which the request was sent to HOSP.
         """
         operation, era = call.operation, self._era()
         tells = response.status in (200, 404) if operation.is_read else response.status == 201
@@ -82,7 +84,7 @@ class Shown:
         record = call.record_id if operation.is_read else None
         if (record is None and response.status == 404) or len(response.body) > self._most_bytes // 4:
             return
-        # What the path names is known without the body.
+        # For a single record, the path has its id, so the body is not needed.
         body = response.body if record is None else b""
         who = self._who(call.authorization)
         self._answers.append(_Answer(who, operation.resource, record, response.status, body, sent, era))
@@ -91,16 +93,16 @@ class Shown:
             self._bytes -= len(self._answers.popleft().body)
 
     def heard(self, news: News) -> None:
-        """What other workers say of their writes (``Sharing.listen``)."""
+        """Process news of other workers' writes (``Sharing.listen``)."""
         if isinstance(news, Everything):
             self.strike(None, None)
         elif isinstance(news, Struck) and (news.resource is None or news.record is not None):
-            self.strike(news.resource, news.record)  # without a record it makes a new one
+            self.strike(news.resource, news.record)  # without an id, the write creates a record
 
     def strike(self, resource: str | None, record: str | None) -> None:
-        """Somebody changes or deletes a record, here or elsewhere; None: it may be any.
+        """A record is changed or deleted, here or elsewhere: void what was shown of it. None: it may be any record.
 
-        What belongs to it may be hidden by that, too: the notes of a patient, everything if it is an account.
+        Its dependent records may become hidden too: the notes of a patient, or everything if it is an account.
         """
         now, rule = self._clock.seconds(), self._contract.identity
         if resource is None or record is None or (rule is not None and resource == rule.resource):
@@ -116,7 +118,7 @@ class Shown:
                 self._all_struck |= dict.fromkeys(operation.makes_stale, now)
 
     def has(self, call: Call) -> bool:
-        """Whether the record of a DELETE was there for its author, and nobody is known to have written to it since."""
+        """Whether the author of this DELETE has seen the record, and no write to it is known since."""
         name, record = call.operation.resource, call.record_id
         if call.operation.action != "delete" or name is None or record is None:
             return False
@@ -141,5 +143,5 @@ class Shown:
         return False
 
     def _who(self, authorization: bytes | None) -> bytes:
-        # An upstream that wants no credentials shows everybody the same.
+        # An upstream without credentials shows the same to everybody.
         return hashlib.blake2b(authorization or b"", key=self._key, digest_size=16).digest()

@@ -1,4 +1,7 @@
-"""Which ids have been seen, claimed and touched: what tells a record that is mine from one that is not. Bounded."""
+"""Which record ids HOSP has shown, and which belong to a write or were changed by others. Bounded.
+
+This tells a write's own record from others'.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from .versions import Versions
 
 Id = int | str
 MOST_DIGITS = 100
-"""Of a number that is read as one: int() refuses what is very long."""
+"""Maximum digits of an id that is parsed as a number: int() refuses very long ones."""
 LATELY = 1_000
-"""Records of one resource that are remembered as settled writes'."""
+"""Number of settled writes' records to remember for one resource."""
 
 
 class Sightings:
-    """Watches every answer of HOSP go by.
+    """Watches every response of HOSP.
 
-    Claims and touches are kept only while an open write could mistake such a record for its own; the last of the
-    certain claims are kept for longer.
+    Claims and touches are stored only while an open write could mistake such a record for its own. The last certain
+    claims are stored for longer.
 
-    :param most: claims and touches kept for one resource; beyond it nothing new there is knowable.
+    :param most: maximum number of claims, and of touches, for one resource. Beyond it, outcomes there are unknowable.
     """
 
     def __init__(self, contract: Contract, *, most: int = 50_000) -> None:
@@ -42,7 +45,7 @@ class Sightings:
         self.versions = Versions(frozenset(contract.addresses))
 
     def saw(self, call: Call, response: Response) -> None:
-        """Take in an answer: the highest id in it counts from now on."""
+        """Process a response: remember the highest id in it."""
         name = call.operation.resource
         if name is None or not 200 <= response.status < 300 or call.operation.becomes_note is not None:
             return
@@ -57,7 +60,7 @@ class Sightings:
                 self.made(name, numbers[0])
 
     def made(self, resource: str, number: Id) -> None:
-        """The upstream has given this id to a new record: so far is its sequence, whatever ids were imported."""
+        """The upstream gave this id to a new record. So its sequence is at least here, whatever ids were imported."""
         if is_in_order(number):
             self._made[resource] = max(number, self._made.get(resource, 0))
 
@@ -70,23 +73,23 @@ class Sightings:
         return self._highest.get(resource)
 
     def all_highest(self) -> dict[str, int]:
-        """The highest id seen so far of each resource."""
+        """The highest id seen so far, for each resource."""
         return dict(self._highest)
 
     def open(self, resource: str, reference: str) -> int | None:
-        """A write begins: the highest id seen so far, or None."""
+        """A write begins. Returns the highest id seen so far, or None."""
         self.resume(resource, reference, self._made.get(resource))
         return self._highest.get(resource)
 
     def resume(self, resource: str, reference: str, sequence: int | None) -> None:
-        """A write of an earlier process: what was known when it began is what counts, not what is known by now.
+        """Watch for a write of an earlier process, knowing only what was known when the write began.
 
         :param sequence: the highest id that a new record had been seen to get by then.
         """
         self._floors.setdefault(resource, {})[reference] = sequence
 
     def close(self, resource: str, reference: str) -> None:
-        """A write is settled: forget what only it needed."""
+        """A write is settled: forget what only this write needed."""
         floors = self._floors.get(resource, {})
         floors.pop(reference, None)
         if not floors:
@@ -107,10 +110,10 @@ class Sightings:
         )
 
     def claim(self, resource: str, number: Id, reference: str, *, lasting: bool = False) -> bool:
-        """This record is that write's; False if it is another's already.
+        """Assign a record to a write. Returns False if the record belongs to another write already.
 
-        :param lasting: it is certain, and is remembered for a while whether or not a write is open: by its date such a
-            record may be one that came after it.
+        :param lasting: the assignment is certain. It is remembered for a while even if no write is open: by its date,
+            such a record may look newer than a write that begins after it.
         """
         if lasting:
             made = self._lately.setdefault(resource, OrderedDict())
@@ -126,12 +129,12 @@ class Sightings:
         return claims.setdefault(number, reference) == reference
 
     def touch(self, operation: Operation, record_id: str | None) -> None:
-        """Somebody changes or deletes a record through the proxy."""
+        """A record is changed or deleted through the proxy."""
         if operation.resource is not None and record_id is not None:
             self.touch_record(operation.resource, record_id)
 
     def touch_record(self, name: str, record_id: str) -> None:
-        """Somebody changes or deletes a record, here or elsewhere."""
+        """A record is changed or deleted, here or by another worker."""
         if name not in self._floors:
             return
         touched = self._touched.setdefault(name, set())
@@ -141,7 +144,7 @@ class Sightings:
         touched.add(id_of(record_id))
 
     def claimed_by_others(self, resource: str, reference: str) -> frozenset[Id]:
-        """Ids that are not this write's."""
+        """Ids that belong to other writes."""
         claims = chain(self._lately.get(resource, {}).items(), self._claimed.get(resource, {}).items())
         return frozenset(number for number, owner in claims if owner != reference)
 
@@ -151,17 +154,17 @@ class Sightings:
 
 
 def id_of(text: str) -> Id:
-    """An id as it stands in a record, from how it stands in a path, in the ledger or in Redis."""
+    """Convert an id from a path, the ledger or Redis to its form in a record."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else text
 
 
 def is_in_order(number: Id) -> TypeGuard[int]:
-    """Whether an id is one of a sequence that can be compared everywhere."""
+    """Whether an id belongs to a sequence that can be compared everywhere."""
     return isinstance(number, int) and 0 < number <= HIGHEST_ID
 
 
 def ids_in(body: bytes, field: str) -> list[Id]:
-    """The ids of the record or records that an answer holds; none where it holds none."""
+    """The ids of the record or records in a response; empty if there are none."""
     return _ids(_decoded(body), field)
 
 

@@ -1,8 +1,8 @@
-"""What the upstream makes of the values that it is sent, and whether a record holds them. Pure.
+"""What the upstream stores for the values that it is sent, and whether a record holds them. Pure.
 
-The rules are those of a Rails application, as far as they are certain: a number in a column of text becomes its digits,
-what is no date becomes null. A value whose fate is not certain is a ``Doubt``. A record is then like the write or
-not, or may be; and what may be like it is neither "found" nor "absent".
+The rules are those of a Rails application, as far as they are certain: a number in a text column becomes its digits,
+an invalid date becomes null. A value with an uncertain result is a ``Doubt``. So a record matches a write, does not
+match, or may match. A record that may match counts neither as "found" nor as "absent".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...messages import ABSENT, Json
 
 @frozen(slots=True)
 class Doubt:
-    """A value of which nobody can say what the upstream stores."""
+    """A value for which it is unknown what the upstream stores."""
 
     value: Json
 
@@ -38,15 +38,15 @@ class Likeness(enum.IntEnum):
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 _LARGEST = 1 << 63
 _COMPARED = 2_000
-"""Characters of a text that are compared loosely: beyond them two texts may be alike."""
+"""Number of characters to compare loosely. Two texts that agree up to there may be equal."""
 _CUT = 255
-"""Characters from which on a text that ends early may be one that a column has cut."""
+"""A stored text of at least this length may be a longer one that the column has cut."""
 
 
 def as_stored(document: Json, operation: Operation) -> dict[str, Json]:
-    """The fields of a document as the upstream gives them back; a ``Doubt`` where that is not certain.
+    """The fields of a document as the upstream will return them; a ``Doubt`` where that is uncertain.
 
-    Fields that never come back are left out.
+    Fields that are never returned are left out.
     """
     if document is ABSENT:
         return {}
@@ -61,9 +61,10 @@ def as_stored(document: Json, operation: Operation) -> dict[str, Json]:
 
 
 def _stored(value: Json, column: str, coercion: str | None) -> Json:
-    """One value.
+    """One value of a document as the upstream stores it.
 
-    :param column: JSON type of what the column holds; "" if the contract does not say.
+    :param column: JSON type of the column; "" if the contract does not say.
+    :param coercion: the contract's rule for this field, if it has one.
     """
     if value is None:
         return None
@@ -83,7 +84,7 @@ def _stored(value: Json, column: str, coercion: str | None) -> Json:
 
 def _text(value: Json) -> Json:
     if isinstance(value, str):
-        # Databases refuse NUL, end the text there, or keep it.
+        # A database refuses NUL, ends the text there, or keeps it.
         return Doubt(value) if "\0" in value else value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -91,7 +92,10 @@ def _text(value: Json) -> Json:
 
 
 def _date(value: Json) -> Json:
-    """A plain date is stored as it is, and a text without digits is none; Rails reads others in many ways ("3 May")."""
+    """A plain date is stored as it is; a text without digits becomes null.
+
+    Rails parses other texts in many ways ("3 May"), so their result is a Doubt.
+    """
     if not isinstance(value, str):
         return Doubt(value)
     if not any(character.isdigit() for character in value):
@@ -108,10 +112,10 @@ def _date(value: Json) -> Json:
 def likeness(expected: Mapping[str, Json], row: Mapping[str, Any]) -> Likeness:
     """Whether a record holds these fields.
 
-    :param expected: as ``as_stored`` gives them.
+    :param expected: as ``as_stored`` returns them.
     """
     found = Likeness.YES
-    # Numbers first: most records differ in one, and they cost nothing to compare.
+    # Numbers first: most records differ in one, and comparing them is cheap.
     for name, value in sorted(expected.items(), key=lambda item: isinstance(item[1], str | Doubt)):
         found = min(found, _like(value, row.get(name)))
         if found is Likeness.NO:
@@ -125,14 +129,14 @@ def _like(value: Json, seen: Any) -> Likeness:
     if same(value, seen):
         return Likeness.YES
     if isinstance(value, bool) and not isinstance(seen, bool):
-        return Likeness.MAYBE  # some databases keep 1, "t" or "true"
+        return Likeness.MAYBE  # some databases store 1, "t" or "true"
     if _is_number(value) and _is_number(seen):
         return Likeness.NO
     return Likeness.MAYBE if _loosely(value) == _loosely(seen) or _is_respelled(value, seen) else Likeness.NO
 
 
 def _loosely(value: Json) -> str:
-    """Letters and digits alone: an upstream may trim, normalise or replace the rest. Null is like an empty text."""
+    """Letters and digits only: an upstream may trim, normalise or replace the rest. Null equals an empty text."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -151,7 +155,7 @@ def _is_respelled(value: Json, seen: Any) -> bool:
 
 
 def same(one: Json, other: Json) -> bool:
-    """JSON equality: 1 and 1.0 are one number, true is none."""
+    """JSON equality: 1 equals 1.0, but true equals no number."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

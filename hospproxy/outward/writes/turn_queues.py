@@ -1,4 +1,7 @@
-"""Queues of writes that go one at a time: to one record, or to equal new ones. Bounded by the writes that are open."""
+"""Queues for turns: one write at a time for a record, or for equal new records.
+
+Bounded by the number of open writes.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,28 @@ from ...errors import OverCapacity
 
 @define(slots=True, eq=False)
 class _Queue:
-    """One turn: how many writes hold it, and who waits for it, oldest first."""
+    """One turn: how many writes hold it, and which wait for it, oldest first."""
 
     held: int = 1
     waiting: deque[Deferred[None]] = field(factory=deque)
 
 
 class TurnQueues:
-    """All turns of this process."""
+    """The turns of this process, and the writes that wait for them."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._queues: dict[bytes, _Queue] = {}
 
     def __len__(self) -> int:
-        """How many turns are held."""
+        """Number of turns that are held."""
         return len(self._queues)
 
     async def take(self, turn: bytes, deadline: float) -> None:
-        """Wait until nobody else holds a turn, and hold it.
+        """Wait until no other write holds the turn, then hold it.
 
         :param deadline: monotonic seconds.
-        :raise OverCapacity: it did not come before the deadline.
+        :raise OverCapacity: the turn did not come before the deadline.
         """
         queue = self._queues.get(turn)
         if queue is None:
@@ -51,7 +54,7 @@ class TurnQueues:
             raise
 
     def hold(self, turn: bytes) -> None:
-        """Hold a turn at once, for a write of an earlier process. Two processes can have left writes of one turn."""
+        """Hold a turn at once, for a write of an earlier process. Two processes may have left the same turn."""
         queue = self._queues.get(turn)
         if queue is None:
             self._queues[turn] = _Queue()
@@ -59,7 +62,7 @@ class TurnQueues:
             queue.held += 1
 
     def give(self, turn: bytes) -> None:
-        """Hold it no more: the next goes as soon as no other write holds it."""
+        """Release a turn. The next write gets it as soon as no other write holds it."""
         queue = self._queues.get(turn)
         if queue is None:
             return

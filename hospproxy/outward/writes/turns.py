@@ -1,4 +1,4 @@
-"""Settled writes that may still be carried out: each keeps its turn until HOSP has carried it out or never will."""
+"""Turns of settled writes that HOSP may still carry out: each is kept until HOSP has carried it out or never will."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _SAID_AGAIN_S = 30.0
 
 
 class Turns:
-    """Settles writes, and gives their turns to the next.
+    """Settles writes, and passes their turns on.
 
-    A PATCH that HOSP carries out late would undo whatever was written to the same record in between.
+    If the turn were passed on too early, a PATCH that HOSP carries out late would undo what was written to the record
+    in between.
 
-    :param over: told of a write that was settled and is now under way no more, before the next of its turn goes.
+    :param over: called when a settled write can no longer be in flight, before its turn is passed on.
     """
 
     def __init__(
@@ -47,9 +48,9 @@ class Turns:
         self._over = over
 
     async def settle(self, entry: Entry, state: State) -> None:
-        """Settle a write, on disk before its answer may leave.
+        """Settle a write, on disk before its response may leave.
 
-        The next of its turn goes now; or, if HOSP may be at this one yet, when nothing of it can come any more.
+        Its turn is passed on now, or, if HOSP may still carry the write out, once that is no longer possible.
         """
         pending = not entry.exchange.own and self._fate.left(entry) > 0
         await self._keeping.close(entry, state, pending=pending)
@@ -59,7 +60,7 @@ class Turns:
             self._going_on.begin(self._wait(entry, state))
 
     async def recover(self) -> None:
-        """Keep the turns of settled writes whose process ended too early to know that nothing of them was to come."""
+        """Keep the turns of settled writes that HOSP may still carry out though their process has ended."""
         for entry, state in await self._keeping.pending():
             self._entries.keep_turn(entry)
             self._going_on.begin(self._wait(entry, state))
@@ -75,7 +76,7 @@ class Turns:
         except CancelledError:
             raise
         except Exception:
-            # Its record must not stay locked for that.
+            # This failure must not keep the record locked.
             _log.failure("what {name} may have made stale could not be told", name=entry.reference)
         await self._settle(entry, state)
         self._entries.give_turn(entry)
@@ -83,6 +84,6 @@ class Turns:
 
     async def _settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
         if not entry.handed_over:
-            # Of one of an earlier process another entry, or a sibling, may have handed the answer over meanwhile.
+            # Another entry or another worker may have handed over the response of an earlier process's write meanwhile.
             entry.handed_over = await self._keeping.is_handed_over(entry.reference)
         await self._claims.settle(entry, state, keeps_turn=keeps_turn)

@@ -1,4 +1,4 @@
-"""Fingerprints of records as they were last seen: whether one has changed is told without a clock. Bounded. Pure."""
+"""Fingerprints of records as last seen. They tell without a clock whether a record has changed. Bounded. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from attrs import field, frozen
 
 MOST_FIELDS = 100
 MOST_LETTERS = 2_000
-"""Of all names of a record's fields together: one beyond either is not remembered."""
+"""Maximum total length of the field names of a record. A record beyond this or MOST_FIELDS is not remembered."""
 
 
 @frozen(slots=True)
 class Version:
-    """A record at one moment. Values cannot be read from it.
+    """The state of a record at one moment. Its values cannot be read from it.
 
     :param prints: a fingerprint of each field.
-    :param passed_over: fields that differ with whoever asks.
+    :param passed_over: fields whose value depends on the caller.
     """
 
     prints: Mapping[str, bytes] = field(repr=False)
@@ -28,13 +28,13 @@ class Version:
 
     @classmethod
     def of(cls, row: Mapping[str, Any], passed_over: frozenset[str] = frozenset()) -> Version:
-        """The version that a record is."""
+        """Fingerprint a record as it is now."""
         return cls(
             {name: _print(value) for name, value in row.items() if name not in passed_over}, passed_over
         )
 
     def is_of(self, row: Mapping[str, Any]) -> bool:
-        """Whether a record is in every field as it was then."""
+        """Whether every field of the record is as it was then."""
         return Version.of(row, self.passed_over).prints == self.prints
 
     def has(self, values: Mapping[str, Any]) -> bool:
@@ -43,10 +43,10 @@ class Version:
 
 
 class Versions:
-    """The versions of the records that were asked for, or changed, last.
+    """Versions of the records that were last read or changed.
 
-    :param passed_over: fields that differ with whoever asks, such as a record's own address.
-    :param most: records that are remembered.
+    :param passed_over: fields whose value depends on the caller, such as a record's own address.
+    :param most: maximum number of records to remember.
     """
 
     def __init__(self, passed_over: frozenset[str] = frozenset(), *, most: int = 5_000) -> None:
@@ -55,7 +55,7 @@ class Versions:
         self._versions: OrderedDict[tuple[str, str], Version] = OrderedDict()
 
     def keep(self, resource: str, number: str, row: Mapping[str, Any]) -> None:
-        """Remember a record as the upstream gave it just now."""
+        """Remember a record as the upstream has just returned it."""
         place = resource, number
         self._versions.pop(place, None)
         if len(row) > MOST_FIELDS or sum(map(len, row)) > MOST_LETTERS:
@@ -65,7 +65,7 @@ class Versions:
             self._versions.popitem(last=False)
 
     def last(self, resource: str, number: str | None) -> Version | None:
-        """The record as it was last seen; None if it was not."""
+        """The last seen version of a record; None if it has not been seen."""
         return None if number is None else self._versions.get((resource, number))
 
 
