@@ -1,0 +1,21 @@
+"""To HOSP and back: connections, responses, the gate, retries, and the outcome of every write.
+
+A request passes the processors from the outside in. In reading order:
+
+* ``writes/``: a retry of a write gets the outcome of the first; finds out what became of a write whose response was
+  lost. ``ledger/`` keeps writes and their outcomes on disk.
+* ``conditions.py``: processor; judges ``If-Match`` and the other conditions of a write.
+* ``retry.py``: processor; repeats what may be repeated, within deadline and budget.
+* ``gate/``: processor; slots, queue and circuit breaker.
+* ``upstream.py``: the last processor, and the HTTP client that makes one attempt.
+* ``attempt.py``: what treq, Agent and the connection pool get for one attempt.
+* ``sending.py``: turns a ``Call`` into the request on the wire.
+* ``connection.py``: opens connections, with TLS, and passes each response through the filter.
+* ``filter.py``, ``head.py``: strict, bounded parsing of responses, without I/O.
+* ``checking.py``, ``large_answers.py``: check responses against the contract; large ones in slices.
+* ``validators.py``: ``Date`` and ``ETag`` of a response.
+* ``unheard.py``: attempts that continue at HOSP after their client has left.
+
+``assembly.py`` and ``service.py`` build the parts. Other folders import single modules (interfaces, rules, encodings).
+No processor calls another one directly: ``chain.py`` connects them.
+"""

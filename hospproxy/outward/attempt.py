@@ -1,4 +1,4 @@
-"""One attempt: what treq, Agent and the pool are given, so that nothing happens that was not asked for."""
+"""One attempt: adapters for treq, Agent and the connection pool that keep them from doing anything unasked."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from .sending import Message
 
 
 class Attempt:
-    """Stands before the pool for one attempt, so as to know what became of it.
+    """Stands in for the pool during one attempt, and so knows what became of it.
 
-    :ivar connection: the one that the request was written to; None until then.
+    :param on_sent: called just before the request is written.
+    :ivar connection: the connection that the request was written to; None until then.
     """
 
     def __init__(self, pool: HTTPConnectionPool, on_sent: Callable[[], None] | None) -> None:
@@ -37,7 +38,7 @@ class Attempt:
         self._expired = False
 
     def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
-        """What Agent asks of a pool; it writes the request as soon as this has fired."""
+        """What Agent calls on a pool. It writes the request as soon as the result has fired."""
         return self._pool.getConnection(key, endpoint).addCallback(self._got)
 
     def _got(self, protocol: Any) -> Any:
@@ -48,21 +49,21 @@ class Attempt:
 
     @property
     def head(self) -> Head | None:
-        """Of the answer, once it has come whole and until its body has."""
+        """Head of the response, once it is complete and until its body is."""
         return None if self.connection is None else self.connection.head
 
     @property
     def head_status(self) -> int | None:
-        """The head's status."""
+        """Status in that head; None if there is no head."""
         return None if self.head is None else self.head.status
 
     def expire(self, exchanging: Deferred[Response]) -> None:
-        """Time is up."""
+        """The deadline has passed: cancel the attempt."""
         self._expired = True
         exchanging.cancel()
 
     def explain(self, error: Exception) -> BaseException:
-        """What a failure means for whoever wants to try again; where it cannot be known, it was sent."""
+        """Translate a failure into an error that tells if a retry is safe. In doubt, the request counts as sent."""
         causes = list(_causes(error))
         for cause in causes:
             if isinstance(cause, ProxyError):
@@ -90,7 +91,7 @@ class Attempt:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """A failure of Twisted's HTTP client and those that it wraps."""
+    """A failure of Twisted's HTTP client and all failures that it wraps."""
     yield error
     for failure in getattr(error, "reasons", None) or ():
         yield from _causes(failure.value)
@@ -98,7 +99,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 @implementer(IAgent)
 class AsWritten:
-    """Sends a message as it was written: treq asks for gzip and respells addresses."""
+    """Sends a message exactly as built. treq on its own asks for gzip and respells URLs."""
 
     def __init__(self, agent: Agent, message: Message) -> None:
         self._agent = agent
@@ -118,13 +119,13 @@ class AsWritten:
 
 
 class NoCookies(IndexableCookieJar):
-    """Neither keeps a cookie nor sends one: one user's session must not go out with another's request.
+    """Neither stores nor sends cookies: one user's session must not go out with another user's request.
 
-    Nor is one taken apart: the standard library's jar warns with a traceback of what it cannot read.
+    Cookies are not parsed either, because the standard library's jar logs a traceback for cookies that it cannot read.
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
     def add_cookie_header(self, request: Any) -> None:
         """Send nothing."""
@@ -132,7 +133,7 @@ class NoCookies(IndexableCookieJar):
 
 @implementer(IBodyProducer)
 class Body:
-    """A request's body, written at once: it is in memory as a whole anyhow."""
+    """A request body, written at once: it is in memory as a whole anyway."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -143,18 +144,19 @@ class Body:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """There is nothing left to hold back."""
+        pass
 
     def resumeProducing(self) -> None:
-        """There is nothing left to write."""
+        pass
 
     def stopProducing(self) -> None:
-        """There is nothing left to stop."""
+        pass
 
 
 class Collector(Protocol):
-    """Takes an answer's body in, up to its limit.
+    """Collects a response body, up to a limit.
 
+    :param limit: maximum bytes of the body.
     :ivar done: fires with the whole body.
     """
 
@@ -162,7 +164,7 @@ class Collector(Protocol):
         self._attempt = attempt
         self._status = status
         self._room = limit
-        self._held = bytearray()  # not its pieces: an upstream may send one byte at a time
+        self._held = bytearray()  # one buffer, no list: an upstream may send one byte at a time
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
 
     def dataReceived(self, data: bytes) -> None:

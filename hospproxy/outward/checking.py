@@ -1,4 +1,7 @@
-"""HOSP's answers, before anything is kept of them or sent on: what they are, which fields they have, whose address."""
+"""Checks HOSP's responses against the contract before they are stored or passed on.
+
+Checked are status, media type, fields, schema and addresses.
+"""
 
 from __future__ import annotations
 
@@ -29,42 +32,49 @@ KNOWN = frozenset(
     access-control-allow-origin access-control-expose-headers access-control-max-age
     """.split()
 )
-"""Fields that do nothing worse than what they say. The rest may steer what stands in front (X-Accel-Redirect), or a
-browser beyond this one answer (Clear-Site-Data, Alt-Svc, Strict-Transport-Security, Refresh)."""
+"""Response fields that are safe to pass on. Others may steer a server in front of the proxy (X-Accel-Redirect), or a
+browser beyond this one response (Clear-Site-Data, Alt-Svc, Strict-Transport-Security, Refresh)."""
 
 _OF_RANGES = frozenset({b"accept-ranges", b"content-range"})
-"""No Range is sent on (RFC 9110 §14.3), so these would promise what nobody can have. No contract can let them pass."""
+"""The proxy forwards no Range (RFC 9110 §14.3), so these fields would promise what no client can get. A contract
+cannot allow them."""
 
 _UNASKED = frozenset({206, 304})
-"""Answers to Range and to conditions on reads. The upstream gets neither, so such an answer is to something else."""
+"""Responses to Range and to conditional reads. The proxy sends neither upstream, so such a response belongs to some
+other request."""
 
 CHECKED_BYTES = 1 << 20
-"""An answer longer than this is held against its schema only where that is enforced: it takes its time."""
+"""A response longer than this is checked against its schema only if schemas are enforced, because the check takes
+long."""
 
 _PORTS = {"http": "80", "https": "443"}
 _NUMBER = re.compile(r"(?:^|(?<=\.))\d+(?=\.|$)")
 _MISLEADING = re.compile(r"[\\\x00-\x20]")
-"""What browsers drop or take for a slash in an address, so that they go elsewhere than it seems."""
+"""What browsers drop from a URL or read as a slash, so that they go elsewhere than it seems."""
 _NONE = Expected()
 _SHAPES: Mapping[type, str] = {list: "array", dict: "object"}
 
 
 def expected_of(operation: Operation, status: int) -> Expected:
-    """What the contract says of an answer with a status of success, or else of the only one that it names."""
+    """What the contract says about a successful response.
+
+    That is the entry for its status, else ``2XX``, else the only entry there is.
+    """
     answers = operation.answers
     only = next(iter(answers.values())) if len(answers) == 1 else _NONE
     return answers.get(str(status)) or answers.get("2XX") or only
 
 
 def media_type(headers: Headers) -> str:
-    """The media type without parameters, lower-cased; "" if there is none."""
+    """The media type in lower case, without parameters; "" if there is none."""
     return (headers.get(b"content-type") or b"").split(b";")[0].strip().lower().decode("latin-1")
 
 
 def fits(given: str, expected: Expected, accept: str) -> bool:
-    """Whether an answer may be of this media type: as the contract says, or what the client itself asked for.
+    """Whether a response may have this media type: the contract allows it, or the client asked for it.
 
-    :param accept: class of what the client takes.
+    :param given: the response's media type.
+    :param accept: class of media types that the client accepts.
     """
     if not expected.types or given in expected.types:
         return True
@@ -72,9 +82,9 @@ def fits(given: str, expected: Expected, accept: str) -> bool:
 
 
 def known_fields(headers: Headers, more: frozenset[bytes]) -> Headers:
-    """The fields that go on.
+    """Drop the response fields that are not safe to pass on (see KNOWN).
 
-    :param more: names that the contract knows besides.
+    :param more: further names that the contract allows.
     """
     names = (KNOWN | more) - _OF_RANGES
     kept = tuple(pair for pair in headers.pairs if pair[0].lower() in names)
@@ -82,23 +92,23 @@ def known_fields(headers: Headers, more: frozenset[bytes]) -> Headers:
 
 
 def authority(netloc: str, scheme: str) -> str:
-    """A host with its port, in one spelling: lower-cased, without the scheme's own port (RFC 9110 §4.2.3)."""
+    """A host with its port in one spelling: lower case, without the scheme's default port (RFC 9110 §4.2.3)."""
     return netloc.lower().removesuffix(":" + _PORTS.get(scheme.lower(), "80"))
 
 
 @frozen(slots=True)
 class Addresses:
-    """Whose addresses an answer may name.
+    """Which addresses a response may contain.
 
-    :param target: where HOSP is: an address of it is turned into one of the proxy.
-    :param fields: of a record, that hold its address.
+    :param target: where HOSP is. Its addresses are rewritten to the proxy's.
+    :param fields: fields of a record that contain its address.
     """
 
     target: Target
     fields: tuple[str, ...] = ()
 
     def is_public(self, client: Client) -> bool:
-        """Whether the client's own address for this server is another than HOSP's."""
+        """Whether the client knows this server by another address than HOSP's."""
         return bool(client.host) and authority(client.host, client.scheme) != self.hosp
 
     @property
@@ -106,7 +116,7 @@ class Addresses:
         return authority(self.target.authority, self.target.scheme)
 
     def public(self, url: str, client: Client) -> str | None:
-        """An absolute or relative reference as the client may have it; None for one that leads elsewhere."""
+        """An absolute or relative reference as the client may have it; None if it leads elsewhere."""
         if _MISLEADING.search(url):
             return None
         try:
@@ -114,7 +124,7 @@ class Addresses:
         except ValueError:
             return None
         if not parts.netloc:
-            # "https:path" and "javascript:…" are neither relative nor an address of anybody's.
+            # "https:path" and "javascript:…" are neither relative nor the address of a known host.
             return None if parts.scheme else url
         where = authority(parts.netloc, parts.scheme or client.scheme)
         if parts.scheme not in ("", "http", "https"):
@@ -128,7 +138,7 @@ class Addresses:
         return client.origin + (path.removeprefix(base) if path.startswith(base + "/") else path)
 
     def in_body(self, document: Json, client: Client) -> int:
-        """Turn HOSP's addresses in a document into the proxy's; how many there were."""
+        """Rewrite HOSP's addresses in a document to the proxy's; returns how many there were."""
         turned = 0
         for record in document if isinstance(document, list) else [document]:
             for name in self.fields if isinstance(record, dict) else ():
@@ -140,9 +150,9 @@ class Addresses:
 
 
 class AnswerCheck:
-    """Holds answers against the contract.
+    """Checks responses against the contract.
 
-    :param enforce: an answer that its schema does not allow is a bad one; otherwise only the record says so.
+    :param enforce: whether a response that violates its schema is an error. Otherwise only the audit record notes it.
     """
 
     def __init__(self, contract: Contract, target: Target, meter: IMeter, *, enforce: bool = False) -> None:
@@ -152,9 +162,10 @@ class AnswerCheck:
         self._enforce = enforce
 
     def checked(self, exchange: Exchange, response: Response) -> Response:
-        """The answer as it may be kept and sent on.
+        """The response as it may be stored and passed on.
 
-        :raise BadAnswer: it may not. It carries the status: HOSP has finished, so a write's fate is what that says.
+        :raise BadAnswer: it may not. The error carries the status: HOSP has finished, so the status tells a write's
+            outcome.
         """
         response, expected = self.head_of(exchange, response)
         if expected is None:
@@ -165,7 +176,7 @@ class AnswerCheck:
         return self._readdressed(exchange, response, document)
 
     def head_of(self, exchange: Exchange, response: Response) -> tuple[Response, Expected | None]:
-        """The answer with the fields that go on, and what its JSON must be; None if it has none that is looked into.
+        """The response with the allowed fields, and the expectation for its JSON; None if its content is not checked.
 
         :raise BadAnswer: as ``checked``.
         """
@@ -186,9 +197,9 @@ class AnswerCheck:
         return response, expected if is_json(given) else None
 
     def shaped(self, response: Response, expected: Expected, shape: str) -> None:
-        """Hold the outermost shape of a document ("array", "object" or "") against what was due.
+        """Check the outermost type of a document ("array", "object" or "") against the contract.
 
-        :raise BadAnswer: it has another.
+        :raise BadAnswer: the type is wrong.
         """
         if expected.shape and shape != expected.shape:
             raise self._bad("shape", f"is not the {expected.shape} that was due", response)
@@ -201,13 +212,13 @@ class AnswerCheck:
             raise self.no_json(response) from None
 
     def no_json(self, response: Response) -> BadAnswer:
-        """The failure of an answer whose content is not JSON."""
+        """The error for a response whose content is not JSON."""
         return self._bad("json", "is not the JSON that it says", response)
 
     def unread(self, exchange: Exchange, response: Response, expected: Expected) -> None:
-        """An answer has more in it than is read: where schemas are enforced it may not go on.
+        """Note that the response is too large or complex to be parsed.
 
-        :raise BadAnswer: it may not.
+        :raise BadAnswer: schemas are enforced, so an unchecked response may not pass.
         """
         exchange.rule_hits.append("answers:unread")
         self._found("unread")
@@ -215,17 +226,17 @@ class AnswerCheck:
             raise self._bad("schema", "has too much in it to be held against the contract", response)
 
     def hold(self, exchange: Exchange, response: Response, expected: Expected, document: Json) -> None:
-        """Hold a document, or a piece of one, against its schema.
+        """Check a document, or a piece of one, against its schema.
 
-        :param response: the whole answer.
-        :raise BadAnswer: it is not as the contract says, and that is enforced.
+        :param response: the whole response.
+        :raise BadAnswer: it violates the schema, and schemas are enforced.
         """
         if expected.check is None or (not self._enforce and len(response.body) > CHECKED_BYTES):
             return
         wrong = expected.check(document)
         if not wrong:
             return
-        # "*.name" for the n-th element: the same mistake in each is one.
+        # "*.name" for the n-th element, so the same error in every element counts once.
         hit = "answers:schema:" + _NUMBER.sub("*", wrong[0].field)
         if hit not in exchange.rule_hits:
             exchange.rule_hits.append(hit)
@@ -234,7 +245,7 @@ class AnswerCheck:
         self._found("schema")
 
     def _located(self, exchange: Exchange, response: Response) -> Response:
-        """Location names the proxy, or nobody; a redirect to somebody else would carry credentials there."""
+        """Location must point to the proxy or be removed. A redirect elsewhere would carry credentials there."""
         given = response.headers.get(b"location")
         if given is None:
             return response
@@ -256,19 +267,19 @@ class AnswerCheck:
         return evolve(response, body=msgspec.json.encode(document))
 
     def names_hosp(self, exchange: Exchange, response: Response) -> bool:
-        """Whether an answer may have addresses of HOSP's in its content.
+        """Whether a response may contain HOSP's own address.
 
-        Nearly always HOSP has made its addresses of the Host that it was sent, and there is nothing to do.
+        Nearly always HOSP builds addresses from the Host that the proxy sent, and nothing needs rewriting.
         """
         hosp = self._addresses.hosp.encode("ascii", "replace")
         return self._addresses.is_public(exchange.request.client) and hosp in response.body
 
     def turned(self, exchange: Exchange, document: Json) -> int:
-        """Turn HOSP's addresses in a document into the proxy's; how many there were."""
+        """Rewrite HOSP's addresses in a document to the proxy's; returns how many there were."""
         return self._addresses.in_body(document, exchange.request.client)
 
     def readdressed(self, response: Response, body: bytes) -> Response:
-        """The same answer with the proxy's addresses."""
+        """The same response with a rewritten body."""
         self._found("address")
         return evolve(response, body=body)
 

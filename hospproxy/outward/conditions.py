@@ -1,7 +1,7 @@
-"""Conditions of writes (RFC 9110 §13): judged by a look at what the write would change, while it is the write's turn.
+"""Conditions of writes (RFC 9110 §13): judged by a read of the record, while the write holds its turn.
 
-HOSP passes over conditions. One that the proxy did not judge would be as good as dropped, and somebody else's change
-overwritten by a client that took care not to.
+HOSP ignores conditions. If the proxy did not judge one, the condition would be lost, and a client that took care not
+to overwrite somebody else's change would do so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GONE = frozenset({404, 410})
 
 
 class NotJudged(ProxyError):
-    """Whether a condition holds could not be found out. Nothing was sent."""
+    """It could not be found out whether a condition holds. Nothing was sent."""
 
     status = 503
     outcome = "refused"
@@ -42,17 +42,17 @@ class NotJudged(ProxyError):
 class Tags:
     """The value of If-Match or If-None-Match.
 
-    :param listed: (whether it is weak, the opaque tag with its quotes); None stands for ``*``.
+    :param listed: pairs (is weak, opaque tag with its quotes); None stands for ``*``.
     """
 
     listed: frozenset[tuple[bool, bytes]] | None
 
     def matches_strongly(self, etag: bytes | None) -> bool:
-        """Whether it names a representation that is there: no weak tag does (RFC 9110 §8.8.3.2)."""
+        """Whether the list names this representation. A weak tag never does (RFC 9110 §8.8.3.2)."""
         return self.listed is None or (etag is not None and (False, etag) in self.listed)
 
     def matches_weakly(self, etag: bytes | None) -> bool:
-        """The same, and a weak tag does too."""
+        """Whether the list names this representation; weak tags count too."""
         plain = b"" if etag is None else etag.removeprefix(b"W/")
         return self.listed is None or any(tag == plain for _, tag in self.listed)
 
@@ -70,7 +70,7 @@ class Conditions:
 
     @property
     def first(self) -> str:
-        """The field to name where none of them can be judged."""
+        """The field to name in the error if none of them can be judged."""
         if self.match is not None:
             return IF_MATCH
         return IF_UNMODIFIED_SINCE if self.unmodified_since is not None else IF_NONE_MATCH
@@ -78,10 +78,10 @@ class Conditions:
 
 @frozen(slots=True)
 class Representation:
-    """What is there before the write.
+    """The representation before the write.
 
     :param etag: as clients get it.
-    :param modified: seconds since the epoch; None if it cannot be known.
+    :param modified: seconds since the epoch; None if unknown.
     """
 
     etag: bytes | None
@@ -91,8 +91,8 @@ class Representation:
 def conditions_of(headers: Headers) -> Conditions | None:
     """The conditions of a write; None if it has none.
 
-    :raise Refused: 400: one is malformed. A date that is none counts as absent by RFC 9110 §13.1.4, but the client
-        that sent it thinks itself protected.
+    :raise Refused: 400: a condition is malformed. By RFC 9110 §13.1.4 an invalid date counts as absent, but the client
+        that sent it believes that it is protected.
     """
     dates = headers.all(IF_UNMODIFIED_SINCE.encode())
     since = seconds_of(dates[0]) if len(dates) == 1 else None
@@ -122,8 +122,8 @@ def _malformed(name: str) -> Refused:
 def failing(conditions: Conditions, there: Representation | None) -> str | None:
     """The field of the first condition that does not hold, in the order of RFC 9110 §13.2.2; None if all hold.
 
-    :param there: None: there is nothing.
-    :raise Refused: 400: what is there has no date.
+    :param there: the current representation; None: there is none.
+    :raise Refused: 400: the representation has no date.
     """
     if conditions.match is not None:
         if there is None or not conditions.match.matches_strongly(there.etag):
@@ -145,10 +145,10 @@ def failing(conditions: Conditions, there: Representation | None) -> str | None:
 
 
 def representation(response: Response, resource: Resource | None) -> Representation:
-    """What a look has found.
+    """The representation that a read returned.
 
-    :param resource: says which field holds when a record was changed last. It goes down to milliseconds and is compared
-        as it is: what was changed later in the second of an If-Unmodified-Since was changed since.
+    :param resource: names the field with the time of a record's last change. It has milliseconds and is compared as it
+        is: a change later within the second of If-Unmodified-Since counts as a change since then.
     """
     modified = seconds_of(response.headers.get(b"last-modified"))
     if modified is None and resource is not None and resource.updated_at is not None:
@@ -166,12 +166,12 @@ def _stamp(body: bytes, field: str) -> float | None:
 
 @implementer(IProcessor)
 class ConditionCheck:
-    """Sends a write on only if its conditions hold.
+    """Sends a write only if its conditions hold.
 
-    It stands within outward.writes: the write has its turn, so no other write to the record through the proxy comes
-    between the look and the sending, and each time that it is sent again they are judged again.
+    It runs inside outward.writes, so the write holds its turn: no other write to the record passes the proxy between
+    the read and the write. On every further attempt the conditions are judged again.
 
-    :param ask: asks HOSP through the chain.
+    :param ask: ``Chain.ask``.
     """
 
     def __init__(self, contract: Contract, ask: Callable[..., Awaitable[Response]]) -> None:
@@ -184,7 +184,7 @@ class ConditionCheck:
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         """Judge the conditions, if there are any, then proceed.
 
-        :raise Refused: 412: one does not hold; 400: one cannot be judged; 404: there is no such record.
+        :raise Refused: 412: a condition does not hold; 400: one cannot be judged; 404: there is no such record.
         :raise NotJudged: HOSP could not be asked.
         """
         call = exchange.call
@@ -203,7 +203,7 @@ class ConditionCheck:
         if failed is None:
             return await proceed(exchange)
         if there is None:
-            # Without the condition it would be 404, and that goes first (RFC 9110 §13.2.1).
+            # Without the condition the response would be 404, and that takes precedence (RFC 9110 §13.2.1).
             raise Refused("There is no such record, so nothing was sent.", status=404)
         raise Refused(f"This is not as {failed} says, so nothing was sent.", status=412, field=failed)
 
@@ -214,9 +214,9 @@ class ConditionCheck:
                 looked_at, on_behalf_of=exchange, own="condition", past_cache=True
             )
         except OverCapacity:
-            raise  # it says that nothing was sent
+            raise  # its message already says that nothing was sent
         except ProxyError as error:
-            # Not as it is: a failure after sending would be taken for the write's own.
+            # Not passed on: a failure after sending would be taken for the write's own.
             raise NotJudged from error
         if response.status == 401:
             raise Unauthorized

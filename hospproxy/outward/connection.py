@@ -1,4 +1,4 @@
-"""Connections to the upstream: how they are opened, verified and kept in bounds."""
+"""Connections to the upstream: opens them, verifies certificates, and filters what they deliver."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _log = Logger()
 
 @implementer(IHandshakeListener)
 class Connection(ProtocolWrapper):
-    """Between the transport and Twisted's HTTP client: every byte of an answer passes the filter first.
+    """Sits between the transport and Twisted's HTTP client, and passes every byte of a response through the filter.
 
-    :ivar ready: fires with the HTTP client's protocol once a request may be written, which over TLS is after the
-        handshake: whatever fails before has certainly sent nothing.
+    :ivar ready: fires with the HTTP client's protocol once a request may be written. Over TLS that is after the
+        handshake, so a failure before it has certainly sent nothing.
     """
 
     def __init__(self, factory: _Connections, inner: Any) -> None:
@@ -53,7 +53,7 @@ class Connection(ProtocolWrapper):
 
     @property
     def head(self) -> Head | None:
-        """Of the answer that is being read, once it has come whole."""
+        """Head of the response that is being read, once it is complete."""
         return self._filter.head
 
     def makeConnection(self, transport: Any) -> None:
@@ -62,20 +62,20 @@ class Connection(ProtocolWrapper):
             self.ready.callback(self.wrappedProtocol)
 
     def handshakeCompleted(self) -> None:
-        # The certificate was verified in the course of it; ready may have been given up in the meantime.
+        # The handshake has verified the certificate. The connection may have been given up meanwhile.
         if not self.ready.called:
             self.ready.callback(self.wrappedProtocol)
 
     def abortConnection(self) -> None:
-        """Close at once: nothing more is read or written."""
+        """Close at once: read and write nothing more."""
         transport: Any = self.transport
-        if not self._lost:  # TLS has nothing left to abort then, and fails
+        if not self._lost:  # after the loss, TLS has nothing to abort and would raise
             transport.abortConnection()
 
     def loseConnection(self) -> None:
         super().loseConnection()  # type: ignore[no-untyped-call]
         if self._closing is None and not self._lost:
-            # TLS waits for the other side's farewell, and TCP for what is not written yet: neither need ever end.
+            # TLS waits for the peer's close_notify, and TCP for unsent data. Neither wait is bounded.
             self._closing = self._connections.reactor.callLater(_LINGER_S, self.abortConnection)
 
     def write(self, data: bytes) -> None:
@@ -87,7 +87,7 @@ class Connection(ProtocolWrapper):
         super().writeSequence(data)  # type: ignore[no-untyped-call]
 
     def _writing(self) -> None:
-        # A request is written whole before anything is read, so a head that has been read is an earlier answer's.
+        # A request is written whole before anything is read, so a head that exists now is an earlier response's.
         if self._filter.head is not None:
             self._filter = self._connections.new_filter()
 
@@ -106,7 +106,7 @@ class Connection(ProtocolWrapper):
             return
         if passed:
             inner.dataReceived(passed)
-        # While the answer was handled the connection may already have been used again, which began another filter.
+        # Handling the response may already have reused the connection, which started another filter.
         over = self._filter is not filtering or inner.state == "QUIESCENT"
         if over and filtering.overrun and not self._told:
             self._drop(ConnectionAborted("more bytes than the answer has"))
@@ -132,14 +132,14 @@ class Connection(ProtocolWrapper):
 
 
 class _Connections(WrappingFactory[Connection]):
-    """Makes a Connection of each protocol of Twisted's HTTP client."""
+    """Wraps each protocol of Twisted's HTTP client in a Connection."""
 
     protocol = Connection
     noisy = False
 
     def __init__(self, opener: Opener, inner: Any) -> None:
         super().__init__(inner)  # type: ignore[no-untyped-call]
-        inner.noisy = False  # or each connection is two lines in the log
+        inner.noisy = False  # otherwise each connection logs two lines
         self.reactor = opener.reactor
         self.secure = opener.secure
         self.new_filter = opener.new_filter
@@ -147,9 +147,11 @@ class _Connections(WrappingFactory[Connection]):
 
 @implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 class Opener:
-    """Opens connections to one upstream, whatever address it is asked for.
+    """Opens connections to one upstream, whatever address is asked for.
 
-    :param connect_timeout_s: seconds for the look-up of the name, the connection and the TLS handshake together.
+    :param connect_timeout_s: seconds for name lookup, connection and TLS handshake together.
+    :param max_header_bytes: see AnswerFilter.
+    :param max_body_bytes: see AnswerFilter.
     :param ca_file: certificates (PEM) to trust instead of the system's; https only.
     """
 
@@ -173,17 +175,17 @@ class Opener:
             self._endpoint = wrapClientTLS(_client_tls(target.host, ca_file), self._endpoint)
 
     def new_filter(self) -> AnswerFilter:
-        """One for each answer."""
+        """A new filter, for the next response."""
         return AnswerFilter(*self._limits)
 
     def endpointForURI(self, uri: Any) -> Opener:  # noqa: ARG002
-        """There is one upstream."""
+        """The same opener for every address: there is only one upstream."""
         return self
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803
-        """Open one.
+        """Open a connection to the upstream, including the TLS handshake.
 
-        :raise NotSent: it could not be opened or verified in time; no byte of a request was written.
+        :raise NotSent: it could not be opened or verified in time. No byte of a request was written.
         """
         opening: Deferred[Any] = self._endpoint.connect(_Connections(self, protocolFactory))
         opening.addCallback(lambda connection: connection.ready)
@@ -210,7 +212,7 @@ class Opener:
 
 
 def _endpoint(reactor: Any, target: Target, timeout_s: float) -> IStreamClientEndpoint:
-    # An address needs no resolver, which would be a thread's work for every connection.
+    # An address skips the resolver, which would use a thread for every connection.
     if target.ip_version == 4:
         return TCP4ClientEndpoint(reactor, target.host, target.port, timeout=timeout_s)
     if target.ip_version == 6:
@@ -219,7 +221,7 @@ def _endpoint(reactor: Any, target: Target, timeout_s: float) -> IStreamClientEn
 
 
 def _client_tls(host: str, ca_file: Path | None) -> Any:
-    """What verifies the upstream (RFC 9110 §4.3.4). TLS 1.2 is the least that Twisted's own default takes."""
+    """TLS options that verify the upstream's certificate (RFC 9110 §4.3.4). Twisted's default minimum is TLS 1.2."""
     trust = None
     if ca_file is not None:
         certificates = x509.load_pem_x509_certificates(ca_file.read_bytes())

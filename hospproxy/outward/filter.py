@@ -1,4 +1,4 @@
-"""What stands between the bytes of an answer and Twisted's HTTP client: bounded, strict, without I/O."""
+"""Checks the bytes of a response before Twisted's HTTP client reads them: bounded, strict, without I/O."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _END = b"\r\n\r\n"
 
 
 class AnswerFilter:
-    """Takes the bytes of one answer and gives what the HTTP client may read of them.
+    """Takes the bytes of one response and returns what the HTTP client may read.
 
-    A body that ends with the connection is handed on in chunks, with the last chunk only if the close was clean. The
-    client then tells a whole body from a cut one, which it cannot otherwise (RFC 9112 §8).
+    A body that ends with the connection is passed on as chunked, with the last chunk only if the close was clean. Only
+    so can the client tell a complete body from a truncated one (RFC 9112 §8).
 
-    :param max_header_bytes: bytes of a head, interim answers before it included.
+    :param max_header_bytes: maximum bytes of the head, including interim responses before it.
     :param max_body_bytes: a body that announces more is refused at once.
     """
 
@@ -29,16 +29,16 @@ class AnswerFilter:
         self.head: Head | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Bytes as they came; returns what the HTTP client gets.
+        """Feed received bytes; returns what the HTTP client gets.
 
-        :raise ProxyError: this is no answer that may be used.
+        :raise ProxyError: this response may not be used.
         """
         if self.head is not None:
             return self._body(self.head, data)
         self._buffer += data
         head = self._read_head()
         while head is not None and head.status < 200:
-            if head.status == 101:  # never asked for
+            if head.status == 101:  # the proxy never asks for an upgrade
                 raise not_http()
             head = self._read_head()
         if head is None:
@@ -54,7 +54,7 @@ class AnswerFilter:
 
     @property
     def overrun(self) -> bool:
-        """Once the answer is over: more came than belongs to it, so what comes next cannot be trusted."""
+        """After the response: whether more bytes came than belong to it. The connection cannot be trusted then."""
         if self.head is None:
             return True
         if self.head.length is not None:
@@ -62,11 +62,11 @@ class AnswerFilter:
         return self._tail != _END
 
     def _read_head(self) -> Head | None:
-        """The next whole head in the buffer, if there is one."""
+        """The next complete head in the buffer, if there is one."""
         if not self._buffer.startswith(b"HTTP/1."[: len(self._buffer)]):
             raise not_http()
         end = self._buffer.find(_END, self._searched)
-        # Without this check a head that ends with LF LF would be waited for until the deadline.
+        # Without this check, a head that ends with LF LF would wait until the deadline.
         bare_line_feed(self._buffer, self._searched, len(self._buffer) if end < 0 else end)
         if self._interim + (len(self._buffer) if end < 0 else end) > self._max_header_bytes:
             raise BadAnswer("The upstream server's answer has too large a head.")
@@ -93,5 +93,5 @@ class AnswerFilter:
 
 
 def too_large(status: int) -> BadAnswer:
-    """The body is longer than the limit."""
+    """The error for a body that is longer than the limit."""
     return BadAnswer("The upstream server's answer is too large.", head_status=status)

@@ -1,7 +1,7 @@
-"""The head of an answer, read strictly: what may be passed on of it, and where its body ends.
+"""Strict parsing of a response's head: which fields may be passed on, and where the body ends.
 
-Twisted's HTTP client takes bare line feeds, folded lines, any version and any status, believes Transfer-Encoding over
-Content-Length and hides the fields that say so. It only ever sees heads that were read and written anew here.
+Twisted's HTTP client accepts bare line feeds, folded lines, and any version and status. It believes Transfer-Encoding
+over Content-Length and hides both fields. So it only ever sees heads that this module has parsed and written anew.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
-"""Fields for the next hop only (RFC 9110 §7.6.1, §11.7), and Content-Length, which arrival sets anew."""
+"""Fields for the next hop only (RFC 9110 §7.6.1, §11.7), and Content-Length, which arrival sets itself."""
 
 _ONCE = frozenset((b"content-type", b"etag", b"location", b"date", b"last-modified"))
 
 
 @frozen(slots=True)
 class Head:
-    """The head of one answer.
+    """The parsed head of one response.
 
     :param status: RFC 9110 §15.
     :param reason: reason phrase, may be empty.
-    :param fields: what goes on to the client: no hop-by-hop fields, and none that Connection names.
-    :param length: bytes of body; None if it is chunked or ends with the connection.
+    :param fields: the fields to pass on: no hop-by-hop fields, and none that Connection names.
+    :param length: bytes of the body; None if it is chunked or ends with the connection.
     :param chunked: RFC 9112 §7.1.
-    :param last: the connection ends with this answer.
+    :param last: whether the connection ends after this response.
     """
 
     status: int
@@ -59,11 +59,11 @@ class Head:
 
     @property
     def until_close(self) -> bool:
-        """The body ends where the connection does (RFC 9112 §6.3, rule 8)."""
+        """Whether the body ends with the connection (RFC 9112 §6.3, rule 8)."""
         return self.length is None and not self.chunked
 
     def wire(self) -> bytes:
-        """The head in one spelling. A body that ends with the connection is announced as chunked: see AnswerFilter."""
+        """The head in normalised form. A body that ends with the connection becomes chunked: see AnswerFilter."""
         lines = [b"HTTP/1.1 %d %s" % (self.status, self.reason)]
         if self.length is None:
             lines.append(b"Transfer-Encoding: chunked")
@@ -76,21 +76,21 @@ class Head:
 
 
 def not_http() -> FailedAfterSending:
-    """What came is no HTTP answer, so it says nothing of what became of the request."""
+    """The upstream did not send an HTTP response, so the outcome of the request is unknown."""
     return FailedAfterSending("The upstream server did not answer in HTTP.")
 
 
 def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
-    """Refuse a head with a line feed that no carriage return precedes, as soon as that line feed is there.
+    """Refuse a head that contains a line feed without a carriage return, as soon as that line feed arrives.
 
-    RFC 9112 §2.2 allows to take it for the end of a line. It is refused because it is also what a value that was
-    copied into a field unchecked looks like: taken for an end, such a value adds fields or cuts the head short.
+    RFC 9112 §2.2 allows a recipient to accept it as a line end. This one refuses, because a value copied into a field
+    unchecked looks the same: accepted as a line end, such a value adds fields or cuts the head short.
 
-    :param raw: bytes from the beginning of the status line on.
-    :param begin: bytes before it were searched already.
-    :param end: bytes from it on are not part of this head.
-    :raise FailedAfterSending: and the status line is none.
-    :raise BadAnswer: it carries the status: HOSP has finished.
+    :param raw: bytes from the start of the status line.
+    :param begin: the bytes before it were searched already.
+    :param end: the bytes from it on do not belong to this head.
+    :raise FailedAfterSending: the status line is invalid too.
+    :raise BadAnswer: the status line is valid. The error carries the status: HOSP has finished.
     """
     if _BARE_LF.search(raw, begin, end) is None:
         return
@@ -105,11 +105,11 @@ def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
 
 
 def parse_head(raw: bytes) -> Head:
-    """Read a head.
+    """Parse a head strictly, and find out how its body is framed.
 
     :param raw: status line and fields, without the empty line that ends them.
-    :raise FailedAfterSending: the status line is none (RFC 9112 §4).
-    :raise BadAnswer: the status is there, the rest may not be passed on; it carries the status.
+    :raise FailedAfterSending: the status line is invalid (RFC 9112 §4).
+    :raise BadAnswer: the status line is valid, but the rest may not be passed on. The error carries the status.
     """
     first, *lines = raw.split(b"\r\n")
     match = _STATUS.fullmatch(first)
@@ -123,8 +123,8 @@ def parse_head(raw: bytes) -> Head:
         tokens = _tokens(fields, b"connection")
         last = b"close" in tokens or (minor == 0 and b"keep-alive" not in tokens)
         if length is None and not chunked and not last:
-            # RFC 9112 §6.3 would take whatever comes until the close as the whole. A server that says it keeps the
-            # connection and yet names no length has lost one of the two: a patient list cut short must not pass.
+            # By RFC 9112 §6.3 the body would be everything until the close. A server that keeps the connection open but
+            # gives no length has lost one of the two, and a patient list that is cut short must not pass.
             raise ValueError("neither a length nor an end")
     except ValueError as error:
         raise BadAnswer(
@@ -136,7 +136,7 @@ def parse_head(raw: bytes) -> Head:
 
 def _field(line: bytes) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
-    # Space before the colon, a folded line (RFC 9112 §5.1, §5.2) and a line without a colon all fail here.
+    # A space before the colon, a folded line (RFC 9112 §5.1, §5.2) and a line without a colon all fail here.
     if not colon or not _NAME.fullmatch(name):
         raise ValueError("a line that is no field")
     value = value.strip(b" \t")
@@ -152,12 +152,12 @@ def _check_fields(fields: list[tuple[bytes, bytes]]) -> None:
             raise ValueError(f"{name.decode()} given twice")
         seen.add(name)
     if _tokens(fields, b"content-encoding") - {b"identity"}:
-        # Identity was asked for (RFC 9110 §12.5.3); what is encoded can be neither looked into nor cached safely.
+        # The proxy asked for identity (RFC 9110 §12.5.3). It can neither parse nor safely cache an encoded body.
         raise ValueError("an encoded body")
 
 
 def _framing(minor: int, status: int, fields: list[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
-    """Length and whether it is chunked (RFC 9112 §6.3)."""
+    """Body length, and whether the body is chunked (RFC 9112 §6.3)."""
     codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
     lengths = {
         part.strip(b" \t")

@@ -1,4 +1,4 @@
-"""Large answers of HOSP, held against the contract in slices; what is learnt from them is learnt from pieces."""
+"""Checks large responses against the contract in slices, so that they do not block the reactor."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ..turns import Turns
 from .checking import AnswerCheck
 
 LARGE_BYTES: Final = 64 * 1024
-"""An answer beyond this is read in slices."""
+"""A longer response is processed in slices."""
 
 MOST_VALUES: Final = 40_000
-"""Values of one record that are read; reading them takes some 20 ms."""
+"""Maximum number of values to parse in one record. Parsing that many takes about 20 ms."""
 
 Slices = Generator[None, None, Response]
 
 
 @frozen(slots=True)
 class LargeAnswers:
-    """Does for a large answer what AnswerCheck does for a small one.
+    """Does for a large response what AnswerCheck does for a small one.
 
-    A list is read in pieces that are lists, a record with its long texts left as bytes. A record with too many values
-    is passed on unread where schemas are only reported.
+    A list is parsed in pieces that are lists themselves; a record is parsed with its long texts left as bytes. A
+    record with too many values passes unchecked if schema violations are only reported.
 
-    :param turns: shared by all long work of the process.
+    :param turns: shared by all long-running work of the process.
     """
 
     check: AnswerCheck
@@ -45,9 +45,10 @@ class LargeAnswers:
     async def checked(
         self, exchange: Exchange, response: Response, tell: Callable[[Response], None]
     ) -> Response:
-        """The answer as it may be kept and sent on.
+        """The response as it may be stored and passed on.
 
-        :param tell: is told of the answer in pieces, small answers of the same kind, once it is known to be good.
+        :param tell: called with each piece of the response (a small response of the same kind) once all of it is known
+            to be good.
         :raise BadAnswer: as AnswerCheck.checked.
         """
         response, expected = self.check.head_of(exchange, response)
@@ -103,7 +104,7 @@ class LargeAnswers:
         try:
             document = yield from large_bodies.document(response.body, secrets.token_hex(16), MOST_VALUES)
         except Refused:
-            # A key twice, or too many values: the client may have it if it is JSON at all.
+            # A duplicate key, or too many values: the client may have it if it is JSON at all.
             yield from self._passed_over(exchange, response, expected)
             tell(evolve(response, body=b""))
             return response
@@ -129,7 +130,7 @@ class LargeAnswers:
         self, exchange: Exchange, response: Response, expected: Expected
     ) -> Generator[None, None, None]:
         try:
-            # Goes through it without building anything: 16 MiB take some 20 ms.
+            # Scans the JSON without building objects: about 20 ms for 16 MiB.
             msgspec.json.decode(response.body, type=msgspec.Raw)
         except (msgspec.DecodeError, RecursionError):
             raise self.check.no_json(response) from None
@@ -140,7 +141,7 @@ class LargeAnswers:
 
 
 def most_elements(size: int) -> int:
-    """The most elements of a list: what is learnt of each must not take more memory than the list.
+    """Maximum number of elements in a list: what observers store for each must not take more memory than the list.
 
     :param size: of the list, in bytes.
     """
@@ -156,6 +157,6 @@ def _with_bytes(value: Json) -> Json:
 
 
 def _short(document: Any) -> Mapping[str, Json]:
-    """The short fields of a record: ids, names, stamps. Nobody learns from the rest."""
+    """The short fields of a record: ids, names, timestamps. Observers do not need the rest."""
     given = document if isinstance(document, dict) else {}
     return {name: value for name, value in given.items() if not isinstance(value, (LongText, list, dict))}

@@ -1,4 +1,4 @@
-"""Errors tried again where that is safe: reads, screenings, and whatever was certainly not sent."""
+"""Retries attempts where that is safe: reads, screenings, and requests that were certainly not sent."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..retry_after import retry_after_s
 from .gate.rules import PROBE
 
 AGAIN = frozenset({500, 502, 503, 504})
-"""Statuses after which HOSP usually succeeds at the second try."""
+"""Statuses after which HOSP usually succeeds at the second attempt."""
 
 
 class Safety(enum.Enum):
-    """Why something may be tried again, or not."""
+    """Why an attempt may be repeated, or may not."""
 
     NOT_SENT = "not sent"
     REPEATABLE = "repeatable"
@@ -30,10 +30,10 @@ class Safety(enum.Enum):
 
 
 def safety(result: Response | ProxyError, *, repeatable: bool) -> Safety:
-    """Whether another try is safe and may help.
+    """Whether another attempt is safe and may help.
 
-    :param result: what the last try came to.
-    :param repeatable: the contract says that the operation may be carried out twice.
+    :param result: outcome of the last attempt.
+    :param repeatable: whether the contract says that the operation may be carried out twice.
     """
     if isinstance(result, NotSent):
         return Safety.NOT_SENT
@@ -47,24 +47,26 @@ def safety(result: Response | ProxyError, *, repeatable: bool) -> Safety:
 
 
 def backoff_s(tries: int, base_s: float, cap_s: float, chance: float) -> float:
-    """Seconds to wait before the next try: full jitter under an exponential ceiling.
+    """Seconds to wait before the next attempt: full jitter under an exponential ceiling.
 
-    :param tries: tries made so far, from 1.
+    :param tries: attempts made so far, from 1.
+    :param base_s: seconds; half of the ceiling after the first attempt.
+    :param cap_s: highest ceiling in seconds.
     :param chance: a random number from 0 to 1.
     """
     return chance * min(cap_s, base_s * 2.0 ** min(tries, 30))
 
 
 class Budget:
-    """How many tries beyond the first are in hand, so that repeats cannot become the load.
+    """Budget for retries, so that retries cannot become the load.
 
-    Within a window there may be a share of what went to HOSP in it, and a minimum whatever went: an outage that used
-    all up must not leave those without a second try who come when it is over. The window moves in steps.
+    Within the window, retries may be a share of the requests that reached HOSP, and a fixed minimum in any case: an
+    outage that used up the share must not leave requests after it without a retry. The window moves in steps.
 
-    :param ratio: repeats for each first try.
-    :param minimum: repeats in any case.
-    :param window_s: seconds.
-    :param workers: among how many processes the minimum is shared; one repeat each is left in any case.
+    :param ratio: retries for each first attempt.
+    :param minimum: retries that are always allowed.
+    :param window_s: length of the window in seconds.
+    :param workers: number of processes that share the minimum. Each keeps at least one retry.
     """
 
     STEPS = 12
@@ -77,10 +79,10 @@ class Budget:
         self._workers = workers
         self._step_s = window_s / self.STEPS
         self._steps: deque[list[int]] = deque()
-        """Of each step that had any: its number, first tries, repeats."""
+        """For each step that had any attempt: its number, first attempts, retries."""
 
     def left(self, now: float) -> float:
-        """How many repeats are in hand.
+        """How many retries the budget allows now.
 
         :param now: monotonic seconds.
         """
@@ -92,18 +94,18 @@ class Budget:
         return max(float(minimum), self._ratio * tries) - repeats
 
     def earn(self, now: float) -> None:
-        """A first try has reached HOSP."""
+        """A first attempt has reached HOSP."""
         self._step(now)[1] += 1
 
     def spend(self, now: float) -> bool:
-        """Take one repeat; False if none is left."""
+        """Take one retry; False if none is left."""
         if self.left(now) < 1.0:
             return False
         self._step(now)[2] += 1
         return True
 
     def give_back(self) -> None:
-        """The repeat that was taken last did not reach HOSP. One that has left the window by now is nobody's."""
+        """Return the last retry: it did not reach HOSP. Does nothing if it has left the window."""
         for step in reversed(self._steps):
             if step[2] > 0:
                 step[2] -= 1
@@ -113,18 +115,18 @@ class Budget:
         number = int(now / self._step_s)
         if not self._steps or self._steps[-1][0] != number:
             self._steps.append([number, 0, 0])
-            self.left(now)  # drops what is out of the window, so that there are never more than STEPS
+            self.left(now)  # drops steps outside the window, so there are never more than STEPS
         return self._steps[-1]
 
 
 @implementer(IProcessor)
 class Retry:
-    """Repeats what may be repeated, with back-off, under the exchange's deadline and a budget.
+    """Retries what is safe to repeat, with backoff, within the request's deadline and a budget.
 
-    :param base_s: seconds of back-off after the first try, doubled each time.
-    :param cap_s: the most seconds of back-off.
-    :param max_attempts: tries in all.
-    :param random: gives numbers from 0 to 1.
+    :param base_s: mean seconds of backoff after the first attempt, doubled each time.
+    :param cap_s: maximum seconds of backoff. A Retry-After from HOSP may ask for more.
+    :param max_attempts: attempts in all.
+    :param random: returns numbers from 0 to 1.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class Retry:
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         assert exchange.call is not None
         if exchange.own == PROBE:
-            return await proceed(exchange)  # the next one is on its way anyhow
+            return await proceed(exchange)  # the prober sends the next one anyway
         repeatable = exchange.call.operation.repeatable
         share = _Share(self._budget, self._clock, exchange)
         tries = 0
@@ -167,24 +169,24 @@ class Retry:
 
 
 class _Share:
-    """What one request earns and takes of the budget. Only tries that reached HOSP count, for they alone are load.
+    """What one request adds to and takes from the budget. Only attempts that reached HOSP count as load.
 
-    Refused connections cost HOSP nothing. If they counted, an outage would leave no repeats for the 500s after it.
+    Refused connections cost HOSP nothing. If they counted, an outage would leave no retries for the 500s after it.
     """
 
     def __init__(self, budget: Budget, clock: IReactorTime, exchange: Exchange) -> None:
         self._budget = budget
         self._clock = clock
         self._counted = exchange.own != "look"
-        # A write that was found absent comes here once more: its first try has reached HOSP already.
+        # A write that was found absent passes here again, but its first attempt has reached HOSP already.
         self._reached = exchange.sent_at is not None
         self._earned = self._reached
         self._taken = False
 
     async def tried(self, exchange: Exchange, proceed: Proceed) -> Response | ProxyError:
-        """One try and what it came to.
+        """Make one attempt. Returns the response, or the error that may be retried.
 
-        :raise ProxyError: no place, or HOSP is gone: it did not reach HOSP.
+        :raise ProxyError: no slot, or HOSP is down; nothing reached HOSP.
         """
         before = exchange.sent_at
         try:
@@ -193,14 +195,14 @@ class _Share:
             self._over(reached=False)
             raise
         except BaseException:
-            # Its client left: HOSP may have it in hand.
+            # The client left. HOSP may be working on the request.
             self._over(reached=exchange.sent_at != before)
             raise
         self._over(reached=not isinstance(result, NotSent))
         return result
 
     def another(self) -> bool:
-        """Whether there may be another try. After one that has reached HOSP it takes one repeat of the budget."""
+        """Whether another attempt is allowed. If one has reached HOSP, this takes a retry from the budget."""
         if not self._counted or not self._reached:
             return True
         self._taken = self._budget.spend(self._clock.seconds())
@@ -217,7 +219,7 @@ class _Share:
 
 
 def _asked_for_s(result: Response | ProxyError) -> float:
-    """Seconds for which HOSP itself wants to be left alone; 0.0 if it did not say so."""
+    """Seconds from HOSP's Retry-After; 0.0 if there is none."""
     return retry_after_s(result.headers) or 0.0 if isinstance(result, Response) else 0.0
 
 
@@ -241,9 +243,9 @@ def retry_for(
     meter: IMeter,
     workers: Callable[[], int],
 ) -> Retry:
-    """Repeats by the options.
+    """Build the processor from the options.
 
-    :param workers: among how many processes the budget's minimum is shared.
+    :param workers: number of processes that share the budget's minimum.
     """
     return Retry(
         clock,

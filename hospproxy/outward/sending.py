@@ -1,4 +1,4 @@
-"""What a Call becomes on the wire: built anew, nothing of the client's own bytes in it."""
+"""Turns a Call into the request on the wire. The request is built anew: it contains none of the client's own bytes."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from ..messages import ABSENT, Call, Client
 _ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
 _PORTS = {"http": 80, "https": 443}
 VIA = "hospproxy"
-"""The name of the proxy in Via; each installation has one of its own that begins so (``via_name``)."""
+"""The proxy's name in Via. Each installation appends a suffix of its own (``via_name``)."""
 
 
 def via_name(key: bytes) -> str:
-    """The name of an installation in Via: the same in all of its workers and machines, and in no other's.
+    """An installation's name in Via: shared by its workers and machines, unlike any other installation's.
 
-    :param key: made of the master key for this purpose.
+    :param key: derived from the master key for this purpose.
     """
     return f"{VIA}-{key[:4].hex()}"
 
 
 def came_by(via: str, name: str) -> bool:
-    """Whether a request has been through the proxy of this name before (RFC 9110 §7.6.3: loops).
+    """Whether a request has passed the proxy of this name before: a loop (RFC 9110 §7.6.3).
 
-    :param via: the members of Via.
+    :param via: the value of Via, all lines joined with commas.
     """
     return any(member.split()[1:2] == [name] for member in via.split(","))
 
 
 @frozen(slots=True)
 class Target:
-    """Where the upstream is.
+    """Where the upstream is: the parsed option ``upstream.url``.
 
-    :param host: name or address; IPv6 without its brackets.
-    :param base: path before every path of the contract, without a slash at its end.
+    :param host: name or address; IPv6 without brackets.
+    :param base: path before every path of the contract, without a trailing slash.
     """
 
     scheme: str
@@ -47,7 +47,7 @@ class Target:
 
     @classmethod
     def from_url(cls, url: str) -> Target:
-        """Read the option ``upstream.url``, which was checked when the options were."""
+        """Parse the option ``upstream.url``. The options check has already validated it."""
         parts = urlsplit(url)
         return cls(
             parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.path.rstrip("/")
@@ -67,7 +67,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Value of Host, without the scheme's own port (RFC 9110 §4.2.3)."""
+        """Value of Host, without the scheme's default port (RFC 9110 §4.2.3)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -76,8 +76,8 @@ class Target:
 class Message:
     """One request, ready to be written.
 
-    :param uri: absolute; the path and query of it are written as they stand.
-    :param body: None for no body at all.
+    :param uri: absolute; its path and query are written as they are.
+    :param body: None: no body.
     """
 
     method: str
@@ -87,11 +87,11 @@ class Message:
 
 
 def build_message(call: Call, client: Client, target: Target, name: str = VIA) -> Message:
-    """Spell a call out.
+    """Build the request for a call.
 
-    HOSP builds ``url`` and ``Location`` from Host and X-Forwarded-Proto, so it gets those that the client used.
+    HOSP builds ``url`` and ``Location`` from Host and X-Forwarded-Proto, so it gets the values that the client used.
 
-    :param name: of this proxy, for Via.
+    :param name: the proxy's name, for Via.
     """
     path = target.base + call.operation.path(call.path)
     query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""
@@ -101,7 +101,7 @@ def build_message(call: Call, client: Client, target: Target, name: str = VIA) -
         (b"Host", _octets(client.host or target.authority)),
         (b"User-Agent", b"hospproxy"),
         (b"Accept", _ACCEPT.get(call.accept) or _octets(call.accept)),
-        # An answer is looked into, cached and compared: it has to come as it is.
+        # The proxy parses, caches and compares responses, so it needs them unencoded.
         (b"Accept-Encoding", b"identity"),
         (b"X-Forwarded-Proto", _octets(client.scheme)),
     ]

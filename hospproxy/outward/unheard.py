@@ -1,7 +1,8 @@
-"""Requests that HOSP has in hand though nobody waits for their answers: it does not notice that a client has left.
+"""Attempts that continue at HOSP after their client has left.
 
-HOSP works on when a connection breaks. So an attempt that was sent goes on when its client leaves or its time is up:
-its place is held, and its answer is heard and learned from, until HOSP has answered or must have finished.
+HOSP keeps working when a connection breaks. So when the client of a sent attempt leaves or its deadline passes, the
+attempt's slot stays taken until HOSP has responded or must have finished. The proxy still reads the response and
+learns from it, except for a write, whose connection is closed.
 """
 
 from __future__ import annotations
@@ -18,18 +19,19 @@ from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..messages import Exchange, Response
 
 Outcome = Response | ProxyError | None
-"""What came of an attempt; None: it cannot be known."""
+"""What came of an attempt; None: unknown."""
 
 _log = Logger()
 
 
 @define(slots=True, eq=False)
 class LeftBehind:
-    """One of them.
+    """An attempt without a waiting client.
 
-    :param over: fires when HOSP has it in hand no longer, with what came of it.
-        Cancelling it closes the connection.
-    :param heard: whether an answer would be heard. A write's would not: its fate is found out by looks.
+    :param over: fires with the outcome when HOSP is no longer working on the attempt. Cancel it to close the
+        connection.
+    :param heard: whether the proxy would still read a response. It does not for a write; looks find the write's
+        outcome.
     """
 
     over: Deferred[Outcome]
@@ -39,8 +41,9 @@ class LeftBehind:
 class Asking:
     """The wait for one attempt, which may end before the attempt does.
 
-    :param attempt: fires with HOSP's answer, or fails. Cancelling it closes the connection.
-    :param late: called when the time is up and nothing has come.
+    :param attempt: fires with HOSP's response, or fails. Cancelling it closes the connection.
+    :param is_sent: whether the request has been written.
+    :param late: called when the time is up and no response has come.
     """
 
     def __init__(
@@ -59,11 +62,11 @@ class Asking:
         attempt.addBoth(self._ended)
 
     async def wait(self, clock: IReactorTime, left_s: float) -> Response:
-        """The answer.
+        """Wait for the response of the attempt.
 
-        :param left_s: seconds for which it is waited for.
+        :param left_s: maximum seconds to wait.
         :raise NotSent: the time was up before the request was sent.
-        :raise FailedAfterSending: the time was up; HOSP has it in hand.
+        :raise FailedAfterSending: the time was up, and HOSP is still working on the request.
         """
         timer: IDelayedCall = clock.callLater(left_s, self._expire)
         try:
@@ -73,7 +76,7 @@ class Asking:
                 timer.cancel()
 
     def _left(self) -> None:
-        """Nobody waits any more."""
+        """The client has left: an attempt that was sent goes on, any other is cancelled."""
         if self._is_sent():
             self._leave_behind()
         else:

@@ -1,7 +1,7 @@
-"""The one way to HOSP: a Call out, a whole Response back, and of every failure whether anything was sent.
+"""The only way to HOSP: sends a Call, returns a complete Response, and tells if a failed one was sent.
 
-treq carries requests over an Agent and a pool of our own. What treq and Twisted would add on their own account is kept
-out: cookies, gzip, redirects, repeats, respelt addresses, answers without bounds.
+treq sends requests over an Agent and a connection pool of our own. What treq and Twisted would add by themselves is
+switched off: cookies, gzip, redirects, repeats, respelled URLs, unbounded responses.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from .unheard import Asking, LeftBehind, Outcome
 from .validators import dated, tagged
 
 Observer = Callable[[Call, Response, float, float], None]
-"""Told of each answer of HOSP: the call, the answer, monotonic seconds of sending and of the answer's end."""
+"""Called for each response of HOSP with the call, the response, and the monotonic seconds of sending and of the
+response's end."""
 
 _log = Logger()
 
 
 @implementer(IUpstream)
 class Upstream:
-    """See IUpstream.
+    """The HTTP client. See IUpstream.
 
     :param reactor: opens connections and tells the time.
-    :param kept_connections: connections kept open for reads while idle.
-    :param name: of this proxy, for Via.
+    :param kept_connections: maximum number of idle connections to keep for reads.
+    :param name: the proxy's name, for Via.
     """
 
     def __init__(
@@ -70,14 +71,14 @@ class Upstream:
         self._kept.retryAutomatically = False
         self._kept.maxPersistentPerHost = kept_connections
         self._kept.cachedConnectionTimeout = settings.idle_connection_s  # type: ignore[assignment]
-        # A kept connection may be closed by HOSP just as a request is written on it, and then nobody knows whether
-        # that was carried out. What may not be repeated gets a connection that is certainly open.
+        # HOSP may close a kept connection just as a request is written to it. Then it is unknown whether HOSP carried
+        # the request out. So an operation that may not be repeated gets a new connection.
         self._fresh = HTTPConnectionPool(reactor, persistent=False)
 
     async def send(
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
     ) -> Response:
-        """One attempt; see IUpstream. Cancelling it aborts the connection."""
+        """Make one attempt; see IUpstream. Cancelling it aborts the connection."""
         started = self._reactor.seconds()
         route = call.operation.template
         outcome: str = "cancelled"
@@ -93,7 +94,7 @@ class Upstream:
             self._meter.observe("upstream_seconds", self._reactor.seconds() - started, route=route)
 
     def close(self) -> Deferred[None]:
-        """Close the connections that are kept; fires when they are closed, which a Connection sees to."""
+        """Close the kept connections; fires when they are closed. ``Connection`` bounds the wait."""
         closing: Deferred[None] = self._kept.closeCachedConnections()
         return closing
 
@@ -128,7 +129,7 @@ class Upstream:
             unbuffered=True,
             reactor=self._reactor,
         )
-        # treq puts an empty Content-Encoding into its own copy of the fields.
+        # Not treq's own copy of the fields: treq adds an empty Content-Encoding to it.
         head = attempt.head
         assert head is not None
         collector = Collector(attempt, head.status, self._max_body_bytes)
@@ -138,17 +139,17 @@ class Upstream:
 
 @implementer(IProcessor)
 class UpstreamProcessor:
-    """One attempt each time that it is asked; nothing comes after it.
+    """The innermost processor: makes one attempt each time it is called.
 
     :param clock: monotonic.
-    :param observers: told of every answer; they learn HOSP's clock and its highest ids from it.
-    :param check: what an answer may be, and what of it goes on; nobody is told of one that may not.
-    :param large: the same for a large answer, in slices; its observers are told of it in pieces.
-    :param max_attempt_s: seconds that one attempt may take, however far off the deadline is.
-    :param wall: seconds since the epoch, for answers without a Date.
-    :param silences: called when HOSP could not be reached or did not answer in time.
-    :param finish_s: seconds after which HOSP must have finished with what it was sent. So long an attempt goes on
-        whose client has left (Exchange.left_behind). None: it is given up at once, since nobody holds its place.
+    :param observers: called for every response that passed the check. They learn HOSP's clock and highest ids from it.
+    :param silences: called when HOSP could not be reached or did not respond in time.
+    :param wall: seconds since the epoch, for responses without a Date.
+    :param max_attempt_s: maximum seconds of one attempt, however far off the deadline is.
+    :param finish_s: seconds after which HOSP must have finished a request. An attempt whose client has left goes on
+        for at most this long (Exchange.left_behind). None: it is cancelled at once, since nothing holds its slot.
+    :param check: checks a response and returns what may be passed on.
+    :param large: does the same for large responses in slices; observers then get them in pieces.
     """
 
     def __init__(
@@ -175,7 +176,7 @@ class UpstreamProcessor:
         self._large = large
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:  # noqa: ARG002
-        """Send the call with the time that is left until the deadline."""
+        """Send the call, with the time that is left until the deadline."""
         call = exchange.call
         assert call is not None, "validation makes the call"
         exchange.attempts += 1
@@ -198,7 +199,7 @@ class UpstreamProcessor:
     async def _write(
         self, exchange: Exchange, call: Call, began: float, left_s: float, finish_s: float
     ) -> Response:
-        """A write. When its time is up the connection is closed, and HOSP works on."""
+        """Send a write. At its deadline the connection is closed, but HOSP keeps working."""
         sent: list[float] = []
         try:
             return await self._attempt(
@@ -241,17 +242,17 @@ class UpstreamProcessor:
         else:
             response = self._check(exchange, response)
             tell(response)
-        # After the observers: they learn HOSP's clock from HOSP's own Date.
+        # After the observers, because they learn HOSP's clock from HOSP's own Date.
         return dated(tagged(call.operation, response), self._wall())
 
     def _silent(self) -> None:
-        """HOSP could not be reached or did not answer in time."""
+        """HOSP could not be reached or did not respond in time."""
         for silent in self._silences:
             _told(silent)
 
 
 def _told(what: Callable[..., None], *news: object) -> None:
-    """Tell one who listens; its failure is not the request's."""
+    """Call an observer. Its failure must not fail the request."""
     try:
         what(*news)
     except Exception:

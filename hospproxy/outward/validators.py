@@ -1,4 +1,4 @@
-"""When an answer was made and what names its content: Date and ETag, as clients and memory get them. Pure."""
+"""Date and ETag of a response, as clients and the cache get them. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _TAGGED = frozenset({200, 201})
 
 
 def entity_tag(content_type: bytes, body: bytes) -> bytes:
-    """A strong entity tag (RFC 9110 §8.8.3): other bytes, or another type, have another one.
+    """A strong entity tag (RFC 9110 §8.8.3): it differs whenever the bytes or the media type differ.
 
-    The upstream's own tags are weak, and a weak tag never satisfies If-Match (§13.1.1). What clients get is decided
-    here, byte by byte, so the proxy can give strong ones.
+    The upstream's own tags are weak, and a weak tag never satisfies If-Match (§13.1.1). The proxy decides byte by byte
+    what clients get, so it can give strong ones.
     """
     digest = blake2b(content_type.lower(), digest_size=16)
     digest.update(b"\0")
@@ -25,9 +25,10 @@ def entity_tag(content_type: bytes, body: bytes) -> bytes:
 
 
 def tagged(operation: Operation, response: Response) -> Response:
-    """An answer with the proxy's own tag in the place of the upstream's.
+    """Replace the upstream's entity tag with the proxy's own.
 
-    Of writes only JSON is tagged: that is the record as it is now. The page that says "deleted" names nothing.
+    Of responses to writes only JSON gets one: that is the record's current state. The page that says "deleted" is not
+    a representation of anything.
     """
     headers = response.headers
     content_type = headers.get(b"content-type") or b""
@@ -38,9 +39,9 @@ def tagged(operation: Operation, response: Response) -> Response:
 
 
 def dated(response: Response, received: float) -> Response:
-    """An answer with a Date: the time of its receipt where the upstream gave none that can be read (RFC 9110 §6.6.1).
+    """Add a Date, the time of receipt, if the upstream gave none that can be parsed (RFC 9110 §6.6.1).
 
-    Memory keeps it, so that a hit does not seem to be made when it is given out.
+    The cache stores it, so a cache hit does not look as if it was made just now.
 
     :param received: seconds since the epoch.
     """
@@ -50,7 +51,7 @@ def dated(response: Response, received: float) -> Response:
 
 
 def seconds_of(date: bytes | None) -> float | None:
-    """An HTTP-date (RFC 9110 §5.6.7) in seconds since the epoch; None for what is none."""
+    """Parse an HTTP-date (RFC 9110 §5.6.7) into seconds since the epoch; None if it is absent or invalid."""
     if date is None:
         return None
     try:
