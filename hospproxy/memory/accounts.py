@@ -1,6 +1,6 @@
-"""What is remembered of credentials: whose they are, by HOSP's own word, and what has changed since.
+"""What is known about credentials: whose they are according to HOSP, and what has changed since.
 
-Everything is bounded; where something has to be forgotten, a floor takes its place that errs on the safe side.
+Everything is bounded. When something must be forgotten, a floor replaces it that errs on the safe side.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .keeper import Keeper, Nowhere
 from .staleness import ACCOUNTS, account_tag, credentials_tag
 
 RESUME_S = 600.0
-"""Seconds for which an account stays unsettled that was being changed when the last process ended: so long that
-process's writes are looked for."""
+"""Seconds for which an account stays unsettled that was being changed when the last process ended. The proxy looks for
+the outcomes of that process's writes for as long."""
 KEEP_AGAIN_S = 60.0
-"""An acceptance is written down again only after so many seconds."""
+"""Minimum seconds before an acceptance is written to disk again."""
 
 
 @frozen(slots=True)
@@ -31,8 +31,11 @@ class _Accepted:
 
 @frozen(slots=True)
 class _Lately:
-    """:param at: monotonic seconds at which HOSP accepted them last.
-    :param kept: the same, as it is written down."""
+    """When credentials were last accepted.
+
+    :param at: monotonic seconds at which HOSP last accepted them.
+    :param kept: the same, as written to disk.
+    """
 
     identity: Identity
     at: float
@@ -43,10 +46,10 @@ class Accounts:
     """Credentials that HOSP has accepted, and the sequence of changes to accounts.
 
     :param clock: monotonic time.
-    :param max_remembered: credentials and accounts of which something is known at one time, each.
-    :param remember_s: seconds for which HOSP's word is believed.
-    :param grace_s: seconds for which it is believed while HOSP cannot be asked, for what is kept only.
-    :param keeper: knows of the grace after a restart.
+    :param max_remembered: maximum number of credentials, and of accounts, to remember.
+    :param remember_s: seconds for which an acceptance by HOSP is valid.
+    :param grace_s: seconds for which it is valid while HOSP is down, for stored responses only.
+    :param keeper: stores the acceptances for the grace over a restart.
     """
 
     def __init__(
@@ -75,33 +78,33 @@ class Accounts:
         self._elsewhere: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
         self._doubted = Counts(self._max)
         self.on_refused: Callable[[bytes], object] = lambda _credentials: None
-        """Told whenever HOSP has refused credentials here."""
+        """Called whenever HOSP has refused credentials in this process."""
         self._listeners: list[Callable[[str], object]] = []
 
     def __len__(self) -> int:
         return len(self._accepted)
 
     def listen(self, listener: Callable[[str], object]) -> None:
-        """Be told the tag of answers that nobody may have any more, whenever an account changes."""
+        """Add a listener for changes of accounts. It gets the tag of the cache entries that must be deleted."""
         self._listeners.append(listener)
 
     def ticket(self) -> int:
-        """A point in the sequence of changes, to be taken before HOSP is asked."""
+        """A point in the sequence of changes. Take it before HOSP is asked."""
         self._end_late()
         return self._sequence
 
     @property
     def remember_s(self) -> float:
-        """Seconds for which HOSP's word is believed."""
+        """Seconds for which an acceptance by HOSP is valid."""
         return self._remember_s
 
     def remember(self, identity: Identity, ticket: int, ago_s: float = 0.0) -> None:
         """HOSP has accepted these credentials.
 
-        Nothing is kept if the account, or HOSP's opinion of the credentials, may have changed since.
+        Nothing is stored if the account, or HOSP's verdict on the credentials, may have changed since.
 
         :param ticket: taken before HOSP was asked.
-        :param ago_s: seconds since HOSP said it, to another process: it is believed no longer for that.
+        :param ago_s: seconds since HOSP accepted them in another process; the acceptance expires that much earlier.
         """
         account = str(identity.id)
         changed = max(self._changes.of(account), self._refusals.of(identity.credentials))
@@ -135,13 +138,16 @@ class Accounts:
             self._lately.popitem(last=False)
 
     async def grace(self, credentials_hmac: bytes) -> Identity | None:
-        """Who it is, if HOSP said so within the grace and nothing was revoked since; for kept answers only."""
+        """The principal, if HOSP accepted the credentials within the grace and nothing was revoked since.
+
+        For stored responses only.
+        """
         lately = self._lately.get(credentials_hmac)
         if lately is None:
             sequence = self.ticket()
             found = await self._keeper.accepted(credentials_hmac)
             if found is None or sequence != self.ticket():
-                # A change of any account: rare enough to refuse once what would have been granted.
+                # Some account has changed meanwhile. That is rare enough to refuse once what could have been granted.
                 return None
             identity, ago = found
         else:
@@ -149,7 +155,7 @@ class Accounts:
         return identity if ago < self._grace_s and self.settled(identity) else None
 
     def recall(self, credentials_hmac: bytes) -> Identity | None:
-        """Who it is, if HOSP said so lately and the account has not been touched since."""
+        """The principal, if HOSP accepted the credentials recently and the account has not changed since."""
         accepted = self._accepted.get(credentials_hmac)
         if accepted is None:
             return None
@@ -160,12 +166,12 @@ class Accounts:
         return accepted.identity
 
     def forget(self, credentials_hmac: bytes) -> None:
-        """HOSP refused these credentials: what was answered to them is out of reach, too."""
+        """HOSP refused these credentials: their cache entries become unreachable too."""
         self.refused_elsewhere(credentials_hmac)
         self.on_refused(credentials_hmac)
 
     def refused_elsewhere(self, credentials_hmac: bytes) -> None:
-        """The same, as another worker has heard it."""
+        """The same, reported by another worker."""
         self._sequence += 1
         self._refusals.note(credentials_hmac, self._sequence)
         self._drop(credentials_hmac)
@@ -173,12 +179,12 @@ class Accounts:
         self._tell(credentials_tag(credentials_hmac))
 
     def generation(self, identity: Identity) -> int:
-        """A number that is raised by every change of the account; it never falls."""
+        """A number that every change of the account raises; it never falls."""
         self._end_late()
         return self._changes.of(str(identity.id))
 
     def settled(self, identity: Identity) -> bool:
-        """Whether no write that may change this account is under way or of unknown outcome."""
+        """Whether no write that may change this account is in flight or has an unknown outcome."""
         self._end_late()
         account = str(identity.id)
         late = account in self._late or self._all_late is not None or self._doubted.holds(account)
@@ -187,20 +193,20 @@ class Accounts:
     def changing(self, staff_id: str | None) -> None:
         """A write to a staff record begins.
 
-        :param staff_id: the record's id; None for a write that may touch every account.
+        :param staff_id: the record's id; None for a write that may change every account.
         """
         self._writing.add(staff_id)
         self._keeper.doubt(staff_id, True)
         self._raise(staff_id)
 
     def changed(self, staff_id: str | None) -> None:
-        """A write to a staff record has ended, and whether it was carried out is known."""
+        """A write to a staff record has ended, with a known outcome."""
         self._writing.end(staff_id)
         self._raise(staff_id)
         self._end_doubt(staff_id)
 
     def resume(self, in_doubt: Iterable[str | None]) -> None:
-        """These accounts were being changed when the last process ended, and it is not known what became of it.
+        """These accounts were being changed when the last process ended, and the outcomes are unknown.
 
         :param in_doubt: ids of staff records; None for all accounts.
         """
@@ -211,9 +217,9 @@ class Accounts:
     def elsewhere(self, reference: str, staff_id: str | None, doubt_s: float) -> None:
         """Another worker changes an account, or has changed it.
 
-        :param reference: of the change: what it has opened, it ends.
+        :param reference: of the change; a later call with the same reference ends the doubt that it opened.
         :param staff_id: the record's id; None for all accounts.
-        :param doubt_s: seconds for which it is unsettled unless more is said; 0: it is settled.
+        :param doubt_s: seconds for which the account is unsettled unless another report follows; 0: it is settled.
         """
         self._end_elsewhere(reference)
         if doubt_s > 0:
@@ -226,10 +232,10 @@ class Accounts:
         self._raise(staff_id)
 
     def anything(self) -> None:
-        """What has changed is not known: HOSP has to say anew who anybody is.
+        """Any account may have changed unnoticed: ask HOSP again who everybody is.
 
-        Who was accepted lately stays so for an outage (``grace``): else each start among others, and each of Redis's,
-        would take from everybody what is kept for just that. A change that is heard of ends it.
+        The grace for outages (``grace``) stays. Otherwise each start of a process among others, and each restart of
+        Redis, would take from everybody what is stored for an outage. A reported change ends it.
         """
         self._sequence += 1
         self._changes.note_all(self._sequence)
@@ -237,7 +243,7 @@ class Accounts:
         self._credentials_of.clear()
 
     def no_grace(self) -> None:
-        """Whoever was accepted before may have been revoked since."""
+        """End the grace of everybody: any of them may have been revoked since."""
         self._sequence += 1
         self._lately.clear()
 
@@ -247,7 +253,7 @@ class Accounts:
             self._doubted.end(open_one[0])
 
     def touched(self, staff_id: str | None) -> None:
-        """What became of an earlier process's write to a staff record is known now."""
+        """The outcome of an earlier process's write to a staff record is now known."""
         self._raise(staff_id)
 
     def left_open(self, staff_id: str | None, for_s: float | None = None) -> None:
@@ -263,13 +269,13 @@ class Accounts:
         self._raise(staff_id)
 
     def found(self, staff_id: str | None) -> None:
-        """What became of a write that was left open is known now."""
+        """The outcome of a write that was left open is now known."""
         self._unknown.end(staff_id)
         self._raise(staff_id)
         self._end_doubt(staff_id)
 
     def _end_doubt(self, staff_id: str | None) -> None:
-        """Unless another change of it is open, an end to what a next process must know."""
+        """Remove the doubt that is stored for the next process, unless another change of the account is open."""
         late = self._all_late is not None if staff_id is None else staff_id in self._late
         if not (late or self._writing.counts(staff_id) or self._unknown.counts(staff_id)):
             self._keeper.doubt(staff_id, False)
@@ -279,12 +285,12 @@ class Accounts:
             self._late[staff_id] = max(until, self._late.pop(staff_id, until))
             if len(self._late) <= self._max:
                 return
-            # Too many to tell apart: the oldest is merged into "all accounts", which is right for it, too.
+            # Too many to track separately: merge the oldest into "all accounts", which covers it too.
             _, until = self._late.popitem(last=False)
         self._all_late = until if self._all_late is None else max(until, self._all_late)
 
     def _end_late(self) -> None:
-        """What was asked while it was open may have been answered before it was carried out: raise once more."""
+        """End expired doubts and raise the generation: meanwhile, responses from before the write may have come."""
         now = self._clock.seconds()
         if self._all_late is not None and self._all_late <= now:
             self._all_late = None

@@ -1,4 +1,4 @@
-"""Small maps with an exact bound, which may forget but never to the unsafe side."""
+"""Small maps with an exact bound. When they must forget something, they err on the safe side."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class LastChanges(Generic[Key]):
-    """When each thing changed last, as a number of a rising sequence.
+    """When each key changed last, as a number of a rising sequence.
 
-    Of what it had to forget it says that it changed as late as the latest of the forgotten: too much is taken
-    for stale, never too little.
+    A forgotten key counts as changed at the latest change of any forgotten key. So too much is taken for stale, never
+    too little.
 
-    :param most: things whose change is known one by one.
+    :param most: maximum number of keys to track separately.
     """
 
     def __init__(self, most: int) -> None:
@@ -27,30 +27,30 @@ class LastChanges(Generic[Key]):
         return len(self._last)
 
     def note(self, key: Key, sequence: int) -> None:
-        """A thing has changed."""
+        """Note that a key has changed."""
         self._last.pop(key, None)
         self._last[key] = sequence
         if len(self._last) > self._most:
-            # Half at once: each rise of the floor makes everything unknown look changed.
+            # Forget half at once: each rise of the floor makes every unknown key look changed.
             for _ in range(len(self._last) - self._most // 2):
                 _, self._floor = self._last.popitem(last=False)
 
     def note_all(self, sequence: int) -> None:
-        """Everything has changed."""
+        """Note that everything has changed."""
         self._floor = sequence
         self._last.clear()
 
     def of(self, key: Key) -> int:
-        """The number of the last change; 0 for never."""
+        """Sequence number of the last change; 0 for never."""
         return max(self._floor, self._last.get(key, 0))
 
 
 class Counts:
-    """How many things of a kind are open for each key, or for all keys (None).
+    """Number of open things for each key, or for all keys (None).
 
-    Beyond the bound a thing counts for all keys until as many have ended.
+    Beyond the bound, a thing counts for all keys until as many have ended.
 
-    :param most: keys that are told apart.
+    :param most: maximum number of keys to track separately.
     """
 
     def __init__(self, most: int) -> None:
@@ -63,7 +63,7 @@ class Counts:
         return len(self._of)
 
     def add(self, key: str | None) -> None:
-        """One more is open."""
+        """One more is open for this key."""
         if key is None:
             self._of_all += 1
         elif key in self._of or len(self._of) < self._most:
@@ -72,7 +72,7 @@ class Counts:
             self._overflow += 1
 
     def end(self, key: str | None) -> None:
-        """One has ended; without one open nothing happens."""
+        """One has ended for this key. Does nothing if none is open."""
         if key is None:
             self._of_all = max(0, self._of_all - 1)
         elif key in self._of:
@@ -87,5 +87,5 @@ class Counts:
         return key in self._of or self._of_all > 0 or self._overflow > 0
 
     def counts(self, key: str | None) -> bool:
-        """Whether something is open under just this key, or may be."""
+        """Whether something is open under exactly this key, or may be."""
         return self._of_all > 0 if key is None else key in self._of or self._overflow > 0

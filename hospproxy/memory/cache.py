@@ -1,4 +1,4 @@
-"""Answers from memory: each set of credentials has a cache of its own."""
+"""The cache: serves reads from memory, with separate entries for each set of credentials."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from .store import Asked, Entry, LruStore, Mark, size_of
 
 @implementer(IProcessor)
 class Cache:
-    """Answers reads from memory, keeps what HOSP answers, and forgets what a write touches.
+    """Serves reads from memory, stores HOSP's responses, and invalidates what a write touches.
 
-    It stays in the chain when it is switched off: writes still have to reach what is remembered of credentials.
+    It stays in the chain when caching is disabled: writes must still invalidate what is remembered of credentials.
 
-    :param contract: lifetimes, and what an answer looks like.
-    :param memory: where things are kept.
+    :param contract: lifetimes, and the form of responses.
+    :param memory: stores the entries.
     :param clock: monotonic time.
-    :param ask: asks HOSP through the chain, for what is given out before it is renewed; None: that is not done.
-    :param second: what other processes have kept; None: there are no others.
+    :param ask: ``Chain.ask``, to revalidate an entry that was served stale; None: no background revalidation.
+    :param second: entries shared with other processes; None: there are no others.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Cache:
             meter.gauge("cache_entries", lambda: len(store))
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """Answer from memory, or let HOSP answer.
+        """Respond from memory, or let HOSP respond.
 
-        :raise ProxyError: 504 where only memory was to answer and has nothing.
+        :raise ProxyError: 504: the client accepts only a cached response, and there is none.
         """
         call = exchange.call
         if call is None:
@@ -100,7 +100,7 @@ class Cache:
         if not place.settled:
             forward, word = b"bypass", "bypass"
         elif not self._memory.sharing.may_serve:
-            # Another worker may have written what this one has not heard of.
+            # This worker may not have heard of another worker's write.
             forward, word = b"bypass; detail=no-lease", "bypass"
         else:
             entry: Entry | None = self._memory.store.get(place.key)
@@ -118,7 +118,7 @@ class Cache:
         return await self._forwarded(exchange, proceed, place, wish, forward, word)
 
     def _may_be_renewed_later(self, exchange: Exchange, wish: Wish, over_s: float) -> bytes:
-        """Why an answer past its time is given at once, to be renewed behind the client's back; b"" if it is not."""
+        """Why a stale entry is served at once and revalidated in the background; b"" if it is not."""
         assert exchange.call is not None
         operation = exchange.call.operation
         if exchange.own or not self.refresher.able:
@@ -131,7 +131,7 @@ class Cache:
     async def _forwarded(
         self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
-        """HOSP's answer; while it fails, what was kept."""
+        """HOSP's response, or a stored one while HOSP fails."""
         try:
             if wish.only_if_cached or wish.no_store:
                 response = await self._past(exchange, proceed, wish, forward, word)
@@ -149,7 +149,7 @@ class Cache:
         return response
 
     async def _while_stalled(self, exchange: Exchange, place: Place, wish: Wish) -> Response | None:
-        """What was kept and nothing has struck since. HOSP may only be slow, so a write is not passed over for it."""
+        """An entry that no write has invalidated: HOSP may only be slow, so an invalidated one will not do."""
         assert exchange.call is not None
         found = await self._kept_for(exchange) if self._memory.sharing.may_serve else None
         now = self._clock.seconds()
@@ -163,10 +163,10 @@ class Cache:
         return self._stale(exchange, found[0], now, b"stale-while-stalled")
 
     async def _instead(self, exchange: Exchange, wish: Wish, failed: Response | ProxyError) -> Response:
-        """What was kept, however old within the route's bound, in the place of a failure.
+        """An entry in place of a failure, however old within the route's limit.
 
-        :raise OwnWriteHidden: what was kept contradicts what this person was told to be stored.
-        :raise ProxyError: the failure itself, where nothing may be given instead.
+        :raise OwnWriteHidden: the entry contradicts what this user was told had been stored.
+        :raise ProxyError: the failure itself, if no entry may be served.
         """
         assert exchange.call is not None
         kept = await self._kept_for(exchange)
@@ -183,7 +183,7 @@ class Cache:
         return self._stale(exchange, entry, now, why, failed, mark)
 
     async def _kept_for(self, exchange: Exchange) -> tuple[Entry, Mark] | None:
-        """What there is for a read now, in this process or on disk, whatever has happened to it."""
+        """The entry for a read, in this process or on disk, whatever its mark."""
         place = self._place(exchange)
         if place is None or not place.settled:
             return None
@@ -196,14 +196,14 @@ class Cache:
         if found is None or again is None or not again.settled or again.key != place.key:
             return None
         here = store.kept(place.key)
-        if here is not None:  # HOSP has answered somebody meanwhile
+        if here is not None:  # a response from HOSP arrived meanwhile
             return here
         entry, mark = found
         store.put(place.key, entry, size_of(entry, place.tags), place.tags, mark)
         return found
 
     def _name(self, exchange: Exchange) -> bytes:
-        """The key beyond this process: generations begin anew with each, since what is revoked is not there."""
+        """The key beyond this process. Its generation is always 0: on disk, revoked entries are deleted instead."""
         call = exchange.call
         assert call is not None
         public = call.operation.public and call.authorization is None
@@ -225,7 +225,7 @@ class Cache:
         return self._passed(exchange, response, status)
 
     def _place(self, exchange: Exchange) -> Place | None:
-        """Where the answer is kept; None if it is not to be kept."""
+        """Where to store the response; None if it may not be stored."""
         call = exchange.call
         assert call is not None
         lifetime_s = self._settings.lifetimes.get(call.operation.id, call.operation.cache_s)
@@ -245,7 +245,7 @@ class Cache:
         return Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
 
     def _place_of_stranger(self, exchange: Exchange, lifetime_s: float) -> Place | None:
-        """Where the answer to "who am I" is on its way until it says whose it is; a change of any account dooms it."""
+        """Where to store the response to "who am I" until it tells the account. Any account change voids it."""
         call, credentials = exchange.call, exchange.credentials
         assert call is not None
         if self._who is None or call.operation.id != self._who.operation or credentials is None:
@@ -255,7 +255,7 @@ class Cache:
         return Place(key, tags, lifetime_s, None, True, key)
 
     def _place_of_whom(self, fill: Fill, place: Place, response: Response) -> Place | None:
-        """Where an answer belongs now that it is here."""
+        """Where a response belongs, now that it tells the account."""
         exchange = fill.exchange
         assert exchange.call is not None
         if place.identity is not None or exchange.call.operation.public or exchange.credentials is None:
@@ -268,7 +268,7 @@ class Cache:
     async def _past(
         self, exchange: Exchange, proceed: Proceed, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
-        """Let HOSP answer this request alone; nothing is kept."""
+        """Let HOSP respond to this request alone; store nothing."""
         self._note(exchange, word)
         if wish.only_if_cached:
             headers = ((b"Cache-Status", NAME + b"; detail=only-if-cached"),)
@@ -293,7 +293,7 @@ class Cache:
     async def _fetched(
         self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
-        """The answer of a fetch that is under way already, or is begun here."""
+        """The response of a fetch that is already in flight, or of a new one."""
         may_join = self._memory.sharing.may_serve
         fill = self._memory.fills.joinable(place.key) if may_join else None
         joined = fill is not None and wish.accepts(self._clock.seconds() - fill.began, place.lifetime_s)
@@ -312,8 +312,8 @@ class Cache:
         response = fetched.response
         status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
         if joined:
-            # A cookie is for the one device whose request HOSP saw. Nobody's cookies are sent on, so the answer itself
-            # cannot depend on one, and another fetch for each who waits would only be a surge.
+            # A cookie is only for the device whose request HOSP saw. The proxy sends no cookies on, so the response
+            # itself cannot depend on one, and a separate fetch for each waiting client would only be a surge.
             response, status = to_keep(response), status + b"; collapsed"
         elif fetched.fresh_s is not None:
             status += b"; stored; ttl=%d" % int(fetched.fresh_s)
@@ -322,7 +322,7 @@ class Cache:
         return self._passed(exchange, response, status)
 
     def _passed(self, exchange: Exchange, response: Response, status: bytes) -> Response:
-        """An answer as it goes on. A 304 has nothing in it, and the record wants to know whom it was about."""
+        """A response as it goes out. A 304 has no body, but the audit record must still name the patient."""
         result = passed(response, status, exchange.request.headers.all(b"if-none-match"))
         if result.status == 304:
             exchange.patient = exchange.patient or patient_of(exchange.call, response)
@@ -344,13 +344,13 @@ class Cache:
         return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch, wish)
 
     def _shared(self, fill: Fill, place: Place, found: Found) -> Entry | None:
-        """The answer that another process has kept, kept here too; None if it will not do for all who wait."""
+        """Store another process's entry here too; None if it does not satisfy all who wait."""
         exchange, now = fill.exchange, self._clock.seconds()
         before, strangers = exchange.identity, WHO in place.tags
         belongs = self._place_of_whom(fill, place, found.response) if strangers else self._place(exchange)
         if belongs is not None and belongs.settled and (strangers or belongs.key == place.key):
             fresh_until = found.answered + belongs.lifetime_s
-            # What this process knows to be struck may not yet be struck for all: it is being said.
+            # This process may know of a write whose invalidation has not reached all others yet.
             current = found.began > self._memory.fills.struck((*place.tags, *belongs.tags))
             believed = not strangers or now - found.began < self._memory.accounts.remember_s
             if current and believed and fill.wish.accepts(now - found.began, fresh_until - now):
@@ -359,7 +359,7 @@ class Cache:
         return None
 
     def _kept(self, fill: Fill, place: Place, response: Response, ticket: Ticket | None) -> Fetched:
-        """Keep what may be kept: nothing that began before a write which it may not have seen."""
+        """Store what may be stored: nothing that began before a write which it may have missed."""
         if response.status == 401 and place.identity is not None:
             self._memory.accounts.forget(place.identity.credentials)
         assert fill.exchange.call is not None
@@ -375,7 +375,7 @@ class Cache:
         if why_not:
             self._meter.count("cache_events_total", event="not_stored")
             return Fetched(response, None, why_not)
-        # The contract's time runs from HOSP's answer, which takes up to 20 s; the age runs from the question.
+        # Freshness counts from HOSP's response, which takes up to 20 s; the age counts from the request.
         found = Found(to_keep(response), fill.began - age, self._clock.seconds() - age)
         self._keep_here(fill.exchange, place, found, found.answered + place.lifetime_s)
         self._second.keep(ticket, found, place.lifetime_s)

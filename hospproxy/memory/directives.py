@@ -1,4 +1,7 @@
-"""What a request asks of a cache, and whether it has the answer already (RFC 9111 §5.2.1, RFC 9110 §13.1.2)."""
+"""What a request asks of a cache, and whether the client has the response already (RFC 9111, RFC 9110).
+
+See RFC 9111 §5.2.1 and RFC 9110 §13.1.2.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from attrs import frozen
 from ..messages import Headers
 
 MOST_SECONDS = 2**31
-"""A longer time counts as this (RFC 9111 §1.2.2)."""
+"""Longer times count as this (RFC 9111 §1.2.2)."""
 
 _DIRECTIVE = re.compile(
     rb"""[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:=(?:"((?:[^"\\]|\\.)*)"|([^",; \t]*)))?[ \t]*\Z"""
 )
-# An unclosed quote takes the rest: every alternative succeeds where it begins, so there is nothing to go back to.
+# An unclosed quote takes the rest: every alternative succeeds where it begins, so the expression never backtracks.
 _PIECE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^",]+|,')
 _ENTITY_TAG = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
@@ -24,12 +27,13 @@ _ENTITY_TAG = re.compile(rb'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 class Wish:
     """What a request asks of a cache.
 
-    :param no_cache: an answer from memory will not do.
-    :param no_store: the answer is not to be kept.
-    :param max_age: seconds that an answer may be old.
-    :param min_fresh: seconds that an answer must still be fresh.
-    :param only_if_cached: HOSP is not to be asked.
-    :param stale_if_error: seconds past its time for which an answer will do while HOSP fails (RFC 5861 §4).
+    :param no_cache: do not serve from memory.
+    :param no_store: do not store the response.
+    :param max_age: maximum age of a response in seconds.
+    :param min_fresh: seconds for which a response must still be fresh.
+    :param only_if_cached: do not ask HOSP.
+    :param stale_if_error: seconds past its freshness for which a response may be served while HOSP fails (RFC 5861
+        §4).
     """
 
     no_cache: bool = False
@@ -40,17 +44,17 @@ class Wish:
     stale_if_error: int | None = None
 
     def accepts(self, age_s: float, fresh_s: float) -> bool:
-        """Whether an answer from memory will do.
+        """Whether this cache entry satisfies the request.
 
         :param age_s: seconds since HOSP was asked for it.
-        :param fresh_s: seconds that it is still fresh.
+        :param fresh_s: seconds for which it is still fresh.
         """
         if self.no_cache or fresh_s <= 0 or fresh_s < self.min_fresh:
             return False
         return self.max_age is None or age_s <= self.max_age
 
     def and_of(self, other: Wish) -> Wish:
-        """How fresh an answer from memory must be for both."""
+        """Combine two wishes: how fresh a cache entry must be for both."""
         ages = [age for age in (self.max_age, other.max_age) if age is not None]
         return Wish(
             no_cache=self.no_cache or other.no_cache,
@@ -60,10 +64,10 @@ class Wish:
 
 
 def wish_of(headers: Headers) -> Wish:
-    """What a request asks; a malformed directive is as if it were not there."""
+    """Parse what a request asks for. Malformed directives are ignored."""
     given = headers.all(b"cache-control")
     if not given:
-        # RFC 9111 §5.4: Pragma counts only where there is no Cache-Control.
+        # RFC 9111 §5.4: Pragma counts only without Cache-Control.
         return Wish(no_cache=b"no-cache" in headers.tokens(b"pragma"))
     found = list(directives(given))
     names = {name for name, _ in found}
@@ -79,7 +83,7 @@ def wish_of(headers: Headers) -> Wish:
 
 
 def directives(values: list[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
-    """The directives of Cache-Control, names lower-cased, malformed ones left out."""
+    """The directives of Cache-Control, with names in lower case. Malformed ones are left out."""
     for value in values:
         for member in _members(value):
             match = _DIRECTIVE.match(member)
@@ -89,7 +93,7 @@ def directives(values: list[bytes]) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _members(value: bytes) -> Iterator[bytes]:
-    """A list split at its commas, save those in quotes."""
+    """Split a list at its commas, except those inside quotes."""
     member = b""
     for piece in _PIECE.findall(value):
         if piece == b",":
@@ -101,7 +105,7 @@ def _members(value: bytes) -> Iterator[bytes]:
 
 
 def seconds(value: bytes | None) -> int | None:
-    """Delta-seconds (RFC 9111 §1.2.2); None for what is none."""
+    """Delta-seconds (RFC 9111 §1.2.2); None if the value is absent or invalid."""
     if not value or not value.isdigit():
         return None
     return min(int(value), MOST_SECONDS) if len(value) <= 10 else MOST_SECONDS
@@ -113,10 +117,10 @@ def _seconds(found: list[tuple[bytes, bytes | None]], wanted: bytes) -> list[int
 
 
 def has_it(if_none_match: list[bytes], etag: bytes | None) -> bool:
-    """Whether the client has this answer already: weak comparison; a malformed field counts for nothing.
+    """Whether the client already has this response (weak comparison). A malformed field counts as absent.
 
     :param if_none_match: the values of If-None-Match.
-    :param etag: the ETag of the answer; None if it has none, which only ``*`` matches.
+    :param etag: the response's ETag; None if it has none, which only ``*`` matches.
     """
     if not if_none_match:
         return False
@@ -129,11 +133,11 @@ def has_it(if_none_match: list[bytes], etag: bytes | None) -> bool:
 
 
 def entity_tags(given: bytes) -> frozenset[tuple[bool, bytes]] | None:
-    """The entity tags of a list (RFC 9110 §8.8.3): whether each is weak, and the opaque tag with its quotes.
+    """Parse a list of entity tags (RFC 9110 §8.8.3) into pairs: is it weak, the opaque tag with its quotes.
 
-    Tags may hold commas, so the list cannot be split at them.
+    Tags may contain commas, so the list cannot be split at them.
 
-    :return: None if it is malformed.
+    :return: None if the list is malformed.
     """
     tags: set[tuple[bool, bytes]] = set()
     at, separated = 0, True

@@ -1,4 +1,4 @@
-"""What outlives the process, as the reactor sees it: written lazily and in order, waited for where it must be."""
+"""Asynchronous interface to what outlives the process: written with a delay and in order, awaited where necessary."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .staleness import ACCOUNTS, account_tag, credentials_tag
 from .store import Entry, Mark
 
 LAZY_S = 1.0
-"""Seconds after which what waits is written: that much is lost in a crash."""
+"""Maximum seconds before queued content is written; a crash loses that much."""
 MAX_WAITING_BYTES = 32 << 20
-"""Answers beyond this, waiting for a slow disk, are not kept on it."""
+"""While more bytes than this wait for a slow disk, further responses are not stored on it."""
 TRIES = 3
 _ALL = "*"
 _log = Logger()
@@ -33,10 +33,10 @@ _log = Logger()
 
 @frozen(slots=True)
 class DiskLimits:
-    """Bounds of the file.
+    """Bounds of one worker's file.
 
-    :param max_bytes: bytes of all answers together.
-    :param max_accepted: credentials of which it is known that HOSP has accepted them.
+    :param max_bytes: maximum bytes of all entries together.
+    :param max_accepted: maximum number of accepted credentials.
     """
 
     max_bytes: int
@@ -44,12 +44,14 @@ class DiskLimits:
 
 
 class Disk:
-    """A Keeper on disk. A lost key or a damaged file costs what is in it and nothing else.
+    """A Keeper on disk. Losing the key or the file costs its content and nothing else.
 
-    :param worker: the one thread that touches the file.
+    :param worker: the only thread that touches the file.
     :param clock: monotonic time.
     :param wall: seconds since the epoch.
-    :param mac: keyed hash: names in the file tell nothing.
+    :param seal: encrypts the values.
+    :param mac: keyed hash, so that names in the file reveal nothing.
+    :param limits: bounds of the file.
     """
 
     def __init__(
@@ -79,13 +81,13 @@ class Disk:
         self._is_open = False
         self._position: tuple[bytes, int] | None = None
         self.trusted = True
-        """Whether what is in the file may be used. One of several processes sets it to False before it begins, and back
-        once the file has heard all that the others said meanwhile, or has forgotten everything."""
+        """Whether the content of the file may be used. A process among others sets it to False at its start, and back
+        once the file has applied all news that it missed, or has deleted everything."""
         self.trouble: str | None = None
         self.bytes = 0
 
     def open(self) -> list[str | None]:
-        """Open the file; blocks, once, before the first request. Without one the proxy starts all the same.
+        """Open the file. Blocks; call it once, before the first request. If it fails, the proxy starts without a file.
 
         :return: accounts (None: all) that were being changed when the last process ended.
         """
@@ -110,7 +112,7 @@ class Disk:
         return None if staff_id == _ALL else staff_id
 
     def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
-        """Keep an answer under its name. May be lost."""
+        """Store a response under its name. It may be lost."""
         size = len(entry.response.body)
         if not self._is_open or self._waiting_bytes + size > MAX_WAITING_BYTES:
             return
@@ -121,42 +123,42 @@ class Disk:
             disk_file.put(connection, Row(name, mark, tuple(map(self._name, tags)), value), most)
 
         before = self._places.get(name)
-        if before is not None:  # the same answer again before the first was written
+        if before is not None:  # the same response again before the first was written
             self._waiting[before] = (_nothing, None)
         self._places[name] = len(self._waiting)
         self._waiting_bytes += size
         self._give(put)
 
     def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
-        """Mark all answers with a tag; with an owner only those that carry this tag, too."""
+        """Mark all entries with a tag; with an owner, only those that carry this second tag too."""
         name, of = self._name(tag), None if owner is None else self._name(owner)
         self._change(lambda connection: disk_file.mark(connection, name, mark, of))
 
     def drop(self, tag: str) -> None:
-        """Forget all answers with a tag, and the acceptance of credentials that it names."""
+        """Delete all entries with a tag, and the acceptance of the credentials that it names."""
         name, forget = self._name(tag), disk_file.drop_accounts if tag == ACCOUNTS else disk_file.drop
         self._change(lambda connection: forget(connection, name))
         if self._is_open:
-            self._begin()  # what is revoked must not come back with a crash
+            self._begin()  # a crash must not bring back what is revoked
 
     def position(self) -> tuple[bytes, int] | None:
-        """Up to where in the others' news (epoch, number) the file has heard everything; None if that is not known."""
+        """Up to which news of the others (epoch, number) the file is complete; None if unknown."""
         return self._position
 
     def note_position(self, epoch: bytes, seq: int) -> None:
-        """All news up to this one have been applied. It is in the file not before they are."""
+        """Note that all news up to this one have been applied. Written to the file only after they are."""
         if self._position != (epoch, seq):
             self._position = (epoch, seq)
             self._give(lambda connection: disk_file.note_position(connection, epoch, seq))
 
     def forget_all(self) -> None:
-        """Forget all answers and all accepted credentials: news were missed that cannot be heard any more."""
+        """Delete all entries and all accepted credentials: news was missed that cannot be fetched any more."""
         self._change(disk_file.forget_all)
         if self._is_open:
             self._begin()
 
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
-        """An answer as it is marked at the moment of returning; it is never fresh."""
+        """An entry with its mark at the moment of return; it is never fresh."""
         found = await self._unchanged(lambda connection: disk_file.get(connection, name))
         if found is None:
             return None
@@ -168,7 +170,7 @@ class Disk:
         return None if entry is None else (entry, Mark(found[0]))
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
-        """HOSP has accepted these credentials, so many seconds ago."""
+        """HOSP accepted these credentials this many seconds ago."""
         credentials = self._name(credentials_tag(identity.credentials))
         account = self._name(account_tag(str(identity.id)))
         value = self._seal.seal(
@@ -178,7 +180,7 @@ class Disk:
         self._give(lambda connection: disk_file.accept(connection, credentials, account, value, most))
 
     async def accepted(self, credentials: bytes) -> tuple[Identity, float] | None:
-        """Whose credentials they are, and the seconds since HOSP accepted them; unless it was revoked."""
+        """The principal of these credentials, and the seconds since HOSP accepted them; None if unknown or revoked."""
         name = self._name(credentials_tag(credentials))
         found = await self._unchanged(lambda connection: disk_file.accepted(connection, name))
         if found is None:
@@ -190,7 +192,7 @@ class Disk:
             return None
 
     def doubt(self, staff_id: str | None, is_open: bool) -> None:
-        """A change of an account (None: of any) is under way or of unknown outcome, or is not any more."""
+        """A change of an account (None: of any) is in flight or has an unknown outcome; or no longer."""
         plain = _ALL if staff_id is None else staff_id
         account = self._name(f"doubt:{plain}")
         value = None
@@ -199,7 +201,7 @@ class Disk:
         self._give(lambda connection: disk_file.doubt(connection, account, value))
 
     async def settled(self) -> bool:
-        """Wait until all that was given is done; False if it is not and older things may still be there."""
+        """Wait until all operations so far are done; False if they failed and older content may still be stored."""
         if not self._is_open:
             return True
         try:
@@ -209,7 +211,7 @@ class Disk:
         return True
 
     async def shut(self) -> None:
-        """Write what waits, and close."""
+        """Write what is queued, and close."""
         if self._is_open:
             await self.settled()
             self._is_open = False
@@ -220,7 +222,7 @@ class Disk:
         return self._mac(tag.encode("utf-8", "surrogatepass"))[:16]
 
     async def _unchanged(self, read: Statement) -> Any:
-        """What is read, if nothing was taken back while it came; reads see all that was given before."""
+        """Read something that nothing has invalidated meanwhile. Reads see all operations queued before them."""
         for _ in range(TRIES):
             if not self._is_open or not self.trusted:
                 return None
@@ -281,7 +283,7 @@ class Disk:
 
     def _failed(self, failure: Failure) -> None:
         before, self.trouble = self.trouble, failure.getErrorMessage()
-        if before != self.trouble:  # it is tried again with each write, and with each beat among others
+        if before != self.trouble:  # each write tries again, and among other workers each heartbeat does
             _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
 
     def _say_dropped(self) -> None:
@@ -291,4 +293,4 @@ class Disk:
 
 
 def _nothing(_connection: sqlite3.Connection) -> None:
-    """Waits for those before it."""
+    """Does nothing; used to wait for the operations before it."""

@@ -1,7 +1,7 @@
-"""The file in which answers outlive the process: its tables and its statements. Everything here blocks.
+"""The file in which cache entries outlive the process: its tables and statements. Everything here blocks.
 
-Nothing in it is needed: a file that is damaged, of another version or made with another master key is dropped, not
-repaired. What it must never do is hold more than it should, so a file that cannot be written is dropped, too.
+Nothing in it is needed. A file that is damaged, of another version or made with another master key is deleted, not
+repaired. It must never contain more than it should, so a file that cannot be written is deleted too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..transaction import in_one
 
 FORMAT = "1"
 ROW_OVERHEAD = 400
-"""Bytes that a row takes besides its value, with its tags and its places in the indexes."""
+"""Bytes of a row besides its value: its tags and index entries."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -56,13 +56,14 @@ Statement = Callable[[sqlite3.Connection], Any]
 
 
 class NotOnDisk(Exception):
-    """The file can neither be written nor dropped: what it holds may be out of date."""
+    """The file can be neither written nor deleted, so its content may be stale."""
 
 
 @frozen(slots=True)
 class Row:
-    """An entry as it stands in the file.
+    """One cache entry in the file.
 
+    :param mark: store.Mark.
     :param tags: HMACs.
     :param value: sealed.
     """
@@ -74,9 +75,10 @@ class Row:
 
 
 class CacheFile:
-    """One connection to the file. After ``open`` it belongs to one thread.
+    """The connection to the file. After ``open`` it belongs to one thread.
 
-    :param made_with: names the master key, the contract and the upstream; a file made with others is dropped.
+    :param made_with: identifies the master key, the contract and the upstream. A file made with others is deleted.
+    :ivar dropped: why the file was last deleted; "" if it was not.
     """
 
     def __init__(self, path: Path, made_with: str) -> None:
@@ -87,9 +89,9 @@ class CacheFile:
         self.dropped = ""
 
     def open(self) -> None:
-        """Open the file, made anew if it cannot be used; where it cannot be made there is none.
+        """Open the file, or make a new one if it is unusable. If that fails too, there is no file.
 
-        :raise NotOnDisk: it can neither be used nor removed.
+        :raise NotOnDisk: it can be neither used nor deleted.
         """
         try:
             make_private(self._path.parent)
@@ -99,7 +101,7 @@ class CacheFile:
             self._anew()
 
     def check(self) -> None:
-        """Read all of it once; takes a while for a large one."""
+        """Check the whole file once. Takes a while for a large one."""
         if self._connection is None:
             return
         try:
@@ -117,10 +119,10 @@ class CacheFile:
             self.drop(str(error))
 
     def run(self, statements: Sequence[Statement]) -> list[Any]:
-        """Do all of a group; what cannot be done to this file is done to a new one, or there is none any more.
+        """Run a group of statements in one transaction. If that fails, delete the file and run them on a new one.
 
-        :return: what the statements returned; None for each where there is no file.
-        :raise NotOnDisk: it was not done, and the file is still there.
+        :return: the results of the statements; None for each if there is no file.
+        :raise NotOnDisk: they were not run, and the old file is still there.
         """
         if self._stays:
             self.drop("")
@@ -138,9 +140,9 @@ class CacheFile:
             return [None] * len(statements)
 
     def drop(self, why: str) -> None:
-        """Let go of the file and all that is in it.
+        """Close and delete the file, with its content.
 
-        :raise NotOnDisk: it stays.
+        :raise NotOnDisk: it cannot be deleted.
         """
         self.dropped = why or self.dropped
         self.close()
@@ -153,7 +155,7 @@ class CacheFile:
             raise NotOnDisk(f"{self._path} can neither be written nor removed: {error.strerror}") from None
 
     def close(self) -> None:
-        """Let go of the file; what is in it stays."""
+        """Close the file. Its content stays."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -171,14 +173,14 @@ class CacheFile:
 
 
 def prepare(connection: sqlite3.Connection, made_with: str) -> None:
-    """Make a connection safe, and make the tables that are missing.
+    """Set the connection up, and create the tables that are missing.
 
-    :raise sqlite3.DatabaseError: the file is damaged, or was made otherwise.
+    :raise sqlite3.DatabaseError: the file is damaged, or was made with other settings.
     """
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA secure_delete=ON")  # what is revoked is overwritten
+    connection.execute("PRAGMA secure_delete=ON")  # what is revoked is overwritten with zeros
     about = {"format": FORMAT, "made with": made_with}
     is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
     if not is_new and dict(connection.execute("SELECT name, value FROM about").fetchall()) != about:
@@ -188,7 +190,7 @@ def prepare(connection: sqlite3.Connection, made_with: str) -> None:
 
 
 def put(connection: sqlite3.Connection, row: Row, max_bytes: int) -> None:
-    """Keep an entry instead of what was there; the oldest go."""
+    """Store an entry in place of the old one. Deletes the oldest entries beyond ``max_bytes``."""
     size = len(row.value) + ROW_OVERHEAD
     connection.execute("DELETE FROM entries WHERE key = ?", (row.key,))
     if size <= max_bytes:
@@ -202,12 +204,12 @@ def put(connection: sqlite3.Connection, row: Row, max_bytes: int) -> None:
 
 
 def bytes_of(connection: sqlite3.Connection) -> int:
-    """Bytes that all entries take together."""
+    """Bytes of all entries together."""
     return int(connection.execute("SELECT bytes FROM total").fetchone()[0])
 
 
 def get(connection: sqlite3.Connection, key: bytes) -> tuple[int, bytes] | None:
-    """Mark and sealed value of an entry."""
+    """Mark and sealed value of an entry; None if there is none."""
     found: tuple[int, bytes] | None = connection.execute(
         "SELECT mark, value FROM entries WHERE key = ?", (key,)
     ).fetchone()
@@ -215,9 +217,9 @@ def get(connection: sqlite3.Connection, key: bytes) -> tuple[int, bytes] | None:
 
 
 def mark(connection: sqlite3.Connection, tag: bytes, level: int, owner: bytes | None) -> None:
-    """Mark every entry that carries a tag.
+    """Raise the mark of every entry with a tag.
 
-    :param owner: only those that carry this one, too.
+    :param owner: only entries that carry this tag too; None: all.
     """
     connection.execute(
         "UPDATE entries SET mark = :level WHERE mark < :level AND id IN (SELECT entry FROM tags WHERE tag = :tag)"
@@ -227,13 +229,13 @@ def mark(connection: sqlite3.Connection, tag: bytes, level: int, owner: bytes | 
 
 
 def drop(connection: sqlite3.Connection, tag: bytes) -> None:
-    """Forget every entry that carries a tag, and the credentials that are or belong to what it names."""
+    """Delete every entry with a tag, and the credentials that the tag names or whose account it names."""
     connection.execute("DELETE FROM entries WHERE id IN (SELECT entry FROM tags WHERE tag = ?)", (tag,))
     connection.execute("DELETE FROM accepted WHERE credentials = ? OR account = ?", (tag, tag))
 
 
 def drop_accounts(connection: sqlite3.Connection, tag: bytes) -> None:
-    """Forget all credentials, and every entry that was answered to any."""
+    """Delete all credentials, and every entry that belongs to any."""
     connection.execute("DELETE FROM entries WHERE id IN (SELECT entry FROM tags WHERE tag = ?)", (tag,))
     connection.execute("DELETE FROM accepted")
 
@@ -241,7 +243,7 @@ def drop_accounts(connection: sqlite3.Connection, tag: bytes) -> None:
 def accept(
     connection: sqlite3.Connection, credentials: bytes, account: bytes, value: bytes, most: int
 ) -> None:
-    """Note that credentials were accepted; the oldest go."""
+    """Store accepted credentials. Deletes the oldest beyond ``most``."""
     connection.execute("DELETE FROM accepted WHERE credentials = ?", (credentials,))
     connection.execute(
         "INSERT INTO accepted (credentials, account, value) VALUES (?, ?, ?)", (credentials, account, value)
@@ -253,13 +255,13 @@ def accept(
 
 
 def accepted(connection: sqlite3.Connection, credentials: bytes) -> bytes | None:
-    """What was noted of credentials, sealed."""
+    """The sealed value of accepted credentials; None if there is none."""
     row = connection.execute("SELECT value FROM accepted WHERE credentials = ?", (credentials,)).fetchone()
     return None if row is None else bytes(row[0])
 
 
 def doubt(connection: sqlite3.Connection, account: bytes, value: bytes | None) -> None:
-    """Note that an account is being changed, or (None) that it is not any more."""
+    """Note that an account is being changed, or (None) no longer is."""
     if value is None:
         connection.execute("DELETE FROM doubts WHERE account = ?", (account,))
     else:
@@ -272,17 +274,17 @@ def doubts(connection: sqlite3.Connection) -> Iterable[tuple[bytes, bytes]]:
 
 
 def forget_all(connection: sqlite3.Connection) -> None:
-    """Forget every entry and all credentials; open changes of accounts stay."""
+    """Delete every entry and all credentials. Open changes of accounts stay."""
     connection.execute("DELETE FROM entries")
     connection.execute("DELETE FROM accepted")
 
 
 def note_position(connection: sqlite3.Connection, epoch: bytes, seq: int) -> None:
-    """Note up to where everything that was heard is in this file."""
+    """Note up to which news this file is complete."""
     connection.execute("INSERT OR REPLACE INTO position VALUES (1, ?, ?)", (epoch, seq))
 
 
 def position(connection: sqlite3.Connection) -> tuple[bytes, int] | None:
-    """What was noted."""
+    """The position that was last noted; None if there is none."""
     row = connection.execute("SELECT epoch, seq FROM position").fetchone()
     return (row[0], row[1]) if row and isinstance(row[0], bytes) and isinstance(row[1], int) else None

@@ -1,4 +1,4 @@
-"""Answers on their way from HOSP: one fetch for equal requests, and what a write does to those that began before it."""
+"""Fetches in flight: one for equal requests (single-flight), and how a write affects those that began before it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .directives import Wish
 from .store import Entry
 
 GRACE_S = 0.1
-"""The stations below end by the same deadline and know better what went wrong: they speak first."""
+"""Seconds to wait beyond the deadline: the inner processors have the same deadline and a more exact error."""
 MOST_STRUCK = 10_000
-"""Tags of which it is known when they were struck last."""
+"""Maximum number of tags whose last invalidation is remembered."""
 
 _MICRO = 1_000_000
 _log = Logger()
@@ -28,11 +28,11 @@ _log = Logger()
 
 @frozen(slots=True)
 class Fetched:
-    """What came back.
+    """The result of a fetch, and whether it was stored.
 
-    :param fresh_s: seconds for which it is kept; None if it is not.
-    :param why_not: why it is not kept; "" if there is nothing to say.
-    :param entry: the answer of another process that is given instead of HOSP's.
+    :param fresh_s: seconds for which it is stored as fresh; None if it is not stored.
+    :param why_not: why it is not stored; "" if there is no reason to report.
+    :param entry: another process's entry, served instead of a response from HOSP.
     """
 
     response: Response
@@ -43,14 +43,14 @@ class Fetched:
 
 @define(slots=True, eq=False)
 class Fill:
-    """One fetch and all who wait for it.
+    """One fetch, and all requests that wait for it.
 
-    :param tags: those that its answer carries.
-    :param exchange: of the fetch alone: it outlives the request that began it.
+    :param tags: tags of its response.
+    :param exchange: belongs to the fetch only, because the fetch outlives the request that began it.
     :param began: monotonic seconds.
-    :param keep: whether the answer may be kept at all.
-    :param wish: how fresh an answer from memory must be for all who wait.
-    :param doomed: something that it may have read was written meanwhile: it is neither kept nor joined any more.
+    :param keep: whether the response may be stored at all.
+    :param wish: how fresh a cache entry must be for all who wait.
+    :param doomed: a write may have changed what it reads: it is not stored, and no further request joins it.
     """
 
     key: bytes
@@ -69,7 +69,7 @@ Fetch = Callable[[Fill], Awaitable[Fetched]]
 
 
 class Fills:
-    """The fetches under way. There are never more than there are requests in the house.
+    """The fetches in flight. There are never more of them than requests in the proxy.
 
     :param clock: monotonic time.
     """
@@ -84,7 +84,7 @@ class Fills:
         return len(self._running)
 
     def joinable(self, key: bytes) -> Fill | None:
-        """The fetch that an equal request may wait for."""
+        """The fetch that an equal request may wait for; None if there is none."""
         return self._joinable.get(key)
 
     def begin(
@@ -96,16 +96,16 @@ class Fills:
         fetch: Fetch,
         wish: Wish = Wish(),  # noqa: B008 - frozen
     ) -> Fill:
-        """Begin a fetch. It runs on its own: whoever asked may leave.
+        """Begin a fetch. It runs independently of the request that began it.
 
-        :param exchange: for the fetch alone.
-        :param keep: whether the answer may be kept.
-        :param fetch: does it.
-        :param wish: of who asks; others' are added as they join.
+        :param exchange: for the fetch only.
+        :param keep: whether the response may be stored.
+        :param fetch: makes the response.
+        :param wish: of the first request; those of others are added when they join.
         """
         before = self._joinable.get(key)
         if before is not None:
-            # A newer one for the same key: the older must not overwrite what this one will keep.
+            # The older fetch for this key must not overwrite what the new one will store.
             self._doom(before)
         fill = Fill(key, frozenset(tags), exchange, self._clock.seconds(), keep, wish)
         self._running.add(fill)
@@ -119,17 +119,17 @@ class Fills:
         return fill
 
     async def wait(self, fill: Fill, deadline: float) -> Fetched:
-        """The outcome of a fetch.
+        """Wait for the result of a fetch.
 
-        :param deadline: monotonic time after which this one waits no longer.
-        :raise ProxyError: a 504 at the deadline; or whatever the fetch raised, for everybody who waits for it.
+        :param deadline: monotonic seconds at which this wait ends.
+        :raise ProxyError: 504 at the deadline; or the error of the fetch, for every waiting request.
         """
         waiter: Deferred[Fetched] = Deferred(lambda gone: self._leave(fill, gone))
         if fill._outcome is not None:
             _hand_over(fill._outcome, waiter)
             return await waiter
         fill._waiting.append(waiter)
-        # As long as anybody has time left, HOSP may take it.
+        # HOSP may take as long as the most patient waiter allows.
         fill.exchange.deadline = max(fill.exchange.deadline, deadline)
         patience = max(0.0, deadline - self._clock.seconds()) + GRACE_S
         late = self._clock.callLater(patience, self._expire, fill, waiter)
@@ -140,7 +140,7 @@ class Fills:
                 late.cancel()
 
     def doom(self, tags: Iterable[str]) -> int:
-        """What began before now and carries one of the tags is not kept, and nobody joins it any more."""
+        """Doom the fetches in flight that carry one of the tags. Returns how many there were."""
         struck = frozenset(tags)
         for tag in struck:
             self._struck.note(tag, ceil(self._clock.seconds() * _MICRO))
@@ -150,8 +150,10 @@ class Fills:
         return len(hit)
 
     def struck(self, tags: Iterable[str]) -> float:
-        """Monotonic seconds at which one of the tags was struck last, or not much later: what was asked of HOSP before
-        then may be out of date, whoever asked."""
+        """Monotonic seconds of the last invalidation of any of the tags, or slightly later.
+
+        A response that HOSP was asked for before that may be stale, in any process.
+        """
         return max((self._struck.of(tag) for tag in tags), default=0) / _MICRO
 
     def _doom(self, fill: Fill) -> None:
@@ -184,7 +186,7 @@ class Fills:
 
 def _hand_over(outcome: Fetched | Failure, waiter: Deferred[Fetched]) -> None:
     if isinstance(outcome, Failure):
-        # A Failure of its own: the first to read a shared one would change its traceback for the rest.
+        # A separate Failure for each: the first to read a shared one would change its traceback for the rest.
         waiter.errback(Failure(outcome.value))
     else:
         waiter.callback(outcome)

@@ -1,4 +1,4 @@
-"""What other workers have written, as far as it touches what is remembered here."""
+"""Applies what other workers have written to what is stored here."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .store import Mark
 
 
 class NotLasting(Exception):
-    """What was revoked could not be taken back on disk."""
+    """What was revoked could not be deleted on disk."""
 
 
 class Hearing:
-    """A listener (``Sharing.listen``).
+    """A listener for the news of other workers (``Sharing.listen``).
 
-    :param forget: told which record another worker has changed: its resource and id.
-    :param doubt_all: told that it may be any.
+    :param forget: called with the resource and id of a record that another worker has changed.
+    :param doubt_all: called when any record may have changed.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class Hearing:
         self._doubt_all = doubt_all
 
     def heard(self, news: News) -> Deferred[None] | None:
-        """Drop what is stale by it; what it revokes or hides is on disk when the Deferred fires.
+        """Invalidate what the news makes stale. When the Deferred fires, what is revoked or hidden is on disk.
 
-        :raise NotLasting: in the Deferred: it is not, and has to be told again.
+        :raise NotLasting: in the Deferred: it is not on disk; the news must be delivered again.
         """
         memory = self._memory
         match news:
@@ -59,8 +59,10 @@ class Hearing:
                 return None
 
     def missed(self) -> None:
-        """Others have said what will never be heard here: who was revoked, and who must not read again what was before
-        his own write, is not known. What was kept for an outage must not be given to these."""
+        """News of others was lost for good: delete what is stored for outages.
+
+        A revocation, or a mark that hides an entry from its author, may be missing here.
+        """
         memory = self._memory
         for tag in (ACCOUNTS, PUBLIC):
             memory.store.drop_tag(tag)

@@ -1,4 +1,4 @@
-"""What memory wants of whatever keeps it over a restart."""
+"""Interface to what stores the memory over a restart."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from .store import Entry, Mark
 
 
 class Keeper(Protocol):
-    """Keeps answers, accepted credentials and open changes of accounts beyond the process.
+    """Stores responses, accepted credentials and open changes of accounts beyond the process.
 
-    What is given is done in the order in which it is given, and later; ``settled`` waits for it.
+    Operations are carried out later, in the order of the calls; ``settled`` waits for them.
     """
 
     def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
-        """Keep an answer under its name. May be lost."""
+        """Store a response under its name. It may be lost."""
 
     def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
-        """Mark all answers with a tag; with an owner only those that carry this tag, too."""
+        """Mark all entries with a tag; with an owner, only those that carry this second tag too."""
 
     def drop(self, tag: str) -> None:
-        """Forget all answers with a tag, and the acceptance of credentials that it names."""
+        """Delete all entries with a tag, and the acceptance of the credentials that it names."""
 
     def forget_all(self) -> None:
-        """Forget all answers and all accepted credentials."""
+        """Delete all entries and all accepted credentials."""
 
     async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
-        """An answer as it is marked at the moment of returning; it is never fresh."""
+        """An entry with its mark at the moment of return; it is never fresh."""
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
-        """HOSP has accepted these credentials, so many seconds ago."""
+        """HOSP accepted these credentials this many seconds ago."""
 
     async def accepted(self, credentials: bytes) -> tuple[Identity, float] | None:
-        """Whose credentials they are, and the seconds since HOSP accepted them; unless it was revoked."""
+        """The principal of these credentials, and the seconds since HOSP accepted them; None if unknown or revoked."""
 
     def doubt(self, staff_id: str | None, is_open: bool) -> None:
-        """A change of an account (None: of any) is under way or of unknown outcome, or is not any more."""
+        """A change of an account (None: of any) is in flight or has an unknown outcome; or no longer."""
 
     async def settled(self) -> bool:
-        """Wait until all that was given is done; False if it is not and older things may still be there."""
+        """Wait until all operations so far are done; False if they failed and older content may still be stored."""
 
 
 class Nowhere:
-    """Keeps nothing beyond the process."""
+    """Stores nothing beyond the process."""
 
     def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Under which key an answer is kept. Two requests share one only if HOSP could not tell them apart."""
+"""The key of a cache entry. Two requests share a key only if HOSP could not tell them apart."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..messages import Call, Client, Identity
 
 
 def key_of(call: Call, client: Client, identity: Identity | None, generation: int) -> bytes:
-    """The key of a read.
+    """The cache key of a read: a hash of all that HOSP's response depends on.
 
-    HOSP builds `url` from scheme and host, so both belong to it. The credentials enter as their HMAC only.
+    HOSP builds `url` from scheme and host, so both are part of the key. Credentials enter only as their HMAC.
 
-    :param identity: who asks; None for what is public.
-    :param generation: of the account: after each change to it nothing older can be reached.
-    :return: 32 bytes from which nothing can be read back.
+    :param identity: the principal; None for a public read.
+    :param generation: of the account; after each change to the account, older entries are unreachable.
+    :return: 32 bytes that reveal nothing about the request.
     """
     who = [] if identity is None else [str(identity.id).encode(), identity.credentials, b"%d" % generation]
     query = [part for pair in call.query for part in pair]
@@ -29,11 +29,11 @@ def key_of(call: Call, client: Client, identity: Identity | None, generation: in
 
 
 def _packed(parts: Iterable[bytes]) -> bytes:
-    """Parts run together so that no two sequences give the same bytes: their number, then each with its length."""
+    """Encode parts so that no two sequences give the same bytes: their number, then each with its length."""
     listed = list(parts)
     return len(listed).to_bytes(4, "big") + b"".join(len(part).to_bytes(8, "big") + part for part in listed)
 
 
 def _text(value: str) -> bytes:
-    # A path may hold what is no UTF-8; it must give a key of its own, not a failure.
+    # A path may contain invalid UTF-8. It must get its own key, not fail.
     return value.encode("utf-8", "surrogatepass")

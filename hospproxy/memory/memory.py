@@ -1,4 +1,4 @@
-"""What is remembered, as one: kept answers, answers on their way, and accounts. A write strikes all three."""
+"""Ties together cache entries, fetches in flight and accounts. A write invalidates all three."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from .stalling import NeverStalls, Stalls
 from .store import Entry, Mark, size_of
 
 MAX_UNKNOWN = 1000
-"""Writes to accounts whose outcome is unknown that are waited for; more are given their time and no longer."""
+"""Maximum number of account writes with unknown outcome to wait for. Others stay open for ``late_commit_s`` only."""
 
 DOUBT_S = 120.0
-"""Seconds for which other workers doubt an account that is being changed, unless they hear more of it."""
+"""Seconds for which other workers doubt an account that is being changed, unless another report follows."""
 
 _STILL_UNDER_WAY = frozenset({408, 502, 503, 504})
-"""After these HOSP may carry the write out yet, whoever sent them; any other status says that it has finished."""
+"""After these statuses, from HOSP or a proxy before it, HOSP may still carry the write out. Any other status says that
+it has finished."""
 
 
 def _may_be_at_it(error: Exception) -> bool:
-    """Whether HOSP may carry out yet what ended so."""
+    """Whether HOSP may still carry out a write that ended with this error."""
     if isinstance(error, BadAnswer):
         return error.head_status is None or error.head_status in _STILL_UNDER_WAY
     return isinstance(error, FailedAfterSending)
@@ -42,9 +43,9 @@ def _may_be_at_it(error: Exception) -> bool:
 
 @frozen(slots=True)
 class Writer:
-    """Who writes.
+    """The author of a write, as far as the cache needs it.
 
-    :param identity: None where nobody knows.
+    :param identity: None if unknown.
     :param origin: scheme and host that the client used.
     """
 
@@ -61,10 +62,10 @@ NOBODY = Writer()
 
 @define(slots=True, eq=False)
 class _Sending:
-    """A write that is below the cache.
+    """A write that has passed the cache and has not returned.
 
-    :param reference: by which other workers know it.
-    :param found: ``found_later`` has been called for it already.
+    :param reference: its name among other workers.
+    :param found: ``found_later`` has already been called for it.
     """
 
     call: Call
@@ -73,15 +74,15 @@ class _Sending:
 
 
 class Memory:
-    """Ties together what a write makes stale.
+    """Invalidates what a write makes stale.
 
-    A second level (shared by several workers) is one more ICacheStore behind ``store``, and hears of the same tags.
+    A second level (shared by several workers) is another ICacheStore behind ``store``, and gets the same tags.
 
-    :param late_commit_s: seconds after which a write whose answer was lost was carried out or never will be;
-        the contract's if it is not given.
-    :param keeper: keeps what outlives the process.
-    :param sharing: tells the other workers.
-    :param name: names a write among all workers.
+    :param late_commit_s: seconds after which a write whose response was lost was carried out or never will be.
+        Default: the contract's.
+    :param keeper: stores what outlives the process.
+    :param sharing: reports to the other workers.
+    :param name: makes a name for a write that is unique among all workers.
     """
 
     def __init__(
@@ -101,11 +102,11 @@ class Memory:
         self._name = name
         self.keeper: Keeper = Nowhere() if keeper is None else keeper
         self.away: Callable[[], bool] = lambda: False
-        """Whether HOSP is known to be gone, so that no write can be sent."""
+        """Whether HOSP is known to be down, so that no write can be sent."""
         self.stalls: Stalls = NeverStalls()
-        """Whether HOSP is silent for longer than usual, so that what is kept is given meanwhile."""
+        """Whether HOSP is silent for longer than usual, so that stored responses are served meanwhile."""
         self.let_in: Callable[[], None] = lambda: None
-        """Told of every write, before and after it, that may make HOSP accept whom it has refused."""
+        """Called before and after every write that may make HOSP accept credentials that it has refused."""
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
         self._unknown: list[_Sending] = []
@@ -122,16 +123,16 @@ class Memory:
         by: Writer = NOBODY,
         was_sent: Callable[[], bool] = lambda: True,
     ) -> Response:
-        """Let a write pass, and make stale what it touches: before it is sent and again at any outcome.
+        """Pass a write on, and invalidate what it touches: before it is sent, and again after any outcome.
 
-        What it revokes is on disk before it is sent, and what it hides before its answer is given; and then no other
-        worker serves what it has made stale.
+        What it revokes is deleted on disk before it is sent. What it hides is marked on disk before its response
+        leaves. By then no other worker serves what it has made stale.
 
         :param send: sends it.
-        :param by: who is told that it was carried out.
-        :param was_sent: whether anything of it may have reached HOSP.
-        :raise BreakerOpen: it would revoke, and cannot be sent: nobody's reading ends for a write that is none.
-        :raise ProxyError: whatever ``send`` raises; a 503 where what it revokes cannot be taken back.
+        :param by: its author, who will be told that it was carried out.
+        :param was_sent: whether any of it may have reached HOSP.
+        :raise BreakerOpen: it would revoke credentials but cannot be sent, so nobody loses access to stored responses.
+        :raise ProxyError: whatever ``send`` raises; 503 if what it revokes cannot be deleted on disk.
         """
         if account_of_write(self._contract, call) and self.away():
             raise BreakerOpen
@@ -174,10 +175,10 @@ class Memory:
     def _news(
         self, call: Call, reference: str, doubt_s: float, hidden_from: tuple[str, ...] = ()
     ) -> tuple[News, ...]:
-        """What other workers must know of a write.
+        """What other workers must know about a write.
 
-        :param doubt_s: for which an account that it may change is unsettled; 0: it is settled.
-        :param hidden_from: tags of those who must not read again what was before it.
+        :param doubt_s: seconds for which an account that it may change is unsettled; 0: it is settled.
+        :param hidden_from: tags of those who must not see the state before it again.
         """
         lets_in, about = may_let_in(self._contract, call), call.operation.resource
         struck = Struck(tags_of_write(call), hidden_from, lets_in, about, call.record_id)
@@ -197,11 +198,12 @@ class Memory:
             )
 
     def found_later(self, call: Call, by: Writer = NOBODY) -> Deferred[None]:
-        """What became of a write that ended in OutcomeUnknown is known now, or nobody looks any more.
+        """The outcome of a write that ended in OutcomeUnknown is now known, or the search has ended.
 
-        :param call: the one that was sent. It may be told before OutcomeUnknown has come up to the cache.
-        :param by: who may ask what became of it.
-        :return: fires when that is on disk, and no other worker serves what it has made stale: nobody is told before.
+        :param call: the call that was sent. This may be called before OutcomeUnknown has reached the cache.
+        :param by: its author, who may ask for the outcome.
+        :return: fires when the result is on disk and no other worker serves what the write made stale. Tell the
+            outcome to nobody before that.
         """
         sending = next((one for one in self._sending if one.call is call), None)
         unknown = next((one for one in self._unknown if one.call == call), None)
@@ -211,7 +213,7 @@ class Memory:
             self._unknown.remove(unknown)
             self._each_account(call, self.accounts.found)
         else:
-            # Sent by an earlier process.
+            # An earlier process sent it.
             self._each_account(call, self.accounts.touched)
         self.invalidate(call)
         self._hide(call, by)
@@ -226,7 +228,7 @@ class Memory:
         return Deferred.fromCoroutine(lasting())
 
     def invalidate(self, call: Call) -> None:
-        """What a write may change is fresh for nobody any more; what is on its way will not be kept."""
+        """Mark what a write may change as no longer fresh for anybody, and doom the fetches in flight."""
         for tag in tags_of_write(call):
             self.store.mark_tag(tag, Mark.STRUCK)
             self.keeper.mark(tag, Mark.STRUCK)
@@ -235,7 +237,7 @@ class Memory:
             self.let_in()
 
     def _acknowledge(self, call: Call, response: Response, by: Writer) -> None:
-        """Its writer must not read again what was before it: set right what can be, hide the rest."""
+        """Keep the author from seeing the state before the write: patch entries where possible, hide the rest."""
         right = [
             (key, after, tags)
             for key, (entry, tags, mark) in self._readable_by(call, by).items()
@@ -251,13 +253,13 @@ class Memory:
         resource = self._contract.resources.get(call.operation.resource or "")
         if about is None or resource is None or about.resource != call.operation.resource:
             return None
-        # A repeated answer is of an earlier state than what was read since.
+        # A replayed response is older than what was read since.
         if response.origin is Origin.MEMORY:
             return None
         return patched(entry, call, response, by.origin, resource, about.certain_filters)
 
     def _readable_by(self, call: Call, by: Writer) -> dict[bytes, tuple[Entry, tuple[str, ...], Mark]]:
-        """What a write touches of that which its writer can read."""
+        """Cache entries that this write invalidates and that its author can read."""
         own = None if by.identity is None else account_tag(str(by.identity.id))
         return {
             key: (entry, tags, mark)
@@ -274,7 +276,7 @@ class Memory:
                 self.keeper.mark(tag, Mark.HIDDEN, owner)
 
     def _owners(self, by: Writer) -> tuple[str, ...]:
-        """Whose answers the writer can read."""
+        """Tags of the entries that the author can read."""
         return (PUBLIC,) if by.identity is None else (PUBLIC, account_tag(str(by.identity.id)))
 
     def _failed(self, sending: _Sending, error: BaseException) -> float:
@@ -282,7 +284,7 @@ class Memory:
             waited_for = not sending.found and len(self._unknown) < MAX_UNKNOWN
             return self._left_open(sending, None if waited_for else self._late_commit_s)
         if isinstance(error, (ProxyError, RecordFailed)) and not _may_be_at_it(error):
-            # Not sent, or HOSP has finished with it.
+            # It was not sent, or HOSP has finished with it.
             return self._ended(sending.call)
         return self._left_open(sending, self._late_commit_s)
 
@@ -292,9 +294,9 @@ class Memory:
         return 0.0
 
     def _left_open(self, sending: _Sending, for_s: float | None) -> float:
-        """What became of a write is not known: until it is found, or for so many seconds.
+        """Leave a write open: until its outcome is found, or for ``for_s`` seconds.
 
-        :return: seconds for which others have to doubt.
+        :return: seconds for which other workers must doubt its accounts.
         """
         call = sending.call
         if for_s is None and account_of_write(self._contract, call):
@@ -302,7 +304,7 @@ class Memory:
         self._each_account(call, lambda staff_id: self.accounts.left_open(staff_id, for_s))
         self.invalidate(call)
         if for_s is not None and account_of_write(self._contract, call) and not self.sharing.is_alone:
-            # Who joined meanwhile knows of no doubt, and may have kept what was there before.
+            # A worker that joined meanwhile does not know of the doubt, and may have stored the state before the write.
             over = self._news(call, sending.reference, 0.0)
             self._clock.callLater(for_s, self._say, over)
         return RESUME_S if for_s is None else for_s
@@ -312,7 +314,7 @@ class Memory:
             tell(staff_id)
 
     def _revoke(self, tag: str) -> None:
-        """Nobody may have these any more."""
+        """Delete the entries with this tag: nobody may have them any more."""
         self.store.drop_tag(tag)
         self.keeper.drop(tag)
         self.fills.doom((tag,))

@@ -1,4 +1,4 @@
-"""The notes that a screening's result becomes: as many as it takes to hold all of it. Pure."""
+"""Divides a screening's result into notes: as many as are needed to hold all of it. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..contract import NoteShape
 from ..messages import Json
 
 NOTE_BYTES = 60_000
-"""Bytes of a note's body in UTF-8: below what the contract's own schema allows, and a TEXT column of MySQL."""
+"""Maximum bytes of a note's body in UTF-8: less than the contract's own schema and a TEXT column of MySQL allow."""
 _NUMBERS_BYTES = 64
-"""Room for "Part 2 of 3" at the top and "-2of3" at the end."""
+"""Bytes reserved for "Part 2 of 3" at the top and "-2of3" at the end."""
 
 
 @frozen(slots=True)
 class NoteText:
-    """One note.
+    """One note of a screening's result.
 
-    :param reference: unique text in the body, by which the note is found again; no other note's is a part of it.
+    :param reference: unique text in the body that identifies the note. No other note's reference contains it.
     """
 
     reference: str
@@ -32,7 +32,7 @@ class NoteText:
 def note_texts(shape: NoteShape, answer: Mapping[str, Any], reference: str) -> list[NoteText]:
     """The notes of one screening, in order.
 
-    :param answer: the screening's answer.
+    :param answer: the screening's response.
     :param reference: unique; names the screening, and its note if one is enough.
     """
     text, closing = _text_of(shape, answer), f"\nReference: {reference}"
@@ -43,13 +43,13 @@ def note_texts(shape: NoteShape, answer: Mapping[str, Any], reference: str) -> l
 
 
 def _part(shape: NoteShape, reference: str, number: int, count: int, piece: str) -> NoteText:
-    # "2of3" after the same text: no part's reference begins or ends another's, nor does the screening's own.
+    # "2of3" follows the same text: no part's reference is a prefix or suffix of another's, or of the screening's.
     name, which = f"{reference}-{number}of{count}", f"part {number} of {count}"
     return NoteText(name, f"{shape.title_text} ({which})", f"P{which[1:]}\n{piece}\nReference: {name}")
 
 
 def _text_of(shape: NoteShape, answer: Mapping[str, Any]) -> str:
-    """As people read it: overall, then each image and its result."""
+    """The result in readable form: overall, then each image with its result."""
     lines = [f"Overall: {_words(answer.get(shape.overall))}"]
     results = answer.get(shape.results)
     if isinstance(results, list):
@@ -66,9 +66,9 @@ def _words(value: Json) -> str:
 
 
 def _pieces(text: str, most: int) -> Iterator[str]:
-    """Cut a text between lines where that is possible, else between characters; the cuts at line ends are dropped.
+    """Cut a text between lines if possible, otherwise between characters. Line ends at a cut are dropped.
 
-    :param most: bytes of a piece.
+    :param most: maximum bytes of a piece.
     """
     data, begin = text.encode(), 0
     while len(data) - begin > most:

@@ -1,4 +1,4 @@
-"""Builds the memory from the settings, and with it what outlives the process."""
+"""Builds the memory from the settings, including what outlives the process."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def disk_of(
     slot: int = 0,
     host: Host = REAL,
 ) -> Disk:
-    """The disk, not yet open. Each worker has a file, and its part of the room.
+    """The disk, not yet open. Each worker has its own file and its share of the space.
 
-    Another master key, contract or upstream makes what is there worthless: ids and routes mean something else.
+    Content made with another master key, contract or upstream is worthless: ids and routes mean something else.
     """
     disk = Disk(
         CacheFile(of_slot(settings.cache_path, slot), f"{key.key_id} {_about(settings, contract).hex()}"),
@@ -59,7 +59,7 @@ def disk_of(
 
 
 def _about(settings: Settings, contract: Contract) -> bytes:
-    """Names the contract and the upstream."""
+    """Hash of the contract and the upstream."""
     said = repr((settings.upstream.url, contract.document)).encode("utf-8", "surrogatepass")
     return sha256(said).digest()
 
@@ -73,9 +73,9 @@ def second_of(
     meter: IMeter,
     heard: Callable[[], int],
 ) -> Second:
-    """The second level, in Redis.
+    """Build the second level, in Redis.
 
-    :param heard: number of the last entry of the log that this process has applied.
+    :param heard: returns the number of the last log entry that this process has applied.
     """
     limits = LevelLimits(min(settings.redis.max_value_bytes, settings.cache.max_entry_bytes))
     about = _about(settings, contract)
@@ -92,7 +92,7 @@ def memory_of(
     slot: int = 0,
     host: Host = REAL,
 ) -> tuple[Disk, Memory]:
-    """All that is remembered of answers and accounts, and the disk on which some of it outlives the process."""
+    """The memory of responses and accounts, and the disk on which part of it outlives the process."""
     disk = disk_of(settings, contract, key, reactor, meter, slot, host)
     who = settings.identity
     accounts = Accounts(reactor, who.max_remembered, who.remember_s, who.offline_grace_s, disk)
@@ -103,8 +103,10 @@ def memory_of(
 
 
 def remove_left(settings: Settings) -> None:
-    """Remove the files of workers that there are no more: nobody would ever wipe what is in them, and their places at
-    HOSP are others' when there are more workers again.
+    """Remove the files of worker slots that no longer exist.
+
+    Nothing else would ever wipe their content. A stored base share must not come back when the number of workers rises
+    again: by then those slots at HOSP belong to other workers.
     """
     kept = (settings.cache_path, settings.state_dir / PLACES)
     for path in (left for each in kept for left in beyond(each, settings.workers)):

@@ -1,7 +1,7 @@
-"""Puts a record that was just stored into what was read before. Pure rules; in doubt the answer is no.
+"""Puts a record that was just stored into cached responses. Pure; in doubt the result is None.
 
-While HOSP is away a member of staff reads what was kept, and must not read what contradicts a write that was answered
-to him. Most of those answers can be set right from the write's own answer, which is the whole record.
+While HOSP is down, a member of staff reads cached responses, and these must not contradict a write that they were told
+succeeded. Most of them can be corrected from the response to the write, which is the whole record.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ _OF_THE_OLD_BODY = (b"ETag", b"Last-Modified", b"Content-MD5", b"Digest", b"Cont
 def patched(
     entry: Entry, call: Call, stored: Response, origin: str, resource: Resource, filters: frozenset[str]
 ) -> Entry | None:
-    """What was read before, as it is after a write that succeeded; None where that cannot be known.
+    """A cached response as it must be after a successful write; None if that cannot be known.
 
-    :param entry: an answer about the write's own kind of record.
+    :param entry: a response about the same kind of record.
     :param call: the write.
-    :param stored: its answer, a 2xx.
-    :param origin: scheme and host that its client used: addresses in its answer begin with it.
-    :param filters: parameters by which the upstream surely filters the entry's list.
+    :param stored: the response to the write, a 2xx.
+    :param origin: scheme and host that the write's client used: addresses in its response begin with it.
+    :param resource: the kind of record.
+    :param filters: parameters by which the upstream certainly filters the entry's list.
     """
     before = _json(entry.response)
     if before is None:
@@ -57,7 +58,7 @@ def _json(response: Response) -> Json:
 
 
 def _whole(call: Call, stored: Response, resource: Resource) -> dict[str, Any] | None:
-    """The record that was stored, as HOSP answered it."""
+    """The record that was stored, from HOSP's response; None if it is not the whole record."""
     record = _json(stored)
     if not isinstance(record, dict) or resource.id not in record:
         return None
@@ -67,7 +68,7 @@ def _whole(call: Call, stored: Response, resource: Resource) -> dict[str, Any] |
 
 
 def _in_place(before: dict[str, Any], number: str, record: dict[str, Any] | None, resource: Resource) -> Json:
-    """A record that was read: the new one instead; another's (who "me" is) stays as it is."""
+    """A single record: replace it with the new one. Another record (the one that "me" is) stays as it is."""
     if resource.id not in before:
         return None
     if str(before[resource.id]) != number:
@@ -83,7 +84,7 @@ def _in_list(
     resource: Resource,
     filters: frozenset[str],
 ) -> Json:
-    """A list with the record in it, or without it, newest id first; None unless it surely is such a list."""
+    """A list with the record added or removed, newest id first; None if it is not surely such a list."""
     if not resource.ascending or any(not isinstance(one, dict) for one in before):
         return None
     ids = [one.get(resource.id) for one in before]
@@ -113,16 +114,16 @@ def _in_list(
 def _belongs(
     record: dict[str, Any], asked: Asked, resource: Resource, filters: frozenset[str]
 ) -> bool | None:
-    """Whether a filtered list has the record; None where that cannot be known.
+    """Whether a filtered list contains the record; None if that cannot be known.
 
-    A record that fits every filter is in the list, whether or not the upstream applies all of them. One that does not
-    fit is missing only where the upstream surely filters by that parameter.
+    A record that matches every filter is in the list, whether or not the upstream applies all of them. One that does
+    not match is missing only if the upstream certainly filters by that parameter.
     """
     certain = True
     for name, wanted in asked.query:
         value = record.get(name, True)
         if name in (resource.created_at, resource.updated_at):
-            return None  # a stamp is cut when it is written out
+            return None  # a timestamp loses precision when it is written out
         if isinstance(value, bool) or not isinstance(value, (int, str, NoneType)) or not wanted:
             return None
         if value is None or str(value) != wanted:

@@ -1,4 +1,4 @@
-"""Renews answers that were given out past their time: one fetch at a time for each, few in all."""
+"""Background revalidation: renews entries that were served stale. One fetch per entry, few in all."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..interfaces import IMeter
 from ..messages import Exchange, Priority, Response
 
 REFRESH = "refresh"
-"""Why the proxy asks, in the record."""
+"""Value of ``own`` for these requests, in the audit record."""
 MOST = 32
-"""At one time. HOSP has few places, and a client that waits goes first: more would only stand in the queue."""
+"""Maximum number at a time. HOSP has few slots, and waiting clients go first: more would only stand in the queue."""
 
 _log = Logger()
 
 
 class Refresher:
-    """Asks HOSP again, as the client who was given the old answer.
+    """Asks HOSP again, in the name of the client that was served the stale response.
 
-    :param ask: asks through the chain.
+    :param ask: ``Chain.ask``; None: no background revalidation.
     """
 
     def __init__(self, ask: Callable[..., Awaitable[Response]] | None, meter: IMeter) -> None:
@@ -36,11 +36,11 @@ class Refresher:
 
     @property
     def able(self) -> bool:
-        """Whether anything can be renewed here."""
+        """Whether background revalidation is possible."""
         return self._ask is not None
 
     def refresh(self, exchange: Exchange, key: bytes) -> None:
-        """Begin to renew an answer, unless that has begun or too much is being renewed."""
+        """Start to revalidate an entry, unless that is already running or the maximum is reached."""
         if key in self._running or len(self._running) >= MOST:
             return
 
@@ -59,6 +59,6 @@ class Refresher:
         task.addBoth(over)
 
     def stop(self) -> None:
-        """End what is being renewed."""
+        """Cancel all revalidation in progress."""
         for work in list(self._running.values()):
             work.cancel()

@@ -1,4 +1,4 @@
-"""What stands in the file on disk: answers and accepted credentials as bytes, with the wall's time on them."""
+"""Encodes cache entries and accepted credentials as bytes for the file on disk, with wall-clock times."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ..messages import Headers, Identity, Origin, Response
 from .store import Asked, Entry
 
 FUTURE_S = 60.0
-"""A time stamp so far in the future says that the clock was set back: how old the thing is cannot be known."""
+"""A timestamp this far in the future shows that the clock was set back, so the age is unknown."""
 
 
 class WrittenEntry(msgspec.Struct, frozen=True):
-    """An answer. Times are seconds since the epoch."""
+    """A cache entry. Times are seconds since the epoch."""
 
     status: int
     headers: list[list[bytes]]
@@ -25,7 +25,7 @@ class WrittenEntry(msgspec.Struct, frozen=True):
 
 
 class WrittenIdentity(msgspec.Struct, frozen=True):
-    """Credentials that HOSP has accepted, and when."""
+    """Credentials that HOSP has accepted, and when (seconds since the epoch)."""
 
     id: int | str
     name: str
@@ -33,7 +33,7 @@ class WrittenIdentity(msgspec.Struct, frozen=True):
 
 
 def write_entry(entry: Entry, now: float, wall: float) -> bytes:
-    """An entry as bytes.
+    """Encode a cache entry for the file.
 
     :param now: monotonic seconds.
     :param wall: seconds since the epoch at the same moment.
@@ -54,9 +54,11 @@ def write_entry(entry: Entry, now: float, wall: float) -> bytes:
 
 
 def read_entry(data: bytes, name: bytes, now: float, wall: float) -> Entry | None:
-    """An entry from bytes. It is never fresh: nobody was there to hear of writes.
+    """Decode a cache entry. It is never fresh, because writes in the meantime were missed.
 
-    :return: None if it comes from the future.
+    :param now: monotonic seconds.
+    :param wall: seconds since the epoch at the same moment.
+    :return: None if its time is in the future.
     """
     written = msgspec.msgpack.decode(data, type=WrittenEntry)
     if written.began > wall + FUTURE_S:
@@ -72,12 +74,12 @@ def read_entry(data: bytes, name: bytes, now: float, wall: float) -> Entry | Non
 
 
 def write_identity(identity: Identity, wall: float) -> bytes:
-    """Accepted credentials as bytes."""
+    """Encode accepted credentials."""
     return msgspec.msgpack.encode(WrittenIdentity(identity.id, identity.name, wall))
 
 
 def read_identity(data: bytes, credentials: bytes, wall: float) -> tuple[Identity, float] | None:
-    """Accepted credentials from bytes, and the seconds since then; None if that is in the future."""
+    """Decode accepted credentials, with the seconds since they were accepted; None if that is in the future."""
     written = msgspec.msgpack.decode(data, type=WrittenIdentity)
     if written.accepted > wall + FUTURE_S:
         return None

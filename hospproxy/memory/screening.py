@@ -1,6 +1,6 @@
-"""Screening results, which HOSP forgets: each becomes a note on its patient, after the user has the answer.
+"""Stores screening results, which HOSP forgets, as notes on their patient, after the user has the response.
 
-One that is too long for a note becomes several.
+A result that is too long for one note becomes several.
 """
 
 from __future__ import annotations
@@ -27,29 +27,31 @@ _log = Logger()
 
 
 class KeptResults(Protocol):
-    """Where results are safe."""
+    """Stores results safely until their notes are at HOSP."""
 
     async def keep(self, notes: Sequence[Exchange]) -> None:
-        """Keep the notes of a result before the user has the answer: all of them or none."""
+        """Store the notes of a result before the user gets the response: all of them or none."""
 
     async def stored(self, note: Exchange) -> None:
-        """Its note is at HOSP."""
+        """HOSP has stored this note, so it need not be kept any longer."""
 
     async def refused(self, note: Exchange) -> None:
-        """HOSP will not take it: keep it for its author."""
+        """HOSP refuses this note: keep it for its author."""
 
 
 @implementer(IProcessor)
 class Screening:
-    """Passes the answer on unchanged and delivers its note.
+    """Passes the response on unchanged, and delivers its notes in the background.
 
-    :param ask: sends a request of the proxy's own.
-    :param results: keeps a result safe until its note is stored.
+    :param ask: ``Chain.ask``.
+    :param results: stores a result safely until its note is stored at HOSP.
     :param reference: makes a unique reference.
-    :param max_pending: notes waiting to be stored; beyond it a screening is refused before it is sent.
-    :param base_s: seconds of back-off after the first failed delivery, doubled each time.
-    :param cap_s: the most seconds of back-off.
-    :param delivery_s: seconds that one delivery may take, its looks included.
+    :param random: returns numbers from 0 to 1.
+    :param max_pending: maximum number of notes waiting to be stored; beyond it, a screening is refused before it is
+        sent.
+    :param base_s: seconds of backoff after the first failed delivery, doubled each time.
+    :param cap_s: maximum seconds of backoff.
+    :param delivery_s: maximum seconds of one delivery, including its looks.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Screening:
 
     @property
     def pending(self) -> int:
-        """Notes of results that are not stored yet."""
+        """Number of notes that are not stored at HOSP yet."""
         return self._pending
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
@@ -107,9 +109,9 @@ class Screening:
         return response
 
     async def _kept(self, notes: list[Exchange]) -> None:
-        """Wait until a result is kept. If the client leaves meanwhile, the result is kept and delivered all the same.
+        """Wait until a result is stored. If the client leaves meanwhile, it is stored and delivered all the same.
 
-        :raise LedgerFailed: it is not kept.
+        :raise LedgerFailed: it is not stored.
         """
         kept: Deferred[None] = Deferred()
 
@@ -130,7 +132,7 @@ class Screening:
         await kept
 
     def _notes_of(self, exchange: Exchange, shape: NoteShape, response: Response) -> list[Exchange]:
-        """The exchanges by which the notes are written: the proxy's own, in the name of who asked for the screening."""
+        """The proxy's own exchanges that write the notes, in the name of the user who requested the screening."""
         try:
             answer = msgspec.json.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -153,7 +155,7 @@ class Screening:
         call = Call(operation, document=document, accept="json", authorization=exchange.call.authorization)
         return evolve(
             exchange,
-            # Not the request itself: it holds the images.
+            # Not the original request: it holds the images.
             request=Request(method=operation.method, client=exchange.request.client),
             sent=ABSENT,
             call=call,
@@ -165,14 +167,15 @@ class Screening:
         )
 
     def resume(self, note: Exchange) -> None:
-        """Go on with a result of an earlier process. Its note may be at HOSP already."""
+        """Continue with a result of an earlier process. Its note may already be at HOSP."""
         note.look_first = True
         self._begin(self._deliver_all([note]), 1)
 
     def accepted(self, identity: Identity, authorization: bytes | None) -> None:
-        """HOSP has accepted credentials of this member of staff: results that waited for them may go.
+        """HOSP has accepted credentials of this member of staff: deliver the results that waited for them.
 
-        The next delivery of those that are under way goes with them, too: their looks may be refused with the old ones.
+        Deliveries in progress use them from their next attempt on, because HOSP may refuse their looks with the old
+        ones.
         """
         for note in self._undelivered.get(str(identity.id), {}).values():
             assert note.call is not None
@@ -194,8 +197,8 @@ class Screening:
         going.addBoth(over)
 
     async def _deliver_all(self, notes: Sequence[Exchange]) -> None:
-        """Store the notes of one result in their order."""
-        # The user's answer goes first.
+        """Store the notes of one result at HOSP, in order."""
+        # The user's response goes first.
         await task.deferLater(self._clock, 0, lambda: None)
         for note in notes:
             self._undelivered.setdefault(_author(note), {})[note.reference] = note
@@ -214,7 +217,7 @@ class Screening:
             self._undelivered.pop(_author(note), None)
 
     async def _deliver(self, note: Exchange) -> None:
-        """Store one note, however long it takes: HOSP failing is no reason to lose a result."""
+        """Store one note at HOSP, however long it takes: a failing HOSP must not lose a result."""
         tries = 0
         while True:
             tries += 1
@@ -237,7 +240,7 @@ class Screening:
         )
 
     async def _try(self, note: Exchange) -> str:
-        """One delivery: "stored", "again", "locked out", or "refused" for good."""
+        """Make one delivery: "stored", "again", "locked out", or "refused" for good."""
         call = note.call
         assert call is not None
         try:
@@ -251,7 +254,7 @@ class Screening:
                 look_first=note.look_first,
             )
         except (OutcomeUnknown, OwnNotRecorded):
-            # It may be stored by now: from here on every delivery looks before it sends.
+            # It may be stored by now, so every further delivery looks before it sends.
             note.look_first = True
             return "again"
         except ProxyError:
@@ -265,7 +268,7 @@ class Screening:
         return "refused"
 
     async def _let_in_again(self, note: Exchange) -> None:
-        """Wait until the same member of staff calls with credentials that HOSP accepts; never another's."""
+        """Wait until the same member of staff, never another, calls with credentials that HOSP accepts."""
         assert note.identity is not None and note.call is not None
         waiter: Deferred[bytes | None] = Deferred()
         self._locked_out.setdefault(str(note.identity.id), []).append(waiter)
@@ -273,11 +276,11 @@ class Screening:
         note.call = evolve(note.call, authorization=authorization)
 
     async def idle(self) -> None:
-        """Until every result that is held now has been stored or given up."""
+        """Wait until every current result is stored or given up."""
         await DeferredList(list(self._delivering), consumeErrors=True)
 
     def stop(self) -> int:
-        """Leave what is not stored to the next process; how many notes that were."""
+        """Stop delivering; the next process continues. Returns the number of notes left."""
         left = self._pending
         for work in list(self._delivering):
             work.cancel()

@@ -1,4 +1,4 @@
-"""What stands behind a process's own memory: answers that all workers and machines have in common, if there are any."""
+"""The second level of the cache: responses that all workers and machines share, if there are any."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .fills import Fill
 
 @frozen(slots=True)
 class Found:
-    """An answer that another process may have kept.
+    """A response that another process may have stored.
 
-    :param response: without what belongs to one exchange alone.
-    :param began: monotonic seconds at which it was at the earliest made.
-    :param answered: monotonic seconds from which its time runs; not later than it was.
+    :param response: without the fields that belong to one exchange only.
+    :param began: monotonic seconds of the earliest time at which HOSP can have made it.
+    :param answered: monotonic seconds from which its freshness counts; never later than HOSP's response.
     """
 
     response: Response
@@ -27,15 +27,15 @@ class Found:
 
 @frozen(slots=True)
 class Ticket:
-    """The generations of an answer's tags as they were before HOSP was asked: what the answer may be kept with.
+    """The generations of a response's tags before HOSP was asked; the response may be stored only with these.
 
-    :param name: of the answer, beyond this process.
-    :param tags: that it carries.
+    :param name: of the entry, beyond this process.
+    :param tags: of the entry.
     :param epoch: of Redis.
     :param generations: of the tags, in their order.
-    :param redis_ms: Redis's time at the look.
-    :param received: monotonic seconds at which that was known.
-    :param position: number of the last entry in the log at the look.
+    :param redis_ms: Redis's time at the lookup.
+    :param received: monotonic seconds at which the reply arrived.
+    :param position: number of the last entry in the log at the lookup.
     """
 
     name: bytes
@@ -48,27 +48,27 @@ class Ticket:
 
 
 class Level(Protocol):
-    """Answers outside of the process."""
+    """Responses stored outside of the process."""
 
     async def look(
         self, name: bytes, tags: tuple[str, ...], wanted: bool
     ) -> tuple[Found | None, Ticket | None]:
-        """An answer that nothing has struck since HOSP was asked for it, and what the next one may be kept with.
+        """A response that nothing has invalidated since HOSP was asked, and the ticket for storing the next one.
 
-        Never fails: what is away, or nonsense, is not there.
+        Never fails: what is unreachable or invalid counts as absent.
 
-        :param wanted: False where only the ticket is.
+        :param wanted: False if only the ticket is needed.
         """
 
     def keep(self, ticket: Ticket, found: Found, lifetime_s: float) -> None:
-        """Keep an answer for the others. May be lost.
+        """Store a response for the other processes. It may be lost.
 
         :param lifetime_s: seconds for which it is fresh, from ``found.answered``.
         """
 
 
 class NoLevel:
-    """There is nothing outside."""
+    """For a process without a second level."""
 
     async def look(
         self,
@@ -85,9 +85,9 @@ class NoLevel:
 class Second:
     """The second level, as far as a fetch may use it.
 
-    :param level: where the answers are.
-    :param sharing: knows whether this process hears of what others write. While it does not, nothing that is kept there
-        may be given out: the writer who cannot reach Redis could not strike it either.
+    :param level: stores the responses.
+    :param sharing: tells whether this process receives the news of others' writes. While it does not, nothing from the
+        second level may be served: a worker that cannot reach Redis could not invalidate it there either.
     """
 
     def __init__(self, level: Level | None = None, sharing: Sharing = ALONE) -> None:
@@ -97,7 +97,7 @@ class Second:
     async def look(
         self, fill: Fill, name: bytes, tags: tuple[str, ...]
     ) -> tuple[Found | None, Ticket | None]:
-        """What there is for a fetch, right at the moment of returning, and the ticket for its answer."""
+        """What the second level has for a fetch at the moment of return, and the ticket for the fetch's response."""
         if not fill.keep or not self._sharing.may_serve:
             return None, None
         found, ticket = await self._level.look(name, tags, not fill.wish.no_cache)
@@ -106,6 +106,6 @@ class Second:
         return found, ticket
 
     def keep(self, ticket: Ticket | None, found: Found, lifetime_s: float) -> None:
-        """Keep HOSP's answer for the others."""
+        """Store HOSP's response for the other processes."""
         if ticket is not None and self._sharing.may_serve:
             self._level.keep(ticket, found, lifetime_s)

@@ -1,4 +1,4 @@
-"""How answers look that have passed the cache, and which of them may be kept. Pure rules."""
+"""Which responses may be stored, and how responses look after they have passed the cache. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .directives import directives, has_it, seconds
 
 NAME = b"hospproxy"
 DOWNSTREAM = b"private, no-store"
-"""Devices keep no copy: what a member of staff may see can change at any time (decision 3 of the design)."""
+"""Clients store no copy: what a member of staff may see can change at any time (decision 3 of the design)."""
 
 _OF_ONE_EXCHANGE = (b"Set-Cookie", b"Age", b"Cache-Status", b"X-Request-Id", b"X-Runtime")
 _OF_304 = frozenset(
@@ -23,8 +23,8 @@ _OF_304 = frozenset(
 _OF_304_TO_ITS_ASKER = _OF_304 | {b"set-cookie", b"x-request-id"}
 
 _CANNOT_DIFFER = frozenset({b"accept", b"accept-encoding", b"origin"})
-"""Of what Vary may name (RFC 9110 §12.5.5): Accept is part of the key, Accept-Encoding is the same in every request
-that is sent on, Origin is in none. Most servers name the latter two on every answer."""
+"""Fields that Vary may name without effect (RFC 9110 §12.5.5): Accept is part of the key, Accept-Encoding is the same
+in every request to HOSP, and Origin is in none. Most servers name the latter two on every response."""
 
 
 def media_types(contract: Contract, operation: Operation) -> frozenset[str]:
@@ -47,14 +47,14 @@ def _resolved(document: Mapping[str, Any], said: Any) -> Mapping[str, Any]:
 def why_not_kept(
     response: Response, types: frozenset[str], max_bytes: int, *, override_no_cache: bool = False
 ) -> str:
-    """Why an answer may not be kept, as a token; "" if it may (RFC 9111 §3).
+    """Why a response may not be stored, as a token; "" if it may (RFC 9111 §3).
 
-    HOSP's ``max-age=0, private, must-revalidate`` is overridden by the contract: Rails puts it on every answer. Its
-    ``no-store`` and ``no-cache`` are not, which somebody has to ask for.
+    The contract overrides HOSP's ``max-age=0, private, must-revalidate``, because Rails puts it on every response. It
+    does not override ``no-store`` and ``no-cache``, which somebody must have set on purpose.
 
-    :param types: media types that are kept; empty for any.
-    :param max_bytes: longest body that is kept.
-    :param override_no_cache: the contract says that ``no-cache`` means nothing here.
+    :param types: media types that may be stored; empty for any.
+    :param max_bytes: maximum bytes of a body.
+    :param override_no_cache: the contract says that ``no-cache`` has no meaning here.
     """
     headers = response.headers
     if response.status != 200:
@@ -64,7 +64,7 @@ def why_not_kept(
     said = {name for name, _ in directives(headers.all(b"cache-control"))}
     if b"no-store" in said:
         return "no-store"
-    # Nothing is validated before it is given out again, so what has to be is not kept, in whatever form it is said.
+    # The cache never validates before it serves, so it does not store what must be validated, in whatever form.
     if b"no-cache" in said and not override_no_cache:
         return "no-cache"
     if not headers.tokens(b"vary") <= _CANNOT_DIFFER:
@@ -77,14 +77,15 @@ def why_not_kept(
 
 
 def media_type(headers: Headers) -> str:
-    """The media type without parameters, lower-cased; "" if there is none."""
+    """The media type in lower case, without parameters; "" if there is none."""
     return (headers.get(b"content-type") or b"").split(b";")[0].strip().lower().decode("latin-1")
 
 
 def _is_whole(response: Response) -> bool:
-    """An answer that a closing connection ended can be cut without anybody noticing: half a list must not stay.
+    """Whether the body is complete: half a list must not be stored.
 
-    The document is only passed over, not built: 4 MiB take some 8 ms.
+    A response that ended with the connection may be truncated without any sign. The JSON is only scanned, not built:
+    about 8 ms for 4 MiB.
     """
     if not media_type(response.headers).endswith("json"):
         return True
@@ -96,20 +97,20 @@ def _is_whole(response: Response) -> bool:
 
 
 def to_keep(response: Response) -> Response:
-    """An answer without what belongs to one exchange alone, for whoever gets it from memory."""
+    """A response without the fields that belong to one exchange only, ready to be stored."""
     return evolve(response, headers=response.headers.without(*_OF_ONE_EXCHANGE), origin=Origin.MEMORY)
 
 
 def initial_age(headers: Headers) -> int:
-    """Seconds that an answer was old when it came: a cache in front of HOSP says so (RFC 9111 §4.2.3)."""
+    """Age in seconds that the response already had on arrival, from a cache in front of HOSP (RFC 9111 §4.2.3)."""
     return seconds(headers.get(b"age")) or 0
 
 
 def passed(response: Response, status: bytes, if_none_match: list[bytes] | None = None) -> Response:
-    """An answer as it goes on to the client.
+    """A response as it goes to the client.
 
-    :param status: what the cache did, after its name (RFC 9211).
-    :param if_none_match: of a read: answered with 304 where the client has it already; None for anything else.
+    :param status: what the cache did, for Cache-Status after its name (RFC 9211).
+    :param if_none_match: the If-None-Match values of a read, which may turn the response into a 304; None otherwise.
     """
     member = b", ".join([*response.headers.all(b"cache-status"), NAME + b"; " + status])
     response = response.having(b"Cache-Control", DOWNSTREAM).having(b"Cache-Status", member)
@@ -120,7 +121,7 @@ def passed(response: Response, status: bytes, if_none_match: list[bytes] | None 
 
 
 def _not_modified(response: Response) -> Response:
-    """RFC 9110 §15.4.5."""
+    """The 304 for a response (RFC 9110 §15.4.5)."""
     kept = _OF_304 if response.origin is Origin.MEMORY else _OF_304_TO_ITS_ASKER
     headers = Headers(tuple(pair for pair in response.headers if pair[0].lower() in kept))
     return Response(304, headers, b"", response.origin)

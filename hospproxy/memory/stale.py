@@ -1,4 +1,4 @@
-"""When an answer that is past its time may be given all the same (RFC 5861), and what is said of it. Pure rules."""
+"""When a stale response may be served (RFC 5861), and what Cache-Status says about it. Pure."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from ..messages import Exchange, Origin, Response
 from .directives import Wish
 
 FAILURES = frozenset({500, 502, 503, 504})
-"""HOSP's answers that say only that it fails (RFC 5861 §4)."""
+"""Statuses with which HOSP reports only that it fails (RFC 5861 §4)."""
 
 
 def wants_fresher(wish: Wish) -> bool:
-    """Whether the client says how fresh it wants an answer."""
+    """Whether the client states how fresh a response must be."""
     return wish.no_cache or wish.no_store or wish.max_age is not None or wish.min_fresh > 0
 
 
 def may_revalidate(operation: Operation, wish: Wish, over_s: float) -> bool:
-    """Whether an answer may be given at once and renewed behind the client's back.
+    """Whether a stale response may be served at once and revalidated in the background.
 
-    Not to a client that says how fresh it wants it.
+    Not to a client that states how fresh a response must be.
 
-    :param over_s: seconds that it is past its time.
+    :param over_s: seconds past its freshness.
     """
     return not wants_fresher(wish) and not wish.only_if_cached and over_s < operation.stale_while_revalidate_s
 
 
 def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
-    """Whether an answer may be given because HOSP fails.
+    """Whether a stored response may be served because HOSP fails.
 
-    ``no-cache`` does not forbid it: whoever pulls down a list to renew it wants the old one rather than none. Only
+    ``no-cache`` does not forbid it: a user who pulls down a list to refresh it prefers the old list to none. Only
     ``stale-if-error`` in the request does.
 
-    :param over_s: seconds that it is past its time; negative if it is not.
+    :param over_s: seconds past its freshness; negative if it is still fresh.
     """
     most = operation.stale_if_error_s
     if wish.stale_if_error is not None:
@@ -41,9 +41,9 @@ def may_replace(operation: Operation, wish: Wish, over_s: float) -> bool:
 
 
 def may_stand_in(operation: Operation, wish: Wish, over_s: float) -> bool:
-    """Whether an answer may be given because HOSP is silent for longer than usual, though it may only be slow.
+    """Whether a stored response may be served because HOSP is silent for long, though it may only be slow.
 
-    :param over_s: seconds that it is past its time; negative if it is not.
+    :param over_s: seconds past its freshness; negative if it is still fresh.
     """
     return not wants_fresher(wish) and not wish.only_if_cached and may_replace(operation, wish, over_s)
 
@@ -51,14 +51,15 @@ def may_stand_in(operation: Operation, wish: Wish, over_s: float) -> bool:
 def status_of(
     exchange: Exchange, ttl: int, why: bytes, failed: Response | ProxyError | None, *, clean: bool = True
 ) -> bytes:
-    """What Cache-Status says of it (RFC 9211): ``fwd`` where HOSP was asked and failed, ``hit`` where it was not.
+    """The Cache-Status of a stale response (RFC 9211): ``fwd`` if HOSP was asked and failed, else ``hit``.
 
-    :param ttl: seconds that it is still fresh; negative past its time.
-    :param failed: what it stands for.
-    :param clean: no write has struck it. What was struck is not fresh, whatever time it had left.
+    :param ttl: seconds for which it is still fresh; negative if stale.
+    :param why: value of ``detail``.
+    :param failed: the failure that it replaces.
+    :param clean: no write has invalidated it. An invalidated entry is not fresh, whatever time it had left.
     """
     ttl = ttl if clean else min(0, ttl)
-    # What is still fresh was passed over because the request wanted HOSP's own word.
+    # A fresh entry was not used at first because the request asked for HOSP's own response.
     forward = b"fwd=request" if ttl > 0 else b"fwd=stale"
     if isinstance(failed, Response):
         begun = forward + b"; fwd-status=%d" % failed.status
@@ -70,10 +71,9 @@ def status_of(
 
 
 def status_of_write(response: Response) -> bytes:
-    """What Cache-Status says of the answer to a write (RFC 9211).
+    """The Cache-Status of a response to a write (RFC 9211).
 
-    An answer that was kept for whoever asks again was not forwarded. One that stands in the place of HOSP's, whose own
-    was lost, has no status of HOSP.
+    A response that was stored for a retry was not forwarded. One that replaces a lost response has no status of HOSP.
     """
     if response.origin is Origin.MEMORY:
         return b"hit; detail=replayed"

@@ -1,6 +1,6 @@
-"""What makes an answer stale: the tags that answers carry, and those that a write strikes.
+"""What invalidates a cache entry: the tags that entries carry, and the tags that a write invalidates.
 
-Tags are strings with a fixed beginning. Where names could run together only more becomes stale.
+Tags are strings with a fixed prefix. If two names collide, more is invalidated, never less.
 """
 
 from __future__ import annotations
@@ -9,36 +9,35 @@ from ..contract import Contract
 from ..messages import Call, Identity
 
 ACCOUNTS = "accounts"
-"""Carried by every answer that was given to anybody's credentials."""
+"""Tag of every response to any credentials."""
 
 PUBLIC = "public"
-"""Carried by every answer that anybody may have."""
+"""Tag of every public response."""
 
 
 WHO = "who"
-"""Carried by every answer to the question whose some credentials are, until it is known: struck by each change of any
-account."""
+"""Tag of every response to "who am I" until its account is known. Any change of an account invalidates it."""
 
 EVERYTHING = "everything"
-"""Carried by every answer that several processes have in common."""
+"""Tag of every response in the cache that processes share."""
 
 
 def account_tag(staff_id: str) -> str:
-    """Carried by every answer that was given to one account."""
+    """Tag of every response to one account."""
     return f"account:{staff_id}"
 
 
 def credentials_tag(credentials_hmac: bytes) -> str:
-    """Carried by every answer that was given to one set of credentials."""
+    """Tag of every response to one set of credentials."""
     return f"credentials:{credentials_hmac.hex()}"
 
 
 def tags_of_answer(call: Call, identity: Identity | None) -> tuple[str, ...]:
-    """The tags of a read's answer.
+    """The tags of a response to a read.
 
-    :param call: the read. One that names no single record (lists, and reads of "me") is stale with every write to
-        its resource.
-    :param identity: to whom it is answered; None for what is public.
+    :param call: the read. If it names no single record (lists, and reads of "me"), every write to its resource
+        invalidates the response.
+    :param identity: the principal; None for a public read.
     """
     tags = [PUBLIC]
     if identity is not None:
@@ -54,7 +53,7 @@ def tags_of_answer(call: Call, identity: Identity | None) -> tuple[str, ...]:
 
 
 def tags_of_write(call: Call) -> tuple[str, ...]:
-    """What a write makes stale, for everybody: its record, the lists of its resource, what the contract names."""
+    """The tags that a write invalidates, for everybody: its record, its resource's lists, and the contract's."""
     operation = call.operation
     tags = [f"all:{resource}" for resource in operation.makes_stale]
     if operation.resource is not None:
@@ -65,7 +64,7 @@ def tags_of_write(call: Call) -> tuple[str, ...]:
 
 
 def may_let_in(contract: Contract, call: Call) -> bool:
-    """Whether a write may make HOSP accept credentials that it has refused: a new account is enough for that."""
+    """Whether a write may make HOSP accept credentials that it has refused, for example by a new account."""
     rule, operation = contract.identity, call.operation
     if rule is None or not operation.is_write:
         return False
@@ -73,9 +72,9 @@ def may_let_in(contract: Contract, call: Call) -> bool:
 
 
 def account_of_write(contract: Contract, call: Call) -> tuple[str | None, ...]:
-    """The accounts that a write may delete, rename, or give another password.
+    """The accounts that a write may delete or rename, or whose password it may change.
 
-    :return: nothing, one account's id, or (None,) for all of them.
+    :return: empty, one account's id, or (None,) for all accounts.
     """
     rule = contract.identity
     operation = call.operation
@@ -87,5 +86,5 @@ def account_of_write(contract: Contract, call: Call) -> tuple[str | None, ...]:
         return ()
     if call.record_id is not None:
         return (call.record_id,)
-    # A POST to the list makes a new account. Anything else without an id ("my own record") may be anybody's.
+    # A POST to the list makes a new account. Any other write without an id ("my own record") may concern any account.
     return () if operation.method == "POST" else (None,)

@@ -1,4 +1,4 @@
-"""What memory does while HOSP is silent: who waits for HOSP is given what is kept, and HOSP goes on being asked."""
+"""What the cache does while HOSP is silent: waiting clients get a stored response, and the fetch continues."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _log = Logger()
 
 
 class Stalls(Protocol):
-    """Whether HOSP answers nothing for longer than it usually takes (outward.gate.stall)."""
+    """Tells whether HOSP is silent for longer than usual (outward.gate.stall)."""
 
     @property
     def stalled(self) -> bool:
-        """Whether that is so now."""
+        """Whether HOSP is suspected to have stalled."""
 
     def noticed(self) -> Deferred[None]:
-        """Fires when that is noticed; at once if it is so now. It may be cancelled."""
+        """Fires when a stall is suspected; at once if one is suspected now. May be cancelled."""
 
 
 class NeverStalls:
-    """Nobody notices it."""
+    """For a proxy without stall detection."""
 
     stalled = False
 
@@ -39,10 +39,10 @@ class NeverStalls:
 async def unless_stalled(
     fetch: Coroutine[Any, Any, Response], stalls: Stalls, kept: Callable[[], Awaitable[Response | None]]
 ) -> Response:
-    """HOSP's answer; what was kept, once HOSP is silent for too long. Then the fetch goes on, for the next who asks.
+    """HOSP's response, or a stored one once HOSP is silent for too long. The fetch then continues for later requests.
 
-    :param fetch: gets HOSP's answer.
-    :param kept: gives what may be given instead; None: there is nothing, so HOSP is waited for.
+    :param fetch: gets HOSP's response.
+    :param kept: returns what may be served instead; None: there is nothing, so wait for HOSP.
     """
     fetching = _Fetching(fetch)
     outcome, signal = fetching.outcome(), stalls.noticed()
@@ -65,11 +65,11 @@ async def unless_stalled(
 
 
 class _Interrupted(Exception):
-    """HOSP has stalled; the fetch goes on."""
+    """HOSP has stalled; the fetch continues."""
 
 
 class _Fetching:
-    """A fetch that can be waited for more than once, and be left to itself."""
+    """A fetch that can be waited for more than once, and can continue by itself."""
 
     def __init__(self, fetch: Coroutine[Any, Any, Response]) -> None:
         self._outcome: Response | Failure | None = None
@@ -79,7 +79,7 @@ class _Fetching:
         self._task.addBoth(self._ended)
 
     def outcome(self) -> Deferred[Response]:
-        """What comes of it. Cancelling this ends the fetch."""
+        """The result of the fetch. Cancelling this cancels the fetch."""
         waiter: Deferred[Response] = Deferred(lambda _: self.cancel())
         self._waiter = waiter
         if self._outcome is not None:
@@ -87,17 +87,16 @@ class _Fetching:
         return waiter
 
     def interrupt(self) -> None:
-        """End the wait, if there is one, and not the fetch."""
+        """End the wait, if there is one, but not the fetch."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and self._outcome is None:
             waiter.errback(_Interrupted())
 
     def cancel(self) -> None:
-        """End the fetch."""
         self._task.cancel()
 
     def let_go(self) -> None:
-        """Nobody waits for it any more; only a mistake in it is told."""
+        """Let the fetch continue with nothing waiting for it. Only an unexpected failure is logged."""
         self._let_go = True
         if isinstance(self._outcome, Failure):
             self._tell(self._outcome)

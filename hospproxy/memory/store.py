@@ -1,4 +1,4 @@
-"""The store of the first level: in this process, the least recently used go first, bounded in bytes."""
+"""The first level of the cache: in this process, bounded in bytes, least recently used entries evicted first."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from zope.interface import implementer
 from ..interfaces import ICacheStore
 from ..messages import Response
 
-# What CPython takes besides the bytes themselves, measured (tests/memory/test_store.py measures again).
+# CPython's overhead besides the bytes themselves, as measured (tests/memory/test_store.py measures it again).
 ENTRY_OVERHEAD = 900
 FIELD_OVERHEAD = 160
 TAG_OVERHEAD = 500
 
 
 class Mark(enum.IntEnum):
-    """What has happened to an answer since it was kept; it only rises until HOSP answers anew."""
+    """What has happened to an entry since it was stored. A mark only rises until HOSP responds anew."""
 
     CLEAN = 0
     STRUCK = 1
-    """A write may have changed what it says: nobody gets it while HOSP answers."""
+    """A write may have changed it: not served while HOSP responds."""
     HIDDEN = 2
-    """It does not show what its reader was told to be stored: that reader never gets it again."""
+    """It contradicts what its reader was told had been stored: never served to that reader again."""
 
 
 @frozen(slots=True)
 class Asked:
-    """The question, as far as it must be known to put another record into the answer.
+    """The request of an entry, as far as needed to put another record into its response.
 
     :param operation: its id.
     :param query: its parameters.
-    :param origin: scheme and host that the client used; addresses in the answer begin with it.
+    :param origin: scheme and host that the client used; addresses in the response begin with it.
     """
 
     operation: str = ""
@@ -44,12 +44,14 @@ class Asked:
 
 @frozen(slots=True)
 class Entry:
-    """An answer as it is kept.
+    """One cache entry: a stored response.
 
-    :param response: without what belongs to one exchange alone.
-    :param began: monotonic seconds at which HOSP's answer was at the earliest made: it is as old as that.
-    :param fresh_until: monotonic seconds until which it may be served.
+    :param response: without the fields that belong to one exchange only.
+    :param began: monotonic seconds of the earliest time at which HOSP can have made the response; its age counts from
+        here.
+    :param fresh_until: monotonic seconds until which it is fresh.
     :param name: its key beyond this process.
+    :param asked: its request.
     """
 
     response: Response
@@ -59,12 +61,12 @@ class Entry:
     asked: Asked = Asked()
 
     def saying(self, response: Response) -> Entry:
-        """The same entry with another answer."""
+        """The same entry with another response."""
         return evolve(self, response=response)
 
 
 def size_of(entry: Entry, tags: tuple[str, ...]) -> int:
-    """Bytes of memory that an entry takes with its key and its places in the indexes."""
+    """Bytes of memory that an entry takes, including its key and its index entries."""
     headers = sum(FIELD_OVERHEAD + len(name) + len(value) for name, value in entry.response.headers)
     marks = sum(TAG_OVERHEAD + len(tag) for tag in tags)
     return ENTRY_OVERHEAD + len(entry.response.body) + headers + marks
@@ -80,9 +82,9 @@ class _Held:
 
 @implementer(ICacheStore)
 class LruStore:
-    """Keeps what was used last.
+    """Stores the most recently used entries.
 
-    :param max_bytes: bytes that all entries take together.
+    :param max_bytes: maximum bytes of all entries together.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -96,12 +98,12 @@ class LruStore:
         return len(self._held)
 
     def get(self, key: bytes) -> Any:
-        """The entry under a key, fresh or not, or None; one that was marked counts as none."""
+        """The entry under a key, fresh or not; None if there is none or it is marked."""
         found = self.kept(key)
         return None if found is None or found[1] is not Mark.CLEAN else found[0]
 
     def kept(self, key: bytes) -> tuple[Any, Mark] | None:
-        """The entry under a key, whatever its mark, and that."""
+        """The entry under a key and its mark; None if there is none."""
         held = self._held.get(key)
         if held is None:
             return None
@@ -109,7 +111,7 @@ class LruStore:
         return held.entry, held.mark
 
     def put(self, key: bytes, entry: Any, size: int, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
-        """Keep an entry instead of what was there; one that is larger than the bound is not kept."""
+        """Store an entry in place of the old one. An entry larger than the bound is not stored."""
         self._drop(key)
         if size > self.max_bytes:
             return
@@ -122,25 +124,25 @@ class LruStore:
             self._keys_of.setdefault(tag, set()).add(key)
 
     def mark_tag(self, tag: str, mark: Mark) -> None:
-        """Mark every entry that carries a tag, unless it is marked higher."""
+        """Raise the mark of every entry with a tag."""
         for key in self._keys_of.get(tag, ()):
             held = self._held[key]
             held.mark = max(held.mark, mark)
 
     def mark(self, key: bytes, mark: Mark) -> None:
-        """Mark one entry, unless it is marked higher."""
+        """Raise the mark of one entry."""
         held = self._held.get(key)
         if held is not None:
             held.mark = max(held.mark, mark)
 
     def tagged(self, tag: str) -> list[tuple[bytes, Any, tuple[str, ...], Mark]]:
-        """Every entry that carries a tag, with its key, all its tags and its mark."""
+        """Every entry with a tag, as (key, entry, tags, mark)."""
         return [
             (key, (held := self._held[key]).entry, held.tags, held.mark) for key in self._keys_of.get(tag, ())
         ]
 
     def drop_tag(self, tag: str) -> int:
-        """Forget every entry that carries a tag; how many there were."""
+        """Delete every entry with a tag; returns how many there were."""
         keys = tuple(self._keys_of.get(tag, ()))
         for key in keys:
             self._drop(key)
