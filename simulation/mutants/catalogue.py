@@ -294,8 +294,8 @@ _LEDGER = (
     Mutant(
         "screening-sent-anew",
         "hospproxy/memory/screening.py",
-        'HOSP already."""\n        note.look_first = True\n',
-        'HOSP already."""\n',
+        "        note.look_first = True\n        self._begin(",
+        "        self._begin(",
         "after a restart a result's note is stored again",
         habits=("screen",),
         seeds=200,

@@ -234,9 +234,8 @@ _NOTES = (
     Mutant(
         "sent-when-begun",
         f"{_WRITES}fate.py",
-        "        # Until its connection had ended, or HOSP had answered, bytes of it could come to HOSP.\n"
-        "        entry.sent = self._clock.seconds()\n",
-        "",
+        "        entry.sent = self._clock.seconds()\n        entry.pending = certainty(",
+        "        entry.pending = certainty(",
         "a POST that was long on its way and is late is doubled",
         scene="lost notes, slow network",
         seeds=120,
