@@ -170,7 +170,7 @@ async def test_without_the_master_key_it_starts_with_nothing(ward: Ward) -> None
     (ward.proxy.state / "master.key").unlink()
     await ward.offline()
     await ward.kill()
-    await ward.proxy.until_said("the answers on disk were dropped")
+    await ward.proxy.until_said("cache on disk: deleted and recreated")
     assert (await ward.ask("GET", "/notes")).status in (502, 503)
     await ward.offline(away=False)
     assert (await ward.ask("GET", "/notes")).status == 200

@@ -91,7 +91,7 @@ class Cache:
         wish = wish_of(exchange.request.headers)
         place = None if exchange.past_cache else self._place(exchange)
         if exchange.offline:
-            nothing = NothingKept("The upstream server cannot be asked, and no answer is kept.")
+            nothing = NothingKept("The upstream server cannot be asked, and no response is cached.")
             return await self._instead(exchange, wish, nothing)
         if place is None:
             return await self._past(exchange, proceed, wish, b"bypass", "bypass")
@@ -178,7 +178,9 @@ class Cache:
         entry, mark = kept
         if mark is Mark.HIDDEN:
             self._note(exchange, "hidden")
-            raise OwnWriteHidden("What is kept does not show your own last change, and HOSP cannot be asked.")
+            raise OwnWriteHidden(
+                "The cached response lacks your own last change, and the upstream server cannot be asked."
+            )
         why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"
         return self._stale(exchange, entry, now, why, failed, mark)
 
@@ -272,7 +274,7 @@ class Cache:
         self._note(exchange, word)
         if wish.only_if_cached:
             headers = ((b"Cache-Status", NAME + b"; detail=only-if-cached"),)
-            raise ProxyError("There is no such answer in memory.", status=504, headers=headers)
+            raise ProxyError("No such response is cached.", status=504, headers=headers)
         response = await proceed(exchange)
         status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
         return self._passed(exchange, response, status)

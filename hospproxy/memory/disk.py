@@ -97,7 +97,10 @@ class Disk:
             rows, self._position = self._file.run([disk_file.doubts, disk_file.position])
         except disk_file.NotOnDisk as error:
             self.trouble = str(error)
-            _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
+            _log.error(
+                "cache on disk: its content may be stale: {why}. Make the file writable or delete it",
+                why=self.trouble,
+            )
             return []
         in_doubt = [self._read_doubt(bytes(account), bytes(value)) for account, value in rows or ()]
         self._say_dropped()
@@ -284,11 +287,14 @@ class Disk:
     def _failed(self, failure: Failure) -> None:
         before, self.trouble = self.trouble, failure.getErrorMessage()
         if before != self.trouble:  # each write tries again, and among other workers each heartbeat does
-            _log.error("what answers outlive this process may be out of date: {why}", why=self.trouble)
+            _log.error(
+                "cache on disk: its content may be stale: {why}. Make the file writable or delete it",
+                why=self.trouble,
+            )
 
     def _say_dropped(self) -> None:
         if self._file.dropped:
-            _log.warn("the answers on disk were dropped: {why}", why=self._file.dropped)
+            _log.warn("cache on disk: deleted and recreated: {why}", why=self._file.dropped)
             self._file.dropped = ""
 
 

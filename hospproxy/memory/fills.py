@@ -167,7 +167,9 @@ class Fills:
         self._doom(fill)
         waiting, fill._waiting = fill._waiting, []
         if not waiting and isinstance(outcome, Failure) and not outcome.check(CancelledError, ProxyError):
-            _log.failure("a fetch failed for which nobody waits any more", outcome)
+            _log.failure(
+                "a fetch failed after its clients had left; this is a bug: report the traceback", outcome
+            )
         for waiter in waiting:
             if not waiter.called:
                 _hand_over(outcome, waiter)
@@ -181,7 +183,7 @@ class Fills:
 
     def _expire(self, fill: Fill, waiter: Deferred[Fetched]) -> None:
         self._leave(fill, waiter)
-        waiter.errback(ProxyError("There was no answer in time.", status=504))
+        waiter.errback(ProxyError("There was no response in time.", status=504))
 
 
 def _hand_over(outcome: Fetched | Failure, waiter: Deferred[Fetched]) -> None:

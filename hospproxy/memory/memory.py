@@ -192,7 +192,7 @@ class Memory:
     async def _revoked(self) -> None:
         if not await self.keeper.settled():
             raise ProxyError(
-                "What is remembered of this account cannot be taken back at present.",
+                "What is stored for this account cannot be deleted now, so nothing was sent.",
                 status=503,
                 retry_after_s=5,
             )

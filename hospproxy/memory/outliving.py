@@ -113,4 +113,8 @@ def remove_left(settings: Settings) -> None:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            _log.error("{path} cannot be removed: {why}", path=str(path), why=error.strerror)
+            _log.error(
+                "cannot remove {path}, which belongs to no worker any more: {why}. Remove it by hand",
+                path=str(path),
+                why=error.strerror,
+            )

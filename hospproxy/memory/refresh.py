@@ -51,7 +51,10 @@ class Refresher:
         def over(outcome: object) -> None:
             self._running.pop(key, None)
             if isinstance(outcome, Failure) and not outcome.check(CancelledError, ProxyError, RecordFailed):
-                _log.failure("an answer could not be renewed", outcome)
+                _log.failure(
+                    "background revalidation of a cache entry failed; this is a bug: report the traceback",
+                    outcome,
+                )
                 self._meter.count("unhandled_errors_total")
 
         self._meter.count("cache_events_total", event="refresh_begun")

@@ -98,7 +98,9 @@ class Screening:
         if shape is None or exchange.identity is None:
             return await proceed(exchange)
         if self.pending + self._reserved >= self._max_pending:
-            raise OverCapacity("Too many screening results wait to be stored.", retry_after_s=30)
+            raise OverCapacity(
+                "Too many screening results are waiting to be stored; nothing was sent.", retry_after_s=30
+            )
         self._reserved += 1
         try:
             response = await proceed(exchange)
@@ -188,7 +190,9 @@ class Screening:
         def over(result: object) -> None:
             self._pending -= self._delivering.pop(going)
             if isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure("a screening result could not be kept as a note", result)
+                _log.failure(
+                    "storing a screening result as a note failed; this is a bug: report the traceback", result
+                )
                 self._meter.count("unhandled_errors_total")
 
         going = Deferred.fromCoroutine(work)
@@ -235,7 +239,8 @@ class Screening:
             return
         await self._results.refused(note)
         _log.error(
-            "HOSP refuses the note of screening {reference}; its author can fetch the result from the proxy",
+            "screening {reference}: HOSP refused the note. "
+            "Its author can fetch it at /.hospproxy/outcomes/{reference}",
             reference=note.reference,
         )
 

@@ -118,4 +118,7 @@ class _Fetching:
 
     def _tell(self, outcome: Failure) -> None:
         if not outcome.check(CancelledError, ProxyError, RecordFailed):
-            _log.failure("a fetch failed that nobody waited for any more", outcome)
+            _log.failure(
+                "a fetch failed after its client got a cached response; this is a bug: report the traceback",
+                outcome,
+            )
