@@ -76,7 +76,7 @@ class Attempt:
         if self.connection is None:
             return error
         return FailedAfterSending(
-            "The connection to the upstream server broke before its answer was complete.",
+            "The connection to the upstream server broke before its response was complete.",
             head_status=self.head_status,
         )
 
@@ -84,7 +84,7 @@ class Attempt:
         if self.connection is None:
             return NotSent("The upstream server could not be reached in time.")
         return FailedAfterSending(
-            "The upstream server did not answer in time.",
+            "The upstream server did not respond in time.",
             head_status=self.head_status,
             timed_out=True,
         )

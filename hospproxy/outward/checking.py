@@ -182,7 +182,7 @@ class AnswerCheck:
         """
         assert exchange.call is not None
         if response.status in _UNASKED:
-            raise self._bad("unasked", "is one that was not asked for", response)
+            raise self._bad("unasked", "has an unexpected status", response)
         headers = known_fields(response.headers, self._more)
         if headers is not response.headers:
             self._found("field")
@@ -193,7 +193,7 @@ class AnswerCheck:
         expected = expected_of(exchange.call.operation, response.status)
         given = media_type(response.headers)
         if not fits(given, expected, exchange.call.accept):
-            raise self._bad("type", "is of another type than was due", response)
+            raise self._bad("type", "has an unexpected media type", response)
         return response, expected if is_json(given) else None
 
     def shaped(self, response: Response, expected: Expected, shape: str) -> None:
@@ -202,7 +202,7 @@ class AnswerCheck:
         :raise BadAnswer: the type is wrong.
         """
         if expected.shape and shape != expected.shape:
-            raise self._bad("shape", f"is not the {expected.shape} that was due", response)
+            raise self._bad("shape", f"is not the expected {expected.shape}", response)
 
     def _parsed(self, response: Response) -> Json:
         try:
@@ -213,7 +213,7 @@ class AnswerCheck:
 
     def no_json(self, response: Response) -> BadAnswer:
         """The error for a response whose content is not JSON."""
-        return self._bad("json", "is not the JSON that it says", response)
+        return self._bad("json", "is not valid JSON", response)
 
     def unread(self, exchange: Exchange, response: Response, expected: Expected) -> None:
         """Note that the response is too large or complex to be parsed.
@@ -223,7 +223,7 @@ class AnswerCheck:
         exchange.rule_hits.append("answers:unread")
         self._found("unread")
         if self._enforce and expected.check is not None:
-            raise self._bad("schema", "has too much in it to be held against the contract", response)
+            raise self._bad("schema", "is too large to be checked against the contract", response)
 
     def hold(self, exchange: Exchange, response: Response, expected: Expected, document: Json) -> None:
         """Check a document, or a piece of one, against its schema.
@@ -241,7 +241,7 @@ class AnswerCheck:
         if hit not in exchange.rule_hits:
             exchange.rule_hits.append(hit)
         if self._enforce:
-            raise self._bad("schema", "is not as the contract says", response)
+            raise self._bad("schema", "does not match the contract", response)
         self._found("schema")
 
     def _located(self, exchange: Exchange, response: Response) -> Response:
@@ -251,7 +251,7 @@ class AnswerCheck:
             return response
         now = self._addresses.public(given.decode("latin-1"), exchange.request.client)
         if now is None and 300 <= response.status < 400:
-            raise self._bad("address", "leads elsewhere", response)
+            raise self._bad("address", "points to another server", response)
         if now is None:
             self._found("address")
             return evolve(response, headers=response.headers.without(b"location"))
@@ -285,7 +285,7 @@ class AnswerCheck:
 
     def _bad(self, finding: Finding, words: str, response: Response) -> BadAnswer:
         self._found(finding)
-        return BadAnswer(f"The upstream server's answer {words}.", head_status=response.status)
+        return BadAnswer(f"The upstream server's response {words}.", head_status=response.status)
 
     def _found(self, finding: Finding) -> None:
         self._meter.count("answer_findings_total", finding=finding)

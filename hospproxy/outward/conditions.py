@@ -33,7 +33,7 @@ class NotJudged(ProxyError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Whether the condition of this request holds could not be found out, so nothing was sent.",
+            "The condition of this request could not be checked, so nothing was sent.",
             retry_after_s=5,
         )
 
@@ -116,7 +116,7 @@ def _tags(headers: Headers, name: str) -> Tags | None:
 
 
 def _malformed(name: str) -> Refused:
-    return Refused("This condition cannot be read, so nothing was sent.", field=name)
+    return Refused("This condition is malformed, so nothing was sent.", field=name)
 
 
 def failing(conditions: Conditions, there: Representation | None) -> str | None:
@@ -131,7 +131,7 @@ def failing(conditions: Conditions, there: Representation | None) -> str | None:
     elif conditions.unmodified_since is not None:
         if there is not None and there.modified is None:
             raise Refused(
-                "Nobody knows when this was changed last, so nothing was sent.", field=IF_UNMODIFIED_SINCE
+                "The time of the last change is unknown, so nothing was sent.", field=IF_UNMODIFIED_SINCE
             )
         if there is None or there.modified is None or there.modified > conditions.unmodified_since:
             return IF_UNMODIFIED_SINCE
@@ -196,7 +196,8 @@ class ConditionCheck:
         reading = self._reads.get(call.operation.template)
         if reading is None:
             raise Refused(
-                "Nothing can be read here, so a condition on it cannot be judged.", field=conditions.first
+                "This cannot be read, so a condition on it cannot be checked; nothing was sent.",
+                field=conditions.first,
             )
         there = await self._look(exchange, call, reading)
         failed = failing(conditions, there)
@@ -205,7 +206,7 @@ class ConditionCheck:
         if there is None:
             # Without the condition the response would be 404, and that takes precedence (RFC 9110 §13.2.1).
             raise Refused("There is no such record, so nothing was sent.", status=404)
-        raise Refused(f"This is not as {failed} says, so nothing was sent.", status=412, field=failed)
+        raise Refused(f"The condition {failed} does not hold, so nothing was sent.", status=412, field=failed)
 
     async def _look(self, exchange: Exchange, call: Call, reading: Operation) -> Representation | None:
         looked_at = Call(reading, call.path, accept=call.accept, authorization=call.authorization)

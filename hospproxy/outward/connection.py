@@ -198,7 +198,8 @@ class Opener:
             return failure
         if failure.check(SSL.Error, VerificationError):
             _log.warn(
-                "TLS with the upstream {authority} failed, its certificate may be another's: {reason!r}",
+                "TLS with the upstream {authority} failed: {reason!r}. "
+                "Check its certificate, and upstream.ca_file",
                 authority=self._target.authority,
                 reason=failure.value,
             )

@@ -69,7 +69,7 @@ class AnswerFilter:
         # Without this check, a head that ends with LF LF would wait until the deadline.
         bare_line_feed(self._buffer, self._searched, len(self._buffer) if end < 0 else end)
         if self._interim + (len(self._buffer) if end < 0 else end) > self._max_header_bytes:
-            raise BadAnswer("The upstream server's answer has too large a head.")
+            raise BadAnswer("The head of the upstream server's response is too large.")
         if end < 0:
             self._searched = max(0, len(self._buffer) - len(_END) + 1)
             return None
@@ -94,4 +94,4 @@ class AnswerFilter:
 
 def too_large(status: int) -> BadAnswer:
     """The error for a body that is longer than the limit."""
-    return BadAnswer("The upstream server's answer is too large.", head_status=status)
+    return BadAnswer("The upstream server's response is too large.", head_status=status)

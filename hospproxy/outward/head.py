@@ -77,7 +77,7 @@ class Head:
 
 def not_http() -> FailedAfterSending:
     """The upstream did not send an HTTP response, so the outcome of the request is unknown."""
-    return FailedAfterSending("The upstream server did not answer in HTTP.")
+    return FailedAfterSending("The upstream server did not send an HTTP response.")
 
 
 def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
@@ -99,7 +99,7 @@ def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
         raise not_http()
     status = int(match[2])
     raise BadAnswer(
-        "The upstream server's answer has a bare line feed in its head.",
+        "The upstream server's response has a bare line feed in its head.",
         head_status=status if status >= 200 else None,
     )
 
@@ -125,10 +125,10 @@ def parse_head(raw: bytes) -> Head:
         if length is None and not chunked and not last:
             # By RFC 9112 §6.3 the body would be everything until the close. A server that keeps the connection open but
             # gives no length has lost one of the two, and a patient list that is cut short must not pass.
-            raise ValueError("neither a length nor an end")
+            raise ValueError("it has neither a length nor an end")
     except ValueError as error:
         raise BadAnswer(
-            f"The upstream server's answer has a malformed head: {error}.", head_status=status
+            f"The upstream server's response has a malformed head: {error}.", head_status=status
         ) from None
     kept = tuple(field for field in fields if field[0].lower() not in HOP_BY_HOP | tokens)
     return Head(status, match[3] or b"", kept, length, chunked, last)
@@ -138,7 +138,7 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     name, colon, value = line.partition(b":")
     # A space before the colon, a folded line (RFC 9112 §5.1, §5.2) and a line without a colon all fail here.
     if not colon or not _NAME.fullmatch(name):
-        raise ValueError("a line that is no field")
+        raise ValueError("a line that is not a field")
     value = value.strip(b" \t")
     if not _VALUE.fullmatch(value):
         raise ValueError("a control character in a field")
@@ -166,9 +166,9 @@ def _framing(minor: int, status: int, fields: list[tuple[bytes, bytes]]) -> tupl
         for part in value.split(b",")
     }
     if any(not _LENGTH.fullmatch(length) for length in lengths) or len(lengths) > 1:
-        raise ValueError("a senseless Content-Length")
+        raise ValueError("an invalid Content-Length")
     if codings and (minor == 0 or lengths or [coding.lower() for coding in codings] != [b"chunked"]):
-        raise ValueError("a Transfer-Encoding that leaves the length in doubt")
+        raise ValueError("a Transfer-Encoding that leaves the length unclear")
     if status < 200 or status in (204, 304):
         return 0, False
     if codings:

@@ -91,7 +91,7 @@ class Asking:
         self._leave_behind()
         self._late()
         self._waiter.errback(
-            FailedAfterSending("The upstream server did not answer in time.", timed_out=True)
+            FailedAfterSending("The upstream server did not respond in time.", timed_out=True)
         )
 
     def _leave_behind(self) -> None:
@@ -116,7 +116,9 @@ class Asking:
         elif isinstance(outcome.value, ProxyError):
             result = outcome.value
         elif not outcome.check(CancelledError):
-            _log.failure("an attempt failed for which nobody waited any more", outcome)
+            _log.failure(
+                "an attempt failed after its client had left; this is a bug: report the traceback", outcome
+            )
         self._exchange.aftermath.end(result if isinstance(result, Response) else None)
         if not over.called:
             over.callback(result)

@@ -102,7 +102,7 @@ class Upstream:
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None
     ) -> Response:
         if timeout_s <= 0:
-            raise NotSent("There was no time left to ask the upstream server.")
+            raise NotSent("There was no time left to send this to the upstream server.")
         attempt = Attempt(self._kept if call.operation.repeatable else self._fresh, on_sent)
         message = build_message(call, client, self._target, self._name)
         exchanging = Deferred.fromCoroutine(self._exchange(attempt, message))
@@ -256,4 +256,7 @@ def _told(what: Callable[..., None], *news: object) -> None:
     try:
         what(*news)
     except Exception:
-        _log.failure("{what!r} failed at what the upstream said", what=what)
+        _log.failure(
+            "observer {what!r} failed on a response of the upstream; this is a bug: report the traceback",
+            what=what,
+        )

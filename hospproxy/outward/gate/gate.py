@@ -250,7 +250,13 @@ class Gate:
 
         self._held[ticket] = left
         left.over.addBoth(over)
-        left.over.addErrback(lambda failure: _log.failure("the end of an attempt was lost", failure))
+        left.over.addErrback(
+            lambda failure: _log.failure(
+                "gate: could not process the end of an attempt that outlived its client; "
+                "this is a bug: report the traceback",
+                failure,
+            )
+        )
         if ticket in self._probes and self._heard_at >= began:
             left.over.cancel()
 
@@ -309,7 +315,9 @@ class Gate:
             if breaker.state is not before:
                 self._meter.count("breaker_events_total", event=breaker.state.value)
                 _log.warn(
-                    "HOSP: the breaker was {before} and is {now}", before=before.value, now=self.state.value
+                    "HOSP: the breaker changed from {before} to {now}",
+                    before=before.value,
+                    now=self.state.value,
                 )
                 if breaker.state is State.CLOSED:
                     self._limit.begin_anew(now)

@@ -108,7 +108,11 @@ class Prober:
             # HOSP is up. Earlier probes that still hang block slots.
             self._give_up()
         elif isinstance(outcome, Failure) and not outcome.check(CancelledError):
-            _log.failure("a probe failed", outcome)
+            _log.failure(
+                "probe of HOSP: unexpected error, the next probe follows; "
+                "this is a bug: report the traceback",
+                outcome,
+            )
 
     async def _probe(self, operation: Operation) -> bool:
         """Send one probe. Returns whether HOSP responded."""
@@ -130,6 +134,6 @@ class Prober:
         except ProxyError:
             self._meter.count("breaker_events_total", event="probe_failed")
             return False
-        _log.info("HOSP answers a probe with {status}", status=response.status)
+        _log.info("HOSP: responded to a probe with status {status}", status=response.status)
         self._meter.count("breaker_events_total", event="probe_answered")
         return True

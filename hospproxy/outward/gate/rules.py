@@ -22,7 +22,7 @@ WORDS = {
     Refusal.FULL: "Too many requests are waiting for the upstream server.",
     Refusal.PUSHED_OUT: "Too many requests are waiting for the upstream server.",
     Refusal.IN_VAIN: "Too many requests are waiting for the upstream server.",
-    Refusal.DEADLINE: "The upstream server had no place for this request in time.",
+    Refusal.DEADLINE: "The upstream server had no free slot for this request in time.",
 }
 """Error text for the client, by reason of the refusal."""
 

@@ -78,7 +78,7 @@ class Stall:
             self._usual.learn(lasted_s)
         if self.stalled:
             self.stalled = False
-            _log.info("HOSP: it answers again")
+            _log.info("HOSP: responds again; the stall is over")
             self._meter.count("breaker_events_total", event="stall_over")
         self._watch()
 
@@ -105,7 +105,11 @@ class Stall:
 
     def _notice(self, silent_s: float) -> None:
         self.stalled = True
-        _log.warn("HOSP: no answer to anything for {silent_s:.1f} s; it may have stalled", silent_s=silent_s)
+        _log.warn(
+            "HOSP: no response to any request for {silent_s:.1f} s; it may have stalled. "
+            "Cached responses are served where possible",
+            silent_s=silent_s,
+        )
         self._meter.count("breaker_events_total", event="stalled")
         waiting, self._waiting = self._waiting, {}
         for one in waiting:

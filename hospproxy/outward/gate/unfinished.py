@@ -152,7 +152,8 @@ class Unfinished:
         if not self._complained:
             self._complained = True
             _log.error(
-                "{path} cannot be written; the next process will not know what HOSP has in hand: {why}",
+                "cannot use {path}: {why}. After a kill, the next process will not know what is in "
+                "flight at HOSP; check the disk",
                 path=str(self._path),
                 why=failure.getErrorMessage(),
             )

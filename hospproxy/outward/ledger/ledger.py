@@ -37,7 +37,7 @@ class LedgerFailed(ProxyError):
     outcome = "refused"
 
     def __init__(self, why: str) -> None:
-        super().__init__("Writes cannot be kept safe at present, so none is sent.", retry_after_s=5)
+        super().__init__("The proxy cannot store writes safely now, so nothing was sent.", retry_after_s=5)
         self.why = why
 
 
@@ -84,7 +84,8 @@ class Ledger:
         self._connection, aside = self._open_file(self._path)
         if aside is not None:
             _log.critical(
-                "the ledger was damaged and is now {aside}: what became of the writes in it is not known",
+                "ledger: the file was damaged and is now {aside}; "
+                "outcomes of writes in it are unknown: check them at HOSP",
                 aside=aside,
             )
         kept = store.time(self._connection)
@@ -160,7 +161,9 @@ class Ledger:
         waiting, self._unclosed = self._unclosed, {}
 
         def failed(failure: Failure) -> None:
-            _log.error("entries cannot be closed yet: {why}", why=failure.getErrorMessage())
+            _log.error(
+                "ledger: settled entries not closed: {why}; retried later", why=failure.getErrorMessage()
+            )
             self._unclosed = {**waiting, **self._unclosed}
 
         self._worker.run(lambda: in_one(connection, list(waiting.values()))).addErrback(failed)
@@ -271,7 +274,7 @@ class Ledger:
     def _do(self, statement: Callable[[sqlite3.Connection], T]) -> Deferred[T]:
         done: Deferred[T] = Deferred()
         if self._connection is None or len(self._waiting) >= MAX_WAITING:
-            done.errback(LedgerFailed(self.trouble or "closed, or too much waits"))
+            done.errback(LedgerFailed(self.trouble or "closed, or too many statements are waiting"))
             return done
         self._waiting.append((statement, done))
         self._begin_group()
@@ -292,7 +295,10 @@ class Ledger:
         self._begin_group()  # before the callbacks of this group run
         if isinstance(outcome, Failure):
             self.trouble = outcome.getErrorMessage()
-            _log.error("the ledger cannot be written: {why}", why=self.trouble)
+            _log.error(
+                "ledger: writing failed: {why}. Writes are refused until it works; check the disk",
+                why=self.trouble,
+            )
             for done in waiting:
                 if not done.called:
                     done.errback(LedgerFailed(self.trouble))

@@ -59,7 +59,7 @@ class Seal:
         try:
             return AESGCM(key).decrypt(nonce, rest, place.encode())
         except (InvalidTag, ValueError):
-            raise Unsealable("damaged, or from another place") from None
+            raise Unsealable("damaged, or sealed for another place") from None
 
     def _key_of(self, key_id: bytes) -> bytes | None:
         if key_id == self.key_id.encode("ascii"):

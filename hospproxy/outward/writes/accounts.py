@@ -44,7 +44,7 @@ async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> V
     if entry.call.operation.action == "delete":
         return _deleted(await ask(Call(me, accept="json", authorization=entry.call.authorization)))
     if not _can_be_tried(entry):
-        return NotKnowable("the new password is none that can be tried")
+        return NotKnowable("the new password cannot be tried")
     credentials = await _new_credentials(contract, entry, ask)
     if credentials is None:
         return None

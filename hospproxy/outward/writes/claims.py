@@ -60,7 +60,7 @@ class Unseen(ProxyError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Whether this Idempotency-Key was used cannot be known at present, so nothing was sent.",
+            "It cannot be checked now whether this Idempotency-Key was used, so nothing was sent.",
             retry_after_s=5,
         )
 

@@ -134,11 +134,11 @@ class Others:
             if known is not None and known.state is not State.GIVEN_UP:
                 self.claims.left(reference)
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
-            raise OutcomeUnknown("Whether this was carried out is not known.", reference=reference)
+            raise OutcomeUnknown("It is not known whether this was carried out.", reference=reference)
         exchange.reference = None
         if exchange.client_gone and key is None:
             self.claims.left(reference)
-            raise NotSent("Nobody waits for this any more.")
+            raise NotSent("The client has left, so nothing was sent.")
         if known.state is not State.ABSENT:
             return known.reference
         self.claims.handed_over(reference)

@@ -270,7 +270,7 @@ class Entries:
         :raise OverCapacity: too many are open, or the turn did not come before the deadline. Nothing was sent.
         """
         if self._open >= self._max_open:
-            raise OverCapacity("Too many writes are under way.")
+            raise OverCapacity("Too many writes are in progress; nothing was sent.")
         self._open += 1
         entry = Entry(exchange.reference or self._reference(), equal, exchange, self._clock.seconds(), key)
         entry.record_name = record_of(exchange)

@@ -60,7 +60,9 @@ class Absent(ProxyError):
     outcome = "not carried out"
 
     def __init__(self, result: Result) -> None:
-        super().__init__("This was not carried out: HOSP failed.", status=result.status, retry_after_s=2)
+        super().__init__(
+            "This was not carried out: the upstream server failed.", status=result.status, retry_after_s=2
+        )
         self.answer = result if isinstance(result, Response) else None
 
 
@@ -167,21 +169,21 @@ class Fate:
         :raise OutcomeUnknown: neither, in time.
         """
         try:
-            verdict: Verdict | None = NotKnowable("what others write cannot be seen")
+            verdict: Verdict | None = NotKnowable("the writes of other workers cannot be seen")
             if entry.trusted:
                 verdict = await self._looking.find(
                     entry, may_be_late=may_be_late, deadline=entry.exchange.deadline - self._margin_s
                 )
             why = verdict.why if isinstance(verdict, NotKnowable) else ""
         except Undecided:
-            verdict, why = None, "there was no time to find out"
+            verdict, why = None, "there was no time left to find out"
         if isinstance(verdict, Found | NotThere):
             _landed(entry, verdict)
             return verdict
         self._meter.count("writes_total", outcome="unknown")
         entry.exchange.reference = entry.reference
         raise OutcomeUnknown(
-            f"Whether this was carried out is not known: {why}.",
+            f"It is not known whether this was carried out: {why}.",
             reference=entry.reference,
             timed_out=isinstance(result, FailedAfterSending) and result.timed_out,
             hopeless=verdict is not None,
@@ -221,7 +223,10 @@ class Fate:
         self._meter.count("writes_total", outcome="answered")
         if not isinstance(result, Response):
             # The head is complete and refuses the write; only its body is lost.
-            raise ProxyError("HOSP refused this, and its words were lost.", status=result.head_status or 502)
+            raise ProxyError(
+                "The upstream server rejected this request; its error message was lost.",
+                status=result.head_status or 502,
+            )
         if operation.action == "delete" and result.status == 404 and sends > 1 and entry.exchange.shown:
             # The look in between saw the record, so an earlier attempt has deleted it after all.
             return self._answers.deleted()

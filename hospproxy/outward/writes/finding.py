@@ -111,15 +111,15 @@ def which_is_mine(search: Search, records: Sequence[Any]) -> Verdict:
     equal = [(row, age) for how, row, age in alike if how is Likeness.YES]
     sure = [row for row, _age in equal if all(row.get(name) is None for name in search.optional)]
     if len(equal) > search.open_entries:
-        return NotKnowable("more records are like this one than writes are open")
+        return NotKnowable("there are more matching records than open writes")
     if not equal and any(how is Likeness.MAYBE for how, _row, _age in alike):
-        return NotKnowable("a record may be what HOSP has made of this one")
+        return NotKnowable("a record may be this one, stored in another form")
     if not equal:
         return NotThere()
     if not sure:
-        return NotKnowable("a record is like this one but has more in it")
+        return NotKnowable("a record matches this one but has further values")
     if any(age is Age.DOUBTFUL for _row, age in equal):
-        return NotKnowable("an older record may be like this one")
+        return NotKnowable("the matching record may be older than this write")
     return Found(min(sure, key=lambda row: _order(_id(search.resource, row))))
 
 
@@ -247,7 +247,7 @@ def has_changed(change: Change, row: Any) -> Verdict:
     if change.resource.updated_at is None and not change.unreadable and as_wished is Likeness.NO:
         # The contract names no date of change, so the values are the only evidence, and they are not the new ones.
         return NotThere()
-    return NotKnowable("the record was changed meanwhile, and not to this")
+    return NotKnowable("the record was changed meanwhile, to other values")
 
 
 def _has_become(change: Change, row: Mapping[str, Any]) -> bool:

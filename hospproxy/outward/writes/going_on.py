@@ -43,10 +43,12 @@ class GoingOn:
             self._works.pop(going, None)
             if isinstance(result, Failure) and result.check(RecordFailed):
                 _log.error(
-                    "What was found out about a write could not be recorded: {why}", why=str(result.value)
+                    "audit: the late outcome of a write could not be recorded: {why}", why=str(result.value)
                 )
             elif isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure("finding out about a write failed", result)
+                _log.failure(
+                    "finding out the outcome of a write failed; this is a bug: report the traceback", result
+                )
                 self._meter.count("unhandled_errors_total")
 
         going = Deferred.fromCoroutine(work)

@@ -129,7 +129,7 @@ class Keeping:
         try:
             await self._ledger.close(name, state.value, _record(entry), answer, pending=pending)
         except LedgerFailed as error:
-            _log.error("the outcome of {name} could not be kept: {why}", name=name, why=error.why)
+            _log.error("ledger: outcome of {name} not stored: {why}; retried later", name=name, why=error.why)
 
     async def end_pending(self, entry: Entry) -> None:
         """Note that the upstream can no longer carry out a settled write."""
@@ -137,7 +137,7 @@ class Keeping:
             await self._ledger.end_pending(entry.reference)
         except LedgerFailed as error:
             # The next start keeps the turn once more, for as long as HOSP may be late.
-            _log.error("{name} could not be marked: {why}", name=entry.reference, why=error.why)
+            _log.error("ledger: end of {name} not stored: {why}", name=entry.reference, why=error.why)
 
     async def pending(self) -> list[tuple[Entry, State]]:
         """Settled writes of earlier processes that the upstream may still carry out, with their outcome."""
@@ -162,7 +162,7 @@ class Keeping:
             if not entry.exchange.own:
                 await self._ledger.mark(entry.reference, State.UNKNOWN.value)
         except LedgerFailed as error:
-            _log.error("{name} could not be marked: {why}", name=entry.reference, why=error.why)
+            _log.error('ledger: "unknown" of {name} not stored: {why}', name=entry.reference, why=error.why)
 
     def hand_over(self, entry: Entry) -> None:
         """Note that a client has the response. Not awaited: if the note is lost, a retry gets the response again."""
@@ -208,7 +208,8 @@ class Keeping:
             entry = self.read(row)
             if entry.exchange.call is None:
                 _log.critical(
-                    "{reference}, a {kind} of an earlier process, cannot be read: what became of it is not known",
+                    "ledger: {reference} ({kind}) of an earlier process cannot be read; "
+                    "its outcome is unknown: check at HOSP",
                     reference=row.reference,
                     kind=row.kind,
                 )
@@ -233,7 +234,7 @@ class Keeping:
         try:
             await self._ledger.tidy(window_s)
         except LedgerFailed as error:
-            _log.error("the ledger could not be tidied: {why}", why=error.why)
+            _log.error("ledger: expired entries not deleted: {why}; retried later", why=error.why)
 
     async def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
         """Writes under a key, settled within the last ``kept_s`` seconds, that other workers can be told of."""
@@ -307,7 +308,7 @@ class Keeping:
                 data = self._seal.open(row.call, f"call {row.reference}")
                 found = read_call(data, self._contract, now=now, wall=self._wall())
             except Unsealable as error:
-                _log.error("{reference} cannot be read: {why}", reference=row.reference, why=str(error))
+                _log.error("ledger: {reference} unreadable: {why}", reference=row.reference, why=str(error))
         if found is None:
             found = Exchange(Request(), arrived=now, wall=self._wall(), deadline=now, client_gone=True)
         return found
@@ -395,4 +396,4 @@ def _state(value: str) -> State:
 
 
 def _not_noted(failure: Failure) -> None:
-    _log.debug("not noted as handed over: {why}", why=failure.getErrorMessage())
+    _log.debug("ledger: not noted that a client has its response: {why}", why=failure.getErrorMessage())

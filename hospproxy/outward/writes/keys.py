@@ -27,7 +27,7 @@ def key_in(headers: Headers) -> bytes | None:
     key = re.sub(rb"\\(.)", rb"\1", quoted[1]) if quoted else value
     if len(values) > 1 or not 0 < len(key) <= MAX_LENGTH or not (quoted or _TOKEN.fullmatch(value)):
         raise Refused(
-            f"An Idempotency-Key is one string in quotes, or one word, of at most {MAX_LENGTH} characters.",
+            f"An Idempotency-Key must be one quoted string, or one word, of at most {MAX_LENGTH} characters.",
             field="Idempotency-Key",
         )
     return key
@@ -40,7 +40,7 @@ def busy() -> Refused:
 
 def another() -> Refused:
     """422: the key was used for another request."""
-    return Refused("This Idempotency-Key belongs to another request.", status=422, field="Idempotency-Key")
+    return Refused("This Idempotency-Key was used for another request.", status=422, field="Idempotency-Key")
 
 
 def is_kept(response: Response) -> bool:

@@ -97,7 +97,7 @@ class Looking:
         :raise Undecided: the deadline came first.
         """
         if self._operation(entry) is None:
-            return NotKnowable("the contract names no way to look")
+            return NotKnowable("the contract names no read that could show it")
         looks, last = 0, False
         while True:
             pause, left = self._pause(entry, looks, may_be_late), deadline - self._clock.seconds()
@@ -169,7 +169,9 @@ class Looking:
             learned = None if response is None else await self._claims.learn(entry)
             verdict = self._judge(entry, response) if learned and response is not None else None
         if learned is not True:
-            verdict = NotKnowable("what others wrote meanwhile is not known") if learned is False else None
+            verdict = (
+                NotKnowable("what other workers wrote meanwhile is not known") if learned is False else None
+            )
         self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
         return verdict
 
@@ -202,7 +204,11 @@ class Looking:
         operation = entry.call.operation
         if operation.lookup is None and response.status == 404:
             deleted = operation.action == "delete" and entry.exchange.shown
-            return Found({}) if deleted else NotKnowable("the record is gone, or its author may not see it")
+            return (
+                Found({})
+                if deleted
+                else NotKnowable("the record is gone, or the author of the write may not see it")
+            )
         if response.status != 200:
             return None
         try:

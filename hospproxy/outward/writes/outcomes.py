@@ -28,11 +28,11 @@ ROUTE = Route(OPERATION.template, (".hospproxy", "outcomes", None), {"GET": OPER
 _WORDS = {
     State.OPEN.value: "open",
     State.UNKNOWN.value: "unknown",
-    State.ANSWERED.value: "carried out or refused, as it was answered",
+    State.ANSWERED.value: "carried out or refused, as the response said",
     State.FOUND.value: "carried out",
     State.ABSENT.value: "not carried out",
-    State.GIVEN_UP.value: "never to be known",
-    "refused": "refused by HOSP; kept here",
+    State.GIVEN_UP.value: "will never be known",
+    "refused": "refused by HOSP; the proxy keeps the note",
 }
 
 
@@ -54,7 +54,7 @@ async def answer(exchange: Exchange, keeping: Keeping, claims: Claims) -> Respon
             state = State.UNKNOWN if known.told and known.state is State.OPEN else known.state
             return _said(reference, state.value, None if row is None else row.resource, known.record, None)
     if row is None or not keeping.is_author(exchange.identity, row):
-        raise Refused("There is no such write of yours.", status=404)
+        raise Refused("You have no write with this reference.", status=404)
     return _said(reference, row.state, row.resource, row.record, keeping.refused_note(row))
 
 

@@ -180,11 +180,11 @@ class Writes:
             return self._delivered(first, evolve(first.answer, origin=Origin.MEMORY))
         if first.state is not State.ABSENT:
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
-            raise OutcomeUnknown("Whether this was carried out is not known.", reference=first.reference)
+            raise OutcomeUnknown("It is not known whether this was carried out.", reference=first.reference)
         # Surely not carried out: send it again if a client still waits. Otherwise the next retry sends it.
         exchange.reference = None
         if exchange.client_gone and key is None:
-            raise NotSent("Nobody waits for this any more.")
+            raise NotSent("The client has left, so nothing was sent.")
         self._entries.hand_over(first)
         self._claims.handed_over(first.reference)
         return await self._first(exchange, proceed, first.equal, key, names)
@@ -343,7 +343,11 @@ class Writes:
         if len(ids) < 2:
             return
         told = ", ".join(ids)
-        _log.critical("{reference} was carried out twice: {ids}", reference=entry.reference, ids=told)
+        _log.critical(
+            "write {reference} was carried out twice: records {ids}. Delete the duplicate at HOSP",
+            reference=entry.reference,
+            ids=told,
+        )
         self._meter.count("writes_total", outcome="twice")
         await self._later.record(entry.exchange, entry.reference, f"carried out twice: {told}")
 

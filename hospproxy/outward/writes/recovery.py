@@ -58,7 +58,7 @@ class Recovery:
             await recovered.addTimeout(max(0.0, exchange.deadline - self._clock.seconds()), self._clock)
         except TimeoutError:
             raise ProxyError(
-                "What became of earlier writes is not known yet, so nothing was sent.",
+                "The proxy is still recovering earlier writes, so nothing was sent.",
                 status=503,
                 retry_after_s=5,
             ) from None
@@ -97,7 +97,7 @@ class Recovery:
             if kind != "screening":
                 go_on_finding(entry)
         if taken:
-            _log.info("took over {count} entries of earlier processes", count=len(taken))
+            _log.info("ledger: took over {count} entries of earlier processes", count=len(taken))
         return screenings
 
     async def _remember_others(self, entry: Entry) -> None:

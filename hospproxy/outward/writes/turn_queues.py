@@ -77,4 +77,4 @@ class TurnQueues:
 
 
 def _too_late(_result: object, _timeout: float) -> None:
-    raise OverCapacity("An equal write, or one to the same record, is still under way.")
+    raise OverCapacity("An equal write, or one to the same record, is still in progress.")

@@ -77,7 +77,11 @@ class Turns:
             raise
         except Exception:
             # This failure must not keep the record locked.
-            _log.failure("what {name} may have made stale could not be told", name=entry.reference)
+            _log.failure(
+                "cache entries that write {name} made stale could not be invalidated; "
+                "this is a bug: report the traceback",
+                name=entry.reference,
+            )
         await self._settle(entry, state)
         self._entries.give_turn(entry)
         await self._keeping.end_pending(entry)
