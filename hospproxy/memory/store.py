@@ -25,7 +25,7 @@ class Mark(enum.IntEnum):
     STRUCK = 1
     """A write may have changed it: not served while HOSP responds."""
     HIDDEN = 2
-    """It contradicts what its reader was told had been stored: never served to that reader again."""
+    """It lacks a write that its reader was told had been stored: never served to that reader again."""
 
 
 @frozen(slots=True)

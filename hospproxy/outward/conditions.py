@@ -1,7 +1,7 @@
 """Conditions of writes (RFC 9110 §13): judged by a read of the record, while the write holds its turn.
 
 HOSP ignores conditions. If the proxy did not judge one, the condition would be lost, and a client that took care not
-to overwrite somebody else's change would do so.
+to overwrite somebody else's change would overwrite it after all.
 """
 
 from __future__ import annotations

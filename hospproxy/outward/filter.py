@@ -11,8 +11,8 @@ _END = b"\r\n\r\n"
 class AnswerFilter:
     """Takes the bytes of one response and returns what the HTTP client may read.
 
-    A body that ends with the connection is passed on as chunked, with the last chunk only if the close was clean. Only
-    so can the client tell a complete body from a truncated one (RFC 9112 §8).
+    A body that ends with the connection is passed on as chunked, with the last chunk only if the close was clean.
+    Otherwise the client could not tell a complete body from a truncated one (RFC 9112 §8).
 
     :param max_header_bytes: maximum bytes of the head, including interim responses before it.
     :param max_body_bytes: a body that announces more is refused at once.

@@ -88,7 +88,7 @@ class Claims(Protocol):
     """Exchanges what workers and machines know about their writes. Methods raise only what they name."""
 
     async def first(self, names: Names) -> str | None:
-        """Reference of another worker's write that a write without a key retries. From now on it waits for that."""
+        """Reference of another worker's write that a write without a key retries, and now waits for; or None."""
 
     async def rejoin(self, reference: str, deadline: float) -> str:
         """Whether a retry may join a write that this process knows: one of ``Rejoined``.

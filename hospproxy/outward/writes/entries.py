@@ -366,7 +366,7 @@ class Entries:
                 self.forget(entry)
 
     def _bound(self) -> None:
-        """Remember at most ten times the number of open entries; forget the oldest ended ones first."""
+        """Remember at most ten times ``max_open`` entries; forget the oldest ended ones first."""
         for equal in list(self._recent)[: max(0, len(self._recent) - 10 * self._max_open)]:
             for entry in list(self._recent.get(equal, ())):
                 if not entry.is_open:

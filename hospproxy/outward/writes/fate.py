@@ -138,7 +138,7 @@ class Fate:
             await task.deferLater(self._clock, 0.05 * sends, lambda: None)
 
     def _may_send_again(self, entry: Entry) -> bool:
-        """Whether there is time, and somebody waits. Without a key, a client that has left is nobody."""
+        """Whether there is time, and the client still waits or has a key to ask again with."""
         exchange = entry.exchange
         wanted = bool(exchange.own) or not exchange.client_gone or entry.key is not None
         return wanted and self._clock.seconds() + 0.5 < exchange.deadline - self._margin_s

@@ -38,7 +38,7 @@ class Found:
 
 @frozen(slots=True)
 class NotThere:
-    """Verdict: no record in this look is the write's. If it is surely absent depends on when the look began."""
+    """Verdict: no record in this look is the write's. That proves absence only if the look began late enough."""
 
 
 @frozen(slots=True)
@@ -251,7 +251,7 @@ def has_changed(change: Change, row: Any) -> Verdict:
 
 
 def _has_become(change: Change, row: Mapping[str, Any]) -> bool:
-    """Whether the record had other values before. Others may have written them since; the date excludes that."""
+    """Whether the record had other values before. Others may have written the new ones; the date tells when."""
     before = change.before
     return before is not None and not before.has(change.expected) and not before.is_of(row)
 

@@ -26,7 +26,7 @@ from .turns import Turns
 
 _log = Logger()
 _SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
-"""In these states nothing more can be learned about a key. If absent or given up, another worker may know more."""
+"""States in which all is known about a key. If the write is absent or given up, another worker may know more."""
 
 
 @implementer(IProcessor)

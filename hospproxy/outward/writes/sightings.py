@@ -20,7 +20,7 @@ Id = int | str
 MOST_DIGITS = 100
 """Maximum digits of an id that is parsed as a number: int() refuses very long ones."""
 LATELY = 1_000
-"""Number of settled writes' records to remember for one resource."""
+"""Maximum number of settled writes' records to remember for one resource."""
 
 
 class Sightings:
