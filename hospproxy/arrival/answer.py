@@ -1,4 +1,4 @@
-"""A Response becomes bytes (RFC 9112 §4, RFC 9110 §6.6, §8.6)."""
+"""Serialise a ``Response`` as an HTTP/1.1 message (RFC 9112 §4, RFC 9110 §6.6, §8.6)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BROKEN: Final = Response(
     Headers(((b"content-type", b"application/json; charset=utf-8"),)),
     b'{"status":500,"error":"Internal Server Error"}',
 )
-"""What goes out in place of an answer that cannot be written."""
+"""Sent instead of a response that cannot be serialised."""
 
 _NOT_TAKEN_OVER = HOP_BY_HOP | {b"content-length", b"server"}
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -27,7 +27,7 @@ _WITHOUT_CONTENT: Final = frozenset({204, 304})
 
 
 class Unwritable(Exception):
-    """An answer would not be one HTTP message: a line end in a field, or a status that is not final."""
+    """The response is not one valid HTTP message: a bad field name or value, or a status outside 200–599."""
 
 
 @lru_cache(maxsize=128)
@@ -37,7 +37,7 @@ def _status_line(status: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _lowered(name: bytes) -> bytes:
-    """:raise Unwritable: it is no field name."""
+    """:raise Unwritable: ``name`` is not a valid field name."""
     if _NAME.fullmatch(name) is None:
         raise Unwritable(f"field {name!r}")
     return name.lower()
@@ -51,17 +51,17 @@ def _date(second: int) -> bytes:
 def write_answer(
     response: Response, *, to_head: bool, close: bool, version: tuple[int, int], wall: float
 ) -> list[bytes]:
-    """The bytes of an answer, head and content.
+    """Serialise a response: its head, and its content unless that is streamed.
 
-    Content-Length is always said (but for 204 and 304), so a cut answer is never taken for a whole one; content that
-    comes piece by piece is chunked, or to HTTP/1.0 ends with the connection (RFC 9112 §6.3), and is not among these
-    bytes. A Server field would tell strangers which versions to attack.
+    Content-Length is always sent (except with 204 and 304), so that a client notices a truncated response. Streamed
+    content is chunked; for HTTP/1.0 it ends when the connection closes (RFC 9112 §6.3). Streamed content is not in
+    the returned bytes. The Server field is dropped: it would tell attackers which version to attack.
 
-    :param to_head: the request was HEAD: the same head, no content.
-    :param close: the connection ends with this answer.
-    :param version: of the request.
+    :param to_head: the request was HEAD: send the same head without content.
+    :param close: the connection closes after this response.
+    :param version: HTTP version of the request.
     :param wall: seconds since the epoch, for Date.
-    :raise Unwritable: see there.
+    :raise Unwritable: the status or a field cannot be sent.
     """
     status = response.status
     if not 200 <= status <= 599:
@@ -92,7 +92,7 @@ def write_answer(
 
 
 def _framing(response: Response, version: tuple[int, int]) -> list[bytes]:
-    """How the client finds the end (RFC 9112 §6); HTTP/1.0 knows no chunks."""
+    """Fields that tell the client where the content ends (RFC 9112 §6); HTTP/1.0 has no chunked coding."""
     if response.chunks is None:
         return [b"content-length: %d\r\n" % len(response.body)]
     return [b"transfer-encoding: chunked\r\n"] if version >= (1, 1) else []

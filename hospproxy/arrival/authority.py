@@ -1,4 +1,4 @@
-"""``Host`` and other authorities (RFC 3986 §3.2, RFC 9110 §7.2)."""
+"""Parse ``Host`` and other authorities, and check them against ``public_hosts`` (RFC 3986 §3.2, RFC 9110 §7.2)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _AUTHORITY = re.compile(rb"(?P<host>[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\
 
 
 def parse_authority(value: bytes) -> str:
-    """The host and port of a ``Host`` field, lower-cased; a colon without a port is dropped.
+    """Return the host and port of a ``Host`` field, lower-cased; a colon without a port is dropped.
 
-    Registered names are DNS names here: the percent-encoding and sub-delimiters that RFC 3986 would allow in them
-    have no use but to disagree about where a name ends.
+    Registered names must be DNS names. RFC 3986 would also allow percent-encoding and sub-delimiters; they have no
+    use here, and two readers could disagree about where such a name ends.
 
-    :raise Refused: 400, it is no ``host[:port]``.
+    :raise Refused: 400, the value is not ``host[:port]``.
     """
     match = _AUTHORITY.fullmatch(value)
     if match is None:
@@ -37,7 +37,7 @@ def parse_authority(value: bytes) -> str:
 
 
 def without_port(authority: str) -> str:
-    """The host of an authority that ``parse_authority`` made; IPv6 addresses keep their brackets."""
+    """Return the host of an authority that ``parse_authority`` returned; an IPv6 address keeps its brackets."""
     if authority.endswith("]"):
         return authority
     host, _, _ = authority.rpartition(":")
@@ -46,9 +46,9 @@ def without_port(authority: str) -> str:
 
 @frozen(slots=True)
 class PublicHosts:
-    """Which hosts are served. An entry without a port stands for every port of that host.
+    """The hosts that are served. An entry without a port covers every port of that host.
 
-    :param names: lower-cased authorities; none at all serves any host.
+    :param names: lower-cased authorities; if empty, every host is served.
     """
 
     names: frozenset[str] = frozenset()
@@ -58,5 +58,5 @@ class PublicHosts:
         return cls(frozenset(name.lower() for name in names))
 
     def serve(self, authority: str) -> bool:
-        """Whether requests for this authority are ours to answer."""
+        """Whether requests for this authority are served here."""
         return not self.names or authority in self.names or without_port(authority) in self.names

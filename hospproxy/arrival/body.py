@@ -1,6 +1,6 @@
-"""From the bytes after a head to the content, counted while it comes (RFC 9112 §6 and §7).
+"""Decode a request body and count it while it arrives (RFC 9112 §6, §7).
 
-Each decoder takes what is its own from the front of the buffer and leaves the rest, which is the next request.
+Each decoder removes the bytes of its body from the front of the buffer. What it leaves is the next request.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from ..errors import Refused
 from .fields import Framing
 
 MAX_CHUNK_LINE_BYTES: Final = 256
-"""One line with a chunk's size and extensions."""
+"""Longest line with a chunk's size and extensions."""
 
 MAX_CHUNK_OVERHEAD_BYTES: Final = 64 * 1024
-"""Sizes, extensions and line ends of a message beyond one byte for each byte of content: a flood of tiny chunks."""
+"""Allowance for chunk sizes, extensions and line ends, on top of one byte per byte of content. It stops a flood of
+tiny chunks.
+"""
 
 MAX_TRAILER_BYTES: Final = 8 * 1024
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+"'
-# Possessive throughout (and bounded by the length of a line), so that no input makes them go back.
+# Possessive quantifiers throughout, and lines of bounded length: no input can make these backtrack.
 _CHUNK_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,8}+)(?:[ \t]*+;[ \t]*+" + _TOKEN
     + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+)*+"
@@ -31,31 +33,31 @@ _TRAILER_LINE: Final = re.compile(_TOKEN + rb":[\t \x21-\x7e\x80-\xff]*+")
 
 
 class Decoder(Protocol):
-    """A body on its way in."""
+    """Decodes one body while it arrives."""
 
     @property
     def size(self) -> int:
         """Bytes of content held so far."""
 
     def feed(self, buffer: bytearray) -> bool:
-        """Take from the front of the buffer what belongs to the body; True once the body is whole.
+        """Remove bytes of the body from the front of the buffer; return True once the body is complete.
 
         :raise Refused: 400 malformed, 413 too large.
         """
 
     def content(self) -> bytearray:
-        """The content, once it is whole; the decoder has no more use for it."""
+        """Return the content once it is complete. Do not use the decoder afterwards."""
 
 
 def too_large(limit: int) -> Refused:
-    """The refusal of a body beyond its limit in bytes."""
+    """The 413 for a body larger than ``limit`` bytes."""
     return Refused(f"The body is larger than the {limit} bytes that are taken here.", status=413)
 
 
 class LengthDecoder:
-    """A body of known length (RFC 9112 §6.2).
+    """Decodes a body with Content-Length (RFC 9112 §6.2).
 
-    :param length: bytes to come.
+    :param length: bytes of content.
     """
 
     __slots__ = ("_held", "_length")
@@ -79,9 +81,9 @@ class LengthDecoder:
 
 
 class ChunkedDecoder:
-    """A body in chunks (RFC 9112 §7.1). Extensions and trailers are checked and dropped.
+    """Decodes a chunked body (RFC 9112 §7.1). Extensions and trailers are checked, then dropped.
 
-    :param limit: the most bytes of content to take.
+    :param limit: maximum bytes of content.
     """
 
     __slots__ = ("_held", "_left", "_limit", "_overhead", "_step", "_trailer_bytes")
@@ -155,16 +157,19 @@ class ChunkedDecoder:
         return True
 
     def _count_overhead(self, count: int) -> None:
-        """A client may not make us work without sending content; judged at each chunk, so however it is cut."""
+        """Refuse a client that makes us work without sending content.
+
+        Checked at each chunk, so the result does not depend on how the bytes are split into reads.
+        """
         self._overhead += count
         if self._overhead > MAX_CHUNK_OVERHEAD_BYTES + len(self._held):
             raise Refused("The body comes in chunks that are too small.")
 
 
 def _take_line(buffer: bytearray, longest: int) -> bytes | None:
-    """Remove a line from the front of the buffer; None if its end is not there yet.
+    """Remove one line from the front of the buffer; return None if its end has not arrived.
 
-    :raise Refused: 400, it is longer than this many bytes or ends without a carriage return.
+    :raise Refused: 400, the line is longer than ``longest`` bytes or ends without a carriage return.
     """
     end = buffer.find(b"\n", 0, longest + 2)
     if end < 0:
@@ -179,10 +184,10 @@ def _take_line(buffer: bytearray, longest: int) -> bytes | None:
 
 
 def decoder_for(framing: Framing, limit: int) -> Decoder | None:
-    """What takes this body in; None if there is none.
+    """Return the decoder for a request's body; None if it has no body.
 
-    :param limit: the most bytes of content to take.
-    :raise Refused: 413, the length alone says that it is too large.
+    :param limit: maximum bytes of content.
+    :raise Refused: 413, Content-Length is already larger than ``limit``.
     """
     if framing.chunked:
         return ChunkedDecoder(limit)

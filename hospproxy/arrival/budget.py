@@ -1,4 +1,4 @@
-"""One budget in bytes for all that the process holds for its clients."""
+"""One memory budget, in bytes, for everything that the process holds for its clients."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Final
 from ..errors import OverCapacity
 
 PRESSED: Final = 0.9
-"""Of the budget: from here on those who hold memory for long are sent away, so that there is room for others."""
+"""Fraction of the budget from which the slowest clients are disconnected to free memory."""
 
 
 def spent() -> OverCapacity:
-    """The refusal of whoever comes, or stays, when there is no memory left."""
+    """The 503 for a request that cannot be taken, or kept, because the memory budget is used up."""
     error = OverCapacity("There is no memory left for this request just now.")
     error.limit = "body_memory_bytes"
     return error
 
 
 class BodyBudget:
-    """Counts what clients have sent and is not answered yet, and the answers that slow clients have not taken yet.
+    """Counts request data without a response yet, and response data that slow clients have not read yet.
 
-    Bodies are counted as they come, not by the length that they announce: a few clients that announce much and send
-    nothing would otherwise lock out all others.
+    Bodies are counted as they arrive, not by their announced length. Otherwise a few clients that announce much and
+    send nothing would lock out all others.
 
     :param limit: bytes.
     """
@@ -34,40 +34,40 @@ class BodyBudget:
 
     @property
     def pressed(self) -> bool:
-        """Whether the slowest must go."""
+        """Whether the slowest clients must be disconnected."""
         return self.used >= self.limit * PRESSED
 
     @property
     def full(self) -> bool:
-        """Whether nothing is left."""
+        """Whether the budget is used up."""
         return self.used >= self.limit
 
     def reserve(self, count: int) -> None:
-        """Count in bytes of a request's body.
+        """Count bytes of a request's body.
 
-        :raise OverCapacity: there is no room; nothing was counted.
+        :raise OverCapacity: they do not fit; nothing was counted.
         """
         if self.used + count > self.limit:
             raise spent()
         self.used += count
 
     def hold(self, count: int) -> None:
-        """Count in what is here already, whether there is room or not; a negative count lets go."""
+        """Count bytes that are held already, even beyond the limit; a negative count releases them."""
         self.used += count
 
     def admit(self) -> None:
-        """Take another request only while there is room.
+        """Accept another request only while the budget is not used up.
 
-        :raise OverCapacity: there is none.
+        :raise OverCapacity: it is used up.
         """
         if self.full:
             raise spent()
 
 
 class Held:
-    """What one connection's requests take of the budget.
+    """The share of the budget that one connection's requests use.
 
-    :param budget: of the process.
+    :param budget: the budget of the process.
     """
 
     __slots__ = ("_body", "_budget", "_read")
@@ -78,9 +78,9 @@ class Held:
         self._read = 0
 
     def body(self, size: int) -> None:
-        """The body has so many bytes by now.
+        """Set the size of the body received so far.
 
-        :raise OverCapacity: there is no room for that.
+        :raise OverCapacity: it does not fit into the budget.
         """
         if size > self._body:
             self._budget.reserve(size - self._body)
@@ -89,6 +89,6 @@ class Held:
         self._body = size
 
     def read(self, size: int) -> None:
-        """So many bytes are read and not understood yet."""
+        """Set the number of bytes that were read from the socket but not parsed yet."""
         self._budget.hold(size - self._read)
         self._read = size

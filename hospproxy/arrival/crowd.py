@@ -1,4 +1,4 @@
-"""How many connections one address has open."""
+"""Limit how many connections one address may have open."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .tally import Tally
 
 @define(slots=True, eq=False)
 class Crowd:
-    """Counts connections by who opened them. Memory is bounded by the number of connections.
+    """Counts open connections by source address. Memory is bounded by the number of connections.
 
-    :param trust: proxies in front are exempt: behind one of them stand many clients.
+    :param trust: trusted proxies are exempt: many clients are behind each of them.
     """
 
     limits: ArrivalLimits
@@ -29,9 +29,9 @@ class Crowd:
         return len(self._counts)
 
     def enter(self, connection: object, address: str) -> bool:
-        """Let a connection in, or not.
+        """Count a connection; return False if its address has too many already.
 
-        :param address: of the socket's other end, as ``display_address`` gives it.
+        :param address: of the socket's other end, as ``display_address`` returns it.
         """
         if self.trust.networks and self.trust.covers(parse_address(address)):
             return True
@@ -44,7 +44,7 @@ class Crowd:
         return True
 
     def leave(self, connection: object) -> None:
-        """It is gone; nothing if it was not let in."""
+        """Stop counting a connection; does nothing if it was never counted."""
         source = self._sources.pop(connection, None)
         if source is not None:
             self._counts[source] -= 1

@@ -1,4 +1,4 @@
-"""So many connections that file descriptors are left for everything else."""
+"""Limit connections so that enough file descriptors remain for everything else."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .limits import ArrivalLimits
 _log = Logger()
 
 KEPT_BACK: Final = 256
-"""Descriptors for the record, the ledger, connections to HOSP and to where the record is carried."""
+"""Descriptors reserved for the audit trail, the ledger, upstream connections and audit sinks."""
 
 
 def open_files() -> int:
-    """How many descriptors this process may have."""
+    """The soft limit of file descriptors for this process (``ulimit -n``)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
 
 def within_descriptors(limits: ArrivalLimits, open_files: int) -> ArrivalLimits:
-    """The same limits with no more connections than the system allows for.
+    """Return the limits with ``max_connections`` lowered to what the file descriptors allow.
 
-    Without this the process comes to the system's limit first: then connections cannot be accepted, the reactor is
-    told of them again and again, and neither HOSP nor the record can be reached.
+    Without this the process reaches the system's limit first. Then it can accept no connections, the reactor reports
+    the waiting ones again and again, and neither the upstream nor the audit trail can be opened.
 
     :param open_files: descriptors that the process may have.
     """

@@ -1,4 +1,4 @@
-"""The open connections: how many, whose time is up, and how they end when the proxy stops."""
+"""Track all open connections: sweep them for missed deadlines, and drain them when the proxy stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime
 
 SWEEP_S: Final = 0.25
-"""How often clocks are looked at, in seconds: a limit is overrun by at most this much."""
+"""Seconds between two checks of all deadlines; a limit may be overrun by this much."""
 
 
 SHED_AFTER_S: Final = 5.0
@@ -17,32 +17,34 @@ SHED_AFTER_S: Final = 5.0
 
 
 class Tracked(Protocol):
-    """A connection, as seen from here."""
+    """What ``Connections`` calls on a connection."""
 
     def is_overdue(self, now: float) -> bool:
-        """Whether one of its clocks has run out."""
+        """Whether the connection has missed its deadline."""
 
     def time_out(self) -> None:
-        """Act on that."""
+        """Called when it has: refuse the request or close."""
 
     @property
     def stuck_since(self) -> float | None:
-        """Since when it holds memory for a client that is not ready; None if it does not."""
+        """Since when (monotonic seconds) it holds memory for a client that is not reading or sending; None if it does
+        not.
+        """
 
     def shed(self) -> None:
-        """Let go of it: memory is short, and this is one of the slowest."""
+        """Drop this connection: memory is short, and it is one of the slowest."""
 
     def wind_down(self) -> None:
-        """Answer what is under way, take nothing new, close."""
+        """Finish the request in flight, accept no new one, close."""
 
     def abort(self) -> None:
-        """Close without another word."""
+        """Close at once, without sending anything more."""
 
 
 class Connections:
     """Every open connection of the process, over all listeners.
 
-    One sweep looks at all clocks: starting and cancelling a timer for each request costs more than it saves.
+    One sweep checks all deadlines: starting and cancelling a timer per request would cost more than it saves.
 
     :param clock: monotonic.
     :param pressed: whether memory is short.
@@ -51,7 +53,7 @@ class Connections:
     def __init__(self, clock: IReactorTime, pressed: Callable[[], bool] = lambda: False) -> None:
         self._clock = clock
         self._pressed = pressed
-        self._open: dict[Tracked, None] = {}  # no set: their order must not be that of addresses
+        self._open: dict[Tracked, None] = {}  # not a set: the order must not depend on memory addresses
         self._sweep_call: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
         self.draining = False
@@ -86,7 +88,7 @@ class Connections:
             self._sweep_call = self._clock.callLater(SWEEP_S, self._sweep)
 
     def _shed(self, before: float) -> None:
-        """Send the slowest away, those first that have been slow for longest, until there is room."""
+        """Drop slow connections, longest-blocked first, until memory is no longer short."""
         stuck = [(since, each) for each in self._open if (since := each.stuck_since) is not None]
         for since, connection in sorted(stuck, key=lambda pair: pair[0]):
             if since > before or not self._pressed():
@@ -94,10 +96,10 @@ class Connections:
             connection.shed()
 
     def drain(self, deadline_s: float) -> Deferred[None]:
-        """Let every connection finish what it is answering; cut off what is still open at the deadline.
+        """Let every connection finish its request; abort those still open at the deadline.
 
         :param deadline_s: seconds from now.
-        :return: fires when none is open any more.
+        :return: fires when no connection is open.
         """
         self.draining = True
         for connection in list(self._open):
@@ -122,7 +124,7 @@ class Connections:
 async def stop(ports: Iterable[IListeningPort], connections: Connections, deadline_s: float) -> None:
     """Stop listening, then drain.
 
-    :param deadline_s: seconds for the answers that are under way.
+    :param deadline_s: seconds for the requests in flight.
     """
     for closing in [maybeDeferred(port.stopListening) for port in ports]:
         await closing

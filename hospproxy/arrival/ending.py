@@ -1,4 +1,4 @@
-"""How a connection is closed so that the client gets the last answer whole (RFC 9112 §9.6)."""
+"""Close a connection so that the client receives the last response completely (RFC 9112 §9.6)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from .limits import ArrivalLimits
 
 
 class Ending:
-    """The stages of a close. Each sets how long it may last before ``overdue`` goes on to the next.
+    """The stages of a close. Each stage sets a deadline; when it passes, ``overdue`` moves on to the next stage.
 
-    A plain connection is half-closed, so that the client sees the end and its last bytes are still read (closing at
-    once would send a reset that overtakes the answer). Twisted's TLS has no half-close (its ``loseWriteConnection``
-    falls through to TCP), but its ``loseConnection`` is one: it sends close_notify and waits for the client's. It
-    also waits for a registered producer, for ever: unregister first.
+    A plain connection is half-closed: the client sees the end, and we still read its last bytes. Closing at once
+    would send a reset that can overtake the response. Twisted's TLS has no half-close (its ``loseWriteConnection``
+    falls through to TCP), but its ``loseConnection`` behaves like one: it sends close_notify and waits for the
+    client's. It also waits for a registered producer, for ever, so unregister the producer first.
 
     :param transport: TCP, or Twisted's TLS around it.
-    :param secure: which of both.
-    :param set_deadline: winds the connection's clock, in seconds from now. Always before the transport is told
-        anything, which may end the stage at once.
+    :param secure: whether the transport is TLS.
+    :param set_deadline: sets the connection's deadline, in seconds from now. Always call it before telling the
+        transport anything, because that may end the stage at once.
     """
 
     __slots__ = ("_forced", "_half_closed", "_limits", "_secure", "_set_deadline", "_transport")
@@ -35,7 +35,7 @@ class Ending:
         self._forced = False
 
     def finish(self) -> None:
-        """All is handed to the transport: send it, close our side, wait for the client's."""
+        """Everything is handed to the transport: send it, close our side, wait for the client to close its side."""
         if self._secure:
             self._set_deadline(self._limits.linger_s)
             self._transport.loseConnection()
@@ -44,7 +44,7 @@ class Ending:
             self._transport.loseWriteConnection()
 
     def half_closed(self) -> None:
-        """Our side of a plain connection is closed: give the client a moment to notice."""
+        """Our side of a plain connection is closed: give the client ``linger_s`` to notice."""
         self._half_closed = True
         self._set_deadline(self._limits.linger_s)
 
@@ -54,13 +54,13 @@ class Ending:
             self._transport.loseConnection()
 
     def close_idle(self) -> None:
-        """Nothing is under way in either direction: no need to linger."""
+        """Close a connection without a request or response in flight; no need to linger."""
         self._set_deadline(self._limits.write_timeout_s)
         self._transport.loseConnection()
         self._close_below()
 
     def overdue(self) -> None:
-        """A stage has taken too long."""
+        """The current stage missed its deadline: force the next one."""
         self._set_deadline(self._limits.write_timeout_s)
         if self._forced or not (self._secure or self._half_closed):
             self._transport.abortConnection()
@@ -68,7 +68,7 @@ class Ending:
             self._close_below()
 
     def _close_below(self) -> None:
-        """Close TCP once it has sent what it holds, whatever TLS still waits for."""
+        """Close TCP once it has sent what it holds, even if TLS still waits for the client."""
         self._forced = True
         below = self._transport.transport if self._secure else self._transport
         below.loseConnection()

@@ -1,4 +1,4 @@
-"""Makes connections, or turns them away."""
+"""Create the protocol for each accepted connection, or turn the connection away."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .plain import PlainPolicy
 
 
 class Http1Factory(Factory):
-    """Makes the connections of one listener.
+    """Creates the connections of one listener.
 
-    :param house: what all listeners share.
-    :param plain: the policy of a listener without TLS; None for one with.
+    :param house: the state that all listeners share.
+    :param plain: policy of a listener without TLS; None on a TLS listener.
     """
 
     noisy = False
@@ -26,10 +26,10 @@ class Http1Factory(Factory):
         self.plain = plain
 
     def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
-        """None, which closes the connection, when there are as many as there may be or the proxy is stopping."""
+        """Return None, which closes the connection, at ``max_connections`` or while the proxy is stopping."""
         connections = self.house.connections
         if len(connections) >= self.house.limits.max_connections:
-            # Behind a balancer the one that its PROXY header names.
+            # Behind a load balancer this is the address from its PROXY header.
             source = getattr(addr, "source", "") or getattr(addr, "host", "")
             self.house.tally.hit("max_connections", display_address(source))
             return None

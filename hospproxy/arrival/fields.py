@@ -1,4 +1,4 @@
-"""Header fields: which may stand once only, what they say of the body, and which go no further."""
+"""Header fields: which may appear only once, what they say about the body, and which are not forwarded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONCE: Final = frozenset(
         b"if-unmodified-since", b"max-forwards", b"proxy-authorization", b"range", b"referer", b"user-agent",
     }
 )  # fmt: skip
-"""Fields of one value (RFC 9110 §5.3): two of them, and two readers may each believe another one."""
+"""Single-value fields (RFC 9110 §5.3). If one appears twice, two readers may each use a different one."""
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -25,7 +25,7 @@ HOP_BY_HOP: Final = frozenset(
         b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings",
     }
 )  # fmt: skip
-"""Fields that end here (RFC 9110 §7.6.1), besides those that Connection nominates."""
+"""Hop-by-hop fields (RFC 9110 §7.6.1), in addition to those that Connection nominates."""
 
 WITNESS: Final = frozenset(
     {
@@ -33,7 +33,9 @@ WITNESS: Final = frozenset(
         b"x-real-ip", b"x-request-id", b"forwarded", b"cloudfront-forwarded-proto",
     }
 )  # fmt: skip
-"""What proxies testify. It ends here: what is believed of it stands in ``Client``, and no one further in is tempted."""
+"""What proxies in front say about the client. These fields stop here: what we believe of them is in ``Client``, and
+no later code can use them by mistake.
+"""
 
 _ENDS_HERE: Final = HOP_BY_HOP | WITNESS
 
@@ -42,12 +44,12 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 @frozen(slots=True)
 class Framing:
-    """Where the body ends, and what becomes of the connection.
+    """Where the body ends, and whether the connection stays open.
 
     :param length: Content-Length in bytes; None without one.
-    :param chunked: the body is in chunks.
+    :param chunked: the body is chunked.
     :param keep_alive: another request may follow on this connection.
-    :param expect_continue: the client waits for 100 before it sends the body.
+    :param expect_continue: the client waits for 100 (Continue) before it sends the body.
     """
 
     length: int | None = None
@@ -57,10 +59,10 @@ class Framing:
 
 
 def combine(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """One value for each field name: lines of list fields joined by commas (RFC 9110 §5.3).
+    """Merge the lines of each field into one value, joined by commas (RFC 9110 §5.3).
 
     :param pairs: names lower-cased, values stripped.
-    :raise HeadRefused: 400, a field of one value stands twice.
+    :raise HeadRefused: 400, a single-value field appears twice.
     """
     combined: dict[bytes, bytes] = {}
     for name, value in pairs:
@@ -74,9 +76,9 @@ def combine(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def read_framing(fields: dict[bytes, bytes], version: tuple[int, int]) -> Framing:
-    """What RFC 9112 §6 and §9.3 and RFC 9110 §10.1.1 make of the fields.
+    """Return the framing that the fields declare (RFC 9112 §6, §9.3; RFC 9110 §10.1.1).
 
-    :raise HeadRefused: 400 ambiguous, 501 a transfer coding we do not know, 417 another expectation.
+    :raise HeadRefused: 400 ambiguous, 501 an unknown transfer coding, 417 an unknown expectation.
     """
     length = chunked = None
     if b"transfer-encoding" in fields:
@@ -100,7 +102,7 @@ def _read_length(value: bytes) -> int:
 
 
 def _read_coding(fields: dict[bytes, bytes], version: tuple[int, int]) -> bool:
-    """RFC 9112 §6.1 and §6.3: what is not exactly ``chunked`` has no certain end."""
+    """Accept exactly ``chunked``: with any other coding the end of the body is uncertain (RFC 9112 §6.1, §6.3)."""
     if version == (1, 0):
         raise HeadRefused("HTTP/1.0 has no Transfer-Encoding.", field="Transfer-Encoding")
     if b"content-length" in fields:
@@ -114,24 +116,24 @@ def _read_coding(fields: dict[bytes, bytes], version: tuple[int, int]) -> bool:
 
 
 def _members(value: bytes) -> frozenset[bytes]:
-    """The members of a list field, lower-cased (RFC 9110 §5.6.1)."""
+    """Return the members of a list field, lower-cased (RFC 9110 §5.6.1)."""
     if not value:
         return frozenset()
     return frozenset(part.strip(b" \t").lower() for part in value.split(b","))
 
 
 def received_via(values: list[bytes], version: tuple[int, int]) -> str:
-    """What Via says of a request that has come here, without our own name (RFC 9110 §7.6.3).
+    """Return the Via value for the received request, without our own name (RFC 9110 §7.6.3).
 
-    :param values: of each line of Via, in order.
-    :param version: of the request.
+    :param values: the Via lines of the request, in order.
+    :param version: HTTP version of the request.
     """
     before = [value.decode("latin-1") for value in values if value]
     return ", ".join((*before, f"{version[0]}.{version[1]}"))
 
 
 def end_to_end(pairs: list[tuple[bytes, bytes]], connection: bytes) -> Headers:
-    """The fields that go further.
+    """Return the fields that are forwarded: all but hop-by-hop fields and those of proxies in front.
 
     :param connection: the value of Connection, all its lines joined.
     """

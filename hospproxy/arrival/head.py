@@ -1,7 +1,7 @@
-"""From the bytes of a head to what it means, or to a refusal.
+"""Parse a request head: bytes in, a ``Head`` or a refusal out.
 
-httptools (llhttp) tokenises the fields; the request line is read by rules of our own and llhttp must agree with
-them; the rules of fields.py follow. Nothing here does any I/O or keeps any state beyond one head.
+Our own rules (``line.py``) read the request line, and llhttp (httptools) must agree with them. llhttp tokenises the
+fields; then the rules of ``fields.py`` apply. No I/O, and no state beyond one head.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _EMPTY_LINES: Final = 2
 
 @frozen(slots=True)
 class Head:
-    """A head without doubt in it.
+    """A head that can be read in one way only.
 
     :param line: method, target and version.
-    :param fields: every field as it came, names lower-cased; for those who judge whom to believe.
-    :param headers: the fields that go further.
+    :param fields: every field as received, names lower-cased; used to decide which proxies to believe.
+    :param headers: the fields that are forwarded.
     :param host: the authority, lower-cased; "" if an HTTP/1.0 client sent none.
-    :param framing: where the body ends, and what becomes of the connection.
+    :param framing: where the body ends, and whether the connection stays open.
     """
 
     line: RequestLine
@@ -43,7 +43,7 @@ class Head:
 
 
 class _Tokens:
-    """What llhttp calls back with."""
+    """Collects what llhttp calls back with."""
 
     __slots__ = ("pairs", "target")
 
@@ -55,15 +55,15 @@ class _Tokens:
         self.target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # llhttp leaves the white space behind a value in it (RFC 9112 §5.1).
+        # llhttp keeps the white space after a value (RFC 9112 §5.1).
         self.pairs.append((name.lower(), value.strip(b" \t")))
 
 
 def parse_head(data: bytes, limits: ArrivalLimits) -> Head:
-    """Take a whole head apart.
+    """Parse a complete head.
 
     :param data: from the first byte of the request line to the empty line and its CRLF.
-    :raise HeadRefused: 400, 414, 417, 431, 501, 505; its ``known`` says what the request line said.
+    :raise HeadRefused: 400, 414, 417, 431, 501, 505; its ``known`` is the request line, if that was valid.
     """
     line = check_line(data, limits)
     if line is None:
@@ -94,9 +94,9 @@ def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalLimits) -> Head
 
 
 def _tokenise(line: RequestLine, data: bytes) -> list[tuple[bytes, bytes]]:
-    """Let llhttp split the fields. One parser a head: after an error, or an Upgrade, it is of no more use.
+    """Let llhttp split the fields. Each head gets a new parser: one that met an error or an Upgrade cannot be reused.
 
-    :raise HeadRefused: 400, llhttp found a fault or reads the request line otherwise than we do.
+    :raise HeadRefused: 400, llhttp found an error, or read the request line differently than we did.
     """
     tokens = _Tokens()
     parser = httptools.HttpRequestParser(tokens)
@@ -117,7 +117,7 @@ def _tokenise(line: RequestLine, data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _read_host(line: RequestLine, host: bytes | None) -> str:
-    """RFC 9112 §3.2: one Host, and the same as in an absolute-form target."""
+    """Return the host: exactly one Host, equal to the authority of an absolute-form target (RFC 9112 §3.2)."""
     if host is None:
         if line.version == (1, 1):
             raise HeadRefused("Host is missing.", field="Host")
@@ -129,11 +129,11 @@ def _read_host(line: RequestLine, host: bytes | None) -> str:
 
 
 def check_line(data: bytes | bytearray, limits: ArrivalLimits) -> RequestLine | None:
-    """Judge the request line as soon as it is there, or known to be too long.
+    """Judge the request line as soon as it is complete, or known to be too long.
 
     :param data: the beginning of a request.
-    :return: None if the line may still become one.
-    :raise HeadRefused: see ``parse_line``.
+    :return: None if more bytes are needed.
+    :raise HeadRefused: as ``parse_line``.
     """
     longest = longest_line(limits.max_target_bytes, limits.max_head_bytes)
     end = data.find(b"\n", 0, longest)
@@ -147,11 +147,11 @@ def check_line(data: bytes | bytearray, limits: ArrivalLimits) -> RequestLine | 
 
 
 class HeadFinder:
-    """Finds the end of a head in what has arrived so far, and gives up as soon as there can be none.
+    """Finds the end of a head in the bytes received so far, and refuses as soon as no valid head is possible.
 
-    However the bytes are cut into reads, the outcome is the same: each rule looks at a position, not at a time.
+    The result does not depend on how the bytes are split into reads: each rule looks at a position, not at a time.
 
-    :param limits: how long a line and a head may be.
+    :param limits: maximum lengths of the request line and of the head.
     """
 
     __slots__ = ("_empty_lines", "_limits", "_line", "_scanned")
@@ -163,11 +163,11 @@ class HeadFinder:
         self._empty_lines = 0
 
     def take(self, buffer: bytearray) -> bytes | None:
-        """Remove the head from the front of the buffer; None if more must come first.
+        """Remove the head from the front of the buffer; return None if it is not complete.
 
         Up to two empty lines before it are dropped (RFC 9112 §2.2 asks for at least one).
 
-        :raise HeadRefused: 400 not HTTP, 431 too long, or what the request line alone deserves.
+        :raise HeadRefused: 400 not HTTP, 431 too long, or as ``parse_line``.
         """
         while self._empty_lines < _EMPTY_LINES and buffer.startswith(b"\r\n"):
             del buffer[:2]
@@ -185,7 +185,7 @@ class HeadFinder:
         return None
 
     def _judge_part(self, buffer: bytearray) -> None:
-        """What can be said of a head of which the end is not in sight."""
+        """Refuse an incomplete head if no further bytes could make it valid."""
         most = self._limits.max_head_bytes
         if _TOKEN_START.match(buffer) is None:
             if buffer == b"\r" and self._empty_lines < _EMPTY_LINES:

@@ -1,4 +1,4 @@
-"""A body that is not read before somebody asks for it."""
+"""A request body that is read only when a processor asks for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..errors import ProxyError, Refused
 
 
 class HeldBody:
-    """Given to the handler with the head of its request (messages.IncomingBody).
+    """Given to the handler together with the head of its request (messages.IncomingBody).
 
-    :param begin: called when the body is wanted; then the connection reads on.
+    :param begin: called when the body is wanted; the connection then reads on.
     """
 
     __slots__ = ("_begin", "_over", "_wanted")
@@ -24,13 +24,13 @@ class HeldBody:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for it."""
+        """Whether a processor is waiting for the body."""
         return self._wanted is not None and not self._wanted.called
 
     async def read(self) -> bytes | bytearray:
-        """The whole content; to be called once.
+        """Return the whole content. Call it once.
 
-        :raise ProxyError: 400, 408, 413 or 503: it does not come whole, in time, or within its limits.
+        :raise ProxyError: 400, 408, 413 or 503: the body is incomplete, too late, or over a limit.
         """
         if self._over or self._wanted is not None:
             raise Refused("The body is cut short.")
@@ -40,13 +40,13 @@ class HeldBody:
         return await wanted
 
     def arrived(self, content: bytes | bytearray) -> None:
-        """It has come whole."""
+        """The body is complete: pass it to the reader, if there is one."""
         self._over = True
         if self._wanted is not None and not self._wanted.called:
             self._wanted.callback(content)
 
     def fail(self, error: ProxyError) -> None:
-        """It will not come."""
+        """The body will not arrive: fail the reader, if there is one."""
         self._over = True
         if self._wanted is not None and not self._wanted.called:
             self._wanted.errback(error)

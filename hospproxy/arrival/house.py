@@ -1,4 +1,4 @@
-"""What every connection of the process shares."""
+"""State that all connections of the process share."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ NO_FIELDS: Final = Headers()
 
 
 def new_request_id() -> str:
-    """An id that nobody can guess or has had before."""
+    """Return a random id of 128 bits in hexadecimal: it cannot be guessed and does not repeat."""
     return secrets.token_hex(16)
 
 
 @define(slots=True, kw_only=True)
 class House:
-    """Handed to each listener's factory.
+    """The shared state of all listeners; handed to each listener's factory.
 
-    :param handler: who answers.
+    :param handler: returns the response to each request.
     :param clock: monotonic, for every wait.
     :param wall: seconds since the epoch, for Date.
     :param new_id: makes request ids.
-    :param meter: counts what is turned away before it is a request.
-    :param tally: of limits that were reached.
-    :param crowd: who has how many connections.
+    :param meter: counts what is refused before it becomes a request.
+    :param tally: counts and logs limits that were hit.
+    :param crowd: counts connections per address.
     """
 
     handler: IHandler
@@ -77,6 +77,6 @@ class House:
         fields: Headers = NO_FIELDS,
         version: tuple[int, int] = (1, 1),
     ) -> Client:
-        """Who the client is, as ``Trust.identify`` says; what could not be read is left out."""
+        """Return the client, as ``Trust.identify`` determines it, with Via; leave out what could not be read."""
         client = self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
         return evolve(client, via=received_via(fields.all(b"via"), version))

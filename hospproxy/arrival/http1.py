@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection: one request at a time, each with its limits and its clocks (RFC 9112)."""
+"""HTTP/1.1 on one connection: one request at a time, each with its limits and deadlines (RFC 9112)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _log = Logger()
 
 @implementer(IHalfCloseableProtocol)
 class Http1Protocol(Watched):
-    """One connection.
+    """One connection: the state machine that reads requests, calls the handler and sends responses.
 
-    :param house: what it shares with the others.
-    :param plain: the policy of its listener; None where the listener speaks TLS.
-    :param announced: its source by a PROXY header, "" if that gives none; None without a header.
+    :param house: the state that all connections share.
+    :param plain: policy of its listener; None on a TLS listener.
+    :param announced: source address from a PROXY header, "" if the header gives none; None without a header.
     """
 
     def __init__(self, house: House, plain: PlainPolicy | None, announced: str | None = None) -> None:
@@ -55,17 +55,17 @@ class Http1Protocol(Watched):
         self._request = Request()
         self._decoder: Decoder | None = None
         self._kept_back: HeldBody | None = None
-        self._continue = False  # the client waits for a 100 before it sends its body
+        self._continue = False  # the client waits for a 100 (Continue) before it sends its body
         self._held = Held(house.budget)
-        self._ahead = False  # the next request has come before the answer to this one went
-        self._pipelined = 0  # how many of them in a row
+        self._ahead = False  # the next request arrived before the response to this one was sent
+        self._pipelined = 0  # how many such requests in a row
         self._handling: Deferred[Response] | None = None
         self._stream: Stream | None = None
-        self._last = False  # no request after this one is read
+        self._last = False  # read no request after this one
         self._client_done = False  # the client has sent its last byte
         self._pumping = False
 
-    # -- what the transport calls
+    # -- called by the transport
 
     def connectionMade(self) -> None:
         house, limits = self._house, self._house.limits
@@ -94,7 +94,7 @@ class Http1Protocol(Watched):
         self._pump()
 
     def readConnectionLost(self) -> None:
-        """The client has closed its side (plain only): what it has asked is still answered."""
+        """The client has closed its side (plain connections only); its request is still answered."""
         self._client_done = True
         if self._phase is Phase.CLOSING:
             self._ending.client_closed()
@@ -102,7 +102,7 @@ class Http1Protocol(Watched):
             self._pump()
 
     def writeConnectionLost(self) -> None:
-        """All is sent and our side closed."""
+        """Everything is sent, and our side is closed."""
         self._ending.half_closed()
         if self._client_done:
             self._ending.client_closed()
@@ -127,7 +127,7 @@ class Http1Protocol(Watched):
             kept_back.fail(Refused("The body is cut short."))  # a write is not cancelled
 
     def _has_room(self) -> None:
-        """The client has taken all that was written."""
+        """The client has read everything that was written."""
         if self._stream is not None:
             self._stream.has_room()
         elif self._phase is Phase.CLOSING:
@@ -139,7 +139,7 @@ class Http1Protocol(Watched):
     # -- requests
 
     def _pump(self) -> None:
-        """Go as far as what has arrived allows. Answers that come at once do not recurse."""
+        """Process as much of the buffer as possible. A loop, so that immediate responses do not recurse."""
         if self._pumping:
             return
         self._pumping = True
@@ -153,7 +153,7 @@ class Http1Protocol(Watched):
             self._settle()
 
     def _step(self) -> bool:
-        """One head or one body; whether there may be more to do."""
+        """Process one head or one body; return whether there may be more to do."""
         if self._phase is Phase.BODY:
             return self._read_body()
         if self._phase <= Phase.HEAD and not self._outflow.blocked:
@@ -161,7 +161,7 @@ class Http1Protocol(Watched):
         return False
 
     def _settle(self) -> None:
-        """All that could be done is done: close what is at its end, and read no more than may be kept."""
+        """Nothing more can be processed now: close if the connection is done; stop reading if the buffer is full."""
         blocked = self._outflow.blocked
         over = self._client_done or self._house.connections.draining
         if self._phase is Phase.IDLE and not self._buffer and not blocked and over:
@@ -175,7 +175,7 @@ class Http1Protocol(Watched):
             self._ear.listen(not (full and (blocked or self._phase is Phase.ANSWERING)))
 
     def _refuse_cut(self) -> None:
-        """RFC 9112 §8: a request that will not become whole."""
+        """Refuse a request that can never become complete (RFC 9112 §8)."""
         if self._phase in (Phase.HEAD, Phase.BODY):
             part = "request" if self._phase is Phase.HEAD else "body"
             self._refuse(self._so_far(), Refused(f"The {part} is cut short."))
@@ -197,7 +197,7 @@ class Http1Protocol(Watched):
         return True
 
     def _wait_for_head(self) -> None:
-        """A head has begun with its first byte; empty lines are no beginning."""
+        """A head begins with its first byte; empty lines do not count."""
         if self._buffer and self._phase is Phase.IDLE:
             self._phase = Phase.HEAD
             self._pace.head()
@@ -206,9 +206,9 @@ class Http1Protocol(Watched):
             self._pace.wait(self._house.limits.keep_alive_s)
 
     def _begin(self, head: Head) -> None:
-        """A head is whole: admit the request, and take its body in if it has one.
+        """A head is complete: admit the request and start to read its body, if it has one.
 
-        :raise ProxyError: arrival itself says no.
+        :raise ProxyError: the request is refused before it reaches the handler.
         """
         house, line, framing = self._house, head.line, head.framing
         client = house.identify(
@@ -236,7 +236,7 @@ class Http1Protocol(Watched):
             self.transport.write(CONTINUE)
 
     def _keep_back(self) -> None:
-        """Hand a request over with its head: the handler asks for the body when it knows that it wants it."""
+        """Call the handler with the head only; it asks for the body once it knows that it needs it."""
 
         def begin() -> None:
             self._begin_body()
@@ -274,11 +274,13 @@ class Http1Protocol(Watched):
         most = self._house.limits.unknown_body_bytes
         if not most or size <= most or self._kept_back is not None:
             return False
-        self._keep_back()  # a body in chunks shows how long it is only as it comes
+        self._keep_back()  # the length of a chunked body is known only while it arrives
         return True
 
     def _too_many_ahead(self) -> bool:
-        """Whether too many requests came without waiting for answers; this one's is the last then."""
+        """Whether ``max_pipelined`` requests in a row were sent without waiting for responses; then this one is the
+        last.
+        """
         limit = self._house.limits.max_pipelined
         self._pipelined = self._pipelined + 1 if self._ahead else 0
         if self._pipelined < limit:
@@ -286,7 +288,7 @@ class Http1Protocol(Watched):
         self._house.tally.hit("max_pipelined", self._announced or self._peer)
         return True
 
-    # -- answers
+    # -- responses
 
     def _hand_over(self) -> None:
         self._wait_for_answer()
@@ -303,9 +305,9 @@ class Http1Protocol(Watched):
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
     def _refuse(self, request: Request, error: ProxyError) -> None:
-        """Answer by ourselves, through the handler so that it is on record; then read no more.
+        """Answer with an error and read no more. The handler gets the error too, so that it is recorded.
 
-        The Deferred is not cancelled when the client goes: the record is wanted all the same.
+        The Deferred is not cancelled when the client disconnects: the audit record is still needed.
         """
         if error.limit:
             self._house.tally.hit(error.limit, request.client.address)
@@ -313,7 +315,7 @@ class Http1Protocol(Watched):
         self._read_no_more()
         self._wait_for_answer()
         if self._kept_back is not None and self._kept_back.is_wanted:
-            self._kept_back.fail(error)  # the handler, which has the request already, answers
+            self._kept_back.fail(error)  # the handler has the request already and will answer it
             return
         answer = maybeDeferred(self._house.handler.refuse, request, error)
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
@@ -326,7 +328,7 @@ class Http1Protocol(Watched):
         self._held.body(0)
 
     def _so_far(self) -> Request:
-        """What is known of the request that is on its way in."""
+        """What is known of the request that is still arriving."""
         return self._request if self._phase is Phase.BODY else self._known(RequestLine())
 
     def _known(self, line: RequestLine) -> Request:
@@ -338,10 +340,10 @@ class Http1Protocol(Watched):
         self._held.body(0)
         self._kept_back = None
         if self._phase is not Phase.ANSWERING:
-            discard(response)  # the connection went while the answer was being made
+            discard(response)  # the connection closed while the response was being made
             return
         if self._decoder is not None:
-            self._read_no_more()  # nobody wanted the body: what comes of it is no next request
+            self._read_no_more()  # the body was not wanted; its bytes must not be read as the next request
         unframed = response.chunks is not None and self._request.version < (1, 1)
         over = unframed or (self._client_done and not self._buffer)
         close = self._last or self._house.connections.draining or over
@@ -356,7 +358,7 @@ class Http1Protocol(Watched):
             self._answered(response, close)
 
     def _carry(self, response: Response, chunks: AsyncIterator[bytes], close: bool) -> None:
-        """Content that comes piece by piece; until its end nothing else is answered here."""
+        """Send streamed content; until its end no other request on this connection is answered."""
         self._stream = Stream(chunks, self.transport, self._outflow, chunked=self._request.version >= (1, 1))
 
         def done(result: Failure | None) -> None:
@@ -371,7 +373,7 @@ class Http1Protocol(Watched):
         self._stream.run().addBoth(done).addErrback(self._give_up)
 
     def _answered(self, response: Response, close: bool) -> None:
-        """The last byte of an answer is handed to the transport."""
+        """The last byte of a response is handed to the transport."""
         close = close or self._house.connections.draining
         self._request = Request()
         self._phase = Phase.CLOSING if close else Phase.IDLE
@@ -385,7 +387,7 @@ class Http1Protocol(Watched):
             self._finish()
 
     def _give_up(self, failure: Failure) -> None:
-        """There is no record, so there is no answer."""
+        """Close without a response: there is no audit record, or the handler failed."""
         self._handling = self._kept_back = None
         self._held.body(0)
         if not isinstance(failure.value, RecordFailed | CancelledError):

@@ -1,4 +1,4 @@
-"""The request line (RFC 9112 §3), taken apart byte for byte before anything else looks at the request."""
+"""Parse the request line byte for byte, before any other code looks at the request (RFC 9112 §3)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from attrs import frozen
 from ..errors import Refused
 
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
-"""All that is understood. CONNECT would open a tunnel, TRACE would show what proxies in front have added."""
+"""All methods that are accepted. CONNECT would open a tunnel; TRACE would show what proxies in front have added."""
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^\x00-\x20\x7f]+) HTTP/([0-9])\.([0-9])")
 _CUT_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) [^\x00-\x20\x7f]*")
-# RFC 3986 allows neither these nor half a percent-encoding. It does not allow | ^ ` [ ] in a query either, but
-# browsers and phones send them as they are, and no two readers disagree about them.
+# RFC 3986 allows none of these characters, and no incomplete percent-encoding. It also forbids | ^ ` [ ] in a query,
+# but browsers and phones send them as they are, and all readers agree about them.
 _BAD_IN_TARGET = re.compile(rb"[^\x21-\x7e]|[\"<>\\{}#]|%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 _AROUND_TARGET = (
-    40  # the longest method we know, two spaces, the version, and room for a method that we do not know
+    40  # the longest known method, two spaces, the version, and a few bytes to spare for an unknown method
 )
 
 
 @frozen(slots=True)
 class RequestLine:
-    """What a request line says.
+    """A parsed request line.
 
     :param method: as sent.
     :param path: ``/…`` still percent-encoded, or ``*``.
@@ -44,9 +44,10 @@ class RequestLine:
 
 
 class HeadRefused(Refused):
-    """A head that may not pass.
+    """The head is refused.
 
-    :param known: what its request line said, as far as that was understood.
+    :ivar known: its request line, as far as it was understood.
+    :param limit: the field of ArrivalLimits that was exceeded; "" if none was.
     """
 
     def __init__(self, detail: str, *, status: int = 400, field: str | None = None, limit: str = "") -> None:
@@ -56,12 +57,12 @@ class HeadRefused(Refused):
 
 
 def longest_line(max_target_bytes: int, max_head_bytes: int) -> int:
-    """Bytes after which a request line that has not ended is given up."""
+    """Return the bytes after which a request line without an end is refused."""
     return min(max_target_bytes + _AROUND_TARGET, max_head_bytes)
 
 
 def refuse_long_line(start: bytes) -> HeadRefused:
-    """What to say of a request line of which only the first ``longest_line()`` bytes are known."""
+    """Return the refusal for a request line of which only the first ``longest_line()`` bytes are known."""
     match = _CUT_LINE.fullmatch(start)
     if match is None:
         return HeadRefused("The request line is malformed.")
@@ -73,10 +74,10 @@ def refuse_long_line(start: bytes) -> HeadRefused:
 
 
 def parse_line(line: bytes, max_target_bytes: int) -> RequestLine:
-    """Take a request line apart.
+    """Parse a request line.
 
     :param line: without its CRLF.
-    :raise HeadRefused: 400 malformed, 505 another version, 501 a method we do not know, 414 too long.
+    :raise HeadRefused: 400 malformed, 505 another version, 501 an unknown method, 414 too long.
     """
     match = _LINE.fullmatch(line)
     if match is None:
@@ -96,7 +97,7 @@ def parse_line(line: bytes, max_target_bytes: int) -> RequestLine:
 
 
 def _parse_target(method: bytes, target: bytes, version: tuple[int, int]) -> RequestLine:
-    """The four forms of RFC 9112 §3.2; authority-form belongs to CONNECT alone."""
+    """Parse the target forms of RFC 9112 §3.2; authority-form is for CONNECT only, so it is refused."""
     if _BAD_IN_TARGET.search(target):
         raise HeadRefused("The request target holds a character that it may not.")
     scheme = authority = None
@@ -113,7 +114,9 @@ def _parse_target(method: bytes, target: bytes, version: tuple[int, int]) -> Req
 
 
 def _path_of_absolute(method: bytes, rest: bytes) -> bytes:
-    """RFC 9110 §4.2.3 and RFC 9112 §3.2.4: an empty path is ``/``, but ``*`` for OPTIONS without a query."""
+    """Return the path; an empty one is ``/``, or ``*`` for OPTIONS without a query (RFC 9110 §4.2.3, RFC 9112
+    §3.2.4).
+    """
     if rest == b"" and method == b"OPTIONS":
         return b"*"
     return rest if rest[:1] == b"/" else b"/" + rest

@@ -1,4 +1,4 @@
-"""From what the options say of listeners to open ports."""
+"""Open the ports that the options describe, and keep their certificates current."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ from .tls.renewal import Kept, Renewal, Verdict
 from .tls.secure import SecureFactory
 
 BACKLOG: Final = 1024
-"""Connections that the kernel keeps for us while we are busy; Twisted's 50 overflows in a surge."""
+"""Length of the kernel's accept queue; Twisted's default of 50 overflows in a surge."""
 
 
 class ListenerError(ValueError):
-    """A listener that cannot be opened as it is described."""
+    """A listener cannot be opened with these options."""
 
 
 class ListenerLike(Protocol):
-    """What is needed of a listener's options; ``Listener`` is one, a section of the options file another."""
+    """The options of a listener that this module needs; ``Listener`` and a section of the options file
+    provide them.
+    """
 
     @property
     def url(self) -> str: ...
@@ -65,18 +67,19 @@ class ListenerLike(Protocol):
 
 @frozen(slots=True)
 class Listener:
-    """One listener.
+    """The options of one listener.
 
-    :param url: ``https://`` or ``http://``, an address of this host or localhost, and a port; port 0 takes any.
+    :param url: ``https://`` or ``http://``, an address of this host or localhost, and a port; port 0 takes any free
+        one.
     :param certificate_file: PEM; None for the self-signed certificate.
     :param private_key_file: PEM.
-    :param plain: "reject", "redirect" or "serve"; of meaning for ``http://`` only.
-    :param certificates: further ones, each for the names that stand in it.
-    :param client_ca_file: PEM; who vouches for clients.
+    :param plain: "reject", "redirect" or "serve"; used for ``http://`` only.
+    :param certificates: further certificates, each for the names in it.
+    :param client_ca_file: PEM; CAs that issue client certificates.
     :param client_certificates: "off", "optional" or "required".
-    :param hsts_s: of Strict-Transport-Security, in seconds; 0 for none.
-    :param proxy_protocol: every connection begins with a PROXY header, before TLS.
-    :param proxy_protocol_from: who may connect then; nobody else. Empty: the house's trusted proxies.
+    :param hsts_s: max-age of Strict-Transport-Security in seconds; 0 sends none.
+    :param proxy_protocol: every connection must begin with a PROXY header, before TLS.
+    :param proxy_protocol_from: networks that may then connect; all others are refused. Empty: the trusted proxies.
     """
 
     url: str
@@ -111,23 +114,23 @@ class _Address:
 
 
 def place_of(url: str) -> tuple[str, int]:
-    """Address and port of a listener.
+    """Return the address and port of a listener's URL.
 
-    :raise ListenerError: it is none.
+    :raise ListenerError: it is not a listener's URL.
     """
     address = _Address.of(url)
     return address.host, address.port
 
 
 class Listeners:
-    """All listeners of the process. Making it reads keys and certificates; only ``listen`` binds.
+    """All listeners of the process. The constructor reads keys and certificates; only ``listen`` binds ports.
 
     :param values: the listeners, in the order of the options.
-    :param house: what their connections share.
-    :param state_dir: where the self-signed certificate is, or is made.
-    :param names: further ones that a self-signed certificate vouches for.
-    :raise ListenerError: an address is none.
-    :raise CertificateError: a certificate or key cannot be used.
+    :param house: the state that their connections share.
+    :param state_dir: folder of the self-signed certificate, which is made if missing.
+    :param names: further names for a self-signed certificate.
+    :raise ListenerError: a URL is not usable.
+    :raise CertificateError: a certificate or key is not usable.
     """
 
     def __init__(
@@ -145,16 +148,17 @@ class Listeners:
     def listen(
         self, reactor: IReactorTCP, sockets: Sequence[socket.socket] | None = None
     ) -> list[IListeningPort]:
-        """Bind them all, or none.
+        """Bind all listeners, or none.
 
-        :param sockets: that listen already, one for each; they are closed here once they are taken over.
-        :raise CannotListenError: one of the addresses is taken.
+        :param sockets: listening sockets to use instead, one per listener; they are closed here once they are
+            adopted.
+        :raise CannotListenError: an address is taken.
         """
         entrances = iter(self._entrances)
         given = iter(sockets or ())
         try:
             for value, address in self._values:
-                factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot meet
+                factory: Any  # Twisted's ServerFactory is generic in a way that wrappers cannot satisfy
                 if address.secure:
                     inside = SecureFactory(self._house, value.hsts_s)
                     factory = TlsFactory(next(entrances).doorway, inside, self._house.clock)
@@ -179,7 +183,7 @@ class Listeners:
         return self.ports
 
     def _keep_up(self, worker: WorkerLike) -> None:
-        """Look after the certificates from now on."""
+        """Start the checks of certificate files, ticket keys and expiry, and their metrics."""
         house, upkeep = self._house, Upkeep(self._entrances, self._house.clock.seconds())
 
         def look_out() -> None:
@@ -203,14 +207,15 @@ class Listeners:
             each.renew()
 
     def addresses(self) -> list[tuple[str, int]]:
-        """Host and port of each open listener, as the system gave them."""
+        """Return host and port of each open listener, as the system reports them."""
         bound = [cast("IPv4Address | IPv6Address", port.getHost()) for port in self.ports]
         return [(address.host, address.port) for address in bound]
 
     def reload(self) -> None:
-        """Read all certificates and keys again; new connections use them. Where one is at fault the old one stays.
+        """Read all certificates and keys again; new connections use them. Where one is not usable, its old value
+        stays.
 
-        :raise CertificateError: a certificate or key cannot be used; the others are in use by then.
+        :raise CertificateError: a certificate or key is not usable; the others are in use already.
         """
         if self._renewal is not None:
             self._renewal.forget()
@@ -219,7 +224,7 @@ class Listeners:
             glance = each.glance(anew=True)
             verdict = each.take(glance)
             if verdict is Verdict.WAITING:
-                each.take(glance)  # asked for, so there is nothing to wait for, and it is said here
+                each.take(glance)  # an operator asked: do not wait for a second look
             if verdict is not Verdict.RENEWED and glance is not None:
                 wrong.append(str(glance.error))
                 self._house.meter.count("certificate_reloads_total", result="failed")
@@ -228,14 +233,14 @@ class Listeners:
             raise CertificateError("; ".join(wrong))
 
     def stop(self, deadline_s: float) -> Deferred[None]:
-        """Stop listening, answer what is under way, cut off what is left at the deadline (seconds from now)."""
+        """Stop listening, finish the requests in flight, abort what is left at the deadline (seconds from now)."""
         if self._renewal is not None:
             self._renewal.stop()
             self._renewal = None
         return Deferred.fromCoroutine(stop(self.ports, self._house.connections, deadline_s))
 
     def _entrance(self, value: ListenerLike) -> Entrance:
-        """:raise CertificateError: a certificate, key or authority cannot be used."""
+        """:raise CertificateError: a certificate, key or CA is not usable."""
         pairs = [*([value] if value.certificate_file or value.private_key_file else []), *value.certificates]
         kept, files = [], []
         for pair in pairs:
@@ -260,7 +265,7 @@ class Listeners:
         return self_signed(self._state_dir, self._hosts(), now)
 
     def _hosts(self) -> Iterable[str]:
-        """Names that clients may know us by: each listener's own, and those of the public hosts."""
+        """Names for the self-signed certificate: each listener's host, the public hosts, and ``names``."""
         for _, address in self._values:
             yield address.host
         for name in (*sorted(self._house.public_hosts.names), *self._names):
@@ -271,7 +276,7 @@ class Listeners:
 
 
 def _adopted(reactor: Any, taken: socket.socket, factory: Any) -> IListeningPort:
-    """Accept on a socket that others accept on as well: it is closed here at the end, never shut down for all."""
+    """Accept on a socket that other processes share: it is closed here at the end, but never shut down."""
     with taken:
         port: IListeningPort = reactor.adoptStreamPort(taken.fileno(), taken.family, factory)
     return port

@@ -1,4 +1,4 @@
-"""What has been written and the client has not taken yet."""
+"""Flow control for responses: what was written but not read by the client yet."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from zope.interface import implementer
 from .budget import BodyBudget
 
 UNCOUNTED_BYTES: Final = 8 * 1024
-"""What a transport may hold before it says so. Twisted's 64 KiB a connection would be 640 MiB that nobody counts."""
+"""Bytes that a transport may buffer before it reports a full buffer. Twisted's default is 64 KiB; for 10,000
+connections that would be 640 MiB outside the memory budget.
+"""
 
 
 def say_early(transport: Any) -> None:
-    """Let a transport say that its buffer is full from UNCOUNTED_BYTES on.
+    """Make a transport report a full buffer from UNCOUNTED_BYTES on.
 
     :param transport: TCP, or layers over it.
     """
@@ -28,14 +30,17 @@ def say_early(transport: Any) -> None:
 
 @implementer(IPushProducer)
 class Outflow:
-    """Registered with the transport as a producer, which is how Twisted tells that its buffer is full.
+    """Sends responses step by step, and measures how long the client takes to read them.
 
-    Until there is room again no further request of the connection is answered, and an absolute clock runs. It is set
-    anew only when a whole step was taken: who takes a byte now and then is as slow as who takes none.
+    It is registered with the transport as a producer: that is how Twisted reports a full buffer. While the buffer is
+    full, no further request of the connection is answered, and an absolute deadline runs. The deadline is set anew
+    only when a whole step was read: a client that reads a byte now and then is as slow as one that reads nothing.
 
-    :param timeout_s: how long a client may take over one step.
-    :param on_room: called when it has taken all.
+    :param timeout_s: seconds that a client may take over one step.
+    :param on_room: called when the client has read everything.
     :param step: bytes that are handed to the transport at one time.
+    :ivar deadline: monotonic seconds by which the client must have read the current step; None if it is not blocked.
+    :ivar since: monotonic seconds since when the client has been behind; None if it is not.
     """
 
     __slots__ = (
@@ -70,23 +75,24 @@ class Outflow:
         return self.deadline is not None
 
     def expect(self, size: int) -> None:
-        """A piece of this many bytes is about to be written by somebody else."""
+        """Announce that other code will write a piece of this many bytes."""
         self._size = size
 
     def send(self, transport: Any, pieces: Sequence[bytes]) -> None:
-        """Write an answer, step by step."""
+        """Write a response, step by step."""
         self._transport = transport
         self._rest.extend(map(memoryview, pieces))
-        if self.blocked:  # TLS gathers small answers, so that its buffer may have become full since
+        if self.blocked:  # TLS collects small responses, so its buffer may have filled up since
             self._hold(self._held + sum(map(len, pieces)))
         else:
             self._push()
 
     def when_taken(self, tell: Callable[[bool], None]) -> None:
-        """Tell whoever made an answer when it is with the client, as far as a socket knows, or that it is lost.
+        """Call ``tell`` with True once the client has the response, as far as a socket can know, or with False if it
+        is lost.
 
-        A short one leaves the process in the reactor's next round, so a round after that; a long one when there is
-        room again.
+        A short response leaves the process in the reactor's next iteration, so ``tell`` is called in the one after
+        that. A long one is delivered when the transport's buffer has room again.
         """
 
         if self.blocked:
@@ -95,7 +101,7 @@ class Outflow:
             self._clock.callLater(0, lambda: self._clock.callLater(0, lambda: tell(not self._gone)))
 
     def pauseProducing(self) -> None:
-        """The buffer is full; of a TLS handshake if nothing was sent yet, whose time is another's business."""
+        """The buffer is full. If nothing was sent yet it is a TLS handshake, which has its own deadline."""
         if self.deadline is None and self._size:
             now = self._clock.seconds()
             self.deadline = now + self._timeout_s
@@ -115,7 +121,7 @@ class Outflow:
             self._on_room()
 
     def stopProducing(self) -> None:
-        """The connection is gone, or going: nothing is held for it any longer."""
+        """The connection is closed or closing: hold nothing for it any longer."""
         self._gone = True
         self._rest.clear()
         lost, self._on_taken = self._on_taken, None

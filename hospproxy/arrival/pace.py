@@ -1,4 +1,4 @@
-"""The clock of one connection: when its client is late, and by which limit; and whether it is listened to."""
+"""The deadline of one connection and the limit that set it; and whether its transport is read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from .limits import ArrivalLimits
 
 
 class Pace:
-    """Absolute: what comes in between does not wind it up again, but that a body may be slower the more has come.
+    """The client's deadline. It is absolute: received bytes do not extend it, except that ``min_body_rate`` allows a
+    body more time the more of it has arrived.
 
     :param clock: monotonic.
+    :ivar limit: the field of ArrivalLimits that set the deadline of a head or body.
+    :ivar since: monotonic seconds at which the head or body began.
     """
 
     __slots__ = ("_clock", "_limits", "deadline", "limit", "since")
@@ -25,34 +28,34 @@ class Pace:
         self.limit = ""
 
     def wait(self, seconds: float) -> None:
-        """Something else than a request must happen within this time."""
+        """Set a deadline, in seconds from now, for anything other than a head or body."""
         self.deadline = self._clock.seconds() + seconds
 
     def head(self) -> None:
-        """A head begins."""
+        """A head begins: start its deadline."""
         self.since, self.limit = self._clock.seconds(), "header_timeout_s"
         self.deadline = self.since + self._limits.header_timeout_s
 
     def body(self, size: int = 0) -> None:
-        """A body begins, or has so many bytes by now."""
+        """A body begins, or has ``size`` bytes so far: set its deadline."""
         if size == 0:
             self.since = self._clock.seconds()
         seconds, self.limit = self._limits.body_time(size)
         self.deadline = self.since + seconds
 
     def stop(self) -> None:
-        """It is our turn."""
+        """Stop the client's clock: we are the slow side now."""
         self.deadline = None
 
     def is_over(self, now: float) -> bool:
-        """Whether the client is late."""
+        """Whether the client has missed the deadline."""
         return self.deadline is not None and self.deadline <= now
 
 
 class Ear:
-    """Whether a transport is read.
+    """Pauses and resumes reading from a transport; calls it only when the state changes.
 
-    :param transport: that can be paused.
+    :param transport: a transport that can be paused.
     """
 
     __slots__ = ("_closed", "_transport")
@@ -62,7 +65,7 @@ class Ear:
         self._closed = False
 
     def listen(self, listening: bool) -> None:
-        """Read on, or not for now."""
+        """Resume reading, or pause it."""
         if self._closed is not listening:
             return
         self._closed = not listening

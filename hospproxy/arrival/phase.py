@@ -1,4 +1,4 @@
-"""Where a connection stands."""
+"""The phases of a connection."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Phase(enum.IntEnum):
-    """In the order in which a connection goes through them; from IDLE to ANSWERING again and again."""
+    """In the order in which a connection passes through them; IDLE to ANSWERING repeats for each request."""
 
     IDLE = 0
     HEAD = 1

@@ -1,4 +1,4 @@
-"""What a listener without TLS does with a request: the policy of a migration from plain HTTP."""
+"""What a listener without TLS does with a request; used while clients migrate from plain HTTP to HTTPS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .line import RequestLine
 
 
 class Plain(enum.Enum):
-    """The policies. Loopback is no exception to any of them."""
+    """The policies. None of them makes an exception for loopback."""
 
     REJECT = "reject"
     REDIRECT = "redirect"
@@ -24,19 +24,19 @@ class Plain(enum.Enum):
 class PlainPolicy:
     """The policy of one plain listener.
 
-    :param policy: what to do.
-    :param https_port: where the same host is served with TLS; for redirections.
+    :param policy: what to do with a request.
+    :param https_port: port where the same host is served with TLS; for redirects.
     """
 
     policy: Plain = Plain.REJECT
     https_port: int = 443
 
     def judge(self, line: RequestLine, client: Client) -> Refused | None:
-        """The answer that arrival gives itself, or None to let the request in.
+        """Return the refusal or redirect for a request, or None to accept it.
 
-        REDIRECT lets in what a listed proxy says came by https: redirecting that would go round in circles.
-        Only GET and HEAD are redirected: with anything else the secret is out already, and 403 makes somebody
-        mend the client.
+        REDIRECT accepts requests that a trusted proxy reports as https: redirecting those would loop. Only GET and
+        HEAD are redirected. With any other method the secret has been sent in plain text already; a 403 makes
+        somebody fix the client.
         """
         if self.policy is Plain.SERVE or (self.policy is Plain.REDIRECT and client.scheme == "https"):
             return None

@@ -1,4 +1,4 @@
-"""An answer whose content comes piece by piece (RFC 9112 §7.1)."""
+"""Send a response whose content is produced piece by piece (RFC 9112 §7.1)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LAST = b"0\r\n\r\n"
 
 
 class Stream:
-    """Carries content to a client, one piece in hand: the next is asked for when there is room for it.
+    """Sends content to a client, one piece at a time: the next piece is requested when the transport has room for it.
 
-    Its end is said by the last chunk, or to HTTP/1.0 by closing in order. Who sees neither knows that the content is
-    cut off.
+    The last chunk marks the end, or for HTTP/1.0 an orderly close. A client that sees neither knows that the content
+    is truncated.
 
-    :param chunks: the content; an empty piece is passed over, since it would say that this is the end.
+    :param chunks: the content; an empty piece is skipped, because it would mark the end.
     :param transport: of the connection.
-    :param outflow: says when its buffer is full.
-    :param chunked: whether the client knows chunks.
+    :param outflow: reports when the transport's buffer is full.
+    :param chunked: use the chunked coding; False for HTTP/1.0.
     """
 
     __slots__ = ("_chunked", "_chunks", "_outflow", "_room", "_stopped", "_transport", "_work", "_writing")
@@ -43,18 +43,20 @@ class Stream:
         self._writing = False
 
     def run(self) -> Deferred[None]:
-        """Carry all of it; fires when the last byte is written. A failure is the iterator's, or a CancelledError."""
+        """Send all of it; fires when the last byte is written. Fails with the iterator's exception or a
+        CancelledError.
+        """
         self._work = Deferred.fromCoroutine(self._carry())
         return self._work
 
     def has_room(self) -> None:
-        """The client has taken what was written."""
+        """The client has read what was written: continue."""
         room, self._room = self._room, None
         if room is not None:
             room.callback(None)
 
     def stop(self) -> None:
-        """The connection is gone: ask for no more, and let the iterator close what it holds."""
+        """The connection is closed: request no more pieces, and let the iterator close what it holds."""
         self._stopped = True
         if self._work is not None and not self._writing:
             self._work.cancel()
@@ -91,7 +93,7 @@ class Stream:
 
 
 def discard(response: Response) -> None:
-    """Nobody will take this answer's content."""
+    """Close the content of a response that will not be sent."""
     if response.chunks is not None:
         Deferred.fromCoroutine(close(response.chunks)).addErrback(
             lambda failure: _log.failure("The content of an answer could not be closed.", failure=failure)

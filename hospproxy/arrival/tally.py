@@ -1,4 +1,4 @@
-"""Limits that were reached: counted one by one, logged in full, but not as often as they are reached."""
+"""Limits that were hit: each one is counted, and the log gets a line at most every ``LOG_S`` seconds per limit."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .limits import ArrivalLimits
 _log = Logger()
 
 LOG_S: Final = 10.0
-"""Seconds between two lines about the same limit: who floods us may not flood the log."""
+"""Seconds between two log lines about the same limit, so that a flood of requests does not flood the log."""
 
 
 @define(slots=True, eq=False)
 class Tally:
-    """What happened to clients at arrival's limits. Clients are told in general words; here is the rest.
+    """Counts and logs limits that clients hit. The response to the client stays general; the details are only here.
 
     :param clock: monotonic.
     :param meter: counts ``arrival_limits_total``.
-    :ivar unwritable: how many answers could not be written as they were.
+    :ivar unwritable: number of responses that could not be serialised.
     """
 
     clock: IReactorTime
@@ -34,7 +34,7 @@ class Tally:
     unwritable: int = field(default=0, init=False)
 
     def hit(self, limit: str, address: str) -> None:
-        """A client came to a limit.
+        """Count a client that hit a limit.
 
         :param limit: a field of ArrivalLimits.
         :param address: of the client.

@@ -1,4 +1,4 @@
-"""A connection as the sweep and the end of the process see it: when it is late, and how it is ended."""
+"""The part of a connection that the sweep and the shutdown call: whether it is late, and how to end it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .phase import Phase
 
 
 class Watched(Protocol):
-    """What ``drain.Connections`` calls. The protocol itself reads, and answers what is refused here."""
+    """What ``drain.Connections`` calls. The subclass reads requests and answers those that are refused here."""
 
     transport: Any
     _house: House
@@ -30,7 +30,7 @@ class Watched(Protocol):
     _ear: Ear
 
     def _pump(self) -> None:
-        """Go as far as what has arrived allows."""
+        """Process as much of the buffer as possible."""
         raise NotImplementedError
 
     def _refuse(self, request: Request, error: ProxyError) -> None:
@@ -38,12 +38,12 @@ class Watched(Protocol):
         raise NotImplementedError
 
     def _so_far(self) -> Request:
-        """What is known of the request that is on its way in."""
+        """What is known of the request that is still arriving."""
         raise NotImplementedError
 
     def is_overdue(self, now: float) -> bool:
         late = self._outflow.deadline
-        # No keep-alive is counted against a client that is still taking its answer.
+        # The keep-alive deadline does not apply while the client is still reading its response.
         return self._pace.is_over(now) if late is None else late <= now
 
     def time_out(self) -> None:
@@ -82,7 +82,7 @@ class Watched(Protocol):
         self.transport.abortConnection()
 
     def _finish(self) -> None:
-        """The last answer is handed to the transport."""
+        """Everything is handed to the transport: close once the client has received it."""
         self._ear.listen(True)
         self.transport.unregisterProducer()
         self._ending.finish()

@@ -1,4 +1,4 @@
-"""Every answer goes out as one HTTP message, or a 500 does in its place."""
+"""Serialise each response, or a 500 if it cannot be serialised."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _log = Logger()
 def written(
     house: House, request: Request, response: Response, *, close: bool
 ) -> tuple[Response, list[bytes]]:
-    """What goes out, and its bytes.
+    """Return the response that is sent, and its bytes.
 
-    :param close: the connection ends with this answer.
+    :param close: the connection closes after this response.
     """
     to_head, version, wall = request.method == "HEAD", request.version, house.wall()
     try:
@@ -28,5 +28,5 @@ def written(
         if house.tally.unwritable == 1:
             _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
         if response.handed_over is not None:
-            response.handed_over(False)  # a write's answer is still owed to whoever asks again
+            response.handed_over(False)  # a write's response is still owed to a repeated request
         return BROKEN, write_answer(BROKEN, to_head=to_head, close=close, version=version, wall=wall)

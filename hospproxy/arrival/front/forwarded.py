@@ -1,4 +1,4 @@
-"""``Forwarded`` (RFC 7239), read from the right: what the nearest proxy has written stands last. Pure."""
+"""Parse ``Forwarded`` (RFC 7239) from the right: the nearest proxy's element is last. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from attrs import frozen
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  # RFC 9110 §5.6.2; nothing secret
-# Possessive, so that no run of spaces or of characters makes it go back.
+# Possessive quantifiers: no run of spaces or other characters can make this backtrack.
 _PAIR: Final = re.compile(
     rf"[ \t]*+(?:({_TOKEN}+)=(?:({_TOKEN}+)|\"((?:[^\"\\]|\\.)*+)\"))?+[ \t]*+(?:;|\Z)", re.DOTALL
 )
@@ -19,10 +19,10 @@ _NODE: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::(?:[0-9]{1,5}|
 
 @frozen(slots=True)
 class Hop:
-    """What one proxy has said of the request that it got.
+    """What one proxy said about the request that it received.
 
-    :param address: who sent it; "" where it does not say (``unknown``, a name of its own, or nothing at all).
-    :param scheme: "http" or "https", "" where it does not say.
+    :param address: of the sender; "" if the proxy gives none (``unknown``, an obfuscated name, or nothing).
+    :param scheme: "http" or "https"; "" if the proxy gives none.
     """
 
     address: str = ""
@@ -30,13 +30,13 @@ class Hop:
 
 
 def hops(values: list[bytes], most: int) -> Iterator[Hop]:
-    """The elements of the field from the right, up to the first that is none.
+    """Yield the elements of the field from the right, up to the first malformed one.
 
-    Elements are found from the right too. A client that leaves a quoted string open in what it sends would otherwise
-    swallow what a proxy has written behind it.
+    Splitting starts from the right too. Otherwise a client could send an unclosed quoted string and so swallow what
+    the proxy appended after it.
 
-    :param values: of each of the field's lines, in order.
-    :param most: elements that are looked at.
+    :param values: of each line of the field, in order.
+    :param most: maximum number of elements to look at.
     """
     text = b",".join(values).decode("latin-1")
     for _, element in zip(range(most), _split(text), strict=False):
@@ -47,7 +47,7 @@ def hops(values: list[bytes], most: int) -> Iterator[Hop]:
 
 
 def _split(text: str) -> Iterator[str]:
-    """What stands between commas outside of quoted strings, from the right."""
+    """Yield the parts between commas that are not inside quoted strings, from the right."""
     end, quoted = len(text), False
     for at in range(len(text) - 1, -1, -1):
         if text[at] == '"' and not _escaped(text, at):
@@ -59,7 +59,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str, at: int) -> bool:
-    """Whether an odd number of backslashes stands before this place."""
+    """Whether an odd number of backslashes precedes this position."""
     before = at
     while before > 0 and text[before - 1] == "\\":
         before -= 1
@@ -67,7 +67,7 @@ def _escaped(text: str, at: int) -> bool:
 
 
 def _hop(element: str) -> Hop | None:
-    """One element; None if it is malformed, or empty."""
+    """Parse one element; None if it is malformed or empty."""
     found: dict[str, str] = {}
     at = 0
     while at < len(element):
@@ -75,10 +75,10 @@ def _hop(element: str) -> Hop | None:
         if match is None:
             return None
         at = match.end()
-        if match[1] is None:  # RFC 7239 §4 allows for empty pairs
+        if match[1] is None:  # RFC 7239 §4 allows empty pairs
             continue
         name = match[1].lower()
-        if name in found:  # §4: each parameter once
+        if name in found:  # RFC 7239 §4: each parameter at most once
             return None
         found[name] = match[2] if match[2] is not None else re.sub(r"\\(.)", r"\1", match[3], flags=re.DOTALL)
     if not found:
@@ -88,7 +88,7 @@ def _hop(element: str) -> Hop | None:
 
 
 def _address(node: str) -> str:
-    """The address of a node (§6), which for IPv6 stands in brackets; "" if it has none."""
+    """Return the address of a node (RFC 7239 §6), which is in brackets for IPv6; "" if it has none."""
     match = _NODE.fullmatch(node)
     if match is None:
         return ""

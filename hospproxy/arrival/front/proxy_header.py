@@ -1,4 +1,4 @@
-"""The PROXY protocol's header, versions 1 and 2: bytes in, an address or a refusal out. Pure.
+"""Parse the header of the PROXY protocol, versions 1 and 2. Pure: bytes in, an address or a refusal out.
 
 Source: HAProxy's specification, doc/proxy-protocol.txt, sections 2.1 and 2.2.
 """
@@ -14,9 +14,11 @@ from attrs import frozen
 SIGNATURE_1: Final = b"PROXY "
 SIGNATURE_2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_LENGTH_1: Final = 107
-"""Bytes of the longest line of version 1, its CRLF included (section 2.1)."""
+"""Longest version 1 line in bytes, including its CRLF (section 2.1)."""
 MAX_LENGTH_2: Final = 4096
-"""Bytes of addresses and TLVs in version 2: section 2.2 asks for 520; certificates' names may come with them."""
+"""Longest addresses and TLVs of version 2 in bytes: section 2.2 asks for 520, but certificate names may come with
+them.
+"""
 _FIXED_2: Final = 16
 
 _LINE = re.compile(
@@ -24,21 +26,21 @@ _LINE = re.compile(
 )
 _UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [^\r\n]*)?")
 _FAMILIES: Final = {0x0: 0, 0x1: 12, 0x2: 36, 0x3: 216}
-"""Bytes of both addresses, by address family: unspecified, IPv4, IPv6, UNIX."""
+"""Bytes of both addresses together, by address family: unspecified, IPv4, IPv6, UNIX."""
 _LOCAL, _PROXY = 0x20, 0x21
 
 
 class ProxyHeaderError(ValueError):
-    """These bytes are no PROXY header, whatever may follow them. The text holds none of them."""
+    """These bytes are not a PROXY header, no matter what follows. The error text contains none of them."""
 
 
 @frozen(slots=True)
 class ProxyHeader:
-    """A whole header.
+    """A complete header.
 
-    :param length: bytes that it takes.
-    :param source: address of the connection that the sender speaks of; "" where it speaks of none (health checks of its
-        own, UNIX sockets, what it does not know): then the connection is what it is.
+    :param length: bytes of the header.
+    :param source: address of the client's connection; "" if the header gives none (the sender's own health checks,
+        UNIX sockets, UNKNOWN). Then use the address of the connection itself.
     """
 
     length: int
@@ -46,11 +48,12 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes | bytearray) -> ProxyHeader | None:
-    """Read the header at the beginning of a connection; however the bytes are cut into reads, the outcome is the same.
+    """Parse the header at the beginning of a connection. The result does not depend on how the bytes are split into
+    reads.
 
-    :param data: all that has arrived so far.
-    :return: None if it may still become one.
-    :raise ProxyHeaderError: it cannot.
+    :param data: everything that has arrived so far.
+    :return: None if more bytes are needed.
+    :raise ProxyHeaderError: these bytes cannot become a header.
     """
     if data[:1] == SIGNATURE_2[:1]:
         return _version_2(data)
@@ -101,17 +104,17 @@ def _version_2(data: bytes | bytearray) -> ProxyHeader | None:
 
 
 def _judge_fixed_part(data: bytes | bytearray) -> None:
-    """Version, command, family and transport, as far as they have come.
+    """Check version, command, family and transport as far as they have arrived.
 
-    :raise ProxyHeaderError: one of them is not assigned, or of no use over TCP.
+    :raise ProxyHeaderError: one of them is unassigned, or makes no sense over TCP.
     """
     command = data[12] if len(data) > 12 else _LOCAL
     if command not in (_LOCAL, _PROXY):
         raise ProxyHeaderError("its version or command is unknown")
     if command == _LOCAL or len(data) <= 13:
-        return  # section 2.2: of LOCAL everything else is to be ignored
+        return  # section 2.2: with LOCAL, ignore everything else
     family, transport = data[13] >> 4, data[13] & 0xF
-    # 0: unspecified, 1: stream. A datagram's header on a TCP connection is somebody's mistake.
+    # 0: unspecified, 1: stream. A datagram header on a TCP connection is a mistake of the sender.
     if family not in _FAMILIES or transport > 1:
         raise ProxyHeaderError("its address family or transport is unknown")
 

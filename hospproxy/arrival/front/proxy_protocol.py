@@ -1,7 +1,7 @@
-"""Connections that begin with a PROXY header: who may send one, and what comes after it.
+"""Accept connections that begin with a PROXY header, from listed senders only.
 
-The header comes before TLS. When it has been read the protocol that it stood before takes the connection over, so that
-nothing of this stays in the way.
+The header comes before TLS. Once it is parsed, the TLS or HTTP protocol takes over the transport, so this code is no
+longer involved in the connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .proxy_header import ProxyHeaderError, parse_proxy_header
 from .trust import Trust, display_address, parse_address
 
 LOG_S: Final = 60.0
-"""Seconds between two lines of the log about the same reason: whoever can connect must not be able to fill the disk."""
+"""Seconds between two log lines for the same reason, so that strangers cannot fill the disk by connecting."""
 
 _WORDS: Final = {
     "unlisted": "its address is not listed",
@@ -33,26 +33,30 @@ _WORDS: Final = {
 @implementer(IAddress)
 @frozen(slots=True)
 class Announced:
-    """The source of a connection as a PROXY header gives it; "" where it gives none."""
+    """The client address from a PROXY header; "" if the header gives none."""
 
     source: str = ""
 
 
 class Complaints:
-    """Counts connections that were closed, and logs some of them.
+    """Counts connections that were closed for their PROXY header, and logs some of them.
 
-    :param house: has the meter and the clock.
+    :param house: provides the meter and the clock.
     """
 
     _log = Logger()
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._said: dict[str, float] = {}  # by reason, of which there are few
+        self._said: dict[str, float] = {}  # keyed by reason; there are three
         self._kept_back: dict[str, int] = {}
 
     def refused(self, reason: ProxyHeader, peer: str, why: str = "") -> None:
-        """:param reason: a key of ``_WORDS``; :param why: what is wrong with the header, in words of our own."""
+        """Count one closed connection; log it unless the same reason was logged less than ``LOG_S`` ago.
+
+        :param reason: a key of ``_WORDS``.
+        :param why: what is wrong with the header, in our own words.
+        """
         self._house.meter.count("proxy_protocol_refused_total", reason=reason)
         now = self._house.clock.seconds()
         if now - self._said.get(reason, -LOG_S) < LOG_S:
@@ -68,9 +72,9 @@ class Complaints:
 
 
 class ProxyHeaderProtocol(Protocol):
-    """A connection of which the PROXY header is not whole yet.
+    """A connection whose PROXY header is not complete yet.
 
-    :param factory: makes what comes after it.
+    :param factory: its ``wrapped`` creates the protocol that follows.
     """
 
     transport: Any
@@ -88,7 +92,7 @@ class ProxyHeaderProtocol(Protocol):
         self._house.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bounded without our doing: as soon as a header can be judged it is, and reads are not endless."""
+        """Needs no size limit of its own: the parser rejects over-long headers, and one read is bounded."""
         self._buffer += data
         try:
             header = parse_proxy_header(self._buffer)
@@ -100,8 +104,8 @@ class ProxyHeaderProtocol(Protocol):
             self._hand_over(Announced(header.source), rest)
 
     def _hand_over(self, announced: Announced, rest: bytes) -> None:
-        """The transport calls whatever is its protocol; from here on that is somebody else."""
-        # First out of the count, in which what follows has the same place.
+        """Make the following protocol the transport's protocol; this object gets no further calls."""
+        # Leave the connection count first: the following protocol is counted itself.
         self._house.connections.discard(self)
         following = self._factory.wrapped.buildProtocol(announced)
         transport = self.transport
@@ -131,25 +135,24 @@ class ProxyHeaderProtocol(Protocol):
 
     @property
     def stuck_since(self) -> float | None:
-        return None  # what it holds is a header's length at most
+        return None  # holds no more than a header
 
     def shed(self) -> None:
         self.abort()
 
     def wind_down(self) -> None:
-        self.abort()  # nothing has been asked on it
+        self.abort()  # no request has arrived on it
 
     def abort(self) -> None:
         self.transport.abortConnection()
 
 
 class ProxyHeaderFactory(Factory):
-    """Makes the connections of a listener that balancers alone may use.
+    """Creates the connections of a listener that only load balancers may use.
 
-    :param wrapped: makes what comes after the header; its ``buildProtocol`` is given an ``Announced``.
-    :param house: what all listeners share.
-    :param senders: from whom connections are taken; others are closed at once, or anybody could have any
-        address.
+    :param wrapped: creates the protocol after the header; its ``buildProtocol`` gets an ``Announced``.
+    :param house: the state that all listeners share.
+    :param senders: addresses that may connect. All others are closed at once: they could claim any client address.
     """
 
     noisy = False
@@ -169,7 +172,9 @@ class ProxyHeaderFactory(Factory):
         super().doStop()  # type: ignore[no-untyped-call]
 
     def buildProtocol(self, addr: IAddress | None) -> ProxyHeaderProtocol | None:
-        """None, which closes the connection, for strangers and when there are as many as there may be."""
+        """Return None, which closes the connection, for unlisted senders, at ``max_connections``, or while
+        stopping.
+        """
         peer = display_address(getattr(addr, "host", ""))
         if not self.senders.covers(parse_address(peer)):
             self.complaints.refused("unlisted", peer)

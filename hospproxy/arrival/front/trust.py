@@ -1,4 +1,4 @@
-"""Who is at the other end: the peer, or the client that a listed proxy in front of us names."""
+"""Determine the client's address and scheme: from the peer itself, or from a trusted proxy in front."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_HOPS: Final = 32
-"""Proxies in front that are followed; a longer X-Forwarded-For is somebody's invention."""
+"""Maximum number of proxies to follow; entries beyond it are taken to be forged."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}")
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
 def parse_address(text: str) -> Address | None:
-    """An address as sockets and X-Forwarded-For write it, with or without port and brackets; None if it is none.
+    """Parse an address as sockets and X-Forwarded-For write it, with or without port and brackets; None if it is not
+    one.
 
-    IPv4 mapped into IPv6 (::ffff:192.0.2.1, what a dual-stack socket reports) is IPv4.
+    An IPv4-mapped IPv6 address (::ffff:192.0.2.1, which a dual-stack socket reports) is returned as IPv4.
     """
     match = _WITH_PORT.fullmatch(text)
     bare = (match[1] or match[2]) if match else text.partition("%")[0]
@@ -38,9 +39,9 @@ def parse_address(text: str) -> Address | None:
 
 
 def source_of(address: str) -> str:
-    """Who a limit is for: an IPv4 address, or the IPv6 network of 64 bits that one subscriber has (RFC 6177).
+    """Return what a per-address limit counts: an IPv4 address, or the /64 network of an IPv6 subscriber (RFC 6177).
 
-    :param address: what is none stands for itself.
+    :param address: returned unchanged if it is not an IP address.
     """
     parsed = parse_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
@@ -49,20 +50,20 @@ def source_of(address: str) -> str:
 
 
 def display_address(text: str) -> str:
-    """A socket's address as it stands in records."""
+    """Return a socket's address in the form used in audit records."""
     address = parse_address(text)
     return text if address is None else str(address)
 
 
 @frozen(slots=True)
 class Trust:
-    """Which peers are proxies whose word is taken, and in which fields they say it.
+    """Which peers are trusted proxies, and which of their fields we believe.
 
-    A proxy sets one field and passes others on as the client sent them, so only the one that is named is read.
+    A proxy sets one field and passes others on as the client sent them, so only the configured field is read.
 
-    :param networks: their addresses; none by default, loopback neither.
-    :param address_field: "x-forwarded-for" or "forwarded": where they name the client.
-    :param scheme_field: where they say how the client came; a field like X-Forwarded-Proto, or "forwarded".
+    :param networks: addresses of trusted proxies; empty by default, without loopback.
+    :param address_field: "x-forwarded-for" or "forwarded": the field with the client's address.
+    :param scheme_field: the field with the client's scheme: one like X-Forwarded-Proto, or "forwarded".
     """
 
     networks: tuple[Network, ...] = ()
@@ -71,11 +72,11 @@ class Trust:
 
     @classmethod
     def of(cls, networks: Iterable[str]) -> Trust:
-        """:raise ValueError: one of them is no address or network."""
+        """:raise ValueError: an entry is not an address or network."""
         return cls(tuple(ipaddress.ip_network(network, strict=False) for network in networks))
 
     def covers(self, address: Address | None) -> bool:
-        """Whether this address is listed."""
+        """Whether this address is a trusted proxy."""
         return address is not None and any(
             address.version == network.version and address in network for network in self.networks
         )
@@ -90,16 +91,16 @@ class Trust:
         *,
         announced: str | None = None,
     ) -> Client:
-        """Say who the client is.
+        """Determine the client of a request.
 
-        :param peer: address of the socket's other end, as ``display_address`` gives it.
-        :param scheme: "http" or "https", as the connection is.
-        :param host: what the client's Host says; X-Forwarded-Host is used from nobody.
-        :param fields: every field that came.
+        :param peer: address of the socket's other end, as ``display_address`` returns it.
+        :param scheme: "http" or "https", of the connection itself.
+        :param host: the request's Host. X-Forwarded-Host is never used.
+        :param fields: every field of the request.
         :param new_id: makes a request id.
-        :param announced: address that a PROXY header which is believed gives as the connection's source. It is the
-            next hop: if it is listed too, what it says in fields is believed in turn. "": the header gives none, so
-            nobody knows whose the fields are. None: there was no header.
+        :param announced: source address from a PROXY header of a listed sender. It is the next hop: if it is a
+            trusted proxy too, its fields are believed in turn. "": the header gave no address, so we do not know who
+            set the fields. None: there was no header.
         """
         nearest, through = (announced, (peer,)) if announced else (peer, ())
         if not self.networks or announced == "" or not self.covers(parse_address(nearest)):
@@ -121,11 +122,11 @@ class Trust:
         )
 
     def _follow(self, nearest: str, hops: Iterable[Hop]) -> tuple[str, tuple[str, ...], str]:
-        """Follow hops for as long as the one who wrote of them is listed.
+        """Follow hops for as long as the proxy that reported them is trusted.
 
         :param hops: nearest first.
-        :return: the client's address; the listed proxies from the client's side to ours; the scheme that the proxy
-            nearest the client has seen, "" if none says.
+        :return: the client's address; the trusted proxies, from the client's side to ours; the scheme that the proxy
+            nearest the client reported, "" if none did.
         """
         chain: list[str] = []
         current, scheme = nearest, ""
@@ -141,14 +142,14 @@ class Trust:
 
 
 def _hops_of_list(values: list[bytes]) -> list[Hop]:
-    """The entries of X-Forwarded-For, from the right."""
+    """Return the entries of X-Forwarded-For from the right."""
     entries = b",".join(values).decode("latin-1").split(",")
     addresses = (parse_address(entry.strip(" \t")) for entry in reversed(entries[-MAX_HOPS:]))
     return [Hop("" if address is None else str(address)) for address in addresses]
 
 
 def _believed_scheme(values: list[bytes]) -> str:
-    """The last word on the scheme: the listed peer's own. What stands before it, a client may have sent."""
+    """Return the last scheme in the field: the trusted peer set it. A client may have sent the earlier ones."""
     last = values[-1].rpartition(b",")[2].strip(b" \t").lower() if values else b""
     return last.decode("ascii") if last in (b"http", b"https") else ""
 

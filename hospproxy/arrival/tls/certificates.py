@@ -1,4 +1,4 @@
-"""Certificates and keys: read from PEM files, or made and self-signed on first start."""
+"""Read certificates and keys from PEM files, or make a self-signed certificate on first start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFETIME_DAYS: Final = 397
-"""Browsers refuse certificates that live longer than 398 days."""
+"""Browsers refuse certificates that are valid for more than 398 days."""
 
 CERTIFICATE_NAME: Final = "self-signed.crt"
 KEY_NAME: Final = "self-signed.key"
@@ -28,14 +28,14 @@ _ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
 
 
 class CertificateError(ValueError):
-    """A certificate or key file that cannot be used; the message names the file."""
+    """A certificate or key file is not usable; the message names the file."""
 
 
 @frozen(slots=True)
 class Credentials:
-    """What a TLS listener shows its clients.
+    """The key and certificates of a TLS listener.
 
-    :param chain: its own certificate first, then those that vouch for it.
+    :param chain: the server's own certificate first, then its issuers.
     """
 
     key: CertificateIssuerPrivateKeyTypes = field(repr=False)
@@ -45,7 +45,7 @@ class Credentials:
 def load_credentials(certificate_file: Path, private_key_file: Path) -> Credentials:
     """Read a certificate chain and its key.
 
-    :raise CertificateError: a file is missing, unreadable, not PEM or encrypted, or the two do not belong together.
+    :raise CertificateError: a file is missing, unreadable, not PEM or encrypted, or key and certificate do not match.
     """
     return parse_credentials(
         certificate_file, private_key_file, read(certificate_file), read(private_key_file)
@@ -55,7 +55,7 @@ def load_credentials(certificate_file: Path, private_key_file: Path) -> Credenti
 def parse_credentials(
     certificate_file: Path, private_key_file: Path, certificates: bytes, private_key: bytes
 ) -> Credentials:
-    """The same of what was read already; the names of the files are for messages.
+    """Parse a certificate chain and its key that were read already; the paths are for messages.
 
     :raise CertificateError: as ``load_credentials``.
     """
@@ -73,7 +73,7 @@ def parse_credentials(
 
 
 def read(path: Path) -> bytes:
-    """What is in a file.
+    """Return the content of a file.
 
     :raise CertificateError: it cannot be read.
     """
@@ -84,7 +84,7 @@ def read(path: Path) -> bytes:
 
 
 def parse_certificates(path: Path, data: bytes) -> tuple[x509.Certificate, ...]:
-    """Certificates in PEM form.
+    """Parse certificates in PEM form.
 
     :raise CertificateError: there is none, or one cannot be read.
     """
@@ -107,7 +107,7 @@ def _parse_key(path: Path, data: bytes) -> CertificateIssuerPrivateKeyTypes:
 
 
 def _alternatives(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]:
-    """Subject alternative names; none where they are missing or cannot be read."""
+    """Return the subject alternative names; none if they are missing or cannot be read."""
     try:
         return tuple(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
@@ -115,12 +115,12 @@ def _alternatives(certificate: x509.Certificate) -> tuple[x509.GeneralName, ...]
 
 
 def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The host names of a server's certificate, lower-cased. A common name is none (RFC 9525 §2)."""
+    """Return the host names of a server's certificate, lower-cased; the common name does not count (RFC 9525 §2)."""
     return tuple(each.value.lower() for each in _alternatives(certificate) if isinstance(each, x509.DNSName))
 
 
 def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """Every alternative name that can be written as text."""
+    """Return every alternative name that can be written as text."""
     found = []
     for each in _alternatives(certificate):
         if isinstance(each, x509.DirectoryName):
@@ -139,9 +139,10 @@ def _public_bytes(key: object) -> bytes:
 
 
 def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> Credentials:
-    """The self-signed certificate of this folder; made if there is none yet, or none that still serves.
+    """Return the self-signed certificate of this folder. Make a new one if there is none, or if it has expired,
+    cannot be read or lacks a host.
 
-    :param folder: made, mode 0700, if missing. Certificate and key have mode 0600.
+    :param folder: created with mode 0700 if missing. Certificate and key have mode 0600.
     :param hosts: names and addresses to certify besides localhost, 127.0.0.1 and ::1.
     :param now: with its time zone.
     :raise CertificateError: the files cannot be read or written.
@@ -152,7 +153,7 @@ def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> C
         try:
             present = load_credentials(certificate_file, key_file)
         except CertificateError:
-            present = None  # cut off between the two files, at a first start: nothing of worth is lost
+            present = None  # a first start was interrupted between the two files: nothing of value is lost
         if present is not None and _serves(present.chain[0], names, now):
             return present
     made = _make(names, now)
@@ -173,7 +174,7 @@ def _alternative(name: str) -> x509.GeneralName:
 
 
 def _make(names: Iterable[str], now: datetime.datetime) -> Credentials:
-    """An ECDSA P-256 certificate that vouches for itself."""
+    """Make a self-signed ECDSA P-256 certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hospproxy (self-signed)")])
     certificate = (
@@ -205,7 +206,7 @@ def _store(folder: Path, made: Credentials) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write beside it and rename (mkstemp makes mode 0600): nobody ever reads half a key."""
+    """Write a temporary file and rename it, so that no reader sees half a key; mkstemp sets mode 0600."""
     handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

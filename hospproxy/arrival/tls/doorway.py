@@ -1,4 +1,4 @@
-"""TLS as Mozilla's "intermediate" recommends it, over certificates that can be exchanged while running."""
+"""TLS with Mozilla's "intermediate" settings, and certificates that can be replaced while running."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ CIPHERS: Final = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
-"""Mozilla's "intermediate" list for TLS 1.2, without finite-field Diffie-Hellman, which every client of the last ten
-years does without. TLS 1.3 has its own suites, all of them good."""
+"""Mozilla's "intermediate" list for TLS 1.2, without finite-field Diffie-Hellman, which no client of the last ten
+years needs. TLS 1.3 has its own suites, all of them good.
+"""
 
 SESSION_S: Final = 3600
-"""How long a session can be taken up again: no client certificate is looked at again before that."""
+"""Lifetime of a TLS session in seconds. A client that resumes one does not show its certificate again."""
 
 
 @frozen(slots=True)
 class Authorities:
-    """Who vouches for clients.
+    """The CAs that issue client certificates.
 
-    :param certificates: of those whose word is taken, roots or not.
-    :param required: whether a client without a certificate is turned away.
+    :param certificates: of the trusted CAs, roots or not.
+    :param required: refuse clients without a certificate.
     """
 
     certificates: tuple[x509.Certificate, ...]
@@ -43,11 +44,11 @@ class Authorities:
 
 
 def intermediate(credentials: Credentials, authorities: Authorities | None = None) -> CertificateOptions:
-    """TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation.
+    """Return options for TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation.
 
-    Its ticket keys and its session id context are its own: no other takes up a session that began here.
+    Each result has its own ticket keys and session id context: a session that began here cannot be resumed elsewhere.
     """
-    # Twisted is annotated with pyOpenSSL's own classes, which pyOpenSSL deprecates in favour of cryptography's.
+    # Twisted's annotations use pyOpenSSL's own classes, which pyOpenSSL deprecates in favour of cryptography's.
     own, *others = cast("tuple[Any, ...]", credentials.chain)
     trusted = [] if authorities is None else [_of_pyopenssl(each) for each in authorities.certificates]
     options = CertificateOptions(
@@ -65,7 +66,7 @@ def intermediate(credentials: Credentials, authorities: Authorities | None = Non
     context.set_options(SSL.OP_NO_RENEGOTIATION)  # type: ignore[attr-defined]
     context.set_timeout(SESSION_S)
     if authorities is not None:
-        # One department's authority can be named without its root, which would vouch for everybody.
+        # Accept the CA of one department without its root: the root would vouch for everybody.
         _store_of(context).set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for each in authorities.certificates:
             context.add_client_ca(each)
@@ -73,9 +74,9 @@ def intermediate(credentials: Credentials, authorities: Authorities | None = Non
 
 
 def vouching(certificates: Sequence[x509.Certificate]) -> None:
-    """Try whether OpenSSL takes these as authorities; it is stricter about what stands in them.
+    """Check that OpenSSL accepts these certificates as CAs; it is stricter about their content than cryptography.
 
-    :raise SSL.Error: or crypto.Error, it does not.
+    :raise SSL.Error: or crypto.Error, it does not accept one.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     for each in certificates:
@@ -84,7 +85,7 @@ def vouching(certificates: Sequence[x509.Certificate]) -> None:
 
 
 def _of_pyopenssl(certificate: x509.Certificate) -> Any:
-    """Its stores take no other kind yet."""
+    """pyOpenSSL's certificate stores accept no other type yet."""
     return crypto.X509.from_cryptography(certificate)
 
 
@@ -94,10 +95,10 @@ def _store_of(context: SSL.Context) -> crypto.X509Store:
 
 @frozen(slots=True)
 class Contexts:
-    """What one listener shows, by the name that is asked for.
+    """The TLS contexts of one listener, by server name.
 
-    :param first: shown where no other has the name.
-    :param named: by host name, ``*.`` in front for any one label.
+    :param first: used if no other context has the name.
+    :param named: by host name; ``*.`` at the beginning stands for exactly one label.
     """
 
     first: CertificateOptions
@@ -105,7 +106,7 @@ class Contexts:
 
     @classmethod
     def of(cls, credentials: Sequence[Credentials], authorities: Authorities | None = None) -> Contexts:
-        """:param credentials: at least one; where two have the same name, the first of them is shown."""
+        """:param credentials: at least one; if two have the same name, the first one is used for it."""
         made = [intermediate(each, authorities) for each in credentials]
         named: dict[str, CertificateOptions] = {}
         if len(made) > 1:
@@ -115,13 +116,15 @@ class Contexts:
         return cls(made[0], named)
 
     def pick(self, name: str) -> CertificateOptions:
-        """RFC 6125 §6.4.3: a wildcard stands for one whole label; the exact name goes before it."""
+        """Return the context for a name: an exact match first, then a wildcard for one whole label (RFC 6125
+        §6.4.3).
+        """
         return self.named.get(name) or self.named.get("*." + name.partition(".")[2]) or self.first
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 class Doorway:
-    """Makes the TLS side of connections. Set ``contexts`` to exchange certificates; open connections keep theirs."""
+    """Creates the TLS side of connections. Set ``contexts`` to replace certificates; open connections keep theirs."""
 
     def __init__(self, contexts: Contexts) -> None:
         self.contexts = contexts
@@ -130,7 +133,7 @@ class Doorway:
         return self.contexts.first.serverConnectionForTLS(tlsProtocol)
 
     def named(self, protocol: TLSMemoryBIOProtocol, name: str) -> SSL.Connection:
-        """The TLS side of a connection whose client asks for this name."""
+        """Create the TLS side of a connection whose client asks for this server name."""
         connection = self.contexts.pick(name).serverConnectionForTLS(protocol)
         connection.set_accept_state()
         connection.set_app_data(protocol)
@@ -138,7 +141,9 @@ class Doorway:
 
 
 class TlsTransport(BufferingTLSTransport):
-    """The TLS side of one connection. Where there are several certificates it waits for the name that is asked for."""
+    """The TLS side of one connection. If there are several certificates, it reads the server name before the
+    handshake.
+    """
 
     factory: TlsFactory
 
@@ -147,7 +152,7 @@ class TlsTransport(BufferingTLSTransport):
         self._hello: bytearray | None = bytearray() if factory.doorway.contexts.named else None
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes from the network (IProtocol)."""
+        """Receive bytes from the network (IProtocol)."""
         if self._hello is not None:
             self._hello += data
             data = bytes(self._hello)
@@ -155,19 +160,19 @@ class TlsTransport(BufferingTLSTransport):
             if name is None:
                 return
             self._hello = None
-            # The connection that was made at first has not seen a byte yet.
+            # The connection object that was created at first has not seen a byte yet, so it can be replaced.
             self._tlsConnection = self.factory.doorway.named(self, name)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It is gone (IProtocol)."""
+        """The connection is closed (IProtocol)."""
         self._hello = None
         self.factory.handshakes.end(self, "failed")
         super().connectionLost(reason)
 
 
 class TlsFactory(TLSMemoryBIOFactory):
-    """Twisted's TLS around HTTP/1.1; it too may turn a connection away."""
+    """Twisted's TLS around HTTP/1.1; it refuses connections beyond the handshake limits."""
 
     protocol = TlsTransport
 
@@ -179,7 +184,7 @@ class TlsFactory(TLSMemoryBIOFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]
         wrapped = self._http.buildProtocol(addr)
-        # Behind a balancer the one that its PROXY header names.
+        # Behind a load balancer this is the address from its PROXY header.
         host = getattr(addr, "source", "") or getattr(addr, "host", "")
         if wrapped is None or not self.handshakes.admit(host):
             return None

@@ -1,4 +1,4 @@
-"""One listener's TLS: its certificates as they stand in files, and the contexts that are made of them."""
+"""The TLS of one listener: its certificate files, and the contexts that are made from them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from .renewal import SOON_S, Kept
 
 _log = Logger()
 TICKET_KEYS_S: Final = 12 * 3600.0
-"""How long one set of ticket keys is in use: who steals them reads no session of TLS 1.2 that is older."""
+"""Seconds for which a set of ticket keys is used: an attacker who steals the keys cannot read older TLS 1.2
+sessions.
+"""
 
 DAY_S: Final = 86400.0
 
 
 class PairLike(Protocol):
-    """Where a certificate and its key are."""
+    """The files of a certificate and its key."""
 
     @property
     def certificate_file(self) -> Path | None: ...
@@ -33,9 +35,9 @@ class PairLike(Protocol):
 
 
 def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[], float]) -> Kept[Credentials]:
-    """A pair of files; the certificate that takes the place of another must be valid by then.
+    """Load a certificate and its key. A certificate that replaces another one must be valid at that time.
 
-    :raise CertificateError: they cannot be used.
+    :raise CertificateError: they are not usable.
     """
 
     def parse(certificates: bytes, private_key: bytes) -> Credentials:
@@ -58,7 +60,7 @@ def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[],
 
 
 def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
-    """:raise CertificateError: it cannot be used."""
+    """:raise CertificateError: the file is not usable."""
 
     def parse(data: bytes) -> tuple[x509.Certificate, ...]:
         certificates = parse_certificates(file, data)
@@ -72,19 +74,19 @@ def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
 
 
 def _reason(error: Exception) -> str:
-    """What OpenSSL says last."""
+    """Return OpenSSL's last error message."""
     queue = error.args[0] if error.args else ()
     return str(queue[-1][-1]) if queue else "OpenSSL does not say why"
 
 
 @define(slots=True, eq=False)
 class Entrance:
-    """A listener's.
+    """The TLS of one listener.
 
-    :param pairs: the first is shown where none has the name that is asked for.
-    :param files: names each of them, for metrics and messages.
-    :param authorities: who vouches for clients; None to ask for no certificates.
-    :param required: whether a client must have one.
+    :param pairs: certificates with keys; the first is used if none has the server name.
+    :param files: the name of each pair, for metrics and messages.
+    :param authorities: CAs that issue client certificates; None to ask for no certificates.
+    :param required: refuse clients without a certificate.
     """
 
     pairs: Sequence[Kept[Credentials]]
@@ -98,15 +100,15 @@ class Entrance:
 
     @property
     def kept(self) -> list[Kept[Any]]:
-        """All that is read from files."""
+        """Everything that is read from files."""
         return [*self.pairs, *([] if self.authorities is None else [self.authorities])]
 
     def renew(self) -> None:
-        """New contexts, with new ticket keys; open connections keep theirs."""
+        """Make new contexts with new ticket keys; open connections keep theirs."""
         self.doorway.contexts = self._contexts()
 
     def ends(self) -> list[tuple[Path, float]]:
-        """When each certificate is no longer valid, in seconds since the epoch."""
+        """Return when each certificate expires, in seconds since the epoch."""
         return [
             (file, pair.value.chain[0].not_valid_after_utc.timestamp())
             for file, pair in zip(self.files, self.pairs, strict=True)
@@ -119,7 +121,7 @@ class Entrance:
 
 @define(slots=True)
 class Upkeep:
-    """What falls due by time alone: new ticket keys, words about certificates that end soon.
+    """What is due on a timer: new ticket keys, and warnings about certificates that expire soon.
 
     :param now: monotonic seconds at the start.
     """
@@ -133,7 +135,7 @@ class Upkeep:
         self._keys_at = self.now
 
     def due(self, now: float, wall: float) -> None:
-        """See what is due.
+        """Do what is due.
 
         :param now: monotonic seconds.
         :param wall: seconds since the epoch.

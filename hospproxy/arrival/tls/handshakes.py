@@ -1,4 +1,6 @@
-"""TLS handshakes that are under way: how many, of whom, for how long. Each costs us a signature, the client nothing."""
+"""Limit TLS handshakes in progress: how many, per address, and for how long. Each costs us a signature and the client
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +16,24 @@ from ..front.trust import Address, parse_address, source_of
 from ..limits import ArrivalLimits
 
 MAX_REMEMBERED: Final = 10_000
-"""Addresses whose rate is remembered; beyond it the one that is quiet for longest is forgotten."""
+"""Addresses whose rate is remembered; beyond it the address that was quiet for longest is dropped."""
 
 
 class Shaking(Protocol):
-    """A connection whose handshake is under way."""
+    """A connection whose handshake is in progress."""
 
     def abortConnection(self) -> None:
-        """Close without another word."""
+        """Close at once, without sending anything more."""
 
 
 @define(slots=True, eq=False)
 class Handshakes:
-    """Those of all listeners.
+    """The handshakes in progress on all listeners.
 
     :param clock: monotonic.
-    :param exempt: whether an address is a proxy of ours, behind which many clients stand.
-    :param count: told what became of each: done, failed, timed_out, refused_total, refused_address, refused_rate.
+    :param exempt: whether an address is a trusted proxy, which many clients share.
+    :param count: called with the result of each: done, failed, timed_out, refused_total, refused_address,
+        refused_rate.
     """
 
     clock: IReactorTime
@@ -46,12 +49,12 @@ class Handshakes:
         return len(self._open)
 
     def admit(self, host: str) -> bool:
-        """Whether a handshake with this address may begin now."""
+        """Whether this address may begin a handshake now; a refusal is counted."""
         address = parse_address(host)
         refusal: Handshake | None = None
         if len(self._open) >= self.limits.max_handshakes:
             refusal = "refused_total"
-        elif address is not None and not self.exempt(address):  # a balancer's own checks have none
+        elif address is not None and not self.exempt(address):  # a balancer's own checks have no address
             source = source_of(host)
             if self._by_source[source] >= self.limits.max_handshakes_per_address:
                 refusal = "refused_address"
@@ -64,7 +67,7 @@ class Handshakes:
         return not refusal
 
     def begin(self, connection: Shaking, host: str) -> None:
-        """It has begun; it must be told of its end, or its time runs out."""
+        """A handshake has begun. Call ``end`` for it, or it times out."""
         source = source_of(host)
         self._open[connection] = (source, self.clock.seconds() + self.limits.handshake_timeout_s)
         self._by_source[source] += 1
@@ -72,7 +75,7 @@ class Handshakes:
             self._call = self.clock.callLater(self.limits.handshake_timeout_s, self._sweep)
 
     def end(self, connection: Any, how: Handshake) -> None:
-        """It is over; nothing if that was known."""
+        """A handshake is over; does nothing if that was known."""
         entry = self._open.pop(connection, None)
         if entry is None:
             return
@@ -86,7 +89,7 @@ class Handshakes:
             self._call = None
 
     def _sweep(self) -> None:
-        """All have the same time, so the oldest stand first."""
+        """Abort handshakes that are late. All have the same timeout, so the oldest come first."""
         self._call = None
         now = self.clock.seconds()
         late = []
@@ -100,7 +103,7 @@ class Handshakes:
             connection.abortConnection()
 
     def _within_rate(self, source: str) -> bool:
-        """A bucket that holds what one second allows."""
+        """Take a token from the address's bucket, which holds as many as one second allows."""
         rate, now = self.limits.handshake_rate_per_address, self.clock.seconds()
         tokens, since = self._rates.pop(source, (float(rate), now))
         tokens = min(float(rate), tokens + (now - since) * rate)

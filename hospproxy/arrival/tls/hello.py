@@ -1,7 +1,8 @@
-"""The name that a client asks for in its first TLS message (RFC 8446 §4.1.2, RFC 6066 §3). Pure: bytes in, name out.
+"""Read the server name from a client's first TLS message (RFC 8446 §4.1.2, RFC 6066 §3). Pure: bytes in, name out.
 
-OpenSSL can choose a certificate by name too, but only after it has taken a session up again: tickets are then good
-for every certificate of the listener. We look first: each certificate has a context, and ticket keys, of its own.
+OpenSSL can choose a certificate by name too, but only after it has resumed a session, so a ticket would be valid for
+every certificate of the listener. We read the name first, so that each certificate has its own context and ticket
+keys.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 MAX_BYTES: Final = 32 * 1024
-"""The longest first message that is waited for; with post-quantum keys they have about 2 KiB."""
+"""Longest ClientHello that is accepted; with post-quantum keys they have about 2 KiB."""
 
 MAX_RECORDS: Final = 128
-"""The most records that it may be cut into: all are gone through again with each read, and one may hold one byte."""
+"""Maximum records that it may be split into: all are parsed again at each read, and a record may hold one byte."""
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
@@ -21,16 +22,16 @@ _HOST_NAME: Final = 0
 
 
 class _Malformed(Exception):
-    """Not as the RFC has it."""
+    """The bytes do not follow the RFC."""
 
 
 def server_name(data: bytes) -> str | None:
-    """The host name that the client asks for, lower-cased; "" for none.
+    """Return the server name that the client asks for, lower-cased; "" if it asks for none.
 
-    What is no TLS has none either: it is left to OpenSSL to refuse it.
+    Bytes that are not TLS give "" too: OpenSSL then refuses them.
 
-    :param data: everything that has come on the connection.
-    :return: None when more must come before it can be said.
+    :param data: everything received on the connection.
+    :return: None if more bytes are needed.
     """
     try:
         message = _first_message(data)
@@ -42,7 +43,7 @@ def server_name(data: bytes) -> str | None:
 
 
 def _first_message(data: bytes) -> bytes | None:
-    """The ClientHello without its head, put together of as many records as it takes (RFC 8446 §5.1)."""
+    """Return the ClientHello without its header, joined from its records (RFC 8446 §5.1)."""
     message, at = bytearray(), 0
     for _ in range(MAX_RECORDS):
         if data[at : at + 1] not in (b"", bytes([_HANDSHAKE])):
@@ -69,12 +70,12 @@ def _first_message(data: bytes) -> bytes | None:
 
 
 def _name_in(message: bytes) -> str:
-    """Go past version, random, session id, cipher suites and compression to the extensions."""
+    """Skip version, random, session id, cipher suites and compression; return the name from the extensions."""
     at = 2 + 32
     for width in (1, 2, 1):
         _, at = _vector(message, at, width)
     if at == len(message):
-        return ""  # TLS 1.2 may come without extensions
+        return ""  # a TLS 1.2 ClientHello may have no extensions
     extensions, _ = _vector(message, at, 2)
     at = 0
     while at < len(extensions):
@@ -97,7 +98,7 @@ def _host_name(extension: bytes) -> str:
 
 
 def _vector(data: bytes, at: int, width: int) -> tuple[bytes, int]:
-    """What a length of so many bytes goes before, and where it ends."""
+    """Return the content of a vector whose length field has ``width`` bytes, and the position after it."""
     begin = at + width
     end = begin + int.from_bytes(data[at:begin])
     if len(data) < begin or len(data) < end:

@@ -1,6 +1,7 @@
-"""Files of certificates that are exchanged while the proxy runs: looked at, checked, then taken; a bad one never is.
+"""Reload certificate files while the proxy runs: detect changes, check the new content, then use it. Unusable content
+is never used.
 
-What counts is content, not times: tools of renewal rename, copy or turn round a symbolic link.
+Changes are detected by content, not by modification time: renewal tools rename, copy or switch a symbolic link.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class Verdict(enum.Enum):
-    """What came of a look."""
+    """The result of checking files."""
 
     SAME = enum.auto()
     RENEWED = enum.auto()
@@ -36,10 +37,10 @@ class Verdict(enum.Enum):
 
 @frozen(slots=True)
 class Glance(Generic[T]):
-    """What stands in files that have changed.
+    """The new content of files that have changed.
 
-    :param digest: tells whether it is the same the next time.
-    :param value: None if it cannot be used.
+    :param digest: of the content; tells whether it changes again.
+    :param value: None if the content is not usable.
     :param error: why not.
     """
 
@@ -49,12 +50,12 @@ class Glance(Generic[T]):
 
 
 class Kept(Generic[T]):
-    """What was last read well from some files.
+    """The last usable value that was read from some files.
 
-    :param files: looked at; with none of them it changes only when it is asked to.
-    :param parse: from their contents to the value; may raise CertificateError. Runs in a thread.
-    :param judge: raises CertificateError where a value may not take the place of another.
-    :raise CertificateError: it cannot be used at the start.
+    :param files: the files to check; if empty, the value changes only when ``glance(anew=True)`` is taken.
+    :param parse: turns their contents into the value; may raise CertificateError. Runs in a thread.
+    :param judge: raises CertificateError if a value may not replace another one.
+    :raise CertificateError: the files are not usable at the start.
     """
 
     def __init__(
@@ -76,9 +77,10 @@ class Kept(Generic[T]):
         self._digest = glance.digest
 
     def glance(self, *, anew: bool = False) -> Glance[T] | None:
-        """Look at the files; changes nothing here, so that it may run in a thread. None: they are as they were.
+        """Read the files. Changes nothing in this object, so it may run in a thread. Returns None if they are
+        unchanged.
 
-        :param anew: read them even so.
+        :param anew: parse them even if they are unchanged.
         """
         try:
             contents = [read(file) for file in self.files]
@@ -96,7 +98,9 @@ class Kept(Generic[T]):
         return Glance(digest, value)
 
     def take(self, glance: Glance[T] | None) -> Verdict:
-        """Act on what was seen. What cannot be used is BAD the second time, once: a pair is written file by file."""
+        """Use the result of ``glance``. Unusable content is WAITING at first, BAD at the second look, then SAME:
+        renewal tools write the two files of a pair one after the other, and the error is reported once.
+        """
         if glance is not None and glance.value is None:
             known, self._bad = glance.digest == self._bad, glance.digest
             told, self._told = known and self._told, known
@@ -109,12 +113,12 @@ class Kept(Generic[T]):
 
 
 class Renewal:
-    """Looks at files again and again, in a thread.
+    """Checks files at an interval, in a thread.
 
-    :param kept: all that is looked at.
-    :param renewed: told when some were taken.
-    :param count: told "renewed" or "failed" for each.
-    :param round_done: called after each look.
+    :param kept: everything that is checked.
+    :param renewed: called when at least one value was replaced.
+    :param count: called with "renewed" or "failed" for each.
+    :param round_done: called after each check.
     """
 
     def __init__(
@@ -134,16 +138,16 @@ class Renewal:
         self._generation = 0
 
     def start(self, clock: IReactorTime, every_s: float) -> None:
-        """Look from now on.
+        """Start to check.
 
-        :param every_s: seconds between two looks.
+        :param every_s: seconds between two checks.
         """
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
         self._loop.start(every_s, now=False)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
         self._loop = None
@@ -151,7 +155,7 @@ class Renewal:
         self._worker.stop()
 
     def forget(self) -> None:
-        """They have been read otherwise: a look that is under way is out of date."""
+        """The files were read by other code: discard the result of a check in progress."""
         self._generation += 1
 
     def _look(self) -> Deferred[None]:
@@ -184,4 +188,4 @@ class Renewal:
 
 
 SOON_S: Final = 14 * 86400.0
-"""A certificate that ends within this is spoken of, once a day."""
+"""From this time before its expiry a certificate is warned about, once a day."""

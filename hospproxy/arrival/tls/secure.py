@@ -1,4 +1,4 @@
-"""HTTP/1.1 inside TLS: what a connection knows once its handshake is over, and what its answers say besides."""
+"""HTTP/1.1 over TLS: waits for the handshake, adds the client's certificate to requests and HSTS to responses."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ HSTS: Final = b"strict-transport-security"
 @implementer(IHandler)
 @frozen(slots=True)
 class Hsts:
-    """Adds Strict-Transport-Security (RFC 6797 §7.1) to every answer. ``includeSubDomains`` is for others to decide.
+    """Adds Strict-Transport-Security (RFC 6797 §7.1) to every response, without ``includeSubDomains``: only the
+    operator of the whole domain can decide that.
 
-    :param handler: who answers.
+    :param handler: returns the responses.
     :param value: of the field.
     """
 
@@ -53,7 +54,7 @@ class Hsts:
 @implementer(IHandler)
 @frozen(slots=True)
 class Certified:
-    """Says of every request on a connection which certificate its client has shown."""
+    """Adds the client's certificate to every request on a connection."""
 
     handler: Any
     certificate: ClientCertificate
@@ -75,24 +76,24 @@ class Certified:
 
 
 def described(certificate: x509.Certificate) -> ClientCertificate:
-    """What the record keeps of a certificate that was verified."""
+    """Return what the audit record keeps of a verified client certificate."""
     try:
         subject = certificate.subject.rfc4514_string()
     except ValueError:
-        subject = ""  # verified, but not as the RFC spells names: the fingerprint stands for it
+        subject = ""  # verified, but not in RFC 4514 form: the fingerprint identifies it
     return ClientCertificate(subject, names_of(certificate), certificate.fingerprint(hashes.SHA256()).hex())
 
 
 @implementer(IHandshakeListener)
 class SecureHttp1(Http1Protocol):
-    """A connection of a listener with TLS."""
+    """A connection of a TLS listener."""
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._pace.stop()  # the handshake has a clock of its own
+        self._pace.stop()  # the handshake has its own deadline
 
     def handshakeCompleted(self) -> None:
-        """Only now a request can come (IHandshakeListener)."""
+        """The handshake is complete; requests can arrive from now on (IHandshakeListener)."""
         self._house.handshakes.end(self.transport, "done")
         self._pace.wait(self._house.limits.header_timeout_s)
         shown = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
@@ -101,9 +102,9 @@ class SecureHttp1(Http1Protocol):
 
 
 class SecureFactory(Http1Factory):
-    """Makes the connections of a listener with TLS.
+    """Creates the connections of a TLS listener.
 
-    :param hsts_s: how long browsers shall come by HTTPS only, in seconds; 0 to say nothing of it.
+    :param hsts_s: seconds for which browsers must use HTTPS only; 0 to send no HSTS field.
     """
 
     protocol = SecureHttp1
