@@ -1,4 +1,4 @@
-"""Reads and judges the large body of a request, once it is known who sends it."""
+"""Read and judge the large body of a request, once the caller is known."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .validation import Validation
 
 @implementer(IProcessor)
 class Bodies:
-    """Takes in what guard.validation has left: a body that arrival held back, and one that is large.
+    """Takes the bodies that guard.validation left: a body that arrival has not read yet, and a large one.
 
-    It stands behind guard.identity, so a large body costs nobody anything unless HOSP has accepted who sends it.
+    It comes after guard.identity, so a large body uses resources only if HOSP has accepted the caller.
 
-    :param validation: what judges every body.
-    :param clock: monotonic time.
-    :param turns: shared by all long work of the process.
-    :param token: makes texts that nobody can guess.
+    :param validation: judges every document.
+    :param clock: monotonic.
+    :param turns: shared by all long-running work of the process.
+    :param token: makes random texts that cannot be guessed.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Bodies:
         if request.incoming is not None:
             began = self._clock.seconds()
             body = await request.incoming.read()
-            # The time of the client's own sending is not the proxy's.
+            # The time in which the client sends is not taken from the proxy's deadline.
             exchange.deadline += self._clock.seconds() - began
-        # From here on the document stands for it.
+        # From here on the document is used, not the bytes.
         exchange.request = evolve(request, body=None, incoming=None)
         document = ABSENT
         if not documents.is_missing(body, call.operation):

@@ -1,4 +1,4 @@
-"""Stations of the guard from the settings."""
+"""Build processors of the guard from the settings."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .permissions import Permissions
 
 
 def entrance_for(settings: Settings, meter: IMeter) -> Entrance | None:
-    """The entrance; None if anybody may come by any way.
+    """Return the entrance; None if neither a secret nor HTTPS is required.
 
-    :raise SecretError: a secret cannot be used.
+    :raise SecretError: a secret is not usable.
     """
     origin, https = settings.origin, settings.front.require_https
     if not origin.enabled and https == "off":
@@ -54,12 +54,12 @@ def admission_for(
     sharing: Sharing,
     places: Places,
 ) -> Admission:
-    """Admission by credentials and by address, over all workers.
+    """Return the admission limits, by credentials and by address, over all workers.
 
     :param key: the master key.
     """
     keys = Keys(key.subkey("credentials"), key.subkey("guesses"))
-    # Time must be left for HOSP.
+    # Leave at least two thirds of the deadline for HOSP.
     delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
     return Admission(
         evolve(settings.admission, delay_s=delay_s), keys, accounts, refusals, clock, meter, sharing,
@@ -75,7 +75,7 @@ def permissions_for(
     meter: IMeter,
     certain: Callable[[], bool],
 ) -> Permissions:
-    """What staff may do, by the rules of the contract document and the modes of the options."""
+    """Return the permission rules of the contract, with the modes from the options."""
     permissions = settings.permissions
     return Permissions(
         contract,

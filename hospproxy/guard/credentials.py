@@ -1,4 +1,4 @@
-"""Basic credentials (RFC 7617), read as leniently as the clients that nobody can update write them."""
+"""Parse Basic credentials (RFC 7617), leniently: existing clients cannot be updated."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Credentials:
 
 
 def parse_basic(value: bytes | None) -> Credentials | None:
-    """Credentials from the value of Authorization, or None if it is missing or malformed.
+    """Parse the value of Authorization; None if it is missing or malformed.
 
-    Accepted besides the usual: any case of the scheme, more than one space after it, base64 without padding or
-    in the URL-safe alphabet. The text is UTF-8 (RFC 7617 §2.1), or Latin-1 where it is no UTF-8.
+    Also accepted: any case of the scheme, several spaces after it, base64 without padding or in the URL-safe
+    alphabet. The text is UTF-8 (RFC 7617 §2.1), or Latin-1 if it is not valid UTF-8.
     """
     if value is None:
         return None
@@ -48,7 +48,7 @@ def parse_basic(value: bytes | None) -> Credentials | None:
 
 
 def basic(name: str, password: str) -> bytes:
-    """The canonical value of Authorization for a name and a password."""
+    """Return the canonical value of Authorization for a name and a password."""
     return b"Basic " + base64.b64encode(f"{name}:{password}".encode())
 
 

@@ -1,4 +1,4 @@
-"""A request's content becomes one JSON document that can be read in one way only: pure rules (RFC 8259)."""
+"""Parse a request's content into one JSON document that every reader understands alike (RFC 8259). Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..messages import ABSENT, Json, Request
 
 _JSON_TYPES = frozenset({b"application/json", b"text/json", b"text/x-json", b"application/jsonrequest"})
 LARGE_BYTES = 64 * 1024
-"""A body beyond this is read in slices, by guard.bodies."""
+"""A larger body, in bytes, is read in slices by guard.bodies."""
 
 _LARGEST = 1 << 63
 _MAX_DIGITS = 20
@@ -21,9 +21,9 @@ _NOT_SPACE = re.compile(rb"[^ \t\n\r\x0b\x0c]")
 
 
 def check_type(content_type: bytes | None) -> None:
-    """Only JSON in UTF-8 passes; a body without a type is taken for JSON, as the upstream's clients send it.
+    """Accept only JSON in UTF-8. A body without a Content-Type counts as JSON, because existing clients send it so.
 
-    :raise Refused: 415 for a form or anything else.
+    :raise Refused: 415 for a form or any other type.
     """
     if content_type is None or not content_type.strip():
         return
@@ -76,15 +76,15 @@ _DECODER = json.JSONDecoder(
 
 
 def parse(body: bytes | bytearray) -> Json:
-    """The one JSON value that a body holds.
+    """Return the one JSON value that a body holds.
 
-    :raise Refused: 400: not UTF-8, not JSON, a key twice in one object, a number that would not survive.
+    :raise Refused: 400: not UTF-8, not JSON, a duplicate key, or a number out of range.
     """
     try:
         text = body.decode("utf-8")
         document = _DECODER.decode(text)
         if "\\u" in text:
-            # A lone surrogate passes the parser and cannot be sent on.
+            # The parser accepts a lone surrogate, but it cannot be sent on.
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except _Doubled as error:
         name = str(error) if str(error).isascii() and len(str(error)) <= 64 else ""
@@ -95,25 +95,25 @@ def parse(body: bytes | bytearray) -> Json:
 
 
 def is_left(request: Request) -> bool:
-    """Whether a request's body is left to guard.bodies, which comes when it is known who is calling."""
+    """Whether a request's body is left to guard.bodies, which runs once the caller is known."""
     return request.incoming is not None or (request.body is not None and len(request.body) > LARGE_BYTES)
 
 
 def document_of(body: bytes | None, operation: Operation) -> Json:
-    """The document of a request, ABSENT where it has none or the operation takes none.
+    """Return the document of a request; ABSENT if it has none or the operation takes none.
 
     :raise Refused: 400.
     """
     if operation.check is None:
-        # A body on GET or DELETE means nothing to the upstream and goes no further.
+        # A body on GET or DELETE means nothing to the upstream and is not sent on.
         return ABSENT
     return ABSENT if is_missing(body, operation) or body is None else parse(body)
 
 
 def is_missing(body: bytes | bytearray | None, operation: Operation) -> bool:
-    """Whether a request has no document where one may be left out.
+    """Whether a request has no document, where the operation allows that.
 
-    :raise Refused: 400: it may not.
+    :raise Refused: 400: the operation needs one.
     """
     # lstrip would copy a large body.
     if body is not None and _NOT_SPACE.search(body):
@@ -124,7 +124,7 @@ def is_missing(body: bytes | bytearray | None, operation: Operation) -> bool:
 
 
 def rebuilt(document: Json, operation: Operation) -> Json:
-    """What of a document is sent on: the known fields, with digits for a number turned into it."""
+    """Return what is sent on: the known fields only; digits in a number field become a number."""
     if not isinstance(document, dict):
         return document
     kept = {name: value for name, value in document.items() if name in operation.fields}
@@ -136,7 +136,9 @@ def rebuilt(document: Json, operation: Operation) -> Json:
 
 
 def sendable(value: Json, operation: Operation) -> Json:
-    """A document with its long texts as the bytes of their JSON; in a write, which is compared with records, as str."""
+    """Return the document as it is sent: long texts as raw JSON bytes. In a write they become str, because a write is
+    compared with records.
+    """
     if isinstance(value, LongText):
         return value.text() if operation.is_write else value.raw
     if isinstance(value, dict):
@@ -145,7 +147,7 @@ def sendable(value: Json, operation: Operation) -> Json:
 
 
 def judge(document: Json, operation: Operation) -> Refused | None:
-    """What the contract has against a document: the first mistakes of it."""
+    """Return the first violations of the contract as a refusal; None if there is none."""
     if operation.check is None or document is ABSENT:
         return None
     wrong = operation.check(document)

@@ -1,4 +1,4 @@
-"""Did the request come by the way that it must: through the gateway in front, and from the client by HTTPS."""
+"""Check that a request came the required way: through the gateway in front, and from the client over HTTPS."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HTTPS_ONLY = "This is served over HTTPS only."
 
 @implementer(IProcessor)
 class Entrance:
-    """Refuses what has come by another way; nothing else has been thought about it yet.
+    """Refuses requests that came another way, before any other work is done for them.
 
-    :param header: lower-cased name of the field that holds the gateway's secret.
-    :param read: the secrets that are valid, read anew; None if none is asked for.
-    :param https: "off", "reject" or "redirect": what is done with what clients sent in plain HTTP.
-    :param public_hosts: authorities that are served, as the options name them.
-    :raise SecretError: a secret cannot be used.
+    :param header: lower-cased name of the field with the gateway's secret.
+    :param read: reads the valid secrets; None if no secret is required.
+    :param https: "off", "reject" or "redirect": what to do with requests that clients sent over plain HTTP.
+    :param public_hosts: the authorities that are served, as in the options.
+    :raise SecretError: a secret is not usable.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Entrance:
         self._meter = meter
 
     def reload(self) -> None:
-        """Read the secrets again. If one is at fault nothing changes.
+        """Read the secrets again. If one is not usable, nothing changes.
 
-        :raise SecretError: it cannot be used.
+        :raise SecretError: a secret is not usable.
         """
         if self._read is not None:
             self._secrets = self._read()
@@ -56,7 +56,7 @@ class Entrance:
         request = exchange.request
         if self._secrets is not None:
             given = request.headers.all(self._header)
-            # Gone before anybody else sees the request, whatever becomes of it.
+            # Remove the secret before any other processor sees the request, in every case.
             exchange.request = evolve(request, headers=request.headers.without(self._header))
             if len(given) != 1 or not self._secrets.know(given[0]):
                 self._hit(exchange, "origin:wrong" if given else "origin:missing")
@@ -71,7 +71,9 @@ class Entrance:
         self._meter.count("entrance_refused_total", rule=rule)
 
     def _https_only(self, request: Request) -> Refused:
-        """Only GET and HEAD are redirected, as on plain ports: with anything else the secret is out already."""
+        """Return a redirect or a 403. Only GET and HEAD are redirected, as on plain listeners: with any other method
+        the secret was sent in plain text already.
+        """
         host = request.client.host
         if self._https != "redirect" or request.method not in ("GET", "HEAD") or not host:
             return Refused(HTTPS_ONLY, status=403)
@@ -80,9 +82,10 @@ class Entrance:
         return Refused(HTTPS_ONLY, status=308, headers=((b"location", location),))
 
     def _public_host(self, host: str) -> str:
-        """Where the same host is served over HTTPS: with the port that the options name, otherwise on 443.
+        """Return the HTTPS authority of the same host: with the port that the options name, otherwise without one
+        (443).
 
-        The port of the plain address is that of the gateway's plain side.
+        The port in the plain request belongs to the gateway's plain listener, so it is not used.
         """
         name = without_port(host)
         ports = [each for each in self._public_hosts if each != name and without_port(each) == name]

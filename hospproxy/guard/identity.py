@@ -1,4 +1,4 @@
-"""Who is calling: never from the header's name alone, always from what HOSP itself said of these credentials."""
+"""Find out who is calling: never from the claimed name alone, always from HOSP's own response to these credentials."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ MAX_NAMES = 10_000
 _FAILURES = frozenset({500, 502, 503, 504})
 
 Ask = Callable[..., Awaitable[Response]]
-"""``ask(call, on_behalf_of=exchange, own="identity")``: a request of the proxy's own."""
+"""``ask(call, on_behalf_of=exchange, own="identity")``: sends a request of the proxy's own."""
 
 
 class _SaidOtherwise(ProxyError):
-    """HOSP did answer the question who is calling, though not with a name: it is not away."""
+    """HOSP answered the identity request, but not with a name: so HOSP is not away."""
 
 
 @implementer(IProcessor)
 class IdentityCheck:
-    """Finds out who is calling and remembers it for a while.
+    """Finds out who is calling, and remembers it for a while.
 
-    :param ask: asks HOSP through the chain.
+    :param ask: sends a request to HOSP through the chain.
     :param key: key of the HMAC under which credentials are remembered.
     :param refusals: what HOSP has just refused; without it HOSP is asked each time.
-    :param accepted: told whenever HOSP has accepted credentials, with their canonical value.
-    :param certain: whether no other worker can have revoked credentials of which this one has not heard.
+    :param accepted: called with the identity and the canonical credentials whenever HOSP has accepted them.
+    :param certain: whether no other worker can have revoked credentials without this one knowing.
     """
 
     def __init__(
@@ -70,7 +70,9 @@ class IdentityCheck:
         self._names: OrderedDict[str, None] = OrderedDict()
 
     def has_accepted(self, name: str) -> bool:
-        """Whether HOSP has accepted credentials of this name since the start: it is then no slip of the fingers."""
+        """Whether HOSP has accepted credentials of this name since the start, so that the name is not a
+        typing error.
+        """
         return name in self._names
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
@@ -111,8 +113,10 @@ class IdentityCheck:
         return response
 
     def _recalled(self, exchange: Exchange) -> Identity | None:
-        """Who it is, by what is remembered. A read goes to HOSP with these credentials where the lease is gone; the
-        outcome of a write, and the answer to one that is sent again, may come from here without HOSP having its say."""
+        """Return the remembered identity, if it may be used. Without the lease (``certain`` is false) it is used for
+        reads only: those reach HOSP with these credentials, while the outcome of a write, or the response to a
+        repeated write, may come from this process without HOSP checking them.
+        """
         assert exchange.call is not None and exchange.credentials is not None
         operation = exchange.call.operation
         if not self._certain() and not (operation.is_read and operation.id in self._operations):
@@ -120,9 +124,10 @@ class IdentityCheck:
         return self._accounts.recall(exchange.credentials)
 
     async def _offline(self, exchange: Exchange, proceed: Proceed, failed: ProxyError | Response) -> Response:
-        """HOSP cannot say who is calling: whom it knew within the grace may read what was kept, and nothing else.
+        """HOSP cannot say who is calling. Clients that it accepted within the grace period may read cached responses,
+        nothing else.
 
-        :raise ProxyError: the failure itself, where that is nobody or nothing.
+        :raise ProxyError: the original failure, if the client is unknown or nothing is cached.
         """
         assert exchange.call is not None and exchange.credentials is not None
         told = isinstance(failed, _SaidOtherwise) or failed.status < 500
@@ -148,22 +153,23 @@ class IdentityCheck:
         exchange.call = evolve(exchange.call, authorization=credentials.canonical)
 
     async def _find_out(self, exchange: Exchange) -> Identity | Response:
-        """Ask HOSP who these credentials are; equal questions at the same time are asked once.
+        """Ask HOSP who these credentials belong to; equal questions at the same time are asked once.
 
-        :return: HOSP's 401 where it refuses them.
-        :raise ProxyError: HOSP did not say. That is never a 401.
+        :return: HOSP's 401 if it refuses them.
+        :raise ProxyError: HOSP did not say. This is never a 401.
         """
         assert exchange.call is not None and exchange.credentials is not None
         self._meter.count("identity_events_total", event="asked")
         ticket, mark = self._accounts.ticket(), self._refusals.ticket()
         call = Call(self._lookup, accept="json", authorization=exchange.call.authorization)
-        # A question that was asked before others could be heard of no more may have been answered before a revocation.
+        # While this worker may have missed a revocation, do not join a question that was asked earlier: its response
+        # may predate the revocation.
         alone = None if self._certain() else object()
 
         def told(response: Response) -> Identity | None:
             return self._told(exchange, response, ticket, mark)
 
-        # Its answer is learned from also when it comes after everybody has left who wanted to know.
+        # Learn from the response even if it arrives after every waiting client has left.
         exchange.aftermath.learn_by(told)
         response = await self._questions.join(
             (exchange.credentials, ticket, mark, alone),
@@ -179,7 +185,7 @@ class IdentityCheck:
         raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
 
     def _told(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> Identity | None:
-        """Learn from the answer to the question who is calling; who it is, if it says so."""
+        """Learn from the response to the identity request; return the identity if it names one."""
         assert exchange.credentials is not None
         if response.status == 401:
             self._refused(exchange, mark)
@@ -199,7 +205,7 @@ class IdentityCheck:
             self._names.popitem(last=False)
 
     def _learn(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> None:
-        """Draw from HOSP's own answer whether it still accepts these credentials."""
+        """Learn from HOSP's own response whether it still accepts these credentials."""
         assert exchange.call is not None and exchange.credentials is not None
         told_another = response.origin is Origin.MEMORY and _ago_s(response) > 0
         if response.origin is not Origin.UPSTREAM and (exchange.identity is not None or not told_another):
@@ -235,6 +241,6 @@ class IdentityCheck:
 
 
 def _ago_s(response: Response) -> float:
-    """Seconds, at most, since HOSP said this: the answer may be one that another process has kept."""
+    """Return an upper bound on the seconds since HOSP gave this response; another worker may have cached it."""
     age = None if response.origin is Origin.UPSTREAM else seconds(response.headers.get(b"age"))
     return 0.0 if age is None else age + 1.0

@@ -1,6 +1,6 @@
-"""What the upstream's answers have told of records, as far as a rule of who may do what asks for it. Bounded.
+"""Remember fields of records from upstream responses, as far as permission rules compare them. Bounded.
 
-It holds who wrote a record or to what it belongs, never what an answer said besides, and nobody is shown it.
+It holds who wrote a record or what it belongs to, nothing else of a response, and no client is shown it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..contract_permissions import Permission
 from ..messages import Call, Response
 
 _LONGEST = 64
-"""Characters of a value that is kept: ids are short."""
+"""Longest value in characters that is kept: ids are short."""
 
 Value = int | str | None
 
@@ -39,7 +39,7 @@ class _Known:
 
 
 def watched(contract: Contract, rules: tuple[Permission, ...]) -> dict[str, frozenset[str]]:
-    """By resource, the fields that rules compare."""
+    """Return the fields that rules compare, by resource."""
     found: dict[str, set[str]] = {}
 
     def add(resource: str | None, name: str | None) -> None:
@@ -63,9 +63,9 @@ def watched(contract: Contract, rules: tuple[Permission, ...]) -> dict[str, froz
 class Knowledge:
     """Fields of records, by resource and id.
 
-    :param watch: by resource, the fields that are kept.
-    :param clock: monotonic time.
-    :param most: records that are known at one time; the one that was told of longest ago is forgotten first.
+    :param watch: the fields that are kept, by resource.
+    :param clock: monotonic.
+    :param most: number of records; beyond it the one learned longest ago is dropped.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Knowledge:
         return len(self._known)
 
     def saw(self, call: Call, response: Response, began: float | None = None) -> None:
-        """Take in an answer of the upstream.
+        """Learn from an upstream response.
 
-        :param began: monotonic seconds at which its request began: a read tells nothing of what was changed since.
+        :param began: monotonic seconds at which its request began: a read does not overwrite what was changed since.
         """
         operation = call.operation
         reader = self._readers.get(operation.resource or "")
@@ -103,7 +103,7 @@ class Knowledge:
             self._learn(operation.resource, number, values)
 
     def read(self, resource: str, body: bytes) -> Mapping[str, Value] | None:
-        """The watched fields of the one record that an answer holds; None if it holds none."""
+        """Return the watched fields of the one record in a response body; None if it is not a single record."""
         reader = self._readers.get(resource)
         if reader is None or body.lstrip()[:1] != b"{":
             return None
@@ -113,9 +113,9 @@ class Knowledge:
     def recall(
         self, resource: str, record_id: str, name: str, max_age_s: float | None = None
     ) -> Value | Lacking:
-        """A field's value, as it was told last.
+        """Return a field's last known value.
 
-        :param max_age_s: seconds; None: however long that is ago.
+        :param max_age_s: seconds; None: accept any age.
         """
         known = self._known.get((resource, record_id))
         if known is None:
@@ -126,13 +126,13 @@ class Knowledge:
         return known.values.get(name, Lacking.UNKNOWN)
 
     def forget(self, resource: str | None, record_id: str | None) -> None:
-        """A record is being changed: what was known of it says nothing any more."""
+        """Forget a record that is being changed."""
         if resource is not None and record_id is not None:
             self._known.pop((resource, record_id), None)
             self._note_change((resource, record_id))
 
     def doubt_all(self) -> None:
-        """Any record may have been changed: what was known is believed only where however old it is will do."""
+        """Any record may have changed: from now on older knowledge counts only for a caller that accepts any age."""
         self._all_changed = self._clock.seconds()
 
     def _note_change(self, key: tuple[str, str]) -> None:
@@ -150,7 +150,7 @@ class Knowledge:
 
 
 class _Reader:
-    """Decodes the fields that are watched and skips the rest unread."""
+    """Decodes the watched fields and skips all others."""
 
     def __init__(self, id_field: str, fields: frozenset[str]) -> None:
         self._names = {"id": id_field, **{f"field{n}": name for n, name in enumerate(sorted(fields))}}
@@ -160,7 +160,7 @@ class _Reader:
         self._many = msgspec.json.Decoder(list[shape])
 
     def records(self, body: bytes) -> list[tuple[str, dict[str, Value]]]:
-        """Ids and fields of the records in a JSON object or list; none of anything else."""
+        """Return ids and fields of the records in a JSON object or list; nothing for any other content."""
         try:
             if body.lstrip()[:1] == b"[":
                 found = self._many.decode(body)

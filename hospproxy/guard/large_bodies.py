@@ -1,9 +1,9 @@
-"""A large body becomes a document in slices, without taking much more memory than it has bytes. Pure.
+"""Parse a large body into a document, in slices, without using much more memory than the body itself. Pure.
 
-Three things make JSON costly to read: many small values (a list of a million numbers takes eight times its text, a list
-of lists forty times), long texts (one character outside the BMP makes a str four times as long), and the time that one
-call takes. So the values are counted before anything is built, the long texts are lifted out and kept as bytes, and
-what is left, which is short, is read like any other body.
+JSON is costly to parse for three reasons. Many small values: a list of a million numbers takes eight times its text,
+a list of lists forty times. Long texts: one character outside the BMP makes a str four times as long. And one call
+takes long. So the values are counted before anything is built, long texts are taken out and kept as bytes, and the
+short rest is parsed like any other body.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from ..messages import Json
 from .documents import parse
 
 MOST_VALUES: Final = 20_000
-"""Values of one body; reading them takes some 10 ms."""
+"""Maximum values in one body; parsing them takes some 10 ms."""
 
 SLICE_BYTES: Final = 32 * 1024
-"""Work between two turns."""
+"""Bytes of work in one slice."""
 
 LIFTED_BYTES: Final = 256
-"""A text beyond this is lifted out."""
+"""A longer text, in bytes, is taken out."""
 
 MOST_REST_BYTES: Final = 1 << 20
-"""What is left of a body when its long texts are lifted out."""
+"""Maximum bytes of a body without its long texts."""
 
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-# An escape is whole in its piece: a surrogate pair too.
+# A piece never splits an escape, not even a surrogate pair.
 _PIECE = re.compile(
     rb'(?:[^"\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}'
     rb"|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}|\\[^u])*+",
@@ -44,7 +44,7 @@ Span = tuple[int, int]
 
 
 def most_values(size: int) -> int:
-    """The most values of a body, so that they take no more than four times its bytes.
+    """Return the maximum number of values in a body, so that they use no more than four times its bytes.
 
     :param size: bytes.
     """
@@ -52,11 +52,11 @@ def most_values(size: int) -> int:
 
 
 def document(body: bytes | bytearray, token: str, most: int | None = None) -> Generator[None, None, Json]:
-    """The one JSON value that a large body holds, its long texts as LongText. Yields after each slice.
+    """Parse the one JSON value in a large body; its long texts become LongText. Yields after each slice.
 
     :param token: a text that nobody can have put into the body.
-    :param most: values that it may have; by its size if that is not given.
-    :raise Refused: 400 as documents.parse says; 422 too many values.
+    :param most: maximum number of values; by default it depends on the size.
+    :raise Refused: 400 as documents.parse; 422 too many values.
     """
     spans = yield from long_texts(body, most_values(len(body)) if most is None else most)
     texts: dict[str, LongText] = {}
@@ -85,7 +85,8 @@ def document(body: bytes | bytearray, token: str, most: int | None = None) -> Ge
 
 
 def long_texts(body: bytes | bytearray, most: int) -> Generator[None, None, list[Span]]:
-    """Count the values of a body and find its long texts: from the quote before it to after the one behind.
+    """Count the values of a body and find its long texts. A span runs from the opening quote to just after the
+    closing one.
 
     :raise Refused: 422 too many values; 400 a text without an end.
     """
@@ -101,7 +102,7 @@ def long_texts(body: bytes | bytearray, most: int) -> Generator[None, None, list
         if quote >= 0:
             texts += 1
             at = yield from _end_of_text(body, quote)
-            # Long ones have paused on their way.
+            # Long texts have yielded on their way.
             spent += min(at - quote, SLICE_BYTES) + 64
             if at - quote > LIFTED_BYTES:
                 spans.append((quote, at))
@@ -132,7 +133,7 @@ def _end_of_text(body: bytes | bytearray, quote: int) -> Generator[None, None, i
 
 
 def _lifted(body: bytes | bytearray, span: Span) -> Generator[None, None, LongText]:
-    """A long text as what msgspec makes of it."""
+    """Return a long text in the form that msgspec would write."""
     start, end = span
     escaped = body.find(b"\\", start, end) >= 0
     written = bytearray(b'"')
@@ -142,7 +143,7 @@ def _lifted(body: bytes | bytearray, span: Span) -> Generator[None, None, LongTe
         if escaped:
             found = _PIECE.match(body, at, stop)
             stop = at if found is None else found.end()
-        while at < stop < end - 1 and body[stop] & 0xC0 == 0x80:  # in the middle of a character
+        while at < stop < end - 1 and body[stop] & 0xC0 == 0x80:  # inside a UTF-8 character
             stop -= 1
         if stop == at:
             raise Refused("The body is not valid JSON.")
@@ -154,7 +155,7 @@ def _lifted(body: bytes | bytearray, span: Span) -> Generator[None, None, LongTe
         if at < end - 1:
             yield
     written += b'"'
-    # No copy of what needs none: a Raw keeps the body itself.
+    # Avoid a copy if there are no escapes: a Raw keeps the body itself.
     return LongText(msgspec.Raw(written if escaped else memoryview(body)[start:end]), length)
 
 
@@ -166,9 +167,9 @@ def _read(piece: bytes) -> str:
 
 
 def _with_texts(value: Json, texts: Mapping[str, LongText]) -> Json:
-    """Put the long texts back in their places.
+    """Put the long texts back in place of their tokens.
 
-    :raise Refused: 400: one of them is a key, or it lies too deep.
+    :raise Refused: 400: a long text is a key.
     """
     if isinstance(value, str):
         return texts.get(value, value)

@@ -1,4 +1,4 @@
-"""The secret by which the gateway in front is known: read, and compared in a time that tells nothing of it."""
+"""The gateway's secrets: read them, and compare a secret in constant time."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PRINTABLE = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 
 
 class SecretError(Exception):
-    """A secret cannot be used; the text says why, and never holds a byte of it."""
+    """A secret is not usable; the text says why, and contains no byte of it."""
 
 
 def secret_of_file(path: Path) -> bytes:
-    """:raise SecretError: it is missing, readable by others, or no secret for a header field."""
+    """:raise SecretError: the file is missing, readable by others, or not usable in a header field."""
     try:
         return _usable(read_secret(path), str(path))
     except KeyFileError as error:
@@ -28,7 +28,7 @@ def secret_of_file(path: Path) -> bytes:
 
 
 def secret_of_variable(name: str, environment: Mapping[str, str]) -> bytes:
-    """:raise SecretError: it is not set, or no secret for a header field."""
+    """:raise SecretError: the variable is not set, or not usable in a header field."""
     if name not in environment:
         raise SecretError(f"the environment has no {name}")
     return _usable(environment[name].encode("utf-8", "surrogateescape"), name)
@@ -45,9 +45,9 @@ def _usable(secret: bytes, where: str) -> bytes:
 def read_secrets(
     files: Sequence[Path], variables: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[bytes, ...]:
-    """All secrets that are valid at present.
+    """Read all secrets that are valid now.
 
-    :raise SecretError: one of them cannot be used.
+    :raise SecretError: one of them is not usable.
     """
     of_files = [secret_of_file(path) for path in files]
     return (*of_files, *(secret_of_variable(name, environment) for name in variables))
@@ -55,9 +55,10 @@ def read_secrets(
 
 @frozen(slots=True)
 class OriginSecrets:
-    """The secrets that are valid, as digests.
+    """The valid secrets, as digests.
 
-    :param key: of the digests, random, of this process only: what is compared is of one length and cannot be chosen.
+    :param key: random key of the digests, for this process only, so that compared values have one length and cannot
+        be chosen by a client.
     """
 
     key: bytes = field(repr=False)
@@ -68,7 +69,7 @@ class OriginSecrets:
         return cls(key, tuple(hmac.digest(key, secret, sha256) for secret in secrets))
 
     def know(self, given: bytes) -> bool:
-        """Whether this is one of them. It is compared with all, whichever it is."""
+        """Whether this is a valid secret. Always compares with all of them, to take constant time."""
         digest = hmac.digest(self.key, given, sha256)
         known = [hmac.compare_digest(digest, each) for each in self.digests]
         return any(known)

@@ -1,4 +1,4 @@
-"""A record with an author belongs to whoever wrote it: HOSP believes any author that it is sent, the proxy does not."""
+"""Set or check the author of a record that is written: HOSP accepts any author, the proxy does not."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..messages import Call, Exchange, Identity, Json, Response
 
 
 def same_id(one: Any, other: Any) -> bool:
-    """Whether two JSON values name the same record: of one type, and never true for 1."""
+    """Whether two JSON values are the same id: equal and of the same type, so that true is not 1."""
     return type(one) is type(other) and one == other
 
 
 def judge_claim(operation: Operation, sent: Json, author: int | str | None) -> Refused | None:
-    """What is wrong with the author that a document claims; nothing if it claims none.
+    """Return the refusal of a claimed author; None if the document claims none, or an allowed one.
 
     :param sent: the document as the client sent it.
-    :param author: who may be named.
+    :param author: the author that may be named.
     """
     if not isinstance(sent, dict) or operation.author not in sent or sent[operation.author] is None:
         return None
@@ -34,7 +34,7 @@ def judge_claim(operation: Operation, sent: Json, author: int | str | None) -> R
 
 
 def check_shape(operation: Operation, sent: Json) -> None:
-    """In every mode: one flat object, whose author, if it names one, is a number or text that is one id only.
+    """Require one flat object whose author, if present, is a whole number. Applies in every mode.
 
     :raise Refused: 422.
     """
@@ -49,10 +49,10 @@ def check_shape(operation: Operation, sent: Json) -> None:
 
 @implementer(IProcessor)
 class Ownership:
-    """Sets the author of what is written, or refuses a claim to another's name.
+    """Sets the author of written records, or refuses to write in another's name.
 
-    :param policy: "assign" sets the author (and a change leaves it as it is), "refuse" refuses another's.
-    :param enforce: False: the record says what would have been done, the document goes on as it is.
+    :param policy: "assign" sets the author (on a change it stays as it is), "refuse" refuses another's name.
+    :param enforce: False: only record what would have been done, and send the document unchanged.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Ownership:
         return await proceed(exchange)
 
     async def _ruled(self, exchange: Exchange, call: Call, sent: Json, who: Identity) -> Json:
-        """The document as the policy wants it.
+        """Return the document as the policy wants it.
 
         :raise Refused: the policy refuses it.
         """
@@ -107,7 +107,7 @@ class Ownership:
         return document
 
     async def _present_author(self, exchange: Exchange, call: Call) -> int | str | None:
-        """Who wrote the record that is to be changed, by HOSP's own word.
+        """Ask HOSP who wrote the record that is to be changed.
 
         :raise ProxyError: HOSP did not say.
         """

@@ -1,4 +1,4 @@
-"""One spelling for each path and query: pure rules (RFC 3986 §6, RFC 9110 §4.2.3)."""
+"""Parse paths and queries into one canonical spelling (RFC 3986 §6, RFC 9110 §4.2.3). Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..messages import Json
 
 _MAX_ID_DIGITS = 18
 _MAX_FILTER = 255
-"""Characters of a parameter that the contract does not list itself."""
+"""Longest value in characters of a parameter that the contract does not list itself."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _WORD = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 def segments(path: bytes) -> tuple[tuple[str, ...], bool] | None:
-    """The segments of a path, decoded once, and whether it ended in ``.json``.
+    """Return the segments of a path, decoded once, and whether it ended in ``.json``.
 
-    A trailing slash and doubled slashes mean nothing to a Rails router and go. Dot segments, and anything that would
-    read differently if it were decoded again, name nothing.
+    Trailing and doubled slashes mean nothing to a Rails router and are dropped. Dot segments, and anything that a
+    second decoding would change, are not valid.
 
-    :param path: as it stood in the request target, percent-encoded.
-    :return: None if it can name nothing.
+    :param path: as in the request target, percent-encoded.
+    :return: None if the path is not valid.
     """
     decoded: list[str] = []
     for raw in path.split(b"/"):
@@ -46,7 +46,7 @@ def segments(path: bytes) -> tuple[tuple[str, ...], bool] | None:
 
 
 def canonical_id(text: str) -> str | None:
-    """A record's id in its one spelling, or None if it can name no record."""
+    """Return a record's id in canonical spelling; None if it is not a valid id."""
     if not text.isascii() or not text.isdigit() or len(text) > _MAX_ID_DIGITS:
         return None
     number = int(text)
@@ -54,18 +54,18 @@ def canonical_id(text: str) -> str | None:
 
 
 def canonical_word(text: str) -> str | None:
-    """A parameter that is a word, as it is, or None if it is none (RFC 3986 §2.3: unreserved characters)."""
+    """Return a word parameter unchanged; None if it is not valid (unreserved characters, RFC 3986 §2.3)."""
     return text if _WORD.fullmatch(text) else None
 
 
 def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str], ...], Refused | None]:
-    """The known parameters of a query in canonical spelling, and the first thing that the contract has against it.
+    """Return the known parameters in canonical spelling, and the first violation of the contract.
 
-    Unknown parameters go no further. Of one that is given several times the last counts, as for Rails. One in brackets
-    (``hospital_id[]=1``) would be read in more than one way: that is never sent on.
+    Unknown parameters are dropped. Of a repeated parameter the last value counts, as in Rails. A name in brackets
+    (``hospital_id[]=1``) could be read in several ways and is never sent on.
 
     :param raw: what follows the ``?``, still percent-encoded.
-    :raise Refused: it cannot be taken apart without doubt.
+    :raise Refused: the query is ambiguous or not decodable.
     """
     if not raw or not operation.query:
         return (), None
@@ -100,7 +100,7 @@ def _canonical(parameter: Parameter, value: str) -> tuple[tuple[str, str], Refus
 
 
 def _as_json(value: str, types: frozenset[str]) -> Json:
-    """What a value means where its schema wants something else than a string; the string itself otherwise."""
+    """Convert a value to the type that its schema wants; return the string itself if that is not possible."""
     if "string" in types:
         return value
     if "integer" in types and value.isascii() and value.isdigit() and len(value) <= _MAX_ID_DIGITS:

@@ -1,4 +1,6 @@
-"""Who may do what: rules of the contract, each off, reported or enforced. HOSP itself lets everybody do everything."""
+"""Apply the contract's permission rules, each off, reported or enforced. HOSP itself allows everything to
+everybody.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,15 @@ from .knowledge import Knowledge, Lacking, Value
 from .ownership import same_id
 
 BREAK_GLASS = b"x-break-glass"
-"""The field in which somebody who must pass gives the reason."""
+"""The request field with the reason for breaking the glass (emergency access)."""
 MAX_REASON = 200
-"""Characters of it that are kept."""
+"""Characters of the reason that are kept."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What can stand in a path as it is."""
+"""Ids that can be put into a path unchanged."""
 
 
 class Verdict(enum.Enum):
-    """What a rule says."""
+    """The verdict of a rule."""
 
     ALLOWED = "allowed"
     FORBIDDEN = "forbidden"
@@ -36,17 +38,17 @@ class Verdict(enum.Enum):
 
 
 def reason_in(exchange: Exchange) -> str | None:
-    """The reason that somebody gives for breaking the glass; None if there is none."""
+    """Return the reason for breaking the glass; None if the request gives none."""
     given = exchange.request.headers.get(BREAK_GLASS)
     text = "" if given is None else given.decode("utf-8", "replace").strip()
     return text[:MAX_REASON] or None
 
 
 def compared(value: Value | Lacking, other: Value | Lacking) -> Verdict:
-    """Whether a record is theirs: a record that is gone, or that belongs to nothing, is nobody else's.
+    """Compare a record's field with the caller's. A record that is gone, or belongs to nothing, is allowed.
 
     :param value: of the record.
-    :param other: of whoever is calling.
+    :param other: of the caller.
     """
     if value is Lacking.GONE or value is None:
         return Verdict.ALLOWED
@@ -56,13 +58,17 @@ def compared(value: Value | Lacking, other: Value | Lacking) -> Verdict:
 
 
 def applies(rule: Permission, call: Call) -> bool:
-    """Whether the document has what the rule is about. Validation has dropped what Rails might find in a wrapper."""
+    """Whether the document contains the field that the rule is about. Validation has removed wrapper keys in which
+    Rails might find it too.
+    """
     document = call.document
     return rule.when is None or not isinstance(document, Mapping) or rule.when in document
 
 
 def by_answer(rule: Permission, operation: Operation) -> bool:
-    """Whether the answer itself tells what the rule asks: a read is judged when it is there, and costs no other."""
+    """Whether the response itself contains what the rule compares: such a read is judged when its response is there,
+    and needs no request of the proxy's own.
+    """
     if not operation.is_read or rule.allow in ("nobody", "self"):
         return False
     place = operation.patient
@@ -73,11 +79,11 @@ def by_answer(rule: Permission, operation: Operation) -> bool:
 
 @frozen(slots=True)
 class _Case:
-    """One request before one rule.
+    """One request judged by one rule.
 
-    :param asks: the upstream may be asked for what is not known.
-    :param answer: of a read that is judged by it: its watched fields.
-    :ivar about: whom it turned out to be about, for the record of a refusal.
+    :param asks: the upstream may be asked for unknown values.
+    :param answer: watched fields of the response, for a read that is judged by its response.
+    :ivar about: ids of the patients (subjects) that the request is about, for the record of a refusal.
     """
 
     exchange: Exchange
@@ -91,15 +97,16 @@ class _Case:
 
 @implementer(IProcessor)
 class Permissions:
-    """Holds requests against the rules.
+    """Judges requests by the permission rules.
 
-    A rule that is reported knows only what answers have told already: it neither asks nor waits. One that is enforced
-    asks, as whoever is calling, and refuses what could not be found out.
+    A reported rule uses only what earlier responses have shown: it sends no request and waits for nothing. An
+    enforced rule asks the upstream with the caller's credentials, and refuses if it cannot find out.
 
-    :param modes: by the rules' names; a rule that is not there is off.
-    :param administrators: ids of staff whom no rule binds.
-    :param remember_s: seconds for which an enforced rule believes what an answer has told.
-    :param certain: whether no other worker can have written what this one has not heard of: else it believes nothing.
+    :param modes: by rule name; a rule that is missing is off.
+    :param administrators: ids of staff to whom no rule applies.
+    :param remember_s: seconds for which an enforced rule trusts what a response has shown.
+    :param certain: whether no other worker can have made a write that this one has not learned of; if not, an
+        enforced rule trusts nothing it remembers.
     """
 
     def __init__(
@@ -128,10 +135,10 @@ class Permissions:
                 self._rules.setdefault(name, []).append(rule)
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """Let pass what the rules allow.
+        """Pass on what the rules allow.
 
         :raise Refused: 403, a rule forbids it.
-        :raise ProxyError: 503, an enforced rule could not be applied.
+        :raise ProxyError: 502, the caller is not known; 503, an enforced rule could not be applied.
         """
         call = exchange.call
         assert call is not None
@@ -152,18 +159,18 @@ class Permissions:
         return response
 
     async def _changing(self, exchange: Exchange, call: Call, proceed: Proceed) -> Response:
-        """A change: what was known of the record is not true before the answer says what it is now."""
+        """Send a change. What was known of the record is invalid until the response says what it is now."""
         self._knowledge.forget(call.operation.resource, call.record_id)
         try:
             return await proceed(exchange)
-        except Exception:  # an answer given up may have been carried out all the same
+        except Exception:  # a write may have been carried out even without a response
             self._knowledge.forget(call.operation.resource, call.record_id)
             raise
 
     async def _hold(
         self, rule: Permission, exchange: Exchange, call: Call, answer: Mapping[str, Value] | None = None
     ) -> None:
-        """Hold a request against one rule."""
+        """Judge a request by one rule."""
         enforced = rule.name in self._enforced
         if exchange.identity is None:
             if enforced:
@@ -188,7 +195,7 @@ class Permissions:
             self._refuse(case, verdict)
 
     def _refuse(self, case: _Case, verdict: Verdict) -> None:
-        if case.about:  # the refusal has no answer in which the record could look
+        if case.about:  # a refused request has no response in which the audit record could find the patient
             case.exchange.patient = case.exchange.patient or case.about[0]
         if verdict is Verdict.UNKNOWN:
             self._note(case, "unknown")
@@ -223,7 +230,7 @@ class Permissions:
         return compared(value, document[rule.field])
 
     async def _same(self, case: _Case) -> Verdict:
-        """Whether what the request is about belongs where whoever is calling does."""
+        """Whether the subjects of the request belong to the same place as the caller."""
         assert case.rule.record is not None and self._contract.identity is not None
         subjects = await self._subjects(case)
         if not subjects:
@@ -256,7 +263,7 @@ class Permissions:
         return await self._field(case, reading, (subject,), subject, case.rule.field)
 
     async def _subjects(self, case: _Case) -> list[str | Lacking]:
-        """Ids of the records that it is about, or why one is not known."""
+        """Return the ids of the records that the request is about, or why one is not known."""
         call, place = case.call, case.call.operation.patient
         if place is None:
             return []
@@ -270,7 +277,7 @@ class Permissions:
         if isinstance(document, Mapping):
             if document.get(place.name) is not None:
                 found.append(_safe(document[place.name]))
-        elif document is not ABSENT:  # only where validation does not enforce
+        elif document is not ABSENT:  # only if validation does not enforce
             found.append(Lacking.UNKNOWN)
         if place.where == "answer":
             value = await self._own_field(case, place.name)
@@ -279,7 +286,7 @@ class Permissions:
         return found
 
     async def _own_field(self, case: _Case, name: str) -> Value | Lacking:
-        """A field of the record that the request itself names."""
+        """Return a field of the record that the request itself names."""
         call = case.call
         if case.answer is not None:
             return case.answer.get(name, Lacking.UNKNOWN)
@@ -291,7 +298,7 @@ class Permissions:
     async def _field(
         self, case: _Case, reading: Operation, path: tuple[str, ...], record_id: str, name: str
     ) -> Value | Lacking:
-        """A field of any record: as it is known, or, where that is worth while, as HOSP says."""
+        """Return a field of any record: as remembered, or, if the rule may ask, from HOSP."""
         resource = reading.resource or ""
         believed_s = self._remember_s if self._certain() else -1.0
         bound = believed_s if case.asks else None
@@ -311,13 +318,15 @@ class Permissions:
         return Lacking.UNKNOWN if told is None else told.get(name, Lacking.UNKNOWN)
 
     def _of_old(self, case: _Case, resource: str, record_id: str, name: str) -> Value | Lacking:
-        """What was known once, for reads while HOSP cannot be asked: through it nothing can have changed meanwhile."""
+        """Return what was known earlier, for reads while HOSP cannot be asked: nothing can have been changed through
+        it meanwhile.
+        """
         if not case.call.operation.is_read:
             return Lacking.UNKNOWN
         return self._knowledge.recall(resource, record_id, name)
 
 
 def _safe(value: object) -> str | Lacking:
-    """An id that can be looked up; anything else is not known to be anybody's."""
+    """Return an id that can be looked up; UNKNOWN for anything else."""
     text = as_id(value)
     return text if text is not None and _ID.fullmatch(text) else Lacking.UNKNOWN

@@ -1,4 +1,4 @@
-"""Validation against the contract: a Request becomes a Call, or HOSP's own shape of an error."""
+"""Validate a Request against the contract and turn it into a Call, or refuse it with an error in HOSP's format."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from . import documents, paths
 
 @implementer(IProcessor)
 class Validation:
-    """Takes requests apart by the contract; what goes on is built anew from what was found.
+    """Parses requests by the contract and rebuilds them from their parsed parts.
 
-    A large body is left to guard.bodies, which comes when it is known who sends it.
+    A large body is left to guard.bodies, which runs once the caller is known.
 
-    Parsing has no mode: what cannot be taken apart without doubt cannot be rebuilt. Only the judgement of schemas has.
+    Parsing cannot be switched off: a request that cannot be parsed without doubt cannot be rebuilt. Only schema
+    checks have a mode.
 
-    :param enforce: refuse what the schemas do not allow; otherwise only the record says so.
-    :param judge: look at the schemas at all.
-    :param own: routes of the proxy itself, which stand in no contract.
-    :param is_loop: whether a client is this very proxy, whose upstream leads back to it.
+    :param enforce: refuse what the schemas forbid; otherwise only record it.
+    :param judge: check the schemas at all.
+    :param own: routes of the proxy itself, which are in no contract.
+    :param is_loop: whether a client is this very proxy, because its upstream leads back to it.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Validation:
                 "This method is not allowed here.", status=405, headers=((b"Allow", route.allow.encode()),)
             )
         accept = "json" if wants_json else accept_class(request.headers.get(b"accept"))
-        # As it came: guard.identity, where it is on, puts the canonical form in its place.
+        # As received; guard.identity, if enabled, replaces it with the canonical form.
         authorization = None if operation.public else request.headers.get(b"authorization")
         call = Call(operation, tuple(values), accept=accept, authorization=authorization)
         exchange.call = call
@@ -70,7 +71,7 @@ class Validation:
         if operation.is_write or not operation.is_read:
             exchange.priority = Priority.WRITE
         query, wrong = paths.query(request.query, operation)
-        exchange.call = evolve(call, query=query)  # Refused or not, the record says whom it names.
+        exchange.call = evolve(call, query=query)  # Refused or not, the audit record names it.
         self._report(exchange, wrong, "schema:query")
         if operation.check is not None and documents.is_left(request):
             exchange.call = evolve(call, query=query)
@@ -83,7 +84,7 @@ class Validation:
         return await proceed(exchange)
 
     def judge(self, exchange: Exchange, document: Json, operation: Operation) -> None:
-        """Hold a document against its operation's schema.
+        """Check a document against its operation's schema.
 
         :raise Refused: 422.
         """
@@ -91,7 +92,7 @@ class Validation:
             self._report(exchange, documents.judge(document, operation), "schema:body")
 
     def body_limit(self, method: str, path: bytes) -> int:
-        """The most bytes of content that a target takes; for arrival, before a byte of it was read."""
+        """Return the maximum bytes of content for a target; arrival calls it before it reads the body."""
         found = paths.segments(path)
         matched = match(self._routes, found[0]) if found else None
         operation = matched[0].operations.get(method) if matched else None

@@ -1,4 +1,4 @@
-"""Who somebody is, read from HOSP's own answer. Pure."""
+"""Read the caller's identity from HOSP's response. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..contract import IdentityRule
 from ..messages import Identity, Response
 
 _LONGEST = 4096
-"""Bytes of a name or an id."""
+"""Longest id or name in bytes."""
 
 
 @lru_cache(maxsize=8)
 def _reader(number: str, name: str) -> msgspec.json.Decoder[Any]:
-    """Decodes two fields and builds nothing of the rest, which may be large."""
+    """Return a decoder for two fields; it builds nothing of the rest, which may be large."""
     rename = {"id": number} if number == name else {"id": number, "name": name}
     members = [(each, msgspec.Raw, msgspec.Raw(b"null")) for each in rename]
     shape: Any = msgspec.defstruct("Who", members, rename=rename)
@@ -29,9 +29,9 @@ def _short(raw: msgspec.Raw) -> Any:
 
 
 def identity_in(rule: IdentityRule, response: Response, credentials: bytes) -> Identity | None:
-    """The member of staff whom an answer to the contract's question names; None if it names nobody.
+    """Return the member of staff that a response to the identity request names; None if it names none.
 
-    :param credentials: HMAC of those that the question was asked with.
+    :param credentials: HMAC of the credentials that the request was sent with.
     """
     if response.status != 200:
         return None

@@ -1,4 +1,4 @@
-"""What a request claims, as keys under which it can be counted. Pure."""
+"""HMAC keys under which the claims of a request (address, account, credentials) are counted. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ...arrival.front.trust import source_of
 from ..credentials import Credentials
 
 MAX_NAME: Final = 256
-"""Characters of a claimed name that are looked at: to put many accents in order takes the square of their number."""
+"""Characters of a claimed name that are used: Unicode normalisation of many accents takes quadratic time."""
 
 
 @frozen(slots=True)
 class Attempt:
-    """A request by what it claims; every key is an HMAC.
+    """What a request claims; every key is an HMAC.
 
-    :param credentials: the same as in ``Exchange.credentials``.
-    :param name: as it was claimed.
+    :param credentials: the same value as ``Exchange.credentials``.
+    :param name: as claimed.
     """
 
     address: bytes = field(repr=False)
@@ -32,17 +32,17 @@ class Attempt:
 
 @frozen(slots=True)
 class Keys:
-    """Keys of HMACs.
+    """Keys of the HMACs.
 
-    :param credentials: the one under which credentials are remembered everywhere.
-    :param names: of claimed names and addresses, here only.
+    :param credentials: the key under which credentials are remembered in the whole proxy.
+    :param names: for claimed names and addresses; used only here.
     """
 
     credentials: bytes = field(repr=False)
     names: bytes = field(repr=False)
 
     def attempt(self, address: str, credentials: Credentials) -> Attempt:
-        """The keys of a claim. Spellings of one name that somebody could take for each other are one account."""
+        """Return the keys of a claim. Names that look alike (case, compatibility forms) count as one account."""
         name = unicodedata.normalize("NFKC", credentials.name[:MAX_NAME]).casefold().strip()
         return Attempt(
             self.address(address),
@@ -52,7 +52,7 @@ class Keys:
         )
 
     def address(self, address: str) -> bytes:
-        """The key of an address."""
+        """Return the key of an address."""
         return self._of(b"address ", source_of(address))
 
     def _of(self, kind: bytes, text: str) -> bytes:

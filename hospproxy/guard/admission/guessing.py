@@ -1,7 +1,7 @@
-"""How long whoever has guessed wrongly must wait before the next guess. Pure: moments in, seconds out.
+"""How long a client must wait after wrong passwords before its next guess. Pure: monotonic seconds in, seconds out.
 
-Nobody is locked out: guilt is bounded, so that a few minutes after an attack all is as before, and a delay never grows
-beyond its cap.
+Nobody is locked out. The number of failures that count is bounded, so they are forgotten within minutes after an
+attack, and a delay never exceeds its cap.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from attrs import frozen
 from .marks import Marks
 
 FIRST_S = 0.5
-"""The first delay; each further failure doubles it."""
+"""The first delay in seconds; each further failure doubles it."""
 REACH = 10
-"""Failures that count beyond the free ones. More add nothing, so guilt ends so many ``forgive_s`` after the last."""
+"""Failures that count beyond the free ones. More add nothing, so all are forgotten ``free + REACH`` times
+``forgive_s`` after the last.
+"""
 
 
 @frozen(slots=True)
 class Patience:
-    """What is borne of one address, or of one account.
+    """How many failures one address, or one account, may have.
 
-    :param free: failures that cost nothing.
+    :param free: failures without a delay.
     :param forgive_s: seconds after which one failure is forgotten.
-    :param cap_s: the longest delay, in seconds.
+    :param cap_s: the longest delay in seconds.
     """
 
     free: int
@@ -32,15 +34,15 @@ class Patience:
     cap_s: float
 
     def delay_s(self, failures: int) -> float:
-        """Seconds before the next guess, after so many failures."""
+        """Return the seconds to wait before the next guess, after this many failures."""
         beyond = min(failures - self.free, REACH)
         return 0.0 if beyond < 0 else min(self.cap_s, FIRST_S * 2.0**beyond)
 
 
 class Guilt:
-    """Failed log-ins, by a key; one is forgotten each ``forgive_s``.
+    """Failed log-ins by key; one is forgotten every ``forgive_s`` seconds.
 
-    :param most: keys that are known one by one.
+    :param most: number of keys that are tracked one by one.
     """
 
     def __init__(self, patience: Patience, most: int) -> None:
@@ -51,16 +53,16 @@ class Guilt:
         return len(self._marks)
 
     def failures(self, key: bytes, now: float) -> int:
-        """How many failures count now; one counts whole until it is forgotten."""
+        """Return how many failures count now; a failure counts fully until it is forgotten."""
         left = (self._marks.of(key) - now) / self.patience.forgive_s
         return max(0, math.ceil(left - 1e-6))
 
     def failed(self, key: bytes, now: float) -> None:
-        """One more failure."""
+        """Count one more failure."""
         most = self.patience.free + REACH
         until = max(now, self._marks.own(key)) + self.patience.forgive_s
         self._marks.set(key, min(until, now + most * self.patience.forgive_s), now)
 
     def succeeded(self, key: bytes) -> None:
-        """What was held against a key is over."""
+        """Forget all failures of a key."""
         self._marks.clear(key)

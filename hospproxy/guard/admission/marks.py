@@ -1,4 +1,4 @@
-"""A bounded table of moments, which may forget but never to the gain of whoever fills it. Pure."""
+"""A bounded table of timestamps that may drop entries, but never to the advantage of a client that floods it. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import heapq
 
 
 class Marks:
-    """For each key the moment at which nothing speaks against it any more (monotonic seconds).
+    """For each key, the time (monotonic seconds) until which something counts against it.
 
-    Everything that a key has done is in that one moment, so the order of two keys never changes with time. What is
-    over is forgotten first, then the least guilty. Everybody is taken to be at least as guilty as the
-    guiltiest who had to be forgotten: a flood of new keys pushes nobody's guilt out, and makes others as guilty as
-    each of its own keys at most.
+    All that a key has done is in that one time, so the order of two keys never changes. Expired keys are dropped
+    first, then those that expire soonest. Afterwards every key counts as at least as guilty as the guiltiest key that
+    was dropped. So a flood of new keys cannot push out anybody's guilt, and makes other keys at most as guilty as
+    each of its own.
 
-    :param most: keys that are known one by one.
+    :param most: number of keys that are tracked one by one.
     """
 
     def __init__(self, most: int) -> None:
@@ -25,21 +25,23 @@ class Marks:
         return len(self._until)
 
     def of(self, key: bytes) -> float:
-        """The moment by which a key is judged; one that has passed says nothing."""
+        """Return the time by which a key is judged; a time in the past counts as nothing."""
         return max(self._floor, self._until.get(key, 0.0))
 
     def own(self, key: bytes) -> float:
-        """The moment to add to. Others' guilt is not in it, or each key that is forgotten would raise the next's."""
+        """Return a key's own time, to add to. It leaves out the floor, or each dropped key would raise the next one's
+        guilt.
+        """
         return self._until.get(key, 0.0)
 
     def set(self, key: bytes, until: float, now: float) -> None:
-        """Move a key's moment."""
+        """Set a key's time."""
         self._until[key] = until
         if len(self._until) > self._most:
             self._make_room(now)
 
     def clear(self, key: bytes) -> None:
-        """Nothing that is known one by one speaks against this key."""
+        """Drop a key's own time; the floor still applies."""
         self._until.pop(key, None)
 
     def _make_room(self, now: float) -> None:
@@ -48,7 +50,7 @@ class Marks:
         over = len(self._until) - self._most
         if over <= 0:
             return
-        # An eighth at once, so that the search costs little for each that is added.
+        # Drop an eighth more at once, so that the search costs little per added key.
         going = heapq.nsmallest(over + self._most // 8, self._until.items(), key=lambda item: item[1])
         for key, until in going:
             del self._until[key]

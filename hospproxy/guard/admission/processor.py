@@ -1,7 +1,7 @@
-"""The limits of one client: guesses at passwords are slowed down, and nobody asks without end.
+"""Limit what one client may do: delay password guesses and limit request rates.
 
-Whoever HOSP has accepted is never slowed down by what others do, neither for the address (a hospital is one) nor for
-the account.
+Clients that HOSP has accepted are never delayed by what others do, neither for the shared address (a whole hospital
+may have one) nor for the account.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from .telling import MOST_KEYS, Telling
 from .waiting import Claim, Waiting, too_many
 
 COUNTED_S = 600.0
-"""A password that is wrong again within it is no new guess: a device that nobody told repeats the old one."""
+"""A password that fails again within these seconds is not a new guess: a device with an old password repeats it."""
 KEY_BYTES = 32
-"""Keys of clients are HMAC-SHA-256."""
+"""Length of client keys in bytes; they are HMAC-SHA-256."""
 
 
 class Known:
-    """A bounded set that forgets the least recently used.
+    """A bounded set that drops the least recently added member.
 
-    :param most: members.
+    :param most: number of members.
     """
 
     def __init__(self, most: int) -> None:
@@ -48,31 +48,31 @@ class Known:
         return len(self._since)
 
     def since(self, key: bytes) -> float | None:
-        """When it was added; None if it is not there."""
+        """Return when the key was added (monotonic seconds); None if it is not a member."""
         return self._since.get(key)
 
     def add(self, key: bytes, now: float) -> None:
-        """Add, or renew."""
+        """Add a key, or renew its time."""
         self._since.pop(key, None)
         self._since[key] = now
         if len(self._since) > self._most:
             self._since.popitem(last=False)
 
     def discard(self, key: bytes) -> None:
-        """Remove, if it is there."""
+        """Remove a key if it is a member."""
         self._since.pop(key, None)
 
 
 @implementer(IProcessor)
 class Admission:
-    """Delays or refuses what one client does too often.
+    """The processor that delays or refuses clients which exceed their limits.
 
-    :param accounts: whom HOSP has accepted.
-    :param refusals: what it has just refused: that is answered from memory and need not wait.
-    :param clock: monotonic time.
-    :param sharing: with whom the limits are shared.
-    :param workers: how many processes share them now.
-    :param heartbeat_s: seconds from one word about rates to the next.
+    :param accounts: identities that HOSP has accepted.
+    :param refusals: credentials that HOSP has just refused: those are answered from memory without a delay.
+    :param clock: monotonic.
+    :param sharing: shares the limits with other workers.
+    :param workers: number of processes that share them now.
+    :param heartbeat_s: seconds between two messages about rates.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Admission:
         credentials = parse_basic(request.headers.get(b"authorization"))
         address = request.client.address
         if credentials is None:
-            # Nothing can be guessed without a password, and HOSP is not asked.
+            # Without a password nothing can be guessed, and HOSP is not asked.
             self._take(exchange, self._address_rate, self._keys.address(address))
             return await proceed(exchange)
         attempt = self._keys.attempt(address, credentials)
@@ -126,8 +126,8 @@ class Admission:
         return await self._try(exchange, attempt, proceed)
 
     def _is_accepted(self, attempt: Attempt) -> bool:
-        # Also after what accounts forget for safety (a change of any account): then HOSP is asked again, but there is
-        # no guess in it. Whoever knows a password that was right has guessed it already.
+        # Also after accounts were cleared as a precaution (any account was changed): HOSP is then asked again, but
+        # that is no guess. A client with a password that was right has guessed it already.
         if self._accepted.since(attempt.credentials) is not None:
             return True
         return self._accounts.recall(attempt.credentials) is not None
@@ -143,7 +143,7 @@ class Admission:
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
 
     async def _try(self, exchange: Exchange, attempt: Attempt, proceed: Proceed) -> Response:
-        """Let credentials pass of which nothing good is known, when their time has come."""
+        """Let credentials pass that are not known to be right, after the delay that is due."""
         trying = self._trying.setdefault(attempt.account, {})
         trying[attempt.credentials] = trying.get(attempt.credentials, 0) + 1
 
@@ -157,11 +157,11 @@ class Admission:
             learn(answer)
             return answer
         finally:
-            # Who breaks the connection is trying a password for as long as HOSP is.
+            # A client that disconnects is trying a password for as long as HOSP is working on it.
             exchange.aftermath.when_over(lambda: self._tried(attempt))
 
     def _tried(self, attempt: Attempt) -> None:
-        """HOSP has nothing in hand for these credentials any more that this request has sent."""
+        """HOSP has finished with these credentials, as far as this request sent them."""
         trying = self._trying[attempt.account]
         trying[attempt.credentials] -= 1
         if not trying[attempt.credentials]:
@@ -172,7 +172,7 @@ class Admission:
     async def _slow_down(self, exchange: Exchange, attempt: Attempt) -> None:
         """Wait as long as is due.
 
-        :raise TooMany: too many wait already.
+        :raise TooMany: too many clients are waiting already.
         """
         if not self._delay_s(attempt) or self._refusals.lately(attempt.credentials):
             return
@@ -181,7 +181,7 @@ class Admission:
         exchange.rule_hits.append("admission:guessing")
         self._meter.count("admission_delayed_total")
         try:
-            # Equal ones wait together: a client that comes back asks for several things at once.
+            # Equal credentials wait together: a client that returns sends several requests at once.
             await self._waits.join((attempt.address, attempt.credentials), lambda: self._wait(attempt))
         except TooMany:
             exchange.claimed_name = attempt.name
@@ -206,12 +206,16 @@ class Admission:
         )
 
     def _failures(self, attempt: Attempt, now: float) -> int:
-        """Failures of an account; other passwords that are being tried count, or many at once would be one."""
+        """Return the failures of an account. Other passwords that are being tried count too, or many at once would
+        count as one.
+        """
         others = len(self._trying.get(attempt.account, {}).keys() - {attempt.credentials})
         return self._by_account.failures(attempt.account, now) + others
 
     def _learn(self, exchange: Exchange, attempt: Attempt, response: Response, *, known: bool) -> Response:
-        """Draw from the answer whether the credentials were right; of an unknown guess also if its client has left."""
+        """Learn from the response whether the credentials were right. For unknown credentials this also runs when the
+        client has left.
+        """
         now = self._clock.seconds()
         if response.status == 401:
             self._accepted.discard(attempt.credentials)
@@ -221,7 +225,8 @@ class Admission:
                 self._telling.accepted(attempt.credentials)
             self._accepted.add(attempt.credentials, now)
             if not known:
-                # Only who came back: else an attacker's failures would end with each click of whom they are about.
+                # Only credentials that were unknown: else each request of the victim would clear an attacker's
+                # failures.
                 if self._by_account.failures(attempt.account, now):
                     self._telling.came_back(attempt)
                 self._by_account.succeeded(attempt.account)
@@ -235,7 +240,7 @@ class Admission:
             self._meter.count("admission_failures_total")
 
     def _is_new(self, credentials: bytes, now: float) -> bool:
-        """Whether these failed for the first time; from now on they did."""
+        """Whether these credentials have not failed within ``COUNTED_S``; records that they have now."""
         before = self._counted.since(credentials)
         if before is not None and now - before < COUNTED_S:
             return False
@@ -243,11 +248,11 @@ class Admission:
         return True
 
     def stop(self) -> None:
-        """Say no more to others."""
+        """Stop sending news to other workers."""
         self._telling.stop()
 
     def _told(self, news: News) -> None:
-        """What others say of clients. Only their keys are looked at: it has come through Redis."""
+        """Take in what other workers report about clients. Keys are checked, because the news comes through Redis."""
         now = self._clock.seconds()
         if isinstance(news, Guess):
             self._told_guess(news, now)
@@ -283,9 +288,9 @@ def _is_key(key: bytes) -> bool:
 
 
 def _accepts(exchange: Exchange, response: Response) -> bool:
-    """Whether HOSP has shown that it takes these credentials."""
+    """Whether this response shows that HOSP accepts these credentials."""
     if exchange.identity is not None:
         return True
-    # Without guard.identity only HOSP's own answer tells, where it asks for credentials.
+    # Without guard.identity, only HOSP's own response shows it, on an operation that requires credentials.
     private = exchange.call is not None and not exchange.call.operation.public
     return private and response.origin is Origin.UPSTREAM and 200 <= response.status < 300

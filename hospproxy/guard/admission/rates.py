@@ -1,4 +1,4 @@
-"""Requests per second, as a token bucket. Pure: moments in, seconds out."""
+"""Requests per second as a token bucket. Pure: monotonic seconds in, seconds out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from .marks import Marks
 
 
 class Rate:
-    """A bucket for each key, kept as the moment at which it will be full again (the generic cell rate algorithm).
+    """One bucket per key, stored as the time at which it will be full again (the generic cell rate algorithm).
 
-    :param per_s: tokens that flow in, a second; 0: there is no limit.
+    :param per_s: tokens that are added per second; 0: no limit.
     :param burst: tokens that a bucket holds.
-    :param most: keys that are known one by one.
+    :param most: number of keys that are tracked one by one.
     """
 
     def __init__(self, per_s: float, burst: int, most: int) -> None:
@@ -24,7 +24,7 @@ class Rate:
     def take(self, key: bytes, now: float) -> float:
         """Take a token.
 
-        :return: 0 if there was one; otherwise the seconds until there is, and nothing is taken.
+        :return: 0 if there was one; otherwise the seconds until there is one, and nothing is taken.
         """
         if not self.per_s:
             return 0.0
@@ -36,8 +36,8 @@ class Rate:
         return 0.0
 
     def taken(self, key: bytes, tokens: float, now: float) -> None:
-        """Tokens were taken elsewhere. A bucket may come to lack what it holds, and no more."""
-        # Also where it is no number at all.
+        """Count tokens that other workers gave out. A bucket may go negative by at most its size."""
+        # Written so that NaN is rejected too.
         if not self.per_s or not tokens > 0.0:
             return
         until = max(now, self._full_at.own(key)) + min(tokens, 2.0 * self.burst) / self.per_s

@@ -1,4 +1,4 @@
-"""Credentials that HOSP has refused a moment ago: it is not asked again at once."""
+"""Credentials that HOSP has refused a moment ago, so that HOSP is not asked again at once."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Refusals:
-    """What HOSP refused within the last ``keep_s`` seconds. Any write that may make it accept them ends that.
+    """Credentials that HOSP refused within the last ``keep_s`` seconds. A write that might make HOSP accept them
+    clears all.
 
-    :param clock: monotonic time.
-    :param keep_s: seconds for which a refusal is believed; 0: never.
-    :param most: credentials that are remembered; of more the oldest are asked about again.
-    :param late_commit_s: seconds after which a write was carried out or never will be. So long after such a
+    :param clock: monotonic.
+    :param keep_s: seconds for which a refusal is remembered; 0: not at all.
+    :param most: number of credentials; beyond it the oldest are dropped, and HOSP is asked about them again.
+    :param late_commit_s: seconds after which a write was carried out or never will be. For this long after such a
         write nothing is remembered.
     """
 
@@ -27,19 +28,19 @@ class Refusals:
         self._settled_at = 0.0
         self._until: OrderedDict[bytes, float] = OrderedDict()
         self.certain: Callable[[], bool] = lambda: True
-        """Whether no other worker can have written what this one has not heard of."""
+        """Whether no other worker can have made a write that this one has not learned of."""
 
     def __len__(self) -> int:
         return len(self._until)
 
     def ticket(self) -> int:
-        """A point in the sequence of writes, to be taken before HOSP is asked."""
+        """Return a position in the sequence of writes; take it before HOSP is asked."""
         return self._writes
 
     def refused(self, credentials_hmac: bytes, ticket: int) -> None:
-        """HOSP has refused these.
+        """Remember that HOSP refused these credentials.
 
-        :param ticket: taken before HOSP was asked: what has been written since may have made them right.
+        :param ticket: taken before HOSP was asked: a write since then may have made them valid.
         """
         now = self._clock.seconds()
         if self._keep_s <= 0 or ticket != self._writes or now < self._settled_at:
@@ -50,7 +51,7 @@ class Refusals:
             self._until.popitem(last=False)
 
     def lately(self, credentials_hmac: bytes) -> bool:
-        """Whether HOSP need not be asked: it has just refused them."""
+        """Whether HOSP refused these a moment ago, so that it need not be asked."""
         until = self._until.get(credentials_hmac)
         if until is None or not self.certain():
             return False
@@ -60,25 +61,25 @@ class Refusals:
         return True
 
     def written(self) -> None:
-        """A write begins or has ended that may make or change an account."""
+        """A write that may create or change an account begins or has ended: forget all refusals."""
         self._writes += 1
         self._settled_at = self._clock.seconds() + self._late_commit_s
         self._until.clear()
 
 
 class NoRefusals(Refusals):
-    """Remembers none: HOSP is asked each time."""
+    """Remembers nothing: HOSP is asked each time."""
 
     def __init__(self) -> None:
         self._writes = 0
         self._until = OrderedDict()
 
     def refused(self, credentials_hmac: bytes, ticket: int) -> None:
-        """HOSP has refused these."""
+        """Do nothing."""
 
     def lately(self, credentials_hmac: bytes) -> bool:  # noqa: ARG002
         """Never."""
         return False
 
     def written(self) -> None:
-        """A write has nothing to end here."""
+        """Do nothing."""

@@ -1,7 +1,8 @@
-"""What this process tells the others of its clients, so that a limit is one limit, however many workers there are.
+"""Report client activity to the other workers, so that a limit is one limit however many workers there are.
 
-Nothing of it is waited for: a request is judged by what is known here. So a client who goes to all workers at once gets
-a little more than its limit: see ``SLACK`` for rates, and for guesses those that are under way before the others hear.
+Nobody waits for these reports: a request is judged by what this worker knows. So a client that uses all workers at
+once gets a little more than its limit: for rates see ``SLACK``; for guesses, those in flight before the other workers
+learn of them.
 """
 
 from __future__ import annotations
@@ -18,19 +19,20 @@ from .attempts import Attempt
 from .rates import Rate
 
 SLACK = 8
-"""What all workers together keep to themselves is at most the eighth part of a bucket and of what flows into it."""
+"""All workers together leave at most 1/SLACK of a bucket, and of what flows into it, unreported."""
 MOST_KEYS = 256
-"""Keys in one piece of news."""
+"""Maximum keys in one message."""
 MOST_UNSAID = 10_000
 
 
 class Unsaid:
-    """Tokens that were taken here and not said. Pure.
+    """Tokens that were taken here and not reported yet. Pure.
 
-    For each key a bucket, of which the smallest part of ``rate`` flows out: who stays within that needs no words.
+    Each key has a level that drains at ``1 / (SLACK * workers)`` of the rate. A client that stays below that rate
+    never needs a report.
 
-    :param rate: the limit that all share.
-    :param most: keys; of more the longest unused is forgotten, to its gain.
+    :param rate: the limit that all workers share.
+    :param most: number of keys; beyond it the longest unused one is dropped, to its advantage.
     """
 
     def __init__(self, rate: Rate, most: int = MOST_UNSAID) -> None:
@@ -42,7 +44,7 @@ class Unsaid:
         return len(self._taken)
 
     def add(self, key: bytes, now: float, workers: int) -> bool:
-        """One was taken; whether that is worth saying."""
+        """Count one token; return whether there is enough to report."""
         level = self._level(key, now, workers) + 1.0
         self._taken[key] = level, now
         self._taken.move_to_end(key)
@@ -51,7 +53,7 @@ class Unsaid:
         return level >= self._threshold(workers)
 
     def take(self, now: float, workers: int, most: int = MOST_KEYS) -> dict[bytes, float]:
-        """What is to be said now, of those who took most first; it is taken to be said."""
+        """Return what to report now, highest levels first, and count it as reported."""
         threshold = self._threshold(workers)
         levels = {key: self._level(key, now, workers) for key in self._taken}
         due = [key for key, level in levels.items() if level >= threshold]
@@ -70,11 +72,11 @@ class Unsaid:
 
 
 class Telling:
-    """Collects what is to be said, and says it: failures at once, the rest once a heartbeat.
+    """Collects reports and sends them: failures at once, everything else once per heartbeat.
 
-    :param clock: monotonic time.
+    :param clock: monotonic.
     :param heartbeat_s: seconds.
-    :param workers: how many processes there are now.
+    :param workers: number of processes now.
     """
 
     def __init__(
@@ -96,16 +98,16 @@ class Telling:
         self._timer: IDelayedCall | None = None
 
     def failed(self, attempt: Attempt) -> None:
-        """A log-in failed that counts."""
+        """Report a failed log-in that counts."""
         self._accepted.pop(attempt.credentials, None)
         self._sharing.say(Guess(attempt.account, attempt.address, credentials=attempt.credentials))
 
     def came_back(self, attempt: Attempt) -> None:
-        """What was held against an account is over."""
+        """Report that an account's failures were cleared."""
         self._sharing.say(Guess(attempt.account, failed=False))
 
     def accepted(self, credentials: bytes) -> None:
-        """HOSP takes credentials of which that was not known."""
+        """Report that HOSP accepts credentials that were unknown before."""
         if self._sharing.is_alone:
             return
         self._accepted[credentials] = None
@@ -114,7 +116,7 @@ class Telling:
         self._soon()
 
     def used(self, rate: Rate, key: bytes, now: float) -> None:
-        """A token was taken."""
+        """Report a token that was taken."""
         if rate.per_s and not self._sharing.is_alone and self._unsaid[rate].add(key, now, self._workers()):
             self._soon()
 
@@ -131,12 +133,12 @@ class Telling:
         if self._accepted:
             most = min(MOST_KEYS, len(self._accepted))
             self._sharing.say(Accepted(tuple(self._accepted.popitem(last=False)[0] for _ in range(most))))
-        # What did not fit into this one goes with the next.
+        # What did not fit into this message goes into the next.
         if self._accepted or MOST_KEYS in (len(used.credentials), len(used.addresses)):
             self._soon()
 
     def stop(self) -> None:
-        """Say no more."""
+        """Stop reporting."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""Guesses that wait: few at a time for each address and each account, and the innocent before the guilty."""
+"""Requests that wait for their delay: few per address and account, and those with fewer failures take precedence."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from twisted.internet.interfaces import IReactorTime
 from ...errors import TooMany
 
 MAX_WAITING = 2000
-"""Guesses that wait at one time, in all."""
+"""Maximum requests that wait at one time, in all."""
 
 WORDS = "Too many log-ins have failed here; try again later."
 
 
 @frozen(slots=True)
 class Claim:
-    """Why somebody must wait at one place.
+    """A reason why a request must wait, and how many may wait for it.
 
-    :param place: an address, or an account.
-    :param room: how many may wait there.
-    :param guilt: failures at the *other* place: of the account, where the place is an address, and the other way
-        round. Whoever has the least stays when there is no room: at an address under suspicion a name with no
-        failures is somebody else than the attacker, and so is, for an account under attack, an address with none.
+    :param place: an address or an account.
+    :param room: how many requests may wait at this place.
+    :param guilt: failures at the *other* place: of the account if the place is an address, and the other way round.
+        When the place is full, the least guilty stay. At a suspected address, an account without failures is probably
+        not the attacker's; for an attacked account, neither is an address without failures.
     """
 
     place: bytes
@@ -44,7 +44,7 @@ class _Waiter:
 
 
 class Waiting:
-    """:param clock: monotonic time."""
+    """:param clock: monotonic."""
 
     def __init__(self, clock: IReactorTime, most: int = MAX_WAITING) -> None:
         self._clock = clock
@@ -56,10 +56,10 @@ class Waiting:
         return self._number
 
     async def wait(self, claims: Iterable[Claim], delay_s: float) -> None:
-        """Wait so many seconds, if there is room for it.
+        """Wait for the delay, if there is room.
 
         :param claims: the places where a delay is due.
-        :raise TooMany: there is none, or somebody less guilty has taken it.
+        :raise TooMany: there is no room, or a less guilty request took it.
         """
         waiter = _Waiter(tuple(claims), delay_s)
         self._make_room(waiter)
@@ -73,7 +73,7 @@ class Waiting:
             self._leave(waiter)
 
     def _make_room(self, waiter: _Waiter) -> None:
-        """Nobody is sent away before it is sure that the newcomer may stay."""
+        """Evict no waiter before it is certain that the new one may stay."""
         if self._number >= self._most:
             raise too_many(waiter.delay_s)
         going = []
@@ -104,5 +104,5 @@ class Waiting:
 
 
 def too_many(after_s: float, words: str = WORDS) -> TooMany:
-    """A 429 that says after how many whole seconds another try is worth while."""
+    """Return a 429 with Retry-After in whole seconds, at least 1."""
     return TooMany(words, retry_after_s=max(1, math.ceil(after_s)))
