@@ -1,4 +1,4 @@
-"""The sockets that all workers listen on; their parent opens them and accepts nothing."""
+"""Open the listening sockets that all workers share. The supervisor binds them and accepts nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..arrival.listeners import BACKLOG, place_of
 
 
 def bound(urls: Iterable[str]) -> tuple[socket.socket, ...]:
-    """One listening socket for each address, or none at all.
+    """Return one listening socket per URL, or none at all.
 
-    :raise CannotListenError: an address is taken, or is not this machine's.
+    :raise CannotListenError: an address is taken, or does not belong to this machine.
     """
     opened: list[socket.socket] = []
     try:
@@ -34,7 +34,7 @@ def _bound(host: str, port: int) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
         made.listen(BACKLOG)
-        # Several processes accept from it: who comes too late must find nothing, not wait.
+        # Several processes accept from it: one that comes too late must get an error, not block.
         made.setblocking(False)
     except OSError as error:
         if made is not None:
@@ -44,6 +44,6 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def close(sockets: Iterable[socket.socket]) -> None:
-    """Listen no more, as far as this process is concerned."""
+    """Close the sockets in this process; other processes may go on accepting from them."""
     for each in sockets:
         each.close()

@@ -1,7 +1,7 @@
-"""What a worker's process runs: ``python -P -m hospproxy.workers.child REACTOR SLOT``; only the supervisor starts it.
+"""The process of one worker: ``python -P -m hospproxy.workers.child REACTOR SLOT``. Only the supervisor starts it.
 
-It is given sockets by number and everything else through the channel: neither its arguments nor its environment hold
-a secret. The slot among its arguments is for whoever looks at a list of processes.
+It inherits sockets by number and receives everything else through the channel, so neither its arguments nor its
+environment contain a secret. The slot is an argument only so that a list of processes shows it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 CHANNEL_FD: Final = 3
 LOCK_FD: Final = 4
-"""The state folder's lock. Nothing is done with it: it is held until this process ends."""
+"""The lock of the state folder. It is only held, until this process ends."""
 FIRST_SOCKET_FD: Final = 5
 _GATHER_S = 2.0
 _GOODBYE_S = 2.0
@@ -56,7 +56,9 @@ _GOODBYE_S = 2.0
 
 @implementer(ILogObserver)
 class Saying:
-    """Sends what is logged to the supervisor. While that does not read, lines are dropped: nobody waits for a log."""
+    """Sends log events to the supervisor. While the supervisor does not read, lines are dropped: logging
+    never waits.
+    """
 
     def __init__(self, reactor: Any, channel: Channel) -> None:
         self._reactor = reactor
@@ -84,9 +86,9 @@ class Saying:
 
 
 class Child:
-    """A worker, from its start to its end.
+    """One worker process, from start to end.
 
-    :ivar drain_s: seconds that it has, from the supervisor's end, to answer what is under way.
+    After losing the supervisor it has ``drain_s`` seconds to finish the requests in flight.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -98,7 +100,7 @@ class Child:
         self._drain_s = 0.0
 
     def begin(self) -> None:
-        """Listen to the supervisor."""
+        """Connect to the supervisor and wait for its messages."""
         globalLogBeginner.beginLoggingTo([Saying(self._reactor, self.channel)], redirectStandardIO=False)
         for trouble in privileges.harden():
             print(f"hospproxy: warning: it could not be given up: {trouble}", file=sys.stderr)
@@ -125,7 +127,7 @@ class Child:
     def _start(self, start: Start) -> None:
         from ..service import build
 
-        # Of our own parent, by a pair of sockets that nobody else holds.
+        # Safe: it comes from our own parent, through a socket pair that no other process has.
         settings = pickle.loads(start.settings)  # noqa: S301
         self._drain_s = settings.drain_s
         total = start.listeners + start.admin
@@ -142,7 +144,7 @@ class Child:
             self._service = build(settings, self._reactor, seat)
             self._service.privilegedStartService()
             self._service.startService()
-        except SystemExit as ending:  # said already
+        except SystemExit as ending:  # its message is on stderr already
             leave(ending.code if isinstance(ending.code, int) else 1)
         except Exception:
             traceback.print_exc()
@@ -158,7 +160,9 @@ class Child:
             self.channel.say(Told(number, self._snapshot()))
 
     async def _gather(self, own: Snapshot) -> Overview:
-        """What all say. Where the supervisor says nothing, this one is the only one of whom something is known."""
+        """Collect the snapshots of all workers. If the supervisor does not answer in time, return only this
+        worker's.
+        """
         assert self._service is not None
         self._asked += 1
         number = self._asked
@@ -175,13 +179,15 @@ class Child:
             self._gathering.pop(number, None)
 
     def _orphaned(self) -> None:
-        """The supervisor is gone: nobody would replace this one, or end it. The kernel ends it if it cannot itself."""
+        """The supervisor is gone, so nothing would replace or stop this worker: stop in order. If that hangs,
+        ``end_within`` ends the process.
+        """
         end_within(self._drain_s + GRACE_S)
         signals.stop_once(self._reactor)
 
     @property
     def left(self) -> list[str]:
-        """After the end: what of it did not end in order."""
+        """After the end: names of the steps of the stop that failed or did not end in time."""
         return self._service.left if self._service is not None else []
 
     async def _end_all(self) -> None:
@@ -194,7 +200,7 @@ class Child:
         return ended.addCallback(lambda _: self._goodbye())
 
     def _goodbye(self) -> Deferred[None]:
-        """The last lines of the log leave before the process does."""
+        """Send the last log lines before the process exits."""
         closed = self.channel.close().addTimeout(_GOODBYE_S, self._reactor)
         return closed.addErrback(lambda _failure: None)
 
@@ -204,7 +210,7 @@ def _said(failure: Failure) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a worker; exit status.
+    """Run a worker; return the exit status.
 
     :param arguments: the module of the supervisor's reactor, and the slot.
     """

@@ -1,4 +1,4 @@
-"""How files are called that each worker has for itself."""
+"""Names of the files that each worker has for itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def of_slot(path: Path, slot: int) -> Path:
-    """The file of one worker: ``answers.sqlite`` of the first, as of a process alone, ``answers-1.sqlite`` of the next.
+    """Return the path of one worker's file: ``answers.sqlite`` for slot 0 (as without workers), ``answers-1.sqlite``
+    for slot 1.
 
     :param slot: from 0.
     """
@@ -16,9 +17,9 @@ def of_slot(path: Path, slot: int) -> Path:
 
 
 def beyond(path: Path, workers: int) -> Iterator[Path]:
-    """Files of workers that there are no more, since ``workers`` was lowered; SQLite's own beside them too.
+    """Yield files of slots that no longer exist because ``workers`` was lowered, with SQLite's companion files.
 
-    :param path: as of ``of_slot``.
+    :param path: as for ``of_slot``.
     """
     name = re.compile(
         rf"{re.escape(path.stem)}-([1-9]\d{{0,3}}){re.escape(path.suffix)}(|-wal|-shm|-journal)"

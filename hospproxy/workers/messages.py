@@ -1,4 +1,4 @@
-"""What the supervisor and a worker tell each other, and the channel between them: a pair of sockets."""
+"""The messages between the supervisor and a worker, and the channel that carries them: a socket pair."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from zope.interface import implementer
 from ..watch.merging import Overview, Snapshot
 
 MOST_BYTES: Final = 16 << 20
-"""Of one message. A snapshot of all metrics, each with all the series that it may have, takes less than half of it."""
+"""Longest message in bytes. A snapshot with the maximum number of series of every metric takes less than
+half of it.
+"""
 MOST_OF_ALL: Final = 65 * MOST_BYTES
-"""The same where all workers' snapshots come in one message: of 64 workers and of those that have ended."""
+"""The same for a message with all snapshots: of 64 workers, and the merged one of workers that have exited."""
 LONGEST_LINE: Final = 64 << 10
-"""Characters of a line of the log."""
+"""Longest log line in characters."""
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
-    """Begin to serve.
+    """To a worker: start to serve.
 
-    :param settings: the settings, pickled: paths in them were made absolute, and secrets were taken from an environment
-        that no longer has them. It goes from parent to child only.
-    :param listeners: how many sockets for clients it was given; those of the admin listener come after them.
-    :param admin: how many of those.
+    :param settings: the settings, pickled. Paths in them are absolute, and secrets are included that the environment
+        no longer has. This goes from parent to child only.
+    :param listeners: number of inherited client sockets; those of the admin listener follow them.
+    :param admin: number of inherited sockets of the admin listener.
     """
 
     slot: int
@@ -37,40 +39,40 @@ class Start(msgspec.Struct, frozen=True, tag="start"):
     listeners: int
     admin: int
 
-    def __repr__(self) -> str:  # there are secrets in the settings
+    def __repr__(self) -> str:  # the settings contain secrets
         return f"Start(slot={self.slot})"
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
-    """Read certificates again."""
+    """To a worker: read certificates and secrets again."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """Answer what is under way, and end."""
+    """To a worker: finish the requests in flight, then exit."""
 
 
 class Ask(msgspec.Struct, frozen=True, tag="ask"):
-    """What do you say of yourself?"""
+    """To a worker: send a snapshot of your metrics and health."""
 
     id: int
 
 
 class Gathered(msgspec.Struct, frozen=True, tag="gathered"):
-    """What all say of themselves."""
+    """To a worker: the snapshots of all workers; the reply to ``Gather``."""
 
     id: int
     overview: Overview
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """It serves."""
+    """From a worker: it accepts connections now."""
 
 
 class Said(msgspec.Struct, frozen=True, tag="said"):
-    """A line for the log.
+    """From a worker: a log line.
 
-    :param level: its name.
-    :param system: who says it.
+    :param level: name of the log level.
+    :param system: the logger's namespace.
     """
 
     level: str
@@ -79,14 +81,14 @@ class Said(msgspec.Struct, frozen=True, tag="said"):
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
-    """The answer to ``Ask``."""
+    """From a worker: its snapshot; the reply to ``Ask``."""
 
     id: int
     snapshot: Snapshot
 
 
 class Gather(msgspec.Struct, frozen=True, tag="gather"):
-    """Ask all the others; this is what the one who asks says of itself."""
+    """From a worker: collect the snapshots of all others; its own is included."""
 
     id: int
     own: Snapshot
@@ -98,13 +100,13 @@ FromWorker = Ready | Said | Told | Gather
 
 @implementer(IPushProducer)
 class Channel(Int32StringReceiver):
-    """One end of it.
+    """One end of the channel.
 
-    :param kinds: the messages that may come.
-    :param received: takes each.
-    :param lost: is called when nothing can come any more.
-    :param most: bytes of one that comes.
-    :ivar full: what was sent before has not left yet, so that what is dispensable had better be dropped.
+    :param kinds: union of the message types that may arrive.
+    :param received: called with each message.
+    :param lost: called when the other end has closed and this end has not.
+    :param most: longest message in bytes that is accepted.
+    :ivar full: earlier messages have not been sent yet, so drop what is dispensable.
     """
 
     def __init__(
@@ -127,7 +129,7 @@ class Channel(Int32StringReceiver):
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
 
     def say(self, message: ToWorker | FromWorker) -> None:
-        """Send; to nobody, if the other end is gone."""
+        """Send a message; does nothing if the channel is closed."""
         if self.open:
             self.sendString(msgspec.msgpack.encode(message))  # type: ignore[no-untyped-call]
 
@@ -140,7 +142,7 @@ class Channel(Int32StringReceiver):
         self._received(message)
 
     def close(self) -> Deferred[None]:
-        """Send what is left, and close; fires when it is closed."""
+        """Send what is pending, and close; fires when the channel is closed."""
         done: Deferred[None] = Deferred()
         if not self.open:
             done.callback(None)
@@ -169,7 +171,7 @@ class Channel(Int32StringReceiver):
 
 
 class Once(Factory):
-    """Hands out one protocol that exists already."""
+    """A factory for one existing protocol object."""
 
     noisy = False
 

@@ -1,4 +1,4 @@
-"""One worker as its supervisor sees it: the process that holds the slot now, and the channel to it."""
+"""One slot of the supervisor: the worker process that holds it now, and the channel to that process."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from .messages import LONGEST_LINE, Ask, Channel, FromWorker, Gather, Once, Read
 
 _log = Logger()
 ANSWER_S: Final = 1.0
-"""Seconds that a worker has to say how it is."""
+"""Seconds that a worker has to answer ``Ask``."""
 
 
 class Chief(Protocol):
-    """What a post tells its supervisor."""
+    """What a post calls on its supervisor."""
 
     def serves(self, post: Post) -> None:
-        """Its worker serves now."""
+        """The post's worker accepts connections now."""
 
     def ended(self, post: Post, why: str) -> None:
-        """Its worker has ended."""
+        """The post's worker process has exited."""
 
     def asked(self, post: Post, question: Gather) -> None:
-        """Its worker wants to know how all are."""
+        """The post's worker asks for the snapshots of all workers."""
 
 
 class Post:
-    """One slot.
+    """One slot and its current worker process.
 
-    :param sockets: that the worker gets: those for clients, those of the admin listener.
+    :param sockets: for the worker: those for clients, those of the admin listener.
     :param settings: pickled.
-    :param lock: descriptor of the state folder's lock, for the worker to hold too.
-    :ivar restarts: how often its worker was replaced.
-    :ivar failures: how often it did not say in time how it is.
-    :ivar served: some process in it has served.
+    :param lock: descriptor of the state folder's lock, which the worker holds too.
+    :ivar restarts: how often the worker was replaced.
+    :ivar failures: how often the worker did not answer ``Ask`` in time.
+    :ivar served: a process in this slot has served at some time.
     """
 
     def __init__(
@@ -77,16 +77,16 @@ class Post:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Whether the slot has a process."""
         return self._process is not None
 
     @property
     def pid(self) -> int | None:
-        """The id of the process, while there is one."""
+        """The process id; None without a process."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start a process. Where that is not possible, it is as if one had ended at once."""
+        """Start a process. If the system cannot start one, report it like a process that exited at once."""
         self._waiting = None
         self._began = self._reactor.seconds()
         try:
@@ -96,7 +96,7 @@ class Post:
             self._reactor.callLater(0, self.ended, why)
 
     def _start(self) -> None:
-        """:raise OSError: the interpreter cannot be run, or there are too many files or processes."""
+        """:raise OSError: the interpreter cannot be run, or there are too many open files or processes."""
         ours, theirs = socket.socketpair()
         clients, admin = self._sockets
         with ours, theirs:
@@ -107,13 +107,13 @@ class Post:
             descriptors[LOCK_FD] = _nothing() if self._lock is None else self._lock
             for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
                 descriptors[index] = each.fileno()
-            # -P: nothing is imported from the folder in which the proxy happens to run.
+            # -P: import nothing from the current folder.
             module = type(self._reactor).__module__
             command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
             self._reactor.spawnProcess(
                 self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
             )
-            # Told apart: what the one before has still to say may come when its successor has begun.
+            # Bound to this channel: late messages of the old process may arrive after its successor has started.
             channel: Channel = Channel(
                 FromWorker,
                 lambda message: self._received(channel, message),
@@ -124,7 +124,7 @@ class Post:
         channel.say(Start(self.slot, self._settings, len(clients), len(admin)))
 
     def start_again(self) -> float:
-        """Replace a process that has ended, at once or later; in how many seconds."""
+        """Replace a process that has exited, at once or after a pause; return the pause in seconds."""
         self._deaths = backoff.deaths(self._deaths, self._reactor.seconds() - self._began)
         self.restarts += 1
         pause_s = backoff.pause_s(self._deaths)
@@ -132,23 +132,23 @@ class Post:
         return pause_s
 
     def stay_away(self) -> None:
-        """Start none any more."""
+        """Cancel a pending start."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
 
     def say(self, message: ToWorker) -> None:
-        """Send to the process, if there is one."""
+        """Send a message to the process, if there is one."""
         if self._channel is not None:
             self._channel.say(message)
 
     def kill(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process at once (SIGKILL)."""
         if self._process is not None:
             self._process.kill()
 
     def ask(self) -> Deferred[Snapshot]:
-        """How it is; fails if it does not say so in time."""
+        """Return the worker's snapshot; fails if it does not answer within ``ANSWER_S``."""
         self._number += 1
         number = self._number
         answer: Deferred[Snapshot] = Deferred()
@@ -189,24 +189,26 @@ class Post:
         Logger(namespace=said.system[:200]).emit(level, "worker {slot}: {text}", slot=self.slot, text=text)
 
     def _cut_off(self, channel: Channel) -> None:
-        """It talks nonsense, or has closed its end: it takes leave, or is about to be found dead."""
+        """The worker sent an invalid message or closed its end: it is stopping, or will soon be found dead."""
         if channel is self._channel:
             self._channel = None
             self.ready = False
 
     def wrote(self, line: str) -> None:
-        """It has written a line past its log: why it cannot start, or the words of a dying interpreter."""
+        """Log a line that the process wrote to stdout or stderr: why it cannot start, or a crash of the
+        interpreter.
+        """
         _log.error("worker {slot}: {line}", slot=self.slot, line=line)
 
     def ended(self, why: str) -> None:
-        """Its process is gone."""
+        """The process has exited."""
         self._process = self._channel = None
         self.ready = False
         self._chief.ended(self, why)
 
 
 class Process(ProcessProtocol):
-    """The process of a post. What it writes is taken line by line."""
+    """The process of a post; its output is split into lines."""
 
     def __init__(self, post: Post) -> None:
         self._post = post
@@ -229,12 +231,12 @@ class Process(ProcessProtocol):
 
     @property
     def pid(self) -> int | None:
-        """Its id, while it runs."""
+        """The process id, while it runs."""
         pid: int | None = self.transport.pid if self.transport is not None else None
         return pid
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once (SIGKILL)."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")  # type: ignore[union-attr]
 
@@ -243,7 +245,7 @@ _opened: list[int] = []
 
 
 def _nothing() -> int:
-    """A descriptor from which nothing comes."""
+    """Return a descriptor of /dev/null, open for reading."""
     if not _opened:
         _opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     return _opened[0]

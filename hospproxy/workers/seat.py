@@ -1,4 +1,4 @@
-"""Where a process stands among the workers of its machine."""
+"""What a process knows of its place among the workers of its machine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from attrs import frozen
 from ..watch.merging import Overview, Snapshot
 
 Gather = Callable[[Snapshot], Awaitable[Overview]]
-"""Takes what one worker says of itself and gives what all say."""
+"""Takes one worker's snapshot and returns the snapshots of all workers."""
 
 
 @frozen(slots=True)
 class Seat:
-    """One worker's place.
+    """One worker's slot and what it inherited.
 
-    :param slot: 0 … workers - 1; who comes after one that has died gets the same.
-    :param sockets: that listen for clients already, in the order of the listeners; None: it opens its own.
-    :param admin: the same for the admin listener; None where another worker has it.
-    :param gather: asks all workers; None: there are no others.
+    :param slot: 0 … workers - 1; the successor of a worker that exited gets the same slot.
+    :param sockets: listening sockets for clients, in the order of the listeners; None: the process opens its own.
+    :param admin: the same for the admin listener; empty if another worker has it.
+    :param gather: collects the snapshots of all workers; only slot 0 of several workers has it.
     """
 
     slot: int = 0
@@ -30,4 +30,4 @@ class Seat:
 
 
 ONLY = Seat()
-"""The seat of a process that is the only one."""
+"""The seat of a process without other workers."""

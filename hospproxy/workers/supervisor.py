@@ -1,4 +1,4 @@
-"""Starts workers, replaces them, and ends them. It holds the listening sockets, accepts nothing, and serves nobody."""
+"""The parent process: binds the ports, starts, replaces and stops workers. It accepts no connections itself."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .post import Post
 
 _log = Logger()
 KILLED_S: Final = 2.0
-"""Seconds that a killed worker is waited for: the kernel cannot end one that waits for a dead disk."""
+"""Seconds to wait for a killed worker: the kernel cannot end one that waits for a dead disk."""
 
 
 class Supervisor(Service):
     """The parent of all workers.
 
-    :param leave_with: makes a status that of the process, once it has ended in order.
-    :param lock: of the state folder; workers inherit it, so that nobody begins beside one that is left behind.
+    :param leave_with: sets the exit status for when the process has ended in order.
+    :param lock: of the state folder. Workers inherit it, so no new proxy starts while an old worker still runs.
     """
 
     name = "hospproxy"
@@ -57,7 +57,7 @@ class Supervisor(Service):
         self._emptied: Deferred[None] | None = None
 
     def privilegedStartService(self) -> None:
-        """Bind every port while the process still may."""
+        """Bind every port while the process still has the privileges for it."""
         admin = self._settings.admin
         try:
             self._clients = binding.bound(each.url for each in self._settings.listeners)
@@ -68,31 +68,31 @@ class Supervisor(Service):
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
-        """Start the first worker once the reactor runs, and the others once that one serves."""
+        """Start the first worker once the reactor runs, and the others once the first one serves."""
         super().startService()  # type: ignore[no-untyped-call]
         if not self._clients:
             self.privilegedStartService()
         settings, lock_fd = pickle.dumps(self._settings), None
         if self._lock is not None:
-            self._lock.name_holder()  # twistd may have forked since it was taken
+            self._lock.name_holder()  # twistd may have forked since the lock was taken
             lock_fd = self._lock.fileno()
         for slot in range(self._settings.workers):
             sockets = (self._clients, self._admin if slot == 0 else ())
             self._posts.append(Post(slot, self._reactor, self, settings, sockets, lock_fd))
-        # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
+        # Install twice: a reactor that starts to run replaces the handlers with its own.
         stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
         signals.install(self._reactor, self.reload, stop_s)
         self._reactor.callWhenRunning(signals.install, self._reactor, self.reload, stop_s)
-        # One first: what the first start makes (keys, certificates, files) is made by one, and a mistake is said once.
+        # Worker 0 first: one process creates keys, certificates and files, and a mistake is reported once.
         self._reactor.callWhenRunning(self._posts[0].start)
 
     def reload(self) -> None:
-        """Let all read their certificates again."""
+        """Tell all workers to read certificates and secrets again."""
         for post in self._posts:
             post.say(Reload())
 
     def serves(self, post: Post) -> None:
-        """A worker serves (Chief)."""
+        """A worker accepts connections now (Chief)."""
         if self._stopping:
             return
         _log.info("worker {slot} serves (process {pid})", slot=post.slot, pid=post.pid)
@@ -117,7 +117,7 @@ class Supervisor(Service):
             _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
 
     def ended(self, post: Post, why: str) -> None:
-        """A worker has ended (Chief)."""
+        """A worker has exited (Chief)."""
         self._kept.ended(post.slot)
         if self._stopping:
             _log.info("worker {slot} has ended {why}", slot=post.slot, why=why)
@@ -136,7 +136,7 @@ class Supervisor(Service):
             )  # fmt: skip
 
     def asked(self, post: Post, question: Gather) -> None:
-        """A worker wants to know how all are (Chief)."""
+        """A worker asks for the snapshots of all workers (Chief)."""
         answering = Deferred.fromCoroutine(self._gather(post, question.own))
         answering.addCallback(lambda overview: post.say(Gathered(question.id, overview)))
         answering.addErrback(lambda failure: _log.failure("workers cannot be asked", failure))
@@ -153,7 +153,7 @@ class Supervisor(Service):
             else:
                 post.failures += 1
                 missing[post.slot] = "it does not answer"
-        # Who has answered and ended since is among those that have ended: counted here too, it would count twice.
+        # A worker that answered and then exited is counted among the exited ones; here it would count twice.
         ended = [post for post in asked if not post.running or post.restarts != restarts[post.slot]]
         for post in (*ended, *(post for post in others if post not in asked)):
             seen.pop(post.slot, None)
@@ -169,7 +169,7 @@ class Supervisor(Service):
         )
 
     def stopService(self) -> Deferred[None]:
-        """Listen no more, let all answer what is under way, and end whoever does not end in time."""
+        """Close the ports, let all workers finish, and kill those that are late."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
         binding.close((*self._clients, *self._admin))
