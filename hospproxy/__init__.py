@@ -1,0 +1,30 @@
+"""hospproxy: a Twisted reverse proxy in front of HOSP, an upstream that cannot be trusted or changed.
+
+Follow a request through the packages:
+
+* ``arrival/``: connections in, ``Request`` objects to the chain, ``Response`` objects back to the client.
+* ``guard/``: may the request pass (contract, credentials, ownership, permissions).
+* ``memory/``: the cache, and screening results that are still to be stored as notes.
+* ``outward/``: to the upstream and back: writes and their outcomes, retry, the gate, the connection.
+* ``record/``: the audit trail of every request.
+* ``watch/``: health, metrics, the admin listener and the audit page.
+* ``sharing/``: state that workers and machines share in one Redis.
+* ``workers/``: several worker processes on one machine.
+* ``state/``: lock, backup and restore of the state folder.
+* ``options/``: reads and checks the options file.
+
+Modules at this level, in reading order:
+
+* ``messages.py``, ``contract.py``, ``errors.py``, ``interfaces.py``: the values, errors and interfaces that all use.
+  ``words.py`` has the closed sets of words in records and metrics.
+* ``chain.py``: the processors in order; ``assembly.py`` builds them, ``service.py`` starts and stops everything.
+* ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
+* ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
+  ``schema_walk.py``: read the contract document and check values by it.
+* ``answers.py``, ``retry_after.py``: error responses and Retry-After.
+* ``host.py``, ``clocks.py``, ``worker.py``, ``turns.py``: what is taken from the system: time, randomness, threads.
+* ``ending.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
+* ``secrets.py``, ``folders.py``, ``client_tls.py``: keys, durable folders, TLS as a client.
+* ``aftermath.py``, ``joining.py``, ``closing.py``, ``json_lists.py``, ``long_text.py``, ``transaction.py``: small
+  helpers.
+"""

@@ -1,4 +1,4 @@
-"""What HOSP still answers after the client has left: who learns from it, and who has to wait until it is over."""
+"""Upstream responses that arrive after the client has left: who learns from them, and what waits for them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _log = Logger()
 
 
 class Aftermath:
-    """Of one client's request: attempts that HOSP has in hand, and for whose answer nobody waits any more.
+    """The abandoned attempts of one client's request: HOSP is working on them, but nobody waits for the response.
 
-    A client that leaves ends the coroutine of its request, and with it whatever that would have learned from HOSP's
-    answer. Whoever must learn all the same (that a password was wrong) says so here before HOSP is asked.
+    When a client leaves, the coroutine of its request is cancelled, and with it all that it would have learned from
+    HOSP's response. A processor that must learn anyway (that a password was wrong) registers here before HOSP is
+    asked.
 
-    :ivar pending: how many attempts are still to end.
+    :ivar pending: number of abandoned attempts that have not ended.
     """
 
     __slots__ = ("_learners", "_waiting", "pending")
@@ -32,28 +33,28 @@ class Aftermath:
         self._waiting: list[Callable[[], None]] = []
 
     def learn_by(self, learner: Learner) -> None:
-        """Call this with each answer that comes late. Those added last are called first."""
+        """Call ``learner`` with each late response. The learner that was added last is called first."""
         self._learners.append(learner)
 
     def forget(self, learner: Learner) -> None:
-        """The answer has come in time."""
+        """Remove a learner: its response arrived in time."""
         self._learners.remove(learner)
 
     def when_over(self, do: Callable[[], None]) -> None:
-        """Call this when HOSP has nothing in hand any more that was left behind; at once if that is so now."""
+        """Call ``do`` when no abandoned attempt is pending; at once if none is now."""
         if self.pending:
             self._waiting.append(do)
         else:
             do()
 
     def begin(self) -> None:
-        """Somebody stops waiting for an attempt that HOSP has in hand."""
+        """An attempt was abandoned while HOSP is working on it."""
         self.pending += 1
 
     def end(self, answer: Response | None) -> None:
-        """That attempt is over.
+        """An abandoned attempt has ended.
 
-        :param answer: HOSP's, if one came.
+        :param answer: HOSP's response, if one came.
         """
         self.pending -= 1
         if answer is not None:

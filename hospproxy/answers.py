@@ -1,4 +1,4 @@
-"""Answers that the proxy gives in the upstream's own words: errors, its 401, its deletion page, a found record."""
+"""Responses in the upstream's format: errors, its 401, its deletion page, and records found again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HTML_TYPE = b"text/html; charset=utf-8"
 
 
 def accept_class(accept: bytes | None) -> str:
-    """What an Accept field asks for, in the classes that the upstream tells apart (RFC 9110 §12.5.1).
+    """Classify an Accept field into the classes that the upstream distinguishes (RFC 9110 §12.5.1).
 
     :param accept: the field's value, or None.
-    :return: "json", "html", "any", or the value itself where it is none of these.
+    :return: "json", "html", "any", or the value itself if it is none of these.
     """
     if accept is None or not accept.strip():
         return "any"
@@ -29,7 +29,7 @@ def accept_class(accept: bytes | None) -> str:
     if first == b"*/*":
         return "any"
     if first in (b"text/html", b"application/xhtml+xml"):
-        # A browser lists html first and everything after it.
+        # Browsers list html first, and further types after it.
         return "html"
     if first in (b"application/json", b"text/x-json", b"application/jsonrequest"):
         return "json"
@@ -39,16 +39,16 @@ def accept_class(accept: bytes | None) -> str:
 
 
 class Answers:
-    """Makes answers from the contract's texts."""
+    """Makes responses from the texts in the contract."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._texts = contract.texts
 
     def error(self, error: ProxyError, accept: str) -> Response:
-        """A failure as the upstream would say it, and what went wrong in a `detail`.
+        """Return an error response in the upstream's format, with what went wrong in ``detail``.
 
-        :param accept: class of what the client takes: HTML only where it asks for HTML.
+        :param accept: the client's Accept class: HTML only if it asks for HTML.
         """
         if isinstance(error, Unauthorized):
             return self.unauthorized()
@@ -65,7 +65,7 @@ class Answers:
         return Response(error.status, Headers((*headers, (b"Content-Type", JSON_TYPE))), document)
 
     def error_document(self, error: ProxyError) -> dict[str, Any]:
-        """The JSON members of an error."""
+        """Return the JSON members of an error."""
         filled: dict[str, Any] = {}
         for name, template in self._texts.error_json.items():
             if template == "{status}":
@@ -84,7 +84,7 @@ class Answers:
         return filled
 
     def unauthorized(self) -> Response:
-        """The upstream's own 401."""
+        """Return the upstream's own 401."""
         headers = Headers(
             (
                 (b"Content-Type", self._texts.denied_type.encode()),
@@ -95,11 +95,11 @@ class Answers:
         return Response(401, headers, self._texts.denied_body.encode())
 
     def deleted(self) -> Response:
-        """The upstream's page for a deletion that is known to have happened."""
+        """Return the upstream's page for a deletion that is known to have happened."""
         return Response(200, Headers(((b"Content-Type", HTML_TYPE),)), self._texts.deletion_page.encode())
 
     def found(self, operation: Operation, record: Mapping[str, Any], client: Client) -> Response:
-        """The answer to a POST whose record was found again, as the upstream would have given it."""
+        """Return the response to a POST whose record was found again, as the upstream would have sent it."""
         lookup = operation.lookup
         headers = [(b"Content-Type", JSON_TYPE)]
         if lookup is not None and lookup.location is not None and operation.resource is not None:
@@ -109,10 +109,10 @@ class Answers:
         return Response(lookup.status if lookup else 201, Headers(tuple(headers)), encode(record))
 
     def record(self, record: Json) -> Response:
-        """A record as the answer to a change that is known to have happened."""
+        """Return a record as the response to a change that is known to have happened."""
         return Response(200, Headers(((b"Content-Type", JSON_TYPE),)), encode(record))
 
 
 def encode(document: Json) -> bytes:
-    """A JSON document as bytes."""
+    """Encode a JSON document."""
     return msgspec.json.encode(document)

@@ -1,4 +1,4 @@
-"""The parts between arrival and HOSP, and how they hang together. This module alone knows every one of them."""
+"""Build all parts between arrival and the upstream, and connect them. Only this module knows every part."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ from .watch.metrics import Metrics
 
 
 class Parts:
-    """The parts between arrival and HOSP, and how they hang together.
+    """The parts between arrival and the upstream, connected to each other.
 
-    :param key: the master key, of which every part gets a key of its own.
-    :param slot: this process's among the workers of its machine.
-    :param host: the system that it runs on.
+    :param key: the master key; each part gets its own derived key.
+    :param slot: of this process among the workers of its machine.
+    :param host: the system that the process runs on.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Parts:
             longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner, host),
         )  # fmt: skip
         self.turns = Turns(reactor)
-        # Workers that share one Redis know it from each other.
+        # Workers that share a Redis learn this from each other.
         alone = self.shared is None and settings.gate.enabled
         self.unfinished = self._unfinished() if alone else None
         self.contract = host.load_contract(settings.contract_file)
@@ -150,20 +150,20 @@ class Parts:
         self.chain = self._chain()
 
     def reference(self) -> str:
-        """Names a write or a screening result; nobody can guess it."""
+        """Return a random name for a write or a screening result."""
         return "hp-" + self.host.token(10)
 
     def _owner_name(self) -> str:
         return f"{self.host.pid()}-{self.host.token(6)}"
 
     async def ask(self, *args: Any, **kwargs: Any) -> Response:
-        """Chain.ask, for parts that are made before the chain."""
+        """``Chain.ask``, for parts that are built before the chain."""
         return await self.chain.ask(*args, **kwargs)
 
     def _shared(self) -> Shared | None:
         if not self.settings.redis.enabled:
             return None
-        # Not before: a process that is alone needs none of it.
+        # Imported here: a process without Redis does not need it.
         from .sharing.building import shared_of
 
         return shared_of(self.settings, self.reactor, self.key, self.metrics, self.host)
@@ -210,7 +210,7 @@ class Parts:
         return refusals
 
     def _certain(self) -> bool:
-        """Whether no other worker can have written what this one has not heard of."""
+        """Whether no other worker can have made a write that this one has not learned of."""
         return self.sharing.may_serve
 
     def _identity(self) -> IdentityCheck | None:
@@ -276,7 +276,7 @@ class Parts:
         return keeping, claims, writes
 
     def _claims(self, keeping: Keeping, late_commit_s: float) -> Claims:
-        """What other workers and machines write: nothing, for a process that is alone."""
+        """Return the claims on writes that workers and machines share; NoClaims for a process without Redis."""
         if self.shared is None:
             return NoClaims()
         from .sharing.building import claims_of
@@ -353,7 +353,7 @@ class Parts:
             "record.audit": (settings.audit.enabled, self.audit),
             "guard.entrance": (self.entrance is not None, self.entrance),
             "guard.admission": (settings.admission.enabled, self.admission),
-            "guard.validation": (True, validation),  # its schemas can be switched off, its parsing cannot
+            "guard.validation": (True, validation),  # its checks can be off, its parsing cannot
             "guard.identity": (self.identity is not None, self.identity),
             "guard.bodies": (True, Bodies(validation, self.reactor, self.turns)),
             "guard.ownership": (settings.ownership.enabled, ownership),
@@ -368,7 +368,7 @@ class Parts:
                 PatientOfRecord(self.contract, self.ask, self.reactor),
             ),
             "memory.screening": (settings.screening.enabled, self.screening),
-            # Switched off it keeps nothing, and still tells accounts of writes.
+            # Even when switched off, it tells accounts about writes.
             "memory.cache": (True, self.cache),
             "record.intent": (settings.audit.enabled, intent),
             "outward.writes": (settings.writes.enabled, self.writes),
@@ -388,7 +388,7 @@ class Parts:
         )
 
     def _saw(self, call: Call, response: Response, sent: float, received: float) -> None:
-        """Every answer of HOSP tells something of HOSP."""
+        """Every response of HOSP updates what is known of HOSP and its records."""
         self.working_time.answered(received)
         self.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         self.sightings.saw(call, response)

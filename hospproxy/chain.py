@@ -1,4 +1,4 @@
-"""The ordered processors, and what runs them."""
+"""The processors in their order, and the code that runs them."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from .retry_after import with_retry_after
 from .watch.requests import count_request
 
 ORDER = (
-    "record.audit",  # outermost: it sees every outcome, and no byte leaves before its record is on disk
-    "guard.entrance",  # did it come by the way that it must; before anything is thought about it
-    "guard.admission",  # the limits of one client: before anything is done for it
-    "guard.validation",  # a Request becomes a Call; all that follows knows only the Call
-    "guard.identity",  # who is calling, by HOSP's own word
-    "guard.bodies",  # a large body is read for none but whom HOSP has accepted
-    "guard.ownership",  # needs to know who; changes the Call, so it stands before whatever keys on it
-    "guard.permissions",  # what is written in whose name is settled by now
-    "record.patient",  # before memory.cache: what is kept still holds what a write is about to strike
-    "memory.screening",  # sees the answer that goes to the user
-    "memory.cache",  # here the proxy's own requests enter: their writes too must make stale what they touch
+    "record.audit",  # outermost: it sees every outcome, and no byte is sent before its record is on disk
+    "guard.entrance",  # did it come the required way? Before any other work is done
+    "guard.admission",  # the limits of one client, before work is done for it
+    "guard.validation",  # turns a Request into a Call; all later processors see only the Call
+    "guard.identity",  # who is calling, as HOSP says
+    "guard.bodies",  # reads a large body only for callers that HOSP has accepted
+    "guard.ownership",  # needs the identity; changes the Call, so it precedes what uses the Call as a key
+    "guard.permissions",  # the author of a write is settled by now
+    "record.patient",  # before memory.cache: the cache still has the record that a write is about to change
+    "memory.screening",  # sees the response that goes to the user
+    "memory.cache",  # the proxy's own requests enter here: their writes must invalidate cache entries too
     "record.intent",  # a write is on record before it is sent
-    "outward.writes",  # the one fate of a write
-    "outward.conditions",  # in the write's turn, and before each time that it is sent
-    "outward.retry",  # what was never sent, and what may be repeated
-    "outward.gate",  # every attempt takes a place, none is held during back-off
+    "outward.writes",  # finds out the one outcome of a write
+    "outward.conditions",  # while the write has its turn, before each time that it is sent
+    "outward.retry",  # repeats what was never sent, and what may be repeated
+    "outward.gate",  # every attempt takes a slot; none is held during backoff
     "outward.upstream",
 )
-"""From the client inwards. A test pins it."""
+"""From the client to the upstream. A test pins this order."""
 
 OWN_ENTRY = "memory.cache"
 
@@ -46,13 +46,13 @@ _log = Logger()
 
 @implementer(IHandler)
 class Chain:
-    """Takes requests through the processors, and turns failures into answers in one place.
+    """Runs requests through the processors, and turns failures into responses in one place.
 
-    :param processors: by their names in ORDER; those left out are switched off.
-    :param clock: monotonic time.
-    :param wall: seconds since the epoch, for records.
+    :param processors: by their names in ORDER; a missing one is switched off.
+    :param clock: monotonic.
+    :param wall: seconds since the epoch, for audit records.
     :param deadline_s: seconds that a client's request may take.
-    :param limit: the most bytes of content for a method and path.
+    :param limit: maximum bytes of content for a method and path.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class Chain:
         self._own = _step(audit, own) if audit else own
 
     def handle(self, request: Request) -> Deferred[Response]:
-        """Answer a client's request (IHandler)."""
+        """Return the response to a client's request (IHandler)."""
         exchange = self._exchange(request)
         return self._run(exchange, self._whole)
 
     def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:
-        """Make and record an answer that arrival gives itself (IHandler)."""
+        """Make and record the response to a request that arrival refuses (IHandler)."""
         exchange = self._exchange(request)
 
         async def refused(_exchange: Exchange) -> Response:
@@ -111,7 +111,7 @@ class Chain:
         return self._run(exchange, whole)
 
     def body_limit(self, method: str, path: bytes) -> int:
-        """The most bytes of content that a target takes (IHandler)."""
+        """Return the maximum bytes of content for a target (IHandler)."""
         return self._limit(method, path)
 
     async def ask(
@@ -127,15 +127,16 @@ class Chain:
         look_first: bool = False,
         aftermath: Aftermath | None = None,
     ) -> Response:
-        """A request of the proxy's own. Nothing reaches HOSP by another way.
+        """Send a request of the proxy's own. Nothing reaches HOSP in any other way.
 
-        :param on_behalf_of: the client's request that made it necessary; its credentials are the call's.
-        :param own: why, for the record.
-        :param deadline: monotonic time; that of the client's request if it is not given.
-        :param past_cache: a look: not from memory.
+        :param on_behalf_of: the client's request that needs it; the call carries that client's credentials.
+        :param own: the reason, for the audit record.
+        :param deadline: monotonic seconds; by default that of the client's request.
+        :param past_cache: do not answer from memory (a look).
         :param look_first: this write may have been sent before.
-        :param aftermath: who learns from an answer that comes when nobody waits for it any more. Default: nobody.
-        :raise ProxyError: HOSP gave no answer, or none that was recorded (`OwnNotRecorded`).
+        :param aftermath: learns from a response that arrives when nobody waits for it any more. Default: nothing
+            learns.
+        :raise ProxyError: HOSP gave no response, or its response could not be recorded (`OwnNotRecorded`).
         """
         first = on_behalf_of
         exchange = Exchange(
@@ -159,7 +160,7 @@ class Chain:
         try:
             return await self._own(exchange)
         except RecordFailed as failed:
-            # Nobody's connection is to be closed here, and what asks again and again must be able to go on.
+            # There is no client connection to close here, and code that retries must be able to go on.
             raise OwnNotRecorded(
                 "A question to the upstream server could not be recorded.", retry_after_s=30
             ) from failed
@@ -169,7 +170,7 @@ class Chain:
         return Exchange(request=request, arrived=now, wall=self._wall(), deadline=now + self._deadline_s)
 
     def _run(self, exchange: Exchange, whole: Proceed) -> Deferred[Response]:
-        """Run the chain on its own: a client that leaves ends a read, never a write."""
+        """Run the chain as a separate task. A client that leaves cancels a read, never a write."""
 
         async def work() -> Response:
             outcome: Response | Exception = CancelledError()
@@ -193,7 +194,8 @@ class Chain:
                 _log.failure("the chain failed", outcome)
                 self._meter.count("unhandled_errors_total")
             if isinstance(outcome, Failure):
-                # Nobody gets an answer, whoever may still be there: an equal write is a repetition of this one.
+                # No client gets a response, even if it is still connected: an equal write counts as a repetition of
+                # this one.
                 exchange.leave()
             if answer.called:
                 return
@@ -211,7 +213,7 @@ class Chain:
         return await self._answer_failures(exchange, self._inner)
 
     async def _answer_failures(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """The one place in which a failure becomes an answer."""
+        """Turn a failure into a response. This is the only place that does."""
         try:
             response = with_retry_after(await proceed(exchange))
         except ProxyError as error:
@@ -224,7 +226,7 @@ class Chain:
             self._meter.count("unhandled_errors_total")
             exchange.outcome = "failed"
             response = self._answers.error(ProxyError("The proxy failed."), self._accept(exchange))
-        # An answer from memory or of the proxy's own has none of HOSP's; this is the name that the record goes by.
+        # A response from memory or of the proxy's own lacks HOSP's id; this is the id in the audit record.
         return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
 
     def _accept(self, exchange: Exchange) -> str:

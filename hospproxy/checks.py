@@ -1,6 +1,6 @@
-"""What single keys cannot tell: combinations that make no sense (errors) and risky ones (warnings).
+"""Check the settings as a whole: combinations that make no sense (errors) and risky ones (warnings).
 
-Rules are pure: settings in, findings out. What must look at files is in hospproxy/options/files.py.
+The rules are pure: settings in, findings out. Checks that read files are in hospproxy/options/files.py.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from .contract import Contract
 
 GRACE_S = 43200.0
-"""A shift: who was at work when HOSP went away can read on."""
+"""Length of a shift in seconds: users who were at work when HOSP went away can read on."""
 Finding = tuple[str, str]
-"""Key path, words."""
+"""Key path and text."""
 
 
 @frozen(slots=True)
 class Findings:
-    """What a check found; each one line, beginning with its key path.
+    """The results of a check, one line each; a line begins with its key path.
 
     :param errors: the proxy must not start.
-    :param warnings: it may, but somebody should know.
+    :param warnings: the proxy may start, but an operator should know.
     """
 
     errors: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class Findings:
 
 
 def load_and_check(file: Path | None, overrides: Overrides = NO_FLAGS) -> tuple[Settings, tuple[str, ...]]:
-    """Settings that can be started with, and the warnings.
+    """Return checked settings and the warnings.
 
     :raise ConfigError: with everything that is wrong, single keys and combinations alike.
     """
@@ -65,7 +65,7 @@ def load_and_check(file: Path | None, overrides: Overrides = NO_FLAGS) -> tuple[
 
 
 def _further(error: ConfigError) -> Iterator[str]:
-    """What is wrong besides; nothing that rests on a default which only stands in for a wrong value."""
+    """Yield further errors, except those about a default that only replaces a wrong value."""
     if error.rest is None:
         return
     for line in check(error.rest).errors:
@@ -74,8 +74,11 @@ def _further(error: ConfigError) -> Iterator[str]:
 
 
 def check(settings: Settings) -> Findings:
-    """Everything that can be found without binding or making anything. Reads the files that are named."""
-    from .options import (  # what they import (TLS, YAML, schemas) is heavy
+    """Find everything that can be found without binding ports or creating files.
+
+    Reads the files that the settings name.
+    """
+    from .options import (  # imported here: TLS, YAML and schemas are slow to import
         files,
         front_files,
         sharing_files,
@@ -117,7 +120,7 @@ def _all(rules: tuple[Rule, ...], settings: Settings) -> Iterator[Finding]:
 
 
 def needs(settings: Settings) -> Iterator[Finding]:
-    """What rests on a part that is switched off."""
+    """Parts that need another part which is switched off."""
     if settings.ownership.enabled and not settings.identity.enabled:
         yield "ownership.enabled", "ownership needs identity, which is switched off (identity.enabled)"
     if settings.permissions.enabled and settings.permissions.rules and not settings.identity.enabled:
@@ -154,7 +157,7 @@ def places(settings: Settings) -> Iterator[Finding]:
 
 
 def admin_place(settings: Settings) -> Iterator[Finding]:
-    """Where the admin listener may be."""
+    """Where the admin listener may listen."""
     admin = settings.admin
     if admin.address.loopback:
         return
@@ -178,7 +181,7 @@ def _clash(one: Address, other: Address) -> bool:
 
 
 def certificates(settings: Settings) -> Iterator[Finding]:
-    """Keys of a listener that do not go together."""
+    """TLS keys of a listener that do not fit together."""
     for index, each in enumerate(settings.listeners):
         path = f"listeners[{index}]"
         if each.address.secure and each.plain != "reject":
@@ -203,7 +206,7 @@ def _pair(path: str, each: ListenerSettings | AdminSettings) -> Iterator[Finding
 
 
 def _tls_of(path: str, each: ListenerSettings) -> Iterator[Finding]:
-    """Further certificates of a listener, and what else is for TLS only."""
+    """Further certificates of a listener, and its other options for TLS only."""
     if not each.address.secure:
         for key in ("certificates", "client_ca_file", "hsts_s"):
             if getattr(each, key):
@@ -225,7 +228,7 @@ def _tls_of(path: str, each: ListenerSettings) -> Iterator[Finding]:
 
 
 def numbers(settings: Settings) -> Iterator[Finding]:
-    """Bounds that contradict each other."""
+    """Numbers that contradict each other."""
     s = settings
     if s.retry.enabled and s.retry.cap_s < s.retry.base_s:
         yield "retry.cap_s", f"it is less than retry.base_s ({s.retry.base_s:g})"
@@ -250,7 +253,7 @@ def numbers(settings: Settings) -> Iterator[Finding]:
 
 
 def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
-    """What the contract does not allow for."""
+    """Settings that the contract does not support."""
     if settings.identity.enabled and contract.identity is None:
         yield "identity.enabled", "the contract does not say how identity is looked up"
     for name in settings.cache.lifetimes:
@@ -288,7 +291,7 @@ def _kept(settings: Settings, name: str, lifetime_s: float) -> bool:
 
 
 def open_text(settings: Settings) -> Iterator[Finding]:
-    """Where passwords cross a network in the clear."""
+    """Where passwords cross a network unencrypted."""
     upstream = settings.upstream.address
     if not upstream.secure and not upstream.loopback:
         yield "upstream.url", f"passwords and patients' data go to {upstream.host} unencrypted"
@@ -320,7 +323,7 @@ def open_text(settings: Settings) -> Iterator[Finding]:
 
 
 def trust(settings: Settings) -> Iterator[Finding]:
-    """Too many who may say where a request comes from."""
+    """Trusted networks that are too wide."""
     for index, network in enumerate(settings.trusted_proxies):
         if network.prefixlen < (8 if network.version == 4 else 16):
             yield (
@@ -330,7 +333,7 @@ def trust(settings: Settings) -> Iterator[Finding]:
 
 
 def switched_off(settings: Settings) -> Iterator[Finding]:
-    """Protection that is not there."""
+    """Protection that is switched off."""
     said = (
         (settings.audit.enabled, "audit.enabled", "nothing is recorded"),
         (settings.identity.enabled, "identity.enabled", "records name nobody for certain"),
@@ -351,7 +354,7 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
 
 
 def times(settings: Settings) -> Iterator[Finding]:
-    """Times that disagree with each other or with the balancer in front."""
+    """Times that contradict each other, or the load balancer in front."""
     if settings.deadline_s >= 30:
         yield (
             "deadline_s",

@@ -1,4 +1,4 @@
-"""What a client needs for TLS: whom it trusts, and what it shows of itself."""
+"""TLS as a client: which CAs to trust, and which certificate to present."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted.internet.ssl import (
 
 @frozen(slots=True)
 class Certificates:
-    """What TLS is made with.
+    """The certificate files of a TLS client.
 
     :param ca_file: certificates (PEM) to trust instead of the system's.
     :param certificate_file: our own chain (PEM), for servers that ask for one.
@@ -30,19 +30,21 @@ class Certificates:
     private_key_file: Path | None = None
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
-        """Another one when a file is another.
+        """Return a value that changes when one of the files is replaced.
 
-        :raise OSError: one is not there.
+        :raise OSError: a file is missing.
         """
         files = (self.ca_file, self.certificate_file, self.private_key_file)
         found = [each.stat() for each in files if each is not None]
         return tuple((each.st_ino, each.st_mtime_ns) for each in found)
 
     def client(self, host: str) -> Any:
-        """What verifies a server of this name (RFC 9525; for syslog RFC 5425 §5.2) and shows our certificate.
+        """Return a TLS context that verifies a server of this name and presents our certificate.
+
+        Source: RFC 9525; for syslog RFC 5425 §5.2.
 
         :raise OSError: a file cannot be read.
-        :raise ValueError: or does not hold what it should.
+        :raise ValueError: a file does not hold what it should.
         """
         trust = own = None
         if self.ca_file is not None:
@@ -57,19 +59,21 @@ class Certificates:
 
 
 class Renewed:
-    """Certificates whose files are read anew once they are others, so that they need no restart."""
+    """Certificates that are read again when their files change, so that no restart is needed."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
         self._made: tuple[Any, Any] | None = None
 
     def of(self, host: str) -> Any:
-        """What verifies a server of this name; it is always the same one.
+        """Return a TLS context that verifies a server.
+
+        The first ``host`` counts until the files change: use one object per host.
 
         :raise OSError: a file cannot be read.
-        :raise ValueError: or does not hold what it should.
+        :raise ValueError: a file does not hold what it should.
         """
-        # Made once for each set of files: the system's certificates alone take milliseconds to read.
+        # Made once per set of files: reading the system's certificates alone takes milliseconds.
         stamp = self._certificates.stamp()
         if self._made is None or stamp != self._made[0]:
             self._made = (stamp, self._certificates.client(host))

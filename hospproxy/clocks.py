@@ -1,7 +1,8 @@
-"""Two clocks: a monotonic one for waits, and the wall's for records.
+"""Two clocks: a monotonic one for waits, and the wall clock for records.
 
-Twisted's own reactors measure waits with ``time.time``: with the clock set back two seconds, a timer of 0.3 s fired
-after 2.3 s. An operator or NTP who sets the clock must neither stall time-outs nor end every request at once.
+Twisted's own reactors measure waits with ``time.time``: when the clock was set back two seconds, a timer of 0.3 s
+fired after 2.3 s. Setting the clock, by an operator or NTP, must neither delay timeouts nor end every request at
+once.
 """
 
 from __future__ import annotations
@@ -11,26 +12,26 @@ from typing import Any
 
 
 def wall() -> float:
-    """Seconds since the epoch, for records only: it may jump."""
+    """Return seconds since the epoch, for records only: this clock may jump."""
     return time.time()
 
 
 def since_boot() -> float:
-    """Monotonic seconds that one process of this machine and the next agree on, until it boots anew.
+    """Return monotonic seconds on which all processes of this machine agree until it reboots.
 
-    What a reactor shows is not the same in two processes: it begins at the wall clock's reading.
+    A reactor's clock differs between processes: it starts at the wall clock's reading.
     """
     return time.monotonic()
 
 
 def install_monotonic(reactor: Any) -> None:
-    """Let a reactor measure every wait with the monotonic clock.
+    """Make a reactor measure every wait with the monotonic clock.
 
-    ``ReactorBase`` reads the time through ``self.seconds`` alone (``callLater``, ``timeout``, ``runUntilCurrent``, and
-    the asyncio reactor too), so an attribute of the instance suffices. The new clock begins at the old one's
-    reading and only advances otherwise: so timers that are set already keep their times, the reactor's heap
-    stays a heap, and what takes ``reactor.seconds()`` for a date is not far off. A second call does nothing, and a
-    clock that is not ``time.time`` (a test's) is left alone.
+    ``ReactorBase`` reads the time only through ``self.seconds`` (``callLater``, ``timeout``, ``runUntilCurrent``, and
+    the asyncio reactor too), so an attribute of the instance is enough. The new clock starts at the old one's reading
+    and never goes back. So timers that are already set keep their times, the reactor's heap stays valid, and code
+    that takes ``reactor.seconds()`` for a date is not far off. A second call does nothing, and a clock that is not
+    ``time.time`` (in tests) is left alone.
 
     :param reactor: any ``IReactorTime``.
     """
@@ -43,5 +44,5 @@ def install_monotonic(reactor: Any) -> None:
 
     reactor.seconds = seconds
     for call in reactor.getDelayedCalls():
-        # reset() of a timer reckons from the clock that the timer was given when it was set.
+        # A timer's reset() uses the clock that the timer got when it was set.
         call.seconds = seconds

@@ -1,4 +1,4 @@
-"""Iterators that hold something: a cursor, a file, another iterator."""
+"""Close async iterators that hold a resource: a cursor, a file, another iterator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 async def close(iterator: AsyncIterator[Any]) -> None:
-    """Let an iterator give back what it holds, if it has something to give back."""
+    """Call the iterator's ``aclose``, if it has one."""
     end = getattr(iterator, "aclose", None)
     if end is not None:
         await end()

@@ -1,4 +1,4 @@
-"""The options: what they are (``Settings``), and how they are read. Its parts are in hospproxy/options/."""
+"""The options (``Settings``) and how to load them. The implementation is in hospproxy/options/."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def main(arguments: list[str]) -> int:
-    """``python -m hospproxy.config --markdown`` prints the tables of docs/options.md; exit status."""
+    """``python -m hospproxy.config --markdown`` prints the tables of docs/options.md; returns the exit status."""
     if arguments != ["--markdown"]:
         print("usage: python -m hospproxy.config --markdown", file=sys.stderr)
         return 2

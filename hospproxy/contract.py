@@ -1,6 +1,6 @@
-"""The upstream's contract as values: routes, schemas, and what the proxy must know of each operation.
+"""The upstream's contract as values: routes, schemas, and what the proxy must know about each operation.
 
-It is read from an OpenAPI 3.1 document by contract_document.py. Nothing else in the house knows any one API.
+``contract_document.py`` reads it from an OpenAPI 3.1 document. No other code knows a particular API.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .messages import Json
 
 @frozen(slots=True)
 class SchemaError:
-    """One thing that is wrong with a value.
+    """One violation of a schema.
 
-    :param field: key path of the offending part, "" for the whole.
+    :param field: key path of the offending part, "" for the whole value.
     :param message: what is wrong, without the value itself.
     """
 
@@ -27,18 +27,18 @@ class SchemaError:
 
 
 Check = Callable[[Json], Sequence[SchemaError]]
-"""The first few mistakes of a value; empty for a value that is right."""
+"""Returns the first few violations in a value; empty if there are none."""
 
 
 @frozen(slots=True)
 class Parameter:
     """A query parameter that is sent on.
 
-    :param check: judges the value, converted to what its schema wants where it is written so.
+    :param check: judges the value, after conversion to the type that its schema wants, if it can be converted.
     :param allow_empty: ``?name=`` is sent on as it is.
-    :param types: JSON types that its schema allows; none where it says nothing.
-    :param inferred: the contract does not list it, but the records of the answer have a field of this name. Whether the
-        upstream filters by it is not known.
+    :param types: JSON types that its schema allows; empty if it names none.
+    :param inferred: the contract does not list it, but the records in the response have a field of this name. Whether
+        the upstream filters by it is not known.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Parameter:
 
 @frozen(slots=True, eq=False)
 class Expected:
-    """What an answer looks like.
+    """What a response must look like.
 
     :param types: media types, lower-cased; empty for any.
     :param shape: of its JSON: "array", "object", or "" for any.
@@ -64,11 +64,11 @@ class Expected:
 
 @frozen(slots=True)
 class Lookup:
-    """Where a POST whose outcome is uncertain is looked up.
+    """Where to look up the record of a POST whose outcome is unknown.
 
-    :param operation: the list's operation id.
+    :param operation: operation id of the list.
     :param query: (parameter of the list, field of the document that gives its value).
-    :param status: status of the answer when the record is found.
+    :param status: status of the response if the record is found.
     :param location: template of its Location, with ``{id}``; None for none.
     """
 
@@ -80,10 +80,10 @@ class Lookup:
 
 @frozen(slots=True)
 class NoteShape:
-    """The note that a screening becomes: the operation that makes it, and which field holds what.
+    """The note that stores a screening result: the operation that creates it, and which field holds what.
 
-    :param overall: field of the screening's answer with the overall result.
-    :param results: field of the screening's answer with one result for each image.
+    :param overall: field of the screening's response with the overall result.
+    :param results: field of the screening's response with one result per image.
     """
 
     operation: str
@@ -98,7 +98,7 @@ class NoteShape:
 
 @frozen(slots=True)
 class Place:
-    """Where an id stands: in the "path", the "query", the "document" or the "answer"."""
+    """Where an id is found: in the "path", the "query", the "document" or the "answer" (the response)."""
 
     where: str
     name: str
@@ -106,7 +106,7 @@ class Place:
 
 @frozen(slots=True)
 class Resource:
-    """What the contract says of one kind of record; each rule applies as far as its field is named.
+    """One kind of record. A rule applies only if the field that it needs is named here.
 
     :param id: field of the id.
     :param ascending: a newer record has a higher id.
@@ -123,22 +123,22 @@ class Resource:
 class Operation:
     """One method on one path.
 
-    :param fields: the body's known fields; others are ignored by the upstream and not sent on.
+    :param fields: the body's known fields; the upstream ignores others, and they are not sent on.
     :param integers: fields in which a string of digits means the number.
-    :param coercions: field → name of the coercion that it goes through when it is stored.
-    :param columns: field → JSON type of what is stored of it, where the schema names one.
-    :param write_only: fields that never come back.
-    :param repeatable: may be sent again whatever became of the first.
-    :param cache_s: seconds for which a 200 is fresh; 0 is never kept.
-    :param stale_while_revalidate_s: seconds past that for which it is given out while it is renewed (RFC 5861 §3).
-    :param stale_if_error_s: seconds past that for which it is given out while the upstream fails (RFC 5861 §4).
-    :param record: operation id that reads the one record that this one changes.
-    :param author: field that names who wrote the record.
-    :param wrapper: a key under which Rails would look for the same fields; never let through where there is an author.
-    :param discloses: field of each element of the answer's list that names a patient.
-    :param deadline_s: seconds that a client's request may take, if that is less than for all of them.
-    :param answers: what a successful answer looks like, by status ("200", "2XX").
-    :param makes_stale: resources of which every answer is stale after this write, besides its own.
+    :param coercions: field → name of the coercion that the upstream applies when it stores the value.
+    :param columns: field → JSON type of the stored value, if the schema names one.
+    :param write_only: fields that no response contains.
+    :param repeatable: may be sent again, no matter what became of the first attempt.
+    :param cache_s: seconds for which a 200 is fresh; 0 is never cached.
+    :param stale_while_revalidate_s: seconds after that in which it is served while it is revalidated (RFC 5861 §3).
+    :param stale_if_error_s: seconds after that in which it is served while the upstream fails (RFC 5861 §4).
+    :param record: operation id that reads the one record which this operation changes.
+    :param author: field that names the author of the record.
+    :param wrapper: a key under which Rails would look for the same fields; refused if the operation has an author.
+    :param discloses: field of each element in the response's list that names a patient.
+    :param deadline_s: seconds that a client's request may take, if less than the general deadline.
+    :param answers: what a successful response looks like, by status ("200", "2XX").
+    :param makes_stale: resources whose cached responses this write invalidates, besides its own resource.
     """
 
     id: str
@@ -174,21 +174,21 @@ class Operation:
 
     @property
     def certain_filters(self) -> frozenset[str]:
-        """Parameters by which the upstream surely filters a list: those that the contract lists."""
+        """Parameters by which the upstream certainly filters a list: those that the contract lists."""
         return frozenset(one.name for one in self.query if not one.inferred)
 
     @property
     def is_read(self) -> bool:
-        """A safe method (RFC 9110 §9.2.1)."""
+        """Whether this is a safe method (RFC 9110 §9.2.1)."""
         return self.method == "GET"
 
     @property
     def is_write(self) -> bool:
-        """Changes records at the upstream and so has one fate."""
+        """Whether this changes records at the upstream and must therefore have exactly one outcome."""
         return not self.is_read and not self.repeatable
 
     def path(self, values: tuple[str, ...]) -> str:
-        """The path with its parameters filled in; values are already in canonical spelling."""
+        """Return the path with its parameters filled in; the values are in canonical spelling already."""
         filled = self.template
         for name, value in zip(self.parameters, values, strict=True):
             filled = filled.replace("{" + name + "}", value)
@@ -197,7 +197,7 @@ class Operation:
 
 @frozen(slots=True)
 class IdentityRule:
-    """How the contract says who is calling."""
+    """How the contract says to find out who is calling."""
 
     operation: str
     resource: str
@@ -207,7 +207,7 @@ class IdentityRule:
 
 @frozen(slots=True)
 class Texts:
-    """What the upstream says itself, to be said in its words.
+    """Texts of the upstream, so that the proxy's responses use the same ones.
 
     :param error_json: members of an error; ``{status}`` and ``{reason}`` are filled in.
     :param error_html: page of an error, with ``{status}``, ``{reason}`` and ``{detail}``.
@@ -236,7 +236,7 @@ class Route:
 
     @property
     def allow(self) -> str:
-        """Value of Allow (RFC 9110 §10.2.1)."""
+        """The value of Allow (RFC 9110 §10.2.1)."""
         methods = set(self.operations) | {"OPTIONS"}
         if "GET" in methods:
             methods.add("HEAD")
@@ -244,7 +244,7 @@ class Route:
 
 
 def match(routes: Iterable[Route], segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
-    """The first route that a path fits, and the values of its parameters."""
+    """Return the first route that a path matches, and the values of its parameters; None if no route matches."""
     for route in routes:
         if len(route.segments) != len(segments):
             continue
@@ -256,14 +256,14 @@ def match(routes: Iterable[Route], segments: tuple[str, ...]) -> tuple[Route, tu
 
 @frozen(slots=True, eq=False)
 class Contract:
-    """All of it.
+    """The whole contract.
 
     :param late_commit_s: seconds after sending at which a write has been carried out or never will be.
-    :param probe: operation id that asks whether the upstream is there.
-    :param permissions: who may do what.
-    :param addresses: fields of records that hold their address.
-    :param answer_fields: header fields of answers that go on, besides those that are known; lower-cased.
-    :param override_no_cache: answers with ``Cache-Control: no-cache`` are kept all the same.
+    :param probe: operation id that tests whether the upstream is there.
+    :param permissions: rules about who may do what.
+    :param addresses: fields of records that hold the record's own URL.
+    :param answer_fields: further header fields of responses that are passed on, besides the known ones; lower-cased.
+    :param override_no_cache: cache responses even if they say ``Cache-Control: no-cache``.
     """
 
     operations: Mapping[str, Operation]
@@ -280,9 +280,9 @@ class Contract:
     override_no_cache: bool = False
 
     def route(self, segments: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
-        """The route of a path and the values of its parameters; a literal segment goes before a parameter."""
+        """Return a path's route and parameter values; a literal segment takes precedence over a parameter."""
         return match(self.routes, segments)
 
     def operation(self, operation_id: str) -> Operation:
-        """An operation by its id; the document was checked to name only those that are there."""
+        """Return an operation by its id. The document was checked: it names only operations that exist."""
         return self.operations[operation_id]

@@ -1,4 +1,4 @@
-"""What the contract says an answer looks like: OpenAPI's responses, as far as answers are held against them."""
+"""Read what the contract says about successful responses (OpenAPI ``responses``), so that they can be checked."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHAPES = ("array", "object")
 def expected(
     said: Any, resolve: Callable[[Any], dict[str, Any]], check: Callable[[Any], Check]
 ) -> dict[str, Expected]:
-    """By status ("200", "2XX") what the responses of an operation say; errors are not held against anything.
+    """Return what the responses of an operation must look like, by status ("200", "2XX"); errors are not checked.
 
     :param resolve: follows a local ``$ref``.
-    :param check: makes a check of a schema.
+    :param check: makes a check from a schema.
     """
     found: dict[str, Expected] = {}
     for status, response in said.items() if isinstance(said, Mapping) else ():
@@ -34,6 +34,6 @@ def expected(
 
 
 def is_json(media_type: str) -> bool:
-    """Whether a media type is JSON (RFC 8259) or something in its syntax (RFC 6839 §3.1)."""
+    """Whether a media type is JSON (RFC 8259) or has its syntax (RFC 6839 §3.1)."""
     name = media_type.lower()
     return name in ("application/json", "text/json") or name.endswith("+json")

@@ -1,4 +1,4 @@
-"""Reads a Contract from an OpenAPI 3.1 document; every mistake in it is reported at once with its key path."""
+"""Read a Contract from an OpenAPI 3.1 document; report all its mistakes at once, with their key paths."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TOP_KEYS = frozenset(
         "addresses", "answer_fields", "override_no_cache",
     )
 )  # fmt: skip
-"""Keys of x-hospproxy at the top of the document; docs/contract.md says what they mean."""
+"""Keys of x-hospproxy at the top of the document; docs/contract.md explains them."""
 OPERATION_KEYS = frozenset(
     (
         "action", "resource", "public", "retry", "cache_s", "lookup", "record", "author", "wrapper", "patient",
@@ -49,7 +49,7 @@ OPERATION_KEYS = frozenset(
 
 
 class ContractError(ValueError):
-    """The document is no contract.
+    """The document is not a valid contract.
 
     :param errors: one line each, beginning with the key path.
     """
@@ -60,9 +60,9 @@ class ContractError(ValueError):
 
 
 def load(path: Path | None = None) -> Contract:
-    """Read a contract.
+    """Read a contract file.
 
-    :param path: the document; None for HOSP's own, which comes with the package.
+    :param path: the document; None for HOSP's own, which is part of the package.
     :raise ContractError: with every mistake.
     """
     if path is None:
@@ -80,7 +80,7 @@ def load(path: Path | None = None) -> Contract:
 
 
 def read(document: Any) -> Contract:
-    """A contract from a parsed document.
+    """Return the contract in a parsed document.
 
     :raise ContractError: with every mistake.
     """
@@ -136,7 +136,7 @@ class _Reader:
         return made or Resource(name)
 
     def _make(self, where: str, kind: type[Any], said: Any) -> Any:
-        """An attrs value from a mapping with the same keys; None for none."""
+        """Return an attrs value from a mapping with the same keys; None for None or a mistake."""
         if said is None:
             return None
         try:
@@ -253,7 +253,7 @@ class _Reader:
         return float(said)
 
     def _number(self, where: str, said: Any) -> float:
-        """A number that is not negative; anything else is an error, and 0."""
+        """Return a number that is not negative; report anything else as an error and return 0."""
         if isinstance(said, bool) or not isinstance(said, (int, float)) or not 0 <= said < float("inf"):
             self.errors.append(f"{where}: must be a number, 0 or more")
             return 0.0
@@ -280,7 +280,7 @@ class _Reader:
         return found
 
     def _resolve(self, said: Any) -> dict[str, Any]:
-        """What a value says itself, or what its local ``$ref`` names."""
+        """Follow local ``$ref`` references and return the value."""
         for _ in range(20):
             if not isinstance(said, dict):
                 return {}
@@ -299,7 +299,7 @@ class _Reader:
         return {name: self._resolve(one) for name, one in properties.items()}
 
     def check(self, schema: Any) -> Check:
-        """A function that finds what is wrong with a value (JSON Schema 2020-12)."""
+        """Return a function that finds the violations in a value (JSON Schema 2020-12)."""
         try:
             return check_of(schema, self.document.get("components", {}))
         except ValueError as error:
@@ -313,7 +313,7 @@ class _Reader:
         identity: IdentityRule | None,
         probe: str | None,
     ) -> None:
-        """Every name that stands in the document must name something."""
+        """Report names of operations and resources that do not exist."""
         named: list[tuple[str, Any]] = [
             ("x-hospproxy.probe", probe),
             ("x-hospproxy.identity.operation", identity and identity.operation),
@@ -338,7 +338,7 @@ def _marked(properties: Mapping[str, Mapping[str, Any]], mark: str, value: str) 
 
 
 def _column(said: Mapping[str, Any]) -> str:
-    """JSON type of what is stored of a field; "" if its schema allows several, or any."""
+    """Return the JSON type of a stored field; "" if its schema allows several types, or any."""
     if said.get("x-hospproxy-coerce") == "integer":
         return "integer"
     types = said.get("type", [])

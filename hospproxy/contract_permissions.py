@@ -1,4 +1,4 @@
-"""Who may do what, as the contract says it: x-hospproxy.permissions."""
+"""Read the permission rules of the contract: x-hospproxy.permissions."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from attrs import field as attribute
 from attrs import frozen
 
 ALLOW = ("nobody", "self", "author", "unchanged", "same")
-"""Whom a rule lets pass; docs/contract.md says what each compares."""
+"""Whom a rule allows; docs/contract.md says what each compares."""
 MODES = ("off", "report", "enforce")
 
 
 @frozen(slots=True, kw_only=True)
 class Permission:
-    """One rule.
+    """One permission rule.
 
     :param operations: the operations that it applies to.
     :param allow: one of ``ALLOW``.
-    :param field: that is compared: the author's, the one that stays, or the one that is the same of both.
-    :param record: with "same", the operation that reads the record which has the field.
-    :param when: it applies only where the document has this field.
-    :param default: its mode, unless the options say another.
-    :param break_glass: somebody who gives a reason may pass.
-    :param detail: what whoever is refused is told.
+    :param field: the field that is compared: the author, the value that must not change, or the value that caller and
+        record must share.
+    :param record: with "same", the operation that reads the record with this field.
+    :param when: the rule applies only if the document has this field.
+    :param default: its mode, unless the options set another.
+    :param break_glass: a request that gives a reason may pass.
+    :param detail: the text for a refused client.
     """
 
     name: str
@@ -39,10 +40,10 @@ class Permission:
 
 
 def mistakes(rule: Permission, operations: Collection[str], identity: bool) -> Iterator[str]:
-    """What is wrong with a rule, each without its key path.
+    """Yield what is wrong with a rule, without its key path.
 
-    :param operations: ids of those that there are.
-    :param identity: the document says how to ask who is calling.
+    :param operations: ids of all operations.
+    :param identity: whether the document says how to find out who is calling.
     """
     if rule.allow not in ALLOW:
         yield f"allow: must be one of {', '.join(ALLOW)}"
@@ -62,7 +63,7 @@ def mistakes(rule: Permission, operations: Collection[str], identity: bool) -> I
 def permissions(
     said: Any, operations: Collection[str], *, identity: bool
 ) -> tuple[tuple[Permission, ...], list[str]]:
-    """The rules of a document, and everything that is wrong with them."""
+    """Return the rules of a document, and everything that is wrong with them."""
     where = "x-hospproxy.permissions"
     rules: list[Permission] = []
     wrong: list[str] = []

@@ -1,4 +1,4 @@
-"""Which query parameters are sent on: those that the contract lists, and the fields of the records in a list."""
+"""Find the query parameters that are sent on: those that the contract lists, and the fields of a list's records."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from attrs import frozen
 from .contract import Check, Parameter
 
 SCALARS = frozenset({"integer", "number", "string", "boolean", "null"})
-"""JSON types of which a query can hold a value."""
+"""JSON types whose values can be written in a query."""
 
 Resolve = Callable[[Any], dict[str, Any]]
 
 
 @frozen(slots=True)
 class QueryReader:
-    """Reads the parameters of operations.
+    """Reads the query parameters of operations.
 
     :param resolve: follows a local ``$ref``.
-    :param check: makes a check of a schema.
-    :param addresses: fields of a record that hold its own address. They are no filters: the proxy's host stands there.
+    :param check: makes a check from a schema.
+    :param addresses: fields with a record's own URL. They are not filters: their values contain the proxy's host.
     """
 
     resolve: Resolve
@@ -35,9 +35,9 @@ class QueryReader:
         ours: Mapping[str, Any],
         parameters: Sequence[Mapping[str, Any]],
     ) -> tuple[tuple[Parameter, ...], list[str]]:
-        """The parameters of an operation, in the order in which they are sent on, and what is wrong with ``filters``.
+        """Return an operation's parameters in the order in which they are sent, and mistakes in ``filters``.
 
-        Fields count for lists alone. A Rails upstream takes a parameter of a write for a field of its body.
+        Record fields count for lists only: a Rails upstream takes a parameter of a write for a field of its body.
 
         :param said: the operation.
         :param ours: its x-hospproxy.
@@ -72,7 +72,7 @@ class QueryReader:
         )
 
     def _fields(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields of the records in a list's answer by which it may be filtered: words and numbers that come back."""
+        """Return the record fields by which a list may be filtered: scalars that responses contain."""
         responses = said.get("responses", {})
         content = self.resolve(responses.get("200", responses.get(200, {}))).get("content", {})
         array = self.resolve(content.get("application/json", {}).get("schema", {}))
@@ -88,6 +88,6 @@ class QueryReader:
 
 
 def _types(schema: Mapping[str, Any]) -> frozenset[str]:
-    """The JSON types that a schema names; none where it names none."""
+    """Return the JSON types that a schema names; empty if it names none."""
     said = schema.get("type", ())
     return frozenset((said,) if isinstance(said, str) else said)

@@ -1,4 +1,4 @@
-"""How the process ends: every step of a stop has its time, and nothing that hangs can keep the process alive."""
+"""Stop the process: each step of a stop has a time limit, and nothing that hangs can keep the process alive."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from twisted.python.failure import Failure
 
 _log = Logger()
 GRACE_S: Final = 10.0
-"""Seconds beyond ``drain_s`` in which a process ends, whatever it does: the record's writers have a part of it."""
+"""Seconds beyond ``drain_s`` in which a process always ends; audit sinks have a part of them."""
 _LEAST_S: Final = 0.05
-"""Seconds that a step has even if those before it have used up all the time."""
+"""Seconds that a step has even if earlier steps used up all the time."""
 _STDERR: Final = 2
 
 
 @frozen(slots=True)
 class Step:
-    """One part of a stop.
+    """One step of a stop.
 
     :param name: for the log.
-    :param run: ends the part. It is given the seconds that it has, and may give a Deferred or a coroutine.
-    :param needs_s: seconds that are kept for this step, however long those before it take.
+    :param run: ends a part of the service. It gets the seconds that it has, and may return a Deferred or a coroutine.
+    :param needs_s: seconds that are reserved for this step, however long earlier steps take.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Step:
 async def end_in_order(steps: Sequence[Step], clock: IReactorTime, within_s: float) -> list[str]:
     """Run the steps of a stop, one after another.
 
-    A step that fails, or does not end in its time, is logged, and the next one runs. One that is late is not cancelled:
-    it may be a write. Time that a step does not need is left to those after it.
+    A step that fails or is late is logged, and the next one runs. A late step is not cancelled: it may be a write.
+    Time that a step does not use is left for those after it.
 
-    :param within_s: seconds for all of them.
-    :return: names of the steps that failed or did not end.
+    :param within_s: seconds for all steps.
+    :return: names of the steps that failed or were late.
     """
     until, left = clock.seconds() + within_s, []
     for number, step in enumerate(steps):
@@ -58,7 +58,7 @@ async def end_in_order(steps: Sequence[Step], clock: IReactorTime, within_s: flo
 
 
 async def _ended(step: Step, clock: IReactorTime, has_s: float) -> bool:
-    """Run one step; whether it ended well and in time."""
+    """Run one step; return whether it succeeded in time."""
     over: Deferred[bool] = Deferred()
 
     def done(result: Any) -> None:
@@ -78,10 +78,10 @@ async def _ended(step: Step, clock: IReactorTime, has_s: float) -> bool:
 
 
 def end_within(seconds: float) -> None:
-    """End this process after so many seconds, even if a thread, a disk or the end of the interpreter hangs.
+    """End this process after this many seconds, even if a thread, a disk or the interpreter's shutdown hangs.
 
-    To be called when a stop begins. It prints where each thread stands to stderr and exits with status 1. Should that
-    be impossible too, the kernel ends the process a second later.
+    Call it when a stop begins. At the deadline it prints the stack of each thread to stderr and exits with status 1.
+    If that is impossible too, the kernel ends the process a second later (SIGALRM).
 
     :param seconds: more than an orderly stop takes.
     """
@@ -91,7 +91,7 @@ def end_within(seconds: float) -> None:
 
 
 def leave(status: int) -> None:
-    """End now, without the end of the interpreter: that waits for locks which a thread that hangs may hold."""
+    """Exit now, without the interpreter's shutdown: that waits for locks which a hanging thread may hold."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -99,9 +99,9 @@ def leave(status: int) -> None:
 
 
 def leave_at_exit(status: Callable[[], int | None]) -> None:
-    """Choose the exit status when the process has ended in order; twistd alone always ends with 0.
+    """Choose the exit status after an orderly stop; twistd alone always exits with 0.
 
-    :param status: asked then; None: let the interpreter end as usual.
+    :param status: called at exit; None lets the interpreter end as usual.
     """
 
     def leaving() -> None:

@@ -1,7 +1,7 @@
-"""Every failure: its status, its public text, and whether another try may help.
+"""Every failure: its status, its public text, and whether another attempt may help.
 
-"Could not connect" and "failed after sending" are different errors because their safety differs: what was never sent
-may be sent again whatever it is, the rest only if the contract says that it is repeatable or a look shows it absent.
+``NotSent`` and ``FailedAfterSending`` are different errors because their retry safety differs: what was never sent
+may always be sent again; the rest only if the contract says that it is repeatable or a look shows the record absent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .messages import Headers
 
 
 def reason(status: int) -> str:
-    """The reason phrase of a status, as Rails spells it in its error bodies."""
+    """Return the reason phrase of a status, as Rails spells it in its error bodies."""
     if status == 422:
         return "Unprocessable Content"
     try:
@@ -22,16 +22,16 @@ def reason(status: int) -> str:
 
 
 class ProxyError(Exception):
-    """A failure that becomes an answer.
+    """A failure that becomes a response.
 
-    :param detail: one sentence for the client; it never holds what HOSP or another client sent.
-    :param status: the status to answer with.
-    :param field: key path of the offending field, where there is one.
-    :param retry_after_s: seconds after which another try is worth while; None says nothing of it.
-    :param headers: further fields of the answer (``Allow``, …).
-    :param errors: each mistake of a body as (key path, sentence), the first few; the first is ``field`` and ``detail``.
+    :param detail: one sentence for the client; it never contains what HOSP or another client sent.
+    :param status: status of the response.
+    :param field: key path of the offending field, if there is one.
+    :param retry_after_s: seconds after which another attempt is worth while; None sends no Retry-After.
+    :param headers: further fields of the response (``Allow``, …).
+    :param errors: the first few mistakes of a body as (key path, sentence); the first is ``field`` and ``detail``.
 
-    ``limit`` names the limit of arrival that was reached, where it was one.
+    ``limit`` names the field of ArrivalLimits that was exceeded, if one was.
     """
 
     status = 500
@@ -60,26 +60,29 @@ class ProxyError(Exception):
 
 
 class Refused(ProxyError):
-    """The request may not pass: malformed, not in the contract, not allowed. Nothing reached HOSP."""
+    """The request is refused: malformed, not in the contract, not allowed. Nothing was sent to HOSP."""
 
     status = 400
     outcome = "refused"
 
 
 class Unauthorized(Refused):
-    """Credentials missing or malformed: HOSP's own 401 is the answer."""
+    """Credentials are missing or malformed; the response is HOSP's own 401."""
 
     status = 401
 
 
 class TooMany(Refused):
-    """One client asks too often, or has guessed wrongly too often (RFC 6585 §4). Nothing reached HOSP."""
+    """A client sends too many requests, or guessed wrong passwords too often (RFC 6585 §4).
+
+    Nothing was sent to HOSP.
+    """
 
     status = 429
 
 
 class OverCapacity(ProxyError):
-    """No place at HOSP in time, or none left in the queue. Nothing was sent."""
+    """No slot at HOSP became free in time, the queue was full, or memory is used up. Nothing was sent."""
 
     status = 503
     outcome = "over capacity"
@@ -89,7 +92,7 @@ class OverCapacity(ProxyError):
 
 
 class NothingKept(ProxyError):
-    """HOSP cannot be asked, and there is nothing in memory that may be given instead."""
+    """HOSP cannot be asked, and no cached response may be used instead."""
 
     status = 503
 
@@ -98,7 +101,7 @@ class NothingKept(ProxyError):
 
 
 class OwnWriteHidden(ProxyError):
-    """HOSP fails, and what is in memory does not show what this very person was told to be stored."""
+    """HOSP fails, and the cached response lacks a write that this caller was told is stored."""
 
     status = 503
 
@@ -107,9 +110,9 @@ class OwnWriteHidden(ProxyError):
 
 
 class BreakerOpen(OverCapacity):
-    """HOSP is gone: attempt after attempt found nobody there, so nothing is sent until a probe is answered.
+    """HOSP is away: several attempts found it unreachable, so nothing is sent until a probe is answered.
 
-    Nothing was sent. Whoever has an answer in memory may give that instead, as for any OverCapacity.
+    Nothing was sent. As for any OverCapacity, a cached response may be used instead.
     """
 
     outcome = "hosp is away"
@@ -121,7 +124,7 @@ class BreakerOpen(OverCapacity):
 
 
 class NotSent(ProxyError):
-    """No byte reached HOSP (connect failed): certainly not carried out, so any request may be tried again."""
+    """No byte reached HOSP (connecting failed). It was certainly not carried out, so any request may be sent again."""
 
     status = 502
     can_retry = True
@@ -129,10 +132,10 @@ class NotSent(ProxyError):
 
 
 class FailedAfterSending(ProxyError):
-    """The request was sent and no whole answer came: whether HOSP carried it out is unknown.
+    """The request was sent, and no complete response came: whether HOSP carried it out is unknown.
 
-    :param head_status: the status if a whole head came and the body was cut; None without one.
-    :param timed_out: no answer in time, as opposed to a connection that broke.
+    :param head_status: the status if a complete head came and the body was cut off; None without one.
+    :param timed_out: no response in time, as opposed to a connection that broke.
     """
 
     status = 502
@@ -146,9 +149,9 @@ class FailedAfterSending(ProxyError):
 
 
 class BadAnswer(ProxyError):
-    """HOSP answered with what may not be passed on (too large, badly framed, encoded).
+    """HOSP sent a response that must not be passed on (too large, badly framed, encoded).
 
-    :param head_status: the status if a whole head came, which says that HOSP has finished; None without one.
+    :param head_status: the status if a complete head came, which shows that HOSP has finished; None without one.
     """
 
     status = 502
@@ -160,10 +163,10 @@ class BadAnswer(ProxyError):
 
 
 class OutcomeUnknown(ProxyError):
-    """A write may or may not have been carried out and it cannot be known in time.
+    """A write may or may not have been carried out, and this cannot be found out in time.
 
-    :param reference: names the write in the record.
-    :param hopeless: no later look can tell either.
+    :param reference: names the write in the audit record.
+    :param hopeless: no later look can find out either.
     """
 
     status = 502
@@ -178,9 +181,9 @@ class OutcomeUnknown(ProxyError):
 
 
 class OwnNotRecorded(ProxyError):
-    """The record of one of the proxy's own requests could not be kept, so its answer is not used.
+    """The audit record of one of the proxy's own requests could not be kept, so its response is not used.
 
-    It may have been sent: an own write counts as one whose outcome is not known.
+    The request may have been sent: a write then counts as one whose outcome is unknown.
     """
 
     status = 503
@@ -188,4 +191,4 @@ class OwnNotRecorded(ProxyError):
 
 
 class RecordFailed(Exception):
-    """The record of a request could not be kept. The connection is closed unanswered: no answer without a record."""
+    """The audit record of a request could not be kept. The connection is closed: no response without a record."""

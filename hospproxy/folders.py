@@ -1,4 +1,4 @@
-"""Folders that outlive a power cut: a new name is on disk only once the folder that holds it is synced (fsync(2))."""
+"""Create folders that survive a power cut: a new name is on disk only once its parent folder is synced (fsync(2))."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk. Blocks.
+    """Sync the names in a folder to disk. Blocks.
 
-    :raise OSError: they may not be.
+    :raise OSError: it failed; the names may not be on disk.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -20,15 +20,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only this user can enter, and those above it, and have them on disk. Blocks.
+    """Create a folder (mode 0700) and its missing parents, and sync their names to disk. Blocks.
 
-    Files in it can be synced as often as one likes: without this a power cut may take the folder away with them.
+    Without this, a power cut may remove the folder together with files in it that were synced.
 
-    :raise OSError: it is not there afterwards.
+    :raise OSError: the folder could not be created.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for made in missing:
-        # A folder that we may write to and not read cannot be synced by us.
+        # A parent that we may write to but not read cannot be synced by us.
         with suppress(PermissionError):
             sync_folder(made.parent)

@@ -1,7 +1,7 @@
-"""What the proxy takes from the system that it runs on, besides the reactor.
+"""What the proxy takes from the operating system, besides the reactor.
 
-The parts are handed these things and call nothing of the system for them. With another ``Host`` and another reactor
-the whole proxy runs in virtual time and from one seed (see simulation/).
+The parts get these functions as arguments and call nothing of the system directly. With another ``Host`` and another
+reactor the whole proxy runs in virtual time from one seed (see simulation/).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from .record.trail.committing import Ring
 
 _COLLECT_AFTER = 10_000
-"""Objects that may come to life between two garbage collections of the young."""
+"""Net number of new objects after which the youngest generation is garbage collected."""
 
 
 def ring(reactor: Any) -> Ring:
-    """The kernel's own way to append to a file.
+    """Return an io_uring for appending to files without a thread.
 
     :raise OSError: this system has none.
     """
@@ -37,12 +37,12 @@ def ring(reactor: Any) -> Ring:
 
 
 def settle() -> None:
-    """Tell the garbage collector that what the start has made stays."""
-    # A full collection goes through all of it, 37 ms in which nobody is answered, and requests that wait for their
-    # records make for many collections.
+    """Tune the garbage collector once the service has started: objects made until now stay."""
+    # A full collection would traverse them all: 37 ms without a response. Requests that wait for their audit records
+    # cause many collections.
     gc.freeze()
-    # Requests that wait for their record hold thousands of objects for some milliseconds. They make no cycles: to
-    # look for some each time that 700 more are alive costs a request as much as to describe it.
+    # Waiting requests hold thousands of objects for some milliseconds, without cycles. Looking for cycles after every
+    # 700 new objects costs a request as much as describing it for its record.
     gc.set_threshold(_COLLECT_AFTER, 10, 10)
 
 
@@ -50,13 +50,13 @@ def settle() -> None:
 class Host:
     """The system that a process runs on.
 
-    :param wall: seconds since the epoch, for records; it may jump.
-    :param since_boot: monotonic seconds on which two processes of one machine agree; see ``clocks.since_boot``.
-    :param entropy: gives so many random bytes, which nobody can guess.
-    :param random: between 0 and 1, to spread pauses.
-    :param pid: the number of the process.
-    :param worker: makes what does blocking work, from a reactor and a name.
-    :param ring: makes what appends to the record without a thread, from a reactor.
+    :param wall: seconds since the epoch, for records; may jump.
+    :param since_boot: monotonic seconds on which the processes of a machine agree; see ``clocks.since_boot``.
+    :param entropy: returns this many random bytes, not guessable.
+    :param random: a number between 0 and 1, to spread pauses.
+    :param pid: the process id.
+    :param worker: makes a thread for blocking work, from a reactor and a name.
+    :param ring: makes what appends audit records without a thread, from a reactor.
     :param install_signals: lets signals stop the reactor within so many seconds, and reload; see ``signals.install``.
     :param load_contract: reads a contract; see ``contract_document.load``.
     :param settle: called once the service has started.
@@ -74,9 +74,9 @@ class Host:
     settle: Callable[[], None] = settle
 
     def token(self, size: int) -> str:
-        """Hexadecimal digits of so many random bytes."""
+        """Return ``size`` random bytes in hexadecimal."""
         return self.entropy(size).hex()
 
 
 REAL: Final = Host()
-"""The system itself."""
+"""The real system."""

@@ -1,4 +1,4 @@
-"""The seams: where there is, or will be, more than one implementation."""
+"""Interfaces that have, or will have, more than one implementation."""
 
 from __future__ import annotations
 
@@ -19,194 +19,195 @@ if TYPE_CHECKING:
     from .record.trail.following import Batch, ClosedFile
 
 Proceed = Callable[[Exchange], Awaitable[Response]]
-"""What a processor calls to let the rest of the chain answer: once, several times, or not at all."""
+"""A processor calls it to let the rest of the chain respond: once, several times, or not at all."""
 
 
 class IProcessor(Interface):
-    """One station on the path of a request."""
+    """One processor of the chain."""
 
     def process(exchange: Exchange, proceed: Proceed) -> Awaitable[Response]:
-        """Answer, or let the rest answer and perhaps change what comes back.
+        """Return a response, or call ``proceed`` and perhaps change what it returns.
 
-        A coroutine: it becomes a Deferred once, at the chain's edge.
+        A coroutine: it is turned into a Deferred once, where the chain meets Twisted.
 
-        :raise ProxyError: a failure; chain.py alone turns it into an answer.
+        :raise ProxyError: a failure; only chain.py turns it into a response.
         """
 
 
 class IHandler(Interface):
-    """What arrival hands requests to."""
+    """Takes requests from arrival."""
 
     def handle(request: Request) -> Deferred[Response]:
-        """Answer a whole request.
+        """Return the response to a complete request.
 
-        Cancelling the Deferred says that the client is gone; a write goes on all the same.
-        A failure means that nothing may be answered (no record could be kept): close the connection.
+        Cancelling the Deferred says that the client has left; a write goes on all the same. A failure means that no
+        response may be sent (no audit record could be kept): close the connection.
         """
 
     def refuse(request: Request, error: ProxyError) -> Deferred[Response]:
-        """Make and record the answer that arrival itself gives.
+        """Make and record the response to a request that arrival refuses.
 
         :param request: as much of it as is known.
         """
 
     def body_limit(method: str, path: bytes) -> int:
-        """The most bytes of content that this target takes."""
+        """Return the maximum bytes of content for this target."""
 
 
 class IUpstream(Interface):
-    """The one way to HOSP."""
+    """The only way to HOSP."""
 
     def send(
         call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
     ) -> Awaitable[Response]:
-        """One attempt.
+        """Make one attempt.
 
         :param call: what to send.
-        :param client: for whom: Host, X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are made from it.
-        :param timeout_s: seconds until the whole answer must be in.
-        :param on_sent: called when there is a connection, as the first byte is about to be written.
+        :param client: the client; Host, X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are made from it.
+        :param timeout_s: seconds until the whole response must have arrived.
+        :param on_sent: called when there is a connection, just before the first byte is written.
         :raise NotSent: no byte was sent.
-        :raise FailedAfterSending: bytes were sent, no whole answer came.
-        :raise BadAnswer: a whole answer came that may not be used.
+        :raise FailedAfterSending: bytes were sent, and no complete response came.
+        :raise BadAnswer: a complete response came that must not be used.
         """
 
 
 class ICacheStore(Interface):
-    """Where answers are kept, bounded in bytes."""
+    """Stores cache entries, bounded in bytes."""
 
     def get(key: bytes) -> Any:
-        """The entry under a key, or None; one that was marked counts as none."""
+        """Return the entry under a key; None if there is none, or if it was marked."""
 
     def kept(key: bytes) -> Any:
-        """The entry under a key and its mark, whatever that is, or None."""
+        """Return the entry under a key with its mark, marked or not; None if there is none."""
 
     def put(key: bytes, entry: Any, size: int, tags: tuple[str, ...], mark: Any = ...) -> None:
-        """Keep an entry, dropping others to stay within the bound.
+        """Store an entry; drop others to stay within the bound.
 
         :param size: bytes that the entry takes.
-        :param tags: what makes it stale.
+        :param tags: names by which the entry is invalidated.
         """
 
     def mark_tag(tag: str, mark: Any) -> None:
-        """Mark every entry that carries a tag."""
+        """Mark every entry with this tag."""
 
     def mark(key: bytes, mark: Any) -> None:
         """Mark one entry."""
 
     def tagged(tag: str) -> Any:
-        """Every entry that carries a tag: key, entry, tags, mark."""
+        """Return every entry with this tag: key, entry, tags, mark."""
 
     def drop_tag(tag: str) -> int:
-        """Forget every entry that carries a tag; how many there were."""
+        """Drop every entry with this tag; return how many there were."""
 
 
 class IJournal(Interface):
-    """The audit trail's local file."""
+    """The local file of the audit trail."""
 
     full: bool = Attribute("The disk is full: no intent is taken, the rest goes to a reserve.")
 
     def append(record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
-        """Keep a record; fires when it is on disk.
+        """Store a record; fires when it is on disk.
 
-        :param disclosure: the set that the record names; it stands in the same file before it.
-        :raise RecordFailed: it could not be kept.
+        :param disclosure: the disclosure set that the record names; it is written to the same file before the record.
+        :raise RecordFailed: the record could not be stored.
         """
 
 
 class IAuditWriter(Interface):
-    """Carries records of the journal elsewhere.
+    """An audit sink: sends records of the journal to another system.
 
-    A carrier (record.writers.carrying) follows the journal for each writer.
+    Each sink has a carrier (record.writers.carrying) that follows the journal for it.
     """
 
     name: str = Attribute("Names it in the options, in metrics and in its saved position.")
 
     def open() -> Awaitable[None]:
-        """Make ready. A failure is tried again, like one of ``write``."""
+        """Connect or prepare. A failure is retried, like one of ``write``."""
 
     def write(batch: Batch) -> Awaitable[None]:
-        """Carry a batch on; done when it is kept there for good.
+        """Send a batch; return once the other system has stored it durably.
 
-        The same batch, or one that begins with its records, comes again if this fails, or if the process dies before
-        the position is saved: at least once, in order. A record is known by (trail, journal, seq), and by its hash.
+        Delivery is at least once, in order: the same batch, or one that begins with its records, comes again if this
+        fails or if the process dies before the cursor is saved. A record is identified by (trail, journal, seq), and
+        by its hash.
         """
 
     def close() -> Awaitable[None]:
-        """Let go of connections; what is under way may be given up."""
+        """Close connections; a batch in flight may be abandoned."""
 
 
 class IAuditFileWriter(Interface):
-    """The same for whole files, each once it is closed."""
+    """An audit sink for whole files, each sent once it is closed."""
 
     name: str = Attribute("As of IAuditWriter.")
 
     def open() -> Awaitable[None]:
-        """As of IAuditWriter."""
+        """As for IAuditWriter."""
 
     def write_file(file: ClosedFile) -> Awaitable[None]:
-        """Carry a file on; at least once, in order."""
+        """Send a file; at least once, in order."""
 
     def close() -> Awaitable[None]:
-        """As of IAuditWriter."""
+        """As for IAuditWriter."""
 
 
 class IAuditWriterMaker(IPlugin):
-    """A Twisted plugin (in a folder ``hospproxy_plugins``) that makes writers of a kind of its own."""
+    """A Twisted plugin (in a folder ``hospproxy_plugins``) that makes audit sinks of its own kind."""
 
     kind: str = Attribute("What ``[[audit_plugins]]`` says under ``kind``.")
 
     def make(name: str, options: Mapping[str, Any], reactor: Any) -> Any:
-        """A writer (IAuditWriter or IAuditFileWriter).
+        """Return a sink (IAuditWriter or IAuditFileWriter).
 
-        :param options: the table ``options`` of its entry, as TOML has it.
-        :raise ValueError: the options cannot be used; its words are shown to the operator.
+        :param options: the table ``options`` of its entry, as parsed from TOML.
+        :raise ValueError: the options are not usable; the operator sees its text.
         """
 
 
 class ITrailReader(Interface):
-    """Answers questions about the trail from an index of it.
+    """Answers queries about the audit trail from an index.
 
-    Whatever is asked may raise ``record.reading.rows.IndexAway``.
+    Every method may raise ``record.reading.rows.IndexAway``.
     """
 
     def page(filters: Filters, after: Key | None, limit: int) -> Awaitable[Page]:
-        """The next rows, newest first.
+        """Return the next rows, newest first.
 
         :param after: the last row that was shown.
         """
 
     def row(name: RowName) -> Awaitable[Row | None]:
-        """One record, by its name."""
+        """Return one record by its name."""
 
     def rows(filters: Filters) -> AsyncIterator[Row]:
-        """All rows, newest first, read as they are asked for; memory is bounded."""
+        """Iterate over all rows, newest first; they are read as needed, in bounded memory."""
 
     def members(disclosed: str, most: int) -> Awaitable[Sequence[str] | None]:
-        """The patients of a disclosure set, if it is a small one.
+        """Return the patients of a disclosure set, if it is a small one.
 
         :param disclosed: its hash.
-        :return: None for a set of more than ``most``, and for one that is not known.
+        :return: None if the set has more than ``most`` members or is not known.
         """
 
     def summary(since: float) -> Awaitable[Summary]:
-        """What happened since a time, at a glance.
+        """Return a summary of what happened since a time.
 
         :param since: seconds since the epoch.
         """
 
     def close() -> Awaitable[None]:
-        """Let go of it; nothing may be asked any more."""
+        """Close the index; no more queries may follow."""
 
 
 class IMeter(Interface):
-    """Where parts of the house count what happens. Names are Prometheus names without the ``hospproxy_`` prefix."""
+    """Metrics. Names are Prometheus names without the ``hospproxy_`` prefix."""
 
     def count(name: str, amount: float = 1.0, **labels: str) -> None:
         """Add to a counter."""
 
     def observe(name: str, seconds: float, **labels: str) -> None:
-        """Note a duration."""
+        """Record a duration."""
 
     def gauge(name: str, read: Callable[[], float], **labels: str) -> None:
-        """Offer a value that is read whenever somebody looks."""
+        """Register a gauge; ``read`` is called at each scrape."""

@@ -1,4 +1,4 @@
-"""One piece of work for many who want the same at the same time."""
+"""Single-flight: run equal work once for all callers that want it at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ Result = TypeVar("Result")
 
 
 class Joint(Generic[Result]):
-    """Runs equal work once. Whoever is cancelled leaves alone; when all have left, the work is cancelled."""
+    """Runs equal work once.
+
+    A caller that is cancelled leaves without disturbing the others; when all have left, the work is cancelled.
+    """
 
     def __init__(self) -> None:
         self._running: dict[Hashable, _Work[Result]] = {}
@@ -21,15 +24,15 @@ class Joint(Generic[Result]):
         return len(self._running)
 
     def running(self, key: Hashable) -> bool:
-        """Whether a call with this key would join work that has begun."""
+        """Whether a call with this key would join work that is in flight."""
         return key in self._running
 
     async def join(self, key: Hashable, begin: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of the work under a key, begun here if nobody else has.
+        """Return the result of the work under a key; start it if it is not in flight.
 
-        :param key: what makes two pieces of work equal.
-        :param begin: begins it.
-        :raise Exception: whatever the work raises, for everybody who waits for it.
+        :param key: equal keys mean equal work.
+        :param begin: starts the work.
+        :raise Exception: an exception of the work, for every caller that waits for it.
         """
         work = self._running.get(key)
         if work is None:

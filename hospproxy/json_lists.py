@@ -1,8 +1,8 @@
-"""A long JSON list in pieces that are lists themselves, so that it is read a little at a time. Pure.
+"""Split a long JSON list into shorter lists, so that it is parsed a little at a time. Pure.
 
-A list may be cut at any comma between two of its elements: when each piece is a JSON list with something in it, the
-whole is the list of their elements, since JSON has one reading. So where a cut was right shows when the piece is read,
-and finding it may be quick and careless.
+A list may be cut at any comma between two of its elements: if each piece is a valid JSON list that is not empty, the
+whole is the list of all their elements, because JSON has one reading. So parsing a piece shows whether its cut was
+right, and finding a cut may be fast and imprecise.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 import msgspec
 
 PIECE_BYTES: Final = 16 * 1024
-"""About so much is read in one slice."""
+"""Approximate size of a piece."""
 
 MOST_ELEMENT_VALUES: Final = 20_000
-"""Values of one element that is longer than a piece."""
+"""Maximum values in one element that is longer than a piece."""
 
 MOST_ELEMENT_BYTES: Final = 1 << 20
-"""The longest element."""
+"""Longest element in bytes."""
 
 _MOST_DEPTH = 500
 _TEXT = rb'"(?:[^"\\]++|\\.)*+"'
 _FLAT = rb'[\[{](?:[^"\[\]{}]++|' + _TEXT + rb")*+[\]}]"
-# As many elements as there are, each with its comma; a list or an object with another one in it is none of them.
+# As many elements as possible, each with its comma. Lists and objects match only if they contain no other one.
 _ELEMENTS = re.compile(rb"(?:(?:" + _FLAT + rb"|" + _TEXT + rb'|[^"\[\]{},]++)++,)*+', re.DOTALL)
 _STEERING = re.compile(rb'["\[\]{},]')
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -34,24 +34,24 @@ _SPACE = b" \t\r\n"
 
 
 class NotAList(ValueError):
-    """It is no JSON list, or one with an element that is too large to be read."""
+    """The body is not a JSON list, or has an element that is too large."""
 
 
 Read = Callable[[bytes], bool]
-"""Reads a piece; False for one that is no JSON list or has nothing in it."""
+"""Parses a piece; returns False if it is not a JSON list or is empty."""
 
 
 def is_list(body: bytes) -> bool:
-    """Whether a body begins as a list does."""
+    """Whether a body begins like a list."""
     return _OPEN_LIST.match(body, 0, PIECE_BYTES) is not None
 
 
 def in_pieces(body: bytes, read: Read) -> Generator[None, None, list[int]]:
-    """Read a list piece by piece; yields after each.
+    """Parse a list piece by piece; yields after each piece.
 
-    :param read: reads each piece. What it is given first may turn out to be cut wrongly, and is then refused by it.
-    :return: where the pieces begin and end, for ``pieces_at``; they are apart by the comma between them.
-    :raise NotAList: it is none.
+    :param read: parses each piece. A piece that was cut in the wrong place is rejected by it, and cut again.
+    :return: start and end positions of the pieces, for ``pieces_at``; between two pieces is one comma.
+    :raise NotAList: the body is not a list, or not a usable one.
     """
     opened = _OPEN_LIST.match(body, 0, PIECE_BYTES)
     if opened is None:
@@ -80,13 +80,13 @@ def in_pieces(body: bytes, read: Read) -> Generator[None, None, list[int]]:
 
 
 def pieces_at(body: bytes, cuts: list[int]) -> Generator[bytes, None, None]:
-    """The pieces of a list that ``in_pieces`` has read."""
+    """Yield the pieces of a list that ``in_pieces`` has accepted."""
     for start, end in zip(cuts[::2], cuts[1::2], strict=True):
         yield b"[%b]" % body[start:end]
 
 
 def _end_of_elements(body: bytes, at: int) -> Generator[None, None, int]:
-    """Where some elements end, or one that is long: at a comma, or at the end of the list."""
+    """Return where some elements end, or one long element: at a comma or the end of the list."""
     found = _ELEMENTS.match(body, at, at + PIECE_BYTES)
     if found is not None and found.end() > at:
         return found.end() - 1
@@ -94,7 +94,7 @@ def _end_of_elements(body: bytes, at: int) -> Generator[None, None, int]:
 
 
 def _element(body: bytes, at: int) -> Generator[None, None, int]:
-    """Where one long element ends: at its comma, or at the end of the list."""
+    """Return where one long element ends: at its comma or the end of the list."""
     depth = values = 0
     done, most = at, at + MOST_ELEMENT_BYTES
     while at < min(len(body), most):
@@ -117,9 +117,9 @@ def _element(body: bytes, at: int) -> Generator[None, None, int]:
 
 
 def _end_of_text(body: bytes, at: int) -> Generator[None, None, int]:
-    """Behind the quote that ends a text.
+    """Return the position after the closing quote of a text.
 
-    :param at: behind the one that begins it.
+    :param at: position after its opening quote.
     """
     while True:
         found = _INSIDE.match(body, at, at + PIECE_BYTES)
@@ -133,7 +133,7 @@ def _end_of_text(body: bytes, at: int) -> Generator[None, None, int]:
 
 
 def decoded(piece: bytes) -> list[object] | None:
-    """What stands in a piece; None for one that is no JSON list."""
+    """Return the elements of a piece; None if it is not a JSON list."""
     try:
         return msgspec.json.decode(piece, type=list)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""A long text of a large body, kept as the bytes of its JSON: as a str it may take four times as much."""
+"""A long text of a large body, kept as the bytes of its JSON: a str may take four times as much memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from attrs import field, frozen
 
 @frozen(slots=True)
 class LongText:
-    """Stands in a document where a str would.
+    """Takes the place of a str in a document.
 
-    :param raw: its JSON in the spelling of ``msgspec.json.encode``, with the quotes.
+    :param raw: its JSON as ``msgspec.json.encode`` writes it, with the quotes.
     :param length: characters.
     """
 
@@ -21,5 +21,5 @@ class LongText:
         return self.length
 
     def text(self) -> str:
-        """The text itself."""
+        """Return the text as a str."""
         return msgspec.json.decode(self.raw, type=str)

@@ -1,7 +1,7 @@
-"""What travels through the house: frozen values, and the one typed context that goes with them.
+"""The values that pass through the chain: all frozen, except the one typed context of a request.
 
-``Request`` is what a client sent, taken apart by arrival. ``Call`` is what it means by the contract, and the only
-thing that may reach HOSP. ``Response`` is an answer, whoever made it. ``Exchange`` is the context of one request.
+``Request`` is what a client sent, parsed by arrival. ``Call`` is its meaning by the contract, and the only thing that
+may reach HOSP. ``Response`` is a response from any source. ``Exchange`` is the context of one request.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class _Absent(enum.Enum):
 
 
 ABSENT: Final = _Absent.ABSENT
-"""Stands for "no body at all", which is not the same as the JSON value null."""
+"""Means "no body", which differs from the JSON value null."""
 
 
 @frozen(slots=True)
 class Headers:
-    """Header fields in the order in which they came (RFC 9110 §5.3). Names compare without case.
+    """Header fields in the order in which they were received (RFC 9110 §5.3). Names compare without case.
 
-    :param pairs: (name, value); values carry no surrounding white space.
+    :param pairs: (name, value); values have no surrounding white space.
     """
 
     pairs: tuple[tuple[bytes, bytes], ...] = ()
@@ -44,12 +44,12 @@ class Headers:
         return iter(self.pairs)
 
     def all(self, name: bytes) -> list[bytes]:
-        """Every value of a field, in order."""
+        """Return every value of a field, in order."""
         wanted = name.lower()
         return [value for given, value in self.pairs if given.lower() == wanted]
 
     def get(self, name: bytes) -> bytes | None:
-        """The first value of a field, or None."""
+        """Return the first value of a field, or None."""
         wanted = name.lower()
         for given, value in self.pairs:
             if given.lower() == wanted:
@@ -57,23 +57,23 @@ class Headers:
         return None
 
     def tokens(self, name: bytes) -> frozenset[bytes]:
-        """The members of a list field over all its lines, lower-cased (RFC 9110 §5.6.1)."""
+        """Return the members of a list field over all its lines, lower-cased (RFC 9110 §5.6.1)."""
         members = (part.strip(b" \t").lower() for value in self.all(name) for part in value.split(b","))
         return frozenset(part for part in members if part)
 
     def without(self, *names: bytes) -> Headers:
-        """The same fields save those named."""
+        """Return the fields without those named."""
         dropped = {name.lower() for name in names}
         return Headers(tuple(pair for pair in self.pairs if pair[0].lower() not in dropped))
 
     def having(self, name: bytes, value: bytes) -> Headers:
-        """The same fields with this one set to one value."""
+        """Return the fields with this one set to a single value."""
         return Headers((*self.without(name).pairs, (name, value)))
 
 
 @frozen(slots=True)
 class ClientCertificate:
-    """A certificate that a client has shown in the TLS handshake, and that was verified.
+    """A verified certificate that a client presented in the TLS handshake.
 
     :param subject: as RFC 4514 writes it.
     :param names: its subject alternative names.
@@ -87,17 +87,17 @@ class ClientCertificate:
 
 @frozen(slots=True)
 class Client:
-    """Who is at the other end, as far as the connection tells.
+    """The client of a request, as far as the connection and trusted proxies tell.
 
     :param peer: address of the socket's other end.
-    :param address: the client's address: the peer's, or the one that a listed proxy in front named.
-    :param chain: addresses of the listed proxies in between, nearest the client first.
+    :param address: the client's address: the peer's, or the one that a trusted proxy in front reported.
+    :param chain: addresses of the trusted proxies in between, nearest the client first.
     :param scheme: "http" or "https", as the client used it.
     :param host: authority of the request as the client wrote it (its Host), lower-cased; "" if it sent none.
     :param request_id: the id under which this request is recorded and sent on.
-    :param certificate: what the peer has shown; None if it was not asked or has none.
-    :param via: what Via has to say of the request's way here (RFC 9110 §7.6.3), up to the protocol by which it came;
-        the proxy's own name follows. "" for a request that nobody sent.
+    :param certificate: the client certificate; None if the client was not asked or has none.
+    :param via: the Via entries for the request's way here (RFC 9110 §7.6.3), up to the protocol by which it arrived;
+        the proxy's own name follows. "" for a request that no client sent.
     """
 
     peer: str = ""
@@ -111,31 +111,31 @@ class Client:
 
     @property
     def origin(self) -> str:
-        """Scheme and authority: what HOSP builds `url` and `Location` from."""
+        """Scheme and authority, from which HOSP builds `url` and `Location`."""
         return f"{self.scheme}://{self.host}"
 
 
 class IncomingBody(Protocol):
-    """A body that arrival reads once it is asked for."""
+    """A body that arrival reads only when it is asked for."""
 
     async def read(self) -> bytes | bytearray:
-        """The whole content.
+        """Return the whole content.
 
-        :raise ProxyError: it does not come whole, in time, or within its limit.
+        :raise ProxyError: the body is incomplete, too late, or over a limit.
         """
 
 
 @frozen(slots=True)
 class Request:
-    """One HTTP request, whole, as it arrived.
+    """One complete HTTP request, as it arrived.
 
-    :param method: upper-case; "" when arrival refused before it knew.
+    :param method: upper-case; "" if arrival refused the request before it knew.
     :param path: the target's path, still percent-encoded; ``b"*"`` for OPTIONS \\*.
     :param query: what follows the ``?``, or None if there was none.
     :param version: (1, 0) or (1, 1).
     :param headers: names lower-cased, without hop-by-hop fields.
-    :param body: the content, decoded from its transfer coding; None if the request had none at all.
-    :param incoming: where the content is read from, if it was not read yet; ``body`` is None then.
+    :param body: the content without its transfer coding; None if the request had no body at all.
+    :param incoming: where to read the content, if it was not read yet; ``body`` is None then.
     """
 
     method: str = ""
@@ -149,7 +149,7 @@ class Request:
 
 
 class Origin(enum.Enum):
-    """Who made an answer."""
+    """Where a response was made."""
 
     PROXY = "proxy"
     UPSTREAM = "upstream"
@@ -158,17 +158,18 @@ class Origin(enum.Enum):
 
 @frozen(slots=True)
 class Response:
-    """One answer, whole. Arrival adds Content-Length (or Transfer-Encoding), Date and Connection.
+    """One complete response. Arrival adds Content-Length (or Transfer-Encoding), Date and Connection.
 
     :param status: RFC 9110 §15.
     :param headers: without hop-by-hop fields and without Content-Length.
-    :param body: the content; for an answer to HEAD what GET would have had.
-    :param origin: who made it.
-    :param handed_over: to be called with True when the answer has been written whole to the client, with False when
-        the client went before that.
-    :param chunks: the content, where it is too long to be held whole; ``body`` is then passed over. Arrival asks for
-        a piece when the client has taken the one before, and closes the iterator (``aclose``) at the end, also when
-        the client leaves early. If it fails, the connection is cut off, so that nobody takes a part for the whole.
+    :param body: the content; for a response to HEAD what GET would have had.
+    :param origin: where it was made.
+    :param handed_over: called with True when the whole response has been written to the client, with False if the
+        client left before that.
+    :param chunks: the content, if it is too long to be held in memory; ``body`` is then ignored. Arrival requests a
+        piece when the client has read the previous one, and closes the iterator (``aclose``) at the end, also when
+        the client leaves early. If the iterator fails, the connection is aborted, so that no client takes a part for
+        the whole.
     """
 
     status: int
@@ -179,19 +180,19 @@ class Response:
     chunks: AsyncIterator[bytes] | None = field(default=None, eq=False, repr=False)
 
     def having(self, name: bytes, value: bytes) -> Response:
-        """The same answer with one field set."""
+        """Return the response with one field set."""
         return evolve(self, headers=self.headers.having(name, value))
 
 
 @frozen(slots=True)
 class Call:
-    """A request by its meaning: built anew from what was parsed, one spelling for each meaning.
+    """The meaning of a request: rebuilt from what was parsed, in one canonical spelling.
 
-    :param operation: which of the contract's operations.
+    :param operation: one of the contract's operations.
     :param path: values of the path's parameters, in the order of the template.
     :param query: known query parameters with their values, in the contract's order.
     :param document: the JSON body, or ABSENT.
-    :param accept: what the client takes: "json", "html", "any", or another media range as it was sent.
+    :param accept: what the client accepts: "json", "html", "any", or another media range as it was sent.
     :param authorization: the canonical ``Basic …`` value to send on, or None.
     """
 
@@ -204,12 +205,12 @@ class Call:
 
     @property
     def record_id(self) -> str | None:
-        """The id of the one record that the path names, as far as it names one."""
+        """The id of the record that the path names; None if the path has no parameter."""
         return self.path[-1] if self.path else None
 
 
 class Certainty(enum.Enum):
-    """How sure we are of who is calling."""
+    """How certain the caller's identity is."""
 
     VERIFIED = "verified"
     CLAIMED = "claimed"
@@ -218,11 +219,11 @@ class Certainty(enum.Enum):
 
 @frozen(slots=True)
 class Identity:
-    """A member of staff whom HOSP itself named for these credentials.
+    """A member of staff, as HOSP itself named the owner of these credentials.
 
     :param id: the staff record's id.
-    :param name: the name as HOSP gives it.
-    :param credentials: HMAC of the credentials; the header itself is kept nowhere.
+    :param name: the name that HOSP gave.
+    :param credentials: HMAC of the credentials; the header itself is not kept.
     """
 
     id: int | str
@@ -231,7 +232,7 @@ class Identity:
 
 
 class Priority(enum.IntEnum):
-    """Order in which waiting requests reach HOSP: the lower number first."""
+    """The order in which queued requests are sent to HOSP: the lowest number first."""
 
     WRITE = 0
     READ = 1
@@ -240,26 +241,27 @@ class Priority(enum.IntEnum):
 
 @define(slots=True)
 class Exchange:
-    """Everything that is known of one request while it is in the house. Only its own coroutine changes it.
+    """All that is known of one request during its life. Only the coroutine of that request changes it.
 
-    :param deadline: monotonic time in seconds by which the answer must be under way.
-    :param arrived: monotonic time in seconds.
-    :param wall: seconds since the epoch when it arrived; for records only.
-    :param own: why the proxy itself asks ("identity", "look", "screening note", …); "" for a client's request.
-    :param past_cache: a look: neither answered from memory nor stored.
+    :param deadline: monotonic seconds by which the response must have begun.
+    :param arrived: monotonic seconds.
+    :param wall: seconds since the epoch at its arrival; for audit records only.
+    :param own: why the proxy itself sends it ("identity", "look", "screening note", …); "" for a client's request.
+    :param past_cache: a look: neither answered from the cache nor stored in it.
     :param sent: the document as the client sent it; ``call`` has what is sent on.
-    :param shown: HOSP had shown the record of this DELETE to its author, so that it is there no more if it is not seen.
-    :param look_first: an earlier process may have sent this write: what became of that comes first.
-    :param sent_at: monotonic time in seconds at which the last attempt was sent.
-    :param reference: names a write whose outcome is unknown, or the screening that a note is made of.
-    :param on_behalf_of: request id of the client's request that made the proxy ask.
-    :param patient_before: whose the record was that this write may give to another patient; None if nobody knows.
-    :param unchanged: the content that a 304 says the client has already.
-    :param on_leaving: told when it is known that nobody waits for the answer any more.
-    :param break_glass: the reason why somebody had to pass whom a rule would have refused.
-    :param offline: HOSP could not say who is calling, only memory could: it alone may answer.
-    :param aftermath: of this request and of the question who is calling.
-    :param left_behind: the last attempt, if HOSP has it in hand though nobody waits for it; the gate takes it.
+    :param shown: HOSP had shown the record of this DELETE to its author; so if it is not found now, it was deleted.
+    :param look_first: an earlier process may have sent this write: find out its outcome before sending it.
+    :param sent_at: monotonic seconds at which the last attempt was sent.
+    :param reference: names a write whose outcome is unknown, or the screening result that a note stores.
+    :param on_behalf_of: request id of the client's request for which the proxy sends this one.
+    :param patient_before: the record's patient before this write, which may change it; None if not known.
+    :param unchanged: the content that the client has already, according to a 304.
+    :param on_leaving: called when it is known that nobody waits for the response any more.
+    :param break_glass: the reason given for a request that a permission rule would have refused.
+    :param offline: HOSP could not say who is calling, only memory could; so only a cached response may be used.
+    :param aftermath: of this request and of the identity request that it needed.
+    :param left_behind: the last attempt, if HOSP is still working on it though nobody waits for it; the gate takes
+        it.
     """
 
     request: Request
@@ -296,7 +298,7 @@ class Exchange:
     left_behind: LeftBehind | None = field(default=None, repr=False, eq=False)
 
     def leave(self) -> None:
-        """Nobody waits for the answer any more."""
+        """Nobody waits for the response any more."""
         self.client_gone = True
         if self.on_leaving is not None:
             self.on_leaving()

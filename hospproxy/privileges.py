@@ -1,7 +1,7 @@
-"""What the process gives up at its start, and who it will be once the ports are bound.
+"""Give up privileges at the start, and prepare the state folder for the user that the process becomes.
 
-Twisted's ``--uid`` changes the user after the ports are bound and the keys are read; what is made before that, in the
-state folder, has to belong to the user who comes after.
+Twisted's ``--uid`` changes the user after the ports are bound and the keys are read. What is created in the state
+folder before that must belong to the later user.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Prctl = Callable[[int, int], int]
 
 
 class StateError(Exception):
-    """The user who comes after cannot keep anything in the state folder; the text says what to do."""
+    """The later user cannot write to the state folder; the text says what to do."""
 
 
 def _prctl(option: int, value: int) -> int:
@@ -44,9 +44,9 @@ def _prctl(option: int, value: int) -> int:
 
 
 def harden(prctl: Prctl = _prctl) -> list[str]:
-    """Give up what a proxy never needs: files for others, core dumps (they hold passwords), new privileges.
+    """Give up what a proxy never needs: files readable by others, core dumps (with passwords), new privileges.
 
-    Nobody but root can look into the process afterwards (ptrace, /proc/PID/mem).
+    Afterwards only root can look into the process (ptrace, /proc/PID/mem).
 
     :return: what could not be given up.
     """
@@ -69,10 +69,10 @@ def harden(prctl: Prctl = _prctl) -> list[str]:
 
 
 def heir(uid: int | None, gid: int | None) -> tuple[int, int] | None:
-    """Who the process will be; None if it stays who it is.
+    """Return the user and group that the process will change to; None if it does not change.
 
     :param uid: of twistd's ``--uid``.
-    :param gid: of ``--gid``; that of the user if it is not given.
+    :param gid: of ``--gid``; the user's own group if it is not given.
     """
     if uid is None or uid == os.geteuid():
         return None
@@ -83,9 +83,9 @@ def heir(uid: int | None, gid: int | None) -> tuple[int, int] | None:
 
 
 def prepare(state_dir: Path, uid: int, gid: int) -> None:
-    """Make the state folder of the user who comes after, or see that it is theirs.
+    """Create the state folder for the later user, or check that it belongs to that user.
 
-    :raise StateError: it belongs to somebody else, or cannot be made.
+    :raise StateError: it belongs to another user, or cannot be created.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True)
@@ -103,19 +103,19 @@ def prepare(state_dir: Path, uid: int, gid: int) -> None:
 
 
 def load_late_modules() -> None:
-    """Import what is otherwise imported at its first use: the user who comes after may not be let to the libraries."""
+    """Import modules that are otherwise imported at first use: the later user may have no access to the libraries."""
     for name in _LATE:
-        with suppress(ImportError):  # an extra that is not installed
+        with suppress(ImportError):  # an optional dependency that is not installed
             import_module(name)
 
 
 def hand_over(state_dir: Path, uid: int, gid: int) -> None:
-    """Give what this process, as root, has made in the state folder to the user who comes after.
+    """Give what this process created in the state folder as root to the later user.
 
-    Links are never followed, and files with a second name are left alone: the folder belongs to a user who may have
-    put something there.
+    Links are never followed, and files with more than one name are left alone: the folder belongs to a user who may
+    have placed them there.
 
-    :raise OSError: it cannot be given.
+    :raise OSError: a file cannot be given.
     """
     for path, flags in _made(state_dir):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | flags)
@@ -129,7 +129,7 @@ def hand_over(state_dir: Path, uid: int, gid: int) -> None:
 
 
 def _made(folder: Path) -> Iterator[tuple[Path, int]]:
-    """What lies in a folder and belongs to this process's user, what is innermost first."""
+    """Yield what is in a folder and belongs to this process's user, innermost first."""
     for entry in sorted(os.scandir(folder), key=lambda each: each.name):
         if entry.is_symlink() or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
             continue

@@ -1,4 +1,4 @@
-"""Retry-After (RFC 9110 §10.2.3): what another server says with it, and answers that ought to have one. Pure."""
+"""Retry-After (RFC 9110 §10.2.3): parse it, and add it to responses that need it. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from email.utils import parsedate_to_datetime
 from .messages import Headers, Response
 
 DUE = frozenset({429, 503})
-"""Statuses that tell a client to come back, and so when."""
+"""Statuses whose response needs a Retry-After."""
 USUAL_S = 5
-"""Seconds to say where the upstream says nothing: its mean answer takes 4.5 s."""
+"""Value in seconds if the upstream sends none: its mean response time is 4.5 s."""
 MOST_S = 86_400.0
-"""Seconds beyond which a value is no advice: a client that believed it would be locked out."""
+"""Larger values, in seconds, are ignored: a client that followed them would be locked out."""
 
 
 def seconds_until(retry_after: str, now: float) -> float | None:
-    """What a Retry-After says (RFC 9110 §10.2.3), in seconds from now; None for nonsense."""
+    """Return the value of a Retry-After in seconds from now (RFC 9110 §10.2.3); None if it is malformed."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:12]), 1e9)
@@ -30,11 +30,11 @@ def seconds_until(retry_after: str, now: float) -> float | None:
 
 
 def retry_after_s(headers: Headers) -> float | None:
-    """Seconds after which the sender of an answer wants to be asked again.
+    """Return the seconds after which the sender of a response wants another attempt.
 
-    A date is held against the answer's own Date: the sender's clock may be wrong, and it wrote both.
+    A date is compared with the response's own Date: the sender wrote both, and its clock may be wrong.
 
-    :return: None where it does not say so, or says nonsense.
+    :return: None if there is no Retry-After, or no usable one.
     """
     given = headers.get(b"retry-after")
     if given is None:
@@ -51,7 +51,7 @@ def retry_after_s(headers: Headers) -> float | None:
 
 
 def with_retry_after(response: Response) -> Response:
-    """The answer, with a Retry-After where its status asks for one and it has none that can be used."""
+    """Return the response, with a Retry-After if its status needs one and it has no usable one."""
     if response.status not in DUE or retry_after_s(response.headers) is not None:
         return response
     return response.having(b"Retry-After", b"%d" % USUAL_S)

@@ -1,8 +1,8 @@
-"""Judges JSON values by a schema and stops after a few mistakes. Pure.
+"""Check JSON values against a schema, and stop after a few violations. Pure.
 
-jsonschema-rs builds a mistake for every wrong part of a value before it hands out the first. A list of a million
-numbers where texts are due takes gigabytes and many seconds. Its ``is_valid`` stops at the first mistake and does not
-say which. So ``is_valid`` judges, and this walk names the first mistakes of what it refused.
+jsonschema-rs builds an error for every wrong part of a value before it returns the first one: a list of a million
+numbers where texts are expected takes gigabytes and many seconds. Its ``is_valid`` stops at the first violation, but
+does not say which one it is. So ``is_valid`` decides, and this module finds the first violations in a rejected value.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .long_text import LongText
 from .messages import Json
 
 MOST_ERRORS: Final = 10
-"""Mistakes of one value that are named."""
+"""Violations of one value that are named."""
 
 DATE: Final = "hospproxy-date"
-"""The name under which ``format: date`` is asserted; other formats are only remarks, as JSON Schema has it."""
+"""Name under which ``format: date`` is enforced; other formats are annotations only, as in JSON Schema."""
 
 _WALKED = frozenset(
     (
@@ -43,7 +43,7 @@ Walk = Callable[[Json, Path], Iterator[SchemaError]]
 
 
 def is_date(text: str) -> bool:
-    """Whether a text is a full-date (RFC 3339 §5.6), ``2021-03-27``."""
+    """Whether a text is a full-date (RFC 3339 §5.6), such as ``2021-03-27``."""
     try:
         datetime.date.fromisoformat(text)
     except ValueError:
@@ -52,13 +52,13 @@ def is_date(text: str) -> bool:
 
 
 def check_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Check:
-    """A check of values by a schema (JSON Schema 2020-12).
+    """Return a check of values by a schema (JSON Schema 2020-12).
 
-    It names up to MOST_ERRORS mistakes, in the order in which jsonschema-rs would. Of a schema with keywords that are
-    not walked here it names the value as a whole.
+    It names up to MOST_ERRORS violations, in the order of jsonschema-rs. If the schema has keywords that this module
+    does not know, it names the value as a whole.
 
-    :param components: of the document, which local ``$ref`` lead to.
-    :raise ValueError: it is no schema.
+    :param components: of the document; local ``$ref`` point into it.
+    :raise ValueError: it is not a valid schema.
     """
     whole = {**schema, "components": components}
     try:
@@ -74,7 +74,7 @@ def check_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Check:
             if validator.is_valid(value):
                 return ()
         except ValueError:
-            # It holds a LongText, which jsonschema-rs does not know.
+            # It contains a LongText, which jsonschema-rs does not know.
             if walk is None and validator.is_valid(_plain(value)):
                 return ()
         if walk is None:
@@ -93,7 +93,7 @@ def _plain(value: Json) -> Json:
 
 
 def _with_dates(schema: Any) -> Any:
-    """The same schema in which only ``format: date`` is asserted."""
+    """Return the schema with only ``format: date`` enforced."""
     if isinstance(schema, list):
         return [_with_dates(one) for one in schema]
     if not isinstance(schema, dict):
@@ -107,9 +107,9 @@ def _with_dates(schema: Any) -> Any:
 
 
 class _Compiler:
-    """Makes walks of schemas.
+    """Compiles schemas into functions that find violations.
 
-    :param document: what local references lead into.
+    :param document: local references point into it.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -117,7 +117,7 @@ class _Compiler:
         self._refs = 0
 
     def walk(self, schema: Any) -> Walk | None:
-        """What names the mistakes of a value; None for a schema with keywords that are not walked."""
+        """Return a function that finds the violations in a value; None if the schema has unknown keywords."""
         if not isinstance(schema, Mapping) or any(
             name not in _WALKED and name not in _REMARKS and not name.startswith("x-") for name in schema
         ):
@@ -142,7 +142,7 @@ class _Compiler:
         said: Any = self._document
         for part in str(reference).removeprefix("#/").split("/"):
             said = said.get(part) if isinstance(said, Mapping) else None
-        # A schema that leads into itself is left to jsonschema-rs.
+        # A schema that refers to itself is left to jsonschema-rs.
         return self.walk(said) if self._refs <= _MAX_REFS else None
 
     def _properties(self, said: Mapping[str, Any]) -> Walk | None:
@@ -154,7 +154,7 @@ class _Compiler:
         def walk(value: Json, path: Path) -> Iterator[SchemaError]:
             if not isinstance(value, dict):
                 return
-            # In the order of jsonschema-rs, which goes through the shorter of both, and sorts its own.
+            # The order of jsonschema-rs: it iterates over the shorter of both, and its own properties are sorted.
             for name in value if len(value) <= len(known) else known:
                 if name in value and name in known:
                     yield from known[name](value[name], (*path, name))
@@ -196,7 +196,7 @@ _TYPES: Mapping[str, Callable[[Json], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
     "number": _is_number,
-    # JSON has one kind of number: 1.0 is whole.
+    # JSON has one number type: 1.0 is an integer.
     "integer": lambda value: _is_number(value) and (isinstance(value, int) or value.is_integer()),
 }
 
@@ -237,7 +237,7 @@ def _is_text(value: Json) -> bool:
 
 
 def _pattern(said: str) -> Walk:
-    # The same engine as jsonschema-rs's own: ECMA's "$" is not Python's.
+    # The regular expression engine of jsonschema-rs: ECMA's "$" differs from Python's.
     validator = jsonschema_rs.Draft202012Validator({"pattern": said})
     return _limit(
         _is_text, lambda value: not validator.is_valid(_plain(value)), "is not as the contract says"

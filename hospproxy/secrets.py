@@ -1,7 +1,7 @@
-"""The one master key, and the keys that are made of it.
+"""The master key, and the keys that are derived from it.
 
-Every purpose has a key of its own (HKDF-SHA256, RFC 5869), so that what leaks from one place opens no other. A key id
-goes with what a key has made, so that a later master key can be told from this one.
+Each purpose has its own key (HKDF-SHA256, RFC 5869), so that a leaked key is of no use elsewhere. Data made with a
+key carries a key id, so that a later master key can be distinguished from this one.
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 HEIR: ContextVar[int | None] = ContextVar("heir", default=None)
-"""The user who the process will be once its ports are bound, while it is still root."""
+"""The user that the process changes to once its ports are bound; set while it is still root."""
 
 
 class KeyFileError(Exception):
-    """The master key's file cannot be used; the text says why, and never holds a byte of it."""
+    """The master key's file is not usable; the text says why, and contains no byte of the key."""
 
 
 def master_key(settings: Settings, entropy: Callable[[int], bytes] = os.urandom) -> MasterKey:
-    """The key that the settings name; without a name the one in ``state_dir``, made if there is none.
+    """Return the key that the settings name; by default the one in ``state_dir``, which is created if missing.
 
-    A named key is never made: a second key beside the one that other machines share would make their state
-    unreadable.
+    A named key is never created: other machines may share it, and a second key would make their state unreadable.
 
-    :param entropy: gives so many random bytes.
-    :raise KeyFileError: it cannot be used, or a named one is missing.
+    :param entropy: returns this many random bytes.
+    :raise KeyFileError: the file is not usable, or a named one is missing.
     """
     others = (settings.master_key_next_file, settings.master_key_previous_file)
     further = tuple(MasterKey.load(path) for path in others if path is not None)
@@ -50,7 +49,7 @@ def master_key(settings: Settings, entropy: Callable[[int], bytes] = os.urandom)
 
 def _first(settings: Settings, entropy: Callable[[int], bytes]) -> MasterKey:
     if settings.master_key is not None:
-        from .options.secret_fields import key_of  # it needs this module
+        from .options.secret_fields import key_of  # imported here: it needs this module
 
         return MasterKey(key_of(settings.master_key.value))
     if settings.master_key_file is not None:
@@ -63,7 +62,7 @@ class MasterKey:
     """32 random bytes. Only keys derived from them are used.
 
     :param secret: the key itself.
-    :param further: that only open what was made with them, while one key takes the place of another.
+    :param further: keys that only decrypt what was made with them, while one master key replaces another.
     """
 
     secret: bytes = field(repr=False)
@@ -78,7 +77,7 @@ class MasterKey:
     def load(cls, path: Path) -> MasterKey:
         """Read a key file.
 
-        :raise KeyFileError: it is missing, not a plain file, readable by others, or not 32 bytes long.
+        :raise KeyFileError: it is missing, not a regular file, readable by others, or not 32 bytes long.
         """
         try:
             content = read_key_file(path, KEY_BYTES)
@@ -90,11 +89,11 @@ class MasterKey:
 
     @classmethod
     def load_or_create(cls, path: Path, entropy: Callable[[int], bytes] = os.urandom) -> MasterKey:
-        """Read a key file, made first if there is none (mode 0600, its folder 0700).
+        """Read a key file; create it first if it is missing (mode 0600, its folder 0700).
 
-        Processes that start together agree on one key: the file appears whole or not at all, and only once.
+        Processes that start together get the same key: the file appears complete or not at all, and only once.
 
-        :raise KeyFileError: it cannot be used, or not be made.
+        :raise KeyFileError: it is not usable, or cannot be created.
         """
         if not os.path.lexists(path):
             try:
@@ -105,11 +104,11 @@ class MasterKey:
 
     @property
     def key_id(self) -> str:
-        """Eight hexadecimal digits that name this key and tell nothing of it."""
+        """Eight hexadecimal digits that identify this key and reveal nothing about it."""
         return self.subkey("key id")[:4].hex()
 
     def subkey(self, purpose: str) -> bytes:
-        """32 bytes for one purpose: the same purpose gives the same key, for ever.
+        """Return 32 bytes for one purpose; the same purpose always gives the same key.
 
         :param purpose: its name ("ledger", "credentials", …).
         """
@@ -117,13 +116,13 @@ class MasterKey:
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(self.secret)
 
     def hmac(self, purpose: str) -> Hmac:
-        """A keyed hash for one purpose (RFC 2104)."""
+        """Return a keyed hash for one purpose (RFC 2104)."""
         return Hmac(self.subkey(purpose))
 
 
 @frozen(slots=True)
 class Hmac:
-    """HMAC-SHA256 under one key: call it with what to hash."""
+    """HMAC-SHA256 under one key: call it with the data."""
 
     key: bytes = field(repr=False)
 
@@ -132,13 +131,13 @@ class Hmac:
 
 
 def read_key_file(path: Path, most: int) -> bytes:
-    """A private file's content, and at most one byte more than a key may have.
+    """Return a private file's content, up to one byte more than ``most``.
 
-    :param most: bytes.
-    :raise KeyFileError: it is no plain file, or others can read it.
+    :param most: maximum length of a key in bytes.
+    :raise KeyFileError: it is not a regular file, or others can read it.
     :raise OSError: it cannot be read.
     """
-    # O_NONBLOCK: opening a pipe that somebody put there must not hang the start.
+    # O_NONBLOCK: if the path is a pipe, opening it must not block the start.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(descriptor)
@@ -151,7 +150,7 @@ def read_key_file(path: Path, most: int) -> bytes:
 
 
 def read_secret(path: Path) -> bytes:
-    """A secret that is shared with somebody else, as text or bytes; a line end after it is not part of it.
+    """Return a secret that is shared with another system, as text or bytes, without a line end after it.
 
     :raise KeyFileError: it is missing, readable by others, or not of 16 to 4096 bytes.
     """
@@ -165,9 +164,9 @@ def read_secret(path: Path) -> bytes:
 
 
 def _refuse_others(path: Path, status: os.stat_result) -> None:
-    """PostgreSQL's rule for key files (`ssl_key_file`): 0600, or 0640 if root owns it, as a mounted secret is."""
+    """PostgreSQL's rule for key files (`ssl_key_file`): 0600, or 0640 if owned by root, as mounted secrets are."""
     mode = stat.S_IMODE(status.st_mode)
-    # Root reads the keys of the user whom it will be (twistd's --uid): that user's file is as private as root's.
+    # While root reads keys for the later user (twistd's --uid), that user's file is as private as root's.
     if status.st_uid not in (0, os.geteuid(), HEIR.get()):
         raise KeyFileError(f"{path} belongs to another user")
     if mode & (0o027 if status.st_uid == 0 != os.geteuid() else 0o077):
@@ -175,9 +174,9 @@ def _refuse_others(path: Path, status: os.stat_result) -> None:
 
 
 def make_key_file(path: Path, content: bytes) -> None:
-    """A private file (0600, its folder 0700) that appears whole or not at all; one that is there stays.
+    """Create a private file (0600, its folder 0700) that appears complete or not at all; an existing one stays.
 
-    :raise OSError: it cannot be made.
+    :raise OSError: it cannot be created.
     """
     make_private(path.parent)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
@@ -188,7 +187,7 @@ def make_key_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         try:
-            # A link, not a rename: it fails where another process was first, and its key stays.
+            # A link, not a rename: it fails if another process was first, so that process's key stays.
             os.link(draft, path)
         except FileExistsError:
             return

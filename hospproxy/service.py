@@ -1,4 +1,4 @@
-"""The running service: what starts first, what ends last."""
+"""The running service: start order, stop order and reload."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ from .workers.seat import ONLY, Seat
 
 _log = Logger()
 TIDY_S = 60.0
-"""Seconds between two clearings of the ledger."""
+"""Seconds between two removals of old ledger entries."""
 DRAINED_S = 0.5
-"""Seconds beyond ``drain_s`` in which connections close that were cut off."""
+"""Seconds beyond ``drain_s`` in which aborted connections close."""
 STEPS_S = 7.0
-"""Seconds for all that ends once nobody is answered any more: the sum of what the steps need. With ``DRAINED_S`` and
-what a worker needs to say goodbye it is less than ``GRACE_S``."""
+"""Seconds for all steps that follow once no client is being answered: the sum of what the steps need.
+
+With ``DRAINED_S`` and the time of a worker's last messages it is less than ``GRACE_S``.
+"""
 CATCH_UP_S = 5.0
-"""Seconds that what carries the record on has at a stop."""
+"""Seconds that the audit sinks have at a stop to catch up."""
 
 
 def build(
@@ -61,12 +63,14 @@ def build(
     host: Host = REAL,
     lock: FolderLock | None = None,
 ) -> ProxyService:
-    """The proxy, assembled and not yet started; nothing is bound and no thread runs.
+    """Build the proxy without starting it; nothing is bound and no thread runs.
 
-    :param seat: among the workers of this machine.
-    :param host: the system that it runs on.
-    :param lock: of the state folder; None where a supervisor has it, or the caller answers for it.
-    :raise SystemExit: a key or certificate cannot be used; what and why is on stderr.
+    :param seat: of this process among the workers of its machine.
+    :param host: the system that the process runs on.
+    :param lock: of the state folder; None if a supervisor has it, or if the caller makes sure that no other proxy
+        runs.
+    :raise SystemExit: a key, certificate, secret, listener, sink or contract is not usable; stderr says which and
+        why.
     """
     clocks.install_monotonic(reactor)
     try:
@@ -84,16 +88,16 @@ def build(
 
 
 def trust_of(settings: Settings) -> Trust:
-    """Whose word is taken, and in which fields."""
+    """Return the trusted proxies and the fields in which they are believed."""
     return Trust(settings.trusted_proxies, settings.front.forwarded_header, settings.front.scheme_field)
 
 
 class ProxyService(Service):
     """Starts and stops the parts in the right order.
 
-    A MultiService would stop its children together: here nothing may end before what needs it has ended.
+    A MultiService would stop its children together. Here no part ends before those that need it have ended.
 
-    :ivar left: after the stop, names of its steps that failed or did not end in time.
+    :ivar left: after the stop, names of the steps that failed or did not end in time.
     """
 
     name = "hospproxy"
@@ -129,7 +133,7 @@ class ProxyService(Service):
         self.left: list[str] = []
         self._tidying: task.LoopingCall | None = None
         self.health = self._health()
-        # One worker answers there for all of them.
+        # Worker 0 runs the admin listener for all workers.
         self.admin = self._admin() if settings.admin.enabled and seat.slot == 0 else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
@@ -144,7 +148,8 @@ class ProxyService(Service):
                 "listeners": lambda: None if self.listeners.ports else "not listening",
                 "journal": lambda: trouble_of(journal, self._settings.audit.when_full),
                 "ledger": lambda: self.parts.ledger.trouble,
-                # Its being away is no reason: the others have no better one. This is one of this machine alone.
+                # Redis being away is not reported: no other worker would do better. A foreign key affects this
+                # machine alone.
                 "redis": lambda: foreign if shared is not None and shared.naming.foreign else None,
                 DRAINING: lambda: "stopping" if self.house.connections.draining else None,
             }
@@ -167,7 +172,10 @@ class ProxyService(Service):
         return Listeners([listener], house, self._settings.state_dir / "admin", hosts)
 
     def _admin_hosts(self) -> tuple[str, ...]:
-        """How the admin listener is called where it is not on loopback: an address of its own is no name to be bent."""
+        """Return the authorities under which the admin listener is reached if it is not on loopback.
+
+        The listener's own IP address is safe: it is not a name that DNS rebinding can redirect.
+        """
         address = self._settings.admin.address
         own = () if address.ip is None or address.ip.is_unspecified else (address.authority,)
         return (*self._settings.admin.hosts, *own)
@@ -188,22 +196,22 @@ class ProxyService(Service):
         )
 
     def privilegedStartService(self) -> None:
-        """Bind every port while the process still may."""
+        """Bind every port while the process still has the privileges for it."""
         try:
             self.listeners.listen(self._reactor, self._seat.sockets)
             if self.admin is not None:
                 self.admin.listen(self._reactor, self._seat.admin)
         except CannotListenError as error:
-            # Whatever was bound ends with the process.
+            # Ports that were bound are closed when the process exits.
             print(f"hospproxy: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
-        """Begin the journal; the ports are open already."""
+        """Start the journal and all other parts; the ports are bound already."""
         super().startService()  # type: ignore[no-untyped-call]
         if self._lock is not None:
-            self._lock.name_holder()  # twistd may have forked since it was taken
+            self._lock.name_holder()  # twistd may have forked since the lock was taken
         if not self.listeners.ports:
             self.privilegedStartService()
         journal = self.parts.journal
@@ -215,17 +223,17 @@ class ProxyService(Service):
             left = self.parts.unfinished.open()
             self.parts.gate.inherit(left, self.parts.unfinished.longest_s)
         self.parts.noticing.start()
-        # Before the first write: accounts that were being changed are in doubt until it is known what became of it.
+        # Before the first write: accounts that were being changed are in doubt until the outcome is known.
         self.parts.accounts.resume(self.parts.disk.open())
         if self._seat.slot == 0:
             remove_left(self._settings)
         self._open_ledger()
         self._join()
-        # Twice: a reactor that begins to run puts its own handlers in place of whatever is there.
+        # Install twice: a reactor that starts to run replaces the handlers with its own.
         stop_s = self._settings.drain_s + GRACE_S
         self._host.install_signals(self._reactor, self.reload, stop_s)
         self._reactor.callWhenRunning(self._host.install_signals, self._reactor, self.reload, stop_s)
-        if self._seat.sockets is None:  # else it is said once all workers serve
+        if self._seat.sockets is None:  # with several workers, the supervisor logs it once all serve
             self._announce()
         if self.audit_page is not None:
             self.audit_page.start()
@@ -241,7 +249,7 @@ class ProxyService(Service):
                 _log.info("hospproxy admin on {scheme}://{host}:{port}", scheme=scheme, host=host, port=port)
 
     def _open_ledger(self) -> None:
-        """Here, not earlier: a lock and a database do not survive the fork of a daemon."""
+        """Open the ledger. Not earlier: a lock and a database connection do not survive the fork of a daemon."""
         try:
             self.parts.ledger.open()
         except (LedgerFormatError, sqlite3.Error, OSError) as error:
@@ -253,7 +261,7 @@ class ProxyService(Service):
         Deferred.fromCoroutine(self._recover()).addErrback(self._not_recovered)
 
     def _tidy(self) -> Deferred[None]:
-        """Clear the ledger; one time that fails, on a full disk for instance, is not the last."""
+        """Remove old ledger entries. A failure, for instance on a full disk, does not end the loop."""
 
         def failed(failure: Failure) -> None:
             _log.failure(
@@ -263,7 +271,7 @@ class ProxyService(Service):
         return Deferred.fromCoroutine(self.parts.writes.tidy()).addErrback(failed)
 
     def _join(self) -> None:
-        """Be one of several workers; after the ledger, whose lock tells the others whether this one lives."""
+        """Join the other workers. Done after the ledger is open: its lock shows them that this worker is alive."""
         if self.parts.shared is None:
             return
         from .sharing.building import begin
@@ -285,14 +293,14 @@ class ProxyService(Service):
     def _not_recovered(self, failure: Failure) -> None:
         if self.running:
             _log.failure("what an earlier process left could not be taken over", failure)
-        # Else it was stopped at it, and the ledger is shut: the next start takes all of it over.
+        # Otherwise a stop interrupted it and closed the ledger; the next start takes over what is left.
 
     def _no_journal(self, failure: Failure) -> None:
         _log.critical("the audit journal cannot be begun: {why}", why=failure.getErrorMessage())
         self._reactor.stop()
 
     def reload(self) -> None:
-        """Read certificates and secrets of the entrance again; what cannot be used does not replace what is in use."""
+        """Read the certificates and the secrets of [origin] again; an unusable one does not replace the one in use."""
         for what, each in (("clients", self.listeners), ("the admin page", self.admin)):
             if each is None:
                 continue
@@ -312,7 +320,7 @@ class ProxyService(Service):
             _log.info("the secrets of [origin] were read again")
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, answer what is under way, store what is held, close the record, and carry its end on."""
+        """Stop listening, finish the requests in flight, store what is held, close the journal, let sinks catch up."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
@@ -327,7 +335,7 @@ class ProxyService(Service):
             _log.info("stopped")
 
     def _draining(self) -> list[Step]:
-        """Answer clients, and store what they were promised."""
+        """Finish the responses to clients, and store what clients were promised."""
         drain_s = self._settings.drain_s
         until = self._reactor.seconds() + drain_s
         return [
@@ -336,7 +344,7 @@ class ProxyService(Service):
         ]
 
     def _ending(self) -> list[Step]:
-        """What ends then, each before what it needs. The journal and what carries it on have most of the time."""
+        """The steps after that, each before what it needs. The journal and the sinks get most of the time."""
         parts = self.parts
         return [
             Step("prober", lambda _: parts.prober.stop()),
@@ -349,7 +357,8 @@ class ProxyService(Service):
             Step("unfinished requests", lambda _: self._leave_unfinished()),
             Step("admission", lambda _: parts.admission.stop()),
             Step("claims", lambda _: parts.claims.stop()),
-            # Nothing is written any more that others must hear of; and before the lock goes that tells them it lives.
+            # After all writes that others must learn of, and before the ledger's lock is released that shows this
+            # worker alive.
             Step("sharing", lambda _: parts.shared.stop() if parts.shared is not None else None, 0.5),
             Step("ledger", lambda _: parts.ledger.shut(), 1.0),
             Step("cache on disk", lambda _: parts.disk.shut(), 0.5),
@@ -363,7 +372,7 @@ class ProxyService(Service):
         ]
 
     def _screenings_stored(self, until: float) -> Deferred[None]:
-        """Wait for the notes of screenings, as long as there is time to answer clients."""
+        """Wait for the notes of screenings, for as long as clients may still be answered."""
         idle = Deferred.fromCoroutine(self.parts.screening.idle())
         idle.addTimeout(max(0.0, until - self._reactor.seconds()), self._reactor)
         return idle.addErrback(lambda _failure: None)

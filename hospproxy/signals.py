@@ -1,6 +1,6 @@
-"""What the process does when it is told something from outside.
+"""What the process does on SIGTERM, SIGINT and SIGHUP.
 
-twistd's own handlers end the process by the signal itself (status 143) on SIGTERM, and SIGHUP kills it.
+twistd's own handlers end the process by the signal itself on SIGTERM (status 143), and SIGHUP kills it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from twisted.internet.error import ReactorNotRunning
 from .ending import end_within
 
 _stopping: list[bool] = []
-"""Not empty once a signal to stop has come: a second one does not put the end off."""
+"""Not empty once a stop signal has come: a second signal must not extend the deadline."""
 
 
 def install(reactor: Any, reload: Callable[[], None], stop_s: float) -> None:
-    """SIGTERM and SIGINT stop the reactor, which drains and exits 0; SIGHUP reads certificates again.
+    """SIGTERM and SIGINT stop the reactor, which drains and exits 0; SIGHUP reloads certificates and secrets.
 
-    :param reactor: the running one; called in its thread.
-    :param stop_s: seconds from the first SIGTERM after which the process ends, whatever hangs in it.
+    :param reactor: the running one; call this in its thread.
+    :param stop_s: seconds from the first SIGTERM or SIGINT after which the process ends, even if something hangs.
     """
 
     def stop(_number: int, _frame: object) -> None:
-        # Here, not in the reactor's thread of events: that may be what hangs.
+        # Here, not through the reactor: its event loop may be what hangs.
         if not _stopping:
             _stopping.append(True)
             end_within(stop_s)
@@ -41,6 +41,6 @@ def install(reactor: Any, reload: Callable[[], None], stop_s: float) -> None:
 
 
 def stop_once(reactor: Any) -> None:
-    """Stop the reactor, unless it is being stopped: the same is said by more than one who may."""
+    """Stop the reactor unless it is stopping already: signals, the supervisor and a lost channel all call this."""
     with suppress(ReactorNotRunning):
         reactor.stop()

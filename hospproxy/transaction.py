@@ -1,4 +1,4 @@
-"""A group of statements as one transaction: what waits while one is synced makes up the next."""
+"""Run a group of statements as one transaction: statements that arrive during a sync form the next group."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 def in_one(
     connection: sqlite3.Connection, statements: Sequence[Callable[[sqlite3.Connection], Any]]
 ) -> list[Any]:
-    """All of a group, or none of it. Blocks.
+    """Execute all statements of a group, or none. Blocks.
 
     :return: what each statement returned.
-    :raise sqlite3.Error: none of it was done.
+    :raise sqlite3.Error: nothing was changed.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:

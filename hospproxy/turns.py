@@ -1,4 +1,4 @@
-"""Long work, a slice at a time, so that nobody else waits for more than one slice."""
+"""Run long work in slices, so that other work never waits for more than one slice."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Result = TypeVar("Result")
 
 
 class Turns:
-    """Runs one slice of work in each turn of the reactor, however much work there is; the oldest waits first.
+    """Runs one slice of work per reactor iteration, however much work there is; first come, first served.
 
-    :param clock: runs what is due in its next turn.
+    :param clock: calls what is due in its next iteration.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -25,10 +25,10 @@ class Turns:
         self.slices = 0
 
     async def run(self, work: Generator[None, None, Result]) -> Result:
-        """Do a piece of work to its end.
+        """Run a piece of work to its end.
 
         :param work: yields after each slice; a slice takes a few milliseconds.
-        :return: what it returns. It raises what the work raises.
+        :return: what the work returns; exceptions of the work are raised here.
         """
         try:
             while True:
@@ -56,7 +56,7 @@ class Turns:
         self._due = False
         while self._waiting:
             turn = self._waiting.popleft()
-            if not turn.called:  # else its work was cancelled
+            if not turn.called:  # otherwise its work was cancelled
                 self._schedule()
                 turn.callback(None)
                 return

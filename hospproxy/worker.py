@@ -15,22 +15,22 @@ T = TypeVar("T")
 
 
 class WorkerLike(Protocol):
-    """Where blocking tasks go."""
+    """Runs blocking tasks."""
 
     def run(self, task: Callable[[], T]) -> Deferred[T]:
-        """Do a task after those given before; fires in the reactor's thread with what came of it."""
+        """Run a task after those given before; fires in the reactor's thread with its result."""
 
     def stop(self) -> None:
-        """End after the tasks that were given; none may follow."""
+        """End after the tasks that were given; no task may follow."""
 
 
 class Worker:
-    """A thread of its own, begun with the first task.
+    """A thread of its own, which starts with the first task.
 
-    Not before: ``twistd`` forks between building the service and starting it, and a thread does not survive that.
-    A daemon thread, so that a start that fails half-way can still end the process.
+    Not earlier: ``twistd`` forks between building the service and starting it, and a thread does not survive a fork.
+    It is a daemon thread, so that a start that fails half-way can still end the process.
 
-    :param name: of the thread, for whoever looks at the process.
+    :param name: of the thread, shown by tools that inspect the process.
     """
 
     def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
