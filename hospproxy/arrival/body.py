@@ -16,8 +16,9 @@ MAX_CHUNK_LINE_BYTES: Final = 256
 """Longest line with a chunk's size and extensions."""
 
 MAX_CHUNK_OVERHEAD_BYTES: Final = 64 * 1024
-"""Allowance for chunk sizes, extensions and line ends, on top of one byte per byte of content. It stops a flood of
-tiny chunks.
+"""Allowance for chunk sizes, extensions and line ends, on top of one byte per byte of content.
+
+It stops a flood of tiny chunks.
 """
 
 MAX_TRAILER_BYTES: Final = 8 * 1024

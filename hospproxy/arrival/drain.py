@@ -27,9 +27,7 @@ class Tracked(Protocol):
 
     @property
     def stuck_since(self) -> float | None:
-        """Since when (monotonic seconds) it holds memory for a client that is not reading or sending; None if it does
-        not.
-        """
+        """Monotonic time since when it holds memory for a client that does not read or send; None if it does not."""
 
     def shed(self) -> None:
         """Drop this connection: memory is short, and it is one of the slowest."""

@@ -33,8 +33,9 @@ WITNESS: Final = frozenset(
         b"x-real-ip", b"x-request-id", b"forwarded", b"cloudfront-forwarded-proto",
     }
 )  # fmt: skip
-"""What proxies in front say about the client. These fields stop here: what we believe of them is in ``Client``, and
-no later code can use them by mistake.
+"""What proxies in front say about the client.
+
+These fields stop here: what we believe of them is in ``Client``, and no later code can use them by mistake.
 """
 
 _ENDS_HERE: Final = HOP_BY_HOP | WITNESS

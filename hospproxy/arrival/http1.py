@@ -278,9 +278,7 @@ class Http1Protocol(Watched):
         return True
 
     def _too_many_ahead(self) -> bool:
-        """Whether ``max_pipelined`` requests in a row were sent without waiting for responses; then this one is the
-        last.
-        """
+        """Whether ``max_pipelined`` requests in a row came without waiting for responses; this is the last then."""
         limit = self._house.limits.max_pipelined
         self._pipelined = self._pipelined + 1 if self._ahead else 0
         if self._pipelined < limit:

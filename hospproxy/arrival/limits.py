@@ -12,8 +12,9 @@ RATE_AFTER_S: Final = 10.0
 
 @frozen(slots=True, kw_only=True)
 class ArrivalLimits:
-    """Limits on connections, requests and the reading of responses. Deadlines are absolute: a byte now and then does
-    not extend them.
+    """Limits on connections, requests and the reading of responses.
+
+    Deadlines are absolute: a byte now and then does not extend them.
 
     :param max_head_bytes: request line and header fields together; above it 431.
     :param max_fields: header fields; above it 431.

@@ -114,8 +114,9 @@ def _parse_target(method: bytes, target: bytes, version: tuple[int, int]) -> Req
 
 
 def _path_of_absolute(method: bytes, rest: bytes) -> bytes:
-    """Return the path; an empty one is ``/``, or ``*`` for OPTIONS without a query (RFC 9110 §4.2.3, RFC 9112
-    §3.2.4).
+    """Return the path; an empty one is ``/``, or ``*`` for OPTIONS without a query.
+
+    Source: RFC 9110 §4.2.3, RFC 9112 §3.2.4.
     """
     if rest == b"" and method == b"OPTIONS":
         return b"*"

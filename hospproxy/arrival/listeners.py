@@ -39,9 +39,7 @@ class ListenerError(ValueError):
 
 
 class ListenerLike(Protocol):
-    """The options of a listener that this module needs; ``Listener`` and a section of the options file
-    provide them.
-    """
+    """The options that this module needs; ``Listener`` and a section of the options file provide them."""
 
     @property
     def url(self) -> str: ...
@@ -212,8 +210,7 @@ class Listeners:
         return [(address.host, address.port) for address in bound]
 
     def reload(self) -> None:
-        """Read all certificates and keys again; new connections use them. Where one is not usable, its old value
-        stays.
+        """Read all certificates and keys again, for new connections; an unusable one does not replace the old one.
 
         :raise CertificateError: a certificate or key is not usable; the others are in use already.
         """

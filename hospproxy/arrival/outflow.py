@@ -12,8 +12,9 @@ from zope.interface import implementer
 from .budget import BodyBudget
 
 UNCOUNTED_BYTES: Final = 8 * 1024
-"""Bytes that a transport may buffer before it reports a full buffer. Twisted's default is 64 KiB; for 10,000
-connections that would be 640 MiB outside the memory budget.
+"""Bytes that a transport may buffer before it reports a full buffer.
+
+Twisted's default is 64 KiB; for 10,000 connections that would be 640 MiB outside the memory budget.
 """
 
 
@@ -88,8 +89,7 @@ class Outflow:
             self._push()
 
     def when_taken(self, tell: Callable[[bool], None]) -> None:
-        """Call ``tell`` with True once the client has the response, as far as a socket can know, or with False if it
-        is lost.
+        """Call ``tell`` with True once the client has the response, as far as a socket shows, or False if it is lost.
 
         A short response leaves the process in the reactor's next iteration, so ``tell`` is called in the one after
         that. A long one is delivered when the transport's buffer has room again.

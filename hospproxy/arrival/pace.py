@@ -10,8 +10,10 @@ from .limits import ArrivalLimits
 
 
 class Pace:
-    """The client's deadline. It is absolute: received bytes do not extend it, except that ``min_body_rate`` allows a
-    body more time the more of it has arrived.
+    """The client's deadline.
+
+    It is absolute: received bytes do not extend it, except that ``min_body_rate`` allows a body more time the more of
+    it has arrived.
 
     :param clock: monotonic.
     :ivar limit: the field of ArrivalLimits that set the deadline of a head or body.

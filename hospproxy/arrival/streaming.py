@@ -43,8 +43,9 @@ class Stream:
         self._writing = False
 
     def run(self) -> Deferred[None]:
-        """Send all of it; fires when the last byte is written. Fails with the iterator's exception or a
-        CancelledError.
+        """Send all of it; fires when the last byte is written.
+
+        Fails with the iterator's exception or a CancelledError.
         """
         self._work = Deferred.fromCoroutine(self._carry())
         return self._work

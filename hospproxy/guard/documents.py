@@ -136,8 +136,9 @@ def rebuilt(document: Json, operation: Operation) -> Json:
 
 
 def sendable(value: Json, operation: Operation) -> Json:
-    """Return the document as it is sent: long texts as raw JSON bytes. In a write they become str, because a write is
-    compared with records.
+    """Return the document as it is sent: long texts as raw JSON bytes.
+
+    In a write they become str, because a write is compared with records.
     """
     if isinstance(value, LongText):
         return value.text() if operation.is_write else value.raw

@@ -71,8 +71,10 @@ class Entrance:
         self._meter.count("entrance_refused_total", rule=rule)
 
     def _https_only(self, request: Request) -> Refused:
-        """Return a redirect or a 403. Only GET and HEAD are redirected, as on plain listeners: with any other method
-        the secret was sent in plain text already.
+        """Return a redirect or a 403.
+
+        Only GET and HEAD are redirected, as on plain listeners: with any other method the secret was sent in plain
+        text already.
         """
         host = request.client.host
         if self._https != "redirect" or request.method not in ("GET", "HEAD") or not host:
@@ -82,8 +84,7 @@ class Entrance:
         return Refused(HTTPS_ONLY, status=308, headers=((b"location", location),))
 
     def _public_host(self, host: str) -> str:
-        """Return the HTTPS authority of the same host: with the port that the options name, otherwise without one
-        (443).
+        """Return the HTTPS authority of the same host: with the port in the options, otherwise without one (443).
 
         The port in the plain request belongs to the gateway's plain listener, so it is not used.
         """

@@ -70,9 +70,7 @@ class IdentityCheck:
         self._names: OrderedDict[str, None] = OrderedDict()
 
     def has_accepted(self, name: str) -> bool:
-        """Whether HOSP has accepted credentials of this name since the start, so that the name is not a
-        typing error.
-        """
+        """Whether HOSP has accepted credentials of this name since the start: it is not a typing error then."""
         return name in self._names
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
@@ -113,9 +111,11 @@ class IdentityCheck:
         return response
 
     def _recalled(self, exchange: Exchange) -> Identity | None:
-        """Return the remembered identity, if it may be used. Without the lease (``certain`` is false) it is used for
-        reads only: those reach HOSP with these credentials, while the outcome of a write, or the response to a
-        repeated write, may come from this process without HOSP checking them.
+        """Return the remembered identity, if it may be used.
+
+        Without the lease (``certain`` is false) it is used for reads only: those reach HOSP with these credentials,
+        while the outcome of a write, or the response to a repeated write, may come from this process without HOSP
+        checking them.
         """
         assert exchange.call is not None and exchange.credentials is not None
         operation = exchange.call.operation
@@ -124,8 +124,9 @@ class IdentityCheck:
         return self._accounts.recall(exchange.credentials)
 
     async def _offline(self, exchange: Exchange, proceed: Proceed, failed: ProxyError | Response) -> Response:
-        """HOSP cannot say who is calling. Clients that it accepted within the grace period may read cached responses,
-        nothing else.
+        """HOSP cannot say who is calling.
+
+        Clients that it accepted within the grace period may read cached responses, nothing else.
 
         :raise ProxyError: the original failure, if the client is unknown or nothing is cached.
         """

@@ -85,8 +85,9 @@ def document(body: bytes | bytearray, token: str, most: int | None = None) -> Ge
 
 
 def long_texts(body: bytes | bytearray, most: int) -> Generator[None, None, list[Span]]:
-    """Count the values of a body and find its long texts. A span runs from the opening quote to just after the
-    closing one.
+    """Count the values of a body and find its long texts.
+
+    A span runs from the opening quote to just after the closing one.
 
     :raise Refused: 422 too many values; 400 a text without an end.
     """

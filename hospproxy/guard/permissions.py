@@ -1,6 +1,4 @@
-"""Apply the contract's permission rules, each off, reported or enforced. HOSP itself allows everything to
-everybody.
-"""
+"""Apply the permission rules of the contract: each is off, reported or enforced. HOSP itself has no such rules."""
 
 from __future__ import annotations
 
@@ -58,16 +56,18 @@ def compared(value: Value | Lacking, other: Value | Lacking) -> Verdict:
 
 
 def applies(rule: Permission, call: Call) -> bool:
-    """Whether the document contains the field that the rule is about. Validation has removed wrapper keys in which
-    Rails might find it too.
+    """Whether the document contains the field that the rule is about.
+
+    Validation has removed wrapper keys in which Rails might find it too.
     """
     document = call.document
     return rule.when is None or not isinstance(document, Mapping) or rule.when in document
 
 
 def by_answer(rule: Permission, operation: Operation) -> bool:
-    """Whether the response itself contains what the rule compares: such a read is judged when its response is there,
-    and needs no request of the proxy's own.
+    """Whether the response itself contains what the rule compares.
+
+    Such a read is judged when its response is there, and needs no request of the proxy's own.
     """
     if not operation.is_read or rule.allow in ("nobody", "self"):
         return False
@@ -318,8 +318,9 @@ class Permissions:
         return Lacking.UNKNOWN if told is None else told.get(name, Lacking.UNKNOWN)
 
     def _of_old(self, case: _Case, resource: str, record_id: str, name: str) -> Value | Lacking:
-        """Return what was known earlier, for reads while HOSP cannot be asked: nothing can have been changed through
-        it meanwhile.
+        """Return what was known earlier, for a read while HOSP cannot be asked.
+
+        Nothing can have been changed through HOSP meanwhile.
         """
         if not case.call.operation.is_read:
             return Lacking.UNKNOWN

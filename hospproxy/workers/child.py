@@ -56,8 +56,9 @@ _GOODBYE_S = 2.0
 
 @implementer(ILogObserver)
 class Saying:
-    """Sends log events to the supervisor. While the supervisor does not read, lines are dropped: logging
-    never waits.
+    """Sends log events to the supervisor.
+
+    While the supervisor does not read, lines are dropped: logging never waits.
     """
 
     def __init__(self, reactor: Any, channel: Channel) -> None:
@@ -160,8 +161,9 @@ class Child:
             self.channel.say(Told(number, self._snapshot()))
 
     async def _gather(self, own: Snapshot) -> Overview:
-        """Collect the snapshots of all workers. If the supervisor does not answer in time, return only this
-        worker's.
+        """Collect the snapshots of all workers.
+
+        If the supervisor does not answer in time, return only this worker's.
         """
         assert self._service is not None
         self._asked += 1
@@ -179,8 +181,9 @@ class Child:
             self._gathering.pop(number, None)
 
     def _orphaned(self) -> None:
-        """The supervisor is gone, so nothing would replace or stop this worker: stop in order. If that hangs,
-        ``end_within`` ends the process.
+        """The supervisor is gone, so nothing would replace or stop this worker: stop in order.
+
+        If that hangs, ``end_within`` ends the process.
         """
         end_within(self._drain_s + GRACE_S)
         signals.stop_once(self._reactor)

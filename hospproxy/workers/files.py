@@ -8,8 +8,7 @@ from pathlib import Path
 
 
 def of_slot(path: Path, slot: int) -> Path:
-    """Return the path of one worker's file: ``answers.sqlite`` for slot 0 (as without workers), ``answers-1.sqlite``
-    for slot 1.
+    """Return one worker's file: ``answers.sqlite`` for slot 0 or without workers, ``answers-1.sqlite`` for slot 1.
 
     :param slot: from 0.
     """

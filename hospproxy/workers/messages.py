@@ -16,8 +16,9 @@ from zope.interface import implementer
 from ..watch.merging import Overview, Snapshot
 
 MOST_BYTES: Final = 16 << 20
-"""Longest message in bytes. A snapshot with the maximum number of series of every metric takes less than
-half of it.
+"""Longest message in bytes.
+
+A snapshot with the maximum number of series of every metric takes less than half of it.
 """
 MOST_OF_ALL: Final = 65 * MOST_BYTES
 """The same for a message with all snapshots: of 64 workers, and the merged one of workers that have exited."""

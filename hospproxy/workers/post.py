@@ -195,9 +195,7 @@ class Post:
             self.ready = False
 
     def wrote(self, line: str) -> None:
-        """Log a line that the process wrote to stdout or stderr: why it cannot start, or a crash of the
-        interpreter.
-        """
+        """Log a line of the process's stdout or stderr: why it cannot start, or an interpreter crash."""
         _log.error("worker {slot}: {line}", slot=self.slot, line=line)
 
     def ended(self, why: str) -> None:

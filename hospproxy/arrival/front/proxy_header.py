@@ -16,8 +16,9 @@ SIGNATURE_2: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 MAX_LENGTH_1: Final = 107
 """Longest version 1 line in bytes, including its CRLF (section 2.1)."""
 MAX_LENGTH_2: Final = 4096
-"""Longest addresses and TLVs of version 2 in bytes: section 2.2 asks for 520, but certificate names may come with
-them.
+"""Longest addresses and TLVs of version 2, in bytes.
+
+Section 2.2 asks for 520, but certificate names may come with them.
 """
 _FIXED_2: Final = 16
 
@@ -48,8 +49,9 @@ class ProxyHeader:
 
 
 def parse_proxy_header(data: bytes | bytearray) -> ProxyHeader | None:
-    """Parse the header at the beginning of a connection. The result does not depend on how the bytes are split into
-    reads.
+    """Parse the header at the beginning of a connection.
+
+    The result does not depend on how the bytes are split into reads.
 
     :param data: everything that has arrived so far.
     :return: None if more bytes are needed.

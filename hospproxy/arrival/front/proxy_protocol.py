@@ -172,9 +172,7 @@ class ProxyHeaderFactory(Factory):
         super().doStop()  # type: ignore[no-untyped-call]
 
     def buildProtocol(self, addr: IAddress | None) -> ProxyHeaderProtocol | None:
-        """Return None, which closes the connection, for unlisted senders, at ``max_connections``, or while
-        stopping.
-        """
+        """Return None, which closes the connection, for unlisted senders, at ``max_connections`` and in a drain."""
         peer = display_address(getattr(addr, "host", ""))
         if not self.senders.covers(parse_address(peer)):
             self.complaints.refused("unlisted", peer)

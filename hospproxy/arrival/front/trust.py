@@ -24,10 +24,10 @@ _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
 def parse_address(text: str) -> Address | None:
-    """Parse an address as sockets and X-Forwarded-For write it, with or without port and brackets; None if it is not
-    one.
+    """Parse an address as sockets and X-Forwarded-For write it; None if it is not one.
 
-    An IPv4-mapped IPv6 address (::ffff:192.0.2.1, which a dual-stack socket reports) is returned as IPv4.
+    Port and brackets are optional. An IPv4-mapped IPv6 address (::ffff:192.0.2.1, which a dual-stack socket reports)
+    is returned as IPv4.
     """
     match = _WITH_PORT.fullmatch(text)
     bare = (match[1] or match[2]) if match else text.partition("%")[0]

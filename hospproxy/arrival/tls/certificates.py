@@ -139,8 +139,9 @@ def _public_bytes(key: object) -> bytes:
 
 
 def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> Credentials:
-    """Return the self-signed certificate of this folder. Make a new one if there is none, or if it has expired,
-    cannot be read or lacks a host.
+    """Return the self-signed certificate of this folder.
+
+    A new one is made if there is none, or if it has expired, cannot be read or lacks a host.
 
     :param folder: created with mode 0700 if missing. Certificate and key have mode 0600.
     :param hosts: names and addresses to certify besides localhost, 127.0.0.1 and ::1.

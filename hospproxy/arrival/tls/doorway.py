@@ -116,9 +116,7 @@ class Contexts:
         return cls(made[0], named)
 
     def pick(self, name: str) -> CertificateOptions:
-        """Return the context for a name: an exact match first, then a wildcard for one whole label (RFC 6125
-        §6.4.3).
-        """
+        """Return the context for a name: an exact match, then a wildcard for one whole label (RFC 6125 §6.4.3)."""
         return self.named.get(name) or self.named.get("*." + name.partition(".")[2]) or self.first
 
 
@@ -141,8 +139,9 @@ class Doorway:
 
 
 class TlsTransport(BufferingTLSTransport):
-    """The TLS side of one connection. If there are several certificates, it reads the server name before the
-    handshake.
+    """The TLS side of one connection.
+
+    If there are several certificates, it reads the server name before the handshake.
     """
 
     factory: TlsFactory

@@ -18,8 +18,9 @@ from .renewal import SOON_S, Kept
 
 _log = Logger()
 TICKET_KEYS_S: Final = 12 * 3600.0
-"""Seconds for which a set of ticket keys is used: an attacker who steals the keys cannot read older TLS 1.2
-sessions.
+"""Seconds for which a set of ticket keys is used.
+
+An attacker who steals the keys cannot read older TLS 1.2 sessions.
 """
 
 DAY_S: Final = 86400.0

@@ -1,5 +1,6 @@
-"""Limit TLS handshakes in progress: how many, per address, and for how long. Each costs us a signature and the client
-nothing.
+"""Limit TLS handshakes in progress: how many, per address, and for how long.
+
+Each costs us a signature and the client nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reload certificate files while the proxy runs: detect changes, check the new content, then use it. Unusable content
-is never used.
+"""Reload certificate files while the proxy runs: detect changes, check the new content, then use it.
 
-Changes are detected by content, not by modification time: renewal tools rename, copy or switch a symbolic link.
+Content that is not usable never replaces what is in use. Changes are detected by content, not by modification time:
+renewal tools rename, copy or switch a symbolic link.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ class Kept(Generic[T]):
         self._digest = glance.digest
 
     def glance(self, *, anew: bool = False) -> Glance[T] | None:
-        """Read the files. Changes nothing in this object, so it may run in a thread. Returns None if they are
-        unchanged.
+        """Read the files. Changes nothing in this object, so it may run in a thread.
+
+        Returns None if they are unchanged.
 
         :param anew: parse them even if they are unchanged.
         """
@@ -98,8 +99,10 @@ class Kept(Generic[T]):
         return Glance(digest, value)
 
     def take(self, glance: Glance[T] | None) -> Verdict:
-        """Use the result of ``glance``. Unusable content is WAITING at first, BAD at the second look, then SAME:
-        renewal tools write the two files of a pair one after the other, and the error is reported once.
+        """Use the result of ``glance``.
+
+        Unusable content is WAITING at first, BAD at the second look, then SAME: renewal tools write the two files of
+        a pair one after the other, and the error is reported once.
         """
         if glance is not None and glance.value is None:
             known, self._bad = glance.digest == self._bad, glance.digest

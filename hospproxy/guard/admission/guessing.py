@@ -15,8 +15,9 @@ from .marks import Marks
 FIRST_S = 0.5
 """The first delay in seconds; each further failure doubles it."""
 REACH = 10
-"""Failures that count beyond the free ones. More add nothing, so all are forgotten ``free + REACH`` times
-``forgive_s`` after the last.
+"""Failures that count beyond the free ones.
+
+More add nothing, so all are forgotten ``free + REACH`` times ``forgive_s`` after the last.
 """
 
 

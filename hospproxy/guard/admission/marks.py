@@ -29,8 +29,9 @@ class Marks:
         return max(self._floor, self._until.get(key, 0.0))
 
     def own(self, key: bytes) -> float:
-        """Return a key's own time, to add to. It leaves out the floor, or each dropped key would raise the next one's
-        guilt.
+        """Return a key's own time, to add to.
+
+        It leaves out the floor, or each dropped key would raise the next one's guilt.
         """
         return self._until.get(key, 0.0)
 

@@ -206,15 +206,17 @@ class Admission:
         )
 
     def _failures(self, attempt: Attempt, now: float) -> int:
-        """Return the failures of an account. Other passwords that are being tried count too, or many at once would
-        count as one.
+        """Return the failures of an account.
+
+        Other passwords that are being tried count too, or many at once would count as one.
         """
         others = len(self._trying.get(attempt.account, {}).keys() - {attempt.credentials})
         return self._by_account.failures(attempt.account, now) + others
 
     def _learn(self, exchange: Exchange, attempt: Attempt, response: Response, *, known: bool) -> Response:
-        """Learn from the response whether the credentials were right. For unknown credentials this also runs when the
-        client has left.
+        """Learn from the response whether the credentials were right.
+
+        For unknown credentials this also runs when the client has left.
         """
         now = self._clock.seconds()
         if response.status == 401:

@@ -9,8 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 
 
 class Refusals:
-    """Credentials that HOSP refused within the last ``keep_s`` seconds. A write that might make HOSP accept them
-    clears all.
+    """Credentials that HOSP refused within the last ``keep_s`` seconds.
+
+    A write that might make HOSP accept them clears all.
 
     :param clock: monotonic.
     :param keep_s: seconds for which a refusal is remembered; 0: not at all.
