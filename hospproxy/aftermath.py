@@ -69,4 +69,7 @@ class Aftermath:
             try:
                 learner(answer)
             except Exception:
-                _log.failure("{learner!r} failed at what the upstream said late", learner=learner)
+                _log.failure(
+                    "{learner!r} failed on a late upstream response; the other learners go on",
+                    learner=learner,
+                )

@@ -77,7 +77,7 @@ class Chain:
     def _compose(self, processors: Mapping[str, IProcessor]) -> None:
         unknown = set(processors) - set(ORDER)
         if unknown:
-            raise ValueError(f"no such place in the chain: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown processors, not in chain.ORDER: {', '.join(sorted(unknown))}")
         step: Proceed = _nowhere
         own = step
         for name in reversed(ORDER[1:]):
@@ -162,7 +162,7 @@ class Chain:
         except RecordFailed as failed:
             # There is no client connection to close here, and code that retries must be able to go on.
             raise OwnNotRecorded(
-                "A question to the upstream server could not be recorded.", retry_after_s=30
+                "A request to the upstream server could not be recorded in the audit trail.", retry_after_s=30
             ) from failed
 
     def _exchange(self, request: Request) -> Exchange:
@@ -191,7 +191,7 @@ class Chain:
 
         def done(outcome: Response | Failure) -> None:
             if isinstance(outcome, Failure) and not outcome.check(CancelledError, RecordFailed):
-                _log.failure("the chain failed", outcome)
+                _log.failure("unhandled error in the chain; the client gets no response", outcome)
                 self._meter.count("unhandled_errors_total")
             if isinstance(outcome, Failure):
                 # No client gets a response, even if it is still connected: an equal write counts as a repetition of
@@ -222,10 +222,10 @@ class Chain:
         except (CancelledError, RecordFailed):
             raise
         except Exception:
-            _log.failure("a processor failed")
+            _log.failure("unhandled error in a processor; the client gets a 500")
             self._meter.count("unhandled_errors_total")
             exchange.outcome = "failed"
-            response = self._answers.error(ProxyError("The proxy failed."), self._accept(exchange))
+            response = self._answers.error(ProxyError("Internal error in the proxy."), self._accept(exchange))
         # A response from memory or of the proxy's own lacks HOSP's id; this is the id in the audit record.
         return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
 
@@ -245,4 +245,4 @@ def _step(processor: IProcessor, proceed: Proceed) -> Proceed:
 
 
 async def _nowhere(_exchange: Exchange) -> Response:
-    raise ProxyError("Nothing answers here.", status=502)
+    raise ProxyError("No processor answered this request.", status=502)

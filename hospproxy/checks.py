@@ -124,27 +124,24 @@ def needs(settings: Settings) -> Iterator[Finding]:
     if settings.ownership.enabled and not settings.identity.enabled:
         yield "ownership.enabled", "ownership needs identity, which is switched off (identity.enabled)"
     if settings.permissions.enabled and settings.permissions.rules and not settings.identity.enabled:
-        yield "permissions.enabled", "they need identity, which is switched off (identity.enabled)"
+        yield "permissions.enabled", "rules need identity, which is switched off (identity.enabled)"
     if settings.screening.enabled and not settings.identity.enabled:
-        yield "screening.enabled", "a screening's note needs an author: identity is switched off"
+        yield "screening.enabled", "its notes need identity, which is switched off (identity.enabled)"
     if settings.screening.enabled and not settings.writes.enabled:
-        yield (
-            "screening.enabled",
-            "a screening's note is delivered by writes, which are switched off (writes.enabled)",
-        )
+        yield "screening.enabled", "its notes need writes, which are switched off (writes.enabled)"
 
 
 def places(settings: Settings) -> Iterator[Finding]:
     """Addresses that cannot be bound."""
     bound = [(f"listeners[{index}].url", each.address) for index, each in enumerate(settings.listeners)]
     if not bound:
-        yield "listeners", "there must be at least one"
+        yield "listeners", "there must be at least one listener"
     if settings.admin.enabled:
         yield from admin_place(settings)
         bound.append(("admin.url", settings.admin.address))
     for path, address in bound:
         if address.ip is None:
-            yield path, f"{address.host!r} is no IP address of this host and not localhost"
+            yield path, f"{address.host!r} is neither localhost nor an IP address"
     for (first, one), (second, other) in combinations(bound, 2):
         if _clash(one, other):
             yield second, f"port {other.port} is taken by {first} already"
@@ -167,7 +164,7 @@ def admin_place(settings: Settings) -> Iterator[Finding]:
             "without TLS it may only be on loopback (127.0.0.1, [::1], localhost)",
         )
     elif admin.address.ip is not None and admin.address.ip.is_unspecified and not admin.hosts:
-        yield "admin.hosts", "name the hosts by which it is reached; it answers to no others"
+        yield "admin.hosts", "list the host names under which clients reach it; it refuses all others"
 
 
 def _clash(one: Address, other: Address) -> bool:
@@ -200,9 +197,9 @@ def _pair(path: str, each: ListenerSettings | AdminSettings) -> Iterator[Finding
             named = "certificate_file" if each.certificate_file else "private_key_file"
             yield f"{path}.{named}", "it is for https:// listeners only"
     elif each.certificate_file and not each.private_key_file:
-        yield f"{path}.private_key_file", "certificate_file is named without it"
+        yield f"{path}.private_key_file", "it is required with certificate_file"
     elif each.private_key_file and not each.certificate_file:
-        yield f"{path}.certificate_file", "private_key_file is named without it"
+        yield f"{path}.certificate_file", "it is required with private_key_file"
 
 
 def _tls_of(path: str, each: ListenerSettings) -> Iterator[Finding]:
@@ -221,10 +218,7 @@ def _tls_of(path: str, each: ListenerSettings) -> Iterator[Finding]:
     if each.client_certificates != "off" and each.client_ca_file is None:
         yield f"{path}.client_ca_file", f'client_certificates = "{each.client_certificates}" needs it'
     if each.client_certificates == "off" and each.client_ca_file is not None:
-        yield (
-            f"{path}.client_certificates",
-            "client_ca_file is named, and no client is asked",
-        )
+        yield f"{path}.client_certificates", 'it is "off", so client_ca_file has no effect'
 
 
 def numbers(settings: Settings) -> Iterator[Finding]:
@@ -233,9 +227,9 @@ def numbers(settings: Settings) -> Iterator[Finding]:
     if s.retry.enabled and s.retry.cap_s < s.retry.base_s:
         yield "retry.cap_s", f"it is less than retry.base_s ({s.retry.base_s:g})"
     if s.retry.enabled and s.retry.budget_ratio == 0 and s.retry.budget_min == 0:
-        yield "retry.budget_min", "with budget_ratio = 0 nothing is ever repeated; say retry.enabled = false"
+        yield "retry.budget_min", "with budget_ratio = 0 nothing is ever retried; set retry.enabled = false"
     if s.retry.enabled and s.retry.max_attempts == 1:
-        yield "retry.max_attempts", "with one attempt nothing is ever repeated; say retry.enabled = false"
+        yield "retry.max_attempts", "with one attempt nothing is ever retried; set retry.enabled = false"
     if s.screening.retry_cap_s < s.screening.retry_base_s:
         yield (
             "screening.retry_cap_s",
@@ -255,14 +249,14 @@ def numbers(settings: Settings) -> Iterator[Finding]:
 def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding]:
     """Settings that the contract does not support."""
     if settings.identity.enabled and contract.identity is None:
-        yield "identity.enabled", "the contract does not say how identity is looked up"
+        yield "identity.enabled", "the contract has no x-hospproxy.identity, which identity needs"
     for name in settings.cache.lifetimes:
         operation = contract.operations.get(name)
         if operation is None:
             known = ", ".join(sorted(each.id for each in contract.operations.values() if each.is_read))
             yield f"cache.lifetimes.{name}", f"the contract has no such operation; it has {known}"
         elif not operation.is_read:
-            yield f"cache.lifetimes.{name}", "only what is read can be kept"
+            yield f"cache.lifetimes.{name}", "it is not a read, so it cannot be cached"
     names = [rule.name for rule in contract.permissions]
     for name in settings.permissions.rules:
         if name not in names:
@@ -274,12 +268,12 @@ def against_contract(settings: Settings, contract: Contract) -> Iterator[Finding
         private = [each.id for each in contract.operations.values() if _kept(settings, each.id, each.cache_s)]
         private = [name for name in private if not contract.operations[name].public]
         if private:
-            yield "cache.enabled", f"without identity nobody may be served {private[0]} from memory"
+            yield "cache.enabled", f"without identity {private[0]} may not be cached: it is not public"
     longest = max((each.max_body_bytes for each in contract.operations.values()), default=0)
     if settings.arrival.body_memory_bytes < longest:
         yield (
             "arrival.body_memory_bytes",
-            f"the contract allows a body of {longest} bytes, which would never fit",
+            f"the contract allows a body of {longest} bytes, which would never fit; raise this limit",
         )
 
 
@@ -306,20 +300,20 @@ def open_text(settings: Settings) -> Iterator[Finding]:
     if settings.admin.enabled and not settings.admin.address.loopback:
         yield (
             "admin.url",
-            "whoever can reach it reads /metrics and /ready, for which no credentials are asked",
+            "/metrics and /ready need no credentials: every host that reaches this address can read them",
         )
     if any(each.hsts_s for each in settings.listeners) and any(
         each.plain == "serve" and not each.address.secure for each in settings.listeners
     ):
         yield (
             "listeners",
-            "hsts_s keeps browsers from the plain listener that serves, by any port of this host",
+            "hsts_s makes browsers avoid the plain listener too: HSTS covers every port of a host",
         )
     if settings.listeners and all(not each.address.secure for each in settings.listeners):
         if all(each.plain == "reject" for each in settings.listeners):
-            yield "listeners", "every one of them rejects every request; add an https:// one"
+            yield "listeners", "all of them reject every request; add an https:// listener"
         elif all(each.plain != "serve" for each in settings.listeners):
-            yield "listeners", "none of them serves what clients are redirected to"
+            yield "listeners", "clients are redirected to https://, but no listener serves it"
 
 
 def trust(settings: Settings) -> Iterator[Finding]:
@@ -328,7 +322,7 @@ def trust(settings: Settings) -> Iterator[Finding]:
         if network.prefixlen < (8 if network.version == 4 else 16):
             yield (
                 f"trusted_proxies[{index}]",
-                f"{network}: almost anyone can forge a client's address in the record",
+                f"{network} is very wide: almost any client can forge the address in its audit records",
             )
 
 
@@ -336,21 +330,21 @@ def switched_off(settings: Settings) -> Iterator[Finding]:
     """Protection that is switched off."""
     said = (
         (settings.audit.enabled, "audit.enabled", "nothing is recorded"),
-        (settings.identity.enabled, "identity.enabled", "records name nobody for certain"),
-        (settings.ownership.enabled, "ownership.enabled", "notes can be left in another's name"),
-        (settings.validation.enabled, "validation.enabled", "what is sent to HOSP is not validated"),
-        (settings.writes.enabled, "writes.enabled", "a write whose answer is lost is not looked up"),
+        (settings.identity.enabled, "identity.enabled", "no identity in the audit records is verified"),
+        (settings.ownership.enabled, "ownership.enabled", "notes can be written in another person's name"),
+        (settings.validation.enabled, "validation.enabled", "requests to HOSP are not validated"),
+        (settings.writes.enabled, "writes.enabled", "a write whose response is lost is not looked up"),
         (settings.admission.enabled, "admission.enabled", "passwords can be guessed as fast as HOSP answers"),
         (settings.gate.enabled, "gate.enabled", "nothing protects HOSP from a surge"),
-        (settings.breaker.enabled, "breaker.enabled", "while HOSP is gone everybody waits for it"),
+        (settings.breaker.enabled, "breaker.enabled", "while HOSP is away every request waits for it"),
     )
     for enabled, path, words in said:
         if not enabled:
             yield path, words
     if settings.validation.enabled and settings.validation.mode == "report":
-        yield "validation.mode", "what breaks the contract is only recorded"
+        yield "validation.mode", "requests that violate the contract are recorded, not refused"
     if settings.ownership.enabled and settings.ownership.mode == "report":
-        yield "ownership.mode", "notes in another's name are only recorded"
+        yield "ownership.mode", "notes in another person's name are recorded, not corrected or refused"
 
 
 def times(settings: Settings) -> Iterator[Finding]:
@@ -358,18 +352,18 @@ def times(settings: Settings) -> Iterator[Finding]:
     if settings.deadline_s >= 30:
         yield (
             "deadline_s",
-            "balancers commonly give up after 30 s: users would see their error, not our answer",
+            "load balancers often give up after 30 s: users would see their error, not the proxy's response",
         )
     if settings.drain_s < settings.deadline_s:
-        yield "drain_s", f"it is less than deadline_s ({settings.deadline_s:g}): a stop may cut answers off"
+        yield "drain_s", f"it is less than deadline_s ({settings.deadline_s:g}): a stop may abort requests"
     hours = settings.identity.offline_grace_s / 3600
     if settings.identity.enabled and settings.identity.offline_grace_s > GRACE_S:
         yield (
             "identity.offline_grace_s",
-            f"whoever was dismissed past the proxy reads what is kept for {hours:g} h while HOSP is away",
+            f"while HOSP is away, a user whose account was removed can read cached responses for {hours:g} h",
         )
     if settings.arrival.keep_alive_s <= 60:
-        yield "arrival.keep_alive_s", "below a balancer's 60 s its users see 502s"
+        yield "arrival.keep_alive_s", "load balancers reuse connections for 60 s: their users would see 502s"
 
 
 Rule = Callable[[Settings], Iterator[Finding]]

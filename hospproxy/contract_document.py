@@ -85,7 +85,7 @@ def read(document: Any) -> Contract:
     :raise ContractError: with every mistake.
     """
     if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-        raise ContractError(["paths: missing: this is no OpenAPI document"])
+        raise ContractError(["paths: missing: this is not an OpenAPI document"])
     return _Reader(document).contract()
 
 
@@ -291,7 +291,7 @@ class _Reader:
             for part in str(reference).removeprefix("#/").split("/"):
                 said = said.get(part) if isinstance(said, dict) else None
             if said is None:
-                self.errors.append(f"{reference}: names nothing")
+                self.errors.append(f"{reference}: there is nothing at this reference")
         return {}
 
     def _properties(self, schema: Any) -> dict[str, dict[str, Any]]:
@@ -303,7 +303,7 @@ class _Reader:
         try:
             return check_of(schema, self.document.get("components", {}))
         except ValueError as error:
-            self.errors.append(f"{schema}: no schema: {error}")
+            self.errors.append(f"{schema}: not a valid schema: {error}")
             return lambda _value: ()
 
     def _names(

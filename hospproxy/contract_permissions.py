@@ -48,7 +48,7 @@ def mistakes(rule: Permission, operations: Collection[str], identity: bool) -> I
     if rule.allow not in ALLOW:
         yield f"allow: must be one of {', '.join(ALLOW)}"
     if rule.default not in MODES:
-        yield f'default: must be one of {", ".join(MODES)} (quote "off": YAML takes it for false)'
+        yield f'default: must be one of {", ".join(MODES)} (quote "off": YAML reads it as false)'
     if rule.allow in ("author", "unchanged", "same") and not rule.field:
         yield f"field: is needed with allow: {rule.allow}"
     if rule.allow == "same" and rule.record is None:

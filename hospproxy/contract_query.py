@@ -50,7 +50,7 @@ class QueryReader:
         if not isinstance(wanted, list):
             return listed, ["must be a list of names"]
         errors = [
-            f"the records of the answer have no field {name!r} to filter by"
+            f"the records in the response have no field {name!r} to filter by"
             for name in wanted
             if name not in fields
         ]

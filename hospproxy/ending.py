@@ -63,13 +63,17 @@ async def _ended(step: Step, clock: IReactorTime, has_s: float) -> bool:
 
     def done(result: Any) -> None:
         if isinstance(result, Failure):
-            _log.failure("stop: {step} failed; the stop goes on", result, step=step.name)
+            _log.failure("stop: step {step} failed; going on with the next step", result, step=step.name)
         if timer.active():
             timer.cancel()
             over.callback(not isinstance(result, Failure))
 
     def late() -> None:
-        _log.error("stop: {step} did not end in {has_s:.1f} s; the stop goes on", step=step.name, has_s=has_s)
+        _log.error(
+            "stop: step {step} did not end in {has_s:.1f} s; going on with the next step",
+            step=step.name,
+            has_s=has_s,
+        )
         over.callback(False)
 
     timer = clock.callLater(has_s, late)

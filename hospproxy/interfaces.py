@@ -104,7 +104,7 @@ class ICacheStore(Interface):
 class IJournal(Interface):
     """The local file of the audit trail."""
 
-    full: bool = Attribute("The disk is full: no intent is taken, the rest goes to a reserve.")
+    full: bool = Attribute("The disk is full: intents are refused, other records use a reserve.")
 
     def append(record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
         """Store a record; fires when it is on disk.
@@ -120,7 +120,7 @@ class IAuditWriter(Interface):
     Each sink has a carrier (record.writers.carrying) that follows the journal for it.
     """
 
-    name: str = Attribute("Names it in the options, in metrics and in its saved position.")
+    name: str = Attribute("Its name in the options, in metrics and in its saved cursor.")
 
     def open() -> Awaitable[None]:
         """Connect or prepare. A failure is retried, like one of ``write``."""
@@ -140,7 +140,7 @@ class IAuditWriter(Interface):
 class IAuditFileWriter(Interface):
     """An audit sink for whole files, each sent once it is closed."""
 
-    name: str = Attribute("As of IAuditWriter.")
+    name: str = Attribute("As for IAuditWriter.")
 
     def open() -> Awaitable[None]:
         """As for IAuditWriter."""
@@ -155,7 +155,7 @@ class IAuditFileWriter(Interface):
 class IAuditWriterMaker(IPlugin):
     """A Twisted plugin (in a folder ``hospproxy_plugins``) that makes audit sinks of its own kind."""
 
-    kind: str = Attribute("What ``[[audit_plugins]]`` says under ``kind``.")
+    kind: str = Attribute("The value of ``kind`` in ``[[audit_plugins]]``.")
 
     def make(name: str, options: Mapping[str, Any], reactor: Any) -> Any:
         """Return a sink (IAuditWriter or IAuditFileWriter).

@@ -93,12 +93,12 @@ def prepare(state_dir: Path, uid: int, gid: int) -> None:
         owner = state_dir.stat().st_uid
         if owner != uid:
             raise StateError(
-                f"{state_dir} belongs to user {owner}, and the proxy will be user {uid}:"
-                f" chown -R {uid}:{gid} {state_dir}"
+                f"{state_dir} belongs to user {owner}, but the proxy will run as user {uid}:"
+                f" run chown -R {uid}:{gid} {state_dir}"
             ) from None
         return
     except OSError as error:
-        raise StateError(f"{state_dir} cannot be made: {error.strerror}") from None
+        raise StateError(f"{state_dir} cannot be created: {error.strerror}") from None
     os.chown(state_dir, uid, gid)
 
 

@@ -78,7 +78,7 @@ def check_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Check:
             if walk is None and validator.is_valid(_plain(value)):
                 return ()
         if walk is None:
-            return (SchemaError("", "is not as the contract says"),)
+            return (SchemaError("", "does not match the contract"),)
         return tuple(islice(walk(value, ()), MOST_ERRORS))
 
     return check
@@ -240,7 +240,7 @@ def _pattern(said: str) -> Walk:
     # The regular expression engine of jsonschema-rs: ECMA's "$" differs from Python's.
     validator = jsonschema_rs.Draft202012Validator({"pattern": said})
     return _limit(
-        _is_text, lambda value: not validator.is_valid(_plain(value)), "is not as the contract says"
+        _is_text, lambda value: not validator.is_valid(_plain(value)), "does not match the contract"
     )
 
 
@@ -255,4 +255,4 @@ _LIMITS: Mapping[str, Callable[[Any], Walk]] = {
     "required": _required,
 }
 
-_date = _limit(_is_text, lambda value: not is_date(_plain(value)), "is no date (2021-03-27)")
+_date = _limit(_is_text, lambda value: not is_date(_plain(value)), "is not a date such as 2021-03-27")

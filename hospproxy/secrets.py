@@ -99,7 +99,7 @@ class MasterKey:
             try:
                 make_key_file(path, entropy(KEY_BYTES))
             except OSError as error:
-                raise KeyFileError(f"{path} cannot be made: {error.strerror}") from None
+                raise KeyFileError(f"{path} cannot be created: {error.strerror}") from None
         return cls.load(path)
 
     @property
@@ -142,7 +142,7 @@ def read_key_file(path: Path, most: int) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{path} is not a plain file")
+            raise KeyFileError(f"{path} is not a regular file")
         _refuse_others(path, status)
         return os.read(descriptor, most + 1)
     finally:
@@ -168,9 +168,9 @@ def _refuse_others(path: Path, status: os.stat_result) -> None:
     mode = stat.S_IMODE(status.st_mode)
     # While root reads keys for the later user (twistd's --uid), that user's file is as private as root's.
     if status.st_uid not in (0, os.geteuid(), HEIR.get()):
-        raise KeyFileError(f"{path} belongs to another user")
+        raise KeyFileError(f"{path} belongs to another user; chown it to the user of the proxy")
     if mode & (0o027 if status.st_uid == 0 != os.geteuid() else 0o077):
-        raise KeyFileError(f"{path} can be read or changed by others (mode {mode:04o}): chmod 600 it")
+        raise KeyFileError(f"{path} can be read or changed by others (mode {mode:04o}): run chmod 600 on it")
 
 
 def make_key_file(path: Path, content: bytes) -> None:

@@ -142,7 +142,7 @@ class ProxyService(Service):
 
     def _health(self) -> Health:
         journal, shared = self.parts.journal, self.parts.shared
-        foreign = "what is there belongs to another master key"
+        foreign = "Redis holds data made with another master key"
         return Health(
             {
                 "listeners": lambda: None if self.listeners.ports else "not listening",
@@ -253,7 +253,7 @@ class ProxyService(Service):
         try:
             self.parts.ledger.open()
         except (LedgerFormatError, sqlite3.Error, OSError) as error:
-            print(f"hospproxy: the ledger cannot be used: {error}", file=sys.stderr)
+            print(f"hospproxy: the ledger cannot be opened: {error}", file=sys.stderr)
             raise SystemExit(1) from None
         self._tidying = task.LoopingCall(self._tidy)
         self._tidying.clock = self._reactor
@@ -265,7 +265,7 @@ class ProxyService(Service):
 
         def failed(failure: Failure) -> None:
             _log.failure(
-                "the ledger cannot be cleared; it is tried again in {every_s:g} s", failure, every_s=TIDY_S
+                "old ledger entries could not be removed; next try in {every_s:g} s", failure, every_s=TIDY_S
             )
 
         return Deferred.fromCoroutine(self.parts.writes.tidy()).addErrback(failed)
@@ -283,7 +283,7 @@ class ProxyService(Service):
                 self._host.entropy,
             )  # fmt: skip
         except OSError as error:
-            print(f"hospproxy: this machine's name cannot be kept: {error}", file=sys.stderr)
+            print(f"hospproxy: this machine's name cannot be stored: {error}", file=sys.stderr)
             raise SystemExit(1) from None
 
     async def _recover(self) -> None:
@@ -292,11 +292,11 @@ class ProxyService(Service):
 
     def _not_recovered(self, failure: Failure) -> None:
         if self.running:
-            _log.failure("what an earlier process left could not be taken over", failure)
+            _log.failure("writes of an earlier process were not recovered; restart to retry", failure)
         # Otherwise a stop interrupted it and closed the ledger; the next start takes over what is left.
 
     def _no_journal(self, failure: Failure) -> None:
-        _log.critical("the audit journal cannot be begun: {why}", why=failure.getErrorMessage())
+        _log.critical("the audit journal cannot be started, stopping: {why}", why=failure.getErrorMessage())
         self._reactor.stop()
 
     def reload(self) -> None:
@@ -307,17 +307,19 @@ class ProxyService(Service):
             try:
                 each.reload()
             except CertificateError as error:
-                _log.error("{why}. What was read before stays in use.", why=str(error))
+                _log.error(
+                    "certificates for {what} not reloaded, old ones kept: {why}", what=what, why=str(error)
+                )
             else:
-                _log.info("certificates were read again, for {what}", what=what)
+                _log.info("certificates reloaded for {what}", what=what)
         if self.parts.entrance is None:
             return
         try:
             self.parts.entrance.reload()
         except SecretError as error:
-            _log.error("the secrets of [origin] stay as they are: {why}", why=str(error))
+            _log.error("[origin] secrets not reloaded, old ones kept: {why}", why=str(error))
         else:
-            _log.info("the secrets of [origin] were read again")
+            _log.info("[origin] secrets reloaded")
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, finish the requests in flight, store what is held, close the journal, let sinks catch up."""
@@ -325,12 +327,12 @@ class ProxyService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        _log.info("stopping: answering what is under way")
+        _log.info("stopping: finishing the requests in flight")
         drained_s = self._settings.drain_s + DRAINED_S
         self.left = await end_in_order(self._draining(), self._reactor, drained_s)
         self.left += await end_in_order(self._ending(), self._reactor, STEPS_S)
         if self.left:
-            _log.error("stopped, but these did not end in order: {left}", left=", ".join(self.left))
+            _log.error("stopped; these steps failed or were late: {left}", left=", ".join(self.left))
         else:
             _log.info("stopped")
 
@@ -380,7 +382,7 @@ class ProxyService(Service):
     def _leave_screenings(self) -> None:
         left = self.parts.screening.stop()
         if left:
-            _log.info("{left} screening results are left to the next start", left=left)
+            _log.info("{left} screening results are not stored yet; the next start resumes", left=left)
 
     def _leave_unfinished(self) -> None:
         if self.parts.unfinished is not None:

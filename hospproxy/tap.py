@@ -93,7 +93,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
 
         for trouble in privileges.harden():
-            print(f"hospproxy: warning: it could not be given up: {trouble}", file=sys.stderr)
+            print(f"hospproxy: warning: could not give up a privilege: {trouble}", file=sys.stderr)
     state_dir, heir = options.settings.state_dir, options.heir
     try:
         if heir is not None:

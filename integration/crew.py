@@ -46,7 +46,7 @@ async def until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
 
 def workers_of(proxy: Proxy) -> dict[int, int]:
     """The process of each slot, as the log has said last."""
-    found = re.findall(r"worker (\d+) serves \(process (\d+)\)", proxy.log)
+    found = re.findall(r"worker (\d+) is serving \(pid=(\d+)\)", proxy.log)
     return {int(slot): int(pid) for slot, pid in found}
 
 

@@ -28,7 +28,7 @@ async def test_who_has_another_master_key_is_not_ready(processes: Processes) -> 
         answer = await ask(second.admin_url, "GET", "/ready")
         return answer.status == 503 and answer.json()["reasons"]
 
-    assert await until(reasons) == {"redis": "what is there belongs to another master key"}
+    assert await until(reasons) == {"redis": "Redis holds data made with another master key"}
     assert "give it the others' master_key_file, or another redis.prefix" in second.log
     assert (await ask(first.admin_url, "GET", "/ready")).status == 200
     assert await second.stop() == 0

@@ -194,11 +194,11 @@ async def test_the_origins_secret(processes: Processes, tmp_path: Path) -> None:
     assert (await ask(proxy.admin_url, "GET", "/live")).status == 200
     files[0].write_text(third)
     proxy.signal("HUP")
-    await proxy.until_said("the secrets of [origin] were read again")
+    await proxy.until_said("[origin] secrets reloaded")
     assert [await status(secret) for secret in (old, new, third)] == [403, 200, 200]
     files[0].write_text("short")
     proxy.signal("HUP")
-    await proxy.until_said("the secrets of [origin] stay as they are")
+    await proxy.until_said("[origin] secrets not reloaded")
     assert [await status(secret) for secret in (new, third)] == [200, 200]
     rules = [tuple(record["rule_hits"]) for record in requests(proxy) if record["rule_hits"]]
     wrong, missing = ("origin:wrong",), ("origin:missing",)

@@ -56,7 +56,7 @@ async def test_a_flood_leaves_descriptors_for_the_record_and_hosp(processes: Pro
     """Half of a small ulimit is for connections; with the rest, who is in is served and recorded, HOSP reached."""
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, within=LIMITED)
-    assert f"ulimit -n ({OPEN_FILES}) allows for; it is {OPEN_FILES // 2} here" in proxy.log
+    assert f"ulimit -n = {OPEN_FILES}; using {OPEN_FILES // 2}, raise ulimit -n" in proxy.log
     first = socket.create_connection(("127.0.0.1", proxy.plain_port), timeout=30)
     flood = await deferToThread(_connect, proxy.plain_port, 2 * OPEN_FILES)
     with contextlib.ExitStack() as stack:

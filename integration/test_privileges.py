@@ -95,7 +95,7 @@ async def test_after_the_ports_are_bound_it_is_somebody_else(processes: Processe
         assert status(proxy.pid, "Uid").split() == [str(NOBODY)] * 4
         assert {path.lstat().st_uid for path in proxy.state.rglob("*")} == {NOBODY}
         proxy.signal("HUP")
-        await proxy.until_said("certificates were read again")
+        await proxy.until_said("certificates reloaded for")
         assert await proxy.stop() == 0
         proxy = await started(processes, folder / "state", hosp.url, other, top)
         await processes.until_open(proxy, proxy.port, proxy.plain_port, proxy.admin_port)
@@ -111,7 +111,7 @@ async def test_a_state_folder_of_somebody_else_is_said(processes: Processes, tmp
     proxy = await started(processes, tmp_path / "state", "http://127.0.0.1:1", other)
     assert await proxy.exit_status() == 1
     assert (
-        f"belongs to user {os.geteuid()}, and the proxy will be user {other}: chown -R {other}:{other}"
+        f"belongs to user {os.geteuid()}, but the proxy will run as user {other}: run chown -R {other}:{other}"
         in proxy.log
     )
     assert os.listdir(tmp_path / "state") == []
@@ -126,7 +126,7 @@ async def test_certificates_that_cannot_be_read_again_stay(processes: Processes)
         (proxy.state / name).unlink()
         (proxy.state / name).mkdir()
     proxy.signal("HUP")
-    await proxy.until_said("What was read before stays in use")
+    await proxy.until_said("not reloaded, old ones kept")
     assert (await ask(proxy.url, "GET", "/hospitals", user="staff1")).status == 200
     assert await proxy.stop() == 0
 

@@ -74,5 +74,5 @@ async def test_a_worker_that_does_not_stop_holds_nobody_up(processes: Processes)
     os.kill(workers[1], 19)  # SIGSTOP: it does not even read what it is told
     proxy.signal("TERM")
     assert await proxy.exit_status(BOUND_S) == 0
-    assert "does not end and is killed" in proxy.log
+    assert "did not exit in time; sending SIGKILL" in proxy.log
     await until(lambda: not alive(workers))

@@ -241,10 +241,10 @@ async def test_a_bad_file_keeps_the_old_one(stage: Stage) -> None:
     proxy = await stage.open()
     before = await deferToThread(stage.shown, "a.example")
     (stage.folder / "a.pem").write_text("nonsense")
-    await proxy.until_said("a.pem: holds no certificate in PEM form. What was read before stays in use.")
+    await proxy.until_said("a.pem: holds no certificate in PEM form")
     assert await deferToThread(stage.shown, "a.example") == before
     new = stage.issue("a").certificate
-    await proxy.until_said("read anew: ")
+    await proxy.until_said("certificate files reloaded: ")
     assert await deferToThread(stage.shown, "a.example") == new
 
 
@@ -254,7 +254,7 @@ async def test_asked_for_by_a_signal(stage: Stage) -> None:
     new = stage.issue("b").certificate
     assert await deferToThread(stage.shown, "b.example") != new
     proxy.signal("HUP")
-    await proxy.until_said("certificates were read again")
+    await proxy.until_said("certificates reloaded for")
     assert await deferToThread(stage.shown, "b.example") == new
 
 

@@ -108,7 +108,7 @@ async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
     assert before["process_resident_memory_bytes@0"] > 0 < before["process_resident_memory_bytes@1"]
     first = workers_of(proxy)
     os.kill(first[1], signal.SIGKILL)
-    await proxy.until_said("worker 1 has ended by signal 9")
+    await proxy.until_said("worker 1 exited by signal 9")
     load.begun_after_end = True
     await until(lambda: workers_of(proxy)[1] != first[1])
     done = load.answered
@@ -124,7 +124,7 @@ async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
     assert await until(lambda: all_are_ready(proxy))
     proxy.signal("HUP")
     for slot in (0, 1):
-        await proxy.until_said(f"worker {slot}: certificates were read again, for clients")
+        await proxy.until_said(f"worker {slot}: certificates reloaded for clients")
     assert (proxy.state / "cache" / "answers-1.sqlite").exists()
     assert not (proxy.state / "master.key").exists()
     pids = workers_of(proxy).values()
@@ -171,7 +171,7 @@ async def test_workers_are_who_the_supervisor_becomes(processes: Processes, tmp_
     refused = begin(processes, tmp_path, *flags, top=f'master_key_file = "{key}"\n')
     assert await refused.exit_status() == 1
     if not nobody_may_run_it(tmp_path):
-        assert f"it has ended before it began: {sys.executable}: Permission denied" in refused.log
+        assert f"exited before it started: {sys.executable}: Permission denied" in refused.log
         return
     assert f"{key} cannot be read: Permission denied" in refused.log
     proxy = begin(processes, tmp_path, *flags)

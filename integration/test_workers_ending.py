@@ -83,7 +83,7 @@ async def test_a_start_that_fails_ends_all(processes: Processes, tmp_path: Path)
     (tmp_path / "state" / "ledger").write_text("no folder")
     proxy = begin(processes, tmp_path)
     assert await proxy.exit_status() == 1
-    assert "worker 0: hospproxy: the ledger cannot be used: " in proxy.log
-    assert "worker 0 cannot start: it has ended with status 1" in proxy.log
+    assert "worker 0: hospproxy: the ledger cannot be opened: " in proxy.log
+    assert "worker 0 failed to start (exited with status 1)" in proxy.log
     assert "worker 1" not in proxy.log
     assert not is_open(proxy.port)

@@ -123,7 +123,7 @@ class SenselessTests(Case):
     def test_a_listener_is_on_an_address(self) -> None:
         self.assertEqual(
             self.errors(listeners=self.listen("https://hosp.example:8443")),
-            ["listeners[0].url: 'hosp.example' is no IP address of this host and not localhost"],
+            ["listeners[0].url: 'hosp.example' is neither localhost nor an IP address"],
         )
         self.assertEqual(self.paths(listeners=()), ["listeners"])
 
@@ -163,7 +163,7 @@ class ContractTests(Case):
             [line.split(";")[0] for line in found],
             [
                 "cache.lifetimes.listNobody: the contract has no such operation",
-                f"cache.lifetimes.{write}: only what is read can be kept",
+                f"cache.lifetimes.{write}: it is not a read, so it cannot be cached",
             ],
         )
 

@@ -112,7 +112,7 @@ class MistakeTests(SynchronousTestCase):
             document["paths"]["/patients"]["get"]["x-hospproxy"]["filters"] = "name"
             document["x-hospproxy"]["override_no_cache"] = "yes"
 
-        where = "paths./notes.get.x-hospproxy.filters: the records of the answer have no field "
+        where = "paths./notes.get.x-hospproxy.filters: the records in the response have no field "
         self.assertEqual(
             set(self.errors(change)),
             {

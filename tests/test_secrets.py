@@ -104,7 +104,9 @@ class FileTests(SynchronousTestCase):
 
     def test_open_to_others(self) -> None:
         for mode in (0o644, 0o604, 0o640, 0o602, 0o660):
-            self.assertIn(f"(mode {mode:04o}): chmod 600 it", self.refusal(self.write(KEY.secret, mode)))
+            self.assertIn(
+                f"(mode {mode:04o}): run chmod 600 on it", self.refusal(self.write(KEY.secret, mode))
+            )
         for mode in (0o600, 0o400):
             self.assertEqual(MasterKey.load(self.write(KEY.secret, mode)), KEY)
 
@@ -127,10 +129,10 @@ class FileTests(SynchronousTestCase):
 
     def test_not_a_file(self) -> None:
         self.assertIn("cannot be read: No such file", self.refusal(self.path))
-        self.assertEqual(self.refusal(self.folder), "FILE is not a plain file")
+        self.assertEqual(self.refusal(self.folder), "FILE is not a regular file")
         pipe = self.folder / "pipe"
         os.mkfifo(pipe, 0o600)
-        self.assertEqual(self.refusal(pipe), "FILE is not a plain file")
+        self.assertEqual(self.refusal(pipe), "FILE is not a regular file")
 
     def test_a_link_to_nowhere_is_not_filled(self) -> None:
         link = self.folder / "link"

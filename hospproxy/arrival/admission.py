@@ -19,8 +19,8 @@ def admit(house: House, plain: PlainPolicy | None, line: RequestLine, client: Cl
         raise refusal
     if line.scheme == b"https" and client.scheme != "https":
         # RFC 9110 §7.4: a request for an https URI must have arrived over https.
-        raise Refused("An https address was asked for over plain HTTP.", status=421)
+        raise Refused("The request is for an https URL, but came over plain HTTP.", status=421)
     if not house.public_hosts.serve(client.host):
         # RFC 9110 §15.5.20: 421 means "not this server"; 400 would say that the request is malformed.
-        raise Refused("This host is not served here.", status=421)
+        raise Refused("This host is not served here; check the host name in the URL.", status=421)
     house.budget.admit()

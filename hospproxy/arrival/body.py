@@ -52,7 +52,7 @@ class Decoder(Protocol):
 
 def too_large(limit: int) -> Refused:
     """The 413 for a body larger than ``limit`` bytes."""
-    return Refused(f"The body is larger than the {limit} bytes that are taken here.", status=413)
+    return Refused(f"The body is larger than the limit of {limit} bytes.", status=413)
 
 
 class LengthDecoder:
@@ -164,7 +164,7 @@ class ChunkedDecoder:
         """
         self._overhead += count
         if self._overhead > MAX_CHUNK_OVERHEAD_BYTES + len(self._held):
-            raise Refused("The body comes in chunks that are too small.")
+            raise Refused("The chunks of the body are too small.")
 
 
 def _take_line(buffer: bytearray, longest: int) -> bytes | None:

@@ -12,7 +12,7 @@ PRESSED: Final = 0.9
 
 def spent() -> OverCapacity:
     """The 503 for a request that cannot be taken, or kept, because the memory budget is used up."""
-    error = OverCapacity("There is no memory left for this request just now.")
+    error = OverCapacity("The proxy has no memory left for this request; try again later.")
     error.limit = "body_memory_bytes"
     return error
 

@@ -34,7 +34,7 @@ def within_descriptors(limits: ArrivalLimits, open_files: int) -> ArrivalLimits:
     if limits.max_connections <= possible:
         return limits
     _log.warn(
-        "arrival.max_connections = {wanted} is more than ulimit -n ({open_files}) allows for; it is {possible} here",
+        "arrival.max_connections = {wanted} does not fit ulimit -n = {open_files}; using {possible}, raise ulimit -n",
         wanted=limits.max_connections,
         open_files=open_files,
         possible=possible,

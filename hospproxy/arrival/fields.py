@@ -70,7 +70,7 @@ def combine(pairs: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         if name not in combined:
             combined[name] = value
         elif name in ONCE:
-            raise HeadRefused("A field that may stand once stands twice.", field=name.decode("ascii"))
+            raise HeadRefused("This header field may appear only once.", field=name.decode("ascii"))
         else:
             combined[name] += b"," + value
     return combined
@@ -91,7 +91,7 @@ def read_framing(fields: dict[bytes, bytes], version: tuple[int, int]) -> Framin
     expects = False
     if b"expect" in fields and version == (1, 1):
         if fields[b"expect"].lower() != b"100-continue":
-            raise HeadRefused("The only expectation that can be met is 100-continue.", status=417)
+            raise HeadRefused("The only supported expectation is 100-continue.", status=417)
         expects = bool(length) or bool(chunked)
     return Framing(length, bool(chunked), keep_alive, expects)
 
@@ -112,8 +112,10 @@ def _read_coding(fields: dict[bytes, bytes], version: tuple[int, int]) -> bool:
     if codings == [b"chunked"]:
         return True
     if codings[-1] == b"chunked" and b"chunked" not in codings[:-1] and b"" not in codings:
-        raise HeadRefused("The only transfer coding known here is chunked.", status=501)
-    raise HeadRefused("The last transfer coding is not one chunked.", field="Transfer-Encoding")
+        raise HeadRefused("The only supported transfer coding is chunked.", status=501)
+    raise HeadRefused(
+        "Transfer-Encoding must end with chunked, and name it only once.", field="Transfer-Encoding"
+    )
 
 
 def _members(value: bytes) -> frozenset[bytes]:

@@ -67,7 +67,7 @@ def parse_head(data: bytes, limits: ArrivalLimits) -> Head:
     """
     line = check_line(data, limits)
     if line is None:
-        raise HeadRefused("The head is not whole.")
+        raise HeadRefused("The request head is incomplete.")
     try:
         return _parse_fields(line, data, limits)
     except HeadRefused as error:

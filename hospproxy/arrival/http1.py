@@ -389,6 +389,6 @@ class Http1Protocol(Watched):
         self._handling = self._kept_back = None
         self._held.body(0)
         if not isinstance(failure.value, RecordFailed | CancelledError):
-            _log.failure("A request could not be answered.", failure=failure)
+            _log.failure("the handler failed; closing the connection without a response", failure=failure)
         if self._phase is not Phase.GONE:
             self.abort()

@@ -67,7 +67,7 @@ def refuse_long_line(start: bytes) -> HeadRefused:
     if match is None:
         return HeadRefused("The request line is malformed.")
     if len(match[1]) > _AROUND_TARGET - 12:
-        return HeadRefused("The method is not one that is served here.", status=501)
+        return HeadRefused("This method is not supported.", status=501)
     error = HeadRefused("The request target is too long.", status=414, limit="max_target_bytes")
     error.known = RequestLine(match[1])
     return error
@@ -85,9 +85,9 @@ def parse_line(line: bytes, max_target_bytes: int) -> RequestLine:
     method, target, major, minor = match.groups()
     try:
         if (major, minor) not in ((b"1", b"1"), (b"1", b"0")):
-            raise HeadRefused("Only HTTP/1.0 and HTTP/1.1 are served here.", status=505)
+            raise HeadRefused("Only HTTP/1.0 and HTTP/1.1 are supported.", status=505)
         if method not in METHODS:
-            raise HeadRefused("The method is not one that is served here.", status=501)
+            raise HeadRefused("This method is not supported.", status=501)
         if len(target) > max_target_bytes:
             raise HeadRefused("The request target is too long.", status=414, limit="max_target_bytes")
         return _parse_target(method, target, (1, int(minor)))
@@ -99,7 +99,7 @@ def parse_line(line: bytes, max_target_bytes: int) -> RequestLine:
 def _parse_target(method: bytes, target: bytes, version: tuple[int, int]) -> RequestLine:
     """Parse the target forms of RFC 9112 §3.2; authority-form is for CONNECT only, so it is refused."""
     if _BAD_IN_TARGET.search(target):
-        raise HeadRefused("The request target holds a character that it may not.")
+        raise HeadRefused("The request target contains a character that is not allowed.")
     scheme = authority = None
     if target[:1] != b"/" and target != b"*":
         match = _ABSOLUTE.fullmatch(target)
@@ -108,7 +108,7 @@ def _parse_target(method: bytes, target: bytes, version: tuple[int, int]) -> Req
         scheme, authority = match[1].lower(), match[2]
         target = _path_of_absolute(method, match[3])
     if target == b"*" and method != b"OPTIONS":
-        raise HeadRefused("The target * goes with OPTIONS only.")
+        raise HeadRefused("The target * is allowed with OPTIONS only.")
     path, mark, query = target.partition(b"?")
     return RequestLine(method, path, query if mark else None, version, scheme, authority)
 

@@ -106,7 +106,7 @@ class _Address:
         except ValueError:
             port = None
         if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
-            raise ListenerError(f"{url}: not http:// or https:// with a host and a port")
+            raise ListenerError(f"{url}: must be http:// or https:// with a host and a port")
         host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
         return cls(parts.scheme == "https", host, port)
 
@@ -242,7 +242,9 @@ class Listeners:
         kept, files = [], []
         for pair in pairs:
             if pair.certificate_file is None or pair.private_key_file is None:
-                raise ListenerError(f"{value.url}: a certificate and its key go together")
+                raise ListenerError(
+                    f"{value.url}: certificate_file and private_key_file must be set together"
+                )
             kept.append(kept_pair(pair.certificate_file, pair.private_key_file, self._house.wall))
             files.append(pair.certificate_file)
         if not kept:
@@ -254,7 +256,7 @@ class Listeners:
         if value.client_certificates == "off":
             return None
         if value.client_ca_file is None:
-            raise ListenerError(f"{value.url}: client certificates need a client_ca_file")
+            raise ListenerError(f"{value.url}: client_certificates needs client_ca_file")
         return kept_authorities(value.client_ca_file)
 
     def _self_signed(self) -> Credentials:

@@ -97,5 +97,7 @@ def discard(response: Response) -> None:
     """Close the content of a response that will not be sent."""
     if response.chunks is not None:
         Deferred.fromCoroutine(close(response.chunks)).addErrback(
-            lambda failure: _log.failure("The content of an answer could not be closed.", failure=failure)
+            lambda failure: _log.failure(
+                "the content of a response that was not sent could not be closed", failure=failure
+            )
         )

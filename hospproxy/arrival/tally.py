@@ -46,7 +46,7 @@ class Tally:
             return
         self._said_at[limit] = now
         _log.info(
-            "arrival.{limit} = {value} was reached by {address}; {unsaid} times since the last such line",
+            "arrival.{limit} = {value} was reached by {address}; {unsaid} more times since the last such line",
             limit=limit,
             value=getattr(self.limits, limit),
             address=address,

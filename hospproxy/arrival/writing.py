@@ -26,7 +26,10 @@ def written(
         discard(response)
         house.tally.unwritable += 1
         if house.tally.unwritable == 1:
-            _log.error("An answer could not be written ({error}); a 500 went out instead.", error=error)
+            _log.error(
+                "a response could not be serialised ({error}); sent a 500 instead; further ones are not logged",
+                error=error,
+            )
         if response.handed_over is not None:
             response.handed_over(False)  # a write's response is still owed to a repeated request
         return BROKEN, write_answer(BROKEN, to_head=to_head, close=close, version=version, wall=wall)

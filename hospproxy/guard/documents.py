@@ -88,7 +88,7 @@ def parse(body: bytes | bytearray) -> Json:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except _Doubled as error:
         name = str(error) if str(error).isascii() and len(str(error)) <= 64 else ""
-        raise Refused("The body has a key twice in one object.", field=name or None) from None
+        raise Refused("The body has a duplicate key in an object.", field=name or None) from None
     except (ValueError, RecursionError):
         raise Refused("The body is not valid JSON.") from None
     return document
@@ -119,7 +119,7 @@ def is_missing(body: bytes | bytearray | None, operation: Operation) -> bool:
     if body is not None and _NOT_SPACE.search(body):
         return False
     if operation.body_required:
-        raise Refused("A JSON body is needed here.")
+        raise Refused("This request needs a JSON body.")
     return True
 
 

@@ -60,7 +60,7 @@ class Entrance:
             exchange.request = evolve(request, headers=request.headers.without(self._header))
             if len(given) != 1 or not self._secrets.know(given[0]):
                 self._hit(exchange, "origin:wrong" if given else "origin:missing")
-                raise Refused("This is not the way to this service.", status=403)
+                raise Refused("This service must be reached through its gateway.", status=403)
         if self._https != "off" and request.client.scheme != "https":
             self._hit(exchange, "https:required")
             raise self._https_only(request)

@@ -183,7 +183,7 @@ class IdentityCheck:
         if response.status == 401:
             return response
         kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
-        raise kind("Who is calling could not be found out.", status=502, retry_after_s=2)
+        raise kind("The upstream server did not say who is calling; try again.", status=502, retry_after_s=2)
 
     def _told(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> Identity | None:
         """Learn from the response to the identity request; return the identity if it names one."""

@@ -73,7 +73,7 @@ def document(body: bytes | bytearray, token: str, most: int | None = None) -> Ge
             spent = 0
             yield
     if size + len(body) - end > MOST_REST_BYTES:
-        raise Refused("The body has too much besides its long texts.", status=422)
+        raise Refused("The body is too large apart from its long texts.", status=422)
     rest.append(body[end:])
     yield
     parsed = parse(b"".join(rest))

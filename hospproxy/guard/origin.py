@@ -30,7 +30,7 @@ def secret_of_file(path: Path) -> bytes:
 def secret_of_variable(name: str, environment: Mapping[str, str]) -> bytes:
     """:raise SecretError: the variable is not set, or not usable in a header field."""
     if name not in environment:
-        raise SecretError(f"the environment has no {name}")
+        raise SecretError(f"the environment variable {name} is not set")
     return _usable(environment[name].encode("utf-8", "surrogateescape"), name)
 
 

@@ -30,7 +30,7 @@ def judge_claim(operation: Operation, sent: Json, author: int | str | None) -> R
         return None
     if same_id(sent[operation.author], author):
         return None
-    return Refused("This may not be written in another's name.", status=403, field=operation.author)
+    return Refused("This may not be written in another person's name.", status=403, field=operation.author)
 
 
 def check_shape(operation: Operation, sent: Json) -> None:
@@ -41,7 +41,7 @@ def check_shape(operation: Operation, sent: Json) -> None:
     if not isinstance(sent, dict):
         raise Refused("The body must be one JSON object.", status=422)
     if operation.wrapper is not None and operation.wrapper in sent:
-        raise Refused("The fields must stand at the top of the body.", status=422, field=operation.wrapper)
+        raise Refused("The fields must be at the top level of the body.", status=422, field=operation.wrapper)
     named = sent.get(operation.author)
     if named is not None and (isinstance(named, bool) or not isinstance(named, int)):
         raise Refused("The author must be a whole number.", status=422, field=operation.author)
@@ -76,7 +76,9 @@ class Ownership:
             return await proceed(exchange)
         check_shape(operation, exchange.sent)
         if exchange.identity is None:
-            raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
+            raise ProxyError(
+                "The upstream server did not say who is calling; try again.", status=502, retry_after_s=2
+            )
         document = await self._ruled(exchange, call, exchange.sent, exchange.identity)
         if self._enforce:
             exchange.call = evolve(call, document=document)
@@ -128,6 +130,10 @@ class Ownership:
         except msgspec.DecodeError:
             record = None
         if not isinstance(record, dict):
-            raise ProxyError("Who wrote this record could not be found out.", status=502, retry_after_s=2)
+            raise ProxyError(
+                "The upstream server did not say who wrote this record; try again.",
+                status=502,
+                retry_after_s=2,
+            )
         author = record.get(operation.author or "")
         return author if isinstance(author, (int, str)) and not isinstance(author, bool) else None

@@ -77,7 +77,7 @@ def query(raw: bytes | None, operation: Operation) -> tuple[tuple[tuple[str, str
         name, _, value = (_decoded(piece) for piece in part.partition(b"="))
         plain = name.split("[")[0].strip()
         if plain in known and plain != name:
-            raise Refused("This parameter can be read in more than one way.", field=plain)
+            raise Refused("This parameter is ambiguous; send its name without brackets.", field=plain)
         if name not in known:
             continue
         given[name] = value
@@ -119,5 +119,5 @@ def _decoded(piece: bytes) -> str:
     except UnicodeDecodeError:
         raise Refused("The query is not UTF-8.", field="query") from None
     if any(character < " " or character == "\x7f" for character in text):
-        raise Refused("The query holds a control character.", field="query")
+        raise Refused("The query contains a control character.", field="query")
     return text

@@ -174,7 +174,9 @@ class Permissions:
         enforced = rule.name in self._enforced
         if exchange.identity is None:
             if enforced:
-                raise ProxyError("Who is calling could not be found out.", status=502, retry_after_s=2)
+                raise ProxyError(
+                    "The upstream server did not say who is calling; try again.", status=502, retry_after_s=2
+                )
             return
         who = exchange.identity
         free = str(who.id) in self._administrators
@@ -199,11 +201,15 @@ class Permissions:
             case.exchange.patient = case.exchange.patient or case.about[0]
         if verdict is Verdict.UNKNOWN:
             self._note(case, "unknown")
-            raise ProxyError("Whether this is allowed could not be found out.", status=503, retry_after_s=2)
+            raise ProxyError(
+                "The proxy could not find out whether this is allowed; try again.",
+                status=503,
+                retry_after_s=2,
+            )
         self._note(case, "held")
         detail = case.rule.detail
         if case.rule.break_glass:
-            detail += " In an emergency send the reason in the field X-Break-Glass."
+            detail += " In an emergency, send the reason in the X-Break-Glass header."
         raise Refused(detail, status=403)
 
     def _note(self, case: _Case, how: PermissionEvent) -> None:

@@ -49,7 +49,8 @@ class Validation:
         request = exchange.request
         if self._is_loop(request.client):
             raise Refused(
-                "This request has come through this proxy before: its upstream leads back.", status=508
+                "This request has come through this proxy before: its upstream.url leads back to it.",
+                status=508,
             )
         if request.method == "OPTIONS":
             return self._options(request)
@@ -107,7 +108,7 @@ class Validation:
         spelling = paths.canonical_word if route.text_ids else paths.canonical_id
         values = [value for value in map(spelling, given) if value is not None]
         if len(values) != len(given):
-            raise Refused("No record has such an id.", status=404)
+            raise Refused("No record can have this id.", status=404)
         return route, values, found[1]
 
     def _options(self, request: Request) -> Response:

@@ -80,7 +80,7 @@ class Saying:
             self._dropped += 1
             return
         if self._dropped:
-            words = f"{self._dropped} lines of the log were dropped: they were not taken"
+            words = f"{self._dropped} log lines were dropped: the supervisor did not read them in time"
             self._channel.say(Said("warn", "hospproxy.workers.child", words))
             self._dropped = 0
         self._channel.say(said)
@@ -104,7 +104,7 @@ class Child:
         """Connect to the supervisor and wait for its messages."""
         globalLogBeginner.beginLoggingTo([Saying(self._reactor, self.channel)], redirectStandardIO=False)
         for trouble in privileges.harden():
-            print(f"hospproxy: warning: it could not be given up: {trouble}", file=sys.stderr)
+            print(f"hospproxy: warning: could not give up a privilege: {trouble}", file=sys.stderr)
         self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, Once(self.channel))
         os.close(CHANNEL_FD)
         self._reactor.addSystemEventTrigger("before", "shutdown", self._end)

@@ -92,7 +92,7 @@ class Post:
         try:
             self._start()
         except OSError as error:
-            why = f"before it began: {error.filename or 'no process can be started'}: {error.strerror}"
+            why = f"before it started: {error.filename or 'cannot start a process'}: {error.strerror}"
             self._reactor.callLater(0, self.ended, why)
 
     def _start(self) -> None:

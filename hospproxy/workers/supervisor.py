@@ -95,7 +95,7 @@ class Supervisor(Service):
         """A worker accepts connections now (Chief)."""
         if self._stopping:
             return
-        _log.info("worker {slot} serves (process {pid})", slot=post.slot, pid=post.pid)
+        _log.info("worker {slot} is serving (pid={pid})", slot=post.slot, pid=post.pid)
         if self._all_served:
             return
         if post.slot == 0:
@@ -120,18 +120,18 @@ class Supervisor(Service):
         """A worker has exited (Chief)."""
         self._kept.ended(post.slot)
         if self._stopping:
-            _log.info("worker {slot} has ended {why}", slot=post.slot, why=why)
+            _log.info("worker {slot} exited {why}", slot=post.slot, why=why)
             self._look_whether_empty()
         elif not any(each.served for each in self._posts):
             _log.critical(
-                "worker {slot} cannot start: it has ended {why}; so all end", slot=post.slot, why=why
+                "worker {slot} failed to start (exited {why}); shutting down", slot=post.slot, why=why
             )
             self._leave_with(1)
             signals.stop_once(self._reactor)
         else:
             pause_s = post.start_again()
             _log.error(
-                "worker {slot} has ended {why}; it is replaced in {pause_s:g} s",
+                "worker {slot} exited {why}; replacing it in {pause_s:g} s",
                 slot=post.slot, why=why, pause_s=pause_s,
             )  # fmt: skip
 
@@ -139,7 +139,11 @@ class Supervisor(Service):
         """A worker asks for the snapshots of all workers (Chief)."""
         answering = Deferred.fromCoroutine(self._gather(post, question.own))
         answering.addCallback(lambda overview: post.say(Gathered(question.id, overview)))
-        answering.addErrback(lambda failure: _log.failure("workers cannot be asked", failure))
+        answering.addErrback(
+            lambda failure: _log.failure(
+                "collecting the workers' snapshots failed; the worker that asked gets no reply", failure
+            )
+        )
 
     async def _gather(self, asker: Post, own: Snapshot) -> Overview:
         seen, missing = {asker.slot: own}, {}
@@ -182,7 +186,7 @@ class Supervisor(Service):
         def done(_: None) -> None:
             if self._late.active():
                 self._late.cancel()
-            _log.info("all workers have ended")
+            _log.info("all workers have exited")
 
         self._look_whether_empty()
         return emptied.addCallback(done)
@@ -190,7 +194,7 @@ class Supervisor(Service):
     def _kill(self) -> None:
         for post in self._posts:
             if post.running:
-                _log.error("worker {slot} does not end and is killed", slot=post.slot)
+                _log.error("worker {slot} did not exit in time; sending SIGKILL", slot=post.slot)
                 post.kill()
         self._late = self._reactor.callLater(KILLED_S, self._leave_behind)
 
@@ -198,7 +202,7 @@ class Supervisor(Service):
         emptied = self._emptied
         if emptied is not None and not emptied.called:
             slots = ", ".join(str(post.slot) for post in self._posts if post.running)
-            _log.critical("killed, and still there: worker {slots}; they are left to the kernel", slots=slots)
+            _log.critical("workers still running after SIGKILL: {slots}; exiting without them", slots=slots)
             emptied.callback(None)
 
     def _look_whether_empty(self) -> None:

@@ -226,7 +226,7 @@ class Logging(Case):
         self.child.channel.resumeProducing()
         self.log("kept")
         dropped, kept = self.heard()
-        self.assertIn("3 lines of the log were dropped", dropped.text)
+        self.assertIn("3 log lines were dropped", dropped.text)
         self.assertEqual(kept.text, "kept")
 
     def test_long_lines_are_cut(self) -> None:

@@ -24,9 +24,9 @@ LOG_S: Final = 60.0
 """Seconds between two log lines for the same reason, so that strangers cannot fill the disk by connecting."""
 
 _WORDS: Final = {
-    "unlisted": "its address is not listed",
+    "unlisted": "its address is neither in proxy_protocol_from nor, if that is empty, in trusted_proxies",
     "malformed": "it does not begin with a PROXY header",
-    "timeout": "no whole PROXY header came in time",
+    "timeout": "no complete PROXY header arrived within header_timeout_s",
 }
 
 
@@ -64,7 +64,7 @@ class Complaints:
             return
         self._said[reason] = now
         self._log.warn(
-            "a connection from {peer} was closed: {why} ({more} others since this was last said)",
+            "connection from {peer} was closed: {why} ({more} more since the last such line)",
             peer=peer,
             why=_WORDS[reason] + (f": {why}" if why else ""),
             more=self._kept_back.pop(reason, 0),

@@ -46,15 +46,17 @@ def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[],
         try:
             intermediate(credentials)
         except (SSL.Error, crypto.Error) as error:
-            raise CertificateError(f"{certificate_file}: cannot be served: {_reason(error)}") from error
+            raise CertificateError(
+                f"{certificate_file}: OpenSSL rejects it as a server certificate: {_reason(error)}"
+            ) from error
         return credentials
 
     def judge(credentials: Credentials) -> None:
         own, now = credentials.chain[0], datetime.datetime.fromtimestamp(wall(), datetime.UTC)
         if not own.not_valid_before_utc <= now <= own.not_valid_after_utc:
             raise CertificateError(
-                f"{certificate_file}: it is valid from {own.not_valid_before_utc:%Y-%m-%d %H:%M} to "
-                f"{own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, which is not now"
+                f"{certificate_file}: the certificate is not valid now, only from "
+                f"{own.not_valid_before_utc:%Y-%m-%d %H:%M} to {own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
             )
 
     return Kept((certificate_file, private_key_file), parse, judge)
@@ -68,7 +70,7 @@ def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
         try:
             vouching(certificates)
         except (SSL.Error, crypto.Error) as error:
-            raise CertificateError(f"{file}: cannot vouch for clients: {_reason(error)}") from error
+            raise CertificateError(f"{file}: OpenSSL rejects it as a client CA: {_reason(error)}") from error
         return certificates
 
     return Kept((file,), parse)
@@ -77,7 +79,7 @@ def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
 def _reason(error: Exception) -> str:
     """Return OpenSSL's last error message."""
     queue = error.args[0] if error.args else ()
-    return str(queue[-1][-1]) if queue else "OpenSSL does not say why"
+    return str(queue[-1][-1]) if queue else "OpenSSL gives no reason"
 
 
 @define(slots=True, eq=False)
@@ -154,7 +156,7 @@ class Upkeep:
             if end - wall < SOON_S:
                 when = datetime.datetime.fromtimestamp(end, datetime.UTC)
                 _log.warn(
-                    "{file}: the certificate is valid until {when:%Y-%m-%d %H:%M} UTC only",
+                    "{file}: the certificate expires at {when:%Y-%m-%d %H:%M} UTC; renew it",
                     file=file,
                     when=when,
                 )

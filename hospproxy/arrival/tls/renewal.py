@@ -163,7 +163,9 @@ class Renewal:
 
     def _look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._round()).addErrback(
-            lambda failure: _log.failure("the files of certificates could not be looked at", failure)
+            lambda failure: _log.failure(
+                "certificate files could not be checked; the next check is in certificate_check_s", failure
+            )
         )
 
     async def _round(self) -> None:
@@ -182,10 +184,13 @@ class Renewal:
             if verdict is Verdict.RENEWED:
                 renewed = True
                 self._count("renewed")
-                _log.info("read anew: {files}", files=", ".join(map(str, each.files)))
+                _log.info("certificate files reloaded: {files}", files=", ".join(map(str, each.files)))
             elif verdict is Verdict.BAD and glance is not None:
                 self._count("failed")
-                _log.error("{why}. What was read before stays in use.", why=str(glance.error))
+                _log.error(
+                    "certificate files not reloaded, old ones kept: {why}",
+                    why=str(glance.error),
+                )
         if renewed:
             self._renewed()
 

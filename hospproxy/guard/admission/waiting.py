@@ -14,7 +14,7 @@ from ...errors import TooMany
 MAX_WAITING = 2000
 """Maximum requests that wait at one time, in all."""
 
-WORDS = "Too many log-ins have failed here; try again later."
+WORDS = "Too many failed log-ins; try again later."
 
 
 @frozen(slots=True)

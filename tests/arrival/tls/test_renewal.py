@@ -179,7 +179,7 @@ class RenewalTests(SynchronousTestCase):
             self.write("a", **more)
             self.wait(3)
             self.assertEqual((len(self.said), self.shown(doorway)[0]), (1, a.certificate))
-            self.assertIn("which is not now", self.said[0][1])
+            self.assertIn("the certificate is not valid now", self.said[0][1])
 
     def test_asked_for(self) -> None:
         a, _ = self.write("a"), self.write("b")
@@ -241,7 +241,7 @@ class RenewalTests(SynchronousTestCase):
         self.reactor.advance(86400)
         self.reactor.advance(86400)
         self.assertEqual(len(self.said), 1)
-        self.assertIn("a.pem: the certificate is valid until", self.said[0][1])
+        self.assertIn("a.pem: the certificate expires at", self.said[0][1])
         self.reactor.advance(86399)
         self.assertEqual(len(self.said), 1)
         self.reactor.advance(EVERY_S)
