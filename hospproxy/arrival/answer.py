@@ -39,7 +39,7 @@ def _status_line(status: int) -> bytes:
 def _lowered(name: bytes) -> bytes:
     """:raise Unwritable: ``name`` is not a valid field name."""
     if _NAME.fullmatch(name) is None:
-        raise Unwritable(f"field {name!r}")
+        raise Unwritable(f"invalid field {name!r}")
     return name.lower()
 
 
@@ -65,7 +65,7 @@ def write_answer(
     """
     status = response.status
     if not 200 <= status <= 599:
-        raise Unwritable(f"status {status}")
+        raise Unwritable(f"invalid status {status}")
     lines = [_status_line(status)]
     dated = False
     for name, value in response.headers.pairs:
@@ -73,7 +73,7 @@ def write_answer(
         if lowered in _NOT_TAKEN_OVER:
             continue
         if _NOT_IN_VALUE.search(value):
-            raise Unwritable(f"field {name!r}")
+            raise Unwritable(f"invalid field {name!r}")
         dated = dated or lowered == b"date"
         lines.append(b"%s: %s\r\n" % (name, value))
     if not dated:

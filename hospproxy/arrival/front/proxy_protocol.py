@@ -125,7 +125,7 @@ class ProxyHeaderProtocol(Protocol):
         self._factory.complaints.refused(reason, self._peer, why)
         self.abort()
 
-    # -- what Connections calls
+    # -- called by Connections
 
     def is_overdue(self, now: float) -> bool:
         return self._deadline <= now

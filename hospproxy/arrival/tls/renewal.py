@@ -164,7 +164,7 @@ class Renewal:
     def _look(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._round()).addErrback(
             lambda failure: _log.failure(
-                "certificate files could not be checked; the next check is in certificate_check_s", failure
+                "certificate files could not be checked; trying again after certificate_check_s", failure
             )
         )
 

@@ -35,7 +35,7 @@ KEY_BYTES = 32
 
 
 class Known:
-    """A bounded set that drops the least recently added member.
+    """A bounded set; beyond its bound it drops the member that was added or renewed longest ago.
 
     :param most: number of members.
     """
