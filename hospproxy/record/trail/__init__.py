@@ -1,0 +1,26 @@
+"""The audit trail on disk: hash-chained, signed JSON Lines files, one journal per process.
+
+Modules in reading order:
+
+- `names.py`: file names of a journal, parsed and made.
+- `encoding.py`: one audit record as one safe line of JSON.
+- `linking.py`: sequence number, previous hash and signature at the end of each line.
+- `marks.py`: the records that the journal writes about itself (begin, digest, tombstone).
+- `signing.py`: the Ed25519 key that signs digests, and the public keys that check them.
+- `files.py`: the file system layer: locks, new files, the reserve for a full disk.
+- `scan.py`: reads one file as far as its chain holds.
+- `recovery.py`: finds the file that a restarted journal continues.
+- `current.py`: state of the file being written, and the next group for it.
+- `keeper.py`: appends groups of chained lines, rotates files, uses the reserve. Blocks.
+- `uring.py`: appends through Linux io_uring, without a Python thread.
+- `committing.py`: gives each group to io_uring or to the writing thread.
+- `journal.py`: queues records and commits them in groups; what the rest of the proxy calls.
+- `following.py`: how sinks read committed records from a saved position.
+- `tending.py`: compresses closed files and removes those past their retention.
+- `opening.py`: builds a journal from the settings.
+- `identity.py`: the trail's id, since two machines may both have a journal w0.
+- `differences.py`, `verify.py`: the auditor's check of chain and signatures.
+
+`assembly.py` and `service.py` open the journal. `record/`, `state/` (backup and restore), `options/`, `host.py`
+and `watch/audit_page/` import single modules. Nothing here imports sinks, the index or the page.
+"""

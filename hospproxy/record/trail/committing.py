@@ -1,6 +1,6 @@
-"""Puts groups on disk without a thread of Python's where it can, and by the writing thread where it cannot.
+"""Appends groups to the journal through io_uring where possible, and in the writing thread otherwise.
 
-Never both at once: the keeper is touched by one of them at a time.
+Only one of the two uses the keeper at a time.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from .files import FULL, JournalFile
 from .keeper import Keeper
 
 _OF_THE_DISK = FULL | {errno.EIO, errno.EROFS, errno.ENOENT}
-"""Errors that say nothing against the ring."""
+"""Error numbers that come from the disk; they are no reason to give up io_uring."""
 
 T = TypeVar("T")
 
 
 class Ring(Protocol):
-    """Writes one after another (uring.py)."""
+    """Writes one block after another (uring.py)."""
 
     def write(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
         """Begin to write.
 
-        :param completed: called with the bytes that are on disk, or the number of an error, negative.
+        :param completed: called with the number of bytes on disk, or with a negative error number.
         :raise OSError: nothing is written.
         """
 
     def close(self) -> None:
-        """Give it back."""
+        """Release the ring."""
 
 
 @define(eq=False)
 class Committer:
-    """Lets the keeper work. The usual case, to append a group to a file that goes on, is the ring's.
+    """Runs the keeper. The ring takes the usual case: to append a group to an open file.
 
-    Everything else is the thread's: files that begin and end, digests, the reserve, whatever failed.
+    The thread does everything else: beginning and closing files, digests, the reserve, and whatever failed.
 
-    :param worker: the thread.
-    :param make_ring: called at the start, after ``twistd`` has forked; None if there is to be no ring.
+    :param worker: the writing thread.
+    :param make_ring: called at the start, after ``twistd`` has forked; None to use the thread only.
     """
 
     _log = Logger()
@@ -63,9 +63,9 @@ class Committer:
     _held: list[tuple[Callable[[], Any], Deferred[Any]]] = field(factory=list, init=False)
 
     def start(self) -> Deferred[Path]:
-        """Begin a file.
+        """Open the ring and begin a file.
 
-        :raise RecordFailed: none can be made.
+        :raise RecordFailed: no file can be made.
         """
         if self._make_ring is not None:
             try:
@@ -77,7 +77,7 @@ class Committer:
         return self.run(self._keeper.open)
 
     def keep(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> Deferred[int]:
-        """See ``Keeper.keep``. To be called when the last group is over."""
+        """Commit a group; see ``Keeper.keep``. Call it only after the previous group has finished."""
         if self._ring is not None and not self._in_thread:
             try:
                 append = self._keeper.prepare(lines, named)
@@ -88,7 +88,7 @@ class Committer:
         return self.run(lambda: self._keeper.keep(lines, named))
 
     def run(self, task: Callable[[], T]) -> Deferred[T]:
-        """Do something in the thread, as soon as the ring has nothing under way."""
+        """Run a task in the thread, once the ring has no write in flight."""
         done: Deferred[T] = Deferred()
         self._held.append((task, done))
         if not self._flying:
@@ -96,7 +96,7 @@ class Committer:
         return done
 
     def stop(self) -> None:
-        """Nothing may be under way, and nothing may follow."""
+        """Release ring and thread. Nothing may be in flight, and nothing may follow."""
         if self._ring is not None:
             self._ring.close()
             self._ring = None
@@ -113,7 +113,7 @@ class Committer:
                 kept = self._completed(append, result)
             except OSError as error:
                 self._again(error if error.errno else None, lines, named, done)
-            except Exception:  # a mistake of ours: who asked is told, and nobody else waits for it
+            except Exception:  # a bug: fail the caller, and let the waiting tasks run
                 failure = Failure()
                 self._let_thread()
                 done.errback(failure)
@@ -133,7 +133,7 @@ class Committer:
         if result < 0:
             raise OSError(-result, os.strerror(-result))
         if result != len(append.group.data):
-            raise OSError  # without a number: only a part was taken
+            raise OSError  # without a number: only a part was written
         return self._keeper.written(append)
 
     def _again(
@@ -143,7 +143,7 @@ class Committer:
         named: Sequence[Disclosure | None],
         done: Deferred[int],
     ) -> None:
-        """Before anything else that waits for the thread: what the file holds is not known until then."""
+        """Retry in the thread, before all other tasks: until then nobody knows what the file holds."""
         if error is not None and error.errno not in _OF_THE_DISK:
             self._leave_ring(error)
         self._held.insert(0, (lambda: self._keeper.keep_after(error, lines, named), done))

@@ -1,4 +1,4 @@
-"""What is known of the file that is written now, and of the group that goes to it next."""
+"""State of the file that is being written, and of the group that is appended next."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .files import JournalFile
 from .linking import Head
 
 _MOST_SETS = 5000
-"""Sets of patients that are known to stand in the present file. One that was forgotten is written again."""
+"""Patient sets that are remembered as present in the file. A forgotten one is written again."""
 
 _HASHED = 2047
-"""Bytes that are hashed at once."""
+"""Bytes that are hashed in one call."""
 
 
 @define(slots=True)
 class Current:
-    """The file that is written now."""
+    """The file that is being written."""
 
     file: JournalFile
     name: str
@@ -33,16 +33,16 @@ class Current:
     sets: dict[str, None] = field(factory=dict)
 
     def add(self, data: bytes, records: int) -> None:
-        """So much more is on disk."""
+        """Count and hash bytes that are now on disk."""
         self.records += records
         self.size += len(data)
-        # hashlib lets go of the interpreter's lock for more than 2047 bytes, and getting it back beside a busy reactor
-        # takes far longer than hashing them.
+        # hashlib releases the interpreter's lock for more than 2047 bytes. Getting the lock back beside a busy
+        # reactor takes far longer than hashing them.
         for at in range(0, len(data), _HASHED):
             self.content.update(data[at : at + _HASHED])
 
     def remember(self, sets: dict[str, None]) -> None:
-        """What stands in it now; the oldest are forgotten."""
+        """Note sets that the file now holds; forget the oldest ones beyond the limit."""
         self.sets.update(sets)
         while len(self.sets) > _MOST_SETS:
             del self.sets[next(iter(self.sets))]
@@ -52,9 +52,9 @@ class Current:
 class Group:
     """Chained lines, ready to be appended.
 
-    :param head: of the chain after them.
-    :param sets: those that are in it, and were not in the file.
-    :param of_sets: how many of the records tell of them.
+    :param head: the chain's head after them.
+    :param sets: patient sets that this group adds to the file.
+    :param of_sets: how many of the records are disclosure records.
     """
 
     data: bytes
@@ -66,7 +66,7 @@ class Group:
 
 @frozen(slots=True)
 class Append:
-    """What somebody else is to append.
+    """A group that the ring is to append.
 
     :param at: where the file ends.
     """
@@ -77,5 +77,8 @@ class Append:
 
 
 def within(passed: float, limit: float) -> bool:
-    """Whether it is not yet time; a wall clock that was set back by much does not put things off."""
+    """Whether the limit has not passed yet.
+
+    If the wall clock was set back by more than the limit, this is False, so that nothing is put off for long.
+    """
     return -limit < passed < limit

@@ -1,4 +1,4 @@
-"""What was done to a file whose chain does not hold: pure, from its lines' links and hashes to sentences."""
+"""Explains how a file with a broken chain was changed: from its lines' links and hashes to sentences. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .linking import Head, Link
 class Line:
     """One line of a file.
 
-    :param place: counted from 1.
-    :param link: None where it carries none.
-    :param hash: of it.
+    :param place: line number, counted from 1.
+    :param link: None if the line carries none.
+    :param hash: hash of the line.
     """
 
     place: int
@@ -25,11 +25,11 @@ class Line:
 
 
 def differences(lines: Sequence[Line], before: Head, after: Head | None) -> Iterator[str]:
-    """Name every record that was changed, removed, inserted or put elsewhere.
+    """Name every record that was changed, removed, inserted or moved.
 
-    :param lines: all that the file holds.
-    :param before: the chain's head before the first of them.
-    :param after: its head after the last, as something outside of the file says it; None when nothing does.
+    :param lines: all lines of the file.
+    :param before: the chain's head before the first line.
+    :param after: the head after the last line, as a source outside this file states it; None if there is none.
     """
     first = before.seq + 1
     last = after.seq if after is not None else max((_seq(line) for line in lines), default=before.seq)
@@ -52,7 +52,9 @@ def _seq(line: Line) -> int:
 
 
 def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[str]:
-    """Runs of them in one sentence, without counting through a range that a forged number may have made vast."""
+    """One sentence per run of missing records. Does not count through the range: a forged number may make it
+    huge.
+    """
     expected = first
     for seq in [*sorted(by_seq), last + 1]:
         if seq > expected:
@@ -67,7 +69,7 @@ def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[s
 def _inserted(
     by_seq: dict[int, list[Line]], last: int, after: Head | None
 ) -> Generator[str, None, dict[int, Line]]:
-    """Of several lines with one number the one that the next record goes on from is the record."""
+    """Choose one line per number: the one that the next record continues. Report the others as inserted."""
     chosen: dict[int, Line] = {}
     for seq, found in by_seq.items():
         wanted = after.hash if after is not None and seq == last else None
@@ -82,7 +84,7 @@ def _inserted(
 
 
 def _moved(lines: Sequence[Line]) -> Iterator[str]:
-    """Those that do not stand in the order of their numbers."""
+    """Report lines that are not in the order of their numbers."""
     highest = 0
     counts = Counter[int]()
     for line in lines:

@@ -1,4 +1,4 @@
-"""A record becomes one line of JSON that no name, path or header can break or disguise."""
+"""Encodes a record as one line of JSON that no name, path or header can break or disguise."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 import msgspec
 
-# msgspec escapes only U+0000 to U+001F (RFC 8259 §7). The rest would still steer a terminal (DEL, C1), end a line for
-# some readers (U+0085, U+2028, U+2029) or turn round or hide what is shown (bidirectional and zero-width characters),
-# so that a log lies to whoever reads it.
+# msgspec escapes only U+0000 to U+001F (RFC 8259 §7). Other characters could still control a terminal (DEL,
+# C1), end a line for some readers (U+0085, U+2028, U+2029), or reverse or hide text (bidirectional and
+# zero-width characters), so that the log misleads its reader.
 _STEERING = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
 def encode_record(record: Mapping[str, Any]) -> bytes:
     """One line without its line end: printable, valid UTF-8, valid JSON.
 
-    :param record: strings, numbers, lists and mappings; strings may hold anything, lone surrogates too.
+    :param record: strings, numbers, lists and mappings; strings may hold anything, including lone surrogates.
     :raise TypeError: a value that JSON cannot hold.
     """
     try:
         line = msgspec.json.encode(record)
-    except UnicodeEncodeError:  # a lone surrogate: what invalid UTF-8 is decoded to
+    except UnicodeEncodeError:  # a lone surrogate, which stands for a byte of invalid UTF-8
         line = msgspec.json.encode(_without_surrogates(record))
     if line.isascii() and b"\x7f" not in line:
         return line

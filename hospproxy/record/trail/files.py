@@ -1,4 +1,4 @@
-"""The file layer under the journal: small enough that a test can stand in for a disk that fails."""
+"""The file system layer of the journal, small enough for tests to replace it with a failing disk."""
 
 from __future__ import annotations
 
@@ -14,80 +14,81 @@ from typing import BinaryIO, Protocol, cast
 from ...folders import make_private, sync_folder
 
 CLOSING_ROOM = 2048
-"""Bytes at the end of a reserve for the digest that closes it."""
+"""Bytes at the end of a reserve, kept for the digest that closes it."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Errors that say: no room."""
+"""Error numbers that mean there is no space."""
 
 FILLER = b" "
-"""What a reserve is filled with: no line ends, so that no reader takes it for a record, and none for damage."""
+"""Fills a reserve. It contains no line ends, so readers see neither a record nor damage."""
 
 
 class JournalFile(Protocol):
-    """One open file to which lines are appended."""
+    """One open file that lines are appended to."""
 
     def write(self, data: bytes) -> int:
-        """Append bytes; how many were taken. Fewer than given is a failure to the journal.
+        """Append bytes; return how many were taken. The journal treats fewer than given as a failure.
 
-        It may be on disk already when this returns, and so an error may be one of syncing.
+        The bytes may be on disk already when this returns, so an error may come from the sync.
         """
 
     def sync(self) -> None:
         """Return once everything written is on disk."""
 
     def truncate(self, size: int) -> None:
-        """Cut the file back to so many bytes."""
+        """Cut the file back to this many bytes."""
 
     def fileno(self) -> int:
-        """The open file's number."""
+        """The descriptor of the open file."""
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
 
 
 class Files(Protocol):
-    """Makes journal files."""
+    """Makes, reads and locks journal files."""
 
     def claim(self, directory: Path) -> str:
-        """Take a journal that no other process writes ("w0", "w1", …); the folder is made if it is missing.
+        """Lock the first journal ("w0", "w1", …) that no other process writes; create the folder if it is
+        missing.
 
-        :raise OSError: it cannot be used.
+        :raise OSError: the folder cannot be used.
         """
 
     def release(self) -> None:
-        """Leave the journal to whoever comes next."""
+        """Unlock the journal for the next process."""
 
     def names(self, directory: Path) -> list[str]:
-        """What is in the folder."""
+        """Names of all files in the folder, sorted."""
 
     def read(self, directory: Path, name: str) -> BinaryIO:
-        """A file's content, unpacked if it is packed."""
+        """A file's content, uncompressed if the file is compressed."""
 
     def create(self, directory: Path, name: str, first: bytes = b"") -> JournalFile:
-        """A new file that is on disk with its name and first bytes, or not there at all.
+        """Create a file; its name and first bytes are on disk when this returns, or the file does not exist.
 
         :raise FileExistsError: the name is taken.
         :raise OSError: it cannot be made.
         """
 
     def make_reserve(self, directory: Path, name: str, size: int) -> None:
-        """A file whose blocks are its own already.
+        """Create a file whose disk blocks are already allocated.
 
-        :raise OSError: there is no room.
+        :raise OSError: there is no space.
         """
 
     def from_reserve(self, directory: Path, reserve: str, name: str, first: bytes) -> JournalFile:
-        """The same as ``create``, in the room of a reserve, which is used up by that.
+        """Like ``create``, but turns a reserve into the new file, which uses up the reserve.
 
         :raise OSError: there is no reserve.
         """
 
 
 class _OsFile:
-    """Opened with O_DSYNC: a write returns when it is on disk.
+    """A file opened with O_DSYNC: a write returns when the bytes are on disk.
 
-    One call in the place of two, since each is a time at which a thread lets go of the interpreter's lock and then
-    waits for it beside a busy reactor. That wait costs more than the disk does.
+    One call replaces write and fsync. At each call the thread releases the interpreter's lock and must wait to
+    get it back beside a busy reactor; that wait costs more than the disk does.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -98,7 +99,7 @@ class _OsFile:
 
     def sync(self) -> None:
         if os.fstat(self._descriptor).st_nlink == 0:
-            # Somebody removed the file: what is written goes nowhere, however well it is synced.
+            # The file was removed: anything written goes nowhere, even if the sync succeeds.
             raise OSError(errno.ENOENT, "the journal's file was removed")
 
     def truncate(self, size: int) -> None:
@@ -112,7 +113,7 @@ class _OsFile:
 
 
 class _ReserveFile(_OsFile):
-    """Writes over the filler, in blocks that are there already, and never beyond them."""
+    """Overwrites the filler, within the allocated blocks and never beyond them."""
 
     def __init__(self, descriptor: int, at: int) -> None:
         super().__init__(descriptor)
@@ -139,7 +140,7 @@ class _ReserveFile(_OsFile):
 
 
 class OsFiles:
-    """Files of this machine, readable by their owner alone."""
+    """Files on this machine, readable by their owner only."""
 
     def __init__(self) -> None:
         self._lock: int | None = None
@@ -180,7 +181,7 @@ class OsFiles:
             sync_folder(directory)
         except OSError:
             os.close(descriptor)
-            for left in (draft, path):  # or every further try leaves a file behind
+            for left in (draft, path):  # else each further attempt leaves a file behind
                 with suppress(OSError):
                     left.unlink()
             raise
@@ -190,8 +191,8 @@ class OsFiles:
         draft = directory / f"{name}.new"
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            # Allocated first, so that there is no half-filled one; filled, since blocks that were never written
-            # may still need room of their own on the first write.
+            # Allocated first, so that a reserve is never half filled. Filled as well, since blocks that were
+            # never written may still need space of their own at the first write.
             os.posix_fallocate(descriptor, 0, size)
             _write_all(descriptor, FILLER * size)
             os.fsync(descriptor)
@@ -220,14 +221,14 @@ class OsFiles:
 
 
 def locked(directory: Path, journal: str) -> int | None:
-    """The lock of a journal, or None while another process has it."""
+    """Lock a journal; return the lock's descriptor, or None while another process holds it."""
     return lock_of(directory / f"audit-{journal}.lock")
 
 
 def lock_of(path: Path) -> int | None:
-    """A lock by a file's name, or None while another process has it.
+    """Lock a file by its path; return the descriptor, or None while another process holds the lock.
 
-    The kernel frees it however its owner ends; ``os.close`` gives it back.
+    The kernel frees the lock however its owner ends; ``os.close`` releases it.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -254,9 +255,9 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put a file (its folder 0700) in another's place, whole or not at all; on disk when this returns.
+    """Replace a file atomically (its folder gets mode 0700); the new content is on disk when this returns.
 
-    :raise OSError: it cannot be written; the one before is still there.
+    :raise OSError: it cannot be written; the old file is still there.
     """
     make_private(path.parent)
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")

@@ -1,4 +1,4 @@
-"""How writers follow the journal: from a saved position, in order, each batch with the chain's head."""
+"""How sinks read the journal: from a saved position, in order, in batches that carry the chain's head."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .scan import record_of
 
 @frozen(slots=True)
 class Position:
-    """How far somebody has come.
+    """A cursor into a journal.
 
     :param journal: "w0", …
     :param number: of the file.
-    :param offset: bytes into it, unpacked.
-    :param seq: the last record before it.
+    :param offset: bytes into the uncompressed file.
+    :param seq: number of the last record before the offset.
     """
 
     journal: str
@@ -31,13 +31,13 @@ class Position:
 
 @frozen(slots=True)
 class Batch:
-    """Records that follow one another.
+    """Consecutive records.
 
-    :param lines: as they stand in the file, without their ends. A line's SHA-256 names its record for ever: it comes
-        again in another batch if the position was not saved.
-    :param head: the chain's after the last of them; whoever notes it elsewhere can find a cut tail.
-    :param position: to save, once they are carried on.
-    :param trail: which trail: two machines both have a journal w0.
+    :param lines: as in the file, without line ends. A line's SHA-256 identifies its record for good; a sink
+        gets the record again, in another batch, if the position was not saved.
+    :param head: the chain's head after the last line. Noted elsewhere, it reveals a tail that was cut off.
+    :param position: the position to save once the sink has delivered the batch.
+    :param trail: id of the trail, since two machines may both have a journal w0.
     """
 
     lines: tuple[bytes, ...]
@@ -47,19 +47,19 @@ class Batch:
 
     @property
     def first_seq(self) -> int:
-        """Of the first record; those of the others follow."""
+        """Number of the first record; the others follow on."""
         return self.position.seq - len(self.lines) + 1
 
 
 @frozen(slots=True)
 class ClosedFile:
-    """A file that nothing is appended to any more.
+    """A file that is complete: nothing is appended to it any more.
 
-    :param path: where it is now; packed if its name ends in ``.gz``.
-    :param stem: its name as records call it.
-    :param head: of the chain after its last record that counts.
-    :param position: to save, once it is carried on.
-    :param trail: as of a batch.
+    :param path: where it is now; compressed if its name ends in ``.gz``.
+    :param stem: its name in records.
+    :param head: the chain's head after its last valid record.
+    :param position: the position to save once the sink has delivered the file.
+    :param trail: as in ``Batch``.
     """
 
     path: Path
@@ -70,14 +70,14 @@ class ClosedFile:
 
 
 class MissedError(Exception):
-    """Records after the position are not there any more."""
+    """Records after the position no longer exist."""
 
 
 class Follower:
-    """Reads on from a position. Blocks: a writer calls it in a thread of its own.
+    """Reads batches from a position on. Blocks: each sink calls it in a thread of its own.
 
-    :param max_records: of one batch.
-    :param max_bytes: of one batch; a single record may be longer.
+    :param max_records: most records in a batch.
+    :param max_bytes: bytes after which a batch ends; a single record may be longer.
     """
 
     def __init__(
@@ -90,11 +90,11 @@ class Follower:
         self._kept: tuple[str, int, BinaryIO] | None = None
 
     def read(self, since: Position, until: Position) -> Batch | None:
-        """What comes next; None when there is nothing yet.
+        """The next batch; None if there is none yet.
 
-        :param until: ``Keeper.committed``: beyond it stands what no sync has returned for, and a crash may take back.
-        :raise MissedError: the file is gone.
-        :raise OSError: it cannot be read.
+        :param until: ``Keeper.committed``. Bytes beyond it are not synced yet, and a crash may take them back.
+        :raise MissedError: the file no longer exists, or was cut.
+        :raise OSError: the file cannot be read.
         """
         at = since
         while (at.number, at.offset) < (until.number, until.offset):
@@ -111,7 +111,7 @@ class Follower:
         return None
 
     def _file(self, number: int, journal: str) -> FileName | None:
-        # Looked for with every batch, in a folder of tens of thousands: only its own names are taken apart.
+        # Runs for each batch, in a folder of tens of thousands of files, so only matching names are parsed.
         start = start_of(journal, number)
         names = of_journal(
             (name for name in self._files.names(self._directory) if name.startswith(start)), journal
@@ -119,7 +119,7 @@ class Follower:
         return next((name for name in names if name.form != TOMBSTONE), None)
 
     def _read(self, name: FileName, since: Position, end: int | None) -> Batch | None:
-        """From one file; None at the end of what counts in it."""
+        """A batch from one file; None at the end of its valid bytes."""
         lines: list[bytes] = []
         at = since.offset
         limit = end if end is not None else self._good_bytes(name)
@@ -142,7 +142,9 @@ class Follower:
         return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
 
     def _opened(self, name: FileName, offset: int) -> BinaryIO:
-        """At an offset. A packed file is kept open from batch to batch: it can only be unpacked from its beginning."""
+        """Open a file at an offset. A compressed file stays open between batches: it can only be read from its
+        start.
+        """
         kept, self._kept = self._kept, None
         if kept is not None:
             if kept[:2] == (name.name, offset):
@@ -153,7 +155,7 @@ class Follower:
         return file
 
     def _good_bytes(self, name: FileName) -> int:
-        """What counts in a file that is over, as the next one says."""
+        """Valid bytes of a closed file, as the next file's first record states them."""
 
         after = self._file(name.number + 1, name.journal)
         if after is None:

@@ -1,4 +1,4 @@
-"""Which trail this is: two machines both have a journal w0."""
+"""The trail's id. It tells trails apart where two machines both have a journal w0."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 
 def trail_id(directory: Path, entropy: Callable[[int], bytes] = os.urandom) -> str:
-    """16 hexadecimal digits, made at random when the trail is begun; the same ever after. Blocks.
+    """The trail's id: 16 hexadecimal digits, chosen at random at the first call and kept for good. Blocks.
 
-    :param directory: of the records.
-    :param entropy: gives so many random bytes.
-    :raise OSError: the file cannot be read, made or understood.
+    :param directory: the folder of the records.
+    :param entropy: returns that many random bytes.
+    :raise OSError: the file cannot be read or made, or its content is not an id.
     """
     path = directory / FILE
     if not path.exists():

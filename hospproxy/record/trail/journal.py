@@ -1,7 +1,8 @@
-"""The audit trail's local file: a record counts when it is on disk, and not before.
+"""The journal that requests wait for: an audit record counts once it is on disk, and not before.
 
-Records are written and synced in groups, one after another. A group is what came while the last sync ran: a time window
-was measured and only loses. Nothing here waits for the disk: committing.py sees to who does, and there are no locks.
+The journal writes and syncs records in groups, one group at a time. A group is whatever arrived during the
+previous sync; collecting for a fixed time instead was measured and is slower. Nothing here blocks on the disk
+and there are no locks: committing.py decides who writes.
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from .following import Position
 from .keeper import Keeper
 
 _GAP_AFTER_S = 5.0
-"""Seconds after a failed group until the journal tries by itself whether it can keep records again."""
+"""Seconds from a failed group to the gap record, which also tests whether the disk works again."""
 
 
 _TEND_S = 5.0
-"""Seconds between two looks at what is due by the clock: a digest, another file, the way out of the reserve."""
+"""Seconds between two checks for work that is due by the clock: a digest, file rotation, leaving the reserve."""
 
 
 @frozen(slots=True, kw_only=True)
 class Bounds:
-    """How much may wait for the disk.
+    """How many records may wait for the disk.
 
-    :param max_records: records that may wait at one time; beyond it they fail at once.
-    :param max_bytes: the same in bytes.
-    :param buffer_s: seconds that an answer may be ahead of its record; 0: none may ("commit").
-    :param buffer_records: records that may be behind their answers at one time.
+    :param max_records: records that may wait at one time; further ones fail at once.
+    :param max_bytes: the same limit in bytes.
+    :param buffer_s: seconds that a response may be ahead of its record; 0 means never ("commit").
+    :param buffer_records: records that may wait while their responses have already been sent.
     """
 
     max_records: int = 10_000
@@ -51,7 +52,7 @@ class Bounds:
     buffer_records: int = 1000
 
 
-@define(slots=True, eq=False)  # not frozen: that is twice as dear to make, and one is made for every request
+@define(slots=True, eq=False)  # not frozen: that doubles the cost, and each request makes one
 class _Waiting:
     line: bytes
     kind: str
@@ -63,20 +64,21 @@ class _Waiting:
 
 @implementer(IJournal)
 class Journal:
-    """Append-only JSON Lines with natural group commit.
+    """Appends audit records as JSON Lines and commits them in groups.
 
-    After a failure it notes, as soon as it can, how many records were lost (kind "gap"): their requests were closed
-    unanswered, and an auditor shall see that there were some.
+    After a failure the journal writes a record of kind "gap" as soon as it can, with the number of lost
+    records. The clients of those requests got no response, and an auditor must see that such requests existed.
 
-    When the disk is full, the keeper's reserve takes the records, those of refusals included, and no more intents are
-    taken: a write that cannot be followed to its end is not begun.
+    When the disk is full, records go to the keeper's reserve, including records of refused requests. The
+    journal then refuses intents, so that no write starts whose outcome could not be recorded.
 
-    With ``buffer_s`` answers need not wait for the disk: groups are made by the clock, and an answer waits only when
-    the disk is further behind than that. Intents always wait: what is sent to HOSP is on record.
+    With ``buffer_s`` a response need not wait for the disk: a timer starts each group, and a response waits
+    only if the disk is further behind than ``buffer_s``. Intents always wait, so everything sent to HOSP is on
+    record first.
 
-    :param describe_gap: makes the record that says so, of (records lost, reason).
-    :param make_ring: makes what writes in the thread's place; None if nothing does.
-    :param upkeep: called now and then with where the keeper writes, to look after files that are over.
+    :param describe_gap: makes the gap record from (records lost, reason).
+    :param make_ring: makes the ring that writes instead of the thread; None to use the thread only.
+    :param upkeep: called every few seconds with the committed position, to compress and remove closed files.
     """
 
     _log = Logger()
@@ -117,33 +119,33 @@ class Journal:
 
     @property
     def path(self) -> Path | None:
-        """The file that records go to now."""
+        """The file that is being written."""
         return self._keeper.path
 
     @property
     def trouble(self) -> str | None:
-        """Why records cannot be kept at present, or None."""
+        """Why records cannot be kept now, or None if they can."""
         return self._trouble
 
     @property
     def full(self) -> bool:
-        """The disk is full, and what can be kept goes to the reserve."""
+        """True while the disk is full and records go to the reserve."""
         return self._keeper.full
 
     @property
     def reserve_left(self) -> int:
-        """Bytes of the reserve that are free."""
+        """Free bytes in the reserve."""
         return self._keeper.reserve_left
 
     @property
     def committed(self) -> Position | None:
-        """Up to where records are on disk: so far may writers follow."""
+        """The end of the records that are on disk; sinks may read up to here."""
         return self._keeper.committed
 
     def start(self) -> Deferred[Path]:
-        """Begin a file, so that a folder that cannot be used stops the start.
+        """Create the first file, so that an unusable folder stops the start of the service.
 
-        :raise RecordFailed: no file can be made.
+        :raise RecordFailed: the file cannot be made.
         """
 
         def begun(path: Path) -> Path:
@@ -159,11 +161,11 @@ class Journal:
         if self._closed is not None:
             return fail(RecordFailed("the journal is closed"))
         if self.full and record.get("kind") == "intent":
-            return fail(RecordFailed("the disk is full"))  # not lost: the refusal has a record
+            return fail(RecordFailed("the disk is full"))  # not counted as lost: the refusal is recorded
         return self._append(record, disclosure)
 
     def close(self) -> Deferred[None]:
-        """Take no more, finish what was taken, let the file go. Fires when that is done."""
+        """Take no more records, commit those that wait, then close the file. Fires when that is done."""
         if self._closed is None:
             for call in (self._gap_call, self._tend_call):
                 if call is not None and call.active():
@@ -195,16 +197,17 @@ class Journal:
         if not ahead:
             self._begin_group()
             return waiting.done
-        waiting.done.addErrback(lambda _: None)  # it is counted, and told of in a gap
+        waiting.done.addErrback(lambda _: None)  # the loss is counted, and a gap record reports it
         self._group_later()
         return succeed(None)
 
     def _too_much(self, size: int) -> bool:
-        # Alone it is taken: answers are bounded too, and the set of one may be longer than all that else may wait.
+        # A single record is always accepted: responses are bounded too, and one set of patients may exceed
+        # max_bytes.
         return self._count > 0 and self._bytes + size > self._bounds.max_bytes
 
     def _size_of_new(self, disclosure: Disclosure | None) -> int:
-        """Bytes that a set takes which no other that waits has named."""
+        """Bytes that this set adds; 0 if a waiting record already names the same set."""
         return disclosure.size if disclosure is not None and disclosure.set not in self._sets else 0
 
     def _no_longer_waiting(self, waiting: _Waiting) -> None:
@@ -220,7 +223,7 @@ class Journal:
             self._bytes -= disclosure.size
 
     def _may_run_ahead(self, kind: str) -> bool:
-        """Whether an answer may leave now, its record being on disk within ``buffer_s`` as far as one can see."""
+        """Whether the response may leave now, with its record expected on disk within ``buffer_s``."""
         bounds = self._bounds
         if not bounds.buffer_s or kind == "intent" or self._trouble is not None or self.full:
             return False
@@ -233,7 +236,7 @@ class Journal:
     def _group_later(self) -> None:
         if self._busy or (self._group_call is not None and self._group_call.active()):
             return
-        # Half of the time to collect, the other half for the disk.
+        # Half of the time is for collecting, the other half for the disk.
         self._group_call = self._clock.callLater(self._bounds.buffer_s / 2, self._begin_group)
 
     def _refuse(self, kind: str, reason: str) -> Deferred[None]:
@@ -259,7 +262,7 @@ class Journal:
         for waiting in group:
             self._no_longer_waiting(waiting)
         if self._closed is not None or any(waiting.awaited for waiting in self._waiting):
-            self._begin_group()  # before the answers go out: the disk need not wait for them
+            self._begin_group()  # before the responses go out, so that the disk is never idle
         elif self._waiting:
             self._group_later()
         self._meter.observe("record_sync_seconds", self._clock.seconds() - since)
@@ -306,7 +309,7 @@ class Journal:
 
         def failed(failure: Failure) -> None:
             failure.trap(RecordFailed)
-            self._lost += lost  # to be said in the next gap
+            self._lost += lost  # the next gap record reports them
             self._lost_answered += answered
 
         self._append(self._describe_gap(lost, reason)).addErrback(failed)
@@ -314,7 +317,8 @@ class Journal:
     def _tend(self) -> None:
         def tended(_: object) -> None:
             if self._tend_trouble is not None and self._trouble is self._tend_trouble:
-                self._recover()  # or, as nobody is sent to whoever is in trouble, it would never end
+                # Balancers send nothing to a process in trouble, so no group would come to clear it.
+                self._recover()
             self._tend_trouble = None
 
         def failed(failure: Failure) -> None:
@@ -344,7 +348,7 @@ class Journal:
 
 @implementer(IJournal)
 class NullJournal:
-    """Stands where recording is switched off."""
+    """The journal when recording is switched off: accepts records and drops them."""
 
     trouble = None
     full = False
@@ -358,5 +362,5 @@ class NullJournal:
         return succeed(None)
 
     def close(self) -> Deferred[None]:
-        """Nothing to close."""
+        """Do nothing, successfully."""
         return succeed(None)

@@ -1,4 +1,4 @@
-"""One group of lines at a time, on disk whole or not at all, each line chained."""
+"""Appends one group of chained lines at a time: the whole group reaches the disk, or none of it counts."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from .scan import rest_of
 from .signing import Signer
 
 _RETRY_S = 5.0
-"""Seconds between two tries to leave the reserve."""
+"""Seconds between two attempts to leave the reserve."""
 
 _MOST_BYTES = 1 << 18
-"""Of a group that is hashed in the reactor's thread: half a millisecond."""
+"""Largest group, in bytes, that is hashed in the reactor's thread: half a millisecond."""
 
 
 @frozen(slots=True, kw_only=True)
 class Plan:
-    """When a file ends, and what is put by.
+    """When a file is rotated, and how much space is reserved.
 
-    :param rotate_bytes: a file that has so many is followed by another.
-    :param rotate_s: so does one that is so old, in seconds.
+    :param rotate_bytes: a file of this many bytes is closed and the next one begun.
+    :param rotate_s: a file of this age, in seconds, is closed too.
     :param digest_s: seconds between two signed digests.
-    :param reserve_bytes: put by for when the disk is full; 0 for none.
+    :param reserve_bytes: bytes allocated in advance for a full disk; 0 for none.
     """
 
     rotate_bytes: int = 64 << 20
@@ -46,9 +46,9 @@ class Plan:
 
 
 class _NotKeptError(Exception):
-    """A write that came to nothing.
+    """A write failed and none of its lines count.
 
-    :param full: for want of room.
+    :param full: the disk has no space left.
     """
 
     def __init__(self, words: str, error: OSError | None) -> None:
@@ -57,16 +57,15 @@ class _NotKeptError(Exception):
 
 
 class Keeper:
-    """Appends groups of chained lines to a file of its own. One thread at a time may call it, and nearly all blocks.
+    """Appends groups of chained lines to the journal's file. One thread at a time may call it.
 
-    Only ``prepare`` and ``written`` do not: between them somebody else appends the group (committing.py).
+    All methods block, except ``prepare`` and ``written``: between the two, the ring appends the group
+    (committing.py). Each start begins a new file, and so does a file that can no longer be trusted. A line torn
+    by a crash is therefore always the last of its file and is never merged with another. The chain continues
+    from file to file. When the disk is full, the keeper continues in a reserve file allocated earlier; ``full``
+    is then true.
 
-    Each start begins a new file, and so does a file that can no longer be trusted; a line that a crash tore is
-    therefore always the last of its file and is never merged with another. The chain goes on from file to file.
-
-    When the disk is full, the file goes on in a reserve that was put by; ``full`` says so.
-
-    :param directory: where the files go; made, mode 0700, if it is missing.
+    :param directory: folder of the files; created with mode 0700 if it is missing.
     :param wall: seconds since the epoch.
     """
 
@@ -97,20 +96,20 @@ class Keeper:
 
     @property
     def full(self) -> bool:
-        """The disk is full: the reserve is written to, or used up."""
+        """True while the keeper writes to the reserve, or has used it up."""
         return self._now is not None and self._now.reserve
 
     @property
     def reserve_left(self) -> int:
-        """Bytes of the reserve that are free."""
+        """Free bytes in the reserve."""
         if self._now is not None and self._now.reserve:
             return max(0, self._plan.reserve_bytes - self._now.size)
         return self._plan.reserve_bytes if self._reserve_ready else 0
 
     def open(self) -> Path:
-        """Begin a file, unless one is open; which one it is.
+        """Begin a file unless one is open; return the path of the open file.
 
-        :raise RecordFailed: none can be made.
+        :raise RecordFailed: no file can be made.
         """
         try:
             self._open()
@@ -120,12 +119,13 @@ class Keeper:
         return self.path
 
     def keep(self, lines: Sequence[bytes], named: Sequence[Disclosure | None] = ()) -> int:
-        """Put a group on disk; when this returns, it is there.
+        """Append a group; all of it is on disk when this returns.
 
         :param lines: JSON objects, without line ends.
-        :param named: the set that each line names; left out: none does. What is not in the file yet goes before it.
-        :return: how many records of sets were written.
-        :raise RecordFailed: none of them may be counted as kept.
+        :param named: the patient set that each line names, or None; empty if no line names one. Sets that the
+            file does not hold yet are written before the line that names them.
+        :return: how many disclosure records were written for those sets.
+        :raise RecordFailed: none of the lines is kept.
         """
         self._turn_over()
         self.open()
@@ -140,9 +140,9 @@ class Keeper:
                 raise RecordFailed(str(error)) from error
 
     def prepare(self, lines: Sequence[bytes], named: Sequence[Disclosure | None] = ()) -> Append | None:
-        """The same group for somebody else to append: on disk whole, or nothing may be counted as kept.
+        """Chain a group that the ring will append; call ``written`` or ``keep_after`` afterwards.
 
-        :return: None while anything else is to be done, or the group is long: it is for ``keep`` then.
+        :return: None if other work is due first, or the group is too long to hash here: use ``keep`` instead.
         """
         now = self._now
         size = sum(map(len, lines)) + sum(each.size for each in set(named) if each is not None)
@@ -151,9 +151,9 @@ class Keeper:
         return Append(now.file, now.size, self._chained(lines, named))
 
     def written(self, append: Append) -> int:
-        """It is on disk whole; how many records of sets there are in it.
+        """Take note that the whole group is on disk; return how many disclosure records it holds.
 
-        :raise OSError: the file is not there any more: ``keep_after`` is to be called.
+        :raise OSError: the file was removed meanwhile: call ``keep_after``.
         """
         append.file.sync()
         group = append.group
@@ -164,9 +164,9 @@ class Keeper:
     def keep_after(
         self, error: OSError | None, lines: Sequence[bytes], named: Sequence[Disclosure | None]
     ) -> int:
-        """``keep``, after somebody else's append has failed, or has written only a part.
+        """Like ``keep``, after an append by the ring failed or wrote only a part.
 
-        :param error: as ``_write`` judges it; None of a part.
+        :param error: the append's error, handled as ``_write`` does; None if it wrote only a part.
         """
         now = self._now
         if now is not None:
@@ -176,7 +176,7 @@ class Keeper:
         return self.keep(lines, named)
 
     def tend(self) -> None:
-        """What is due by the clock: a digest, another file, the way out of the reserve.
+        """Do what is due by the clock: a digest, file rotation, leaving the reserve.
 
         :raise RecordFailed: there is no file, and none can be made.
         """
@@ -190,7 +190,7 @@ class Keeper:
         self._put_by()
 
     def close(self) -> None:
-        """Sign what the file holds and let go of it; the next group begins another."""
+        """Sign what the file holds and close it; the next group begins another file."""
         self._end()
         self._files.release()
         self.journal = None
@@ -245,15 +245,15 @@ class Keeper:
         return Group(b"\n".join((*chained, b"")), len(whole), head, new, len(whole) - len(lines))
 
     def _remember(self, group: Group) -> None:
-        if group.sets and self._now is not None:  # only now: what was cut off again is not in the file
+        if group.sets and self._now is not None:  # only after the write: a failed write is cut off again
             self._now.remember(group.sets)
 
     def _with_sets(
         self, lines: Sequence[bytes], named: Sequence[Disclosure | None], new: dict[str, None]
     ) -> Sequence[bytes]:
-        """The lines, each set that this file does not hold yet before the first that names it.
+        """Insert each set that this file does not hold yet before the first line that names it.
 
-        :param new: takes the hashes of those sets.
+        :param new: receives the hashes of those sets.
         """
         known = self._now.sets if self._now is not None else {}
         wall = self._wall()
@@ -286,7 +286,7 @@ class Keeper:
             written = now.file.write(data)
         except OSError as error:
             self._cut_back(now)
-            if error.errno not in FULL:  # it may have failed to sync: see below
+            if error.errno not in FULL:  # possibly a failed sync: see below
                 self._let_go("failed")
             raise _NotKeptError(f"write: {error.strerror}", error) from error
         if written != len(data):
@@ -295,8 +295,8 @@ class Keeper:
         try:
             now.file.sync()
         except OSError as error:
-            # The kernel may call these pages clean from now on, and the next sync succeed although they never
-            # reached the disk: a file that failed to sync once is not used again.
+            # After a failed sync the kernel may mark these pages clean, and the next sync then succeeds
+            # although they never reached the disk. A file whose sync failed once is therefore not used again.
             self._cut_back(now)
             self._let_go("failed")
             raise _NotKeptError(f"sync: {error.strerror}", error) from error
@@ -317,7 +317,9 @@ class Keeper:
             self._let_go("failed")
 
     def _turn_over(self) -> None:
-        """Another file, where one is due. A disk that has no room for a digest has none for a file either."""
+        """Begin another file if one is due. On a full disk nothing is rotated: there is no space for a digest
+        or a file.
+        """
         now = self._now
         if now is None:
             return
@@ -344,7 +346,7 @@ class Keeper:
             self._let_go("closed")
 
     def _let_go(self, how: str) -> None:
-        """Close the file; what it amounts to is told in the next one."""
+        """Close the file. The next file's first record says what this one held."""
         now, self._now = self._now, None
         if now is None:
             return
@@ -368,7 +370,7 @@ class Keeper:
             self._reserve_ready = True
 
     def _into_reserve(self) -> bool:
-        """Go on in what was put by. The file so far stays as it is: there is no room for its digest."""
+        """Continue in the reserve. The old file stays as it is: there is no space for its digest."""
         reserve = self._reserve_name()
         try:
             if not self._plan.reserve_bytes or reserve not in self._files.names(self._directory):
@@ -386,7 +388,7 @@ class Keeper:
         return True
 
     def _leave_reserve(self) -> None:
-        """Only when another reserve can be put by: else a few free bytes would cost the last room there is."""
+        """Leave only once another reserve is allocated; else a few free bytes would cost us the last reserve."""
         try:
             self._files.make_reserve(self._directory, self._reserve_name(), self._plan.reserve_bytes)
         except OSError:

@@ -1,8 +1,8 @@
-"""Each record carries the hash of the one before, and some carry a signature: the last fields of a line.
+"""Chains records: each line ends with the hash of the previous line, and some lines end with a signature.
 
-``…,"seq":17,"prev":"<sha256 of line 16>"}``, and of a signed one ``…,"signature":"<Ed25519 of all before it>"}``.
-They are put on and read as bytes, so that a million of them are checked in seconds, and no reader's idea of
-JSON matters.
+``…,"seq":17,"prev":"<sha256 of line 16>"}``, and for a signed line ``…,"signature":"<Ed25519 of all before
+it>"}``. These fields are added and read as bytes. A million lines are then checked in seconds, and differences
+between JSON readers do not matter.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from hashlib import sha256
 from attrs import frozen
 
 NOTHING = b"0" * 64
-"""The hash before the first record."""
+"""The previous hash of the first record."""
 
 _DOMAIN = b"hospproxy audit record 1\n"
-"""Goes before what is signed: a signature made for one purpose can serve no other."""
+"""Prefix of every signed message, so that a signature made for one purpose is invalid for any other."""
 
 _TRAILER = re.compile(
     rb',"seq":(\d{1,18}),"prev":"([0-9a-f]{64})"(?:,"signature":"([A-Za-z0-9+/]{86}==)")?\}\Z',
 )
 
 Sign = Callable[[bytes], bytes]
-"""From a message to its 64 bytes of signature."""
+"""From a message to its signature of 64 bytes."""
 
 
 @frozen(slots=True)
 class Head:
-    """Where a chain stands.
+    """The end of a chain.
 
-    :param seq: the last record's number, which counts through all files of a journal; 0 before the first.
-    :param hash: of its line, without the line end; in hex.
-    :param signed: the same of the last signed record.
+    :param seq: number of the last record, counted through all files of a journal; 0 before the first.
+    :param hash: of that record's line without the line end, in hex.
+    :param signed: the hash of the last signed record.
     """
 
     seq: int = 0
@@ -44,7 +44,7 @@ class Head:
 
 @frozen(slots=True)
 class Link:
-    """The last fields of a line."""
+    """The link fields at the end of a line."""
 
     seq: int
     prev: bytes
@@ -52,12 +52,12 @@ class Link:
 
 
 def hash_of(line: bytes) -> bytes:
-    """Of a line without its end, in hex."""
+    """SHA-256 of a line without its end, in hex."""
     return sha256(line).hexdigest().encode()
 
 
 def link_of(line: bytes) -> Link | None:
-    """What a line (without its end) carries; None where it carries none."""
+    """The link of a line (without its end); None if it carries none."""
     match = _TRAILER.search(line, max(0, len(line) - 220))
     if match is None:
         return None
@@ -66,7 +66,7 @@ def link_of(line: bytes) -> Link | None:
 
 
 def linked(lines: Sequence[bytes], head: Head) -> tuple[list[bytes], Head]:
-    """Lines that go on from a head, and the head after them.
+    """Chain lines to a head; return them and the new head.
 
     :param lines: JSON objects with at least one member, without line ends.
     """
@@ -81,7 +81,7 @@ def linked(lines: Sequence[bytes], head: Head) -> tuple[list[bytes], Head]:
 
 
 def linked_and_signed(line: bytes, head: Head, sign: Sign) -> tuple[bytes, Head]:
-    """The same of one line that is signed."""
+    """Chain one line to a head and sign it; return it and the new head."""
     [chained], after = linked([line], head)
     whole = signed(chained, sign)
     own = hash_of(whole)
@@ -89,7 +89,7 @@ def linked_and_signed(line: bytes, head: Head, sign: Sign) -> tuple[bytes, Head]
 
 
 def signed(line: bytes, sign: Sign) -> bytes:
-    """A line with a signature over all that stands before it."""
+    """A line with a signature over everything before the signature."""
     body = line[:-1]
     return b'%b,"signature":"%b"}' % (body, b64encode(sign(_DOMAIN + body)))
 
@@ -98,9 +98,9 @@ _SIGNATURE = re.compile(rb',"signature":"([A-Za-z0-9+/]{86}==)"\}\Z')
 
 
 def is_signed_by(line: bytes, verify: Callable[[bytes, bytes], bool]) -> bool:
-    """Whether a line's signature is good.
+    """Whether the line's signature is valid.
 
-    :param verify: of (signature, message).
+    :param verify: called with (signature, message).
     """
     match = _SIGNATURE.search(line, max(0, len(line) - 120))
     return match is not None and verify(b64decode(match[1]), _DOMAIN + line[: match.start()])

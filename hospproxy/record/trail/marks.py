@@ -1,6 +1,6 @@
-"""The records that the journal makes about itself: where a file begins, what it held so far, which are gone.
+"""The signed records that the journal writes about itself: a file's beginning, its digest, its removal.
 
-They are signed. Pure: values in, mappings out.
+Pure: values in, mappings out.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from .scan import Rest
 
 @frozen(slots=True)
 class Ended:
-    """A file that nothing is appended to any more.
+    """A file that is complete: nothing is appended to it any more.
 
-    :param name: the file's.
+    :param name: of the file.
     :param number: in its journal.
-    :param records: that count.
-    :param bytes: that they take.
+    :param records: number of valid records.
+    :param bytes: bytes that the valid records take.
     :param sha256: of those bytes, in hex.
-    :param head: of the chain after them.
-    :param how: "closed" in order, "failed" on a failing disk, "recovered" after a crash.
-    :param rest: what stands after them and does not count: it was never answered.
+    :param head: the chain's head after them.
+    :param how: "closed" in order, "failed" on a failing or full disk, "recovered" after a crash, "unreadable"
+        if its first record is missing or was changed.
+    :param rest: bytes after the valid records. Their requests got no response.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Ended:
 def begin(journal: str, name: str, number: int, wall: float, before: Ended | None, key_id: str) -> Record:
     """The first record of a file.
 
-    :param before: the file that it goes on from; None for the first of all.
+    :param before: the file that this one continues; None for the first file of the journal.
     """
     return {
         "v": VERSION,
@@ -83,11 +84,11 @@ def digest(
     closing: bool,
     key_id: str,
 ) -> Record:
-    """What a file holds so far, this record not included.
+    """A digest of what the file holds so far, without this record.
 
-    :param sums: records, bytes, their SHA-256 in hex.
-    :param head: of the chain before this record.
-    :param closing: it is the file's last.
+    :param sums: number of records, bytes, and the bytes' SHA-256 in hex.
+    :param head: the chain's head before this record.
+    :param closing: this is the last record of the file.
     """
     records, size, content = sums
     return {
@@ -114,11 +115,11 @@ def tombstone(
     last: dict[str, Any],
     wall: float,
 ) -> Record:
-    """Stands for a file that its age has removed.
+    """The record that replaces a file removed at the end of its retention.
 
-    :param continues: what the next file's first record says of it.
-    :param first: its first record.
-    :param last: its last one.
+    :param continues: what the next file's first record says about the removed file.
+    :param first: first record of the removed file.
+    :param last: last record of the removed file.
     """
     return {
         "v": VERSION,
@@ -138,7 +139,7 @@ def tombstone(
 
 
 def is_older(ended: datetime, wall: float, days: float) -> bool:
-    """Whether a file that ended then is past its time.
+    """Whether a file that ended at this time is past its retention.
 
     :param wall: now, seconds since the epoch.
     """

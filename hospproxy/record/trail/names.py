@@ -1,7 +1,8 @@
-"""How the journal's files are called, and which there are.
+"""File names of the journal: make and parse them.
 
-``audit-w0-00000007-20261124T131536.123Z.jsonl``: journal w0, its seventh file, begun then. ``.gz`` is the same file
-compressed; ``.tombstone`` stands for one that its age has removed.
+``audit-w0-00000007-20261124T131536.123Z.jsonl`` is the seventh file of journal w0, begun at that time (UTC).
+``.gz`` is the same file compressed; ``.tombstone`` replaces a file that was removed at the end of its
+retention.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ PLAIN, PACKED, TOMBSTONE = "", ".gz", ".tombstone"
 
 @frozen(slots=True)
 class FileName:
-    """One name, taken apart.
+    """A file name, parsed.
 
-    :param stem: the name that the file was begun with; records call it by that.
+    :param stem: the name that the file was begun with; records refer to the file by it.
     :param journal: "w0", "w1", …
     :param number: counts the files of a journal from 1.
-    :param begun: when, UTC.
+    :param begun: when the file was begun, UTC.
     :param form: PLAIN, PACKED or TOMBSTONE.
     """
 
@@ -36,12 +37,12 @@ class FileName:
 
     @property
     def name(self) -> str:
-        """As it stands in the folder."""
+        """The name in the folder."""
         return self.stem + self.form
 
 
 def parse(name: str) -> FileName | None:
-    """What a name says; None for what is no file of a journal."""
+    """Parse a file name; None if it does not belong to a journal."""
     match = _NAME.match(name)
     if match is None:
         return None
@@ -49,7 +50,7 @@ def parse(name: str) -> FileName | None:
     try:
         moment = datetime.fromisoformat(
             begun
-        )  # a folder may hold tens of thousands, and strptime takes its time
+        )  # a folder may hold tens of thousands of files, and strptime is slow
     except ValueError:
         return None
     return FileName(stem, journal, int(number), moment, form)
@@ -65,12 +66,12 @@ def made(journal: str, number: int, seconds: float) -> str:
 
 
 def start_of(journal: str, number: int) -> str:
-    """What the names of one file begin with, whatever its form."""
+    """The common prefix of a file's names, whatever its form."""
     return f"audit-{journal}-{number:08d}-"
 
 
 def of_journal(names: Iterable[str], journal: str) -> list[FileName]:
-    """The files of one journal, in their order; a plain one before its packed twin."""
+    """The files of one journal in order; a plain file comes before its compressed twin."""
     found = [file for name in names if (file := parse(name)) is not None and file.journal == journal]
     return sorted(
         found, key=lambda file: (file.number, file.stem, (PLAIN, PACKED, TOMBSTONE).index(file.form))

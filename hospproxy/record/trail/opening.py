@@ -1,4 +1,4 @@
-"""Puts a journal together: what writes, and the one that looks after files that are over."""
+"""Builds the journal from the settings, with its threads and the upkeep of closed files."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _EVERY_S = 60.0
-"""Seconds between two rounds through the folder."""
+"""Seconds between two upkeep runs over the folder."""
 
 
 class Upkeep:
-    """Lets a tender go its rounds in a thread of its own, so that packing a file holds no record up."""
+    """Runs a tender in a thread of its own, so that compressing a file delays no record."""
 
     def __init__(
         self, tender: Tender, worker: WorkerLike, seconds: Callable[[], float], meter: IMeter
@@ -46,9 +46,9 @@ class Upkeep:
         self._told: frozenset[str] = frozenset()
 
     def __call__(self, current: Position) -> None:
-        """Begin a round, if it is time and none is under way.
+        """Start a run, if one is due and none is running.
 
-        :param current: where the journal is written.
+        :param current: where the journal is being written.
         """
         now = self._seconds()
         if self._busy or (self._at is not None and now - self._at < _EVERY_S):
@@ -61,7 +61,7 @@ class Upkeep:
         self._meter.count("record_files_total", done.packed, event="packed")
         self._meter.count("record_files_total", done.removed, event="removed")
         for trouble in done.troubles:
-            if trouble not in self._told:  # once, not every minute
+            if trouble not in self._told:  # log it once, not every minute
                 _log.error("An audit file cannot be packed or removed: {trouble}", trouble=trouble)
         self._told = frozenset(done.troubles)
 
@@ -85,14 +85,14 @@ def open_journal(
     by_thread: bool = False,
     host: Host = REAL,
 ) -> Journal:
-    """A journal in a folder, with threads of its own; its ``start`` begins the file.
+    """A journal in a folder, with threads of its own. Call its ``start`` to begin the file.
 
     :param reactor: IReactorTime, IReactorFDSet and IReactorFromThreads.
-    :param signer: of digests and tombstones.
-    :param retention_days: how long files are kept; 0 for ever.
-    :param needed_from: of a journal: the first file that must stay whatever its age, or None.
-    :param by_thread: io_uring is not to be tried.
-    :param host: gives the threads, and the ring.
+    :param signer: signs digests and tombstones.
+    :param retention_days: how long files are kept; 0 means forever.
+    :param needed_from: returns, for a journal, the number of the first file that must stay at any age, or None.
+    :param by_thread: do not try io_uring.
+    :param host: provides the threads and the ring.
     """
     keeper = Keeper(directory, wall, signer=signer, plan=plan)
     tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
@@ -116,9 +116,9 @@ def journal_for(
     needed_from: Callable[[str], int | None] | None = None,
     host: Host = REAL,
 ) -> Journal:
-    """The journal that the settings ask for.
+    """The journal that the settings describe.
 
-    :param needed_from: as of ``open_journal``.
+    :param needed_from: as in ``open_journal``.
     :raise KeyFileError: the signing key cannot be used.
     """
     audit = settings.audit
@@ -149,7 +149,7 @@ def journal_for(
 
 
 def refusal(answers: Answers) -> Callable[[Exchange], Response]:
-    """Makes what clients get while the disk is full, where reads are refused too."""
+    """Makes the 503 response for every request while the disk is full, if the settings refuse reads too."""
 
     def refused(exchange: Exchange) -> Response:
         error = ProxyError(
@@ -162,5 +162,7 @@ def refusal(answers: Answers) -> Callable[[Exchange], Response]:
 
 
 def trouble_of(journal: Journal | NullJournal, when_full: str) -> str | None:
-    """Why requests should go elsewhere. Reads that are served go on while the disk is full, so that alone is none."""
+    """Why a balancer should use another process, or None. A full disk counts only where reads are refused as
+    well.
+    """
     return journal.trouble or ("the disk is full" if journal.full and when_full == "refuse" else None)

@@ -1,4 +1,4 @@
-"""Where a journal goes on after a start: the newest file that an earlier process has left."""
+"""Finds where a journal continues after a start: the newest file that an earlier process left."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .scan import rest_of, scan
 
 
 def newest(files: Files, directory: Path, journal: str) -> Ended | None:
-    """The file that the next one goes on from; None where there has been none.
+    """The file that the next one continues; None if the journal has no files.
 
-    A line that a crash has torn stays as it is and where it is; it is told of, never merged.
+    A line torn by a crash stays as it is, where it is. The next file's first record mentions it.
 
-    :raise OSError: it cannot be read.
+    :raise OSError: the file cannot be read.
     """
     names = of_journal(files.names(directory), journal)
     if not names:
         return None
     last = next((name for name in reversed(names) if name.form != TOMBSTONE), names[-1])
-    if last.form == TOMBSTONE:  # nobody removes the newest file, so somebody has
+    if last.form == TOMBSTONE:  # upkeep never removes the newest file, so it was tampered with
         return Ended(last.stem, last.number, 0, 0, "", Head(), "unreadable")
     return _ended(files, directory, last, names[-1].number)
 
@@ -32,7 +32,7 @@ def _ended(files: Files, directory: Path, name: FileName, number: int) -> Ended:
         with files.read(directory, name.name) as file:
             found = scan(file)
             rest = None if found.whole else rest_of(file, found.size)
-    except EOFError as error:  # a packed file that was cut
+    except EOFError as error:  # a compressed file that was cut off
         raise OSError(5, f"{name.name} is cut off") from error
     how = "closed" if found.closed and rest is None else "recovered"
     if not found.records:

@@ -1,4 +1,4 @@
-"""Goes through one file of the journal: as far as its chain holds, and what it amounts to."""
+"""Reads one file of the journal as far as its chain holds, and sums up what it holds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from .linking import Head, hash_of, link_of
 
 _BLOCK = 1 << 20
 MAX_LINE = 8 << 20
-"""Bytes of the longest line that is taken for one."""
+"""Longest line, in bytes, that is read as one line."""
 
 
 @frozen(slots=True)
 class Signed:
-    """A signed record, and what stands before it in its file.
+    """A signed record, with the totals of what precedes it in its file.
 
     :param line: without its end.
-    :param record: what it says.
-    :param head: of the chain before it.
+    :param record: the decoded line.
+    :param records: number of records before it.
+    :param bytes: bytes before it.
+    :param sha256: of those bytes, in hex.
+    :param head: the chain's head before it.
     """
 
     line: bytes
@@ -36,17 +39,18 @@ class Signed:
 
 @define(slots=True)
 class Scan:
-    """What was found.
+    """Result of reading one file.
 
     :param begin: the first record.
-    :param before: the head that the first record goes on from, as it says itself.
-    :param head: after the last record that fits.
-    :param records: that fit, the first included.
-    :param size: bytes that they take; what follows them is torn, or was tampered with.
-    :param signed_seq: the newest signed record.
-    :param closed: the last record is the digest of a file that was closed in order.
-    :param whole: nothing but whole lines that fit (up to the limit, where there was one).
-    :param seen: which of the watched hashes are among the records'.
+    :param before: the head that the first record continues, as that record itself states it.
+    :param head: the head after the last record that fits the chain.
+    :param records: number of records that fit, including the first.
+    :param size: bytes that those take; what follows them is torn, or was tampered with.
+    :param content: running SHA-256 of those bytes.
+    :param signed_seq: number of the newest signed record.
+    :param closed: the last record is the closing digest.
+    :param whole: the file holds only complete lines that fit (up to the limit, if one was given).
+    :param seen: the watched hashes that were found.
     """
 
     begin: dict[str, Any] = field(factory=dict)
@@ -66,7 +70,7 @@ class Scan:
 
 
 def record_of(line: bytes) -> dict[str, Any]:
-    """What a line says; nothing if it is no JSON object."""
+    """Decode a line; an empty mapping if it is not a JSON object."""
     try:
         found = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -84,11 +88,11 @@ def scan(
     visit: Callable[[Signed], None] = _nothing,
     watch: frozenset[bytes] = frozenset(),
 ) -> Scan:
-    """Read a file from its beginning, until its end, a limit, or the first line that does not fit.
+    """Read a file from the start to its end, a limit, or the first line that does not fit the chain.
 
-    :param limit: bytes after which nothing is the journal's any more.
-    :param visit: called with each signed record, the first included.
-    :param watch: hashes of records to look out for.
+    :param limit: bytes of the file that belong to the journal.
+    :param visit: called with each signed record, including the first.
+    :param watch: hashes of records to look for.
     """
     found = Scan()
     left = limit if limit is not None else -1
@@ -109,7 +113,7 @@ def scan(
 def _take(
     found: Scan, lines: list[bytes], data: bytes, visit: Callable[[Signed], None], watch: frozenset[bytes]
 ) -> None:
-    """The loop that a million records go through: local names, one formatting and one hash for each."""
+    """The loop for each of a million records, so it uses local names and one format and one hash per record."""
     seq, prev = found.head.seq, found.head.hash
     at = hashed = 0
     for line in lines:
@@ -158,10 +162,10 @@ def _signed_record(found: Scan, line: bytes, head: Head) -> dict[str, Any] | Non
 
 @frozen(slots=True)
 class Rest:
-    """What stands in a file after its good part.
+    """The bytes after a file's valid part.
 
-    :param lines: in it that are whole.
-    :param records: of those, how many carry a link.
+    :param lines: number of complete lines in them.
+    :param records: number of those that carry a link.
     """
 
     bytes: int
@@ -171,7 +175,7 @@ class Rest:
 
 
 def rest_of(file: BinaryIO, offset: int) -> Rest | None:
-    """What follows an offset; None if nothing does."""
+    """Describe the bytes after an offset; None if there are none."""
     file.seek(offset)
     content = hashlib.sha256()
     size = lines = records = 0

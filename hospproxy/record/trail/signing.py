@@ -1,4 +1,4 @@
-"""The key that signs the journal's digests, and the public one with which an auditor checks them."""
+"""The private key that signs the journal's digests, and the public keys that an auditor checks them with."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from .files import write_whole
 
 _log = Logger()
 _MOST = 4096
-"""Bytes of a key file; one has 119."""
+"""Largest key file that is read, in bytes; a key has 119."""
 
 
 def key_id(public: Ed25519PublicKey) -> str:
-    """Sixteen hexadecimal digits that name a public key."""
+    """Sixteen hexadecimal digits that identify a public key."""
     return sha256(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
 
 
 @frozen(slots=True)
 class Signer:
-    """Signs. Ed25519 (RFC 8032): small, quick, without parameters that could be chosen badly."""
+    """Signs with Ed25519 (RFC 8032): small, fast, and without parameters that could be chosen badly."""
 
     _key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls) -> Signer:
-        """A new key that is kept nowhere."""
+        """A new key that is stored nowhere."""
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
     def load(cls, path: Path) -> Signer:
-        """Read a private key (PEM, PKCS #8, as openssl writes it), mode 0600.
+        """Read a private key (PEM, PKCS #8, as openssl writes it) from a file of mode 0600.
 
-        :raise KeyFileError: it cannot be read, others can read it, or it is no such key.
+        :raise KeyFileError: the file cannot be read, others may read it, or it holds no such key.
         """
         try:
             content = read_key_file(path, _MOST)
@@ -58,10 +58,10 @@ class Signer:
 
     @classmethod
     def of_pem(cls, content: bytes, name: str) -> Signer:
-        """A private key.
+        """Read a private key from memory.
 
         :param content: PEM, PKCS #8.
-        :param name: how messages call it.
+        :param name: how error messages call the key.
         :raise KeyFileError: it is no such key.
         """
         try:
@@ -74,9 +74,9 @@ class Signer:
 
     @classmethod
     def load_or_create(cls, path: Path, entropy: Callable[[int], bytes] = os.urandom) -> Signer:
-        """The key in a file, which is made if it is missing.
+        """Read the key from a file; create the file if it is missing.
 
-        :raise KeyFileError: as for ``load``, or it cannot be made.
+        :raise KeyFileError: as for ``load``, or the file cannot be made.
         """
         if not os.path.lexists(path):
             key = Ed25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
@@ -92,7 +92,7 @@ class Signer:
 
     @property
     def public_pem(self) -> bytes:
-        """For the auditor."""
+        """The public key for the auditor, as PEM."""
         return self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def sign(self, message: bytes) -> bytes:
@@ -105,13 +105,14 @@ def signer_for(
     pem: bytes | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> Signer:
-    """The key that the settings name, else the one at the default place, made if need be; its public key beside it.
+    """The key that the settings name, or the one at the default path, which is created if it is missing.
 
-    A named key is never made: an auditor has the public one of the key that was meant.
+    Writes the public key beside it. A key that the settings name is never created: the auditor already has the
+    public key of the intended one.
 
-    :param pem: the key itself, where it is in no file.
-    :param entropy: gives so many random bytes.
-    :raise KeyFileError: it cannot be used.
+    :param pem: the key itself, if it is in no file.
+    :param entropy: returns that many random bytes.
+    :raise KeyFileError: the key cannot be used.
     """
     if pem is not None:
         signer = Signer.of_pem(pem, "audit.signing_key")
@@ -121,30 +122,30 @@ def signer_for(
     if not os.path.lexists(place):
         try:
             write_whole(place, signer.public_pem, 0o644)
-        except OSError as error:  # a mounted secret's folder cannot be written
+        except OSError as error:  # the folder of a mounted secret is read-only
             _log.warn("no public key could be written to {path}: {why}", path=str(place), why=error.strerror)
     return signer
 
 
 @frozen(slots=True)
 class PublicKeys:
-    """Checks signatures; several keys, for a journal outlives one."""
+    """Checks signatures against several keys, since a journal outlives a key."""
 
     _keys: tuple[Ed25519PublicKey, ...]
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> PublicKeys:
-        """From PEM files.
+        """Read public keys from PEM files.
 
-        :raise KeyFileError: one cannot be read, or is no Ed25519 key.
+        :raise KeyFileError: a file cannot be read, or is not an Ed25519 public key.
         """
         return cls.of(path.read_bytes() if path.is_file() else _no_file(path) for path in paths)
 
     @classmethod
     def of(cls, pems: Iterable[bytes]) -> PublicKeys:
-        """From PEM.
+        """Read public keys from PEM in memory.
 
-        :raise KeyFileError: one is no Ed25519 public key.
+        :raise KeyFileError: one is not an Ed25519 public key.
         """
         keys = []
         for pem in pems:
@@ -158,7 +159,7 @@ class PublicKeys:
         return cls(tuple(keys))
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Whether any of the keys has signed this."""
+        """Whether one of the keys made this signature."""
         for key in self._keys:
             try:
                 key.verify(signature, message)

@@ -1,6 +1,6 @@
-"""Looks after files that are over: packs them, and removes those that are past their time, leaving a tombstone.
+"""Compresses closed files, and replaces files past their retention by tombstones.
 
-Everything here blocks and may take seconds: it has a thread of its own, beside the one that writes.
+All of this blocks and may take seconds, so it has a thread of its own, apart from the one that writes.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ def _never(_journal: str) -> int | None:
 
 @define(slots=True)
 class Tended:
-    """What was done.
+    """Result of one run.
 
-    :param troubles: what could not be, and why; one line each.
+    :param packed: files compressed.
+    :param removed: files removed.
+    :param troubles: what could not be done and why; one line each.
     """
 
     packed: int = 0
@@ -46,13 +48,14 @@ class Tended:
 
 @frozen(slots=True)
 class Tender:
-    """Packs and removes.
+    """Compresses and removes closed files.
 
     :param directory: of the journal.
     :param signer: signs tombstones.
     :param wall: seconds since the epoch.
-    :param retention_days: after its end a file is kept so long; 0 for ever.
-    :param needed_from: of a journal: the lowest number of a file that a writer has still to carry on, or None.
+    :param retention_days: how long a file is kept after its end; 0 means forever.
+    :param needed_from: returns, for a journal, the lowest number of a file that a sink has not delivered yet,
+        or None.
     """
 
     directory: Path
@@ -63,9 +66,9 @@ class Tender:
     files: Files = field(factory=OsFiles)
 
     def run(self, current: Position) -> Tended:
-        """Once over the folder.
+        """Go through the folder once.
 
-        :param current: where this process writes; that file and later ones are left alone.
+        :param current: where this process writes; that file and later ones are not touched.
         """
         done = Tended()
         self._tend(current.journal, current.number, done)
@@ -73,11 +76,11 @@ class Tender:
         for journal in sorted({name.journal for name in names} - {current.journal}):
             try:
                 lock = locked(self.directory, journal)
-            except OSError as error:  # another's: the other journals are looked after all the same
+            except OSError as error:  # owned by another user: continue with the other journals
                 done.troubles.append(f"journal {journal}: {error}")
                 continue
             if lock is None:
-                continue  # its own process looks after it
+                continue  # the process that holds the lock does it
             try:
                 newest = max(name.number for name in names if name.journal == journal)
                 self._tend(journal, newest, done)
@@ -86,7 +89,8 @@ class Tender:
         return done
 
     def _tend(self, journal: str, current: int, done: Tended) -> None:
-        # Listed once, and what is packed is opened only when it may go: a folder may hold tens of thousands.
+        # The folder is listed once, and a compressed file is opened only when it may be removed: there may be
+        # tens of thousands.
         names = of_journal(self.files.names(self.directory), journal)
         following = {name.number: name for name in reversed(names) if name.form != TOMBSTONE}
         for name in names:
@@ -144,7 +148,7 @@ class Tender:
         source.unlink()
 
     def _remove(self, name: FileName, continues: dict[str, Any]) -> None:
-        """First the tombstone, on disk; then the file. Damaged files stay: they are evidence."""
+        """Write the tombstone to disk, then remove the file. Damaged files stay, as evidence."""
         last: bytes = b""
         with self.files.read(self.directory, name.name) as file:
             self._checked(file, continues)
@@ -172,7 +176,7 @@ class Tender:
     def _checked(self, file: BinaryIO, continues: dict[str, Any]) -> bytes:
         """The hash of the whole file.
 
-        :raise ValueError: what counts in it is not what the next file says.
+        :raise ValueError: its valid part is not what the next file says.
         """
         good = sha256()
         left = int(continues["bytes"])

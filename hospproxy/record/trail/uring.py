@@ -1,8 +1,9 @@
-"""Appends to a file without a thread of Python's on the way: Linux's io_uring, spoken to by ctypes.
+"""Appends to a file through Linux io_uring, called by ctypes, without a Python thread.
 
-A thread that writes for the reactor fights with it for the interpreter's lock each time that it wakes, which costs more
-than all else that a record costs. Here a thread of the kernel's writes, and it needs no such lock. io_uring(7),
-io_uring_setup(2) and io_uring_enter(2) tell of the structures; the numbers are the same on all common architectures.
+A Python thread that writes for the reactor competes with it for the interpreter's lock each time it wakes; that
+costs more than everything else that a record needs. Here a kernel thread writes, which needs no such lock. The
+structures are described in io_uring(7), io_uring_setup(2) and io_uring_enter(2); the numbers are the same on
+all common architectures.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ _OFFSET_RINGS, _OFFSET_ENTRIES = 0, 0x10000000
 _SINGLE_MMAP, _RW_CUR_POS = 1 << 0, 1 << 3
 _OP_WRITE = 23
 _ASYNC = 1 << 4
-"""Let a thread of the kernel's do it in any case: without this, ``io_uring_enter`` may itself wait for the disk."""
+"""Makes a kernel thread do the write always; without this flag ``io_uring_enter`` may itself wait for the disk."""
 _DSYNC = 0x2
-"""RWF_DSYNC: it is over when it is on disk, however the file was opened."""
+"""RWF_DSYNC: the write completes when the bytes are on disk, however the file was opened."""
 _ENTRY = struct.Struct("=BBHiQQIIQQQQ")
 _COMPLETED = struct.Struct("=QiI")
 _PARAMETERS = struct.Struct("=10I")
 _PARAMETERS_BYTES, _SUBMISSION_AT, _COMPLETION_AT = 120, 40, 80
 
-# PyDLL: the interpreter's lock is kept. These calls take microseconds, and to get it back takes longer.
+# PyDLL keeps the interpreter's lock: these calls take microseconds, and getting the lock back takes longer.
 _libc = ctypes.PyDLL(None, use_errno=True)
 
 Completed = Callable[[int], None]
-"""Is told how many bytes were written, or the number of an error, negative."""
+"""Receives the number of bytes written, or a negative error number."""
 
 
 def _call(number: int, *arguments: Any) -> int:
@@ -52,10 +53,10 @@ def _call(number: int, *arguments: Any) -> int:
 
 
 class _Rings:
-    """The memory that is shared with the kernel; one request at a time.
+    """The memory shared with the kernel; one request at a time.
 
-    The kernel reads what is written here within ``io_uring_enter``, in the same thread, and what it writes is read
-    after epoll has told of it: neither needs a memory barrier of its own.
+    No memory barriers are needed. The kernel reads what is written here during ``io_uring_enter``, in the same
+    thread; what the kernel writes is read here only after epoll has reported it.
     """
 
     def __init__(self) -> None:
@@ -70,7 +71,7 @@ class _Rings:
     def _share(self, parameters: bytes) -> None:
         entries, completions, _, _, _, features, *_ = _PARAMETERS.unpack_from(parameters)
         if features & (_SINGLE_MMAP | _RW_CUR_POS) != _SINGLE_MMAP | _RW_CUR_POS:
-            raise OSError(errno.ENOSYS, "Linux 5.6 is needed")  # which brought IORING_OP_WRITE too
+            raise OSError(errno.ENOSYS, "Linux 5.6 is needed")  # 5.6 also added IORING_OP_WRITE
         _, self._tail_at, _, _, _, _, array_at, *_ = _PARAMETERS.unpack_from(parameters, _SUBMISSION_AT)
         found = _PARAMETERS.unpack_from(parameters, _COMPLETION_AT)
         self._head_at, self._end_at, self._completed_at = found[0], found[1], found[5]
@@ -87,7 +88,7 @@ class _Rings:
     def submit(self, descriptor: int, address: int, size: int, offset: int) -> None:
         """Hand a write to the kernel.
 
-        :raise OSError: it was not taken.
+        :raise OSError: the kernel did not accept it.
         """
         at = self._tail_at // 4
         tail = self._words[at]
@@ -106,7 +107,7 @@ class _Rings:
             raise OSError(errno.EAGAIN, "io_uring took no request")
 
     def completed(self) -> int | None:
-        """What came of the write; None while nothing has."""
+        """The result of the write; None while it is in flight."""
         head = self._words[self._head_at // 4]
         if head == self._words[self._end_at // 4]:
             return None
@@ -124,9 +125,9 @@ class _Rings:
 
 @implementer(IReadDescriptor)
 class Uring:
-    """Writes one after another. To be made in the process that uses it: it does not survive a fork.
+    """Writes one block after another. Make it in the process that uses it: it does not survive a fork.
 
-    :param reactor: IReactorFDSet. The ring's own descriptor can be read when a write is over.
+    :param reactor: IReactorFDSet. The ring's descriptor becomes readable when a write has finished.
     :raise OSError: this kernel has no io_uring, or does not allow it here.
     """
 
@@ -139,17 +140,17 @@ class Uring:
         reactor.addReader(self)
 
     def write(self, file: JournalFile, data: bytes, offset: int, completed: Completed) -> None:
-        """Begin to write; the last one must be over.
+        """Begin to write; the previous write must have finished.
 
-        :param offset: where in the file; one that is opened for appending is appended to.
-        :param completed: called by the reactor when all that was written is on disk.
+        :param offset: position in the file; ignored for a file opened for appending.
+        :param completed: called by the reactor when the bytes are on disk.
         :raise OSError: nothing is written, and ``completed`` is not called.
         """
         assert self._flying is None
         address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value
         assert address is not None
-        # The kernel reads these bytes later. Should the process end in between, and the interpreter clear up, they
-        # must not be given to anybody else: a reference that nobody holds keeps them where they are.
+        # The kernel reads these bytes later. If the interpreter shuts down in between, their memory must not be
+        # reused: this extra reference, which no object owns, keeps them in place.
         _hold(data)
         try:
             self._rings.submit(file.fileno(), address, len(data), offset)
@@ -159,7 +160,7 @@ class Uring:
         self._flying = (data, completed)
 
     def close(self) -> None:
-        """Give it back; nothing may be under way."""
+        """Release the ring; no write may be in flight."""
         self._reactor.removeReader(self)
         self._rings.close()
 

@@ -1,4 +1,4 @@
-"""Holds a folder of journals against itself and its signatures, as an auditor does. Reads only."""
+"""Checks a folder of journals for an auditor: the hash chain, the signatures, missing files. Reads only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .scan import MAX_LINE, Scan, Signed, record_of, rest_of, scan
 from .signing import PublicKeys
 
 MOST = 1000
-"""Problems that are listed; more are counted."""
+"""Problems listed by text; further ones are only counted."""
 
 _OURS = re.compile(r"audit-w\d{1,4}\.(lock|reserve)\Z|.*\.(new|part)\Z")
 _UNCHAINED = re.compile(r"audit-\d{8}T\d{6}\.\d{3}Z-\d+(-\d+)?\.jsonl\Z")
@@ -28,7 +28,7 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 
 @frozen(slots=True)
 class JournalSum:
-    """What a journal amounts to."""
+    """Summary of one journal."""
 
     journal: str
     files: int
@@ -38,11 +38,11 @@ class JournalSum:
 
 @define(slots=True)
 class Report:
-    """What was found.
+    """The result of a check.
 
-    :param problems: one sentence each, the file first.
-    :param count: of problems, those beyond MOST too.
-    :param notes: what is no problem, or cannot be known.
+    :param problems: one sentence each, beginning with the file's name.
+    :param count: number of all problems, including those beyond MOST.
+    :param notes: findings that are not problems, or that the check cannot decide.
     """
 
     problems: list[str] = field(factory=list)
@@ -57,9 +57,9 @@ class Report:
 
 
 def verify(directory: Path, keys: PublicKeys, anchors: Iterable[str] = ()) -> Report:
-    """Go through every journal in a folder.
+    """Check every journal in a folder.
 
-    :param anchors: hashes of records that were noted elsewhere; each must be there.
+    :param anchors: record hashes that were noted outside the folder; each must be found.
     :raise OSError: the folder cannot be listed.
     """
     report = Report()
@@ -104,7 +104,7 @@ def _journals(names: list[str], report: Report) -> list[str]:
 
 @frozen(slots=True)
 class _Start:
-    """The first record of a file, if its signature is good."""
+    """The first record of a file whose signature is valid."""
 
     record: dict[str, Any]
     before: Head
@@ -168,11 +168,13 @@ class _Journal:
     def _open(self, name: FileName) -> BinaryIO:
         try:
             return self.files.read(self.directory, name.name)
-        except FileNotFoundError:  # packed meanwhile
+        except FileNotFoundError:  # compressed in the meantime
             return self.files.read(self.directory, name.stem + PACKED)
 
     def _start(self, name: FileName) -> _Start | None:
-        """The first record of the file that follows, where it can be believed; else its own turn says why not."""
+        """The first record of the next file, or None if it cannot be trusted; that file's own check then
+        reports why.
+        """
         if name.form == TOMBSTONE:
             return None
         try:
@@ -188,7 +190,7 @@ class _Journal:
     def _check_tombstone(self, name: FileName, after: _Start | None) -> None:
         with self._open(name) as file:
             line, more = file.readline(MAX_LINE), file.read(1)
-        # It is written whole or not at all, with the end of its line.
+        # A tombstone is written atomically, including its line end.
         whole = line.endswith(b"\n") and not more
         line = line.removesuffix(b"\n")
         record = record_of(line)
@@ -273,7 +275,7 @@ class _Journal:
             self.report.problem(name.name, f"record {seq} is signed, but does not belong here")
 
     def _check_end(self, name: FileName, file: BinaryIO, found: Scan, newest: bool) -> None:
-        """Of a file of which nothing else says how it ends."""
+        """Check the end of a file that no later file describes."""
         if not found.whole:
             rest = rest_of(file, found.size)
             lines = rest.lines if rest is not None else 0
@@ -317,7 +319,7 @@ class _Journal:
             self.report.problem(name.name, "its content is not what was signed, though its chain holds")
 
     def _check_twin(self, plain: FileName, packed: FileName) -> None:
-        """A crash between packing and removing leaves both; then they are equal."""
+        """A crash between compressing a file and removing the original leaves both; they must then be equal."""
         with self._open(plain) as one, self.files.read(self.directory, packed.name) as other:
             first, second = rest_of(one, 0), rest_of(other, 0)
         if first != second:
