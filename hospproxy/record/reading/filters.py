@@ -1,4 +1,4 @@
-"""What somebody asks of the trail: one frozen value, read from a query string or from a command line."""
+"""The filters of a search in the audit trail, as read from a query string or a command line."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from attrs import frozen
 
 @frozen(slots=True, kw_only=True)
 class Filters:
-    """All that are given must hold; None asks for nothing.
+    """A record must match every filter that is given; None matches everything.
 
-    :param staff: id or exact name of a member of staff whom HOSP has accepted, also of one on whose behalf the proxy
-        asked. Attempts in this name are not among them (``claimed``), nor are auditors who are called so.
-    :param claimed: exact name that was claimed and not proved: a wrong password, or a request that was refused first.
-    :param auditor: exact name of somebody who has looked at the trail.
-    :param patient: id; also records whose disclosure set holds the patient.
+    :param staff: id or exact name of a member of staff whose credentials HOSP accepted; also matches requests
+        that the proxy made on their behalf. Not matched: attempts that only claimed this name (see
+        ``claimed``), and auditors of the same name.
+    :param claimed: exact name that a client claimed but did not prove: wrong password, or refused before the
+        check.
+    :param auditor: exact name of a person who looked at the audit trail.
+    :param patient: patient id; also matches records whose disclosure set holds the patient.
     :param action: "create", "read", …, "log-in failure".
-    :param outcome: as docs/audit.md names them.
+    :param outcome: as listed in docs/audit.md.
     :param route: a path template.
     :param resource: "notes", …
-    :param record_id: of the resource.
-    :param request_id: as clients have it in ``X-Request-Id``; also what was asked on its behalf.
+    :param record_id: id of the resource.
+    :param request_id: as clients get it in ``X-Request-Id``; also matches requests made on its behalf.
     :param address: of the client.
-    :param kind: "request", "alert", …; None stands for all that people ask about (not begin, digest,
-        disclosure, intent).
-    :param status: of the answer.
-    :param since: seconds since the epoch, included.
-    :param until: seconds since the epoch, not included.
-    :param own: the proxy's own requests too.
+    :param kind: "request", "alert", …; None means all kinds that people ask about (all but begin, digest,
+        tombstone, disclosure and intent).
+    :param status: of the response.
+    :param since: seconds since the epoch, inclusive.
+    :param until: seconds since the epoch, exclusive.
+    :param own: include the proxy's own requests.
     :param trouble: only failed log-ins, refusals and alerts.
     """
 

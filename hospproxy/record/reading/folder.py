@@ -1,4 +1,4 @@
-"""Reads a folder of journals as an index would: newest first, file by file. Blocks, and reads only."""
+"""Searches the journal's files directly, newest first, file by file. Blocks, and only reads."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from .rows import Key, Row, RowName
 
 _MOST_SETS: Final = 10_000
 _MOST_MEMBERS: Final = 200
-"""Bounds on the disclosure sets that are kept at hand; longer ones are not."""
+"""Limits on remembered disclosure sets: their number, and the members of one; larger sets are not remembered."""
 _CLOCK_MS: Final = 86_400_000
-"""By how much a clock may have been set back and no record be passed over."""
+"""How far, in milliseconds, a clock may have been set back without a search missing records."""
 
 _UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 @define(slots=True)
 class _Found:
-    """What fits in one file.
+    """Matches in one file.
 
-    :param lines: (time in milliseconds, seq, line, by list), in no order.
-    :param begun: when it was begun, in milliseconds; its older records arrived before.
-    :param limit: bytes of the file before it that count, as this one says; None if it does not.
+    :param lines: (time in milliseconds, seq, line, by list), unordered.
+    :param begun: when the file was begun, in milliseconds. Older records in it belong to requests that arrived
+        earlier.
+    :param limit: valid bytes of the previous file, as this file states them; None if it does not.
     """
 
     lines: list[tuple[int, int, bytes, bool]] = field(factory=list)
@@ -42,12 +43,13 @@ class _Found:
 
 
 class FolderReader:
-    """All records of a folder, of every process that has written there.
+    """Searches all journals of a folder, those of every process that wrote there.
 
-    Memory holds the lines that fit of one file a journal.
+    Memory holds the matching lines of one file per journal.
 
-    :param directory: the trail's.
-    :param trouble: told of a file that cannot be read; the others are.
+    :param directory: the trail's folder.
+    :param trouble: called with a message about each file that cannot be read; the search goes on with the
+        others.
     """
 
     def __init__(
@@ -60,13 +62,15 @@ class FolderReader:
         self._sets: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def members(self, disclosed: str) -> tuple[str, ...] | None:
-        """The patients of a set that a row of the last file named; None if they are too many, or not there."""
+        """The patients of a set that the last row's file holds; None if there are too many, or the set is
+        unknown.
+        """
         return self._sets.get(disclosed)
 
     def rows(self, filters: Filters) -> Iterator[Row]:
-        """All that fits, newest first.
+        """All matching rows, newest first.
 
-        :raise OSError: there is no such folder.
+        :raise OSError: the folder does not exist.
         """
         names = self._files.names(self._directory)
         journals = sorted({name.journal for each in names if (name := parse(each)) is not None})
@@ -74,10 +78,10 @@ class FolderReader:
         yield from merge(*each, key=lambda row: row.key, reverse=True)
 
     def _journal(self, names: list[FileName], filters: Filters) -> Iterator[Row]:
-        """Of one journal.
+        """The rows of one journal.
 
-        What a file says may have arrived before it was begun, and a finding long before: such records wait for the
-        file in which their time lies, so that the order is that of time throughout.
+        A file may hold records whose requests arrived before the file was begun (for a finding, long before).
+        Such records wait for the file that covers their time, so that rows come in order of time.
         """
         carried: list[tuple[int, int, bytes, bool]] = []
         limits: dict[int, int | None] = {}
@@ -91,7 +95,7 @@ class FolderReader:
             carried = lines[len(now) :]
             yield from (self._row(name.journal, *line) for line in now)
             if enough is not None and begun is not None and begun < enough:
-                break  # what the files before hold arrived earlier still
+                break  # earlier files hold only records that are older still
         yield from (self._row(names[0].journal, *line) for line in carried)
 
     def _row(self, journal: str, time_ms: int, seq: int, line: bytes, by_list: bool) -> Row:
@@ -107,14 +111,14 @@ class FolderReader:
         return found
 
     def _open(self, name: FileName) -> BinaryIO:
-        """A file that is packed while it is looked for has another name."""
+        """Open a file; if it was compressed in the meantime, open it under its new name."""
         try:
             return self._files.read(self._directory, name.name)
         except FileNotFoundError:
             return self._files.read(self._directory, name.stem + PACKED)
 
     def _read(self, file: BinaryIO, filters: Filters, limit: int | None, found: _Found) -> None:
-        """Lines that are whole, up to where the next file says that they count."""
+        """Read the complete lines, up to the valid size that the next file states."""
         holding: dict[str, tuple[str, ...]] = {}
         at = 0
         while line := file.readline(MAX_LINE):
@@ -136,7 +140,9 @@ class FolderReader:
                 found.lines.append((time_of(record) or 0, seq if isinstance(seq, int) else 0, line, by_list))
 
     def _note(self, record: dict[str, Any], wanted: str | None, holding: dict[str, tuple[str, ...]]) -> None:
-        """A disclosure set: whether it holds who is asked for, and a short one's members (it may come in parts)."""
+        """Note whether a disclosure set holds the patient; remember a short set's members. A set may come in
+        parts.
+        """
         name, patients = record.get("set"), record.get("patients")
         if not isinstance(name, str) or not isinstance(patients, list):
             return
@@ -151,7 +157,7 @@ class FolderReader:
 
 
 def _once_each(names: list[FileName]) -> Iterator[FileName]:
-    """Newest first; a file that is being packed is there twice, and is read once."""
+    """Newest first. A file that is being compressed exists twice and is read once."""
     seen: set[str] = set()
     for name in reversed(names):
         if name.form != TOMBSTONE and name.stem not in seen:

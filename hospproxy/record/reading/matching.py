@@ -1,6 +1,6 @@
-"""By which rule a record fits what somebody asks of the trail. Pure.
+"""The rule by which a record matches the filters. Pure.
 
-A database answers by its indexes; it must come to the same rows as this.
+A database answers from its indexes, and must return the same rows as this module.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from typing import Any
 from .filters import Filters
 
 LOGIN_FAILURE = "log-in failure"
-"""What ``Filters.action`` says of it. Records have no action of this name by themselves: the status tells."""
+"""The value of ``Filters.action`` for failed log-ins. Records need not have this action: a 401 counts as well."""
 
 HIDDEN = frozenset({"begin", "digest", "tombstone", "disclosure", "intent"})
-"""Kinds that nobody sees who does not ask for them by name: of the trail itself, or followed by another record."""
+"""Kinds shown only if asked for by name: they describe the trail itself, or another record follows them."""
 
 Members = Mapping[str, Container[str]]
-"""From a disclosure set's hash to the ids of its patients."""
+"""From the hash of a disclosure set to the ids of its patients."""
 
 _TEXT = 200
 
 
 def text(value: object) -> str | None:
-    """A member of a record as it is compared: ids may be numbers, and no database keeps U+0000."""
+    """A value of a record in the form used for comparison: ids may be numbers, and no database stores U+0000."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         return None
     return str(value)[:_TEXT].replace("\0", "\ufffd")
 
 
 def inner(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """An object within a record; empty where there is none."""
+    """An object within a record; empty if there is none."""
     value = record.get(name)
     return value if isinstance(value, Mapping) else {}
 
 
 def milliseconds(seconds: float) -> int:
-    """As times are compared."""
+    """Seconds as milliseconds, the unit for comparing times."""
     return round(seconds * 1000)
 
 
 def time_of(record: Mapping[str, Any]) -> int | None:
-    """When it was, in milliseconds since the epoch; None if it does not say."""
+    """The record's time in milliseconds since the epoch; None if it has none."""
     try:
         moment = datetime.fromisoformat(record["time"])
     except (KeyError, TypeError, ValueError):
@@ -53,7 +53,7 @@ def time_of(record: Mapping[str, Any]) -> int | None:
 
 
 def person_of(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Id and name of who asked, or of whom the proxy asked for."""
+    """Id and name of the person who made the request, or on whose behalf the proxy made it."""
     for name in ("who", "on_behalf_of"):
         person = inner(record, name)
         found = text(person.get("id")), text(person.get("name"))
@@ -63,28 +63,28 @@ def person_of(record: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def is_proved(record: Mapping[str, Any]) -> bool:
-    """Whether HOSP itself said who asked: only then does a record have the id of a person."""
+    """Whether HOSP confirmed who made the request: only then does the record hold a person's id."""
     return person_of(record)[0] is not None
 
 
 def is_of_auditor(record: Mapping[str, Any]) -> bool:
-    """Somebody who had logged in looked at the trail; auditors' names are not those of staff."""
+    """A logged-in auditor looked at the trail. Auditors' names are separate from those of staff."""
     return record.get("kind") == "look" and not is_login_failure(record)
 
 
 def status_of(record: Mapping[str, Any]) -> int | None:
-    """Of the answer."""
+    """Status of the response; None if the record holds no valid one."""
     value = record.get("status")
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1000 else None
 
 
 def set_of(record: Mapping[str, Any]) -> str | None:
-    """The hash of the set of patients that it disclosed."""
+    """The hash of the set of patients that the response disclosed."""
     return text(inner(record, "disclosed").get("set"))
 
 
 def is_login_failure(record: Mapping[str, Any]) -> bool:
-    """A client's credentials were not accepted."""
+    """The client's credentials were rejected."""
     return text(record.get("action")) == LOGIN_FAILURE or (
         record.get("kind") == "request" and status_of(record) == 401
     )
@@ -96,19 +96,21 @@ def is_trouble(record: Mapping[str, Any]) -> bool:
 
 
 def kept_kind(record: Mapping[str, Any]) -> str:
-    """The kind, as it is compared."""
+    """The record's kind in the form used for comparison."""
     return text(record.get("kind")) or "unreadable"
 
 
 def kind_fits(kind: str, filters: Filters) -> bool:
-    """Whether somebody who filters so sees records of a kind. A request's id brings what was asked on its behalf."""
+    """Whether the filters include this kind. A request id includes the requests made on that request's behalf."""
     if filters.kind is not None:
         return kind == filters.kind
     return kind not in HIDDEN and (kind != "own" or filters.own or filters.request_id is not None)
 
 
 def _is_of_person(record: Mapping[str, Any], filters: Filters) -> bool:
-    """Who proved to be a person, who only claimed to be one, and who looked at the trail are three questions."""
+    """``staff``, ``claimed`` and ``auditor`` are three separate filters: proved, only claimed, and looked at
+    the trail.
+    """
     number, name = person_of(record)
     proved, auditor = number is not None, is_of_auditor(record)
     return (
@@ -156,10 +158,10 @@ _EQUAL: tuple[tuple[str, Callable[[Mapping[str, Any]], object]], ...] = (
 
 
 def matches(record: Mapping[str, Any], filters: Filters, members: Members) -> bool:
-    """Whether a record fits.
+    """Whether a record matches the filters.
 
-    :param record: as the journal has it (docs/audit.md).
-    :param members: the disclosure sets that are known.
+    :param record: as in the journal (docs/audit.md).
+    :param members: the known disclosure sets.
     """
     f = filters
     if not kind_fits(kept_kind(record), f) or (f.trouble and not is_trouble(record)):

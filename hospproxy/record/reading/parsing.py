@@ -1,4 +1,4 @@
-"""From names and texts, as a query string or a command line has them, to Filters; keys as texts and back. Pure."""
+"""Parses filters from names and texts of a query string or command line; encodes and decodes page keys. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .filters import Filters
 from .rows import Key, RowName
 
 MOST_CHARACTERS = 200
-"""Of any text; records hold no longer ones."""
+"""Longest text, in characters; records hold no longer ones."""
 
 _LAST_S = 253_402_300_799.0
-"""The last second of the year 9999. What is later (by an offset, or rounded up) could not be spelled again."""
+"""The last second of the year 9999. Later times (by an offset, or rounded up) could not be written out again."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _DATE_TIME = re.compile(
@@ -35,9 +35,9 @@ _WORDS = {
 
 
 class BadFilterError(ValueError):
-    """Something that cannot be asked.
+    """A filter that cannot be used.
 
-    :param field: its name, as it was given.
+    :param field: its name, as given.
     :param words: what is wrong with it.
     """
 
@@ -104,15 +104,15 @@ _READ: dict[str, Callable[[str], Any]] = {
     "trouble": _switch,
 }
 NAMES = tuple(_READ)
-"""What may be asked."""
+"""All filter names."""
 
 
 def parse(pairs: Iterable[tuple[str, str]]) -> Filters:
-    """What somebody asks.
+    """Parse the filters of a search.
 
-    :param pairs: names and texts, as a form sends them: decoded; an empty text asks for nothing. Dates without an
+    :param pairs: decoded names and texts, as a form sends them; an empty text sets no filter. Dates without an
         offset are UTC.
-    :raise BadFilterError: an unknown or repeated name, or a text that its field does not take.
+    :raise BadFilterError: an unknown or repeated name, or a text that is not valid for its filter.
     """
     given: dict[str, Any] = {}
     for name, value in pairs:
@@ -132,15 +132,15 @@ def parse(pairs: Iterable[tuple[str, str]]) -> Filters:
 
 
 def encode_key(key: Key) -> str:
-    """A row's place in the order of time, for the address of the next page."""
+    """A row's position in time order, as text for the URL of the next page."""
     return f"{key.time_ms}~{key.name.trail}~{key.name.journal}~{key.name.seq}"
 
 
 def decode_key(value: str, field: str = "after") -> Key:
-    """The key that a text stands for.
+    """The key that a text encodes.
 
-    :param field: what an error calls it.
-    :raise BadFilterError: it stands for none.
+    :param field: the name of the parameter, for the error.
+    :raise BadFilterError: the text is not a key.
     """
     match = _KEY.match(value) if value.isascii() and not _CONTROL.search(value) else None
     if match is None:

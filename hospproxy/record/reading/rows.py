@@ -1,4 +1,4 @@
-"""What the trail answers with, and what is said when it does not."""
+"""Results of a search, and the errors of an index that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from attrs import field, frozen
 
 
 class IndexAway(Exception):
-    """The index of the trail does not answer; the message holds neither values nor passwords."""
+    """The index of the trail does not respond. The message holds neither values nor passwords."""
 
 
 class NoIndexYet(IndexAway):
-    """Nothing has been carried into it."""
+    """The index is still empty or missing: no records have been delivered to it."""
 
 
 @frozen(slots=True, order=True)
 class RowName:
-    """Names one record for ever.
+    """Identifies one record for good.
 
-    :param trail: which trail (a machine's).
+    :param trail: id of the trail (of a machine).
     :param journal: "w0", …
     """
 
@@ -31,7 +31,7 @@ class RowName:
 
 @frozen(slots=True, order=True)
 class Key:
-    """Where a row stands in the order of time.
+    """A row's position in time order.
 
     :param time_ms: milliseconds since the epoch.
     """
@@ -42,11 +42,12 @@ class Key:
 
 @frozen(slots=True)
 class Row:
-    """One record.
+    """One record in a result.
 
-    :param record: as the journal has it (docs/audit.md).
-    :param line: as it stands in the journal, without its end.
-    :param by_list: the patient that was asked for is not the record's own, but among those whom it disclosed.
+    :param record: as in the journal (docs/audit.md).
+    :param line: the journal's line, without its end.
+    :param by_list: the record names another patient or none; it matched because its disclosure set holds the
+        patient.
     """
 
     key: Key
@@ -59,8 +60,8 @@ class Row:
 class Page:
     """Rows, newest first.
 
-    :param more_after: to go on from; None at the end.
-    :param searched_until: not everything was looked at: only back to this time (seconds since the epoch).
+    :param more_after: key to continue from; None at the end.
+    :param searched_until: the search stopped early at this time (seconds since the epoch); None if it did not.
     """
 
     rows: tuple[Row, ...]
@@ -70,13 +71,13 @@ class Page:
 
 @frozen(slots=True)
 class Summary:
-    """A time at a glance.
+    """Figures for a period.
 
-    :param requests: clients' requests.
-    :param login_failures: (address, how many), most first, at most ten.
-    :param refusals: (route, how many), most first, at most ten.
+    :param requests: number of client requests.
+    :param login_failures: (address, count), most first, at most ten.
+    :param refusals: (route, count), most first, at most ten.
     :param alerts: newest first, at most ten.
-    :param newest: time of the newest record in the index, seconds since the epoch; None if there is none.
+    :param newest: time of the newest record in the index, seconds since the epoch; None if it is empty.
     """
 
     requests: int = 0

@@ -1,4 +1,4 @@
-"""Carries the trail on to an S3-compatible bucket: one object a closed file, written once and never over another."""
+"""The S3 sink: stores each closed file as one object in an S3-compatible bucket, and never overwrites one."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _log = Logger()
 
 
 class ObjectDiffers(Exception):
-    """An object of a file's name is there and holds something else; it is not overwritten."""
+    """An object with this file's name exists and has other content. It is not overwritten."""
 
 
 @frozen(slots=True)
 class Place:
-    """Where in the bucket.
+    """Where objects go in the bucket.
 
     :param prefix: without a slash at its end.
     """
@@ -50,15 +50,15 @@ class Place:
     prefix: str
 
     def key(self, file: ClosedFile) -> str:
-        """The object's name of a file, which is always kept packed."""
+        """The object's name for a file. Objects are always compressed."""
         return "/".join(part for part in (self.prefix, file.trail, file.stem + PACKED) if part)
 
 
 @implementer(IAuditFileWriter)
 class BucketWriter:
-    """One bucket.
+    """The sink for one bucket.
 
-    :param connect: makes boto3's client for S3; called in the worker's thread, as all that blocks.
+    :param connect: makes boto3's S3 client; called in the worker's thread, as is everything that blocks.
     :param make_worker: makes that thread.
     """
 
@@ -74,7 +74,7 @@ class BucketWriter:
         self._client: Any = None
 
     async def open(self) -> None:
-        """Read the secret and make a client; nothing is sent yet.
+        """Read the secret and make the client. Sends nothing yet.
 
         :raise Exception: the secret's file cannot be used.
         """
@@ -83,10 +83,10 @@ class BucketWriter:
         self._client = await self._worker.run(self._connect)
 
     async def write_file(self, file: ClosedFile) -> None:
-        """Put a file, unless it is there already.
+        """Store a file, unless the bucket already has it.
 
-        :raise ObjectDiffers: something else is there under its name.
-        :raise Exception: the service does not answer, or refuses.
+        :raise ObjectDiffers: an object with this name has other content.
+        :raise Exception: the service does not respond, or refuses.
         """
         assert self._worker is not None, "open() comes first"
         await self._worker.run(partial(put, self._client, self._place, file))
@@ -95,19 +95,19 @@ class BucketWriter:
         worker, self._worker = self._worker, None
         client, self._client = self._client, None
         if worker is not None and client is not None:
-            # After what is under way: boto3's calls cannot be broken off, and end by their time-out.
+            # Runs after the call in flight: boto3's calls cannot be cancelled and end by their own timeout.
             worker.run(client.close).addErrback(lambda _: None)
         if worker is not None:
             worker.stop()
 
 
 def put(client: Any, place: Place, file: ClosedFile) -> None:
-    """Put a file as an object. Blocks.
+    """Store a file as an object. Blocks.
 
-    Another object of that name is looked for first, and the service is asked again not to overwrite one
-    (``If-None-Match``): not every service knows that.
+    Looks for an object of that name first, and also asks the service not to overwrite one (``If-None-Match``),
+    which not every service supports.
 
-    :raise ObjectDiffers: something else is there under its name.
+    :raise ObjectDiffers: an object with this name has other content.
     """
     with packed(file.path) as (content, digest):
         if _is_there(client, place, file, digest):
@@ -125,7 +125,8 @@ def put(client: Any, place: Place, file: ClosedFile) -> None:
         if code == "NotImplemented":
             content.seek(0)
             code = _tried(client.put_object, request, strict=True)
-        # 412: somebody was first, perhaps this very request, whose answer was lost. 409: somebody is at it.
+        # 412: the object was stored first, perhaps by this very request, whose response was lost. 409: another
+        # request is storing it now.
         if code and not _is_there(client, place, file, digest):
             raise ObjectDiffers(
                 f"{place.key(file)}: the bucket says that it is there, and then that it is not"
@@ -136,9 +137,9 @@ _EXPECTED = frozenset({"NotImplemented", "PreconditionFailed", "ConditionalReque
 
 
 def _tried(call: Callable[..., Any], request: dict[str, Any], *, strict: bool = False) -> str:
-    """The code of an answer that was to be expected; "" for success.
+    """Call S3; return "" for success, or the error code if it is one of _EXPECTED.
 
-    :param strict: none is.
+    :param strict: raise for those codes too.
     """
     from botocore.exceptions import ClientError
 
@@ -153,9 +154,9 @@ def _tried(call: Callable[..., Any], request: dict[str, Any], *, strict: bool = 
 
 
 def _is_there(client: Any, place: Place, file: ClosedFile, digest: str) -> bool:
-    """Whether the object is there already.
+    """Whether the bucket already has this file.
 
-    :raise ObjectDiffers: with another content.
+    :raise ObjectDiffers: it has an object of this name with other content.
     """
     from botocore.exceptions import ClientError
 
@@ -168,7 +169,8 @@ def _is_there(client: Any, place: Place, file: ClosedFile, digest: str) -> bool:
         raise
     if found.get("ChecksumSHA256") == digest:
         return True
-    # The same file may have been packed at another time, which gives other bytes: what is in it counts.
+    # The same file may have been compressed at another time, which gives different bytes, so compare the
+    # content.
     theirs = _content_of(client.get_object(**name)["Body"])
     with packed(file.path) as (content, _):
         ours = _content_of(content)
@@ -183,7 +185,7 @@ def _is_there(client: Any, place: Place, file: ClosedFile, digest: str) -> bool:
 
 
 def _content_of(source: Any) -> str | None:
-    """The hash of what is packed in a stream; None where nothing is."""
+    """SHA-256 of a stream's uncompressed content; None if the stream is not gzip."""
     content = sha256()
     try:
         with gzip.GzipFile(fileobj=cast("IO[bytes]", _Readable(source)), mode="rb") as file:
@@ -196,7 +198,7 @@ def _content_of(source: Any) -> str | None:
 
 @frozen(slots=True)
 class _Readable:
-    """boto3's body of an answer has not all that gzip wants of a file."""
+    """Adapts boto3's response body, which lacks some methods that gzip expects."""
 
     source: Any
 
@@ -206,11 +208,12 @@ class _Readable:
 
 @contextmanager
 def packed(path: Path) -> Iterator[tuple[BinaryIO, str]]:
-    """A closed file, packed, and the SHA-256 of that (Base64).
+    """A closed file in compressed form, and the SHA-256 of that form (Base64).
 
-    One that is plain yet is packed into a file without a name beside it: its size is bounded by the disk only.
+    A file that is still plain is compressed into an unnamed temporary file beside it, since only the disk
+    bounds its size.
 
-    :raise OSError: it cannot be read.
+    :raise OSError: the file cannot be read.
     """
     if path.suffix != PACKED:
         with _plain(path) as plain:
@@ -223,7 +226,7 @@ def packed(path: Path) -> Iterator[tuple[BinaryIO, str]]:
                             file.write(block)
                     yield cast(BinaryIO, draft), _digest(cast(BinaryIO, draft))
                 return
-        path = path.with_name(path.name + PACKED)  # it was packed in the meantime
+        path = path.with_name(path.name + PACKED)  # it was compressed in the meantime
     with path.open("rb") as file_:
         yield file_, _digest(file_)
 
@@ -249,7 +252,7 @@ def _digest(file: BinaryIO) -> str:
 
 
 def client_for(section: BucketSettings) -> Any:
-    """boto3's client. It repeats nothing by itself: whoever carries files on does that, with back-off.
+    """boto3's S3 client. It does not retry: the carrier does, with backoff.
 
     :raise KeyFileError: the secret's file cannot be used.
     """
@@ -277,7 +280,7 @@ def client_for(section: BucketSettings) -> Any:
 
 
 def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditFileWriter | None:
-    """The writer that the settings ask for, if they do."""
+    """The S3 sink if the settings enable it, else None."""
     section = settings.audit_bucket
     if not section.enabled or section.bucket is None:  # checks.py refuses the latter
         return None

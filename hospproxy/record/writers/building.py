@@ -1,4 +1,4 @@
-"""Puts together what carries the trail on: one carrier for each writer that the settings ask for."""
+"""Builds the sinks that the settings enable, and a carrier for each."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ _BUILT_IN: tuple[tuple[str, Callable[[Settings, Any, Host], Any]], ...] = (
 
 
 class WriterError(Exception):
-    """A writer that cannot be made; the text begins with its key path."""
+    """A sink cannot be made; the text begins with the key path of its options."""
 
 
 class Carriers:
     """All carriers of a process.
 
-    :param directory: of the records.
-    :param committed: up to where this process's records are on disk; None before there are any.
+    :param committed: returns the end of this process's records on disk; None before there are any.
     """
 
     def __init__(
@@ -59,14 +58,15 @@ class Carriers:
             _show(carrier, meter)
 
     def start(self) -> None:
-        """Begin to carry on."""
+        """Start all carriers."""
         for carrier in self._carriers:
             carrier.start()
 
     async def stop(self, timeout_s: float) -> None:
-        """Once the journal is closed: carry on the rest, all at the same time.
+        """Deliver what is left and stop; call this once the journal is closed. All carriers stop at the same
+        time.
 
-        :param timeout_s: seconds; what is left then comes after the next start.
+        :param timeout_s: seconds; records left after that are delivered after the next start.
         """
         await gatherResults([Deferred.fromCoroutine(each.stop(timeout_s)) for each in self._carriers])
 
@@ -78,7 +78,7 @@ def _show(carrier: Carrier, meter: IMeter) -> None:
 
 
 def writers_for(settings: Settings, reactor: Any, host: Host = REAL) -> list[Any]:
-    """The writers that the settings ask for; nothing is opened yet.
+    """The sinks that the settings enable, built-in ones and plugins. Opens none of them yet.
 
     :raise WriterError: one cannot be made.
     """
@@ -96,7 +96,7 @@ def writers_for(settings: Settings, reactor: Any, host: Host = REAL) -> list[Any
 
 
 def needed_from(settings: Settings, writers: Sequence[Any]) -> Callable[[str], int | None]:
-    """Tells, of a journal, the lowest number of a file that one of the writers has still to carry on."""
+    """A function from a journal to the lowest file number that some sink has not delivered yet."""
     positions, names = Positions(settings.audit_path), [writer.name for writer in writers]
     return lambda journal: positions.needed_from(names, journal)
 

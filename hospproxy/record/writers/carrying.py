@@ -1,7 +1,7 @@
-"""Carries the trail on: each writer by itself, in order, at least once, and whatever happens to the others.
+"""Carriers: each delivers the journal to one sink, in order and at least once, independent of the other sinks.
 
-Records count as carried when their writer says so, and only then is the position saved. A writer that fails is tried
-again for ever: what it has not taken stays in the journal's files.
+A record counts as delivered when the sink's ``write`` returns; only then is the position saved. A failing sink
+is retried for ever: records it has not taken stay in the journal's files.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from .journals import Journals, Missed, Way
 from .pace import TICK_S, Pace
 
 LOOK_S = 60.0
-"""Seconds between two looks for journals that ended processes have left."""
+"""Seconds between two searches for journals that ended processes have left."""
 TIMEOUT_S = 60.0
-"""Seconds that a writer may take for one parcel."""
+"""Seconds that a sink may take for one batch."""
 FILE_TIMEOUT_S = 900.0
-"""The same for a whole file."""
+"""Seconds that a sink may take for one whole file."""
 _CLOSE_S = 2.0
 _BASE_S, _CAP_S = 1.0, 60.0
 MAX_RETRY_AFTER_S = 300.0
-"""Seconds that a writer may ask to be left alone."""
+"""Longest wait, in seconds, that a sink's server may ask for."""
 
 
 @frozen(slots=True)
 class Time:
-    """What a carrier knows of time and chance.
+    """Clocks and randomness for a carrier.
 
     :param clock: for waits.
     :param wall: seconds since the epoch.
-    :param random: from 0 to 1; spreads the tries of many machines.
-    :param entropy: gives so many random bytes.
+    :param random: from 0 to 1; spreads the attempts of many machines.
+    :param entropy: returns that many random bytes.
     """
 
     clock: IReactorTime
@@ -52,12 +52,12 @@ class Time:
 
 
 class Carrier:
-    """Follows the journal for one writer.
+    """Delivers the journal to one sink.
 
     :param directory: of the records.
-    :param worker: a thread of its own, which reads.
-    :param committed: up to where this process's records are on disk; None before there are any.
-    :ivar up: the last try did not fail.
+    :param worker: a thread of its own, for reading files.
+    :param committed: returns the end of this process's records on disk; None before there are any. :ivar up:
+        the last attempt did not fail.
     """
 
     _log = Logger()
@@ -101,25 +101,25 @@ class Carrier:
 
     @property
     def behind_records(self) -> int:
-        """Records that are still to be carried on."""
+        """Records that are not delivered yet."""
         return sum(end.position.seq - way.position.seq for way, end in self._open_ways())
 
     @property
     def behind_s(self) -> float:
-        """Age of the oldest of them, in seconds."""
+        """Age of the oldest of those records, in seconds."""
         if self._since is None or not self._open_ways():
             return 0.0
         return max(0.0, self._time.wall() - self._since)
 
     def start(self) -> None:
-        """Begin; the journal need not have begun yet."""
+        """Start delivering; the journal need not have started yet."""
         self._running = Deferred.fromCoroutine(self._run())
         self._running.addErrback(self._ended)
 
     async def stop(self, timeout_s: float) -> None:
-        """Carry on what there is, as far as the time allows, and close the writer.
+        """Deliver what is left as far as time allows, then close the sink.
 
-        :param timeout_s: seconds; what is not done by then is done after the next start.
+        :param timeout_s: seconds; records left after that are delivered after the next start.
         """
         self._stopping = True
         self._wake()
@@ -154,7 +154,7 @@ class Carrier:
         while True:
             try:
                 more = await self._round()
-            except Exception as error:  # CancelledError too: a writer may raise one that is not ours
+            except Exception as error:  # CancelledError too: a sink may raise one that is not ours
                 if self._given_up:
                     raise
                 await self._failed(error)
@@ -171,7 +171,7 @@ class Carrier:
                 await self._pause(rest_s)
 
     async def _round(self) -> bool:
-        """One parcel of each journal; whether there is more at once."""
+        """Deliver one parcel of each journal; return whether more is ready at once."""
         own = self._committed()
         if own is None:
             return False
@@ -222,7 +222,7 @@ class Carrier:
             await self._worker.run(lambda: self._journals.finish(way))
 
     async def _put_off(self, way: Way, error: OSError) -> None:
-        """One journal that was left must not hold up the others."""
+        """Drop a left journal that cannot be read, so that it does not hold up the others."""
         self._meter.count("record_writer_failures_total", writer=self.name)
         del self._ways[way.position.journal]
         await self._worker.run(lambda: self._journals.put_off(way, error))
@@ -246,7 +246,9 @@ class Carrier:
         await Deferred.fromCoroutine(called()).addTimeout(timeout_s, self._time.clock)
 
     async def _save(self, position: Position) -> None:
-        """A full disk is no reason to stop carrying on: without it there would merely be duplicates."""
+        """Save the position. If that fails, delivery goes on: a lost position only means duplicates after a
+        restart.
+        """
         try:
             await self._worker.run(lambda: self._journals.save(position))
         except OSError as error:
@@ -277,7 +279,7 @@ class Carrier:
         self._meter.count("record_writer_failures_total", writer=self.name)
         self._tries += 1
         words = _words(error)
-        # Once an outage; again when it is somebody's to mend, or of another kind.
+        # Log once per outage, and again if the error is of another kind, such as one that an operator must fix.
         kind = f"{type(error).__name__} {getattr(error, 'status', '')}"
         if kind not in self._said and len(self._said) < 10:
             self._said.add(kind)

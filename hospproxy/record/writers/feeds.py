@@ -1,4 +1,4 @@
-"""What there is to carry on: batches of records, or whole files, from a position. Everything here blocks."""
+"""What a carrier delivers next: batches of records, or whole files, after a position. All of this blocks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ..trail.scan import record_of
 
 @frozen(slots=True)
 class End:
-    """How far a journal may be carried on.
+    """How far a journal may be read.
 
-    :param position: up to where records are on disk.
-    :param over: nobody writes to it any more, so that its last file is complete too.
+    :param position: the end of its records on disk.
+    :param over: no process writes to the journal any more, so its last file is complete too.
     """
 
     position: Position
@@ -31,10 +31,10 @@ class End:
 
 @frozen(slots=True)
 class Parcel:
-    """What is handed to a writer at one time.
+    """What a sink gets in one call.
 
-    :param records: how many are in it.
-    :param since: when its first record was made; seconds since the epoch, or None if it does not say.
+    :param records: number of records in it.
+    :param since: time of its first record, in seconds since the epoch; None if the record has no time.
     """
 
     item: Batch | ClosedFile
@@ -44,22 +44,22 @@ class Parcel:
 
 
 class Feed(Protocol):
-    """Gives parcels, one after another."""
+    """A source of parcels, in order."""
 
     def next(self, since: Position, end: End, trail: str) -> Parcel | None:
-        """What comes after a position; None when there is nothing yet.
+        """The parcel after a position; None if there is none yet.
 
-        :raise MissedError: it is not there any more, or cannot be unpacked.
+        :raise MissedError: it no longer exists, or cannot be uncompressed.
         :raise OSError: it cannot be read at present.
         """
 
     def arrived(self, at: Position, end: End) -> bool:
-        """Whether there is nothing left between the two."""
+        """Whether nothing is left between the position and the end."""
 
 
 @frozen(slots=True)
 class BatchFeed:
-    """Records, as soon as they are on disk.
+    """Gives records as soon as they are on disk, in batches.
 
     :param directory: of the records.
     """
@@ -87,7 +87,7 @@ class BatchFeed:
 
 
 def _twice(follower: Follower, since: Position, until: Position) -> Batch | None:
-    """A file may be packed, and so be renamed, between looking and reading."""
+    """Read, and retry once: the file may be compressed, and so renamed, between listing and opening."""
     try:
         return follower.read(since, until)
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def _twice(follower: Follower, since: Position, until: Position) -> Batch | None
 
 @frozen(slots=True)
 class FileFeed:
-    """Files, once nothing is appended to them any more: packed ones if they are packed already."""
+    """Gives whole files once they are complete; the compressed form if there is one."""
 
     directory: Path
     files: Files = field(factory=OsFiles)
@@ -108,7 +108,7 @@ class FileFeed:
         found = [name for name in names if name.number == since.number and name.form != TOMBSTONE]
         if not found:
             raise MissedError(f"file {since.number} of journal {since.journal} is not there")
-        # While both are there the packed one is whole: it is given its name last.
+        # While both exist the compressed one is complete: it gets its name last.
         name = next((each for each in found if each.form == PACKED), found[0])
         seq, head = self._close(name, names, end)
         position = Position(since.journal, since.number + 1, 0, seq)
@@ -119,12 +119,13 @@ class FileFeed:
         return at.number >= end.position.number + end.over
 
     def _close(self, name: FileName, names: list[FileName], end: End) -> tuple[int, str]:
-        """The last record that counts in a file, and the chain's head after it."""
+        """The number of the last valid record in a file, and the chain's head after it."""
         if end.over and name.number == end.position.number:
             last = recovery.newest(self.files, self.directory, name.journal)
             if last is not None and last.name == name.stem:
                 return last.head.seq, last.head.hash.decode()
-            # Written to again since it was taken (by a command of an auditor's, say): the next file tells its end.
+            # A process (such as an auditor's command) has written to the journal since: the next file states
+            # this one's end.
             names = of_journal(self.files.names(self.directory), name.journal)
         after = next(
             (each for each in names if each.number == name.number + 1 and each.form != TOMBSTONE), None
@@ -136,7 +137,9 @@ class FileFeed:
 
 
 def begin(directory: Path, files: Files, journal: str, number: int = 1) -> Position | None:
-    """Before the first record of the first file, from a number on, that is there; None if there is none."""
+    """The position before the first record of the first existing file from ``number`` on; None if there is
+    none.
+    """
     for name in of_journal(files.names(directory), journal):
         if name.number >= number and name.form != TOMBSTONE:
             try:
@@ -148,7 +151,7 @@ def begin(directory: Path, files: Files, journal: str, number: int = 1) -> Posit
 
 
 def left_behind(directory: Path, files: Files, journal: str) -> End | None:
-    """The end of a journal that nobody writes to; None if it has no file."""
+    """The end of a journal that no process writes to; None if it has no file."""
     last = recovery.newest(files, directory, journal)
     if last is None:
         return None
@@ -156,7 +159,7 @@ def left_behind(directory: Path, files: Files, journal: str) -> End | None:
 
 
 def time_of(line: bytes) -> float | None:
-    """When a record was made, in seconds since the epoch."""
+    """A record's time, in seconds since the epoch; None if it has none."""
     try:
         return datetime.fromisoformat(str(record_of(line).get("time"))).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Carries the trail on to an HTTP server: a batch is one signed POST of JSON Lines."""
+"""The HTTP sink: each batch is one signed POST of JSON Lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @implementer(IAuditWriter)
 class HttpWriter:
-    """See IAuditWriter: 2xx says that a batch is kept for good, anything else that it comes again."""
+    """Posts batches. A 2xx means that the server has stored the batch; after anything else it is sent again."""
 
     name = "http"
 
@@ -26,12 +26,12 @@ class HttpWriter:
         self._poster = poster
 
     async def open(self) -> None:
-        """Connections are opened as they are needed."""
+        """Do nothing: connections are opened when needed."""
 
     async def write(self, batch: Batch) -> None:
         """Post a batch.
 
-        :raise PostError: it was not taken, or nobody knows.
+        :raise PostError: the server did not take it, or the result is unknown.
         """
         await self._poster.post(b"\n".join((*batch.lines, b"")), headers_of(batch))
 
@@ -40,7 +40,7 @@ class HttpWriter:
 
 
 def headers_of(batch: Batch) -> dict[str, str]:
-    """What a receiver needs to know a batch again, and to see that none is missing."""
+    """Headers by which a receiver recognises a repeated batch and notices a missing one."""
     journal, first = batch.position.journal, batch.first_seq
     return {
         "Content-Type": "application/x-ndjson",
@@ -53,11 +53,11 @@ def headers_of(batch: Batch) -> dict[str, str]:
 
 
 def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWriter | None:
-    """The writer that the settings ask for, if they do.
+    """The HTTP sink if the settings enable it, else None.
 
     :raise KeyFileError: the secret cannot be used.
     :raise OSError: ``ca_file`` cannot be read.
-    :raise ValueError: it holds no certificate.
+    :raise ValueError: ``ca_file`` holds no certificate.
     """
     http = settings.audit_http
     if not http.enabled or http.url is None:

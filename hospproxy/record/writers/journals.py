@@ -1,6 +1,6 @@
-"""Which journals a writer carries on, and from where: its process's own, and those that ended processes have left.
+"""Which journals a sink reads and from where: its own process's journal, and those that ended processes left.
 
-Everything here blocks.
+All of this blocks.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .positions import DamagedError, Positions
 
 @define(slots=True, eq=False)
 class Way:
-    """A journal that is being carried on.
+    """A journal that a carrier is delivering.
 
-    :param position: how far.
-    :param end: of a journal that was left; None while it is written to.
-    :param lock: keeps other processes off it.
+    :param position: how far it has come.
+    :param end: the end of a journal that was left; None while a process writes to it.
+    :param lock: descriptor of the lock that keeps other processes from delivering it too.
     """
 
     position: Position
@@ -37,9 +37,9 @@ class Way:
 
 @frozen(slots=True)
 class Missed:
-    """Records that are not there any more.
+    """Records that no longer exist.
 
-    :param at: where it goes on.
+    :param at: where delivery continues.
     """
 
     words: str
@@ -47,11 +47,11 @@ class Missed:
 
 
 class Journals:
-    """For one writer.
+    """Finds, locks and reads the journals for one sink.
 
     :param directory: of the records.
-    :param writer: its name.
-    :param entropy: gives so many random bytes.
+    :param writer: the sink's name.
+    :param entropy: returns that many random bytes.
     """
 
     _log = Logger()
@@ -75,18 +75,18 @@ class Journals:
         self._told: set[str] = set()
 
     def take(self, end: Position) -> Way | None:
-        """This process's own journal; None while another process carries it on.
+        """Lock this process's own journal; None while another process delivers it to this sink.
 
-        :param end: where it is written now.
+        :param end: where it is being written.
         :raise OSError: it cannot be read.
         """
         return self._taken(end.journal, end, None)
 
     def take_left(self, own: str, carried: Collection[str]) -> list[Way]:
-        """Journals that nobody writes to, and nobody else carries on for this writer.
+        """Lock the journals that no process writes to and none delivers to this sink.
 
         :param own: this process's journal.
-        :param carried: those that were taken before.
+        :param carried: journals that this carrier already has.
         """
         newest: dict[str, int] = {}
         for name in self._files.names(self._directory):
@@ -103,7 +103,7 @@ class Journals:
             except (
                 OSError,
                 zlib.error,
-            ) as error:  # such as another's file, or a damaged one: the others go on
+            ) as error:  # another user's file, or a damaged one: continue with the others
                 self._cannot(journal, error)
                 continue
             if way is not None:
@@ -111,13 +111,13 @@ class Journals:
         return ways
 
     def put_off(self, way: Way, error: Exception) -> None:
-        """Let go of a journal that was left and cannot be read; the next look takes it again."""
+        """Release a left journal that cannot be read; the next search takes it again."""
         self._cannot(way.position.journal, error)
         os.close(way.lock)
 
     def _cannot(self, journal: str, error: Exception) -> None:
         words = f"{journal}: {error}"
-        if words not in self._told and len(self._told) < 100:  # once, not every minute
+        if words not in self._told and len(self._told) < 100:  # log it once, not every minute
             self._told.add(words)
             self._log.error(
                 "Audit writer {writer} cannot carry on a journal that was left: {why}",
@@ -126,12 +126,12 @@ class Journals:
             )
 
     def finish(self, way: Way) -> None:
-        """Let go of a journal that was carried to its end."""
+        """Release a journal that was delivered to its end."""
         self._finished[way.position.journal] = way.end.position.number if way.end is not None else 0
         os.close(way.lock)
 
     def next(self, since: Position, end: End) -> Parcel | Missed | None:
-        """What comes after a position, or what should have.
+        """The parcel after a position, or a ``Missed`` if its records no longer exist.
 
         :raise OSError: it cannot be read.
         """
@@ -145,14 +145,16 @@ class Journals:
             return Missed(str(error), at)
 
     def save(self, position: Position) -> None:
-        """Put down how far it has come.
+        """Save how far the sink has come.
 
-        :raise OSError: it cannot be.
+        :raise OSError: the position cannot be written.
         """
         self._positions.save(self._writer, position, self._trail)
 
     def _end(self, journal: str, number: int) -> End | None:
-        """The end of a journal, if nobody writes to it. Its lock is held for a moment only: a start wants it."""
+        """The end of a journal, if no process writes to it. Holds its lock only for a moment: a starting
+        process may need it.
+        """
         if not self._is_free(journal):
             return None
         end = left_behind(self._directory, self._files, journal)

@@ -1,4 +1,4 @@
-"""For writers that want some kinds of records only."""
+"""Limits a sink to some kinds of records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ def _frozen(kinds: Iterable[str]) -> frozenset[str]:
 @implementer(IAuditWriter)
 @frozen(slots=True)
 class OnlyKinds:
-    """Hands on what is of these kinds; the position advances over the rest.
+    """Passes on records of these kinds only; the position advances over all others.
 
-    The records of a batch need not follow one another then: ``first_seq`` says nothing, each line's own ``seq`` does.
+    The records of a batch are then no longer consecutive: ignore ``first_seq`` and read each line's own
+    ``seq``.
 
-    :param writer: gets the rest of each batch, and no empty one.
+    :param writer: the sink that gets the remaining lines of each batch, never an empty batch.
     :param kinds: of records ("alert", …).
     """
 
@@ -32,7 +33,7 @@ class OnlyKinds:
 
     @property
     def name(self) -> str:
-        """The writer's."""
+        """The sink's name."""
         return self.writer.name
 
     async def open(self) -> None:
@@ -47,5 +48,5 @@ class OnlyKinds:
         await self.writer.close()
 
     def _wanted(self, line: bytes) -> bool:
-        # Most records are of other kinds: they are not worth taking apart.
+        # Most records are of other kinds, so look for the word before parsing the line.
         return any(kind.encode() in line for kind in self.kinds) and record_of(line).get("kind") in self.kinds

@@ -1,4 +1,4 @@
-"""What a receiver has confirmed a short while ago, to be sent again if it turns out that it died. Pure."""
+"""Remembers recently confirmed batches, to send them again if the receiver turns out to have died. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..trail.following import Batch
 
 @define(slots=True)
 class Overlap:
-    """The newest batches that were confirmed, oldest first; bounded.
+    """The newest confirmed batches, oldest first; bounded.
 
-    Time alone lets nothing go: a batch goes once a later one is confirmed long enough after it, since only that shows
-    that the receiver was alive in between.
+    Time alone drops nothing. A batch is dropped once a later one is confirmed more than ``seconds`` after it,
+    since only that shows that the receiver was alive in between.
 
-    :param seconds: how long a receiver may take from reading a record until it has it for good.
-    :param max_bytes: of all records here; the oldest go first.
+    :param seconds: how long a receiver may take from reading a record to storing it.
+    :param max_bytes: of all records here; the oldest are dropped first.
     """
 
     seconds: float
@@ -27,11 +27,11 @@ class Overlap:
 
     @property
     def batches(self) -> tuple[Batch, ...]:
-        """What to send again."""
+        """The batches to send again."""
         return tuple(batch for _, batch in self._kept)
 
     def confirmed(self, batch: Batch, now: float) -> None:
-        """A batch is confirmed, after all that are here.
+        """Add a batch that was confirmed after all others here.
 
         :param now: seconds on the clock of waits.
         """
@@ -41,7 +41,7 @@ class Overlap:
             self._bytes -= _size(self._kept.popleft()[1])
 
     def renewed(self, now: float) -> None:
-        """All of it was sent again and confirmed by another process, which may die as well."""
+        """Restart all timers: another receiver process confirmed all batches again, and it may die as well."""
         self._kept = deque((now, batch) for _, batch in self._kept)
 
 

@@ -1,25 +1,25 @@
-"""How fast records are carried on: requests go first. Pure."""
+"""How fast a carrier delivers records, so that requests go first. Pure."""
 
 from __future__ import annotations
 
 from attrs import define, field
 
 TICK_S = 0.25
-"""Seconds between two looks at whether there is more to carry on."""
+"""Seconds between two checks for more records."""
 REST_S = 1.0
-"""The same, and between two parcels too, while many requests come."""
+"""Seconds between two checks, and also between two parcels, while many requests arrive."""
 BUSY = 300.0
-"""So many records a second are many: what carrying them on costs is then missed elsewhere."""
+"""Records per second that count as many: delivering them then takes time from requests."""
 LATE_S = 60.0
-"""Records that are older than this are carried on a little faster all the same."""
+"""Records older than this, in seconds, are delivered a little faster even under load."""
 
 
 @define
 class Pace:
     """Watches how fast the journal grows.
 
-    What carries records on shares the interpreter with what answers requests. A load that lasts is therefore followed
-    slowly, and caught up with once it is over.
+    Carriers share the interpreter with the code that serves requests. Under a lasting load they follow slowly,
+    and catch up once it is over.
     """
 
     _seq: int | None = field(default=None, init=False)
@@ -27,12 +27,12 @@ class Pace:
     _busy: bool = field(default=False, init=False)
 
     def rest_s(self, seq: int, now: float, behind_s: float, *, more: bool) -> float:
-        """Seconds until the next parcel.
+        """Seconds to wait before the next parcel.
 
-        :param seq: the journal's last record.
-        :param now: seconds, of a clock that is never set.
-        :param behind_s: the age of the oldest record that is still to be carried on.
-        :param more: whether there is more at once.
+        :param seq: number of the journal's last record.
+        :param now: seconds on a monotonic clock.
+        :param behind_s: age of the oldest undelivered record, in seconds.
+        :param more: whether more records are ready at once.
         """
         passed = now - self._at
         if self._seq is None or passed >= TICK_S:

@@ -1,4 +1,4 @@
-"""How far each writer has come in each journal, kept over restarts. Everything here blocks."""
+"""The saved position of each sink in each journal, kept over restarts. All of this blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = "positions"
 
 
 class DamagedError(Exception):
-    """A saved position that cannot be used; the text says why."""
+    """A saved position cannot be used; the text says why."""
 
 
 class _Saved(msgspec.Struct, forbid_unknown_fields=False):
@@ -30,7 +30,7 @@ class _Saved(msgspec.Struct, forbid_unknown_fields=False):
 
 @frozen(slots=True)
 class Positions:
-    """Small files beside the journal's: ``positions/NAME-w0.json``, mode 0600.
+    """Small files beside the journal's files: ``positions/NAME-w0.json``, mode 0600.
 
     :param directory: of the records.
     """
@@ -38,10 +38,10 @@ class Positions:
     directory: Path
 
     def load(self, writer: str, journal: str, trail: str) -> Position | None:
-        """What was saved; None if nothing was.
+        """The saved position; None if there is none.
 
-        :raise DamagedError: it is no position in this trail.
-        :raise OSError: it cannot be read.
+        :raise DamagedError: the file does not hold a position in this trail.
+        :raise OSError: the file cannot be read.
         """
         path = self._path(writer, journal)
         try:
@@ -57,18 +57,18 @@ class Positions:
         return Position(journal, saved.number, saved.offset, saved.seq)
 
     def save(self, writer: str, position: Position, trail: str) -> None:
-        """Put a position in the place of the one before; on disk when this returns.
+        """Replace the saved position; the new one is on disk when this returns.
 
-        :raise OSError: it cannot be kept.
+        :raise OSError: it cannot be written.
         """
         path = self._path(writer, position.journal)
         saved = _Saved(1, trail, position.journal, position.number, position.offset, position.seq)
         write_whole(path, msgspec.json.encode(saved) + b"\n")
 
     def lock(self, writer: str, journal: str) -> int | None:
-        """The right to carry a journal for a writer, or None while another process has it.
+        """Lock a journal for a sink; return the lock's descriptor, or None while another process holds it.
 
-        The kernel frees it however its owner ends; ``os.close`` gives it back.
+        The kernel frees the lock however its owner ends; ``os.close`` releases it.
         """
         folder = self.directory / FOLDER
         if not folder.is_dir():
@@ -77,9 +77,9 @@ class Positions:
         return lock_of(self._path(writer, journal).with_suffix(".lock"))
 
     def needed_from(self, writers: Sequence[str], journal: str) -> int | None:
-        """The lowest number of a file that one of these writers has still to carry on; None where there is no writer.
+        """The lowest file number that one of these sinks has not delivered yet; None if there are no sinks.
 
-        A writer without a position, or with one that cannot be read, needs everything.
+        A sink without a readable position needs every file.
         """
         return min((self._number(writer, journal) for writer in writers), default=None)
 

@@ -1,4 +1,4 @@
-"""Signed POSTs to one address. Each is tried once: whoever posts decides what comes after a failure."""
+"""Posts signed bodies to one URL. Each POST is one attempt; the caller decides about retries."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ from ...outward.attempt import Body, NoCookies
 from ...retry_after import seconds_until
 
 MAX_ANSWER_BYTES = 64 << 10
-"""Of an answer's body, which nobody reads: beyond it the connection is not worth keeping."""
+"""Bytes of a response body, which is ignored. With a longer one the connection is not worth keeping."""
 _CONNECT_S = 10.0
 _KEPT_S = 2.0
-"""Seconds that an idle connection is kept: less than any server keeps it, or it may close just as a batch goes out."""
+"""Seconds that an idle connection is kept. Servers keep theirs for longer; if they closed first, a batch could
+be lost just as it is sent.
+"""
 _PASSING = frozenset({408, 425, 429})
-"""4xx that go away by themselves."""
+"""4xx statuses that are temporary."""
 
 
 class PostError(Exception):
-    """A POST that was not taken, or of which nobody knows.
+    """A POST failed, or its result is unknown.
 
-    :param status: of the answer; None when there was none.
-    :param retry_after_s: seconds, when the answer said so (RFC 9110 §10.2.3).
+    :param status: of the response; None if there was none.
+    :param retry_after_s: seconds from the response's ``Retry-After`` (RFC 9110 §10.2.3).
     """
 
     def __init__(self, words: str, status: int | None = None, retry_after_s: float | None = None) -> None:
@@ -50,21 +52,21 @@ class PostError(Exception):
 
     @property
     def refused(self) -> bool:
-        """It was understood and refused, so that somebody has to change something."""
+        """The server understood and refused the request, so an operator has to change something."""
         return self.status is not None and 300 <= self.status < 500 and self.status not in _PASSING
 
 
 class SignedPoster:
-    """Posts to one URL, and signs what it posts.
+    """Posts to one URL and signs each body.
 
-    :param reactor: opens connections and tells the time.
+    :param reactor: opens connections and provides the clock.
     :param url: ``https://…`` or ``http://…``.
     :param secret: of the HMAC; None for no signature.
-    :param ca_file: certificates (PEM) to trust instead of the system's; read here.
-    :param timeout_s: seconds from the begin of a POST to the end of its answer.
+    :param ca_file: certificates (PEM) to trust instead of the system's; read when this object is made.
+    :param timeout_s: seconds from the start of a POST to the end of its response.
     :param wall: seconds since the epoch.
     :raise OSError: ``ca_file`` cannot be read.
-    :raise ValueError: it holds no certificate.
+    :raise ValueError: ``ca_file`` holds no certificate.
     """
 
     def __init__(
@@ -88,17 +90,17 @@ class SignedPoster:
         self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, ca_file), self._pool)
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
-        """Post once; done when a 2xx has come whole.
+        """Post once; returns when a 2xx response has arrived in full.
 
         :param headers: besides those of the signature.
-        :raise PostError: it was not taken, or nobody knows.
+        :raise PostError: the server did not take it, or the result is unknown.
         """
         posting = Deferred.fromCoroutine(self._post(body, self._fields(body, headers)))
         posting.addTimeout(self._timeout_s, self._reactor, self._out_of_time)
         await posting
 
     def close(self) -> Deferred[None]:
-        """Close the connection that is kept."""
+        """Close the idle connection."""
         closing: Deferred[None] = self._pool.closeCachedConnections()
         return closing
 
@@ -152,14 +154,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _words(error: Exception) -> str:
-    """The innermost causes: Twisted's HTTP client says no more than that there are some."""
+    """The innermost causes. Twisted's HTTP client itself says only that there are some."""
     innermost = [cause for cause in _causes(error) if not getattr(cause, "reasons", None)]
     return "; ".join(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in innermost))[:300]
 
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    """Connections whose server is verified by its name (RFC 9110 §4.3.4), with the system's certificates or others."""
+    """Connections that verify the server's name (RFC 9110 §4.3.4), with the system's or the given certificates."""
 
     def __init__(self, reactor: Any, ca_file: Path | None) -> None:
         self._reactor = reactor
@@ -171,7 +173,7 @@ class _Endpoints:
             )
 
     def endpointForURI(self, uri: Any) -> Any:
-        """Of IAgentEndpointFactory."""
+        """See IAgentEndpointFactory."""
         host = uri.host.decode("ascii")
         endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=_CONNECT_S)
         if uri.scheme != b"https":
@@ -181,13 +183,13 @@ class _Endpoints:
 
 @implementer(IStreamClientEndpoint)
 class _Quiet:
-    """Without it each connection is two lines in the log."""
+    """Keeps Twisted from logging two lines for each connection."""
 
     def __init__(self, endpoint: Any) -> None:
         self._endpoint = endpoint
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803
-        """Of IStreamClientEndpoint."""
+        """See IStreamClientEndpoint."""
         protocolFactory.noisy = False
         opening: Deferred[Any] = self._endpoint.connect(protocolFactory)
         return opening
@@ -195,7 +197,9 @@ class _Quiet:
 
 @implementer(IAgent)
 class _AsItIs:
-    """Sends the address and fields as given, and shows an answer as it came: treq would ask for gzip and unpack it."""
+    """Sends the URL and headers as given, and hides Content-Encoding: treq would ask for gzip and uncompress
+    it.
+    """
 
     def __init__(self, agent: Agent, uri: bytes, fields: Headers) -> None:
         self._agent = agent
@@ -217,9 +221,9 @@ class _AsItIs:
 
 
 class _Rest(Protocol):
-    """Lets an answer's body go by, as far as its limit.
+    """Discards a response body, up to a limit.
 
-    :ivar done: fires at its end, or when it is too long to wait for.
+    :ivar done: fires at the end of the body, or fails if the body is too long.
     """
 
     def __init__(self) -> None:
@@ -235,7 +239,7 @@ class _Rest(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.done.called:
             return
-        if reason.check(ResponseDone, PotentialDataLoss):  # the latter: it ends with its connection
+        if reason.check(ResponseDone, PotentialDataLoss):  # the latter: the connection's end ends the body
             self.done.callback(None)
         else:
             self.done.errback(reason)

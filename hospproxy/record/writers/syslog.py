@@ -1,16 +1,19 @@
-"""Carries the trail on to a syslog receiver, as surely as a protocol without acknowledgements allows.
+"""The syslog sink: delivers records as reliably as a protocol without acknowledgements allows.
 
-RFC 5424 over TCP or TLS knows no acknowledgement; that the kernel here got rid of some bytes says nothing. So:
+RFC 5424 over TCP or TLS has no acknowledgement, and it proves nothing that our kernel has sent the bytes. So:
 
-* **A batch is a connection.** It is sent, our direction is closed, and the batch counts as carried on only when the
-  receiver has closed in order too, with every byte acknowledged. A receiver closes when it has read to the end; one
-  that dies with bytes in its kernel's buffer resets. So what is confirmed was *read by the receiver's process*.
-* **What was confirmed lately is sent again after any doubt.** A receiver that is killed loses what it had read and
-  not yet written. Before a batch is sent, the connection for the one after it is opened, and waits: a receiver that
-  goes takes it along, whatever else it did. Then what was confirmed last (``overlap_s``) goes before the next batch.
+- **Each batch has its own connection.** We send the batch and close our direction. The batch counts as
+delivered only when the receiver has closed in order too, with every byte acknowledged. A receiver closes once
+it has read to the end; one that dies with unread bytes in its kernel's buffer resets the connection. So a
+confirmed batch was *read by the receiver's process*.
 
-Both may send a record twice; its seq and hash tell. None is sent before all that came before it are confirmed, so the
-first copies are in order. What is left is said in docs/writers.md.
+- **After any doubt, recently confirmed batches are sent again.** A receiver that is killed loses what it has
+read but not yet written. Before a batch is sent, the connection for the next batch is opened and waits. If the
+receiver dies, that connection ends too, and this is how we notice. The batches confirmed last (``overlap_s``)
+are then sent again before the next one.
+
+Both rules may send a record twice; its seq and hash identify it. No record is sent before all earlier ones are
+confirmed, so the first copies arrive in order. docs/writers.md lists the cases that remain.
 """
 
 from __future__ import annotations
@@ -36,15 +39,15 @@ if TYPE_CHECKING:
     from ...options.syslog_section import SyslogSettings
 
 MIN_INTERVAL_S = 0.1
-"""Between two small batches: each is a connection, and an ended one holds its port for a minute (TIME_WAIT)."""
+"""Seconds between two small batches: each uses a connection, whose port stays taken for a minute (TIME_WAIT)."""
 LARGE = 200
-"""Records that are worth a connection at any time."""
+"""A batch of this many records is sent without waiting for MIN_INTERVAL_S."""
 
 _log = Logger()
 
 
 class DeliveryLike(Protocol):
-    """A connection that is good for one delivery (syslog_connection.Delivery)."""
+    """A connection for one delivery (syslog_connection.Delivery)."""
 
     lost: bool
     on_lost: Callable[[], None] | None
@@ -56,11 +59,11 @@ class DeliveryLike(Protocol):
 
 @implementer(IAuditWriter)
 class SyslogWriter:
-    """One receiver.
+    """The sink for one receiver.
 
-    :param connect: opens a connection; a failure is whatever it raises.
+    :param connect: opens a connection; any exception means that it failed.
     :param clock: for waits.
-    :param overlap: what is sent again after a doubt; in memory only.
+    :param overlap: the batches to send again after a doubt; in memory only.
     """
 
     name = "syslog"
@@ -77,13 +80,13 @@ class SyslogWriter:
         self._closed_at = -MIN_INTERVAL_S
 
     async def open(self) -> None:
-        """Connect, so that a wrong address or certificate is known before there is a record."""
+        """Connect, so that a wrong address or certificate is found before the first record."""
         await self._open_next()
 
     async def write(self, batch: Batch) -> None:
-        """Carry a batch on; done when the receiver has read it.
+        """Send a batch; returns when the receiver has read it.
 
-        :raise Exception: that is not known; all of it must come again.
+        :raise Exception: it is not known whether the receiver has read it; the whole batch must be sent again.
         """
         await self._pause(batch)
         delivery: DeliveryLike | None = None
@@ -95,7 +98,7 @@ class SyslogWriter:
             await delivery.deliver(chunks(self._form, (*again, batch)))
             confirmed = True
         finally:
-            # Cancelled, or failed: either way it may have read anything or nothing.
+            # Cancelled or failed: the receiver may have read all, some or none of it.
             if not confirmed:
                 self._doubt = True
                 if delivery is not None:
@@ -106,13 +109,13 @@ class SyslogWriter:
         self._overlap.confirmed(batch, now)
 
     async def close(self) -> None:
-        """Let go of the connection that waits; it carries nothing."""
+        """Close the waiting connection, which carries no records."""
         delivery, self._next = self._next, None
         if delivery is not None:
             delivery.drop()
 
     async def _take(self) -> DeliveryLike:
-        """The connection that waits, with another in its place: it must be there before the first is used."""
+        """Take the waiting connection and open the next one, which must exist before the first is used."""
         if self._next is None or self._next.lost:
             await self._open_next()
         delivery, self._next = self._next, None
@@ -147,11 +150,11 @@ class SyslogWriter:
 
 
 def writer_for(settings: Settings, reactor: Any, _host: Host = REAL) -> IAuditWriter | None:
-    """The writer that the settings ask for, if they do."""
+    """The syslog sink if the settings enable it, else None."""
     section = settings.audit_syslog
     if not section.enabled or section.url is None:  # checks.py refuses the latter
         return None
-    from ...client_tls import Certificates  # TLS is heavy, and most have no receiver
+    from ...client_tls import Certificates  # slow to import, and most installations have no receiver
     from .syslog_connection import Opener
 
     files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)

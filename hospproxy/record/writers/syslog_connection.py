@@ -1,4 +1,6 @@
-"""Connections to a syslog receiver, over TCP or TLS: one batch each, ended in order, which is the acknowledgement."""
+"""Connections to a syslog receiver over TCP or TLS. Each carries one batch; its orderly end is the
+acknowledgement.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,18 @@ from ...client_tls import Certificates, Renewed
 from ...options.addresses import Address
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
-"""A receiver whose machine is gone is noticed after 40 s, though nothing is sent to it."""
+"""A receiver whose machine is gone is noticed after 40 s even if nothing is sent."""
 
 
 class NotConfirmed(Exception):
-    """The connection ended, and it is not known that the receiver has read all that was sent."""
+    """The connection ended, and it is not known whether the receiver has read everything."""
 
 
 @implementer(IHalfCloseableProtocol)
 class _Raw(ProtocolWrapper):
-    """Under TLS, or under nothing: sees how TCP itself ended.
+    """The TCP layer, below TLS if there is any: sees how the TCP connection ended.
 
-    :ivar in_order: the receiver closed after us, with everything acknowledged.
+    :ivar in_order: the receiver closed after us, and all bytes were acknowledged.
     """
 
     def __init__(self, factory: Any, inner: Any) -> None:
@@ -57,29 +59,30 @@ class _Raw(ProtocolWrapper):
         super().makeConnection(transport)  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
-        """Everything was written: close our direction once it is sent, and leave the other one open."""
+        """Close our direction once everything is sent; the other direction stays open."""
         transport: Any = self.transport
         self._finished = True
         transport.loseWriteConnection()
 
     def loseConnection(self) -> None:
-        # TLS closes when the farewell is exchanged; TCP's own end is still to come, and is what counts.
+        # TLS closes here once the close_notify alerts are exchanged. The end of the TCP connection, which is
+        # what counts, is still to come.
         if not self._finished:
             super().loseConnection()  # type: ignore[no-untyped-call]
 
     def readConnectionLost(self) -> None:
-        """The receiver closed its direction (IHalfCloseableProtocol)."""
+        """The receiver closed its direction. See IHalfCloseableProtocol."""
         transport: Any = self.transport
-        # A receiver that had closed before our last bytes came to it never acknowledges them.
+        # If the receiver closed before our last bytes arrived, it never acknowledges them.
         self.in_order = self._finished and _unacknowledged(transport.getHandle()) == 0
         transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """All was sent (IHalfCloseableProtocol)."""
+        """Everything was sent. See IHalfCloseableProtocol."""
 
 
 def _unacknowledged(handle: socket.socket) -> int:
-    """Bytes that the other kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
+    """Bytes that the receiver's kernel has not acknowledged (tcp(7), SIOCOUTQ)."""
     [count] = struct.unpack("i", ioctl(handle, termios.TIOCOUTQ, b"\0" * 4))
     return int(count)
 
@@ -95,10 +98,10 @@ class _RawFactory(WrappingFactory[_Raw]):
 
 @implementer(IHandshakeListener, IPullProducer)
 class Delivery(Protocol):
-    """One connection, good for one delivery.
+    """A connection for one delivery.
 
-    :ivar ready: fires with this once bytes may be sent, which over TLS is after the handshake.
-    :ivar lost: it ended.
+    :ivar ready: fires with this object once bytes may be sent; over TLS, after the handshake. :ivar lost: the
+    connection ended.
     """
 
     def __init__(self, clock: Any, timeout_s: float, secure: bool) -> None:
@@ -114,16 +117,16 @@ class Delivery(Protocol):
         self._timed_out = False
         self._handshaken = not secure
 
-    # What the writer calls
+    # Called by the sink
 
     def deliver(self, chunks: Iterator[bytes]) -> Deferred[None]:
-        """Send everything, close, and wait until the receiver has closed as well.
+        """Send everything, close our direction, and wait until the receiver closes as well.
 
-        A receiver closes after it has read to the end. One that dies with bytes unread makes its kernel send a
-        reset instead of an end (RFC 1122 §4.2.2.13, and so does Linux).
+        A receiver closes after it has read to the end. If it dies with unread bytes, its kernel sends a reset
+        instead (RFC 1122 §4.2.2.13; Linux does this).
 
-        :raise NotConfirmed: it ended in another way.
-        :raise TimeoutError: nothing moved for too long.
+        :raise NotConfirmed: the connection ended in any other way.
+        :raise TimeoutError: there was no progress for ``timeout_s``.
         """
         if self.lost:
             raise NotConfirmed("the receiver has closed the connection")
@@ -136,29 +139,29 @@ class Delivery(Protocol):
         return done
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close the connection at once."""
         transport: Any = self.transport
         if transport is not None and not self.lost:
             self._raw.abortConnection()
 
     def drop(self) -> None:
-        """Close a connection that was not used, without a word to the owner."""
+        """Close an unused connection without calling ``on_lost``."""
         self.on_lost = None
         self.abort()
 
-    # What Twisted calls
+    # Called by Twisted
 
     def connectionMade(self) -> None:
         if not self._secure:
             self._now_ready()
 
     def handshakeCompleted(self) -> None:
-        """The receiver's certificate was verified (IHandshakeListener)."""
+        """The receiver's certificate was verified. See IHandshakeListener."""
         self._handshaken = True
         self._now_ready()
 
     def resumeProducing(self) -> None:
-        """The kernel took what came before (IPullProducer)."""
+        """The kernel has taken the previous chunk. See IPullProducer."""
         transport: Any = self.transport
         self._timer.reset(self._timeout_s)
         chunk = next(self._chunks, None)
@@ -171,7 +174,7 @@ class Delivery(Protocol):
         self._raw.finish()
 
     def stopProducing(self) -> None:
-        """The connection is gone (IPullProducer); connectionLost says how."""
+        """The connection is gone; connectionLost gets the reason. See IPullProducer."""
         self._chunks = iter(())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -187,8 +190,8 @@ class Delivery(Protocol):
             self.on_lost()
 
     def _tell(self, done: Deferred[None], reason: Failure) -> None:
-        # Over TLS: an end without close_notify, which many receivers give, comes as ConnectionLost; an alert as
-        # another error, and with it whatever was sent was for nothing.
+        # Over TLS, an end without close_notify, which many receivers omit, arrives as ConnectionLost. A TLS
+        # alert arrives as another error, and then nothing that was sent counts.
         if self._raw.in_order and reason.check(ConnectionDone, ConnectionLost):
             done.callback(None)
         elif self._timed_out:
@@ -221,9 +224,9 @@ class _Deliveries(Factory):
 
 
 class Opener:
-    """Opens connections to one receiver. Certificates that were replaced are read anew, so they need no restart.
+    """Opens connections to one receiver. Replaced certificate files are read again, so they need no restart.
 
-    :param timeout_s: for the connection and TLS's handshake together, and then for every step of a delivery.
+    :param timeout_s: seconds for connection and TLS handshake together, and then for each step of a delivery.
     """
 
     def __init__(self, reactor: Any, address: Address, certificates: Certificates, timeout_s: float) -> None:
@@ -235,7 +238,7 @@ class Opener:
     async def __call__(self) -> Any:
         """A connection (Delivery) that is ready.
 
-        :raise Exception: it could not be opened or verified.
+        :raise Exception: it could not be opened, or the certificate is not valid.
         """
         secure = self._address.secure
         inner: Any = _Deliveries(self._reactor, self._timeout_s, secure)

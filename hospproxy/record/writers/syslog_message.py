@@ -38,14 +38,14 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)
 
 @frozen(slots=True)
 class Form:
-    """What all messages have in common.
+    """Settings common to all messages.
 
     :param facility: 0 to 23 (RFC 5424 §6.2.1); 13 is "log audit".
     :param hostname: of this machine.
     :param app_name: the program's name.
-    :param enterprise: the number after the @ of the structured data's name (RFC 5424 §7.2.2).
-    :param bom: whether a byte order mark says that a message is UTF-8, as RFC 5424 §6.4 wants it.
-    :param max_bytes: of one message, its frame apart.
+    :param enterprise: the number after the @ in the structured data's name (RFC 5424 §7.2.2).
+    :param bom: whether a byte order mark declares the message as UTF-8, as RFC 5424 §6.4 requires.
+    :param max_bytes: largest message, without its frame.
     """
 
     facility: int = 13
@@ -57,7 +57,7 @@ class Form:
 
 
 def severity_of(record: Mapping[str, Any]) -> int:
-    """Of one record: alerts and gaps are warnings, requests that came to grief are notices."""
+    """Severity of a record: warning for alerts and gaps, notice for requests that failed, else informational."""
     if str(record.get("kind")) in _WARNING_KINDS:
         return WARNING
     return NOTICE if str(record.get("outcome")) in _TROUBLE else INFORMATIONAL
@@ -66,7 +66,8 @@ def severity_of(record: Mapping[str, Any]) -> int:
 def message(form: Form, batch: Batch, index: int) -> bytes:
     """One record as SYSLOG-MSG (RFC 5424 §6).
 
-    A line that is too long is cut, and says so: ``bytes`` is what it had. Its hash is that of the whole line.
+    A line that is too long is cut; the parameter ``bytes`` then tells its full length. The hash is that of the
+    whole line.
 
     :param index: of the record in its batch.
     """
@@ -85,17 +86,17 @@ def message(form: Form, batch: Batch, index: int) -> bytes:
         return whole
     data["bytes"] = str(len(line))
     room = form.max_bytes - len(_joined(form, head, data, b""))
-    # A character that is cut in half would make the whole message no UTF-8.
+    # Drop a character cut in half: with it the message would not be valid UTF-8.
     return _joined(form, head, data, line[: max(0, room)].decode("utf-8", "ignore").encode())
 
 
 def framed(text: bytes) -> bytes:
-    """A message after its length: whatever stands in it cannot be taken for the beginning of another."""
+    """A message prefixed by its length, so that nothing in it can be taken for the start of another message."""
     return b"%d %b" % (len(text), text)
 
 
 def chunks(form: Form, batches: Iterable[Batch]) -> Iterator[bytes]:
-    """Every record's frame, some 64 KiB at a time, made as they are asked for."""
+    """All records as frames, in pieces of about 64 KiB, made on demand."""
     gathered: list[bytes] = []
     size = 0
     for batch in batches:
@@ -110,7 +111,7 @@ def chunks(form: Form, batches: Iterable[Batch]) -> Iterator[bytes]:
 
 
 def escaped(value: str) -> str:
-    """A PARAM-VALUE (RFC 5424 §6.3.3)."""
+    """Escape a PARAM-VALUE (RFC 5424 §6.3.3)."""
     return re.sub(r'(["\\\]])', r"\\\1", value)
 
 
@@ -133,7 +134,7 @@ def _name(value: object, most: int) -> str:
 
 
 def _timestamp(value: object) -> str:
-    """The record's own time where RFC 5424 §6.2.3 allows it, or "-"."""
+    """The record's own time if RFC 5424 §6.2.3 allows its form, else "-"."""
     if not isinstance(value, str) or _TIME.match(value) is None:
         return _NIL
     try:
