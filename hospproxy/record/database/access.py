@@ -1,4 +1,4 @@
-"""A thread with one connection to the database: transactions one after another, none of which may hang for ever."""
+"""A thread with one database connection: runs transactions one after another; none may hang for ever."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ T = TypeVar("T")
 
 
 class DatabaseFailed(IndexAway):
-    """The database did not do what it was asked; the message holds neither values nor passwords."""
+    """A transaction failed, or its result is unknown. The message holds neither values nor passwords."""
 
 
 class NoTablesYet(DatabaseFailed, NoIndexYet):
-    """There is no database yet, or nothing in it: whatever fills it has not begun."""
+    """The database or its tables do not exist yet: the sink that fills them has not started."""
 
 
 _UNDEFINED_TABLE = "42P01"  # SQLSTATE
 
 
 def words_of(error: SQLAlchemyError | OSError | Exception) -> str:
-    """An error in a line. What follows the first line may show a row."""
+    """The first line of an error, 200 characters at most. Later lines may show a row's values."""
     cause = getattr(error, "orig", None) or error
     diagnosis = getattr(getattr(cause, "diag", None), "message_primary", None)
     said = str(diagnosis or cause).strip() or type(cause).__name__
@@ -41,11 +41,11 @@ def words_of(error: SQLAlchemyError | OSError | Exception) -> str:
 
 @define(eq=False)
 class Access:
-    """Runs transactions.
+    """Runs transactions in a thread of its own.
 
     :param reactor: IReactorTime and IReactorFromThreads.
     :param name: of the thread.
-    :param worker: makes it.
+    :param worker: makes the thread.
     """
 
     _reactor: Any
@@ -62,15 +62,15 @@ class Access:
         self._worker = self._make_worker(self._reactor, self._name)
 
     async def run(self, task: Callable[[Connection], T]) -> T:
-        """Do a task in one transaction, in the thread.
+        """Run a task in one transaction, in the thread.
 
-        :raise DatabaseFailed: it was rolled back, or its end is not known.
-        :raise NoTablesYet: to whoever only reads: there is nothing to read.
+        :raise DatabaseFailed: it was rolled back, or its result is unknown.
+        :raise NoTablesYet: only if read-only: there is nothing to read yet.
         """
         return await self._worker.run(partial(self._do, task))
 
     async def close(self) -> None:
-        """Give up what is under way; no task may follow."""
+        """Abort the transaction in flight and stop the thread; no task may follow."""
         self._sever()
         await self._worker.run(self._dispose)
         self._worker.stop()
@@ -102,8 +102,8 @@ class Access:
         if self._engine is not None:
             self._engine.dispose()
 
-    # A server's own time-out does not help where the network swallows its words; then nothing but the end of the
-    # connection wakes libpq. The socket is duplicated: its number may be another's by the time that it is used.
+    # The server's own timeout does not help when the network drops its packets: libpq then wakes only if the
+    # connection is shut down. The socket is duplicated, since its number may belong to another socket by then.
 
     def _begin_watch(self, connection: Connection) -> None:
         fileno = getattr(connection.connection.driver_connection, "fileno", None)

@@ -1,4 +1,4 @@
-"""The database that the settings ask for: what fills it, and what reads it."""
+"""Makes the database sink and the database reader from the settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def target_of(settings: Settings) -> Target:
-    """Which database."""
+    """The database that the settings name."""
     section = settings.audit_database
     return Target(
         url=parsed(section.url) if section.url else None,
@@ -29,7 +29,7 @@ def target_of(settings: Settings) -> Target:
 
 
 def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseWriter | None:
-    """What carries records into it; None if it is switched off."""
+    """The sink that fills the database; None if it is switched off."""
     section = settings.audit_database
     if not (settings.audit.enabled and section.enabled):
         return None
@@ -40,7 +40,7 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseW
 
 
 def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseReader | None:
-    """What answers from it; None if it is switched off."""
+    """The reader that answers from the database; None if it is switched off."""
     if not (settings.audit.enabled and settings.audit_database.enabled):
         return None
     target = target_of(settings)

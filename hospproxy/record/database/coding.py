@@ -1,4 +1,4 @@
-"""From a line of the journal to the values that stand for it. Pure."""
+"""Turns a line of the journal into column values. Pure."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MOST_MS = (1 << 53) - 1
 
 @frozen(slots=True)
 class Coded:
-    """One record, as its rows will say it.
+    """One record as column values.
 
-    :param time_ms: of the record; of the one before, if it has none.
-    :param words: by their columns (schema.WORD_COLUMNS), and "kind".
-    :param set: the hash of the set that it disclosed.
-    :param declares: of a disclosure: the hash of the set that it tells.
-    :param patients: whose ids it tells.
+    :param time_ms: time of the record; if it has none, that of the record before it.
+    :param words: texts by column (schema.WORD_COLUMNS), and "kind".
+    :param set: hash of the disclosure set that the record refers to.
+    :param declares: of a disclosure record: hash of the set that it lists.
+    :param patients: of a disclosure record: the ids that it lists.
     """
 
     time_ms: int
@@ -51,12 +51,12 @@ class Coded:
 
     @property
     def is_request(self) -> bool:
-        """A client's."""
+        """Whether it is a client's request."""
         return self.words["kind"] == "request"
 
 
 def coded(line: bytes, before_ms: int) -> Coded:
-    """What a line says; of one that cannot be read, that it is there.
+    """The values of a line. A line that cannot be read still gets a row, of kind "unreadable".
 
     :param before_ms: time of the record before it.
     """

@@ -1,4 +1,4 @@
-"""What each filter is in SQL: a condition that rows must meet, and a way to find candidates by an index."""
+"""Filters as SQL: conditions that rows must meet, and ways to find candidates through an index."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .words import numbers_of
 
 Condition = ColumnElement[bool]
 Place = tuple[int, int]
-"""time_ms, id."""
+"""time_ms and id: a row's position in time order."""
 C = RECORDS.c
 
 FEW = 3000
-"""Rows that are sorted without a thought."""
+"""So few rows are always cheap to sort."""
 
 
 @frozen(slots=True)
 class Branch:
-    """Candidates that one index gives in the order of time.
+    """Candidates that one index returns in time order.
 
-    :param condition: what that index is by; None for all records.
-    :param until: all candidates are before that place.
+    :param condition: selects by that index; None for all records.
+    :param until: all candidates are older than this place.
     """
 
     condition: Condition | None = field(default=None, repr=False)
@@ -37,7 +37,7 @@ class Branch:
 
 @frozen(slots=True)
 class Way:
-    """A way to candidates: all that are in any of its branches."""
+    """A way to find candidates: the union of its branches."""
 
     branches: tuple[Branch, ...] = (Branch(),)
 
@@ -46,9 +46,9 @@ class Way:
 class Asked:
     """Filters as SQL.
 
-    :param conditions: all must hold.
-    :param bounds: of the time that was asked for; candidates are within them.
-    :param ways: to candidates among which all rows are that meet them; any will do.
+    :param conditions: a row must meet all of them.
+    :param bounds: limits of the requested time span; candidates lie within them.
+    :param ways: each of them alone finds every row that meets the conditions; use any one.
     """
 
     conditions: tuple[Condition, ...] = field(repr=False)
@@ -57,21 +57,21 @@ class Asked:
 
 
 def before(place: Place | None) -> Iterator[Condition]:
-    """Rows that are older than a place."""
+    """The condition for rows older than a place; none for None."""
     if place is not None:
         yield tuple_(C.time_ms, C.id) < tuple_(*place)
 
 
 def start_of(filters: Filters, after: Place | None) -> Place | None:
-    """Where a search begins: at the end of the time that was asked for, or after the last row that was shown."""
+    """Where a search starts: at the end of the requested time span, or after the last row shown."""
     until = (milliseconds(filters.until), 0) if filters.until is not None else None
     return min((place for place in (after, until) if place is not None), default=None)
 
 
 def asked(connection: Connection, filters: Filters, start: Place | None) -> Asked | None:
-    """The filters as SQL; None if no row can meet them.
+    """Filters as SQL; None if no row can match.
 
-    :param start: where the search begins.
+    :param start: where the search starts.
     """
     given = {name: str(value) for name in _WORDS if (value := getattr(filters, name)) is not None}
     numbers = numbers_of(connection, [*given.values(), LOOK])
@@ -114,12 +114,12 @@ LOOK = "look"
 
 
 def _person(name: str, number: int, look: int | None, conditions: list[Condition], ways: list[Way]) -> None:
-    """By who asked. A record has the id of a person only where that was proved (``matching.is_proved``).
+    """Filter by person. A record holds a person's id only if HOSP confirmed it (``matching.is_proved``).
 
-    :param look: number of the kind of auditors' looks; None if there are none.
+    :param look: number of the kind "look"; None if there are no such records.
     """
     proved = _plain(C.staff_no).is_not(None)
-    # A look from a log-in that failed is an attempt as any other.
+    # An auditor's failed log-in counts as an attempt like any other.
     auditor = (
         and_(C.kind_no + 0 == look, func.coalesce(C.trouble + 0, 0) != LOGIN_FAILURE) if look else false()
     )
@@ -135,18 +135,20 @@ def _person(name: str, number: int, look: int | None, conditions: list[Condition
 def _either(
     conditions: list[Condition], ways: list[Way], *values: tuple[ColumnElement[Any], int | str]
 ) -> None:
-    """One of the columns has its value."""
+    """At least one of the columns has its value."""
     conditions.append(or_(*(_plain(column) == value for column, value in values)))
     ways.append(Way(tuple(Branch(column == value) for column, value in values)))
 
 
 def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A column as an expression, so that no planner goes by its index: candidates are there already."""
+    """The column as an expression, so that the planner does not use its index: the candidates are already
+    found.
+    """
     return column.concat("") if isinstance(column.type, Text) else column + 0
 
 
 def _others(filters: Filters, conditions: list[Condition], ways: list[Way]) -> None:
-    """What is not asked for by a word."""
+    """Filters that are not stored as words."""
     if filters.status is not None:
         _either(conditions, ways, (C.status, filters.status))
     if filters.request_id is not None:
@@ -163,13 +165,13 @@ def _others(filters: Filters, conditions: list[Condition], ways: list[Way]) -> N
 def _patient(
     connection: Connection, number: int, start: Place | None, conditions: list[Condition], ways: list[Way]
 ) -> None:
-    """By the record's own patient, or among those whom a list disclosed."""
+    """Match the record's own patient, or a disclosure set that holds the patient."""
     newest = connection.scalar(
         select(func.max(SETS.c.last_ms))
         .join(MEMBERS, MEMBERS.c.set_no == SETS.c.set_no)
         .where(MEMBERS.c.patient_no == number, *((SETS.c.first_ms <= start[0],) if start else ()))
     )
-    if newest is None:  # in no list, or in none so long ago
+    if newest is None:  # the patient is in no list, or in none that is old enough
         _either(conditions, ways, (C.patient_no, number))
         return
     member = exists().where(MEMBERS.c.patient_no == number, MEMBERS.c.set_no == C.set_no)
@@ -177,6 +179,7 @@ def _patient(
     among = C.set_no.in_(select(MEMBERS.c.set_no).where(MEMBERS.c.patient_no == number))
     rows = select(C.id).where(among, *before(start)).limit(FEW).subquery()
     few = (connection.scalar(select(func.count()).select_from(rows)) or 0) < FEW
-    # A patient who is in many lists is soon found among all of them; not one who was long ago: begin there.
+    # A patient who is in many lists is soon found by scanning all lists. If the lists are far back in time,
+    # start there.
     lists = Branch(among) if few else Branch(C.set_no.is_not(None), (newest + 1, 0))
     ways.append(Way((Branch(C.patient_no == number), lists)))

@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL do not have in common: how to connect, and how to insert what may be there."""
+"""What differs between SQLite and PostgreSQL: how to connect, and how to insert rows that may exist."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 _SCHEMA_LOCK = 0x686F7370
-"""Names PostgreSQL's lock: two processes that start together must not make the same table."""
+"""Number of PostgreSQL's advisory lock, so that two starting processes do not create the same table."""
 
 _MOST_VALUES = 32_000
-"""In one of SQLite's statements: it takes 32,766 (since 3.32)."""
+"""Values in one SQLite statement; SQLite allows 32,766 (since 3.32)."""
 
 
 class BadUrlError(ValueError):
-    """A database that cannot be connected to, whatever it answers; the message holds no password."""
+    """A database URL that can never work. The message holds no password."""
 
 
 @frozen(slots=True, kw_only=True)
 class Target:
-    """Which database.
+    """Which database to use.
 
     :param url: of PostgreSQL; None for SQLite.
     :param file: of SQLite.
-    :param password_file: read at each connection, so that a password may change.
-    :param password: where it is in no file.
+    :param password_file: read at each connection, so that the password may change.
+    :param password: the password itself, if it is in no file.
     :param connect_timeout_s: seconds.
     :param timeout_s: seconds that a statement may take.
     """
@@ -45,7 +45,7 @@ class Target:
     timeout_s: float = 30.0
 
     def read_password(self) -> str:
-        """The password, now.
+        """The current password.
 
         :raise OSError: its file cannot be read.
         """
@@ -55,9 +55,9 @@ class Target:
 
 
 def parsed(url: str) -> URL:
-    """The URL of a PostgreSQL database.
+    """Parse the URL of a PostgreSQL database.
 
-    :raise BadUrlError: it is none.
+    :raise BadUrlError: it is not one.
     """
     try:
         found = make_url(url)
@@ -71,7 +71,9 @@ def parsed(url: str) -> URL:
 
 
 def engine_for(target: Target, *, read_only: bool) -> Engine:
-    """An engine with one connection at most. Makes SQLite's folder; connects to nothing yet."""
+    """An engine with at most one connection. It connects only when used, and then makes SQLite's folder and
+    file.
+    """
     if target.url is not None:
         return _postgresql(target, target.url, read_only=read_only)
     return _sqlite(target, read_only=read_only)
@@ -92,7 +94,8 @@ def _sqlite(target: Target, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # A transaction that reads first and writes then may find that another process was faster: lock at once.
+        # Lock at once: a transaction that reads and then writes could find that another process wrote in
+        # between.
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
@@ -113,12 +116,13 @@ def _open_file(target: Target, *, read_only: bool) -> sqlite3.Connection:
         f"file:{quote(str(target.file))}?mode={mode}",
         uri=True,
         timeout=target.connect_timeout_s,
-        isolation_level=None,  # SQLAlchemy's "begin" begins
+        isolation_level=None,  # the "begin" event of SQLAlchemy starts transactions
         check_same_thread=False,
     )
     try:
         if not read_only:
-            # FULL: what was committed is there after a power cut, for the position is saved then.
+            # FULL: a committed transaction survives a power cut. The carrier saves its position right after the
+            # commit.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -65536")
@@ -157,19 +161,19 @@ def _postgresql(target: Target, url: URL, *, read_only: bool) -> Engine:
 
 
 def lock_schema(connection: Connection) -> None:
-    """Let only one process make tables, until the transaction ends."""
+    """Let only one process create tables until the transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
 
 
 def inserting(connection: Connection, table: Table) -> Any:
-    """An INSERT with ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+    """An INSERT that has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     return dialect.insert(table)
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert what is not there."""
+    """Insert the rows that do not exist yet."""
     if not rows:
         return
     if connection.dialect.name == "sqlite":
@@ -179,7 +183,9 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str
 
 
 def _insert_at_once(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Many rows in one statement: each one lets go of the interpreter's lock, and wants it back from a busy reactor."""
+    """Many rows in one statement: each statement releases the interpreter's lock and must get it back beside a
+    busy reactor.
+    """
     names = list(rows[0])
     row_of = f"({','.join('?' * len(names))})"
     most = _MOST_VALUES // len(names)

@@ -1,4 +1,4 @@
-"""Deletes what is older than somebody wants to keep, a little at a time."""
+"""Deletes records past their retention, a few at a time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PAUSE_S = 60.0
 
 @define(eq=False)
 class Pruner:
-    """Knows what is too old, and when to look.
+    """Decides when to delete, and deletes.
 
     :param keep_s: seconds for which records are kept.
     :param wall: seconds since the epoch.
-    :param file_s: seconds that a journal's file may last: a set is told once a file, and may be referred to until
-        its end.
+    :param file_s: seconds that a file of the journal may last. A disclosure set is written once per file and
+        may be referred to until the file's end.
     :param at_once: rows that one step deletes.
     """
 
@@ -32,15 +32,15 @@ class Pruner:
     _next: float = field(default=0.0, init=False)
 
     def is_due(self) -> bool:
-        """Whether there is likely something to do."""
+        """Whether there is probably something to delete."""
         return self._wall() >= self._next
 
     def done(self, *, more: bool) -> None:
-        """A step is over."""
+        """Note the end of a step, to schedule the next one."""
         self._next = self._wall() + (0.0 if more else _PAUSE_S)
 
     def step(self, connection: Connection) -> bool:
-        """Delete the oldest; whether there is more."""
+        """Delete the oldest rows; return whether more are due."""
         until_ms = round((self._wall() - self._keep_s) * 1000)
         keys = [
             tuple(row)

@@ -1,4 +1,4 @@
-"""Answers questions about the trail from the database. See ITrailReader."""
+"""Answers searches of the audit trail from the database. See ITrailReader."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from .writing import time_before
 
 EXPORT_ROWS = 500
 MOST_TROUBLE = 5_000
-"""Failed log-ins and refusals that a summary counts: the newest."""
+"""How many of the newest failed log-ins and refusals a summary counts."""
 MOST_SETS = 10
-"""Records of sets that are read at one time: each may have a megabyte (disclosing.PART_BYTES)."""
+"""Disclosure records that are read at one time: each may have a megabyte (disclosing.PART_BYTES)."""
 TOP = 10
 HOUR_MS = 3_600_000
 C = RECORDS.c
@@ -48,8 +48,8 @@ C = RECORDS.c
 class DatabaseReader:
     """See ITrailReader.
 
-    :param pages: a thread that only reads.
-    :param exports: another, so that an export holds up no page.
+    :param pages: a read-only thread for the audit page.
+    :param exports: another one, so that an export does not delay pages.
     """
 
     _pages: Access
@@ -57,23 +57,24 @@ class DatabaseReader:
     _closed: bool = field(default=False, init=False)
 
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
-        """See ITrailReader. Within a millisecond, rows stand by the order in which their journals became known.
+        """See ITrailReader. Rows of the same millisecond are ordered by when the database first saw their
+        journals.
 
-        :raise DatabaseFailed: the database is away.
+        :raise DatabaseFailed: the database does not respond.
         """
         return await self._pages.run(lambda connection: page(connection, filters, after, limit))
 
     async def row(self, name: RowName) -> Row | None:
         """See ITrailReader.
 
-        :raise DatabaseFailed: the database is away.
+        :raise DatabaseFailed: the database does not respond.
         """
         return await self._pages.run(lambda connection: row(connection, name))
 
     async def rows(self, filters: Filters) -> AsyncIterator[Row]:
-        """See ITrailReader. Each part is a transaction of its own; rows that come meanwhile are not among them.
+        """See ITrailReader. Each part is a transaction of its own; rows added in the meantime are not included.
 
-        :raise DatabaseFailed: the database is away.
+        :raise DatabaseFailed: the database does not respond.
         """
         after: Key | None = None
         while True:
@@ -86,21 +87,21 @@ class DatabaseReader:
                 return
 
     async def members(self, disclosed: str, most: int) -> Sequence[str] | None:
-        """See ITrailReader; asked in the thread of exports.
+        """See ITrailReader. Runs in the export thread.
 
-        :raise DatabaseFailed: the database is away.
+        :raise DatabaseFailed: the database does not respond.
         """
         return await self._exports.run(lambda connection: members(connection, disclosed, most))
 
     async def summary(self, since: float) -> Summary:
         """See ITrailReader. Of failed log-ins and refusals, the newest 5,000 are counted.
 
-        :raise DatabaseFailed: the database is away.
+        :raise DatabaseFailed: the database does not respond.
         """
         return await self._pages.run(lambda connection: summary(connection, since))
 
     async def close(self) -> None:
-        """End the threads."""
+        """Stop both threads."""
         if not self._closed:
             self._closed = True
             await self._pages.close()
@@ -121,7 +122,7 @@ def page(connection: Connection, filters: Filters, after: Key | None, limit: int
 
 
 def row(connection: Connection, name: RowName) -> Row | None:
-    """One record."""
+    """One record; None if the database does not have it."""
     chain = _chain(connection, name)
     if chain is None or not 0 < name.seq <= MOST_SEQ:
         return None
@@ -129,7 +130,7 @@ def row(connection: Connection, name: RowName) -> Row | None:
     line = connection.scalar(select(LINES.c.line).where(LINES.c.id == number))
     if line is None:
         return None
-    # No index of records begins with the number: the line tells the time.
+    # No index of ``records`` starts with the id, so take the time from the line.
     time_ms = coded(bytes(line), -1).time_ms
     if time_ms < 0:
         time_ms = time_before(connection, number)
@@ -137,7 +138,7 @@ def row(connection: Connection, name: RowName) -> Row | None:
 
 
 def members(connection: Connection, disclosed: str, most: int) -> Sequence[str] | None:
-    """The patients of a set; None for one of more than so many, or of none."""
+    """The patients of a set; None if the set is unknown or has more than ``most``."""
     found = connection.scalars(
         select(WORDS.c.text)
         .join(MEMBERS, MEMBERS.c.patient_no == WORDS.c.word_no)
@@ -150,14 +151,14 @@ def members(connection: Connection, disclosed: str, most: int) -> Sequence[str] 
 
 
 def rows_at(connection: Connection, places: Sequence[Place], patient: str | None = None) -> tuple[Row, ...]:
-    """The records at places, in their order."""
+    """The records at these places, in the same order."""
     lines: dict[int, bytes] = {}
     for part in in_parts([number for _, number in places]):
         found = connection.execute(select(LINES.c.id, LINES.c.line).where(LINES.c.id.in_(part)))
         lines.update({number: bytes(line) for number, line in found})
     rows = []
     for (_, number), key in zip(places, _keys(connection, places), strict=True):
-        if (line := lines.get(number)) is None:  # deleted meanwhile
+        if (line := lines.get(number)) is None:  # deleted in the meantime
             continue
         record = record_of(line)
         by_list = patient is not None and text(record.get("patient_id")) != patient
@@ -171,7 +172,7 @@ def _chain(connection: Connection, name: RowName) -> int | None:
 
 
 def _place(connection: Connection, key: Key) -> Place:
-    """Where a key is; one of a journal that is not known here, after all of its millisecond's rows that are."""
+    """The place of a key. If its journal is unknown here, the place after all rows of the same millisecond."""
     chain = _chain(connection, key.name)
     if chain is None or not 0 < key.name.seq <= MOST_SEQ:
         return key.time_ms + 1, 0
@@ -190,7 +191,7 @@ def _keys(connection: Connection, places: Sequence[Place]) -> list[Key]:
 
 
 def summary(connection: Connection, since: float) -> Summary:
-    """What happened since a time."""
+    """Figures since a time, in seconds since the epoch."""
     since_ms = milliseconds(since)
     newest = connection.scalar(select(func.max(C.time_ms)))
     return Summary(
@@ -203,7 +204,7 @@ def summary(connection: Connection, since: float) -> Summary:
 
 
 def _requests(connection: Connection, since_ms: int) -> int:
-    """Whole hours are counted already; the rest of the first is not."""
+    """Whole hours come from the counts in ``hours``; the rest of the first hour is counted row by row."""
     next_hour = -(-since_ms // HOUR_MS)
     whole = connection.scalar(select(func.sum(HOURS.c.requests)).where(HOURS.c.hour >= next_hour))
     kind = numbers_of(connection, ["request"]).get("request")
@@ -221,7 +222,7 @@ def _refusals(connection: Connection, since_ms: int) -> tuple[tuple[str, int], .
 def _most(
     connection: Connection, since_ms: int, column: str, *conditions: object
 ) -> tuple[tuple[str, int], ...]:
-    """The texts that are there most often among the newest rows."""
+    """The most frequent texts among the newest rows, with their counts."""
     newest: Select[tuple[int]] = (
         select(C[column].label("word_no"))
         .where(*conditions, C.time_ms >= since_ms)  # type: ignore[arg-type]

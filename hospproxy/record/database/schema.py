@@ -1,8 +1,8 @@
-"""The tables. docs/writers.md shows them to whoever wants to query them.
+"""The tables. docs/writers.md documents them for people who query them.
 
-A record is two rows: in ``lines`` as it stands in the journal, and in ``records`` by what people ask for. The latter is
-narrow and in the order of time; texts stand in it as numbers (``words``), and every index of it ends with that
-order, so that the newest rows of any value are the first in its index.
+A record is two rows: in ``lines`` as in the journal, and in ``records`` by the values that people search for.
+``records`` is narrow and ordered by time. Its texts are stored as numbers (``words``), and each of its indexes
+ends with the time order, so the newest rows of any value are first in that value's index.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _SEQ_BITS = 40
 MOST_SEQ = (1 << _SEQ_BITS) - 1
 
 LOGIN_FAILURE, OTHER_TROUBLE = 1, 2
-"""``records.trouble``."""
+"""Values of ``records.trouble``."""
 HIDDEN, SHOWN, OWN = 0, 1, 2
-"""``records.shown``."""
+"""Values of ``records.shown``."""
 
-# SQLite makes only an INTEGER the row's own number.
+# SQLite uses only an INTEGER primary key as the rowid.
 _Number = BigInteger().with_variant(Integer, "sqlite")
 
 ABOUT = Table(
@@ -92,7 +92,7 @@ HOURS = Table(
 WORD_COLUMNS = (
     "staff", "name", "patient", "action", "outcome", "route", "resource", "record", "address",
 )  # fmt: skip
-"""Texts of a record that stand in ``words``; the column is called so with ``_no`` after it. The kind is another."""
+"""Texts of a record that are stored in ``words``; the column's name adds ``_no``. The kind is stored so too."""
 
 RECORDS = Table(
     "records",
@@ -112,7 +112,7 @@ RECORDS = Table(
 
 
 def _index(name: str, column: str | None) -> Index:
-    """By one column, then by time; only rows that have a value."""
+    """An index by one column, then by time, over rows that have a value."""
     columns = RECORDS.c
     there = columns[column or "set_no"].is_not(None)
     ordered = (columns.time_ms, columns.id)
@@ -134,9 +134,9 @@ INDEXES = (
 
 
 def id_of(chain_no: int, seq: int) -> int:
-    """A record's number: its chain's, and its place there.
+    """A record's id, made of its chain's number and its seq.
 
-    :raise ValueError: the place is beyond what fits.
+    :raise ValueError: the seq is too large.
     """
     if not 0 < seq <= MOST_SEQ:
         raise ValueError(f"a database cannot number record {seq}")
@@ -144,5 +144,5 @@ def id_of(chain_no: int, seq: int) -> int:
 
 
 def place_of(number: int) -> tuple[int, int]:
-    """Chain and seq of a record's number."""
+    """The chain's number and the seq of a record's id."""
     return number >> _SEQ_BITS, number & MOST_SEQ

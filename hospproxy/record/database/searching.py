@@ -1,7 +1,8 @@
-"""The newest rows that fit, with a bound on the work, whatever was asked. Blocks.
+"""Finds the newest matching rows, with bounded work for any filters. Blocks.
 
-The rarest of the filters leads: its index gives the next candidates, and the rest is tried on them. Where none is rare
-and yet no row fits them all, a search ends after a number of candidates and says how far it came.
+The rarest filter leads: its index returns the next candidates, and the other filters are tested on them. If no
+filter is rare and yet no row matches them all, the search stops after a number of candidates and reports how
+far it came.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from .schema import RECORDS
 
 STEP = 2000
 WORK = 10_000
-"""Candidates that are tried together, and in one search."""
+"""Candidates that are tested together (STEP), and in one search (WORK)."""
 C = RECORDS.c
 
 
 @frozen(slots=True)
 class Found:
-    """What a search came to.
+    """Result of a search.
 
-    :param places: of rows that fit, newest first.
-    :param last: where to go on; None at the end.
-    :param short: it ended there for the work, not for the limit.
+    :param places: of matching rows, newest first.
+    :param last: where to continue; None at the end.
+    :param short: the search stopped at the work bound, not at the row limit.
     """
 
     places: tuple[Place, ...]
@@ -34,10 +35,10 @@ class Found:
 
 
 def search(connection: Connection, filters: Filters, after: Place | None, limit: int) -> Found:
-    """The next rows.
+    """The next matching rows.
 
     :param after: where the last search ended.
-    :param limit: rows, at most.
+    :param limit: most rows to return.
     """
     start = start_of(filters, after)
     what = asked(connection, filters, start)
@@ -56,7 +57,7 @@ def search(connection: Connection, filters: Filters, after: Place | None, limit:
 
 
 def _rarest(connection: Connection, what: Asked, start: Place | None) -> tuple[Way, Place | None]:
-    """The way whose next candidates reach the furthest, and the last of them; None if there are not so many."""
+    """The way whose next STEP candidates reach furthest back, and the last of them; None for fewer than STEP."""
     best: tuple[Way, Place] | None = None
     for way in what.ways:
         row = connection.execute(_candidates(way, what, start).offset(STEP - 1).limit(1)).first()
@@ -70,7 +71,7 @@ def _rarest(connection: Connection, what: Asked, start: Place | None) -> tuple[W
 
 
 def _branch(what: Asked, branch: Branch, start: Place | None) -> Select[tuple[int, int]]:
-    # One bound, the nearer: SQLite goes to one and walks to the other.
+    # Only the nearer bound: SQLite seeks to one bound and scans to the other.
     ends = [place for place in (start, branch.until) if place is not None]
     conditions = [*before(min(ends, default=None)), *what.bounds]
     if branch.condition is not None:
@@ -79,7 +80,7 @@ def _branch(what: Asked, branch: Branch, start: Place | None) -> Select[tuple[in
 
 
 def _candidates(way: Way, what: Asked, start: Place | None) -> Select[tuple[int, int]]:
-    """The next of a way."""
+    """The next candidates of a way."""
     if len(way.branches) == 1:
         return _branch(what, way.branches[0], start)
     each = [_branch(what, branch, start).subquery() for branch in way.branches]
@@ -88,13 +89,13 @@ def _candidates(way: Way, what: Asked, start: Place | None) -> Select[tuple[int,
 
 
 def _fitting(connection: Connection, what: Asked, way: Way, start: Place | None, limit: int) -> list[Place]:
-    """Those of the next candidates that fit."""
+    """The next candidates that meet all conditions."""
     candidate = _candidates(way, what, start).subquery().c
     rows = connection.execute(
         select(candidate.time_ms, candidate.id)
         .join(RECORDS, (candidate.time_ms == C.time_ms) & (candidate.id == C.id))
         .where(*what.conditions)
-        # By an expression: SQLite would else walk through all records in their order, to save itself the sorting.
+        # Order by an expression: otherwise SQLite would scan all records in order to avoid the sort.
         .order_by(-candidate.time_ms, -candidate.id)
         .limit(limit)
     )

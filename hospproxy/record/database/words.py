@@ -1,4 +1,4 @@
-"""Texts and their numbers."""
+"""Stores texts once and refers to them by number."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .schema import WORDS
 
 T = TypeVar("T")
 AT_ONCE = 400
-"""Values in one statement: they are bound one by one."""
+"""Values in one statement, since each is bound separately."""
 
 
 def in_parts(values: Sequence[T], size: int = AT_ONCE) -> Iterator[Sequence[T]]:
-    """As many as a statement takes."""
+    """Split values into parts that fit one statement."""
     for start in range(0, len(values), size):
         yield values[start : start + size]
 
 
 def numbers_of(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
-    """The numbers of those that are known."""
+    """The numbers of the texts that the database knows."""
     found: dict[str, int] = {}
     for part in in_parts(sorted(set(texts))):
         rows = connection.execute(select(WORDS.c.text, WORDS.c.word_no).where(WORDS.c.text.in_(part)))
@@ -31,7 +31,7 @@ def numbers_of(connection: Connection, texts: Iterable[str]) -> dict[str, int]:
 
 
 class Dictionary:
-    """Numbers that were committed, to be had without asking.
+    """Remembers committed numbers, to save queries.
 
     :param most: texts that are remembered.
     """
@@ -41,19 +41,21 @@ class Dictionary:
         self._known: dict[str, int] = {}
 
     def numbers(self, connection: Connection, texts: Iterable[str]) -> dict[str, int]:
-        """The numbers of texts, new ones given. Not remembered until ``commit``: a transaction may be rolled back."""
+        """The numbers of texts; new texts get one. Call ``commit`` to remember them: the transaction may be
+        rolled back.
+        """
         wanted = set(texts)
         known = {text: number for text in wanted if (number := self._known.get(text)) is not None}
         if missing := sorted(wanted - known.keys()):
             known.update(numbers_of(connection, missing))
-        # In order, so that two processes never wait for each other's words.
+        # Sorted, so that two processes inserting the same words cannot deadlock.
         if new := [text for text in missing if text not in known]:
             insert_missing(connection, WORDS, [{"text": text} for text in new])
             known.update(numbers_of(connection, new))
         return known
 
     def commit(self, numbers: Mapping[str, int]) -> None:
-        """They are in the database for good."""
+        """Remember numbers whose transaction was committed."""
         if len(self._known) + len(numbers) > self._most:
             self._known.clear()
         self._known.update(numbers)

@@ -1,4 +1,4 @@
-"""Carries records into the database: a batch is one transaction, and the same batch again changes nothing."""
+"""The database sink: one transaction per batch; the same batch again changes nothing."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ HOUR_MS = 3_600_000
 
 
 class OtherRecordError(Exception):
-    """A record of this name is kept with another hash: either was changed, or two trails have one id."""
+    """The database has this record with another hash: one of them was changed, or two trails have the same id."""
 
 
 @frozen(slots=True)
 class Anchor:
-    """How far a chain is known in the database: ``hospproxy-audit verify --anchor`` takes the hash."""
+    """The newest head of a chain in the database; pass its hash to ``hospproxy-audit verify --anchor``."""
 
     trail: str
     journal: str
@@ -52,9 +52,9 @@ class Anchor:
 
 
 def make_tables(connection: Connection) -> None:
-    """Make what is not there.
+    """Create the tables that do not exist.
 
-    :raise DatabaseFailed: the database was made by a later version.
+    :raise DatabaseFailed: the tables have another version.
     """
     lock_schema(connection)
     METADATA.create_all(connection)
@@ -70,7 +70,7 @@ class DatabaseWriter:
     """See IAuditWriter.
 
     :param access: a thread that writes.
-    :param pruner: deletes what is too old.
+    :param pruner: deletes records past their retention.
     """
 
     _access: Access
@@ -82,7 +82,7 @@ class DatabaseWriter:
     async def open(self) -> None:
         """See IAuditWriter.
 
-        :raise DatabaseFailed: the database is away, or of another version.
+        :raise DatabaseFailed: the database does not respond, or its tables have another version.
         """
         await self._access.run(make_tables)
         self._ready = True
@@ -90,8 +90,8 @@ class DatabaseWriter:
     async def write(self, batch: Batch) -> None:
         """See IAuditWriter.
 
-        :raise OtherRecordError: a record is there with another hash.
-        :raise DatabaseFailed: it was not kept, or it is not known whether it was.
+        :raise OtherRecordError: the database has a record with another hash.
+        :raise DatabaseFailed: the batch was not stored, or the result is unknown.
         """
         if not self._ready:
             await self.open()
@@ -121,10 +121,10 @@ def anchors(connection: Connection) -> tuple[Anchor, ...]:
 
 
 def keep(connection: Connection, batch: Batch, dictionary: Dictionary) -> dict[str, int]:
-    """Insert a batch's records, those that are not there.
+    """Insert the records of a batch that the database does not have.
 
-    :return: words and their numbers, which hold once the transaction is committed.
-    :raise OtherRecordError: one is there with another hash.
+    :return: words and their numbers; valid once the transaction is committed.
+    :raise OtherRecordError: the database has one with another hash.
     """
     chain = _chain_no(connection, batch)
     fresh, last_ms = _fresh(connection, chain, batch)
@@ -153,7 +153,7 @@ def _chain_no(connection: Connection, batch: Batch) -> int:
 
 
 def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple[int, bytes, Coded]], int]:
-    """Records that are not there yet, with their numbers; and the time of the last record."""
+    """Records that the database does not have, with their ids; and the time of the batch's last record."""
     first = id_of(chain, batch.first_seq)
     last = id_of(chain, batch.position.seq)
     rows = connection.execute(select(LINES.c.id, LINES.c.hash).where(LINES.c.id.between(first, last)))
@@ -175,7 +175,9 @@ def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple
 
 
 def time_before(connection: Connection, number: int) -> int:
-    """For a line that tells no time: that of the nearest before it that does; 0 if none of the last hundred does."""
+    """A time for a record without one: that of the nearest earlier record that has one; 0 if none of the last
+    hundred has.
+    """
     first = number - place_of(number)[1]
     rows = connection.execute(
         select(LINES.c.line)
@@ -206,7 +208,7 @@ def _row(number: int, one: Coded, numbers: Mapping[str, int], sets: Mapping[str,
 
 
 def _sets(connection: Connection, records: list[Coded], numbers: Mapping[str, int]) -> dict[str, int]:
-    """The sets that records tell of or refer to, with their members and the time in which they were used."""
+    """Store the sets that the records list or refer to, with members and the time span of their use."""
     times: dict[str, tuple[int, int]] = {}
     for one in records:
         for name in filter(None, (one.set, one.declares)):
@@ -240,7 +242,7 @@ def _widen(connection: Connection, row: Row[Any], first: int, last: int) -> None
 
 
 def _count(connection: Connection, records: list[Coded]) -> None:
-    """Clients' requests by the hour: a summary need not count them one by one."""
+    """Count client requests by the hour, so that a summary need not count rows."""
     hours = Counter(one.time_ms // HOUR_MS for one in records if one.is_request)
     statement = inserting(connection, HOURS)
     statement = statement.on_conflict_do_update(

@@ -18,5 +18,5 @@ Modules in reading order:
 - `building.py`: makes all sinks and carriers from the settings; the only module that knows every kind.
 
 `assembly.py` and `service.py` use `building.py`; `state/` uses `positions.py`; `record/noticing/` posts alerts
-through `posting.py` and `kinds.py`. Plugins implement the interfaces in `interfaces.py` (docs/writers.md).
+through `posting.py`. Plugins implement the interfaces in `interfaces.py` (docs/writers.md).
 """
