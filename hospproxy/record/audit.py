@@ -1,4 +1,4 @@
-"""The outermost station: no answer without a record."""
+"""The outermost processor: no response leaves without its audit record."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from .disclosing import Disclosures, Read
 
 @implementer(IProcessor)
 class Audit:
-    """Records every exchange, whatever its outcome, before its answer may leave.
+    """Records every exchange, whatever its outcome, before its response leaves.
 
-    :param when_full: answers clients in the chain's place while the disk is full; without one the chain goes on.
-    :param turns: in which large answers are read for whom they disclose.
-    :param observe: is shown each record once it is kept; it returns at once and never fails.
+    :param when_full: makes the response while the disk is full, instead of the chain; None to go on with the
+        chain.
+    :param turns: runs the slices in which large responses are read for the patients they disclose.
+    :param observe: gets each record once it is on disk; must return at once and never raise.
     """
 
     _log = Logger()
@@ -46,9 +47,9 @@ class Audit:
         self._disclosures = Disclosures()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """Await the answer, then its record.
+        """Wait for the response, then for its record.
 
-        :raise RecordFailed: it could not be kept, so nothing may be answered.
+        :raise RecordFailed: the record could not be written, so no response may be sent.
         """
         try:
             answer = self._refusal(exchange) or await proceed(exchange)
@@ -67,11 +68,11 @@ class Audit:
         return None if work is None else await self._turns.run(work)
 
     def note(self, exchange: Exchange, reference: str, finding: str) -> Deferred[None]:
-        """Record what became known of an exchange after its answer.
+        """Record what became known about an exchange after its response.
 
-        :param exchange: the one that was answered; its request id and the reference name the first record.
+        :param exchange: the exchange; its request id and the reference identify the first record.
         :param finding: the outcome as it is known now.
-        :raise RecordFailed: it could not be kept.
+        :raise RecordFailed: the record could not be written.
         """
         record = self._describer.finding(exchange, reference, finding, self._passed_s(exchange))
         return self._journal.append(record)
@@ -95,7 +96,7 @@ class Audit:
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:
         try:
             await self._record(exchange, gone)
-        except RecordFailed as failed:  # there is nobody left from whom an answer could be kept back
+        except RecordFailed as failed:  # the client has left, so there is no response to withhold
             self._log.error("No record of a client that left: {reason}", reason=str(failed))
 
     def _passed_s(self, exchange: Exchange) -> float:

@@ -1,7 +1,7 @@
-"""What a record says: an exchange and its answer, or its failure, become one mapping.
+"""Makes audit records: an exchange and its response, or its failure, become one mapping.
 
-docs/audit.md explains each field. Pure. A record never holds a password, an Authorization field, a body, a raw path or
-query: only what the contract names.
+docs/audit.md explains each field. Pure. A record never holds a password, an Authorization header, a body, or a
+raw path or query: only what the contract names.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ from .naming import Named, named
 from .places import field_of_answer, patient_of
 
 VERSION = 1
-"""Of the record's format. Fields are only ever added within a version."""
+"""Version of the record format. Within a version, fields are only ever added."""
 
 _TEXT = 200
 _MOST = 50
-"""Characters of any text that a client can choose, and members of any list: a record stays small."""
+"""Characters of any text that a client can choose (_TEXT), and members of any list (_MOST): records stay small."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Record = dict[str, Any]
 Answer = Response | Exception | None
-"""What came of an exchange; None when nothing has yet (an intent)."""
+"""The result of an exchange; None while there is none (an intent)."""
 
 
 def _method(method: str) -> str | None:
-    """What is no method that is served may be the rest of a body that was longer than it said: a word of a note."""
+    """The method, or "unknown": an unserved one may be text of a note, from a body longer than its declared
+    length.
+    """
     if not method:
         return None
     return method if method in _METHODS else "unknown"
@@ -56,7 +58,7 @@ def timestamp(seconds: float) -> str:
 
 @lru_cache(maxsize=4)
 def _second(seconds: int) -> str:
-    """Without the fraction and zone: the same for all records of a second."""
+    """Without fraction and zone: the same for all records of a second."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -75,11 +77,13 @@ def _certificate(shown: ClientCertificate | None) -> Record | None:
 class Describer:
     """Makes records.
 
-    :param key: of the HMAC under which a name that was only claimed is kept. People type passwords there; the HMAC
-        still shows that the same was tried twice, and whoever has the key can ask whether it was a given name.
-    :param resources: the contract's: where an answer to a create holds the new id.
-    :param accepted: whether HOSP has ever accepted credentials of this name; then the name is written as it is.
-    :param routes: the contract's: what a request names that was refused before it was taken apart.
+    :param key: of the HMAC that replaces an unproved name. People type passwords into name fields; the HMAC
+        still shows that the same name was tried twice, and an owner of the key can test whether it was a given
+        name.
+    :param resources: of the contract: where the response to a create holds the new id.
+    :param accepted: whether HOSP has ever accepted credentials of this name; if so, the name is written as it
+        is.
+    :param routes: of the contract: for requests that were refused before they were parsed.
     """
 
     key: bytes = field(repr=False)
@@ -88,9 +92,9 @@ class Describer:
     routes: tuple[Route, ...] = ()
 
     def request(self, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
-        """The record of an exchange that is over.
+        """The record of a finished exchange.
 
-        :param duration_s: since it arrived.
+        :param duration_s: seconds since it arrived.
         """
         return self._record("own" if exchange.own else "request", exchange, answer, duration_s)
 
@@ -99,9 +103,9 @@ class Describer:
         return self._record("intent", exchange, None, duration_s)
 
     def finding(self, exchange: Exchange, reference: str, finding: str, duration_s: float) -> Record:
-        """What became known of an exchange after its answer; it has the first record's request id.
+        """The record of what became known after the response; it has the first record's request id.
 
-        :param reference: the first record's.
+        :param reference: the first record's reference.
         :param finding: the outcome as it is known now ("found", "not carried out", …).
         """
         record = self._record("finding", exchange, None, duration_s)
@@ -173,7 +177,7 @@ class Describer:
         return who
 
     def pseudonym(self, name: str) -> str:
-        """What stands for a claimed name: HMAC-SHA-256, in hex."""
+        """HMAC-SHA-256 of a claimed name, in hex."""
         return hmac.new(self.key, name.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
     def _record_id(self, exchange: Exchange, operation: Operation | None, answer: Answer) -> str | None:
@@ -186,7 +190,7 @@ class Describer:
 
 
 def _claimed(exchange: Exchange) -> str | None:
-    """The name that came with a request, also with one that was refused before anybody looked at its credentials."""
+    """The name in a request's credentials, even if it was refused before they were checked."""
     if exchange.claimed_name is not None or exchange.own:
         return exchange.claimed_name
     credentials = parse_basic(exchange.request.headers.get(b"authorization"))
@@ -194,14 +198,14 @@ def _claimed(exchange: Exchange) -> str | None:
 
 
 def _is_refusal(answer: Answer) -> bool:
-    """Whether the proxy itself has turned the request down."""
+    """Whether the proxy itself refused the request."""
     status = status_of(answer)
     by_us = not isinstance(answer, Response) or answer.origin is Origin.PROXY
     return by_us and status is not None and 400 <= status < 500
 
 
 def _patient(exchange: Exchange, path: Named | None, answer: Answer) -> str | None:
-    """The patient whom a request concerned, as far as it got."""
+    """The patient that a request concerned, as far as it was processed."""
     if path is not None:
         return path.patient
     call = exchange.call
@@ -213,19 +217,19 @@ def _patient(exchange: Exchange, path: Named | None, answer: Answer) -> str | No
     found = patient_of(call, answer)
     if found is None or place.where == "path":
         return found
-    # Query and document may be what it was refused for, and any text may stand there: only a number is an id.
+    # Query and document may be the reason of the refusal and may hold any text: accept only a number as an id.
     return found if canonical_id(found) is not None else None
 
 
 def _action(exchange: Exchange, operation: Operation | None, answer: Answer) -> str | None:
-    """What was tried. Whoever is refused for the credentials that came along has got no further than that."""
+    """The action; for a 401 with credentials "log-in failure", since the request got no further."""
     if status_of(answer) == 401 and exchange.request.headers.get(b"authorization") and not exchange.own:
         return "log-in failure"
     return operation.action if operation is not None else None
 
 
 def status_of(answer: Answer) -> int | None:
-    """The status that the client gets; None where it gets none."""
+    """The status that the client gets; None if it gets none."""
     if isinstance(answer, Response | ProxyError):
         return answer.status
     if answer is None or isinstance(answer, CancelledError):
@@ -234,9 +238,9 @@ def status_of(answer: Answer) -> int | None:
 
 
 def outcome_of(exchange: Exchange, answer: Response | Exception) -> str:
-    """In a word, what became of it.
+    """The outcome in a word.
 
-    What a processor knows better goes first; a client that left before there was an answer goes before that.
+    An outcome that a processor has set takes precedence; a client that left before the response precedes that.
     """
     if isinstance(answer, CancelledError):
         return "client gone"
@@ -254,7 +258,7 @@ def outcome_of(exchange: Exchange, answer: Response | Exception) -> str:
 
 
 def gap(wall: Callable[[], float]) -> Callable[[int, str], Record]:
-    """Makes the record that says how many could not be kept.
+    """Makes the function for gap records, which state how many records were lost.
 
     :param wall: seconds since the epoch.
     """

@@ -1,7 +1,8 @@
-"""Whom an answer with many patients discloses: a set, named by its hash, that the journal writes once a file.
+"""The set of patients that a response with a list discloses. Records name it by hash; the journal writes it
+once per file.
 
-A hospital's list of patients is asked for all day long. Its records name the set; the set itself stands in the same
-file before the first of them.
+Clients request a hospital's list of patients all day long. Each record of such a request names only the set's
+hash; the set itself is written to the same file before the first record that names it.
 """
 
 from __future__ import annotations
@@ -21,32 +22,32 @@ from ..messages import Exchange, Response
 from .describe import VERSION, timestamp
 
 PART_BYTES = 1 << 20
-"""Ids of one record, in bytes of JSON: far below the longest line that readers take (trail/scan.py)."""
+"""Ids in one record, in bytes of JSON: far below the longest line that readers accept (trail/scan.py)."""
 
 _LONGEST = 200
-"""Characters of an id, as of any text in a record."""
+"""Characters of an id that are kept, as for any text in a record."""
 
 LARGE_BYTES = 64 << 10
-"""An answer beyond this is read in slices."""
+"""A longer response, in bytes, is read in slices."""
 
 REMEMBERED_BYTES = 4 << 20
-"""A longer answer is not remembered: it comes from no memory either, and its hash alone takes its time."""
+"""A longer response is not remembered: the cache does not hold one either, and hashing it takes long."""
 
 _IN_A_SLICE = 10_000
 Item = TypeVar("Item")
 
 MAX_SETS = 200
 MAX_BYTES = 32 << 20
-"""What is remembered of answers: how many, and how long with their sets."""
+"""Bounds on remembered responses: their number, and their bytes together with their sets."""
 
 
 @frozen(slots=True, eq=False)
 class Disclosure:
-    """Some patients, as records name them.
+    """A set of patients, as records name it.
 
     :param set: hex SHA-256 of the JSON list of their ids, sorted, without spaces.
-    :param count: how many they are.
-    :param patient: the one whom it holds; None for several.
+    :param count: number of patients.
+    :param patient: the patient, if there is just one; else None.
     """
 
     set: str
@@ -56,20 +57,20 @@ class Disclosure:
 
     @property
     def named(self) -> dict[str, Any]:
-        """What a record says of it."""
+        """The ``disclosed`` field of a record."""
         return {"set": self.set, "count": self.count}
 
     @property
     def size(self) -> int:
-        """Bytes of its records."""
+        """Bytes of its disclosure records."""
         return sum(map(len, self._tails)) + 100 * len(self._tails)
 
     def says_more_than(self, patient: str | None) -> bool:
-        """Whether it holds anybody but the patient whom a record names anyway."""
+        """Whether the set holds anyone besides the patient that the record names anyway."""
         return self.patient is None or self.patient != patient
 
     def lines(self, wall: float) -> list[bytes]:
-        """Its records, ready to be chained.
+        """Its disclosure records, ready to be chained.
 
         :param wall: seconds since the epoch.
         """
@@ -78,10 +79,10 @@ class Disclosure:
 
 
 def disclosure_of(ids: Iterable[int | str], part_bytes: int = PART_BYTES) -> Disclosure | None:
-    """The set of some patients; None of nobody.
+    """The set of these patients; None if there are none.
 
-    :param ids: in any order, any number of times; numbers sort before words, by their value.
-    :param part_bytes: of the ids in one record, about.
+    :param ids: in any order, repeated or not; numbers sort before words, by value.
+    :param part_bytes: approximate bytes of ids in one record.
     """
     work = disclosing(ids, part_bytes)
     while True:
@@ -95,7 +96,7 @@ def disclosure_of(ids: Iterable[int | str], part_bytes: int = PART_BYTES) -> Dis
 def disclosing(
     ids: Iterable[int | str], part_bytes: int = PART_BYTES
 ) -> Generator[None, None, Disclosure | None]:
-    """The same in slices, for a great many; yields after each."""
+    """``disclosure_of`` in slices, for very many ids; yields after each slice."""
     given = set(ids)
     yield
     numbers: list[str] = []
@@ -124,12 +125,12 @@ def disclosing(
 
 
 def batched(some: list[Item], size: int) -> Iterator[list[Item]]:
-    """A list in parts of a size."""
+    """Split a list into parts of this size."""
     return (some[at : at + size] for at in range(0, len(some), size))
 
 
 def _quoted(text: str) -> bytes:
-    # Nearly all are digits. The rest is escaped to ASCII, which is what encode_record makes of whatever steers.
+    # Nearly all ids are digits. Others are escaped to ASCII, as encode_record does with control characters.
     return b'"%b"' % text.encode() if text.isascii() and text.isalnum() else _escaped(text)
 
 
@@ -151,20 +152,20 @@ def _parts(members: list[bytes], part_bytes: int) -> list[bytes]:
 
 @lru_cache(maxsize=64)
 def _reader(name: str) -> msgspec.json.Decoder[list[msgspec.Struct]]:
-    """Decodes one field of each element and skips the rest unread."""
+    """A decoder that reads one field of each element and skips the rest."""
     shape = msgspec.defstruct("Element", [("value", int | str | None, None)], rename={"value": name})
     return msgspec.json.Decoder(list[shape])  # type: ignore[valid-type]
 
 
 def ids_in(body: bytes, name: str) -> list[int | str] | None:
-    """The ids that the elements of a JSON list have under a name; None if it is no list that can be read.
+    """The ids under a name in the elements of a JSON list; None if the body is not a readable list.
 
     An element without an id discloses nobody.
     """
     try:
         try:
             found = [getattr(one, "value", None) for one in _reader(name).decode(body)]
-        except msgspec.ValidationError:  # an element of another shape must not hide the rest
+        except msgspec.ValidationError:  # one element of another shape must not hide the others
             elements = msgspec.json.decode(body, type=list[Any])
             found = [one.get(name) for one in elements if isinstance(one, dict)]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
@@ -174,7 +175,7 @@ def ids_in(body: bytes, name: str) -> list[int | str] | None:
 
 @frozen(slots=True)
 class Read:
-    """What there was in an answer."""
+    """The result of reading a response."""
 
     disclosure: Disclosure | None
     readable: bool
@@ -182,9 +183,9 @@ class Read:
 
 
 class Disclosures:
-    """Remembers which set an answer holds, so that an answer from memory is not read again.
+    """Remembers which set a response holds, so that a cached response is not read again.
 
-    A bytes object keeps its own hash, so that finding it costs next to nothing.
+    A bytes object caches its own hash, so the lookup costs almost nothing.
     """
 
     def __init__(self, max_sets: int = MAX_SETS, max_bytes: int = MAX_BYTES) -> None:
@@ -197,10 +198,10 @@ class Disclosures:
         return len(self._known)
 
     def of(self, exchange: Exchange, answer: object, read: Read | None = None) -> Disclosure | None:
-        """Whom an answer disclosed to a client, if they are more than its record names as the patient.
+        """The set that a response disclosed to a client, if it holds more than the patient of the path.
 
-        :param answer: or whatever stands in its place.
-        :param read: what ``reading`` has read of it.
+        :param answer: the response, or the exception or None in its place.
+        :param read: the result of ``reading``, if that ran.
         """
         place = self._place(exchange, answer)
         if place is None:
@@ -211,7 +212,7 @@ class Disclosures:
         return read.disclosure
 
     def reading(self, exchange: Exchange, answer: object) -> Generator[None, None, Read] | None:
-        """Reads a large answer in slices; None for one that need not be read, or that ``of`` reads at once."""
+        """Read a large response in slices; None if it need not be read, or ``of`` reads it at once."""
         place = self._place(exchange, answer)
         if place is None or len(place[1]) <= LARGE_BYTES:
             return None
@@ -236,7 +237,7 @@ class Disclosures:
         return self._keep((name, body), found, readable)
 
     def _place(self, exchange: Exchange, answer: object) -> tuple[str, bytes] | None:
-        """The field that names a patient, and the content that has it; None where there is none."""
+        """The name of the field with the patient's id, and the body to read; None if there is none."""
         call = exchange.call
         if call is None or (name := call.operation.discloses) is None or exchange.own:
             return None
@@ -262,7 +263,7 @@ class Disclosures:
 
 
 def _shown(exchange: Exchange, answer: object) -> bytes | None:
-    """The content that somebody has seen: of a 304 what they have already, of HEAD nothing."""
+    """The body that the client has seen: for a 304 the one it already has, for HEAD none."""
     if not isinstance(answer, Response) or exchange.request.method == "HEAD":
         return None
     if answer.status == 304:

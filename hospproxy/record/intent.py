@@ -1,4 +1,4 @@
-"""Who is about to change what is on record before anything is sent."""
+"""Records each write before it is sent to HOSP."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from ..messages import Exchange, Response
 from .describe import Describer
 
 RETRY_AFTER_S = 30
-"""A disk that is full or failing is seldom well again sooner."""
+"""Seconds. A full or failing disk seldom recovers sooner."""
 
 
 @implementer(IProcessor)
 class Intent:
-    """Records a write before it is sent: should the process die then, the journal still says what was under way."""
+    """Records a write before it is sent. If the process dies, the journal still shows which writes were in
+    flight.
+    """
 
     def __init__(self, journal: IJournal, describer: Describer, clock: IReactorTime) -> None:
         self._journal = journal
@@ -24,9 +26,9 @@ class Intent:
         self._clock = clock
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """Record, then proceed; what is no write passes.
+        """Record a write, then proceed; other requests pass through.
 
-        :raise ProxyError: 503, when the record could not be kept. Nothing was sent.
+        :raise ProxyError: 503, if the record could not be written. Nothing was sent.
         """
         if exchange.call is not None and exchange.call.operation.is_write:
             passed_s = self._clock.seconds() - exchange.arrived

@@ -1,4 +1,4 @@
-"""What the path of a request names, also where the request was refused before it was taken apart. Pure."""
+"""What a request's path names, even if the request was refused before it was parsed. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .places import patient_of
 
 @frozen(slots=True)
 class Named:
-    """What a record can say of a request by its path and method alone.
+    """What a record can say about a request from path and method alone.
 
     :param route: the contract's path template.
     :param operation: None if the path does not have this method.
@@ -31,9 +31,9 @@ class Named:
 
 
 def named(routes: Iterable[Route], request: Request) -> Named | None:
-    """What the path names; None if it is in no contract, or its ids are none: what stands there may be a secret.
+    """What the path names; None if it is not in the contract, or its ids are not valid: they may be a secret.
 
-    ``OPTIONS`` asks about a path, not about whom it names.
+    None for ``OPTIONS`` too: it asks about a path, not about the patient that the path names.
     """
     found = paths.segments(request.path)
     matched = match(routes, found[0]) if found and request.method != "OPTIONS" else None
@@ -45,7 +45,7 @@ def named(routes: Iterable[Route], request: Request) -> Named | None:
     if len(values) != len(given):
         return None
     operation = route.operations.get("GET" if request.method == "HEAD" else request.method)
-    # Another method of the same path means the same record, and the same patient.
+    # Every method of a path is about the same record and the same patient.
     calls = [Call(each, values) for each in ([operation] if operation else route.operations.values())]
     return Named(
         route.template,

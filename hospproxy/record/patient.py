@@ -1,4 +1,4 @@
-"""Whose a record was that is deleted or given to another patient: once that is done, nobody can say it any more."""
+"""Finds out whose record a write deletes or moves to another patient, while HOSP can still tell."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ..messages import Call, Exchange, Response
 from .places import patient_of
 
 SHARE = 0.25
-"""Of the time that a write has left: the most that the question may take."""
+"""Share of a write's remaining time that the lookup may take."""
 
 MAX_DELETED = 1000
-"""Deleted records whose patient is remembered, for those who ask again."""
+"""Deleted records whose patient is remembered, for repeated deletes."""
 
 
 @implementer(IProcessor)
 class PatientOfRecord:
-    """Reads a record before it is deleted, where its answer would not say which patient it was about.
+    """Reads a record before a write deletes or moves it, if the response would not tell its patient.
 
-    It stands before memory.cache: what is kept still holds what the write is about to strike. A question without an
-    answer does not keep the write: then its record names no patient.
+    It comes before memory.cache, where an entry may still hold what the write is about to invalidate. A failed
+    lookup does not stop the write; its audit record then names no patient.
 
-    :param ask: asks HOSP through the chain.
+    :param ask: sends a request to HOSP through the chain.
     :param clock: monotonic time.
     """
 
@@ -42,12 +42,12 @@ class PatientOfRecord:
         self._deleted: OrderedDict[tuple[str, tuple[str, ...]], str] = OrderedDict()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """Ask where it is needed, then proceed."""
+        """Look the patient up if needed, then proceed."""
         reading = self._reading(exchange)
         if reading is None or exchange.call is None:
             return await proceed(exchange)
         name = (reading.operation.id, reading.path)
-        # HOSP gives no id twice: whose it was stays true of what is gone.
+        # HOSP never reuses an id, so the patient of a deleted record stays valid.
         patient = self._deleted.get(name) or await self._patient(exchange, reading)
         if exchange.call.operation.action != "delete":
             exchange.patient_before = patient
@@ -59,7 +59,7 @@ class PatientOfRecord:
         return response
 
     def _reading(self, exchange: Exchange) -> Call | None:
-        """What to ask; None if there is nothing to be found out."""
+        """The request that tells the patient; None if none is needed."""
         call = exchange.call
         if call is None or not call.operation.is_write or call.operation.record is None:
             return None
@@ -90,7 +90,7 @@ class PatientOfRecord:
         answer.addTimeout(allowed_s, self._clock)
         try:
             return patient_of(reading, await answer)
-        except (ProxyError, RecordFailed, TimeoutError):  # the write itself will say what is wrong
+        except (ProxyError, RecordFailed, TimeoutError):  # the write itself will report what is wrong
             return None
 
     def _remember(self, name: tuple[str, tuple[str, ...]], patient: str) -> None:

@@ -1,4 +1,4 @@
-"""Where the ids that a record names stand: the contract says it, the call and the answer hold it."""
+"""Reads the patient and record ids of a call, where the contract says they are."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..messages import Call, Response
 
 @lru_cache(maxsize=64)
 def _reader(name: str) -> msgspec.json.Decoder[msgspec.Struct]:
-    """Decodes one field of an object and skips the rest unread: an answer may be long."""
+    """A decoder that reads one field of an object and skips the rest, since a response may be long."""
     shape = msgspec.defstruct("Answer", [("value", int | str | None, None)], rename={"value": name})
     return msgspec.json.Decoder(shape)
 
 
 def as_id(value: object) -> str | None:
-    """An id as it is written in a record; what is neither a number nor a string is none."""
+    """An id as written in records; None for values that are neither number nor string."""
     if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
         return None
     return str(value)
 
 
 def field_of_answer(answer: object, name: str) -> str | None:
-    """An id in an answer that is one JSON object; None for any other answer, and for failures."""
+    """An id in a response that is one JSON object; None for any other response and for failures."""
     if not isinstance(answer, Response) or not 200 <= answer.status < 300 or not answer.body.startswith(b"{"):
         return None
     try:
@@ -35,10 +35,10 @@ def field_of_answer(answer: object, name: str) -> str | None:
 
 
 def patient_of(call: Call | None, answer: object) -> str | None:
-    """The patient whom a call concerns, as far as the contract says where to look.
+    """The patient that a call concerns, if the contract says where the id is.
 
-    :param answer: the answer, or whatever stands in its place. Whoever turns an answer into one without a body
-        (a 304) asks before that and keeps it in ``Exchange.patient``.
+    :param answer: the response, or the exception or None in its place. Code that replaces a response by one
+        without a body (a 304) must ask before, and keep the result in ``Exchange.patient``.
     """
     if call is None or (place := call.operation.patient) is None:
         return None

@@ -1,4 +1,4 @@
-"""What search and export have in common: where to read, what to ask, and that asking is recorded."""
+"""What ``search`` and ``export`` share: the source, the filters, and the record of the look."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ _WORDS = {
 
 @frozen(slots=True)
 class Question:
-    """What was asked of what.
+    """A search and its source.
 
-    :param look: the request id of the look's own record: the answer is of the trail as it was asked.
+    :param look: request id of the look's own record, which is left out: the result is the trail before the
+        look.
     """
 
     source: Source
@@ -48,16 +49,16 @@ class Question:
     look: str
 
     def rows(self) -> Iterator[Row]:
-        """All that fits, newest first.
+        """All matching rows, newest first.
 
-        :raise SourceError: it cannot be read.
+        :raise SourceError: the source cannot be read.
         """
         rows = self.source.rows(self.filters)
         return (row for row in rows if row.record.get("request_id") != self.look)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """The options that both commands take."""
+    """Add the options that both commands have."""
     command.add_argument(
         "source", metavar="SOURCE", help="the trail's folder, or the database: a SQLite file, or a URL"
     )
@@ -83,15 +84,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def pairs_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    """The options as names and texts."""
+    """The filter options as names and texts."""
     pairs = [(name, value) for name in _WORDS for value in getattr(arguments, name)]
     return pairs + [(name, "true") for name in ("own", "trouble") if getattr(arguments, name)]
 
 
 def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], int]) -> int:
-    """Read what is asked, record the look, and only then answer.
+    """Parse the filters, record the look, and only then answer.
 
-    :return: the exit status: 1 when not everything could be read, 2 when nothing can be.
+    :return: the exit status: 1 if a part could not be read, 2 if nothing could be.
     """
     pairs = pairs_of(arguments)
     try:

@@ -1,4 +1,4 @@
-"""``hospproxy-audit``: what an auditor does with the trail in a terminal."""
+"""Entry point of ``hospproxy-audit``, the auditor's command line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PARTS = (
     exporting.add,
     users.add,
 )
-"""Each adds its command to the parser, and sets ``run``."""
+"""Each function adds its subcommand to the parser and sets ``run``."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command and its parts."""
+    """The parser with all subcommands."""
     whole = argparse.ArgumentParser(
         prog="hospproxy-audit", description="Works on the audit trail of hospproxy."
     )
@@ -30,12 +30,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script; its exit status."""
+    """Run the console script; return its exit status."""
     given = parser().parse_args(arguments)
     try:
         status = int(given.run(given))
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status

@@ -1,4 +1,4 @@
-"""``hospproxy-audit export``."""
+"""``hospproxy-audit export``: writes matching records as CSV, JSON Lines or FHIR AuditEvents."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]{1,200}\Z")
 
 
 def add(commands: Any) -> None:
-    """Add the command.
+    """Add the subcommand.
 
-    :param commands: argparse's sub-parsers.
+    :param commands: argparse's subparsers.
     """
     export = commands.add_parser(
         "export",
@@ -84,7 +84,7 @@ def _written(question: Question, arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Standard output, or a file that has its name once it is whole."""
+    """Standard output, or a new file that gets its name only once it is complete."""
     if path is None:
         yield sys.stdout.buffer
         return
@@ -93,7 +93,7 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
     try:
         with open(descriptor, "wb") as file:
             yield file
-        os.link(draft, path)  # unlike a rename, it takes nobody's place
+        os.link(draft, path)  # unlike a rename, this never replaces an existing file
     finally:
         with suppress(OSError):
             draft.unlink()

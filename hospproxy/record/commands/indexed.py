@@ -1,4 +1,4 @@
-"""Reads the trail from a database, in this thread: a command has nothing else to do."""
+"""Reads the trail from a database, in the calling thread: a command has nothing else to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SQLITE = b"SQLite format 3\0"
 
 @define
 class Database:
-    """As a source of rows."""
+    """A database as a source of rows."""
 
     _engine: Engine
     folder: Path | None = None
@@ -32,7 +32,7 @@ class Database:
     _sets: dict[str, Sequence[str] | None] = field(factory=dict, init=False)
 
     def rows(self, filters: Filters) -> Iterator[Row]:
-        """All that fits, newest first. Each part is a transaction of its own, so that none lasts long."""
+        """All matching rows, newest first. Each part is a transaction of its own, so that none lasts long."""
         after: Key | None = None
         while True:
             with self._transaction() as connection:
@@ -43,7 +43,7 @@ class Database:
                 return
 
     def members(self, disclosed: str) -> Sequence[str] | None:
-        """The patients of a set; None for one of more than an export names one by one."""
+        """The patients of a set; None if there are more than an export names one by one."""
         if disclosed not in self._sets:
             self._sets.pop(next(iter(self._sets))) if len(self._sets) > 1000 else None
             with self._transaction() as connection:
@@ -60,9 +60,9 @@ class Database:
 
 
 def database_of(text: str, password_file: Path | None) -> Database:
-    """A SQLite file, or a PostgreSQL database by its URL.
+    """Open a SQLite file, or a PostgreSQL database by its URL.
 
-    :raise SourceError: it is neither.
+    :raise SourceError: the text is neither.
     """
     if "://" in text:
         try:

@@ -1,4 +1,4 @@
-"""Whoever looks at the trail is on record in it: a look becomes a record in a journal of the command's own."""
+"""Records each look at the trail from a terminal, in a journal of the command's own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TEXT = 200
 
 
 class LookFailed(Exception):
-    """It could not be recorded; why, in words for the terminal."""
+    """The look could not be recorded; the text says why, for the terminal."""
 
 
 def who_asks() -> str:
-    """The name of the account that runs the command."""
+    """Name of the account that runs the command."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -32,10 +32,10 @@ def who_asks() -> str:
 
 
 def look(route: str, filters: Mapping[str, Any], name: str, wall: float, request_id: str) -> Record:
-    """The record of a look from a terminal; docs/audit.md has the fields.
+    """The record of a look from a terminal; docs/audit.md lists the fields.
 
     :param route: the command.
-    :param filters: what was asked, by name.
+    :param filters: the filters given, by name.
     :param name: of the account.
     :param wall: seconds since the epoch.
     """
@@ -57,15 +57,15 @@ def look(route: str, filters: Mapping[str, Any], name: str, wall: float, request
 
 
 def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> None:
-    """Put a look on disk, in the next journal that nobody writes, and end its file in order.
+    """Write a look to disk, in the next journal that no process writes, and close its file.
 
-    :param key: the proxy's private signing key: what it does not sign, no auditor takes for the trail.
-    :raise LookFailed: it is not there.
+    :param key: the proxy's private signing key: ``verify`` accepts only records in files that it signed.
+    :raise LookFailed: the look is not on disk.
     """
     try:
         owner = folder.stat().st_uid
         if os.geteuid() not in (0, owner):
-            # The lock that this would leave behind could not be taken by the proxy.
+            # This would leave a lock file that the proxy's account cannot open.
             raise LookFailed(f"{folder} is another's")
         keeper = Keeper(folder, wall, signer=Signer.load(key))
         try:
@@ -73,7 +73,7 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
         finally:
             journal = keeper.journal
             keeper.close()
-            if journal is not None:  # whatever came of it: else the proxy could not take the lock
+            if journal is not None:  # also after a failure: else the proxy could not open the lock file
                 hand_over(folder, f"audit-{journal}", owner)
     except KeyFileError as error:
         raise LookFailed(str(error)) from error
@@ -84,13 +84,13 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
 
 
 def hand_over(folder: Path, start: str, owner: int) -> None:
-    """Make what root has made the proxy's: it will go on in this journal some day, and takes its lock.
+    """Give files that root made to the folder's owner: the proxy may later continue this journal and lock it.
 
-    :param start: of the names of what was made.
+    :param start: prefix of the names of those files.
     :param owner: of the folder.
     """
     if os.geteuid() == owner:
         return
     for path in (*folder.glob(f"{start}-*"), *folder.glob(f"{start}.*")):
-        with suppress(FileNotFoundError):  # packed meanwhile
+        with suppress(FileNotFoundError):  # compressed in the meantime
             os.chown(path, owner, folder.stat().st_gid, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""``hospproxy-audit search``."""
+"""``hospproxy-audit search``: prints matching records, newest first."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MOST = 100_000
 
 
 def add(commands: Any) -> None:
-    """Add the command.
+    """Add the subcommand.
 
-    :param commands: argparse's sub-parsers.
+    :param commands: argparse's subparsers.
     """
     search = commands.add_parser(
         "search",
@@ -63,10 +63,10 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def columns() -> int | None:
-    """Of the terminal; None where the output is none, and lines may have any length."""
+    """Width of the terminal; None if the output is not a terminal, so that lines may have any length."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def has_colours() -> bool:
-    """A terminal that has them, whose owner has not said otherwise (no-color.org)."""
+    """Whether the output is a terminal with colours, and its user has not disabled them (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

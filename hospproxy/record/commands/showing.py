@@ -1,4 +1,4 @@
-"""Rows as a table for a terminal. Pure."""
+"""Formats rows as a table for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
 
 
 def table(rows: Sequence[Row], columns: int | None, *, colours: bool) -> Iterator[str]:
-    """Lines that fit, the heads first.
+    """The lines of the table, headings first.
 
     :param columns: of the terminal; None for lines of any length.
-    :param colours: as escape sequences; what they say is said in words too.
+    :param colours: add colours as escape sequences; the words alone tell the same.
     """
     cells = [[visible(of(row)) for of in _COLUMNS.values()] for row in rows]
     heads = list(_COLUMNS)
@@ -87,7 +87,8 @@ def table(rows: Sequence[Row], columns: int | None, *, colours: bool) -> Iterato
 
 
 def narrowed(widths: Sequence[int], columns: int) -> list[int]:
-    """Widths that fit: the widest give way first, and when none can, the last columns go.
+    """Column widths that fit: the widest shrink first; if none can shrink further, the last columns are
+    dropped.
 
     :param columns: of the terminal.
     """

@@ -1,4 +1,4 @@
-"""Where a command reads the trail: a folder of journals, or a database that was filled from one."""
+"""Where a command reads the trail: the trail's folder, or a database filled from it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from ..reading.rows import Row
 
 
 class SourceError(Exception):
-    """The trail cannot be read there; in words for the terminal."""
+    """The source cannot be read; the text says why, for the terminal."""
 
 
 class Source(Protocol):
-    """Rows of the trail."""
+    """A source of rows."""
 
     folder: Path | None
-    """Where journals are, if it is a folder."""
+    """The trail's folder; None for a database."""
 
     troubles: int
-    """How much could not be read."""
+    """How many files could not be read to the end."""
 
     def rows(self, filters: Filters) -> Iterator[Row]:
-        """All that fits, newest first.
+        """All matching rows, newest first.
 
-        :raise SourceError: it cannot be read.
+        :raise SourceError: the source cannot be read.
         """
 
     def members(self, disclosed: str) -> Sequence[str] | None:
-        """The patients of a set, if they are at hand."""
+        """The patients of a set, if they are known."""
 
 
 @define
 class Folder:
-    """The journals themselves: nothing is newer or more certain."""
+    """Reads the trail's folder itself, which is always complete and up to date."""
 
     folder: Path | None
     troubles: int = 0
@@ -63,22 +63,22 @@ class Folder:
 
 
 def source_of(text: str, password_file: Path | None) -> Source:
-    """The source that somebody names.
+    """Open the source that an argument names.
 
     :param text: a folder, a SQLite file, or the URL of a database.
-    :param password_file: holds the password of the database, so that nobody need write it into the URL.
-    :raise SourceError: it is none of them.
+    :param password_file: holds the password of the database, so that it need not be in the URL.
+    :raise SourceError: the text is none of these.
     """
     path = Path(text)
     if "://" not in text and path.is_dir():
         return Folder(path)
     if "://" in text or path.is_file():
-        from .indexed import database_of  # SQLAlchemy takes its time
+        from .indexed import database_of  # SQLAlchemy is slow to import
 
         return database_of(text, password_file)
     raise SourceError(f"{text}: there is no such folder or file")
 
 
 def say(words: str) -> None:
-    """Something that is no part of the output."""
+    """Print a message on standard error, apart from the output."""
     print(f"hospproxy-audit: {visible(words)}", file=sys.stderr)

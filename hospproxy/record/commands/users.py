@@ -1,4 +1,4 @@
-"""``hospproxy-audit user``: who may look at the audit page."""
+"""``hospproxy-audit user``: manages the users of the audit page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ DEFAULT = Path("hospproxy-state/audit-users")
 
 
 def add(commands: Any) -> None:
-    """Add the command to the others (argparse's subparsers)."""
+    """Add the subcommand.
+
+    :param commands: argparse's subparsers.
+    """
     command = commands.add_parser(
         "user",
         help="add, remove and list those who may look at the audit page",
@@ -48,7 +51,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _password() -> str:
-    """From the terminal, typed twice; otherwise the first line of standard input."""
+    """Read the password: from a terminal twice, otherwise from the first line of standard input."""
     if not sys.stdin.isatty():
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password: ")

@@ -1,4 +1,4 @@
-"""``hospproxy-audit verify``."""
+"""``hospproxy-audit verify``: checks the trail's chain and signatures."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _anchor(text: str) -> str:
 
 
 def add(commands: Any) -> None:
-    """Add the command.
+    """Add the subcommand.
 
-    :param commands: argparse's sub-parsers.
+    :param commands: argparse's subparsers.
     """
     check = commands.add_parser(
         "verify",
@@ -63,7 +63,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     except OSError as error:
         print(f"hospproxy-audit: {error.filename or arguments.directory}: {error.strerror}", file=sys.stderr)
         return 2
-    # Names of files may hold anything that steers a terminal.
+    # File names may contain characters that control a terminal.
     for problem in report.problems:
         print(f"✗ {visible(problem)}")
     if report.count > len(report.problems):

@@ -1,4 +1,4 @@
-"""The codes of FHIR R4, DICOM and IHE BALP that an AuditEvent is made of."""
+"""Codes of FHIR R4, DICOM and IHE BALP that AuditEvents contain."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ INTERACTIONS: dict[str, tuple[str, Coding]] = {
     "search": ("E", _interaction("search-type")),
     "execute": ("E", _interaction("operation")),
 }
-"""From a record's action to FHIR's action and interaction. BALP wants E of a query."""
+"""From a record's action to FHIR's action and interaction. BALP requires E for a query."""
 
 PATCH = _interaction("patch")
 
@@ -70,11 +70,11 @@ PROFILES = {
     "delete": "Delete",
     "search": "Query",
 }
-"""From a record's action to BALP's profile, which has a twin with ``Patient`` in front."""
+"""From a record's action to BALP's profile. Each also exists with ``Patient`` in front of its name."""
 
 
 def profile(action: str, *, patient: bool) -> str | None:
-    """The address of the profile that an event of this action has; None where BALP has none."""
+    """URL of the BALP profile for an action; None if BALP has none."""
     name = PROFILES.get(action)
     if name is None:
         return None

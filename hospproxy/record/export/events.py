@@ -1,4 +1,4 @@
-"""Which kind of AuditEvent a record is, and what became of it. Pure."""
+"""The kind of AuditEvent that a record becomes, and its outcome. Pure."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CARRIED_OUT = frozenset({"success", "found"})
 
 @frozen(slots=True, kw_only=True)
 class Event:
-    """What the record's kind and action decide.
+    """The parts of an AuditEvent that follow from the record's kind and action.
 
     :param action: C, R, U, D or E.
     :param roles: of client and server.
-    :param outcome: 0 success, 4 a refusal, 8 a failure.
-    :param words: what became of it, in the record's words.
-    :param purpose: why the proxy asked by itself.
-    :param data: it is about something that was read or changed.
+    :param outcome: 0 success, 4 refused, 8 failed.
+    :param words: the outcome as the record states it.
+    :param purpose: why the proxy made the request, if it is its own.
+    :param data: something was read or changed.
     :param query: it is a search.
     """
 
@@ -43,12 +43,14 @@ class Event:
 
     @staticmethod
     def base64(text: str) -> str:
-        """As FHIR has bytes."""
+        """Text as a FHIR base64Binary."""
         return b64encode(text.encode("utf-8", "replace")).decode()
 
 
 def event_of(record: Record) -> Event | None:
-    """The kind of event; None for an intent, which its outcome follows, and for what the trail says about itself."""
+    """The event for a record; None for an intent, which its outcome follows, and for records about the trail
+    itself.
+    """
     kind = record.get("kind")
     if kind == "gap":
         words = f"{record.get('lost')} audit records were lost: {record.get('reason')}"
@@ -96,7 +98,7 @@ def _rest(record: Record) -> Event:
 
 
 def outcome_of(record: Record) -> str:
-    """0 where the client got what it asked for, 4 where it was refused, 8 where something failed."""
+    """0 if the client got what it asked for, 4 if it was refused, 8 if something failed."""
     outcome, status = text(record.get("outcome")), record.get("status")
     if record.get("kind") == "finding":
         return "0" if outcome in _CARRIED_OUT else "4" if outcome == "refused" else "8"
@@ -122,9 +124,9 @@ def _words(text: str) -> str:
 
 
 def identifier(system: str | None, value: object) -> dict[str, Any] | None:
-    """An Identifier; None where there is nothing to name.
+    """A FHIR Identifier; None if there is no value.
 
-    :param system: a URI that says what the value counts.
+    :param system: a URI for the kind of value.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
@@ -135,6 +137,6 @@ def identifier(system: str | None, value: object) -> dict[str, Any] | None:
 
 
 def put(mapping: dict[str, Any], name: str, value: object) -> None:
-    """Set a member that is not empty: FHIR has no empty values."""
+    """Set a member unless it is empty: FHIR has no empty values."""
     if value:
         mapping[name] = value

@@ -1,7 +1,7 @@
-"""A record becomes a FHIR R4 AuditEvent, after IHE's Basic Audit Log Patterns (BALP 1.1). Pure.
+"""Turns a record into a FHIR R4 AuditEvent that follows IHE's Basic Audit Log Patterns (BALP 1.1). Pure.
 
-docs/fhir.md has the mapping. HOSP speaks no FHIR: patients and staff are named by identifier, not by a reference that
-could be followed.
+docs/fhir.md has the mapping. HOSP has no FHIR interface, so patients and staff are named by identifier, not by
+a reference that a reader could follow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .table import inner, person
 from .texts import visible
 
 MOST_PATIENTS: Final = 100
-"""Of a set that are named one by one; a longer one is named as a set."""
+"""Patients of a set that are named one by one; a larger set is named as a set."""
 
 _WORD = re.compile(r"[\w.-]+\Z", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
@@ -31,10 +31,10 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\
 
 @frozen(slots=True)
 class Naming:
-    """What the parties are called.
+    """Names of systems and parties in the events.
 
-    :param system: URI in front of the kinds of identifiers (``:patients``, ``:staffs``, …). Set one that is yours.
-    :param server: the name of what was asked.
+    :param system: URI prefix of identifier kinds (``:patients``, ``:staffs``, …). Set one of your own.
+    :param server: name of this proxy as the server.
     """
 
     system: str = "urn:hosp"
@@ -45,7 +45,7 @@ NAMING: Final = Naming()
 
 
 def line_of(row: Row, members: Members | None = None, naming: Naming = NAMING) -> bytes:
-    """A row's AuditEvent as a line; nothing for what has none."""
+    """A row's AuditEvent as one line; empty if the row has none."""
     disclosed = set_of(row.record)
     patients = members(disclosed) if members is not None and disclosed is not None else None
     event = audit_event(
@@ -66,11 +66,12 @@ def audit_event(
     trail: str = "",
     patients: Sequence[str] | None = None,
 ) -> dict[str, Any] | None:
-    """The AuditEvent of a record, or None for one that the trail keeps about itself.
+    """The AuditEvent of a record; None for intents and for records about the trail itself.
 
-    :param digest: the line's SHA-256 in hex; it becomes the event's id, so that a second export makes no second event.
-    :param trail: which trail: the site.
-    :param patients: members of the record's disclosure set, if they are at hand.
+    :param digest: SHA-256 of the line, in hex. It becomes the event's id, so a second export creates no second
+        event.
+    :param trail: id of the trail; becomes the event's site.
+    :param patients: members of the record's disclosure set, if they are known.
     """
     event = event_of(record)
     time = record.get("time")
@@ -104,7 +105,7 @@ def _source(naming: Naming, trail: str) -> dict[str, Any]:
 def _parties(
     record: Mapping[str, Any], event: Event, naming: Naming, trail: str, *, initiator: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Client and server. Which is source and which destination BALP says for each kind of event."""
+    """Client and server. BALP defines for each kind of event which is source and which is destination."""
     client_role, server_role = event.roles
     address = inner(record, "client").get("address")
     shown = visible(address).strip() if isinstance(address, str) else ""
@@ -124,7 +125,7 @@ def _parties(
 
 
 def _user(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, Any] | None:
-    """Whoever asked. A claim that HOSP did not accept has the HMAC of its name, no name."""
+    """The person who made the request. A claimed name that HOSP has never accepted is given as its HMAC only."""
     who = person(record)
     kind = "auditors" if who.get("certainty") == "auditor" else "staffs"
     known = identifier(f"{naming.system}:{kind}", who.get("id") if who.get("id") is not None else None)
@@ -150,7 +151,7 @@ def _user(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, 
 def _entities(
     record: Mapping[str, Any], event: Event, naming: Naming, patients: Sequence[str] | None
 ) -> tuple[list[dict[str, Any]], int]:
-    """What it was about, and how many patients are named one by one."""
+    """The entities of the event, and how many patients are named one by one."""
     made = []
     request = identifier(None, record.get("request_id"))
     if request is not None:
@@ -175,7 +176,7 @@ def _entities(
 
 
 def _data(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, Any]:
-    """What was read or changed; of a query, as much of it as the record holds."""
+    """What was read or changed; for a query, as much of the query as the record holds."""
     route = visible(str(record.get("route") or "unknown")).strip()
     if event.query:
         asked = f"{record.get('method') or ''} {route}".strip()
@@ -198,7 +199,9 @@ def _patients(record: Mapping[str, Any], members: Sequence[str] | None) -> list[
 
 
 def _profile(record: Mapping[str, Any], event: Event, client: Mapping[str, Any], subjects: int) -> str | None:
-    """BALP's profiles are for what succeeded; its patient profiles for one patient."""
+    """The event's BALP profile: only successful events have one, and a patient profile needs exactly one
+    patient.
+    """
     action = record.get("action")
     if not event.data or event.outcome != "0" or "network" not in client or is_login_failure(record):
         return None

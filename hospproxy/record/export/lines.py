@@ -1,4 +1,4 @@
-"""Rows become the bytes of a file, piece by piece: memory holds one piece, however long the file is."""
+"""Turns rows into the bytes of a file, in pieces: memory holds one piece, however long the file is."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from .fhir import Naming
 
 PIECE: Final = 1 << 15
-"""Bytes of a piece, which takes two milliseconds to make; the last line may go beyond."""
+"""Bytes of a piece, which takes two milliseconds to make; the last line may exceed it."""
 
 Members = Callable[[str], Sequence[str] | None]
-"""From a disclosure set's hash to its patients; None where they are not at hand."""
+"""From the hash of a disclosure set to its patients; None if they are not known."""
 
 
 async def csv_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
-    """CSV (RFC 4180), UTF-8, with a header; no cell is taken for a formula.
+    """CSV (RFC 4180), UTF-8, with a header. No cell can be taken for a formula.
 
-    :param rows: closed at the end, also when the pieces are not asked for to the end.
+    :param rows: closed at the end, and also if the caller stops early.
     """
     writer = Writer()
     async for piece in _pieces(rows, writer.row, writer.header()):
@@ -30,7 +30,7 @@ async def csv_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
 
 
 async def jsonl_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
-    """JSON Lines: the journal's own lines byte by byte, so that their hashes are those of the chain."""
+    """JSON Lines: the journal's own lines, byte by byte, so that their hashes match the chain."""
     async for piece in _pieces(rows, lambda row: row.line + b"\n"):
         yield piece
 
@@ -38,12 +38,13 @@ async def jsonl_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
 async def fhir_lines(
     rows: AsyncIterator[Row], members: Members | None = None, naming: Naming | None = None
 ) -> AsyncIterator[bytes]:
-    """One FHIR R4 AuditEvent a line (``application/fhir+ndjson``); records of the trail about itself have none.
+    """One FHIR R4 AuditEvent per line (``application/fhir+ndjson``); records about the trail itself are left
+    out.
 
-    :param members: the patients of disclosure sets, as far as they are at hand.
-    :param naming: what the parties are called; None for the usual names.
+    :param members: returns the patients of a disclosure set, if they are known.
+    :param naming: names of systems and parties; None for the defaults.
     """
-    from .fhir import NAMING, line_of  # they import this module's words
+    from .fhir import NAMING, line_of  # imported here: fhir.py imports this module
 
     async for piece in _pieces(rows, lambda row: line_of(row, members, naming or NAMING)):
         yield piece

@@ -1,4 +1,4 @@
-"""The columns of a CSV file; docs/export.md explains them. New ones go to the end. Pure."""
+"""The columns of the CSV export, as documented in docs/export.md. Add new columns at the end. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Column = Callable[[Row], object]
 
 
 def inner(record: Record, name: str) -> Record:
-    """An object within a record; an empty one where there is none."""
+    """An object within a record; empty if there is none."""
     found = record.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def person(record: Record) -> Record:
-    """Who asked; of what the proxy asked by itself, on whose behalf."""
+    """Who made the request; for the proxy's own requests, the person on whose behalf."""
     behalf = inner(record, "on_behalf_of")
     return behalf or inner(record, "who")
 
@@ -36,7 +36,7 @@ def _of(name: str, field: str) -> Column:
 
 
 def _plain(value: object) -> object:
-    """Lists become one cell; what no version of the format has there becomes its JSON-like text."""
+    """Join a list into one cell; pass other values on unchanged."""
     if isinstance(value, list):
         return "; ".join(map(str, value))
     return value
@@ -47,7 +47,7 @@ def _words(row: Row) -> object:
 
 
 def _name(row: Row, certainty: str) -> object:
-    """The name, if it is as sure as this: whoever counts the rows of a person must not count attempts in their name."""
+    """The name, only if it has this certainty: counting a person's rows must not count attempts in their name."""
     who = person(row.record)
     return _plain(who.get("name")) if who.get("certainty") == certainty else None
 
@@ -87,7 +87,7 @@ COLUMNS: dict[str, Column] = {
 
 
 class Writer:
-    """Makes lines as RFC 4180 has them."""
+    """Makes lines as in RFC 4180."""
 
     def __init__(self) -> None:
         self._buffer = io.StringIO()

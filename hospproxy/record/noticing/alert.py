@@ -1,4 +1,4 @@
-"""An alert, and the record that it becomes. Pure."""
+"""An alert, and the audit record that it becomes. Pure."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ RULES = (
     "anothers-name",
     "break-glass",
 )
-"""Names of the rules, as records and metrics have them."""
+"""Names of the rules in records and metrics."""
 
 _TEXT = 500
 
 
 def _plain(text: str) -> str:
-    """A text that steers no terminal and ends no line of a log: names in it are whatever HOSP holds."""
+    """Replace characters that control a terminal or end a log line: names come from HOSP and may hold anything."""
     if text.isprintable():
         return text[:_TEXT]
     return "".join(character if character.isprintable() else "\N{MIDDLE DOT}" for character in text[:_TEXT])
@@ -34,16 +34,17 @@ def _plain(text: str) -> str:
 
 @frozen(slots=True, kw_only=True)
 class Alert:
-    """Something that somebody should look at.
+    """Something that a person should look at.
 
     :param rule: one of ``RULES``.
-    :param subject: of whom or what: the same rule is not told again of the same subject for a while.
+    :param subject: the person, claimed name or address. The same rule is not reported again for the same
+        subject for a while.
     :param text: a sentence for people.
-    :param facts: of the record that tipped it.
-    :param who: the person, as records name people; None where the alert is about an address.
+    :param facts: of the record that triggered the alert.
+    :param who: the person, as in records; None if the alert is about an address.
     :param count: how many there were, at least.
-    :param window_s: seconds within which they were; 0 where the rule has no such.
-    :param silent_s: seconds for which it need not be told again, whatever the options say.
+    :param window_s: seconds within which they were counted; 0 if the rule has no window.
+    :param silent_s: minimum seconds until the alert is reported again, even if the options allow it sooner.
     """
 
     rule: str
@@ -56,10 +57,10 @@ class Alert:
     silent_s: float = 0.0
 
     def record(self, now: float, withheld: int) -> dict[str, Any]:
-        """What the journal keeps.
+        """The audit record of this alert.
 
         :param now: seconds since the epoch.
-        :param withheld: how often the rule held for this subject since it was last told of.
+        :param withheld: how often the rule triggered for this subject since the last report.
         """
         return {
             "v": VERSION,
@@ -78,7 +79,7 @@ class Alert:
 
 
 def in_words(seconds: float) -> str:
-    """A span of time: "5 minutes"."""
+    """A duration in words: "5 minutes"."""
     for unit_s, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= unit_s and seconds % unit_s == 0:
             number = int(seconds // unit_s)

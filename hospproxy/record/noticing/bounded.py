@@ -1,4 +1,4 @@
-"""What rules remember, never more than a bound: the least recent goes first. Pure."""
+"""Bounded memory for the rules: the least recent entries are dropped first. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Subject = int | str
 
 
 class Distinct:
-    """Counts distinct keys for each subject within a window that ends now.
+    """Counts distinct keys per subject within a sliding window.
 
-    :param most: keys of one subject beyond which nobody counts.
-    :param window_s: seconds. A key counts from its latest sighting on, for less than this.
-    :param max_entries: of all subjects together; beyond it the subject that was seen longest ago is forgotten.
-    :param max_subjects: the same, in subjects.
+    :param most: highest count for one subject; further keys replace the oldest.
+    :param window_s: seconds. A key counts for less than this from its latest sighting.
+    :param max_entries: of all subjects together; beyond it the least recently seen subject is dropped.
+    :param max_subjects: the same limit, in subjects.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class Distinct:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Entries and subjects that are remembered."""
+        """Number of entries and of subjects."""
         return self._entries, len(self._subjects)
 
     def add(self, subject: Subject, key: Subject, now: float) -> int:
-        """Note a key; how many the subject has in the window, at most ``most``.
+        """Add a key; return how many keys the subject has in the window, at most ``most``.
 
-        :param now: seconds, on any clock. One that was set back keeps entries for at most two windows.
+        :param now: seconds, on any clock. After a clock was set back, entries stay for at most two windows.
         """
         seen = self._subjects.get(subject)
         if seen is None:
@@ -63,9 +63,9 @@ class Distinct:
 
 
 class Repeats:
-    """Lets an alert through once, and counts the others.
+    """Lets an alert through once and counts its repetitions.
 
-    :param repeat_after_s: seconds for which the same rule is not told again of the same subject.
+    :param repeat_after_s: seconds for which the same rule is not reported again for the same subject.
     :param most: subjects that are remembered.
     """
 
@@ -78,7 +78,7 @@ class Repeats:
         return len(self._told)
 
     def withheld(self, alert: Alert, now: float) -> int | None:
-        """How many were withheld since the last that was told; None if this one is withheld too.
+        """How many repetitions were withheld since the last report; None if this one is withheld too.
 
         :param now: seconds.
         """

@@ -1,4 +1,4 @@
-"""Puts together what notices, as the settings ask for it."""
+"""Makes the rules and the noticer that the settings enable."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from ...options.alerts_section import AlertsSettings
 
 FILE = "noticing.json"
-"""In ``state_dir``: what the rules have learnt."""
+"""File in ``state_dir`` that holds what the rules have learnt."""
 
 
 @frozen(slots=True)
 class Noticing:
-    """What the service starts and stops, and what records are shown to.
+    """The parts that the service starts and stops.
 
-    :param noticer: its ``observe`` takes records.
+    :param noticer: its ``observe`` takes each record that is on disk.
     """
 
     noticer: Noticer
     learnt: Learnt | None
 
     def start(self) -> None:
-        """Read what was learnt before."""
+        """Load what was learnt before."""
         if self.learnt is not None:
             self.learnt.start()
 
     async def stop(self) -> None:
-        """Keep what is learnt."""
+        """Save what was learnt."""
         if self.learnt is not None:
             await self.learnt.stop()
 
@@ -49,9 +49,9 @@ class Noticing:
 def noticing_for(
     settings: Settings, reactor: Any, journal: IJournal, meter: IMeter, slot: int = 0, host: Host = REAL
 ) -> Noticing:
-    """What the settings ask for; without alerts, or without a record, there are no rules.
+    """The rules that the settings enable; none if alerts or the audit trail are switched off.
 
-    :param slot: of the worker: each learns from what it sees, and keeps it in a file of its own.
+    :param slot: of the worker process. Each learns from the records it sees, and saves to a file of its own.
     """
     alerts = settings.alerts
     calendar = Calendar(alerts.time_zone)
@@ -79,7 +79,7 @@ def noticing_for(
 
 
 def _counting(alerts: AlertsSettings) -> list[Rule]:
-    """The rules that count within a window; a number of 0 switches one off."""
+    """The rules that count within a window; the number 0 switches a rule off."""
     failed_s = alerts.failed_logins_window_s
     candidates: tuple[tuple[int, type, float], ...] = (
         (alerts.failed_logins_by_address, FailedLoginsByAddress, failed_s),

@@ -1,4 +1,6 @@
-"""Rules that count within a window: failed log-ins, patients, records in another's name. Pure."""
+"""Rules that count within a window (failed log-ins, patients, records in another's name), and break-glass.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from .facts import Facts
 
 
 class Rule(Protocol):
-    """Looks at every record and says when somebody else should."""
+    """Looks at every record and decides whether to raise an alert."""
 
     def observe(self, facts: Facts, now: float) -> Alert | None:
-        """An alert, if there is one.
+        """An alert, or None.
 
         :param now: seconds since the epoch.
         """
@@ -24,7 +26,7 @@ class Rule(Protocol):
 class FailedLoginsByAddress:
     """Many failed log-ins from one address.
 
-    :param most: failed log-ins that are too many.
+    :param most: this many failed log-ins raise an alert.
     :param window_s: seconds.
     """
 
@@ -51,9 +53,10 @@ class FailedLoginsByAddress:
 
 
 class FailedLoginsByName:
-    """Many failed log-ins for one name. It is known by its HMAC: people type passwords where names belong.
+    """Many failed log-ins for one name. The name is counted by its HMAC: people type passwords into name
+    fields.
 
-    :param most: failed log-ins that are too many.
+    :param most: this many failed log-ins raise an alert.
     :param window_s: seconds.
     """
 
@@ -68,7 +71,7 @@ class FailedLoginsByName:
         failed = self._failed.add(pseudonym, next(self._numbers), now)
         if failed < self._most:
             return None
-        # A claim has a name only if HOSP has accepted that name before.
+        # The record holds a claimed name only if HOSP has accepted that name before.
         name = facts.who.get("name") or f"one name that HOSP has not accepted (HMAC {pseudonym[:16]})"
         return Alert(
             rule="failed-logins-name",
@@ -83,9 +86,9 @@ class FailedLoginsByName:
 
 
 class ManyPatients:
-    """One person with unusually many patients, by a number that is the same for all.
+    """One person opened many patients, by a limit that is the same for everyone.
 
-    :param most: distinct patients that are too many.
+    :param most: this many distinct patients raise an alert.
     :param window_s: seconds.
     """
 
@@ -111,7 +114,7 @@ class ManyPatients:
 
 
 class BreakGlass:
-    """Somebody gave a reason to pass where a rule refuses: told at once, for each patient."""
+    """A person gave a reason to pass where a permission rule refuses: reported at once, for each patient."""
 
     def observe(self, facts: Facts, now: float) -> Alert | None:  # noqa: ARG002
         if facts.break_glass is None or facts.person is None:
@@ -127,9 +130,9 @@ class BreakGlass:
 
 
 class AnothersName:
-    """Records that somebody claimed were written by another.
+    """A person sent records that name somebody else as their author.
 
-    :param most: claims that are too many.
+    :param most: this many such records raise an alert.
     :param window_s: seconds.
     """
 

@@ -1,4 +1,4 @@
-"""What the rules see of a record. Pure."""
+"""What the alert rules read from an audit record. Pure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from attrs import frozen
 
 LOGIN_FAILURE = "log-in failure"
-"""The ``action`` of a record whose credentials were refused."""
+"""The ``action`` of a record whose credentials were rejected."""
 
 BREAK_GLASS = "permissions:break-glass"
-"""Among the ``rule_hits`` of a record whose reason let somebody pass."""
+"""In the ``rule_hits`` of a record whose break-glass reason was accepted."""
 
 
 @frozen(slots=True)
 class Facts:
-    """One record, as far as a rule asks.
+    """One record, reduced to what the rules need.
 
     :param request_id: of the record.
     :param who: its ``who``.
     :param address: of the client.
-    :param failed_login: credentials came, and were refused.
-    :param person: id of the staff record, only if HOSP itself said who this is.
-    :param patient: whose data was read or written with success: the id, or what stands for a set of patients.
-    :param anothers_name: a record was claimed to be written by somebody else.
-    :param break_glass: the reason that was given for passing where a rule refuses.
+    :param failed_login: the request had credentials, and they were rejected.
+    :param person: id of the staff record, only if HOSP confirmed who this is.
+    :param patient: whose data was read or written with success: the id, or the name of a disclosure set.
+    :param anothers_name: the record sent names another person as its author.
+    :param break_glass: the reason given for passing where a rule refuses.
     """
 
     request_id: str
@@ -39,15 +39,16 @@ class Facts:
 
     @property
     def called(self) -> str:
-        """The person as a sentence has it: the name as HOSP gives it, and the id."""
+        """The person in a sentence: the name as HOSP gives it, and the id."""
         name = self.who.get("name")
         return f"{name} (id {self.person})" if name else f"the member of staff with the id {self.person}"
 
 
 def facts_of(record: Mapping[str, Any]) -> Facts | None:
-    """The facts of a record; None for one that tells nothing of people (the proxy's own requests, findings, gaps).
+    """The facts of a record; None if it is not about a person's request (the proxy's own requests, findings,
+    gaps).
 
-    A request without credentials is no failed log-in: every browser sends one first.
+    A request without credentials is not a failed log-in: every browser sends one first.
     """
     kind = record["kind"]
     if kind == "look":
@@ -75,7 +76,7 @@ def _facts(record: Mapping[str, Any], who: Mapping[str, Any], **more: Any) -> Fa
 
 
 def _patient(record: Mapping[str, Any]) -> str | None:
-    """One patient by the id; a list by its set, which thus counts as one however long it is."""
+    """A single patient by id; a list by its set, so that it counts as one, however long it is."""
     patient: str | None = record["patient_id"]
     if patient is not None:
         return patient

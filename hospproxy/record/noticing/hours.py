@@ -1,4 +1,4 @@
-"""Rules about the time of day. Pure."""
+"""Alert rules about the time of day. Pure."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from .facts import Facts
 from .moments import HOURS, Calendar, Moment
 
 NIGHT_S = 43_200.0
-"""An unusual time is told of once: whoever works on does not begin anew every hour."""
+"""Seconds between two alerts of this kind for a person, so that working on raises no new alert each hour."""
 HALF_LIFE_DAYS = 60.0
-"""After so many days an hour counts half: a rota of months is remembered, an old job is forgotten."""
+"""Days after which a learnt hour counts half: a rota of months is remembered, an old job is forgotten."""
 ACTIVE_DAYS = 10
-"""Days with activity without which nobody has a usual."""
+"""Days with activity that are needed before anything counts as usual for a person."""
 MAX_PEOPLE = 5000
 _KNOWN = 0.5
 _STRANGE = 0.15
 _QUIET_PART = 0.1
-"""Below this much of the mean hour, an hour is one at which the house is not at work."""
+"""An hour with less than this share of the mean hour's activity is one at which the hospital is not at work."""
 
 Span = tuple[int, int]
-"""Minutes of the day: from, and until; over midnight where until is not later."""
+"""Minutes of the day, from and until; the span crosses midnight if until is not later."""
 
 
 class SavedHours(msgspec.Struct, frozen=True):
-    """The usual hours of one person as they are kept in a file; ``hours`` holds 168 floats."""
+    """A person's usual hours as saved in the file; ``hours`` holds 168 floats."""
 
     id: int | str
     since: float
@@ -48,7 +48,7 @@ class _Usual:
     hours: array[float] = field(factory=lambda: array("f", bytes(4 * HOURS)))
 
     def near(self, hour: int) -> float:
-        """What an hour of the week and its neighbours weigh."""
+        """The weight of an hour of the week together with the hours before and after."""
         hours = self.hours
         return hours[hour - 1] + hours[hour] + hours[(hour + 1) % HOURS]
 
@@ -58,7 +58,7 @@ class _Usual:
     def new_day(self, day: int) -> None:
         if day == self.day:
             return
-        if day > self.day and self.days:  # less: the clock was set back
+        if day > self.day and self.days:  # a smaller day means that the clock was set back
             faded = 0.5 ** ((day - self.day) / HALF_LIFE_DAYS)
             self.hours = array("f", [weight * faded for weight in self.hours])
         self.day, self.days = day, self.days + 1
@@ -79,7 +79,7 @@ class _Usual:
 
 
 class QuietHours:
-    """Somebody was active when nobody should be.
+    """A person was active during the hours when nobody should be.
 
     :param spans: of every day.
     """
@@ -108,11 +108,13 @@ class QuietHours:
 
 
 class UnusualHours:
-    """Somebody was active at an hour that is unusual for that person, and at which the house is not at work either.
+    """A person was active at an hour that is unusual for them, and at which the hospital is quiet too.
 
-    The second half keeps the first quiet: in a hospital that works at night, somebody's first night shift is no news.
+    The second condition avoids false alerts: where people work at night, a person's first night shift is not
+    unusual.
 
-    :param learning_days: days from the first sight of somebody, and of the house, before which nothing is unusual.
+    :param learning_days: days from the first record of a person, and of the hospital, during which nothing is
+        unusual.
     """
 
     def __init__(self, calendar: Calendar, learning_days: float, *, max_people: int = MAX_PEOPLE) -> None:
@@ -139,7 +141,7 @@ class UnusualHours:
         return self._alert(facts, person, now) if self._came(person, moment, now) else None
 
     def _came(self, person: int | str, moment: Moment, now: float) -> bool:
-        """Learn from it; whether it was strange."""
+        """Learn from this activity; return whether it was unusual."""
         house = self._house = self._house or _Usual(now)
         usual = self._people.setdefault(person, _Usual(now))
         self._people.move_to_end(person)
@@ -153,7 +155,7 @@ class UnusualHours:
         )
         for each in (usual, house):
             each.new_day(moment.day)
-            # What was told of is learnt slowly: one strange night must not make the next one usual.
+            # Unusual activity is learnt slowly: one strange night must not make the next one usual.
             each.hours[moment.hour] += _STRANGE if strange else 1.0
         return strange
 
@@ -168,14 +170,14 @@ class UnusualHours:
         )
 
     def dump(self) -> tuple[SavedHours | None, list[SavedHours]]:
-        """The house's hours and everybody's, to be kept."""
+        """The hospital's and each person's hours, to be saved."""
         house = self._house.saved("house") if self._house is not None else None
         return house, [usual.saved(person) for person, usual in self._people.items()]
 
     def load(self, house: SavedHours | None, people: Iterable[SavedHours]) -> None:
-        """Go on from what was kept.
+        """Continue from saved hours.
 
-        :raise ValueError: it is damaged; nothing has changed.
+        :raise ValueError: they are damaged; nothing has changed.
         """
         read = [(each.id, _Usual.of(each)) for each in people][-self._max_people :]
         whole = _Usual.of(house) if house is not None else None

@@ -1,4 +1,4 @@
-"""Keeps what the rules have learnt over a restart, in a small file."""
+"""Keeps what the rules have learnt over restarts, in a small file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .usual import MoreThanUsual, SavedUsual
 
 EVERY_S = 3600.0
 MAX_BYTES = 16 << 20
-"""Of the file; five thousand people take a third of it."""
+"""Largest file that is read; five thousand people take a third of it."""
 _VERSION = 1
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What the file holds.
+    """The content of the file.
 
-    :param zone: the time zone in which days and hours were told.
+    :param zone: the time zone in which days and hours were learnt.
     """
 
     v: int
@@ -36,12 +36,12 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Learnt:
-    """Loads at the start, saves hourly and at the end. The file work is done in a thread.
+    """Loads the file at the start, saves it hourly and at the end. Saving runs in a thread.
 
-    What is damaged is dropped, with a line in the log: learning begins anew, and the proxy serves.
+    A damaged file is dropped with a log line: learning starts again, and the proxy serves requests.
 
     :param path: of the file; mode 0600.
-    :param zone: of the rules' calendar; what was learnt in another one is dropped.
+    :param zone: of the rules' calendar; what was learnt in another zone is dropped.
     """
 
     _log = Logger()
@@ -65,7 +65,7 @@ class Learnt:
         self._saving.clock = reactor
 
     def start(self) -> None:
-        """Read what there is: here, before the first request, for it is a small file."""
+        """Load the file. This blocks, before the first request, since the file is small."""
         try:
             self._load()
         except (OSError, ValueError, msgspec.MsgspecError) as error:
@@ -79,7 +79,7 @@ class Learnt:
         self._saving.start(EVERY_S, now=False)
 
     async def stop(self) -> None:
-        """Save once more."""
+        """Save a last time, and stop the thread."""
         if not self._started:
             return
         self._started = False
@@ -88,7 +88,10 @@ class Learnt:
         self._worker.stop()
 
     def _load(self) -> None:
-        """:raise ValueError: it is damaged, or too big."""
+        """Load the file, if there is one.
+
+        :raise ValueError: it is damaged or too long.
+        """
         try:
             with self._path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
@@ -108,7 +111,7 @@ class Learnt:
             self._usual.load(saved.usual)
 
     def _forget(self) -> None:
-        """All of it: half of what somebody is like is no measure."""
+        """Forget everything: a part of what was learnt is no basis for alerts."""
         if self._hours is not None:
             self._hours.load(None, ())
         if self._usual is not None:

@@ -1,4 +1,4 @@
-"""Where a moment stands in the day and the week of a time zone. Pure."""
+"""Where a time lies in the day and week of a time zone. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _QUARTER_S = 900
 
 @frozen(slots=True)
 class Moment:
-    """A quarter of an hour: every zone's offset is a multiple of that.
+    """A quarter of an hour: the offset of every time zone is a multiple of that.
 
     :param day: number of the day (``date.toordinal``).
-    :param hour: of the week, Monday's first is 0.
-    :param minute: of the day at which the quarter begins.
+    :param hour: of the week; 0 is Monday's first hour.
+    :param minute: minute of the day at which the quarter begins.
     """
 
     day: int
@@ -26,12 +26,12 @@ class Moment:
 
     @property
     def slot(self) -> tuple[int, int]:
-        """Names one hour of one day."""
+        """Identifies one hour of one day."""
         return self.day, self.hour
 
 
 class Calendar:
-    """Tells moments, and keeps the last: records come by the thousand within one quarter.
+    """Converts times to moments; caches the last one, since thousands of records fall within one quarter.
 
     :param zone: name of a time zone.
     """
@@ -43,7 +43,7 @@ class Calendar:
         self._moment = Moment(0, 0, 0)
 
     def moment(self, now: float) -> Moment:
-        """Where a time stands.
+        """The moment of a time.
 
         :param now: seconds since the epoch.
         """

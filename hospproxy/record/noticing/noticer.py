@@ -1,4 +1,4 @@
-"""Shows every record to the rules as it is made, and makes of what they say records, log lines and metrics."""
+"""Runs the alert rules on each record, and turns alerts into audit records, log lines and metrics."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _MOST_RECENT = 10_000
 
 
 class Noticer:
-    """Notices. It never fails, and nobody waits for it: a mistake in a rule is logged and counted.
+    """Runs the rules. It never fails a request and no request waits for it: a bug in a rule is logged and
+    counted.
 
-    :param rules: in the order in which they are asked.
-    :param journal: keeps alerts; their records are not waited for.
+    :param rules: in the order in which they run.
+    :param journal: keeps the alerts' records; nothing waits for them.
     :param wall: seconds since the epoch.
     """
 
@@ -59,20 +60,21 @@ class Noticer:
         return len(recent)
 
     def observe(self, record: Mapping[str, Any]) -> None:
-        """Look at a record that has been kept. Whatever it is, this returns."""
+        """Run the rules on a record that is on disk. Never raises."""
         if not self._rules:
             return
         try:
             now = self._wall()
             if not self._everyday(record, now):
                 self._show(record, now)
-        except Exception as error:  # a request must not fail because nobody could think about it
+        except Exception as error:  # a bug here must not fail the request
             self._complain(f"looking at records: {type(error).__name__}")
 
     def _everyday(self, record: Mapping[str, Any], now: float) -> bool:
-        """Whether no rule can care: somebody who has been here in this quarter of an hour, and no patient by name.
+        """Whether no rule needs this record: a person already seen in this quarter of an hour, and no patient
+        named.
 
-        That is most of the traffic, so it is found out before anything is made of the record.
+        This is most of the traffic, so the check comes before any other work on the record.
         """
         quarter = int(now // _QUARTER_S)
         if quarter != self._quarter:
@@ -96,7 +98,7 @@ class Noticer:
                 alert = rule.observe(facts, now)
                 if alert is not None:
                     self._tell(alert, now)
-            except Exception as error:  # nor the other rules
+            except Exception as error:  # nor keep the other rules from running
                 self._complain(f"{type(rule).__name__}: {type(error).__name__}")
 
     def _tell(self, alert: Alert, now: float) -> None:
@@ -113,7 +115,7 @@ class Noticer:
         self._log.error("An alert could not be kept: {why}", why=failure.getErrorMessage())
 
     def _complain(self, what: str) -> None:
-        """Count a mistake, and log it with its traceback the first time: records come by the thousand."""
+        """Count a bug; log it with its traceback only the first time, since records come by the thousand."""
         self._meter.count("noticing_failures_total")
         if what not in self._complained and len(self._complained) < 100:
             self._complained.add(what)

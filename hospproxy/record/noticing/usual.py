@@ -1,4 +1,4 @@
-"""The rule that knows how many patients somebody usually has. Pure."""
+"""The alert rule about more patients than a person usually opens. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .moments import Calendar
 
 DAY_S = 86_400.0
 MOST = 2000
-"""Patients of one person within a day, beyond which nobody counts."""
+"""Patients of one person within a day that are counted at most."""
 _SLOWEST = 0.1
-"""What the latest day weighs at least in the mean."""
+"""Minimum weight of the latest day in the mean."""
 
 
 class SavedUsual(msgspec.Struct, frozen=True):
-    """What one person's days are like, as it is kept in a file."""
+    """A person's usual numbers as saved in the file."""
 
     id: int | str
     since: float
@@ -43,15 +43,16 @@ class _Usual:
 
 
 class MoreThanUsual:
-    """One person with many more patients than this person usually has.
+    """One person opened many more patients than this person usually does.
 
-    Counted are distinct patients within the last 24 hours, so that a night shift is not cut in two. Of each day with
-    any the highest number is learnt: the mean of the first days, later an exponentially weighted one. A day without
-    work teaches nothing, or a holiday would make the first day after it a strange one.
+    The rule counts distinct patients within the last 24 hours, so that a night shift is not cut in two. From
+    each day with activity it learns the highest count, as the mean of the first days and an exponentially
+    weighted mean later. Days without activity are ignored; otherwise the first day after a holiday would look
+    unusual.
 
-    :param factor: how many times the usual is too many.
-    :param least: patients below which nobody is told of.
-    :param learning_days: days from the first sight of somebody before which nothing is judged.
+    :param factor: this many times the usual number raises an alert.
+    :param least: never raise an alert below this many patients.
+    :param learning_days: days from the first record of a person during which nothing is judged.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class MoreThanUsual:
         patients = self._patients.add(facts.person, facts.patient, now)
         usual = self._usual(facts.person, now)
         limit = self._limit(usual, now)
-        # A day that was told of teaches no more than that it reached its limit.
+        # A day with an alert counts only as its limit, so that it does not raise the usual number much.
         usual.peak = max(usual.peak, patients if limit is None else min(patients, int(limit)))
         if limit is None or patients < limit:
             return None
@@ -116,14 +117,14 @@ class MoreThanUsual:
         return min(max(self._least, self._factor * usual.mean), MOST)
 
     def dump(self) -> list[SavedUsual]:
-        """What is learnt, to be kept; whose patients is not in it."""
+        """What was learnt, to be saved. It does not name patients."""
         return [
             SavedUsual(person, each.since, each.day, each.days, each.mean, each.peak)
             for person, each in self._people.items()
         ]
 
     def load(self, people: Iterable[SavedUsual]) -> None:
-        """Go on from what was kept.
+        """Continue from what was saved.
 
         :raise ValueError: it is damaged; nothing has changed.
         """

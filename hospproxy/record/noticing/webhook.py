@@ -1,4 +1,4 @@
-"""Carries alerts on to a webhook. A carrier follows the journal for it: what was not taken comes again."""
+"""The sink that posts alerts to a webhook. A carrier reads the journal for it and retries until they are taken."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ if TYPE_CHECKING:
     from ..trail.following import Batch
 
 MOST = 50
-"""Alerts of one POST."""
+"""Alerts in one POST."""
 _SHOWN = 10
-"""Of which so many stand in its text: chat tools cut long ones off."""
+"""Alerts in the text of a POST: chat tools cut long texts off."""
 _HEADERS = {"Content-Type": "application/json"}
 _STEERING = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "(at)", "[": "(", "]": ")", "`": "'"})
-"""Names come from HOSP, where anybody may have made them: none may call a whole channel or look like a link."""
+"""Names come from HOSP, where anybody may have entered them: none may notify a whole channel or look like a
+link.
+"""
 
 
 class Poster(Protocol):
-    """Posts to one address."""
+    """Posts to one URL."""
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Awaitable[None]:
-        """Once; done when it was taken."""
+        """Post once; returns when the server took it."""
 
     def close(self) -> Awaitable[None]:
-        """Let go of connections."""
+        """Close idle connections."""
 
 
 @implementer(IAuditWriter)
@@ -47,12 +49,12 @@ class Webhook:
         self._poster = poster
 
     async def open(self) -> None:
-        """There is nothing to make ready."""
+        """Do nothing: there is nothing to prepare."""
 
     async def write(self, batch: Batch) -> None:
         """Post the batch's alerts, in order.
 
-        :raise Exception: one POST was not taken; those before it come again with the next try.
+        :raise Exception: a POST failed. The retry posts the batch's earlier alerts again.
         """
         alerts = list(alerts_in(batch.lines))
         for begin in range(0, len(alerts), MOST):
@@ -63,24 +65,24 @@ class Webhook:
 
 
 def alerts_in(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
-    """The alerts among a journal's lines.
+    """The alerts among lines of the journal.
 
-    :return: each with its ``id``: the line's SHA-256, the same whenever it comes again.
+    :return: each with its ``id``: the line's SHA-256, which is the same each time it is sent.
     """
     for line in lines:
         if b'"kind":"alert"' not in line:
             continue
-        record = record_of(line)  # one that is damaged must not keep the others back for ever
+        record = record_of(line)  # empty for a damaged line, which must not block the others for ever
         if record.get("kind") == "alert":
             yield {"id": sha256(line).hexdigest(), **record}
 
 
 def _said(text: str) -> str:
-    return text.translate(_STEERING).replace("://", ": //")  # chat tools make a link of any address
+    return text.translate(_STEERING).replace("://", ": //")  # chat tools turn any URL into a link
 
 
 def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
-    """What is posted: ``text`` for people, ``alerts`` for programs."""
+    """The body of a POST: ``text`` for people, ``alerts`` for programs."""
     said = [_said(f"hospproxy: {alert.get('text')}") for alert in alerts[:_SHOWN]]
     if len(alerts) > _SHOWN:
         said.append(f"hospproxy: and {len(alerts) - _SHOWN} more alerts.")
@@ -88,7 +90,7 @@ def body_of(alerts: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWriter | None:
-    """The webhook's writer, if the settings name one.
+    """The webhook sink if the settings name a URL, else None.
 
     :raise OSError: the CA file cannot be read.
     :raise KeyFileError: the secret cannot be used.
@@ -97,7 +99,7 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWri
     alerts = settings.alerts
     if not alerts.enabled or alerts.webhook_url is None:
         return None
-    from ..writers.posting import SignedPoster  # its TLS and HTTP client are heavy
+    from ..writers.posting import SignedPoster  # its TLS and HTTP client are slow to import
 
     secret = shared_secret(alerts, "webhook_secret")
     poster = SignedPoster(
