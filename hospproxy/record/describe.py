@@ -39,8 +39,9 @@ Answer = Response | Exception | None
 
 
 def _method(method: str) -> str | None:
-    """The method, or "unknown": an unserved one may be text of a note, from a body longer than its declared
-    length.
+    """The method, or "unknown" if it is not served.
+
+    Such a "method" may be text of a note: the rest of a body that was longer than its declared length.
     """
     if not method:
         return None
@@ -75,7 +76,7 @@ def _certificate(shown: ClientCertificate | None) -> Record | None:
 
 @frozen(slots=True)
 class Describer:
-    """Makes records.
+    """Makes the audit records of exchanges.
 
     :param key: of the HMAC that replaces an unproved name. People type passwords into name fields; the HMAC
         still shows that the same name was tried twice, and an owner of the key can test whether it was a given

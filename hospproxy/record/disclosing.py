@@ -1,8 +1,7 @@
-"""The set of patients that a response with a list discloses. Records name it by hash; the journal writes it
-once per file.
+"""The set of patients that a response with a list discloses.
 
-Clients request a hospital's list of patients all day long. Each record of such a request names only the set's
-hash; the set itself is written to the same file before the first record that names it.
+Clients request a hospital's list of patients all day long. The record of such a request names the set only by
+its hash. The journal writes the set itself once per file, before the first record that names it.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ RETRY_AFTER_S = 30
 
 @implementer(IProcessor)
 class Intent:
-    """Records a write before it is sent. If the process dies, the journal still shows which writes were in
-    flight.
+    """Records a write before it is sent.
+
+    If the process dies, the journal still shows which writes were in flight.
     """
 
     def __init__(self, journal: IJournal, describer: Describer, clock: IReactorTime) -> None:

@@ -21,7 +21,7 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]{1,200}\Z")
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand.
+    """Add the ``export`` subcommand to the parser.
 
     :param commands: argparse's subparsers.
     """

@@ -17,7 +17,7 @@ MOST = 100_000
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand.
+    """Add the ``search`` subcommand to the parser.
 
     :param commands: argparse's subparsers.
     """

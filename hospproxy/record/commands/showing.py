@@ -87,8 +87,9 @@ def table(rows: Sequence[Row], columns: int | None, *, colours: bool) -> Iterato
 
 
 def narrowed(widths: Sequence[int], columns: int) -> list[int]:
-    """Column widths that fit: the widest shrink first; if none can shrink further, the last columns are
-    dropped.
+    """Column widths that fit the terminal.
+
+    The widest columns shrink first; if none can shrink further, the last columns are dropped.
 
     :param columns: of the terminal.
     """

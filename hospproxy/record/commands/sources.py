@@ -20,7 +20,7 @@ class SourceError(Exception):
 
 
 class Source(Protocol):
-    """A source of rows."""
+    """Where a command gets rows of the trail from."""
 
     folder: Path | None
     """The trail's folder; None for a database."""

@@ -14,7 +14,7 @@ DEFAULT = Path("hospproxy-state/audit-users")
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand.
+    """Add the ``user`` subcommand to the parser.
 
     :param commands: argparse's subparsers.
     """

@@ -23,7 +23,7 @@ def _anchor(text: str) -> str:
 
 
 def add(commands: Any) -> None:
-    """Add the subcommand.
+    """Add the ``verify`` subcommand to the parser.
 
     :param commands: argparse's subparsers.
     """

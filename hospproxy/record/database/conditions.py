@@ -44,7 +44,7 @@ class Way:
 
 @frozen(slots=True)
 class Asked:
-    """Filters as SQL.
+    """The filters of a search as SQL conditions, with ways to find candidates.
 
     :param conditions: a row must meet all of them.
     :param bounds: limits of the requested time span; candidates lie within them.
@@ -141,9 +141,7 @@ def _either(
 
 
 def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The column as an expression, so that the planner does not use its index: the candidates are already
-    found.
-    """
+    """The column as an expression, so that the planner ignores its index: the candidates are already found."""
     return column.concat("") if isinstance(column.type, Text) else column + 0
 
 

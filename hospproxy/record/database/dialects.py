@@ -45,7 +45,7 @@ class Target:
     timeout_s: float = 30.0
 
     def read_password(self) -> str:
-        """The current password.
+        """Read the password as it is now; empty if there is none.
 
         :raise OSError: its file cannot be read.
         """
@@ -71,8 +71,9 @@ def parsed(url: str) -> URL:
 
 
 def engine_for(target: Target, *, read_only: bool) -> Engine:
-    """An engine with at most one connection. It connects only when used, and then makes SQLite's folder and
-    file.
+    """An engine with at most one connection.
+
+    It connects only when used, and then makes SQLite's folder and file.
     """
     if target.url is not None:
         return _postgresql(target, target.url, read_only=read_only)
@@ -183,8 +184,9 @@ def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str
 
 
 def _insert_at_once(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Many rows in one statement: each statement releases the interpreter's lock and must get it back beside a
-    busy reactor.
+    """Insert many rows with one statement.
+
+    Each statement releases the interpreter's lock, and must get it back beside a busy reactor.
     """
     names = list(rows[0])
     row_of = f"({','.join('?' * len(names))})"

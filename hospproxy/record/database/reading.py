@@ -46,7 +46,7 @@ C = RECORDS.c
 @implementer(ITrailReader)
 @define(eq=False)
 class DatabaseReader:
-    """See ITrailReader.
+    """Answers ITrailReader's searches from the database.
 
     :param pages: a read-only thread for the audit page.
     :param exports: another one, so that an export does not delay pages.
@@ -57,8 +57,9 @@ class DatabaseReader:
     _closed: bool = field(default=False, init=False)
 
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
-        """See ITrailReader. Rows of the same millisecond are ordered by when the database first saw their
-        journals.
+        """See ITrailReader.
+
+        Rows of the same millisecond are ordered by when the database first saw their journals.
 
         :raise DatabaseFailed: the database does not respond.
         """
@@ -101,7 +102,7 @@ class DatabaseReader:
         return await self._pages.run(lambda connection: summary(connection, since))
 
     async def close(self) -> None:
-        """Stop both threads."""
+        """Abort what is in flight and stop both threads."""
         if not self._closed:
             self._closed = True
             await self._pages.close()

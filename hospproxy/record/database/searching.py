@@ -22,7 +22,7 @@ C = RECORDS.c
 
 @frozen(slots=True)
 class Found:
-    """Result of a search.
+    """The rows that one search found, and where to continue.
 
     :param places: of matching rows, newest first.
     :param last: where to continue; None at the end.

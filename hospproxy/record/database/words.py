@@ -41,8 +41,9 @@ class Dictionary:
         self._known: dict[str, int] = {}
 
     def numbers(self, connection: Connection, texts: Iterable[str]) -> dict[str, int]:
-        """The numbers of texts; new texts get one. Call ``commit`` to remember them: the transaction may be
-        rolled back.
+        """The numbers of texts; a new text gets one.
+
+        Call ``commit`` once the transaction is committed, to remember them: it may still be rolled back.
         """
         wanted = set(texts)
         known = {text: number for text in wanted if (number := self._known.get(text)) is not None}

@@ -67,7 +67,7 @@ def make_tables(connection: Connection) -> None:
 @implementer(IAuditWriter)
 @define(eq=False)
 class DatabaseWriter:
-    """See IAuditWriter.
+    """The sink that inserts batches into the database.
 
     :param access: a thread that writes.
     :param pruner: deletes records past their retention.
@@ -80,7 +80,7 @@ class DatabaseWriter:
     _ready: bool = field(default=False, init=False)
 
     async def open(self) -> None:
-        """See IAuditWriter.
+        """Create the tables that do not exist.
 
         :raise DatabaseFailed: the database does not respond, or its tables have another version.
         """
@@ -88,7 +88,7 @@ class DatabaseWriter:
         self._ready = True
 
     async def write(self, batch: Batch) -> None:
-        """See IAuditWriter.
+        """Insert a batch in one transaction; delete a few old records if it is time.
 
         :raise OtherRecordError: the database has a record with another hash.
         :raise DatabaseFailed: the batch was not stored, or the result is unknown.
@@ -106,7 +106,6 @@ class DatabaseWriter:
         return await self._access.run(anchors)
 
     async def close(self) -> None:
-        """See IAuditWriter."""
         await self._access.close()
 
 
@@ -175,8 +174,9 @@ def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple
 
 
 def time_before(connection: Connection, number: int) -> int:
-    """A time for a record without one: that of the nearest earlier record that has one; 0 if none of the last
-    hundred has.
+    """A time for a record without one: that of the nearest earlier record that has one.
+
+    0 if none of the last hundred has.
     """
     first = number - place_of(number)[1]
     rows = connection.execute(

@@ -48,8 +48,9 @@ class Event:
 
 
 def event_of(record: Record) -> Event | None:
-    """The event for a record; None for an intent, which its outcome follows, and for records about the trail
-    itself.
+    """The event for a record; None if it has none.
+
+    An intent has none, since its outcome follows, and neither have records about the trail itself.
     """
     kind = record.get("kind")
     if kind == "gap":

@@ -199,8 +199,9 @@ def _patients(record: Mapping[str, Any], members: Sequence[str] | None) -> list[
 
 
 def _profile(record: Mapping[str, Any], event: Event, client: Mapping[str, Any], subjects: int) -> str | None:
-    """The event's BALP profile: only successful events have one, and a patient profile needs exactly one
-    patient.
+    """The event's BALP profile; None if it has none.
+
+    Only successful events have one, and a patient profile needs exactly one patient.
     """
     action = record.get("action")
     if not event.data or event.outcome != "0" or "network" not in client or is_login_failure(record):

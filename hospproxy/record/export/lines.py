@@ -38,8 +38,9 @@ async def jsonl_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
 async def fhir_lines(
     rows: AsyncIterator[Row], members: Members | None = None, naming: Naming | None = None
 ) -> AsyncIterator[bytes]:
-    """One FHIR R4 AuditEvent per line (``application/fhir+ndjson``); records about the trail itself are left
-    out.
+    """One FHIR R4 AuditEvent per line (``application/fhir+ndjson``).
+
+    Intents and records about the trail itself are left out.
 
     :param members: returns the patients of a disclosure set, if they are known.
     :param naming: names of systems and parties; None for the defaults.

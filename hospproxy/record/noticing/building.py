@@ -41,7 +41,7 @@ class Noticing:
             self.learnt.start()
 
     async def stop(self) -> None:
-        """Save what was learnt."""
+        """Save what was learnt, a last time."""
         if self.learnt is not None:
             await self.learnt.stop()
 

@@ -1,5 +1,6 @@
-"""Rules that count within a window (failed log-ins, patients, records in another's name), and break-glass.
-Pure.
+"""Alert rules that count within a window: failed log-ins, patients, records in another's name. Pure.
+
+``BreakGlass`` is here too. It counts nothing and reports each case.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ class Rule(Protocol):
     """Looks at every record and decides whether to raise an alert."""
 
     def observe(self, facts: Facts, now: float) -> Alert | None:
-        """An alert, or None.
+        """Learn from a record's facts; return an alert, or None.
 
         :param now: seconds since the epoch.
         """
@@ -53,8 +54,9 @@ class FailedLoginsByAddress:
 
 
 class FailedLoginsByName:
-    """Many failed log-ins for one name. The name is counted by its HMAC: people type passwords into name
-    fields.
+    """Many failed log-ins for one name.
+
+    The name is counted by its HMAC: people type passwords into name fields.
 
     :param most: this many failed log-ins raise an alert.
     :param window_s: seconds.

@@ -45,10 +45,10 @@ class Facts:
 
 
 def facts_of(record: Mapping[str, Any]) -> Facts | None:
-    """The facts of a record; None if it is not about a person's request (the proxy's own requests, findings,
-    gaps).
+    """The facts of a record; None if it tells nothing about a person.
 
-    A request without credentials is not a failed log-in: every browser sends one first.
+    That is so for the proxy's own requests, findings and gaps. A request without credentials is not a failed
+    log-in: every browser sends one first.
     """
     kind = record["kind"]
     if kind == "look":

@@ -43,7 +43,7 @@ class Calendar:
         self._moment = Moment(0, 0, 0)
 
     def moment(self, now: float) -> Moment:
-        """The moment of a time.
+        """The quarter of an hour that a time belongs to.
 
         :param now: seconds since the epoch.
         """

@@ -22,8 +22,9 @@ _MOST_RECENT = 10_000
 
 
 class Noticer:
-    """Runs the rules. It never fails a request and no request waits for it: a bug in a rule is logged and
-    counted.
+    """Runs the rules on each record.
+
+    It never fails a request, and no request waits for it: a bug in a rule is logged and counted.
 
     :param rules: in the order in which they run.
     :param journal: keeps the alerts' records; nothing waits for them.
@@ -71,8 +72,8 @@ class Noticer:
             self._complain(f"looking at records: {type(error).__name__}")
 
     def _everyday(self, record: Mapping[str, Any], now: float) -> bool:
-        """Whether no rule needs this record: a person already seen in this quarter of an hour, and no patient
-        named.
+        """Whether no rule needs this record: the person was already seen in this quarter of an hour, and no
+        patient is named.
 
         This is most of the traffic, so the check comes before any other work on the record.
         """

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from ..trail.following import Batch
 
 MOST = 50
-"""Alerts in one POST."""
+"""Alerts that one POST holds at most."""
 _SHOWN = 10
 """Alerts in the text of a POST: chat tools cut long texts off."""
 _HEADERS = {"Content-Type": "application/json"}
 _STEERING = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "(at)", "[": "(", "]": ")", "`": "'"})
-"""Names come from HOSP, where anybody may have entered them: none may notify a whole channel or look like a
+"""Replaced in texts: anybody may have entered a name in HOSP, and none may notify a channel or look like a
 link.
 """
 
 
 class Poster(Protocol):
-    """Posts to one URL."""
+    """Posts bodies to one URL."""
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Awaitable[None]:
         """Post once; returns when the server took it."""

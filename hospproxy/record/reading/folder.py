@@ -29,7 +29,7 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 
 @define(slots=True)
 class _Found:
-    """Matches in one file.
+    """The matching lines of one file.
 
     :param lines: (time in milliseconds, seq, line, by list), unordered.
     :param begun: when the file was begun, in milliseconds. Older records in it belong to requests that arrived
@@ -62,9 +62,7 @@ class FolderReader:
         self._sets: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def members(self, disclosed: str) -> tuple[str, ...] | None:
-        """The patients of a set that the last row's file holds; None if there are too many, or the set is
-        unknown.
-        """
+        """The patients of a set in the last row's file; None if there are too many, or the set is unknown."""
         return self._sets.get(disclosed)
 
     def rows(self, filters: Filters) -> Iterator[Row]:
@@ -140,8 +138,9 @@ class FolderReader:
                 found.lines.append((time_of(record) or 0, seq if isinstance(seq, int) else 0, line, by_list))
 
     def _note(self, record: dict[str, Any], wanted: str | None, holding: dict[str, tuple[str, ...]]) -> None:
-        """Note whether a disclosure set holds the patient; remember a short set's members. A set may come in
-        parts.
+        """Remember a short disclosure set, and whether a set holds the wanted patient.
+
+        A long set comes in several parts.
         """
         name, patients = record.get("set"), record.get("patients")
         if not isinstance(name, str) or not isinstance(patients, list):

@@ -108,7 +108,7 @@ def kind_fits(kind: str, filters: Filters) -> bool:
 
 
 def _is_of_person(record: Mapping[str, Any], filters: Filters) -> bool:
-    """``staff``, ``claimed`` and ``auditor`` are three separate filters: proved, only claimed, and looked at
+    """Whether the record matches ``staff``, ``claimed`` and ``auditor``: proved, only claimed, and looked at
     the trail.
     """
     number, name = person_of(record)

@@ -104,7 +104,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "trouble": _switch,
 }
 NAMES = tuple(_READ)
-"""All filter names."""
+"""The names of all filters."""
 
 
 def parse(pairs: Iterable[tuple[str, str]]) -> Filters:

@@ -58,7 +58,7 @@ class Row:
 
 @frozen(slots=True)
 class Page:
-    """Rows, newest first.
+    """One page of rows, newest first.
 
     :param more_after: key to continue from; None at the end.
     :param searched_until: the search stopped early at this time (seconds since the epoch); None if it did not.
@@ -71,7 +71,7 @@ class Page:
 
 @frozen(slots=True)
 class Summary:
-    """Figures for a period.
+    """Figures for a period, for the first page.
 
     :param requests: number of client requests.
     :param login_failures: (address, count), most first, at most ten.

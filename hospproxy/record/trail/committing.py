@@ -32,7 +32,7 @@ class Ring(Protocol):
     """Writes one block after another (uring.py)."""
 
     def write(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
-        """Begin to write.
+        """Begin to write; the previous write must have finished.
 
         :param completed: called with the number of bytes on disk, or with a negative error number.
         :raise OSError: nothing is written.

@@ -12,7 +12,7 @@ from .linking import Head, Link
 
 @frozen(slots=True)
 class Line:
-    """One line of a file.
+    """One line of a file, reduced to its chain fields.
 
     :param place: line number, counted from 1.
     :param link: None if the line carries none.
@@ -52,8 +52,9 @@ def _seq(line: Line) -> int:
 
 
 def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[str]:
-    """One sentence per run of missing records. Does not count through the range: a forged number may make it
-    huge.
+    """One sentence per run of missing records.
+
+    The code does not count through the range: a forged number may make it huge.
     """
     expected = first
     for seq in [*sorted(by_seq), last + 1]:

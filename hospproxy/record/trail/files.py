@@ -49,8 +49,9 @@ class Files(Protocol):
     """Makes, reads and locks journal files."""
 
     def claim(self, directory: Path) -> str:
-        """Lock the first journal ("w0", "w1", …) that no other process writes; create the folder if it is
-        missing.
+        """Lock the first journal ("w0", "w1", …) that no other process writes.
+
+        Creates the folder if it is missing.
 
         :raise OSError: the folder cannot be used.
         """

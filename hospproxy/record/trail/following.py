@@ -31,7 +31,7 @@ class Position:
 
 @frozen(slots=True)
 class Batch:
-    """Consecutive records.
+    """Consecutive records of one journal.
 
     :param lines: as in the file, without line ends. A line's SHA-256 identifies its record for good; a sink
         gets the record again, in another batch, if the position was not saved.
@@ -142,8 +142,9 @@ class Follower:
         return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
 
     def _opened(self, name: FileName, offset: int) -> BinaryIO:
-        """Open a file at an offset. A compressed file stays open between batches: it can only be read from its
-        start.
+        """Open a file at an offset.
+
+        A compressed file stays open between batches: it can only be read from its start.
         """
         kept, self._kept = self._kept, None
         if kept is not None:

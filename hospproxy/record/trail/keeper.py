@@ -317,8 +317,9 @@ class Keeper:
             self._let_go("failed")
 
     def _turn_over(self) -> None:
-        """Begin another file if one is due. On a full disk nothing is rotated: there is no space for a digest
-        or a file.
+        """End the file if rotation is due, or leave the reserve if the disk has space again.
+
+        In the reserve nothing is rotated: without space for a digest there is none for a file.
         """
         now = self._now
         if now is None:

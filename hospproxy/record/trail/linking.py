@@ -30,7 +30,7 @@ Sign = Callable[[bytes], bytes]
 
 @frozen(slots=True)
 class Head:
-    """The end of a chain.
+    """The current end of a journal's chain.
 
     :param seq: number of the last record, counted through all files of a journal; 0 before the first.
     :param hash: of that record's line without the line end, in hex.

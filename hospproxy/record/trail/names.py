@@ -20,7 +20,7 @@ PLAIN, PACKED, TOMBSTONE = "", ".gz", ".tombstone"
 
 @frozen(slots=True)
 class FileName:
-    """A file name, parsed.
+    """The parts of a file's name.
 
     :param stem: the name that the file was begun with; records refer to the file by it.
     :param journal: "w0", "w1", …

@@ -162,7 +162,8 @@ def refusal(answers: Answers) -> Callable[[Exchange], Response]:
 
 
 def trouble_of(journal: Journal | NullJournal, when_full: str) -> str | None:
-    """Why a balancer should use another process, or None. A full disk counts only where reads are refused as
-    well.
+    """Why a balancer should use another process, or None if it need not.
+
+    A full disk counts only if the settings refuse reads then.
     """
     return journal.trouble or ("the disk is full" if journal.full and when_full == "refuse" else None)

@@ -34,7 +34,7 @@ def _never(_journal: str) -> int | None:
 
 @define(slots=True)
 class Tended:
-    """Result of one run.
+    """The result of one run over the folder.
 
     :param packed: files compressed.
     :param removed: files removed.

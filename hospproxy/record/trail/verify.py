@@ -172,8 +172,9 @@ class _Journal:
             return self.files.read(self.directory, name.stem + PACKED)
 
     def _start(self, name: FileName) -> _Start | None:
-        """The first record of the next file, or None if it cannot be trusted; that file's own check then
-        reports why.
+        """The first record of the next file, or None if it cannot be trusted.
+
+        That file's own check then reports why.
         """
         if name.form == TOMBSTONE:
             return None

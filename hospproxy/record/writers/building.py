@@ -63,8 +63,7 @@ class Carriers:
             carrier.start()
 
     async def stop(self, timeout_s: float) -> None:
-        """Deliver what is left and stop; call this once the journal is closed. All carriers stop at the same
-        time.
+        """Deliver what is left and stop, all carriers at the same time. Call this once the journal is closed.
 
         :param timeout_s: seconds; records left after that are delivered after the next start.
         """

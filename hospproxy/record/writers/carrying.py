@@ -246,8 +246,9 @@ class Carrier:
         await Deferred.fromCoroutine(called()).addTimeout(timeout_s, self._time.clock)
 
     async def _save(self, position: Position) -> None:
-        """Save the position. If that fails, delivery goes on: a lost position only means duplicates after a
-        restart.
+        """Save the position.
+
+        If that fails, delivery goes on: a lost position only means duplicates after a restart.
         """
         try:
             await self._worker.run(lambda: self._journals.save(position))

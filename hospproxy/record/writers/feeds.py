@@ -137,9 +137,7 @@ class FileFeed:
 
 
 def begin(directory: Path, files: Files, journal: str, number: int = 1) -> Position | None:
-    """The position before the first record of the first existing file from ``number`` on; None if there is
-    none.
-    """
+    """The position before the first record of the first existing file from ``number`` on, or None."""
     for name in of_journal(files.names(directory), journal):
         if name.number >= number and name.form != TOMBSTONE:
             try:

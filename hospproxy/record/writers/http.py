@@ -29,7 +29,7 @@ class HttpWriter:
         """Do nothing: connections are opened when needed."""
 
     async def write(self, batch: Batch) -> None:
-        """Post a batch.
+        """Post a batch and wait for the response.
 
         :raise PostError: the server did not take it, or the result is unknown.
         """

@@ -152,8 +152,9 @@ class Journals:
         self._positions.save(self._writer, position, self._trail)
 
     def _end(self, journal: str, number: int) -> End | None:
-        """The end of a journal, if no process writes to it. Holds its lock only for a moment: a starting
-        process may need it.
+        """The end of a journal, if no process writes to it.
+
+        Holds its lock only for a moment: a starting process may need it.
         """
         if not self._is_free(journal):
             return None

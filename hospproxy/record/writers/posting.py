@@ -31,8 +31,8 @@ MAX_ANSWER_BYTES = 64 << 10
 """Bytes of a response body, which is ignored. With a longer one the connection is not worth keeping."""
 _CONNECT_S = 10.0
 _KEPT_S = 2.0
-"""Seconds that an idle connection is kept. Servers keep theirs for longer; if they closed first, a batch could
-be lost just as it is sent.
+"""Seconds that an idle connection is kept. It must be less than the server's time, or the server may close the
+connection just as a batch is sent.
 """
 _PASSING = frozenset({408, 425, 429})
 """4xx statuses that are temporary."""
@@ -197,8 +197,9 @@ class _Quiet:
 
 @implementer(IAgent)
 class _AsItIs:
-    """Sends the URL and headers as given, and hides Content-Encoding: treq would ask for gzip and uncompress
-    it.
+    """Sends the URL and headers as given, and hides Content-Encoding.
+
+    treq would otherwise ask for gzip and uncompress the response.
     """
 
     def __init__(self, agent: Agent, uri: bytes, fields: Headers) -> None:

@@ -1,5 +1,6 @@
-"""Connections to a syslog receiver over TCP or TLS. Each carries one batch; its orderly end is the
-acknowledgement.
+"""Connections to a syslog receiver over TCP or TLS.
+
+Each carries one batch; its orderly end is the acknowledgement.
 """
 
 from __future__ import annotations
