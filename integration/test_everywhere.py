@@ -152,7 +152,7 @@ async def lives(place: Everywhere) -> Proxy:
         await proxy.exit_status()
         proxy = await begun(place, hosp.url)
         await requests(proxy)
-        await proxy.until_said(f"Audit writer {writer} cannot carry records on")
+        await proxy.until_said(f"Audit sink {writer} is failing")
         for each in WRITERS:
             assert each == writer or await metric(proxy, "up", each) == 1
         assert (await ask(proxy.admin_url, "GET", "/ready")).status == 200

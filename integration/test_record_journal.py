@@ -193,7 +193,7 @@ def test_the_command_tells_what_was_done_and_what_it_cannot_know(tmp_path: Path)
     assert verified(tmp_path, "--anchor", anchor).returncode == 0
     path.write_bytes(b"".join(lines[:-3]))
     assert verified(tmp_path).returncode == 0
-    assert "Without an anchor it cannot be known" in verified(tmp_path).stdout
+    assert "Without an anchor, this check cannot know" in verified(tmp_path).stdout
     cut = verified(tmp_path, "--anchor", anchor)
     assert (cut.returncode, anchor in cut.stdout) == (1, True)
     path.write_bytes(b"".join(lines).replace(b'"n":3', b'"n":4'))

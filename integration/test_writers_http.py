@@ -115,7 +115,7 @@ async def test_a_receiver_that_is_away_slow_and_full(processes: Processes, recei
     await requests(proxy, 5)
     await receiver.stop()
     await requests(proxy, 5)
-    await proxy.until_said("Audit writer http cannot carry records on")
+    await proxy.until_said("Audit sink http is failing")
     assert await metric(proxy, "up") == 0
     assert await metric(proxy, "behind_records") > 0
     assert (await ask(proxy.admin_url, "GET", "/ready")).status == 200
@@ -133,7 +133,7 @@ async def test_a_receiver_that_is_away_slow_and_full(processes: Processes, recei
         await until(lambda refused=refused: receiver.refused > refused, f"nothing was refused: {status}")  # type: ignore[misc]
         receiver.status = 200
         await until_well(proxy)
-    assert "the answer was 401" in proxy.log
+    assert "the server responded with 401" in proxy.log
     assert await proxy.stop() == 0
     judge(receiver, proxy)
     assert len(receiver.seqs) > len(set(receiver.seqs)), "what got no answer has to have come twice"

@@ -97,7 +97,9 @@ class Audit:
         try:
             await self._record(exchange, gone)
         except RecordFailed as failed:  # the client has left, so there is no response to withhold
-            self._log.error("No record of a client that left: {reason}", reason=str(failed))
+            self._log.error(
+                "The request of a client that left could not be recorded: {reason}", reason=str(failed)
+            )
 
     def _passed_s(self, exchange: Exchange) -> float:
         return self._clock.seconds() - exchange.arrived

@@ -25,11 +25,13 @@ class UserCommand(SynchronousTestCase):
         return status, said.getvalue()
 
     def test_add_list_remove(self) -> None:
-        self.assertEqual(self.run_it("add", "ann", typed="secret\n"), (0, "ann may look.\n"))
+        self.assertEqual(
+            self.run_it("add", "ann", typed="secret\n"), (0, "ann can now use the audit page.\n")
+        )
         self.assertEqual(self.run_it("add", "ann", typed="other\n"), (0, "ann has a new password.\n"))
         self.assertEqual(self.run_it("list"), (0, "ann\n"))
         self.assertTrue(users.load(self.file)["ann"].fits("other"))
-        self.assertEqual(self.run_it("remove", "ann"), (0, "ann may not look any more.\n"))
+        self.assertEqual(self.run_it("remove", "ann"), (0, "ann can no longer use the audit page.\n"))
         self.assertEqual(self.run_it("list"), (0, ""))
 
     def test_what_cannot_be(self) -> None:

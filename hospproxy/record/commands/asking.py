@@ -18,21 +18,21 @@ from .looking import LookFailed, keep, look, who_asks
 from .sources import Source, SourceError, say, source_of
 
 _WORDS = {
-    "patient": "id of a patient; also those who were in a list",
-    "staff": "id or exact name of a member of staff, proved by a password",
-    "claimed": "exact name that was claimed and not proved (log-in failures, early refusals)",
-    "auditor": "exact name of somebody who looked at the trail",
+    "patient": "id of a patient; also matches lists that held the patient",
+    "staff": "id or exact name of a member of staff whose password HOSP accepted",
+    "claimed": "exact name that was claimed but not proved (log-in failures, early refusals)",
+    "auditor": "exact name of a person who looked at the trail",
     "action": "create, read, update, delete, search, execute, or log-in failure",
     "outcome": "success, refused, unknown, …",
-    "route": "as the contract has it: /patients/{id}",
+    "route": "path template of the contract, such as /patients/{id}",
     "resource": "notes, patients, …",
     "record_id": "id of the record",
-    "request_id": "X-Request-Id of an answer; also what was asked on its behalf",
-    "address": "of the client",
+    "request_id": "X-Request-Id of a response; also matches requests made on its behalf",
+    "address": "IP address of the client",
     "kind": "request, own, finding, alert, look, gap, …",
-    "status": "of the answer",
-    "since": "date or date and time (UTC unless it says otherwise), included",
-    "until": "the same, not included",
+    "status": "HTTP status of the response",
+    "since": "date, or date and time (UTC unless it has an offset), inclusive",
+    "until": "date, or date and time, exclusive",
 }
 
 
@@ -62,24 +62,27 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "source", metavar="SOURCE", help="the trail's folder, or the database: a SQLite file, or a URL"
     )
-    asked = command.add_argument_group("what is asked; all that are given must hold")
+    asked = command.add_argument_group("filters; a record must match all that are given")
     for name, words in _WORDS.items():
         option = "--" + name.replace("_", "-")
         asked.add_argument(option, action="append", default=[], metavar="VALUE", help=words)
-    asked.add_argument("--own", action="store_true", help="the proxy's own requests too")
+    asked.add_argument("--own", action="store_true", help="include the proxy's own requests")
     asked.add_argument("--trouble", action="store_true", help="only failed log-ins, refusals and alerts")
     command.add_argument(
-        "--password-file", type=Path, metavar="FILE", help="holds the password of the database"
+        "--password-file", type=Path, metavar="FILE", help="file that holds the password of the database"
     )
     command.add_argument(
         "--signing-key",
         type=Path,
         metavar="FILE",
-        help="the proxy's private key, with which this look at the trail is put on record"
-        " (audit-signing.key beside the folder, if it is there)",
+        help="the proxy's private key, which signs the record of this look at the trail"
+        " (default: audit-signing.key beside the trail's folder)",
     )
     command.add_argument(
-        "--record-in", type=Path, metavar="DIR", help="the folder in which to record it, where SOURCE is none"
+        "--record-in",
+        type=Path,
+        metavar="DIR",
+        help="the trail's folder, to record this look if SOURCE is a database",
     )
 
 
@@ -117,7 +120,7 @@ def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], 
 def _record(arguments: argparse.Namespace, route: str, filters: dict[str, Any], question: Question) -> None:
     folder = arguments.record_in or question.source.folder
     if folder is None:
-        say("this look is not recorded: no folder is named for it (--record-in)")
+        say("this look is not recorded: give the trail's folder with --record-in")
         return
     key = arguments.signing_key or folder.absolute().parent / "audit-signing.key"
     record = look(route, filters, who_asks(), clocks.wall(), question.look)

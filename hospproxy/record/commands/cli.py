@@ -21,7 +21,8 @@ PARTS = (
 def parser() -> argparse.ArgumentParser:
     """The parser with all subcommands."""
     whole = argparse.ArgumentParser(
-        prog="hospproxy-audit", description="Works on the audit trail of hospproxy."
+        prog="hospproxy-audit",
+        description="Checks, searches and exports the audit trail of hospproxy, and manages users of the audit page.",
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for add in PARTS:

@@ -27,30 +27,33 @@ def add(commands: Any) -> None:
     """
     export = commands.add_parser(
         "export",
-        help="write what fits as CSV, JSON Lines or FHIR AuditEvents",
-        description="Writes all records that fit, newest first. That it was exported is itself recorded, where it can"
-        " be. Exit status: 0, 1 when not everything could be read, 2 when nothing could be.",
+        help="write matching records as CSV, JSON Lines or FHIR AuditEvents",
+        description="Writes all matching records, newest first. The export is recorded in the trail, if possible."
+        " Exit status: 0, 1 if a part could not be read, 2 if nothing could be read or written.",
     )
     add_arguments(export)
     export.add_argument("--format", choices=("csv", "jsonl", "fhir"), required=True)
     export.add_argument(
-        "--output", type=Path, metavar="FILE", help="a new file, readable by you alone (standard output)"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="a new file, readable only by you (default: standard output)",
     )
     export.add_argument(
         "--identifier-system",
         default="urn:hosp",
         metavar="URI",
-        help="fhir: what stands before the kinds of identifiers (urn:hosp)",
+        help="fhir: URI prefix of identifier systems (default: urn:hosp)",
     )
     export.set_defaults(run=_export)
 
 
 def _export(arguments: argparse.Namespace) -> int:
     if arguments.output is not None and os.path.lexists(arguments.output):
-        say(f"--output: {arguments.output} is there already")
+        say(f"--output: {arguments.output} exists already")
         return 2
     if not _URI.match(arguments.identifier_system):
-        say("--identifier-system: it is no URI, such as urn:oid:1.2.3 or https://hospital.example/ids")
+        say("--identifier-system: it is not a URI such as urn:oid:1.2.3 or https://hospital.example/ids")
         return 2
     return ask(arguments, "hospproxy-audit export", lambda question: _written(question, arguments))
 

@@ -66,7 +66,7 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
         owner = folder.stat().st_uid
         if os.geteuid() not in (0, owner):
             # This would leave a lock file that the proxy's account cannot open.
-            raise LookFailed(f"{folder} is another's")
+            raise LookFailed(f"{folder} belongs to another user; run this command as its owner or as root")
         keeper = Keeper(folder, wall, signer=Signer.load(key))
         try:
             keeper.keep([encode_record(record)])

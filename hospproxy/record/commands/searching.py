@@ -23,14 +23,16 @@ def add(commands: Any) -> None:
     """
     search = commands.add_parser(
         "search",
-        help="ask who did what, newest first",
-        description="Shows the records that fit, newest first. That it was asked is itself recorded, where it can be."
-        " Exit status: 0, also if no record fits; 1 when not everything could be read, 2 when nothing could be.",
+        help="show who did what, newest first",
+        description="Shows matching records, newest first. The search is recorded in the trail, if possible."
+        " Exit status: 0, also if no record matches; 1 if a part could not be read, 2 if nothing could be read.",
     )
     add_arguments(search)
-    search.add_argument("--limit", default="50", metavar="N", help=f"records, at most (50; up to {MOST})")
     search.add_argument(
-        "--format", choices=("table", "jsonl"), default="table", help="jsonl: the journal's own lines"
+        "--limit", default="50", metavar="N", help=f"most records to show (default: 50; up to {MOST})"
+    )
+    search.add_argument(
+        "--format", choices=("table", "jsonl"), default="table", help="jsonl prints the journal's own lines"
     )
     search.set_defaults(run=_search)
 
@@ -39,7 +41,7 @@ def _search(arguments: argparse.Namespace) -> int:
     text = arguments.limit
     limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if not 1 <= limit <= MOST:
-        say(f"--limit: it is no number from 1 to {MOST}")
+        say(f"--limit: it is not a number from 1 to {MOST}")
         return 2
 
     def answer(question: Question) -> int:
@@ -51,12 +53,12 @@ def _search(arguments: argparse.Namespace) -> int:
         else:
             shown = list(found)
             if not shown:
-                say("no record fits what was asked")
+                say("no record matches the filters")
                 return 0
             for line in table(shown, columns(), colours=has_colours()):
                 print(line)
         if next(rows, None) is not None:
-            say(f"there are more than these {limit}: --limit shows them, export writes all")
+            say(f"there are more than these {limit} records: raise --limit, or use export to get all")
         return 0
 
     return ask(arguments, "hospproxy-audit search", answer)

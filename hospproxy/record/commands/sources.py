@@ -59,7 +59,7 @@ class Folder:
 
     def _told(self, trouble: str) -> None:
         self.troubles += 1
-        say(f"cannot be read to its end: {trouble}")
+        say(f"a file could not be read to its end, so records may be missing: {trouble}")
 
 
 def source_of(text: str, password_file: Path | None) -> Source:
@@ -76,7 +76,7 @@ def source_of(text: str, password_file: Path | None) -> Source:
         from .indexed import database_of  # SQLAlchemy is slow to import
 
         return database_of(text, password_file)
-    raise SourceError(f"{text}: there is no such folder or file")
+    raise SourceError(f"{text}: no such folder or file")
 
 
 def say(words: str) -> None:

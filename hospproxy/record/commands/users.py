@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     """
     command = commands.add_parser(
         "user",
-        help="add, remove and list those who may look at the audit page",
+        help="add, remove and list users of the audit page",
         description="Changes the users file of the audit page. The running proxy notices within two seconds.",
     )
     command.add_argument(
@@ -31,13 +31,13 @@ def add(commands: Any) -> None:
         help=f"the users file: audit_page.users_file, or audit-users in state_dir (default: {DEFAULT})",
     )
     what = command.add_subparsers(required=True, metavar="WHAT")
-    adding = what.add_parser("add", help="add somebody, or give somebody a new password")
+    adding = what.add_parser("add", help="add a user, or set a new password")
     adding.add_argument("name", metavar="NAME")
     adding.set_defaults(run=_add)
-    removing = what.add_parser("remove", help="remove somebody")
+    removing = what.add_parser("remove", help="remove a user")
     removing.add_argument("name", metavar="NAME")
     removing.set_defaults(run=_remove)
-    what.add_parser("list", help="the names of all").set_defaults(run=_list)
+    what.add_parser("list", help="list the names of all users").set_defaults(run=_list)
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def _add(arguments: argparse.Namespace) -> int:
         new = users.add(arguments.file, arguments.name, password)
     except users.UsersError as error:
         return _failed(error)
-    print(f"{arguments.name} {'may look' if new else 'has a new password'}.")
+    print(f"{arguments.name} {'can now use the audit page' if new else 'has a new password'}.")
     return 0
 
 
@@ -65,7 +65,7 @@ def _remove(arguments: argparse.Namespace) -> int:
         users.remove(arguments.file, arguments.name)
     except users.UsersError as error:
         return _failed(error)
-    print(f"{arguments.name} may not look any more.")
+    print(f"{arguments.name} can no longer use the audit page.")
     return 0
 
 

@@ -18,7 +18,7 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 def _anchor(text: str) -> str:
     if not _HASH.match(text):
-        raise argparse.ArgumentTypeError("an anchor has 64 hexadecimal digits")
+        raise argparse.ArgumentTypeError("an anchor must have 64 hexadecimal digits")
     return text
 
 
@@ -29,18 +29,18 @@ def add(commands: Any) -> None:
     """
     check = commands.add_parser(
         "verify",
-        help="find what was changed, removed, inserted or put elsewhere",
-        description="Holds every record against its chain and every digest against its signature. Exit status: 0 when"
-        " the trail is as it was written, 1 when it is not, 2 when that cannot be found out.",
+        help="find records that were changed, removed, inserted or moved",
+        description="Checks each record against the chain, and each digest against its signature. Exit status: 0 if"
+        " the trail is intact, 1 if it is not, 2 if it could not be checked.",
     )
-    check.add_argument("directory", type=Path, metavar="DIR", help="the folder of the trail")
+    check.add_argument("directory", type=Path, metavar="DIR", help="the trail's folder (audit.directory)")
     check.add_argument(
         "--public-key",
         type=Path,
         action="append",
         required=True,
         metavar="FILE",
-        help="public key (PEM) of the proxy that wrote it; again for each key that was in use",
+        help="public key (PEM) of the proxy that wrote the trail; repeat it for each key that was in use",
     )
     check.add_argument(
         "--anchor",
@@ -48,7 +48,7 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="HASH",
-        help="a chain head that was noted elsewhere; may be given again",
+        help="a chain head that was noted elsewhere; may be repeated",
     )
     check.set_defaults(run=_verify)
 
@@ -72,5 +72,5 @@ def _verify(arguments: argparse.Namespace) -> int:
         print(f"· {visible(note)}")
     for each in report.journals:
         print(f"  {each.journal}: {each.records} records in {each.files} files; head {each.head}")
-    print("The trail is NOT as it was written." if report.count else "The trail is as it was written.")
+    print("The trail is NOT intact." if report.count else "The trail is intact.")
     return 1 if report.count else 0

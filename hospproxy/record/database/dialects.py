@@ -62,11 +62,13 @@ def parsed(url: str) -> URL:
     try:
         found = make_url(url)
     except (SQLAlchemyError, ValueError):
-        raise BadUrlError("it is no URL of a database: postgresql+psycopg://user@host:5432/name") from None
+        raise BadUrlError(
+            "it is not a database URL such as postgresql+psycopg://user@host:5432/name"
+        ) from None
     if found.drivername not in ("postgresql", "postgresql+psycopg"):
-        raise BadUrlError(f"{found.drivername} cannot be used here; postgresql+psycopg can")
+        raise BadUrlError(f"the scheme {found.drivername} is not supported; use postgresql+psycopg")
     if not found.database:
-        raise BadUrlError("it names no database")
+        raise BadUrlError("it does not name a database")
     return found.set(drivername="postgresql+psycopg")
 
 

@@ -139,7 +139,7 @@ def id_of(chain_no: int, seq: int) -> int:
     :raise ValueError: the seq is too large.
     """
     if not 0 < seq <= MOST_SEQ:
-        raise ValueError(f"a database cannot number record {seq}")
+        raise ValueError(f"record number {seq} is out of the database's range")
     return chain_no << _SEQ_BITS | seq
 
 

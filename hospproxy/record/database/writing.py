@@ -61,7 +61,9 @@ def make_tables(connection: Connection) -> None:
     insert_missing(connection, ABOUT, [{"name": "version", "value": VERSION}])
     found = connection.scalar(select(ABOUT.c.value).where(ABOUT.c.name == "version"))
     if found != VERSION:
-        raise DatabaseFailed(f"the tables are of version {found}; this is version {VERSION}")
+        raise DatabaseFailed(
+            f"the database has tables of version {found}, but this hospproxy needs version {VERSION}"
+        )
 
 
 @implementer(IAuditWriter)
@@ -168,7 +170,7 @@ def _fresh(connection: Connection, chain: int, batch: Batch) -> tuple[list[tuple
         elif kept != sha256(line).digest():
             raise OtherRecordError(
                 f"record {batch.first_seq + number - first} of {batch.position.journal} (trail {batch.trail}) is in the"
-                " database with another hash: it was changed there or here, or two trails have one id"
+                " database with another hash: it was changed there or in the journal, or two trails have the same id"
             )
     return fresh, before_ms
 

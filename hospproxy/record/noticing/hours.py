@@ -74,7 +74,7 @@ class _Usual:
         hours = array("f")
         hours.frombytes(saved.hours)
         if len(hours) != HOURS or not all(math.isfinite(weight) and weight >= 0 for weight in hours):
-            raise ValueError("hours of a week that are none")
+            raise ValueError("saved hours are not 168 numbers from 0 up")
         return cls(saved.since, saved.day, saved.days, hours)
 
 

@@ -71,7 +71,7 @@ class Learnt:
         except (OSError, ValueError, msgspec.MsgspecError) as error:
             self._forget()
             self._log.error(
-                "What was learnt of usual hours and numbers cannot be read and is dropped: {path}: {why}",
+                "Alert rules start learning again: {path} cannot be read: {why}",
                 path=str(self._path),
                 why=str(error),
             )
@@ -98,11 +98,12 @@ class Learnt:
         except FileNotFoundError:
             return
         if len(content) > MAX_BYTES:
-            raise ValueError(f"it is longer than {MAX_BYTES} bytes")
+            raise ValueError(f"the file is longer than {MAX_BYTES} bytes")
         saved = msgspec.json.decode(content, type=Saved)
         if saved.v != _VERSION or saved.zone != self._zone:
             self._log.info(
-                "Usual hours and numbers are learnt anew: they were of another time zone or version"
+                "Alert rules start learning again: {path} is of another time zone or version",
+                path=str(self._path),
             )
             return
         if self._hours is not None:
@@ -127,5 +128,7 @@ class Learnt:
 
     def _not_saved(self, failure: Failure) -> None:
         self._log.error(
-            "What was learnt of usual hours and numbers is not saved: {why}", why=failure.getErrorMessage()
+            "Alert rules cannot save what they have learnt to {path}: {why}",
+            path=str(self._path),
+            why=failure.getErrorMessage(),
         )

@@ -113,11 +113,13 @@ class Noticer:
 
     def _not_kept(self, failure: Failure) -> None:
         self._meter.count("noticing_failures_total")
-        self._log.error("An alert could not be kept: {why}", why=failure.getErrorMessage())
+        self._log.error(
+            "The audit record of an alert could not be written: {why}", why=failure.getErrorMessage()
+        )
 
     def _complain(self, what: str) -> None:
         """Count a bug; log it with its traceback only the first time, since records come by the thousand."""
         self._meter.count("noticing_failures_total")
         if what not in self._complained and len(self._complained) < 100:
             self._complained.add(what)
-            self._log.failure("Mistake in noticing ({what})", what=what)
+            self._log.failure("Bug in an alert rule ({what}); requests are not affected", what=what)

@@ -131,6 +131,6 @@ class MoreThanUsual:
         read: OrderedDict[int | str, _Usual] = OrderedDict()
         for each in list(people)[-self._max_people :]:
             if not math.isfinite(each.mean) or each.mean < 0:
-                raise ValueError("a mean that is none")
+                raise ValueError("a saved mean is not a number from 0 up")
             read[each.id] = _Usual(each.since, each.day, each.days, each.mean, each.peak)
         self._people = read

@@ -51,13 +51,13 @@ def _text(value: str) -> str:
     if len(value) > MOST_CHARACTERS:
         raise ValueError(f"it is longer than {MOST_CHARACTERS} characters")
     if _CONTROL.search(value):
-        raise ValueError("it holds control characters")
+        raise ValueError("it contains control characters")
     return value
 
 
 def _status(value: str) -> int:
     if not re.fullmatch(r"[1-5][0-9][0-9]", value, re.ASCII):
-        raise ValueError("it is no status: a number from 100 to 599")
+        raise ValueError("it is not a status: give a number from 100 to 599")
     return int(value)
 
 
@@ -70,7 +70,7 @@ def _moment(value: str) -> float:
             moment = moment.replace(tzinfo=UTC)
         return min(max(moment.timestamp(), 0.0), _LAST_S)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"there is no such time: {error}") from None
+        raise ValueError(f"this time does not exist: {error}") from None
 
 
 def _switch(value: str) -> bool:
@@ -117,7 +117,7 @@ def parse(pairs: Iterable[tuple[str, str]]) -> Filters:
     given: dict[str, Any] = {}
     for name, value in pairs:
         if name not in _READ:
-            raise BadFilterError(name[:MOST_CHARACTERS], "nothing is called so that could be asked")
+            raise BadFilterError(name[:MOST_CHARACTERS], "there is no filter of this name")
         if name in given:
             raise BadFilterError(name, "it is given more than once")
         stripped = value.strip()
@@ -127,7 +127,7 @@ def parse(pairs: Iterable[tuple[str, str]]) -> Filters:
             raise BadFilterError(name, str(error)) from None
     filters = Filters(**{name: value for name, value in given.items() if value is not None})
     if filters.since is not None and filters.until is not None and filters.since >= filters.until:
-        raise BadFilterError("until", "it is not after since")
+        raise BadFilterError("until", "it must be later than since")
     return filters
 
 
@@ -144,6 +144,6 @@ def decode_key(value: str, field: str = "after") -> Key:
     """
     match = _KEY.match(value) if value.isascii() and not _CONTROL.search(value) else None
     if match is None:
-        raise BadFilterError(field, "it is no place in the trail")
+        raise BadFilterError(field, "it is not the key of a record")
     time_ms, trail, journal, seq = match.groups()
     return Key(int(time_ms), RowName(trail, journal, int(seq)))

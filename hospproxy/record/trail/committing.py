@@ -71,7 +71,9 @@ class Committer:
             try:
                 self._ring = self._make_ring()
             except OSError as error:
-                self._log.info("A thread writes audit records: no io_uring here: {why}", why=str(error))
+                self._log.info(
+                    "Audit records are written by a thread: io_uring is not available ({why})", why=str(error)
+                )
             else:
                 self._log.info("Audit records are written by io_uring")
         return self.run(self._keeper.open)
@@ -150,7 +152,9 @@ class Committer:
         self._let_thread()
 
     def _leave_ring(self, error: OSError) -> None:
-        self._log.warn("A thread writes audit records from now on: io_uring failed: {why}", why=str(error))
+        self._log.warn(
+            "Audit records are written by a thread from now on: io_uring failed ({why})", why=str(error)
+        )
         if self._ring is not None:
             self._ring.close()
             self._ring = None

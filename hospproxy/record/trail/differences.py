@@ -36,9 +36,9 @@ def differences(lines: Sequence[Line], before: Head, after: Head | None) -> Iter
     by_seq: dict[int, list[Line]] = {}
     for line in lines:
         if line.link is None:
-            yield f"line {line.place} carries no link: it was changed or inserted"
+            yield f"line {line.place} has no chain link: it was changed or inserted"
         elif not first <= line.link.seq <= last:
-            yield f"line {line.place} says that it is record {line.link.seq}, which does not belong here: inserted"
+            yield f"line {line.place} claims to be record {line.link.seq}, which is not in this file: it was inserted"
         else:
             by_seq.setdefault(line.link.seq, []).append(line)
     yield from _missing(by_seq, first, last)
@@ -80,7 +80,7 @@ def _inserted(
         chosen[seq] = kept
         for line in found:
             if line is not kept:
-                yield f"line {line.place} says that it is record {seq}, which line {kept.place} is: inserted"
+                yield f"line {line.place} claims to be record {seq}, but line {kept.place} is: it was inserted"
     return chosen
 
 
@@ -92,7 +92,7 @@ def _moved(lines: Sequence[Line]) -> Iterator[str]:
         seq = _seq(line)
         if seq < highest and not counts[seq]:
             counts[seq] += 1
-            yield f"record {seq} stands after record {highest}: re-ordered"
+            yield f"record {seq} comes after record {highest}: the order was changed"
         highest = max(highest, seq)
 
 
@@ -100,11 +100,11 @@ def _changed(chosen: dict[int, Line], before: Head, last: int, after: Head | Non
     for seq, line in sorted(chosen.items()):
         assert line.link is not None
         if seq == before.seq + 1 and line.link.prev != before.hash:
-            yield f"record {seq} does not go on from the record before it: it was changed"
+            yield f"record {seq} does not continue the record before it: it was changed"
         if seq == last:
             if after is not None and line.hash != after.hash:
                 yield f"record {seq} was changed"
             continue
         following = chosen.get(seq + 1)
         if following is not None and following.link is not None and following.link.prev != line.hash:
-            yield f"record {seq} was changed, or what record {seq + 1} says of it"
+            yield f"record {seq} was changed, or its hash in record {seq + 1} was"

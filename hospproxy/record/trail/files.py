@@ -101,7 +101,7 @@ class _OsFile:
     def sync(self) -> None:
         if os.fstat(self._descriptor).st_nlink == 0:
             # The file was removed: anything written goes nowhere, even if the sync succeeds.
-            raise OSError(errno.ENOENT, "the journal's file was removed")
+            raise OSError(errno.ENOENT, "the audit file was removed while in use")
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
@@ -212,7 +212,7 @@ class OsFiles:
             if os.fstat(descriptor).st_size < len(first) + CLOSING_ROOM:
                 raise OSError(errno.ENOSPC, "the reserve is too small")
             if os.pwrite(descriptor, first, 0) != len(first):
-                raise OSError(errno.ENOSPC, "the reserve took only a part")
+                raise OSError(errno.ENOSPC, "only a part was written to the reserve")
             (directory / reserve).rename(directory / name)
             sync_folder(directory)
         except OSError:

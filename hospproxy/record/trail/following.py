@@ -101,7 +101,7 @@ class Follower:
             name = self._file(at.number, at.journal)
             if name is None:
                 if at.number:
-                    raise MissedError(f"file {at.number} of journal {at.journal} is not there")
+                    raise MissedError(f"file {at.number} of journal {at.journal} is missing")
                 at = Position(at.journal, 1, 0, at.seq)
                 continue
             batch = self._read(name, at, until.offset if at.number == until.number else None)
@@ -130,7 +130,7 @@ class Follower:
             while at < limit and len(lines) < self._max_records and at - since.offset < self._max_bytes:
                 line = file.readline()
                 if not line.endswith(b"\n"):
-                    raise MissedError(f"{name.name} is shorter than it was")
+                    raise MissedError(f"{name.name} was cut: it is shorter than before")
                 lines.append(line[:-1])
                 at += len(line)
             if name.form == PACKED and at < limit:
@@ -160,7 +160,7 @@ class Follower:
 
         after = self._file(name.number + 1, name.journal)
         if after is None:
-            raise MissedError(f"no file follows {name.stem}")
+            raise MissedError(f"the file after {name.stem} is missing")
         with self._files.read(self._directory, after.name) as file:
             begin = record_of(file.readline().rstrip(b"\n"))
         return int((begin.get("continues") or {}).get("bytes", 0))

@@ -28,5 +28,5 @@ def trail_id(directory: Path, entropy: Callable[[int], bytes] = os.urandom) -> s
     except (KeyFileError, UnicodeDecodeError) as error:
         raise OSError(str(error)) from error
     if not _ID.fullmatch(found):
-        raise OSError(f"{path} does not hold 16 hexadecimal digits")
+        raise OSError(f"{path} does not hold 16 hexadecimal digits: restore it from a backup")
     return found

@@ -112,7 +112,7 @@ class Journal:
         self._flying: float | None = None
         self._group_call: IDelayedCall | None = None
         self._tend_call: IDelayedCall | None = None
-        self._trouble: str | None = "not started"
+        self._trouble: str | None = "the audit journal has not started"
         self._tend_trouble: str | None = None
         self._gap_call: IDelayedCall | None = None
         self._closed: Deferred[None] | None = None
@@ -159,7 +159,7 @@ class Journal:
 
     def append(self, record: Mapping[str, Any], disclosure: Disclosure | None = None) -> Deferred[None]:
         if self._closed is not None:
-            return fail(RecordFailed("the journal is closed"))
+            return fail(RecordFailed("the audit journal is closed"))
         if self.full and record.get("kind") == "intent":
             return fail(RecordFailed("the disk is full"))  # not counted as lost: the refusal is recorded
         return self._append(record, disclosure)
@@ -183,7 +183,7 @@ class Journal:
         try:
             line = encode_record(record)
         except (TypeError, ValueError) as error:
-            return self._refuse(kind, f"not encodable: {type(error).__name__}")
+            return self._refuse(kind, f"the record cannot be encoded as JSON: {type(error).__name__}")
         size = len(line) + self._size_of_new(disclosure)
         if self._count >= self._bounds.max_records or self._too_much(size):
             return self._refuse(kind, "too many records are waiting for the disk")
@@ -286,7 +286,11 @@ class Journal:
 
     def _lose(self, records: int, reason: str) -> None:
         if self._lost == 0 and records:
-            self._log.error("Audit records cannot be kept: {reason}", reason=reason)
+            self._log.error(
+                "Audit records cannot be written to disk ({reason}), so requests fail:"
+                " check the disk under audit.directory",
+                reason=reason,
+            )
         self._lost += records
         if records:
             self._meter.count("record_failures_total", records)
@@ -295,17 +299,17 @@ class Journal:
 
     def _recover(self) -> None:
         if self._trouble is not None:
-            self._log.info("Audit records are kept again, in {path}", path=str(self.path))
+            self._log.info("Audit records are written to disk again, to {path}", path=str(self.path))
         self._trouble = None
 
     def _write_gap(self) -> None:
-        lost, reason = self._lost, self._trouble or "too many at one time"
+        lost, reason = self._lost, self._trouble or "too many records were waiting for the disk"
         if lost == 0:
             return
         answered = self._lost_answered
         self._lost = self._lost_answered = 0
         if answered:
-            reason = f"{answered} of them were answered already; {reason}"
+            reason = f"{answered} of them already had their response; {reason}"
 
         def failed(failure: Failure) -> None:
             failure.trap(RecordFailed)

@@ -114,7 +114,7 @@ class Keeper:
         try:
             self._open()
         except OSError as error:
-            raise RecordFailed(f"no file could be begun in {self._directory}: {error.strerror}") from error
+            raise RecordFailed(f"cannot create audit files in {self._directory}: {error.strerror}") from error
         assert self.path is not None
         return self.path
 
@@ -216,7 +216,8 @@ class Keeper:
         self._head = before.head
         if before.how == "unreadable" or (before.rest is not None and before.rest.records):
             self._log.critical(
-                "{file} was tampered with or damaged while nobody wrote to it", file=before.name
+                "Audit file {file} was changed or damaged while no process wrote to it: run hospproxy-audit verify",
+                file=before.name,
             )
 
     def _begin(self, make: Callable[[Path, str, bytes], JournalFile], *, reserve: bool = False) -> None:
@@ -281,17 +282,17 @@ class Keeper:
     def _write(self, data: bytes, records: int, head: Head) -> None:
         now = self._now
         if now is None:
-            raise _NotKeptError("there is no file", OSError())
+            raise _NotKeptError("no audit file is open", OSError())
         try:
             written = now.file.write(data)
         except OSError as error:
             self._cut_back(now)
             if error.errno not in FULL:  # possibly a failed sync: see below
                 self._let_go("failed")
-            raise _NotKeptError(f"write: {error.strerror}", error) from error
+            raise _NotKeptError(f"cannot write: {error.strerror}", error) from error
         if written != len(data):
             self._cut_back(now)
-            raise _NotKeptError("write: only a part was taken", None)
+            raise _NotKeptError("cannot write: the disk took only a part", None)
         try:
             now.file.sync()
         except OSError as error:
@@ -299,7 +300,7 @@ class Keeper:
             # although they never reached the disk. A file whose sync failed once is therefore not used again.
             self._cut_back(now)
             self._let_go("failed")
-            raise _NotKeptError(f"sync: {error.strerror}", error) from error
+            raise _NotKeptError(f"cannot sync: {error.strerror}", error) from error
         self._wrote(data, records, head)
 
     def _wrote(self, data: bytes, records: int, head: Head) -> None:
@@ -385,7 +386,7 @@ class Keeper:
             return False
         self._reserve_ready = False
         self._tried_at = self._wall()
-        self._log.error("The disk is full: audit records go to the reserve, {path}", path=str(self.path))
+        self._log.error("Disk full, free some space: audit records go to reserve {path}", path=str(self.path))
         return True
 
     def _leave_reserve(self) -> None:
@@ -396,4 +397,4 @@ class Keeper:
             return
         self._reserve_ready = True
         self._end()
-        self._log.info("There is room on the disk again: audit records leave the reserve")
+        self._log.info("The disk has space again: audit records go to a normal file")

@@ -62,12 +62,15 @@ class Upkeep:
         self._meter.count("record_files_total", done.removed, event="removed")
         for trouble in done.troubles:
             if trouble not in self._told:  # log it once, not every minute
-                _log.error("An audit file cannot be packed or removed: {trouble}", trouble=trouble)
+                _log.error(
+                    "Audit file cannot be compressed or removed; it stays, and is tried again every minute: {trouble}",
+                    trouble=trouble,
+                )
         self._told = frozenset(done.troubles)
 
     def _failed(self, failure: Failure) -> None:
         self._busy = False
-        _log.failure("audit files cannot be looked after", failure)
+        _log.failure("Upkeep of audit files failed; it is tried again in a minute", failure)
 
 
 def open_journal(
@@ -153,7 +156,9 @@ def refusal(answers: Answers) -> Callable[[Exchange], Response]:
 
     def refused(exchange: Exchange) -> Response:
         error = ProxyError(
-            "The disk is full: nothing can be recorded.", status=503, retry_after_s=RETRY_AFTER_S
+            "The disk is full: the request was not processed, because it could not be recorded.",
+            status=503,
+            retry_after_s=RETRY_AFTER_S,
         )
         response = answers.error(error, accept_class(exchange.request.headers.get(b"accept")))
         return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))

@@ -33,7 +33,7 @@ def _ended(files: Files, directory: Path, name: FileName, number: int) -> Ended:
             found = scan(file)
             rest = None if found.whole else rest_of(file, found.size)
     except EOFError as error:  # a compressed file that was cut off
-        raise OSError(5, f"{name.name} is cut off") from error
+        raise OSError(5, f"{name.name} is incomplete: its compressed data ends early") from error
     how = "closed" if found.closed and rest is None else "recovered"
     if not found.records:
         how = "unreadable"

@@ -67,7 +67,7 @@ class Signer:
         try:
             key = load_pem_private_key(content, None)
         except (ValueError, TypeError):
-            raise KeyFileError(f"{name} is not a private key in PEM without a password") from None
+            raise KeyFileError(f"{name} is not an unencrypted private key in PEM form") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise KeyFileError(f"{name} is not an Ed25519 key")
         return cls(key)
@@ -83,7 +83,7 @@ class Signer:
             try:
                 make_key_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             except OSError as error:
-                raise KeyFileError(f"{path} cannot be made: {error.strerror}") from None
+                raise KeyFileError(f"{path} cannot be created: {error.strerror}") from None
         return cls.load(path)
 
     @property
@@ -123,7 +123,11 @@ def signer_for(
         try:
             write_whole(place, signer.public_pem, 0o644)
         except OSError as error:  # the folder of a mounted secret is read-only
-            _log.warn("no public key could be written to {path}: {why}", path=str(place), why=error.strerror)
+            _log.warn(
+                "The public key for auditors cannot be written to {path} ({why}): make it with openssl pkey -pubout",
+                path=str(place),
+                why=error.strerror,
+            )
     return signer
 
 
@@ -152,7 +156,7 @@ class PublicKeys:
             try:
                 key = load_pem_public_key(pem)
             except ValueError:
-                raise KeyFileError("a public key is not in PEM") from None
+                raise KeyFileError("a public key is not in PEM form") from None
             if not isinstance(key, Ed25519PublicKey):
                 raise KeyFileError("a public key is not an Ed25519 key")
             keys.append(key)
@@ -170,4 +174,4 @@ class PublicKeys:
 
 
 def _no_file(path: Path) -> bytes:
-    raise KeyFileError(f"{path} is no file")
+    raise KeyFileError(f"{path} is not a file")

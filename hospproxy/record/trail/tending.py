@@ -103,13 +103,13 @@ class Tender:
 
     def _tend_one(self, name: FileName, after: FileName | None, done: Tended) -> None:
         if after is None:
-            raise ValueError("the file that follows is missing")
+            raise ValueError("the next file is missing")
         may_go = self._may_go(name, after)
         if name.form == PACKED and not may_go:
             return
         continues = self._begin(after).get("continues") or {}
         if continues.get("file") != name.stem:
-            raise ValueError(f"{after.name} does not go on from it")
+            raise ValueError(f"{after.name} does not continue this file")
         if may_go:
             self._remove(name, continues)
             done.removed += 1
@@ -138,7 +138,7 @@ class Tender:
                 _write_packed(plain, draft)
                 with gzip.open(draft, "rb") as packed:
                     if _content(packed) != whole:
-                        raise ValueError("what was packed is not what was read")
+                        raise ValueError("its compressed copy differs from it")
             except (OSError, EOFError, ValueError):
                 with suppress(OSError):
                     draft.unlink()
@@ -184,7 +184,7 @@ class Tender:
             good.update(block)
             left -= len(block)
         if left or good.hexdigest() != continues["sha256"]:
-            raise ValueError("it is not what it was when it ended; it is left as it is")
+            raise ValueError("it was changed after it was closed: run hospproxy-audit verify")
         whole = good.copy()
         while block := file.read(_BLOCK):
             whole.update(block)

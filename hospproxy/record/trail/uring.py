@@ -71,7 +71,7 @@ class _Rings:
     def _share(self, parameters: bytes) -> None:
         entries, completions, _, _, _, features, *_ = _PARAMETERS.unpack_from(parameters)
         if features & (_SINGLE_MMAP | _RW_CUR_POS) != _SINGLE_MMAP | _RW_CUR_POS:
-            raise OSError(errno.ENOSYS, "Linux 5.6 is needed")  # 5.6 also added IORING_OP_WRITE
+            raise OSError(errno.ENOSYS, "Linux 5.6 or later is needed")  # 5.6 also added IORING_OP_WRITE
         _, self._tail_at, _, _, _, _, array_at, *_ = _PARAMETERS.unpack_from(parameters, _SUBMISSION_AT)
         found = _PARAMETERS.unpack_from(parameters, _COMPLETION_AT)
         self._head_at, self._end_at, self._completed_at = found[0], found[1], found[5]
@@ -104,7 +104,7 @@ class _Rings:
             raise
         if taken != 1:
             self._words[at] = tail
-            raise OSError(errno.EAGAIN, "io_uring took no request")
+            raise OSError(errno.EAGAIN, "io_uring did not accept the write")
 
     def completed(self) -> int | None:
         """The result of the write; None while it is in flight."""
@@ -133,7 +133,7 @@ class Uring:
 
     def __init__(self, reactor: Any) -> None:
         if not sys.platform.startswith("linux"):
-            raise OSError(errno.ENOSYS, "only Linux has it")
+            raise OSError(errno.ENOSYS, "only Linux has io_uring")
         self._rings = _Rings()
         self._reactor = reactor
         self._flying: tuple[bytes, Completed] | None = None

@@ -73,12 +73,12 @@ def verify(directory: Path, keys: PublicKeys, anchors: Iterable[str] = ()) -> Re
     for anchor in sorted(watch - seen):
         report.problem(
             f"anchor {anchor.decode()}",
-            "no record has this hash: the tail was cut off, or what led to it changed",
+            "no record has this hash: the end of a journal was cut off, or earlier records were changed",
         )
     if not watch:
         report.notes.append(
-            "Without an anchor it cannot be known whether records at the end of a journal, or a whole journal with the"
-            " highest number, were cut off."
+            "Without an anchor, this check cannot know whether records at the end of a journal, or the whole journal"
+            " with the highest number, were removed."
         )
     return report
 
@@ -90,15 +90,17 @@ def _journals(names: list[str], report: Report) -> list[str]:
         if file is not None:
             found.add(file.journal)
         elif _UNCHAINED.match(name):
-            report.notes.append(f"{name} is from before records were chained: nothing is known of it.")
+            report.notes.append(
+                f"{name} is from a version that did not chain records yet: it cannot be checked."
+            )
         elif name.startswith("audit-") and not _OURS.match(name):
-            report.problem(name, "is no file of any journal")
+            report.problem(name, "does not belong to any journal")
     numbers = {int(journal[1:]) for journal in found}
     for number in range(max(numbers, default=0)):
         if number not in numbers:
             report.problem(f"w{number}", "the whole journal is missing")
     if not found:
-        report.problem("the folder", "holds no journal")
+        report.problem("the folder", "contains no journal")
     return [f"w{number}" for number in sorted(numbers)]
 
 
@@ -145,13 +147,13 @@ class _Journal:
     def _check_number(self, names: list[FileName], following: list[FileName] | None, newest: bool) -> int:
         for extra in names[1:]:
             if extra.stem != names[0].stem:
-                self.report.problem(extra.name, f"has the number of {names[0].name}")
+                self.report.problem(extra.name, f"has the same number as {names[0].name}")
         same = [name for name in names if name.stem == names[0].stem]
         name = same[0]
         after = self._start(following[0]) if following else None
         if after is not None and after.continues.get("file") != name.stem and following is not None:
             self.report.problem(
-                following[0].name, f"goes on from {after.continues.get('file')}, not from {name.stem}"
+                following[0].name, f"continues {after.continues.get('file')}, not {name.stem}"
             )
             after = None
         try:
@@ -196,19 +198,19 @@ class _Journal:
         line = line.removesuffix(b"\n")
         record = record_of(line)
         if not whole or not is_signed_by(line, self.keys.verify) or record.get("kind") != "tombstone":
-            self.report.problem(name.name, "its signature is not good: it was changed or forged")
+            self.report.problem(name.name, "its signature is not valid: it was changed or forged")
             return
         if (record["file"], record["journal"], record["number"]) != (name.stem, name.journal, name.number):
-            self.report.problem(name.name, f"belongs to {record['file']}")
+            self.report.problem(name.name, f"is the tombstone of {record['file']}: it was renamed")
             return
         before = Head(record["first_seq"] - 1, str(record["prev"]).encode())
         if (before.seq, before.hash) != (self.last.seq, self.last.hash):
-            self.report.problem(name.name, "does not go on from the file before it")
+            self.report.problem(name.name, "does not continue the file before it")
         told = after.continues if after is not None else {}
         if after is not None and any(
             told.get(key) != record.get(key) for key in ("sha256", "head", "seq", "torn")
         ):
-            self.report.problem(name.name, "is not what the next file goes on from")
+            self.report.problem(name.name, "does not match what the next file says about it")
         self.last = Head(record["seq"], str(record["head"]).encode())
         self.seen |= {self.last.hash} & self.watch
 
@@ -247,12 +249,12 @@ class _Journal:
             name.number,
         ):
             self.report.problem(
-                name.name, f"was begun as {begin.get('file')}: renamed, or put in another's place"
+                name.name, f"was created as {begin.get('file')}: it was renamed, or it replaces another file"
             )
         elif name.number == 1 and (before.seq, before.hash) != (0, NOTHING):
-            self.report.problem(name.name, "is not the beginning of a journal")
+            self.report.problem(name.name, "has number 1, but is not the beginning of a journal")
         elif self.last.seq and (before.seq, before.hash) != (self.last.seq, self.last.hash):
-            self.report.problem(name.name, "does not go on from the last record before it")
+            self.report.problem(name.name, "does not continue the last record of the file before it")
 
     def _check_signed(self, name: FileName, signed: Signed) -> None:
         link = link_of(signed.line)
@@ -261,8 +263,8 @@ class _Journal:
         if not is_signed_by(signed.line, self.keys.verify):
             self.report.problem(
                 name.name,
-                f"the signature of record {seq} is not good: it, or what stands before it, was changed and the chain"
-                " computed anew",
+                f"the signature of record {seq} is not valid: this record or an earlier one was changed, and the chain"
+                " was computed again",
             )
         elif record.get("kind") == "digest":
             head, previous = signed.head.hash.decode(), signed.head.signed.decode()
@@ -271,9 +273,11 @@ class _Journal:
                 tuple(record.get(key) for key in ("file", "records", "bytes", "sha256", "head", "previous"))
                 != found
             ):
-                self.report.problem(name.name, f"record {seq}, a digest, does not fit what stands before it")
+                self.report.problem(
+                    name.name, f"record {seq} is a digest that does not match the records before it"
+                )
         elif signed.records or record.get("kind") != "begin":
-            self.report.problem(name.name, f"record {seq} is signed, but does not belong here")
+            self.report.problem(name.name, f"record {seq} is signed, but does not belong in this place")
 
     def _check_end(self, name: FileName, file: BinaryIO, found: Scan, newest: bool) -> None:
         """Check the end of a file that no later file describes."""
@@ -285,12 +289,13 @@ class _Journal:
                 self._name_differences(name, file, None, before, None)
             elif rest is not None and newest:
                 self.report.notes.append(
-                    f"{name.name} ends in {rest.bytes} bytes that are no record: being written, or torn by a crash."
+                    f"{name.name} ends in {rest.bytes} bytes that are not a complete record: it is being written, or a"
+                    " crash interrupted it."
                 )
         if newest and found.head.seq > found.signed_seq:
             self.report.notes.append(
-                f"{name.name}: records {found.signed_seq + 1} to {found.head.seq} stand after the newest signature;"
-                " only an anchor can tell whether they are as they were."
+                f"{name.name}: records {found.signed_seq + 1} to {found.head.seq} come after the newest signature;"
+                " only an anchor can show that they are unchanged."
             )
 
     def _check_rest(self, name: FileName, file: BinaryIO, told: dict[str, Any]) -> None:
@@ -299,13 +304,13 @@ class _Journal:
             None if rest is None else {"bytes": rest.bytes, "sha256": rest.sha256, "records": rest.records}
         )
         if found != told.get("torn"):
-            self.report.problem(name.name, "something was added, changed or cut after its last record")
+            self.report.problem(name.name, "the bytes after its last record were changed, added or removed")
         if told.get("how") == "unreadable" or (
             told.get("how") == "recovered" and rest is not None and rest.records
         ):
             self.report.problem(
                 name.name,
-                f"was changed after record {told['seq']}, while nobody wrote to it: what follows does not fit",
+                f"was changed after record {told['seq']} while no process wrote to it: the rest does not fit the chain",
             )
 
     def _name_differences(
@@ -317,14 +322,18 @@ class _Journal:
             told = True
             self.report.problem(name.name, words)
         if not told:
-            self.report.problem(name.name, "its content is not what was signed, though its chain holds")
+            self.report.problem(
+                name.name, "its content is not what was signed, although its chain is correct"
+            )
 
     def _check_twin(self, plain: FileName, packed: FileName) -> None:
         """A crash between compressing a file and removing the original leaves both; they must then be equal."""
         with self._open(plain) as one, self.files.read(self.directory, packed.name) as other:
             first, second = rest_of(one, 0), rest_of(other, 0)
         if first != second:
-            self.report.problem(packed.name, f"does not hold what {plain.name} does")
+            self.report.problem(
+                packed.name, f"differs from {plain.name}, although it should be its compressed copy"
+            )
 
 
 def _lines(file: BinaryIO, limit: int | None) -> Iterator[Line]:

@@ -129,7 +129,7 @@ def put(client: Any, place: Place, file: ClosedFile) -> None:
         # request is storing it now.
         if code and not _is_there(client, place, file, digest):
             raise ObjectDiffers(
-                f"{place.key(file)}: the bucket says that it is there, and then that it is not"
+                f"{place.key(file)}: the bucket reported that it exists, and then that it does not"
             )
 
 
@@ -177,11 +177,12 @@ def _is_there(client: Any, place: Place, file: ClosedFile, digest: str) -> bool:
     if theirs is not None and theirs == ours:
         return True
     _log.critical(
-        "ALARM: the object {key} in the bucket {bucket} is there already and holds something else; it is left as it is",
+        "ALARM: the object {key} in the bucket {bucket} exists with other content and is not overwritten;"
+        " later files wait until it is moved away",
         key=name["Key"],
         bucket=place.bucket,
     )
-    raise ObjectDiffers(f"{name['Key']}: an object that holds something else is there already")
+    raise ObjectDiffers(f"{name['Key']}: an object with other content exists already")
 
 
 def _content_of(source: Any) -> str | None:

@@ -108,15 +108,19 @@ def _plugins(settings: Settings, reactor: Any) -> Iterator[Any]:
         path = f"audit_plugins[{index}]"
         if entry.kind not in makers:
             known = ", ".join(sorted(makers)) or "none"
-            raise WriterError(f"{path}.kind: there is no plugin of the kind {entry.kind}; there is {known}")
+            raise WriterError(f"{path}.kind: no plugin makes the kind {entry.kind}; known kinds: {known}")
         try:
             writer = makers[entry.kind].make(entry.name, entry.options, reactor)
         except ValueError as error:
             raise WriterError(f"{path}.options: {error}") from error
         if not (IAuditWriter.providedBy(writer) or IAuditFileWriter.providedBy(writer)):
-            raise WriterError(f"{path}.kind: what the plugin {entry.kind} makes is no writer")
+            raise WriterError(
+                f"{path}.kind: the plugin {entry.kind} made no IAuditWriter and no IAuditFileWriter"
+            )
         if writer.name != entry.name:
-            raise WriterError(f"{path}.kind: what the plugin {entry.kind} makes calls itself {writer.name}")
+            raise WriterError(
+                f"{path}.kind: the plugin {entry.kind} named its writer {writer.name} instead of {entry.name}"
+            )
         yield writer
 
 

@@ -132,7 +132,11 @@ class Carrier:
             try:
                 await self._in_time(self._writer.close, _CLOSE_S)
             except Exception as error:
-                self._log.warn("Audit writer {name} did not close: {why}", name=self.name, why=_words(error))
+                self._log.warn(
+                    "Audit sink {name} did not close its connections: {why}",
+                    name=self.name,
+                    why=_words(error),
+                )
         for journal in list(self._ways):
             way = self._ways.pop(journal)
             await self._worker.run(lambda way=way: self._journals.finish(way))  # type: ignore[misc]
@@ -146,9 +150,17 @@ class Carrier:
     def _ended(self, failure: Any) -> None:
         if failure.check(CancelledError) and self._given_up:
             left = self.behind_records
-            self._log.info("Audit writer {name} stops {left} records behind", name=self.name, left=left)
+            self._log.info(
+                "Audit sink {name} stopped; the next start sends the {left} records that are left",
+                name=self.name,
+                left=left,
+            )
         else:
-            self._log.failure("Audit writer {name} has ended", failure, name=self.name)
+            self._log.failure(
+                "Audit sink {name} stopped by a bug; restart hospproxy to send records again",
+                failure,
+                name=self.name,
+            )
 
     async def _run(self) -> None:
         while True:
@@ -235,7 +247,7 @@ class Carrier:
         await self._in_time(lambda: self._hand(parcel.item), self._timeout_s)
         self._meter.count("record_writer_carried_total", parcel.records, writer=self.name)
         if not self.up:
-            self._log.info("Audit writer {name} carries records on again", name=self.name)
+            self._log.info("Audit sink {name} works again; waiting records are being sent", name=self.name)
         self._tries = 0
         self._said.clear()
 
@@ -255,7 +267,7 @@ class Carrier:
         except OSError as error:
             if not self._unsaved:
                 self._log.error(
-                    "The position of audit writer {name} cannot be saved: {why}",
+                    "Audit sink {name} cannot save its position ({why}); after a restart it may send records twice",
                     name=self.name,
                     why=str(error),
                 )
@@ -267,7 +279,7 @@ class Carrier:
         lost = max(1, missed.at.seq - way.position.seq)
         self._meter.count("record_writer_missed_total", lost, writer=self.name)
         self._log.critical(
-            "Audit writer {name} has missed {lost} records after {seq} of journal {journal}: {why}",
+            "Audit sink {name} will never get {lost} records after record {seq} of journal {journal}: {why}",
             name=self.name,
             lost=lost,
             seq=way.position.seq,
@@ -285,7 +297,11 @@ class Carrier:
         if kind not in self._said and len(self._said) < 10:
             self._said.add(kind)
             say = self._log.critical if getattr(error, "refused", False) else self._log.error
-            say("Audit writer {name} cannot carry records on: {why}", name=self.name, why=words)
+            say(
+                "Audit sink {name} is failing; records wait in the journal and will be sent later ({why})",
+                name=self.name,
+                why=words,
+            )
         wait_s = min(_CAP_S, _BASE_S * 2.0 ** min(self._tries - 1, 10)) * (0.5 + self._time.random() / 2)
         asked_s = min(getattr(error, "retry_after_s", None) or 0.0, MAX_RETRY_AFTER_S)
         await self._pause(TICK_S if self._stopping else max(wait_s, asked_s))

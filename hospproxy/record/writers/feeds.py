@@ -76,7 +76,7 @@ class BatchFeed:
         try:
             batch = _twice(self._follower, since, end.position)
         except (EOFError, zlib.error) as error:
-            raise MissedError(f"a packed file of journal {since.journal} is damaged: {error}") from error
+            raise MissedError(f"a compressed file of journal {since.journal} is damaged: {error}") from error
         if batch is None:
             return None
         whole = Batch(batch.lines, batch.head, batch.position, trail)
@@ -107,7 +107,7 @@ class FileFeed:
         names = of_journal(self.files.names(self.directory), since.journal)
         found = [name for name in names if name.number == since.number and name.form != TOMBSTONE]
         if not found:
-            raise MissedError(f"file {since.number} of journal {since.journal} is not there")
+            raise MissedError(f"file {since.number} of journal {since.journal} is missing")
         # While both exist the compressed one is complete: it gets its name last.
         name = next((each for each in found if each.form == PACKED), found[0])
         seq, head = self._close(name, names, end)
@@ -131,7 +131,7 @@ class FileFeed:
             (each for each in names if each.number == name.number + 1 and each.form != TOMBSTONE), None
         )
         if after is None:
-            raise MissedError(f"no file follows {name.stem}")
+            raise MissedError(f"the file after {name.stem} is missing")
         continues = record_of(_first_line(self.files, self.directory, after)).get("continues") or {}
         return int(continues.get("seq", 0)), str(continues.get("head", ""))
 

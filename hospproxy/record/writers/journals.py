@@ -120,7 +120,7 @@ class Journals:
         if words not in self._told and len(self._told) < 100:  # log it once, not every minute
             self._told.add(words)
             self._log.error(
-                "Audit writer {writer} cannot carry on a journal that was left: {why}",
+                "Audit sink {writer} cannot read a journal of an ended process; it tries again every minute: {why}",
                 writer=self._writer,
                 why=words,
             )
@@ -189,12 +189,14 @@ class Journals:
             return None
         if position is not None and position.seq > last.seq:
             self._begins_again(
-                f"its position, record {position.seq}, is beyond the end of journal {journal}, record {last.seq}"
+                f"its saved position, record {position.seq}, is beyond the end of journal {journal}, record {last.seq}"
             )
             return None
         return position
 
     def _begins_again(self, why: str) -> None:
         self._log.critical(
-            "Audit writer {writer} begins again with the oldest record: {why}", writer=self._writer, why=why
+            "Audit sink {writer} starts again with the oldest record, and sends records twice: {why}",
+            writer=self._writer,
+            why=why,
         )

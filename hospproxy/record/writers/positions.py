@@ -51,9 +51,9 @@ class Positions:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise DamagedError(f"{path} is damaged: {error}") from error
         if saved.v != 1 or saved.journal != journal or min(saved.number, saved.offset, saved.seq) < 0:
-            raise DamagedError(f"{path} is no position in journal {journal}")
+            raise DamagedError(f"{path} does not hold a position in journal {journal}")
         if saved.trail != trail:
-            raise DamagedError(f"{path} is a position in another trail, {saved.trail!r}")
+            raise DamagedError(f"{path} holds a position in another trail, {saved.trail!r}")
         return Position(journal, saved.number, saved.offset, saved.seq)
 
     def save(self, writer: str, position: Position, trail: str) -> None:

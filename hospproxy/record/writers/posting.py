@@ -123,7 +123,7 @@ class SignedPoster:
             raise PostError(_words(error)) from error
         if not 200 <= status < 300:
             wait_s = None if retry_after is None else seconds_until(retry_after, self._wall())
-            raise PostError(f"the answer was {status}", status, wait_s)
+            raise PostError(f"the server responded with {status}", status, wait_s)
 
     async def _exchange(self, body: bytes, fields: Headers) -> tuple[int, str | None]:
         http = HTTPClient(_AsItIs(self._agent, self._url.encode("ascii"), fields), NoCookies(), Body)
@@ -136,7 +136,7 @@ class SignedPoster:
         return answer.code, (answer.headers.getRawHeaders("retry-after") or [None])[0]
 
     def _out_of_time(self, _result: object, timeout_s: float) -> Failure:
-        return Failure(PostError(f"no whole answer in {timeout_s:g} s"))
+        return Failure(PostError(f"no complete response within {timeout_s:g} s"))
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
@@ -234,7 +234,7 @@ class _Rest(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._room -= len(data)
         if self._room < 0 and not self.done.called:
-            self.done.errback(ValueError("the answer is too long"))
+            self.done.errback(ValueError("the response body is too long"))
             self._abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -140,7 +140,10 @@ class SyslogWriter:
         again = self._overlap.batches if self._doubt else ()
         if again:
             count = sum(len(each.lines) for each in again)
-            _log.info("the syslog receiver went away meanwhile: {count} records are sent again", count=count)
+            _log.info(
+                "Syslog receiver closed a waiting connection, or a delivery failed: sending {count} records again",
+                count=count,
+            )
         return again
 
     async def _pause(self, batch: Batch) -> None:

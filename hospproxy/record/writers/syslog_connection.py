@@ -196,9 +196,11 @@ class Delivery(Protocol):
         if self._raw.in_order and reason.check(ConnectionDone, ConnectionLost):
             done.callback(None)
         elif self._timed_out:
-            done.errback(TimeoutError(string=f"nothing moved for {self._timeout_s:g} s"))
+            done.errback(
+                TimeoutError(string=f"the syslog receiver made no progress for {self._timeout_s:g} s")
+            )
         else:
-            done.errback(NotConfirmed(f"the connection broke off: {reason.getErrorMessage()}"))
+            done.errback(NotConfirmed(f"the connection ended unconfirmed: {reason.getErrorMessage()}"))
 
     def _now_ready(self) -> None:
         if not self.ready.called:

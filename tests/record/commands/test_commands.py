@@ -98,7 +98,7 @@ class CommandTests(SynchronousTestCase):
     def test_where_nothing_fits_it_is_said_and_no_empty_table_is_shown(self) -> None:
         status, out, error = self.run_it("search", str(self.trail), "--staff", "nobody")
         self.assertEqual((status, out), (0, ""))
-        self.assertIn("no record fits what was asked\n", error)
+        self.assertIn("no record matches the filters\n", error)
 
     def test_where_nothing_fits_lines_for_programs_are_none(self) -> None:
         status, out, error = self.run_it("search", str(self.trail), "--staff", "nobody", "--format", "jsonl")
@@ -107,12 +107,12 @@ class CommandTests(SynchronousTestCase):
 
     def test_what_cannot_be_asked(self) -> None:
         for arguments, words in (
-            (("--status", "9"), "--status: it is no status: a number from 100 to 599"),
+            (("--status", "9"), "--status: it is not a status: give a number from 100 to 599"),
             (("--since", "yesterday"), "--since: it is neither a date"),
-            (("--request-id", "a\x1bb"), "--request-id: it holds control characters"),
+            (("--request-id", "a\x1bb"), "--request-id: it contains control characters"),
             (("--patient", "1", "--patient", "2"), "--patient: it is given more than once"),
-            (("--limit", "0"), "--limit: it is no number from 1 to 100000"),
-            (("--limit", "many"), "--limit: it is no number from 1 to 100000"),
+            (("--limit", "0"), "--limit: it is not a number from 1 to 100000"),
+            (("--limit", "many"), "--limit: it is not a number from 1 to 100000"),
         ):
             status, out, error = self.run_it("search", str(self.trail), *arguments)
             self.assertEqual((status, out), (2, ""))
@@ -166,7 +166,7 @@ class CommandTests(SynchronousTestCase):
         content = target.read_bytes()
         status, _, error = self.run_it(*arguments)
         self.assertEqual(status, 2)
-        self.assertIn("is there already", error)
+        self.assertIn("exists already", error)
         self.assertEqual(target.read_bytes(), content)
         self.assertEqual(list(self.state.glob("*.part")), [])
         status, _, error = self.run_it(*arguments[:-1], str(self.state / "no" / "where"))
@@ -243,5 +243,5 @@ class CommandTests(SynchronousTestCase):
         self.patch(os, "geteuid", lambda: 12345)
         before = sorted(self.trail.iterdir())
         _, _, error = self.run_it("search", str(self.trail))
-        self.assertIn("is another's", error)
+        self.assertIn("belongs to another user", error)
         self.assertEqual(sorted(self.trail.iterdir()), before)

@@ -165,7 +165,7 @@ class Failing(JournalCase):
         self.disk.write = [BROKEN, BROKEN]
         for number in (1, 2):
             self.failureResultOf(self._stepped(number), RecordFailed)
-        self.assertEqual(sum("cannot be kept" in str(event.get("log_format")) for event in said), 1)
+        self.assertEqual(sum("cannot be written" in str(event.get("log_format")) for event in said), 1)
 
     def _stepped(self, number: int) -> Deferred[None]:
         done = self.append(number)
@@ -281,7 +281,7 @@ class FullDisk(JournalCase):
         self.disk.create_ = [BROKEN]
         self.clock.advance(5)
         self.worker.step()
-        self.assertIn("no file could be begun", journal.trouble or "")
+        self.assertIn("cannot create audit files", journal.trouble or "")
         self.clock.advance(5)
         self.worker.step()
         self.assertIsNone(journal.trouble)
@@ -345,7 +345,7 @@ class Buffered(JournalCase):
         self.worker.step()
         record = self.kept()[-1]
         self.assertEqual((record["kind"], record["lost"]), ("gap", 1))
-        self.assertIn("1 of them were answered already", record["reason"])
+        self.assertIn("1 of them already had their response", record["reason"])
 
     def test_close_keeps_what_was_answered(self) -> None:
         self.successResultOf(self.append(1))

@@ -35,13 +35,13 @@ class Named(SynchronousTestCase):
     def test_a_changed_record(self) -> None:
         self.lines[4] = self.lines[4].replace(b'"n":3', b'"n":9')
         write(self.first, b"".join(self.lines))
-        self.assertEqual(self.found(), ["record 5 was changed, or what record 6 says of it"])
+        self.assertEqual(self.found(), ["record 5 was changed, or its hash in record 6 was"])
 
     def test_the_last_record_of_a_file(self) -> None:
         self.lines[-1] = self.lines[-1].replace(b'"v":1', b'"v":2')
         write(self.first, b"".join(self.lines))
         self.assertIn("record 12 was changed", self.found())
-        self.assertIn("the signature of record 12 is not good", self.found()[0])
+        self.assertIn("the signature of record 12 is not valid", self.found()[0])
 
     def test_removed_records(self) -> None:
         write(self.first, b"".join(self.lines[:3] + self.lines[5:8] + self.lines[9:]))
@@ -61,8 +61,8 @@ class Named(SynchronousTestCase):
         self.assertEqual(
             self.found()[:2],
             [
-                "line 5 carries no link: it was changed or inserted",
-                "line 6 says that it is record 3, which line 3 is: inserted",
+                "line 5 has no chain link: it was changed or inserted",
+                "line 6 claims to be record 3, but line 3 is: it was inserted",
             ],
         )
 
@@ -74,7 +74,7 @@ class Named(SynchronousTestCase):
     def test_reordered_records(self) -> None:
         self.lines[4], self.lines[5] = self.lines[5], self.lines[4]
         write(self.first, b"".join(self.lines))
-        self.assertEqual(self.found(), ["record 5 stands after record 6: re-ordered"])
+        self.assertEqual(self.found(), ["record 5 comes after record 6: the order was changed"])
 
     def test_a_missing_file(self) -> None:
         self.first.unlink()
@@ -84,11 +84,13 @@ class Named(SynchronousTestCase):
         self.second.rename(self.second.with_name(self.second.name.replace("-00000002-", "-00000003-")))
         found = self.found()
         self.assertIn("file 2 is missing", found)
-        self.assertIn(f"was begun as {self.second.name}: renamed, or put in another's place", found)
+        self.assertIn(
+            f"was created as {self.second.name}: it was renamed, or it replaces another file", found
+        )
 
     def test_a_file_that_nobody_wrote(self) -> None:
         (self.trail.folder / "audit-w0-1.jsonl").touch()
-        self.assertEqual(self.trail.verify().problems, ["audit-w0-1.jsonl: is no file of any journal"])
+        self.assertEqual(self.trail.verify().problems, ["audit-w0-1.jsonl: does not belong to any journal"])
 
     def test_another_key(self) -> None:
         report = verify(self.trail.folder, PublicKeys.of([Signer.generate().public_pem]))
@@ -111,9 +113,9 @@ class Named(SynchronousTestCase):
         write(self.second, b"".join(lines[:3]))
         without = self.trail.verify()
         self.assertEqual(without.problems, [])
-        self.assertTrue(any("cannot be known" in note for note in without.notes))
+        self.assertTrue(any("Without an anchor" in note for note in without.notes))
         self.assertTrue(
-            any("records 14 to 15 stand after the newest signature" in note for note in without.notes)
+            any("records 14 to 15 come after the newest signature" in note for note in without.notes)
         )
         [problem] = self.trail.verify(anchor).problems
         self.assertIn(anchor, problem)
@@ -132,7 +134,7 @@ class Named(SynchronousTestCase):
         self.trail.keep(2)
         self.flushLoggedErrors()
         [problem] = self.trail.verify().problems
-        self.assertIn("while nobody wrote to it", problem)
+        self.assertIn("while no process wrote to it", problem)
 
 
 class Tombstones(SynchronousTestCase):

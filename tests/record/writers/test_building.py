@@ -97,13 +97,11 @@ class Plugins(Case):
 
     def test_one_that_is_not_there(self) -> None:
         words = self.refused(audit_plugins=[{"name": "a", "kind": "other"}])
-        self.assertTrue(
-            words.startswith("audit_plugins[0].kind: there is no plugin of the kind other;"), words
-        )
+        self.assertTrue(words.startswith("audit_plugins[0].kind: no plugin makes the kind other;"), words)
         self.assertIn("copy", words)
 
     def test_one_that_makes_no_writer(self) -> None:
-        self.assertIn("is no writer", self.refused(audit_plugins=[{"name": "a", "kind": "useless"}]))
+        self.assertIn("made no IAuditWriter", self.refused(audit_plugins=[{"name": "a", "kind": "useless"}]))
 
 
 class Options(Case):
