@@ -30,7 +30,9 @@ LARGE_BYTES = 64 << 10
 """A longer response, in bytes, is read in slices."""
 
 REMEMBERED_BYTES = 4 << 20
-"""A longer response is not remembered: the cache does not hold one either, and hashing it takes long."""
+"""A longer response, in bytes, is not remembered: the cache does not hold one by default, and hashing it takes
+long.
+"""
 
 _IN_A_SLICE = 10_000
 Item = TypeVar("Item")
@@ -197,7 +199,7 @@ class Disclosures:
         return len(self._known)
 
     def of(self, exchange: Exchange, answer: object, read: Read | None = None) -> Disclosure | None:
-        """The set that a response disclosed to a client, if it holds more than the patient of the path.
+        """The set of patients that a response disclosed to a client; None if it disclosed none.
 
         :param answer: the response, or the exception or None in its place.
         :param read: the result of ``reading``, if that ran.

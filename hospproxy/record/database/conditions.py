@@ -177,7 +177,7 @@ def _patient(
     among = C.set_no.in_(select(MEMBERS.c.set_no).where(MEMBERS.c.patient_no == number))
     rows = select(C.id).where(among, *before(start)).limit(FEW).subquery()
     few = (connection.scalar(select(func.count()).select_from(rows)) or 0) < FEW
-    # A patient who is in many lists is soon found by scanning all lists. If the lists are far back in time,
-    # start there.
+    # If many rows with lists name the patient, a scan over all rows with lists soon finds some. It starts at
+    # the patient's newest list, which may be long ago.
     lists = Branch(among) if few else Branch(C.set_no.is_not(None), (newest + 1, 0))
     ways.append(Way((Branch(C.patient_no == number), lists)))
