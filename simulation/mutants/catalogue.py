@@ -384,8 +384,8 @@ _MORE = (
     Mutant(
         "eight-places",
         "hospproxy/options/gate_section.py",
-        "default=5, metadata=whole(",
-        "default=8, metadata=whole(",
+        "    concurrency: int = field(\n        default=5,",
+        "    concurrency: int = field(\n        default=8,",
         "by default HOSP gets eight requests at one time",
         habits=("flood",),
     ),
