@@ -184,7 +184,7 @@ class Chain:
                 count_request(self._meter, exchange, outcome, self._clock.seconds() - exchange.arrived)
 
         def left(_answer: Deferred[Response]) -> None:
-            exchange.leave()
+            exchange.leave(self._clock.seconds())
             call = exchange.call
             if call is None or not call.operation.is_write:
                 task.cancel()

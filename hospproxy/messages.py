@@ -256,6 +256,7 @@ class Exchange:
     :param on_behalf_of: request id of the client's request for which the proxy sends this one.
     :param patient_before: the record's patient before this write, which may change it; None if not known.
     :param unchanged: the content that the client has already, according to a 304.
+    :param left: monotonic seconds at which the client was seen to leave; None if it did not.
     :param on_leaving: called when it is known that nobody waits for the response any more.
     :param break_glass: the reason given for a request that a permission rule would have refused.
     :param offline: HOSP could not say who is calling, only memory could; so only a cached response may be used.
@@ -289,6 +290,7 @@ class Exchange:
     record_id: str | None = None
     reference: str | None = None
     client_gone: bool = False
+    left: float | None = None
     on_leaving: Callable[[], None] | None = field(default=None, repr=False, eq=False)
     look_first: bool = False
     shown: bool = False
@@ -297,9 +299,12 @@ class Exchange:
     aftermath: Aftermath = field(factory=Aftermath, repr=False, eq=False)
     left_behind: LeftBehind | None = field(default=None, repr=False, eq=False)
 
-    def leave(self) -> None:
-        """Nobody waits for the response any more."""
-        self.client_gone = True
+    def leave(self, now: float | None = None) -> None:
+        """Nobody waits for the response any more.
+
+        :param now: monotonic seconds, if the client left by itself.
+        """
+        self.client_gone, self.left = True, self.left if now is None else now
         if self.on_leaving is not None:
             self.on_leaving()
 

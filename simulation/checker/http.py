@@ -66,13 +66,17 @@ def condition_ignored(truth: Truth) -> Iterator[Violation]:
 
 
 def condition_not_judged(truth: Truth) -> Iterator[Violation]:
-    """A write whose condition could not be judged is not sent, and gets 503: its client may ask again."""
+    """A write whose condition could not be judged is not sent, and gets 503: its client may ask again.
+
+    One that is answered as the retry of an equal write is told that one's outcome.
+    """
     reached = _asked_at_hosp(truth)
     for op in truth.writes:
         conditional = any(name == "If-Match" for name, _ in op.asked.headers)
         asked = [each for each in reached.get(op.asked.request_id, []) if each.method == op.asked.method]
-        if conditional and not asked and op.told is not None and op.told.status in (500, 502, 504):
-            yield _broken("not_judged", op, f"was told {op.told.status}, and was never sent: that is a 503")
+        told = op.told
+        if conditional and not asked and told and told.status in (500, 502, 504) and told.outcome is None:
+            yield _broken("not_judged", op, f"was told {told.status}, and was never sent: that is a 503")
 
 
 def no_cache(truth: Truth) -> Iterator[Violation]:

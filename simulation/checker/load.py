@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..history import InHand, Trouble
-from .truth import Truth, Violation
+from .truth import FOREVER, Truth, Violation
 
 TRAVELS_S = 0.02
 """A request is under way for so long at most, from when the proxy sent it until HOSP has it."""
@@ -65,8 +65,11 @@ def _must_have_finished(truth: Truth, began: InHand) -> float:
     until = max(began.at, began.at - travels_s + truth.history.premises.late_commit_s)
     if truth.history.premises.shape == "machines":
         return until  # which of them sent it is not known
-    # A machine without power resets nothing: HOSP never hears that the process is dead.
+    # A machine without power resets nothing: HOSP never hears that the process is dead. A process that ends hands on
+    # what it has seen, and the next one holds the slots as long as HOSP has needed of late (ADR 30).
     cuts = [each.at for each in truth.history.of(Trouble) if each.kind == "power cut"]
+    if truth.history.premises.shape == "one":
+        cuts += [life.at for life in truth.deaths(began.at, FOREVER)]
     return min([until, *(at for at in cuts if began.at <= at)])
 
 

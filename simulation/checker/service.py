@@ -107,6 +107,10 @@ def unanswered(truth: Truth) -> Iterator[Violation]:
             yield Violation("service.unanswered", op.asked.at, text, (op.asked.op,))
 
 
+def _screened(op: Op) -> bool:
+    return op.told is not None and op.told.status == 200
+
+
 def screenings(truth: Truth) -> Iterator[Violation]:
     """Each screening that was answered is kept whole on its patient: each result once, in its author's name."""
     notes: dict[int, list[str]] = defaultdict(list)
@@ -117,13 +121,17 @@ def screenings(truth: Truth) -> Iterator[Violation]:
             notes[int((commit.after or {}).get("patient_id") or 0)].append(
                 str((commit.after or {}).get("body"))
             )
+    uploads: dict[int, list[Op]] = defaultdict(list)
     for op in truth.ops.values():
-        if op.told is None or op.told.status != 200 or not op.asked.target.endswith("/screen"):
-            continue
-        patient = int(op.asked.target.split("/")[2])
-        for result in op.told.body.get("results", []) if isinstance(op.told.body, dict) else []:
+        if op.asked.target.endswith("/screen"):
+            uploads[int(op.asked.target.split("/")[2])].append(op)
+    for patient, op in ((patient, op) for patient, ops in uploads.items() for op in ops if _screened(op)):
+        # The same images give the same results, and what was asked for twice is there twice.
+        same = [other for other in uploads[patient] if other.asked.body == op.asked.body]
+        least = sum(1 for other in same if _screened(other))
+        for result in op.told.body.get("results", []) if op.told and isinstance(op.told.body, dict) else []:
             times = sum(body.count(f"{result}\n") for body in notes[patient])
-            if times != 1:
+            if not least <= times <= len(same):
                 what = f"result {str(result)[:60]!r} of {op.asked.intent}"
                 text = f"{what} stands {times} times in notes of patient {patient}"
                 yield Violation("service.screening", op.over, text, (op.asked.op,))

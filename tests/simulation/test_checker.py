@@ -319,6 +319,16 @@ class LoadTests(RuleCase):
         story.add(Life(2.0, "m0", "killed"))
         self.good(story)
 
+    def test_whatAProcessThatEndedLeftIsHeldAsLongAsHospHasNeededOfLate(self) -> None:
+        for ended, rules in ((None, ("load.in_hand",)), (2.5, ())):
+            story = Story()
+            story.hand(0, 1.0, 20.0, deserted=1.2)
+            if ended:
+                story.add(Life(ended, "m0", "ended"))
+            for number in range(1, 6):
+                story.hand(number, 10.0, 15.0)
+            self.broken(story, *rules)
+
     def test_whatMustBeOverDoesNotCount(self) -> None:
         story = Story()
         story.hand(0, 1.0, 60.0, deserted=20.0)
@@ -488,6 +498,9 @@ class ServiceTests(RuleCase):
         self.broken(
             self.screened("Image 1: fracture in i\n", "Image 1: fracture in i\n"), "service.screening"
         )
+        twice = self.screened("Image 1: fracture in i\n", "Image 1: fracture in i\n")
+        twice.ask(7.0, "POST", "/patients/1/screen", {"images": ["i"]})
+        self.assertNotIn("service.screening", twice.rules())
 
 
 def _stored(resource: str, state: dict[str, Any]) -> Committed:

@@ -72,6 +72,12 @@ class HttpTests(RuleCase):
         op = story.ask(
             1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
         )
+        story.tell(2.0, op, 502, {"outcome": "unknown", "reference": "of an equal write before"})
+        self.assertNotIn("http.not_judged", story.rules())
+        story = Story()
+        op = story.ask(
+            1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
+        )
         story.add(InHand(1.5, 1, "begins", "PATCH", "/notes/1", "sim-1"))
         story.add(InHand(1.6, 1, "ends", "PATCH", "/notes/1", "sim-1"))
         story.tell(2.0, op, 502)

@@ -201,6 +201,7 @@ class Entries:
         self._turns = TurnQueues(clock)
         self._recent: dict[bytes, list[Entry]] = {}
         self._by_record = ByRecord()
+        self._asked: dict[bytes, float] = {}
         self._numbers = itertools.count(1)
 
     def __len__(self) -> int:
@@ -259,6 +260,15 @@ class Entries:
             ):
                 return entry
         return None
+
+    def was_asked_again(self, exchange: Exchange, equal: bytes) -> bool:
+        """Whether an equal write, its retry, came after its client had left. Call it for each write without a key."""
+        if exchange.left is not None and self._asked.get(equal, exchange.left) > exchange.left:
+            return True
+        self._asked[equal] = max(self._asked.pop(equal, 0.0), exchange.arrived)
+        if len(self._asked) > 10 * self._max_open:
+            del self._asked[next(iter(self._asked))]
+        return False
 
     def recent(self, equal: bytes, reference: str) -> Entry | None:
         """An entry that is still remembered, by its reference."""

@@ -95,6 +95,8 @@ class Writes:
             whole = scoped(exchange, key)
             names = self._entries.names_of(exchange, whole)
             return await self._keyed(exchange, proceed, equal, self._entries.mac(whole), names)
+        if self._entries.was_asked_again(exchange, equal):
+            raise NotSent("The client has left and asked again, so nothing was sent.")
         names = self._entries.names_of(exchange)
         first = await self._others.first_of(exchange, equal, names)
         if isinstance(first, Entry):

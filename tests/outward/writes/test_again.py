@@ -11,8 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent, Refused
-from hospproxy.messages import Headers, Response
+from hospproxy.messages import Exchange, Headers, Response
 from hospproxy.outward.writes.keys import is_kept, key_in
+from hospproxy.outward.writes.processor import Writes
 from tests.rig import STAFF1, STAFF2, Rig
 
 RESET = FailedAfterSending("reset")
@@ -215,6 +216,49 @@ class AgainTests(AgainTestCase):
         self.assertEqual(self.id_of(self.rig.get(second)), self.stored()[0]["id"])
         self.assertEqual(len(self.stored()), 1)
         self.assertIn("writes:joined", self.rig.exchanges[-1].rule_hits)
+
+    def delayed(self) -> Deferred[None]:
+        """The first write waits for this before the writes processor sees it."""
+        process, delay = Writes.process, Deferred[None]()
+        waited: list[Exchange] = []
+
+        async def delayed(writes: Writes, exchange: Exchange, proceed: Any) -> Response:
+            if exchange.request.method == "POST" and not waited:
+                waited.append(exchange)
+                await delay
+            return await process(writes, exchange, proceed)
+
+        self.patch(Writes, "process", delayed)
+        self.rig = Rig()
+        self.hosp = self.rig.hosp
+        self.rig.get(self.rig.send("GET", "/notes"))
+        return delay
+
+    def test_a_write_whose_client_left_and_asked_again_meanwhile_is_not_sent(self) -> None:
+        delay = self.delayed()
+        first = self.sending()
+        self.rig.clock.advance(1)
+        first.cancel()
+        self.failureResultOf(first)
+        self.rig.clock.advance(1)
+        self.id_of(self.send())
+        delay.callback(None)
+        self.rig.clock.pump([0.5] * 20)
+        self.assertEqual(len(self.stored()), 1)
+        self.id_of(self.send())
+        self.assertEqual(len(self.stored()), 2)
+
+    def test_a_write_whose_client_left_after_an_equal_one_had_come_is_sent(self) -> None:
+        delay = self.delayed()
+        first = self.sending()
+        self.rig.clock.advance(1)
+        self.id_of(self.send())
+        self.rig.clock.advance(1)
+        first.cancel()
+        self.failureResultOf(first)
+        delay.callback(None)
+        self.rig.clock.pump([0.5] * 20)
+        self.assertEqual(len(self.stored()), 2)
 
     def test_a_retry_that_also_left_leaves_it_to_the_next(self) -> None:
         self.hosp.hold = True
