@@ -1,6 +1,7 @@
-"""Plugins of other people: every folder ``hospproxy_plugins`` (without an ``__init__.py``) on the path of modules.
+"""Namespace for third-party plugins: every folder ``hospproxy_plugins`` (without an ``__init__.py``) on the module
+path.
 
-docs/writers.md shows a whole one. In the manner of ``twisted/plugins``.
+It works like ``twisted/plugins``. docs/writers.md shows a complete plugin.
 """
 
 from twisted.plugin import pluginPackagePaths

@@ -1,12 +1,12 @@
-"""Is anything that we install known to be vulnerable? Answered without a network, from security/advisories.json.
+"""Check the packages that we ship and install for known vulnerabilities, offline, from security/advisories.json.
 
-    python scripts/advisories.py                      # what the lock files name, and what is installed here
-    python scripts/advisories.py --strict             # what is only warned of fails too
-    python scripts/advisories.py --update             # asks the OSV service at OSV_URL
-    python scripts/advisories.py --update --from DIR  # the same from a folder of OSV files (YAML or JSON)
+    python scripts/advisories.py                      # the lock files, and the packages installed here
+    python scripts/advisories.py --strict             # warnings fail too
+    python scripts/advisories.py --update             # fetch from the OSV service at OSV_URL
+    python scripts/advisories.py --update --from DIR  # fetch from a folder of OSV files (YAML or JSON)
 
-A known vulnerability fails, unless security/accepted.toml names it with a reason and a day until which that holds. What
-is not known is only warned of: a snapshot older than 30 days, a package that it does not know.
+A known vulnerability fails the check, unless security/accepted.toml names it with a reason and a last day. Missing
+knowledge is only a warning: a snapshot older than 30 days, or a package that the snapshot does not cover.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ASK_S = 30
 
 @dataclass
 class Report:
-    """What came of a check: what fails, and what somebody should look at."""
+    """Result of a check: failures, and warnings that somebody should look at."""
 
     failures: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A vulnerability that somebody decided to live with for a while."""
+    """A vulnerability that is accepted with a reason until a day."""
 
     id: str
     package: str
@@ -56,17 +56,17 @@ class Accepted:
 
 
 def locked(text: str) -> dict[str, str]:
-    """The versions that a lock file names, by normal name."""
+    """Versions that a lock file pins, by normalised package name."""
     return {canonicalize_name(m[1]): m[2] for line in text.splitlines() if (m := _PINNED.match(line))}
 
 
 def installed() -> dict[str, str]:
-    """The versions that are installed where this runs, by normal name."""
+    """Versions installed in the running environment, by normalised package name."""
     return {canonicalize_name(each.metadata["Name"]): each.version for each in distributions()}
 
 
 def affects(advisory: Mapping[str, Any], version: str) -> bool:
-    """Whether a version is one of those that an advisory is about, by the rules of OSV's schema.
+    """Whether an advisory affects a version, by the rules of OSV's schema.
 
     :param advisory: `events`, in any order, and `versions`; either may be empty.
     """
@@ -75,7 +75,7 @@ def affects(advisory: Mapping[str, Any], version: str) -> bool:
     try:
         asked = Version(version)
     except InvalidVersion:
-        return True  # nobody can say that it is not
+        return True  # a version that cannot be compared counts as affected
     hit = False
     for kind, bound in sorted(_bounds(advisory.get("events", ())), key=lambda each: each[1]):
         if kind == "introduced" and asked >= bound:
@@ -93,7 +93,7 @@ def _bounds(events: Iterable[Mapping[str, str]]) -> Iterator[tuple[str, Version]
 
 
 def accepted(text: str, today: datetime.date) -> tuple[list[Accepted], list[str]]:
-    """(what is accepted today, what is wrong with the rest) of security/accepted.toml."""
+    """Parse security/accepted.toml into (entries that are valid today, problems with the others)."""
     good, wrong = [], []
     for entry in tomllib.loads(text).get("accepted", []):
         name = f"security/accepted.toml: {entry.get('id', 'an entry without id')}"
@@ -116,11 +116,11 @@ def check(
     accepting: str,
     today: datetime.date,
 ) -> Report:
-    """Hold versions against the snapshot.
+    """Compare versions with the snapshot.
 
     :param places: place (a lock file, this environment) → package → version.
-    :param snapshot: what security/advisories.json holds.
-    :param accepting: the text of security/accepted.toml.
+    :param snapshot: content of security/advisories.json.
+    :param accepting: text of security/accepted.toml.
     """
     report = Report()
     allowed, report.failures = accepted(accepting, today)
@@ -161,14 +161,17 @@ def _age(snapshot: Mapping[str, Any], today: datetime.date) -> list[str]:
 
 
 def _unasked(places: Mapping[str, Mapping[str, str]], snapshot: Mapping[str, Any]) -> list[str]:
-    # What is only installed here, to test and to lint, is nothing that anybody is given.
+    # Packages that are installed here only for tests and linting are not shipped.
     ours = {package for place, versions in places.items() if place in LOCKS for package in versions}
     unknown = sorted(ours - set(snapshot["packages"]))
     return [f"security/advisories.json knows nothing of {', '.join(unknown)}"] if unknown else []
 
 
 def reduced(record: Mapping[str, Any], package: str) -> dict[str, Any] | None:
-    """What the snapshot keeps of an OSV record: facts, no prose. None if it is withdrawn or about something else."""
+    """Reduce an OSV record to the facts that the snapshot keeps, without prose.
+
+    :return: None if the record is withdrawn or about another package.
+    """
     if record.get("withdrawn"):
         return None
     events: list[dict[str, str]] = []
@@ -189,10 +192,10 @@ def reduced(record: Mapping[str, Any], package: str) -> dict[str, Any] | None:
 
 
 def from_service(address: str, package: str) -> list[Mapping[str, Any]]:
-    """Every OSV record about a package.
+    """Fetch every OSV record about a package.
 
-    :param address: of the service's `query`.
-    :raise OSError: it cannot be reached or refuses.
+    :param address: URL of the service's `query`.
+    :raise OSError: the service cannot be reached or refuses.
     """
     found: list[Mapping[str, Any]] = []
     question: dict[str, Any] = {"package": {"name": package, "ecosystem": "PyPI"}}
@@ -209,7 +212,7 @@ def from_service(address: str, package: str) -> list[Mapping[str, Any]]:
 
 
 def from_folder(folder: Path, package: str) -> list[Mapping[str, Any]]:
-    """Every OSV record of a folder that has one below it for each package."""
+    """Read every OSV record about a package from a folder with one subfolder for each package."""
     files = [path for path in sorted(folder.rglob("*")) if canonicalize_name(path.parent.name) == package]
     return [
         yaml.safe_load(path.read_text()) for path in files if path.suffix in (".yaml", ".json")
@@ -219,7 +222,7 @@ def from_folder(folder: Path, package: str) -> list[Mapping[str, Any]]:
 def made(
     packages: Iterable[str], ask: Callable[[str], list[Mapping[str, Any]]], as_of: datetime.date
 ) -> dict[str, Any]:
-    """A new snapshot."""
+    """Make a new snapshot."""
     kept = {}
     for package in sorted(packages):
         records = [entry for record in ask(package) if (entry := reduced(record, package))]
@@ -247,7 +250,6 @@ def _update(options: argparse.Namespace, packages: set[str]) -> int:
 
 
 def main() -> int:
-    """The command line."""
     today = datetime.datetime.now(datetime.UTC).date()
     parser = argparse.ArgumentParser(description="Hold what we install against known vulnerabilities.")
     parser.add_argument("--update", action="store_true", help="make security/advisories.json anew")

@@ -1,10 +1,10 @@
-"""Checks a declarative Jenkinsfile without a Jenkins: its Groovy brackets and strings, its sections, its steps.
+"""Check a declarative Jenkinsfile without a Jenkins: its Groovy brackets and strings, its sections, its steps.
 
     python scripts/check_jenkinsfile.py [Jenkinsfile]
 
-What a Jenkins would refuse when it reads the file is found (unknown or doubled sections, stages without steps …), and
-what goes wrong only later: a ``make`` target that does not exist, a secret that Groovy would fill in, a push without a
-``when``. Grammar: the Jenkins handbook, "Pipeline Syntax", declarative.
+It finds what a Jenkins rejects when it reads the file (unknown or duplicate sections, stages without steps …), and
+what would go wrong only later: a ``make`` target that does not exist, a secret that Groovy would interpolate, a push
+without a ``when``. Grammar: the Jenkins handbook, "Pipeline Syntax", declarative.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STEPS = _words(
 
 
 class Broken(Exception):
-    """It cannot even be taken apart."""
+    """The file cannot be parsed."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Token:
 
 @dataclass
 class Node:
-    """One statement: its first word, what follows on it, and its block."""
+    """One statement: its first word, its arguments, and its block."""
 
     name: str
     line: int
@@ -66,20 +66,20 @@ class Node:
     block: list[Node] | None = None
 
     def strings(self) -> list[str]:
-        """String literals on it, with their quotes."""
+        """String literals of the statement, with their quotes."""
         return [token.text for token in self.rest if token.kind == "string"]
 
     def walk(self) -> Iterator[Node]:
-        """It and everything below."""
+        """Yield this statement and all statements below it."""
         yield self
         for child in self.block or []:
             yield from child.walk()
 
 
 def tokens(text: str) -> list[Token]:
-    """Take Groovy apart as far as is needed.
+    """Split Groovy into tokens, as far as this check needs.
 
-    :raise Broken: a string that does not end.
+    :raise Broken: a string does not end.
     """
     found, position, line = [], 0, 1
     while position < len(text):
@@ -95,9 +95,9 @@ def tokens(text: str) -> list[Token]:
 
 
 def parse(text: str) -> list[Node]:
-    """The statements of a file.
+    """Parse a file into statements.
 
-    :raise Broken: brackets that do not fit, a statement that begins with no word.
+    :raise Broken: brackets do not match, or a statement does not begin with a word.
     """
     queue = tokens(text)
     nodes, rest = _block(queue, 0, None)
@@ -151,9 +151,9 @@ def _statement(queue: list[Token], at: int, node: Node) -> int:
 
 
 class Checker:
-    """Collects what is wrong.
+    """Collects the problems of one Jenkinsfile.
 
-    :param targets: of the Makefile.
+    :param targets: targets of the Makefile.
     """
 
     def __init__(self, targets: frozenset[str]) -> None:
@@ -161,7 +161,7 @@ class Checker:
         self.problems: list[str] = []
 
     def check(self, text: str) -> list[str]:
-        """Every problem, with its line."""
+        """Every problem, with its line number."""
         try:
             nodes = parse(text)
         except Broken as problem:
@@ -257,12 +257,12 @@ class Checker:
 
 
 def makefile_targets(makefile: Path) -> frozenset[str]:
-    """The targets of a Makefile."""
+    """Targets that a Makefile defines."""
     return frozenset(re.findall(r"^([a-z][a-z-]*):", makefile.read_text(), re.MULTILINE))
 
 
 def main(arguments: list[str]) -> int:
-    """1 when something is wrong; every problem is printed."""
+    """Print every problem; return 1 if there is one."""
     file = Path(arguments[0] if arguments else "Jenkinsfile")
     problems = Checker(makefile_targets(file.parent / "Makefile")).check(file.read_text())
     for problem in problems:

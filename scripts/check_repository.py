@@ -1,11 +1,11 @@
-"""Checks what no other linter does: what must not stand in the repository, and what must be current in it.
+"""Check what no other linter checks: what must not be in the repository, and what must be up to date in it.
 
-* no path of the machine on which it was written, no host of a package registry: neither means anything elsewhere. The
-  names of the hosts are asked of pip, npm and apt, so that this file need not hold one;
-* docs/options.md is what the code says;
-* news fragments are named so that towncrier finds them;
-* every file has a name that can be printed: another one was written by mistake;
-* no Python file is longer than one sitting.
+* No path of the machine on which a file was written, and no host of a package registry: neither means anything
+  elsewhere. The script asks pip, npm and apt for the hosts, so that this file need not name one.
+* docs/options.md matches the code.
+* News fragments have names that towncrier finds.
+* Every file name is printable; another kind was created by mistake.
+* No Python file is too long to read in one sitting.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LONGEST_FILE = 400
-LONGEST_TEST = 500  # a table of cases is read otherwise than code
-# Folders that are a person's or a machine's own: what stands below home, and the like.
+LONGEST_TEST = 500  # tests may be longer: tables of cases are quick to read
+# Folders that belong to one person or machine: below home, and similar.
 _OWN_FOLDERS = re.compile(r"(?<![\w.~-])/(?:home|Users|root|work|workspace|builds)/[\w.-]+")
-# "root" and "home" stand in addresses too.
+# "root" and "home" occur in URLs too.
 _URL = re.compile(r"\b\w+://\S+")
 
 
 def tracked(root: Path) -> list[Path]:
-    """Every file that git knows, deleted ones apart."""
+    """Every file that git tracks, except deleted ones."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout  # noqa: S607
     return [path for name in os.fsdecode(listed).split("\0") if name and (path := root / name).is_file()]
 
 
 def registry_hosts(asked: Iterable[str]) -> set[str]:
-    """The hosts in some text that holds addresses.
+    """Host names of the URLs in some texts.
 
-    :param asked: what pip, npm and apt say of themselves.
+    :param asked: output of pip, npm and apt.
     """
     hosts = set()
     for text in asked:
         for address in re.findall(r"https?://[^\s\"',\]]+", text):
             host = urlsplit(address).hostname
-            # A bare name or a loopback address is nobody's registry.
+            # A bare name or a loopback address is not a registry.
             if host and "." in host and not host.startswith("127."):
                 hosts.add(host)
     return hosts
 
 
 def told_by_tools() -> list[str]:
-    """What pip, npm and apt say of where packages come from."""
+    """Ask pip, npm and apt where packages come from; return their output."""
     from pip._internal.models.index import PyPI
 
     told = [PyPI.url, PyPI.file_storage_domain and f"https://{PyPI.file_storage_domain}"]
@@ -77,9 +77,9 @@ def _registry_of(listed: str) -> str:
 
 
 def found_in(text: str, hosts: Iterable[str], folders: Iterable[str]) -> list[tuple[int, str]]:
-    """(line, what is wrong) for one file's text.
+    """Find forbidden names in one file's text; return (line, problem) pairs.
 
-    :param folders: of this machine, whole paths.
+    :param folders: absolute paths of folders of this machine.
     """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -94,7 +94,7 @@ def found_in(text: str, hosts: Iterable[str], folders: Iterable[str]) -> list[tu
 
 
 def fragments(root: Path) -> list[str]:
-    """News fragments whose names towncrier would not take."""
+    """News fragments whose names towncrier would not accept."""
     with (root / "pyproject.toml").open("rb") as file:
         settings = tomllib.load(file)["tool"]["towncrier"]
     types = {each["directory"] for each in settings["type"]}
@@ -111,15 +111,15 @@ def fragments(root: Path) -> list[str]:
 
 
 def odd_names(names: Iterable[str]) -> list[str]:
-    """Names that cannot be printed.
+    """File names that cannot be printed.
 
-    :param names: as ``os.fsdecode`` gives them; bytes that are no UTF-8 are surrogates in them.
+    :param names: as ``os.fsdecode`` returns them; bytes that are not UTF-8 appear as surrogates.
     """
     return [f"{name!a}: a name that cannot be printed" for name in names if not name.isprintable()]
 
 
 def options_page(root: Path) -> list[str]:
-    """Whether docs/options.md holds the tables that the code gives."""
+    """Report docs/options.md if it lacks the tables that the code generates."""
     command = [sys.executable, "-m", "hospproxy.config", "--markdown"]
     made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     if made.strip() in (root / "docs/options.md").read_text():
@@ -148,7 +148,7 @@ def check(root: Path) -> list[str]:
 
 
 def main() -> int:
-    """1 when something is wrong; every problem is printed."""
+    """Print every problem; return 1 if there is one."""
     problems = check(Path(__file__).resolve().parent.parent)
     for problem in problems:
         print(problem)

@@ -1,6 +1,6 @@
-"""What ``make run`` prints: one command, ready to paste, for each thing that the proxy adds.
+"""The commands that ``make run`` prints, ready to paste: one for each feature of the proxy.
 
-integration/test_make_run.py carries out every one of them and holds what comes back against `expected`.
+integration/test_make_run.py runs every one of them and compares the output with `expected`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Places:
-    """Where everything is: ports on 127.0.0.1, and the folder of all that is kept."""
+    """Ports on 127.0.0.1, and the folder for all files of the demonstration."""
 
     proxy: int
     admin: int
@@ -20,7 +20,7 @@ class Places:
     state: Path
 
     def ports(self) -> dict[str, int]:
-        """The variable of the Makefile that sets it → port."""
+        """Variable of the Makefile that sets a port → that port."""
         return {
             "PORT": self.proxy,
             "ADMIN_PORT": self.admin,
@@ -31,11 +31,11 @@ class Places:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One thing that the proxy adds.
+    """One feature of the proxy, with commands that show it.
 
-    :param title: what it is.
+    :param title: name of the feature.
     :param commands: shell commands; {proxy}, {admin}, {hosp}, {control} and {state} are filled in.
-    :param expected: regular expressions that what the commands print has to match, each somewhere.
+    :param expected: regular expressions; each must match somewhere in the commands' output.
     """
 
     title: str
@@ -167,7 +167,7 @@ DEMONSTRATIONS = (
 
 
 def listing(places: Places) -> str:
-    """Everything as it is printed."""
+    """The whole text that ``make run`` prints."""
     lines = [
         "",
         f"hospproxy serves https://localhost:{places.proxy} in front of a stand-in HOSP on "

@@ -1,8 +1,8 @@
-"""Makes the virtual environment that everything else runs in, on a machine that has little more than Python.
+"""Create the virtual environment for all other commands, on a machine that has little more than Python.
 
     python3 scripts/environment.py [--venv FOLDER] [--extras test,lint] [--need node=nodejs,npm] [--npm FOLDER …]
 
-Only the standard library is used. What is installed already is not installed again.
+It uses only the standard library, and does not reinstall what is already there.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _DESCRIBED_IN = ("setup.cfg", "pyproject.toml")
 
 
 class CannotPrepare(Exception):
-    """Something is missing that cannot be had from here; the text says what to do."""
+    """Something is missing that this script cannot install; the message says what to do."""
 
 
 def prepare(venv: Path, extras: Sequence[str] = ()) -> Path:
-    """Make `venv` if need be, install the project into it (editable), and give its python.
+    """Create `venv` if needed, install the project into it (editable), and return its Python.
 
-    :param extras: of setup.cfg.
-    :raise CannotPrepare: with words for whoever typed the command.
+    :param extras: extras of setup.cfg to install.
+    :raise CannotPrepare: with a message for the person who typed the command.
     """
     if sys.version_info < OLDEST:
         found = ".".join(map(str, sys.version_info[:3]))
@@ -50,11 +50,11 @@ def prepare(venv: Path, extras: Sequence[str] = ()) -> Path:
 
 
 def need(commands: dict[str, str]) -> None:
-    """Install Debian packages for the commands that are not there.
+    """Install Debian packages for missing commands.
 
     :param commands: command → package. A path (with a slash) stands for a file that need not be a command, or is one
-        outside of users' PATH; ``*`` in it stands for any name.
-    :raise CannotPrepare: they cannot be installed from here.
+        outside users' PATH; ``*`` in it stands for any name.
+    :raise CannotPrepare: the packages cannot be installed from here.
     """
     missing = {command: package for command, package in commands.items() if not _is_here(command)}
     if missing:
@@ -66,9 +66,9 @@ def _is_here(command: str) -> bool:
 
 
 def install_packages(packages: Sequence[str], why: str) -> None:
-    """apt-get install, as root.
+    """Run apt-get install, as root.
 
-    :param why: what is missing, for the words when it does not go.
+    :param why: what is missing, for the error message.
     :raise CannotPrepare: not root, no apt-get, or it failed.
     """
     by_hand = f"{why}. Install it: apt-get install {' '.join(packages)}"
@@ -84,7 +84,7 @@ def install_packages(packages: Sequence[str], why: str) -> None:
 
 
 def npm(folder: Path) -> None:
-    """Install what the lock file in `folder` names, if it is not there.
+    """Install the packages of the lock file in `folder`, if they are missing.
 
     :raise CannotPrepare: npm failed.
     """
@@ -99,7 +99,7 @@ def npm(folder: Path) -> None:
 
 
 def say(words: str) -> None:
-    """Tell what is being done."""
+    """Print progress."""
     print(f"» {words}", flush=True)
 
 
@@ -108,7 +108,7 @@ def _make(venv: Path) -> None:
     shutil.rmtree(venv, ignore_errors=True)
     if _has("ensurepip") and _quiet(sys.executable, "-m", "venv", str(venv)):
         return
-    # Debian keeps ensurepip in a package of its own; a pip that is there can fill an environment without it.
+    # Debian has ensurepip in a separate package; an installed pip can fill an environment without it.
     shutil.rmtree(venv, ignore_errors=True)
     if _has("pip") and _quiet(sys.executable, "-m", "venv", "--without-pip", str(venv)):
         install = (sys.executable, "-m", "pip", "--python", str(venv), "install", "--quiet", "pip")
@@ -157,7 +157,6 @@ def _short(path: Path) -> str:
 
 
 def main() -> int:
-    """The command line."""
     parser = argparse.ArgumentParser(description="Make the virtual environment.")
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv")
     parser.add_argument("--extras", default="", help="of setup.cfg, joined by commas")

@@ -1,7 +1,7 @@
-"""Ends what a run has left running, by its id, and says so: exit status 1. Linux only.
+"""Kill the processes that a test run left running, by process id, and report them: exit status 1. Linux only.
 
-A process belongs to the run if HOSPPROXY_RUN stands in its environment with the run's own value. This script and the
-shell that called it do not count.
+A process belongs to the run if its environment has the run's value of HOSPPROXY_RUN. This script and the shell that
+called it do not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PATIENCE_S = 5.0
 
 
 def ancestors() -> set[int]:
-    """This process and those that it comes from."""
+    """Process ids of this process and its ancestors."""
     found, pid = set(), os.getpid()
     while pid > 1:
         found.add(pid)
@@ -26,7 +26,7 @@ def ancestors() -> set[int]:
 
 
 def left(mark: bytes) -> dict[int, str]:
-    """Process id → command of those that carry `mark` and still run."""
+    """Process id → command of the running processes whose environment carries `mark`."""
     found, own = {}, ancestors()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal() or int(folder.name) in own:
@@ -36,12 +36,12 @@ def left(mark: bytes) -> dict[int, str]:
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
                 found[int(folder.name)] = command.strip()
         except OSError:
-            continue  # it has just ended, or is somebody else's
+            continue  # it has just ended, or belongs to another user
     return found
 
 
 def main() -> int:
-    """0: nothing was left."""
+    """Return 0 if nothing was left running."""
     mark = f"HOSPPROXY_RUN={os.environ.get('HOSPPROXY_RUN', '')}".encode()
     if mark.endswith(b"="):
         return 0

@@ -1,9 +1,9 @@
-"""Runs tests of trial again and again and says how many runs failed, and with what.
+"""Run trial tests many times; report how many runs failed, and with which failures.
 
     python3 scripts/repeat_tests.py [--times 20] [--python python3.13] [--gc 50] [tests.memory …]
 
-Each run is a process of its own, with a hash seed of its own. ``--gc`` makes the garbage collector run all the time: it
-finds tests that leave something behind which another test then meets.
+Each run is a new process with its own hash seed. ``--gc`` makes the garbage collector run very often. That finds
+tests that leave objects behind which disturb another test.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _RAN = re.compile(r"^Ran (\d+) tests?", re.MULTILINE)
 
 
 def venv_of(python: str) -> Path:
-    """The interpreter of an environment with what tests need, made under build/ if it is not there yet.
+    """Interpreter of an environment with the test dependencies, created under build/ if it is missing.
 
-    :param python: a command, as python3.13.
-    :raise CannotPrepare: there is no such Python, or its environment cannot be made.
+    :param python: a command, such as python3.13.
+    :raise CannotPrepare: there is no such Python, or its environment cannot be created.
     """
     found = shutil.which(python)
     if found is None:
@@ -53,7 +53,7 @@ def venv_of(python: str) -> Path:
 def failures(output: str) -> list[str]:
     """``test: error`` for each failure that trial has printed.
 
-    :param output: of one run.
+    :param output: output of one run.
     """
     found = []
     for text, name in _FAILED.findall(output):
@@ -63,10 +63,10 @@ def failures(output: str) -> list[str]:
 
 
 def run_once(python: Path, tests: Sequence[str], collect_after: int, folder: Path) -> list[str]:
-    """Run the tests once; what failed. A run that printed no result counts as one failure.
+    """Run the tests once; return the failures. A run that printed no result counts as one failure.
 
-    :param collect_after: objects after which the garbage collector runs; 0: Python's own.
-    :param folder: for what trial writes; a failed run leaves its output there.
+    :param collect_after: objects after which the garbage collector runs; 0 keeps Python's default.
+    :param folder: for trial's files; a failed run leaves its output there.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -90,7 +90,7 @@ def run_once(python: Path, tests: Sequence[str], collect_after: int, folder: Pat
 
 
 def main() -> int:
-    """The command line; 1: a run failed."""
+    """Return 1 if a run failed."""
     parser = argparse.ArgumentParser(description="Run tests again and again.")
     parser.add_argument("tests", nargs="*", default=["tests"])
     parser.add_argument("--times", type=int, default=20)

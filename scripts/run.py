@@ -1,7 +1,7 @@
-"""``make run``: a stand-in HOSP and hospproxy in front of it, on this machine, with commands to try.
+"""``make run``: start a stand-in HOSP with hospproxy in front of it on this machine, and print commands to try.
 
-Only the standard library is used: on a fresh machine this file makes the environment in which the rest runs. Both
-processes end when this one is told to (Ctrl-C, SIGTERM), or when one of them ends.
+It uses only the standard library: on a fresh machine it first creates the environment for the rest. Both processes
+end when this one gets Ctrl-C or SIGTERM, or when one of them exits.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from demonstrations import Places, listing
 from environment import ROOT, CannotPrepare, prepare, say
 
 READY_S = 60.0
-STOP_S = 40.0  # the proxy gives what is under way 30 s
+STOP_S = 40.0  # the proxy gives requests in flight 30 s
 
 
 class Ended(Exception):
-    """One of the two has ended by itself; the text says which and shows the end of its log."""
+    """One of the two processes has exited by itself; the message says which and shows the end of its log."""
 
 
 def options_file(places: Places) -> str:
-    """hospproxy.toml of this demonstration."""
+    """Content of hospproxy.toml for this demonstration."""
     return f"""# Written by scripts/run.py at every start.
 state_dir = "{places.state.absolute()}"
 [upstream]
@@ -44,9 +44,9 @@ url = "https://127.0.0.1:{places.admin}"
 
 
 def check_free(places: Places) -> None:
-    """See that no port is taken, so that the words are clear.
+    """Check that no port is taken, so that the error message is clear.
 
-    :raise CannotPrepare: one is.
+    :raise CannotPrepare: a port is taken.
     """
     for name, port in places.ports().items():
         with socket.socket() as probe:
@@ -62,7 +62,7 @@ def check_free(places: Places) -> None:
 
 @contextmanager
 def running(name: str, command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process in a group of its own: Ctrl-C reaches this script alone, which then ends it by its id."""
+    """Run a process in its own process group, so that Ctrl-C reaches only this script, which ends it by its id."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, process_group=0
@@ -87,9 +87,9 @@ def wait_ready(
     process: subprocess.Popen[bytes],
     log: Path,
 ) -> None:
-    """Wait for a 200.
+    """Poll until the path returns a 200.
 
-    :raise Ended: the process ended first, or it took too long.
+    :raise Ended: the process exited first, or it took too long.
     """
     latest = time.monotonic() + READY_S
     while time.monotonic() < latest:
@@ -109,12 +109,12 @@ def wait_ready(
 
 
 def plain(port: int) -> http.client.HTTPConnection:
-    """A connection to a port of this machine."""
+    """Plain HTTP connection to a port of this machine."""
     return http.client.HTTPConnection("127.0.0.1", port, timeout=2)
 
 
 def secure(port: int) -> http.client.HTTPConnection:
-    """The same over TLS; the certificate was made a moment ago and vouches for itself."""
+    """TLS connection to a port of this machine, unverified: the certificate was just created and is self-signed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -122,9 +122,9 @@ def secure(port: int) -> http.client.HTTPConnection:
 
 
 def serve(python: Path, places: Places, hosp_options: list[str]) -> None:
-    """Start both, print what can be tried, and wait.
+    """Start both processes, print the commands to try, and wait.
 
-    :raise Ended: one of them has ended by itself.
+    :raise Ended: one of them has exited by itself.
     """
     state = places.state
     state.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    """The command line: 0 when it was told to end, 1 when something went wrong."""
+    """Return 0 after a requested end, 1 after an error."""
     options = _arguments()
     places = Places(
         proxy=options.port,

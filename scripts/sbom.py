@@ -1,9 +1,9 @@
-"""The bill of materials: what is in what we ship, as CycloneDX JSON. Asks nobody.
+"""Write the bill of materials of what we ship, as CycloneDX JSON, offline.
 
     python scripts/sbom.py build/sbom.json
 
-cyclonedx-py reads the lock file; this adds what it cannot know from there: what the parts are parts of, their licences
-(as their own packages tell, where they are installed), and leaves out what only repeats the lock file.
+cyclonedx-py reads the lock file. This script adds what the lock file does not say: the root component, and the
+licences (from the metadata of installed packages). It removes what only repeats the lock file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LOCK = ROOT / "requirements-all.lock"
 
 
 def bill(lock: Path) -> dict[str, Any]:
-    """What cyclonedx-py makes of a lock file.
+    """Run cyclonedx-py on a lock file.
 
-    :raise subprocess.CalledProcessError: it cannot read it.
+    :raise subprocess.CalledProcessError: it cannot read the file.
     """
     command = Path(sys.executable).with_name("cyclonedx-py")
     options = ["--output-reproducible", "--of", "JSON", "--sv", "1.6"]
@@ -35,7 +35,7 @@ def bill(lock: Path) -> dict[str, Any]:
 
 
 def licence(package: str) -> list[dict[str, Any]]:
-    """The licence that an installed package tells of itself, in CycloneDX's form; empty if nobody knows."""
+    """Licence of an installed package from its own metadata, in CycloneDX's form; empty if unknown."""
     try:
         told = metadata(package)
     except PackageNotFoundError:
@@ -51,16 +51,16 @@ def licence(package: str) -> list[dict[str, Any]]:
 
 
 def completed(made: dict[str, Any], version: str) -> dict[str, Any]:
-    """The bill with its root, and licences.
+    """The bill with its root component and licences.
 
-    :param version: of hospproxy.
+    :param version: version of hospproxy.
     """
     root = {"type": "application", "bom-ref": "hospproxy", "name": "hospproxy", "version": version}
     made["metadata"]["component"] = {**root, "licenses": [{"license": {"id": "MIT"}}]}
     for part in made["components"]:
         part.pop("description", None)
         for reference in part.get("externalReferences", ()):
-            # The index is wherever whoever installs it says; only the hashes are facts.
+            # Each installation chooses its own index; only the hashes are facts.
             reference["url"] = f"requirements-all.lock#{part['name']}"
         part["licenses"] = licence(part["name"])
     parts = [part["bom-ref"] for part in made["components"]]
@@ -69,7 +69,7 @@ def completed(made: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the bill to the file that is named."""
+    """Write the bill to the file that the first argument names."""
     packaged = configparser.ConfigParser(interpolation=None)
     packaged.read(ROOT / "setup.cfg")
     target = Path(sys.argv[1])

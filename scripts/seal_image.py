@@ -1,6 +1,6 @@
-"""Readies an installed environment for an image: the stand-in goes, twistd's list of plugins is made.
+"""Prepare an installed environment for an image: remove the stand-in, and generate twistd's list of plugins.
 
-Run by the python of that environment. It fails if afterwards ``hospproxy`` is not among the plugins.
+Run it with the Python of that environment. It fails if ``hospproxy`` is not among the plugins afterwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """0 when the environment is ready."""
+    """Return 0 when the environment is ready."""
     site = Path(sysconfig.get_path("purelib"))
     plugins = site / "twisted" / "plugins"
     shutil.rmtree(site / "hosp_standin")

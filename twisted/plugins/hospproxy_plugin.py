@@ -1,4 +1,4 @@
-"""Lets twistd find ``hospproxy``. It is imported at every start of any plugin, so it imports nothing heavy."""
+"""Let twistd find ``hospproxy``. twistd imports this at every start of any plugin, so it imports nothing heavy."""
 
 from twisted.application.service import ServiceMaker
 
