@@ -1,1 +1,1 @@
-"""A stand-in HOSP: the upstream's resources in memory, with its delays and its faults, for development and tests."""
+"""A stand-in HOSP for development and tests: the upstream's resources in memory, with its delays and faults."""

@@ -1,4 +1,4 @@
-"""Answers as a Rails 7.2 application behind its own small web server gives them: bodies, errors and headers."""
+"""Responses as a Rails 7.2 application behind its own small web server sends them: bodies, errors and headers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SECURITY_HEADERS = (
 
 @frozen
 class Answer:
-    """One answer: status, body, its type, and the headers that are its own."""
+    """One response: status, body, its media type, and the headers that are specific to it."""
 
     status: int
     body: bytes = b""
@@ -40,42 +40,42 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """The reason phrase on the status line and in error bodies."""
+        """Reason phrase for the status line and for error bodies."""
         return reason(self.status)
 
 
 def reason(status: int) -> str:
-    """The reason phrase of a status, as Rack 3.1 spells it."""
+    """Reason phrase of a status, as Rack 3.1 spells it."""
     return _REASONS.get(status) or HTTPStatus(status).phrase
 
 
 def json_answer(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    """A JSON body."""
+    """Response with a JSON body."""
     return Answer(status, msgspec.json.encode(value), JSON, headers)
 
 
 def page(status: int, title: str, words: str) -> Answer:
-    """A small HTML page."""
+    """Response with a small HTML page."""
     title, words = html.escape(title), html.escape(words)
     text = f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><p>{words}</p></body></html>\n"
     return Answer(status, text.encode("utf-8"), HTML)
 
 
 def error(status: int, accept: str, *, json_suffix: bool = False) -> Answer:
-    """Rails' error: ``{"status":404,"error":"Not Found"}``, or a page for those who ask for HTML first."""
+    """Rails' error response: ``{"status":404,"error":"Not Found"}``, or a page if `accept` names HTML first."""
     if wants_html(accept) and not json_suffix:
         return page(status, f"{reason(status)} ({status})", reason(status))
     return json_answer(status, {"status": status, "error": reason(status)})
 
 
 def access_denied() -> Answer:
-    """Rails' answer to missing or wrong credentials."""
+    """Rails' response to missing or wrong credentials."""
     header = (("WWW-Authenticate", 'Basic realm="Application"'),)
     return Answer(401, b"HTTP Basic: Access denied.\n", TEXT, header)
 
 
 def wants_html(accept: str) -> bool:
-    """Whether an Accept header names HTML, and no JSON before it."""
+    """Whether an Accept header names HTML with no JSON before it."""
     for item in accept.lower().split(","):
         match item.partition(";")[0].strip():
             case "application/json" | "text/json" | "text/x-json":
@@ -86,11 +86,10 @@ def wants_html(accept: str) -> bool:
 
 
 def base_url(headers: Mapping[str, str]) -> str:
-    """
-    ``scheme://host`` of the addresses in answers. Rails believes X-Forwarded-Proto, and X-Forwarded-Host too.
+    """``scheme://host`` of the URLs in responses. Rails trusts X-Forwarded-Proto and X-Forwarded-Host.
 
     Arguments:
-        headers: of the request, names in lower case.
+        headers: request headers, names in lower case.
     """
     forwarded = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
     scheme = "https" if forwarded == "https" else "http"
@@ -99,31 +98,30 @@ def base_url(headers: Mapping[str, str]) -> str:
 
 
 def shown(base: str, resource: str, record: Record) -> dict[str, object]:
-    """A record as answers show it: with its ``url``."""
+    """A record as responses show it: with its ``url``."""
     return {**record, "url": f"{base}/{resource}/{record['id']}.json"}
 
 
 def request_id(headers: Mapping[str, str], fallback: str) -> str:
-    """The id that answers carry: the one sent, without the characters Rails drops, or a new one."""
+    """The X-Request-Id of a response: the one sent, without the characters that Rails drops, or a new one."""
     return _REQUEST_ID_NOISE.sub("", headers.get("x-request-id", ""))[:255] or fallback
 
 
 def dressed(
     answer: Answer, method: str, headers: Mapping[str, str], *, id_: str, runtime_s: float, wall: float
 ) -> Answer:
-    """
-    The answer with everything Rails and its middleware add, or the 304 that If-None-Match deserves.
+    """Add everything that Rails and its middleware add to a response, or make the 304 that If-None-Match asks for.
 
     Arguments:
-        headers: of the request, names in lower case.
-        id_: what X-Request-Id says.
-        runtime_s: what X-Runtime says, in seconds.
+        headers: request headers, names in lower case.
+        id_: value of X-Request-Id.
+        runtime_s: value of X-Runtime, in seconds.
         wall: now, seconds since 1970, for Date.
     """
     own = [*_SECURITY_HEADERS]
     body, content_type = answer.body, answer.content_type
     status = answer.status
-    # Rack::ETag tags whole answers only; Rack::ConditionalGet knows GET and HEAD only.
+    # Rack::ETag tags only complete responses; Rack::ConditionalGet handles only GET and HEAD.
     if status in (200, 201):
         etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
         own += [("ETag", etag), ("Cache-Control", "max-age=0, private, must-revalidate"), ("Vary", "Accept")]
@@ -145,5 +143,5 @@ def _matches(condition: str | None, etag: str) -> bool:
     if condition is None:
         return False
     tags = [tag.strip() for tag in condition.split(",")]
-    # If-None-Match compares weakly (RFC 9110 §13.1.2): a strong spelling of the same tag matches.
+    # If-None-Match uses weak comparison (RFC 9110 §13.1.2): a strong spelling of the same tag matches.
     return "*" in tags or etag in tags or etag.removeprefix("W/") in tags

@@ -1,4 +1,4 @@
-"""What the Rails application behind HOSP makes of one request: who asks, may it be, and the deed itself."""
+"""What HOSP's Rails application does with one request: authenticate, authorise, and carry it out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FINDINGS = (
 
 
 class Refused(Exception):
-    """The request ends with this status and Rails' error body (None: with the answer given)."""
+    """Ends the request with this status and Rails' error body (None: with the given response)."""
 
     def __init__(self, status: int, answer: Answer | None = None) -> None:
         super().__init__(status)
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 @frozen
 class Outcome:
-    """The answer, and what was done for whom: kind is ``stored``, ``updated``, ``deleted``, ``screened`` or None."""
+    """The response, and what was done for whom: kind is ``stored``, ``updated``, ``deleted``, ``screened`` or None."""
 
     answer: Answer
     staff: Record | None = None
@@ -45,12 +45,11 @@ class Outcome:
 
 
 class Application:
-    """
-    HOSP's application on a store. `carry_out` is one whole request, without waiting and without faults.
+    """HOSP's application on a store. `carry_out` handles one whole request, without waiting and without faults.
 
     Arguments:
         store: the records.
-        own_hospital_only: staff see and reach only what belongs to their own hospital.
+        own_hospital_only: staff see and reach only records of their own hospital.
     """
 
     def __init__(self, store: Store, own_hospital_only: bool = False) -> None:
@@ -58,7 +57,7 @@ class Application:
         self.own_hospital_only = own_hospital_only
 
     def carry_out(self, call: Call) -> Outcome:
-        """Do what the request asks. Order as in Rails: route, parameters, credentials, the deed."""
+        """Carry out a request, in Rails' order: route, parameters, credentials, action."""
         staff: Record | None = None
         try:
             if call.route.action == "none":
@@ -73,11 +72,11 @@ class Application:
             return Outcome(answer, staff)
 
     def error(self, call: Call, status: int) -> Answer:
-        """An error in the form that the request asks for."""
+        """Error response in the format that the request asks for."""
         return answers.error(status, call.accept, json_suffix=call.route.json_suffix)
 
     def staff_of(self, call: Call) -> Record | None:
-        """Whose credentials a request carries, if they are right."""
+        """The member of staff whose credentials a request carries, if they are right."""
         return self.store.authenticate(*call.credentials) if call.credentials else None
 
     def _parameters(self, call: Call) -> tuple[params.Params, params.Params]:
@@ -183,11 +182,10 @@ class Application:
 
 
 def screening(images: object) -> dict[str, object]:
-    """
-    The result for an array of images: always the same for the same images, one text an image, in their order.
+    """Screening result for an array of images: one text each, in order. Equal images give equal results.
 
     Raises:
-        Refused: with 422, if it is no array.
+        Refused: with 422, if `images` is not an array.
     """
     if not isinstance(images, list):
         raise Refused(422)

@@ -1,4 +1,4 @@
-"""A request as the Rails application behind HOSP reads it: its method, where it leads, whose credentials it carries."""
+"""A request as HOSP's Rails application reads it: method, route, credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 
 @frozen
 class Route:
-    """Where a request leads: an action on a resource, for the paths of members on one record."""
+    """Where a request leads: an action on a resource, and for member paths on one record."""
 
     action: str
     resource: str = ""
@@ -29,7 +29,7 @@ class Route:
 
     @property
     def template(self) -> str:
-        """The path with ``:id`` for the number; there are only so many, which is what counting needs."""
+        """Path with ``:id`` in place of the number, for counting by a bounded set of names."""
         match self.action:
             case "none":
                 return "(none)"
@@ -46,7 +46,7 @@ class Route:
 
 @define(slots=False)
 class Call:
-    """A request as HOSP received it. `headers` have names in lower case; of doubled ones, values are joined."""
+    """A request as HOSP received it. `headers` have names in lower case; values of repeated headers are joined."""
 
     method: str
     path: str
@@ -56,12 +56,12 @@ class Call:
 
     @property
     def accept(self) -> str:
-        """The Accept header, empty if there is none."""
+        """Value of the Accept header, empty if there is none."""
         return self.headers.get("accept", "")
 
     @cached_property
     def effective_method(self) -> str:
-        """The method after Rack::MethodOverride: a POST may say that it means another."""
+        """Method after Rack::MethodOverride: a POST may ask for another method."""
         if self.method != "POST":
             return self.method
         wanted = self.headers.get("x-http-method-override", "")
@@ -76,20 +76,19 @@ class Call:
 
     @cached_property
     def route(self) -> Route:
-        """Where this leads; action ``none`` if nowhere."""
+        """Route of the request; its action is ``none`` if there is no such route."""
         return find_route(self.effective_method, self.path)
 
     @cached_property
     def credentials(self) -> tuple[str, str] | None:
-        """Name and password of the Authorization header, read as leniently as Rails does."""
+        """Name and password of the Authorization header, parsed as leniently as Rails does."""
         return basic_credentials(self.headers.get("authorization", ""))
 
 
 def find_route(method: str, path: str) -> Route:
-    """
-    The route of a path, as Rails' router reads it: doubled and trailing slashes and ``.json`` make no difference.
+    """Find the route of a path as Rails' router does: it ignores doubled and trailing slashes and ``.json``.
 
-    A known path with another method has no route: Rails answers that with 404.
+    A known path with another method has no route: Rails responds with 404.
     """
     pieces = [unquote(piece) for piece in path.split("/") if piece]
     json_suffix = bool(pieces) and pieces[-1].endswith(".json")
@@ -115,7 +114,7 @@ def find_route(method: str, path: str) -> Route:
 
 
 def basic_credentials(header: str) -> tuple[str, str] | None:
-    """Name and password, or None: any case, extra spaces, missing padding and stray characters are accepted."""
+    """Parse Basic credentials, in any case, with extra spaces, missing padding or stray characters; else None."""
     scheme, _, rest = header.strip().partition(" ")
     if scheme.lower() != "basic":
         return None

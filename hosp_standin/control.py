@@ -1,4 +1,7 @@
-"""The control port: what happened, and changes behind everybody's back. JSON, no credentials, loopback only."""
+"""The control port: shows what happened, and changes records without the proxy's knowledge.
+
+It speaks JSON, asks for no credentials, and listens on loopback only.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ Body = Mapping[str, object]
 
 
 class Mistake(Exception):
-    """A request that the control port cannot follow; the text says why."""
+    """A request that the control port cannot carry out; the message says why."""
 
     def __init__(self, words: str, status: int = 400) -> None:
         super().__init__(words)
@@ -29,11 +32,10 @@ class Mistake(Exception):
 
 
 class Control:
-    """
-    What the control port can do, as plain calls.
+    """The control port's functions, as plain calls.
 
     Arguments:
-        standin: what it controls.
+        standin: the stand-in to control.
     """
 
     def __init__(self, standin: Standin) -> None:
@@ -41,7 +43,7 @@ class Control:
         self._machine = standin.machine
 
     def journal(self, query: Mapping[str, str]) -> object:
-        """Entries after ``since``, of one or several ``kind`` (joined by commas) and one ``resource``."""
+        """Journal entries after ``since``, of one or several ``kind`` (comma-separated) and one ``resource``."""
         kinds = [kind for kind in query.get("kind", "").split(",") if kind]
         if unknown := set(kinds) - set(KINDS):
             raise Mistake(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
@@ -54,7 +56,7 @@ class Control:
         }
 
     def stats(self) -> object:
-        """Counts, and what is going on now."""
+        """Counters, and the current state."""
         stats, places = self._machine.stats, self._machine.places
         return {
             "requests": stats.requests,
@@ -73,18 +75,18 @@ class Control:
         }
 
     def records(self, resource: str) -> object:
-        """All records of a kind as they are stored, newest first."""
+        """All records of a resource as stored, newest first."""
         if resource not in RESOURCES:
             raise Mistake(f"no such resource: {resource}", 404)
         return list(self._machine.store.newest_first(resource))
 
     def faults(self) -> object:
-        """The faults in force, and those scripted."""
+        """Faults in force, and scripted faults."""
         planner = self._machine.planner
         return {**asdict(planner.faults), "script": [asdict(each) for each in planner.script]}
 
     def set_faults(self, body: Body) -> object:
-        """Replace all rates: what is not named is 0 again. Scripted faults stay."""
+        """Replace all fault rates; rates that `body` does not name become 0. Scripted faults stay."""
         try:
             self._machine.planner.faults = Faults.from_mapping(body)
         except BadFaults as problem:
@@ -92,7 +94,7 @@ class Control:
         return self.faults()
 
     def script(self, body: Body) -> object:
-        """Add faults for the next requests that fit."""
+        """Add faults for the next matching requests."""
         given = body.get("faults")
         if not isinstance(given, list) or not all(isinstance(each, dict | str | None) for each in given):
             raise Mistake("faults: a list of names or objects was expected")
@@ -106,7 +108,7 @@ class Control:
         return self.faults()
 
     def offline(self, body: Body) -> object:
-        """Go offline or come back; with ``for_s`` come back by itself after so many real seconds."""
+        """Go offline or come back. With ``for_s`` come back automatically after so many real seconds."""
         away, for_s = body.get("offline"), body.get("for_s")
         if not isinstance(away, bool):
             raise Mistake("offline: true or false was expected")
@@ -116,7 +118,7 @@ class Control:
         return {"offline": away}
 
     def set_cookie(self, body: Body) -> object:
-        """Switch the Set-Cookie on every answer on or off."""
+        """Switch the Set-Cookie header of every response on or off."""
         wanted = body.get("set_cookie")
         if not isinstance(wanted, bool):
             raise Mistake("set_cookie: true or false was expected")
@@ -124,7 +126,7 @@ class Control:
         return {"set_cookie": wanted}
 
     def change(self, body: Body) -> object:
-        """Create, change or delete a record behind everybody's back."""
+        """Create, change or delete a record directly, as if somebody bypassed the proxy."""
         resource, id_, store = body.get("resource"), body.get("id"), self._machine.store
         if not isinstance(resource, str) or resource not in RESOURCES:
             raise Mistake(f"resource: one of {', '.join(RESOURCES)} was expected")
@@ -154,14 +156,14 @@ class Control:
         return record
 
     def reset(self, _: Body) -> object:
-        """Back to the seed, without faults, online."""
+        """Return to the seed, without faults, online."""
         self._machine.reset()
         self._standin.set_offline(False)
         return {}
 
 
 class ControlResource(Resource):
-    """`Control` over HTTP."""
+    """Serves `Control` over HTTP."""
 
     isLeaf = True  # noqa: N815 - twisted.web's own name
 
@@ -178,7 +180,7 @@ class ControlResource(Resource):
         }
 
     def render(self, request: IRequest) -> bytes:
-        """Answer one request."""
+        """Handle one request."""
         try:
             value = self._answer(request)
         except Mistake as mistake:

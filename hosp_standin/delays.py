@@ -1,4 +1,4 @@
-"""How long HOSP takes to answer."""
+"""How long HOSP takes to respond: distributions that an option names."""
 
 from __future__ import annotations
 
@@ -9,29 +9,27 @@ from attrs import frozen
 
 
 class BadSetting(ValueError):
-    """A setting that makes no sense; the text says which and why."""
+    """An invalid setting; the message says which and why."""
 
 
 @frozen
 class Delay:
-    """
-    A distribution of answer times, in seconds before the time scale: ``none``, ``fixed:S``, ``uniform:A:B`` or
-    ``lognormal:MEAN[:MAX]`` (MAX 20 s where none is given, and at least a tenth of the mean).
+    """A distribution of response times, in seconds before the time scale: ``none``, ``fixed:S``, ``uniform:A:B`` or
+    ``lognormal:MEAN[:MAX]`` (MAX defaults to 20 s, and to at least a tenth of the mean).
     """
 
     shape: str
     first_s: float = 0.0
     second_s: float = 0.0
 
-    SIGMA = 0.5  # gives HOSP's spread: with a mean of 4.4 s nine of ten answers take 1.7 to 8.8 s
+    SIGMA = 0.5  # HOSP's spread: with a mean of 4.4 s, nine of ten responses take 1.7 to 8.8 s
 
     @classmethod
     def parse(cls, text: str) -> Delay:
-        """
-        Read a distribution.
+        """Parse a distribution.
 
         Raises:
-            BadSetting: not one of the four forms, or numbers that make no sense.
+            BadSetting: not one of the four forms, or invalid numbers.
         """
         shape, *rest = text.strip().split(":")
         numbers = [number(f"delay {text!r}", value) for value in rest]
@@ -51,7 +49,7 @@ class Delay:
         raise BadSetting(f"delay {text!r}: none, fixed:S, uniform:A:B or lognormal:MEAN[:MAX] was expected")
 
     def draw(self, randomness: random.Random) -> float:
-        """One answer time in seconds."""
+        """Draw one response time in seconds."""
         match self.shape:
             case "fixed":
                 return self.first_s
@@ -65,11 +63,10 @@ class Delay:
 
 
 def number(name: str, text: str) -> float:
-    """
-    A number from an option's text.
+    """Parse a number from an option's text.
 
     Raises:
-        BadSetting: it is none; `name` is in the text.
+        BadSetting: not a number; the message names `name`.
     """
     try:
         return float(text)

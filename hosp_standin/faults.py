@@ -1,4 +1,4 @@
-"""Which requests go wrong, and how: pure rules on seeded randomness."""
+"""Decides which requests fail, and how: pure rules on seeded randomness."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ RATES = (
 
 
 class BadFaults(BadSetting):
-    """Faults that make no sense; the text says which and why."""
+    """Invalid faults; the message says which and why."""
 
 
 @frozen
 class Faults:
-    """
-    How often each fault strikes (0 to 1; together at most 1), and which requests they may strike.
+    """Probability of each fault (0 to 1; together at most 1), and the requests that faults may hit.
 
-    error_before, error_after: a 500, before or after the write is stored (a read: simply a 500).
+    error_before, error_after: a 500, before or after the write is stored (for a read: simply a 500).
     reset_before, reset_after: a reset connection, likewise.
     late_commit: a reset or (with probability `late_commit_504`) a 504 now; the write is stored
         `late_commit_min_s` to `late_commit_max_s` real seconds later.
-    truncated: stored; the head is whole, the body is cut, the connection is closed.
+    truncated: stored; the head is complete, the body is cut, the connection is closed.
     cut_head: stored; even the head is cut.
-    stall: nothing is stored and nothing is answered, for ever or (`stall_s` > 0) until the connection is reset.
+    stall: nothing is stored and no response is sent, for ever or (`stall_s` > 0) until the connection is reset.
     busy, bad_gateway: 503 and 502 at once, nothing is stored.
-    only_methods, only_paths: empty is all; paths are patterns (``/notes/*``), without ``.json``.
+    only_methods, only_paths: empty means all; paths are patterns (``/notes/*``), without ``.json``.
     """
 
     error_before: float = 0.0
@@ -79,11 +78,10 @@ class Faults:
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, object]) -> Faults:
-        """
-        Faults from JSON.
+        """Make faults from JSON.
 
         Raises:
-            BadFaults: an unknown name, or a value of another type or out of range.
+            BadFaults: an unknown name, or a value of the wrong type or out of range.
         """
         known = {attribute.name for attribute in fields(cls)}
         if unknown := sorted(set(given) - known):
@@ -93,11 +91,10 @@ class Faults:
 
     @classmethod
     def parse(cls, text: str) -> Faults:
-        """
-        Faults from an option: ``error_after=0.015,only_methods=POST+PATCH``.
+        """Parse faults from an option: ``error_after=0.015,only_methods=POST+PATCH``.
 
         Raises:
-            BadFaults: as above, or no ``name=value``.
+            BadFaults: as for `from_mapping`, or not ``name=value``.
         """
         given: dict[str, object] = {}
         for item in filter(None, (part.strip() for part in text.split(","))):
@@ -111,13 +108,13 @@ class Faults:
         return cls.from_mapping(given)
 
     def strikes(self, method: str, path: str) -> bool:
-        """Whether faults may strike this request."""
+        """Whether faults may hit this request."""
         return _selected(method, path, self.only_methods, self.only_paths)
 
 
 @frozen
 class Scripted:
-    """A fault that is not left to chance: the next request that fits gets it (None: it is spared)."""
+    """A fault set in advance: the next matching request gets it (None: that request is spared)."""
 
     fault: str | None
     method: str | None = None
@@ -125,11 +122,10 @@ class Scripted:
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, object]) -> Scripted:
-        """
-        One scripted fault from JSON.
+        """Make one scripted fault from JSON.
 
         Raises:
-            BadFaults: no such fault, or another key.
+            BadFaults: no such fault, or an unknown key.
         """
         fault, method, path = given.get("fault"), given.get("method"), given.get("path")
         if set(given) - {"fault", "method", "path"}:
@@ -143,7 +139,7 @@ class Scripted:
 
 @frozen
 class Plan:
-    """What happens to one request: its fault, if any, its answer time, and what a late commit needs."""
+    """What happens to one request: its fault, if any, its response time, and the parameters of a late commit."""
 
     fault: str | None
     delay_s: float
@@ -159,17 +155,16 @@ class _Randomness:
 
 
 class Planner:
-    """
-    Decides for each request, in order of arrival, what happens to it.
+    """Decides for each request, in order of arrival, what happens to it.
 
-    The same seed and the same order of requests give the same plans: each request draws the same numbers, whatever
-    the rates are, and answer times have a stream of their own.
+    The same seed and the same order of requests give the same plans. Each request draws the same numbers, whatever
+    the rates are, and response times have a random stream of their own.
 
     Arguments:
         seed: of all randomness.
-        delay: the distribution of answer times.
-        time_scale: what those are multiplied by; nothing else is.
-        faults: to begin with.
+        delay: the distribution of response times.
+        time_scale: factor for response times only.
+        faults: initial faults.
     """
 
     def __init__(
@@ -182,7 +177,7 @@ class Planner:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the script, and begin again with the first faults and the seed."""
+        """Drop scripted faults, and return to the initial faults and the seed."""
         self.faults = self._first
         self.script: deque[Scripted] = deque()
         self._random = _Randomness(
@@ -190,13 +185,12 @@ class Planner:
         )
 
     def clear(self) -> None:
-        """As `restart`, and without faults."""
+        """Like `restart`, and without faults."""
         self.restart()
         self.faults = Faults()
 
     def plan(self, method: str, path: str) -> Plan:
-        """
-        What happens to the request that has just arrived.
+        """Decide what happens to the request that has just arrived.
 
         Arguments:
             path: without ``.json``, query and trailing slash.

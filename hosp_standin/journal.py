@@ -1,4 +1,4 @@
-"""What HOSP saw and did, in order: by this the proxy's promises are counted."""
+"""What HOSP received and did, in order. Tests count from it whether the proxy keeps its promises."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ KINDS = ("request", "stored", "updated", "deleted", "screened", "answered", "gon
 
 @frozen
 class Entry:
-    """
-    One line of the journal.
+    """One entry of the journal.
 
-    seq: rises by one, and goes on over a reset. request: the seq of the entry of the request that caused this one.
-    at: monotonic seconds. wall: HOSP's own spelling of the time. kind: one of `KINDS`; ``answered`` means handed to
+    seq: rises by one, and continues over a reset. request: the seq of the entry of the request that caused this one.
+    at: monotonic seconds. wall: the time in HOSP's own format. kind: one of `KINDS`; ``answered`` means handed to
     the connection, ``gone`` that the client had left before. staff_id, staff_name: whose credentials (the name as
-    claimed where they are wrong; both None if the change came from behind, through the control port).
-    resource, id, fields: what was touched, as it is now (deleted: as it was). in_flight: requests open just then.
+    claimed if they are wrong; both None for a change through the control port).
+    resource, id, fields: the record as it is now (deleted: as it was). in_flight: requests in flight at that moment.
     """
 
     seq: int
@@ -46,8 +45,7 @@ class Entry:
 
 
 class Journal:
-    """
-    The newest entries, bounded; older ones are dropped and counted.
+    """The newest entries, bounded; older ones are dropped and counted.
 
     Arguments:
         monotonic: seconds that never go back.
@@ -64,20 +62,20 @@ class Journal:
         self._cleared_at = 0
 
     def add(self, kind: str, **details: object) -> Entry:
-        """Write one entry; `details` are the fields of `Entry`."""
+        """Append an entry; `details` are fields of `Entry`."""
         self._seq += 1
         entry = Entry(self._seq, self._monotonic(), timestamp(self._wall()), kind, **details)  # type: ignore[arg-type]
         self._entries.append(entry)
         return entry
 
     def clear(self) -> None:
-        """Forget all entries; the numbers go on."""
+        """Remove all entries; the numbering continues."""
         self._entries.clear()
         self._cleared_at = self._seq
 
     @property
     def dropped(self) -> int:
-        """How many entries were lost to the bound since the last clear."""
+        """Number of entries dropped for the bound since the last clear."""
         return self._seq - self._cleared_at - len(self._entries)
 
     def entries(
@@ -97,14 +95,14 @@ class Journal:
 
 
 class Stats:
-    """Counts since the start or the last reset."""
+    """Counters since the start or the last reset."""
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.clear()
 
     def clear(self) -> None:
-        """Begin to count anew; what is in flight stays so."""
+        """Reset the counters, except the number of requests in flight."""
         self.requests = 0
         self.by_route: Counter[str] = Counter()
         self.by_status: Counter[str] = Counter()
@@ -113,7 +111,7 @@ class Stats:
         self.max_in_flight = self.in_flight
 
     def arrived(self, route: str, staff: str) -> None:
-        """A request is here."""
+        """Count a request that has arrived."""
         self.requests += 1
         self.by_route[route] += 1
         self.by_staff[staff] += 1
@@ -121,5 +119,5 @@ class Stats:
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
     def left(self) -> None:
-        """A request was answered, or its client is gone."""
+        """Count a request that got its response, or whose client has left."""
         self.in_flight -= 1

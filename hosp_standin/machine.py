@@ -1,4 +1,4 @@
-"""HOSP as a machine: the application behind its few places, with everything that goes wrong on the way."""
+"""HOSP as a machine: the application behind its few slots, with the faults that can happen on the way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .records import Record, Seed, Store
 
 @frozen
 class Settings:
-    """What a stand-in is: see docs/standin.md. Times in seconds."""
+    """Settings of a stand-in: see docs/standin.md. Times in seconds."""
 
     seed: int = 0
     delay: Delay = field(factory=lambda: Delay("none"))
@@ -43,23 +43,23 @@ class Settings:
 
 
 class Wire(Protocol):
-    """The connection that a request came by."""
+    """The connection that carries one request."""
 
     @property
     def gone(self) -> bool:
-        """Whether nobody can be answered any more."""
+        """Whether no response can be sent any more."""
 
     def done(self) -> Deferred[None]:
-        """Fires when the request is answered or its connection is lost."""
+        """Fires when the request got its response or its connection is lost."""
 
     def send(self, answer: Answer) -> None:
-        """The whole answer."""
+        """Send the whole response."""
 
     def cut_body(self, answer: Answer) -> None:
-        """The whole head and half of the body; then the connection is closed."""
+        """Send the whole head and half of the body, then close the connection."""
 
     def cut_head(self, answer: Answer) -> None:
-        """Half of the head; then the connection is closed."""
+        """Send half of the head, then close the connection."""
 
     def reset(self) -> None:
         """Reset the connection."""
@@ -67,7 +67,7 @@ class Wire(Protocol):
 
 @frozen
 class Visit:
-    """A request on its way through the machine; `staff` is whose credentials were right when it came."""
+    """A request in the machine. `staff` is the member of staff whose credentials were right on arrival."""
 
     call: Call
     wire: Wire
@@ -78,12 +78,11 @@ class Visit:
 
 
 class Machine:
-    """
-    The whole of HOSP without its sockets.
+    """The whole of HOSP without its sockets.
 
     Arguments:
         seed: its records.
-        settings: how it behaves.
+        settings: its behaviour.
         clock: for every wait.
         wall: seconds since 1970, for records and the Date header.
         monotonic: seconds that never go back, for the journal; the clock's own if None.
@@ -115,11 +114,11 @@ class Machine:
 
     @property
     def late_commits(self) -> int:
-        """How many writes are still to be stored, long after their connection was reset."""
+        """Number of writes still to be stored after their connection was reset."""
         return len(self._late)
 
     def reset(self) -> None:
-        """Back to the seed: records, journal, counts; no faults; whatever is in progress is dropped."""
+        """Return to the seed: records, journal, counters; no faults; drop everything in progress."""
         self.stop()
         self.store.restore()
         self.journal.clear()
@@ -128,8 +127,8 @@ class Machine:
         self.places.most_taken, self.places.most_waiting = self.places.taken, self.places.waiting
 
     def stop(self) -> None:
-        """Drop everything in progress, as a machine that is switched off: requests, late commits, stalls."""
-        # The newest first: those wait in the queue, and must not be given the places of those cancelled.
+        """Drop everything in progress, like a machine that is switched off: requests, late commits, stalls."""
+        # Newest first: those wait in the queue, and must not get the slots of the cancelled ones.
         for task in reversed(list(self._tasks)):
             task.cancel()
         for wire in list(self._open.values()):
@@ -140,7 +139,7 @@ class Machine:
             waiting.clear()
 
     def begin(self, call: Call, wire: Wire) -> Deferred[None]:
-        """One request, from its arrival to its answer or its accident; `stop` ends it early."""
+        """Handle one request, from its arrival to its response or its fault; `stop` ends it early."""
         task: Deferred[None] = Deferred.fromCoroutine(self._serve(call, wire))
         self._tasks[task] = None
 
@@ -207,7 +206,7 @@ class Machine:
             self._answer(visit, self.app.error(visit.call, 503))
             return
         try:
-            # A client that hangs up stops nothing: Rails has the request and goes on with it.
+            # A client that closes its connection stops nothing: Rails has the request and continues.
             await self._sleep(visit.plan.delay_s)
             if visit.plan.fault == "error_before":
                 outcome = Outcome(self.app.error(visit.call, 500))

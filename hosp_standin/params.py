@@ -1,9 +1,8 @@
-"""
-How a Rails application reads parameters: query, JSON and form bodies, and the wrapped form of a record.
+"""How a Rails application reads parameters: query, JSON and form bodies, and the wrapped form of a record.
 
-It is lenient on purpose, and in the same places as Rails: the last of doubled keys counts, the query string wins over
-the body, and ``{"note": {…}}`` or ``?note[staff_id]=7`` hide the fields beside them. A proxy that means to assign
-authors has to stand against all of this.
+It is lenient on purpose, in the same ways as Rails: the last of repeated keys counts, the query string wins over the
+body, and ``{"note": {…}}`` or ``?note[staff_id]=7`` hide the fields beside them. A proxy that means to assign authors
+must withstand all of this.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class MalformedBody(Exception):
-    """A body that cannot be parsed: Rails answers 400 with an empty body."""
+    """A body that cannot be parsed: Rails responds with a 400 and an empty body."""
 
 
 class BadParameters(Exception):
-    """Parameters that cannot be decoded, or none where a record's are required: 400 with Rails' error body."""
+    """Parameters that cannot be decoded, or that lack the record's parameters: 400 with Rails' error body."""
 
 
 class BrokenParameters(Exception):
@@ -38,13 +37,12 @@ class BrokenParameters(Exception):
 
 
 def media_type(content_type: str) -> str:
-    """``application/json`` of ``Application/JSON; charset=utf-8``."""
+    """Media type without parameters, in lower case: ``application/json`` for ``Application/JSON; charset=utf-8``."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def parse_pairs(raw: bytes) -> Params:
-    """
-    Decode a query string or form as Rack does: ``a=1``, ``a[b]=1`` and ``a[]=1``, the last one wins.
+    """Decode a query string or form as Rack does: ``a=1``, ``a[b]=1`` and ``a[]=1``; the last one wins.
 
     Raises:
         BadParameters: a broken ``%`` escape or invalid UTF-8.
@@ -58,11 +56,10 @@ def parse_pairs(raw: bytes) -> Params:
 
 
 def parse_body(content_type: str, body: bytes) -> Params:
-    """
-    The parameters in a body; JSON without a Content-Type is accepted, other types hold none.
+    """Parameters in a body. JSON without a Content-Type is accepted; other types yield none.
 
     Raises:
-        MalformedBody: it says JSON and is not.
+        MalformedBody: the type says JSON, but the body is not.
         BadParameters: a form that cannot be decoded.
     """
     kind = media_type(content_type)
@@ -83,13 +80,12 @@ def parse_body(content_type: str, body: bytes) -> Params:
 
 
 def is_form(content_type: str) -> bool:
-    """Whether a body of this type is a form, the place where ``_method`` counts."""
+    """Whether a body of this type is a form, in which ``_method`` counts."""
     return media_type(content_type) in (_FORM_TYPE, "multipart/form-data")
 
 
 def fields_for(resource: Resource, query: Mapping[str, object], body: Mapping[str, object]) -> Params:
-    """
-    The fields of a record in a request's parameters, wrapped or at top level.
+    """Fields of a record in a request's parameters, wrapped or at top level.
 
     Raises:
         BadParameters: none of the resource's fields (Rails' ParameterMissing).

@@ -1,4 +1,4 @@
-"""HOSP's few workers, and the queue before them."""
+"""HOSP's few workers ("places", slots), and the queue in front of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from twisted.internet.defer import CancelledError, Deferred
 
 
 class QueueFull(Exception):
-    """All places are taken and the queue is full: HOSP answers 503."""
+    """All slots are taken and the queue is full: HOSP responds with 503."""
 
 
 class Places:
-    """
-    A counted number of places and a first-come queue of bounded length.
+    """A fixed number of slots and a first-come, first-served queue of bounded length.
 
     Arguments:
-        limit: places; 0 is without limit.
-        queue: how many may wait.
+        limit: number of slots; 0 means no limit.
+        queue: how many requests may wait.
     """
 
     def __init__(self, limit: int, queue: int) -> None:
@@ -30,15 +29,14 @@ class Places:
 
     @property
     def waiting(self) -> int:
-        """How many wait in the queue now."""
+        """Number of requests in the queue."""
         return len(self._waiting)
 
     async def take(self) -> None:
-        """
-        Wait for a place; whoever took one must `leave` it.
+        """Wait for a slot. Call `leave` to release it.
 
         Raises:
-            QueueFull: there is no room to wait.
+            QueueFull: the queue is full.
         """
         if self.limit and self.taken >= self.limit:
             if len(self._waiting) >= self.queue:
@@ -57,9 +55,9 @@ class Places:
         self.most_taken = max(self.most_taken, self.taken)
 
     def leave(self) -> None:
-        """Give the place to the one who has waited longest, or back."""
+        """Pass the slot to the request that has waited longest, or free it."""
         if self._waiting:
-            # The place stays taken: it goes to the next without a moment in which a newcomer could slip in.
+            # The slot stays taken: it passes directly to the next, so that no newcomer can take it in between.
             self._waiting.popleft().callback(None)
         else:
             self.taken -= 1

@@ -1,4 +1,4 @@
-"""HOSP's records, held in memory, with the coercions that a Rails application makes of what it is sent."""
+"""HOSP's records in memory, with the type conversions that a Rails application applies to input."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ _DATE = re.compile(r"\s*(\d{4})([-/]?)(\d{2})\2(\d{2})(?:[T\s].*)?", re.DOTALL)
 
 
 class OutOfRange(Exception):
-    """An integer that the database's column cannot hold; Rails makes a 500 of it."""
+    """An integer that the database's column cannot hold; Rails responds with a 500."""
 
 
 def to_integer(value: object) -> int | None:
-    """
-    The integer that Rails stores for a value: ``"7"`` and ``"7abc"`` are 7, ``"abc"`` is 0, ``""`` is null.
+    """Convert a value to the integer that Rails stores: ``"7"`` and ``"7abc"`` are 7, ``"abc"`` is 0, ``""`` is null.
 
     Raises:
         OutOfRange: it does not fit into 64 bits.
@@ -48,7 +47,7 @@ def to_integer(value: object) -> int | None:
 
 
 def to_text(value: object) -> str | None:
-    """The string that Rails stores for a value: numbers as written, true and false as ``t`` and ``f``."""
+    """Convert a value to the string that Rails stores: numbers as written, true and false as ``t`` and ``f``."""
     match value:
         case None | str():
             return value
@@ -59,7 +58,7 @@ def to_text(value: object) -> str | None:
 
 
 def to_date(value: object) -> str | None:
-    """The date (``YYYY-MM-DD``) that Rails stores for a value; what is no date becomes null."""
+    """Convert a value to the date (``YYYY-MM-DD``) that Rails stores; anything that is not a date becomes null."""
     found = _DATE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return None
@@ -79,8 +78,7 @@ class Resource:
     filter: str | None = None
 
     def coerce(self, fields: Mapping[str, object]) -> dict[str, object]:
-        """
-        What Rails would store of these fields: unknown ones and those that are no scalars are left out.
+        """Convert fields to what Rails would store. Unknown fields and non-scalar values are dropped.
 
         Raises:
             OutOfRange: an integer that no column can hold.
@@ -114,16 +112,15 @@ RESOURCES: Mapping[str, Resource] = {
 
 
 def timestamp(wall: float) -> str:
-    """Wall time (seconds since 1970) as HOSP writes it: ``2021-03-27T17:33:14.049Z``."""
+    """Format wall time (seconds since 1970) as HOSP writes it: ``2021-03-27T17:33:14.049Z``."""
     moment = datetime.datetime.fromtimestamp(wall, datetime.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
 
 
 class Store:
-    """
-    All records. Each is an immutable snapshot: a change replaces it, so what was handed out stays as it was.
+    """All records. Each is an immutable snapshot: a change replaces it, so records returned earlier stay unchanged.
 
-    Passwords are kept apart from the records, so that no answer and no journal can show one.
+    Passwords are kept apart from the records, so that no response and no journal can show one.
     """
 
     def __init__(self, seed: Seed, wall: Callable[[], float]) -> None:
@@ -132,7 +129,7 @@ class Store:
         self.restore()
 
     def restore(self) -> None:
-        """Go back to the seed; ids go on from its highest."""
+        """Return to the seed; ids continue from its highest."""
         self._records: dict[str, dict[int, Record]] = {name: {} for name in RESOURCES}
         self._passwords: dict[int, str] = {}
         self._last_id: dict[str, int] = dict.fromkeys(RESOURCES, 0)
@@ -151,15 +148,14 @@ class Store:
     def newest_first(
         self, resource: str, column: str | None = None, among: Collection[object] = ()
     ) -> Iterator[Record]:
-        """All records of a kind, or those whose ``column`` has a value ``among`` those given."""
+        """All records of a resource, or those whose ``column`` has a value ``among`` the given ones."""
         # Ids only ever rise, so the order of insertion is the order of ids.
         for record in reversed(self._records[resource].values()):
             if column is None or record[column] in among:
                 yield record
 
     def create(self, resource: str, fields: Mapping[str, object]) -> Record:
-        """
-        Store a new record: the next id, now as both times, null for what is missing.
+        """Store a new record: the next id, now for both times, null for missing fields.
 
         Raises:
             OutOfRange: an integer that no column can hold.
@@ -174,8 +170,7 @@ class Store:
         return record
 
     def update(self, resource: str, id_: int, fields: Mapping[str, object]) -> Record | None:
-        """
-        Change any fields of a record; ``updated_at`` moves only if something really changed, as in Rails.
+        """Change fields of a record; ``updated_at`` moves only if a value really changed, as in Rails.
 
         Raises:
             OutOfRange: an integer that no column can hold.
@@ -192,13 +187,13 @@ class Store:
         return after
 
     def delete(self, resource: str, id_: int) -> Record | None:
-        """Delete a record and return it as it was; others that refer to it stay."""
+        """Delete a record and return it as it was; records that refer to it stay."""
         if resource == "staffs":
             self._passwords.pop(id_, None)
         return self._records[resource].pop(id_, None)
 
     def authenticate(self, name: str, password: str) -> Record | None:
-        """The member of staff with this name and password; of several with one name, the oldest counts."""
+        """The member of staff with this name and password; if several share a name, the oldest counts."""
         for staff in self._records["staffs"].values():
             if staff["name"] == name:
                 return staff if self._passwords.get(_id_of(staff)) == password else None

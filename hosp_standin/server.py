@@ -1,4 +1,4 @@
-"""The stand-in's HTTP: twisted.web, whose leniency suits a Rails application, and connections that can be broken."""
+"""The stand-in's HTTP: twisted.web, which is as lenient as Rails, with connections that it can break on purpose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = Logger()
 
 
 class RequestWire:
-    """A twisted.web request as the wire that a machine answers on."""
+    """Sends a machine's response through a twisted.web request."""
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -29,23 +29,23 @@ class RequestWire:
         request.notifyFinish().addBoth(self._finished)
 
     def done(self) -> Deferred[None]:
-        """Fires when the request is answered or its connection is lost."""
+        """Fires when the request got its response or its connection is lost."""
         return self._done
 
     def send(self, answer: Answer) -> None:
-        """The whole answer."""
+        """Send the whole response."""
         self._head(answer)
         self._request.write(answer.body)
         self._request.finish()
 
     def cut_body(self, answer: Answer) -> None:
-        """The whole head and half of the body; then the connection is closed."""
+        """Send the whole head and half of the body, then close the connection."""
         self._head(answer)
         self._request.write(answer.body[: len(answer.body) // 2])
         self._transport().loseConnection()
 
     def cut_head(self, answer: Answer) -> None:
-        """Half of the head; then the connection is closed."""
+        """Send half of the head, then close the connection."""
         head = f"HTTP/1.1 {answer.status} {answer.reason}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
         self._transport().write(head[: len(head) // 2].encode("latin-1"))
@@ -67,7 +67,7 @@ class RequestWire:
             request.responseHeaders.addRawHeader(name.encode("ascii"), value.encode("utf-8"))
 
     def _transport(self) -> ITransport:
-        # The real transport: the channel between would send what is still in its own buffers.
+        # Use the real transport: the channel in between would still send the content of its own buffers.
         transport = self._request.channel.transport
         assert transport is not None
         return transport
@@ -78,7 +78,7 @@ class RequestWire:
 
 
 def call_of(request: IRequest) -> Call:
-    """What twisted.web received, as a plain value."""
+    """Convert a twisted.web request to a plain value."""
     headers: dict[str, str] = {}
     for name, values in request.requestHeaders.getAllRawHeaders():
         headers[name.decode("latin-1").lower()] = b", ".join(values).decode("utf-8", "surrogateescape")
@@ -90,7 +90,7 @@ def call_of(request: IRequest) -> Call:
 
 
 class HospResource(Resource):
-    """The root of HOSP: every path, every method."""
+    """Root resource of HOSP: handles every path and method."""
 
     isLeaf = True  # noqa: N815 - twisted.web's own name
 
@@ -111,14 +111,14 @@ class HospResource(Resource):
 
 
 class QuietSite(Site):
-    """A site without an access log: the journal holds more, and a load of thousands would drown the log."""
+    """A site without an access log: the journal holds more, and a load of thousands would flood the log."""
 
     def log(self, request: object) -> None:
         """Write nothing."""
 
 
 class _ResetAtOnce(ProtocolWrapper):
-    """What a connection gets while HOSP is offline in the way that resets."""
+    """Resets a new connection at once, while HOSP is offline in the mode that resets."""
 
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
@@ -127,7 +127,7 @@ class _ResetAtOnce(ProtocolWrapper):
 
 
 class HospFactory(WrappingFactory[ProtocolWrapper]):
-    """The site of HOSP, which knows its connections and can drop them all."""
+    """HOSP's site. It tracks its connections and can drop them all."""
 
     noisy = False
 
@@ -143,12 +143,12 @@ class HospFactory(WrappingFactory[ProtocolWrapper]):
         self.resetting = False
 
     def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper:
-        """A channel, or a connection that is reset at once."""
+        """Return a channel, or a protocol that resets its connection at once."""
         if self.resetting:
             return _ResetAtOnce(self, Protocol())  # type: ignore[arg-type]
         return super().buildProtocol(addr)
 
     def drop_connections(self) -> None:
-        """Reset every connection that is open."""
+        """Reset every open connection."""
         for protocol in list(self.protocols):
             protocol.transport.abortConnection()

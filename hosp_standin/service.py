@@ -1,4 +1,4 @@
-"""The stand-in with its sockets: it binds, goes offline and comes back on the same port, and says where it is."""
+"""The stand-in as a service with sockets: it binds, reports its ports, goes offline and comes back on the same port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = Logger()
 
 
 def load_seed() -> Seed:
-    """The records that every stand-in begins with."""
+    """Load the records that every stand-in starts with."""
     raw = importlib.resources.files(__package__).joinpath("hosp-seed.json").read_bytes()
     seed: Seed = msgspec.json.decode(raw)
     return seed
@@ -32,7 +32,7 @@ def load_seed() -> Seed:
 
 @frozen
 class Place:
-    """Where to listen; port 0 is any free one."""
+    """Where to listen; port 0 means any free port."""
 
     host: str
     port: int
@@ -42,14 +42,13 @@ class Place:
 
 
 class Standin(Service):
-    """
-    One stand-in HOSP as a service.
+    """One stand-in HOSP as a service.
 
     Arguments:
         reactor: IReactorTime and IReactorTCP.
-        machine: what answers.
-        listen: where HOSP is.
-        control: where its control port is, if anywhere.
+        machine: handles the requests.
+        listen: HOSP's address.
+        control: address of its control port, if it has one.
         port_file: written, once both are bound, with ``{"listen": PORT, "control": PORT}``.
     """
 
@@ -78,8 +77,7 @@ class Standin(Service):
         self._coming_back: IDelayedCall | None = None
 
     def startService(self) -> None:
-        """
-        Bind both ports.
+        """Bind both ports.
 
         Raises:
             CannotListenError: one of them is taken.
@@ -100,7 +98,7 @@ class Standin(Service):
             _write_whole(self._port_file, json.dumps({"listen": self.port, "control": self.control_port}))
 
     def stopService(self) -> Deferred[None]:
-        """Close the ports, drop every connection, forget late commits."""
+        """Close the ports, drop every connection, drop late commits."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._cancel_return()
         self.machine.stop()
@@ -110,11 +108,10 @@ class Standin(Service):
         return gatherResults(closing).addCallback(lambda _: None)
 
     def set_offline(self, offline: bool, for_s: float | None = None) -> None:
-        """
-        Go away (refused, or accepted and reset, as the settings say) or come back on the same port.
+        """Go offline (refuse, or accept and reset, as the settings say) or come back on the same port.
 
         Arguments:
-            for_s: come back by itself after so many real seconds.
+            for_s: come back automatically after so many real seconds.
         """
         self._cancel_return()
         self.offline = offline
@@ -163,7 +160,7 @@ def build(
 
 
 def _write_whole(path: str, text: str) -> None:
-    # A reader sees either nothing or all of it.
+    # A reader sees either no file or the whole content.
     half = f"{path}.{os.getpid()}.new"
     with open(half, "w", encoding="utf-8") as file:
         file.write(text + "\n")

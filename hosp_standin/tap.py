@@ -1,4 +1,4 @@
-"""``twistd hosp-standin``: its options."""
+"""``twistd hosp-standin``: its options and its service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOPBACK = ("localhost", "::1")
 
 
 class Options(usage.Options):
-    """See docs/standin.md."""
+    """Command-line options: see docs/standin.md."""
 
     synopsis = "[options]"
     longdesc = "A stand-in for HOSP: its resources in memory, as slow and as faulty as you ask for."
@@ -49,7 +49,7 @@ class Options(usage.Options):
     ]
 
     def postOptions(self) -> None:
-        """Check every value, so that a mistake is told before anything is bound."""
+        """Check every value, so that errors are reported before anything is bound."""
         self.listen = _checked("listen", self["listen"], parse_place)
         self.control = None if self["control"] == "none" else _checked("control", self["control"], _loopback)
         self.settings = Settings(
@@ -67,7 +67,7 @@ class Options(usage.Options):
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
-    """The service that `options` describe."""
+    """Build the service that `options` describe."""
     if reactor is None:
         from twisted.internet import reactor
     service: IService = build(
@@ -83,7 +83,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 
 def parse_place(text: str) -> Place:
-    """``HOST:PORT`` or ``[v6]:PORT``."""
+    """Parse ``HOST:PORT`` or ``[v6]:PORT``."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:

@@ -1,4 +1,4 @@
-"""The stand-in inside a test's own process, on a free port or with no socket at all."""
+"""The stand-in inside a test's own process, on a free port or without a socket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .service import Place, Standin, build, load_seed
 
 @frozen
 class Running:
-    """A stand-in that listens. `hosp` has `store`, `journal`, `stats`, `planner` (faults, script) to use directly."""
+    """A listening stand-in. Tests use `store`, `journal`, `stats` and `planner` (faults, script) of `hosp` directly."""
 
     standin: Standin
 
@@ -30,17 +30,17 @@ class Running:
 
     @property
     def port(self) -> int:
-        """Where it listens on 127.0.0.1."""
+        """Its port on 127.0.0.1."""
         return self.standin.port
 
     @property
     def url(self) -> str:
-        """``http://127.0.0.1:PORT``, without a slash at the end."""
+        """``http://127.0.0.1:PORT``, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def control_port(self) -> int | None:
-        """Where its control port is, if there is one."""
+        """Its control port, if it has one."""
         return self.standin.control_port
 
     def stop(self) -> Deferred[None]:
@@ -49,8 +49,7 @@ class Running:
 
 
 def settings(**options: Any) -> Settings:
-    """
-    Settings for a test: no delay and no limit of places where none are given.
+    """Settings for a test: without delay and without a limit of slots by default.
 
     Arguments:
         options: fields of `Settings`; `delay` and `faults` may be texts as on the command line, `faults` also a dict.
@@ -74,8 +73,7 @@ def start(
     wall: Callable[[], float] = time.time,
     **options: Any,
 ) -> Deferred[Running]:
-    """
-    Start a stand-in on a free loopback port.
+    """Start a stand-in on a free loopback port.
 
     Arguments:
         reactor: IReactorTime and IReactorTCP.
@@ -91,11 +89,10 @@ def start(
 
 
 def in_memory(clock: IReactorTime, *, wall: Callable[[], float] | None = None, **options: Any) -> Machine:
-    """
-    A stand-in without sockets: `root` of it is what treq's RequestTraversalAgent takes.
+    """A stand-in without sockets. Pass its `root` to treq's RequestTraversalAgent.
 
     Arguments:
-        clock: moves delays and late commits.
+        clock: drives delays and late commits.
         wall: for the records' times; the clock's own if None.
         options: as for `settings`.
     """
@@ -103,5 +100,5 @@ def in_memory(clock: IReactorTime, *, wall: Callable[[], float] | None = None, *
 
 
 def root(machine: Machine) -> HospResource:
-    """The root IResource of a stand-in in memory."""
+    """Root IResource of a stand-in in memory."""
     return HospResource(machine)
