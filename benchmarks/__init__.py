@@ -1,1 +1,1 @@
-"""Measurements beside the same load straight at HOSP: run by hand or by ``make load``, needed by nothing."""
+"""Load measurements, compared with the same load sent directly to HOSP. Run by hand or by ``make load``."""

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.audit_database``: ten million records in a database, and how long the page's questions take.
+"""``python -m benchmarks.audit_database``: time the audit page's queries on ten million records in a database.
 
-Each is asked five times; the exit status is 1 if the worst takes 200 ms or more in the median.
+Each query runs five times. The exit status is 1 if the slowest query has a median of 200 ms or more.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ QUESTIONS: dict[str, Filters] = {
 
 
 def build(target: Target, rows: int) -> None:
-    """Fill it."""
+    """Fill the database."""
     engine = engine_for(target, read_only=False)
     if target.url is None:
 
@@ -87,7 +87,7 @@ def build(target: Target, rows: int) -> None:
 
 
 async def ask(reactor: Any, target: Target, rows: int) -> float:
-    """Print how long each question takes; the worst, in milliseconds."""
+    """Print how long each query takes; return the slowest, in milliseconds."""
     reader = DatabaseReader(
         Access(reactor, target, "pages", read_only=True), Access(reactor, target, "exports", read_only=True)
     )
@@ -120,7 +120,7 @@ async def ask(reactor: Any, target: Target, rows: int) -> float:
 
 
 def main() -> int:
-    """What is printed is for people."""
+    """Run the benchmark; the output is for people."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--url", help="a PostgreSQL database; default: SQLite below build/")
@@ -151,7 +151,7 @@ def main() -> int:
 
 
 def _is_there(target: Target) -> bool:
-    """Whether it was filled before."""
+    """Whether the database was filled before."""
     engine = engine_for(target, read_only=True)
     try:
         with engine.connect() as connection:

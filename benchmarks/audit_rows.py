@@ -1,8 +1,8 @@
-"""Ten million audit records as they might be after a year, straight into a database: quicker than through the writer.
+"""Write ten million audit records straight into a database, as a year might leave them. Faster than through the sink.
 
-200 members of staff, 5,000 patients, 12 routes, 4,000 disclosure sets. Unlucky on purpose: staff member 1 makes a fifth
-of all requests and never meets the rarest outcome; patient 1 is in nearly every list, patient 4999 only in old ones,
-patient 5000 in none; staff member 200 left after a month.
+200 members of staff, 5,000 patients, 12 routes, 4,000 disclosure sets. The distribution is unlucky on purpose: staff
+member 1 makes a fifth of all requests and never has the rarest outcome; patient 1 is in nearly every list, patient
+4999 only in old ones, patient 5000 in none; staff member 200 left after a month.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _CHUNK = 20_000
 
 
 class Numbers:
-    """Numbers of texts, in the order in which they come."""
+    """Numbers for texts, in order of first use."""
 
     def __init__(self) -> None:
         self.known: dict[str, int] = {}
 
     def of(self, text: str) -> int:
-        """One."""
+        """Number of a text."""
         return self.known.setdefault(text, len(self.known) + 1)
 
 
 def filled(engine: Engine, rows: int) -> None:
-    """Make the tables, fill them, make the indexes."""
+    """Create the tables, fill them, create the indexes."""
     numbers = Numbers()
     with engine.begin() as connection:
         make_tables(connection)
@@ -85,7 +85,7 @@ def filled(engine: Engine, rows: int) -> None:
     for index in INDEXES:
         with engine.begin() as connection:
             index.create(connection)
-    if engine.dialect.name == "postgresql":  # as its autovacuum does in time
+    if engine.dialect.name == "postgresql":  # as its autovacuum does eventually
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
 
@@ -103,7 +103,7 @@ def _load(connection: Connection, table: str, columns: tuple[str, ...], rows: li
 
 
 def _fill_sets(connection: Connection, numbers: Numbers) -> None:
-    """Each set is in use for its part of the year."""
+    """Fill the disclosure sets; each is in use for its part of the year."""
     chance = random.Random(1)
     step = YEAR_MS // SET_COUNT
     for number in range(1, SET_COUNT + 1):
@@ -122,7 +122,7 @@ def _fill_sets(connection: Connection, numbers: Numbers) -> None:
 
 
 def _chunks(rows: int, numbers: Numbers) -> Iterator[tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]]:
-    """Rows of both tables."""
+    """Yield chunks of rows for both tables."""
     chance = random.Random(2)
     prev = "0" * 64
     for start in range(1, rows + 1, _CHUNK):
@@ -162,7 +162,7 @@ def _staff(chance: random.Random, time_ms: int) -> int:
 def _record(
     seq: int, time_ms: int, prev: str, chance: random.Random, numbers: Numbers
 ) -> tuple[dict[str, Any], bytes]:
-    """One, as its row and as its line."""
+    """One record, as its row and as its line."""
     staff = _staff(chance, time_ms)
     route, action, resource = chance.choices(ROUTES, WEIGHTS)[0]
     outcome, status = _outcome(chance, staff)

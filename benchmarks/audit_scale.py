@@ -1,4 +1,4 @@
-"""``python -m benchmarks.audit_scale``: makes a million records, and times their verification.
+"""``python -m benchmarks.audit_scale``: write a million records and time their verification.
 
 The exit status is 1 if the trail does not verify.
 """
@@ -21,7 +21,7 @@ GROUP = 500
 
 
 def record(number: int) -> bytes:
-    """One as long as most are."""
+    """A record of typical length."""
     return encode_record(
         {
             "v": 1,
@@ -64,7 +64,7 @@ def _made(folder: Path, signer: Signer, records: int, *, packed: bool) -> None:
 
 
 def main() -> int:
-    """What is printed is for people."""
+    """Run the benchmark; the output is for people."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--packed", action="store_true", help="pack closed files first, as the proxy does")

@@ -1,9 +1,9 @@
-"""``python -m benchmarks.bench_workers``: what it costs to be two workers with a Redis instead of one process.
+"""``python -m benchmarks.bench_workers``: measure the cost of two workers with a Redis, compared with one process.
 
-Answers from memory over HTTPS, from one process, from one with a Redis, and from a supervisor with two workers. All run
-side by side and are loaded in turn (A B C C B A …), so that what else the machine does meets each of them. What is
-judged is processor time for one request, of all processes of a proxy. Exit status 1 when two workers take more than
-1.10 times that of one process. README.md has the legend.
+It measures cache hits over HTTPS from one process, from one with a Redis, and from a supervisor with two workers. All
+run side by side and are loaded in turn (A B C C B A …), so that other load on the machine affects each of them. The
+result is judged by processor time for one request, summed over all processes of a proxy. Exit status 1 if two workers
+take more than 1.10 times that of one process. README.md has the legend.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ getHospital = 86400
 getMe = 86400
 """
 MODES: Mapping[str, tuple[int, bool]] = {"one": (1, False), "one, Redis": (1, True), "two, Redis": (2, True)}
-"""Workers, and whether there is a Redis."""
+"""Number of workers, and whether there is a Redis."""
 _WARM_S = 40.0
 _WARM_REQUESTS = 5
 
 
 def processors_s(pid: int) -> float:
-    """Seconds that a process and all below it have had of the processor."""
+    """Processor seconds that a process and its descendants have used."""
     spent = 0.0
     for each in (pid, *descendants(pid)):
-        with contextlib.suppress(OSError):  # ended just now
+        with contextlib.suppress(OSError):  # just ended
             spent += processor_s(each)
     return spent
 
 
 @contextlib.contextmanager
 def places(folder: Path) -> Iterator[tuple[Standin, dict[str, Proxy]]]:
-    """A stand-in, a Redis, and a proxy for each mode."""
+    """Run a stand-in, a Redis, and one proxy for each mode."""
     with contextlib.ExitStack() as stack:
         hosp = stack.enter_context(standin(folder, ["--delay", "none", "--places", "0"]))
         store = Store()
@@ -66,9 +66,9 @@ def places(folder: Path) -> Iterator[tuple[Standin, dict[str, Proxy]]]:
 
 
 def warm(hosp: Standin, house: Proxy, given: Mapping[str, object], loaders: int) -> None:
-    """Load one until it answers from memory.
+    """Load one proxy until it serves from its cache.
 
-    :raise AssertionError: it does not begin to.
+    :raise AssertionError: it does not start to.
     """
     latest = time.monotonic() + _WARM_S
     while True:
@@ -84,7 +84,7 @@ def _reached(hosp: Standin) -> int:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measured], int]:
-    """Load each in turn, forwards and backwards.
+    """Load each proxy in turn, forwards and backwards.
 
     :return: the runs, and how many requests HOSP got meanwhile.
     """
@@ -105,7 +105,7 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measur
 
 
 def table(found: Mapping[str, Measured]) -> list[str]:
-    """One line a mode; ratios are of runs of the same round."""
+    """One line for each mode; ratios are between runs of the same round."""
     lines = ["workers      answers/s   p50 ms   p99 ms   µs a request      times one process"]
     for mode, measured in found.items():
         costs = ratios(found["one"], measured, "processor_s")

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.bodies``: the worst bodies of every size, and what another client notices of them.
+"""``python -m benchmarks.bodies``: send the worst bodies of every size, and measure how they slow another client.
 
-Each body is sent with and without credentials to a proxy with its defaults, while another client reads an answer that
-is in memory. Then come answers of the upstream. README.md has the legend. Exit status 1 when a body cost more than it
-may; ``--tell`` only tells.
+Each body is sent with and without credentials to a proxy with default options, while another client reads a cached
+response. Then the upstream sends large responses. README.md has the legend. Exit status 1 if a body cost more than
+allowed; ``--tell`` only reports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MiB = 1 << 20
 MOST_DELAY_S = 0.1
 MOST_GROWTH = 4.0
 SLACK_BYTES = 4 * MiB
-"""What a request of any size may cost besides: buffers of the system's allocator, a connection."""
+"""Memory that a request of any size may cost in addition: the allocator's buffers, a connection."""
 
 SCREEN, NOTES = "/patients/7/screen", "/notes"
 RIGHT = "Basic " + base64.b64encode(b"eve:password").decode()
@@ -40,7 +40,7 @@ Make = Callable[[int], bytes]
 
 
 def _images(one: bytes, wanted: int) -> bytes:
-    """A screening whose images are as many of these as have room."""
+    """A screening body with as many copies of one image as fit."""
     return b'{"images":[' + b",".join([one] * max(1, (wanted - 14) // (len(one) + 1))) + b"]}"
 
 
@@ -62,7 +62,7 @@ BODIES: dict[str, Make] = {
 
 @frozen
 class Cost:
-    """What one body cost.
+    """Cost of one body.
 
     :param worst_s: the longest that the other client waited meanwhile.
     :param growth: bytes by which the process was larger at its peak.
@@ -78,7 +78,7 @@ class Cost:
 
     @property
     def times(self) -> float:
-        """The growth in sizes of the body."""
+        """The growth as a multiple of the body's size."""
         return max(0, self.growth - SLACK_BYTES) / self.size
 
     @property
@@ -105,7 +105,7 @@ def _connection(house: Proxy, timeout_s: float = 120.0) -> http.client.HTTPSConn
 
 
 def _read_on(house: Proxy, said: Connection) -> None:
-    """The other client: reads what is in memory, and tells the worst wait whenever it is asked."""
+    """The other client: reads cached responses, and reports its longest wait when asked."""
     reader = _connection(house)
     worst = 0.0
     while True:
@@ -150,7 +150,7 @@ def _measure(
     house: Proxy, worst: Callable[[], float], name: str, who: str, size: int, send: Callable[[], str]
 ) -> Cost:
     time.sleep(0.3)
-    Path(f"/proc/{house.pid}/clear_refs").write_text("5")  # the peak starts anew
+    Path(f"/proc/{house.pid}/clear_refs").write_text("5")  # reset the peak
     before = _memory(house.pid, "VmRSS")
     worst()
     began = time.monotonic()
@@ -168,7 +168,7 @@ def _post(house: Proxy, path: str, body: bytes, authorization: str | None) -> st
     try:
         client.request("POST", path, body, headers)
     except OSError:
-        # Refused, and closed before all of it was sent; the answer is there all the same.
+        # The proxy refused the request and closed before all of it was sent; its response has arrived all the same.
         if client.sock is None:
             return "closed"
     try:
@@ -191,7 +191,7 @@ def _get(house: Proxy, path: str) -> str:
 
 
 def requests(house: Proxy, worst: Callable[[], float], sizes: dict[int, str]) -> Iterator[Cost]:
-    """Every body of every size, from everybody."""
+    """Send every body of every size, with and without credentials."""
     for size, path in sizes.items():
         for name, make in BODIES.items():
             body = make(size)
@@ -201,7 +201,7 @@ def requests(house: Proxy, worst: Callable[[], float], sizes: dict[int, str]) ->
 
 
 def answers(house: Proxy, worst: Callable[[], float], size: int) -> Iterator[Cost]:
-    """Every answer that the upstream may come with."""
+    """Have the upstream send every kind of response."""
     for number, (name, make) in enumerate(ANSWERS.items()):
         path = f"/patients/{number + 1}" if name in FRUGAL else f"/patients?hospital_id={number + 1}"
         yield _measure(house, worst, name, "upstream", len(make(size)), lambda path=path: _get(house, path))
@@ -223,12 +223,12 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(size) as url,
-        # Guesses are made on purpose here, so nobody is to be slowed for them.
+        # This run guesses passwords on purpose, so admission must not slow it down.
         proxy(Path(folder), url, "[admission]\nenabled = false\n") as house,
         _reader(house) as worst,
     ):
         time.sleep(2)
-        worst()  # the first read was none from memory
+        worst()  # the first read did not come from the cache
         time.sleep(3)
         print(f"nobody else: worst {worst() * 1e3:.0f} ms\n{HEADING}", flush=True)
         for cost in itertools.chain(requests(house, worst, sizes), answers(house, worst, size)):

@@ -1,4 +1,4 @@
-"""What a run came to: what clients were told, held against what HOSP's journal says that it stored. Pure."""
+"""Compare what clients were told with what HOSP's journal says it stored. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Stored = Mapping[str, Any]
 
 @frozen
 class Counts:
-    """The promises of one run; README.md says what each word means.
+    """Results of one run; README.md explains each word.
 
-    :param rate: share of valid requests that were answered with success, 0 to 1.
-    :param per_request: upstream requests per user request.
+    :param rate: share of valid requests that succeeded, 0 to 1.
+    :param per_request: upstream requests for each user request.
     :param quantiles_s: of all valid requests: 50 %, 95 %, 99 %.
     :param by_kind_s: the same for each kind.
     """
@@ -46,19 +46,19 @@ class Counts:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that is not less than this share of all (nearest rank); 0 for none."""
+    """Quantile by nearest rank: the smallest value that is not less than this share of all; 0 for no values."""
     if not values:
         return 0.0
     return sorted(values)[max(0, math.ceil(len(values) * share) - 1)]
 
 
 def count(told: Sequence[Told], stored: Sequence[Stored], upstream: int, seconds: float) -> Counts:
-    """Judge a run.
+    """Compute the results of a run.
 
     :param told: what the clients were told.
     :param stored: every note that HOSP stored during the run, in order.
     :param upstream: requests that HOSP got.
-    :param seconds: that the run took.
+    :param seconds: duration of the run.
     """
     valid = [each for each in told if each.planned.valid]
     bad = [each for each in told if not each.planned.valid]
@@ -95,13 +95,13 @@ def _quantiles(told: Sequence[Told]) -> tuple[float, ...]:
 
 
 def _in_anothers_name(notes: Sequence[Told], stored: Sequence[Stored]) -> int:
-    """Stored notes whose author is not the member of staff whose credentials were sent."""
+    """Number of stored notes whose author is not the member of staff whose credentials were sent."""
     author = {each.planned.marker: each.planned.staff for each in notes}
     return sum(note["body"] in author and note["staff_id"] != author[note["body"]] for note in stored)
 
 
 def _kept_rightly(told: Told, stored: Sequence[Stored]) -> bool:
-    """A screening that was answered has exactly one note, with each result in it; one that failed has at most one."""
+    """Whether a screening that succeeded has exactly one note with each result, and one that failed has at most one."""
     planned = told.planned
     mine = [
         note

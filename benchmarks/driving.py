@@ -1,4 +1,4 @@
-"""The clients: a real HTTP client (aiohttp), none of the proxy's code. Each takes the next request of the plan."""
+"""The clients: a real HTTP client (aiohttp), with none of the proxy's code. Each takes the next request of the plan."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from attrs import frozen
 from .plan import Planned
 
 PATIENCE_S = 60.0
-"""How long a client waits for an answer."""
+"""How long a client waits for a response."""
 
 
 @frozen
 class Told:
     """What a client was told.
 
-    :param status: 0 for no answer at all.
-    :param seconds: from sending to the whole answer.
-    :param document: the answer's JSON, None where it is none.
+    :param status: 0 if no response came.
+    :param seconds: from sending to the whole response.
+    :param document: JSON of the response, None if it is not JSON.
     """
 
     planned: Planned
@@ -40,7 +40,7 @@ class Told:
 
     @property
     def unknown(self) -> bool:
-        """Whether it was told honestly that nobody knows."""
+        """Whether the response says that the outcome is unknown."""
         return isinstance(self.document, dict) and self.document.get("outcome") == "unknown"
 
 
@@ -50,9 +50,9 @@ async def drive(
     """Send a plan.
 
     :param base: ``https://host:port`` or ``http://…``.
-    :param clients: requests at one time.
-    :param certificate: the one to believe, for https.
-    :return: what the clients were told, and seconds from the first request to the last answer.
+    :param clients: number of concurrent requests.
+    :param certificate: the certificate to trust, for https.
+    :return: what the clients were told, and seconds from the first request to the last response.
     """
     trusted = ssl.create_default_context(cafile=certificate) if certificate else True
     connector = aiohttp.TCPConnector(limit=clients, ssl=trusted)

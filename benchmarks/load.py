@@ -1,6 +1,6 @@
-"""``python -m benchmarks.load``: one plan of requests straight at HOSP and through the proxy, and what became of it.
+"""``python -m benchmarks.load``: send one plan of requests directly to HOSP and through the proxy, and compare.
 
-Exit status 1 when a target is missed. README.md has the legend of the table.
+Exit status 1 if a target is missed. README.md has the legend of the table.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ HOSP = (
     *("--delay", "lognormal:4.4", "--time-scale", "0.09", "--places", "5"),
     *("--faults", "error_before=0.015,error_after=0.015"),
 )
-"""Mean 0.4 s, five places, 3 % of requests fail with a 500, half of them after the write was stored."""
+"""Mean 0.4 s, five slots; 3 % of requests fail with a 500, half of them after the write was stored."""
 
 Row = tuple[str, str, str, str, bool]
-"""Name, through the proxy, straight at HOSP, target, met."""
+"""Name, through the proxy, directly to HOSP, target, met."""
 
 
 def straight(plan: Sequence[Planned], clients: int, seed: int, folder: Path) -> Counts:
-    """The plan straight at a fresh HOSP."""
+    """Send the plan directly to a fresh HOSP."""
     with standin(folder, [*HOSP, "--seed", str(seed)]) as hosp:
         told, seconds = asyncio.run(drive(hosp.url, plan, clients))
         return count(told, stored_notes(hosp), upstream_requests(hosp), seconds)
 
 
 def through_proxy(plan: Sequence[Planned], clients: int, seed: int, folder: Path) -> Counts:
-    """The plan through the proxy at a fresh HOSP."""
+    """Send the plan through the proxy to a fresh HOSP."""
     with standin(folder, [*HOSP, "--seed", str(seed)]) as hosp, proxy(folder, hosp.url) as house:
         told, seconds = asyncio.run(drive(house.url, plan, clients, house.certificate))
         settle(house)
@@ -49,7 +49,7 @@ def through_proxy(plan: Sequence[Planned], clients: int, seed: int, folder: Path
 
 
 def settle(house: Proxy) -> None:
-    """Wait, for a bounded time, until no screening result is on its way to a note."""
+    """Wait, for a bounded time, until every screening result is stored as a note."""
     deadline = time.monotonic() + _SETTLE_S
     while house.metric("hospproxy_screening_pending") and time.monotonic() < deadline:
         time.sleep(0.25)
@@ -64,13 +64,13 @@ def stored_notes(hosp: Standin) -> list[dict[str, object]]:
 
 
 def upstream_requests(hosp: Standin) -> int:
-    """Requests that HOSP got."""
+    """Number of requests that HOSP got."""
     number: int = hosp.read("/stats")["requests"]
     return number
 
 
 def table(ours: Counts, theirs: Counts) -> list[Row]:
-    """The rows; a target is the proxy's only."""
+    """The rows; only the proxy has targets."""
     rows: list[Row] = []
 
     def row(name: str, show: Callable[[Counts], str], target: str = "", met: bool = True) -> None:
@@ -108,7 +108,7 @@ def _ms(seconds: Sequence[float]) -> str:
 
 
 def show(rows: Sequence[Row]) -> str:
-    """The table as text."""
+    """Format the table as text."""
     lines = [("", "through hospproxy", "straight at HOSP", "target", "")]
     lines += [(*row[:4], "" if row[4] else "MISSED") for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
@@ -122,7 +122,7 @@ def show(rows: Sequence[Row]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run both and print the table; 1 if a target was missed."""
+    """Run both and print the table; return 1 if a target was missed."""
     options = _options(arguments)
     plan = make_plan(options.requests, options.seed, world_of(load_seed()))
     print(f"{len(plan)} requests, {options.clients} clients, seed {options.seed}", flush=True)

@@ -1,4 +1,4 @@
-"""An upstream whose answers are as large and as odd as they may be, in a process of its own."""
+"""An upstream that sends the largest and oddest responses allowed, in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZE = (16 << 20) - 4096
 """Just below upstream.max_body_bytes."""
 
 WRONG = "Basic " + base64.b64encode(b"eve:guessed").decode()
-"""Credentials that it refuses."""
+"""Credentials that it rejects."""
 
 STAMP = "2021-03-27T17:33:14.049Z"
 
@@ -45,10 +45,10 @@ ANSWERS: dict[str, Callable[[int], bytes]] = {
     "record with numbers": lambda size: b'{"id":1,"name":' + _filled(b"1", size)[:-41] + b"1]}",
     "record with keys": lambda size: b'{"id":1,' + b",".join(b'"%x":1' % n for n in range(size // 12)) + b"}",
 }
-"""By name. The path's id, or its filter, says which is wanted."""
+"""Responses by name. The path's id, or its filter, selects one."""
 
 FRUGAL = frozenset(name for name in ANSWERS if name.startswith("record"))
-"""Answers to a request for one record."""
+"""Responses to a request for one record."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(201, json.dumps(record).encode())
 
     def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
-        with contextlib.suppress(OSError):  # the proxy takes no more of it
+        with contextlib.suppress(OSError):  # the proxy reads no more of it
             self._write(status, body, kind)
 
     def _write(self, status: int, body: bytes, kind: str) -> None:
@@ -89,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _serve(port: Connection, size: int) -> None:
@@ -101,9 +101,9 @@ def _serve(port: Connection, size: int) -> None:
 
 @contextlib.contextmanager
 def serving(size: int = SIZE) -> Iterator[str]:
-    """Its address, while it runs.
+    """Run the upstream; yields its address.
 
-    :param size: of its answers, in bytes.
+    :param size: of its responses, in bytes.
     """
     ours, theirs = multiprocessing.Pipe()
     running = multiprocessing.Process(target=_serve, args=(theirs, size), daemon=True)

@@ -1,4 +1,4 @@
-"""The seeded plan: which requests a working day at several hospitals sends, in which order and as whom. Pure."""
+"""The seeded plan: the requests of a working day at several hospitals, in order, with their senders. Pure."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Planned:
     :param kind: one of hospitals, patients, record, note, screening, bad.
     :param staff: id of the member of staff who sends it; 0 for nobody.
     :param password: theirs, or a wrong one.
-    :param body: as it is sent; None for none.
-    :param marker: a note's body, which no other note has.
-    :param patient: whom a note or screening is about.
+    :param body: as sent; None for no body.
+    :param marker: a note's body, unique among all notes.
+    :param patient: the patient of a note or screening.
     """
 
     kind: str
@@ -40,13 +40,13 @@ class Planned:
 
     @property
     def valid(self) -> bool:
-        """Whether HOSP, if it were well, would answer it with success."""
+        """Whether a healthy HOSP would respond with success."""
         return self.kind != "bad"
 
 
 @frozen
 class World:
-    """The ids that the plan may use: those of the stand-in's seed."""
+    """Ids that the plan may use: those of the stand-in's seed."""
 
     hospitals: Sequence[int]
     patients: Sequence[int]
@@ -55,7 +55,7 @@ class World:
 
 
 def world_of(seed: Mapping[str, Sequence[Mapping[str, Any]]]) -> World:
-    """The world that a stand-in's seed holds."""
+    """Ids in a stand-in's seed."""
 
     def ids(name: str) -> list[int]:
         return [record["id"] for record in seed[name]]
@@ -65,7 +65,7 @@ def world_of(seed: Mapping[str, Sequence[Mapping[str, Any]]]) -> World:
 
 
 def make_plan(requests: int, seed: int, world: World) -> list[Planned]:
-    """The requests of one run, in the order in which clients take them.
+    """Make the requests of one run, in the order in which clients take them.
 
     45 % hospitals, 30 % patients of one hospital, 10 % notes, 3⅓ % screenings, 2 % bad ones, the rest single records.
 
@@ -102,7 +102,7 @@ def _read(kind: str, path: str) -> Planned:
 
 
 def _signed(planned: Planned, chance: random.Random, world: World) -> Planned:
-    """With somebody's credentials, where it needs some and has none yet."""
+    """Add credentials, if the request needs some and has none yet."""
     if planned.staff < 0:
         planned = evolve(planned, staff=chance.choice(list(world.passwords)))
     if planned.staff and not planned.password:
@@ -123,7 +123,7 @@ def _record(chance: random.Random, world: World) -> str:
 
 
 def _note(number: int, chance: random.Random, world: World) -> Planned:
-    """A third of them name no author, a third their own, a third somebody else."""
+    """A note. A third of them name no author, a third the sender, a third somebody else."""
     staff, patient = chance.choice(list(world.passwords)), chance.choice(world.patients)
     marker = f"Note {number}, {chance.getrandbits(64):016x}"
     document: dict[str, object] = {"title": "Visit", "body": marker, "patient_id": patient}
@@ -136,7 +136,7 @@ def _note(number: int, chance: random.Random, world: World) -> Planned:
 
 
 def _screening(number: int, staff: int, patient: int) -> Planned:
-    """No two share both patient and author, so that their notes can be told apart by those alone."""
+    """A screening. No two share both patient and author, so those two tell their notes apart."""
     images = [f"image {number}.{index}" for index in range(1 + number % 4)]
     body = msgspec.json.encode({"images": images})
     path = f"/patients/{patient}/screen"

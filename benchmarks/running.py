@@ -1,4 +1,4 @@
-"""The processes of a measurement, on free loopback ports, each ended by its own id."""
+"""Start the processes of a measurement on free loopback ports, and end each by its own id."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TWISTD = str(Path(sys.executable).parent / "twistd")
 
 
 class NotStarted(Exception):
-    """A process did not come up; the text holds the end of what it said."""
+    """A process did not start; the message holds the end of its output."""
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at present."""
+    """A loopback port that is free at present."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def process(name: str, arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A ``twistd`` process in the foreground; what it says goes to ``folder/name.log``."""
+    """Run ``twistd`` in the foreground; its output goes to ``folder/name.log``."""
     with (folder / f"{name}.log").open("wb") as log:
         command = [_TWISTD, "-n", "--pidfile=", *arguments]
         running = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
@@ -57,7 +57,7 @@ class Standin:
     control: str
 
     def read(self, path: str) -> Any:
-        """What the control port answers to a GET."""
+        """GET a path of the control port; returns the JSON."""
         return get_json(self.control, path)
 
 
@@ -71,11 +71,11 @@ class Proxy:
     pid: int
 
     def metric(self, name: str) -> float | None:
-        """One gauge or counter without labels; None if it is not there."""
+        """Value of one gauge or counter without labels; None if it does not exist."""
         return self.metrics().get(name)
 
     def metrics(self) -> dict[str, float]:
-        """All of them, by name and labels as they are written."""
+        """All metrics, by name and labels as written."""
         lines = get(self.admin, "/metrics").decode().splitlines()
         samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
@@ -83,7 +83,7 @@ class Proxy:
 
 @contextlib.contextmanager
 def standin(folder: Path, options: Sequence[str]) -> Iterator[Standin]:
-    """A fresh stand-in with these options besides where it listens."""
+    """Run a fresh stand-in with these options, on a free port."""
     ports = folder / "standin-ports.json"
     where = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--port-file", str(ports)]
     with process("standin", ["hosp-standin", *where, *options], folder) as running:
@@ -94,7 +94,7 @@ def standin(folder: Path, options: Sequence[str]) -> Iterator[Standin]:
 
 @contextlib.contextmanager
 def proxy(folder: Path, upstream: str, options: str = "") -> Iterator[Proxy]:
-    """The proxy with its defaults.
+    """Run the proxy with default options.
 
     :param options: further lines for its options file.
     """
@@ -110,9 +110,9 @@ def proxy(folder: Path, upstream: str, options: str = "") -> Iterator[Proxy]:
 
 
 def get(authority: str, path: str) -> bytes:
-    """The body of a plain GET.
+    """Body of a plain HTTP GET.
 
-    :raise OSError: nobody answers, or not with 200.
+    :raise OSError: no response, or not a 200.
     """
     connection = http.client.HTTPConnection(authority, timeout=30)
     try:
@@ -127,14 +127,14 @@ def get(authority: str, path: str) -> bytes:
 
 
 def get_json(authority: str, path: str) -> Any:
-    """The same, as JSON."""
+    """Like `get`, parsed as JSON."""
     return json.loads(get(authority, path))
 
 
 def post_json(authority: str, path: str, document: Any) -> None:
     """POST a document.
 
-    :raise OSError: nobody answers, or not with 200.
+    :raise OSError: no response, or not a 200.
     """
     connection = http.client.HTTPConnection(authority, timeout=30)
     try:
@@ -148,7 +148,7 @@ def post_json(authority: str, path: str, document: Any) -> None:
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody listens on this loopback port."""
+    """Whether a process listens on this loopback port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.slow``: slow clients by the hundred, and what the others notice of them.
+"""``python -m benchmarks.slow``: attack with hundreds of slow clients, and measure what normal users notice.
 
-Slow heads and slow bodies come from slowhttptest, slow readers from it and from here: it cannot log in, so the answers
-that it reads are short. Normal users go on all the while, reading what is in memory and, now and then, what is not.
-Exit status 1 when a target is missed; the short form has no target of time. README.md has the legend.
+slowhttptest sends slow heads and slow bodies. Slow readers come from it and from this package: slowhttptest cannot
+log in, so it reads only short responses. Normal users continue all the while: they read cached responses and, now and
+then, uncached ones. Exit status 1 if a target is missed; the short form has no time target. README.md has the legend.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ THINK_S = 0.05
 WARM_S = 3.0
 MISS_EVERY = 20
 MISSES = 600
-"""So many that none is still in memory when its turn comes again."""
+"""Enough that none is still cached when its turn comes again."""
 PATIENTS = 1500
-"""So that the list of them, half a megabyte, fits no socket's buffer of a slow reader."""
+"""Enough that their list, half a megabyte, fits no socket's buffer of a slow reader."""
 
 RSS = "process_resident_memory_bytes"
 BUDGET_BYTES = 256 << 20
@@ -51,24 +51,26 @@ CLOCKS = {
     "slow bodies": ("min_body_rate", "body_timeout_s"),
     "slow readers": ("write_timeout_s",),
 }
-"""By which limits the slow ones of each kind are sent away; keep_alive_s ends those that read slowhttptest's way."""
+"""The limits by which the proxy closes slow clients of each kind; keep_alive_s ends slowhttptest's slow readers."""
 
 MOST = 0.95
-"""Of the slow ones of each kind must meet its clock; slowhttptest sends a few bytes that are refused before that."""
+"""Share of slow clients of each kind that must hit its limit. slowhttptest also sends some bytes that are rejected
+earlier.
+"""
 
 PROBES = 4
-"""Connections that may be left over besides those of the users: slowhttptest looks whether the server is there."""
+"""Connections that may remain besides those of the users: slowhttptest checks whether the server is there."""
 
 
 @frozen
 class Form:
-    """How large a run is.
+    """Size of a run.
 
     :param slow: clients of each kind.
     :param quiet_s: seconds of normal load before each attack.
-    :param longest_s: by then every slow client must have been sent away.
+    :param longest_s: every slow client must be closed within this time.
     :param clocks: options of the proxy.
-    :param timed: whether users may only be served half as fast at worst.
+    :param timed: whether users may be slowed to half the speed at worst.
     """
 
     slow: int = 200
@@ -81,15 +83,15 @@ class Form:
 
 SHORT = Form(slow=30, rounds=1, quiet_s=3.0, longest_s=90.0, clocks=QUICK_CLOCKS, timed=False)
 CONNECTION_BYTES = 128 << 10
-"""What a connection may cost beside what is counted of it."""
+"""What a connection may cost beyond what the proxy counts for it."""
 
 GROWTH_BYTES = 32 << 20
-"""What the process may be larger by after a further attack: what one has needed is there for the next."""
+"""How much larger the process may be after a further attack: memory of one attack is reused by the next."""
 
 
 @define
 class Seen:
-    """What normal users saw: seconds by kind, and what was not answered with 200."""
+    """What normal users saw: seconds by kind, and responses other than 200."""
 
     hits: list[float] = field(factory=list)
     misses: list[float] = field(factory=list)
@@ -98,9 +100,9 @@ class Seen:
 
 @define
 class Attack:
-    """What came of one attack.
+    """Results of one attack.
 
-    :param ended_s: seconds until the slow ones of each kind were sent away, and until nobody was left.
+    :param ended_s: seconds until the slow clients of each kind were closed, and until none was left.
     """
 
     ended_s: dict[str, float] = field(factory=dict)
@@ -110,9 +112,9 @@ class Attack:
 
 
 class Users:
-    """Normal users, each with a request every THINK_S seconds or so, until cancelled.
+    """Normal users, each with a request about every THINK_S seconds, until cancelled.
 
-    :param house: where they go.
+    :param house: the proxy that they use.
     """
 
     def __init__(self, house: Proxy) -> None:
@@ -121,7 +123,7 @@ class Users:
         self.seen = Seen()
 
     async def work(self) -> None:
-        """All of them."""
+        """Run all users."""
         trusted = ssl.create_default_context(cafile=self._house.certificate)
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=USERS, ssl=trusted),
@@ -150,7 +152,7 @@ class Users:
 
 @contextlib.contextmanager
 def slowhttptest(form: Form, url: str, *kind: str) -> Iterator[None]:
-    """Slow clients of one of its kinds; they are ended when this is left."""
+    """Run slow clients of one of slowhttptest's kinds; they end with the context."""
     command = ["slowhttptest", *kind, "-u", url, "-c", str(form.slow), "-r", "25", "-v", "0", "-p", "30"]
     length = ["-l", str(int(form.longest_s) + 60)]
     running = subprocess.Popen([*command, *length], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -165,7 +167,7 @@ def slowhttptest(form: Form, url: str, *kind: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def slow_clients(house: Proxy, form: Form) -> Iterator[Readers]:
-    """All kinds at once."""
+    """Run all kinds of slow clients at once."""
     kinds = (
         ("/", "-H", "-i", "1"),
         ("/notes", "-B", "-i", "1", "-s", "4096", "-x", "10"),
@@ -178,7 +180,7 @@ def slow_clients(house: Proxy, form: Form) -> Iterator[Readers]:
 
 
 async def attack(house: Proxy, form: Form) -> Attack:
-    """Slow clients of all kinds, until the last one is gone or `form.longest_s` is over."""
+    """Run slow clients of all kinds, until the last one is closed or `form.longest_s` is over."""
     before = await asyncio.to_thread(house.metrics)
     found, began = Attack(rss=[before[RSS]]), time.monotonic()
     with slow_clients(house, form) as readers:
@@ -193,7 +195,7 @@ async def attack(house: Proxy, form: Form) -> Attack:
 
 
 def note(found: Attack, form: Form, before: dict[str, float], now: dict[str, float], seconds: float) -> None:
-    """One look at the proxy's metrics."""
+    """Take one sample of the proxy's metrics."""
     found.rss.append(now[RSS])
     found.held_peak = max(found.held_peak, now["hospproxy_body_memory_bytes"])
     opened = now["hospproxy_arrival_connections"]
@@ -207,7 +209,7 @@ def note(found: Attack, form: Form, before: dict[str, float], now: dict[str, flo
 
 
 async def run(house: Proxy, form: Form) -> tuple[Seen, Seen, list[Attack]]:
-    """Quiet and attacks in turn: what users saw in either, and what came of the attacks."""
+    """Alternate quiet periods and attacks; return what users saw in each, and the attacks' results."""
     users = Users(house)
     working = asyncio.create_task(users.work())
     await asyncio.sleep(WARM_S)
@@ -230,18 +232,18 @@ def fill(hosp: Standin) -> None:
 
 
 def p99(seconds: Sequence[float]) -> float:
-    """The 99th percentile; 0 of nothing."""
+    """The 99th percentile; 0 for no values."""
     return sorted(seconds)[int(len(seconds) * 0.99)] if seconds else 0.0
 
 
 def is_bounded(found: Attack) -> bool:
-    """Whether the process took no more than is counted, and that is within the budget."""
+    """Whether the process took no more than the proxy counts, and that stays within the budget."""
     counted = found.held_peak + found.open_peak * CONNECTION_BYTES
     return max(found.rss) - found.rss[0] <= counted and found.held_peak <= BUDGET_BYTES
 
 
 def report(form: Form, quiet: Seen, during: Seen, attacks: Sequence[Attack]) -> list[tuple[str, bool]]:
-    """Lines, and whether each is as it should be."""
+    """Lines of the report, each with whether its target is met."""
     lines: list[tuple[str, bool]] = []
     for kind in ("hits", "misses"):
         calm, pressed = getattr(quiet, kind), getattr(during, kind)
@@ -270,7 +272,7 @@ def report(form: Form, quiet: Seen, during: Seen, attacks: Sequence[Attack]) -> 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run it and print what was found; 1 if a target was missed."""
+    """Run it and print the results; return 1 if a target was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.slow", description=__doc__)
     parser.add_argument(
         "--short", action="store_true", help="30 of each kind and quick clocks, no target of time"

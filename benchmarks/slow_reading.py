@@ -1,4 +1,4 @@
-"""Clients that ask for a long answer and hardly read it."""
+"""Clients that request a long response and hardly read it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _REQUEST = (
 
 
 class Readers:
-    """They take a byte now and then. Small segments keep the kernel from taking the answer in their stead.
+    """Slow readers, each reading a byte now and then. Small segments keep the kernel from buffering the response for
+    them.
 
-    :param house: where they go.
+    :param house: the proxy that they use.
     """
 
     def __init__(self, house: Proxy, count: int) -> None:
@@ -38,7 +39,7 @@ class Readers:
             each.close()
 
     def begin(self, path: str) -> None:
-        """Connect and ask, one after the other (blocks)."""
+        """Connect and send the request, one client after the other (blocks)."""
         context = ssl.create_default_context(cafile=self._house.certificate)
         parts = urlsplit(self._house.url)
         for _ in range(self._count):
@@ -53,7 +54,7 @@ class Readers:
             self._open.append(secure)
 
     def trickle(self) -> None:
-        """Each takes a byte."""
+        """Let each client read one byte."""
         for each in self._open:
             with contextlib.suppress(OSError):
                 each.recv(1)

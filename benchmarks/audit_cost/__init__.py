@@ -1,1 +1,1 @@
-"""What it costs that no answer leaves before its record is on disk."""
+"""Measures the cost of writing each audit record to disk before its response leaves."""

@@ -1,8 +1,8 @@
-"""``python -m benchmarks.audit_cost``: answers from memory over HTTPS, with and without a record on disk before each.
+"""``python -m benchmarks.audit_cost``: time cache hits over HTTPS, with and without an audit record for each.
 
-Proxies that differ only in [audit] run side by side, and are loaded in turn (A B B A …), so that what else the machine
-does meets all of them. Exit status 1 when recording keeps less than its target of the throughput. README.md beside
-the folder has the legend.
+Proxies that differ only in [audit] run side by side and are loaded in turn (A B B A …), so that other load on the
+machine affects all of them. Exit status 1 if recording keeps less than its target share of the throughput. README.md
+in the parent folder has the legend.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _PEOPLE = 8
 class Run:
     """One proxy under load for some seconds.
 
-    :param rate: answers a second.
-    :param processor_s: of the proxy's process, for one request.
-    :param times: from request to answer, sorted; seconds.
+    :param rate: responses a second.
+    :param processor_s: processor time of the proxy's process for one request.
+    :param times: from request to response, sorted; seconds.
     """
 
     rate: float
@@ -60,13 +60,13 @@ class Measured:
     runs: list[Run] = field(factory=list)
 
     def middle(self, read: str, *more: float) -> float:
-        """The median over the runs."""
+        """Median over the runs."""
         values = [getattr(run, read) for run in self.runs]
         return median(value(*more) if callable(value) else value for value in values)
 
 
 def requests() -> list[str]:
-    """What HOSP's users ask for all day: lists, and one small record."""
+    """The requests that HOSP's users send all day: lists, and one small record."""
     paths = ["/hospitals"]
     for hospital in range(9, 16):
         paths.append(f"/patients?hospital_id={hospital}")
@@ -81,7 +81,7 @@ def requests() -> list[str]:
 
 
 def processor_s(pid: int) -> float:
-    """Seconds that a process has had of the processor, its threads included."""
+    """Processor seconds that a process has used, with all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -94,8 +94,8 @@ def loaded(
 ) -> Run:
     """Load one proxy.
 
-    :param processors: seconds of the processor that all processes of a proxy have had, by the first one's id.
-    :raise subprocess.CalledProcessError: an answer was wrong.
+    :param processors: processor seconds that all processes of a proxy have used, by the first one's id.
+    :raise subprocess.CalledProcessError: a response was wrong.
     """
     port = int(house.url.rpartition(":")[2])
     command = [sys.executable, "-m", "benchmarks.audit_cost.client"]
@@ -122,7 +122,7 @@ def loaded(
 
 @contextlib.contextmanager
 def places(folder: Path, modes: Sequence[str]) -> Iterator[tuple[Standin, dict[str, Proxy]]]:
-    """A stand-in, and a proxy for each mode."""
+    """Run a stand-in, and one proxy for each mode."""
     with contextlib.ExitStack() as stack:
         hosp = stack.enter_context(standin(folder, ["--delay", "none", "--places", "0"]))
         houses = {}
@@ -135,7 +135,7 @@ def places(folder: Path, modes: Sequence[str]) -> Iterator[tuple[Standin, dict[s
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measured], int]:
-    """Load each in turn, forwards and backwards.
+    """Load each proxy in turn, forwards and backwards.
 
     :return: the runs, and how many requests HOSP got meanwhile.
     """
@@ -157,9 +157,9 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measur
 
 
 def check_recorded(house: Proxy, mode: str, answers: int) -> None:
-    """What is compared must be what it is called.
+    """Check that each proxy did what its mode's name says.
 
-    :raise AssertionError: a proxy recorded less than it answered, or recorded although it was not to.
+    :raise AssertionError: a proxy recorded less than it served, or recorded although it should not.
     """
     lines = get(house.admin, "/metrics").decode().splitlines()
     kept = sum(
@@ -171,7 +171,7 @@ def check_recorded(house: Proxy, mode: str, answers: int) -> None:
 
 
 def table(found: Mapping[str, Measured]) -> list[str]:
-    """One line a mode; ratios are of runs of the same round."""
+    """One line for each mode; ratios are between runs of the same round."""
     lines = [
         "mode        answers/s   p50 ms   p99 ms   µs a request   throughput kept     processor time kept"
     ]
@@ -189,7 +189,7 @@ def table(found: Mapping[str, Measured]) -> list[str]:
 
 
 def ratios(one: Measured, other: Measured, read: str) -> list[float]:
-    """Of the runs of each round, sorted."""
+    """Ratios between the runs of each round, sorted."""
     return sorted(getattr(b, read) / getattr(a, read) for a, b in zip(one.runs, other.runs, strict=True))
 
 

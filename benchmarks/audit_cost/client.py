@@ -1,8 +1,8 @@
-"""``python -m benchmarks.audit_cost.client``: the load on one proxy over kept-alive TLS connections.
+"""``python -m benchmarks.audit_cost.client``: load one proxy over kept-alive TLS connections.
 
-A process of its own that costs as little as it can, since it shares the machine with what it measures: sockets and
-epoll, requests made beforehand, of an answer only its status and length are read. One request at a time on each
-connection.
+It is a process of its own that costs as little as possible, because it shares the machine with what it measures. It
+uses sockets and epoll, prepares its requests beforehand, and reads only the status and length of a response. Each
+connection has one request in flight at a time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _RECEIVE = 1 << 16
 
 
 class Broken(Exception):
-    """An answer that was not a 200, or none."""
+    """A response other than 200, or none."""
 
 
 class Connection:
-    """One connection with one request under way."""
+    """A connection with one request in flight."""
 
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         plain = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -35,16 +35,16 @@ class Connection:
         self._wanted = 0
 
     def ask(self, request: bytes) -> None:
-        """Send a request; it is shorter than any socket's buffer."""
+        """Send a request, which is shorter than any socket's buffer."""
         self._held, self._wanted = b"", 0
         self.began = time.monotonic()
         if self.socket.send(request) != len(request):
             raise Broken("a request went out in pieces")
 
     def answered(self) -> bool:
-        """Read what there is; whether the answer is whole.
+        """Read what has arrived; return whether the response is complete.
 
-        :raise Broken: it is not the answer that was asked for.
+        :raise Broken: it is not the expected response.
         """
         while True:
             try:
@@ -61,7 +61,7 @@ class Connection:
 
 
 def _length(held: bytes) -> int:
-    """Bytes of the whole answer; 0 while its head is not here."""
+    """Bytes of the whole response; 0 until its head is complete."""
     end = held.find(b"\r\n\r\n")
     if end < 0:
         return 0
@@ -72,9 +72,9 @@ def _length(held: bytes) -> int:
 
 
 def load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> tuple[list[float], float]:
-    """Ask for so long.
+    """Send requests for so many seconds.
 
-    :return: seconds from each request to its whole answer, and seconds in all.
+    :return: seconds from each request to its whole response, and seconds in all.
     """
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -101,7 +101,7 @@ def load(port: int, requests: Sequence[bytes], connections: int, seconds: float)
 
 
 def main() -> None:
-    """Read what to do from stdin (JSON), write what came of it to stdout."""
+    """Read the task from stdin (JSON), write the results to stdout."""
     given = json.load(sys.stdin)
     requests = [request.encode() for request in given["requests"]]
     times, seconds = load(given["port"], requests, given["connections"], given["seconds"])

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.chaos``: every scenario, and a table for each.
+"""``python -m benchmarks.chaos``: run every scenario, and print a table for each.
 
-Exit status 1 when a target is missed. README.md beside the load script has the legend.
+Exit status 1 if a target is missed. README.md beside the load script has the legend.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from .table import Table, show
 
 SCENARIOS = ("kill", "ambiguous", "keys", "storm", "surge", "outage", "stall", "revocation")
 _AT_MOST_S = {True: 700.0, False: 420.0}
-"""What one scenario may take; then it is ended, and counts as missed. No time of the short form is judged (True)."""
+"""Seconds that one scenario may take before it is ended and counts as missed. The short form (True) judges no times."""
 _ALL_S = 25 * 60.0
-"""What all of them may take together."""
+"""Seconds that all scenarios may take together."""
 
 
 async def run(names: Sequence[str], seed: int, *, short: bool, at_once: int, folder: Path) -> list[Table]:
-    """Run scenarios, some at a time; each table is printed as soon as it is there."""
+    """Run scenarios, some at a time; print each table as soon as it is complete."""
     myself = asyncio.current_task()
     assert myself is not None
-    # Ended from outside, too, it ends what it has started.
+    # If it is ended from outside, it also ends the processes that it has started.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, myself.cancel)
     places, all_until = asyncio.Semaphore(at_once), time.monotonic() + _ALL_S
 
@@ -54,16 +54,16 @@ async def _bounded(name: str, folder: Path, seed: int, short: bool, limit_s: flo
     except TimeoutError:
         failed.want("seconds", f"> {limit_s:.0f}", f"≤ {limit_s:.0f}", False)
     except Exception as problem:
-        # The others go on: what they show is worth having.
+        # Let the others go on: their results are worth having.
         traceback.print_exc()
         failed.want("ran to its end", repr(problem), "yes", False)
     return failed
 
 
 def together(tables: Sequence[Table], *, whole: bool) -> Table:
-    """The sums over all scenarios.
+    """Sum over all scenarios.
 
-    :param whole: every scenario ran in its long form, so that the numbers have to be enough.
+    :param whole: every scenario ran in its long form, so the numbers must be large enough.
     """
     verdict, sums = Verdict(), Table("all together")
     for table in tables:

@@ -1,4 +1,4 @@
-"""Half of all POSTs fail after they were stored, some are stored long after: every note is there exactly once."""
+"""Half of all POSTs fail after HOSP stored them, some are stored long after: every note must exist exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clients were told of their writes, held against what HOSP's journal says that it stored. Pure."""
+"""Compare what clients were told of their writes with what HOSP's journal says it stored. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AMBIGUOUS = frozenset(
         "stall",
     }
 )
-"""Faults after which a client of HOSP's does not know whether its write was stored."""
+"""Faults after which a direct client of HOSP does not know whether its write was stored."""
 
 
 @frozen
@@ -34,11 +34,11 @@ class Verdict:
     """Logical writes, and how many of them break a promise.
 
     :param lost: told 201, and not stored.
-    :param doubled: stored more often than asked for.
+    :param doubled: stored more often than requested.
     :param wrong_author: stored in another's name.
     :param contradicted: told "not carried out" and stored; or told an id that the note does not have.
-    :param unknown: the last word was "unknown", honestly.
-    :param unanswered: nothing was ever told.
+    :param unknown: the last response was "unknown", truthfully.
+    :param unanswered: no response ever came.
     """
 
     writes: int = 0
@@ -55,13 +55,13 @@ class Verdict:
         return self.lost + self.doubled + self.wrong_author + self.contradicted
 
     def plus(self, other: Verdict) -> Verdict:
-        """The sums."""
+        """Add two verdicts."""
         mine, its = asdict(self), asdict(other)
         return Verdict(**{name: mine[name] + its[name] for name in mine})
 
 
 def judge(writes: Iterable[Write], stored: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Judge notes: of equal ones (twins) as many have to be there as were told so.
+    """Judge notes. Of equal ones (twins), as many must exist as clients were told.
 
     :param stored: every note that HOSP stored, as the journal has it.
     """
@@ -96,7 +96,7 @@ def _judge_equal(writes: Sequence[Write], notes: Sequence[Mapping[str, Any]]) ->
 
 
 def ambiguous(faults: Iterable[Entry]) -> int:
-    """Writes whose answer was lost on its way from HOSP."""
+    """Number of writes whose response was lost on its way from HOSP."""
     return sum(
         each["method"] == "POST" and each["path"] == "/notes" and each["fault"] in AMBIGUOUS
         for each in faults
@@ -104,12 +104,12 @@ def ambiguous(faults: Iterable[Entry]) -> int:
 
 
 def lateness_s(faults: Iterable[Entry], stored: Iterable[Entry]) -> list[float]:
-    """Seconds from each late commit's sending to its storing."""
+    """Seconds from the sending of each late commit to its storing."""
     sent = {each["request"]: each["at"] for each in faults if each["fault"] == "late_commit"}
     return [each["at"] - sent[each["request"]] for each in stored if each["request"] in sent]
 
 
 def times(seconds: Sequence[float]) -> str:
-    """Quantiles as text."""
+    """Format quantiles as text."""
     found = [*(quantile(seconds, share) for share in (0.5, 0.95, 0.99)), max(seconds, default=0.0)]
     return " / ".join(f"{each:.2f}" for each in found)

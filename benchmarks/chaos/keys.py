@@ -1,4 +1,4 @@
-"""One Idempotency-Key from five clients at once, over restarts; and deliberate twins, of which both are wanted."""
+"""One Idempotency-Key from five clients at once, over restarts; and deliberate twins, both of which are wanted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def _all(clients: Clients, writes: list[Write]) -> list[Answer]:
 
 
 async def _five(clients: Clients, write: Write) -> list[Answer]:
-    """Five clients with one key, each until it has a definite answer; one logical write."""
+    """Five clients with one key repeat one logical write, each until it has a definite response."""
     until = time.monotonic() + _INSIST_S
     return list(await asyncio.gather(*(clients.insist(write, until) for _ in range(_TOGETHER))))
 
@@ -61,7 +61,7 @@ async def _other_payload(clients: Clients, write: Write) -> Answer:
 
 
 async def _twins(clients: Clients, notes: Notes, pairs: int) -> None:
-    """Half of the pairs at once, half one after the other."""
+    """Write half of the pairs at once, half one after the other."""
     places = asyncio.Semaphore(20)
 
     async def pair(number: int) -> None:

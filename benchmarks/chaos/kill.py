@@ -1,4 +1,4 @@
-"""``kill -9`` at seeded moments; clients repeat what got no definite answer: then it is there exactly once."""
+"""``kill -9`` at seeded moments; clients repeat what got no definite response. Each write must exist exactly once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Screening:
 
 @define(eq=False)
 class _Work:
-    """What goes on while the proxy is killed."""
+    """The load while the proxy is killed."""
 
     clients: Clients
     notes: Notes
@@ -53,9 +53,9 @@ class _Work:
     over: bool = False
 
     async def begin(self, rate: float, share: float) -> None:
-        """New work at a rate until the kills are over, however much of the old is stuck.
+        """Start new work at a rate until the kills are over, even if older work is stuck.
 
-        :param share: of screenings in it.
+        :param share: share of screenings in it.
         """
         while not self.over:
             if self.pairs and self.chance.random() < share:
@@ -111,7 +111,7 @@ async def _kills(place: House, work: _Work, number: int, moments: random.Random)
 
 
 async def _finish(work: _Work) -> int:
-    """Wait for what is under way; how much never got a definite answer."""
+    """Wait for work in flight; return how much never got a definite response."""
     _done, left = await asyncio.wait(work.tasks, timeout=_INSIST_S)
     for task in left:
         task.cancel()
@@ -123,7 +123,7 @@ async def _finish(work: _Work) -> int:
 
 
 async def settle(place: House) -> None:
-    """Wait, for a bounded time, until no screening result is on its way to a note."""
+    """Wait, for a bounded time, until every screening result is stored as a note."""
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
         if not await place.proxy.metric("hospproxy_screening_pending"):
@@ -166,7 +166,7 @@ def _tell_screenings(
     table.tell("screenings, never answered", f"{len(mine)}, {lost_answers}")
     answered = [(each.patient, each.who.id) for each in screenings if each.told and each.told[-1].succeeded]
     table.none("screenings answered and without a note", sum(not notes[pair] for pair in answered))
-    # One result, one note: every reference stands in one note only.
+    # One result, one note: every reference is in exactly one note.
     table.none("screening results with two notes", sum(count - 1 for count in bodies.values()))
     table.none("more notes than results", sum(max(0, notes[pair] - results[pair]) for pair in mine))
     table.tell(

@@ -1,4 +1,4 @@
-"""HOSP is gone for two minutes: what people have read they read again, writes are told honestly, then all is normal."""
+"""HOSP is gone for two minutes: earlier reads are served again, writes get truthful responses, then all is normal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .table import Table
 
 _HOSP = ("--delay", "uniform:0.02:0.2", "--places", "5")
 _OPENS_S = 10.0
-"""Seconds of the outage after which the breaker is taken to be open."""
+"""Seconds of the outage after which the breaker is assumed to be open."""
 _TOLD_S = 2.0
 _NORMAL_S = 10.0
 _CALM_S = 20.0
@@ -28,7 +28,7 @@ _CALM_S = 20.0
 class _Read:
     """One read, made before the outage.
 
-    :param hidden: texts of the reader's own acknowledged writes that it has to show.
+    :param hidden: texts of the reader's own acknowledged writes that it must show.
     """
 
     who: Person
@@ -38,7 +38,7 @@ class _Read:
 
 
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
-    """120 s away (short: 20)."""
+    """120 s of outage (short: 20)."""
     away_s, table = 20.0 if short else 120.0, Table("outage", timed=not short)
     chance = random.Random(f"{seed} outage")
     notes = Notes(chance)
@@ -69,7 +69,7 @@ async def _before(clients: Clients, notes: Notes, chance: random.Random) -> list
         paths += [f"/notes?patient_id={patient}" for patient in patients] + [f"/patients/{patients[0]}"]
         mine = [_Read(person, path) for path in paths]
         await _ask_all(clients, mine)
-        # Two of the lists are made old by a write; one of these is read again, the other is not.
+        # A write invalidates two of the lists; one of these is read again, the other is not.
         for number, read in enumerate(mine[3:5]):
             write = notes.make(person, patients[number])
             if (await clients.write(write)).succeeded:
@@ -84,7 +84,7 @@ async def _before(clients: Clients, notes: Notes, chance: random.Random) -> list
 
 
 async def _changed(clients: Clients, write: Write) -> list[_Read]:
-    """A note of one's own that was read, and then changed."""
+    """Read a note of one's own, then change it."""
     if not write.told[0].succeeded:
         return []
     read = _Read(write.who, f"/notes/{write.told[0].document['id']}")
@@ -117,9 +117,9 @@ async def _during(
 async def _after(
     clients: Clients, reads: Sequence[_Read], notes: Notes, chance: random.Random, seconds: float
 ) -> float:
-    """Seconds until all that is asked, past the memory too, is answered, and stays so.
+    """Seconds until every request succeeds, uncached ones included, and stays so.
 
-    :param seconds: how long it is tried.
+    :param seconds: how long to try.
     """
     began, last_bad = time.monotonic(), 0.0
 
@@ -134,7 +134,7 @@ async def _after(
         if (
             not answer.succeeded
             or answer.seconds > _TOLD_S
-            # Of a write it says that what HOSP answered was given again.
+            # For a write it means that HOSP's earlier response was sent again.
             or (write is None and "hit" in answer.headers.get("cache-status", ""))
         ):
             last_bad = max(last_bad, answer.began - began + 0.1)
@@ -167,6 +167,6 @@ async def _tell(
 
 
 def _shows(read: _Read, answer: Answer) -> bool:
-    """Whether an answer has the reader's own writes in it."""
+    """Whether a response shows the reader's own writes."""
     text = msgspec.json.encode(answer.document).decode()
     return all(each in text for each in read.hidden)

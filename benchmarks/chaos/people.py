@@ -1,4 +1,4 @@
-"""The clients: a real HTTP client (aiohttp), none of the proxy's code; they remember what they were told."""
+"""The clients: a real HTTP client (aiohttp), with none of the proxy's code. They remember what they were told."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hosp_standin.service import load_seed
 from ..plan import STAFF
 
 PATIENCE_S = 60.0
-"""How long a client waits for an answer."""
+"""How long a client waits for a response."""
 
 
 @frozen
 class Person:
-    """Who is calling."""
+    """A member of staff with credentials."""
 
     id: int
     name: str
@@ -38,7 +38,7 @@ class Person:
 
 
 def staff() -> list[Person]:
-    """The members of staff whom every stand-in has."""
+    """Members of staff that every stand-in has."""
     rows = load_seed()["staffs"][:STAFF]
     return [
         Person(int(row["id"]), str(row["name"]), str(row["password"]), int(row["hospital_id"]))  # type: ignore[call-overload]
@@ -55,10 +55,10 @@ def ids(resource: str) -> list[int]:
 class Answer:
     """What a client was told.
 
-    :param status: 0 for no answer at all.
-    :param began: monotonic seconds at which it asked.
-    :param seconds: from asking to the whole answer.
-    :param document: the answer's JSON; None where it is none.
+    :param status: 0 if no response came.
+    :param began: monotonic seconds at which the request was sent.
+    :param seconds: from the request to the whole response.
+    :param document: JSON of the response; None if it is not JSON.
     """
 
     status: int
@@ -73,21 +73,21 @@ class Answer:
 
     @property
     def unknown(self) -> bool:
-        """Whether it was told honestly that nobody knows."""
+        """Whether the response says that the outcome is unknown."""
         return isinstance(self.document, dict) and self.document.get("outcome") == "unknown"
 
     @property
     def denies(self) -> bool:
-        """Whether it says that the write, however often it was asked for, is not there: a failure without `outcome`.
+        """Whether it says that the write does not exist, however often it was requested: a failure without `outcome`.
 
-        A 503 or a 409 speaks of this try alone.
+        A 503 or a 409 is about this attempt only.
         """
         return self.status >= 400 and not self.unknown and self.status not in (408, 409, 429, 503)
 
 
 @define(eq=False)
 class Write:
-    """One logical write of a note, however often it is asked for.
+    """One logical write of a note, however often it is requested.
 
     :param marker: the note's body.
     :param key: an Idempotency-Key; "" for none.
@@ -101,7 +101,7 @@ class Write:
 
     @property
     def answer(self) -> Answer | None:
-        """The answer that counts: success, if there was one, or else the last."""
+        """The response that counts: a success if there was one, otherwise the last."""
         good = [each for each in self.told if each.succeeded]
         return good[0] if good else (self.told[-1] if self.told else None)
 
@@ -110,7 +110,7 @@ class Clients:
     """Clients of one proxy.
 
     :param base: ``https://host:port``.
-    :param certificate: reads the certificate to believe.
+    :param certificate: reads the certificate to trust.
     """
 
     def __init__(self, base: str, certificate: str) -> None:
@@ -141,7 +141,7 @@ class Clients:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Answer:
-        """Ask once."""
+        """Send one request."""
         sent = {"Accept": "application/json", **(headers or {})}
         if who is not None:
             sent["Authorization"] = who.authorization
@@ -160,7 +160,7 @@ class Clients:
         return Answer(status, began, time.monotonic() - began, fields, _read(content))
 
     async def write(self, write: Write) -> Answer:
-        """Ask once for a note."""
+        """Request a note once."""
         document = {"title": "Visit", "body": write.marker, "patient_id": write.patient}
         headers = {"Idempotency-Key": f'"{write.key}"'} if write.key else {}
         answer = await self.ask("POST", "/notes", write.who, document, headers)
@@ -168,7 +168,7 @@ class Clients:
         return answer
 
     async def insist(self, write: Write, until: float, pause_s: float = 0.3) -> Answer:
-        """Ask for a note until the answer is definite.
+        """Request a note until the response is definite.
 
         :param until: monotonic seconds at which it gives up.
         """
@@ -183,7 +183,7 @@ class Clients:
 class Notes:
     """Makes logical writes, no two alike, and remembers them.
 
-    :param chance: of authors and patients.
+    :param chance: chooses authors and patients.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -192,7 +192,7 @@ class Notes:
         self._people, self._patients = staff(), ids("patients")
 
     def make(self, who: Person | None = None, patient: int = 0, key: bool = False) -> Write:
-        """A write that nobody has made before."""
+        """Make a write that differs from all earlier ones."""
         number = len(self.made)
         write = Write(
             who or self._chance.choice(self._people),
@@ -205,11 +205,11 @@ class Notes:
 
 
 async def paced(rate: Callable[[float], float], seconds: float, one: Callable[[], Any]) -> list[Any]:
-    """Start things at a rate, whether those before are done or not; wait for all.
+    """Start coroutines at a rate, whether earlier ones are done or not; wait for all.
 
     :param rate: how many a second, by the seconds since the beginning.
-    :param one: makes the coroutine of the next one; None for "no more".
-    :return: what they gave.
+    :param one: makes the next coroutine; None for "no more".
+    :return: their results.
     """
     tasks: list[asyncio.Task[Any]] = []
     began = due = time.monotonic()

@@ -1,4 +1,4 @@
-"""The processes of a scenario on loopback: a stand-in and the proxy before it, which may be killed and comes back."""
+"""The processes of a scenario on loopback: a stand-in, and a proxy in front of it that may be killed and restarted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STOP_S = 45.0
 
 @define(eq=False)
 class Daemon:
-    """One ``twistd`` service, started as often as it is needed; what it says goes to ``folder/name.log``.
+    """One ``twistd`` service that can be restarted; its output goes to ``folder/name.log``.
 
     :param ready: whether it can be used now.
     """
@@ -50,7 +50,7 @@ class Daemon:
     async def start(self) -> None:
         """Start it, and wait until it is ready.
 
-        :raise NotStarted: it ended, or was not ready in time.
+        :raise NotStarted: it exited, or was not ready in time.
         """
         twistd = str(Path(sys.executable).parent / "twistd")
         path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
@@ -70,7 +70,7 @@ class Daemon:
             await asyncio.sleep(0.05)
 
     async def end(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it; what does not end is killed."""
+        """End it; kill it if it does not end in time."""
         running, self._running = self._running, None
         if running is None:
             return
@@ -80,7 +80,7 @@ class Daemon:
             while running.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - a process
                 await asyncio.sleep(0.02)
         finally:
-            # A scenario that was cancelled, too, leaves nobody behind.
+            # A scenario that was cancelled must not leave processes behind, either.
             if running.poll() is None:
                 running.kill()
                 running.wait()
@@ -93,14 +93,14 @@ class Daemon:
 
 @define(eq=False)
 class Hosp:
-    """The stand-in: its control port, asked in a thread, for the clients' clock goes on."""
+    """The stand-in. Its control port is called in a thread, so that the clients' clock goes on."""
 
     daemon: Daemon
     url: str = ""
     control: str = ""
 
     async def read(self, path: str) -> Any:
-        """What the control port answers to a GET."""
+        """GET a path of the control port; returns the JSON."""
         return await asyncio.to_thread(get_json, self.control, path)
 
     async def tell(self, path: str, **document: object) -> Any:
@@ -108,9 +108,9 @@ class Hosp:
         return await asyncio.to_thread(_post, f"http://{self.control}{path}", document)
 
     async def journal(self, kinds: str, resource: str = "") -> list[dict[str, Any]]:
-        """Entries of some kinds.
+        """Journal entries of some kinds.
 
-        :raise RuntimeError: it is not whole.
+        :raise RuntimeError: the journal has dropped entries.
         """
         found = await self.read(f"/journal?kind={kinds}" + (f"&resource={resource}" if resource else ""))
         if found["dropped"]:
@@ -121,7 +121,7 @@ class Hosp:
 
 @define(eq=False)
 class Proxy:
-    """The proxy with its defaults, on one port and one state folder over all its restarts."""
+    """The proxy with default options, with one port and one state folder over all its restarts."""
 
     daemon: Daemon
     url: str
@@ -137,11 +137,11 @@ class Proxy:
         await self.daemon.end(signal.SIGKILL)
 
     async def stop(self) -> None:
-        """As an operator stops it."""
+        """Stop it as an operator does."""
         await self.daemon.end()
 
     async def metric(self, name: str) -> float:
-        """One gauge or counter, its labels summed."""
+        """Value of one gauge or counter, summed over its labels."""
         text = (await asyncio.to_thread(get, self.admin, "/metrics")).decode()
         lines = [line for line in text.splitlines() if line.partition(" ")[0].partition("{")[0] == name]
         return sum(float(line.rpartition(" ")[2]) for line in lines)
@@ -149,7 +149,7 @@ class Proxy:
 
 @define(eq=False)
 class House:
-    """Both."""
+    """A stand-in and a proxy in front of it."""
 
     hosp: Hosp
     proxy: Proxy
@@ -157,9 +157,9 @@ class House:
 
 @contextlib.asynccontextmanager
 async def house(folder: Path, *hosp_options: str, options: str = "") -> AsyncIterator[House]:
-    """A fresh stand-in and a fresh proxy before it; both are ended, whatever happens.
+    """Run a fresh stand-in and a fresh proxy in front of it; both are always ended.
 
-    :param hosp_options: of ``twistd hosp-standin``.
+    :param hosp_options: options of ``twistd hosp-standin``.
     :param options: further lines for the proxy's options file.
     """
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything goes on

@@ -1,4 +1,4 @@
-"""Accounts that end or change, with HOSP's answer lost or HOSP gone besides: old credentials are never served again."""
+"""Accounts end or change while HOSP's response is lost or HOSP is gone: old credentials are never served again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOSP = ("--delay", "uniform:0.02:0.1", "--places", "5")
 _KINDS = ("password", "renamed", "deleted", "recreated", "recreated with the same password")
 _FAULTS = (None, "error_after", "reset_after", "cut_head", "late_commit")
 _GRACE_S = 0.5
-"""After the storing, for a change whose answer was lost: by then the proxy knows that it does not know."""
+"""After the storing, for a change whose response was lost: by then the proxy knows that the outcome is uncertain."""
 _EVERY_S = 0.5
 _AFTER_S = 4.0
 _LATE_S = 22.0
@@ -27,11 +27,11 @@ _LATE_S = 22.0
 
 @define(eq=False)
 class Case:
-    """One account and what becomes of it.
+    """One account and its change.
 
     :param old: credentials that end.
-    :param new: those that begin, if any.
-    :param told: what the old ones were answered: path and answer.
+    :param new: the new ones, if any.
+    :param told: responses to the old ones: path and response.
     :param changed: monotonic seconds at which HOSP stored the change; None: it did not.
     """
 
@@ -50,13 +50,13 @@ class Case:
 
     @property
     def ended(self) -> float:
-        """From when on the old credentials may not be served."""
+        """Moment from which the old credentials must not be served."""
         assert self.change is not None and self.changed is not None
         answered = self.change.began + self.change.seconds
         return answered if self.fault is None else min(max(answered, self.changed), self.changed + _GRACE_S)
 
     def served(self) -> list[Answer]:
-        """Answers that the old credentials should not have had."""
+        """Responses that the old credentials should not have had."""
         if self.changed is None:
             return []
         return [
@@ -68,7 +68,7 @@ class Case:
     def _is_old(self, path: str, answer: Answer) -> bool:
         if self.kind != "recreated with the same password":
             return True
-        # These credentials are somebody else's now: nothing of the first one's may come.
+        # These credentials belong to somebody else now: no response may come from the first owner's data.
         return (
             path == "/staffs/me"
             and isinstance(answer.document, dict)
@@ -79,7 +79,7 @@ class Case:
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
     """Every kind with every fault (short: each kind with two), then all kinds with HOSP gone.
 
-    A change that is stored while HOSP cannot be reached (late_commit) is the hardest: nobody can know of it.
+    A change that is stored while HOSP cannot be reached (late_commit) is the hardest: the proxy cannot know of it.
     """
     table, chance = Table("revocation", timed=not short), random.Random(f"{seed} revocation")
     faults = _FAULTS[:3] if short else _FAULTS
@@ -170,7 +170,7 @@ async def _change(place: House, clients: Clients, case: Case) -> None:
         if case.new is not None:
             document = {"name": case.new.name, "hospital_id": 1, "password": case.new.password}
             made = await clients.ask("POST", "/staffs", staff()[0], document)
-            # The proxy may just have been killed: then nobody is there anew.
+            # The proxy may just have been killed, and have to start again.
             case.new = case.new if made.succeeded else None
 
 
@@ -188,9 +188,9 @@ async def _try_new(clients: Clients, case: Case) -> None:
 
 
 async def _away(place: House, clients: Clients, cases: Sequence[Case], seconds: float) -> None:
-    """Change, go away at once, knock, kill the proxy, knock again, come back.
+    """Change accounts, take HOSP away at once, try, kill the proxy, try again, bring HOSP back.
 
-    :param seconds: how long it goes on after the kill.
+    :param seconds: how long it continues after the kill.
     """
     await asyncio.gather(*(_knock(clients, case) for case in cases))
     changing = asyncio.gather(*(_change(place, clients, case) for case in cases))
@@ -212,7 +212,7 @@ async def _away(place: House, clients: Clients, cases: Sequence[Case], seconds: 
 
 
 async def _changes(place: House, cases: Sequence[Case]) -> None:
-    """When HOSP stored each change."""
+    """Read from the journal when HOSP stored each change."""
     found: dict[int, float] = {}
     for entry in await place.hosp.journal("updated,deleted", "staffs"):
         found.setdefault(entry["id"], entry["at"])

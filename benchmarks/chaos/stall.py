@@ -1,4 +1,4 @@
-"""HOSP accepts and never answers: memory stays flat, everybody has an answer by the deadline, other routes go on."""
+"""HOSP accepts and never responds: memory stays flat, clients get a response by their deadline, other routes work."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DEADLINE_S = 28.0
 _GRACE_S = 1.0
 _QUICK_S = 1.0
 _RISEN_BYTES = 32 << 20
-"""What a few hundred clients that wait may take: their connections, mostly."""
+"""What a few hundred waiting clients may take: mostly their connections."""
 _FLAT_BYTES = 4 << 20
-"""How much more it may be later, when as many leave as come."""
+"""How much more it may be later, when as many clients leave as come."""
 
 
 async def run(folder: Path, seed: int, *, short: bool) -> Table:
@@ -57,7 +57,7 @@ def _other_paths(who: Person) -> list[str]:
 async def _stalled(
     place: House, clients: Clients, notes: Notes, chance: random.Random, seconds: float
 ) -> tuple[list[Answer], list[Answer], list[float], list[int]]:
-    """Ask for what stalls and for what does not, and watch the process."""
+    """Send requests to routes that stall and to routes that do not, and watch the process."""
     stalled: list[Answer] = []
     others: list[Answer] = []
     live: list[float] = []
@@ -124,9 +124,9 @@ def _tell(
 
 
 def _halves(grown: Sequence[int]) -> tuple[int, int]:
-    """The most memory until the third deadline, and after it; there is a figure for each second, about.
+    """The most memory until the third deadline, and after it; there is about one figure for each second.
 
-    Until then the heap finds its size: tried, it rises for 80 s by 22 MiB, and then for 70 s by 0.6.
+    Until then the heap finds its size. Measured: it grows for 80 s by 22 MiB, and then for 70 s by 0.6.
     """
     edge = round(3 * _DEADLINE_S + 4.0)
     first = max(grown[:edge], default=0)

@@ -1,4 +1,4 @@
-"""A bad day: HOSP fails in every way, and for 6 s in each minute clients ask for five times as much as usual."""
+"""A bad day: HOSP fails in every way, and for 6 s in each minute clients send five times as many requests as usual."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SURGE = 5.0
 
 @define(eq=False)
 class Day:
-    """What clients ask for, and what they were told."""
+    """The requests of clients, and what they were told."""
 
     plan: Sequence[Planned]
     told: list[tuple[Planned, Answer]] = field(factory=list)
@@ -37,7 +37,7 @@ class Day:
     most_in_flight: int = 0
 
     def coming(self, clients: Clients) -> Callable[[], Coroutine[Any, Any, None] | None]:
-        """Gives the next request, as a coroutine."""
+        """Return a function that makes the next request, as a coroutine."""
         waiting = iter(self.plan)
 
         def following() -> Coroutine[Any, Any, None] | None:
@@ -62,7 +62,7 @@ def surging(seconds: float) -> float:
 
 
 async def day(table: Table, folder: Path, seed: int, rate: Callable[[float], float], seconds: float) -> Day:
-    """Let a day go by, and judge its writes.
+    """Run a day, and judge its writes.
 
     :param rate: requests a second, by the seconds since the beginning.
     """
@@ -97,14 +97,14 @@ async def _machine(table: Table, place: House, going: Day) -> None:
 
 
 def tell_valid(table: Table, valid: Sequence[Answer]) -> None:
-    """What valid requests were answered with, and how long it took."""
+    """Report the responses to valid requests, and how long they took."""
     statuses = Counter("unknown" if each.unknown else each.status for each in valid)
     table.tell("valid requests: statuses", ", ".join(f"{s} × {n}" for s, n in statuses.most_common()))
     table.tell("p50 / p95 / p99 / longest, s", times([each.seconds for each in valid]))
 
 
 def bad_let_through(going: Day) -> int:
-    """Bad requests that were not refused with a 4xx."""
+    """Number of bad requests that did not get a 4xx."""
     return sum(not 400 <= a.status < 500 for planned, a in going.told if not planned.valid)
 
 

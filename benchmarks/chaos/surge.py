@@ -1,4 +1,4 @@
-"""Five times as much as usual for a whole minute, and HOSP fails besides: what is not served is told so at once."""
+"""Five times the usual load for a whole minute while HOSP fails: requests that cannot be served are refused at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of a scenario: what was counted, what was wanted, and whether it was met."""
+"""The table of a scenario: each figure, its target, and whether it was met."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .places import Hosp
 class Row:
     """One line.
 
-    :param target: "" for a figure that nothing is asked of.
+    :param target: "" for a figure without a target.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Row:
 
 @define
 class Table:
-    """What a scenario came to.
+    """Results of one scenario.
 
-    :param timed: whether times are judged; a short form is run beside other things and only tells them.
-    :param late_s: of each late commit, seconds from sending to storing.
+    :param timed: whether times are judged; a short form runs beside other work and only reports them.
+    :param late_s: for each late commit, seconds from sending to storing.
     """
 
     name: str
@@ -45,25 +45,25 @@ class Table:
         return [row.name for row in self.rows if not row.met]
 
     def tell(self, name: str, value: object) -> None:
-        """A figure that nothing is asked of."""
+        """Add a figure without a target."""
         self.rows.append(Row(name, str(value)))
 
     def want(self, name: str, value: object, target: str, met: bool) -> None:
-        """A figure with its target."""
+        """Add a figure with its target."""
         self.rows.append(Row(name, str(value), target, met))
 
     def in_time(self, name: str, value: object, target: str, met: bool) -> None:
-        """A figure that depends on how fast the machine is."""
+        """Add a figure that depends on the speed of the machine."""
         self.rows.append(Row(name, str(value), target if self.timed else "", met or not self.timed))
 
     def none(self, name: str, number: int) -> None:
-        """What may not happen."""
+        """Add a figure that must be 0."""
         self.want(name, number, "0", number == 0)
 
     async def judge(self, hosp: Hosp, writes: Sequence[Write], unsettled: int | None = None) -> None:
-        """The rows that every scenario has, from HOSP's journal.
+        """Add the rows that every scenario has, from HOSP's journal.
 
-        :param unsettled: how many writes may have ended without a definite answer; None: any number.
+        :param unsettled: how many writes may have ended without a definite response; None: any number.
         """
         faults = await hosp.journal("fault")
         stored = await hosp.journal("stored", "notes")
@@ -88,7 +88,7 @@ class Table:
 
 
 def _gone(stored: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str, Any]]) -> int:
-    """Notes that were stored and are not there any more: nobody deletes any."""
+    """Number of notes that were stored and no longer exist: nobody deletes any."""
     there = {record["id"] for record in records}
     return sum(entry["id"] not in there for entry in stored)
 
@@ -101,7 +101,7 @@ def _counted(faults: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def show(table: Table) -> str:
-    """The table as text."""
+    """Format the table as text."""
     lines = [(row.name, row.value, row.target, "" if row.met else "MISSED") for row in table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(4)]
     text = [f"── {table.name}: {'MISSED ' + ', '.join(table.missed) if table.missed else 'met'}"]

@@ -1,1 +1,1 @@
-"""Nobody is shown what was there before a write that was answered: tried with everything that can go wrong between."""
+"""Consistency trials: after a write got its response, no read may show the state before it, whatever fails."""

@@ -1,8 +1,8 @@
 """``python -m benchmarks.consistency``: two machines, two workers each, one Redis, and a hundred thousand operations.
 
-No read that is not marked as stale shows a version older than the newest write that was answered before it was sent,
-whatever goes wrong with Redis, workers and machines meanwhile. Exit status 1 when one does. README.md beside the folder
-has the legend.
+No read that is not marked as stale may show a version older than the newest write that got its response before the
+read was sent, whatever happens to Redis, workers and machines meanwhile. Exit status 1 if one does. README.md in the
+parent folder has the legend.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .faults import KINDS, OF_WORKERS, Faults
 from .people import READERS, Reader, World, read_on, revoke_on, until_over, write_on
 
 _QUICK = "heartbeat_s = 0.2\nlease_s = 1.0\ntimeout_s = 0.3\nsettle_s = 1.0"
-# Thousands come from one address here, and every password that ends is a wrong one afterwards.
+# Thousands of log-ins come from one address here, and every password that ends is a wrong one afterwards.
 _OPTIONS = "[admission]\naddress_free = 100000\naddress_rate = 0\n"
 
 
 async def run(folder: Path, options: argparse.Namespace) -> tuple[Table, list[str]]:
-    """Build it all, let it go on, and count.
+    """Build everything, run it, and count.
 
-    :return: what it came to, and examples of what was wrong.
+    :return: the results, and examples of violations.
     """
     plan = Plan(
         machines=options.machines,
@@ -43,7 +43,7 @@ async def run(folder: Path, options: argparse.Namespace) -> tuple[Table, list[st
     )
     myself = asyncio.current_task()
     assert myself is not None
-    # Ended from outside, too, it ends what it has started.
+    # If it is ended from outside, it also ends the processes that it has started.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, myself.cancel)
     hosp = ("--delay", options.delay, "--places", "0", "--seed", str(options.seed))
     async with town(
@@ -120,7 +120,7 @@ async def _tell(world: World, faults: Faults, options: argparse.Namespace, took:
 
 
 def _not_found(seen: Seen) -> set[str]:
-    """What the trial has to find where nothing is shared, and has not found yet."""
+    """Violations that the trial must find if nothing is shared, and has not found yet."""
     return {"old", "missing", "revoked"} - set(seen.wrong)
 
 
@@ -129,7 +129,7 @@ def _within(most: int, options: argparse.Namespace) -> bool:
 
 
 def _largest(by_worker: dict[str, list[int]]) -> list[tuple[str, list[int]]]:
-    """Workers are replaced: those that answered most."""
+    """The workers with the most responses; workers are replaced during the run."""
     return sorted(by_worker.items(), key=lambda item: -item[1][0])[:12]
 
 
@@ -181,7 +181,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _completed(options: argparse.Namespace) -> argparse.Namespace:
-    """What some options mean for others."""
+    """Fill in options that follow from others."""
     if options.short:
         options.operations, options.rounds = min(options.operations, 4000), 1
         options.seconds = min(options.seconds, 120.0)

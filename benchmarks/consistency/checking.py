@@ -1,8 +1,8 @@
-"""Whether a read shows something older than a write that was answered before it was sent. Pure.
+"""Check whether a read shows something older than a write that got its response before the read was sent. Pure.
 
-A record is written by one client at a time, and each write carries the next version of it in its text. So whatever
-a read shows can be held against what was answered before the read began: the newest such version is the floor. What is
-newer than that may be shown, since a write that is under way may be seen or not.
+A record is written by one client at a time, and each write carries the record's next version in its text. The newest
+version that got its response before the read began is the floor. A read may also show a newer version, because a
+write in flight may be visible or not.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _MARKER = re.compile(r"record (\d+) version (\d+)")
 
 @define(eq=False)
 class Life:
-    """What is known of one record, from its making to its end.
+    """What is known of one record, from its creation to its end.
 
-    :param number: names it in its text; no two have the same.
-    :param id: HOSP's; 0 while it is not known.
-    :param sent: the newest version that was sent; the first makes the record.
-    :param answered: the newest that was answered with success; 0 for none.
+    :param number: identifies the record in its text; no two have the same.
+    :param id: HOSP's id; 0 while it is not known.
+    :param sent: the newest version that was sent; the first creates the record.
+    :param answered: the newest version that got a success; 0 for none.
     :param ended: the version that deletes it, once that was sent.
-    :param busy: a write is under way.
-    :param left: its last write ended without an answer that says what became of it: nobody writes to it any more.
+    :param busy: a write is in flight.
+    :param left: its last write ended without a definite response: no client writes to it any more.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Life:
 
     @property
     def text(self) -> str:
-        """Of its next version, which is taken for sent."""
+        """Text of its next version, which counts as sent from now on."""
         self.sent += 1
         return f"record {self.number} version {self.sent}"
 
@@ -53,21 +53,21 @@ class Life:
 
     @property
     def gone(self) -> bool:
-        """Whether its deletion was answered."""
+        """Whether its deletion got a success."""
         return self.ended is not None and self.answered >= self.ended
 
 
 Floors = Mapping[Life, int]
-"""For each record that an answer should show: the newest version that was answered before the read was sent."""
+"""For each record that a response should show: the newest version that got a success before the read was sent."""
 
 
 def floors(lives: Iterable[Life]) -> Floors:
-    """As they are now: to be taken right before the read is sent."""
+    """Floors as they are now: take them right before the read is sent."""
     return {life: life.answered for life in lives}
 
 
 def versions(document: Any) -> dict[int, int]:
-    """Number and version of each record that an answer shows, whether it is one record or a list."""
+    """Number and version of each record in a response, whether it is one record or a list."""
     records = document if isinstance(document, list) else [document]
     found: dict[int, int] = {}
     for record in records:
@@ -78,18 +78,19 @@ def versions(document: Any) -> dict[int, int]:
 
 
 def judge(shown: Mapping[int, int], before: Floors) -> list[str]:
-    """What is wrong with an answer that has come just now.
+    """Problems of a response that has just come.
 
     :param shown: see `versions`; empty for a 404.
     :param before: the records that it should show.
-    :return: "old" (or there, though its deletion was answered) and "missing" are stale; "impossible" (a version that
-        nobody has sent) is a mistake of the trial or of HOSP.
+    :return: "old" (or present, though its deletion got a success) and "missing" are stale; "impossible" (a version
+        that
+        no client has sent) is an error of the trial or of HOSP.
     """
     wrong = []
     for life, floor in before.items():
         version = shown.get(life.number)
         if version is None:
-            # It may be gone from the moment when its deletion was sent.
+            # It may be absent from the moment at which its deletion was sent.
             if floor and life.ended is None:
                 wrong.append("missing")
         elif version > life.sent:
@@ -100,9 +101,9 @@ def judge(shown: Mapping[int, int], before: Floors) -> list[str]:
 
 
 def marks(cache_status: str) -> tuple[bool, str]:
-    """Whether an answer came from memory, and how it is marked as stale ("" if it is not).
+    """Whether a response came from the cache, and how it is marked as stale ("" if it is not).
 
-    :param cache_status: the field (RFC 9211).
+    :param cache_status: value of the Cache-Status field (RFC 9211).
     """
     params = [param.strip() for param in cache_status.split(";")[1:]]
     pairs = dict(param.partition("=")[::2] for param in params)
@@ -114,16 +115,16 @@ def marks(cache_status: str) -> tuple[bool, str]:
 
 @define
 class Seen:
-    """What a whole run came to.
+    """Results of a whole run.
 
-    :param wrong: reads that were not marked and show what is wrong, by what.
+    :param wrong: reads that were not marked and show something wrong, by kind.
     :param marked: reads that were marked, by mark; they are not judged.
     :param marked_older: those of them that do show something older.
-    :param refusals: 503 with Retry-After, by what they say.
-    :param errors: any other failure, by what was asked and the status.
-    :param broken: no answer, by whether it was a write.
-    :param by_worker: reads and hits of each worker, where it is known.
-    :param examples: of what was wrong, a few.
+    :param refusals: 503 with Retry-After, by message.
+    :param errors: any other failure, by request and status.
+    :param broken: no response, by whether it was a write.
+    :param by_worker: reads and hits of each worker, where known.
+    :param examples: some of the wrong reads.
     """
 
     reads: int = 0
@@ -144,7 +145,7 @@ class Seen:
         return self.reads + self.writes
 
     def read(self, cache_status: str, wrong: list[str], worker: str, example: str) -> None:
-        """Count a read that was answered with a record, a list or a 404."""
+        """Count a read that returned a record, a list or a 404."""
         hit, mark = marks(cache_status)
         self.hits += hit
         counts = self.by_worker.setdefault(worker, [0, 0])

@@ -1,4 +1,4 @@
-"""What goes wrong meanwhile, in an order that the seed decides."""
+"""Faults during the run, in an order that the seed decides."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .people import World
 
 @define(eq=False)
 class Faults:
-    """One after the other, with quiet in between.
+    """One fault after the other, with quiet in between.
 
     :param quiet_s: from the end of one to the next.
     :param kinds: which; all of them, in random order, again and again.
-    :param pause_s: how long Redis or a worker stands still, or a link is cut.
-    :ivar done: how often each was.
+    :param pause_s: how long Redis or a worker is stopped, or a link is cut.
+    :ivar done: how often each was applied.
     """
 
     world: World
@@ -34,11 +34,11 @@ class Faults:
 
     @property
     def rounds(self) -> int:
-        """How often each of them was, at least."""
+        """How often each of them was applied, at least."""
         return min((self.done[kind] for kind in self.kinds), default=1 << 30)
 
     async def go_on(self) -> None:
-        """Until the trial is over; what was broken is mended then."""
+        """Apply faults until the trial is over; then repair what is broken."""
         while self.kinds and not self.world.over:
             for kind in self.chance.sample(self.kinds, len(self.kinds)):
                 await asyncio.sleep(self.chance.uniform(*self.quiet_s))
@@ -60,13 +60,13 @@ class Faults:
         await self.store.start()
 
     async def killed(self) -> None:
-        """Redis crashes, and has what the append-only file has: the last second may be lacking."""
+        """Redis crashes, and keeps what its append-only file holds: the last second may be lost."""
         self.store.kill()
         await asyncio.sleep(self.chance.uniform(0.0, 4.0))
         await self.store.start()
 
     async def paused(self) -> None:
-        """Redis stops and goes on, with everything in its buffers."""
+        """Redis stops and continues, with everything in its buffers."""
         self.store.signal(signal.SIGSTOP)
         try:
             await asyncio.sleep(self.chance.uniform(*self.pause_s))
@@ -74,11 +74,11 @@ class Faults:
             self.store.signal(signal.SIGCONT)
 
     async def cut(self) -> None:
-        """The way to Redis of one machine alone is cut."""
+        """The link from one machine to Redis is cut."""
         await self._link(silent=False)
 
     async def silent(self) -> None:
-        """The same, with nothing closed; what was under way arrives afterwards."""
+        """The same, with nothing closed; bytes in flight arrive afterwards."""
         await self._link(silent=True)
 
     async def _link(self, *, silent: bool) -> None:
@@ -95,7 +95,7 @@ class Faults:
         send(await self._one(), signal.SIGKILL)
 
     async def frozen(self) -> None:
-        """One worker stops for a while and goes on: it must notice that its lease has run out."""
+        """One worker stops for a while and continues: it must notice that its lease has run out."""
         pid = await self._one()
         send(pid, signal.SIGSTOP)
         try:
@@ -133,4 +133,4 @@ KINDS: dict[str, Callable[[Faults], Awaitable[None]]] = {
 }
 """By name."""
 OF_WORKERS = ("worker-killed", "worker-frozen")
-"""Those that make sense only where a supervisor replaces who dies."""
+"""Faults that need a supervisor, which replaces a worker that dies."""

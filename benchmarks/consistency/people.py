@@ -1,4 +1,4 @@
-"""Who writes and who reads, and accounts whose passwords end."""
+"""Clients that write, clients that read, and accounts whose passwords end."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .checking import Life, Seen, floors, judge, versions
 
 PATIENTS = (3, 5, 8, 13)
 READERS = (1, 2, 3)
-"""Members of staff who read; few, so that one reads again what another worker keeps for him."""
+"""Members of staff who read. They are few, so that one worker rereads what another has cached for the same person."""
 _ENDED_KEPT = 40
-"""Deleted records of a patient that are still looked for in lists."""
+"""Deleted records of a patient that are still searched for in lists."""
 
 
 @define(eq=False)
 class World:
-    """What all of them share.
+    """State that all clients share.
 
-    :param many: how many records are alive at one time.
-    :param wanted: operations after which it is over.
+    :param many: how many records exist at one time.
+    :param wanted: operations after which the trial is over.
     """
 
     town: Town
@@ -48,7 +48,7 @@ class World:
         return [life for lives in self.lives.values() for life in lives if life.writable]
 
     def readable(self) -> list[Life]:
-        """Records whose id is known; just deleted ones, too."""
+        """Records whose id is known, including recently deleted ones."""
         return [life for lives in self.lives.values() for life in lives if life.id]
 
     def up(self) -> Machine:
@@ -57,7 +57,7 @@ class World:
         return self.chance.choice(there or self.town.machines)
 
     def make(self) -> Life:
-        """A record that is about to be."""
+        """A record that is about to be created."""
         self.made += 1
         patient = self.chance.choice(PATIENTS)
         life = Life(self.made, self.chance.randrange(1, 13), patient, busy=True)
@@ -69,7 +69,7 @@ class World:
         return life
 
     def fail(self, what: str, answer: Answer) -> None:
-        """Count what was neither a success nor expected."""
+        """Count a response that was neither a success nor expected."""
         if answer.status == 0:
             self.seen.broken[what.split()[0]] += 1
         elif answer.refused:
@@ -84,7 +84,7 @@ def staff(number: int) -> str:
 
 
 async def write_on(world: World, pause_s: float) -> None:
-    """One who writes until it is over, each write by a machine that chance names.
+    """Write until the trial is over, each write through a random machine.
 
     :param pause_s: between two writes, on average.
     """
@@ -116,7 +116,7 @@ async def _write(world: World, wire: Wire) -> None:
 
 
 def _written(world: World, life: Life, what: str, answer: Answer) -> None:
-    """Note what became of the one write of this record that was under way."""
+    """Note the outcome of the one write of this record that was in flight."""
     world.seen.writes += 1
     life.busy = False
     if answer.succeeded:
@@ -128,7 +128,7 @@ def _written(world: World, life: Life, what: str, answer: Answer) -> None:
         return
     world.fail(f"write {what}", answer)
     if answer.refused:
-        # Nothing was sent, so the record is as it was.
+        # Nothing was sent, so the record is unchanged.
         life.ended = None
         life.left = what == "POST"
     else:
@@ -137,9 +137,9 @@ def _written(world: World, life: Life, what: str, answer: Answer) -> None:
 
 @frozen
 class Reader:
-    """One who reads.
+    """A client that reads.
 
-    :param machine: whom he asks; a reader stays with one.
+    :param machine: the machine that it uses throughout.
     :param person: number of the member of staff.
     :param keeps: whether the connection is kept for many requests; otherwise each has a new one.
     """
@@ -150,7 +150,7 @@ class Reader:
 
 
 async def read_on(world: World, reader: Reader) -> None:
-    """Read until it is over: half of the time what was written last."""
+    """Read until the trial is over; half of the reads are of what was written last."""
     wire, worker, left, chance = Wire(reader.machine.port), "", 0, world.chance
     while not world.over:
         if left <= 0:
@@ -172,7 +172,7 @@ async def read_on(world: World, reader: Reader) -> None:
 
 
 async def _read(world: World, reader: Reader, wire: Wire, life: Life, worker: str) -> bool:
-    """:return: whether an answer came."""
+    """:return: whether a response came."""
     single = life.id and world.chance.random() < 0.6
     path = f"/notes/{life.id}" if single else f"/notes?patient_id={life.patient}"
     before = floors([life] if single else world.lives[life.patient])
@@ -194,7 +194,7 @@ def _words(before: Any) -> str:
 
 
 async def revoke_on(world: World, pause_s: float) -> None:
-    """Accounts that are read with on all machines, and end on one: then the old password gets nothing on any.
+    """Use accounts on all machines and end them on one: afterwards the old password must get nothing on any.
 
     :param pause_s: between two accounts.
     """
@@ -224,7 +224,7 @@ async def revoke_on(world: World, pause_s: float) -> None:
 
 
 async def _knock_all(world: World, authorization: str) -> list[Answer]:
-    """Several connections to each machine, so that each worker is likely to be met."""
+    """Open several connections to each machine, so that each worker is likely to get one."""
     wires = [Wire(machine.port) for machine in world.town.machines for _ in range(3)]
     answers = await asyncio.gather(*(wire.ask("GET", "/staffs/me", authorization) for wire in wires))
     for wire in wires:
@@ -240,10 +240,10 @@ async def _knock_all(world: World, authorization: str) -> list[Answer]:
 async def until_over(
     world: World, seconds: float, *going: Coroutine[Any, Any, None], stop: Callable[[], bool]
 ) -> float:
-    """Let all of them go on until enough was done.
+    """Run all coroutines until enough operations were done.
 
     :param seconds: the most that it takes.
-    :param stop: whether it may end before.
+    :param stop: whether it may end earlier.
     :return: seconds that it took.
     """
     tasks = [asyncio.create_task(each) for each in going]

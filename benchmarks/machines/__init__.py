@@ -1,1 +1,1 @@
-"""Two machines of several workers each, one Redis, one HOSP: the places of the trials, and what is killed in them."""
+"""Two machines of several workers each, with one Redis and one HOSP: starts them for trials, and kills parts."""

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.machines``: workers and whole machines are killed with ``kill -9`` while clients write.
+"""``python -m benchmarks.machines``: kill workers and whole machines with ``kill -9`` while clients write.
 
-Exit status 1 when a note was lost or stored twice. README.md beside the folder has the legend.
+Exit status 1 if a note was lost or stored twice. README.md in the parent folder has the legend.
 """
 
 from __future__ import annotations

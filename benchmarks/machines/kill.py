@@ -1,4 +1,4 @@
-"""``kill -9`` of workers and whole machines; clients ask again at the other one: each note is there exactly once."""
+"""``kill -9`` of workers and whole machines; clients retry at the other one. Each note must exist exactly once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _PAUSE_S = 0.3
 
 @define(eq=False)
 class Anywhere:
-    """Clients who go to the next machine where one fails them."""
+    """Clients that go to the next machine if one fails."""
 
     machines: Sequence[Clients]
     chance: random.Random
 
     async def insist(self, write: Write, until: float) -> Answer:
-        """Ask for a note until the answer is definite.
+        """Request a note until the response is definite.
 
         :param until: monotonic seconds at which it gives up.
         """
@@ -47,7 +47,7 @@ class Anywhere:
 
 @define(eq=False)
 class _Work:
-    """What goes on while they are killed."""
+    """The load while workers and machines are killed."""
 
     clients: Anywhere
     notes: Notes
@@ -56,14 +56,14 @@ class _Work:
     over: bool = False
 
     async def go_on(self, rate: float) -> None:
-        """New notes at a rate until the kills are over, half of them with a key."""
+        """Write new notes at a rate until the kills are over, half of them with a key."""
         while not self.over:
             write = self.notes.make(key=self.chance.random() < 0.5)
             self.tasks.append(asyncio.create_task(self.clients.insist(write, time.monotonic() + _INSIST_S)))
             await asyncio.sleep(self.chance.expovariate(rate))
 
     async def finish(self) -> int:
-        """Wait for what is under way; how much never got a definite answer."""
+        """Wait for work in flight; return how much never got a definite response."""
         _done, left = await asyncio.wait(self.tasks, timeout=_INSIST_S)
         for task in left:
             task.cancel()
@@ -72,7 +72,7 @@ class _Work:
 
 
 async def run(folder: Path, seed: int, plan: Plan, *, kills: int, pairs: int, late_s: float = 20.0) -> Table:
-    """Kill, ask again, and hold what clients were told against HOSP's journal.
+    """Kill, retry, and compare what clients were told with HOSP's journal.
 
     :param pairs: of equal notes, both of which are wanted.
     :param late_s: the most by which HOSP stores a note after its connection broke.
@@ -103,7 +103,7 @@ async def _kills(place: Town, work: _Work, number: int, moments: random.Random) 
         for turn in range(number):
             await asyncio.sleep(moments.uniform(0.2, 2.2))
             machine = moments.choice(place.machines)
-            # Every third time the whole machine.
+            # Every third time kill the whole machine.
             done[await (_machine(machine) if turn % 3 == 1 else _worker(machine, moments))] += 1
     finally:
         work.over = True
@@ -126,7 +126,7 @@ async def _worker(machine: Machine, moments: random.Random) -> str:
 
 
 async def _twins(clients: Sequence[Clients], notes: Notes, pairs: int) -> None:
-    """Half of the pairs at once, half one after the other; each twin by another machine."""
+    """Write half of the pairs at once, half one after the other; each twin through another machine."""
     places = asyncio.Semaphore(10)
 
     async def pair(number: int) -> None:

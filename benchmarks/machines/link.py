@@ -1,4 +1,4 @@
-"""The way to Redis of one machine alone, which can be cut."""
+"""One machine's link to Redis, which can be cut."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ class Link:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Close it, and all that goes through it."""
+        """Close it, and all connections through it."""
         if self._server is not None:
             self._server.close()
         self._reset()
 
     def cut(self) -> None:
-        """Reset what is open, and whatever comes."""
+        """Reset open connections, and new ones."""
         self._is_cut = True
         self._reset()
 
     def hush(self) -> None:
-        """Let nothing through from now on, in either direction, and close nothing: what a firewall does."""
+        """Let nothing through from now on, in either direction, and close nothing, as a firewall does."""
         self._open.clear()
 
     def mend(self) -> None:
-        """As before. What was held back by ``hush`` arrives now."""
+        """Restore it. Bytes that ``hush`` held back arrive now."""
         self._is_cut = False
         self._open.set()
 

@@ -1,4 +1,7 @@
-"""A stand-in, a Redis and some machines on loopback: each a proxy with workers, ports and a state folder of its own."""
+"""A stand-in, a Redis and some machines on loopback.
+
+Each machine is a proxy with its own workers, ports and state folder.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,15 @@ _READY_S = 60.0
 
 @frozen
 class Plan:
-    """What is to be built.
+    """What to build.
 
     :param machines: how many.
-    :param workers: of each.
+    :param workers: of each machine.
     :param shared: whether they have a Redis.
     :param concurrency: requests that HOSP gets at one time.
     :param redis: further lines of Redis's own configuration.
     :param leases: further lines of ``[redis]``.
-    :param options: further tables of each machine.
+    :param options: further tables of each machine's options file.
     """
 
     machines: int = 2
@@ -46,7 +49,7 @@ class Plan:
 
 @define(eq=False)
 class Machine:
-    """One proxy with its workers; it may be killed and comes back on the same ports and state."""
+    """One proxy with its workers; it may be killed and restarted with the same ports and state."""
 
     name: str
     daemon: Daemon
@@ -65,9 +68,9 @@ class Machine:
         return self.state / "self-signed.crt"
 
     async def start(self) -> None:
-        """Start it, and wait until it says that it is ready.
+        """Start it, and wait until it reports that it is ready.
 
-        :raise NotStarted: it ended, or was not ready in time.
+        :raise NotStarted: it exited, or was not ready in time.
         """
         await self.daemon.start()
         latest = time.monotonic() + _READY_S
@@ -84,20 +87,20 @@ class Machine:
         return True
 
     async def stop(self) -> None:
-        """As an operator stops it."""
+        """Stop it as an operator does."""
         await self.daemon.end()
 
     async def kill(self) -> None:
-        """``kill -9`` to all of it at once."""
+        """``kill -9`` of all its processes at once."""
         parent = self.daemon.pid
-        # Stopped first: it must not start another worker while the others are being killed.
+        # Stop the supervisor first: it must not start another worker while the others are being killed.
         send(parent, signal.SIGSTOP)
         for pid in (parent, *descendants(parent)):
             send(pid, signal.SIGKILL)
         await self.daemon.end(signal.SIGKILL)
 
     def workers(self) -> list[int]:
-        """Process ids of those that answer; of a machine with one worker its only process."""
+        """Process ids of the processes that serve; for a machine with one worker, its only process."""
         try:
             parent = self.daemon.pid
         except AssertionError:
@@ -109,7 +112,7 @@ class Machine:
         return [self.daemon.pid, *descendants(self.daemon.pid)]
 
     async def metrics(self) -> dict[str, float]:
-        """All of them, by name and labels as they are written."""
+        """All metrics, by name and labels as written."""
         text = (await asyncio.to_thread(get, self.admin, "/metrics")).decode()
         samples = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
@@ -117,7 +120,7 @@ class Machine:
 
 @define(eq=False)
 class Town:
-    """All of it."""
+    """The stand-in, the Redis and the machines."""
 
     hosp: Hosp
     machines: list[Machine]
@@ -127,9 +130,9 @@ class Town:
 
 @contextlib.asynccontextmanager
 async def town(folder: Path, plan: Plan, *hosp_options: str) -> AsyncIterator[Town]:
-    """Build and start it; all is ended, whatever happens.
+    """Build and start everything; all processes are always ended.
 
-    :param hosp_options: of ``twistd hosp-standin``.
+    :param hosp_options: options of ``twistd hosp-standin``.
     """
     folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - before anything goes on
     async with contextlib.AsyncExitStack() as stack:
@@ -160,7 +163,7 @@ async def _end(machine: Machine) -> None:
 
 
 def _is_ours(pid: int, machine: Machine) -> bool:
-    """Whether a process that should have ended still runs; its number may be another's by now."""
+    """Whether a process that should have ended still runs; its number may belong to another process by now."""
     try:
         return Path(f"/proc/{pid}/cwd").resolve() == machine.daemon.folder.resolve()
     except OSError:
@@ -205,7 +208,7 @@ async def _machine(
 
 
 def descendants(parent: int) -> list[int]:
-    """Processes below another, the youngest last."""
+    """Descendants of a process, the youngest last."""
     below: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -237,7 +240,7 @@ def holder_of(port: int, pids: Sequence[int]) -> int:
 
 
 def _inode_of(port: int) -> str:
-    """Of the socket whose peer is 127.0.0.1 and this port."""
+    """Inode of the socket whose peer is 127.0.0.1 and this port."""
     peer = f"0100007F:{port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
@@ -247,6 +250,6 @@ def _inode_of(port: int) -> str:
 
 
 def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal, if there is such a process."""
+    """Send a signal, if the process exists."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -1,4 +1,4 @@
-"""Redis for the trials: the tests' own, started without a reactor."""
+"""Redis for the trials: the integration tests' server, started without a reactor."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _START_S = 20.0
 
 
 class Store(Redis):
-    """One server; see there."""
+    """One server; see `Redis`."""
 
     async def start(self, *options: str) -> None:
-        """Start it and wait until it answers.
+        """Start it and wait until it responds.
 
         :param options: further lines of its configuration, for this start only.
         """
@@ -27,7 +27,7 @@ class Store(Redis):
             await asyncio.sleep(0.02)
 
     def forget(self) -> None:
-        """Remove its data, so that it starts empty. It must not run."""
+        """Remove its data, so that it starts empty. It must not be running."""
         for file in sorted(self.folder.rglob("*"), reverse=True):
             if file.name.startswith(("appendonly", "dump", "temp")) and file.is_file():
                 file.unlink()

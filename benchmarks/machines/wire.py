@@ -1,4 +1,4 @@
-"""An HTTP client that costs little and says on which connection it asks; none of the proxy's code."""
+"""A cheap HTTP client that tells which connection it uses, with none of the proxy's code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIMIT = 1 << 20
 
 @frozen
 class Answer:
-    """One answer.
+    """One response.
 
     :param status: 0 for none.
     :param fields: names lower-cased.
@@ -32,7 +32,7 @@ class Answer:
 
     @property
     def document(self) -> Any:
-        """Its JSON; None where it is none."""
+        """JSON of the response; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -40,12 +40,12 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether nothing was sent to HOSP and another try is worth while."""
+        """Whether nothing was sent to HOSP and another attempt is worth while."""
         return self.status == 503 and "retry-after" in self.fields
 
     @property
     def why(self) -> str:
-        """What an error says of itself."""
+        """Reason that an error response gives."""
         document = self.document
         return str(document.get("detail", "")) if isinstance(document, dict) else ""
 
@@ -54,7 +54,7 @@ NOTHING = Answer(0)
 
 
 def basic(name: str, password: str) -> str:
-    """Value of Authorization."""
+    """Value of the Authorization header."""
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
@@ -70,7 +70,7 @@ class Wire:
 
     @property
     def own_port(self) -> int:
-        """The client's end of the connection that is open; 0 for none."""
+        """The client's port of the open connection; 0 for none."""
         if self._open is None:
             return 0
         name = self._open[1].get_extra_info("sockname")
@@ -84,7 +84,7 @@ class Wire:
         document: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Ask once; `NOTHING` if no whole answer comes."""
+        """Send one request; `NOTHING` if no whole response comes."""
         sent = self._request(method, path, {"Authorization": authorization, **(headers or {})}, document)
         kept = self._open is not None
         try:
@@ -93,7 +93,7 @@ class Wire:
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             self.close()
         if kept and method == "GET":
-            # A kept connection may have been closed before the request came: a read may be asked again.
+            # A kept connection may have been closed before the request arrived: a read may be sent again.
             return await self.ask(method, path, authorization, document, headers)
         return NOTHING
 
@@ -119,7 +119,7 @@ class Wire:
         return answer
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the connection if one is open."""
         if self._open is not None:
             self._open[1].transport.abort()
             self._open = None
