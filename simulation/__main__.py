@@ -1,4 +1,4 @@
-"""``python -m simulation``: run worlds, one a seed, and say which promises were broken."""
+"""``python -m simulation``: run worlds, one for each seed, and report which promises were broken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scenes import SCENES, scene_of
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, help="so many worlds")
     parser.add_argument("--minutes", type=float, help="worlds for so long")
@@ -38,7 +38,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def plans(options: argparse.Namespace, first: int) -> Iterator[Plan]:
-    """Plans by rising seed, without end or as many as are wanted."""
+    """Plans by rising seed, without end or as many as requested."""
     habits = tuple(name for name in options.habits.split(",") if name)
     numbers = itertools.count(first) if options.seeds is None else range(first, first + options.seeds)
     for seed in numbers:
@@ -49,7 +49,7 @@ def plans(options: argparse.Namespace, first: int) -> Iterator[Plan]:
 
 
 def main() -> int:
-    """Do what the command line says; the exit status is 1 if a promise was broken."""
+    """Run the command; the exit status is 1 if a promise was broken."""
     options = arguments()
     if options.mutants:
         from .mutants.table import table
@@ -57,7 +57,7 @@ def main() -> int:
         return table(options)
     if options.mutant:
         plant(MUTANTS[options.mutant])
-    # What imports the proxy comes after the mutant is planted.
+    # Import anything that imports the proxy only after the mutant is planted.
     from . import running
 
     running.prepare()

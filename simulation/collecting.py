@@ -1,4 +1,4 @@
-"""What is left on the disks of machines at the end: their audit trails, and writes that stand open in their ledgers."""
+"""Collects what is on the machines' disks at the end: audit trails, and writes that are still open in the ledgers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .history import Measured, Recorded
 
 
 def trail(folder: Path, machine: str, at: float) -> Iterator[Recorded]:
-    """Each line of a machine's audit trail, file by file; a line that cannot be read has no record."""
+    """Each line of a machine's audit trail, file by file; a line that cannot be parsed has no record."""
     for path in sorted(folder.glob("*.jsonl*")):
         if path.name.endswith(".tombstone"):
             continue
@@ -37,9 +37,9 @@ _OPEN = "SELECT kind, state, count(*) FROM entries WHERE owner IS NOT NULL GROUP
 
 
 def open_writes(state_dir: Path, machine: str, at: float) -> Iterator[Measured]:
-    """How many writes a machine's ledgers hold that are not closed."""
+    """Number of writes in a machine's ledgers that are not closed."""
     for path in sorted(state_dir.rglob("ledger*.sqlite")):
-        # A copy is looked at: opening the file itself would write to it.
+        # Read a copy: opening the file itself would write to it.
         with TemporaryDirectory() as folder:
             copy = Path(folder, path.name)
             for suffix in ("", "-wal"):

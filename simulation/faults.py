@@ -1,6 +1,7 @@
-"""Fault plans: what goes wrong in one world, and what its people do. A plan is data, so it can be kept and shrunk.
+"""Fault plans: the faults of one world, and the errands of its people.
 
-Swarm testing: each seed has only some kinds of faults. Otherwise a frequent one hides the rest.
+A plan is data, so it can be stored and shrunk. Swarm testing: each seed has only some kinds of faults. Otherwise a
+frequent one hides the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
 
 SHAPES = ("one", "workers", "machines")
 SETTLE_S = 800.0
-"""After the last errand: the proxy finds out about lost writes for ten minutes."""
+"""Seconds after the last errand: the proxy may look for the outcome of lost writes for ten minutes."""
 SEAMS = (
     "before ledger",
     "after ledger",
@@ -36,9 +37,9 @@ class Fault:
 
     :param at: when, in virtual seconds.
     :param kind: first word what, second word where, as in ``split hosp``.
-    :param machine: for those that strike one machine.
+    :param machine: for those that hit one machine.
     :param for_s: how long it lasts, or how long the machine stays down.
-    :param args: what else it needs.
+    :param args: further parameters.
     """
 
     at: float
@@ -54,7 +55,7 @@ class Plan:
 
     :param seed: for what is not in the plan: the network's delays, the proxy's entropy.
     :param shape: ``one``, ``workers`` (two of them and Redis), ``machines`` (two machines and Redis).
-    :param busy_s: people begin errands for so long; faults end somewhat before.
+    :param busy_s: people begin errands for so long; faults end somewhat earlier.
     :param settle_s: how long the world goes on after that.
     :param world: visible, marked, stamps_differ, imported, hosp_skew_s, options.
     """
@@ -71,17 +72,17 @@ class Plan:
 
     @property
     def machines(self) -> int:
-        """How many machines there are."""
+        """Number of machines."""
         return 2 if self.shape == "machines" else 1
 
     def to_json(self) -> str:
-        """As text, to be kept."""
+        """Serialise, for storing."""
         fields = asdict(self) | {"hosp": plan_to(self.hosp)}
         return json.dumps(fields, indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
-        """A plan that was kept."""
+        """Parse a stored plan."""
         fields = json.loads(text)
         fields["hosp"] = plan_from(fields.get("hosp", {}))
         fields["faults"] = tuple(Fault(**each) for each in fields.get("faults", ()))
@@ -90,13 +91,13 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """A plan from a file; a story holds one under ``plan``."""
+        """Read a plan from a file; a story holds one under ``plan``."""
         fields = json.loads(path.read_text())
         return cls.from_json(json.dumps(fields.get("plan", fields)))
 
 
 def draw(seed: int, shape: str | None = None, busy_s: float = 240.0, habits: tuple[str, ...] = ()) -> Plan:
-    """The plan of a seed."""
+    """Draw the plan of a seed."""
     chance = random.Random(f"plan|{seed}")
     shape = shape or chance.choice(("one", "one", "one", "workers", "machines"))
     calm_at = busy_s * 0.8
@@ -236,7 +237,7 @@ def _behind(chance: random.Random, plan: Plan) -> list[Fault]:
 
 
 def _slow_to_hosp(chance: random.Random, plan: Plan) -> list[Fault]:
-    """Every now and then bytes to HOSP take seconds."""
+    """Now and then bytes to HOSP take seconds."""
     moments = [chance.uniform(3.0, plan.calm_at) for _ in range(6)]
     return [Fault(round(at, 3), "delay hosp", _machine(chance, plan), 3.0, {"max_s": 9.0}) for at in moments]
 
@@ -248,7 +249,7 @@ def _clock_of_hosp(chance: random.Random, plan: Plan) -> list[Fault]:
 
 
 def _often_behind(chance: random.Random, plan: Plan) -> list[Fault]:
-    """Somebody changes titles past the proxy, often."""
+    """Titles are often changed directly at HOSP, bypassing the proxy."""
     found = []
     for _ in range(60):
         args = {"resource": "notes", "id": chance.randint(1, 12), "do": "update", "fields": {"title": "C"}}
@@ -265,4 +266,4 @@ DRAWERS: Mapping[str, Drawer] = {
     "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
     "HOSP's clock": _clock_of_hosp, "slow disk": _slow_disk, "often behind": _often_behind,
 }  # fmt: skip
-"""Kinds of faults by name, for scenes; those that an ordinary world may have stand in `_faults`."""
+"""Kinds of faults by name, for scenes; those that an ordinary world may have are in `_faults`."""

@@ -1,6 +1,6 @@
 """The history of one simulated world: typed events in the order in which they happened.
 
-Clients, HOSP, the faults and the end of a run write it; the checker reads it and nothing else. All times are true
+Clients, HOSP, the faults and the end of a run write it. The checker reads it and nothing else. All times are true
 virtual seconds since the start of the world.
 """
 
@@ -22,14 +22,14 @@ class Premises:
 
     :param late_commit_s: HOSP commits a request at most so many seconds after it received it.
     :param concurrency: the most requests that HOSP may have in hand.
-    :param deadline_s: from the end of a request to its answer.
+    :param deadline_s: from the end of a request to its response.
     :param visible: ``all``, or ``own``: staff reach only what belongs to their own hospital.
-    :param marked: each record in an answer names the credentials for which HOSP made it (``made_for``).
+    :param marked: each record in a response names the credentials for which HOSP made it (``made_for``).
     :param shape: ``one``, ``workers`` or ``machines``.
     :param calm_at: when the last fault is over.
     :param filters: which filters HOSP applies: ``all``, or ``own``: `hospital_id` of patients, `patient_id` of notes.
-    :param says: what HOSP's answers say besides: ``no_date``, ``no_cache``, ``ranges``.
-    :param fails: ``definitely``: HOSP's only failures are 500s, which it gives when it has finished.
+    :param says: unusual features of HOSP's responses: ``no_date``, ``no_cache``, ``ranges``.
+    :param fails: ``definitely``: HOSP's only failures are 500s, which it sends when it has finished.
     """
 
     late_commit_s: float = 25.0
@@ -49,10 +49,10 @@ class Premises:
 class Asked:
     """A client has sent the whole of a request.
 
-    :param op: names this request in the history.
-    :param intent: names what the user wants; each retry of it has the same.
-    :param person: who it is, whatever the credentials say.
-    :param house: the address that was asked.
+    :param op: identifies this request in the history.
+    :param intent: identifies what the user wants; each retry has the same.
+    :param person: who really sends it, whatever the credentials say.
+    :param house: the address of the proxy that was asked.
     """
 
     at: float
@@ -71,13 +71,13 @@ class Asked:
 
     @property
     def request_id(self) -> str:
-        """What the client calls its request; the proxy and HOSP do so too."""
+        """The request id that the client sends; the proxy and HOSP use it too."""
         return next((value for name, value in self.headers if name == "X-Request-Id"), "")
 
 
 @frozen
 class Told:
-    """A client has the whole answer."""
+    """A client has the whole response."""
 
     at: float
     op: int
@@ -87,25 +87,25 @@ class Told:
 
     @property
     def request_id(self) -> str:
-        """What the proxy calls the request."""
+        """The request id that the proxy returned."""
         return self.headers.get("x-request-id", "")
 
     @property
     def outcome(self) -> str | None:
-        """``unknown``, if the answer to a write says that its outcome is."""
+        """``unknown``, if the response to a write says that its outcome is unknown."""
         failed = self.status >= 400 and isinstance(self.body, dict)
         found = self.body.get("outcome") if failed else None
         return found if isinstance(found, str) else None
 
     @property
     def cache(self) -> str:
-        """The Cache-Status field."""
+        """Value of the Cache-Status field."""
         return self.headers.get("cache-status", "")
 
 
 @frozen
 class Broke:
-    """A client will get no (whole) answer.
+    """A client will get no (whole) response.
 
     :param why: ``left`` (the client itself), ``patience`` (it waited for too long), ``refused``, ``reset``, ``cut``.
     :param status: of the head, if that came whole.
@@ -120,14 +120,14 @@ class Broke:
 
 @frozen
 class Committed:
-    """HOSP has changed or made something.
+    """HOSP has changed or created a record.
 
     :param kind: ``stored``, ``updated``, ``deleted`` or ``screened``.
     :param before: the record as it was; None if there was none.
-    :param after: as it is; None once deleted; of a screening, the result.
-    :param staff: id of the staff member whose credentials came with it; None behind the proxy's back.
+    :param after: as it is; None once deleted; for a screening, the result.
+    :param staff: id of the staff member whose credentials came with it; None for a change that bypassed the proxy.
     :param mark: of those credentials: id and password version.
-    :param request_id: that the request bore; empty behind the proxy's back.
+    :param request_id: id of the request; empty for a change that bypassed the proxy.
     :param sent: the fields in the request.
     :param received: when HOSP had the whole request.
     """
@@ -147,10 +147,10 @@ class Committed:
 
 @frozen
 class InHand:
-    """HOSP has received a whole request (``begins``), or its client is gone, or it is over.
+    """HOSP has received a whole request (``begins``), its client has left, or it is over.
 
     :param what: ``begins``, ``deserted`` (the other end closed or reset the connection), ``dropped`` (HOSP itself
-        did, and works on) or ``ends``.
+        did, and keeps working) or ``ends``.
     :param request: counts HOSP's requests.
     :param via: whether the request said that it came through a proxy.
     """
@@ -166,7 +166,7 @@ class InHand:
 
 @frozen
 class Credentials:
-    """From now on these credentials are good (`staff` is whose), or good for nothing (None)."""
+    """From now on these credentials are valid (`staff` is whose), or invalid (None)."""
 
     at: float
     name: str
@@ -182,7 +182,7 @@ class Trouble:
 
     :param kind: as in the plan.
     :param where: which machine, link or server.
-    :param until: when it is over; the same moment for what happens at once.
+    :param until: when it is over; for an instantaneous fault, the same moment.
     """
 
     at: float
@@ -193,7 +193,7 @@ class Trouble:
 
 @frozen
 class Life:
-    """A process of a machine ``started``, ``ended``, was ``killed``, or there when all was ``over``."""
+    """A process of a machine ``started``, ``ended``, was ``killed``, or still ran when the world was ``over``."""
 
     at: float
     machine: str
@@ -204,7 +204,7 @@ class Life:
 
 @frozen
 class Recorded:
-    """A line of a machine's audit trail, as it was found on its disk at the end."""
+    """A line of a machine's audit trail, as found on its disk at the end."""
 
     at: float
     machine: str
@@ -215,7 +215,7 @@ class Recorded:
 
 @frozen
 class Unhandled:
-    """An error that nobody has handled, or that was logged as critical."""
+    """An error that was not handled, or that was logged as critical."""
 
     at: float
     process: str
@@ -224,7 +224,7 @@ class Unhandled:
 
 @frozen
 class Measured:
-    """A number about a machine at some moment: a metric, or rows that stand open in its ledger."""
+    """A number about a machine at some moment: a metric, or open entries in its ledger."""
 
     at: float
     machine: str
@@ -257,7 +257,7 @@ _KINDS: Mapping[str, type[Any]] = {
 
 @frozen
 class History:
-    """All events so far; add with `add`, look with `of`."""
+    """All events so far; add with `add`, query with `of`."""
 
     events: list[Event] = field(factory=list)
 
@@ -271,7 +271,7 @@ class History:
 
     @property
     def premises(self) -> Premises:
-        """What was promised in this world."""
+        """The promises in this world."""
         return next(self.of(Premises), Premises())
 
     @property
@@ -280,14 +280,14 @@ class History:
         return max((event.at for event in self.events), default=0.0)
 
     def write(self, path: Path) -> None:
-        """Keep it as JSON Lines, for people to read."""
+        """Write it as JSON Lines, for people to read."""
         with path.open("w") as file:
             for event in self.events:
                 file.write(json.dumps({"event": type(event).__name__, **asdict(event)}, default=str) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> History:
-        """A history that `write` has kept."""
+        """Read a history that `write` has written."""
         events: list[Event] = []
         for line in path.read_text().splitlines():
             fields = json.loads(line)

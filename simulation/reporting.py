@@ -1,4 +1,4 @@
-"""What the command prints: a line for each violating seed, how to repeat it, and the summary."""
+"""Prints the command's output: a line for each violating seed, how to repeat it, and the summary."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Report:
         self._began = time.monotonic()
 
     def add(self, result: Result) -> None:
-        """One more world is over."""
+        """Add the result of one more world."""
         self._results.append(result)
         seed, shape = result.plan.seed, result.plan.shape
         if result.failure:
@@ -47,7 +47,7 @@ class Report:
                 shrunk(result, self._options)
 
     def end(self) -> int:
-        """The summary; the exit status."""
+        """Print the summary; return the exit status."""
         numbers = summary(self._results)
         took = time.monotonic() - self._began
         print(
@@ -81,7 +81,7 @@ def repeat(result: Result, options: argparse.Namespace) -> str:
 
 
 def keep(result: Result, folder: Path) -> Path:
-    """Write the plan, and what it broke, with the commit: a seed alone says nothing once the code has changed."""
+    """Write the plan, its violations and the commit to a file. A seed alone means nothing once the code has changed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"seed-{result.plan.seed}.json"
     path.write_text(json.dumps(story_of(result), indent=1))
@@ -89,7 +89,7 @@ def keep(result: Result, folder: Path) -> Path:
 
 
 def story_of(result: Result, name: str = "", rule: str = "") -> dict[str, object]:
-    """A plan with what it broke, as it is kept."""
+    """A plan with its violations, in the stored format."""
     firsts = {each.rule: each for each in reversed(result.violations) if not rule or each.rule == rule}
     texts = [f"{each.rule}: {each.text}" for each in firsts.values()]
     return {
@@ -102,14 +102,14 @@ def story_of(result: Result, name: str = "", rule: str = "") -> dict[str, object
 
 
 def commit() -> str:
-    """The commit of the code that runs, as far as it is known."""
+    """The commit of the running code, if known."""
     command = ["git", "rev-parse", "--short", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip()
 
 
 def shrunk(result: Result, options: argparse.Namespace) -> None:
-    """Shrink a plan for each rule that it breaks; print what is left, and keep it."""
+    """Shrink a plan for each rule that it breaks; print and store what is left."""
     from tempfile import NamedTemporaryFile
 
     from .history import History

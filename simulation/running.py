@@ -1,4 +1,4 @@
-"""Runs worlds: one in this process, or many, each in a forked child, so that none can disturb the next."""
+"""Runs worlds: one in this process, or many, each in a forked child so that it cannot disturb the next."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ EMPTY: Mapping[str, str] = {}
 
 @frozen
 class Result:
-    """What became of one world.
+    """Result of one world.
 
     :param plan: as it was run.
-    :param met: HOSP's faults, by the content of the request; with them in place of rates it runs the same.
+    :param met: HOSP's faults, by the content of the request; with them in place of rates the world runs the same.
     :param digest: of every event and byte.
     :param failure: why the world could not be run to its end; empty if it could.
     """
@@ -54,13 +54,13 @@ class Result:
 
     @property
     def fixed(self) -> Plan:
-        """The plan with the faults that were met, by name."""
+        """The plan with the faults that were met, by name, in place of rates."""
         return evolve(self.plan, hosp=evolve(self.plan.hosp, rates={}, named=dict(self.met)))
 
 
 def run_here(plan: Plan, folder: Path) -> tuple[Result, History]:
-    """Run a world in this process. Only one can run in a process: what it leaves behind would disturb the next."""
-    # Not before: a mutant's import hook has to be in place when the proxy is imported.
+    """Run a world in this process. Run only one in a process: its leftovers would disturb the next."""
+    # Not earlier: a mutant's import hook must be in place when the proxy is imported.
     from .kernel import Simulation
     from .world import World
 
@@ -83,7 +83,7 @@ def run_here(plan: Plan, folder: Path) -> tuple[Result, History]:
 
 
 class Child:
-    """A forked process that runs one world and leaves its result in a file.
+    """A forked process that runs one world and writes its result to a file.
 
     :param keep: where to write the history, if it is wanted.
     """
@@ -114,7 +114,7 @@ class Child:
             os._exit(0)
 
     def poll(self) -> Result | None:
-        """The result, once it is there."""
+        """The result, once it exists."""
         done, status = os.waitpid(self.pid, os.WNOHANG)
         if done == 0:
             if time.monotonic() - self._began < LONGEST_S:
@@ -141,9 +141,9 @@ def run(plan: Plan, keep: Path | None = None) -> Result:
 def run_all(
     plans: Iterable[Plan], jobs: int = 1, keep: Path | None = None, enough: Callable[[], bool] = lambda: False
 ) -> Iterator[Result]:
-    """Run worlds, some at one time; give each result when it is there.
+    """Run worlds, some at a time; yield each result when it is complete.
 
-    :param enough: asked before each new world; once it is true, no more begin.
+    :param enough: asked before each new world; once it is true, no more start.
     """
     waiting = iter(plans)
     going: list[Child] = []
@@ -164,7 +164,7 @@ def run_all(
 
 
 def prepare() -> None:
-    """Import all that worlds need, before the first child is forked."""
+    """Import everything that worlds need, before the first child is forked."""
     from . import world  # noqa: F401 - with it comes all the rest
     from .kernel import contract_of
 
@@ -176,7 +176,7 @@ def _memory_disk() -> str | None:
 
 
 def summary(results: Iterable[Result]) -> dict[str, Any]:
-    """Numbers over many worlds."""
+    """Totals over many worlds."""
     seen = list(results)
     faults: Counter[str] = Counter()
     for result in seen:

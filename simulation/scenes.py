@@ -1,7 +1,7 @@
-"""Scenes: short worlds with some habits and some faults only, where one kind of defect shows soon. For mutants.
+"""Scenes: short worlds with only some habits and faults, in which one kind of defect shows soon. For mutants.
 
-An ordinary world has everything in it and takes seconds of the processor. A scene has few errands, on few records, and
-no last looks unless it wants them.
+An ordinary world has everything in it and takes seconds of the processor. A scene has few errands, on few records,
+and no last looks unless it asks for them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class Scene:
 
     :param habits: of its people; reading is always among them, unless all are `even`.
     :param faults: HOSP's, with their rates.
-    :param strikes: kinds of other faults, as in `faults.DRAWERS`; each is drawn once for each time it stands here.
+    :param strikes: kinds of other faults, as in `faults.DRAWERS`; each is drawn once for each time it is listed.
     :param world: as in `Plan.world`; of a list one is drawn.
-    :param args: arguments of errands by habit, instead of those that were drawn; of a list one is drawn each time.
+    :param args: arguments of errands by habit, instead of drawn ones; of a list one is drawn each time.
     :param rate: errands a second.
-    :param mean_s: of the time that HOSP takes.
-    :param even: only its habits occur, all alike often.
-    :param settles: whether the world goes on until all has settled, with last looks.
+    :param mean_s: mean time that HOSP takes.
+    :param even: only its habits occur, all equally often.
+    :param settles: whether the world goes on until everything has settled, with last looks.
     """
 
     habits: tuple[str, ...]
@@ -53,7 +53,7 @@ _A_B_A = {
     "keyed": False, "tries": 1, "unknown": "leave it", "leaves": [[0], [0, 1]],
     "leave_after_s": [0.1, 0.3, 0.6, 1.0], "look": [True, False],
 }  # fmt: skip
-"""Somebody writes A, leaves before the answer, writes B, and A again."""
+"""Somebody writes A, leaves before the response, writes B, and A again."""
 _SAME_NOTE = {"note": {"patient": 1, "keyed": _KEYS}}
 _LOST = {"reset_after": 0.2, "error_after": 0.15, "late_reset": 0.1, "error_before": 0.1}
 _LATE = {"late_reset": 0.35, "late_timeout": 0.1}
@@ -153,7 +153,7 @@ SCENES: Mapping[str, Scene] = {
 
 
 def scene_of(name: str, seed: int, shape: str = "one") -> Plan:
-    """The plan of a seed in a scene."""
+    """Draw the plan of a seed in a scene."""
     scene = SCENES[name]
     chance = random.Random(f"scene|{name}|{seed}")
     calm_at = scene.busy_s * 0.8

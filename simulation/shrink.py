@@ -1,7 +1,7 @@
-"""Shrinks a plan that breaks a rule: takes away faults and errands for as long as the rule stays broken.
+"""Shrinks a plan that breaks a rule: removes faults and errands for as long as the rule stays broken.
 
-Delta debugging (Zeller and Hildebrandt) over the pieces of the plan. Decisions are named by content, so what is left
-behaves as before.
+Delta debugging (Zeller and Hildebrandt) over the pieces of the plan. Decisions are keyed by content, so the remaining
+pieces behave as before.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _ERRAND = re.compile(r"\be\d+\b")
 
 @frozen
 class Piece:
-    """One thing that may be taken away: a fault, an errand, or a fault of HOSP's."""
+    """One thing that may be removed: a fault, an errand, or a fault of HOSP's."""
 
     kind: str
     value: Any
 
 
 def pieces_of(plan: Plan) -> list[Piece]:
-    """All that may be taken away."""
+    """All pieces that may be removed."""
     found = [Piece("errand", errand) for errand in plan.errands]
     found += [Piece("fault", fault) for fault in plan.faults]
     found += [Piece("named", item) for item in plan.hosp.named.items()]
@@ -37,7 +37,7 @@ def pieces_of(plan: Plan) -> list[Piece]:
 
 
 def plan_of(plan: Plan, pieces: Sequence[Piece]) -> Plan:
-    """The plan with these pieces only."""
+    """The plan with only these pieces."""
     hosp = evolve(
         plan.hosp,
         named=dict(piece.value for piece in pieces if piece.kind == "named"),
@@ -52,10 +52,9 @@ def plan_of(plan: Plan, pieces: Sequence[Piece]) -> Plan:
 
 
 def shrink(result: Result, rule: str, budget_s: float = 120.0, attempt: Try = run) -> Result:
-    """
-    The smallest plan that was found within the budget.
+    """The smallest plan found within the budget.
 
-    :param rule: which broken rule has to stay.
+    :param rule: the broken rule that must stay broken.
     :param budget_s: real seconds.
     """
     until = time.monotonic() + budget_s
@@ -87,7 +86,7 @@ def shrink(result: Result, rule: str, budget_s: float = 120.0, attempt: Try = ru
 
 
 def _guesses(pieces: list[Piece], texts: list[str]) -> Iterator[list[Piece]]:
-    """What is likely enough: the errands that a violation names, alone or with faults; or all errands, without."""
+    """Likely reductions: the errands that a violation names, alone or with faults; or all errands, without faults."""
     for text in texts[:2]:
         named = set(_ERRAND.findall(text))
         errands = [piece for piece in pieces if piece.kind == "errand" and piece.value["id"] in named]
@@ -102,7 +101,7 @@ def _guesses(pieces: list[Piece], texts: list[str]) -> Iterator[list[Piece]]:
 
 
 def _short(plan: Plan, at: float) -> Plan:
-    """The same, ended soon after the violation."""
+    """The same plan, ended soon after the violation."""
     errands = tuple(errand for errand in plan.errands if errand["at"] <= at)
     faults = tuple(fault for fault in plan.faults if fault.at <= at)
     busy = min(plan.busy_s, at + 5.0)
@@ -128,7 +127,7 @@ def _few(plan: Plan, pieces: list[Piece], breaks: Callable[[Plan], bool]) -> lis
 
 
 def _plainer(plan: Plan, breaks: Callable[[Plan], bool]) -> None:
-    """Without what is unusual in the world: imported ids, marks, odd stamps, other shapes."""
+    """Remove what is unusual in the world: imported ids, marks, odd timestamps, other shapes."""
     for change in (
         {"imported": False},
         {"marked": False},

@@ -1,4 +1,4 @@
-"""How each fault of a plan strikes the world: one function a kind, each says so in the history."""
+"""Applies each fault of a plan to the world: one function for each kind, which also notes it in the history."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .faults import Fault
 from .history import History, Trouble
 
 LONG_S = 250.0
-"""A cut from Redis that lasts longer is one of those of docs/scale.md, "Where never stale ends"."""
+"""A longer cut from Redis is one of those of docs/scale.md, "Where never stale ends"."""
 
 
 class Stage(Protocol):
-    """What strikes need of the world."""
+    """What strikes need from the world."""
 
     history: History
     simulation: Any
@@ -23,10 +23,10 @@ class Stage(Protocol):
     machines: list[Any]
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do something later."""
+        """Run a function later."""
 
     def running(self, machine: int) -> list[Any]:
-        """A machine's processes."""
+        """Processes of a machine."""
 
     def stay_down(self, machine: int, seconds: float) -> None:
         """Start nothing on a machine for a while."""
@@ -36,7 +36,7 @@ class Stage(Protocol):
 
 
 def strike(stage: Stage, fault: Fault) -> None:
-    """Do it now."""
+    """Apply a fault now."""
     until = stage.simulation.seconds() + fault.for_s
     kind = fault.kind + (" long" if fault.kind == "split redis" and fault.for_s > LONG_S else "")
     stage.history.add(Trouble(stage.simulation.seconds(), kind, f"m{fault.machine}", until))
@@ -48,7 +48,7 @@ def _kill(stage: Stage, fault: Fault, where: str) -> None:
     stage.stay_down(fault.machine, fault.for_s)
     for process in stage.running(fault.machine):
         if where == "seam":
-            # From now on counted; if it is not reached, it is as if the fault had not been.
+            # Counted from now on; if the process never reaches it, the fault does not happen.
             seam = fault.args["seam"]
             process.kill_at(seam, process.reached().get(seam, 0) + fault.args["nth"])
         else:

@@ -1,4 +1,4 @@
-"""A violation told for people: what was asked, told, committed and broken around it, line by line."""
+"""Prints a violation for people: the requests, responses, commits and faults around it, line by line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .history import Asked, Broke, Committed, Event, History, Life, Told, Troubl
 
 
 def tell(history: History, violation: Violation) -> str:
-    """The story of a violation."""
+    """Describe a violation with its context."""
     truth = Truth(history)
     ops = {number: truth.ops[number] for number in violation.ops if number in truth.ops}
     intents = {op.asked.intent.split("/")[0] for op in ops.values()}

@@ -1,4 +1,4 @@
-"""One simulated world: the machines of the proxy, HOSP, Redis, people, and the plan of what goes wrong."""
+"""One simulated world: the machines of the proxy, HOSP, Redis, people, and the plan of faults."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class World:
         self._slots: dict[tuple[int, int], int] = {}
 
     def run(self) -> History:
-        """Let it all happen, to the end."""
+        """Run the world to its end."""
         self.hosp.begin()
         _people(self.hosp, self.hospital)
         for link in self.links("hosp") + self.links("clients"):
@@ -100,11 +100,11 @@ class World:
         return self.history
 
     def later(self, seconds: float, do: Callable[[], None]) -> None:
-        """Do something later, at the clients' host: it never fails."""
+        """Run a function later, at the clients' host, which never fails."""
         self.clients.reactor.callLater(max(0.0, seconds), do)
 
     def running(self, machine: int) -> list[Any]:
-        """A machine's processes."""
+        """Processes of a machine."""
         return list(self.machines[machine].processes.values())
 
     def stay_down(self, machine: int, seconds: float) -> None:
@@ -112,7 +112,7 @@ class World:
         self._down_until[machine] = self.simulation.seconds() + seconds
 
     def _watch(self) -> None:
-        """What a supervisor does: start what does not run."""
+        """Act as a supervisor: start what does not run."""
         for number, machine in enumerate(self.machines):
             slots = {self._slots[process.pid, number] for process in self.running(number)}
             if self.simulation.seconds() >= self._down_until.get(number, 0.0):
@@ -179,7 +179,7 @@ class World:
         raise RuntimeError(f"the simulation itself failed: {failure.getTraceback()}")
 
     def _last_looks(self) -> None:
-        """Everybody looks at everything once more, from memory and at HOSP."""
+        """Every person reads everything once more, from the cache and from HOSP."""
         targets = [*LISTS, *(f"/notes/{id_}" for id_ in NOTES), *(f"/patients/{id_}" for id_ in PATIENTS)]
         for number, name in enumerate(NAMES[:3]):
             self.later(number * 5.0, partial(self._look, name, targets))
@@ -198,7 +198,7 @@ class World:
         self._go(looking())
 
     def _collect(self) -> None:
-        """What the kernel and the disks tell at the end."""
+        """Collect what the kernel and the disks show at the end."""
         now = self.simulation.seconds()
         for number, machine in enumerate(self.machines):
             for process in self.running(number):
@@ -237,7 +237,7 @@ def _last_writes(name: str) -> tuple[Wish, ...]:
 
 
 def furnish(hosp: Hosp, *, imported: bool = False, huge: bool = False) -> None:
-    """HOSP's records when the world begins: two hospitals, people in both, a few hot patients and notes."""
+    """Create HOSP's initial records: two hospitals, people in both, a few hot patients and notes."""
     hosp.import_record("hospitals", 1, {"name": "North"})
     hosp.import_record("hospitals", 2, {"name": "South"})
     for id_, name in enumerate(NAMES, 1):

@@ -1,4 +1,4 @@
-"""The checker: rules over a whole history, by family. None of them knows the proxy's code."""
+"""The checker: rules over a whole history, by family. None of them uses the proxy's code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of docs/cache.md: nobody sees what was before a write that was answered, or what is another's."""
+"""Rules of docs/cache.md: no read shows the state before an acknowledged write, or data of other credentials."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .truth import Op, Truth, Violation, shows
 FRESH_S: Mapping[str, float] = {"hospitals": 600.0}
 OTHERS_FRESH_S = 90.0
 HOSP_TAKES_S = 30.0
-"""An answer's time runs from HOSP's answer: it may be older by as long as HOSP took."""
+"""A response's age counts from HOSP's response: it may be older by as long as HOSP took."""
 VANISHED_S = 300.0
 
 
 def stale(truth: Truth) -> Iterator[Violation]:
-    """A read shows each write that was acknowledged before it was asked; marked as stale, one's own."""
+    """A read shows each write acknowledged before it was sent; one marked as stale, at least the reader's own."""
     for op in truth.ops.values():
         if op.asked.method == "GET" and op.told is not None and op.told.status in (200, 404):
             yield from _judge(truth, op)
@@ -38,7 +38,7 @@ def _judge(truth: Truth, op: Op) -> Iterator[Violation]:
 def _shown(
     truth: Truth, op: Op, staff: int | None
 ) -> Iterator[tuple[tuple[str, int], Mapping[str, Any] | None]]:
-    """Each record that this read says something about, and what (None: it is not there)."""
+    """Each record that this read shows, with its content (None: it shows that the record does not exist)."""
     body = op.told.body if op.told is not None else None
     if op.asked.target.startswith("/staffs/me"):
         if isinstance(body, dict) and staff is not None:
@@ -58,11 +58,11 @@ def _shown(
 def _problem(
     truth: Truth, op: Op, staff: int | None, record: tuple[str, int], shown: Mapping[str, Any] | None
 ) -> tuple[str, str] | None:
-    """What is wrong with what a read says of one record: the rule and why."""
+    """What is wrong with a read's view of one record: the rule and the reason."""
     told = op.told
     assert told is not None
     earliest = max(_oldest(op), _floor(truth, op, staff, record, own="invalidated" in told.cache))
-    # What ended in the very moment of the commit was before it.
+    # What ended at the very moment of the commit came before it.
     fitting = [each for each in truth.versions(record, earliest, op.over) if each.until > earliest]
     moved = truth.moves(earliest, op.over)
     if any(
@@ -99,7 +99,7 @@ def _fits(
 
 
 def _oldest(op: Op) -> float:
-    """The earliest moment that this read may show, of changes behind the proxy's back."""
+    """The earliest moment whose state this read may show, for changes that bypassed the proxy."""
     assert op.told is not None
     cache = op.told.cache
     if "stale-if-error" in cache:
@@ -110,7 +110,7 @@ def _oldest(op: Op) -> float:
 
 
 def _floor(truth: Truth, op: Op, staff: int | None, record: tuple[str, int], *, own: bool) -> float:
-    """When the newest write to this record was committed that this read has to show."""
+    """When the newest write to this record was committed that this read must show."""
     floor = float("-inf")
     for over, at, author in _acknowledged(truth).get(record, []):
         if over >= op.asked.at:
@@ -124,7 +124,7 @@ _Rows = dict[tuple[str, int], list[tuple[float, float, int | None]]]
 
 
 def _acknowledged(truth: Truth) -> _Rows:
-    """By record: when a write was told, when it was committed, and whose it was."""
+    """By record: when a write was acknowledged, when it was committed, and whose it was."""
     found: _Rows | None = truth.__dict__.get("_reads_acknowledged")
     if found is None:
         found = {}
@@ -143,7 +143,7 @@ def _cut_off_for_long(truth: Truth, op: Op) -> bool:
 
 
 def out_of_order(truth: Truth) -> Iterator[Violation]:
-    """Lists are by falling id, each record once, with addresses that name the host that the client used."""
+    """Lists are sorted by falling id, with each record once, and URLs that name the host that the client used."""
     for op in truth.ops.values():
         body = op.told.body if op.told is not None and op.told.status == 200 else None
         if op.asked.method != "GET" or not isinstance(body, list):
@@ -161,7 +161,7 @@ def out_of_order(truth: Truth) -> Iterator[Violation]:
 
 
 def anothers(truth: Truth) -> Iterator[Violation]:
-    """Nobody gets an answer that HOSP made for other credentials, one's own old ones included."""
+    """No client gets a response that HOSP made for other credentials, including its own old ones."""
     if not truth.history.premises.marked:
         return
     for op in truth.ops.values():
@@ -177,7 +177,7 @@ def anothers(truth: Truth) -> Iterator[Violation]:
 
 
 def revoked(truth: Truth) -> Iterator[Violation]:
-    """Credentials that were revoked through the proxy before a request, or never good, get nothing."""
+    """Credentials that were revoked through the proxy before a request, or never valid, get no data."""
     for op in truth.ops.values():
         if op.told is None or op.asked.target == "/" or not 200 <= op.told.status < 300:
             continue
@@ -195,14 +195,14 @@ def revoked(truth: Truth) -> Iterator[Violation]:
 
 
 def _outage_for(truth: Truth, op: Op, behind: bool) -> bool:
-    """While HOSP is away, who was dismissed past the proxy may go on reading (`identity.offline_grace_s`)."""
+    """While HOSP is away, an account that was ended at HOSP itself may keep reading (`identity.offline_grace_s`)."""
     if behind and op.told is not None and "stale-if-error" in op.told.cache:
         return True
     return _cut_off_for_long(truth, op)
 
 
 def refused_though_good(truth: Truth) -> Iterator[Violation]:
-    """Credentials that have been good for all the time are not refused with 401."""
+    """Credentials that have been valid throughout are not refused with a 401."""
     for op in truth.ops.values():
         if op.told is None or op.told.status != 401:
             continue

@@ -1,4 +1,4 @@
-"""Rules of docs/audit.md: no answer without its record, and no record that says something untrue."""
+"""Rules of docs/audit.md: no response without its record, and no record that is untrue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .truth import Op, Truth, Violation
 
 
 def no_record(truth: Truth) -> Iterator[Violation]:
-    """Each answer that a client got has its record, with the same status."""
+    """Each response that a client got has its record, with the same status."""
     for op in truth.ops.values():
         end = op.end
         if end is None or end.status is None or not op.asked.request_id:
@@ -28,7 +28,7 @@ def no_record(truth: Truth) -> Iterator[Violation]:
 
 
 def no_intent(truth: Truth) -> Iterator[Violation]:
-    """Before a write is sent to HOSP its intent is on disk: what a crash leaves open can be found in the trail."""
+    """Before a write is sent to HOSP, its intent is on disk, so the trail shows what a crash leaves open."""
     intents = {
         str(line.record.get("request_id"))
         for line in truth.history.of(Recorded)
@@ -44,7 +44,7 @@ def no_intent(truth: Truth) -> Iterator[Violation]:
 
 
 def untrue_who(truth: Truth) -> Iterator[Violation]:
-    """A record names who asked: verified only if HOSP accepts the credentials, claimed if some came."""
+    """A record names who sent the request: verified only if HOSP accepts the credentials, claimed if any came."""
     for op, record in _pairs(truth):
         problem = _who(truth, op, record.get("who") or {})
         if problem:
@@ -59,7 +59,7 @@ def _who(truth: Truth, op: Op, who: Mapping[str, Any]) -> str:
     if not asked.name and certainty != "none":
         return f"says {certainty}, and no credentials came"
     if certainty == "verified":
-        # HOSP's word is believed for a while, and what it said of an earlier time with it.
+        # The proxy trusts HOSP's verdict for a while, so it may apply one from an earlier time.
         ids = {
             state.staff for state in truth.good(asked.name, asked.password, 0.0, op.over) if state is not None
         }
@@ -69,12 +69,12 @@ def _who(truth: Truth, op: Op, who: Mapping[str, Any]) -> str:
 
 
 def untrue_outcome(truth: Truth) -> Iterator[Violation]:
-    """The outcome and the action in a record fit the answer."""
+    """The outcome and the action in a record match the response."""
     for op, record in _pairs(truth):
         outcome, status = record.get("outcome"), record.get("status")
         problem = ""
         if isinstance(status, int):
-            # A part of the proxy that knows better says ``found`` of a success.
+            # A processor that knows better says ``found`` for a success.
             good = outcome in ("success", "found")
             if good != (200 <= status < 400):
                 problem = f"has the outcome {outcome!r} with status {status}"
@@ -88,7 +88,7 @@ def untrue_outcome(truth: Truth) -> Iterator[Violation]:
 
 
 def untrue_about(truth: Truth) -> Iterator[Violation]:
-    """The record and the patient that a request is about are those that a record names."""
+    """A record names the record and the patient that its request is about."""
     for op, record in _pairs(truth):
         expected = _about(op)
         for name, value in expected.items():
@@ -101,7 +101,7 @@ def untrue_about(truth: Truth) -> Iterator[Violation]:
 
 def _about(op: Op) -> dict[str, Any]:
     pieces = op.asked.target.partition("?")[0].strip("/").split("/")
-    # With a method that the path does not have there is no operation, but the patient is known.
+    # If the path does not allow the method there is no operation, but the patient is known.
     served = op.end is None or op.end.status != 405
     about: dict[str, Any] = {"method": op.asked.method, "route": _route(op)} if served else {}
     if op.record is not None and served:
@@ -116,7 +116,7 @@ def _about(op: Op) -> dict[str, Any]:
 
 
 def _route(op: Op) -> str | None:
-    """The contract's path template; None where this checker does not know it."""
+    """The contract's path template; None if this checker does not know it."""
     path = op.asked.target.partition("?")[0]
     template = "/".join("{id}" if piece.isdigit() else piece for piece in path.split("/"))
     return template if path.split("/")[1] in ("hospitals", "staffs", "patients", "notes") else None
@@ -151,7 +151,7 @@ def broken_chain(truth: Truth) -> Iterator[Violation]:
 
 
 def digest(line: bytes) -> str:
-    """What `prev` of the next record says of this line."""
+    """The value of `prev` in the record after this line."""
     return hashlib.sha256(line).hexdigest()
 
 

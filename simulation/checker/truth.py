@@ -1,4 +1,4 @@
-"""What was true at each moment, made of HOSP's journal: versions of records, credentials, which write did what."""
+"""The truth at each moment, from HOSP's journal: versions of records, credentials, and the commit of each write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOT_OF_THE_RECORD = frozenset({"url", "made_for"})
 
 @frozen
 class Violation:
-    """A promise that was broken.
+    """A broken promise.
 
     :param rule: family and name, such as ``writes.doubled``.
     :param at: when it showed, in virtual seconds.
@@ -38,7 +38,7 @@ class Violation:
 
 @frozen
 class Version:
-    """A record's state (None: not there) from one commit to the next."""
+    """A record's state (None: it does not exist) from one commit to the next."""
 
     since: float
     until: float
@@ -48,14 +48,14 @@ class Version:
 
 @frozen
 class Op:
-    """One request of a client and what became of it."""
+    """One request of a client, and its result."""
 
     asked: Asked
     end: Told | Broke | None = None
 
     @property
     def told(self) -> Told | None:
-        """The whole answer, if one came."""
+        """The whole response, if one came."""
         return self.end if isinstance(self.end, Told) else None
 
     @property
@@ -80,7 +80,7 @@ class Op:
 
     @property
     def same(self) -> tuple[Any, ...]:
-        """Equal for two requests that ask the same, by the same credentials."""
+        """Equal for two requests that ask the same, with the same credentials."""
         asked = self.asked
         return (
             asked.name,
@@ -137,7 +137,7 @@ class Truth:
 
     @cached_property
     def writes(self) -> list[Op]:
-        """Those that change records, in the order of asking."""
+        """Requests that change records, in the order of sending."""
         return [op for op in self.ops.values() if op.writes]
 
     @cached_property
@@ -147,7 +147,7 @@ class Truth:
 
     @cached_property
     def by_intent(self) -> dict[str, list[Op]]:
-        """Requests by what their user wanted."""
+        """Requests by their user's intent."""
         found: dict[str, list[Op]] = defaultdict(list)
         for op in self.ops.values():
             found[op.asked.intent].append(op)
@@ -169,21 +169,21 @@ class Truth:
 
     @cached_property
     def timelines(self) -> dict[tuple[str, int], list[Version]]:
-        """Versions of each record, oldest first; before its first commit it was not there."""
+        """Versions of each record, oldest first; before its first commit it did not exist."""
         by_record: dict[tuple[str, int], list[Committed]] = defaultdict(list)
         for commit in self.commits:
             by_record[commit.resource, commit.id].append(commit)
         return {key: _timeline(commits) for key, commits in by_record.items()}
 
     def versions(self, record: tuple[str, int], since: float, until: float) -> list[Version]:
-        """Versions of a record that were true at some moment between two moments (both included)."""
+        """Versions of a record that were current at some time between two moments (both included)."""
         nothing = [Version(-FOREVER, FOREVER, None)]
         timeline = self.timelines.get(record, nothing)
         return [version for version in timeline if version.since <= until and version.until >= since]
 
     def earlier_equals(self, op: Op) -> list[Op]:
-        """Requests that asked the same with the same credentials before this one was answered, this one first."""
-        # With a key it is the same whatever the password is by now.
+        """Requests that asked the same with the same credentials before this one got its response, this one first."""
+        # With a key it is the same request, even if the password has changed since.
         keyed = self._keyed[op.asked.name, op.asked.key] if op.asked.key is not None else []
         others = [other for other in (*self._equal[op.same], *keyed) if other.asked.op != op.asked.op]
         return [op, *(other for other in others if other.asked.at <= op.over)]
@@ -204,7 +204,7 @@ class Truth:
         return found
 
     def commit_of(self, op: Op) -> Committed | None:
-        """The commit that a successful write's answer is about: its own, or that of the equal one that it repeats."""
+        """The commit that a successful write's response is about: its own, or that of the equal one that it repeats."""
         told_id = op.told.body.get("id") if op.told is not None and isinstance(op.told.body, dict) else None
         for each in self.earlier_equals(op):
             commits = self.commits_of.get(each.asked.request_id, [])
@@ -217,13 +217,13 @@ class Truth:
 
     @cached_property
     def acknowledged(self) -> list[tuple[Op, Committed]]:
-        """Writes whose client was told that they were carried out, with their commits, by when they were told."""
+        """Writes whose client was told that they were carried out, with their commits, by time of the response."""
         pairs = [(op, self.commit_of(op)) for op in self.writes if op.success]
         found = [(op, commit) for op, commit in pairs if commit is not None]
         return sorted(found, key=lambda pair: pair[0].over)
 
     def first_asked(self, op: Op) -> float:
-        """When the first of this intent's requests was asked."""
+        """When the first of this intent's requests was sent."""
         same = [other for other in self.by_intent[op.asked.intent] if other.same == op.same]
         return min(other.asked.at for other in same)
 
@@ -236,7 +236,7 @@ class Truth:
         return found
 
     def good(self, name: str, password: str, since: float, until: float) -> list[Credentials | None]:
-        """What these credentials were at each moment between two moments: whose (None: nobody's)."""
+        """Owners of these credentials between two moments (None: invalid)."""
         changes = self.credentials.get((name, password), [])
         before = [change for change in changes if change.at <= since]
         states: list[Credentials | None] = [before[-1] if before else None]
@@ -244,7 +244,7 @@ class Truth:
         return [None if state is None or state.staff is None else state for state in states]
 
     def staff_of(self, op: Op) -> int | None:
-        """Id of the member of staff whose credentials came, if they were good at some time while it was asked."""
+        """Id of the member of staff whose credentials came, if they were valid at some time during the request."""
         states = self.good(op.asked.name, op.asked.password, op.asked.at, op.over)
         return next((state.staff for state in states if state is not None), None)
 
@@ -261,7 +261,7 @@ class Truth:
         return isinstance(patient, int) and self._field("patients", patient, "hospital_id", at) == hospital
 
     def moves(self, since: float, until: float) -> list[float]:
-        """The first moment, and those after which somebody or something belongs to another hospital."""
+        """The first moment, and those after which a person or a record belongs to another hospital."""
         if self.history.premises.visible == "all":
             return []
         return [since, *(at for at in self._moves if since <= at <= until)]
@@ -289,7 +289,7 @@ class Truth:
         return found
 
     def troubled(self, since: float, until: float, *kinds: str, before_s: float = 0.0) -> bool:
-        """Whether a fault whose kind begins so was on between two moments, or shortly before."""
+        """Whether a fault whose kind starts with one of these was active between two moments, or shortly before."""
         return any(
             trouble.kind.startswith(kinds) and trouble.at <= until and trouble.until + before_s >= since
             for trouble in self.history.of(Trouble)
@@ -313,12 +313,12 @@ def _timeline(commits: Iterable[Committed]) -> list[Version]:
 
 
 def shows(record: Mapping[str, Any], state: Record) -> bool:
-    """Whether a record in an answer is this state."""
+    """Whether a record in a response is this state."""
     return {name: value for name, value in record.items() if name not in NOT_OF_THE_RECORD} == dict(state)
 
 
 def holds(state: Record | None, sent: Any) -> bool:
-    """Whether a record has the values that a change asked for. What HOSP makes of odd values cannot be told."""
+    """Whether a record has the values that a change asked for. How HOSP converts odd values cannot be told."""
     if state is None or not isinstance(sent, dict):
         return False
     return all(

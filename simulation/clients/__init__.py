@@ -1,1 +1,1 @@
-"""The people of the simulated hospital: what they do, with which habits, over connections of plain bytes."""
+"""The people of the simulated hospital: their habits, and their connections of plain bytes."""

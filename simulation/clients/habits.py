@@ -1,7 +1,7 @@
-"""Habits: what somebody does on one errand, and how he reacts to what he is told.
+"""Habits: what a person does on one errand, and how they react to the responses.
 
-An errand is data: which habit, who, when, and its arguments. Its decisions come from a random stream of its own, so
-that other errands can be taken away (`simulation.shrink`) and this one stays as it was.
+An errand is data: which habit, who, when, and its arguments. Its decisions come from its own random stream, so other
+errands can be removed (`simulation.shrink`) without changing this one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WINDOW_S = 110.0
 
 @define
 class Errand:
-    """One errand under way.
+    """One errand in progress.
 
     :param id: also names its random stream, and what it writes.
     """
@@ -37,17 +37,17 @@ class Errand:
     chance: random.Random
 
     def house(self) -> str:
-        """The address of the proxy that is asked this time."""
+        """The address of the proxy for this request."""
         return self.chance.choice(self.hospital.houses)
 
     async def once(self, wish: Wish, part: str = "") -> Told | Broke:
-        """Ask once."""
+        """Send a request once."""
         return await self.hospital.ask(self.person, wish, f"{self.id}{part}", self.house())
 
     async def insist(self, wish: Wish, part: str = "") -> Told | Broke:
-        """
-        Ask until the answer is definite, as docs/clients.md says: the same request again, or its outcome by its
-        reference.
+        """Repeat until the response is definite.
+
+        As docs/clients.md says: send the same request again, or ask for its outcome by its reference.
         """
         began = self.hospital.reactor.seconds()
         for attempt in range(self.args.get("tries", MOST_TRIES)):
@@ -63,7 +63,7 @@ class Errand:
         return result
 
     async def _again(self, wish: Wish, told: Told, part: str) -> bool:
-        """Whether to send the same once more."""
+        """Whether to send the same request once more."""
         if told.outcome == "unknown":
             how = self.args.get("unknown", "again")
             if how == "leave it":
@@ -86,7 +86,7 @@ class Errand:
                 return
 
     def _safe_to_repeat(self, wish: Wish, broke: Broke) -> bool:
-        """Whether a repeat cannot be a second record: with a key always, without one where no answer was written."""
+        """Whether a repeat cannot create a second record: with a key always, without one if no response was written."""
         return (
             wish.method in ("GET", "HEAD")
             or wish.key is not None
@@ -94,11 +94,11 @@ class Errand:
         )
 
     def key(self, part: str = "") -> str | None:
-        """An Idempotency-Key, for those who use one."""
+        """An Idempotency-Key, for people who use one."""
         return f"{self.id}{part}" if self.args.get("keyed") else None
 
     def leave(self) -> float | None:
-        """After how many seconds this person resets the connection."""
+        """Seconds after which this person resets the connection; None for never."""
         return self.args.get("leave_after_s")
 
 
@@ -107,13 +107,13 @@ def _seconds(text: str) -> float:
 
 
 async def read(errand: Errand) -> None:
-    """Look at one thing."""
+    """Read one thing."""
     headers = (("Cache-Control", "no-cache"),) if errand.args.get("reload") else ()
     await errand.once(Wish("GET", errand.args["target"], headers=headers, leave_after_s=errand.leave()))
 
 
 async def note(errand: Errand) -> None:
-    """Read, write a note, read again: list and record."""
+    """Read, write a note, then read the list and the record."""
     patient = errand.args["patient"]
     await errand.once(Wish("GET", f"/notes?patient_id={patient}"), "/before")
     body = {"title": errand.id, "body": errand.args.get("body", "x"), "patient_id": patient}
@@ -129,7 +129,7 @@ async def note(errand: Errand) -> None:
 
 
 async def twice(errand: Errand) -> None:
-    """Press the button twice: the same request on two connections at one time, or one right after the other."""
+    """Press the button twice: the same request on two connections at once, or one right after the other."""
     body = {"title": errand.id, "body": "x", "patient_id": errand.args["patient"]}
     wish = Wish("POST", "/notes", body, errand.key(), fresh_line=True)
     if errand.args.get("in_turn"):
@@ -147,10 +147,10 @@ async def _both(errand: Errand, first: Any, second: Any) -> None:
 
 
 async def edit(errand: Errand) -> None:
-    """Change a field of a record that others change too, through a list of values, and look after each."""
+    """Change a field of a shared record through a list of values, and read it after each."""
     target = errand.args["target"]
     for number, value in enumerate(errand.args["values"]):
-        # Who leaves does so at each step, or at those that are named.
+        # A person who leaves does so at each step, or at the named ones.
         leave = errand.leave() if number in errand.args.get("leaves", (number,)) else None
         wish = Wish("PATCH", target, value, errand.key(f"/{number}"), leave_after_s=leave)
         await errand.insist(wish, f"/{number}")
@@ -161,7 +161,7 @@ async def edit(errand: Errand) -> None:
 
 
 async def delete(errand: Errand) -> None:
-    """Delete a record, and look."""
+    """Delete a record, then read it."""
     target = errand.args["target"]
     if errand.args.get("look_first"):
         await errand.once(Wish("GET", target), "/before")
@@ -189,7 +189,7 @@ async def password(errand: Errand) -> None:
 
 
 async def guess(errand: Errand) -> None:
-    """Try passwords, perhaps of names that do not exist; often leave before the answer."""
+    """Try passwords, perhaps of names that do not exist; often leave before the response."""
     for number in range(errand.args.get("times", 3)):
         name = errand.args.get("name") or f"nobody-{errand.id}-{number}"
         wish = Wish(
@@ -200,7 +200,7 @@ async def guess(errand: Errand) -> None:
 
 
 async def flood(errand: Errand) -> None:
-    """Many requests at one time on connections of their own, reset soon after sending."""
+    """Send many requests at once on separate connections, and reset them soon after sending."""
     going = []
     for number in range(errand.args["times"]):
         name = f"nobody-{errand.id}-{number}" if errand.args.get("unknown_names", True) else None
@@ -225,7 +225,7 @@ async def screen(errand: Errand) -> None:
 
 
 async def mistake(errand: Errand) -> None:
-    """Ask for what is refused: a wrong field, method or parameter, or too many values."""
+    """Send requests that are refused: a wrong field, method or parameter, or too many values."""
     body = errand.args.get("body")
     if "values" in errand.args:
         body = {**(body or {}), "more": [1_000_000] * errand.args["values"]}

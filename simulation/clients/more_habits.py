@@ -1,4 +1,4 @@
-"""More habits: conditions, keys used again, values that are odd or wrong, bodies that are held back."""
+"""More habits: conditions, reused keys, values that are odd or wrong, bodies that are held back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .people import Wish
 
 
 async def careful(errand: Errand) -> None:
-    """Change only what one has read: read, think, and write with If-Match."""
+    """Change only a version that was read: read, think, and write with If-Match."""
     target = errand.args["target"]
     for number, value in enumerate(errand.args["values"]):
         read = await errand.once(Wish("GET", target), f"/{number}/read")
@@ -26,7 +26,7 @@ async def careful(errand: Errand) -> None:
 
 
 async def again(errand: Errand) -> None:
-    """Write with a key, and send the same again, as a client does that has lost the answer."""
+    """Write with a key, and send the same again, like a client that has lost the response."""
     body = {"title": errand.id, "body": "x", "patient_id": errand.args["patient"]}
     wish = Wish("POST", "/notes", body, f"{errand.id}-again")
     for number in range(errand.args["times"]):
@@ -35,14 +35,14 @@ async def again(errand: Errand) -> None:
 
 
 async def odd(errand: Errand) -> None:
-    """Write a note with a number for a title: where validation only reports, HOSP stores it as text."""
+    """Write a note with a number as its title: if validation only reports, HOSP stores it as text."""
     body = {"title": errand.args["title"], "body": errand.id, "patient_id": errand.args["patient"]}
     await errand.insist(Wish("POST", "/notes", body))
     await errand.once(Wish("GET", f"/notes?patient_id={errand.args['patient']}"), "/after")
 
 
 async def held(errand: Errand) -> None:
-    """Announce a body, and send it after a 100 (Continue) only; perhaps with a wrong password."""
+    """Announce a body, and send it only after a 100 (Continue); perhaps with a wrong password."""
     content = {"title": errand.id, "body": "x" * errand.args["length"], "patient_id": 1}
     headers = (("Expect", "100-continue"),) if errand.args["expects"] else ()
     password = f"guess-{errand.id}" if errand.args["wrong"] else None
@@ -52,7 +52,7 @@ async def held(errand: Errand) -> None:
 
 
 async def meddle(errand: Errand) -> None:
-    """Change the newest note of a patient, which somebody may just be waiting for."""
+    """Change the newest note of a patient, for which somebody may just be waiting."""
     headers = (("Cache-Control", "no-cache"),)
     read = await errand.once(
         Wish("GET", f"/notes?patient_id={errand.args['patient']}", headers=headers), "/list"

@@ -1,4 +1,4 @@
-"""People and their devices: who they are, which password they believe in, how they ask and wait."""
+"""People and their devices: who they are, which password they believe in, how they send requests and wait."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import wire
 from .wire import Answered, Dialling, Line, Lost, request_bytes
 
 PATIENCE_S = 45.0
-"""A device gives up after so long without a whole answer: long past the proxy's deadline."""
+"""A device gives up after so long without a whole response: long after the proxy's deadline."""
 
 
 @frozen
@@ -23,8 +23,8 @@ class Wish:
 
     :param key: its Idempotency-Key.
     :param leave_after_s: reset the connection so long after sending.
-    :param held: its body is sent after a 100 (Continue) only.
-    :param name, password: other credentials than the person's own.
+    :param held: its body is sent only after a 100 (Continue).
+    :param name, password: credentials to send instead of the person's own.
     """
 
     method: str
@@ -44,7 +44,7 @@ class Person:
     """A member of staff, or somebody who poses as one.
 
     :param id: of the staff record.
-    :param password: what is believed to be the password now.
+    :param password: what the person believes to be the current password.
     :param old: passwords that were replaced, oldest first.
     """
 
@@ -60,7 +60,7 @@ class Hospital:
     """The world as clients see it: a reactor, the addresses of the proxy, and the history that they write.
 
     :param houses: addresses at which the proxy listens.
-    :param host: what stands in the Host field.
+    :param host: value of the Host field.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Hospital:
         self.host = host
         self.people: dict[str, Person] = {}
         self.seen: dict[str, list[int]] = {}
-        """Ids that somebody was told of, by intent: what one errand made another may use."""
+        """Ids that people have learnt, by intent: an errand may use what another has created."""
         self._count = 0
 
     def sleep(self, seconds: float) -> Deferred[None]:
@@ -84,7 +84,7 @@ class Hospital:
         return over
 
     async def ask(self, person: Person, wish: Wish, intent: str, house: str) -> Told | Broke:
-        """Make one request and wait for what becomes of it; both go into the history."""
+        """Send one request and wait for its result; both go into the history."""
         line, kept = await self._line(person, house, wish.fresh_line)
         asked = self._asked(person, wish, intent, house, kept)
         self.history.add(asked)
@@ -118,7 +118,7 @@ class Hospital:
         self._count += 1
         name = person.name if wish.name is None else wish.name
         password = person.password if wish.password is None else wish.password
-        # The proxy believes this field from its trusted proxies: so each request can be found at HOSP and in the trail.
+        # The proxy trusts this field from its trusted proxies, so each request can be found at HOSP and in the trail.
         headers = (("X-Request-Id", f"sim-{self._count}"), *wish.headers)
         return Asked(
             self.reactor.seconds(), self._count, intent, person.name, name, password, wish.method, wish.target,

@@ -1,4 +1,4 @@
-"""Errands for a simulated day, drawn from a seed: who does what, when. The result is data (JSON)."""
+"""Draws the errands of a simulated day from a seed: who does what, when. The result is data (JSON)."""
 
 from __future__ import annotations
 
@@ -52,13 +52,12 @@ def plan_errands(
     *,
     even: bool = False,
 ) -> list[dict[str, Any]]:
-    """
-    Draw errands.
+    """Draw errands.
 
     :param until_s: the last one begins before this moment.
     :param rate: errands a second, on average; a part of them comes in bursts.
     :param habits: those that occur in this world; reading always does.
-    :param even: only those, all alike often.
+    :param even: only those, all equally often.
     """
     names = habits if even else tuple(dict.fromkeys(("read", *habits)))
     weights = [1.0 if even else _WEIGHTS[name] for name in names]
@@ -82,7 +81,7 @@ def plan_errands(
 
 
 def _manners(chance: random.Random) -> Args:
-    """How somebody writes: with a key, leaving, and what he does about an unknown outcome."""
+    """How somebody writes: with a key, leaving, and what they do about an unknown outcome."""
     args: Args = {
         "keyed": chance.random() < 0.4,
         "unknown": chance.choice(("again", "again", "ask", "leave it")),

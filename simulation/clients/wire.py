@@ -1,4 +1,4 @@
-"""One HTTP connection of a client: sends a request as bytes, reads the answer as bytes."""
+"""One HTTP connection of a client: sends a request as bytes, reads the response as bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PORT = 8000
 
 @frozen
 class Answered:
-    """A whole answer. `body` is decoded JSON where it is JSON, text otherwise."""
+    """A whole response. `body` is decoded JSON if it is JSON, text otherwise."""
 
     status: int
     headers: dict[str, str]
@@ -27,7 +27,7 @@ class Answered:
 
 @frozen
 class Lost:
-    """No whole answer came.
+    """No whole response came.
 
     :param why: ``reset``, ``cut`` (a part of it came) or ``refused`` (no connection).
     """
@@ -57,16 +57,16 @@ def request_bytes(
 
 
 class AnswerReader:
-    """Takes bytes as they come until an answer is whole."""
+    """Takes bytes as they come until a response is complete."""
 
     def __init__(self) -> None:
         self.held = b""
         self.interim = 0
-        """Interim answers that came before this one."""
+        """Interim responses that came before this one."""
 
     @property
     def head(self) -> tuple[int, dict[str, str], bytes] | None:
-        """Status, fields and what follows, once the head is whole; interim answers are passed over."""
+        """Status, fields and the remaining bytes, once the head is complete; interim responses are skipped."""
         while True:
             head, separator, rest = self.held.partition(b"\r\n\r\n")
             if not separator:
@@ -79,7 +79,7 @@ class AnswerReader:
             self.interim += 1
 
     def feed(self, data: bytes, method: str) -> Answered | None:
-        """Add bytes; the answer, once it is whole."""
+        """Add bytes; return the response once it is complete."""
         self.held += data
         head = self.head
         if head is None:
@@ -126,9 +126,9 @@ class Line(Protocol):
         self.open = True
 
     def send(self, method: str, raw: bytes, *, held: bool = False) -> Deferred[Answered | Lost]:
-        """Send a request; fires when its answer is whole, or will not come.
+        """Send a request; fires when its response is complete, or will not come.
 
-        :param held: the body is sent after a 100 (Continue) only.
+        :param held: the body is sent only after a 100 (Continue).
         """
         if held:
             head, separator, self._rest = raw.partition(b"\r\n\r\n")
@@ -153,7 +153,7 @@ class Line(Protocol):
             self._rest = b""
         if answer is not None:
             if self._rest:
-                # Whoever has not sent his body cannot go on on this connection.
+                # A client that has not sent its body cannot reuse this connection.
                 self._rest, self.open = b"", False
                 self.transport.loseConnection()  # type: ignore[union-attr]
             if answer.headers.get("connection", "").lower() == "close":
@@ -170,7 +170,7 @@ class Line(Protocol):
             self._give(Lost("cut" if self._reader.held else "reset"))
 
     def leave(self) -> None:
-        """Reset the connection, as a phone does that leaves the network."""
+        """Reset the connection, like a phone that leaves the network."""
         self.open = False
         self.transport.abortConnection()  # type: ignore[union-attr]
 
@@ -181,7 +181,7 @@ class Line(Protocol):
 
 
 class Dialling(Factory):
-    """Makes a `Line`, and says when it is there; fires with None where nobody listens.
+    """Makes a `Line`, and reports when it is connected; fires with None if nobody listens.
 
     :param line: fires once.
     """
@@ -206,9 +206,9 @@ class Dialling(Factory):
         """Nothing to do: Twisted calls it."""
 
     def clientConnectionLost(self, connector: object, reason: Failure) -> None:
-        """The line itself has said so."""
+        """The line itself has reported it."""
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
-        """No connection."""
+        """Report that there is no connection."""
         if not self.line.called:
             self.line.callback(None)

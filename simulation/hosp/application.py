@@ -1,4 +1,4 @@
-"""What the Rails application behind HOSP makes of one request: records, filters, screenings, refusals."""
+"""What HOSP's Rails application does with one request: records, filters, screenings, refusals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINDINGS = ("no abnormality detected", "suspected fracture", "soft tissue swelli
 
 
 class Refused(Exception):
-    """The request ends with this status."""
+    """Ends the request with this status."""
 
     def __init__(self, status: int, answer: Answer | None = None) -> None:
         super().__init__(status)
@@ -29,14 +29,14 @@ class Refused(Exception):
 
 @frozen
 class Done:
-    """The answer, and what was changed (None: nothing)."""
+    """The response, and what was changed (None: nothing)."""
 
     answer: Answer
     commit: Committed | None = None
 
 
 class Records(Store):
-    """HOSP's tables, with imported records far above the sequence and stamps that differ.
+    """HOSP's tables, with imported records far above the sequence and timestamps that differ.
 
     :param wall: HOSP's own clock, seconds since 1970.
     :param stamps_differ: a new record is stamped as updated so many seconds after it was created; True: 3 ms.
@@ -52,7 +52,7 @@ class Records(Store):
         return (row for row in rows if column is None or row[column] in among)
 
     def create(self, resource: str, fields: Mapping[str, object]) -> Record:
-        """Store a new record; imported ids are passed over."""
+        """Store a new record; imported ids are skipped."""
         while self._last_id[resource] + 1 in self._records[resource]:
             self._last_id[resource] += 1
         record = super().create(resource, fields)
@@ -62,7 +62,7 @@ class Records(Store):
         return record
 
     def put(self, resource: str, id_: int, fields: Mapping[str, object]) -> Record:
-        """Import a record under an id of its own: the sequence does not notice."""
+        """Import a record under an id of its own; the sequence does not change."""
         values = RESOURCES[resource].coerce(fields)
         self._take_password(resource, id_, values)
         now = timestamp(self._wall() - 86400)
@@ -72,7 +72,7 @@ class Records(Store):
         return record
 
     def go_on_from(self, resource: str, id_: int) -> None:
-        """The next id of the sequence is above this one."""
+        """Set the sequence: its next id is above this one."""
         self._last_id[resource] = max(self._last_id[resource], id_)
 
     def password(self, id_: int) -> str | None:
@@ -85,9 +85,9 @@ class Application:
     """HOSP's rules on its records.
 
     :param visible: ``all``, or ``own``: staff reach only what belongs to their own hospital.
-    :param marked: each record in an answer says for whom it was made, as ``made_for``.
+    :param marked: each record in a response says for whom it was made, as ``made_for``.
     :param passes_over: filters other than `hospital_id` of patients and `patient_id` of notes do nothing.
-    :param notice: told when credentials change.
+    :param notice: called when credentials change.
     """
 
     records: Records
@@ -99,7 +99,7 @@ class Application:
     versions: dict[int, int] = field(factory=dict)
 
     def carry_out(self, call: Call) -> Done:
-        """Do the whole of a request, at once. Order as in Rails: route, parameters, credentials, the deed."""
+        """Carry out a whole request at once, in Rails' order: route, parameters, credentials, action."""
         try:
             if call.route.action == "none":
                 raise Refused(404)
@@ -112,11 +112,11 @@ class Application:
             return Done(refused.answer or self.error(call, refused.status))
 
     def error(self, call: Call, status: int) -> Answer:
-        """An error in the form that the request asks for."""
+        """Error response in the format that the request asks for."""
         return answers.error(status, call.accept, json_suffix=call.route.json_suffix)
 
     def mark_of(self, staff: Record) -> str:
-        """Names credentials: whose, and the how-manieth password."""
+        """Identifies credentials: the member of staff, and the number of the password."""
         id_ = int(str(staff["id"]))
         return f"{id_}.{self.versions.get(id_, 0)}"
 
@@ -132,7 +132,7 @@ class Application:
         return True
 
     def change(self, kind: str, name: str, id_: int, fields: Mapping[str, object]) -> Committed | None:
-        """Change a record behind the proxy's back: ``create``, ``update`` or ``delete``."""
+        """Change a record without the proxy's knowledge: ``create``, ``update`` or ``delete``."""
         if kind == "create":
             return self._stored(name, fields, None, "")
         return self._changed(kind, name, id_, fields, None, "")
@@ -224,7 +224,7 @@ class Application:
             commit = self._stored(name, fields, staff, self._request_id(call))
             assert commit.after is not None
             return Done(self._shown(call, name, commit.after, staff, 201), commit)
-        # As in Rails: it is looked for among what one may see, and may be moved out of that.
+        # As in Rails: it is looked up among the visible records, and may be moved out of them.
         self._member(call.route, staff)
         changed = self._changed("update", name, call.route.id, fields, staff, self._request_id(call))
         assert changed is not None and changed.after is not None
@@ -264,7 +264,7 @@ class Application:
     def _credentials_of(
         self, name: str, before: Record | None, password: str | None, id_: int, *, behind: bool
     ) -> None:
-        """Say which credentials are good since this change of a member of staff, and which no longer."""
+        """Report which credentials this change of a member of staff makes valid, and which invalid."""
         if name != "staffs":
             return
         after, new = self.records.get(name, id_), self.records.password(id_)
@@ -283,7 +283,7 @@ class Application:
 
 
 def body_of(answer: Answer) -> Any:
-    """The decoded body of an answer, for tests."""
+    """The decoded body of a response, for tests."""
     return json.loads(answer.body)
 
 

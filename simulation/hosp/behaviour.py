@@ -1,6 +1,6 @@
-"""What HOSP does to one request: decided by its content and the how-manieth try it is, never by when it comes.
+"""What HOSP does to one request. Its content and the number of the attempt decide, never its time of arrival.
 
-So a plan from which other faults have been taken away still does the same to this request, which shrinking needs.
+So a plan from which other faults were removed still treats this request the same, which shrinking needs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ NOTHING_DONE = frozenset(
     {"error_before", "reset_before", "stall", "busy", "bad_gateway", "busy_wait", "too_many"}
 )
 DEFINITE = frozenset({"error_before", "error_after"})
-"""After these nothing is still to come."""
+"""After these nothing else happens to the request."""
 WAIT_S = 4
 """Of ``busy_wait``: its Retry-After."""
 LONGEST_S = 20.0
-"""The longest that HOSP takes over an answer that it gives."""
+"""The longest that HOSP takes for a response that it sends."""
 
 
 @frozen
 class Deed:
-    """What becomes of one request.
+    """What happens to one request.
 
     :param fault: one of `FAULTS`, or empty.
     :param commit_s: after so many seconds it is carried out, or read.
-    :param answer_s: after so many seconds it is answered; at least `commit_s`, but for late commits.
+    :param answer_s: after so many seconds its response is sent; at least `commit_s`, except for late commits.
     """
 
     fault: str = ""
@@ -56,11 +56,11 @@ class Slow:
 
 @frozen
 class HospPlan:
-    """The part of a fault plan that concerns HOSP's answers. It is data: `asdict` of it goes into the plan.
+    """The part of a fault plan that concerns HOSP's responses. It is data: `asdict` of it goes into the plan.
 
     :param salt: makes the decisions of two seeds differ.
-    :param rates: how often each fault is met; together at most 1.
-    :param mean_s: of the time that an answer takes.
+    :param rates: how often each fault occurs; together at most 1.
+    :param mean_s: mean response time.
     :param named: faults by the key of the request (see `key_of`), instead of `rates`.
     :param late_commit_s: the latest commit after the request was received.
     :param until: from then on nothing fails.
@@ -76,19 +76,19 @@ class HospPlan:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """All faults that may be met."""
+        """All faults that may occur."""
         return frozenset(self.rates) | frozenset(self.named.values())
 
 
 def key_of(method: str, target: str, name: str, body: bytes, nth: int) -> str:
-    """Names a request by its content: ``POST /notes ann 1f00c3d2 #2``."""
+    """Identifies a request by its content: ``POST /notes ann 1f00c3d2 #2``."""
     digest = hashlib.sha256(body).hexdigest()[:8] if body else "-"
     return f"{method} {target} {name} {digest} #{nth}"
 
 
 @define
 class Behaviour:
-    """Decides, and remembers which faults were met.
+    """Decides on faults, and remembers which occurred.
 
     :param plan: the rates, or the named faults.
     """
@@ -98,7 +98,7 @@ class Behaviour:
     _tries: Counter[str] = field(factory=Counter)
 
     def decide(self, method: str, target: str, name: str, body: bytes, now: float) -> Deed:
-        """What becomes of this request, received at `now`."""
+        """Decide what happens to this request, received at `now`."""
         first = key_of(method, target, name, body, 0)
         self._tries[first] += 1
         key = key_of(method, target, name, body, self._tries[first])
@@ -120,7 +120,7 @@ class Behaviour:
 
     def _deed(self, fault: str, chance: random.Random, now: float) -> Deed:
         factor = max((slow.factor for slow in self.plan.slow if slow.since <= now < slow.until), default=1.0)
-        # In calm times it is quick, so that everything comes to an end.
+        # In calm times HOSP is quick, so that everything comes to an end.
         mean_s = self.plan.mean_s if now < self.plan.until + 60.0 else min(0.5, self.plan.mean_s)
         takes = min(LONGEST_S, factor * chance.lognormvariate(0.0, 0.6) * mean_s)
         part = chance.choice((0.02, 0.5, 0.98, 0.98))

@@ -1,4 +1,4 @@
-"""The simulated HOSP on the network: takes requests, works on them, answers or fails as its behaviour decides."""
+"""The simulated HOSP on the network: takes requests, and responds or fails as its behaviour decides."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Hosp:
     :param plan: how it behaves.
     :param visible, passes_over: see `Application`.
     :param says: see `Premises`.
-    :param wall_offset: seconds that its wall clock is off at the start.
+    :param wall_offset: error of its wall clock at the start, in seconds.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Hosp:
             self._port = self.reactor.listenTCP(PORT, factory, interface=self.address)
 
     def go_away(self) -> None:
-        """Go offline: what is in hand is dropped, save what was to be committed late."""
+        """Go offline: drop everything in hand, except what is to be committed late."""
         if self._port is not None:
             self._port.stopListening()
             self._port = None
@@ -96,7 +96,7 @@ class Hosp:
                 self._end(work)
 
     def import_record(self, resource: str, id_: int, fields: Mapping[str, object]) -> None:
-        """Put a record there before the world begins."""
+        """Create a record before the world begins."""
         record = self.application.records.put(resource, id_, fields)
         self.application.versions[id_] = self.application.versions.get(id_, 0)
         now = self.reactor.seconds()
@@ -106,7 +106,7 @@ class Hosp:
             self._credentials(Credentials(now, str(fields["name"]), str(fields["password"]), id_, mark))
 
     def change(self, kind: str, resource: str, id_: int, fields: Mapping[str, object]) -> None:
-        """Change a record behind the proxy's back."""
+        """Change a record without the proxy's knowledge."""
         commit = self.application.change(kind, resource, id_, fields)
         if commit is not None:
             self.history.add(commit)
@@ -125,7 +125,7 @@ class Hosp:
         self._plan_work(work, connection)
 
     def deserted(self, connection: Connection) -> None:
-        """The other end is gone: as in Rails, the work goes on."""
+        """The other end has left: as in Rails, the work continues."""
         for work in self.in_hand.values():
             if work.connection is connection:
                 work.connection = None
@@ -164,7 +164,7 @@ class Hosp:
             case "error_before" | "error_after":
                 return self.application.error(work.call, 500)
             case "late_timeout":
-                # What a gateway before HOSP says; a 500 of Rails' own means that it is over.
+                # What a gateway in front of HOSP sends; a 500 of Rails' own means that HOSP has finished.
                 return self.application.error(work.call, 504)
             case "busy":
                 return answers.page(503, "Busy", "Service Unavailable")
@@ -207,7 +207,7 @@ class Hosp:
         self.history.add(InHand(now, work.number, what, call.method, target, request_id, via))
 
     def fields(self, usual: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """Header fields of an answer in this world."""
+        """Header fields of a response in this world."""
         fields = [(name, value) for name, value in usual if not (name == "Date" and "no_date" in self.says)]
         if "no_cache" in self.says:
             fields = [(name, value) for name, value in fields if name != "Cache-Control"]
@@ -219,7 +219,7 @@ class Hosp:
 
 
 class Connection(Protocol):
-    """One connection to HOSP. Requests on it are answered one after the other."""
+    """One connection to HOSP. Responses are sent in the order of the requests."""
 
     def __init__(self, hosp: Hosp) -> None:
         self._hosp = hosp
@@ -256,7 +256,7 @@ class Connection(Protocol):
             self.transport.abortConnection()  # type: ignore[union-attr]
 
     def answer(self, call: Call, answer: Answer, broken: str = "") -> None:
-        """Give an answer: whole, cut in the body or the head, or with bare line feeds in the head."""
+        """Send a response: whole, cut in the body or the head, or with bare line feeds in the head."""
         if not self.open:
             return
         raw, head = self._bytes(call, answer)

@@ -1,4 +1,4 @@
-"""Requests as HOSP reads them off a connection: HTTP/1.1, plain bytes."""
+"""Parses requests off a connection to HOSP: HTTP/1.1, plain bytes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from attrs import frozen
 
 
 class Nonsense(Exception):
-    """These bytes are no request."""
+    """These bytes are not a request."""
 
 
 @frozen
 class Incoming:
-    """A whole request. `headers` have names in lower case; of doubled ones the values are joined."""
+    """A whole request. `headers` have names in lower case; values of repeated headers are joined."""
 
     method: str
     target: str
@@ -20,26 +20,25 @@ class Incoming:
 
     @property
     def keeps(self) -> bool:
-        """Whether the connection stays open after the answer."""
+        """Whether the connection stays open after the response."""
         return self.headers.get("connection", "").lower() != "close"
 
 
 class RequestReader:
-    """Takes bytes as they come and gives whole requests."""
+    """Takes bytes as they come and returns whole requests."""
 
     def __init__(self) -> None:
         self._held = b""
 
     @property
     def begun(self) -> bool:
-        """Whether a part of a request is held."""
+        """Whether a part of a request is buffered."""
         return bool(self._held)
 
     def feed(self, data: bytes) -> list[Incoming]:
-        """
-        Add bytes; give the requests that are whole now.
+        """Add bytes; return the requests that are complete now.
 
-        :raise Nonsense: they are no HTTP.
+        :raise Nonsense: they are not HTTP.
         """
         self._held += data
         found = []
@@ -78,7 +77,7 @@ def fields_of(lines: list[str]) -> dict[str, str]:
 
 
 def dechunked(raw: bytes) -> tuple[bytes, bytes] | None:
-    """The body in chunked bytes and what follows it; None while it is not whole."""
+    """The body in chunked bytes and the remaining bytes; None until it is complete."""
     body, rest = b"", raw
     while True:
         line, separator, rest = rest.partition(b"\r\n")

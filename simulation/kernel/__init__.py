@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Redis: fakeredis takes a while to import, and a single process needs none."""
+    """Import Redis late: fakeredis takes a while to import, and a single process does not need it."""
     if name != "Redis":
         raise AttributeError(name)
     from .redis import Redis

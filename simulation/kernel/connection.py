@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _log = Logger()
 _WINDOW = 256 * 1024
-"""Bytes between two programs that neither holds itself: what the two kernels and the network hold."""
+"""Bytes between two programs that neither holds itself: in the two kernels and the network."""
 _BUFFER = 64 * 1024
-"""Bytes that a transport holds before its producer is paused, as Twisted's do."""
+"""Bytes that a transport holds before it pauses its producer, as in Twisted."""
 
 FIN, RESET = "fin", "reset"
 Piece = bytes | str
@@ -51,7 +51,7 @@ class End:
     """A transport: what one program sees of the connection, and what its kernel holds.
 
     :ivar peer: the other end.
-    :ivar closed: the program has let go of it: what still comes is answered with a reset.
+    :ivar closed: the program has closed it: anything that still comes gets a reset.
     """
 
     peer: End
@@ -77,7 +77,7 @@ class End:
         self._link = link
         self._here = here
         self._there = there
-        # To be sent
+        # Bytes to send
         self._out = bytearray()
         self._flying = 0
         self._arrives = 0.0
@@ -87,7 +87,7 @@ class End:
         self._producer: Any = None
         self._streaming = False
         self._paused_producer = False
-        # What has come
+        # Bytes received
         self._in: deque[Piece] = deque()
         self._paused = False
         self._taking = False
@@ -140,13 +140,13 @@ class End:
         return True
 
     def setTcpNoDelay(self, enabled: bool) -> None:
-        """Nothing is held back here."""
+        """No effect: nothing is delayed here."""
 
     def getTcpKeepAlive(self) -> bool:
         return False
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Nothing is asked here."""
+        """No effect: no probes are sent here."""
 
     # -- IConsumer
 
@@ -210,7 +210,7 @@ class End:
 
     def _end(self) -> None:
         if any(each is not FIN for each in self._in):
-            # What was not read makes a kernel reset the connection instead of ending it.
+            # If data was not read, a kernel resets the connection instead of ending it.
             self._send(RESET)
         elif not self._fin_sent:
             self._send(FIN)
@@ -226,12 +226,12 @@ class End:
             self._send(piece)
 
     def _send(self, piece: Piece) -> None:
-        """Put something on the network. It arrives, whatever becomes of this end."""
+        """Put something on the network. It arrives, whatever happens to this end."""
         self._network.told("sent", connection=self.number, by=self._here.host, what=piece)
         self.hold(self._link, lambda: self.peer.arrived(piece))
 
     def hold(self, link: Link, arrive: Callable[[], None]) -> None:
-        """Let something arrive at the other end, after all that was sent before."""
+        """Deliver something at the other end, after everything that was sent before."""
         events = self._network.events
         self._arrives = max(self._arrives, events.now + link.takes())
         events.after(self._arrives - events.now, None, link.carry, arrive)
@@ -239,7 +239,7 @@ class End:
     # -- receiving
 
     def arrived(self, piece: Piece) -> None:
-        """Something has come to this machine; called by the network."""
+        """Receive something; called by the network."""
         if self._here.host in self._network.down:
             return
         if self.closed or self._lost:
@@ -261,11 +261,11 @@ class End:
             self._later(self._take)
 
     def _take(self) -> None:
-        """Hand to the program what has come."""
+        """Hand received data to the program."""
         self._taking = False
         while self._in and not self._paused and not self._lost and not self.closed and not self.disconnecting:
             if self.protocol is None:
-                return  # begin() comes back to it
+                return  # begin() calls this again
             piece = self._in.popleft()
             if isinstance(piece, str):
                 self._read_ended()
@@ -279,11 +279,11 @@ class End:
                 self._send(RESET)
                 self._over(ConnectionLost("the protocol failed"))
         if self.disconnecting:
-            for piece in self._in:  # nobody reads it any more; the sender is not held up
+            for piece in self._in:  # nobody reads it any more; do not hold up the sender
                 self.peer.taken(len(piece) if isinstance(piece, bytes) else 0, self._link)
 
     def taken(self, size: int, link: Link) -> None:
-        """The other side has read something: there is room for more, once that is heard."""
+        """The other side has read something: there is room for more, once that news arrives."""
         self._flying -= size
         if self._out and not self._flushing:
             self._flushing = True
@@ -293,7 +293,7 @@ class End:
         if IHalfCloseableProtocol.providedBy(self.protocol):
             self.protocol.readConnectionLost()
             return
-        # As Twisted does: what is not sent yet is not sent any more.
+        # As in Twisted: unsent data is discarded.
         if not self._fin_sent:
             self._fin_sent = True
             self._send(FIN)
@@ -310,7 +310,7 @@ class End:
             self._take_soon()
 
     def refuse(self) -> None:
-        """There is no protocol for it, or no process."""
+        """Refuse it: there is no protocol for it, or no process."""
         self.closed = True
         self._send(RESET)
         self._forget()
@@ -364,6 +364,6 @@ class End:
         self.vanish()
 
     def vanish(self) -> None:
-        """The machine is dead: nothing is said to anybody."""
+        """The machine is dead: nobody is notified."""
         self._lost = self.closed = True
         self._link.ends.pop(self, None)

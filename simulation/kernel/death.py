@@ -16,14 +16,14 @@ _RUNNER = f"{os.sep}twisted{os.sep}trial{os.sep}"
 
 
 class Killed(BaseException):
-    """Raised where a dead process would touch its machine. Nothing that it does on the way out has an effect."""
+    """Raised when a dead process would touch its machine. Nothing that it does while unwinding has an effect."""
 
 
 def close_coroutines() -> None:
-    """Close every coroutine that was begun since ``gc.freeze`` and waits for something.
+    """Close every coroutine that was started since ``gc.freeze`` and waits for something.
 
-    What is theirs must be dead: their ``finally`` runs here. Those that nobody awaits come first, and close what they
-    await themselves. A test runner's own coroutines are left alone: they report what became of the test.
+    Their owners must be dead: their ``finally`` blocks run here. Coroutines that nobody awaits come first, and close
+    those that they await. A test runner's own coroutines are left alone: they report the result of the test.
     """
     waiting = [
         each
@@ -37,14 +37,14 @@ def close_coroutines() -> None:
 
 
 def forgive() -> None:
-    """Let no failure of a dead Deferred be logged when it is collected, in the middle of another world or test."""
+    """Keep failures of dead Deferreds out of the log when they are collected, in another world or test."""
     for each in gc.get_objects():
         if isinstance(each, Deferred) and (noted := getattr(each, "_debugInfo", None)) is not None:
             noted.failResult = None
 
 
 def be_quiet() -> None:
-    """Log to nobody, in a forked child. What observes its parent's log may write to a pipe of the parent's."""
+    """Remove log observers in a forked child: the parent's observers may write to a pipe of the parent's."""
     globalLogPublisher._observers = []
 
 
@@ -54,7 +54,7 @@ def _is_runners(coroutine: types.CoroutineType[Any, Any, Any]) -> bool:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """What the dead say is not logged."""
+    """Do not log what dead processes log."""
     observers, globalLogPublisher._observers = globalLogPublisher._observers, []
     try:
         yield

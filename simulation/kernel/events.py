@@ -1,4 +1,4 @@
-"""One heap of everything that is going to happen, in the order of time."""
+"""One heap of all future events, in the order of time."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Event:
 class Owner:
     """Whose code an event runs.
 
-    :ivar alive: False from its end on: nothing of it may run again.
+    :ivar alive: False from its end on: none of its code may run again.
     :ivar parked: what it would have done. It is kept, so that nothing of a dead process is collected while the
         simulation goes on: a coroutine's ``finally`` would run then.
     """
@@ -90,7 +90,7 @@ class Owner:
 
 
 class Events:
-    """The heap. Of two events of one moment the one that was set first comes first."""
+    """The heap. Of two events at one moment, the one that was set first comes first."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -117,12 +117,12 @@ class Events:
         return event
 
     def push(self, event: Event) -> None:
-        """Put an event where its time is; where it stood before it is passed over."""
+        """Insert an event at its time; its old position is skipped."""
         self._number += 1
         heappush(self._heap, (event.time, self._number, event))
 
     def next(self, until: float) -> Event | None:
-        """Take the next event, and let it be its time; None if there is none up to a moment."""
+        """Take the next event and advance the time to it; None if there is none up to a moment."""
         heap = self._heap
         while heap and heap[0][0] <= until:
             time, _, event = heappop(heap)
@@ -136,11 +136,11 @@ class Events:
         return None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all events."""
         self._heap.clear()
 
     def of(self, owner: Owner) -> list[Event]:
-        """What an owner is going to do."""
+        """Pending events of an owner."""
         return [
             each
             for time, _, each in self._heap

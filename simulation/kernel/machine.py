@@ -1,4 +1,4 @@
-"""Places on the network: one with programs of the simulation's own, and machines that run the proxy."""
+"""Hosts on the network: one for the simulation's own programs, and machines that run the proxy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EPOCH = 1_700_000_000.0
 
 
 class Host:
-    """A place with a reactor of its own and no disk: for clients and HOSP.
+    """A host with its own reactor and no disk: for clients and HOSP.
 
     :ivar address: an IPv4 address.
     """
@@ -39,7 +39,7 @@ class Host:
 
 
 class WallClock:
-    """Seconds since the epoch. It goes on with the true time, and jumps when it is told to."""
+    """Seconds since the epoch. It advances with the true time, and jumps when told to."""
 
     def __init__(self, world: Simulation, name: str) -> None:
         self._world = world
@@ -47,11 +47,11 @@ class WallClock:
         self._offset = EPOCH
 
     def now(self) -> float:
-        """What it shows."""
+        """The time that it shows."""
         return self._offset + self._world.seconds()
 
     def step(self, seconds: float) -> None:
-        """Let it jump forward, or back."""
+        """Jump forward, or back."""
         self._offset += seconds
         self._world.log("wall clock", machine=self._name, step=seconds)
 
@@ -59,8 +59,8 @@ class WallClock:
 class Machine(Host):
     """A machine that runs the proxy.
 
-    :ivar reactor: of programs beside the proxy; each process has one of its own.
-    :ivar processes: that run.
+    :ivar reactor: of programs beside the proxy; each process has its own.
+    :ivar processes: those that run.
     """
 
     def __init__(self, world: Simulation, name: str, address: str) -> None:
@@ -77,7 +77,7 @@ class Machine(Host):
         self._booted = 0.0
 
     def start(self, options: str, slot: int = 0, boot_s: float = 0.5) -> Process:
-        """Start the proxy. What comes before it serves happens after ``boot_s`` seconds, so a seam can be set first.
+        """Start the proxy. It boots after ``boot_s`` seconds, so that a seam can be set first.
 
         :param options: the text of an options file; the state folder is the machine's.
         :param slot: with ``workers`` above 1 in the options: which of them this is.
@@ -94,7 +94,7 @@ class Machine(Host):
         return self.run(main, boot_s, settings.drain_s)
 
     def since_boot(self) -> float:
-        """Monotonic seconds on which its processes agree. They begin anew with a power cut."""
+        """Monotonic seconds that its processes share. They restart at a power cut."""
         return self.world.seconds() - self._booted
 
     def put(self, name: str, content: bytes) -> None:
@@ -105,7 +105,7 @@ class Machine(Host):
         path.chmod(0o600)
 
     def run(self, main: Callable[[Process], object], boot_s: float = 0.0, drain_s: float = 0.0) -> Process:
-        """Run another program, such as a command that looks at the disk.
+        """Run another program, such as a command that reads the disk.
 
         :param main: called in the process after ``boot_s`` seconds.
         """
@@ -123,9 +123,9 @@ class Machine(Host):
         return tuple(self._sockets[place] for place in places)
 
     def power_cut(self) -> None:
-        """Kill what runs, and lose what was not synced. Nobody on the network is told.
+        """Kill all processes, and lose what was not synced. No peer on the network is notified.
 
-        Within an event the disk loses it when that event is over.
+        Within an event, the disk loses it when that event is over.
         """
         self.world.log("power cut", machine=self.name)
         self.world.network.down.add(self.address)

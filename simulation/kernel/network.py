@@ -1,4 +1,4 @@
-"""The network: listeners, connections that are being made, and what lies between two places."""
+"""The network: listeners, connection attempts, and links between hosts."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _FIRST_PORT = 32_768
 
 @define(eq=False)
 class Link:
-    """What lies between two addresses, in both directions.
+    """The link between two addresses, in both directions.
 
-    :ivar delay: seconds that bytes are under way, at least and at most. The order within a connection is kept.
+    :ivar delay: seconds that bytes travel, at least and at most. The order within a connection is kept.
     :ivar split: between 0 and 1, how often bytes arrive in small pieces.
-    :ivar is_cut: nothing arrives until it is healed; nothing is lost either, since TCP sends again.
+    :ivar is_cut: nothing arrives until it is healed; nothing is lost either, because TCP sends again.
     """
 
     random: random.Random = field(repr=False)
@@ -47,7 +47,7 @@ class Link:
     held: list[Callable[[], None]] = field(factory=list, repr=False)
 
     def takes(self) -> float:
-        """Seconds that the next piece is under way."""
+        """Seconds that the next piece travels."""
         least, most = self.delay
         return least if least == most else self.random.uniform(least, most)
 
@@ -58,7 +58,7 @@ class Link:
         return size
 
     def carry(self, arrive: Callable[[], None]) -> None:
-        """Let something arrive, now or when the link is healed."""
+        """Deliver something, now or when the link is healed."""
         if self.is_cut:
             self.held.append(arrive)
         else:
@@ -69,14 +69,14 @@ class Link:
         self.is_cut = True
 
     def heal(self) -> None:
-        """Let everything through that waits, in its order, and all that follows."""
+        """Deliver everything that waits, in order, and everything that follows."""
         self.is_cut = False
         held, self.held = self.held, []
         for arrive in held:
             arrive()
 
     def reset_all(self) -> None:
-        """Break every connection that goes over it; both sides notice."""
+        """Break every connection that uses it; both sides notice."""
         for end in list(self.ends):
             end.broken()
 
@@ -85,8 +85,8 @@ class Network:
     """All listeners and links.
 
     :param events: the world's.
-    :param stream: gives an independent stream of random numbers for each name.
-    :param told: told of what happens: kind and fields.
+    :param stream: returns an independent random stream for each name.
+    :param told: called for each happening, with kind and fields.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Network:
         self.events = events
         self.told = told
         self.down: set[str] = set()
-        """Addresses of machines without power: nothing answers there."""
+        """Addresses of machines without power: nothing responds there."""
         self._stream = stream
         self._choice = stream("network/choice")
         self._links: dict[tuple[str, str], Link] = {}
@@ -105,7 +105,7 @@ class Network:
         self._connections = 0
 
     def between(self, one: str, other: str) -> Link:
-        """The link of two addresses; the same whichever comes first."""
+        """The link of two addresses, in either order."""
         names = (one, other) if one <= other else (other, one)
         link = self._links.get(names)
         if link is None:
@@ -113,12 +113,12 @@ class Network:
         return link
 
     def reset_all(self) -> None:
-        """Break every connection there is."""
+        """Break every connection."""
         for link in self._links.values():
             link.reset_all()
 
     def number(self) -> int:
-        """Of the next connection."""
+        """Number for the next connection."""
         self._connections += 1
         return self._connections
 
@@ -145,13 +145,13 @@ class Network:
         return made
 
     def unlisten(self, port: Port) -> None:
-        """Listen no more."""
+        """Stop listening."""
         there = self._ports.get((port.host, port.port), [])
         if port in there:
             there.remove(port)
 
     def listener(self, host: str, port: int) -> Port | None:
-        """Who accepts the next connection there."""
+        """The listener that accepts the next connection there."""
         there = self._ports.get((host, port), [])
         if len(there) > 1:
             return self._choice.choice(there)
@@ -164,7 +164,7 @@ class Network:
         return SharedSocket(number)
 
     def shared(self, number: int) -> tuple[str, int]:
-        """Where a socket listens."""
+        """The address of a shared socket."""
         return self._sockets[number]
 
     def _free(self, host: str) -> int:
@@ -177,7 +177,7 @@ class Network:
     def connect(
         self, reactor: VirtualReactor, host: str, port: int, factory: Any, timeout: float
     ) -> Connector:
-        """Begin to connect."""
+        """Start a connection attempt."""
         if host in ("127.0.0.1", "::1", "localhost"):
             host = reactor.address
         connector = Connector(
@@ -269,7 +269,7 @@ class Connector:
         self.factory.startedConnecting(self)
         self._timer = self.reactor.callLater(self.timeout, self._failed, TimeoutError("nobody answers"))
         link = self._link
-        # The packet is nobody's: it arrives though the one who sent it is gone.
+        # The packet has no owner: it arrives even if its sender is dead.
         self.network.events.after(link.takes(), None, link.carry, self._arrived)
 
     @property
@@ -277,7 +277,7 @@ class Connector:
         return self.network.between(self.here.host, self.there.host)
 
     def _arrived(self) -> None:
-        """At the other side."""
+        """The attempt arrives at the other side."""
         network, link = self.network, self._link
         if self.there.host in network.down:
             return
@@ -311,7 +311,7 @@ class Connector:
         theirs.begin(protocol)
 
     def _made(self, ours: End) -> None:
-        """The other side has answered."""
+        """The other side has accepted."""
         if self.state != "connecting":
             ours.refuse()
             return

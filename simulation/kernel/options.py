@@ -1,4 +1,4 @@
-"""What is read once for all simulated processes: options and contracts."""
+"""Caches what all simulated processes read: options and contracts."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def _settings_of(options: str) -> Settings:
 
 
 def settings_of(options: str, state_dir: Path) -> Settings:
-    """The settings that an options file gives; the same text is read once. Call it before forking.
+    """The settings of an options file; equal texts are parsed once. Call it before forking.
 
     :param state_dir: instead of the one that the file names.
-    :raise ConfigError: with everything that is wrong.
+    :raise ConfigError: lists every error.
     """
     return evolve(_settings_of(_STATE_DIR.sub("", options)), state_dir=state_dir)

@@ -1,4 +1,4 @@
-"""One process on a machine: what it holds, and how it ends."""
+"""One process on a machine: its resources, and how it ends."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _log = Logger()
 class Process:
     """A process on a machine.
 
-    :param main: what it does first; SystemExit ends it.
-    :param drain_s: seconds that it takes over what is under way when it stops.
+    :param main: what it runs first; SystemExit ends it.
+    :param drain_s: seconds that requests in flight get when it stops.
     :ivar service: what a stop ends first, if there is one.
 
     :ivar running: until its end, however it comes.
     :ivar exit: its status; None while it runs, and for one that was killed.
     :ivar output: what it has written to stderr.
-    :ivar task: the thread whose task is under way at this moment.
+    :ivar task: the thread whose task runs at this moment.
     """
 
     def __init__(
@@ -66,20 +66,23 @@ class Process:
         self._plans: dict[tuple[str, int], Callable[[], object]] = {}
         self._waiting: list[Deferred[int | None]] = []
 
-    # What the simulation calls
+    # Called by the simulation
 
     def kill(self) -> None:
-        """kill -9: nothing of it runs again. Its kernel closes its files and connections."""
+        """kill -9: none of its code runs again. Its kernel closes its files and connections."""
         if self.running:
             self.die("kill", None)
 
     def kill_at(self, seam: str, nth: int = 1) -> None:
-        """Kill it when it comes to a seam: ``before NAME`` or ``after NAME`` of the nth task of a thread (ledger,
-        cache, audit, ring, audit-files …), or ``write NAME`` or ``sync NAME`` within such tasks."""
+        """Kill it when it reaches a seam for the nth time.
+
+        A seam is ``before NAME`` or ``after NAME`` of a task of a thread (ledger, cache, audit, ring, audit-files …),
+        or ``write NAME`` or ``sync NAME`` within such tasks.
+        """
         self.at(seam, nth, self.kill)
 
     def at(self, seam: str, nth: int, action: Callable[[], object]) -> None:
-        """Do something when it comes to a seam for the nth time, counted from its start."""
+        """Run an action when it reaches a seam for the nth time, counted from its start."""
         self._plans[seam, nth] = action
 
     def stop(self) -> Deferred[int | None]:
@@ -96,7 +99,7 @@ class Process:
         return done
 
     def _terminated(self) -> None:
-        if self.service is None:  # the handler is not there yet: the signal itself ends it
+        if self.service is None:  # the handler is not installed yet: the signal itself ends it
             self.die("signal", None)
         else:
             signals.stop_once(self.reactor)
@@ -107,26 +110,29 @@ class Process:
             self.kill()
 
     def boot(self, after_s: float) -> None:
-        """Begin, after a while."""
+        """Start, after a while."""
         self.reactor.callLater(after_s, self._boot)
 
-    # What the simulated system calls
+    # Called by the simulated system
 
     def random(self, name: str) -> random.Random:
-        """A stream of the machine's."""
+        """A random stream of the machine's."""
         return self.machine.world.random(f"{self.machine.name}/{name}")
 
     def keep(self, made: object) -> None:
-        """Keep something for as long as the simulation goes on."""
+        """Keep an object for as long as the simulation goes on."""
         self._kept.append(made)
 
     def must_live(self) -> None:
-        """:raise Killed: it is dead."""
+        """Check that it is alive.
+
+        :raise Killed: it is dead.
+        """
         if not self.running:
             raise Killed
 
     def forget(self) -> None:
-        """Let go of what it had; what is told of its end stays."""
+        """Drop its objects; the report of its end stays."""
         self.service = None
         self._kept.clear()
         self._plans.clear()
@@ -134,7 +140,7 @@ class Process:
         self.connections.clear()
 
     def reach(self, seam: str) -> None:
-        """The process has come to a place where it may be told to die.
+        """The process has reached a place at which it may be killed.
 
         :raise Killed: it was.
         """
@@ -146,7 +152,7 @@ class Process:
         self.must_live()
 
     def reached(self) -> dict[str, int]:
-        """How often it has come to each seam."""
+        """How often it has reached each seam."""
         return dict(self._reached)
 
     def _boot(self) -> None:

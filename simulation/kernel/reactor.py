@@ -1,4 +1,4 @@
-"""A reactor for each place: Twisted's interfaces, in virtual time and on the simulated network."""
+"""A reactor for each host: Twisted's interfaces, in virtual time and on the simulated network."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _PHASES = ("before", "during", "after")
 
 @implementer(IReactorTime, IReactorTCP, IReactorFromThreads, IReactorCore)
 class VirtualReactor(Owner):
-    """What the code of one place or process runs on.
+    """Runs the code of one host or process.
 
     :param events: the world's.
-    :param address: of the place.
-    :param random: for times that nobody sets.
-    :ivar on_end: called once all that belongs to a stop is over.
+    :param address: of the host.
+    :param random: for times that nothing else sets.
+    :ivar on_end: called once everything that belongs to a stop is over.
     """
 
     def __init__(self, events: Events, network: Network, address: str, name: str) -> None:
@@ -57,12 +57,15 @@ class VirtualReactor(Owner):
         self._number = 0
 
     def must_live(self) -> None:
-        """:raise Killed: the process is dead."""
+        """Check that the process is alive.
+
+        :raise Killed: it is dead.
+        """
         if not self.alive:
             raise Killed
 
     def forget(self) -> None:
-        """Let go of everything; the world is over."""
+        """Drop everything; the world is over."""
         for kept in (self.parked, self.ends, self.ports, self.connecting, self._triggers):
             kept.clear()
         if self.process is not None:

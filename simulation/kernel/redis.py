@@ -1,4 +1,4 @@
-"""A Redis on the simulated network: fakeredis runs the proxy's own scripts, on virtual time."""
+"""A Redis on the simulated network: fakeredis runs the proxy's own scripts, in virtual time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INFO = {
     b"replication": "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n",
 }
 _clock: list[Redis] = []
-"""The Redis whose commands are carried out at this moment."""
+"""The Redis whose commands run at this moment."""
 
 
 def _time() -> float:
@@ -34,7 +34,7 @@ def _time() -> float:
 
 
 def _set_clock() -> None:
-    """Let fakeredis ask us for the time: it has no way to be given a clock."""
+    """Make fakeredis take the time from us: it has no parameter for a clock."""
     ours = SimpleNamespace(**{name: getattr(time, name) for name in dir(time) if not name.startswith("_")})
     ours.time = _time
     for name, module in list(sys.modules.items()):
@@ -43,7 +43,7 @@ def _set_clock() -> None:
 
 
 class Redis:
-    """One server. Persistence is what a test does with ``save`` and ``restore``.
+    """One server. A test persists its data with ``save`` and ``restore``.
 
     :ivar wall: the clock that its scripts see.
     """
@@ -63,10 +63,10 @@ class Redis:
         self._server = self._anew()
         self.back()
 
-    # What a simulation does with it
+    # Called by a simulation
 
     def away(self) -> None:
-        """The server ends: connections break, and there are no new ones. What it holds it holds."""
+        """The server ends: connections break, and new ones are refused. It keeps its data."""
         if self._port is None:
             return
         self._world.log("redis away", name=self.host.name)
@@ -89,18 +89,18 @@ class Redis:
         )
 
     def empty(self) -> None:
-        """Everything in it is gone, while it runs."""
+        """Delete all data while it runs."""
         self._world.log("redis emptied", name=self.host.name)
         for database in self._server.dbs.values():
             with self._server.lock:
                 database.clear()
 
     def save(self) -> None:
-        """Remember what it holds now."""
+        """Take a snapshot of its data."""
         self._saved = copy.deepcopy(self._content())
 
     def restore(self) -> None:
-        """Hold what was remembered, as a replica does that had not heard the latest, or a backup. Its run goes on."""
+        """Return to the snapshot, like a replica that lacks the latest writes, or a backup. Its run continues."""
         self._world.log("redis restored", name=self.host.name)
         for database in self._server.dbs.values():
             with self._server.lock:
@@ -108,14 +108,14 @@ class Redis:
         self._put(copy.deepcopy(self._saved))
 
     def slow(self, seconds: float) -> None:
-        """Let every command take so long: half of it before it is carried out, half before its reply."""
+        """Make every command take this long: half before it is carried out, half before its reply."""
         self._slow_s = seconds
 
-    # What connections do with it
+    # Called by connections
 
     @property
     def run_id(self) -> str:
-        """New with each start."""
+        """Changes with each start."""
         return f"{self._starts:040x}"
 
     def opened(self, connection: _Connection) -> _Socket:
@@ -132,7 +132,7 @@ class Redis:
         return self._slow_s / 2
 
     def carry_out(self, connection: _Connection, command: list[bytes]) -> None:
-        """Do a command, if the connection is still there."""
+        """Carry out a command, if the connection still exists."""
         if connection not in self._connections:
             return
         if command[0].upper() == b"INFO":
@@ -168,7 +168,7 @@ class _Compiled:
         self.table_from = runtime.table_from
 
     def execute(self, script: bytes) -> Any:
-        """Run one."""
+        """Run a script."""
         compiled = self._scripts.get(script)
         if compiled is None:
             compiled = self._scripts[script] = self._runtime.compile(script)
@@ -197,7 +197,7 @@ class _Socket(FakeSocket):
         return server._compiled
 
     def publish(self, channel: bytes, message: bytes) -> int:
-        """In the order in which they have come: fakeredis keeps a set."""
+        """Deliver in the order of subscription: fakeredis keeps a set."""
         sockets = sorted(self._server.subscribers.get(channel, ()), key=lambda each: each.number)
         for socket in sockets:
             socket.put_response([b"message", channel, message])
@@ -205,7 +205,7 @@ class _Socket(FakeSocket):
 
     @property
     def number(self) -> int:
-        """Of the connection."""
+        """Number of the connection."""
         return int(self._client_info["id"])
 
 
@@ -269,7 +269,7 @@ class _Connection(Protocol):
         self._next()
 
     def reply(self, value: Any) -> None:
-        """Send a reply, or a message of a channel; after the other half where the server is slow."""
+        """Send a reply, or a channel's message; if the server is slow, after the other half of the delay."""
         half = self._redis.half()
         assert self.transport is not None
         if half:

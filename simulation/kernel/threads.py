@@ -1,4 +1,4 @@
-"""Threads as events: each task is done at one moment, and its end is told later."""
+"""Threads as events: each task runs at one moment, and its end is delivered later."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SWITCH_S = (0.00002, 0.0003)
 
 
 class VirtualWorker:
-    """Does what a thread would do. See ``hospproxy.worker.Worker``.
+    """Does the work of a thread. See ``hospproxy.worker.Worker``.
 
     Seams at which a process may die: ``before NAME`` and ``after NAME`` of each task, and those of its disk within.
 
@@ -44,7 +44,7 @@ class VirtualWorker:
         return done
 
     def stop(self) -> None:
-        """Nothing has to be given back."""
+        """Nothing to release."""
 
     def _next(self) -> None:
         if self._busy or not self._tasks:
@@ -93,7 +93,7 @@ class VirtualRing:
         self._process.reactor.callLater(0.00002, self._do, file, data, offset, completed)
 
     def close(self) -> None:
-        """Nothing has to be given back."""
+        """Nothing to release."""
 
     def _do(self, file: JournalFile, data: bytes, offset: int, completed: Callable[[int], None]) -> None:
         process = self._process

@@ -1,4 +1,4 @@
-"""One virtual world: time, chance, the network, machines, and what went wrong in them."""
+"""One virtual world: time, chance, the network, machines, and the errors in them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .reactor import VirtualReactor
 
 _log = Logger()
 _SHOWN_BYTES = 256
-"""Of what goes over the network: more is named by its hash."""
+"""Bytes of network traffic that the log shows; longer pieces are named by their hash."""
 _COLLECT_S = 30.0
 _MOST_TURNS = 200_000
-"""Events of one moment."""
+"""Most events of one moment."""
 
 
 class TimeStands(Exception):
-    """Something happens without end, and no time passes."""
+    """Events repeat without end, and no time passes."""
 
 
 @frozen
@@ -49,9 +49,9 @@ class Entry:
 
 @frozen
 class Trouble:
-    """An error that nobody has handled.
+    """An error that was not handled.
 
-    :param process: "machine/pid", or a host's name, or "" where it is not known.
+    :param process: "machine/pid", or a host's name, or "" if unknown.
     """
 
     time: float
@@ -63,7 +63,7 @@ class Simulation:
     """A world. Only one may be open at a time.
 
     :param seed: everything in it follows from this.
-    :param folder: where the disks of its machines are; best on a tmpfs. The caller removes it.
+    :param folder: for the disks of its machines; best on a tmpfs. The caller removes it.
     """
 
     def __init__(self, seed: int, folder: Path) -> None:
@@ -86,8 +86,8 @@ class Simulation:
         self.calls.install()
         self._sqlite.install()
         globalLogPublisher.addObserver(cast("Any", self._observe))
-        # Garbage is collected at moments of virtual time, so that what it finalizes is finalized at the same moment
-        # in each run.
+        # Garbage is collected at fixed moments of virtual time, so that finalizers run at the same moment in each
+        # run.
         gc.disable()
         gc.collect()
         gc.freeze()
@@ -100,21 +100,21 @@ class Simulation:
         return self.events.now
 
     def random(self, name: str) -> random.Random:
-        """The stream of a name: the same seed and name give the same numbers, whatever other streams give."""
+        """The random stream of a name: the same seed and name give the same numbers, independent of other streams."""
         stream = self._streams.get(name)
         if stream is None:
             stream = self._streams[name] = random.Random(f"{self.seed}/{name}")
         return stream
 
     def run_until(self, moment: float) -> None:
-        """Let everything happen up to a moment (seconds of the simulation)."""
+        """Run everything up to a moment (seconds of the simulation)."""
         while (event := self.events.next(moment)) is not None:
             self._must_go_on()
             self._run(event)
         self.events.now = max(self.events.now, moment)
 
     def _must_go_on(self) -> None:
-        """Two programs that wait for each other in turns of no length would keep the simulation for ever."""
+        """Guard against two programs that wait for each other in turns of no length, which would never end."""
         if self.events.now != self._moment:
             self._moment, self._turns = self.events.now, 0
         self._turns += 1
@@ -122,7 +122,7 @@ class Simulation:
             raise TimeStands(f"more than {_MOST_TURNS} events at {self.events.now} s")
 
     def soon(self, function: Callable[[], object]) -> None:
-        """Do something once the event that runs is over; at once if none does."""
+        """Run a function after the current event; at once if there is none."""
         if self._running:
             self._soon.append(function)
         else:
@@ -155,22 +155,22 @@ class Simulation:
         gc.collect()
         self.events.after(_COLLECT_S, None, self._collect)
 
-    # Places
+    # Hosts
 
     def host(self, name: str, address: str) -> Host:
-        """A place for clients or HOSP."""
+        """A host for clients or HOSP."""
         return Host(self, name, address)
 
     def belongs(self, reactor: VirtualReactor) -> None:
-        """Know a reactor; it dies with the world at the latest."""
+        """Register a reactor; it dies with the world at the latest."""
         self._reactors.append(reactor)
 
     def _process(self) -> Process | None:
-        """Whose code runs."""
+        """The process whose code runs."""
         return None if self.current is None else self.current.process
 
     def close_files(self, process: Process) -> None:
-        """Close what a dead process has open. Nothing is written by that, since it is dead."""
+        """Close the files of a dead process. That writes nothing, because it is dead."""
         self.calls.orphaned(process)
         self.current, before = process.reactor, self.current
         try:
@@ -184,7 +184,7 @@ class Simulation:
         """A machine for the proxy, with an empty disk."""
         return Machine(self, name, address)
 
-    # What happened
+    # Log of events
 
     def log(self, kind: str, **fields: Any) -> None:
         """Add to the log of events, and to the digest."""
@@ -196,11 +196,11 @@ class Simulation:
         self.entries.append(Entry(now, kind, fields))
 
     def digest(self) -> str:
-        """Of every event and byte so far."""
+        """Digest of every event and byte so far."""
         return self._digest.hexdigest()
 
     def trouble(self, process: str, words: str) -> None:
-        """Note an error that nobody has handled."""
+        """Note an error that was not handled."""
         self.errors.append(Trouble(self.events.now, process, words))
 
     def _observe(self, event: Any) -> None:
@@ -227,12 +227,12 @@ class Simulation:
         self.close()
 
     def close(self) -> None:
-        """End the world: nothing of it runs afterwards.
+        """End the world: none of its code runs afterwards.
 
-        Coroutines that wait for something are closed here, where nothing that they still do has an effect; else the
+        Coroutines that wait for something are closed here, where nothing that they do has an effect. Otherwise the
         garbage collector would close them at any time.
         """
-        gc.collect()  # what nobody has handled is noted while it still counts
+        gc.collect()  # unhandled errors are noted while they still count
         for reactor in self._reactors:
             reactor.alive = False
             if reactor.process is not None and reactor.process.running:

@@ -1,4 +1,4 @@
-"""Planted defects: the simulation has to find each of them. Applied while the proxy is imported, never on disk."""
+"""Planted defects that the simulation must find. They are applied while the proxy is imported, never on disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts a mutant into a module as it is imported, or a data file as it is read: the files on disk stay as they are."""
+"""Applies a mutant to a module at its import, or to a data file as it is read. The files on disk stay unchanged."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Mutant:
 
     :param name: for the command line and the table.
     :param file: of the repository: a Python module, or a text file that the process reads with ``Path.read_text``.
-    :param old: text that stands there exactly once.
-    :param new: what takes its place.
+    :param old: text that occurs in it exactly once.
+    :param new: its replacement.
     :param breaks: what it breaks, for people.
-    :param shapes: in which worlds it is looked for.
+    :param shapes: worlds in which it is searched for.
     :param habits: of the people there; empty: any.
-    :param seeds: within so many it has to be found.
+    :param seeds: it must be found within so many.
     :param scene: of `simulation.scenes`, with people and faults of its own; empty: worlds as they are drawn for all.
     """
 
@@ -48,7 +48,7 @@ class Mutant:
     def applied(self, source: str) -> str:
         """The module's text with the defect.
 
-        :raise ValueError: the old text is not there exactly once.
+        :raise ValueError: the old text does not occur exactly once.
         """
         if source.count(self.old) != 1:
             raise ValueError(
@@ -58,7 +58,7 @@ class Mutant:
 
 
 class _Loader(SourceFileLoader):
-    """Compiles the changed text, past any bytecode that is kept."""
+    """Compiles the changed text, bypassing any cached bytecode."""
 
     def __init__(self, mutant: Mutant, path: str) -> None:
         super().__init__(mutant.module, path)
@@ -86,7 +86,7 @@ class _Finder(MetaPathFinder):
 
 
 def plant(mutant: Mutant) -> None:
-    """From now on imports of its module give the changed one, and reads of its data file the changed text.
+    """Make later imports of its module use the changed text, or later reads of its data file return it.
 
     :raise RuntimeError: the module was imported already.
     """

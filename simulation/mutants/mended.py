@@ -1,6 +1,6 @@
-"""Defects that were found and mended, each brought back: of writes, of HOSP's places, and of screenings.
+"""Defects that were found and fixed, each brought back: of writes, of HOSP's slots, and of screenings.
 
-Those of HTTP and of the trail stand in `mended_http`.
+Those of HTTP and of the trail are in `mended_http`.
 """
 
 from __future__ import annotations

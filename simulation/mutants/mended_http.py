@@ -1,4 +1,4 @@
-"""Defects of HTTP, of HOSP's places and of the trail that were found and mended, each brought back."""
+"""Defects of HTTP, of HOSP's slots and of the trail that were found and fixed, each brought back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m simulation --mutants``: plants each mutant in a process of its own, and says how soon it was found."""
+"""``python -m simulation --mutants``: plant each mutant in a process of its own, and report how soon it was found."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FAILED = re.compile(r"^seed (\d+) \(\w+\): the world itself failed", re.MULTILI
 
 @frozen
 class Row:
-    """What became of one mutant.
+    """Result of one mutant.
 
-    :param rules: that were broken in the first world that showed it, and are not broken without it.
-    :param seeds: so many worlds were run; None: it was not found.
+    :param rules: broken in the first world that showed it, and not broken without it.
+    :param seeds: number of worlds that were run; None: it was not found.
     """
 
     mutant: Mutant
@@ -33,7 +33,7 @@ class Row:
 
 
 def table(options: argparse.Namespace) -> int:
-    """Print the table; 1 if a mutant was not found."""
+    """Print the table; return 1 if a mutant was not found."""
     names = [options.mutant] if options.mutant else list(MUTANTS)
     rows = []
     print(
@@ -79,7 +79,7 @@ def _broken(said: str) -> dict[int, set[str]]:
 
 
 def _batches(seeds: int, jobs: int) -> Iterator[int]:
-    """First few, then more at a time: most are found soon, and starting Python takes a second."""
+    """A few seeds first, then more at a time: most mutants are found soon, and starting Python takes a second."""
     size = max(1, jobs)
     while seeds > 0:
         yield min(size, seeds)
