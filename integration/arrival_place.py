@@ -1,4 +1,4 @@
-"""An arrival on real sockets: listeners with short clocks, a recording handler, and clients that say any bytes."""
+"""Runs arrival on real sockets: listeners with short time limits, a recording handler, clients that send any bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.corpus.case import in_short
 
 
 class Caller(Protocol):
-    """A client that sends what it is given and keeps what it gets until the connection ends."""
+    """A client that sends given bytes and keeps what it receives until the connection ends."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -45,7 +45,7 @@ class Caller(Protocol):
 class Place:
     """Listeners of one test.
 
-    :param state: where the self-signed certificate goes.
+    :param state: folder for the self-signed certificate.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Place:
             self.logged.append(event)
 
     async def call(self, *, secure: bool, caller: Caller | None = None) -> Caller:
-        """Connect."""
+        """Connect a client."""
         endpoint: Any = TCP4ClientEndpoint(
             reactor, "127.0.0.1", self.secure_port if secure else self.plain_port
         )
@@ -76,9 +76,9 @@ class Place:
         return await connectProtocol(endpoint, caller or Caller())
 
     async def converse(self, data: bytes, *, secure: bool) -> bytes:
-        """Send bytes and read until the other side ends it.
+        """Send bytes and read until the other side ends the connection.
 
-        :raise TimeoutError: it does not.
+        :raise TimeoutError: it does not end it.
         """
         caller = await self.call(secure=secure)
         caller.say(data)
@@ -86,7 +86,10 @@ class Place:
         return bytes(caller.received)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for something to become true; pytest's own failure is what ends a wait in vain."""
+        """Wait until a condition holds.
+
+        :raise AssertionError: not true within 30 s.
+        """
         for _ in range(1500):
             if holds():
                 return
@@ -101,7 +104,7 @@ class Place:
 
 
 class _Trusting(CertificateOptions):
-    """Trusts any certificate: what is tried here is not the client."""
+    """Trusts any certificate: these tests are not about the client."""
 
     def clientConnectionForTLS(self, protocol: Any) -> Any:
         connection = super().clientConnectionForTLS(protocol)

@@ -3,7 +3,7 @@
     answer = await ask(proxy.url, "GET", "/hospitals", user="staff1")
     assert (answer.status, answer.json()[0]["id"]) == (200, 9)
 
-Nothing of the proxy's code is used, so what it gets wrong cannot be got wrong here in the same way.
+They use none of the proxy's code, so an error in it cannot hide here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ANY = object()
 
 @frozen
 class Answer:
-    """One answer as it came.
+    """One response as it arrived.
 
     :param fields: names lower-cased, in order.
     """
@@ -37,16 +37,16 @@ class Answer:
     body: bytes
 
     def field(self, name: str) -> str | None:
-        """The first value of a field."""
+        """First value of a field."""
         return next((value for given, value in self.fields if given == name.lower()), None)
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """The body, parsed as JSON."""
         return json.loads(self.body)
 
 
 def basic(user: str, password: str | None = None) -> str:
-    """Value of Authorization; the seed's passwords are made of the names (``staff1``: ``password1``)."""
+    """Value of Authorization. The seed's passwords follow from the names (``staff1``: ``password1``)."""
     if password is None:
         password = user.replace("staff", "password")
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -63,7 +63,7 @@ def ask(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Deferred[Answer]:
-    """One request on a connection of its own.
+    """Send one request on a connection of its own.
 
     :param document: sent as JSON.
     :param user: whose credentials to send; None for none.
@@ -92,10 +92,10 @@ def _ask(url: str, method: str, path: str, body: bytes | None, fields: Mapping[s
 
 
 def raw(url: str, sent: bytes, *, then: bytes | None = None, method: str = "GET") -> Deferred[Answer]:
-    """Bytes as they are, on a connection of their own, and the first whole answer.
+    """Send bytes as they are, on a connection of their own; return the first whole response.
 
     :param then: sent when ``100 Continue`` has come.
-    :param method: HEAD's answers have no body.
+    :param method: responses to HEAD have no body.
     """
     return deferToThread(_raw, url, sent, then, method)
 
@@ -118,7 +118,7 @@ def _raw(url: str, sent: bytes, then: bytes | None, method: str) -> Answer:
 
 
 def connect(url: str) -> socket.socket:
-    """An open connection, with TLS for https."""
+    """Open a connection, with TLS for https."""
     parts = urlsplit(url)
     plain = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE_S)
     return (
@@ -127,7 +127,7 @@ def connect(url: str) -> socket.socket:
 
 
 def unverified() -> ssl.SSLContext:
-    """TLS without a look at the certificate, which other tests are about."""
+    """TLS without certificate verification, which other tests cover."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -141,7 +141,7 @@ def _read(answer: http.client.HTTPResponse) -> Answer:
 
 
 async def control(control_url: str, method: str, path: str, document: Any = _ANY) -> Any:
-    """Ask the stand-in's control port, and give its JSON.
+    """Call the stand-in's control port; return its JSON.
 
     :raise AssertionError: it refuses.
     """
@@ -151,7 +151,7 @@ async def control(control_url: str, method: str, path: str, document: Any = _ANY
 
 
 async def journal(control_url: str, kind: str, resource: str | None = None) -> list[dict[str, Any]]:
-    """The stand-in's journal of one kind, in order."""
+    """Entries of one kind from the stand-in's journal, in order."""
     path = f"/journal?kind={kind}" + (f"&resource={resource}" if resource else "")
     answer = await control(control_url, "GET", path)
     entries: list[dict[str, Any]] = answer["entries"]
@@ -161,6 +161,6 @@ async def journal(control_url: str, kind: str, resource: str | None = None) -> l
 async def script(
     control_url: str, *faults: str | None, method: str | None = None, path: str | None = None
 ) -> None:
-    """The next requests to HOSP that fit have these faults, in order; None spares one."""
+    """Set faults for the next matching requests to HOSP, in order; None spares one."""
     scripted = [{"fault": fault, "method": method, "path": path} for fault in faults]
     await control(control_url, "POST", "/script", {"faults": scripted})

@@ -1,4 +1,4 @@
-"""The audit page on a real port of this process, over records of made-up people: for browsers to look at.
+"""Serves the audit page on a real port of this process, over records of invented people, for browsers.
 
 python -m integration.audit_page_place 9444     # http://127.0.0.1:9444/audit, auditor / PASSWORD below
 """
@@ -37,7 +37,7 @@ QUICK = users.Cost(n=1 << 12)
 
 @implementer(IJournal)
 class Kept:
-    """A journal in memory; what is kept can be searched, as in the database."""
+    """A journal in memory; its records can be searched, as in the database."""
 
     full = False
 
@@ -52,7 +52,10 @@ class Kept:
 
 @define(eq=False)
 class Place:
-    """:param url: of the listener."""
+    """A running audit page.
+
+    :param url: of the listener.
+    """
 
     url: str
     listeners: Listeners
@@ -67,9 +70,9 @@ class Place:
 
 
 def made_up(seed: int = 7, *, hostile: bool = True) -> FakeReader:
-    """A day on the wards.
+    """Records of a day on the wards.
 
-    :param hostile: somebody has a name that is no name.
+    :param hostile: one user has a name with markup in it.
     """
     chance = random.Random(seed)
     records = []
@@ -111,7 +114,7 @@ def made_up(seed: int = 7, *, hostile: bool = True) -> FakeReader:
 
 
 def open_place(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | None = None) -> Place:
-    """Listen.
+    """Open a listener with the page.
 
     :param folder: for the users file and the certificate.
     """
@@ -130,7 +133,7 @@ def open_place(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | N
 
 
 def main() -> None:
-    """Serve until somebody presses Ctrl-C."""
+    """Serve until Ctrl-C."""
     import tempfile
 
     from twisted.internet import reactor

@@ -1,4 +1,4 @@
-"""A browser for tests: Debian's Chromium without a head, driven from a thread of its own.
+"""A browser for tests: Debian's Chromium, headless, driven from a thread of its own.
 
 shown = await deferToThread(browse, lambda browser: look_at(browser, place.url))
 """
@@ -21,7 +21,7 @@ DESK, PHONE, WALL = (1280, 860), (390, 844), (2560, 1440)
 
 
 def chromium() -> str:
-    """Where it is.
+    """Path of Chromium.
 
     :raise AssertionError: it is not installed (the package is called chromium).
     """
@@ -31,9 +31,9 @@ def chromium() -> str:
 
 
 def browse(work: Callable[[Browser], T]) -> T:
-    """Do something with a browser that is closed afterwards. It blocks: never in the reactor's thread."""
+    """Run a function with a browser, then close the browser. It blocks: never call it in the reactor's thread."""
     with sync_playwright() as playwright:
-        # Tests run as root in containers, where Chromium has no sandbox; it sees pages of ours only.
+        # Tests run as root in containers, where Chromium has no sandbox; it loads only our own pages.
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         try:
             return work(browser)
@@ -49,12 +49,12 @@ def context(
     scheme: str = "light",
     scripts: bool = False,
 ) -> BrowserContext:
-    """A window of its own.
+    """A separate browser window.
 
     :param user: name and password.
     :param size: in CSS pixels.
     :param scheme: "light" or "dark".
-    :param scripts: the page itself has none and its policy allows none; axe needs them.
+    :param scripts: whether scripts run. The page has none and its policy allows none; axe needs them.
     """
     more: dict[str, Any] = {"color_scheme": scheme}
     return browser.new_context(
@@ -73,7 +73,7 @@ def overflow(page: Page) -> float:
 
 
 def axe(page: Page) -> list[str]:
-    """What axe-core finds serious or critical, each with where it is."""
+    """Problems that axe-core rates serious or critical, each with its location."""
     page.evaluate(AXE.read_text())
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     assert found["passes"], "axe has looked at nothing"

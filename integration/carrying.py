@@ -1,4 +1,4 @@
-"""A trail on a disk, and the proxy's carrier that gives it to a writer: what fails comes again."""
+"""A trail on disk, and the proxy's carrier that delivers it to a sink: what fails is delivered again."""
 
 from __future__ import annotations
 
@@ -74,15 +74,15 @@ class Trail:
 
     @property
     def name(self) -> str:
-        """Which trail it is."""
+        """Id of the trail."""
         return trail_id(self.folder)
 
     def carrying(self, writer: Any, before: Callable[[int], object] = lambda _: None) -> Carrying:
-        """A carrier from here, not started yet."""
+        """A carrier from the current position, not started yet."""
         return Carrying(writer, self.folder, lambda: self.committed, before)
 
     def forget(self) -> None:
-        """See below."""
+        """Delete the saved cursors, so that delivery starts again with the oldest record."""
         forget(self.folder)
 
     @property
@@ -91,7 +91,7 @@ class Trail:
         return self.keeper.committed
 
     def lines(self) -> list[bytes]:
-        """Everything that must arrive."""
+        """Every line that must be delivered."""
         found: list[bytes] = []
         for batch in self.batches(Position("w0")):
             found += batch.lines
@@ -106,7 +106,7 @@ class Trail:
         return [Batch(each.lines, each.head, each.position, self.name) for each in found]
 
     def closed_files(self) -> list[ClosedFile]:
-        """Every file that is over, in order."""
+        """Every closed file, in order."""
         names = of_journal(OsFiles().names(self.folder), "w0")
         closed = [each for each in names if each.number < self.committed.number and each.form != TOMBSTONE]
         found = []
@@ -121,11 +121,11 @@ class Trail:
 
 @implementer(IAuditWriter)
 class Watched:
-    """A writer, and what becomes of what it is given.
+    """A sink, and the history of what it was given.
 
-    :param before: called before each parcel, with how many were taken.
-    :ivar taken: how many were.
-    :ivar troubles: what went wrong meanwhile.
+    :param before: called before each batch, with the number of batches taken so far.
+    :ivar taken: number of batches taken.
+    :ivar troubles: errors so far.
     """
 
     def __init__(self, writer: Any, before: Callable[[int], object]) -> None:
@@ -162,9 +162,9 @@ class Watched:
 
 
 class Carrying(Watched):
-    """The proxy's own carrier between a trail on disk and a writer, with the proxy's own waits.
+    """The proxy's own carrier between a trail on disk and a sink, with the proxy's own waits.
 
-    :param committed: up to where records are on disk.
+    :param committed: position up to which records are on disk.
     """
 
     def __init__(
@@ -182,29 +182,29 @@ class Carrying(Watched):
         self.carrier.start()
 
     async def arrive(self) -> None:
-        """Wait until everything that is on disk was taken."""
+        """Wait until everything on disk was delivered."""
         await until(lambda: self.taken > 0 and self.carrier.behind_records == 0, "everything")
 
     async def stop(self) -> None:
-        """What is left is carried on first; then the writer is closed."""
+        """Deliver what is left, then close the sink."""
         await self.carrier.stop(PATIENCE_S)
         assert self.carrier.behind_records == 0, self.troubles[-3:]
 
     async def carry(self) -> None:
-        """From start to stop."""
+        """Start, deliver everything, stop."""
         self.start()
         await self.arrive()
         await self.stop()
 
 
 def forget(folder: Path) -> None:
-    """Carriers begin again with the oldest record, as they do when their positions are lost."""
+    """Delete the saved cursors: carriers start again with the oldest record."""
     for path in (folder / "positions").glob("*.json"):
         path.unlink()
 
 
 async def until(condition: Callable[[], bool], what: str = "") -> None:
-    """Wait for something to become true."""
+    """Wait until a condition holds."""
     latest = clock.seconds() + PATIENCE_S
     while not condition():
         assert clock.seconds() < latest, f"it never came: {what}"

@@ -17,7 +17,7 @@ from .redis_server import Redis
 
 
 class PlainVault:
-    """Seals as the ledger does."""
+    """Seals like the ledger."""
 
     def __init__(self) -> None:
         self._seal = Seal(b"k" * 32, "00000000")
@@ -33,7 +33,7 @@ class PlainVault:
 
 
 class PlainCommon:
-    """One worker's.
+    """The ``Common`` of one worker.
 
     :param member: its id.
     """
@@ -46,7 +46,7 @@ class PlainCommon:
         self._redis: Any = None
 
     async def connect(self, redis: Redis) -> PlainCommon:
-        """Begin an epoch if there is none, and be a member of it."""
+        """Begin an epoch if there is none, and join it."""
         self._redis = await txredisapi.Connection(
             "127.0.0.1", redis.port, reconnect=False, charset=None, convertNumbers=False
         )

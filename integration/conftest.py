@@ -1,4 +1,4 @@
-"""What integration tests share. One reactor for the whole run: pytest-twisted's."""
+"""Fixtures and hooks of the integration tests. The whole run uses one reactor: pytest-twisted's."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _LONGEST_FIRST = (
     "test_image",
     "test_consistency",
 )
-"""Modules that take a minute or more. Begun last, they would leave the other core with nothing to do."""
+"""Modules that take a minute or more. If they started last, the other core would have nothing to do."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the modules that take longest; the rest stays in its order."""
+    """Run the modules that take longest first; keep the order of the rest."""
     rank = {name: number for number, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Show what the processes of a failed test have said."""
+    """Show the output of a failed test's processes."""
     outcome = yield
     report = outcome.get_result()
     started = item.stash.get(_PROCESSES, None)

@@ -1,4 +1,4 @@
-"""Looks at the workers of a proxy that runs: which processes they are, and whether they are alive."""
+"""Inspects the workers of a running proxy: their processes, and whether they are alive."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ settle_s = 1.0
 
 
 async def until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
-    """Wait until something is so; what it is then.
+    """Wait until a function returns something true; return it.
 
-    :param what: is asked again and again; it may be a coroutine function.
-    :raise AssertionError: it was not so in time.
+    :param what: called again and again; it may be a coroutine function.
+    :raise AssertionError: not true in time.
     """
     from twisted.internet import reactor
 
@@ -45,13 +45,13 @@ async def until(what: Callable[[], Any], timeout_s: float = 60.0) -> Any:
 
 
 def workers_of(proxy: Proxy) -> dict[int, int]:
-    """The process of each slot, as the log has said last."""
+    """Process id of each worker slot, as the log last reported."""
     found = re.findall(r"worker (\d+) is serving \(pid=(\d+)\)", proxy.log)
     return {int(slot): int(pid) for slot, pid in found}
 
 
 def alive(pids: Collection[int]) -> list[int]:
-    """Those that still run; what has ended and was not yet waited for runs no more."""
+    """Process ids that still run; a zombie does not count."""
     running = []
     for pid in pids:
         try:
@@ -72,7 +72,7 @@ async def crew(processes: Processes, upstream: str, options: str = "", top: str 
 
 
 def begin(processes: Processes, folder: Path, *flags: str, top: str = "", **env: str) -> Proxy:
-    """twistd with two workers, begun and not waited for. There is no Redis."""
+    """Start twistd with two workers and do not wait. There is no Redis."""
     proxy = Proxy("hospproxy", port=free_port(), plain_port=free_port(), admin_port=free_port())
     proxy.state = folder / "state"
     file = folder / "crew.toml"
@@ -83,5 +83,5 @@ def begin(processes: Processes, folder: Path, *flags: str, top: str = "", **env:
 
 
 def environment_of(pid: int) -> bytes:
-    """What a process was started with."""
+    """Environment with which a process was started."""
     return Path(f"/proc/{pid}/environ").read_bytes() if os.geteuid() == 0 else b""

@@ -1,8 +1,8 @@
-"""Carries out a Dockerfile's steps without Docker: each stage in an empty folder that stands for its root.
+"""Carries out a Dockerfile's steps without Docker, each stage in an empty folder that stands for its root.
 
-Absolute paths of the image are moved into that folder. A stage is built at the same place as every other and then moved
-aside, since virtual environments hold their own path. FROM stands for an empty folder and a Python; what the base image
-has besides is taken from this machine.
+Absolute paths of the image are mapped into that folder. All stages are built at the same location and then moved
+aside, because virtual environments contain their own path. FROM stands for an empty folder and a Python; everything
+else in the base image is taken from this machine.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-# Where an image keeps what is its own; /bin, /usr and the like are the base image's.
+# Where an image keeps its own files; /bin, /usr and the like belong to the base image.
 _IMAGE_PATH = re.compile(r"(?<![\w./}-])/(?=(?:opt|src|etc|var)(?:/|\b))")
 _BLOCK = re.compile(r"\\\n(?:[ \t]*#[^\n]*\n)*")
 
 
 @frozen
 class Step:
-    """One instruction and what follows it, on one line."""
+    """One instruction and its arguments, on one line."""
 
     name: str
     rest: str
@@ -40,7 +40,7 @@ def parse(text: str) -> list[Step]:
 
 
 def context(source: Path, target: Path) -> None:
-    """What Docker would be sent: a .dockerignore that leaves everything out but what it names with ``!``."""
+    """Copy what Docker would get: .dockerignore excludes everything except what it names with ``!``."""
     rules = [line.strip() for line in (source / ".dockerignore").read_text().splitlines()]
     rules = [rule for rule in rules if rule and not rule.startswith("#")]
     assert rules[0] == "*", "the first rule leaves everything out"
@@ -56,7 +56,7 @@ def context(source: Path, target: Path) -> None:
 
 @define
 class Image:
-    """What came of it.
+    """A built image.
 
     :param root: the folder that stands for ``/``.
     :param environment: of the image and of nothing else.
@@ -70,11 +70,11 @@ class Image:
     healthcheck: list[str] = field(factory=list)
 
     def place(self, text: str) -> str:
-        """Text with the image's paths moved into `root`."""
+        """Text with the image's paths mapped into `root`."""
         return _IMAGE_PATH.sub(lambda _: f"{self.root}/", text)
 
     def path(self, inside: str) -> Path:
-        """Where a path of the image really is."""
+        """Real location of a path of the image."""
         return self.root / (Path(self.folder) / inside).relative_to("/")
 
 
@@ -83,8 +83,8 @@ class Replay:
     """Carries out the steps.
 
     :param base: an empty folder; the image is made in it.
-    :param sent: what Docker would be sent.
-    :param python_path: PATH of the base image: the folder of its python first.
+    :param sent: what Docker would get.
+    :param python_path: PATH of the base image: the folder of its Python first.
     :param arguments: build arguments.
     """
 
@@ -97,7 +97,7 @@ class Replay:
     _name: str = field(default="", init=False)
 
     def build(self, steps: list[Step]) -> Image:
-        """Every stage; the last one is the image."""
+        """Build every stage; the last one is the image."""
         for step in steps:
             getattr(self, f"_do_{step.name.lower()}")(step.rest)
         return self._image
@@ -146,7 +146,7 @@ class Replay:
 
     def _do_run(self, rest: str) -> None:
         script = self._image.place(rest)
-        # What reaches the shell of a build: arguments and environment, and how pip gets at packages here.
+        # What a build's shell receives: arguments and environment, and how pip gets packages here.
         pip = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
         environment = {**pip, "HOME": str(self.base), **self._image.environment, **self.arguments}
         done = subprocess.run(
@@ -179,5 +179,5 @@ class Replay:
         self._image.command = self._exec_form(rest)
 
     def _exec_form(self, rest: str) -> list[str]:
-        # The shell form would be a shell that gets SIGTERM in the place of twistd.
+        # The shell form would start a shell, which would get SIGTERM instead of twistd.
         return [self._image.place(part) if part.startswith("/") else part for part in json.loads(rest)]

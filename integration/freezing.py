@@ -1,4 +1,4 @@
-"""A TCP relay that is as slow as it is told, or swallows all bytes, as a network does that lost its route."""
+"""A TCP relay that delays bytes or swallows them, like a network that lost its route."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zope.interface import implementer
 
 
 class Freezer(protocol.Factory):
-    """Passes connections on to a port of this host, and what ends of them as well.
+    """Forwards connections, and their ends, to a port of this host.
 
     :param delay_s: seconds that bytes take, in either direction.
     :ivar swallow: "" (nothing), "answers" (what comes back) or "all".
-    :ivar after: when bytes that hold this go on, ``swallow`` becomes "answers".
+    :ivar after: once bytes that contain this are forwarded, ``swallow`` becomes "answers".
     """
 
     def __init__(self, target: int, delay_s: float = 0.0) -> None:
@@ -29,14 +29,14 @@ class Freezer(protocol.Factory):
         self._open: set[ITCPTransport] = set()
 
     def start(self) -> int:
-        """Listen; the port."""
+        """Listen; return the port."""
         from twisted.internet import reactor
 
         self._port = cast(IListeningPort, cast(Any, reactor).listenTCP(0, self, interface="127.0.0.1"))
         return int(self._port.getHost().port)
 
     async def stop(self) -> None:
-        """Listen no more, and end all connections."""
+        """Stop listening, and end all connections."""
         await defer.maybeDeferred(self._port.stopListening)
         for transport in list(self._open):
             transport.abortConnection()
@@ -47,7 +47,7 @@ class Freezer(protocol.Factory):
 
 @implementer(IHalfCloseableProtocol)
 class _Side(protocol.Protocol):
-    """One end; the near one has no other at first."""
+    """One end; the near one has no peer at first."""
 
     def __init__(self, freezer: Freezer, other: _Side | None) -> None:
         self.freezer = freezer
@@ -78,7 +78,7 @@ class _Side(protocol.Protocol):
         self._later(lambda: self._pass(data))
 
     def _later(self, action: Callable[[], None]) -> None:
-        """After the delay, and after all that came before."""
+        """Run an action after the delay, and after all earlier ones."""
         from twisted.internet import reactor
 
         self.on_the_way.append(action)
@@ -108,11 +108,11 @@ class _Side(protocol.Protocol):
         self._later(lambda: self._end("loseWriteConnection"))
 
     def writeConnectionLost(self) -> None:
-        """All was sent (IHalfCloseableProtocol)."""
+        """Everything was sent (IHalfCloseableProtocol)."""
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self.freezer._open.discard(cast(ITCPTransport, self.transport))
-        # A reset stays one: what it means differs from an end.
+        # Forward a reset as a reset: it means something else than an end.
         end = "loseConnection" if reason.check(error.ConnectionDone) else "abortConnection"
         self._later(lambda: self._end(end))
 

@@ -1,4 +1,4 @@
-"""A real HAProxy in front of the proxy, with one port for each way of saying who the client is."""
+"""A real HAProxy in front of the proxy, with one port for each way of naming the client."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .processes import Processes, Running, free_port
 
 COMMAND = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
 CLIENT = "127.0.0.5"
-"""From where tests ask; HAProxy itself connects from 127.0.0.1."""
+"""Source address of the tests' requests; HAProxy itself connects from 127.0.0.1."""
 
 
 @frozen
 class Way:
-    """A port of HAProxy, and what it does.
+    """A port of HAProxy, and its configuration.
 
     :param target: the port that it connects to.
-    :param server: words behind the server's address.
+    :param server: options after the server's address.
     :param backend: lines of its `backend`.
     """
 
@@ -49,12 +49,12 @@ backend back-{self.port}
 
 
 def way(mode: str, target: int, server: str = "", backend: str = "") -> Way:
-    """A way on a port of its own."""
+    """A way on a free port."""
     return Way(mode, free_port(), target, server, backend)
 
 
 async def haproxy(processes: Processes, folder: Path, *ways: Way) -> Running:
-    """Start HAProxy with these ways, and wait until all are open."""
+    """Start HAProxy with these ways, and wait until all ports are open."""
     assert COMMAND is not None, "haproxy is not installed"
     file = folder / "haproxy.cfg"
     head = """
@@ -83,10 +83,10 @@ def ask_from(
     host: str = "hosp.example",
     headers: Mapping[str, str] | None = None,
 ) -> Deferred[Answer]:
-    """One request of staff1 from an address of its own."""
+    """Send one request as staff1 from a given source address."""
 
     def work() -> Answer:
-        # The annotations of http.client forget that a TLS connection is one.
+        # The annotations of http.client do not cover TLS connections.
         connection: http.client.HTTPConnection
         if secure:
             connection = http.client.HTTPSConnection(

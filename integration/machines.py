@@ -1,4 +1,4 @@
-"""Machines of several workers that share a Redis, for tests: they have one master key and ports that stay."""
+"""Machines of several workers that share a Redis, for tests: they have one master key and keep their ports."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .processes import Processes, Proxy, free_port
 from .redis_server import Redis
 
 QUICK = "heartbeat_s = 0.2\nlease_s = 1.0\ntimeout_s = 0.3\nsettle_s = 0.5\n"
-"""Further lines of ``[redis]``: what takes seconds in a house takes less than one in a test."""
+"""Further lines of ``[redis]`` with short times: what takes seconds in production takes less than one in a test."""
 
 
 def key_file(folder: Path) -> str:
-    """The line of an options file that names the key of all machines; made at the first call."""
+    """The options line that names the key of all machines; creates the key at the first call."""
     file = folder / "shared-master.key"
     if not file.exists():
         file.touch(mode=0o600)
@@ -37,9 +37,9 @@ async def machine(
     top: str = "",
     like: Proxy | None = None,
 ) -> Proxy:
-    """Start one.
+    """Start a machine.
 
-    :param like: one that has ended, whose ports and state it takes.
+    :param like: an ended machine whose ports and state it takes over.
     """
     return await processes.proxy(
         upstream,
@@ -52,9 +52,9 @@ async def machine(
 
 
 async def kill_whole(proxy: Proxy) -> None:
-    """``kill -9`` to the supervisor and all its workers at once."""
+    """``kill -9`` of the supervisor and all its workers at once."""
     parent = proxy.pid
-    # Stopped first, so that it does not start others meanwhile.
+    # Stop it first, so that it does not start other workers meanwhile.
     send(parent, signal.SIGSTOP)
     for pid in (parent, *descendants(parent)):
         with contextlib.suppress(ProcessLookupError):

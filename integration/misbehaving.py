@@ -1,4 +1,4 @@
-"""A server of a few lines that answers with whatever bytes a test wants, on a real loopback socket."""
+"""A small server that sends whatever bytes a test wants, on a real loopback socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Step = bytes | str
 
 
 class Misbehaving(Factory):
-    """Answers the n-th request with the n-th script, and the rest with the last."""
+    """Plays the n-th script for the n-th request, and the last one for all later requests."""
 
     noisy = False
 
@@ -70,7 +70,7 @@ class Connection(Protocol):
             elif step == "close":
                 transport.loseConnection()
             elif step == "reset":
-                # What was written has to be on its way, or the reset overtakes it.
+                # Let written bytes leave first, or the reset overtakes them.
                 transport.reactor.callLater(0.05, transport.abortConnection)
             else:
                 self.endless = step.removeprefix("endless ").encode().decode("unicode_escape").encode() * 1000
@@ -117,7 +117,7 @@ def certificate(folder: Path, name: str, *, issuer: tuple[Any, Any] | None = Non
 
 
 def server_tls(pair: tuple[Any, Any]) -> CertificateOptions:
-    """What a server with this certificate listens with."""
+    """TLS options for a server with this certificate."""
     encoding = serialization.Encoding.PEM
     private = pair[1].private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return PrivateCertificate.loadPEM(pair[0].public_bytes(encoding) + private).options()

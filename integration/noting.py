@@ -1,7 +1,7 @@
-"""Clients that note every answer whose head came whole, by its X-Request-Id, while the proxy is killed under them.
+"""Clients that note every response whose head arrived whole, by X-Request-Id, while the proxy is killed.
 
-Each asks for whatever it draws: what memory has, what it has not, writes, and all that a proxy refuses by itself. They
-run in threads and use sockets alone, so that an answer counts from its last byte of head on.
+Each sends a random mix: cached and uncached reads, writes, and requests that a proxy refuses by itself. They run in
+threads and use only sockets, so that a response counts from the last byte of its head.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _PATIENCE_S = 60.0
 
 @frozen
 class Noted:
-    """An answer.
+    """A response.
 
-    :param kind: what was asked for.
-    :param status: 100 apart.
+    :param kind: kind of the request.
+    :param status: never a 100.
     """
 
     id: str
@@ -82,7 +82,7 @@ KINDS: dict[str, Callable[[random.Random], bytes]] = {
     "ambiguous length": lambda _: _head("POST", "/notes", "Content-Length: 3", "Transfer-Encoding: chunked"),
     "what nobody expects": lambda _: _head("POST", "/notes", "Content-Length: 3", "Expect: a miracle"),
 }
-"""What clients ask for, over TLS."""
+"""Requests that clients send, over TLS."""
 
 
 @define
@@ -98,13 +98,13 @@ class Notes:
 
 
 class Gone(Exception):
-    """The connection is over, or there is none to be had."""
+    """The connection is over, or cannot be made."""
 
 
 class NotingClient:
-    """Asks until the proxy is gone.
+    """Sends requests until the proxy is gone.
 
-    :param redirecting: the port of a plain listener that sends everybody to https; 0 for none.
+    :param redirecting: the port of a plain listener that redirects to https; 0 for none.
     """
 
     def __init__(self, proxy: Proxy, notes: Notes, seed: int, redirecting: int = 0) -> None:
@@ -116,7 +116,7 @@ class NotingClient:
         self.stopped = False
 
     def run(self) -> None:
-        """In a thread: until the proxy accepts no connections."""
+        """Run in a thread until the proxy accepts no connections."""
         while not self.stopped:
             try:
                 self._ask()
@@ -150,7 +150,7 @@ class NotingClient:
             raise Gone from error
 
     def _answered(self, connection: socket.socket, kind: str) -> bool:
-        """Note the answer; whether the connection is good for another."""
+        """Note the response; return whether the connection can be reused."""
         head, rest = _until_head(connection, b"")
         while head.startswith(b"HTTP/1.1 100 "):
             head, rest = _until_head(connection, rest)

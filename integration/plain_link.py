@@ -1,4 +1,4 @@
-"""A link to Redis as simple as can be: for tests of what runs over it."""
+"""A minimal link to Redis, for tests of what runs over it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _Listener(txredisapi.SubscriberProtocol):  # type: ignore[misc]
 
 
 class PlainLink:
-    """Connects again for ever, every 50 ms.
+    """Reconnects for ever, every 50 ms.
 
-    :ivar cut: the way to Redis is broken.
+    :ivar cut: the connection to Redis is broken on purpose.
     """
 
     def __init__(self, redis: Redis, timeout_s: float = 0.5) -> None:

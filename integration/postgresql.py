@@ -23,7 +23,7 @@ _START_S = 60.0
 
 
 def _found(command: str) -> str:
-    """On the path, or where Debian's package puts it."""
+    """Path of a command, from PATH or from the folder of Debian's package."""
     places = [*sorted(glob("/usr/lib/postgresql/*/bin"), reverse=True), os.environ.get("PATH", os.defpath)]
     found = shutil.which(command, path=os.pathsep.join(places))
     assert found, f"{command} is not here: apt-get install postgresql"
@@ -31,7 +31,7 @@ def _found(command: str) -> str:
 
 
 def _as_whom() -> dict[str, Any]:
-    """PostgreSQL refuses to run as root."""
+    """User for the server's processes: PostgreSQL refuses to run as root."""
     if os.getuid():
         return {}
     users = {user.pw_name: user for user in pwd.getpwall()}
@@ -68,16 +68,16 @@ class PostgreSQL:
         return self._folder / "data"
 
     def url(self, port: int = 0) -> str:
-        """Of its database.
+        """URL of its database.
 
-        :param port: of a relay before it.
+        :param port: of a relay in front of it.
         """
         return f"postgresql+psycopg://hospproxy@127.0.0.1:{port or self.port}/postgres"
 
     async def start(self, most_bytes: int | None = None) -> None:
-        """Start it and wait until it answers.
+        """Start it and wait until it responds.
 
-        :param most_bytes: that a file may have: to it, the disk is full then (it ignores SIGXFSZ, as it says).
+        :param most_bytes: limit on the size of a file. PostgreSQL ignores SIGXFSZ, so it sees a full disk.
         """
         from twisted.internet import reactor
 
@@ -114,17 +114,17 @@ class PostgreSQL:
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """What it has logged."""
         return (self._folder / "log").read_text(errors="replace")[-4000:]
 
     def kill(self) -> None:
-        """End it at once, with whatever it was doing."""
+        """End it at once, in the middle of its work."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)  # "immediate shutdown": as after a crash
             self._process.wait(30)
             self._process = None
 
     def remove(self) -> None:
-        """End it, and away with its folder."""
+        """End it, and delete its folder."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)

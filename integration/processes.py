@@ -2,12 +2,12 @@
 
     async def test_it(processes: Processes) -> None:
         hosp = await processes.hosp("--delay", "none", "--places", "0")
-        proxy = await processes.proxy(hosp.url, options="[cache]\\nenabled = false\\n")
+        proxy = await processes.proxy(hosp.url, options="[cache]\nenabled = false\n")
         ...                       # proxy.url, proxy.plain_url, proxy.admin_url, hosp.control_url
         assert await proxy.stop() == 0
 
-The fixture ``processes`` (conftest.py) ends whatever a test leaves running, and shows the logs of a test that failed.
-Nothing here blocks the reactor: a test may run a stand-in of its own in the same process.
+The fixture ``processes`` (conftest.py) ends every process that a test leaves running, and shows the logs of a test
+that failed. Nothing here blocks the reactor: a test may run a stand-in of its own in the same process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that is free now and was not given before by this process."""
+    """A TCP port on 127.0.0.1 that is free now and that this process has not returned before."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -54,12 +54,12 @@ def twistd_command() -> list[str]:
 
 
 class ProcessFailed(AssertionError):
-    """A process that ended, did not get ready or did not stop; the message holds the end of its log."""
+    """A process that exited, did not get ready or did not stop; the message holds the end of its log."""
 
 
 @define(eq=False)
 class Running(protocol.ProcessProtocol):
-    """A process that was started.
+    """A started process.
 
     :param name: names it in messages.
     :param status: its exit status once it has ended; a negative number is the signal that ended it.
@@ -83,13 +83,13 @@ class Running(protocol.ProcessProtocol):
         return cast(int, self._transport.pid)
 
     def signal(self, name: str) -> None:
-        """Send it a signal: "TERM", "INT", "HUP", "KILL" …; nothing if it has ended."""
+        """Send it a signal: "TERM", "INT", "HUP", "KILL" …; does nothing if it has ended."""
         if self.status is None and self._transport is not None:
             with contextlib.suppress(error.ProcessExitedAlready):
                 self._transport.signalProcess(name)
 
     async def exit_status(self, timeout_s: float = STOP_S) -> int:
-        """Wait until it ends by itself.
+        """Wait until it exits by itself.
 
         :raise ProcessFailed: it still runs after `timeout_s`.
         """
@@ -108,9 +108,9 @@ class Running(protocol.ProcessProtocol):
         return self.status
 
     async def until_said(self, words: str, timeout_s: float = START_S) -> str:
-        """Wait until its log holds `words`, and give the log.
+        """Wait until its log holds `words`, and return the log.
 
-        :raise ProcessFailed: it ended, or `timeout_s` went by, without.
+        :raise ProcessFailed: it exited, or `timeout_s` passed, without them.
         """
         from twisted.internet import reactor
 
@@ -123,9 +123,9 @@ class Running(protocol.ProcessProtocol):
         return self.log
 
     async def stop(self, signal: str = "TERM", timeout_s: float = STOP_S) -> int:
-        """Ask it to end, wait for it, and give its exit status; what does not end is killed, and that is an error.
+        """Ask it to stop, wait for it, and return its exit status.
 
-        :raise ProcessFailed: it had to be killed.
+        :raise ProcessFailed: it did not stop in time, and was killed.
         """
         self.signal(signal)
         try:
@@ -136,12 +136,12 @@ class Running(protocol.ProcessProtocol):
             raise
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Keep what it says (ProcessProtocol)."""
+        """Keep its output (ProcessProtocol)."""
         self._log += data
         del self._log[:-_LOG_BYTES]
 
     def processEnded(self, reason: Failure) -> None:
-        """It is gone and its output is read (ProcessProtocol)."""
+        """It has exited and its output is read (ProcessProtocol)."""
         ended = reason.value
         assert isinstance(ended, error.ProcessDone | error.ProcessTerminated)
         self.status = -ended.signal if ended.signal else int(ended.exitCode or 0)
@@ -168,7 +168,7 @@ class Hosp(Running):
 
     @property
     def control_url(self) -> str:
-        """Where its journal is, and where faults are set."""
+        """Base URL of its journal and its faults."""
         return f"http://127.0.0.1:{self.control_port}"
 
 
@@ -188,7 +188,7 @@ class Proxy(Running):
 
     @property
     def plain_url(self) -> str:
-        """The plain listener, which serves: for tests that are not about TLS."""
+        """URL of the plain listener, for tests that are not about TLS."""
         return f"http://127.0.0.1:{self.plain_port}"
 
     @property
@@ -197,7 +197,7 @@ class Proxy(Running):
         return f"https://127.0.0.1:{self.admin_port}"
 
     def records(self) -> list[dict[str, Any]]:
-        """Every whole line of the audit journal, in order, but what it says of itself."""
+        """Every whole line of the audit journal, in order, except the journal's own records."""
         found: list[dict[str, Any]] = []
         names = {file.name.removesuffix(".gz") for file in (self.state / "audit").glob("audit-*.jsonl*")}
         for name in sorted(names):
@@ -256,14 +256,14 @@ class Processes:
         )
 
     async def run(self, name: str, *command: str, timeout_s: float = 60.0, **more: Any) -> Running:
-        """Start a command and wait until it ends; its ``status`` and ``log`` are there then."""
+        """Start a command and wait until it exits; its ``status`` and ``log`` are then available."""
         running = Running(name)
         self.start(running, command, **more)
         await running.exit_status(timeout_s)
         return running
 
     async def hosp(self, *options: str, port: int | None = None) -> Hosp:
-        """A stand-in HOSP that answers at once unless `options` (of ``twistd hosp-standin``) say otherwise."""
+        """A stand-in HOSP that responds at once unless `options` (of ``twistd hosp-standin``) say otherwise."""
         hosp = Hosp("hosp-standin", port=port or free_port(), control_port=free_port())
         places = ["--listen", f"127.0.0.1:{hosp.port}", "--control", f"127.0.0.1:{hosp.control_port}"]
         quick = ["--delay", "none", "--places", "0"]
@@ -284,10 +284,11 @@ class Processes:
     ) -> Proxy:
         """hospproxy in front of `upstream`: TLS with a self-signed certificate, a plain port that serves, admin.
 
-        :param options: tables (TOML) put at the end of its file, ``[[listeners]]``, ``[upstream]``, ``[admin]`` apart.
-        :param top: keys put at the top of its file.
+        :param options: tables (TOML) at the end of its file, other than ``[[listeners]]``, ``[upstream]``,
+            ``[admin]``.
+        :param top: keys at the top of its file.
         :param state: a folder that was used before; a fresh one otherwise.
-        :param within: a command that becomes the one that stands behind it, so as to limit it.
+        :param within: a command that runs the command line after it, to limit it.
         """
         number = len(self.started)
         ports = {"plain_port": free_port(), "admin_port": admin_port or free_port()}
@@ -302,7 +303,7 @@ class Processes:
     async def until_open(self, running: Running, *ports: int, timeout_s: float = START_S) -> None:
         """Wait until a process accepts connections on all of `ports`.
 
-        :raise ProcessFailed: it ended, or `timeout_s` went by.
+        :raise ProcessFailed: it exited, or `timeout_s` passed.
         """
         from twisted.internet import reactor
 
@@ -319,7 +320,7 @@ class Processes:
     async def end_all(self) -> None:
         """End what still runs, the latest first.
 
-        :raise ProcessFailed: something had to be killed.
+        :raise ProcessFailed: a process had to be killed.
         """
         failed = []
         for running in reversed(self.started):
@@ -335,7 +336,7 @@ class Processes:
 
 
 def proxy_options(proxy: Proxy, upstream: str, top: str = "", options: str = "") -> str:
-    """The options file of a proxy on the ports that it was given."""
+    """The options file of a proxy with its ports."""
     return f"""
 state_dir = {json.dumps(str(proxy.state))}
 {top}
@@ -353,14 +354,14 @@ url = "https://127.0.0.1:{proxy.admin_port}"
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody accepts connections on a loopback port; answers at once."""
+    """Whether a process accepts connections on a loopback port; returns at once."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def open_nothing() -> int:
-    """A descriptor from which nothing comes: a child must not read the terminal of the tests."""
+    """A descriptor that yields no data: a child must not read the terminal of the tests."""
     return _NOTHING
 
 

@@ -1,4 +1,4 @@
-"""A receiver of posted records on a real loopback socket: it keeps batches, and fails as a test wants it to."""
+"""A receiver of posted records on a real loopback socket: it keeps batches, and fails as a test wants."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Posted:
 
 
 class Receiver(Resource):
-    """Takes batches in.
+    """Receives batches.
 
-    :ivar status: of the answers; other than 2xx keeps nothing.
-    :ivar silent: it takes a batch and never answers.
+    :ivar status: of the responses; other than 2xx keeps nothing.
+    :ivar silent: it takes a batch and never responds.
     """
 
     isLeaf = True
@@ -51,7 +51,7 @@ class Receiver(Resource):
         self.port = 0
 
     def listen(self) -> None:
-        """On the port that it had before, if it had one."""
+        """Listen, on the earlier port if it had one."""
         from twisted.internet import reactor
 
         site = Site(self)
@@ -60,7 +60,7 @@ class Receiver(Resource):
         self.port = self._port.getHost().port
 
     def stop(self) -> Deferred[None]:
-        """Take no more connections, and break those that there are."""
+        """Accept no more connections, and break the existing ones."""
         for transport in self._transports:
             transport.abortConnection()
         self._transports.clear()
@@ -69,7 +69,7 @@ class Receiver(Resource):
 
     @property
     def seqs(self) -> list[int]:
-        """Numbers of all records that were taken, doubles too."""
+        """Numbers of all records that were received, including duplicates."""
         return [seq for posted in self.taken for seq in posted.seqs]
 
     def render_POST(self, request: Request) -> Any:
@@ -88,7 +88,7 @@ class Receiver(Resource):
 
 
 def posted(request: Request, body: bytes) -> Posted:
-    """What a request says; ``is_genuine`` of docs/writers.md."""
+    """Convert a request; checks its signature as ``is_genuine`` of docs/writers.md does."""
 
     def of(name: str) -> str:
         return str(request.getHeader(name))

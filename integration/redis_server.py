@@ -42,7 +42,7 @@ class Redis:
         return f'[redis]\nenabled = true\nurl = "{self.url}"\n{more}\n'
 
     async def start(self, *options: str) -> None:
-        """Start it and wait until it answers.
+        """Start it and wait until it responds.
 
         :param options: further lines, for this start only.
         """
@@ -57,7 +57,7 @@ class Redis:
             await task.deferLater(clock, 0.02, lambda: None)
 
     def launch(self, *options: str) -> None:
-        """Start it, and do not wait."""
+        """Start it without waiting."""
         lines = [
             "bind 127.0.0.1", f"port {self.port}", f"dir {self.folder}", "daemonize no", "protected-mode yes",
             'save ""', "logfile redis.log", *self._options, *options,
@@ -68,21 +68,24 @@ class Redis:
 
     @property
     def answers(self) -> bool:
-        """Whether it can be asked, or would be with a password."""
+        """Whether it responds, even if it asks for a password."""
         return self.ask("PING").strip() in ("PONG", "NOAUTH Authentication required.")
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """What it has logged."""
         file = self.folder / "redis.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
     def must_run(self) -> None:
-        """:raise AssertionError: it has ended by itself."""
+        """Check that it has not ended.
+
+        :raise AssertionError: it has ended by itself.
+        """
         assert self._process is not None and self._process.poll() is None, self.log[-2000:]
 
     def ask(self, *command: str) -> str:
-        """What redis-cli says to a command; blocks for some milliseconds."""
+        """Output of redis-cli for a command; blocks for some milliseconds."""
         done = subprocess.run(
             ["redis-cli", "-p", str(self.port), "--no-auth-warning", *command],
             capture_output=True, timeout=10, check=False,
@@ -90,12 +93,12 @@ class Redis:
         return (done.stdout or done.stderr).decode("utf-8", "replace")
 
     def signal(self, number: int) -> None:
-        """Send it one: SIGSTOP pauses it, SIGCONT lets it go on."""
+        """Send a signal: SIGSTOP pauses it, SIGCONT lets it continue."""
         if self._process is not None and self._process.poll() is None:
             os.kill(self._process.pid, number)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it like a crash."""
         if self._process is not None:
             self.signal(signal.SIGCONT)
             self._process.kill()
@@ -103,6 +106,6 @@ class Redis:
             self._process = None
 
     def end(self) -> None:
-        """End it, and forget its data."""
+        """End it, and delete its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)

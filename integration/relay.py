@@ -1,4 +1,4 @@
-"""A TCP relay that loses what it is told to lose: for an upstream in which no faults can be set."""
+"""A TCP relay that loses requests or responses on demand, for an upstream in which no faults can be set."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from twisted.python.failure import Failure
 
 
 class Relay(protocol.Factory):
-    """Passes connections on to a port of this host, one request of the proxy's at a time.
+    """Forwards connections to a port of this host, one request of the proxy's at a time.
 
     :ivar requests: the first line of every request that came, as ``POST /notes``.
     :ivar heads: the whole head of each, in bytes.
-    :ivar losing: (method, when) of the next accidents, in order: "before" the request goes on, or "after" its answer
-        came back; either way the connection is reset. A request that does not fit passes.
+    :ivar losing: (method, when) of the next faults, in order: "before" the request is forwarded, or "after" its
+        response
+        came back; either way the connection is reset. A request that does not match is forwarded.
     """
 
     def __init__(self, target: int) -> None:
@@ -42,7 +43,7 @@ class Relay(protocol.Factory):
         return _Near(self)
 
     def came(self, first_line: str) -> str | None:
-        """A request has come; which accident it is to have."""
+        """A request has come; return the fault that it gets, if any."""
         self.requests.append(first_line)
         if self.losing and self.losing[0][0] == first_line.partition(" ")[0]:
             return self.losing.popleft()[1]

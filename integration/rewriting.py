@@ -1,4 +1,4 @@
-"""A relay before a Redis that changes what it answers: for a Redis that lies, is damaged or slow."""
+"""A relay in front of a Redis that changes its replies: simulates a Redis that lies, is damaged or slow."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from twisted.python.failure import Failure
 from hospproxy.sharing.scripting import bare, script
 
 Rewrite = Callable[[str, bytes], bytes]
-"""What goes on in place of a reply: given the name of the command or script (``message``: nobody asked for it), and the
-reply as it came."""
+"""Takes the name of the command or script (``message``: nobody asked) and the reply; returns the reply to forward."""
 _BARE = ("open",)
 
 
 def as_it_is(_: str, reply: bytes) -> bytes:
-    """Changes nothing."""
+    """Forward a reply unchanged."""
     return reply
 
 
 class Rewriting(protocol.Factory):
-    """Passes connections on to a Redis on a port of this host.
+    """Forwards connections to a Redis on a port of this host.
 
     :ivar rewrite: changes replies.
     :ivar delay_s: seconds by which replies are late.
-    :ivar mute: what comes from either side goes nowhere, and no connection ends.
-    :ivar passed: how often each script or command was answered.
+    :ivar mute: bytes from either side are dropped, and no connection ends.
+    :ivar passed: how often each script or command got a reply.
     """
 
     def __init__(self, target: int) -> None:
@@ -65,7 +64,7 @@ class Rewriting(protocol.Factory):
         return _Near(self)
 
     def name_of(self, command: bytes) -> str:
-        """Of a command as it was sent; of a script that is run, the script's."""
+        """Name of a sent command; for a script that is run, the script's name."""
         parts = command.split(b"\r\n", 5)
         word = parts[2].decode("ascii", "replace").upper()
         if word not in ("EVALSHA", "EVAL"):
@@ -87,7 +86,7 @@ def _names() -> dict[bytes, str]:
 
 
 class Frames:
-    """Bytes of RESP in, whole values out, as they came."""
+    """Splits bytes of RESP into whole values, unchanged."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -102,7 +101,7 @@ class Frames:
 
 
 def _end(data: bytes, at: int) -> int | None:
-    """Where the value that begins at a position ends; None: it is not whole."""
+    """Where the value that begins at a position ends; None if it is not complete."""
     line = data.find(b"\r\n", at)
     if line < 0:
         return None
@@ -173,7 +172,7 @@ class _Far(protocol.Protocol):
 
         relay = self._near.relay
         for reply in self._frames.feed(data):
-            # What nobody asked for is a list that begins with a word.
+            # A message that nobody asked for is a list that begins with a word.
             pushed = reply.startswith(b"*3\r\n$7\r\nmessage\r\n")
             name = "message" if pushed or not self._near.asked else self._near.asked.popleft()
             relay.passed[name] += 1

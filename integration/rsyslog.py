@@ -1,4 +1,4 @@
-"""A real rsyslogd with a configuration of its own, and what it has written, read by a parser of its own."""
+"""A real rsyslogd with its own configuration. What it has written is read by an independent parser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEMBER = re.compile(rb" ([a-z]+)=\"((?:[^\"\\\]]|\\.)*)\"", re.DOTALL)
 
 @frozen
 class Message:
-    """A message, taken apart."""
+    """A parsed message."""
 
     priority: int
     time: str
@@ -39,7 +39,7 @@ class Message:
 
 
 def taken_apart(raw: bytes) -> Message:
-    """What RFC 5424 says of one message."""
+    """Parse one message by RFC 5424."""
     match = _MESSAGE.match(raw)
     assert match is not None, raw[:500]
     priority, time, host, app, process, kind, name, members, text = match.groups()
@@ -51,9 +51,9 @@ def taken_apart(raw: bytes) -> Message:
 
 
 class Rsyslog:
-    """A receiver that is started, killed and started again on one port.
+    """A receiver that can be started, killed and started again on one port.
 
-    :param secure: TLS, with a certificate for localhost; clients must show one that the same authority signed.
+    :param secure: TLS, with a certificate for localhost; clients must show one signed by the same authority.
     """
 
     def __init__(self, processes: Processes, folder: Path, *, secure: bool = False) -> None:
@@ -86,7 +86,7 @@ class Rsyslog:
         await self._running.exit_status(10)
 
     async def stand_still(self) -> None:
-        """It stays, and does nothing."""
+        """Keep it running, but stopped."""
         self._kill(signal.SIGSTOP)
         assert self._running is not None
         status = Path(f"/proc/{self._running.pid}/status")
@@ -96,9 +96,9 @@ class Rsyslog:
         self._kill(signal.SIGCONT)
 
     def limit(self, most_bytes: int | None) -> None:
-        """Its file may have no more bytes: to it, the disk is full then (it ignores SIGXFSZ).
+        """Limit the size of its file. It ignores SIGXFSZ, so it sees a full disk.
 
-        :param most_bytes: None: as many as it likes.
+        :param most_bytes: None: no limit.
         """
         assert self._running is not None
         most = resource.RLIM_INFINITY if most_bytes is None else most_bytes
@@ -109,7 +109,7 @@ class Rsyslog:
         os.kill(self._running.pid, number)
 
     def received(self) -> list[Message]:
-        """Every message that was written whole: another may stand after one that was cut off."""
+        """Every message that was written whole; another may follow one that was cut off."""
         content = self.output.read_bytes() if self.output.exists() else b""
         lines = [line for line in content.split(b"\n")[:-1] if line]
         return [taken_apart(line[[start.start() for start in _START.finditer(line)][-1] :]) for line in lines]
@@ -128,7 +128,7 @@ class Rsyslog:
             if self._secure
             else ""
         )
-        # A queue of no length: the thread that reads from the network writes to the file before it reads on.
+        # A queue without length: the thread that reads from the network writes to the file before it reads on.
         (folder / "rsyslog.conf").write_text(f"""
 global(workDirectory="{folder}" maxMessageSize="64k" net.enableDNS="off"
     parser.escapeControlCharactersOnReceive="off"

@@ -1,4 +1,4 @@
-"""Looks through files and logs for words that must not be there, however they are spelled.
+"""Searches files and logs for words that must not be there, in any encoding.
 
 needles = spellings(["Quetzalcoatlin"])
 assert rummage(folder, needles) == []
@@ -16,13 +16,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 Needles = Mapping[bytes, str]
-"""What to look for, lower-cased where its spelling has no case, and how a finding is called."""
+"""Bytes to search for, lower-cased if the encoding ignores case, and the name of such a finding."""
 
 
 def spellings(words: Iterable[str]) -> Needles:
-    """Every spelling of each word that a program is likely to have written.
+    """Every encoding of each word that a program is likely to have written.
 
-    :param words: distinct enough not to stand anywhere by chance: eight characters or more.
+    :param words: distinct enough not to occur anywhere by chance: eight characters or more.
     """
     found: dict[bytes, str] = {}
     for word in words:
@@ -50,15 +50,15 @@ def _spellings(word: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _aligned(encoded: bytes, alignment: int, length: int) -> bytes:
-    """The characters of a Base64 text that the word alone decides, whatever stands around it."""
+    """The characters of a Base64 text that depend on the word alone, whatever surrounds it."""
     begin = (alignment * 8 + 5) // 6
     return encoded[begin : (alignment + length) * 8 // 6]
 
 
 def rummage(folder: Path, needles: Needles, spared: Iterable[Path] = ()) -> list[str]:
-    """Where in any file below a folder one of them stands; also within packed files and the values of SQLite files.
+    """Where a needle occurs in any file below a folder, including packed files and the values of SQLite files.
 
-    :param spared: files that may hold them.
+    :param spared: files that may contain them.
     """
     spared = set(spared)
     found = []
@@ -73,18 +73,18 @@ def rummage(folder: Path, needles: Needles, spared: Iterable[Path] = ()) -> list
 
 
 def findings(where: str, content: bytes, needles: Needles) -> list[str]:
-    """What of it stands there."""
+    """The needles that occur in some bytes."""
     return [f"{where}: {called}" for needle, called in needles.items() if needle in content]
 
 
 def views(file: Path) -> Iterator[tuple[str, bytes]]:
-    """A file's bytes, and what they are when they are read as what they are."""
+    """A file's bytes, as they are and decoded by the file's type."""
     content = file.read_bytes()
     yield "", content
     if content.startswith(b"\x1f\x8b"):
         yield " unpacked", gzip.decompress(content)
     if content.startswith(b"SQLite format 3\0"):
-        # A long value lies on several pages, with their links in between.
+        # A long value spans several pages, with their links in between.
         for values in _rows(file):
             yield " values", b"\n".join(values)
             for value in values:

@@ -1,4 +1,4 @@
-"""HAProxy before two machines of two workers with one Redis, set up by the very files in deploy/scale."""
+"""HAProxy in front of two machines of two workers with one Redis, set up by the files in deploy/scale themselves."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DEPLOY = Path(__file__).resolve().parent.parent / "deploy" / "scale"
 PASSWORD = "b49e1d5fd2b0b75f4d1d0a8f6b9f6f0c"
 NAMES = ("one", "two")
 PAUSE_S = 0.05
-"""Of a client between two requests: the machines shall have something to do, and time for checks."""
+"""Pause of a client between two requests: the machines get work, and time for health checks."""
 
 
 def adapted(name: str, changes: Mapping[str, str]) -> str:
     """A file of deploy/scale with other addresses and paths.
 
-    :param changes: each has to be there.
+    :param changes: old text → new text; each old text must occur.
     """
     text = (DEPLOY / name).read_text()
     for old, new in changes.items():
@@ -45,7 +45,7 @@ def adapted(name: str, changes: Mapping[str, str]) -> str:
 
 
 def access() -> list[str]:
-    """Who may do what, from deploy/scale/redis.conf."""
+    """Access rules (ACL) from deploy/scale/redis.conf."""
     digest = hashlib.sha256(PASSWORD.encode()).hexdigest()
     text = adapted("redis.conf", {"REPLACE-BY-SHA256-OF-THE-PASSWORD": digest})
     return re.findall(r"^(?:user|maxmemory|appendonly|appendfsync|save).*$", text, re.MULTILINE)
@@ -53,7 +53,7 @@ def access() -> list[str]:
 
 @define(eq=False)
 class Scale:
-    """All of it.
+    """HAProxy, the machines, Redis and HOSP.
 
     :ivar front: the port of HAProxy.
     """
@@ -67,7 +67,7 @@ class Scale:
     _socket: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="haproxy-")) / "admin")
 
     async def build(self) -> None:
-        """Start both machines, and HAProxy before them."""
+        """Start both machines, and HAProxy in front of them."""
         (self.folder / "master.key").write_bytes(os.urandom(32))
         (self.folder / "redis-password").write_text(PASSWORD)
         for secret in ("master.key", "redis-password"):
@@ -104,7 +104,7 @@ class Scale:
         self.processes.start(proxy, [*twistd_command(), "hospproxy", "--config", str(file)])
         await self.processes.until_open(proxy, proxy.port, proxy.admin_port)
 
-        # The ports are open before anybody serves; and HAProxy takes a server for good until a check fails.
+        # The ports are open before a worker serves, and HAProxy assumes that a server is up until a check fails.
         async def ready() -> bool:
             return bool((await ask(proxy.admin_url, "GET", "/ready")).status == 200)
 
@@ -133,7 +133,7 @@ class Scale:
         shutil.rmtree(self._socket.parent, ignore_errors=True)
 
     def tell(self, command: str) -> str:
-        """What HAProxy's own socket answers."""
+        """Send a command to HAProxy's own socket; return its output."""
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(10)
             line.connect(str(self._socket))
@@ -144,7 +144,7 @@ class Scale:
         return answer.decode()
 
     def column(self, name: str, column: str) -> str:
-        """Of a machine, in HAProxy's table."""
+        """A machine's value in HAProxy's table."""
         head, *rows = [line.lstrip("# ").split(",") for line in self.tell("show stat").splitlines() if line]
         found = next(row for row in rows if row[:2] == ["hosp", name])
         return found[head.index(column)]
@@ -152,11 +152,11 @@ class Scale:
 
 @define(eq=False)
 class Client:
-    """One that reads and writes until it is told to stop; each request on a connection of its own.
+    """Reads and writes until told to stop; each request uses a new connection.
 
-    :param insists: whether it asks again where it got no answer or a failure, with the same key.
-    :ivar failed: what was not answered with success.
-    :ivar stored: notes that were answered with 201.
+    :param insists: whether it retries with the same key after a failure or a missing response.
+    :ivar failed: requests that did not succeed.
+    :ivar stored: notes that got a 201.
     """
 
     port: int
@@ -168,7 +168,7 @@ class Client:
     over: threading.Event = field(factory=threading.Event)
 
     def run(self) -> None:
-        """To be run in a thread."""
+        """Run in a thread."""
         while not self.over.is_set():
             self.done += 1
             self.over.wait(PAUSE_S)

@@ -1,9 +1,9 @@
-"""Holds a running proxy's TLS against two scanners: testssl.sh and SSLyze (against Mozilla's "intermediate").
+"""Scans a running proxy's TLS with testssl.sh and SSLyze (against Mozilla's "intermediate").
 
     python -m integration.scan_tls [--short] [--sslyze COMMAND]
 
-The certificate is signed by an authority made for the purpose, which both are told to trust. Exit status 1 on a finding
-above "low". ``--short`` leaves out what takes testssl.sh longest: most old attacks, and simulated clients.
+An authority made for this run signs the certificate, and both scanners are told to trust it. Exit status 1 on a
+finding above "low". ``--short`` leaves out what takes testssl.sh longest: most old attacks, and simulated clients.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ NOT_OURS = {
     "HTTP_status_code": "no HOSP stands behind this proxy",
 }
 STRONGER = "tls_curves: TLS curves {'secp521r1', 'X448'} are supported, but should be rejected."
-"""Mozilla leaves them out for want of users. Python's TLS libraries offer no way to do so."""
+"""Mozilla leaves them out because nobody uses them. Python's TLS libraries cannot switch them off."""
 
 SHORT = ["-p", "-s", "-f", "-S", "-h", "-H", "-T", "-R"]
 START_S = 30.0
 
 
 def scan(folder: Path, sslyze: str, *, short: bool) -> list[str]:
-    """Everything that a scanner finds fault with."""
+    """Every finding of the scanners."""
     authority = TestAuthority()
     certificate, key = authority.issue("localhost").write(folder, "server")
     ca, port = authority.write(folder / "ca.pem"), free_port()
@@ -106,12 +106,12 @@ def _sslyze(command: str, port: int, ca: Path) -> Iterator[str]:
     faults = (
         line.strip().removeprefix("* ") for line in verdict.splitlines() if line.strip().startswith("* ")
     )
-    # A set is printed in any order.
+    # The order of a printed set varies.
     yield from (f"sslyze: {each}" for each in faults if sorted(each) != sorted(STRONGER))
 
 
 def main() -> int:
-    """Exit status."""
+    """Return the exit status."""
     parser = argparse.ArgumentParser(description="Scan the TLS of a running proxy.")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--sslyze", default="sslyze", metavar="COMMAND")

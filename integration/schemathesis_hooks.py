@@ -1,4 +1,4 @@
-"""What schemathesis is told besides the contract: leave the account alone that it uses, and hit records."""
+"""Hooks for schemathesis, in addition to the contract: spare the account that it uses, and hit existing records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KNOWN = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 @schemathesis.hook
 def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Of the large ids every other becomes a small one: of 10^18 hardly one is that of a record."""
+    """Make every other large id a small one: of 10^18 ids hardly one is that of a record."""
     number = (path_parameters or {}).get("id")
     if path_parameters and type(number) is int and number > RECORDS and number % 2:
         path_parameters["id"] = number % RECORDS + 1
@@ -23,10 +23,10 @@ def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) ->
 
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
-    """With the account gone, all that follows would be answered 401, and prove nothing.
+    """Skip cases that would change or delete the account: later requests would get a 401, and prove nothing.
 
-    Nor are methods tried that arrival does not know (TRACE, QUERY): it says 501, as RFC 9110 §15.6.2 has it, before
-    anybody looks at the path.
+    Also skip methods that arrival does not know (TRACE, QUERY). It responds with 501 (RFC 9110 §15.6.2) before it
+    looks at the path.
     """
     if case.method.upper() not in KNOWN:
         return False

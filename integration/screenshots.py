@@ -1,4 +1,4 @@
-"""The pictures of the audit page in docs/: made-up people, the same at every run.
+"""Makes the pictures of the audit page in docs/, with invented people, the same at every run.
 
 make screenshots
 """

@@ -1,9 +1,9 @@
-"""A disk that a test can fill up: a tmpfs of its own where that is allowed, else a limit on the size of files.
+"""A disk that a test can fill up: a tmpfs if it may be mounted, otherwise a limit on the size of files.
 
-The tmpfs is mounted in a namespace of its own, held by a process of the test: nothing stays mounted however the test
-ends. It takes root, or a kernel that lets anybody have user namespaces. Where neither is so (most containers), the
-proxy gets a limit (RLIMIT_FSIZE) instead: the kernel then refuses to let a file grow, as on a full disk, but room that
-was put by can be written to. A test prints which it was.
+The tmpfs is mounted in a namespace of its own, held by a process of the test, so nothing stays mounted however the
+test ends. It takes root, or a kernel that allows user namespaces to everybody. Otherwise (in most containers) the
+proxy gets a limit (RLIMIT_FSIZE): the kernel then refuses to let a file grow, as on a full disk, but space that was
+reserved can be written to. A test prints which of the two it uses.
 """
 
 from __future__ import annotations
@@ -31,21 +31,24 @@ class SmallDisk(Protocol):
     within: list[str]
 
     def described(self) -> str:
-        """What it is."""
+        """Which kind of disk it is."""
 
     def seen(self, folder: Path) -> Path:
         """The proxy's folder as the test reaches it."""
 
     def fill(self, proxy: Proxy) -> None:
-        """No room from now on."""
+        """Leave no space from now on."""
 
     def free(self, proxy: Proxy) -> None:
-        """Room again."""
+        """Make space again."""
 
 
 @define
 class Tmpfs:
-    """:param holder: the process that has the namespace."""
+    """A tmpfs in a namespace.
+
+    :param holder: the process that holds the namespace.
+    """
 
     folder: Path
     holder: Running
@@ -72,7 +75,7 @@ class Tmpfs:
 
 @define
 class Limited:
-    """Where nothing can be mounted."""
+    """A limit on file sizes, if nothing can be mounted."""
 
     within: list[str] = field(factory=list)
 
@@ -83,7 +86,7 @@ class Limited:
         return folder
 
     def fill(self, proxy: Proxy) -> None:
-        """No file may grow beyond what the journal's has reached."""
+        """Let no file grow beyond the journal's current size."""
         journal = max((proxy.state / "audit").glob("*.jsonl"))
         resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (journal.stat().st_size, resource.RLIM_INFINITY))
 
@@ -92,7 +95,7 @@ class Limited:
 
 
 async def small_disk(processes: Processes, folder: Path) -> SmallDisk:
-    """A disk for what is in a folder, which is made."""
+    """Create a folder on a disk that can be filled."""
     mount = _mount_for(folder)
     if mount is None:
         return Limited()
@@ -106,7 +109,7 @@ async def small_disk(processes: Processes, folder: Path) -> SmallDisk:
 
 
 def _mount_for(folder: Path) -> list[str] | None:
-    """The command that gives another a namespace; None where something may not be mounted in one."""
+    """The command that runs another in a namespace; None if mounting in one is not allowed."""
     folder.mkdir(parents=True)
     unshare = shutil.which("unshare")
     if unshare is None or shutil.which("nsenter") is None:

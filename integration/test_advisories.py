@@ -1,4 +1,4 @@
-"""Asking an OSV service what is known, with the server's own paging, and its being away."""
+"""Asking an OSV service for advisories, with the server's own paging, and while it is away."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record(id: str, name: str) -> dict[str, Any]:
 
 
 class Osv(BaseHTTPRequestHandler):
-    """Answers a query in two pages, as the service does for what has many records."""
+    """Answers a query in two pages, as the service does for packages with many records."""
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -1,4 +1,4 @@
-"""Alerts through the running proxy: from what clients do to the record, the metric and what is kept over a restart."""
+"""Alerts through the running proxy: from requests to the record, the metric and the state kept over a restart."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_what_is_learnt_outlives_a_restart(processes: Processes) -> None:
 
 
 class Receiver(Resource):
-    """Checks signatures as docs/alerts.md says it is done, and takes what is genuine unless it is away."""
+    """Checks signatures as docs/alerts.md describes, and accepts genuine ones unless it is away."""
 
     isLeaf = True
 

@@ -1,4 +1,4 @@
-"""A HOSP that answers what it may not, behind the running proxy: never passed on, never kept."""
+"""A HOSP that sends invalid responses, behind the running proxy: they are never passed on and never cached."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def raw(body: bytes, *fields: bytes, status: bytes = b"200 OK", kind: bytes = b"
 
 
 class ByMethod(Misbehaving):
-    """Answers a write with one script, and reads with the others in turn, or with what was written."""
+    """Responds to a write with one script, and to reads with the others in turn, or with what was written."""
 
     write: bytes | None = None
     written: bytes | None = None
@@ -47,7 +47,7 @@ class ByMethod(Misbehaving):
 
 
 class Hosp:
-    """A port of ours whose n-th request gets the n-th answer."""
+    """A port of ours that sends the n-th response to the n-th request."""
 
     def __init__(self) -> None:
         self.server = ByMethod((raw(b"[]"),))

@@ -1,4 +1,4 @@
-"""``hospproxy-audit search`` and ``export`` on a trail that the running proxy has made, while it goes on writing."""
+"""``hospproxy-audit search`` and ``export`` on a trail of the running proxy, while it continues to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The disk under the journal of a whole proxy is full while clients go on: nothing is answered unrecorded."""
+"""The disk under a whole proxy's journal is full while clients continue: no response leaves unrecorded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The whole proxy is killed under load, again and again, on one state folder: no answer without its record.
+"""The whole proxy is killed under load, again and again, on one state folder: no response without its record.
 
-Every other time a thread writes. AUDIT_KILLS says how often.
+In every other round a thread writes the records. AUDIT_KILLS sets the number of rounds.
 """
 
 from __future__ import annotations

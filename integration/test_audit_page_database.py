@@ -25,7 +25,7 @@ EXPORTS = ("export.csv", "export.jsonl", "export.fhir.ndjson")
 
 
 class Auditor:
-    """Somebody who has logged in, and what they asked for."""
+    """A logged-in auditor, and their requests."""
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy = proxy

@@ -1,4 +1,4 @@
-"""The record of a whole proxy on a disk that has no room."""
+"""The audit trail of a whole proxy on a full disk."""
 
 from __future__ import annotations
 

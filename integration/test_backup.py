@@ -1,4 +1,4 @@
-"""A backup under load, restored elsewhere: what was promised before is kept after, and the trail goes on."""
+"""A backup under load, restored elsewhere: earlier promises are still kept, and the trail continues."""
 
 from __future__ import annotations
 

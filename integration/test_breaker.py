@@ -1,4 +1,4 @@
-"""HOSP goes away and comes back: nobody waits for it, and when it is back all is as before."""
+"""HOSP goes away and comes back: no client waits for it, and afterwards everything is as before."""
 
 from __future__ import annotations
 

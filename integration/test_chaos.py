@@ -1,4 +1,4 @@
-"""The short form of ``make chaos``, and the judge that it rests on."""
+"""The short form of ``make chaos``, and the function that judges it."""
 
 from __future__ import annotations
 

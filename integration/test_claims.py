@@ -1,4 +1,4 @@
-"""The scripts about claims on a real Redis, held against their model; and two writers on it."""
+"""The claim scripts on a real Redis, compared with their model; and two workers that write through it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def redis() -> AsyncIterator[Redis]:
 
 
 class Both:
-    """Redis and the model, asked the same."""
+    """Redis and the model, given the same calls."""
 
     def __init__(self, redis: Redis, common: PlainCommon) -> None:
         self.redis, self.common = redis, common

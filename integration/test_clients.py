@@ -1,7 +1,7 @@
-"""What works today goes on working: clients that nobody can update, through the proxy and straight at HOSP.
+"""What works today keeps working: clients that nobody can update, through the proxy and directly at HOSP.
 
-Each request goes to two stand-ins that began alike, to one through the proxy. Both answers must be the same but for
-times, ids, and the public address in `url` and `Location`.
+Each request goes to two stand-ins with the same start, to one of them through the proxy. Both responses must be the
+same except for times, ids, and the public address in `url` and `Location`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ READ_ROUTES = (
 
 @frozen
 class Pair:
-    """Two stand-ins that began alike."""
+    """Two stand-ins with the same start."""
 
     straight: Hosp
     proxy: Proxy

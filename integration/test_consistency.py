@@ -1,4 +1,4 @@
-"""The short forms of ``make consistency`` and ``make machines-kill``, and the judge that the first rests on."""
+"""The short forms of ``make consistency`` and ``make machines-kill``, and the function that judges the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database as it is in life: killed, started again, silent, full. No record is missing, twice or out of order."""
+"""The audit database killed, restarted, silent and full: no record is missing, doubled or out of order."""
 
 from __future__ import annotations
 
@@ -77,10 +77,10 @@ def end_of(folder: Path) -> Position:
 
 @define
 class Place:
-    """A database, and a journal to carry into it.
+    """A database, and a journal to deliver to it.
 
     :param server: None for SQLite.
-    :param port: of a relay before the server, 0 for none.
+    :param port: of a relay in front of the server, 0 for none.
     :param database: SQLite's file.
     """
 

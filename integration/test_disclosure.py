@@ -1,4 +1,4 @@
-"""What records say of whom was shown, who could not log in and whose a deleted note was, in a whole proxy."""
+"""What records say about shown patients, failed log-ins and deleted notes, in a whole proxy."""
 
 from __future__ import annotations
 

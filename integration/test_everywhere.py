@@ -1,4 +1,4 @@
-"""The running proxy with every writer at once; each destination goes away in turn, and the proxy is killed."""
+"""The running proxy with every sink at once; each destination goes away in turn, and the proxy is killed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Everywhere:
     """Every destination.
 
     :param server: None for SQLite.
-    :param relay: before the bucket, which forgets everything when it ends.
+    :param relay: in front of the bucket, which loses everything when it ends.
     """
 
     processes: Processes

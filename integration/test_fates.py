@@ -1,4 +1,4 @@
-"""Each write has one fate, each screening one note: end to end, with HOSP failing in every way that it is known to."""
+"""Each write has one outcome, each screening one note: end to end, with HOSP failing in every known way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis that belongs to another master key: whoever starts there can serve next to nothing, and says so."""
+"""A Redis that belongs to another master key: a proxy that starts there can cache next to nothing, and says so."""
 
 from __future__ import annotations
 

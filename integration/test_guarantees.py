@@ -1,4 +1,4 @@
-"""What the proxy promises of authors, of whose answer is whose, and of accounts: end to end, through real processes."""
+"""The proxy's promises on authors, on separate responses for separate users, and on accounts, end to end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTE: dict[str, Any] = {"title": "Visit", "body": "Eats again.", "patient_id": 7
 
 @frozen
 class House:
-    """The proxy with its defaults in front of a stand-in that answers at once."""
+    """The proxy with default options in front of a stand-in that responds at once."""
 
     hosp: Hosp
     proxy: Proxy

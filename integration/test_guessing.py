@@ -1,4 +1,4 @@
-"""Two hundred wrong passwords from one address, and somebody who works at the same address."""
+"""Two hundred wrong passwords from one address, and a user who works at the same address."""
 
 from __future__ import annotations
 

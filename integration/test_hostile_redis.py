@@ -1,6 +1,6 @@
-"""A Redis that answers nonsense, or is damaged: reads are right, writes are made once, the proxy never is down.
+"""A Redis that replies nonsense, or is damaged: reads are right, writes are made once, the proxy never goes down.
 
-``HOSTILE_ROUNDS=20`` makes it longer: each round has nonsense of its own.
+``HOSTILE_ROUNDS=20`` makes it longer: each round uses other nonsense.
 """
 
 from __future__ import annotations

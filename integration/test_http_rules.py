@@ -1,4 +1,4 @@
-"""What RFC 9110, 9111 and 9211 want of a proxy, as it is on the wire: raw bytes in, and what a HOSP of ours gets."""
+"""Rules of RFC 9110, 9111 and 9211 for a proxy, on the wire: raw bytes from clients, and what HOSP receives."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WITHOUT_CACHE = "[cache]\nenabled = false\n"
 
 
 class NoteHosp(Misbehaving):
-    """Has one note and one member of staff, and gives no Date.
+    """Has one note and one member of staff, and sends no Date.
 
-    :ivar fields: further header fields of each answer.
-    :ivar unasked: answers that come first, whatever was asked of a note.
+    :ivar fields: further header fields of each response.
+    :ivar unasked: responses that come first, whatever was asked of a note.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ def stamp(second: int) -> str:
 
 
 class Place:
-    """A proxy before such a HOSP."""
+    """A proxy in front of such a HOSP."""
 
     def __init__(self) -> None:
         self.server = NoteHosp()

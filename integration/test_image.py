@@ -1,4 +1,4 @@
-"""The image: its steps carried out in an empty folder, its command run by a user who can write nothing in it."""
+"""The image: its steps run in an empty folder, and its command runs as a user who can write nothing in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in front: a real HAProxy, with a PROXY header or with fields of HTTP; and the secret of an origin."""
+"""Proxies in front: a real HAProxy, with a PROXY header or with HTTP headers; and the secret of an origin."""
 
 from __future__ import annotations
 

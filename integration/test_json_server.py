@@ -1,7 +1,7 @@
-"""An upstream that nobody here wrote: npm's json-server 0.17, with a contract document of its own and no line of code.
+"""An independent upstream: npm's json-server 0.17, with its own contract document and no code of ours.
 
-It has whole numbers as ids, no `created_at`, no `updated_at` and no accounts. So of the rules that find a lost write
-those apply that need no date.
+It has whole numbers as ids, no `created_at`, no `updated_at` and no accounts. So of the rules that find a lost write,
+only those apply that need no date.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Large bodies, from a client's side: who may send one, and what it costs others."""
+"""Large bodies from a client's side: who may send one, and what it costs other clients."""
 
 from __future__ import annotations
 

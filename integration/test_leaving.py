@@ -1,4 +1,4 @@
-"""Clients that reset their connections: HOSP, which does not notice, never has more in hand than it bears."""
+"""Clients that reset their connections: HOSP, which does not notice, never has more in hand than it can bear."""
 
 from __future__ import annotations
 

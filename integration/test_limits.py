@@ -1,4 +1,4 @@
-"""Arrival's limits in a running proxy: slow clients, and the system's own limit on open files."""
+"""Arrival's limits in a running proxy: slow clients, and the system's limit on open files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make run`` as a newcomer uses it: every command that it prints is pasted, and does what its title says."""
+"""``make run`` as a newcomer uses it: every printed command is pasted, and does what its title says."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What patients are called, what is written of them and how staff log in stands in no file and no log of the proxy.
+"""Patients' names, notes and staff credentials are in no file and no log of the proxy.
 
-A stand-in is filled with words that stand nowhere by chance, everything is done that can be done with the proxy, well
-and badly, and then every file below its folder is read: as it is, unpacked, and value by value.
+A stand-in is filled with words that occur nowhere by chance. The test does everything that can be done with the
+proxy, rightly and wrongly, and then reads every file below its folder: as it is, unpacked, and value by value.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""HOSP is gone: what was read is read again, over a killed proxy too, and never by whom it must not."""
+"""HOSP is gone: users can still read what they have read before, even after a kill of the proxy; nobody else can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is built can be installed: the wheel in an empty environment, and the working copy as it is being edited."""
+"""Packages can be installed: the wheel in an empty environment, and the working copy as editable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules through the running proxy: a refusal, a broken glass, and what the record and the alert say of it."""
+"""Permission rules through the running proxy: a refusal, breaking the glass, and their record and alert."""
 
 from __future__ import annotations
 

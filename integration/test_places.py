@@ -1,4 +1,4 @@
-"""Places at HOSP on a real Redis: the script does what its model does, and the sum is never above what HOSP bears."""
+"""Slots at HOSP on a real Redis: the script does what its model does, and the sum never exceeds what HOSP bears."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def timed(now: int) -> Script:
 
 
 class Member:
-    """One worker, by the rule of SharedPlaces: what it has said that it keeps is all that it uses, and its base after
-    it has been without Redis for long.
+    """One worker, by the rule of SharedPlaces.
+
+    It uses only what it has said it keeps, and its base share after a long time without Redis.
     """
 
     def __init__(self, name: str, now: int, heir_of: Member | None = None) -> None:
@@ -100,7 +101,7 @@ class Member:
 
 
 class World:
-    """Workers that come, go, die and lose answers."""
+    """Workers that join, leave, die and lose replies."""
 
     def __init__(self, common: PlainCommon, seed: int) -> None:
         self.common, self.random = common, Random(seed)
@@ -230,7 +231,7 @@ async def test_theScriptIsItsModelAndTheSumIsNeverAbove(redis: Redis, seed: int)
 
 
 class Wanting:
-    """A gate that fills what it gets."""
+    """A gate that uses every slot that it gets."""
 
     def __init__(self) -> None:
         self.want = 0
@@ -248,7 +249,7 @@ class Wanting:
 
 
 class Running:
-    """Several workers' places on a real Redis, on the real clock, without wake-ups."""
+    """Several workers' slots on a real Redis, on the real clock, without wake-ups."""
 
     def __init__(self, redis: Redis, prefix: str, patience_s: float = 40.0) -> None:
         self.redis, self.prefix, self.patience_s = redis, prefix, patience_s

@@ -1,4 +1,4 @@
-"""HOSP never gets more requests at one time than one machine may send, however many workers and machines there are."""
+"""HOSP never gets more concurrent requests than one machine may send, however many workers and machines there are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIENTS = 10
 
 @define
 class Load:
-    """Clients that ask HOSP itself (``no-cache``), by turns on each machine."""
+    """Clients that bypass the cache (``no-cache``), in turn on each machine."""
 
     machines: list[Proxy]
     statuses: Counter[int] = field(factory=Counter)

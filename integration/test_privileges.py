@@ -1,4 +1,4 @@
-"""What the process may do, and who it is: the real ``twistd``, as root where the tests run as root."""
+"""The process's privileges and user: the real ``twistd``, as root if the tests run as root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the other tests stand on: processes start, are waited for, and never outlive a test."""
+"""The basis of the other tests: processes start, are waited for, and never outlive a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever steals Redis, its files or what goes to it reads no name, no note, no password and no credentials."""
+"""Redis, its files and its traffic contain no readable name, note, password or credentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The link to a real Redis: one that asks for a password or a certificate, is paused, killed, full, or a replica."""
+"""The link to a real Redis that asks for a password or a certificate, is paused, killed, full, or a replica."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator relies on: honest failures, every answer on record without a secret, a stop that cuts nobody off."""
+"""What an operator relies on: clear failures, a record without secrets of each response, a stop that cuts none off."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract says what the proxy answers, and schemathesis tries whether it does: no 5xx, nothing undocumented."""
+"""schemathesis checks that the proxy's responses match the contract: no 5xx, nothing undocumented."""
 
 from __future__ import annotations
 

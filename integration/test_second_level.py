@@ -1,4 +1,4 @@
-"""The second level on a real Redis: the scripts themselves, and what can be read by whoever gets hold of it."""
+"""The second-level cache on a real Redis: the scripts themselves, and what an intruder could read there."""
 
 from __future__ import annotations
 

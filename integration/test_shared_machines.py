@@ -1,4 +1,4 @@
-"""Two machines in front of one HOSP, one Redis between them: what one has written, the other does not contradict."""
+"""Two machines in front of one HOSP, sharing one Redis: neither contradicts what the other has written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMES = "heartbeat_s = 0.1\nlease_s = 0.8\ntimeout_s = 0.2\nsettle_s = 0.0\n"
 
 
 class Machines:
-    """Two proxies that share; each with a state of its own, and one master key."""
+    """Two proxies that share; each has its own state, and both one master key."""
 
     def __init__(self, processes: Processes, folder: Path) -> None:
         self.processes = processes

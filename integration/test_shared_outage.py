@@ -1,4 +1,4 @@
-"""A machine that was down while the other wrote: what it kept for an outage of HOSP's contradicts none of that."""
+"""A machine was down while the other wrote: what it serves in an outage of HOSP does not contradict those writes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ STRUCK = Struck(("list:notes", "record:notes/1"))
 
 
 class _Names:
-    """Names without a key: what they hide is tried elsewhere."""
+    """Names without a key: other tests cover what they hide."""
 
     def sealed(self, vault: Any) -> bytes:
         sealed: bytes = vault.seal(b"names", b"names")
@@ -52,9 +52,9 @@ def _real_names(vault: Any, sealed: bytes | None) -> Names:
 
 
 class Worker:
-    """One worker, and what it has heard.
+    """One worker, and the news that it has received.
 
-    :param key: with which it seals really.
+    :param key: key for real sealing.
     """
 
     def __init__(self, redis: Redis, member: bytes, timing: Timing, key: MasterKey | None = None) -> None:
@@ -80,7 +80,7 @@ class Worker:
 
 
 class House:
-    """Redis, and workers who share it."""
+    """Redis, and the workers that share it."""
 
     def __init__(self) -> None:
         self.redis = Redis()

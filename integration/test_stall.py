@@ -1,4 +1,4 @@
-"""HOSP accepts requests and answers none: who has read something before reads it again, long before time is up."""
+"""HOSP accepts requests and never responds: users read again what they have read before, long before the deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starting and stopping as an operator does it: the real ``twistd``, its exit status, what it leaves behind."""
+"""Starting and stopping as an operator does: the real ``twistd``, its exit status, and what it leaves behind."""
 
 from __future__ import annotations
 

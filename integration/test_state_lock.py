@@ -1,4 +1,4 @@
-"""Two proxies and one state folder: the second does not start, and says who has the folder."""
+"""Two proxies and one state folder: the second does not start, and names the holder of the folder."""
 
 from __future__ import annotations
 

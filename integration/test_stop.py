@@ -1,4 +1,4 @@
-"""A stop always ends, whatever became of the state folder."""
+"""A stop always ends, whatever has happened to the state folder."""
 
 from __future__ import annotations
 

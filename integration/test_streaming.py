@@ -1,4 +1,4 @@
-"""Answers that come piece by piece, on real sockets, with and without TLS."""
+"""Responses sent in pieces, on real sockets, with and without TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNT = 2000
 
 
 class Source:
-    """32 MB in pieces, or so many of them as ``failing_at`` allows."""
+    """32 MB in pieces, or as many of them as ``failing_at`` allows."""
 
     def __init__(self, failing_at: int = COUNT + 1) -> None:
         self.failing_at = failing_at
@@ -43,7 +43,7 @@ class Source:
 
 
 class FailedError(Exception):
-    """Of the test's own making."""
+    """An error that the test raises itself."""
 
 
 @both

@@ -1,4 +1,4 @@
-"""Two machines behind HAProxy as docs/scale.md has them: restarted one after the other, and one of them killed."""
+"""Two machines behind HAProxy as in docs/scale.md: restarted one after the other, and one of them killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The upstream client before servers that break off, go on for ever, say nothing or talk nonsense."""
+"""The upstream client with servers that break off, never end, send nothing or send nonsense."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ async def test_many_at_once_on_few_connections(place: Place) -> None:
 
 
 class Secure:
-    """Certificates of a test: a CA of its own, and servers' by it."""
+    """Certificates of a test: its own CA, and server certificates signed by it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -298,7 +298,7 @@ def greeting(connection: Any) -> Any:
 
 
 class warnings_of:
-    """Collects the warnings that say something."""
+    """Collects logged warnings whose format contains some words."""
 
     def __init__(self, words: str) -> None:
         self.words = words

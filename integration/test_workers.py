@@ -64,7 +64,7 @@ async def all_are_ready(proxy: Proxy) -> bool:
 
 
 class Load:
-    """Clients that ask one request after the other, each on a connection of its own."""
+    """Clients that send one request after the other, each on a new connection."""
 
     def __init__(self, proxy: Proxy, clients: int) -> None:
         self._proxy = proxy

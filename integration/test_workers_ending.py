@@ -1,4 +1,4 @@
-"""How workers end, and what they leave: nothing that runs, and nothing of which nobody knows."""
+"""How workers end: they leave no running process and no unknown state behind."""
 
 from __future__ import annotations
 

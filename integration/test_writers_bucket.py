@@ -1,4 +1,4 @@
-"""The trail in a bucket of an S3 server that is stopped, killed, slow and full; and what comes back from there."""
+"""The trail in a bucket of an S3 server that is stopped, killed, slow and full; and reading it back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SECRET = "a-secret-that-no-log-holds"
 
 
 class Moto:
-    """An S3 server with one bucket, in a process of its own; it forgets everything when it ends."""
+    """An S3 server with one bucket, in a process of its own; it loses everything when it ends."""
 
     def __init__(self, processes: Processes, folder: Path) -> None:
         self._processes = processes
@@ -88,9 +88,9 @@ class Moto:
 
 
 class FullRelay(Relay):
-    """A service that has no room, as long as it says so.
+    """A service that is full for as long as it says so.
 
-    :ivar answer: to every request, or None to pass it on.
+    :ivar answer: to every request, or None to forward it.
     """
 
     answer: bytes | None = None

@@ -1,4 +1,4 @@
-"""The record of a whole proxy, posted to a receiver that comes and goes: nothing missing, nothing out of order."""
+"""The trail of a whole proxy, posted to a receiver that comes and goes: nothing missing, nothing out of order."""
 
 from __future__ import annotations
 

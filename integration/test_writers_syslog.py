@@ -1,4 +1,4 @@
-"""The trail in a real rsyslogd, that is killed, stopped and started again; and in receivers that do worse."""
+"""The trail in a real rsyslogd that is killed, stopped and restarted; and in receivers that behave worse."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def test_a_receiver_that_nobody_has_vouched_for_gets_nothing(
 
 
 class Receiver(Factory):
-    """A receiver of this process that does what it is told.
+    """A receiver of this process, whose behaviour the test sets.
 
     :ivar mode: "read"; "deaf": reads nothing; "early": closes before it has read.
     :ivar read: what was read and not written.
