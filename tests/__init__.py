@@ -1,4 +1,4 @@
-"""What runs without sockets, with trial."""
+"""Tests that need no sockets; run them with trial."""
 
 from hypothesis import HealthCheck, settings
 

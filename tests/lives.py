@@ -1,7 +1,7 @@
-"""What a simulated process has under way, so that a test can end all of it at one moment, as ``kill -9`` does.
+"""Ends everything that a simulated process has in flight at one moment, as ``kill -9`` does.
 
-A process that a test only stops using leaves suspended coroutines behind. The garbage collector closes them at any
-moment, and their ``finally`` then runs in the middle of another process's work: it sets timers, gives slots back,
+A process that a test only stops using leaves suspended coroutines behind. The garbage collector closes them at some
+moment, and their ``finally`` then runs in the middle of another process's work: it sets timers, releases slots,
 writes.
 """
 
@@ -28,10 +28,10 @@ _MOST_AWAITS = 100
 class Coroutines:
     """Every coroutine that one simulated process has started, until it ends.
 
-    ``run`` calls into the process: each ``Deferred.fromCoroutine`` below it belongs to the process from then on, and so
-    does each one that such a coroutine starts later, whatever resumes it.
+    ``run`` calls into the process. Each ``Deferred.fromCoroutine`` below it belongs to the process from then on, and
+    so does each one that such a coroutine starts later, whatever resumes it.
 
-    :ivar closed: the process has ended; none of its coroutines goes on.
+    :ivar closed: the process has ended; none of its coroutines continues.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ Deferred.fromCoroutine = classmethod(_tracked)  # type: ignore[assignment,method
 
 
 class ProcessTime:
-    """The world's Clock as one process sees it; when the process has ended, none of its timers fires."""
+    """The world's Clock as one process sees it; once the process has ended, none of its timers fires."""
 
     def __init__(self, world: Clock) -> None:
         self.world = world
@@ -151,7 +151,7 @@ class ProcessTime:
 
 
 class _Timer:
-    """What a timer of a process calls."""
+    """The function of a process's timer."""
 
     __slots__ = ("_what", "owner")
 

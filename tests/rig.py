@@ -1,4 +1,4 @@
-"""A chain with a HOSP of a few lines behind it, on a Clock: for tests of processors together."""
+"""A chain with a small HOSP behind it, on a Clock: for tests of several processors together."""
 
 from __future__ import annotations
 
@@ -72,15 +72,15 @@ Script = Callable[[Call], Reply]
 
 @implementer(IProcessor)
 class SmallHosp:
-    """Stores records and answers at once, unless a fault is scripted for the next call.
+    """Stores records and responds at once, unless a fault is scripted for the next call.
 
-    A fault is ("none" | "before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is
-    stored; "none": it is answered.
+    A fault is ("none" | "before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is stored;
+    "none": a normal response.
 
     :ivar hidden: (id of staff, id of patient) that it does not show.
-    :ivar stores: what it makes of the fields of a record; those of a Rails application.
+    :ivar stores: how it converts the fields of a record; by default as a Rails application does.
     :ivar clock_error: seconds by which its wall clock is ahead.
-    :ivar padding: what it adds to each result of a screening.
+    :ivar padding: text that it adds to each result of a screening.
     """
 
     clock_error = 0.0
@@ -221,7 +221,7 @@ class SmallHosp:
 
 
 class Rig:
-    """The chain of writes and guards on a Clock. Parts can be left out or put in by name."""
+    """The chain of writes and guards on a Clock. Parts can be left out or added by name."""
 
     def __init__(self, *, leave_out: Iterable[str] = (), put_in: Any = (), **options: Any) -> None:
         self.world = options.get("clock") or Clock()
@@ -415,7 +415,7 @@ class _Seeing:
 
 @implementer(IProcessor)
 class _Watching:
-    """What the composition hangs on the upstream: sightings and HOSP's clock."""
+    """What assembly attaches to the upstream: sightings and HOSP's clock."""
 
     def __init__(self, hosp: SmallHosp, rig: Rig) -> None:
         self._hosp = hosp

@@ -1,4 +1,4 @@
-"""Known vulnerabilities are found without a network, and nobody lives with one for ever."""
+"""Known vulnerabilities are found without a network, and none is accepted for ever."""
 
 from __future__ import annotations
 

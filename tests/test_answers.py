@@ -1,4 +1,4 @@
-"""Answers in the upstream's own words."""
+"""Responses of the proxy in the upstream's own format."""
 
 import json
 

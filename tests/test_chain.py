@@ -1,4 +1,4 @@
-"""The order of the processors, and what runs them."""
+"""The order of the processors, and the chain that runs them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.rig import CONTRACT, Rig
 
 @implementer(IProcessor)
 class Marked:
-    """Notes that it was passed, there and back; or does something else."""
+    """Notes each pass, inwards and outwards; or does something else."""
 
     def __init__(self, name: str, passed: list[str], does: Any = None) -> None:
         self.name = name

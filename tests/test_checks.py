@@ -1,4 +1,4 @@
-"""Combinations of options: what makes no sense is refused, what is risky is warned of."""
+"""Combinations of options: meaningless ones are refused, risky ones give a warning."""
 
 from __future__ import annotations
 

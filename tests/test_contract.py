@@ -1,4 +1,4 @@
-"""The contract is data: what is read from it, and what is wrong with one."""
+"""The contract is data: what is read from it, and which errors are found in one."""
 
 from __future__ import annotations
 

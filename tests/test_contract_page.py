@@ -1,4 +1,4 @@
-"""docs/contract.md explains every key that a contract document may have, and none that it may not."""
+"""docs/contract.md explains every key that a contract document may have, and no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents say is so: links resolve, commands exist, every dependency has its reason."""
+"""The documents are true: links resolve, commands exist, every dependency has its reason."""
 
 from __future__ import annotations
 

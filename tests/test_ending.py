@@ -1,4 +1,4 @@
-"""A stop always ends: whatever a step of it does, the next one runs."""
+"""A stop always ends: whatever one step does, the next one runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hospproxy.ending import Step, end_in_order
 
 
 class Broken(Exception):
-    """What a step raises."""
+    """Raised by a step."""
 
 
 class InOrderTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Folders are there after a power cut, not only until one."""
+"""A created folder still exists after a power cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/house.py counts what it says it counts."""
+"""scripts/house.py counts what its docstrings say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One piece of work for many who want the same at the same time."""
+"""Single-flight: one piece of work for callers that want the same at the same time."""
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase

@@ -1,4 +1,4 @@
-"""A long list is read in pieces, each a list, and comes to what it is as a whole."""
+"""A long list read in pieces, each a list, gives the same as the whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A simulated process that was killed does nothing any more, whenever the garbage collector comes."""
+"""A killed simulated process does nothing more, whenever the garbage collector runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.rig import Rig
 
 @implementer(IProcessor)
 class SetsATimerAtItsEnd:
-    """What a processor does that gives a slot back: its ``finally`` uses the clock."""
+    """Imitates a processor that releases a slot: its ``finally`` uses the clock."""
 
     rig: Rig
 
@@ -31,7 +31,7 @@ class SetsATimerAtItsEnd:
 
 
 class KilledRigTests(SynchronousTestCase):
-    """The rig that tests of processors together stand on."""
+    """The rig that tests of several processors use."""
 
     def killed(self) -> tuple[Clock, Deferred[Response]]:
         """A world whose process was killed while HOSP had a request of it, and what its client still holds."""

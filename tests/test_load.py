@@ -1,4 +1,4 @@
-"""The load's own arithmetic: a measurement that cannot see a lost note proves nothing."""
+"""The load benchmark's own arithmetic: a measurement that cannot see a lost note proves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is given up, and whose the state folder is."""
+"""Privileges that the process gives up, and the owner of the state folder."""
 
 from __future__ import annotations
 

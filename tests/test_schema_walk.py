@@ -1,4 +1,4 @@
-"""The walk that names mistakes comes to what jsonschema-rs comes to, and stops early."""
+"""The walk that names errors agrees with jsonschema-rs, and stops early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checkers of make lint find what they are for."""
+"""The checkers of make lint find the problems that they are made for."""
 
 from __future__ import annotations
 

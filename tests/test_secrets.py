@@ -1,4 +1,4 @@
-"""The master key: made once, kept to oneself, never used itself."""
+"""The master key: created once, kept private, never used directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threat model names tests that there are, and leaves out none of what it promises."""
+"""The threat model names only tests that exist, and has a test for everything that it promises."""
 
 from __future__ import annotations
 

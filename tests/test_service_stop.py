@@ -1,4 +1,4 @@
-"""The stop of the service: no part that fails or hangs keeps the others from ending."""
+"""Stopping the service: no part that fails or hangs keeps the others from ending."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def hanging(name: str) -> Any:
 
 
 class Broken(Exception):
-    """What a part raises."""
+    """Raised by a part."""
 
 
 class StopTests(SynchronousTestCase):
-    """A service whose parts are none."""
+    """A service with fake parts."""
 
     def setUp(self) -> None:
         self.clock = Clock()

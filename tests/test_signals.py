@@ -1,4 +1,4 @@
-"""What the process does at a signal."""
+"""What the process does on a signal."""
 
 from __future__ import annotations
 

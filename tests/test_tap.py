@@ -1,4 +1,4 @@
-"""What twistd sees."""
+"""The options and the service that twistd sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long work goes on a slice at a time, in turns."""
+"""Long work runs in slices, one in each turn of the reactor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hospproxy.turns import Turns
 
 
 class Reactor:
-    """Runs what was due when its turn began, as a reactor does; a Clock goes on with what is added meanwhile."""
+    """Runs what was due when its turn began, like a real reactor; a Clock also runs what is added meanwhile."""
 
     def __init__(self) -> None:
         self.due: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""An authority for tests, and clients' side of TLS in memory."""
+"""A certificate authority for tests, and the client side of TLS in memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Issued:
 
 @frozen
 class TestAuthority:
-    """Signs whatever it is asked to."""
+    """Signs every certificate that a test asks for."""
 
     __test__ = False
     name: str = "Test CA"
@@ -140,7 +140,7 @@ class TlsClient:
     """A client of a factory, in memory.
 
     :param context: its side of TLS.
-    :param name: whom it asks for; None for nobody.
+    :param name: the host name that it asks for (SNI); None for none.
     """
 
     def __init__(

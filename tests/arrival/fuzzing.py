@@ -1,4 +1,4 @@
-"""Streams of bytes that are nearly requests, and what is held against them."""
+"""Streams of bytes that are nearly requests, and the rules that arrival is checked against."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ _messages = st.one_of(st.sampled_from(SOUND), st.sampled_from(SOUND), st.sampled
 
 @frozen
 class Stream:
-    """One connection's worth.
+    """The bytes of one connection.
 
-    :param changes: kind, where, and what; of some only its length counts.
+    :param changes: kind, where, and what; of some only the length counts.
     :param cuts: where the bytes are split into reads.
     :param closes: the client closes its side at the end.
     """

@@ -1,4 +1,4 @@
-"""Answers: one HTTP message each, whatever the handler puts into them."""
+"""Responses: exactly one HTTP message each, whatever the handler puts into them."""
 
 from __future__ import annotations
 

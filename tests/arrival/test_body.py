@@ -1,4 +1,4 @@
-"""Bodies: counted while they come, bounded, and the same however they are cut."""
+"""Bodies: counted as they arrive, bounded, and the same however they are split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every request of the corpus, whole and cut up: nothing is passed on wrongly, answered twice, or waits for ever."""
+"""Every request of the corpus, whole and split: none is passed on wrongly, gets two responses, or waits for ever."""
 
 from __future__ import annotations
 

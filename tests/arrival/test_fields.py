@@ -1,4 +1,4 @@
-"""Rules that llhttp also has, tried without it: should it ever become lenient, ours still hold."""
+"""Rules that llhttp also has, tested without it: ours must hold even if llhttp becomes lenient."""
 
 from __future__ import annotations
 

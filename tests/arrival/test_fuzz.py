@@ -1,4 +1,4 @@
-"""Streams that Hypothesis makes: never forwarded wrongly, never answered twice, never left hanging.
+"""Streams that Hypothesis makes: never forwarded wrongly, never two responses, never left hanging.
 
 ``FUZZ_EXAMPLES=100000`` makes the long form (``make fuzz``), ``ARRIVAL_SEED`` repeats a run.
 """
@@ -50,7 +50,7 @@ class FuzzTests(SynchronousTestCase):
 
 
 class ReferenceTests(SynchronousTestCase):
-    """What is held against arrival is itself right, and not so narrow that nothing is tried."""
+    """The rules that arrival is checked against are right themselves, and not so narrow that nothing is tested."""
 
     def test_sound_ones_are_forwarded(self) -> None:
         for sent in SOUND:

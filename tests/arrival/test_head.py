@@ -1,4 +1,4 @@
-"""Heads: against a second tokeniser, cut anywhere, and within time."""
+"""Heads: compared with a second tokeniser, split anywhere, and within time."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class OracleTests(SynchronousTestCase):
 
 
 class LlhttpTests(SynchronousTestCase):
-    """What we rely on in httptools. Its leniencies are switches; that they are off is pinned here."""
+    """The behaviour of httptools that we rely on. Its leniencies are switches; these tests pin that they are off."""
 
     def refuses(self, data: bytes, **leniencies: bool) -> bool:
         parser = httptools.HttpRequestParser(object())

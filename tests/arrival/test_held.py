@@ -19,7 +19,7 @@ HELD = evolve(LIMITS, unknown_body_bytes=16)
 
 
 class Judge(Recorder):
-    """Has each request with its head, and reads its body, or answers, when it is told to."""
+    """Gets each request with its head, and reads its body, or responds, when told to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class HeldBodyTests(SynchronousTestCase):
 
 
 class ContinueTests(SynchronousTestCase):
-    """RFC 9110 §10.1.1: the head is judged before the client is told to go on."""
+    """RFC 9110 §10.1.1: the head is judged before the client is told to continue."""
 
     def setUp(self) -> None:
         self.judge = Judge()

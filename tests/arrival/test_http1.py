@@ -1,4 +1,4 @@
-"""One connection: order, admission, refusals, failures."""
+"""One connection: order, admission, rejections, failures."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class FailureTests(SynchronousTestCase):
 
 
 class DeliveryTests(SynchronousTestCase):
-    """Whoever made an answer is told whether its client has it."""
+    """The handler that made a response is told whether its client has received it."""
 
     def line(self, told: list[bool], **options: object) -> Line:
         response = Response(201, Headers(), b"stored", handed_over=told.append)

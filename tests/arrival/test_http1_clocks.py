@@ -1,4 +1,4 @@
-"""One connection over time: clocks, back-pressure, the end of the process."""
+"""One connection over time: time limits, back-pressure, the end of the process."""
 
 from __future__ import annotations
 

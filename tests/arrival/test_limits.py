@@ -1,4 +1,4 @@
-"""Every limit of a connection: at it, one beyond it, and by which name it is counted."""
+"""Every limit of a connection: at the limit, one beyond it, and the name under which it is counted."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ class SlowReaderTests(LimitCase):
 
 
 class MemoryTests(LimitCase):
-    """One budget for heads, bodies and answers; who has been slow for longest goes first."""
+    """One budget for heads, bodies and responses; the client that has been slow for longest is closed first."""
 
     def test_heads_are_counted(self) -> None:
         house = house_of()

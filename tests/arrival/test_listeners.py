@@ -1,4 +1,4 @@
-"""Listeners: all or none, checked before anything is bound."""
+"""Listeners: all or none, and checked before anything is bound."""
 
 from __future__ import annotations
 

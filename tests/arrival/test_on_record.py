@@ -1,7 +1,7 @@
-"""No answer leaves a connection before its record is on disk: each way in which arrival or the chain can answer.
+"""No response leaves a connection before its record is on disk, however arrival or the chain made it.
 
-Arrival and the chain are real, and so is the station that records; the journal holds every record until it is told
-otherwise. All cases of the corpus are sent, and what is not among them: clocks, budgets, listeners, cut requests.
+Arrival, the chain and the recording processor are real. The journal holds back every record until the test releases
+it. The tests send all cases of the corpus, and what it lacks: time limits, budgets, listeners, cut requests.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class HeldJournal:
 
 @implementer(IProcessor)
 class FromMemory:
-    """Answers as a cache that has everything."""
+    """Responds like a cache that has everything."""
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         return Response(200, body=b"kept", origin=Origin.MEMORY)
 
 
 class Recorded:
-    """A connection whose answers wait for the journal."""
+    """A connection whose responses wait for the journal."""
 
     def __init__(self, plain: PlainPolicy | None = PLAIN, *, contract: bool = False, **house: Any) -> None:
         clock, self.journal, ids = Clock(), HeldJournal(), itertools.count(1)

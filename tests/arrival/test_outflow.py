@@ -48,7 +48,7 @@ class OutflowTests(SynchronousTestCase):
 
 
 class TakenTests(SynchronousTestCase):
-    """Whoever made an answer learns whether it came to its client."""
+    """The handler that made a response learns whether its client has received it."""
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -1,4 +1,4 @@
-"""Answers whose content comes piece by piece: order, back-pressure, what a client that is cut off can tell."""
+"""Responses sent in pieces: order, back-pressure, and what a client notices when it is cut off."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLICIES = (None, PlainPolicy(Plain.SERVE))
 
 
 class Source:
-    """Content that is asked for, and what became of it.
+    """Content on request, which notes what happens to it.
 
     :param pieces: bytes, or a Deferred of some, or an error to raise.
     """

@@ -1,4 +1,4 @@
-"""A connection in memory: a transport that behaves as Twisted's do, a handler that writes down what it is given."""
+"""A connection in memory: a transport that behaves like Twisted's, and a handler that records its requests."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ PLAIN = PlainPolicy(Plain.SERVE)
 @implementer(IHandler)
 @define
 class Recorder:
-    """Answers 200 with the target as body, and keeps what it was asked.
+    """Responds with 200 and the target as body, and keeps the requests.
 
-    :param clock: to answer ``delay_s`` later; at once if that is 0.
-    :param answer: makes other answers.
+    :param clock: to respond ``delay_s`` later; at once if that is 0.
+    :param answer: makes other responses.
     """
 
     clock: Any = None
@@ -77,7 +77,7 @@ class Recorder:
 
 
 class Slow:
-    """A handler whose answers wait until they are released."""
+    """A handler whose responses wait until they are released."""
 
     def __init__(self) -> None:
         self.waiting: list[Deferred[Response]] = []
@@ -97,8 +97,8 @@ class Slow:
 class FakeTcp:
     """TCP as far as a protocol sees it; with ``secure``, Twisted's TLS as far as it differs.
 
-    Closing goes the way of the real ones: ``loseConnection`` waits for a registered producer, TLS waits for the
-    client's close_notify, a half-close is told to the protocol.
+    Closing works as in the real ones: ``loseConnection`` waits for a registered producer, TLS waits for the client's
+    close_notify, a half-close is reported to the protocol.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class _Below:
 
 @frozen
 class Answer:
-    """What the client saw."""
+    """The response that the client saw."""
 
     status: int
     headers: dict[str, str]
@@ -227,7 +227,7 @@ class _Socket:
 
 
 class _Unclosed:
-    """http.client closes what it reads from after each answer; here the next one follows."""
+    """http.client closes what it reads from after each response; here the next one follows."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         self.read, self.readline, self.readinto = stream.read, stream.readline, stream.readinto
@@ -240,7 +240,7 @@ class _Unclosed:
 
 
 class Line:
-    """One connection to a protocol under test, with a clock that stands still until it is told otherwise."""
+    """One connection to a protocol under test, with a clock that only the test advances."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Malformed, ambiguous and merely unusual requests, byte for byte, with what must become of each.
+"""Malformed, ambiguous and merely unusual requests, byte for byte, with the required result of each.
 
 Each case names the section of the RFC (9110 or 9112) that it is about. ``ALL`` holds every case.
 """

@@ -1,4 +1,4 @@
-"""How a case is written down."""
+"""The form of a case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def in_short(limits: ArrivalLimits) -> ArrivalLimits:
 
 @frozen
 class Passed:
-    """A request that reaches the handler as this and nothing else."""
+    """A request that reaches the handler in exactly this form."""
 
     method: str
     target: bytes
@@ -42,14 +42,14 @@ class Passed:
 
 @frozen
 class Case:
-    """One connection's worth of bytes.
+    """The bytes of one connection.
 
     :param section: of RFC 9112 or RFC 9110.
     :param raw: what the client sends before it falls silent.
-    :param expected: what is answered, in order: a request passed on, or the status of arrival's own refusal.
-    :param without: fields that may not reach the handler.
+    :param expected: results in order: a request passed on, or the status of arrival's own rejection.
+    :param without: fields that must not reach the handler.
     :param having: fields that must reach the handler with this value.
-    :param host: what the handler must be told that the client's Host was.
+    :param host: the client's Host as the handler must see it.
     """
 
     section: str

@@ -1,8 +1,8 @@
-"""What may be forwarded of a stream of bytes at the very most, read in another way than arrival reads it.
+"""The most that may be forwarded of a stream of bytes, by a reader that is independent of arrival.
 
-Written from the grammars of RFC 9110 and 9112 over whole streams, with nothing of the proxy's code and none of its
-parser. Where the RFCs leave a choice it takes the narrow side, save for what is documented to be taken. It knows no
-limits and no clocks, so arrival may take less than this, never more and never otherwise.
+It is written from the grammars of RFC 9110 and 9112 over whole streams, with none of the proxy's code and none of its
+parser. Where the RFCs leave a choice it takes the narrow one, except for what the documentation says is accepted. It
+knows no limits and no time limits. So arrival may accept less than this, but never more and never differently.
 """
 
 from __future__ import annotations

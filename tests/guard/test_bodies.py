@@ -1,4 +1,4 @@
-"""A large body is read for those alone whom HOSP has accepted."""
+"""A large body is read only for clients that HOSP has accepted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCREEN = "/patients/7/screen"
 
 
 class Coming:
-    """A body that is still with its client."""
+    """A body that its client has not sent yet."""
 
     def __init__(self, body: bytes | Exception) -> None:
         self.body = body

@@ -1,4 +1,4 @@
-"""Comparing a secret must not tell how much of it was right: compare in constant time, or look up a digest."""
+"""Comparing a secret must not reveal how much of it was right: compare in constant time, or look up a digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Credentials as clients write them."""
+"""Parsing of credentials as clients write them."""
 
 import base64
 

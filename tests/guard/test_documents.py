@@ -1,4 +1,4 @@
-"""A body becomes one document that can be read in one way only."""
+"""A body becomes one document with only one possible reading."""
 
 import json
 

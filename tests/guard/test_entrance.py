@@ -1,4 +1,4 @@
-"""The way by which a request came: through the gateway, and by HTTPS."""
+"""Which way a request came: through the gateway, and by HTTPS."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FIELD = b"x-origin-verify"
 
 @implementer(IProcessor)
 class Inside:
-    """Keeps what comes so far."""
+    """Keeps the requests that get this far."""
 
     def __init__(self) -> None:
         self.seen: list[Request] = []

@@ -1,4 +1,4 @@
-"""Who is calling is what HOSP says of the credentials, never what the header says."""
+"""The caller is who HOSP says the credentials belong to, never who the header claims."""
 
 from twisted.trial.unittest import SynchronousTestCase
 

@@ -1,4 +1,4 @@
-"""A large body becomes the document that any other reading makes of it, and its values and texts are bounded."""
+"""A large body becomes the same document as by any other parser, with bounded values and texts."""
 
 from __future__ import annotations
 

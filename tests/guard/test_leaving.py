@@ -1,4 +1,4 @@
-"""Clients who break their connections: HOSP never has more in hand for that, and what they tried is learned."""
+"""Clients that break their connections: HOSP never has more in hand for that, and the guard learns their results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOTE = {"title": "t", "body": "b", "patient_id": 7}
 
 @implementer(IUpstream)
 class Working:
-    """A HOSP that takes its time, and works on when a connection breaks; it counts what it has in hand."""
+    """A slow HOSP that keeps working when a connection breaks, and counts what it has in hand."""
 
     def __init__(self, clock: Clock, hosp: SmallHosp) -> None:
         self.clock, self.hosp = clock, hosp

@@ -1,4 +1,4 @@
-"""HOSP cannot say who is calling: whom it knew may read what is kept, and do nothing else."""
+"""HOSP cannot say who is calling: callers that it knew may read what is cached, and nothing else."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Offline(SynchronousTestCase):
 
 
 class _Later:
-    """The cache, which needs what the rig makes."""
+    """The cache, which needs parts that the rig makes."""
 
     cache: Any
 

@@ -1,4 +1,4 @@
-"""A note belongs to whoever wrote it."""
+"""A note belongs to its author."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Who may do what: off, reported, enforced; with a reason; and what a rule costs HOSP."""
+"""Permission rules: off, reported, enforced; with a reason; and what a rule costs HOSP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Request becomes a Call, or an error in HOSP's own shape."""
+"""A Request becomes a Call, or an error in HOSP's own format."""
 
 import json
 

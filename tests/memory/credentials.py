@@ -1,8 +1,8 @@
-"""Users, writes, revocations, faults, ages and restarts in random order, held against a model of who may see what.
+"""Users, writes, revocations, faults, ages and restarts in random order, compared with a model of who may see what.
 
-HOSP marks every answer with whom it was made for. Three things must never happen: somebody gets a byte of another's
-answer; credentials get an answer although it was answered, before they asked, that they are good for nothing any more;
-a note is stored twice, or said to be stored and is not.
+HOSP marks every response with the user for whom it was made. Three things must never happen: a user gets a byte of
+another's response; credentials get a response although, before the request, a client was told that they are no longer
+valid; a note is stored twice, or reported as stored and is not.
 
     python -m tests.memory.credentials --steps 20000 --seed 7
 """
@@ -52,7 +52,7 @@ _MADE_FOR = re.compile(rb'"made_for": ?"([^"]*)"')
 
 
 class Broken(AssertionError):
-    """What must never happen did."""
+    """Something happened that must never happen."""
 
 
 def header(name: str, password: str) -> bytes:
@@ -69,7 +69,7 @@ def note_of(document: Any) -> str:
 
 
 class Marking(SmallHosp):
-    """Marks what it answers with whom it is for, and can hold an answer that it has made already."""
+    """Marks its responses with their user, and can hold back a response that it has already made."""
 
     def __init__(self, clock: Clock, chance: random.Random) -> None:
         super().__init__(clock)
@@ -139,7 +139,7 @@ class Marking(SmallHosp):
 
 @define
 class User:
-    """A member of staff, and every password that was ever tried to be given to them."""
+    """A member of staff, and every password that anybody tried to set for them."""
 
     number: int
     name: str
@@ -151,7 +151,7 @@ class Sent:
     """One request of a client.
 
     :param revokes: id of the account that it changes.
-    :param chosen: the credentials that will be that account's then.
+    :param chosen: the new credentials of that account.
     :param note: the note that it is to store.
     """
 
@@ -168,7 +168,7 @@ class Sent:
 
 @define(eq=False)
 class Life:
-    """One process: a chain with a memory, and what of it is on disk."""
+    """One process: a chain with a cache, and its part on disk."""
 
     rig: Rig
     disk: Disk
@@ -185,7 +185,7 @@ class Life:
 class Fuzz:
     """The world, the model, and the dice.
 
-    :ivar seen: what happened how often, so that a run that tried nothing is noticed.
+    :ivar seen: counts of what happened, so that a run that tried nothing is noticed.
     """
 
     seed: int

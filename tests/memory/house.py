@@ -1,4 +1,4 @@
-"""A cache with a HOSP below it that answers when the test says so."""
+"""A cache with a HOSP below it that responds when the test says so."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Asked:
 
 @define(eq=False)
 class Reading:
-    """One request through the cache and what came of it."""
+    """One request through the cache, and its result."""
 
     exchange: Exchange
     result: Deferred[Response]
@@ -115,7 +115,7 @@ class Reading:
 
 
 class House:
-    """The cache, everything that it needs, and a HOSP whose answers the test gives."""
+    """The cache, everything that it needs, and a HOSP whose responses the test gives."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A cache whose process ends and begins again, with the same files."""
+"""A cache whose process ends and starts again, with the same files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WALL = 1_700_000_000.0
 
 
 class World:
-    """What there is beside the process: files, and the wall's clock."""
+    """What exists outside the process: files, and the wall clock."""
 
     def __init__(self, folder: str) -> None:
         self.path = Path(folder) / "cache" / "answers.sqlite"
@@ -42,7 +42,7 @@ class World:
 
 
 class Process:
-    """One life of a house."""
+    """One process of a cache."""
 
     def __init__(self, world: World) -> None:
         self.world = world

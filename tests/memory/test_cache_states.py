@@ -1,7 +1,7 @@
-"""The cache against a simple model of a hospital: any order of reads, writes, password changes, losses and findings.
+"""The cache compared with a simple model of a hospital.
 
-HOSP looks at a request at one moment (then it is decided what the answer will be) and the answer comes at another,
-so that fetches and writes overlap in every way.
+Reads, writes, password changes, losses and lookups come in any order. HOSP looks at a request at one moment (which
+decides the response) and the response comes at another, so that fetches and writes overlap in every way.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ HITS = [0]
 class Write:
     """A write below the cache.
 
-    :param password: it gives its account another one.
-    :param versions: what it raised, once it was carried out.
+    :param password: it changes its account's password.
+    :param versions: the versions that it raised, once it was carried out.
     :param epoch: the account's password after it.
     """
 
@@ -57,11 +57,11 @@ class Write:
 
 @define(eq=False)
 class Read:
-    """A read, and what it must not be older than.
+    """A read, and the oldest state that it may show.
 
     :param least: versions that had been acknowledged when it began.
     :param epoch: the password of its account that had been acknowledged when it began.
-    :param looked: what HOSP has decided to answer.
+    :param looked: the response that HOSP has decided on.
     """
 
     who: Identity
@@ -87,7 +87,7 @@ def shown(call: Call) -> str:
 
 
 class Hospital(RuleBasedStateMachine):
-    """Few rules, each with many turns: so that what matters happens often enough in one run."""
+    """Few rules, each with many turns, so that the important events happen often enough in one run."""
 
     READS: tuple[str, ...] = ("listNotes", "getNote", "getMe")
     WRITES: tuple[str, ...] = ("createNote", "updateNote", "deletePatient", "updateStaff", "deleteHospital")
@@ -326,7 +326,7 @@ class Hospital(RuleBasedStateMachine):
 
 
 class Notes(Hospital):
-    """Nobody's account changes: nothing but what a write makes stale keeps an answer out of memory."""
+    """No account changes: only invalidation by a write keeps a response out of the cache."""
 
     READS = ("listNotes", "getNote")
     WRITES = ("createNote", "updateNote", "updateNote", "deletePatient")

@@ -1,4 +1,4 @@
-"""Never another's answer, never one for credentials that are revoked: the short form of tests.memory.credentials."""
+"""Never another user's response, never one for revoked credentials: the short form of tests.memory.credentials."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CredentialsTests(SynchronousTestCase):
 
 
 class JudgeTests(SynchronousTestCase):
-    """The model sees what it is there for."""
+    """The model detects the violations that it is made for."""
 
     def setUp(self) -> None:
         self.fuzz = Fuzz(1, self.mktemp())

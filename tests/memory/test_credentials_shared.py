@@ -1,4 +1,4 @@
-"""The model of who may see what, with answers and log-ins in a Redis that outlives the processes.
+"""The model of who may see what, with responses and log-ins in a Redis that outlives the processes.
 
 python -m tests.memory.test_credentials_shared 20000 7
 """
@@ -24,8 +24,10 @@ from .credentials import Fuzz, Sent, run
 
 
 class SharedFuzz(Fuzz):
-    """Each process tells Redis at once what it strikes, and sometimes has nothing in its own memory: as if it were
-    another worker that has heard of everything."""
+    """Each process tells Redis at once what it invalidates.
+
+    Sometimes it has nothing in its own cache, like another worker that has received all news.
+    """
 
     common: Any = None
 

@@ -1,4 +1,4 @@
-"""What outlives a process, and what must not."""
+"""What outlives a process in the disk cache, and what must not."""
 
 from __future__ import annotations
 

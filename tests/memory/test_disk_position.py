@@ -1,4 +1,4 @@
-"""What is on disk beside others who write: how far it has heard of them, and when it may not be used."""
+"""The disk cache beside other writers: how far it has received their news, and when it must not be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The notes that a result becomes hold all of it, and each is found again by its reference alone."""
+"""The notes made from one result contain all of it, and each is found again by its reference alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random days of two people, a HOSP that comes and goes and a proxy that is killed: nobody reads what he must not."""
+"""Random days of two people, a HOSP that comes and goes, and a proxy that is killed: no forbidden reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HTML = (b"Content-Type", b"text/html")
 
 
 class Days(RuleBasedStateMachine):
-    """HOSP has notes with a version each; what somebody was told of them he must see, or nothing."""
+    """HOSP has notes with a version each. A user must see what they were told of them, or nothing."""
 
     @initialize()
     def begin(self) -> None:

@@ -1,4 +1,4 @@
-"""A list with a record put into it is the list that HOSP would have answered, or it is not known."""
+"""A list with a record added to it equals the list that HOSP would send, or counts as unknown."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def note(number: Any, patient: Any = 1, text: str = "") -> dict[str, Any]:
 
 
 class UncertainFilterTests(SynchronousTestCase):
-    """HOSP may filter by a field that the contract does not list, or pass over it."""
+    """HOSP may filter by a field that the contract does not list, or ignore it."""
 
     def test_aRecordThatFitsIsInTheListEitherWay(self) -> None:
         kept = entry([note(1, text="a")], ("text", "a"))

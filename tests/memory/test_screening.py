@@ -270,7 +270,7 @@ class ScreeningTests(SynchronousTestCase):
 
 @implementer(IProcessor)
 class FailingRecord:
-    """The record of the next deliveries fails, after what they asked for was done."""
+    """The record of the next deliveries fails, after the request was carried out."""
 
     def __init__(self) -> None:
         self.left = 0

@@ -1,4 +1,4 @@
-"""Two caches with a second level behind both: what one was answered the other need not ask for."""
+"""Two caches with a second level behind both: what one has fetched, the other need not request."""
 
 from __future__ import annotations
 

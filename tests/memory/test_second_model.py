@@ -1,7 +1,6 @@
-"""Workers that read and write one thing at random, with a second level behind them: nobody reads what is older than a
-write that was answered before he began to read.
+"""Workers read and write one value at random, over a second level: no read is older than an earlier write.
 
-    python -m tests.memory.test_second_model 20000 7
+python -m tests.memory.test_second_model 20000 7
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Lease(Alone):
 
 
 class Worker:
-    """One of the processes, as far as it reads and hears."""
+    """One of the processes, as far as it reads and receives news."""
 
     def __init__(self, clock: Clock, redis: SmallRedis) -> None:
         self.lease = Lease()
@@ -51,11 +50,11 @@ class Worker:
 
 @define(eq=False)
 class Write:
-    """A write on its way: sent, then carried out, then said, then heard by each, then answered.
+    """A write in progress: sent, then carried out, then announced, then received by each worker, then acknowledged.
 
-    :param deaf: who has not heard of it.
-    :param ended: it is answered. Whoever has not heard of it by then has no lease; where it was not even said, for its
-        worker is cut off, nobody has.
+    :param deaf: workers that have not received its news.
+    :param ended: it is acknowledged. A worker that has not received its news by then has no lease. If it was not even
+        announced, because its worker is cut off, no worker has.
     """
 
     by: Worker

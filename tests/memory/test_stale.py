@@ -1,4 +1,4 @@
-"""What is given out past its time: while HOSP fails, and while it is renewed."""
+"""What is served past its lifetime: while HOSP fails, and while it is refreshed."""
 
 from __future__ import annotations
 

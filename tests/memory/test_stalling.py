@@ -1,4 +1,4 @@
-"""While HOSP is silent for longer than usual, who waits for it is given what is kept, and it goes on being asked."""
+"""While HOSP is silent for longer than usual, waiting clients get the cached response, and the fetch continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory of one of several workers: what it tells the others, what it hears, and when it may answer."""
+"""The cache of one of several workers: what it tells the others, what it receives, and when it may serve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .house import ANN, BEN, House, Reading, answer, call_of
 
 
 class Others:
-    """Several workers, of which this is one. Others hear when the test says so."""
+    """Several workers, one of which is under test. The others receive news when the test says so."""
 
     is_alone = False
     sees_others = True

@@ -1,4 +1,4 @@
-"""The answer to "who am I" is kept although, when it is asked, nobody knows yet whose it will be."""
+"""The response to "who am I" is cached, although its owner is not yet known when it is requested."""
 
 from __future__ import annotations
 

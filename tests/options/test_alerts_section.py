@@ -1,4 +1,4 @@
-"""The section [alerts]: what it takes, and what goes together."""
+"""The section [alerts]: what it accepts, and which options go together."""
 
 from __future__ import annotations
 

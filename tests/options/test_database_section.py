@@ -1,4 +1,4 @@
-"""[audit_database]: what is wrong with it is said before the start, and no message shows a password."""
+"""[audit_database]: errors are reported before the start, and no message shows a password."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Case(SynchronousTestCase):
 
 
 class CheckTests(Case):
-    """check()"""
+    """Tests of ``check``."""
 
     def test_good(self) -> None:
         """SQLite, and PostgreSQL with a password in a file."""
@@ -64,7 +64,7 @@ class CheckTests(Case):
 
 
 class UrlTests(Case):
-    """The key url"""
+    """Tests of the key url."""
 
     def wrong(self, url: str) -> str:
         file = self.folder / "hospproxy.toml"
@@ -89,7 +89,7 @@ class UrlTests(Case):
 
 
 class BuildingTests(Case):
-    """writer_for(), reader_for()"""
+    """Tests of ``writer_for`` and ``reader_for``."""
 
     def test_off(self) -> None:
         """No database, no thread."""

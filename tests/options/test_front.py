@@ -1,4 +1,4 @@
-"""The sections about what is in front."""
+"""The sections about proxies in front."""
 
 from __future__ import annotations
 

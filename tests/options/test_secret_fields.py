@@ -1,4 +1,4 @@
-"""Secrets from files, from the environment and from the options file; and what is told of them."""
+"""Secrets from files, from the environment and from the options file; and what is shown of them."""
 
 from __future__ import annotations
 

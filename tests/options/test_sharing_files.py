@@ -1,4 +1,4 @@
-"""What --check says of [redis] and of the master keys that only open."""
+"""What --check reports on [redis] and on the master keys that only open."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Case(SynchronousTestCase):
 
 
 class RedisTests(Case):
-    """[redis]"""
+    """Tests of [redis]."""
 
     def test_good(self) -> None:
         certificate, key = self.authority.issue("proxy.example").write(self.folder, "own")
@@ -116,7 +116,7 @@ class RedisTests(Case):
 
 
 class KeyTests(Case):
-    """master_key_next_file, master_key_previous_file"""
+    """Tests of master_key_next_file and master_key_previous_file."""
 
     def test_good(self) -> None:
         """They come with the master key, and only open."""

@@ -1,4 +1,4 @@
-"""What --check says of a listener's TLS."""
+"""What --check reports on a listener's TLS."""
 
 from __future__ import annotations
 

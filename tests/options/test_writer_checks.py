@@ -1,4 +1,4 @@
-"""The writers' sections: what makes no sense is refused, what is risky is warned of."""
+"""The sinks' sections: meaningless values are refused, risky ones give a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of HOSP's answers is kept and sent on, and what is taken for no answer."""
+"""Which parts of HOSP's responses are kept and sent on, and what counts as a bad response."""
 
 from __future__ import annotations
 

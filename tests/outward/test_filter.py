@@ -107,7 +107,7 @@ class Limits(SynchronousTestCase):
 
 
 class BareLineFeeds(SynchronousTestCase):
-    """RFC 9112 §2.2: a recipient may take one for the end of a line. This one refuses it, and does not wait."""
+    """RFC 9112 §2.2: a recipient may accept a bare line feed as the end of a line. This one refuses it at once."""
 
     def refusal(self, raw: bytes, cuts: tuple[int, ...] = ()) -> ProxyError:
         return self.assertRaises(ProxyError, fed, raw, cuts)  # type: ignore[no-any-return]

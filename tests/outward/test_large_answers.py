@@ -1,4 +1,4 @@
-"""A large answer of HOSP comes to what a small one comes to, in slices."""
+"""A large HOSP response, read in slices, gives the same as one read at once."""
 
 from __future__ import annotations
 

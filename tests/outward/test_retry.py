@@ -1,4 +1,4 @@
-"""Errors are tried again where that is safe, within deadline and budget."""
+"""Failed attempts are repeated if that is safe, within deadline and budget."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ class RuleTests(SynchronousTestCase):
 
 
 class BudgetModel(RuleBasedStateMachine):
-    """The budget beside all that ever happened."""
+    """The budget compared with a full history."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ READ = Call(CONTRACT.operation("listNotes"))
 
 
 class Repeating:
-    """Retry before a HOSP of which each answer is scripted: a result, or an error to raise."""
+    """Retry in front of a HOSP with scripted responses: a result, or an error to raise."""
 
     def __init__(self, budget: Budget, *script: Response | Exception) -> None:
         self.clock, self.script = Clock(), list(script)
@@ -204,7 +204,7 @@ class Repeating:
 
 
 class ReachingTests(SynchronousTestCase):
-    """Only tries that reached HOSP earn and spend."""
+    """Only attempts that reached HOSP earn and spend."""
 
     def after(self, budget: Budget, *script: Response | Exception) -> None:
         running = Repeating(budget, *script)

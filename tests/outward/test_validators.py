@@ -1,4 +1,4 @@
-"""Date and ETag of answers, as clients and memory get them."""
+"""Date and ETag of responses, as clients and the cache get them."""
 
 from __future__ import annotations
 

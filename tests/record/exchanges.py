@@ -1,4 +1,4 @@
-"""Exchanges to be described."""
+"""Exchanges for tests of their description."""
 
 from __future__ import annotations
 

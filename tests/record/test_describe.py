@@ -240,7 +240,7 @@ class FailedLogIns(SynchronousTestCase):
 
 
 class Hostile(SynchronousTestCase):
-    """Whatever stands in a name, a path or a header reaches the journal as one printable line."""
+    """Whatever a name, a path or a header contains, it reaches the journal as one printable line."""
 
     TEXTS = (
         "\x1b[2J\r\n{}",

@@ -1,4 +1,4 @@
-"""What the record of a refused request says: who was claimed, and whom it named, however early it was refused."""
+"""The record of a rejected request: who was claimed, and whom it named, however early it was rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``hospproxy-audit user``."""
+"""The command ``hospproxy-audit user``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Redis of a few lines, as the second level sees it, and a ``Common`` on it: on a Clock, without time-outs."""
+"""A small Redis as the second level sees it, and a ``Common`` on it: on a Clock, without timeouts."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class SmallVault:
 
 
 class SmallCommon:
-    """One worker's.
+    """The ``Common`` of one worker.
 
     :ivar away: Redis cannot be reached.
-    :ivar hold: what Redis has done is heard only when the test says so (``release``).
-    :ivar says: what is heard instead of what Redis says.
+    :ivar hold: replies are delivered only when the test says so (``release``).
+    :ivar says: reply to deliver instead of Redis's own.
     """
 
     member = b"machine.one"

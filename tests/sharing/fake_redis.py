@@ -1,4 +1,4 @@
-"""A Redis of a few lines on a transport in memory, that says what a test wants it to say."""
+"""A small Redis on a transport in memory that replies what a test wants."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class Wire(StringTransport):
 
 
 class FakeRedis:
-    """Answers what a link asks at its beginning, and then as it is told.
+    """Replies to a link's opening commands, and then as told.
 
-    :ivar says: command → what it answers; None: nothing. For a command that is not there: nothing.
-    :ivar opening: what connecting fails with; None: it works.
+    :ivar says: command → its reply; None, or a missing command: no reply.
+    :ivar opening: error with which connecting fails; None: it works.
     :ivar hanging: connecting takes for ever.
     """
 

@@ -1,4 +1,4 @@
-"""Redis as a model of a few lines: what the scripts do, on a clock of the test's, with everything that can go wrong."""
+"""A small model of Redis: what the scripts do, on the test's clock, with every possible fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAD, MEMBERS, LEASES, LOG, DEAD = range(5)
 
 
 class ModelRedis:
-    """The data, and the scripts as Python. integration/test_sharing.py tries the real ones.
+    """The data, and the scripts as Python. integration/test_sharing.py tests the real ones.
 
     :param seconds: the world's time.
     """

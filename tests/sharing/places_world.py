@@ -1,4 +1,4 @@
-"""Several gates, a Redis that is slow and away now and then, and a HOSP that counts."""
+"""Several gates, a Redis that is slow and sometimes away, and a HOSP that counts its requests."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class KeptInMemory(BaseFile):
 
 
 class Worker:
-    """A gate, and the way to Redis; also its ``Common``."""
+    """A gate and its link to Redis; also its ``Common``."""
 
     vault: Any = None
 

@@ -1,4 +1,4 @@
-"""What the scripts about claims give back is believed only where it is of the right kind."""
+"""Replies of the claim scripts are trusted only if they have the right types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hospproxy.watch.metrics import Metrics
 
 
 class Saying:
-    """A Redis that says to each script what it is told to."""
+    """A Redis whose reply to each script the test sets."""
 
     member = b"m.a"
     sees_others = True

@@ -1,4 +1,4 @@
-"""What others say is told to all who have to know."""
+"""News from other workers reaches every part that needs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.sharing.common import SmallVault
 
 
 class Clear:
-    """A vault that seals nothing, and opens what is not rubbish."""
+    """A vault that seals nothing, and opens everything that is not rubbish."""
 
     def is_current(self, sealed: bytes) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""How long a worker may serve, and how long a writer waits who cannot reach the others."""
+"""How long a worker may serve from its cache, and how long a writer waits that cannot reach the others."""
 
 from __future__ import annotations
 

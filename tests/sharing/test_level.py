@@ -1,4 +1,4 @@
-"""The second level alone: what a look understands, and when an answer is kept."""
+"""The second level alone: what a lookup understands, and when a response is stored."""
 
 from __future__ import annotations
 

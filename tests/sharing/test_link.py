@@ -1,4 +1,4 @@
-"""A link is up or down, lets nobody wait, and takes nothing from Redis on trust."""
+"""A link is up or down, never blocks a caller, and validates everything that Redis sends."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Case(SynchronousTestCase):
 
 
 class UpTests(Case):
-    """Coming and going."""
+    """Connecting and disconnecting."""
 
     def test_itComesUp(self) -> None:
         """Once both connections are ready; what is told hears of it before anybody's command is let through."""
@@ -231,7 +231,7 @@ class UpTests(Case):
 
 
 class CommandTests(Case):
-    """Asking."""
+    """Sending commands."""
 
     def test_scripts(self) -> None:
         """By their digest; whole where Redis does not know them."""
@@ -356,7 +356,7 @@ class CommandTests(Case):
 
 
 class NonsenseTests(Case):
-    """What comes without having been asked for, and what is no reply."""
+    """Unsolicited messages, and bytes that are not a reply."""
 
     def test_aReplyThatNobodyAskedFor(self) -> None:
         link = self.start()
@@ -429,7 +429,7 @@ class NonsenseTests(Case):
 
 
 class WordsTests(SynchronousTestCase):
-    """words_of()"""
+    """Tests of ``words_of``."""
 
     def test_each(self) -> None:
         for problem, words in (

@@ -1,4 +1,4 @@
-"""What Redis gives back is held against what the scripts can give back."""
+"""Redis's replies are checked against what the scripts can return."""
 
 from __future__ import annotations
 

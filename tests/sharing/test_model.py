@@ -1,4 +1,4 @@
-"""Several workers, one Redis and everything that can go wrong: what was answered is never served against."""
+"""Several workers, one Redis and every possible fault: no read contradicts an acknowledged write."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ SEEDS = range(12)
 
 
 class Trouble:
-    """Does something bad now and then, and mends it again.
+    """Sometimes causes a fault, and repairs it again.
 
-    Beyond what the design promises are: a worker who has never joined, and a new life of Redis that begins while
-    workers are cut off whom nobody else who is there has known (docs/adr/0024). Those do not come about here.
+    The design does not promise anything in two cases, which do not occur here (docs/adr/0024-leases-and-a-log.md): a
+    worker that has never joined; and a new life of Redis that begins while workers are cut off that no present worker
+    has known.
     """
 
     def __init__(self, world: World) -> None:
@@ -156,7 +157,7 @@ def lived(seed: int) -> World:
 
 
 class ModelTests(SynchronousTestCase):
-    """No unmarked read is older than a write that was answered before the read began."""
+    """No unmarked read is older than a write that was acknowledged before the read began."""
 
     def test_nothingStaleIsServedWhateverHappens(self) -> None:
         hits = answered = 0
@@ -180,7 +181,7 @@ class ModelTests(SynchronousTestCase):
 
 
 class StoryTests(SynchronousTestCase):
-    """What comes about too seldom by chance."""
+    """Sequences that are too rare to occur by chance."""
 
     def setUp(self) -> None:
         self.world = World(1, workers=2)

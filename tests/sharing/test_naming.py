@@ -1,4 +1,4 @@
-"""The names of keys, where somebody else's are in Redis."""
+"""The names of keys, if Redis also holds keys of others."""
 
 from __future__ import annotations
 

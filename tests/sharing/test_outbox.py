@@ -1,4 +1,4 @@
-"""What is to be said is bounded, and says rather too much than too little."""
+"""The outbox is bounded, and announces too much rather than too little."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exchanges of places at HOSP while Redis is there, or away for a moment."""
+"""Exchanges of slots at HOSP while Redis is there, or away for a moment."""
 
 from __future__ import annotations
 

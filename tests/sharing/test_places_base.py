@@ -1,4 +1,4 @@
-"""Redis is away for long: each worker uses its base share, and HOSP never gets more than it bears."""
+"""Redis is away for long: each worker uses its base share, and HOSP never gets more than it can bear."""
 
 from __future__ import annotations
 

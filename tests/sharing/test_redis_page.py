@@ -1,4 +1,4 @@
-"""The ACL user of docs/redis.md may do what scripts and the link do."""
+"""The ACL user of docs/redis.md may do everything that the scripts and the link do."""
 
 from __future__ import annotations
 

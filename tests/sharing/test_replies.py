@@ -1,4 +1,4 @@
-"""What Redis answers is read strictly, piece by piece, and within bounds."""
+"""Redis's replies are parsed strictly, incrementally, and within bounds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read(*pieces: bytes) -> list[Any]:
 
 
 class ReplyTests(SynchronousTestCase):
-    """Replies"""
+    """Tests of ``Replies``."""
 
     @settings(deadline=None)
     @given(st.lists(VALUES, max_size=4), st.integers(1, 30))

@@ -1,4 +1,4 @@
-"""Whose locks can tell whether they live."""
+"""Whose file locks can tell whether a worker is alive."""
 
 from __future__ import annotations
 

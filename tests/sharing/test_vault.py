@@ -1,4 +1,4 @@
-"""What is sealed opens at its own place only, with any key that is known, and never when a bit of it has changed."""
+"""Sealed data opens only at its own place, with any known key, and never if a bit of it has changed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Case(SynchronousTestCase):
 
 
 class VaultTests(Case):
-    """Vault"""
+    """Tests of ``Vault``."""
 
     @settings(deadline=None)
     @given(st.binary(max_size=200), st.binary(max_size=40))
@@ -144,7 +144,7 @@ class VaultTests(Case):
 
 
 class NamesTests(Case):
-    """Names"""
+    """Tests of ``Names``."""
 
     def test_allShareThem(self) -> None:
         """Whoever opens what is in the head makes the same names; another installation makes others."""

@@ -1,4 +1,4 @@
-"""A small world for the model test: workers on clocks of their own, a register behind them, a network that fails."""
+"""A small world for the model test: workers on their own clocks, a register behind them, a network that fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class World:
     """Time, the register, Redis, and the workers.
 
     :ivar answered: the newest value whose writer has been told that it is stored.
-    :ivar stale: reads from memory that were older than a write that was answered before they began.
+    :ivar stale: reads from the cache that were older than a write acknowledged before they began.
     """
 
     def __init__(self, seed: int, workers: int = 3) -> None:
@@ -110,7 +110,7 @@ class World:
 
 
 class ModelLink:
-    """One worker's way to Redis. What was sent is done although nobody waits for its answer any more."""
+    """One worker's link to Redis. A sent command is carried out even if nobody waits for its reply any more."""
 
     def __init__(self, world: World, worker: Worker) -> None:
         self._world = world
@@ -217,7 +217,7 @@ class ModelLink:
 
 
 class Worker:
-    """One process: its clock stands still while it is paused, and jumps when it goes on."""
+    """One process: its clock stops while it is paused, and jumps when it continues."""
 
     def __init__(self, world: World, machine: int, owner: str, read: tuple[bytes, int] | None = None) -> None:
         self.world = world
@@ -340,7 +340,7 @@ class Worker:
 
 
 class Fill:
-    """A fetch that is under way."""
+    """A fetch in progress."""
 
     def __init__(self, worker: Worker) -> None:
         self.worker = worker

@@ -1,4 +1,4 @@
-"""Each rule of the checker finds a small history that breaks it, and lets one pass that does not."""
+"""Each rule of the checker finds a small history that breaks it, and accepts one that does not."""
 
 from __future__ import annotations
 

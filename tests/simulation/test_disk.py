@@ -51,7 +51,7 @@ def written(path: Path, content: bytes, *, sync: bool, sync_folder: bool) -> Non
 
 
 class PowerCuts(DiskTestCase):
-    """Machine.power_cut()"""
+    """Tests of ``Machine.power_cut``."""
 
     def left(self, main: Callable[[Path], Any], times: int = 40) -> set[bytes | None]:
         """What the file "f" is after a power cut, many times."""
@@ -147,7 +147,7 @@ def insert(path: Path, mode: str, rows: int) -> None:
 
 
 class Sqlite(DiskTestCase):
-    """simulation.kernel.disk.sqlite"""
+    """Tests of ``simulation.kernel.disk.sqlite``."""
 
     def lost(self, mode: str) -> int:
         """Rows lost in many power cuts."""
@@ -210,7 +210,7 @@ class Sqlite(DiskTestCase):
 
 
 class Faults(DiskTestCase):
-    """Disk.full, Disk.fail_next()"""
+    """Tests of ``Disk.full`` and ``Disk.fail_next``."""
 
     def test_aFullDisk(self) -> None:
         self.new()
@@ -280,7 +280,7 @@ class Faults(DiskTestCase):
 
 
 class SlowSyncs(DiskTestCase):
-    """What a thread syncs is on disk when its time is over"""
+    """What a thread syncs is on disk when its time is over."""
 
     def cut(self, after_s: float) -> set[bytes | None]:
         """What a file is after a power cut so long after a thread began to write it; its sync takes 10 s."""

@@ -1,4 +1,4 @@
-"""Keys after a power cut: whole, or not there at all."""
+"""Keys after a power cut: complete, or missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.simulation.worlds import OPTIONS, WorldTestCase
 
 
 class PowerCuts(WorldTestCase):
-    """A machine loses its power just after its first start"""
+    """A machine loses its power just after its first start."""
 
     def test_thePublicKeyIsWholeOrNotThere(self) -> None:
         world = self.bare()

@@ -1,4 +1,4 @@
-"""The simulated network: TCP as programs know it."""
+"""The simulated network: TCP as programs see it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Talks(Factory):
 
 
 class NetworkTestCase(WorldTestCase):
-    """:ivar one: at 10.0.0.1, who connects; other: at 10.0.0.2, who listens."""
+    """:ivar one: at 10.0.0.1, connects; other: at 10.0.0.2, listens."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -68,7 +68,7 @@ class NetworkTestCase(WorldTestCase):
 
 
 class Carrying(NetworkTestCase):
-    """Bytes"""
+    """How bytes are carried."""
 
     def test_theOrderIsKept(self) -> None:
         self.link.delay, self.link.split = (0.001, 5.0), 0.9
@@ -114,7 +114,7 @@ class Carrying(NetworkTestCase):
 
 
 class Ending(NetworkTestCase):
-    """How connections end"""
+    """How connections end."""
 
     def test_whatWasWrittenComesBeforeTheEnd(self) -> None:
         ours, theirs = self.pair()
@@ -162,7 +162,7 @@ class Ending(NetworkTestCase):
 
 
 class Connecting(NetworkTestCase):
-    """How they begin"""
+    """How connections begin."""
 
     def failure(self, found: list[Any]) -> str:
         return type(found[0].value).__name__

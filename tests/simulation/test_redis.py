@@ -43,7 +43,7 @@ class Hospital:
 
 
 class Sharing(WorldTestCase):
-    """Workers and machines over the simulated Redis"""
+    """Workers and machines that share the simulated Redis."""
 
     def hospital(self, seed: int = 1, **more: Any) -> Hospital:
         self.made = Hospital(self.small(seed, **more))

@@ -1,4 +1,4 @@
-"""Plans of defects that were found once: none of them may break a promise any more."""
+"""Plans of defects that were found once: none of them may break a promise again."""
 
 from __future__ import annotations
 

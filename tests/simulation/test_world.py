@@ -1,4 +1,4 @@
-"""The simulated world: the same seed gives the same history, and what is killed is over."""
+"""The simulated world: the same seed gives the same history, and a killed process does nothing more."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def suspended() -> list[CoroutineType[Any, Any, Any]]:
 
 
 class Determinism(WorldTestCase):
-    """Simulation.digest()"""
+    """Tests of ``Simulation.digest``."""
 
     def test_theSameSeedGivesTheSameHistory(self) -> None:
         first, second, other = history(1), history(1), history(2)
@@ -68,7 +68,7 @@ class Determinism(WorldTestCase):
 
 
 class Serving(WorldTestCase):
-    """A process of the proxy on the simulated system"""
+    """A process of the proxy on the simulated system."""
 
     def test_aRequestIsAnswered(self) -> None:
         small = self.small()
@@ -112,7 +112,7 @@ class Serving(WorldTestCase):
 
 
 class Errors(WorldTestCase):
-    """Simulation.errors"""
+    """Tests of ``Simulation.errors``."""
 
     def test_whatNobodyHandlesIsNoted(self) -> None:
         world = self.bare()
@@ -154,7 +154,7 @@ class Errors(WorldTestCase):
 
 
 class Killing(WorldTestCase):
-    """Process.kill()"""
+    """Tests of ``Process.kill``."""
 
     def test_nothingOfItRunsAgain(self) -> None:
         small = self.small(takes_s=3.0)

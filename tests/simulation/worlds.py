@@ -1,4 +1,4 @@
-"""Small worlds for tests of the simulation: a HOSP of a few lines, and a client that asks one thing."""
+"""Small worlds for tests of the simulation: a small HOSP, and a client that sends one request."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Hosp(Factory):
 
 
 class Asking(Protocol):
-    """One request, and all that comes back."""
+    """Sends one request, and keeps all that comes back."""
 
     factory: Any
 
@@ -109,10 +109,10 @@ class Asking(Protocol):
 
 
 class Question(ClientFactory):
-    """Asked at a moment.
+    """A request sent at a given moment.
 
     :ivar answer: the bytes that came.
-    :ivar ended: how the connection did: the name of an exception.
+    :ivar ended: how the connection ended: the name of an exception.
     """
 
     protocol = Asking

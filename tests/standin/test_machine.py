@@ -24,7 +24,7 @@ NOT_STORING = ("error_before", "reset_before", "stall", "busy", "bad_gateway")
 
 @define
 class FakeWire:
-    """Remembers what became of a request: ``("sent", status)``, ``("reset", None)`` …"""
+    """Remembers what happened to a request: ``("sent", status)``, ``("reset", None)`` …"""
 
     fates: list[tuple[str, int | None]] = field(factory=list)
     answer: Answer | None = None

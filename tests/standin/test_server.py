@@ -17,7 +17,7 @@ AUTHORIZATION = b"Authorization: Basic c3RhZmYxOnBhc3N3b3JkMQ==\r\n"
 
 
 class BreakableTransport(StringTransport):
-    """Tells an orderly close from a reset."""
+    """Distinguishes an orderly close from a reset."""
 
     aborted = False
 
@@ -27,7 +27,7 @@ class BreakableTransport(StringTransport):
 
 
 class RawTests(SynchronousTestCase):
-    """What goes over a connection, byte by byte."""
+    """The bytes that go over a connection."""
 
     def setUp(self) -> None:
         self.clock = Clock()

@@ -70,7 +70,7 @@ class PlaceTests(SynchronousTestCase):
 
 
 class Client(Protocol):
-    """Asks, and remembers what came and how it ended."""
+    """Sends a request, and remembers what came and how the connection ended."""
 
     def __init__(self) -> None:
         self.received = b""

@@ -1,4 +1,4 @@
-"""What a backup takes of each worker; integration/test_backup.py has a proxy that runs."""
+"""What a backup takes of each worker; integration/test_backup.py tests a running proxy."""
 
 from __future__ import annotations
 

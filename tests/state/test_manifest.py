@@ -1,4 +1,4 @@
-"""What a backup may hold."""
+"""What a backup may contain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hospproxy.state.manifest import StateError, measured
 
 
 class MeasuredTests(SynchronousTestCase):
-    """measured()"""
+    """Tests of ``measured``."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())

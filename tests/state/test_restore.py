@@ -1,4 +1,4 @@
-"""Where a backup is put."""
+"""Where a backup may be restored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hospproxy.state.restore import restore
 
 
 class RestoreTests(SynchronousTestCase):
-    """restore()"""
+    """Tests of ``restore``."""
 
     def test_into_the_folder_that_one_stands_in(self) -> None:
         folder = Path(self.mktemp()).absolute()

@@ -24,7 +24,7 @@ def uses(source: str) -> Iterator[tuple[str, str, frozenset[str]]]:
 
 
 class EveryPartCountsByTheTable(SynchronousTestCase):
-    """In production a wrong name is only logged, so it is found here."""
+    """In production a wrong metric name is only logged, so this test finds it."""
 
     def test_names_kinds_and_labels(self) -> None:
         table = {(metric.kind, metric.name, frozenset(metric.labels)) for metric in METRICS}

@@ -1,4 +1,4 @@
-"""Every word that is counted anywhere stands in the table of metrics."""
+"""Every metric name and label value that the code counts is in the table of metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real sockets on loopback: what is inherited has to be as the kernel knows it."""
+"""Real sockets on loopback: inherited sockets must be as the kernel knows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker's end of the channel, with a service that is none."""
+"""A worker's end of the channel, with a fake service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each worker has for itself."""
+"""What each worker slot has for itself."""
 
 from __future__ import annotations
 

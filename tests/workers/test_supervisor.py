@@ -1,4 +1,4 @@
-"""The supervisor and its posts, with processes that are none."""
+"""The supervisor and its posts, with fake processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def snapshot(count: float) -> Snapshot:
 
 
 class Fake:
-    """A process that is none: what was said to it, and what it says."""
+    """A fake process: what it was told, and what it says."""
 
     def __init__(self, process: Any, command: list[str], env: dict[str, str], descriptors: Any) -> None:
         self.process, self.command, self.env, self.descriptors = process, command, env, descriptors
@@ -74,7 +74,7 @@ class Fake:
 
 
 class Reactor(MemoryReactorClock):
-    """Starts processes that are none."""
+    """Starts fake processes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The Forwarded field, read from the right."""
+"""The Forwarded header, read from the right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PROXY protocol's header."""
+"""Parsing of the PROXY protocol's header."""
 
 from __future__ import annotations
 

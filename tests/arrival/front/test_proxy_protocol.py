@@ -151,7 +151,7 @@ class TakingOverTests(Case):
 
 
 class LimitTests(Case):
-    """Limits are the client's, not the balancer's, and so are the words about them."""
+    """Limits apply to the client, not to the balancer, and so do the log lines about them."""
 
     def hits(self) -> list[tuple[str, str]]:
         return [(event["limit"], event["address"]) for event in self.logged if "unsaid" in event]

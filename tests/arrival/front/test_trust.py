@@ -1,4 +1,4 @@
-"""Whose word is taken for who the client is."""
+"""Which peers are trusted to name the client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates: read with clear words about what is wrong, or made."""
+"""Certificates: read with clear error messages, or created."""
 
 from __future__ import annotations
 

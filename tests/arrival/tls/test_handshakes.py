@@ -1,4 +1,4 @@
-"""Limits on handshakes: each at the limit and one beyond it."""
+"""Limits on handshakes: at each limit and one beyond it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The name in the first message of TLS: found however it is cut, and in whatever else stands there."""
+"""The host name in the first TLS message: found however it is split, and whatever surrounds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates that are exchanged while the proxy runs: taken when they are good, told once when they are not."""
+"""Certificates replaced while the proxy runs: used if they are valid, reported once if not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _damage(file: Path, old: bytes, changed: bytes) -> None:
 
 
 class AtOnce:
-    """A worker that has no thread."""
+    """A worker without a thread."""
 
     def __init__(self, *_: Any) -> None:
         self.held: list[tuple[Any, Deferred[Any]]] = []

@@ -1,4 +1,4 @@
-"""TLS in memory: names pick certificates, sessions stay with theirs, clients show who they are."""
+"""TLS in memory: names select certificates, sessions stay with theirs, clients present certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guesses are slowed down; whoever HOSP has accepted never is."""
+"""Guesses are slowed down; credentials that HOSP has accepted never are."""
 
 from __future__ import annotations
 

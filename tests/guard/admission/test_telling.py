@@ -31,7 +31,7 @@ KEY = b"k" * 32
 
 
 class Joined:
-    """One process's way to the others: what is said is heard by them at once."""
+    """One process's link to the others: they receive its news at once."""
 
     is_alone = False
     may_serve = sees_others = True

@@ -1,4 +1,4 @@
-"""Few wait at a time, and the innocent before the guilty."""
+"""Few guesses wait at a time, and the least guilty keep their turn."""
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock

@@ -111,7 +111,7 @@ class Closing(SynchronousTestCase):
 
 
 class BreakerModel(RuleBasedStateMachine):
-    """The breaker beside what its rules say in words."""
+    """The breaker compared with its rules written as plain code."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""HOSP works on when a client leaves or its time is up: its place is held, and its answer is heard."""
+"""HOSP keeps working when a client leaves or its time is up: its slot is held, and its response is read."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ ENDS = (CancelledError, NotSent, FailedAfterSending, BadAnswer, OverCapacity)
 
 @implementer(IUpstream)
 class Hosp:
-    """Counts what it has in hand by itself. It ends a request when told, whether anybody still listens or not.
+    """Counts what it has in hand. It ends a request when told, whether anybody still waits or not.
 
-    :ivar working: for each request in hand, the Deferred of whoever listens.
+    :ivar working: for each request in hand, the Deferred of the waiting attempt.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -82,7 +82,7 @@ class Hosp:
 
 
 class World:
-    """A gate before the upstream's station."""
+    """A gate in front of the upstream processor."""
 
     def __init__(self, concurrency: int = 2, queue: int = 100) -> None:
         self.clock = Clock()
@@ -303,7 +303,7 @@ class AskedToRestTests(SynchronousTestCase):
 
 
 class LeavingModel(RuleBasedStateMachine):
-    """Clients who come, leave and run out of time, before a HOSP that finishes whatever it has begun within 25 s."""
+    """Clients that come, leave and run out of time, with a HOSP that finishes each request within 25 s."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -175,7 +175,7 @@ class Fairness(SynchronousTestCase):
 
 
 class QueueModel(RuleBasedStateMachine):
-    """The queue beside a model that is a list in the order of arrival, and the turns of each priority."""
+    """The queue compared with a model: a list in the order of arrival, and the turns of each priority."""
 
     tickets = Bundle("tickets")
 

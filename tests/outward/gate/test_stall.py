@@ -1,4 +1,4 @@
-"""HOSP is noticed to have stalled by how long its answers usually take, and a slow day is no stall."""
+"""A stall of HOSP is detected from its usual response times, and a slow day is no stall."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chain, retry, gate, prober and the upstream's station together, with a HOSP that goes and comes back."""
+"""Chain, retry, gate, prober and the upstream processor together, with a HOSP that goes and comes back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.rig import CONTRACT
 
 @implementer(IUpstream)
 class Hosp:
-    """Answers after 0.1 s, refuses, or takes requests and says nothing."""
+    """Responds after 0.1 s, refuses, or takes requests and sends nothing."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

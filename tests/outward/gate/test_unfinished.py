@@ -1,4 +1,4 @@
-"""A process that is killed has requests in HOSP's hands: the next one holds their places."""
+"""A killed process has requests in HOSP's hands: the next process holds their slots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A ledger without a thread and without a disk, and what can go wrong with one."""
+"""A ledger without a thread and without a disk, and its possible faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="hospproxy-test-")
 
 
 class AtOnce:
-    """A worker that does each task when it is given; or fails it, as a full disk does; or is dead."""
+    """A worker that does each task at once; or fails it, like a full disk; or is dead."""
 
     def __init__(self) -> None:
         self.full = False

@@ -1,4 +1,4 @@
-"""What an entry holds of a call comes back as it was."""
+"""A call stored in a ledger entry is read back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came from a client or HOSP is sealed."""
+"""Everything that came from a client or HOSP is sealed."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Which entries of an earlier process somebody may still ask for."""
+"""Which entries of an earlier process a client may still ask for."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The scripts about claims as a model in Python: what they do to one Redis, step by step, on a Clock.
+"""A model of the claim scripts in Python: what they do to one Redis, step by step, on a Clock.
 
-integration/test_claims.py holds the model against the scripts on a real Redis.
+integration/test_claims.py compares the model with the scripts on a real Redis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hospproxy.sharing.scripting import Script
 
 @define
 class Store:
-    """What stands in Redis.
+    """The content of Redis.
 
     :param now: milliseconds.
     """
@@ -380,7 +380,7 @@ class Model:
 
 
 class Vault:
-    """Seals as the ledger does."""
+    """Seals like the ledger."""
 
     def __init__(self) -> None:
         self._seal = Seal(b"v" * 32, "00000000")
@@ -393,9 +393,9 @@ class Vault:
 
 
 class ModelCommon:
-    """One worker's way to the model, and its membership. It is ``Common`` and ``Sharing``.
+    """One worker's link to the model, and its membership. It is ``Common`` and ``Sharing``.
 
-    :ivar away: Redis does not answer it.
+    :ivar away: Redis does not reply to it.
     """
 
     is_alone = False

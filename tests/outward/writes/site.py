@@ -1,4 +1,4 @@
-"""Several workers of several machines on one Clock, before one HOSP, with one model of Redis."""
+"""Several workers of several machines on one Clock, in front of one HOSP, with one model of Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .common_model import ModelCommon, Store
 
 
 class WorkerCommon(ModelCommon):
-    """Of a process that may be dead: then nothing that it still does reaches anybody.
+    """The ``Common`` of a process that may be dead: then nothing that it still does has an effect.
 
     :ivar deaf: replies that are lost from now on.
     """
@@ -66,7 +66,7 @@ class Worker(Rig):
 
 
 class Site:
-    """All of them.
+    """All workers and machines.
 
     :ivar hosp: the one HOSP.
     """

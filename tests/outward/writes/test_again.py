@@ -1,4 +1,4 @@
-"""Whoever asks again: with a key, without one, after a crash. Decided once, when the second arrives."""
+"""Clients that ask again: with a key, without one, after a crash. Decided once, when the second request arrives."""
 
 from __future__ import annotations
 

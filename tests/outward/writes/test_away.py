@@ -1,4 +1,4 @@
-"""Writes while Redis is away, or has lost what it knew."""
+"""Writes while Redis is away, or has lost its data."""
 
 from __future__ import annotations
 

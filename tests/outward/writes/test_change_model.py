@@ -1,7 +1,7 @@
-"""Changes of one record, against a HOSP that fails and is late at any point and a process that is killed at any point.
+"""Changes of one record, with a HOSP that fails and is late at any point and a process that is killed at any point.
 
-One person changes a name time and again, each time once the last answer is there. What was acknowledged last stands in
-the end, unless a change after it ended unknown.
+One person changes a name again and again, each time once the last response is there. At the end the record has the
+last acknowledged name, unless a change after it ended *unknown*.
 """
 
 from __future__ import annotations

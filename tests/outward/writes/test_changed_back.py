@@ -1,4 +1,4 @@
-"""A record that is changed, changed again and changed back: what came in between ends the window of a retry."""
+"""A record that is changed, changed again and changed back: the change in between ends the window of a retry."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A record that people change to and fro at several workers, while answers get lost: what was wished last stands.
+"""People change a record back and forth at several workers, while responses get lost: the last wish stands.
 
-HOSP fails before and after it has stored; workers die; after a lost answer the same or something else is asked.
+HOSP fails before and after it has stored; workers die; after a lost response the client asks for the same or another
+change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes that come to several workers and machines."""
+"""Writes that arrive at several workers and machines."""
 
 from __future__ import annotations
 

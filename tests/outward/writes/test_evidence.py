@@ -1,4 +1,4 @@
-"""On what "surely absent" rests: no clock that is set and no odd id doubles a note."""
+"""The evidence for "surely absent": no clock that is set and no odd id doubles a note."""
 
 from __future__ import annotations
 

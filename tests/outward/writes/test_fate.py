@@ -1,4 +1,4 @@
-"""Each write has one fate: tried with a HOSP that fails before, after and long after it has stored."""
+"""Each write has one outcome, with a HOSP that fails before, after and long after it has stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which record is mine: wrongly found loses a write, wrongly absent doubles it."""
+"""Which record is the write's own: wrongly found loses a write, wrongly absent doubles it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A write that may still be under way at HOSP keeps its turn: it undoes nothing that was acknowledged after it."""
+"""A write that HOSP may still be carrying out keeps its turn: it undoes nothing that was acknowledged after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries that come while it cannot be seen yet that nobody is left who gets the first one's answer."""
+"""Retries that come before it is visible that no client is left for the first one's response."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class LeaseTests(SiteTestCase):
 
 
 class LostReplyTests(SiteTestCase):
-    """A script was run, and that it was is not heard."""
+    """A script ran, and its reply was lost."""
 
     def lose_reply(self, name: str) -> None:
         run = self.two.common.run

@@ -1,7 +1,7 @@
-"""Exactly once, against a HOSP that fails at any point, a process that is killed at any point, clients that leave.
+"""Exactly once, with a HOSP that fails at any point, a process that is killed at any point, and clients that leave.
 
-Each client has one note to write and repeats its request, with a key or without, until the answer is definite. Then the
-note must be there once, whatever happened in between.
+Each client has one note to write and repeats its request, with a key or without, until the response is definite. Then
+the note must exist once, whatever happened in between.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A record that is changed to and fro at several workers: what was changed in between ends the window of a retry."""
+"""A record that is changed back and forth at several workers: a change in between ends the window of a retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What HOSP's answers tell of its clock, and for how long it has been at work."""
+"""What HOSP's responses show of its clock, and for how long it has been working."""
 
 from email.utils import formatdate
 

@@ -1,4 +1,4 @@
-"""Writes of what the contract does not allow: they are looked for as HOSP stores them."""
+"""Writes that the contract does not allow: they are looked for in the form in which HOSP stores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTE = {"title": "t", "body": "b", "patient_id": 7}
 
 
 class ReportedTests(SynchronousTestCase):
-    """Documents that the contract does not allow, where validation.mode is "report"."""
+    """Documents that the contract does not allow, if validation.mode is "report"."""
 
     def setUp(self) -> None:
         self.rig = Rig(enforce=False)

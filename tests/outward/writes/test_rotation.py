@@ -1,4 +1,4 @@
-"""Each start with another master key, the one before it being known: whoever asks again gets what he would have got."""
+"""Each start has another master key and knows the previous one: repeated requests get the same responses as before."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from . import test_again, test_model
 
 
 class RotatingRig(Rig):
-    """Its process has another master key after each crash, and knows those before."""
+    """Its process has another master key after each crash, and knows the previous ones."""
 
     def __init__(self, **options: Any) -> None:
         master = options.setdefault("master", MasterKey(bytes([1]) * 32))
@@ -34,7 +34,7 @@ class RotatingRig(Rig):
 
 
 class AgainTests(test_again.AgainTests):
-    """All that holds for whoever asks again."""
+    """All tests of repeated requests, with key rotation."""
 
     def test_with_another_master_key_what_was_left_is_named_and_the_proxy_starts(self) -> None:
         """Not here: each key is known. ForgottenKeyTests has it."""
@@ -71,14 +71,14 @@ class AgainTests(test_again.AgainTests):
 
 
 class ExactlyOnceTests(test_model.ExactlyOnceTests):
-    """The same, by chance."""
+    """The exactly-once model, with key rotation."""
 
     def setUp(self) -> None:
         self.patch(test_model, "Rig", RotatingRig)
 
 
 class ForgottenKeyTests(SynchronousTestCase):
-    """The key of before is not given: what it sealed cannot be read, and is never guessed at."""
+    """The previous key is not given: what it sealed cannot be read, and is never guessed."""
 
     def test_it(self) -> None:
         rig = RotatingRig()

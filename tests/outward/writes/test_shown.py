@@ -1,4 +1,4 @@
-"""Whom HOSP has shown which record: what counts, and what voids it."""
+"""Which records HOSP has shown to whom: what counts, and what voids it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids that were seen, claimed and touched; kept only while somebody needs them."""
+"""Ids that were seen, claimed and touched; kept only while they are needed."""
 
 import json
 

@@ -1,6 +1,6 @@
 """Exactly once over three workers of two machines: HOSP fails, workers die, clients leave and ask another worker.
 
-As test_model.py, where clients come to any worker. Some of them have equal notes and are still two.
+Like test_model.py, but clients use any worker. Some of them have equal notes and still want two.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Client:
 
 
 class World:
-    """All of it."""
+    """All workers, HOSP and clients."""
 
     def __init__(self, faults: list[Any], read_faults: list[Any]) -> None:
         self.site = Site()

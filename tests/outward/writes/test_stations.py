@@ -1,4 +1,4 @@
-"""Writes and the stations around them: what refuses, what judges HOSP's answers, what records."""
+"""Writes and the processors around them: those that refuse, that check HOSP's responses, that record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOTE = {"title": "t", "body": "b", "patient_id": 7}
 
 @implementer(IProcessor)
 class Recording:
-    """Its disk is full when a client's answer is there."""
+    """A recording processor whose disk is full when a client's response is there."""
 
     full = False
 
@@ -38,7 +38,7 @@ class Recording:
 
 @implementer(IProcessor)
 class ForClients:
-    """A station that refuses whatever the proxy asks by itself."""
+    """A processor that refuses the proxy's own requests."""
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         if exchange.own:
@@ -47,7 +47,7 @@ class ForClients:
 
 
 class CheckedHosp(SmallHosp):
-    """Its answers are held against the contract.
+    """A HOSP whose responses are checked against the contract.
 
     :ivar spoilt: ids of the operations that it answers with a page.
     """

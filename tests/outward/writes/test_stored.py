@@ -1,4 +1,4 @@
-"""What the upstream makes of values, and whether a record holds them."""
+"""How the upstream converts values, and whether a record holds them."""
 
 from __future__ import annotations
 

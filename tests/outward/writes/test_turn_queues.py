@@ -1,4 +1,4 @@
-"""Turns: one write at a time, in the order in which they came."""
+"""Turns: one write at a time, in the order of arrival."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk that fails for a moment does not end what goes on after a write was answered."""
+"""A disk that fails for a moment does not end what continues after a write's response."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class AtOnce:
-    """A worker that has no thread."""
+    """A worker without a thread."""
 
     def run(self, task: Callable[[], T]) -> Deferred[T]:
         return execute(task)

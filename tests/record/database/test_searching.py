@@ -1,4 +1,4 @@
-"""The database finds what the rule finds: whatever is asked, however far it looks at a time."""
+"""The database finds the same rows as the rule, for any query and any number of rows examined at a time."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ FILTERS = st.builds(
 
 
 class SearchTests(SynchronousTestCase):
-    """search() against matches()"""
+    """Compares ``search`` with ``matches``."""
 
     def setUp(self) -> None:
         seed = random.SystemRandom().randrange(1 << 32)

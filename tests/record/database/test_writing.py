@@ -1,4 +1,4 @@
-"""A batch is kept once, whole, and as it stands in the journal."""
+"""A batch is stored once, whole, and as it is in the journal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Case(SynchronousTestCase):
 
 
 class WriteTests(Case):
-    """DatabaseWriter"""
+    """Tests of ``DatabaseWriter``."""
 
     def test_interfaces(self) -> None:
         """Both ends."""
@@ -173,7 +173,7 @@ class WriteTests(Case):
 
 
 class PruneTests(Case):
-    """Pruner"""
+    """Tests of ``Pruner``."""
 
     def test_prune(self) -> None:
         """The oldest go, a few at each write; what is young enough stays."""
@@ -201,7 +201,7 @@ class PruneTests(Case):
 
 
 class SummaryTests(Case):
-    """summary()"""
+    """Tests of ``summary``."""
 
     def test_empty(self) -> None:
         """Nothing happened."""
@@ -229,7 +229,7 @@ class SummaryTests(Case):
 
 
 class PageTests(Case):
-    """page()"""
+    """Tests of ``page``."""
 
     def test_a_key_of_an_unknown_journal(self) -> None:
         """A page's address from another database: nothing of that time is passed over."""

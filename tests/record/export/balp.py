@@ -1,6 +1,6 @@
 """What IHE's Basic Audit Log Patterns 1.1 require of an AuditEvent, as a table: from a profile to its rules.
 
-Written from the profiles' definitions (https://profiles.ihe.net/ITI/BALP), apart from the code that is held against it.
+Written from the profiles' definitions (https://profiles.ihe.net/ITI/BALP), independently of the code under test.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DATA_ROLES = {(ROLE, code) for code in ("3", "4", "20")}
 
 @frozen
 class Rules:
-    """Of one profile.
+    """Rules of one profile.
 
     :param subtypes: one of them, of http://hl7.org/fhir/restful-interaction.
     :param client: type of the one agent that is the client; ``server`` of the server.

@@ -1,4 +1,4 @@
-"""Rows to be exported, and how they come."""
+"""Rows for tests of exports, and the iterator that yields them."""
 
 from __future__ import annotations
 

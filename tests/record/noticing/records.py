@@ -1,4 +1,4 @@
-"""Records to be noticed, and what stands around a noticer."""
+"""Records for tests of alerts, and the parts around a noticer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def told(rule: Any, seen: Sequence[tuple[Facts, float]]) -> list[Alert | None]:
 
 @implementer(IJournal)
 class KeptJournal:
-    """Keeps at once, or fails."""
+    """Stores at once, or fails."""
 
     full = False
 

@@ -28,7 +28,7 @@ WRONG = b"Basic c3RhZmYxOndyb25n"
 
 
 class Broken:
-    """A rule with a mistake in it."""
+    """A rule with an error in it."""
 
     def observe(self, _facts: Any, _now: float) -> None:
         raise ZeroDivisionError
@@ -138,7 +138,7 @@ class WhateverHappens(Case):
 
 
 class ThroughTheChain(Case):
-    """Each rule behind the real stations, which make the records."""
+    """Each rule behind the real processors, which make the records."""
 
     def rig(self, *rules: Any, **options: Any) -> Rig:
         noticer = self.noticer(*rules)

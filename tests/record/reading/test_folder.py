@@ -70,7 +70,7 @@ filters = st.builds(
 
 
 class Trail:
-    """Two journals side by side, each record's disclosure set in the same file before it."""
+    """Two journals side by side, with each record's disclosure set in the same file before it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

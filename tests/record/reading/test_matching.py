@@ -1,4 +1,4 @@
-"""By which rule a record fits."""
+"""The rule by which a record matches filters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OWN: dict[str, Any] = {
 
 
 class MatchesTests(SynchronousTestCase):
-    """matches()"""
+    """Tests of ``matches``."""
 
     def fits(self, record: dict[str, Any], **wanted: Any) -> bool:
         return matches(record, Filters(**wanted), {"h": {"3", "4"}})

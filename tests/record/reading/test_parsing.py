@@ -1,4 +1,4 @@
-"""What somebody types becomes Filters, or an error that names the field."""
+"""Typed text becomes Filters, or an error that names the field."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hospproxy.record.reading.rows import Key, RowName
 
 
 class ParseTests(SynchronousTestCase):
-    """parse()"""
+    """Tests of ``parse``."""
 
     def refused(self, *pairs: tuple[str, str]) -> BadFilterError:
         return self.assertRaises(BadFilterError, parse, pairs)
@@ -72,7 +72,7 @@ class ParseTests(SynchronousTestCase):
 
 
 class KeyTests(SynchronousTestCase):
-    """encode_key(), decode_key()"""
+    """Tests of ``encode_key`` and ``decode_key``."""
 
     @given(
         st.integers(0, 10**15),

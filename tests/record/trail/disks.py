@@ -71,9 +71,9 @@ class FakeReserve(FakeFile):
 
 
 class FakeDisk:
-    """The lists hold what the next calls do: an error, or for a write how much it takes.
+    """The lists hold the results of the next calls: an error, or for a write how much it takes.
 
-    While it is full, nothing can be made or written but what the reserve has room for.
+    While it is full, nothing can be created or written except within the reserve.
     """
 
     def __init__(self) -> None:
@@ -154,8 +154,8 @@ class HandWorker:
 class HandRing:
     """Writes only when the test says so: a write is one of the worker's tasks.
 
-    :param refused: what the next writes raise at once.
-    :param failing: what the next writes end with, having written a part.
+    :param refused: errors that the next writes raise at once.
+    :param failing: errors with which the next writes end, having written a part.
     """
 
     def __init__(self, worker: HandWorker) -> None:

@@ -1,4 +1,4 @@
-"""Sets of patients stand in the same file before the first record that names them, whatever happens to files."""
+"""Disclosure sets are in the same file before the first record that names them, whatever happens to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is done to a trail afterwards is found, and nothing is found where nothing was done."""
+"""Every later change to a trail is found, and nothing is reported for an unchanged one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On real files. Where this kernel allows no io_uring, what is tested is that a thread takes its place."""
+"""io_uring on real files. If this kernel does not allow it, the tests check that a thread takes its place."""
 
 from __future__ import annotations
 

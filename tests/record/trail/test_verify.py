@@ -12,7 +12,7 @@ from .trails import DAY, Trail, read, write
 
 
 class Named(SynchronousTestCase):
-    """One file that is closed (records 1 to 12: begin, ten, digest) and a second that goes on."""
+    """One closed file (records 1 to 12: begin, ten, digest) and a second that continues."""
 
     def setUp(self) -> None:
         self.trail = Trail(Path(self.mktemp()))

@@ -31,7 +31,7 @@ def lines(first: int, count: int) -> list[bytes]:
 class Trail:
     """A folder in which time passes.
 
-    :param folder: to be made.
+    :param folder: created by this class.
     """
 
     def __init__(self, folder: Path, signer: Signer = SIGNER) -> None:

@@ -1,1 +1,1 @@
-"""Writers, without sockets."""
+"""Tests of the audit sinks, without sockets."""

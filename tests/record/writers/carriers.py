@@ -1,4 +1,4 @@
-"""A carrier whose writer, clock and thread do what the test says, on a trail on a real disk."""
+"""A carrier whose sink, clock and thread do what the test says, on a trail on a real disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..trail.trails import Trail
 @implementer(IAuditWriter)
 @define(eq=False)
 class FakeWriter:
-    """Keeps what it takes.
+    """Keeps what it receives.
 
     :param results: of the next calls: an error, or a Deferred to wait for; then all succeed.
     """

@@ -33,7 +33,7 @@ def refusal(status: int, code: str) -> ClientError:
 class FakeS3:
     """A bucket in memory.
 
-    :ivar next: errors that the next puts get; "lost" keeps the object and loses the answer.
+    :ivar next: errors for the next puts; "lost" keeps the object and loses the response.
     """
 
     def __init__(self, conditional: bool = True) -> None:
@@ -78,7 +78,7 @@ class FakeS3:
 
 
 class Here:
-    """Does at once what a thread would do."""
+    """Does a thread's work at once."""
 
     def __init__(self) -> None:
         self.stopped = False

@@ -1,4 +1,4 @@
-"""A journal that was left and cannot be read holds up no other."""
+"""A journal that was left behind and cannot be read does not hold up any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to the journal, the writer and the process: all records, in order; doubles only as a re-sent run."""
+"""Faults of journal, sink and process: all records arrive, in order, and duplicates only as a repeated run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = st.one_of(
 
 
 class Story:
-    """One journal, one writer; carriers come and go, as processes do."""
+    """One journal, one sink; carriers come and go, as processes do."""
 
     def __init__(self, folder: str) -> None:
         self.trail = trail_in(folder)

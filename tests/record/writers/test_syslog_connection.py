@@ -1,4 +1,4 @@
-"""When a delivery counts as confirmed; integration/test_writers_syslog.py has it with real ends of connections."""
+"""When a delivery counts as confirmed. integration/test_writers_syslog.py tests it with real ends of connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Handle:
 
 
 class Wire:
-    """A TCP transport that asks for more whenever it is told to."""
+    """A TCP transport that asks for more data when told to."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The page with a Clock, a journal that waits and a worker that works at once."""
+"""The audit page with a Clock, a journal that waits and a worker that works at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pseudonym(name: str) -> str:
 
 
 class NowWorker:
-    """Does everything at once; counts."""
+    """Does everything at once, and counts."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -47,7 +47,7 @@ class NowWorker:
 
 @implementer(IJournal)
 class HeldJournal:
-    """Keeps nothing until it is told to; ``at_once`` keeps everything."""
+    """Stores nothing until told to; ``at_once`` stores everything."""
 
     full = False
 

@@ -94,7 +94,10 @@ def alert(seconds_ago: float) -> dict[str, Any]:
 
 @implementer(ITrailReader)
 class FakeReader:
-    """:param records: in the order in which they were made; each gets its place in the chain."""
+    """Reads a trail in memory.
+
+    :param records: in the order in which they were made; each gets its place in the chain.
+    """
 
     def __init__(self, records: Sequence[Mapping[str, Any]] = ()) -> None:
         self.closed = False

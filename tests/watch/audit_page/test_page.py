@@ -1,4 +1,4 @@
-"""Who asks is known, and that they asked is on record, before anything leaves."""
+"""The reader of the page is known, and their look is on record, before anything is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOK = {
 
 
 class HungReader(FakeReader):
-    """Never answers."""
+    """Never returns."""
 
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
         await Deferred()
@@ -45,7 +45,10 @@ class BrokenReader(FakeReader):
 
 
 class AwayReader(FakeReader):
-    """:param why: said to every question."""
+    """Fails every query.
+
+    :param why: message of each failure.
+    """
 
     def __init__(self, why: IndexAway) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a page shows: hostile values stay text, filters and links say the same."""
+"""What a page shows: hostile values stay text, and filters and links agree."""
 
 from __future__ import annotations
 
