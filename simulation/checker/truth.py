@@ -224,7 +224,12 @@ class Truth:
 
     def first_asked(self, op: Op) -> float:
         """When the first of this intent's requests was sent."""
-        same = [other for other in self.by_intent[op.asked.intent] if other.same == op.same]
+        # A key remains one's own with a new password.
+        same = [
+            other
+            for other in self.by_intent[op.asked.intent]
+            if other.same[2:] == op.same[2:] and other.asked.name == op.asked.name
+        ]
         return min(other.asked.at for other in same)
 
     @cached_property

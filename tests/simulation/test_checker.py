@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from simulation.history import Broke, Committed, Credentials, Recorded
+from simulation.history import Committed, Credentials, Recorded
 
 from .stories import Life, Measured, Story, Trouble, Unhandled, note, shown
 
@@ -154,59 +153,6 @@ class WritesTests(RuleCase):
             story.updated(number + 1, note(), note(1, title), op)
             story.tell(number + 2, op, 200, shown(note(1, title)))
         self.broken(story, "writes.key_misused")
-
-
-class OrderTests(RuleCase):
-    def late(self, told: int, land: float = 9.0) -> Story:
-        story = Story()
-        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
-        body = {"outcome": "unknown"} if told == 504 else shown(note(1, "B"))
-        second = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
-        story.tell(3.0, first, told, body)
-        story.updated(5.0, note(), note(1, "C"), second)
-        story.tell(6.0, second, 200, shown(note(1, "C")))
-        story.updated(land, note(1, "C"), note(1, "B"), first)
-        return story
-
-    def test_anEarlierWriteLandsOnALaterOne(self) -> None:
-        self.broken(self.late(504), "order.undone")
-        self.broken(self.late(200), "order.undone", "writes.lost")
-
-    def test_aClientThatLeftBeforeItsWriteWasSentMayComeLater(self) -> None:
-        for received, rules in ((2.0, ("order.undone",)), (7.0, ())):
-            story = Story()
-            first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
-            story.breaks(3.0, first, "left")
-            second = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
-            story.updated(5.0, note(), note(1, "C"), second)
-            story.tell(6.0, second, 200, shown(note(1, "C")))
-            story.updated(9.0, note(1, "C"), note(1, "B"), first)
-            landed = list(story.history.of(Committed))[-1]
-            story.history.events[story.history.events.index(landed)] = evolve(landed, received=received)
-            self.broken(story, *rules)
-
-    def test_whatAKeyRepeatsWasWishedWhenItWasFirstAsked(self) -> None:
-        """The repeat is told of what was done long ago, while another's later write is on its way."""
-        story = Story()
-        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
-        story.updated(2.0, note(), note(1, "B"), first)
-        story.tell(3.0, first, 504, {"outcome": "unknown"})
-        later = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
-        story.add(Broke(5.0, later, "left"))
-        again = story.ask(6.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
-        story.tell(7.0, again, 200, shown(note(1, "B")))
-        story.updated(8.0, note(1, "B"), note(1, "C"), later)
-        self.assertNotIn("order.undone", story.rules())
-
-    def test_writesAtOneTimeMayLandInAnyOrder(self) -> None:
-        story = Story()
-        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
-        second = story.ask(1.0, "PATCH", "/notes/1", {"title": "C"})
-        story.updated(2.0, note(), note(1, "C"), second)
-        story.tell(3.0, second, 200, shown(note(1, "C")))
-        story.updated(4.0, note(1, "C"), note(1, "B"), first)
-        story.tell(5.0, first, 200, shown(note(1, "B")))
-        self.good(story)
 
 
 class ReadsTests(RuleCase):

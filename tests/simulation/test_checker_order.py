@@ -1,0 +1,77 @@
+"""The rule on the order of writes: it finds a small history that breaks it, and lets one pass that does not."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from simulation.history import Broke, Committed, Credentials
+
+from .stories import Story, note, shown
+from .test_checker import RuleCase
+
+
+class OrderTests(RuleCase):
+    def late(self, told: int, land: float = 9.0) -> Story:
+        story = Story()
+        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+        body = {"outcome": "unknown"} if told == 504 else shown(note(1, "B"))
+        second = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
+        story.tell(3.0, first, told, body)
+        story.updated(5.0, note(), note(1, "C"), second)
+        story.tell(6.0, second, 200, shown(note(1, "C")))
+        story.updated(land, note(1, "C"), note(1, "B"), first)
+        return story
+
+    def test_anEarlierWriteLandsOnALaterOne(self) -> None:
+        self.broken(self.late(504), "order.undone")
+        self.broken(self.late(200), "order.undone", "writes.lost")
+
+    def test_aClientThatLeftBeforeItsWriteWasSentMayComeLater(self) -> None:
+        for received, rules in ((2.0, ("order.undone",)), (7.0, ())):
+            story = Story()
+            first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+            story.breaks(3.0, first, "left")
+            second = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
+            story.updated(5.0, note(), note(1, "C"), second)
+            story.tell(6.0, second, 200, shown(note(1, "C")))
+            story.updated(9.0, note(1, "C"), note(1, "B"), first)
+            landed = list(story.history.of(Committed))[-1]
+            story.history.events[story.history.events.index(landed)] = evolve(landed, received=received)
+            self.broken(story, *rules)
+
+    def test_whatAKeyRepeatsWasWishedWhenItWasFirstAsked(self) -> None:
+        """The repeat is told of what was done long ago, while another's later write is on its way."""
+        story = Story()
+        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
+        story.updated(2.0, note(), note(1, "B"), first)
+        story.tell(3.0, first, 504, {"outcome": "unknown"})
+        later = story.ask(4.0, "PATCH", "/notes/1", {"title": "C"})
+        story.add(Broke(5.0, later, "left"))
+        again = story.ask(6.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
+        story.tell(7.0, again, 200, shown(note(1, "B")))
+        story.updated(8.0, note(1, "B"), note(1, "C"), later)
+        self.assertNotIn("order.undone", story.rules())
+
+    def test_writesAtOneTimeMayLandInAnyOrder(self) -> None:
+        story = Story()
+        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+        second = story.ask(1.0, "PATCH", "/notes/1", {"title": "C"})
+        story.updated(2.0, note(), note(1, "C"), second)
+        story.tell(3.0, second, 200, shown(note(1, "C")))
+        story.updated(4.0, note(1, "C"), note(1, "B"), first)
+        story.tell(5.0, first, 200, shown(note(1, "B")))
+        self.good(story)
+
+    def test_aKeyStaysOnesOwnWithANewPassword(self) -> None:
+        """The repeat is answered with what the first request did, before another's later write."""
+        story = Story()
+        first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
+        story.updated(2.0, note(), note(1, "B"), first)
+        story.tell(3.0, first, 504, {"outcome": "unknown"})
+        story.add(Credentials(4.0, "ann", "ann-2", 1, "1.1"))
+        other = story.ask(5.0, "PATCH", "/notes/1", {"title": "C"}, name="bob")
+        story.updated(6.0, note(1, "B"), note(1, "C"), other)
+        story.tell(7.0, other, 200, shown(note(1, "C")))
+        again = story.ask(8.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i", password="ann-2")
+        story.tell(9.0, again, 200, shown(note(1, "B")))
+        self.assertNotIn("writes.lost", story.rules())
