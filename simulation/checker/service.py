@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from ..history import Life, Measured, Unhandled
+from ..history import Credentials, Life, Measured, Unhandled
 from .truth import Op, Truth, Violation
 
 SLACK_S = 3.0
@@ -88,7 +88,11 @@ def goodput(truth: Truth) -> Iterator[Violation]:
 def unsettled(truth: Truth) -> Iterator[Violation]:
     """Long after the last fault no write stands open, and nothing waits."""
     for measured in truth.history.of(Measured):
-        if measured.name.startswith("end:") and measured.value:
+        waits = measured.name.startswith("end:screening") and any(
+            _screened(op) and op.asked.target.endswith("/screen") and _locked_out(truth, op)
+            for op in truth.ops.values()
+        )
+        if measured.name.startswith("end:") and measured.value and not waits:
             text = (
                 f"{measured.machine}: {measured.name.removeprefix('end:')} is {measured.value:g} at the end"
             )
@@ -111,6 +115,20 @@ def _screened(op: Op) -> bool:
     return op.told is not None and op.told.status == 200
 
 
+def _locked_out(truth: Truth, op: Op) -> bool:
+    """Whether its author got a new password and has not used it at this machine: the note waits there for that."""
+    passwords = {each.password for each in truth.history.of(Credentials) if each.name == op.asked.name}
+    back = any(
+        other.asked.name == op.asked.name
+        and other.asked.password != op.asked.password
+        and other.asked.house == op.asked.house
+        and other.told is not None
+        and other.told.status < 400
+        for other in truth.ops.values()
+    )
+    return len(passwords) > 1 and not back
+
+
 def screenings(truth: Truth) -> Iterator[Violation]:
     """Each screening that was answered is kept whole on its patient: each result once, in its author's name."""
     notes: dict[int, list[str]] = defaultdict(list)
@@ -131,7 +149,7 @@ def screenings(truth: Truth) -> Iterator[Violation]:
         least = sum(1 for other in same if _screened(other))
         for result in op.told.body.get("results", []) if op.told and isinstance(op.told.body, dict) else []:
             times = sum(body.count(f"{result}\n") for body in notes[patient])
-            if not least <= times <= len(same):
+            if not least <= times <= len(same) and not (times < least and _locked_out(truth, op)):
                 what = f"result {str(result)[:60]!r} of {op.asked.intent}"
                 text = f"{what} stands {times} times in notes of patient {patient}"
                 yield Violation("service.screening", op.over, text, (op.asked.op,))

@@ -97,7 +97,7 @@ class ScreeningTests(SynchronousTestCase):
         self.rig.hosp.passwords["staff1"] = "new"
         self.assertEqual(self.settle(5), [])
         self.rig.get(self.rig.send("GET", "/notes", auth=basic("staff1", "new")))
-        self.assertEqual(len(self.settle(700)), 1)
+        self.assertEqual(len(self.settle(200)), 1)
         self.assertEqual(self.rig.screening.pending, 0)
 
     def test_what_hosp_refuses_can_be_fetched_by_its_author_alone(self) -> None:

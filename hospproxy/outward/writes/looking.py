@@ -41,7 +41,7 @@ LEAST_LOOK_S = 0.5
 
 
 class Undecided(Exception):
-    """The deadline passed before a look could decide."""
+    """The deadline passed before a look could decide; or HOSP no longer accepts the credentials of the looks."""
 
 
 class Looking:
@@ -156,7 +156,11 @@ class Looking:
         entry.exchange.looks += 1
 
         async def ask(call: Call) -> Response | None:
-            return await self._asked(entry, call, deadline)
+            response = await self._asked(entry, call, deadline)
+            if response is not None and response.status == 401 and entry.exchange.own:
+                # Its author has a new password: end this try, so that the next one uses it.
+                raise Undecided
+            return response
 
         if accounts.is_asked_here(self._contract, entry):
             verdict = await accounts.look(self._contract, entry, self._change(entry), ask)
