@@ -1,4 +1,4 @@
-"""What the scripts are given: each text beside it here names its ARGV."""
+"""Builds the arguments (ARGV) of ``beat.lua`` and ``bury.lua``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ Arguments = list[bytes | int | str]
 def beat_args(
     common: Common, messages: Sequence[Message], pos: int | str, how: str, timing: Timing
 ) -> Arguments:
-    """ARGV[3] and on of ``beat.lua``.
+    """Build the arguments of ``beat.lua``, from ARGV[3] on.
 
-    :param pos: how far it has read; ``now`` or ``all``: it hears what is said from now on, or all of this epoch.
+    :param pos: number of the last log entry that this worker has applied; or, when it joins, ``now`` (send it only
+        entries from now on) or ``all`` (send it the whole log of this epoch).
     :param how: ``beat`` or ``leave``.
-    :raise Away: names are not known yet.
+    :raise Away: the key for names has not been read from Redis yet.
     """
     place = common.key("log")
     args: Arguments = [
@@ -44,9 +45,9 @@ def beat_args(
 
 
 def burial_args(common: Common, dead: Sequence[bytes]) -> Arguments:
-    """ARGV[3] and on of ``bury.lua``.
+    """Build the arguments of ``bury.lua``, from ARGV[3] on.
 
-    :param dead: ids of members.
+    :param dead: ids of the dead members.
     """
     sealed = common.vault.seal(packed(Everything()), common.key("log"))
     return [sealed, key_of_tag(common, EVERYTHING), GENERATION_MS, *dead]

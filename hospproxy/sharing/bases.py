@@ -1,7 +1,8 @@
-"""A worker's base share: places at HOSP that are its own when Redis is away for long (docs/adr/0025).
+"""A worker's base share: slots at HOSP that it owns when Redis is away for long (docs/adr/0025).
 
-It outlives the process, in a file, so that who takes its place while Redis is away need not do without. The file never
-holds less than Redis was told of: what is given up is written first.
+The base is kept in a file, so that a successor that starts while Redis is away can inherit it. The file never lags
+behind Redis on the unsafe side: Redis is told of at least as many slots as the file holds (``OwnBase.said``), and a
+smaller base is written to the file before Redis is told of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..record.trail.files import write_whole
 from ..worker import WorkerLike
 
 FILE = "places.json"
-"""In ``state_dir``; each worker has its own."""
+"""Name of the file in ``state_dir``; each worker has its own."""
 MOST_BYTES = 1000
 _VERSION = 1
 _MEMBER = re.compile(r"[!-~]{1,128}")
@@ -30,11 +31,11 @@ _log = Logger()
 
 @frozen(slots=True)
 class Kept:
-    """What the file says.
+    """Content of the file.
 
-    :param member: whose base it is.
-    :param base: places.
-    :param ceiling: of how many in all.
+    :param member: id of the member that owns the base.
+    :param base: slots in the base.
+    :param ceiling: slots of all workers together when the base was assigned.
     """
 
     member: bytes
@@ -50,7 +51,7 @@ class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def kept_in(content: bytes) -> Kept | None:
-    """What a file says; None for nonsense."""
+    """Parse the content of a file; None if it is invalid."""
     try:
         said = msgspec.json.decode(content, type=_Content)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -61,7 +62,7 @@ def kept_in(content: bytes) -> Kept | None:
 
 
 class BaseFile:
-    """The file of one worker. All is done in a thread, one thing after another.
+    """The file of one worker. Reads and writes run in a thread, one after another.
 
     :param worker: the thread.
     """
@@ -71,19 +72,19 @@ class BaseFile:
         self._worker = worker
 
     def read(self) -> Deferred[Kept | None]:
-        """What is there; None if there is nothing, or it is no good."""
+        """Read the file; None if it is missing, unreadable or invalid."""
         return self._worker.run(self._read)
 
     def write(self, kept: Kept, before: bytes) -> Deferred[None]:
-        """Put this there, unless another process has it by now.
+        """Write the file, unless another process has written it since.
 
-        :param before: the member whose content may be replaced besides one's own.
-        :raise OSError: it could not be written, through the Deferred.
+        :param before: id of the predecessor; its content, besides this member's own, may be replaced.
+        :raise OSError: through the Deferred: the file could not be written.
         """
         return self._worker.run(lambda: self._write(kept, before))
 
     def stop(self) -> None:
-        """End the thread, after what it has to do."""
+        """End the thread once it has finished its queued work."""
         self._worker.stop()
 
     def _read(self) -> Kept | None:
@@ -108,10 +109,10 @@ class BaseFile:
 
 
 class OwnBase:
-    """The base of this worker: what it is told, and at first what its predecessor had.
+    """The base share of this worker: at first its predecessor's, later the one that Redis assigns.
 
-    :param ceiling: the most that HOSP gets at one time.
-    :param file: None: nothing outlives the process.
+    :param ceiling: the most requests in flight at HOSP.
+    :param file: where the base is kept; None: it ends with the process.
     :param is_gone: whether the worker of this machine with this file lock is dead.
     """
 
@@ -119,9 +120,9 @@ class OwnBase:
         self, ceiling: int, file: BaseFile | None = None, is_gone: Callable[[str], bool] = lambda _name: True
     ) -> None:
         self.value = 0
-        """How many are its own."""
+        """Slots in the base."""
         self.heir_of = b""
-        """The dead member whose base it has; to be told in each exchange until one was answered."""
+        """The dead member whose base this worker inherited. Each exchange names it until one is answered."""
         self._ceiling = ceiling
         self._file = file
         self._is_gone = is_gone
@@ -136,11 +137,14 @@ class OwnBase:
 
     @property
     def said(self) -> int:
-        """How many Redis has to know of: what the file still holds, a process that follows would take for its own."""
+        """Slots to report to Redis: the larger of the base and what the file still holds.
+
+        A successor would inherit what the file holds.
+        """
         return max(self.value, self._most)
 
     def start(self) -> Deferred[None]:
-        """Read what the last process has left."""
+        """Read the file that the last process left."""
         return succeed(None) if self._file is None else self._file.read().addCallback(self._found)
 
     def _found(self, kept: Kept | None) -> None:
@@ -149,11 +153,12 @@ class OwnBase:
             self._over = b"" if kept is None else kept.member
 
     def inherit(self, member: bytes) -> bool:
-        """Take the predecessor's base, once it is dead; whether that has happened now.
+        """Inherit the predecessor's base once the predecessor is dead; call it before each exchange without Redis.
 
-        A file of another machine (a copy of the folder) counts for nothing: there it may be in use.
+        A file from another machine (a copy of the folder) is ignored: the base may be in use there.
 
         :param member: this worker's id.
+        :return: whether this call inherited the base.
         """
         before = self._before
         if before is None or not member:
@@ -162,13 +167,13 @@ class OwnBase:
         if machine != member.partition(b".")[0]:
             self._before = None
         elif not self._is_gone(owner.decode()):
-            self._lives = True  # it drains, and may give its base up at its end
+            self._lives = True  # the predecessor drains, and may give its base up when it ends
         elif self._lives:
             self._lives = False
             self.start()
         else:
             self._before, self.heir_of = None, before.member
-            # With fewer places than there were each has as much less.
+            # If the ceiling is lower now, each base shrinks in proportion.
             self.value = self._most = (
                 before.base * min(self._ceiling, before.ceiling) // (before.ceiling or 1)
             )
@@ -176,7 +181,7 @@ class OwnBase:
         return False
 
     def told(self, member: bytes, base: int) -> None:
-        """Redis knows of this many.
+        """Take over the base that Redis has assigned, and write it to the file.
 
         :param member: this worker's id.
         """
@@ -189,7 +194,7 @@ class OwnBase:
         self.heir_of = b""
 
     async def give_up(self, member: bytes) -> None:
-        """Have none any more. When it returns, ``said`` is what may be told. It never fails."""
+        """Set the base to 0, and wait for the file. ``said`` may then be reported to Redis. Never fails."""
         self.told(member, 0)
         while self._writing is not None:
             over: Deferred[None] = Deferred()
@@ -197,7 +202,7 @@ class OwnBase:
             await over
 
     def stop(self) -> None:
-        """Write nothing any more."""
+        """Stop writing the file."""
         if self._file is not None:
             self._file.stop()
 

@@ -1,4 +1,4 @@
-"""Builds what a worker shares with others, from the settings."""
+"""Builds the parts that a worker shares with others, from the settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .vault import Names, Vault
 
 
 def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, host: Host = REAL) -> Shared:
-    """A worker among others; it begins with ``begin``."""
+    """Build ``Shared`` for this worker. Start it with ``begin``."""
     redis = settings.redis
     timing = Timing(
         heartbeat_s=redis.heartbeat_s,
@@ -52,14 +52,14 @@ def begin(
     begin_epoch: Callable[[], object],
     entropy: Callable[[int], bytes],
 ) -> None:
-    """Join the others.
+    """Start ``shared``: connect to Redis and join the other workers.
 
     :param owner: this process, by its file lock.
-    :param disk: what it keeps over restarts. Of what others changed meanwhile it knows nothing: until that was read
-        nothing that is there counts.
-    :param begin_epoch: called when Redis may have lost what was said there.
-    :param entropy: gives so many random bytes.
-    :raise OSError: the name of this machine can neither be read nor made.
+    :param disk: the cache on disk. Others may have made its entries stale while this process was down, so they are
+        not trusted until the log has been read.
+    :param begin_epoch: called each time this worker has joined: Redis may have lost claims since.
+    :param entropy: returns this many random bytes.
+    :raise OSError: the id of this machine can neither be read nor made.
     """
 
     def joined(anew: bool) -> None:
@@ -86,9 +86,9 @@ def claims_of(
     late_commit_s: float,
     is_gone: Callable[[str], bool],
 ) -> RedisClaims:
-    """What other workers and machines write.
+    """Build the claims: how this worker sees the writes of other workers and machines.
 
-    :param late_commit_s: seconds within which HOSP stores what it was sent.
+    :param late_commit_s: seconds after sending within which HOSP stores a write, if ever.
     :param is_gone: whether a worker of this machine, by its name, has ended.
     """
     return RedisClaims(

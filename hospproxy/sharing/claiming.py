@@ -1,4 +1,4 @@
-"""The scripts about claims, and what they give back: nothing of it is believed that is not of the right kind."""
+"""Runs the claim scripts and checks their replies. A reply of the wrong shape is refused, never used."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .scripting import script
 
 _log = Logger()
 GLITCH_S = 2.5
-"""Seconds after the last answer of Redis for which it is taken to be back soon. A busy machine misses a beat; what goes
-without claims for that may be sent by two."""
+"""Seconds after the last reply of Redis for which a failed script is tried again. A busy machine can miss a heartbeat;
+a write that then goes without a claim may be sent by two workers."""
 AGAIN_S = 0.1
 _CLAIMS = frozenset((b"yours", b"over", b"wait", b"full", b"busy", b"other", b"known", b"unsaid"))
 
 
 def text(value: Any) -> str:
-    """A string that Redis gave.
+    """Decode a string in a reply of Redis.
 
-    :raise Away: it is none.
+    :raise Away: it is not a string.
     """
     if not isinstance(value, bytes):
         raise Away("nonsense")
@@ -35,9 +35,9 @@ def text(value: Any) -> str:
 
 
 def number(value: Any) -> int:
-    """A whole number that Redis gave, 0 or more.
+    """Parse a whole number, 0 or more, in a reply of Redis.
 
-    :raise Away: it is none.
+    :raise Away: it is not such a number.
     """
     if isinstance(value, int) and value >= 0:
         return value
@@ -47,14 +47,14 @@ def number(value: Any) -> int:
 
 
 class Nonsense(Away):
-    """What Redis gave is no answer."""
+    """The reply of a claim script has the wrong shape."""
 
 
 class ClaimScripts:
-    """Runs them. Where Redis was lost sight of just now it is waited for: most often it is a matter of a moment.
+    """Runs the claim scripts. Up to ``GLITCH_S`` after the last reply of Redis it tries a failed script again.
 
     :param clock: monotonic time.
-    :param lost: called when what was known is not known any more, also at the first time.
+    :param lost: called when Redis has lost the claims, and after the first reply.
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class ClaimScripts:
 
     @property
     def sees(self) -> bool:
-        """Whether others can be seen."""
+        """Whether the other workers' claims can be seen."""
         return self._sharing.sees_others
 
     def name(self, kind: str, data: bytes) -> str:
-        """What something is called in Redis.
+        """Hide data behind its HMAC, as used in names in Redis.
 
-        :raise Away: the key of names is not known yet.
+        :raise Away: the key for names has not been read from Redis yet.
         """
         return self._common.key(kind, data).decode("utf-8").rpartition(":")[2]
 
     def nonsense(self) -> Nonsense:
-        """What Redis gave is not believed."""
+        """Count an invalid reply, log the first one, and return the error to raise."""
         self._meter.count("claims_total", outcome="nonsense")
         if not self._nonsense:
             _log.error("Redis said of writes what cannot be: it is taken as not said")
@@ -109,10 +109,11 @@ class ClaimScripts:
         author: str,
         most: int,
     ) -> list[Any]:
-        """Claim a turn: the word for what came of it, and what belongs to it.
+        """Claim a turn for a write; see claim.lua.
 
-        :param left_s: seconds from now at which it is sent no more.
-        :raise Away: it is not known to be claimed.
+        :param left_s: seconds from now after which the write is no longer sent.
+        :return: the outcome (one of ``_CLAIMS``), and its details.
+        :raise Away: the claim is not known to have been made.
         """
         found = await self._run(
             "claim", reference,
@@ -141,7 +142,7 @@ class ClaimScripts:
     ) -> list[Any]:
         """Find a write; see find.lua.
 
-        :raise Away: it cannot be seen.
+        :raise Away: Redis did not say.
         """
         found = await self._run("find", reference, [how, name, _ms(wait_s), equal, ""], 2, answer)
         if not _are_words(found) or (
@@ -151,9 +152,9 @@ class ClaimScripts:
         return found
 
     async def watch(self, reference: str, resource: str, *, adopt: bool) -> list[Any]:
-        """What others did since a write was claimed.
+        """Return what other workers did since a write was claimed; see watch.lua.
 
-        :raise Away: it cannot be seen.
+        :raise Away: Redis did not say.
         """
         found = await self._run("watch", reference, [resource, "1" if adopt else "0"], 1)
         if found[0] == b"mine" and (len(found) < 2 or not isinstance(found[1], list)):
@@ -161,9 +162,9 @@ class ClaimScripts:
         return found
 
     async def settle(self, note: Note, window_s: float) -> None:
-        """Say what became of a write.
+        """Publish the outcome of a write; see settle.lua.
 
-        :raise Away: it is not known to be said.
+        :raise Away: the outcome is not known to be in Redis.
         """
         names = ["", "", ""] if note.names is None else self._names(note.names)
         await self._run(
@@ -176,9 +177,9 @@ class ClaimScripts:
         )  # fmt: skip
 
     async def said(self, highest: Sequence[str]) -> bool:
-        """All that this worker knows has been said: whether others have, too.
+        """Tell Redis that this worker has published everything it knows; return whether all others have, too.
 
-        :raise Away: it is not known to be said.
+        :raise Away: Redis is not known to have noted it.
         """
         return number((await self._run("said", "", list(highest), 1))[0]) > 0
 
@@ -198,7 +199,7 @@ class ClaimScripts:
             try:
                 found = await self._once(name, reference, args, least, answer)
             except Away as away:
-                # Lost sight of just now, it may be back in a moment: nothing goes without it before that is over.
+                # Redis answered a moment ago and may be back soon: no write goes without its claim before then.
                 if isinstance(away, Nonsense) or self._clock.seconds() >= self._seen + GLITCH_S:
                     raise
                 await task.deferLater(self._clock, AGAIN_S, lambda: None)
@@ -234,7 +235,7 @@ def _are_words(found: list[Any]) -> bool:
 
 
 def _are_numbers(found: list[Any]) -> bool:
-    """Whole numbers; or nothing, where there is none."""
+    """Whether each value is a whole number or empty."""
     try:
         return all(one == b"" or number(one) >= 0 for one in found)
     except Away:

@@ -1,4 +1,4 @@
-"""Writes among workers and machines: claims, retries and answers in Redis (ADR 26). The rules are in ``scripts/``."""
+"""Writes across workers and machines: claims, retries and responses in Redis (docs/adr/0026); rules: ``scripts/``."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from .seeing import JOINED_S, Seeing
 ANSWER_BYTES = 256 << 10
 DAY_S = 24 * 3600.0
 SENT_AFTER_S = 1.0
-"""Seconds after its deadline at which a write is sent no more."""
+"""Seconds after its deadline for which a write may still be sent."""
 SILENT_S = 120.0
-"""Seconds after the loss of what was known by which nobody can send what he had claimed before."""
+"""Seconds after a loss of the claims in Redis after which no worker can still send a write that it claimed before."""
 
 
 class RedisClaims:
     """See ``outward.writes.claims.Claims``.
 
-    :param keys: the settled keyed writes of this machine, for when Redis has lost them.
-    :param random: between 0 and 1.
-    :param late_commit_s: seconds of HOSP's work after sending at which a write is stored or never will be.
-    :param later_s: seconds for which finding out goes on after the client was told.
-    :param window_s: seconds for which an equal write counts as the retry of one whose client got no answer.
-    :param most: fields, one or two for a write, that may be known before no new key is taken; without one a fifth more.
-    :param is_gone: whether the process with this second half of a member's id, one of this machine, is surely dead.
+    :param keys: the settled keyed writes of this machine, published again when Redis has lost them.
+    :param random: returns a number between 0 and 1.
+    :param late_commit_s: seconds after sending after which HOSP has stored a write or never will.
+    :param later_s: seconds for which a worker goes on looking for the outcome after its client got a response.
+    :param window_s: seconds for which an equal write counts as the retry of one whose client got no response.
+    :param most: fields in Redis (one or two for a write) from which on no write with a new key is claimed; writes
+        without a key are claimed up to a fifth more.
+    :param is_gone: whether a process of this machine, named by the second half of its member id, is surely dead.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class RedisClaims:
         except Away:
             found = [b"none"]
         if found[0] == b"none" and reference not in self._mine and await self._keys.is_handed_over(reference):
-            # Read from the ledger at the start, while a sibling was handing it over.
+            # This worker read the write from the ledger at its start, while a sibling was handing the response over.
             return Rejoined.HANDED_OVER
         others = {b"handed": Rejoined.HANDED_OVER, b"waited": Rejoined.WAITED_FOR}
         return others.get(found[0], Rejoined.YES)
@@ -140,7 +141,7 @@ class RedisClaims:
 
     async def claim(self, entry: Entry, highest: int | None) -> Turn:
         assert entry.names is not None
-        # What is known to be a retry is not sent before it is seen what became of the first.
+        # A known retry is not sent before the outcome of the first write is seen.
         waited, gone = entry.names.retry_of != "" and entry.key is None, ""
         while True:
             try:
@@ -148,7 +149,7 @@ class RedisClaims:
                 word = text(found[0])
             except Away:
                 if entry.key is not None or waited:
-                    # A turn that was seen to be another's is waited for: what has it may be what this is the retry of.
+                    # Another write was seen to hold the turn, and this may be its retry: wait for it.
                     found, word = [], "away"
                 else:
                     return self._untold(entry, highest)
@@ -158,7 +159,7 @@ class RedisClaims:
                 raise Unseen
             if word not in ("wait", "away"):
                 if entry.names.retry_of:
-                    # Once more: the orphan was settled meanwhile. Should that be said for ever, it ends in time.
+                    # The orphan was settled meanwhile: pause, which the deadline bounds, should Redis repeat this.
                     await self._pause(entry.exchange.deadline, 0.5)
                 self._may_not(word, text(found[1]))
             self._must_be_wanted(entry)
@@ -207,7 +208,7 @@ class RedisClaims:
         )
 
     def _untold(self, entry: Entry, highest: int | None) -> Turn:
-        """It is sent though nobody can be told of it."""
+        """Let the write be sent although Redis cannot record its claim."""
         self._mine[entry.reference] = entry
         self._must_be_wanted(entry)
         self._meter.count("claims_total", outcome="away")
@@ -216,7 +217,7 @@ class RedisClaims:
     def _must_be_wanted(self, entry: Entry) -> None:
         waits = entry.retry is not None and not entry.retry.client_gone
         if entry.exchange.client_gone and entry.key is None and not waits:
-            # It may be asking elsewhere by now, where nobody could know that this was still to come.
+            # The client may be retrying through another worker, which could not know that this write may still be sent.
             raise NotSent("Nobody waits for this any more.")
 
     def _may_not(self, word: str, reference: str) -> None:
@@ -270,7 +271,7 @@ class RedisClaims:
             self._sightings.claim(resource, id_of(record), reference)
 
     def heard(self, news: News) -> None:
-        """What others say of records that they change or make."""
+        """Note the records that other workers say they change or make."""
         if not isinstance(news, Struck) or news.resource is None:
             return
         if news.record is not None:
@@ -297,7 +298,7 @@ class RedisClaims:
             await self._saying.say(self._note(entry, state, keeps_turn=keeps_turn))
 
     def _note(self, entry: Entry, state: str, *, keeps_turn: bool = False) -> Note:
-        """Of an entry: all that others need know."""
+        """Build the note of an entry: everything that other workers need to know of it."""
         kept = entry.key is not None or entry.told_unknown
         keep_s = DAY_S if kept else self._window_s + 60.0
         note = Note(
@@ -362,20 +363,20 @@ class RedisClaims:
     # after a loss
 
     def begin_epoch(self) -> None:
-        """Redis may have lost what was known: say it again."""
+        """Publish all writes again: Redis may have lost them."""
         self._saying.again()
 
     def _lost_sight(self) -> None:
         self._saying.again()
 
     def _again(self) -> list[Note]:
-        """What is under way in this process."""
+        """Build the notes of the writes that are under way in this process, or settled and keep their turn."""
         under_way = [self._note(entry, "open") for entry in self._mine.values()]
         settled = [self._note(*one, keeps_turn=True) for one in self._keeping_turn.values()]
         return under_way + settled
 
     def stop(self) -> None:
-        """Say nothing more."""
+        """Stop publishing."""
         self._going_on.stop()
         self._saying.stop()
 

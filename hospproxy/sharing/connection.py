@@ -1,4 +1,4 @@
-"""Connections to Redis: txredisapi's protocol for what is asked, a strict reader for what comes back."""
+"""Connections to Redis: txredisapi's protocol sends commands, a strict parser of our own reads the replies."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from ..options.secret_fields import MOST
 from .replies import ErrorReply, MiB, Nonsense, Replies
 
 MOST_COMMANDS = 1000
-"""That wait for their replies on one connection."""
+"""Most commands that wait for a reply on one connection."""
 MOST_BYTES = 64 * MiB
-"""Of commands that wait for their replies: a Redis that is paused must not fill this process's memory."""
+"""Most bytes of commands that wait for a reply: a paused Redis must not fill this process's memory."""
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
 
 
 class Full(Exception):
-    """Too much is under way on this connection; nothing was sent."""
+    """Too many commands wait for a reply on this connection; this one was not sent."""
 
 
 class Lost(Exception):
-    """The connection ended; the words say why, and hold nothing of what went over it."""
+    """The connection ended. The text says why, and holds nothing of what was sent or received."""
 
 
 @implementer(IHandshakeListener)
 class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has no types
-    """One connection. Whatever comes that nobody asked for ends it.
+    """One connection. A reply that belongs to no command ends it.
 
-    :param secure: whether TLS is below it.
-    :ivar ready: fires with this once commands may be sent, which over TLS is after the handshake.
-    :ivar on_lost: called once, before the commands under way fail, with words that say why.
+    :param secure: whether it runs over TLS.
+    :ivar ready: fires with this connection once commands may be sent; over TLS, after the handshake.
+    :ivar on_lost: called once with the reason, before the commands in flight fail.
     """
 
     def __init__(self, secure: bool) -> None:
@@ -71,19 +71,19 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
 
     @property
     def under_way(self) -> int:
-        """Commands that have no reply yet."""
+        """Number of commands that wait for a reply."""
         return len(self._sizes)
 
     def send(self, *command: bytes | str | int) -> Deferred[Any]:
-        """Ask something.
+        """Send a command; the Deferred fires with its reply.
 
-        :raise ErrorReply: through the Deferred: Redis refused it.
-        :raise Lost: through the Deferred: the connection ended.
-        :raise Full: there is too much under way.
+        :raise ErrorReply: through the Deferred: Redis refused the command.
+        :raise Lost: through the Deferred: the connection ended. Raised directly if it has ended already.
+        :raise Full: too many commands, or bytes of them, wait for a reply.
         """
         if self._why is not None:
             raise Lost(self._why)
-        # Before it is counted, so that what cannot be spelled leaves no gap among those that wait.
+        # Encode before counting: an argument that cannot be encoded must leave no gap in the queue of replies.
         spelled = [each if isinstance(each, bytes) else str(each).encode() for each in command]
         size = sum(map(len, spelled))
         if len(self._sizes) >= MOST_COMMANDS or (self._sizes and self._bytes + size > MOST_BYTES):
@@ -94,16 +94,16 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
         return reply
 
     def drop(self, why: str) -> None:
-        """End it at once: what still comes belongs to nobody.
+        """Abort the connection, and ignore what still arrives.
 
-        :param why: words for the log.
+        :param why: the reason, for the log.
         """
         self._end(why)
-        if self.transport is not None and not self._lost:  # TLS has nothing left to abort then, and fails
+        if self.transport is not None and not self._lost:  # aborting a lost TLS transport fails
             self.transport.abortConnection()
 
     def _end(self, why: str) -> None:
-        """Nothing is sent or taken any more. Whoever keeps this connection hears of it before those who wait do."""
+        """Stop sending and reading. Call ``on_lost`` first, then fail the commands that wait."""
         if self._why is not None:
             return
         self._why = why
@@ -125,12 +125,12 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
         if isinstance(handle, socket.socket):
             for option, value in _KEEPALIVE:
                 handle.setsockopt(socket.IPPROTO_TCP, option, value)
-        super().connectionMade()  # it has no password: AUTH is the link's
+        super().connectionMade()  # sends no AUTH: the link does that
         if not self._secure:
             self.handshakeCompleted()
 
     def handshakeCompleted(self) -> None:
-        """The certificate was verified (IHandshakeListener)."""
+        """Fire ``ready``: the certificate was verified (IHandshakeListener)."""
         if not self.ready.called:
             self.ready.callback(self)
 
@@ -156,7 +156,7 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
         self._lost = True
         self._end(words_of(reason.value) if reason.value is not None else "the connection ended")
         why = self._why or ""
-        # Also where whoever heard of it has closed at once: txredisapi would hand out errors of its own.
+        # Fail them again, should ``on_lost`` have dropped the connection: txredisapi would raise errors of its own.
         self._fail_all(why)
         super().connectionLost(reason)
         if not self.ready.called:
@@ -164,10 +164,10 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
 
 
 class Listener(Connection):
-    """One that hears of a channel.
+    """A connection that subscribes to a channel.
 
     :ivar on_message: called with each payload.
-    :ivar channel: that it listens to, once it does.
+    :ivar channel: the channel, from ``listen`` on.
     """
 
     on_message: Callable[[bytes], None] | None = None
@@ -184,7 +184,7 @@ class Listener(Connection):
     async def listen(self, channel: bytes) -> None:
         """Subscribe to one channel, for as long as the connection lasts.
 
-        :raise Nonsense: Redis says something else than that it was done.
+        :raise Nonsense: Redis did not confirm the subscription.
         """
         self.channel = channel
         if await self.send(b"SUBSCRIBE", channel) != [b"subscribe", channel, 1]:
@@ -205,7 +205,7 @@ class _Connections(Factory):
 
 
 class Opener:
-    """Opens connections to the one Redis. Its name is looked up, and files are read, each time anew."""
+    """Opens connections to Redis. Each time it looks the host name up and reads the certificate files again."""
 
     def __init__(self, reactor: Any, settings: RedisSettings, timeout_s: float) -> None:
         self._reactor = reactor
@@ -215,9 +215,9 @@ class Opener:
         self._certificates = Renewed(files)
 
     async def __call__(self, protocol: Callable[[bool], Connection]) -> Connection:
-        """A connection that is ready; over TLS the certificate was verified.
+        """Open a connection and wait until it is ready; over TLS the certificate is then verified.
 
-        :raise Exception: there is none; ``words_of`` says why.
+        :raise Exception: it failed; ``words_of`` says why.
         """
         secure = self._address.secure
         endpoint: Any = self._endpoint()
@@ -238,9 +238,9 @@ class Opener:
 
 
 def read_password(settings: RedisSettings) -> bytes | None:
-    """The password as it is now, without a line end; None if there is none.
+    """Read the current password, without a line end; None if none is set.
 
-    :raise OSError: its file cannot be read.
+    :raise OSError: the password file cannot be read.
     """
     if settings.password is not None:
         return settings.password.value
@@ -250,7 +250,7 @@ def read_password(settings: RedisSettings) -> bytes | None:
 
 
 def _content(path: Path) -> bytes:
-    # O_NONBLOCK: a pipe that somebody put there must not hold up the reactor.
+    # O_NONBLOCK: a named pipe in place of the file must not block the reactor.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -275,7 +275,7 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
 
 
 def words_of(problem: BaseException) -> str:
-    """Why there is no connection, in words that hold no secret and nothing that Redis said but the name of an error."""
+    """Say why there is no connection. The text holds no secret, and of what Redis said only an error's name."""
     if isinstance(problem, Lost | Nonsense):
         return str(problem)
     if isinstance(problem, ErrorReply):

@@ -1,8 +1,8 @@
-"""Generations of tags: what an answer in Redis is held against, and what news raise.
+"""Generations of tags: they decide whether a cache entry in Redis is stale.
 
-A generation is a number that is never used twice. An answer in Redis is right only as long as the generations of all
-its tags are those from before HOSP was asked for it. Whoever says news raises them in the script that appends to the
-log.
+A generation is a number that is never used twice. A cache entry in Redis is valid only while the generations of all
+its tags are those from before HOSP was asked for it. News that invalidate a tag raise its generation, in the same
+script that appends the news to the log.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from .kinds import Common
 from .news import Account, Everything, News, Refused, Struck
 
 GENERATION_MS = 2 * 24 * 3600 * 1000
-"""Milliseconds that a generation stays without being raised: longer than any answer is fresh. One that is gone matches
-nothing, so it costs a fetch and no more."""
+"""Milliseconds that a generation is kept without being raised: longer than any cache entry is fresh. An expired one
+matches nothing, which costs one more fetch."""
 
 
 def tags_of(news: News) -> tuple[str, ...]:
-    """The tags whose generations are raised when this is said."""
+    """Return the tags whose generations these news raise."""
     match news:
         case Struck():
             return news.tags
         case Account():
-            # Who somebody is is kept before it is known whose account it is: any change strikes all of that.
+            # Cached identities are stored before their account is known, so a change to any account invalidates all.
             return (WHO, ACCOUNTS if news.staff_id is None else account_tag(news.staff_id))
         case Refused():
             return (credentials_tag(news.credentials),)
@@ -32,7 +32,7 @@ def tags_of(news: News) -> tuple[str, ...]:
 
 
 def key_of_tag(common: Common, tag: str) -> bytes:
-    """The key under which a tag's generation stands.
+    """Return the key in Redis of a tag's generation.
 
     :raise Away: Redis has not been reached yet.
     """

@@ -1,4 +1,4 @@
-"""How what others say reaches those who have to know."""
+"""Decrypts the news of other workers and passes them to the listeners of this process."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _log = Logger()
 
 
 class NotHeard(Exception):
-    """Somebody could not do what has to be done: nothing may be served as if he had."""
+    """A listener could not apply the news: the cache must not be served as if it had."""
 
 
 class Ears:
-    """Opens what is in the log and tells it to the listeners.
+    """Decrypts log entries and passes them to the listeners.
 
-    :param place: the key under which the log stands.
-    :param timeout_s: that the disk may take.
+    :param place: the key of the log in Redis.
+    :param timeout_s: seconds that a listener may take to write to disk.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Ears:
         self._failing = False
 
     def listen(self, listener: Callable[[News], object]) -> None:
-        """Be told what others say."""
+        """Register a listener for the news of other workers."""
         self._listeners.append(listener)
 
     def decode(self, entries: Iterable[tuple[int, bytes, bytes]], own: bytes) -> tuple[list[News], bool]:
-        """What others have said, and whether they may be waiting until it was read.
+        """Decrypt the entries of other workers; also say whether a sender may wait until they were read.
 
-        :param own: this worker's id: it knows already what it has said itself.
+        :param own: this worker's id; its own entries are skipped.
         """
         heard = [self._opened(sealed) for _, who, sealed in entries if who != own]
         self._meter.count("sharing_log_entries_total", len(heard), direction="heard")
@@ -61,9 +61,9 @@ class Ears:
             return Everything()
 
     async def hear(self, news: Iterable[News]) -> None:
-        """Tell it, and wait until what must be on disk is there.
+        """Pass news to the listeners, and wait until they have written to disk what must be there.
 
-        :raise NotHeard: that took too long, or somebody failed.
+        :raise NotHeard: a listener failed, or took too long.
         """
         told = list(_not_twice(news))
         waits = [found for one in told for listener in self._listeners for found in self._told(listener, one)]
@@ -72,10 +72,10 @@ class Ears:
             await gatherResults(late, consumeErrors=True)
         except FirstError as first:
             if not self._failing and not first.subFailure.check(TimeoutError):
-                self._failing = True  # it is tried again with each beat
+                self._failing = True  # log it once; each heartbeat tries again
                 if first.subFailure.check(
                     ProxyError, NotOnDisk, OSError
-                ):  # the disk fails: no mistake of ours
+                ):  # the disk failed; no bug, so no traceback
                     why = first.subFailure.getErrorMessage()
                     _log.error("what another worker has said could not be made lasting: {why}", why=why)
                 else:
@@ -98,7 +98,7 @@ class Ears:
 
 
 def _not_twice(news: Iterable[News]) -> Iterator[News]:
-    """Without each Everything that follows another: of entries that cannot be read a log may be full."""
+    """Drop an Everything that directly follows another: a log may be full of entries that cannot be read."""
     before: News | None = None
     for one in news:
         if not (isinstance(one, Everything) and isinstance(before, Everything)):

@@ -1,4 +1,4 @@
-"""The seams between one process and what it shares with others, and what stands there when it is alone."""
+"""Interfaces to the state that processes share, and the implementation for a process that is alone."""
 
 from __future__ import annotations
 
@@ -10,148 +10,147 @@ from .scripting import Script
 
 
 class Away(Exception):
-    """Redis did not do it: it is away, slow, full, read-only, or talks nonsense.
+    """A command failed: Redis is away, slow, full or read-only, or sent an invalid reply.
 
-    Whether it did it all the same is not known. The words hold nothing that was asked.
+    The command may have taken effect all the same. The text holds nothing of the command.
     """
 
 
 class Sharing(Protocol):
-    """How a process knows what the others have changed."""
+    """How a process learns what other processes have changed, and tells them what it changes."""
 
     @property
     def is_alone(self) -> bool:
-        """Whether there can be no other processes: nothing has to be shared."""
+        """Whether there can be no other processes, so that nothing has to be shared."""
 
     @property
     def may_serve(self) -> bool:
-        """Whether an answer may be given from memory now: nobody can have made it stale without this process knowing.
+        """Whether the cache may be served now: no process can have invalidated an entry unknown to this one.
 
-        To be asked at the moment of giving, with nothing awaited in between.
+        Ask immediately before serving, with no await in between.
         """
 
     @property
     def sees_others(self) -> bool:
-        """Whether what the others are doing can be seen: Redis answers, and this process has joined."""
+        """Whether the other processes' state can be seen: Redis answers, and this process has joined."""
 
     @property
     def unbroken(self) -> int:
-        """A number; as long as it stays the same, nothing that others said was missed."""
+        """A counter; while it does not change, this process has missed no news."""
 
     def say(self, news: News) -> None:
-        """Tell the others, soon. It arrives at some time, if not by the log, then when this process is back."""
+        """Send news soon, without waiting. They arrive in the end: through the log, or once this process is back."""
 
     async def announce(self, *news: News) -> None:
-        """Tell the others, and wait until none of them serves what it makes stale: each live one has dropped it, or
-        cannot know that it may serve. It never fails; without Redis it takes as long as the others' leases may.
+        """Send news, and wait until no other process serves what they invalidate: each live one has dropped it, or has
+        no lease. Never fails; without Redis it waits until the others' leases have run out.
         """
 
     def listen(self, listener: Callable[[News], object]) -> None:
-        """Be told what others say. What it makes stale is not served any more when the listener returns.
+        """Register a listener for news. When it returns, what the news invalidate must no longer be served.
 
-        A listener may return a Deferred that fires when what must be on disk is there: others wait for it.
+        A listener may return a Deferred that fires once the change is on disk: the senders wait for it.
         """
 
 
 class LinkLike(Protocol):
-    """The way to Redis, as the log and the leases see it."""
+    """The link to Redis, as ``Shared`` uses it."""
 
     @property
     def is_up(self) -> bool:
-        """Whether commands are let through."""
+        """Whether commands can be sent."""
 
     def on_up(self, callback: Callable[[bytes], object]) -> None:
-        """Be told Redis's ``run_id`` each time the link is up, before anybody's command is let through."""
+        """Call back with Redis's ``run_id`` each time the link comes up, before any command is sent."""
 
     def on_down(self, callback: Callable[[], object]) -> None:
-        """Be told each time it no longer is, before those who wait for a reply are."""
+        """Call back each time the link goes down, before the commands in flight fail."""
 
     def on_message(self, callback: Callable[[bytes], object]) -> None:
-        """Be told what is published on the channel."""
+        """Call back with each message that is published on the channel."""
 
     def subscribe(self, channel: bytes) -> None:
-        """Which channel is listened to; before ``start``."""
+        """Set the channel to subscribe to. Call it before ``start``."""
 
     async def evaluate(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | str | int]
     ) -> list[Any]:
-        """Run a script: the whole list that it gives back.
+        """Run a script, and return its whole list.
 
-        :raise Away: it was not run, or is not known to have been.
+        :raise Away: the script did not run, or is not known to have run.
         """
 
     def start(self) -> None:
-        """Begin to connect. Returns at once."""
+        """Start connecting. Returns at once."""
 
     def stop(self) -> None:
-        """End at once: what is under way fails."""
+        """Disconnect at once. Commands in flight fail."""
 
 
 class NamesLike(Protocol):
-    """Names of keys in Redis, under a key that all share."""
+    """Names of keys in Redis, hidden with an HMAC whose secret all workers share."""
 
     def sealed(self, vault: Sealing) -> bytes:
-        """That key, for the head."""
+        """Encrypt the HMAC secret, to be stored in the head."""
 
     def key(self, prefix: str, kind: str, data: bytes | None = None) -> bytes:
-        """The name of a key."""
+        """Return the name of a key in Redis; see ``Common.key``."""
 
 
 class Sealing(Protocol):
-    """What makes values unreadable to whoever steals Redis."""
+    """Encryption of values, so that a stolen Redis reveals none."""
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
-        """Encrypt a value for the one key under which it will stand."""
+        """Encrypt a value, bound to the name of the key that will hold it."""
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether it was sealed with the master key that seals now."""
+        """Whether a value was sealed with the current master key."""
 
     def open(self, sealed: bytes, name: bytes) -> bytes:
-        """Decrypt.
+        """Decrypt a value. A failure is counted, and logged at most once per reason in a while.
 
-        :raise Unsealable: it is damaged, from another place, or sealed with a key that is not known. It is counted, and
-            said once.
+        :raise Unsealable: it is damaged, was bound to another name, or was sealed with an unknown master key.
         """
 
 
 NamesMaker = Callable[[Sealing, bytes | None], NamesLike]
-"""Names from what is sealed in the head; with None new ones.
+"""Opens the sealed names from the head; with None it makes new ones.
 
-:raise Unsealable: it cannot be read.
+:raise Unsealable: they cannot be read.
 """
 
 
 class Common(Protocol):
-    """What is needed to work with what is common: for the parts that have scripts of their own."""
+    """What a part with Redis scripts of its own needs: a member id, encryption, names of keys, and ``run``."""
 
     @property
     def member(self) -> bytes:
-        """This worker's id among the members: ``MACHINE.OWNER``, both plain words; a new one each start."""
+        """This worker's member id: ``MACHINE.OWNER``, both plain words; new at each start."""
 
     @property
     def vault(self) -> Sealing:
-        """Seals values."""
+        """Encrypts values."""
 
     def key(self, kind: str, data: bytes | None = None) -> bytes:
-        """The name of a key in Redis. With data, an HMAC of it stands in its place, under a key that all share.
+        """Return the name of a key in Redis. Data appears in it only as an HMAC, with a secret that all workers share.
 
-        :raise Away: it is not known yet, since Redis has not been reached.
+        :raise Away: with data, while Redis has not been reached and the secret is unknown.
         """
 
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
     ) -> list[Any]:
-        """Run a script: what follows its ``ok``.
+        """Run a script, and return what follows its ``ok``.
 
-        :param keys: KEYS[2] and on.
-        :param args: ARGV[3] and on.
-        :raise Away: it was not run, or is not known to have been. It may then have taken effect for as long as the
-            call took, and never takes effect later.
+        :param keys: KEYS from KEYS[2] on.
+        :param args: ARGV from ARGV[3] on.
+        :raise Away: the script did not run, or is not known to have run. It may have taken effect during the call,
+            but never takes effect later.
         """
 
 
 class Alone:
-    """There are no others."""
+    """``Sharing`` for a process that is alone."""
 
     is_alone = True
     may_serve = True

@@ -1,7 +1,7 @@
-"""How long a worker may serve from memory, and how long a writer waits who cannot reach the others. Pure rules.
+"""Leases: how long a worker may serve from the cache, and how long a writer waits without Redis. Pure rules.
 
-A lease counts here from the moment at which its beat was sent, and in Redis from the later one at which it ran there.
-So whoever sees in Redis that a lease has run out knows that its owner stopped before.
+The owner counts its lease from the moment it sent the heartbeat; Redis counts from the later moment the heartbeat ran
+there. So when a lease has run out in Redis, its owner has already stopped serving.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ NEVER = -math.inf
 class Timing:
     """Durations, in seconds.
 
-    :param heartbeat_s: between two beats.
-    :param lease_s: that a worker serves from memory after a beat.
-    :param timeout_s: after which a command that was not answered takes effect no more.
-    :param settle_s: after the beginning of an epoch: nobody serves from memory.
-    :param vanished_s: that a member holds the others back who is not heard of.
+    :param heartbeat_s: between two heartbeats.
+    :param lease_s: for which a worker serves from the cache after a heartbeat.
+    :param timeout_s: after which an unanswered command can no longer take effect.
+    :param settle_s: after the start of an epoch, during which no worker serves from the cache.
+    :param vanished_s: for which a member that is silent keeps the others from serving from the cache.
     """
 
     heartbeat_s: float = 0.5
@@ -32,27 +32,27 @@ class Timing:
 
     @property
     def held_s(self) -> float:
-        """A lease as Redis and those who wait count it: two clocks do not run equally fast."""
+        """A lease as Redis and waiting writers count it: a little longer, since two clocks drift apart."""
         return self.lease_s * 1.01 + 0.02
 
     @property
     def held_ms(self) -> int:
-        """The same, in milliseconds."""
+        """``held_s`` in milliseconds."""
         return math.ceil(self.held_s * 1000)
 
     @property
     def settle_ms(self) -> int:
-        """Never below a lease: leases of the life before must have run out."""
+        """``settle_s`` in milliseconds, at least a lease: leases from before the epoch must have run out."""
         return max(math.ceil(self.settle_s * 1000), self.held_ms)
 
 
 @frozen(slots=True)
 class Lease:
-    """What this worker knows of its own lease. All moments are monotonic seconds of its own.
+    """This worker's own lease. All moments are monotonic seconds of this process.
 
-    :param until: it may serve from memory before that.
-    :param effect: the latest moment at which a beat that is over may have taken effect; at first, of the start.
-    :param pending: the same of the beat that is under way.
+    :param until: the worker may serve from the cache before this moment.
+    :param effect: the latest moment at which a finished heartbeat may have taken effect; at first, the start.
+    :param pending: the same for the heartbeat in flight.
     """
 
     timing: Timing
@@ -61,39 +61,40 @@ class Lease:
     pending: float = NEVER
 
     def sent(self, now: float) -> Lease:
-        """A beat is being sent."""
+        """Return the lease after a heartbeat was sent."""
         return self._with(self.until, self.latest_effect, now + self.timing.timeout_s)
 
     def answered(self, now: float) -> Lease:
-        """It was answered: it took effect before now, and never later."""
+        """Return the lease after the heartbeat was answered: it took effect before now, never later."""
         return self._with(self.until, max(self.effect, min(self.pending, now)), NEVER)
 
     def granted(self, sent: float) -> Lease:
-        """What a beat brought has been applied, and nobody holds this worker back.
+        """Extend the lease: the news of a heartbeat were applied, and no member holds this worker back.
 
-        :param sent: when that beat was sent.
+        :param sent: when that heartbeat was sent.
         """
         return self._with(max(self.until, sent + self.timing.lease_s), self.effect, self.pending)
 
     def ended(self) -> Lease:
-        """It has given up what it would serve."""
+        """End the lease: this worker could not apply the news."""
         return self._with(NEVER, self.effect, self.pending)
 
     def holds(self, now: float) -> bool:
-        """Whether it may serve from memory."""
+        """Whether the worker may serve from the cache."""
         return now < self.until
 
     @property
     def latest_effect(self) -> float:
-        """After this moment no beat that has been sent takes effect."""
+        """The moment after which no heartbeat sent so far can take effect."""
         return max(self.effect, self.pending)
 
     @property
     def safe_at(self) -> float:
-        """When a message that only beats after now carry cannot be served against any more, whoever hears of it.
+        """The moment from which no worker serves what a message put in now invalidates, even if none ever reads it.
 
-        Others see this worker's lease run out, and get none themselves from then on; what they had before that has run
-        out a lease later. A beat that takes effect meanwhile carries the message.
+        Only heartbeats after now carry the message. If none takes effect, this worker's lease runs out in Redis; from
+        then on the others get no new leases, and those they had run out one lease later. A heartbeat that does take
+        effect carries the message.
         """
         return self.latest_effect + 2 * self.timing.held_s
 

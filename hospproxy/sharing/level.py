@@ -1,7 +1,8 @@
-"""The second level behind each process's memory: answers in Redis, sealed, each with the generations of its tags.
+"""The second cache level, behind each process's memory: sealed cache entries in Redis, with their tags' generations.
 
-It needs no lease to be right about what was struck: a look compares generations in one step. What was kept is never
-compressed: packing a list of 300 KiB takes 2 ms of the reactor, sealing it 0.07 ms, and a packed length tells more.
+It needs no lease: a lookup compares generations in one atomic step, so an invalidated entry is never served. Entries
+are not compressed: packing a list of 300 KiB takes 2 ms of the reactor, sealing it 0.07 ms, and a compressed length
+reveals more about the content.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from .values import BadValue, Looked, looked, read, written
 LOOK = script("look")
 KEEP = script("keep")
 MAX_KEEPING_BYTES = 8 << 20
-"""Answers beyond this, on their way to a slow Redis, are not kept in it."""
+"""Bytes on their way to a slow Redis, beyond which further cache entries are not stored there."""
 
 _log = Logger()
 
 
 @frozen(slots=True)
 class LevelLimits:
-    """Bounds.
+    """Bounds of the cache level in Redis.
 
-    :param max_value_bytes: longest value, sealed.
-    :param max_keeping_bytes: values on their way at one time.
+    :param max_value_bytes: longest sealed value, in bytes.
+    :param max_keeping_bytes: bytes of values on their way to Redis at one time.
     """
 
     max_value_bytes: int
@@ -44,12 +45,12 @@ class LevelLimits:
 
 
 class RedisLevel:
-    """Answers in Redis (memory.second.Level).
+    """The cache level in Redis (memory.second.Level).
 
     :param clock: monotonic time.
-    :param about: names the upstream and the contract: machines that differ in them have no answers in common.
-    :param heard: number of the last entry of the log that this process has applied. An answer is kept only by who has
-        heard all that was said before HOSP was asked; None: that is taken for granted.
+    :param about: names the upstream and the contract: machines that differ in them share no cache entries.
+    :param heard: returns the number of the last log entry that this process has applied. A response is stored only if
+        this process has applied all news from before HOSP was asked; None: not checked.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class RedisLevel:
     async def look(
         self, name: bytes, tags: tuple[str, ...], wanted: bool
     ) -> tuple[Found | None, Ticket | None]:
-        """An answer that nothing has struck since HOSP was asked for it, and what the next one may be kept with."""
+        """Look a response up. Return it if nothing has invalidated it, and a ticket with which to store a new one."""
         tags = (*tags, EVERYTHING)
         sent = self._clock.seconds()
         try:
@@ -101,7 +102,7 @@ class RedisLevel:
             return None
 
     def keep(self, ticket: Ticket, found: Found, lifetime_s: float) -> None:
-        """Keep an answer for the others. May be lost."""
+        """Store a response for the other processes. It does not wait, and the entry may be lost."""
         lasts_ms = int((found.answered + lifetime_s - self._clock.seconds()) * 1000)
         size = len(found.response.body)
         if lasts_ms <= 0 or size > self._limits.max_value_bytes:

@@ -1,4 +1,4 @@
-"""The way to Redis: two connections that are made again for ever, and a breaker that lets nobody wait meanwhile."""
+"""The link to Redis: two connections, reopened for ever. While it is down, commands fail at once."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .scripting import Script
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 CONNECT_S = 3.0
-"""For the look-up of the name, the connection and the TLS handshake together; at least ``timeout_s``."""
+"""Seconds for name lookup, connection and TLS handshake together; ``timeout_s``, if that is longer."""
 LISTEN_CHECK_S = 10.0
-"""How often the connection that only listens is asked whether it is still there."""
+"""Seconds between two PINGs on the connection that only listens."""
 _SOUND_S = 5.0
-"""A link that lasted so long was a good one: the next pause is short again."""
+"""Seconds after which a link counts as good: the backoff then starts again at its shortest pause."""
 SAY_AGAIN_S = 60.0
-"""Before which the same reason is not said again, though Redis was there meanwhile."""
+"""Seconds before the same reason is logged again, even if Redis was back in between."""
 _MOST_WORDS = 8
 _ELSEWHERE = frozenset(
     ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "NOAUTH", "WRONGPASS", "CLUSTERDOWN")
 )
-"""Errors of a server that is not, or no longer, the one to write to: a failover may have moved its name."""
+"""Errors of a server that cannot, or can no longer, be written to: a failover may have moved the name elsewhere."""
 _RUN_ID = re.compile(rb"^run_id:([0-9a-zA-Z]{8,64})\r?$", re.MULTILINE)
 _ROLE = re.compile(rb"^role:([a-z]{1,20})\r?$", re.MULTILINE)
 _log = Logger()
@@ -41,12 +41,12 @@ Argument = bytes | str | int
 
 
 class Link:
-    """Is up while both connections are: one for commands, one that listens to a channel.
+    """The link is up while both connections are: one for commands, one that listens to a channel.
 
     :param settings: of Redis.
-    :param reactor: time, and where connections are made.
-    :param random: from 0 to 1; spreads the pauses, so that not all workers come at one moment.
-    :param password: gives the password, asked at each connection; default: as the settings say.
+    :param reactor: gives time, and opens connections.
+    :param random: returns 0 to 1; spreads the pauses, so that not all workers reconnect at one moment.
+    :param password: returns the password, called for each connection; default: reads it as the settings say.
     :param opener: opens a connection of a class; default: a real one.
     """
 
@@ -71,50 +71,50 @@ class Link:
         self._on_message: list[Callable[[bytes], object]] = []
         self._commands: Connection | None = None
         self._loop: Deferred[None] | None = None
-        self._said: dict[str, float] = {}  # why it is away, or refuses: and when that was said
-        self._is_said = False  # that it is away, since it was used last
+        self._said: dict[str, float] = {}  # each reason for being away or refusing, and when it was logged
+        self._is_said = False  # whether "away" was logged since the last successful command
         self._used = False
         meter.gauge("redis_up", lambda: float(self.is_up))
 
-    # What others ask
+    # Called by other parts
 
     @property
     def is_up(self) -> bool:
-        """Whether commands are let through."""
+        """Whether commands can be sent."""
         return self._commands is not None
 
     def subscribe(self, channel: bytes) -> None:
-        """Which channel is listened to; before ``start``."""
+        """Set the channel to subscribe to. Call it before ``start``."""
         self._channel = channel
 
     def on_up(self, callback: Callable[[bytes], object]) -> None:
-        """Be told Redis's ``run_id`` each time the link is up, before anybody's command is let through."""
+        """Call back with Redis's ``run_id`` each time the link comes up, before any command is sent."""
         self._on_up.append(callback)
 
     def on_down(self, callback: Callable[[], object]) -> None:
-        """Be told each time it no longer is, before those who wait for a reply are."""
+        """Call back each time the link goes down, before the commands in flight fail."""
         self._on_down.append(callback)
 
     def on_message(self, callback: Callable[[bytes], object]) -> None:
-        """Be told what is published on the channel."""
+        """Call back with each message that is published on the channel."""
         self._on_message.append(callback)
 
     def start(self) -> None:
-        """Begin to connect. Returns at once."""
+        """Start connecting. Returns at once."""
         if self._loop is None:
             self._loop = Deferred.fromCoroutine(self._keep())
             self._loop.addErrback(lambda failure: failure.trap(CancelledError) and None)
 
     def stop(self) -> None:
-        """End at once: what is under way fails."""
+        """Disconnect at once. Commands in flight fail."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.cancel()
 
     async def evaluate(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument]) -> list[Any]:
-        """Run a script: the list that it gives back, after ``timeout_s`` at the latest.
+        """Run a script, and return its list. It takes at most ``timeout_s``.
 
-        :raise Away: it was not run, or is not known to have been.
+        :raise Away: the script did not run, or is not known to have run.
         """
         rest = (len(keys), *keys, *args)
         latest = self._reactor.seconds() + self._settings.timeout_s
@@ -133,9 +133,9 @@ class Link:
         return reply
 
     async def ask(self, *command: Argument) -> Any:
-        """One command: bytes, a number, None, or a list of these.
+        """Run one command. The reply is bytes, a number, None, or a list of these.
 
-        :raise Away: it was not done, or is not known to have been.
+        :raise Away: the command did not run, or is not known to have run.
         """
         try:
             return await self._ask(self._reactor.seconds() + self._settings.timeout_s, *command)
@@ -153,7 +153,7 @@ class Link:
         try:
             reply = await self._sent(connection, latest, *command)
         except ErrorReply as refused:
-            # A script that is not known yet is how each begins, and no error.
+            # NOSCRIPT is no error: Redis does not know a script before its first run.
             known = refused.code != "NOSCRIPT"
             self._answered(began, "error" if known else "unknown_script")
             if refused.code in _ELSEWHERE:
@@ -175,7 +175,7 @@ class Link:
         return reply
 
     async def _sent(self, connection: Connection, latest: float, *command: Argument) -> Any:
-        """Send it, and drop the connection if nothing comes in time: what then came would belong to nobody."""
+        """Send a command. If no reply comes in time, drop the connection: a late reply would belong to no command."""
         reply = connection.send(*command)
         reply.addTimeout(max(0.0, latest - self._reactor.seconds()), self._reactor)
         try:
@@ -206,7 +206,7 @@ class Link:
             self._meter.count("redis_reconnects_total")
 
     async def _one_life(self) -> str:
-        """From connecting to the end of either connection; why it ended."""
+        """Connect, and wait until either connection ends; return the reason."""
         over: Deferred[str] = Deferred()
         made: list[Connection] = []
         try:
@@ -234,9 +234,9 @@ class Link:
     async def _ready(
         self, kind: Callable[[bool], Connection], made: list[Connection], over: Deferred[str]
     ) -> tuple[Connection, bytes]:
-        """A connection that is logged in, and the ``run_id`` of its server.
+        """Open a connection and log in; return it with the ``run_id`` of its server.
 
-        :raise Exception: there is none.
+        :raise Exception: that failed; ``words_of`` says why.
         """
         connection: Connection = await self._open(kind)
         made.append(connection)
@@ -262,7 +262,7 @@ class Link:
                 raise
         if self._settings.database:
             await connection.send(b"SELECT", self._settings.database)
-        # PING fails where nothing else would do: the data are still being loaded, a replica has lost its primary.
+        # PING fails while Redis is still loading its data, and on a replica that has lost its primary.
         if await connection.send(b"PING") != b"PONG":
             raise Nonsense("no answer to PING")
         server = await connection.send(b"INFO", b"server")
@@ -285,7 +285,7 @@ class Link:
             raise
 
     async def _watch(self, listener: Listener, over: Deferred[str]) -> str:
-        """Wait until a connection ends; meanwhile see that the one that only listens is still there."""
+        """Wait until a connection ends. Meanwhile PING the one that only listens."""
         checks = LoopingCall(self._check, listener)
         checks.clock = self._reactor
         checks.start(LISTEN_CHECK_S, now=False)
@@ -295,10 +295,10 @@ class Link:
             checks.stop()
 
     def _check(self, listener: Listener) -> Deferred[None]:
-        # What fails drops the connection, which is all there is to do.
+        # ``_in_time`` drops the connection when the PING fails; nothing else is to be done.
         return Deferred.fromCoroutine(self._in_time(listener, _pinged(listener))).addErrback(lambda _: None)
 
-    # Who is told
+    # Callbacks
 
     def _now_up(self, commands: Connection, run_id: bytes) -> None:
         self._commands = commands
@@ -323,10 +323,10 @@ class Link:
         except Exception:
             _log.failure("A mistake in what hears of Redis")
 
-    # What the log says
+    # Log lines
 
     def _say(self, why: str) -> None:
-        """Say why Redis is away, once for each reason."""
+        """Log why Redis is away, once for each reason."""
         if self._may_say(why):
             self._is_said = True
             _log.warn("Redis at {url} is away: {why}", url=self._settings.url, why=why)
@@ -336,7 +336,7 @@ class Link:
             _log.error("Redis at {url} refuses commands: {why}", url=self._settings.url, why=why)
 
     def _may_say(self, why: str) -> bool:
-        """Whether it is worth a line: one that comes and goes all the time, or refuses all, must not fill the log."""
+        """Whether to log this reason: a Redis that comes and goes, or refuses everything, must not fill the log."""
         now = self._reactor.seconds()
         if not self._is_said:
             self._said = {one: at for one, at in self._said.items() if now - at < SAY_AGAIN_S}
@@ -346,7 +346,7 @@ class Link:
         return True
 
     def _is_used(self) -> None:
-        """A command was done: only then is it back, for one that refuses all of them would come and go for ever."""
+        """Log that Redis is back, after the first successful command: one that refuses all commands is not back."""
         if self._is_said:
             self._is_said = False
             _log.info("Redis at {url} is back", url=self._settings.url)

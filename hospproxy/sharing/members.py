@@ -1,4 +1,7 @@
-"""What the scripts give back, and what follows from it. Pure; what is not as it should be is never used."""
+"""Parses the replies of ``open.lua`` and ``beat.lua``, and derives from them what members have read. Pure rules.
+
+An invalid reply is refused, never used.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ _ACK = re.compile(rb"a ([0-9a-f]{16}) ([!-~]{1,200}) ([0-9]{1,15})")
 
 
 class Nonsense(Exception):
-    """Redis says what none of our scripts says."""
+    """A reply or message that none of our scripts sends."""
 
 
 @frozen(slots=True)
 class Member:
-    """One worker.
+    """One worker, as Redis lists it.
 
-    :param pos: number of the last entry of the log that it has applied.
-    :param lease: its end, in milliseconds of Redis's time.
-    :param seen: monotonic seconds of this worker at which it saw this end for the first time.
+    :param pos: number of the last log entry that it has applied.
+    :param lease: the end of its lease, in milliseconds of Redis's time.
+    :param seen: monotonic seconds of this process at which it first saw this end of the lease.
     """
 
     pos: int
@@ -33,11 +36,11 @@ class Member:
 
 @frozen(slots=True)
 class Opened:
-    """What ``open.lua`` gives back.
+    """The reply of ``open.lua``.
 
-    :param names: the sealed key of names.
+    :param names: the sealed secret for names of keys.
     :param now: milliseconds of Redis's time.
-    :param begun: this worker has begun the epoch.
+    :param begun: whether this worker has started the epoch.
     """
 
     epoch: bytes
@@ -48,14 +51,14 @@ class Opened:
 
 @frozen(slots=True)
 class Beat:
-    """What ``beat.lua`` gives back.
+    """The reply of ``beat.lua``.
 
     :param now: milliseconds of Redis's time.
-    :param began: the same, of the epoch.
-    :param seq: number of the last entry.
-    :param said: number of the last entry that this beat has appended; 0 for none.
-    :param pos: from where on ``entries`` are.
-    :param entries: number, who said it (empty: whoever buried somebody), and the sealed news.
+    :param began: start of the epoch, in milliseconds of Redis's time.
+    :param seq: number of the last entry in the log.
+    :param said: number of the last entry that this heartbeat has appended; 0 for none.
+    :param pos: number of the entry after which ``entries`` start.
+    :param entries: number, id of the sender (empty: a burial, or an entry that is not understood), the sealed news.
     """
 
     now: int
@@ -68,14 +71,14 @@ class Beat:
 
     @property
     def unbroken(self) -> bool:
-        """Whether nothing after ``pos`` is missing before the last of the entries."""
+        """Whether the entries follow ``pos`` without a gap."""
         if self.pos > self.seq or (self.seq > self.pos and not self.entries):
             return False
         return all(number == self.pos + 1 + i for i, (number, _, _) in enumerate(self.entries))
 
     @property
     def last(self) -> int:
-        """Number of the last entry that is here."""
+        """Number of the last of ``entries``; ``pos`` if there are none."""
         return self.entries[-1][0] if self.entries else self.pos
 
 
@@ -83,8 +86,8 @@ class Beat:
 class View:
     """The members at one moment of an epoch.
 
-    :param now: that moment, in milliseconds of Redis's time; 0: nobody has been seen.
-    :param began: when the epoch did.
+    :param now: that moment, in milliseconds of Redis's time; 0: no heartbeat was answered yet.
+    :param began: start of the epoch, in the same time.
     """
 
     epoch: bytes = b""
@@ -93,9 +96,9 @@ class View:
     members: Mapping[bytes, Member] = field(factory=dict)
 
     def followed_by(self, epoch: bytes, beat: Beat, at: float) -> View:
-        """As the next beat shows them.
+        """Return the view after the next heartbeat.
 
-        :param at: monotonic seconds of this worker at which its answer came.
+        :param at: monotonic seconds of this process at which its reply came.
         """
         found = {}
         for name, one in beat.members.items():
@@ -105,21 +108,21 @@ class View:
         return View(epoch, beat.now, beat.began, found)
 
     def vanished(self, own: bytes) -> list[bytes]:
-        """The others whose lease has run out without goodbye."""
+        """Return the other members whose lease has run out and that have not left."""
         return [name for name, one in self.members.items() if name != own and one.lease < self.now]
 
     def read_by_all(self, own: bytes) -> int:
-        """Number of the entry up to which all others have read, those who have vanished too."""
+        """Return the number of the entry up to which all other members have read, vanished ones included."""
         others = (one.pos for name, one in self.members.items() if name != own)
         return min(others, default=1 << 60)
 
     def have_read(self, own: bytes, seq: int, held_ms: int, at: float) -> bool:
-        """Whether none of the others may serve what entry ``seq`` makes stale.
+        """Whether no other member can still serve what entry ``seq`` invalidates.
 
-        That a lease has run out is believed of Redis's clock only where this worker's own says the same.
+        A lease counts as run out only if both Redis's clock and this process's own say so.
 
-        :param held_ms: a lease: one from before this epoch may last so long after its beginning.
-        :param at: monotonic seconds of this worker.
+        :param held_ms: length of a lease: one from before this epoch may last this long after the epoch's start.
+        :param at: monotonic seconds of this process.
         """
         if self.now < self.began + held_ms:
             return False
@@ -128,7 +131,7 @@ class View:
         return all(one.pos >= seq or (one.lease < self.now and one.seen < since) for one in others)
 
     def with_ack(self, ack: Ack) -> View:
-        """After a member has said how far it has read."""
+        """Return the view after a member has acknowledged entries."""
         one = self.members.get(ack.member)
         if ack.epoch != self.epoch or one is None or one.pos >= ack.pos:
             return self
@@ -137,7 +140,7 @@ class View:
 
 @frozen(slots=True)
 class Wake:
-    """Somebody has said something for which he waits."""
+    """A worker has appended an urgent entry, and waits until the others have read it."""
 
     epoch: bytes
     seq: int
@@ -145,7 +148,7 @@ class Wake:
 
 @frozen(slots=True)
 class Ack:
-    """A member has read on."""
+    """A member has read up to entry ``pos``."""
 
     epoch: bytes
     member: bytes
@@ -153,7 +156,7 @@ class Ack:
 
 
 def wake_up(payload: bytes) -> Wake | Ack | None:
-    """A message of the channel; None for what is none."""
+    """Parse a message of the channel; None if it is invalid."""
     if (found := _WAKE.fullmatch(payload)) is not None:
         return Wake(found[1], int(found[2]))
     if (found := _ACK.fullmatch(payload)) is not None:
@@ -162,9 +165,9 @@ def wake_up(payload: bytes) -> Wake | Ack | None:
 
 
 def refused(reply: Sequence[Any]) -> bytes | None:
-    """Why a script did nothing (``epoch``, ``late``); None if it did.
+    """Return why a script did nothing (``epoch`` or ``late``); None if it ran.
 
-    :raise Nonsense: neither.
+    :raise Nonsense: the reply says neither.
     """
     word = reply[0] if reply else None
     if word == b"ok":
@@ -176,7 +179,10 @@ def refused(reply: Sequence[Any]) -> bytes | None:
 
 
 def opened(reply: Sequence[Any]) -> Opened:
-    """:raise Nonsense: it is none."""
+    """Parse the reply of ``open.lua``.
+
+    :raise Nonsense: it is invalid.
+    """
     match reply:
         case [b"ok", bytes(epoch), bytes(names), int(now), int(begun)] if _EPOCH.fullmatch(epoch):
             return Opened(epoch, names, now, bool(begun))
@@ -184,7 +190,10 @@ def opened(reply: Sequence[Any]) -> Opened:
 
 
 def beat(reply: Sequence[Any]) -> Beat:
-    """:raise Nonsense: it is none."""
+    """Parse the reply of ``beat.lua``.
+
+    :raise Nonsense: it is invalid.
+    """
     match reply:
         case [b"ok", int(now), int(began), int(seq), int(said), int(pos), list(news), list(members)]:
             entries = tuple(_entry(one) for one in news)
@@ -197,7 +206,7 @@ def _entry(one: Any) -> tuple[int, bytes, bytes]:
         case [bytes(number), [b"d", bytes(sealed), b"m", bytes(member)]]:
             return _number(number.removesuffix(b"-0")), member, sealed
         case [bytes(number), *_]:
-            # Written by another version, or by hand: whatever it says, it is not understood.
+            # Written by another version, or by hand: it cannot be decrypted, and so counts as ``Everything``.
             return _number(number.removesuffix(b"-0")), b"", b""
     raise Nonsense("no entry of the log")
 

@@ -1,4 +1,4 @@
-"""The names of keys in Redis: the key of their HMAC is in Redis too, sealed, so that all share it."""
+"""Names of keys in Redis. They contain an HMAC; its secret is stored in Redis, sealed, so that all workers share it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .kinds import Away, NamesLike, NamesMaker, Sealing
 
 
 class Naming:
-    """Names, once they are known.
+    """Makes names of keys, once the secret has been read from Redis.
 
-    :param prefix: what all of them begin with.
-    :param complain: told once what is wrong.
-    :ivar foreign: they cannot be read, and never could: this worker has no part in what is shared,
-        places at HOSP included.
+    :param prefix: what all names begin with.
+    :param complain: called with the problem when the secret cannot be read.
+    :ivar foreign: whether the secret cannot be read and never could. This worker then shares nothing,
+        slots at HOSP included.
     """
 
     def __init__(
@@ -29,9 +29,9 @@ class Naming:
         self.foreign = False
 
     def key(self, kind: str, data: bytes | None = None) -> bytes:
-        """The name of a key.
+        """Return the name of a key in Redis; see ``Common.key``.
 
-        :raise Away: it is not known yet.
+        :raise Away: with data, while the secret is not known.
         """
         if data is None:
             return b"{" + self._prefix.encode() + b"}:" + kind.encode()
@@ -41,16 +41,17 @@ class Naming:
 
     @property
     def proposed(self) -> bytes:
-        """Sealed names, for whoever is the first."""
+        """A new sealed secret, which ``open.lua`` stores if Redis has none yet."""
         if self._proposed is None:
             self._proposed = self._make(self._vault, None).sealed(self._vault)
         return self._proposed
 
     def learn(self, sealed: bytes) -> bytes | None:
-        """The names that all use.
+        """Take over the secret that all workers use.
 
-        :return: the same, sealed anew, where an earlier master key has sealed them.
-        :raise Away: they belong to another master key.
+        :param sealed: the secret from the head.
+        :return: the secret sealed with the current master key, if an earlier one had sealed it; else None.
+        :raise Away: it belongs to another master key.
         """
         try:
             self._names = self._make(self._vault, sealed)

@@ -1,7 +1,7 @@
-"""What processes tell each other, so that none goes on serving what another has made stale.
+"""News: the messages that processes send each other, so that none serves what another has invalidated.
 
-Formats change by addition for one version: fields are only ever added, each with a default. A kind that a process does
-not know is taken for ``Everything``.
+To change a format, only add fields, each with a default, so that neighbouring versions understand each other. A
+process reads a kind that it does not know as ``Everything``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import msgspec
 
 
 class Struck(msgspec.Struct, frozen=True, tag="struck", omit_defaults=True):
-    """A write: what it may have changed is fresh for nobody any more.
+    """A write: the cache entries that it may have changed are stale for every process.
 
-    :param tags: those that the write strikes (memory.staleness).
-    :param hidden_from: tags of owners (an account's, or "public") who must not read again what was before it.
-    :param lets_in: it may make HOSP accept whom it has refused.
-    :param resource: that it is about.
-    :param record: id of the record, where it names one.
-    :param taken: id of the record that it made: no other write may take that for its own.
+    :param tags: tags that the write invalidates (memory.staleness).
+    :param hidden_from: tags of owners (an account's, or "public") who must not read the earlier content again.
+    :param lets_in: whether HOSP may now accept credentials that it has refused before.
+    :param resource: the resource that was written.
+    :param record: id of the record, where the write names one.
+    :param taken: id of the record that the write created: no other write may claim it as its own.
     """
 
     tags: tuple[str, ...]
@@ -29,11 +29,11 @@ class Struck(msgspec.Struct, frozen=True, tag="struck", omit_defaults=True):
 
 
 class Account(msgspec.Struct, frozen=True, tag="account", omit_defaults=True):
-    """A change of an account begins, ends, or is left open.
+    """A change of an account starts, ends, or is left open.
 
-    :param reference: of the change: what it opened, it ends.
-    :param staff_id: whose account; None for all.
-    :param doubt_s: seconds for which the account stays unsettled unless more is said; 0: it is settled.
+    :param reference: of the change; the same at its start and its end.
+    :param staff_id: whose account; None for all accounts.
+    :param doubt_s: seconds for which the account stays unsettled unless further news come; 0: it is settled.
     """
 
     reference: str
@@ -51,11 +51,12 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Guess(msgspec.Struct, frozen=True, tag="guess", omit_defaults=True):
-    """A log-in failed, or one came back who had failed.
+    """A login failed, or succeeded after failures.
 
-    :param address: key of the address (guard.admission); empty: nothing is said of it.
+    :param address: key of the client address (guard.admission); empty: the news are not about an address.
     :param account: key of the account.
-    :param credentials: HMAC of those that failed: the same ones again are no new guess.
+    :param failed: whether the login failed.
+    :param credentials: HMAC of the failed credentials: the same ones again do not count as a new guess.
     """
 
     account: bytes
@@ -65,10 +66,10 @@ class Guess(msgspec.Struct, frozen=True, tag="guess", omit_defaults=True):
 
 
 class Used(msgspec.Struct, frozen=True, tag="used"):
-    """What clients have used of their rates, since it was said last.
+    """What clients have used of their rate limits since the last such news.
 
-    :param credentials: by key of the rate by credentials: requests.
-    :param addresses: by key of the rate by address: requests.
+    :param credentials: requests, by key of the rate by credentials.
+    :param addresses: requests, by key of the rate by address.
     """
 
     credentials: dict[bytes, float]
@@ -76,7 +77,7 @@ class Used(msgspec.Struct, frozen=True, tag="used"):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """HOSP has accepted these credentials: whoever comes with them guesses nothing. HOSP is asked all the same.
+    """HOSP has accepted these credentials: a login with them is no guess. HOSP still checks each request.
 
     :param credentials: their HMACs.
     """
@@ -85,7 +86,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 class Everything(msgspec.Struct, frozen=True, tag="everything"):
-    """What changed is not known: nothing that was kept is fresh for anybody."""
+    """Anything may have changed: all cache entries are stale for every process."""
 
 
 News = Struck | Account | Refused | Guess | Used | Accepted | Everything
@@ -94,12 +95,12 @@ _decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 
 
 def packed(news: News) -> bytes:
-    """As bytes."""
+    """Encode news as MessagePack."""
     return msgspec.msgpack.encode(news)
 
 
 def unpacked(data: bytes) -> News:
-    """From bytes; what cannot be understood may be anything, so it is everything."""
+    """Decode news; what cannot be decoded may mean anything, so it becomes ``Everything``."""
     try:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):

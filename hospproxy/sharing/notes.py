@@ -1,4 +1,4 @@
-"""What is still to be said of writes: merged by write, said again until Redis has it. Pure."""
+"""Notes on writes that Redis does not have yet: merged for each write, repeated until Redis has them. Pure rules."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ MOST = 10_000
 
 @frozen(slots=True, kw_only=True)
 class Note:
-    """What is to be said of one write.
+    """What to publish of one write.
 
-    :param state: that it has come to; "back": nothing was sent; "open": it is under way; "": nothing is said of it.
-    :param keeps_turn: it is settled, and none of its turn may be sent yet.
-    :param resource: of the record that it made.
-    :param change: what it did to its record: "c" if it changed it or may have, "d" if it deleted it; "": nothing.
+    :param state: its outcome; "back": nothing was sent; "open": it is under way; "": this note does not say.
+    :param keeps_turn: it is settled, but no other write of its turn may be sent yet.
+    :param record: id of its record.
+    :param resource: resource of the record that it created.
+    :param change: "c" if it changed its record or may have, "d" if it deleted it; "": neither.
     :param about: resource and id of the record that it changes.
-    :param lost: 1: its client got no answer; 2: its client was told that it is unknown.
-    :param handed: a client has the answer.
-    :param left: who waited for it as its retry left without an answer.
-    :param answer: the answer, sealed.
-    :param keep_s: seconds for which the others should know it.
-    :param until: monotonic seconds after which it need not be said any more.
+    :param lost: 1: its client got no response; 2: its client was told that the outcome is unknown.
+    :param handed: a client has the response.
+    :param left: a client that waited for it as a retry left without a response.
+    :param answer: the sealed response.
+    :param keep_s: seconds for which Redis should keep it.
+    :param until: monotonic seconds after which the note need not be published any more.
     """
 
     reference: str
@@ -45,7 +46,7 @@ class Note:
     until: float = 0.0
 
     def after(self, earlier: Note) -> Note:
-        """This one and an earlier one that has not been said yet, as one."""
+        """Merge this note with an earlier, unpublished note on the same write."""
         last = self if self.state else earlier
         return evolve(
             self,
@@ -67,7 +68,7 @@ class Note:
 
 
 class Notes:
-    """All that is not said yet. Bounded: of more than ``most`` the oldest are forgotten."""
+    """The unpublished notes. Bounded: beyond ``most`` the oldest are dropped."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
@@ -77,23 +78,23 @@ class Notes:
         return len(self._notes)
 
     def add(self, note: Note) -> None:
-        """There is something to say."""
+        """Add a note, merged with an earlier one on the same write."""
         earlier = self._notes.get(note.reference)
         self._notes[note.reference] = note if earlier is None else note.after(earlier)
         while len(self._notes) > self._most:
             self._notes.popitem(last=False)
 
     def get(self, reference: str) -> Note | None:
-        """What is to be said of one write."""
+        """Return the unpublished note on a write, if any."""
         return self._notes.get(reference)
 
     def said(self, note: Note) -> None:
-        """This was said; unless more has come meanwhile, that was all."""
+        """Remove a published note, unless it has been merged with a newer one meanwhile."""
         if self._notes.get(note.reference) is note:
             del self._notes[note.reference]
 
     def oldest(self, now: float) -> Note | None:
-        """The next to be said."""
+        """Return the next note to publish; drop those whose time has passed."""
         while self._notes:
             note = next(iter(self._notes.values()))
             if note.until > now:

@@ -1,6 +1,7 @@
-"""What is to be said and not yet known to be in the log. Every beat carries all of it.
+"""News that are not known to be in the log yet. Every heartbeat carries all of them.
 
-What is in the log and not yet read by all is kept: with an epoch Redis may lose it, and then it is said again.
+News in the log that some member has not read yet are kept too: if Redis loses its data (a new epoch), they are sent
+again.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ from .generations import tags_of
 from .news import Accepted, Everything, Guess, News, Used, packed
 
 MOST = 500
-"""Messages; beyond that it is said that nothing is known."""
+"""Most messages; beyond that one ``Everything`` replaces them."""
 MOST_BYTES = 256 << 10
 _OVERHEAD = 200
 
 
 def is_hint(news: News) -> bool:
-    """Whether it makes nothing stale: it may be lost."""
+    """Whether the news invalidate nothing, so that they may be lost."""
     return isinstance(news, Guess | Used | Accepted)
 
 
 @frozen(slots=True, eq=False)
 class Message:
-    """One thing to say.
+    """One message to send.
 
-    :param plain: packed, not sealed.
-    :param urgent: somebody waits until it was heard.
+    :param plain: the encoded news, not sealed.
+    :param tags: tags whose generations they raise.
+    :param hint: whether they may be lost; see ``is_hint``.
+    :param urgent: whether the sender waits until the others have read them.
     """
 
     plain: bytes
@@ -44,16 +47,18 @@ class Message:
 def _message(news: News, urgent: bool) -> Message:
     try:
         return Message(packed(news), tags_of(news), is_hint(news), urgent)
-    except UnicodeEncodeError:  # half a character in an address: it cannot be said what that is
+    except UnicodeEncodeError:  # a lone surrogate in a path: it has no UTF-8
         return _message(Everything(), urgent)
 
 
 class Outbox:
-    """Bounded: what does not fit becomes one ``Everything``, which says more than all of it.
+    """The messages to send. Bounded: when they do not fit, hints are dropped and the rest becomes one ``Everything``.
 
-    :param most: messages.
-    :param complain: told when they are too many.
-    :ivar ticket: how often something was put in; what a beat carries was put in up to then.
+    :param most: most messages.
+    :param most_bytes: most bytes of messages.
+    :param complain: called when there are too many.
+    :ivar overflows: how often there were too many.
+    :ivar ticket: number of calls of ``put`` so far; a heartbeat carries what was put in up to its ticket.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class Outbox:
         return len(self._messages)
 
     def put(self, *news: News, urgent: bool = False) -> None:
-        """Add what is to be said."""
+        """Add news to send."""
         self.ticket += 1
         for one in news:
             message = _message(one, urgent)
@@ -84,11 +89,11 @@ class Outbox:
         self._bound()
 
     def all(self) -> tuple[Message, ...]:
-        """Everything that is to be said, in its order."""
+        """Return all messages to send, in order."""
         return tuple(self._messages)
 
     def said(self, messages: Iterable[Message], seq: int = 0) -> None:
-        """These are in the log.
+        """Note that these messages are in the log.
 
         :param seq: number of the last of them.
         """
@@ -100,11 +105,11 @@ class Outbox:
             self._unread = [(seq, _message(Everything(), False))]
 
     def read(self, seq: int) -> None:
-        """All have read the log up to a number."""
+        """Note that all members have read the log up to entry ``seq``."""
         self._unread = [(number, one) for number, one in self._unread if number > seq]
 
     def say_again(self) -> None:
-        """The log has been lost."""
+        """Send unread messages again: Redis has lost the log."""
         self._messages[:0] = [one for _, one in self._unread]
         self._bytes = sum(one.size for one in self._messages)
         self._unread = []

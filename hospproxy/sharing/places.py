@@ -1,7 +1,8 @@
-"""Places at HOSP that this worker owns, and their exchange with the other workers' (docs/adr/0025).
+"""Slots at HOSP that this worker owns, and their exchange with the other workers (docs/adr/0025).
 
-The numbers are in Redis, and their sum is never above what HOSP bears. During an exchange this worker uses no more than
-it has said that it keeps, whatever becomes of it: so Redis never knows of fewer places than are in use.
+Redis holds each worker's number of slots, and their sum is never above what HOSP bears. During an exchange this worker
+uses no more slots than it has reported to keep, even if the exchange fails: so Redis never counts fewer slots than are
+in use.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from .kinds import Away, Common
 from .scripting import script
 
 SPACING_S = 0.02
-"""From one exchange to the next, at least."""
+"""Shortest time from one exchange to the next, in seconds."""
 RECENT_S = 30.0
-"""Whoever has needed a place within it keeps one when all are idle, so that it has one when Redis goes away."""
+"""Seconds for which an idle worker that has needed a slot keeps one, so that it has one when Redis goes away."""
 LOST_S = 5.0
-"""Seconds without Redis after which nobody is left to wait here for a first place."""
+"""Seconds without Redis after which no request waits for this worker's first slot."""
 MAX_NAMES = 256
 
 _log = Logger()
@@ -35,17 +36,17 @@ _log = Logger()
 
 @frozen(slots=True)
 class PlacesRules:
-    """What the exchange goes by.
+    """Parameters of the exchange.
 
-    :param ceiling: the most that HOSP gets at one time (``gate.concurrency``).
-    :param heartbeat_s: seconds from one exchange to the next where nothing happens.
-    :param lease_s: whoever was not heard of for so many seconds gets no more.
-    :param linger_s: seconds after a worker's death for which HOSP may be busy with what it sent.
-    :param settle_s: seconds for which all may come back after Redis has begun anew.
-    :param vanished_s: seconds for which one that does not come back is waited for.
-    :param turn_s: seconds after which another one asks whether HOSP is back.
-    :param patience_s: seconds after which those who cannot reach Redis have no more than their base: some more than
-        a request may take.
+    :param ceiling: the most requests in flight at HOSP (``gate.concurrency``).
+    :param heartbeat_s: seconds from one exchange to the next when nothing happens.
+    :param lease_s: seconds of silence after which a worker gets no more slots.
+    :param linger_s: seconds after a worker's death for which HOSP may be busy with its requests.
+    :param settle_s: seconds that workers have to come back after Redis has lost its data.
+    :param vanished_s: seconds for which the slots of a silent worker stay reserved.
+    :param turn_s: seconds after which it is another worker's turn to ask whether HOSP is back.
+    :param patience_s: seconds after which a worker that cannot reach Redis uses no more than its base: a little
+        longer than a request may take.
     """
 
     ceiling: int
@@ -60,17 +61,17 @@ class PlacesRules:
 
 @frozen(slots=True)
 class Levelled:
-    """What an exchange came to.
+    """The result of an exchange.
 
-    :param quota: places that are owned now.
-    :param share: how many one's fair share is.
-    :param limit: places that there are in all.
-    :param workers: among whom they are shared.
-    :param turn: this one's position among them.
-    :param state: of the breaker, as somebody has seen it; None: nobody.
-    :param age_s: seconds since then.
-    :param base: how many are one's own when Redis is away for long.
-    :param names: other members who own some, or may come to.
+    :param quota: slots that this worker owns now.
+    :param share: its fair share of the slots.
+    :param limit: slots in all.
+    :param workers: number of workers that share them.
+    :param turn: this worker's position among them.
+    :param state: of the breaker, as a worker has reported it; None: none has.
+    :param age_s: seconds since that report.
+    :param base: slots that this worker owns when Redis is away for long.
+    :param names: other members that own slots, or may come to.
     """
 
     quota: int
@@ -85,10 +86,10 @@ class Levelled:
 
 
 def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
-    """What the script has said; None if it is nonsense.
+    """Parse the reply of ``places.lua``; None if it is invalid.
 
-    :param keep: no fewer can be left.
-    :param ceiling: nor can there be more.
+    :param keep: slots that this worker has reported to keep: it cannot be left with fewer.
+    :param ceiling: slots in all: it cannot own more, unless it keeps more.
     """
     numbers, names = [*said[:5], *said[6:8]], said[8:]
     if len(numbers) != 7 or not all(type(number) is int for number in numbers):
@@ -108,13 +109,13 @@ def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
 
 
 class SharedPlaces:
-    """The places of one worker. It begins with none.
+    """The slots of one worker. It starts with none.
 
-    While Redis is away it uses no more than its base for what is new, and when all others must have come down to
-    theirs, it owns its base.
+    While Redis is away, new requests use no more slots than the base. After ``patience_s`` all other workers must be
+    down to their bases too, and this worker owns its whole base.
 
     :param clock: monotonic time.
-    :param base: how many are its own then. Default: what it is told, and nothing outlives the process.
+    :param base: the base share. Default: one that Redis assigns and that ends with the process.
     """
 
     def __init__(
@@ -172,31 +173,31 @@ class SharedPlaces:
 
     @property
     def _without(self) -> bool:
-        """Whether it has none, and nobody can be expected to give it one in the next moment."""
+        """Whether this worker can use no slot, and cannot expect one soon: Redis has been away for ``LOST_S``."""
         return self._away and not self.usable and self._clock.seconds() - self._heard_at >= LOST_S
 
     @property
     def workers(self) -> int:
-        """As was heard last; how many are left while Redis is away, nobody knows."""
+        """Number of workers in the last reply; while Redis is away, the current number is unknown."""
         return self._last.workers
 
     @property
     def turn(self) -> int:
-        """While Redis is away each finds out for itself."""
+        """This worker's turn to ask whether HOSP is back; 0 while Redis is away, so that each worker asks itself."""
         return 0 if self._away else self._last.turn
 
     def attach(self, user: User) -> None:
         self._user = user
 
     def start(self) -> None:
-        """Begin to exchange, after what a process before this one has left was read."""
+        """Read the base that the last process left, then start to exchange."""
         self._stopped = False
         self._lost_at = self._heard_at = self._clock.seconds()
         self._base.start().addCallback(lambda _: self._soon())
 
     async def stop(self) -> None:
-        """Give back what is owned, after the last request: what is in use stays reserved for as long as HOSP may be
-        busy with it. It never fails.
+        """Give the slots back, after the last request. Slots in use stay reserved for as long as HOSP may be busy with
+        them. Never fails.
         """
         self._stopped = True
         if self._timer is not None:
@@ -207,7 +208,7 @@ class SharedPlaces:
             self._under_way.addBoth(lambda _: waiting.callback(None))
             await waiting
         if not self._away:
-            # Else others may not hear of it, and who comes next may need it while Redis is away.
+            # While Redis is away the others may never learn of it, and a successor may need the base.
             await self._base.give_up(self._common.member)
         if self._user is not None:
             self._owned = self._user.using().in_flight
@@ -216,7 +217,7 @@ class SharedPlaces:
         self._base.stop()
 
     def woken(self) -> None:
-        """Others have given some back, or need some, or know better whether HOSP is there."""
+        """Exchange soon: another worker has returned slots, needs some, or has news of the breaker."""
         self._soon()
 
     def changed(self) -> None:
@@ -226,7 +227,7 @@ class SharedPlaces:
         if self._away:
             self._go_by_base(using)
         short = using.waiting > 0 and self._told_need <= self._owned < self._rules.ceiling
-        # A place that others have a better claim to has become free.
+        # A slot above this worker's share has become free.
         spare = not self._away and using.in_flight < self._owned and self._owned > self._last.share
         news = using.breaker is not None and using.breaker[0] is not self._told_state
         if short or spare or news:
@@ -239,7 +240,7 @@ class SharedPlaces:
             self._at(self._began + SPACING_S)
 
     def _at(self, moment: float) -> None:
-        """Exchange at this moment, unless it is to be earlier already."""
+        """Schedule an exchange at this moment, unless an earlier one is scheduled."""
         if self._stopped:
             return
         after_s = max(0.0, moment - self._clock.seconds())
@@ -259,20 +260,21 @@ class SharedPlaces:
 
     def _over(self, _: None) -> None:
         self._under_way = None
-        # While Redis is away there is no hurry.
+        # While Redis is away, the heartbeat is soon enough.
         again = self._again and not self._away
         self._at(self._began + (SPACING_S if again else self._rules.heartbeat_s))
 
     async def _level(self, user: User, *, leaving: bool = False) -> None:
-        """One exchange."""
+        """Do one exchange, and tell the user (the gate) its result."""
         self._began = self._clock.seconds()
         if self._away and self._base.inherit(self._common.member):
             self._lost_at = self._began
         using = user.using()
-        # What is free above the share may be given back; after a failure nothing, since nobody may be there to take it.
+        # Offer free slots above the share. After a failure offer none: Redis may not be there to take them.
         keep = self._owned if self._away or leaving else max(using.in_flight, self.usable)
         self._owned = keep
-        # From the first failure on each says that it is so: Redis keeps the base free for who may not hear the answer.
+        # After its first failed call a worker reports itself as alone, so Redis reserves its base even if the reply is
+        # lost.
         alone = self._away and self._base.said > 0
         result: PlacesResult = "nonsense"
         try:
@@ -292,10 +294,10 @@ class SharedPlaces:
             if self._away:
                 self._go_by_base(user.using())
             user.told()
-            # The share may have become less: what is free of it goes back with the next.
+            # The share may have shrunk: the next exchange gives free slots back.
             self.changed()
             if last is not None and last.state is not None:
-                # Counted from before it was asked: what HOSP has said since is newer.
+                # Date the report from before the exchange: what this worker has seen of HOSP since is newer.
                 user.heard(last.state, self._began - last.age_s)
 
     def _heard(self, last: Levelled, leaving: bool) -> None:
@@ -306,7 +308,7 @@ class SharedPlaces:
             self._base.told(self._common.member, last.base)
 
     def _go_by_base(self, using: Using) -> None:
-        """Redis is away: what is free above the base is given up for good, and in the end the base is owned."""
+        """Redis is away: give up free slots above the base for good, and own the base after ``patience_s``."""
         base = self._base.value
         self._owned = max(using.in_flight, min(self._owned, base))
         if self._clock.seconds() - self._lost_at >= self._rules.patience_s:
@@ -343,7 +345,7 @@ class SharedPlaces:
         now = self._clock.seconds()
         need = using.in_flight + using.waiting
         if using.gone:
-            # Whose turn it is to ask whether HOSP is back needs one for it.
+            # The worker whose turn it is needs a slot to ask whether HOSP is back.
             return min(max(need, int(self.turn == 0)), self._rules.ceiling)
         if need:
             self._used_at = now

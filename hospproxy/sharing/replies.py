@@ -1,7 +1,7 @@
-"""Reads what Redis answers (RESP, version 2): strict, and bounded.
+"""Parses the replies of Redis (RESP, version 2); strict and bounded.
 
-txredisapi's own reader waits for ever on some nonsense, fails on other, keeps as much as it is told to, and needs a
-turn of the reactor for each value.
+txredisapi's own parser waits for ever on some invalid input, raises on other, buffers as much as the peer announces,
+and needs a turn of the reactor for each value.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Any
 
 MiB = 1024 * 1024
 MOST_BYTES = 64 * MiB
-"""Of one reply."""
+"""Most bytes of one reply."""
 MOST_LINE = 16 * 1024
-"""Bytes of a status, an error or a number."""
+"""Most bytes of a status, an error or a number."""
 MOST_VALUES = 1024 * 1024
-"""Of one reply, those within lists too: an empty list takes four bytes on the wire, and sixteen times as many here."""
+"""Most values of one reply, nested ones included: an empty list takes four bytes on the wire and 64 in memory."""
 MOST_DEPTH = 16
-"""Lists within lists."""
+"""Most lists within lists."""
 _KINDS = b"+-:$*"
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 _CODE = re.compile(rb"[A-Z][A-Z0-9]{1,19}(?=\s|$)")
 
 
 class Nonsense(Exception):
-    """What came is no reply; where the next one begins cannot be known. The words hold nothing of it."""
+    """The input is no valid reply, so the start of the next one is unknown. The text holds nothing of the input."""
 
 
 class ErrorReply(Exception):
     """Redis refused a command.
 
-    :param code: its first word ("OOM"); never more of it, for the rest may repeat what was asked.
+    :param code: the first word of the error ("OOM"); never more, since the rest may repeat the command.
     """
 
     def __init__(self, code: str) -> None:
@@ -40,20 +40,20 @@ class ErrorReply(Exception):
 
 
 class Replies:
-    """Bytes in, replies out: bytes, int, None, a list of these, or an ErrorReply."""
+    """Incremental parser: bytes in, replies out (bytes, int, None, a list of these, or an ErrorReply)."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._at = 0
-        self._taken = 0  # bytes of the reply that is being read
-        self._values = 0  # and those that its lists say they have
+        self._taken = 0  # bytes of the current reply so far
+        self._values = 0  # values that the lists of the current reply announce
         self._lists: list[tuple[list[Any], int]] = []
         self._bulk: int | None = None
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Each reply that is now whole. To be taken to its end.
+        """Yield each reply that is now complete. Exhaust the iterator before the next call.
 
-        :raise Nonsense: it is none, or too long. Nothing may be fed any more.
+        :raise Nonsense: a reply is invalid or too long. Feed nothing after that.
         """
         self._buffer += data
         try:
@@ -64,7 +64,7 @@ class Replies:
             self._at = 0
 
     def _next(self) -> Any:
-        """One whole reply, or _NOT_YET."""
+        """Parse one complete reply, or return _NOT_YET."""
         while (value := self._value()) is not _NOT_YET:
             if value is _OPENED:
                 continue
@@ -77,7 +77,7 @@ class Replies:
         return _NOT_YET
 
     def _put(self, value: Any) -> Any:
-        """A value belongs to the innermost open list; what is whole thereby, or _OPENED."""
+        """Append a value to the innermost open list. Return the reply if that completes it, else _OPENED."""
         while self._lists:
             values, missing = self._lists[-1]
             values.append(value)
@@ -89,7 +89,7 @@ class Replies:
         return value
 
     def _value(self) -> Any:
-        """One value; _OPENED where a list or a bulk begins."""
+        """Parse one value; _OPENED at the start of a list or a bulk string, _NOT_YET if bytes are missing."""
         if self._bulk is not None:
             return self._bulk_value(self._bulk)
         line = self._line()

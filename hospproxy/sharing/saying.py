@@ -1,4 +1,4 @@
-"""Says to others what became of writes, until they have heard; and all of it again when Redis has lost it."""
+"""Publishes the outcomes of writes in Redis: repeats each until Redis has it, and all of them after Redis lost them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ from .notes import Note, Notes
 
 _log = Logger()
 COMPLETE_S = 10.5
-"""Seconds after a loss at which those who have not spoken are passed over (claims.lua), and a little more."""
+"""A little more than the seconds after a loss for which claims.lua waits for workers that have not published yet."""
 
 
 class KeptKeys(Protocol):
-    """The ledger, as far as others must know of it."""
+    """The part of the ledger that other workers must know."""
 
     def keyed(self, kept_s: float) -> AsyncIterator[Entry]:
-        """Settled writes under a key, of the last seconds."""
+        """Iterate over the settled writes with a key of the last ``kept_s`` seconds."""
 
     async def is_handed_over(self, reference: str) -> bool:
-        """Whether a client of this machine has the answer of a write."""
+        """Whether a client of this machine has the response to a write."""
 
 
 class Saying:
-    """One worker's.
+    """Publishes the writes of one worker.
 
-    :param under_way: notes of the writes of this process that are open.
-    :param of: the note of a settled write.
+    :param under_way: returns the notes of this process's open writes.
+    :param of: builds the note of a settled write.
+    :param window_s: seconds for which an equal write counts as a retry.
+    :param kept_s: age in seconds up to which settled writes with a key are published again after a loss.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Saying:
         meter.gauge("claims_unsaid", lambda: float(len(self._notes)))
 
     async def say(self, note: Note) -> None:
-        """Say it now; if that cannot be, later."""
+        """Publish a note now; if Redis is away, later."""
         self._notes.add(note)
         merged = self._notes.get(note.reference)
         assert merged is not None
@@ -87,12 +89,12 @@ class Saying:
         self._notes.said(note)
 
     def again(self) -> None:
-        """Everything is to be said again."""
+        """Publish everything again, soon."""
         self._all = True
         self._soon(0.0)
 
     def _soon(self, seconds: float | None = None) -> None:
-        """Go on, if nothing is on its way already."""
+        """Schedule ``_go_on``, unless it runs already or is scheduled; ``seconds`` replaces a scheduled time."""
         if self._stopped or self._work is not None:
             return
         if self._timer is not None and self._timer.active():
@@ -111,7 +113,7 @@ class Saying:
             if self._all or len(self._notes):
                 self._soon()
 
-        self._work = Deferred()  # should it end at once
+        self._work = Deferred()  # in case the coroutine ends at once
         work = self._work = Deferred.fromCoroutine(self._everything())
         work.addBoth(over)
 
@@ -139,11 +141,11 @@ class Saying:
         highest = [one for pair in self._sightings.all_highest().items() for one in map(str, pair)]
         waits = self._complete is not None and self._complete.active()
         if not await self._scripts.said(highest) and not self._stopped and not waits:
-            # Whoever has not spoken by then is passed over, and that must be noted even if nobody writes.
+            # By then claims.lua stops waiting for silent workers; publish again so that it notes so without a write.
             self._complete = self._clock.callLater(COMPLETE_S, self.again)
 
     def stop(self) -> None:
-        """Say nothing more."""
+        """Stop publishing."""
         self._stopped = True
         for timer in (self._timer, self._complete):
             if timer is not None and timer.active():

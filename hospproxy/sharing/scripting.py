@@ -1,4 +1,4 @@
-"""The scripts that run in Redis: each is one step that nobody can see half done."""
+"""Loads the Lua scripts that run in Redis. Each script is atomic."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from attrs import frozen
 
 @frozen(slots=True)
 class Script:
-    """A script with the header before it.
+    """A Lua script.
 
-    Every one takes the head as KEYS[1], the epoch as ARGV[1] and its latest moment as ARGV[2] (``Common.run`` puts them
-    there), and gives back a list that begins with ``ok``; or ``{'epoch'}`` or ``{'late'}`` where it did nothing.
+    Every script with the header takes the head as KEYS[1], the epoch as ARGV[1] and the latest moment at which it may
+    run as ARGV[2] (``Common.run`` adds them). It returns a list that begins with ``ok``; or ``{'epoch'}`` or
+    ``{'late'}`` if it did nothing.
 
-    :param name: of its file in ``scripts/``, without ``.lua``.
+    :param name: name of its file in ``scripts/``, without ``.lua``.
     :param text: what Redis runs.
-    :param digest: by which Redis knows it (EVALSHA), 40 hexadecimal digits.
+    :param digest: its SHA-1 for EVALSHA, 40 hexadecimal digits.
     """
 
     name: str
@@ -28,10 +29,10 @@ class Script:
 
 @cache
 def script(name: str, *before: str) -> Script:
-    """One of the scripts of this package.
+    """Load a script of this package, with the header.
 
-    :param name: of its file, without ``.lua``.
-    :param before: names of files that stand between the header and it: what several scripts need.
+    :param name: name of its file, without ``.lua``.
+    :param before: names of files to insert between the header and the script: functions that several scripts need.
     """
     text = "".join(_read(one) for one in ("header", *before, name))
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
@@ -39,9 +40,9 @@ def script(name: str, *before: str) -> Script:
 
 @cache
 def bare(name: str) -> Script:
-    """A script without the header, for who does not know the epoch yet.
+    """Load a script without the header, for a worker that does not know the epoch yet.
 
-    :param name: of its file, without ``.lua``.
+    :param name: name of its file, without ``.lua``.
     """
     text = _read(name)
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())

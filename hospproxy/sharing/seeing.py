@@ -1,4 +1,4 @@
-"""Sees what became of the writes of other workers."""
+"""Looks up the outcomes of other workers' writes in Redis."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common
 
 MARGIN_S = 0.3
-"""Seconds before its deadline at which whoever waits for another's write is told that it is not known."""
+"""Seconds before its deadline at which a request stops waiting for another worker's write."""
 JOINED_S = 5.0
-"""Seconds for which one that waits as a retry counts as waiting, if nothing more is heard."""
+"""Seconds for which a request that waits as a retry counts as waiting after its last lookup."""
 
 
 class Seeing:
-    """One worker's view.
+    """One worker's view of the others' writes.
 
-    :param random: between 0 and 1.
-    :param is_gone: whether the process with this second half of a member's id, one of this machine, is surely dead.
+    :param random: returns a number between 0 and 1.
+    :param is_gone: whether a process of this machine, named by the second half of its member id, is surely dead.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Seeing:
         self._is_gone = is_gone
 
     def gone(self, member: str) -> str:
-        """The member, if it is one of this machine whose process is surely dead; else nothing."""
+        """Return the member's id if its process ran on this machine and is surely dead; else ``""``."""
         machine, _, owner = member.partition(".")
         mine, _, _ = self._common.member.decode("ascii").partition(".")
         return member if machine == mine and owner and self._is_gone(owner) else ""
 
     async def known(self, reference: str) -> Known | None:
-        """A write; None if there is none of that name, or it cannot be seen at present."""
+        """Look up a write; None if Redis does not know it, or is away."""
         try:
             return await self._look(reference, "outcome")
         except Away:
@@ -63,7 +63,7 @@ class Seeing:
             found = await self._scripts.find(how, "", reference, wait_s=JOINED_S, answer=key)
             if found[0] != b"join":
                 return None if found[0] != b"is" else self._read(reference, found, key)
-            # It was taken over.
+            # Another write has taken this one over: follow it.
             reference = text(found[1])
         return None
 
@@ -86,9 +86,9 @@ class Seeing:
             return None
 
     async def settled(self, reference: str, exchange: Exchange) -> Known | None:
-        """Wait until it is settled or an orphan; None: it is gone, or the deadline came first.
+        """Wait until a write is settled or orphaned; None if it is gone, or the deadline is too near.
 
-        :param exchange: who waits; as long as its client does, no other is its retry.
+        :param exchange: the waiting request; while its client waits, no other request counts as the retry.
         """
         while True:
             try:

@@ -1,4 +1,4 @@
-"""One worker among the others: its beats, its lease, and what it says and hears (docs/adr/0024)."""
+"""One worker among the others: its heartbeats, its lease, and the news it sends and reads (docs/adr/0024)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from .siblings import dead_among
 from .waiting import Waiting
 
 POLL_S = 0.05
-"""Between two beats while somebody waits for others to read; and the shortest pause after a failure."""
+"""Seconds between two heartbeats while a writer waits for others to read; and the shortest pause after a failure."""
 SAY_S = 0.02
-"""That something may wait for which nobody waits, so that more goes with it."""
+"""Seconds for which news that no writer waits for are held back, so that one heartbeat carries more of them."""
 PATIENCE = 3
-"""Times in a row that what was heard cannot be applied; then everything is given up, so that nobody waits for it."""
+"""Failures in a row to apply news after which the worker gives up its lease and joins anew, so that no writer waits."""
 MOST_KNOWN = 1000
-"""Members that are told of when an epoch begins."""
+"""Most members that this worker reports when it opens an epoch."""
 _log = Logger()
 
 
@@ -42,8 +42,8 @@ class Shared:
     """``Sharing`` and ``Common`` for one worker.
 
     :param clock: monotonic time.
-    :param names: makes or opens the names of keys.
-    :param random: gives so many random bytes.
+    :param names: makes or opens the secret for names of keys.
+    :param random: returns this many random bytes.
     """
 
     is_alone = False
@@ -71,14 +71,14 @@ class Shared:
         self.naming = Naming(vault, names, prefix, self._complain)
         self.key = self.naming.key
         self.on_joined: Callable[[bool], object] = lambda _anew: None
-        """Told when this worker has joined, at its start and each time that all began anew: whether it cannot be known
-        what was said before."""
+        """Called when this worker has joined, at its start and in each new epoch. The argument says whether it may have
+        missed news."""
         self.on_read: Callable[[bytes, int], object] = lambda _epoch, _seq: None
-        """Told how far the log was read."""
+        """Called with the epoch and the number up to which the log was read."""
         self.on_missed: Callable[[], object] = lambda: None
-        """Told when things were said that this worker will never hear, before it hears ``Everything``."""
+        """Called when this worker has missed news for good, before its listeners get ``Everything``."""
         self.on_places: Callable[[], object] = lambda: None
-        """Told that somebody has given back places at HOSP."""
+        """Called when another worker has returned slots at HOSP, needs some, or has news of the breaker."""
         self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
         self._outbox = Outbox(complain=self._complain)
         self._lease = Lease(timing)
@@ -104,36 +104,36 @@ class Shared:
 
     @property
     def may_serve(self) -> bool:
-        """Whether an answer may be given from memory now."""
+        """Whether the cache may be served now; see ``Sharing.may_serve``."""
         return self._running and self._lease.holds(self._clock.seconds())
 
     @property
     def sees_others(self) -> bool:
-        """Whether what the others are doing can be seen."""
+        """Whether the other workers' state can be seen: joined, and Redis answered within the last ``lease_s``."""
         fresh = self._clock.seconds() - self._answered_at < self._timing.lease_s
         return self._running and self._opened and self._joined and self._link.is_up and fresh
 
     @property
     def view(self) -> View:
-        """The members, as they were seen last."""
+        """The members, as of the last heartbeat."""
         return self._view
 
     @property
     def held_back(self) -> bool:
-        """Whether it may not serve although Redis answers: others have vanished, or all begins anew."""
+        """Whether it may not serve although Redis answers: members have vanished, or the epoch has just started."""
         return self._joined and self._held_back
 
     def say(self, news: News) -> None:
-        """Tell the others, soon."""
+        """Send news within ``SAY_S`` or so, without waiting; see ``Sharing.say``."""
         self._outbox.put(news)
         self._soon(SAY_S)
 
     async def announce(self, *news: News) -> None:
-        """Tell the others, and wait until none of them serves what it makes stale."""
+        """Send news, and wait until no other worker serves what they invalidate; see ``Sharing.announce``."""
         if not news:
             return
         began = self._clock.seconds()
-        # Before it is put in: a beat that is under way does not carry it.
+        # Taken before the news are put in: a heartbeat in flight does not carry them.
         safe_at = self._lease.safe_at
         self._outbox.put(*news, urgent=True)
         self._soon(0.0)
@@ -143,15 +143,15 @@ class Shared:
             self._meter.observe("sharing_announce_seconds", self._clock.seconds() - began)
 
     def listen(self, listener: Callable[[News], object]) -> None:
-        """Be told what others say."""
+        """Register a listener for news; see ``Sharing.listen``."""
         self._ears.listen(listener)
 
     async def run(
         self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int | str]
     ) -> list[Any]:
-        """Run a script: what follows its ``ok``.
+        """Run a script, and return what follows its ``ok``; see ``Common.run``.
 
-        :raise Away: it was not run, or is not known to have been.
+        :raise Away: the script did not run, or is not known to have run.
         """
         if not (self._running and self._opened and self._joined and self._link.is_up):
             raise Away("Redis is away, or this worker has not joined")
@@ -174,7 +174,7 @@ class Shared:
         return reply
 
     def _not_after(self) -> int:
-        """In Redis's time, and never later than it is there: what it told last was before it was heard."""
+        """Latest moment for a script, in Redis's milliseconds; the estimate never runs ahead of Redis's clock."""
         then, heard = self._redis_time
         return int(then + (self._clock.seconds() - heard + self._timing.timeout_s) * 1000)
 
@@ -187,7 +187,7 @@ class Shared:
 
     @property
     def position(self) -> int:
-        """Number of the last entry of the log that was applied here; -1 before it has joined."""
+        """Number of the last log entry that this worker has applied; -1 before it has joined."""
         return -1 if self._pos is None else self._pos
 
     def start(
@@ -196,17 +196,17 @@ class Shared:
         is_gone: Callable[[str], bool] = lambda _name: False,
         read: tuple[bytes, int] | None = None,
     ) -> None:
-        """Begin to connect. Returns at once.
+        """Start connecting. Returns at once.
 
-        :param member: this worker's id, new with each start.
-        :param is_gone: whether a worker of this machine is dead, by the name of its file lock.
-        :param read: epoch and number up to which an earlier process has applied the log to what is kept on disk.
+        :param member: this worker's id, new at each start.
+        :param is_gone: whether a worker of this machine, named by its file lock, is dead.
+        :param read: epoch and number up to which an earlier process has applied the log to the cache on disk.
         """
         if read is not None:
             self._epoch, self._pos = read
         self.member, self._is_gone, self._running = member, is_gone, True
         self._waiting = Waiting(self._clock, self._timing, member)
-        # Others may have leases from before this worker was there.
+        # Other workers may hold leases from before this worker's start.
         self._lease = Lease(self._timing, effect=self._clock.seconds())
         self._link.on_up(self._up)
         self._link.on_down(self._down)
@@ -215,7 +215,7 @@ class Shared:
         self._link.start()
 
     async def stop(self) -> None:
-        """Say what is left to be said, and goodbye. Nothing is served from memory then, and nothing may be written."""
+        """Send the remaining news and leave. From then on serve nothing from the cache, and send no write."""
         self._running = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -223,7 +223,7 @@ class Shared:
             await self._busy
         if self._opened and self._link.is_up and self.member in self._view.members:
             args = self._saying(self._outbox.all(), "leave")
-            with contextlib.suppress(Away):  # a sibling, or time, buries it
+            with contextlib.suppress(Away):  # a sibling buries it, or Redis drops it in time
                 await self._evaluate(script("beat", "members"), self._keys(), args)
         self._link.stop()
 
@@ -290,7 +290,7 @@ class Shared:
 
     async def _exchange(self) -> None:
         if not self._link.is_up:
-            self._again = math.inf  # _up begins anew
+            self._again = math.inf  # _up schedules the next exchange
             return
         if not self._opened:
             await self._open()
@@ -298,13 +298,13 @@ class Shared:
             await self._beat()
         except NotHeard:
             self._unheard += 1
-            if self._unheard >= PATIENCE:  # it joins anew, and serves nothing until it can drop everything
+            if self._unheard >= PATIENCE:  # join anew; serve nothing until ``Everything`` is applied
                 self._lease, self._pos, self._join_from = self._lease.ended(), None, self._told
                 self.unbroken += 1
             raise
 
     async def _open(self) -> None:
-        """Find the epoch, or begin one."""
+        """Read the current epoch from Redis, or start one."""
         assert self._run_id is not None
         known = [name for name in self._view.members if name != self.member][:MOST_KNOWN]
         new, connection = self._random(8).hex(), self._connection
@@ -316,7 +316,7 @@ class Shared:
         anew = self.naming.learn(opened.names)
         self._redis_time = (opened.now, self._clock.seconds())
         if opened.epoch != self._epoch:
-            # What was lost with the log is said again: who was here before it was must hear all of that.
+            # Members send again what was lost with the log. A worker from before the loss must read all of it.
             self._join_from = "all" if self._view.epoch else "now"
             self._outbox.say_again()
             self._epoch, self._pos, self._acked, self._wanted = opened.epoch, None, 0, 0
@@ -351,7 +351,7 @@ class Shared:
         self._waiting.confirmed(ticket, self._epoch, beat.said)
         self._waiting.check(self._view)
         self._anew = await self._read(beat, pos) or self._anew
-        if not self._joined and self.position >= beat.seq:  # not before all of it is heard
+        if not self._joined and self.position >= beat.seq:  # not before the whole log is applied
             self._joined = True
             self.on_joined(self._anew)
             self._anew = False
@@ -359,11 +359,11 @@ class Shared:
         await self._bury()
 
     async def _read(self, beat: Beat, pos: int | None) -> bool:
-        """Apply what others have said.
+        """Apply the news of other workers.
 
-        :param pos: as the beat has said; None: it has joined.
-        :return: something may be missing between what was known and what there is.
-        :raise NotHeard: it could not be applied; it comes again.
+        :param pos: position that the heartbeat has reported; None: it joined with this heartbeat.
+        :return: whether news may be missing between that position and the entries.
+        :raise NotHeard: the news could not be applied; the next heartbeat gets them again.
         """
         epoch, connection = self._epoch, self._connection
         anew = pos is None or not beat.unbroken
@@ -392,7 +392,7 @@ class Shared:
             self._lease = self._lease.granted(sent)
 
     async def _bury(self) -> None:
-        """Say of siblings that they are dead, so that nobody waits for them."""
+        """Report dead siblings of this machine, so that no worker waits for them."""
         dead = dead_among(self._view.vanished(self.member), self.member, self._is_gone)
         if not dead:
             return

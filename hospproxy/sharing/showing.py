@@ -1,4 +1,4 @@
-"""What can be seen from outside of how a worker stands with the others."""
+"""Shows the state of sharing: one-time log lines, gauges, and a text for the status page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _log = Logger()
 
 
 class Complaints:
-    """Says each thing once: nothing that is said here holds what was asked, so there are few."""
+    """Logs each problem once. No text holds content of commands, so there are only few different ones."""
 
     def __init__(self, meter: IMeter) -> None:
         self._meter = meter
@@ -25,13 +25,13 @@ class Complaints:
             _log.error("{what}", what=what)
 
     def nonsense(self, what: str) -> None:
-        """Redis has said what none of our scripts says."""
+        """Count an invalid reply or message of Redis, and log it."""
         self._meter.count("redis_values_refused_total", reason="nonsense")
         self(f"Redis talks nonsense: {what}")
 
 
 class Standing(Protocol):
-    """What is shown."""
+    """The state to show; ``Shared`` provides it."""
 
     member: bytes
 
@@ -49,7 +49,7 @@ class Standing(Protocol):
 
 
 def offer_gauges(meter: IMeter, worker: Standing) -> None:
-    """Let metrics read it."""
+    """Register the gauges of sharing."""
 
     def vanished() -> float:
         return float(len(worker.view.vanished(worker.member)))
@@ -61,7 +61,7 @@ def offer_gauges(meter: IMeter, worker: Standing) -> None:
 
 
 def trouble_of(worker: Standing) -> str | None:
-    """Why nothing is served from memory at present, in a few words; None if it is."""
+    """Say in a few words why nothing is served from the cache now; None if it is served."""
     if worker.may_serve:
         return None
     if not worker.sees_others:

@@ -1,4 +1,4 @@
-"""Workers of the same machine: of those it can be known that they are dead, by their file locks."""
+"""Ids of this machine and its workers. A worker of this machine is known to be dead when its file lock is free."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PLAIN = re.compile(r"[0-9a-f]{16}")
 
 
 def machine_id(folder: Path, random: Callable[[int], bytes]) -> str:
-    """The name of this machine: of this one folder, for the locks of its workers are in it.
+    """Read the id of this machine, or make one. It identifies the state folder, which holds the workers' locks.
 
-    A copy of the folder is another machine: there the locks would be free, and their owners alive elsewhere.
+    A copy of the folder gets another id: in it the locks are free although their owners are alive elsewhere.
 
-    :param folder: of the state.
-    :param random: gives so many random bytes.
-    :raise OSError: it cannot be read or made.
+    :param folder: the state folder.
+    :param random: returns this many random bytes.
+    :raise OSError: the id can neither be read nor made.
     """
     path = folder / FILE
     for _ in range(3):
@@ -35,7 +35,7 @@ def machine_id(folder: Path, random: Callable[[int], bytes]) -> str:
 
 
 def _make(folder: Path, path: Path, random: Callable[[int], bytes]) -> None:
-    """Whole or not at all, for several workers begin at one time: the first one's stands."""
+    """Create the file atomically: several workers may start at once, and the first one's id stays."""
     begun = folder / f"{FILE}.{random(8).hex()}"
     begun.touch(mode=0o600)
     try:
@@ -53,18 +53,18 @@ def _place(path: Path) -> str:
 
 
 def member_id(machine: str, owner: str) -> bytes:
-    """A worker's id among the members.
+    """Build a worker's member id.
 
-    :param owner: the name of its file lock, new with each start.
+    :param owner: the name of its file lock, new at each start.
     """
     return f"{machine}.{owner}".encode("ascii")
 
 
 def dead_among(members: Iterable[bytes], own: bytes, is_gone: Callable[[str], bool]) -> list[bytes]:
-    """Those of this machine whose lock is free.
+    """Return the members of this machine whose lock is free.
 
-    :param own: this worker's id.
-    :param is_gone: whether the lock of a name is free.
+    :param own: this worker's id, which is never returned.
+    :param is_gone: whether the lock with this name is free.
     """
     machine = own.partition(b".")[0] + b"."
     theirs = [name for name in members if name != own and name.startswith(machine)]

@@ -1,6 +1,6 @@
-"""Answers as they stand in Redis, and what a look gives back. Pure rules; whatever is not surely right is nothing.
+"""Encodes cache entries for Redis and checks what a lookup returns. Pure rules; a doubtful entry counts as missing.
 
-Formats change by addition for one version: fields are only added, each with a default.
+To change the format, only add fields, each with a default, so that neighbouring versions understand each other.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ..memory.second import Found, Ticket
 from ..messages import Headers, Origin, Response
 
 MAX_GENERATION_BYTES = 64
-"""Longest generation: a letter and a number are far shorter."""
+"""Longest generation accepted: a letter and a number, which is what the scripts write, are far shorter."""
 _MAX_MS = 1 << 50
 
 
 class WrittenAnswer(msgspec.Struct, frozen=True):
-    """An answer with what it depends on. Times are milliseconds of Redis's clock.
+    """A cached response with what it depends on. Times are milliseconds of Redis's clock.
 
-    :param began: when it was at the earliest made.
-    :param answered: when its time began to run.
+    :param began: the earliest moment at which HOSP can have made it.
+    :param answered: the moment from which its age counts.
     """
 
     epoch: bytes
@@ -36,14 +36,16 @@ class WrittenAnswer(msgspec.Struct, frozen=True):
 
 
 class BadValue(Exception):
-    """What stands in Redis was written by no version of this program, or lies about its time."""
+    """The value in Redis was written by no version of this program, or its times are impossible."""
 
 
 @frozen(slots=True)
 class Looked:
-    """What Redis says to a look.
+    """The reply of ``look.lua``.
 
-    :param value: sealed; None where there is none.
+    :param redis_ms: milliseconds of Redis's time.
+    :param position: number of the last log entry.
+    :param value: the sealed entry; None if there is none.
     """
 
     epoch: bytes
@@ -57,10 +59,10 @@ _decoder = msgspec.msgpack.Decoder(WrittenAnswer)
 
 
 def looked(reply: list[Any], tags: int) -> Looked:
-    """Understand the reply of ``look.lua``.
+    """Parse the reply of ``look.lua``.
 
-    :param tags: how many generations there must be.
-    :raise BadValue: it is nothing that the script says.
+    :param tags: number of generations that it must hold.
+    :raise BadValue: it is invalid.
     """
     if len(reply) != 5:
         raise BadValue
@@ -86,9 +88,10 @@ def looked(reply: list[Any], tags: int) -> Looked:
 
 
 def written(ticket: Ticket, found: Found) -> bytes:
-    """An answer as bytes.
+    """Encode a response.
 
-    Redis said its time at some moment before this process heard it: the answer is at most taken for older than it is.
+    Redis read its clock before this process received the reply, so the response may count as older than it is, never
+    as younger.
     """
     return msgspec.msgpack.encode(
         WrittenAnswer(
@@ -108,13 +111,13 @@ def _redis_ms(ticket: Ticket, moment: float) -> int:
 
 
 def read(data: bytes, said: Looked, sent: float) -> Found | None:
-    """An answer from bytes.
+    """Decode a response.
 
-    :param said: with what it was found.
-    :param sent: monotonic seconds before Redis was asked: from here its time is counted back, so that the answer is at
-        most taken for older than it is.
-    :return: None where something has been written since HOSP was asked for it.
-    :raise BadValue: nothing like it was ever kept.
+    :param said: the reply that held it.
+    :param sent: monotonic seconds from before Redis was asked. The age counts from here, so the response may count as
+        older than it is, never as younger.
+    :return: None if a write has invalidated it since HOSP was asked for it.
+    :raise BadValue: it is invalid.
     """
     try:
         value = _decoder.decode(data)
@@ -124,7 +127,7 @@ def read(data: bytes, said: Looked, sent: float) -> Found | None:
         raise BadValue
     if value.epoch != said.epoch or tuple(value.generations) != said.generations:
         return None
-    # A millisecond more: Redis's time was rounded down.
+    # Add a millisecond: Redis's time was rounded down.
     since = sent - (said.redis_ms + 1) / 1000
     response = Response(value.status, Headers(tuple(value.headers)), value.body, Origin.MEMORY)
     return Found(response, since + value.began / 1000, since + value.answered / 1000)

@@ -1,9 +1,10 @@
-"""What makes everything in Redis unreadable, and what hides the names of its keys.
+"""Encrypts values for Redis, and hides the data in the names of its keys.
 
-A sealed value (AES-256-GCM, NIST SP 800-38D) is: one byte of format, four that name the master key, sixteen of the
-process that sealed it (its salt), twelve of nonce, then the ciphertext with its tag. The key is made of the master key
-and the salt (HKDF-SHA256, RFC 5869), so that each process has its own, and its nonces are its own affair: a counter in
-them never repeats, and what is random beside it keeps two copies of one process (a cloned virtual machine) apart.
+A sealed value (AES-256-GCM, NIST SP 800-38D) is: one byte of format, four bytes that name the master key, sixteen bytes
+of salt (one per process), twelve bytes of nonce, then the ciphertext with its tag. The encryption key is derived from
+the master key and the salt (HKDF-SHA256, RFC 5869), so each process has its own key and needs unique nonces only within
+itself: a counter in the nonce never repeats, and its random part keeps two copies of one process (a cloned virtual
+machine) apart.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ PURPOSE = "redis values"
 SALT_BYTES = 16
 NONCE_BYTES = 12
 OVERHEAD = 1 + 4 + SALT_BYTES + NONCE_BYTES + 16
-"""Bytes that a sealed value has more than a plain one."""
+"""Bytes by which a sealed value is longer than its plain text."""
 MOST_KEYS = 1024
-"""Keys of other processes that are kept ready."""
+"""Most derived keys of other processes to keep in memory."""
 SAY_AGAIN_S = 600.0
 _COUNTER_BYTES = 6
 _NAME_BYTES = 18
 _NAMES_KEY_BYTES = 32
 _NAMES = b"names"
-"""Under which the key of names is sealed: it stands in the head, and nowhere else."""
+"""The name to which the secret for names of keys is bound; it is stored only in the head."""
 _log = Logger()
 
 
 class Vault:
-    """Seals with one master key, and opens what was sealed with any that it knows.
+    """Seals with one master key, and opens what any known master key has sealed.
 
     :param key: the master key, with those that only open (``further``).
-    :param seconds: a clock, for how often something is said.
-    :param random: gives so many random bytes.
+    :param seconds: clock in seconds, which limits log lines to one per ``SAY_AGAIN_S`` and reason.
+    :param random: returns this many random bytes.
     """
 
     def __init__(
@@ -70,11 +71,11 @@ class Vault:
         self._said: dict[str, float] = {}
 
     def seal(self, plain: bytes, name: bytes) -> bytes:
-        """Encrypt a value for the one key under which it will stand.
+        """Encrypt a value, bound to the name of the key that will hold it.
 
-        :param name: the whole name of that key.
+        :param name: the full name of that key.
         """
-        if self._own is None:  # not before, for twistd forks between building and starting
+        if self._own is None:  # made on first use: twistd forks between building and starting
             self._own = self._new()
         head, cipher = self._own
         nonce = self._random(NONCE_BYTES - _COUNTER_BYTES) + self._count.to_bytes(_COUNTER_BYTES, "big")
@@ -82,10 +83,10 @@ class Vault:
         return head + nonce + cipher.encrypt(nonce, plain, _bound(name))
 
     def open(self, sealed: bytes, name: bytes) -> bytes:
-        """Decrypt.
+        """Decrypt a value. A failure is counted, and logged once per reason and ``SAY_AGAIN_S``.
 
-        :raise Unsealable: it is damaged, from another place, or sealed with a key that is not known. It is counted, and
-            said once.
+        :param name: the full name of the key that holds it.
+        :raise Unsealable: it is damaged, was bound to another name, or was sealed with an unknown master key.
         """
         if not isinstance(sealed, bytes) or len(sealed) < OVERHEAD or sealed[0] != FORMAT:
             raise self._refused("damaged")
@@ -98,7 +99,7 @@ class Vault:
             plain = cipher.decrypt(sealed[nonce_at:rest], sealed[rest:], _bound(name))
         except InvalidTag:
             raise self._refused("damaged") from None
-        # Only now: a salt that somebody made up must not push out a real one.
+        # Keep the key only after a success: a forged salt must not evict a real one.
         self._ready[head] = cipher
         self._ready.move_to_end(head)
         if len(self._ready) > MOST_KEYS:
@@ -106,7 +107,7 @@ class Vault:
         return plain
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether it was sealed with the key that this vault itself seals with, by what it says."""
+        """Whether a value names the current master key as the one that sealed it. It is not decrypted."""
         return sealed[1:5] == self._key_id
 
     def _new(self) -> tuple[bytes, AESGCM]:
@@ -114,7 +115,7 @@ class Vault:
         return bytes([FORMAT]) + head, self._made(head)
 
     def _made(self, head: bytes) -> AESGCM:
-        """The cipher of one process.
+        """Derive the cipher of one process.
 
         :param head: id of the master key, and salt.
         """
@@ -137,27 +138,27 @@ _WORDS = {
 
 
 def _bound(name: bytes) -> bytes:
-    """What a value is bound to: the format, and the key where it stands."""
+    """Return the associated data of a value: the format, and the name of its key."""
     return bytes([FORMAT]) + name
 
 
 @frozen(slots=True)
 class Names:
-    """Names of keys in Redis. Their key is no child of the master key, so that another one renames nothing.
+    """Makes names of keys in Redis. The secret is not derived from the master key, so a new master key renames nothing.
 
-    :param secret: 32 bytes that all share.
+    :param secret: 32 bytes that all workers share.
     """
 
     secret: bytes = field(repr=False)
 
     @classmethod
     def new(cls, random: Callable[[int], bytes] = os.urandom) -> Names:
-        """For whoever begins."""
+        """Make a new secret, for a Redis that has none yet."""
         return cls(random(_NAMES_KEY_BYTES))
 
     @classmethod
     def opened(cls, vault: Sealing, sealed: bytes) -> Names:
-        """From what stands in the head.
+        """Open the sealed secret from the head.
 
         :raise Unsealable: it cannot be read.
         """
@@ -167,15 +168,15 @@ class Names:
         return cls(secret)
 
     def sealed(self, vault: Sealing) -> bytes:
-        """For the head. To be done anew where ``vault.is_current`` says that another key has sealed what is there."""
+        """Seal the secret for the head. Repeat it when ``vault.is_current`` says that an earlier key has sealed it."""
         return vault.seal(self.secret, _NAMES)
 
     def key(self, prefix: str, kind: str, data: bytes | None = None) -> bytes:
-        """The name of a key in Redis.
+        """Return the name of a key in Redis.
 
-        :param prefix: of this installation; the braces put all its keys into one slot of a cluster.
+        :param prefix: of this installation; the braces put all its keys into one hash slot of a cluster.
         :param kind: a plain word.
-        :param data: what must not be read in the name; its HMAC stands there.
+        :param data: data that the name must not reveal; the name holds its HMAC.
         """
         said = kind.encode()
         name = b"{" + prefix.encode() + b"}:" + said

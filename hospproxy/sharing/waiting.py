@@ -1,4 +1,4 @@
-"""Those who wait until what they have said can be served against by nobody."""
+"""Writers that wait until no other worker can serve what their news have invalidated."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from .members import View
 
 @define(slots=True, eq=False)
 class _Waiter:
-    """:param ticket: of the outbox, with what it has said.
-    :param timer: when it is safe, whatever is heard.
-    :param epoch: in whose log it is, as number ``seq`` or before; None: that is not known."""
+    """One waiting writer.
+
+    :param ticket: of the outbox, after its news were put in.
+    :param timer: fires when it is safe even without a word from the others.
+    :param epoch: the epoch whose log holds the news, as number ``seq`` or before; None: not known to be in a log.
+    """
 
     ticket: int
     done: Deferred[None]
@@ -24,7 +27,7 @@ class _Waiter:
 
 
 class Waiting:
-    """There are no more of them than there are writes in the house.
+    """The waiting writers of this worker; never more than there are writes in flight.
 
     :param clock: monotonic time.
     :param own: this worker's member id.
@@ -41,14 +44,14 @@ class Waiting:
 
     @property
     def for_others(self) -> bool:
-        """Whether somebody waits only for others to read what is in the log."""
+        """Whether a writer waits only for the others to read its news, which are in the log."""
         return any(one.epoch is not None for one in self._waiters)
 
     async def until(self, ticket: int, safe_at: float) -> None:
-        """Wait for it.
+        """Wait until no other worker can serve what the news have invalidated.
 
-        :param ticket: of the outbox, after what was said was put into it.
-        :param safe_at: monotonic seconds at which it is safe without having heard from anybody.
+        :param ticket: of the outbox, after the news were put in.
+        :param safe_at: monotonic seconds from which it is safe without any reply from the others.
         """
         done: Deferred[None] = Deferred()
         patience = max(0.0, safe_at - self._clock.seconds())
@@ -64,21 +67,21 @@ class Waiting:
                 waiter.timer.cancel()
 
     def confirmed(self, ticket: int, epoch: bytes, seq: int) -> None:
-        """What was put into the outbox up to a ticket is in the log: whoever beats from now on, reads it.
+        """Note that the news up to a ticket are in the log: every heartbeat from now on reads them.
 
-        :param seq: the number of the last of it.
+        :param seq: the number of the last of their entries.
         """
         for one in self._waiters:
             if one.ticket > ticket or one.epoch is not None:
                 continue
             one.epoch, one.seq = epoch, seq
-            # Leases from before it run out so long after it at the latest, whoever has read it.
+            # Leases granted before that run out within ``held_s``, read or not.
             latest = self._clock.seconds() + self._timing.held_s
             if one.timer.active() and one.timer.getTime() > latest:
                 one.timer.reset(self._timing.held_s)
 
     def check(self, view: View) -> None:
-        """The members have been seen, at a moment after what is confirmed was in the log."""
+        """Release the writers whose news the others have read; call it with each new view of the members."""
         now = self._clock.seconds()
         for one in list(self._waiters):
             if one.epoch == view.epoch and view.have_read(self._own, one.seq, self._timing.held_ms, now):
