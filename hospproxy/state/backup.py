@@ -1,4 +1,4 @@
-"""Copies the state folder of a proxy that runs. Nothing waits for it, and nothing in the folder is changed."""
+"""Backs up the state folder of a running proxy. It blocks no request and changes nothing in the folder."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LEDGER = Path("ledger") / "ledger.sqlite"
 
 
 def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manifest:
-    """Copy everything that a restore needs, in the order that keeps it consistent.
+    """Copy everything that a restore needs, in an order that keeps the copy consistent.
 
-    What is carried on goes first (positions, then the index that they are positions of), the ledger next, and the
-    trail last: the trail may then know more than the others, never less.
+    The sinks' cursors go first, then the index, the ledger next, and the trail last: the trail may then hold more
+    records than the others refer to, never fewer.
 
-    :param folder: is made; it must not be there, or be empty.
-    :param wall: seconds since the epoch.
+    :param folder: the backup folder, created here; it must not exist, or be empty.
+    :param wall: returns seconds since the Unix epoch.
     :raise StateError: there is nothing to copy, or it cannot be copied.
     """
     state = settings.state_dir
@@ -74,7 +74,7 @@ def _copy_small(settings: Settings, content: Path) -> None:
     state, trail = settings.state_dir, settings.audit_path
     for name in (*_SMALL, "admin/self-signed.crt", "admin/self-signed.key"):
         _copy(state / name, content / name)
-    for path in sorted(state.glob("noticing-*.json")):  # of the other workers
+    for path in sorted(state.glob("noticing-*.json")):  # one per further worker
         _copy(path, content / path.name)
     _copy(trail / TRAIL_ID, content / "audit" / TRAIL_ID)
     if (trail / POSITIONS).is_dir():
@@ -83,7 +83,7 @@ def _copy_small(settings: Settings, content: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """All of these are replaced as a whole, by renaming, so what is read is whole."""
+    """Copy one small file, if it exists. The proxy replaces such files by renaming, so a read is never partial."""
     try:
         manifest.keep(target, source.read_bytes())
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """SQLite's own way: a state of the database as of one moment, whoever writes meanwhile."""
+    """Copy a database with SQLite's backup API: a snapshot of one moment, even while the proxy writes."""
     if not source.exists():
         return
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _copy_database(source: Path, target: Path) -> None:
     written = sqlite3.connect(target)
     try:
         read.backup(written)
-        # One file, that anybody can read who cannot write there.
+        # A single file without WAL, so that a reader without write access to the folder can open it.
         written.execute("PRAGMA journal_mode = DELETE")
     finally:
         written.close()
@@ -108,7 +108,7 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _copy_trail(source: Path, target: Path, files: Files) -> list[Journal]:
-    """Every file that there is now, the last of each journal as far as its chain goes."""
+    """Copy every file of the trail; of each journal's last file only the part whose hash chain is intact."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = files.names(source) if source.is_dir() else []
     journals = sorted({name.journal for each in names if (name := parse(each)) is not None})
@@ -137,12 +137,12 @@ def _alone(name: FileName, names: list[FileName]) -> bool:
 def _opened(files: Files, source: Path, name: FileName):  # type: ignore[no-untyped-def]  # a BinaryIO
     try:
         return files.read(source, name.name)
-    except FileNotFoundError:  # packed meanwhile
+    except FileNotFoundError:  # the proxy has packed it meanwhile
         return files.read(source, name.stem + PACKED)
 
 
 def _copy_whole(source: Path, target: Path, name: FileName) -> None:
-    """A file that is over; meanwhile it may have been packed, or given way to its tombstone."""
+    """Copy a completed file. Meanwhile the proxy may have packed it, or replaced it by its tombstone."""
     for form in dict.fromkeys((name.form, PACKED, TOMBSTONE)):
         try:
             with (source / (name.stem + form)).open("rb") as read:

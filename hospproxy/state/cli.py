@@ -1,4 +1,4 @@
-"""``hospproxy-state``: back the state folder up, check a backup, make a state folder of one."""
+"""``hospproxy-state``: back up the state folder, check a backup, or restore one into a new state folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .restore import check, restore
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command and its parts."""
+    """Build the argument parser, with its subcommands."""
     whole = argparse.ArgumentParser(
         prog="hospproxy-state", description="Looks after the state folder of hospproxy."
     )
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The console script. Exit status: 0 done, 1 not."""
+    """Run the console script; return its exit status: 0 for success, 1 for failure."""
     given = parser().parse_args(arguments)
     os.umask(0o077)
     try:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _backup(given: argparse.Namespace) -> Manifest:
-    # Whether the proxy could start is not asked: it may be what is to be rescued.
+    # Load only, without the start checks: a backup must work even if the proxy cannot start.
     settings = load(given.config, Overrides("http://127.0.0.1:1", state=given.state))
     return backup(settings, given.to, clocks.wall)
 

@@ -1,9 +1,9 @@
 """The lock of a state folder: one proxy uses the folder at a time, together with its workers.
 
-Two proxies on one folder would each answer from a memory of its own what the other has changed. The lock is a
-``flock`` on a file in the folder. The kernel frees it when the last process that holds the descriptor has ended,
-however it ended, so nothing has to be cleaned up. It stays with the open file, not with the process id: it survives the
-fork of a daemon, workers inherit it from their supervisor, and a successor can be given the descriptor.
+Each of two proxies on one folder would serve from its own cache what the other has changed. The lock is a ``flock`` on
+a file in the folder. The kernel frees it when the last process that holds the descriptor has ended, even by a kill, so
+nothing has to be cleaned up. It belongs to the open file, not to the process id: it survives the fork of a daemon,
+workers inherit it from their supervisor, and a successor can be given the descriptor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..folders import make_private
 
 FILE = "lock"
 WAIT_S = 5.0
-"""Seconds that a start waits while a process that still runs holds the lock: one that was just killed needs some."""
+"""Seconds that a start waits for a running process to free the lock: one that was just killed needs a moment."""
 _POLL_S = 0.05
 _MOST_BYTES = 300
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -33,27 +33,27 @@ class LockError(Exception):
 
 
 class FolderLock:
-    """A lock that this process holds until it, and each process that has inherited the descriptor, has ended.
+    """The lock. It is held until this process and all processes that inherited the descriptor have ended.
 
-    :param descriptor: the open, locked file.
+    :param descriptor: of the open, locked file.
     """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def fileno(self) -> int:
-        """The descriptor, to hand to a worker."""
+        """Return the descriptor, to pass to a worker."""
         return self._descriptor
 
     def name_holder(self) -> None:
-        """Write into the file which process holds it, for the message of the next one; again after a fork."""
+        """Write this process's id and host into the file, for another start's message. Call it again after a fork."""
         text = f"{os.getpid()} {socket.gethostname()}\n".encode()[:_MOST_BYTES]
-        with suppress(OSError):  # A full disk is no reason not to start: only the message would be poorer.
+        with suppress(OSError):  # A full disk must not prevent the start; only that message suffers.
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, text, 0)
 
     def release(self) -> None:
-        """Let another process have the folder, unless one that has inherited the lock still runs."""
+        """Release the lock. A process that has inherited it still holds it."""
         os.close(self._descriptor)
 
 
@@ -66,15 +66,15 @@ def take(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> FolderLock:
-    """Lock a state folder, before anything in it is read. Blocks: only for a start.
+    """Lock a state folder, before anything in it is read. It blocks, so use it only during a start.
 
-    Waits for ``WAIT_S`` while another process has the lock. Where the process that took it has ended, only workers that
-    it left behind can hold it: they end by themselves, so the start waits for them.
+    Waits up to ``WAIT_S`` while another process has the lock. If the process that took it has ended, only workers that
+    it left behind can hold it: they end by themselves, so the start waits up to ``orphans_s`` for them.
 
-    :param folder: is made if it is not there.
-    :param orphans_s: seconds in which a worker ends whose supervisor was killed.
-    :param heir: user and group id that the process will have; the file will belong to them.
-    :param say: told once that the start waits longer, and for whom.
+    :param folder: created if it does not exist.
+    :param orphans_s: seconds within which a worker ends whose supervisor was killed.
+    :param heir: user and group id that the process will have; they become the owner of the file.
+    :param say: called once with a message when the start waits for orphaned workers.
     :param clock: monotonic, in seconds.
     :raise LockError: another proxy uses the folder, or it cannot be locked.
     """
@@ -107,9 +107,12 @@ def take(
 
 
 def _open(folder: Path, heir: tuple[int, int] | None) -> int:
-    """:raise OSError: the file cannot be opened, or is none."""
+    """Open the lock file, and create it if needed.
+
+    :raise OSError: the file cannot be opened, or is not a regular file.
+    """
     make_private(folder)
-    # Root may be about to lock a folder of somebody else: no link is followed, and a fifo does not hold it up.
+    # Root may lock a folder that another user controls: follow no link, and do not block on a fifo.
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(folder / FILE, flags, 0o600)
     try:
@@ -125,7 +128,10 @@ def _open(folder: Path, heir: tuple[int, int] | None) -> int:
 
 
 def _locked(descriptor: int) -> bool:
-    """:raise OSError: the file system has no locks; the descriptor is closed."""
+    """Try to lock the file; return whether it worked.
+
+    :raise OSError: the file system has no locks; the descriptor is closed.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -137,7 +143,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _is_named(folder: Path, descriptor: int) -> bool:
-    """Whether the file that was locked is still the one that the next process would lock."""
+    """Whether the locked file is still the one in the folder, which the next process would lock."""
     try:
         there = os.stat(folder / FILE, follow_symlinks=False)
     except FileNotFoundError:
@@ -146,7 +152,7 @@ def _is_named(folder: Path, descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> tuple[str, bool]:
-    """Who holds the lock, in words, and whether the process that took it has ended."""
+    """Describe the holder of the lock; also return whether the process that took it has ended."""
     pid, _, host = os.pread(descriptor, _MOST_BYTES, 0).decode("utf-8", "replace").strip().partition(" ")
     if not pid.isdecimal() or not host:
         return "another process", False

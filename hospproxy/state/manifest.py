@@ -1,4 +1,4 @@
-"""What a backup says of itself: ``backup.json``."""
+"""The manifest of a backup, ``backup.json``: its files with their hashes, and how far the trail goes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CONTENT = "state"
 
 
 class StateError(Exception):
-    """A backup that cannot be made or used; in words for the terminal."""
+    """A backup cannot be made or used; the text is for the terminal."""
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file.
+    """One file of the backup.
 
-    :param path: within the state folder.
+    :param path: relative to the state folder.
     """
 
     path: str
@@ -30,8 +30,10 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Journal(msgspec.Struct, frozen=True):
-    """How far the trail goes.
+    """How far one journal of the trail goes.
 
+    :param journal: name of the journal.
+    :param seq: number of its last record.
     :param head: hash of its last record: an anchor for ``hospproxy-audit verify``.
     """
 
@@ -41,10 +43,10 @@ class Journal(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A whole backup.
+    """The content of ``backup.json``.
 
-    :param taken: when it was begun, RFC 3339.
-    :param elsewhere: option and path of what the options name outside of the state folder, and is not in it.
+    :param taken: when the backup was started, RFC 3339.
+    :param elsewhere: option and path of files that the options name; they are not in the backup.
     """
 
     format: int
@@ -55,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Put it there last: a backup without one is none.
+    """Write the manifest. Do it last: a backup without one is incomplete.
 
     :raise OSError: it cannot be written.
     """
@@ -63,9 +65,9 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def read(folder: Path) -> Manifest:
-    """A backup's.
+    """Read the manifest of a backup.
 
-    :raise StateError: there is none, or it cannot be understood.
+    :raise StateError: it is missing or damaged, or from a newer version.
     """
     try:
         found = msgspec.json.decode((folder / NAME).read_bytes(), type=Manifest)
@@ -81,9 +83,9 @@ def read(folder: Path) -> Manifest:
 
 
 def keep(path: Path, content: bytes) -> None:
-    """A private file, on disk when this returns.
+    """Write a new file with mode 0600, and sync it to disk.
 
-    :raise OSError: it is there already, or cannot be written.
+    :raise OSError: it exists already, or cannot be written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -94,10 +96,10 @@ def keep(path: Path, content: bytes) -> None:
 
 
 def measured(folder: Path) -> list[File]:
-    """Every file below a folder.
+    """List every file below a folder, with size and hash.
 
-    :raise StateError: something there is neither file nor folder. A link would put another file's content, or
-        nothing, into what is made of a backup.
+    :raise StateError: it holds something that is neither file nor folder. A link would restore another file's
+        content, or nothing.
     """
     found = []
     for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""Makes a state folder of a backup, after every part of it was held against what it should be."""
+"""Checks a backup, and restores it into a new state folder."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .manifest import CONTENT, Manifest, StateError
 
 
 def check(folder: Path, public_keys: list[Path]) -> Manifest:
-    """Everything that can be known of a backup without starting it.
+    """Check all of a backup that can be checked without starting a proxy: files, keys, databases, trail.
 
-    :param public_keys: of the trail, beside the one in the backup.
-    :raise StateError: with everything that is wrong.
+    :param public_keys: public keys of the trail, besides the one in the backup.
+    :raise StateError: lists everything that is wrong.
     """
     found = manifest.read(folder)
     content = folder / CONTENT
@@ -39,17 +39,18 @@ def check(folder: Path, public_keys: list[Path]) -> Manifest:
 
 
 def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: bool = False) -> Manifest:
-    """A state folder that a proxy can start with.
+    """Check a backup, and restore it into a state folder that a proxy can start with.
 
-    Nothing of it is there before all of it is. Where the old proxy has carried records on after the backup, other
-    ones will now have their numbers; so the trail gets a new name where it is carried to, unless it is the same.
+    The folder appears complete or not at all. Records that the old proxy made after the backup may have reached the
+    sinks, and the new proxy will give their numbers to other records. So the trail gets a new name in the sinks,
+    unless ``same_trail`` is set.
 
-    :param state: must not be there, or be empty.
-    :param same_trail: nothing was recorded after the backup: name, positions and index stay.
-    :raise StateError: the backup is not whole, or it cannot be put there.
+    :param state: must not exist, or be empty.
+    :param same_trail: nothing was recorded after the backup: keep the trail's name, the cursors and the index.
+    :raise StateError: the backup is incomplete or damaged, or the folder cannot be written.
     """
     found = check(folder, public_keys)
-    state = state.resolve()  # "." has no name to put another beside
+    state = state.resolve()  # "." has no name from which to derive the draft's
     draft = state.with_name(f"{state.name}.restoring")
     try:
         if state.exists() and any(state.iterdir()):
@@ -71,7 +72,7 @@ def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: b
 
 
 def _put(source: Path, target: Path) -> None:
-    """Copy a tree: folders 0700, files 0600, all of it on disk."""
+    """Copy a tree (folders 0700, files 0600), and sync every file to disk."""
     target.mkdir(mode=0o700, parents=True)
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
