@@ -1,4 +1,4 @@
-"""The admin listener: health and metrics for whoever runs the proxy, the audit page for whoever watches it."""
+"""The admin listener: health and metrics for operators, the audit page for auditors."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .metrics import CONTENT_TYPE, Metrics
 
 _NONE = Headers()
 _OF_ALL = (b"/", b"/ready", b"/metrics")
-"""What tells of all workers."""
+"""Paths whose responses cover all workers."""
 
 
 @implementer(IHandler)
 class Admin:
-    """Answers ``/``, ``/live``, ``/ready`` and ``/metrics``, for which it asks no credentials, and ``/audit``.
+    """Serves ``/``, ``/live``, ``/ready`` and ``/metrics`` without credentials, and ``/audit`` with them.
 
-    :param audit: None: it is switched off.
-    :param hosts: names of this machine for which it answers, besides localhost and loopback addresses.
-    :param gather: takes what this worker says of itself and gives what all say; None: there are no others.
+    :param audit: the audit page; None: it is switched off.
+    :param hosts: host names to accept, besides localhost and loopback addresses.
+    :param gather: takes this worker's snapshot and returns those of all workers; None: there are no others.
     """
 
     _log = Logger()
@@ -61,10 +61,10 @@ class Admin:
 
     def handle(self, request: Request) -> Deferred[Response]:
         if not self._is_ours(request.client.host):
-            # A page on the web whose name was pointed at 127.0.0.1 could otherwise read this (DNS rebinding).
+            # Otherwise a web page whose host name resolves to 127.0.0.1 could read this (DNS rebinding).
             return succeed(_error(421, "This listener answers to localhost and to admin.hosts only."))
         if self._audit is not None and routes.is_below(request.path):
-            # What fails there is not caught here: no answer without a record.
+            # Do not catch failures of the audit page here: it must give no response without a record.
             return Deferred.fromCoroutine(self._audit.answer(request))
         if self._gather is not None and request.path in _OF_ALL:
             return Deferred.fromCoroutine(self._of_all(request, self._gather))
@@ -79,7 +79,7 @@ class Admin:
             overview = await gather(self._metrics.snapshot(self._health.reasons()))
             return self._answer(request, overview)
         except CancelledError:
-            raise  # who asked is gone
+            raise  # the client is gone
         except Exception:
             return self._failed(request)
 
@@ -91,7 +91,7 @@ class Admin:
         return succeed(_error(error.status, error.detail, error.headers))
 
     def body_limit(self, method: str, path: bytes) -> int:  # noqa: ARG002
-        return 1024  # nothing here takes a body; some clients send one all the same
+        return 1024  # no page takes a body, but some clients send one
 
     def _answer(self, request: Request, overview: Overview | None) -> Response:
         page = self._pages.get(request.path)
@@ -132,9 +132,9 @@ class Admin:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an authority names this machine for itself.
+    """Whether an authority is localhost or a loopback address.
 
-    :param host: a Host field's value; "" (HTTP/1.0 without one) passes, since every browser sends one.
+    :param host: a Host field's value. "" (HTTP/1.0 without the field) passes, since every browser sends the field.
     """
     name, colon, port = host.rpartition(":")
     if not colon or not port.isdecimal():

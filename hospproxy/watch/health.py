@@ -1,6 +1,6 @@
-"""Is the process up, and should it be given requests?
+"""Liveness and readiness: is the process up, and should it get requests?
 
-Neither ever asks HOSP: its being away is no reason to restart the proxy.
+Neither depends on HOSP: restarting the proxy does not help when HOSP is away.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Callable, Mapping
 from attrs import define, field
 
 Check = Callable[[], str | None]
-"""Why requests should go elsewhere at present, in a few words; None when all is well."""
+"""Returns in a few words why requests should go elsewhere now; None when all is well."""
 
 
 @define(slots=True)
 class Health:
-    """What ``/live`` and ``/ready`` say.
+    """The state behind ``/ready``.
 
-    :param checks: name → check; whoever builds the service hands in one each for the listeners, the journal
-        (``Journal.trouble``) and the drain.
+    :param checks: name → check. The service adds one each for the listeners, the journal (``Journal.trouble``) and
+        the drain.
     """
 
     checks: dict[str, Check] = field(factory=dict)
 
     def reasons(self) -> Mapping[str, str]:
-        """Which checks fail, and why. A check that itself fails counts as failing."""
+        """Run the checks; return the name and reason of each that fails. A check that raises counts as failed."""
         found = {name: _ask(check) for name, check in self.checks.items()}
         return {name: reason for name, reason in found.items() if reason is not None}
 

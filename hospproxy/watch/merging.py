@@ -1,8 +1,8 @@
-"""Several workers' numbers and states become one answer: rules without I/O.
+"""Merges the metrics and health of several workers into one response. Rules without I/O.
 
-Counters and histograms are summed; what is a state of one process (gauges, and all of ``process_*``) is told apart by
-a label ``worker``. What a worker had counted stays in the sum after its end: Prometheus takes a counter that falls for
-one that began anew, and would count all that the others have counted once more.
+Counters and histograms are summed; gauges and all of ``process_*`` describe one process and get a label ``worker``. The
+counts of a worker stay in the sum after its end: Prometheus takes a falling counter for one that was reset, and would
+count everything that the other workers have counted a second time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _ONE_PROCESS = "process_"
 
 
 class Series(msgspec.Struct, frozen=True, array_like=True):
-    """One number.
+    """One sample.
 
-    :param name: of the sample: that of its family, with ``_total``, ``_bucket`` … after it.
+    :param name: of the sample: the family's name with ``_total``, ``_bucket`` … appended.
     """
 
     name: str
@@ -44,9 +44,9 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One worker, at one moment.
+    """The metrics and health of one worker at one moment.
 
-    :param reasons: why it should be given no requests: check → words.
+    :param reasons: why it should get no requests: check → reason.
     """
 
     families: list[Family]
@@ -54,13 +54,13 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All workers.
+    """The snapshots of all workers. Keys are the workers' numbers.
 
-    :param seen: those that have answered, by slot.
-    :param missing: those that have not: why.
-    :param rest: sums of those that have ended, and the last that is known of those that do not answer.
-    :param restarts: by slot: how often it was replaced.
-    :param failures: by slot: how often it has not answered in time.
+    :param seen: snapshots of the workers that have answered.
+    :param missing: why the other workers have not answered.
+    :param rest: counts of workers that have ended, and the last known counts of those that do not answer.
+    :param restarts: how often each worker was replaced.
+    :param failures: how often each worker has not answered in time.
     """
 
     seen: dict[int, Snapshot]
@@ -71,7 +71,7 @@ class Overview(msgspec.Struct, frozen=True):
 
 
 def snapshot_of(registry: Any, reasons: Mapping[str, str]) -> Snapshot:
-    """What a registry of prometheus-client holds."""
+    """Take a snapshot of a prometheus-client registry."""
     families = [
         Family(
             family.name,
@@ -85,12 +85,12 @@ def snapshot_of(registry: Any, reasons: Mapping[str, str]) -> Snapshot:
 
 
 def summable(families: Iterable[Family]) -> list[Family]:
-    """Those that may go on counting after their worker has ended."""
+    """Return the families whose counts stay in the sum after their worker has ended."""
     return [each for each in families if each.kind in _SUMMED and not each.name.startswith(_ONE_PROCESS)]
 
 
 def summed(families: Iterable[Family]) -> list[Family]:
-    """Each family once, with the sum of each of its series."""
+    """Merge families of the same name, and sum their series."""
     merged = _Merged()
     for family in families:
         merged.add(family)
@@ -98,16 +98,16 @@ def summed(families: Iterable[Family]) -> list[Family]:
 
 
 class _Merged:
-    """Families by name, series by name and labels, in the order in which they came."""
+    """Sums of series, by family, then by name and labels, in the order of their arrival."""
 
     def __init__(self) -> None:
         self._heads: dict[str, Family] = {}
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, family: Family, **labels: str) -> None:
-        """Sum it to what there is.
+        """Add a family to the sums.
 
-        :param labels: that each of its series gets.
+        :param labels: labels to add to each of its series.
         """
         self._heads.setdefault(family.name, family)
         values = self._values.setdefault(family.name, {})
@@ -122,7 +122,7 @@ class _Merged:
 
 
 def merged(overview: Overview) -> bytes:
-    """All workers' metrics, as Prometheus reads them (text exposition format)."""
+    """Render the metrics of all workers in Prometheus's text exposition format."""
     found = _Merged()
     for slot, snapshot in sorted(overview.seen.items()):
         sums = {id(each) for each in summable(snapshot.families)}
@@ -137,7 +137,7 @@ def merged(overview: Overview) -> bytes:
 
 
 def _of_workers(overview: Overview) -> Iterator[Family]:
-    """What is known of the workers themselves."""
+    """Build the metrics about the workers themselves."""
     slots = sorted({*overview.seen, *overview.missing})
     numbers: dict[str, list[tuple[dict[str, str], float]]] = {
         "workers_running": [({}, float(len(overview.seen)))],
@@ -167,7 +167,7 @@ def _exposed(families: Iterable[Family]) -> bytes:
 
 
 class _Fixed:
-    """Stands where prometheus-client wants a registry."""
+    """Passes a fixed list of families to prometheus-client as a registry."""
 
     def __init__(self, families: list[Exposed]) -> None:
         self._families = families
@@ -177,22 +177,22 @@ class _Fixed:
 
 
 class Kept:
-    """What workers have counted, so that a sum never falls."""
+    """The last counts of every worker, so that sums never fall."""
 
     def __init__(self) -> None:
         self._latest: dict[int, list[Family]] = {}
         self._ended: list[Family] = []
 
     def saw(self, slot: int, snapshot: Snapshot) -> None:
-        """This worker has counted so far."""
+        """Note the counts of a worker."""
         self._latest[slot] = summable(snapshot.families)
 
     def ended(self, slot: int) -> None:
-        """This worker counts no more; its successor begins anew."""
+        """Add the counts of an ended worker to the ended sums; its successor starts at zero."""
         self._ended = summed((*self._ended, *self._latest.pop(slot, ())))
 
     def without(self, seen: Iterable[int]) -> list[Family]:
-        """The sums of all that are not among those seen now."""
+        """Sum the counts of all workers, ended ones included, that are not in ``seen``."""
         silent = [family for slot in self._latest.keys() - set(seen) for family in self._latest[slot]]
         return summed((*self._ended, *silent))
 
@@ -202,16 +202,15 @@ DRAINING = "draining"
 
 
 def _leaving(overview: Overview) -> set[int]:
-    """Workers that stop while others do not: they take no connections any more, and will be replaced."""
+    """Return the workers that drain while others do not: they take no new connections, and will be replaced."""
     leaving = {slot for slot, snapshot in overview.seen.items() if DRAINING in snapshot.reasons}
     return leaving if leaving != set(overview.seen) else set()
 
 
 def reasons(overview: Overview) -> dict[str, str]:
-    """Why requests should go elsewhere.
+    """Return why requests should go elsewhere, by worker and check.
 
-    A worker that is missing is no reason, and neither is one that stops alone:
-    it takes no connection, and the others do.
+    A missing worker is no reason, and neither is one that drains alone: it takes no connections, but the others do.
     """
     leaving = _leaving(overview)
     return {
@@ -223,6 +222,6 @@ def reasons(overview: Overview) -> dict[str, str]:
 
 
 def missing(overview: Overview) -> dict[str, str]:
-    """Which workers are missing, and why."""
+    """Return the missing workers, and why each is missing."""
     found = {**overview.missing, **dict.fromkeys(_leaving(overview), "it stops, and will be replaced")}
     return {f"worker {slot}": words for slot, words in sorted(found.items())}

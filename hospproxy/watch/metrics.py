@@ -1,4 +1,4 @@
-"""Counts and durations for Prometheus. Which there are stands in one table, from which docs/metrics.md is made too."""
+"""Metrics for Prometheus. ``table.py`` defines them all; docs/metrics.md is generated from it too."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from .merging import Snapshot, snapshot_of
 from .table import METRICS, PREFIX, Metric
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-"""What ``Metrics.render`` gives (Prometheus text exposition format)."""
+"""Content type of ``Metrics.render`` (Prometheus text exposition format)."""
 
 MAX_SERIES = 500
-"""Label combinations of one metric; whatever comes beyond them is counted under "other", so that memory is bounded."""
+"""Most label combinations of one metric; further ones count under "other", so that memory is bounded."""
 
 MAX_COMPLAINTS = 1000
-"""Mistakes that are logged, each once."""
+"""Most programming errors (unknown names, labels or words) that are logged, each once."""
 
 OTHER = "other"
 
 
 @implementer(IMeter)
 class Metrics:
-    """All metrics of one process, in a registry of its own.
+    """All metrics of one process, in their own registry.
 
     :param version: of the program, for ``build_info``.
-    :param strict: an unknown name, label or word is a KeyError. Otherwise it is logged once; a name or label is dropped
-        and a word counted as "other": a wrong counter is no reason to fail a request.
+    :param strict: raise KeyError for an unknown metric, label or label value. Otherwise log it once; an unknown metric
+        or label is not counted, an unknown value counts as "other": a wrong counter must not fail a request.
     """
 
     _log = Logger()
 
     def __init__(self, version: str = "", *, strict: bool = False) -> None:
-        # Or each counter has a second series of its time of birth, of use to nobody here.
+        # Without this each counter gets a second series with its creation time, which nothing here uses.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._strict = strict
         self._registry = CollectorRegistry()
@@ -73,20 +73,20 @@ class Metrics:
             gauge.set_function(self._guarded(name, read))
 
     def value(self, name: str, **labels: str) -> float | None:
-        """One sample as it stands, or None: for tests and for the status page.
+        """Return the current value of one sample, or None; for tests and the status page.
 
-        :param name: without prefix; of a histogram with ``_count`` or ``_sum``.
+        :param name: without the prefix; for a histogram, with ``_count`` or ``_sum``.
         """
         return self._registry.get_sample_value(f"{PREFIX}_{name}", labels)
 
     def render(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """Render all metrics in Prometheus's text exposition format."""
         return generate_latest(self._registry)
 
     def snapshot(self, reasons: Mapping[str, str]) -> Snapshot:
-        """Everything, to be merged with that of other workers.
+        """Take a snapshot of all metrics, to be merged with those of other workers.
 
-        :param reasons: of ``Health``.
+        :param reasons: from ``Health.reasons``.
         """
         return snapshot_of(self._registry, reasons)
 
@@ -129,7 +129,7 @@ class Metrics:
         def guarded() -> float:
             try:
                 return float(read())
-            except Exception:  # one part that cannot say must not take the others' numbers away
+            except Exception:  # one failing gauge must not hide the other metrics
                 self._log.failure("Gauge {name} cannot be read", name=name)
                 return float("nan")
 
@@ -138,7 +138,7 @@ class Metrics:
 
 @implementer(IMeter)
 class NullMeter:
-    """Counts nothing."""
+    """An ``IMeter`` that counts nothing."""
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         pass

@@ -1,4 +1,4 @@
-"""What is counted of every request, whether or not it is recorded."""
+"""Counts every client request, whether or not it is recorded."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from .table import METHODS
 
 
 def count_request(meter: IMeter, exchange: Exchange, answer: Answer, seconds: float) -> None:
-    """Count a client's request that is over.
+    """Count a client request that has ended.
 
-    :param answer: what the client gets, or the failure in its place.
-    :param seconds: since it arrived.
+    :param answer: the response, or the failure in its place.
+    :param seconds: time since the request arrived.
     """
     method = exchange.request.method
     route = exchange.call.operation.template if exchange.call is not None else "unknown"

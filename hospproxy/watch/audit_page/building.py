@@ -23,10 +23,11 @@ _log = Logger()
 
 
 class AuditPageService:
-    """The page, and what has to begin and to end with it.
+    """The audit page, with the threads and the reader that start and stop with it.
 
-    :param pseudonym: what stands for a claimed name (``Describer.pseudonym``).
-    :param observe: is shown each look once it is kept; it returns at once and never fails.
+    :param reader: searches the trail; None: the database is off.
+    :param pseudonym: returns what stands for a claimed name (``Describer.pseudonym``).
+    :param observe: called with the record of each look once it is on disk; it must return at once and not fail.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class AuditPageService:
         observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._settings = settings
-        # One for passwords and one for pages: whoever guesses passwords must not hold up those who look.
+        # Two threads: guessed passwords must not delay the pages of logged-in auditors.
         self._passwords = Worker(reactor, "audit-passwords")
         self._rendering = Worker(reactor, "audit-pages")
         options = settings.audit_page
@@ -50,7 +51,7 @@ class AuditPageService:
         self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall, observe)
 
     def start(self) -> Deferred[None]:
-        """See that there is somebody who can log in."""
+        """Create the first user if there is no users file, so that an auditor can log in."""
         path = self._settings.audit_users_path
         password_file = self._settings.state_dir / "audit-page-password"
         made = self._passwords.run(lambda: users.make_first(path, password_file))
@@ -64,7 +65,7 @@ class AuditPageService:
             _log.info("The audit page's first user is auditor; the password is in {path}", path=password_file)
 
     async def stop(self) -> None:
-        """End the threads; what is asked of the trail meanwhile is given up."""
+        """Close the reader, which cancels running searches, and end the threads."""
         if self._reader is not None:
             await self._reader.close()
         self._passwords.stop()

@@ -1,4 +1,4 @@
-"""Rows of the trail as files: CSV, JSON Lines, FHIR AuditEvents."""
+"""Exports rows of the trail as files: CSV, JSON Lines, FHIR AuditEvents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from . import rendering
 
 @frozen(slots=True)
 class Format:
-    """:param function: of ``hospproxy.record.export`` that makes its bytes."""
+    """One export format.
+
+    :param function: name of the function in ``hospproxy.record.export`` that encodes the rows.
+    """
 
     function: str
     content_type: bytes
@@ -37,8 +40,8 @@ _SETS = 1000
 
 
 def maker(name: str, reader: ITrailReader) -> Maker:
-    """What makes the bytes of a format."""
-    # Here, not above: what it takes to make FHIR is heavy, and most processes never export.
+    """Return the function that encodes rows in a format."""
+    # Imported here: FHIR needs heavy modules, and most processes never export.
     from ...record import export  # type: ignore[attr-defined,unused-ignore]
 
     made: Any = getattr(export, FORMATS[name].function)
@@ -50,16 +53,16 @@ def maker(name: str, reader: ITrailReader) -> Maker:
 
 @frozen(slots=True)
 class Sets:
-    """Who was in the disclosure sets of an export, as far as they are small.
+    """The patients in the disclosure sets of an export; large sets are left out.
 
-    :ivar known: by hash, the last so many.
+    :ivar known: patients by the set's hash; the last ``_SETS`` sets.
     """
 
     _reader: ITrailReader
     known: dict[str, Sequence[str] | None] = field(factory=dict, init=False)
 
     async def beside(self, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
-        """The same rows; before each, its set becomes known."""
+        """Yield the same rows; read the disclosure set of each before it is yielded."""
         from ...record.export.fhir import MOST_PATIENTS
 
         try:
@@ -75,7 +78,7 @@ class Sets:
 
 
 async def begun(rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
-    """The same rows, the first of which was read: what fails at once can still be said in words."""
+    """Read the first row, and return the same rows: a failure at the start can then still become an error page."""
     first = await anext(rows, None)
     return _after(first, rows)
 
@@ -91,7 +94,7 @@ async def _after(first: Row | None, rows: AsyncIterator[Row]) -> AsyncIterator[R
 
 
 def answer(name: str, reader: ITrailReader, rows: AsyncIterator[Row], stamp: str) -> Response:
-    """An answer that is made while it is being sent.
+    """Build a streamed response: rows are encoded while it is sent.
 
     :param stamp: part of the file's name.
     """

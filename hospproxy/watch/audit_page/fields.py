@@ -1,4 +1,4 @@
-"""What each field of a record means, in a sentence for people (docs/audit.md has the whole of it). Pure."""
+"""The meaning of each field of a record, in one sentence for auditors (docs/audit.md has the details). Pure."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ OUTCOMES = {
     "unknown": "bad",
     "error": "bad",
 }
-"""Outcome → its tone."""
+"""Outcome → the tone in which the page shows it."""
 
 ACTIONS = ("create", "read", "update", "delete", "search", "execute", "export", "log-in failure")
 RESOURCES = ("hospitals", "staffs", "patients", "notes")
@@ -83,11 +83,11 @@ RESOURCES = ("hospitals", "staffs", "patients", "notes")
 
 @frozen(slots=True)
 class Field:
-    """One line of a record.
+    """One field of a record, as the page shows it.
 
     :param name: its path ("who.name").
-    :param value: in words; None says that there is nothing to say.
-    :param meaning: "" where it is not known.
+    :param value: as text; None if it is empty.
+    :param meaning: one sentence; "" if the field is unknown.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Field:
 
 
 def flat(record: Mapping[str, Any], prefix: str = "") -> list[Field]:
-    """Every field of a record, in its order; objects are opened."""
+    """Return every field of a record, in order; nested objects are flattened."""
     found = []
     for name, value in record.items():
         path = prefix + str(name)

@@ -1,4 +1,4 @@
-"""Who looks: HTTP Basic (RFC 7617) against the users file."""
+"""Login to the audit page: HTTP Basic (RFC 7617) against the users file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .slowing import Slowing
 
 MOST_REMEMBERED = 1000
 LOOK_AGAIN_S = 2.0
-"""Seconds after which the users file is looked at again: a user who was removed is out by then."""
+"""Seconds after which a login checks the users file again: a removed user is locked out by then."""
 
 Stamp = tuple[int, int, int] | None
 
 
 @frozen(slots=True)
 class LoggedIn:
-    """:param name: of a user whose password it was."""
+    """The name and the password are right."""
 
     name: str
 
@@ -41,7 +41,7 @@ class LoggedIn:
 class Wrong:
     """The name or the password is wrong.
 
-    :param known: the name is a user's.
+    :param known: whether a user has this name.
     """
 
     known: bool
@@ -49,7 +49,10 @@ class Wrong:
 
 @frozen(slots=True)
 class TooMany:
-    """Too many tries wait already."""
+    """Too many logins wait already; this password was not checked.
+
+    :param known: whether a user has this name.
+    """
 
     known: bool
 
@@ -58,11 +61,12 @@ Verdict = LoggedIn | Wrong | TooMany
 
 
 class LogIn:
-    """Tells users by their passwords.
+    """Checks names and passwords.
 
     :param path: the users file.
-    :param pseudonym: what stands for a claimed name, which may be a password.
-    :param remember_s: how long a password that was right is not worked out again.
+    :param worker: the thread that computes password hashes.
+    :param pseudonym: returns what stands for a claimed name, which may be a mistyped password.
+    :param remember_s: seconds for which a right password is remembered, so that its hash is not computed again.
     """
 
     _log = Logger()
@@ -80,7 +84,7 @@ class LogIn:
         self._clock = clock
         self._pseudonym = pseudonym
         self._remember_s = remember_s
-        self._key = secrets.token_bytes(32)  # of this process only: nothing that is remembered outlives it
+        self._key = secrets.token_bytes(32)  # for this process only: remembered passwords end with it
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
         self._users: users.Users = {}
         self._stamp: Stamp = None
@@ -89,7 +93,7 @@ class LogIn:
         self._refreshing: Joint[None] = Joint()
 
     async def judge(self, credentials: Credentials, address: str) -> Verdict:
-        """Whose credentials these are. What was right a while ago is right at once; the rest may have to wait.
+        """Check credentials. Remembered ones pass at once; others may be delayed (``Slowing``).
 
         :param address: of the client.
         """
@@ -107,7 +111,7 @@ class LogIn:
         right = await self._try(credentials, address, name, wait)
         if not right:
             return Wrong(known)
-        if self._users is users_then:  # else it may have been right by a password that is changed since
+        if self._users is users_then:  # otherwise the password may have been changed since
             self._remember(mark)
         return LoggedIn(credentials.name)
 
@@ -118,12 +122,12 @@ class LogIn:
                 await task.deferLater(self._clock, wait, lambda: None)
             waited = True
         finally:
-            if not waited:  # the client is gone: the password was never looked at
+            if not waited:  # the client is gone, and the password was not checked
                 self._slowing.end(address, name, right=None)
         kept = self._users.get(credentials.name, users.NOBODY)
         working = self._worker.run(lambda: kept.fits(credentials.password))
 
-        # Counted when the work is done, whether or not the client has waited: leaving early gains nothing.
+        # Count the result even if the client has left: disconnecting early must not help a guesser.
         def done(right: Any) -> Any:
             self._slowing.end(address, name, right=right is True)
             return right
@@ -142,7 +146,7 @@ class LogIn:
         try:
             found = await self._worker.run(lambda: _read(self._path, known))
         except users.UsersError as error:
-            # Nobody rather than whoever was there before: the file may have been taken away for a reason.
+            # Accept no user rather than the previous ones: the file may have been removed on purpose.
             self._log.error("Nobody can log in to the audit page: {why}", why=str(error))
             self._users, self._stamp = {}, None
             self._remembered.clear()
@@ -163,7 +167,7 @@ class LogIn:
 
 
 def _read(path: Path, known: Stamp) -> tuple[Stamp, users.Users] | None:
-    """The users, unless the file is as it was."""
+    """Read the users file; None if it has not changed."""
     try:
         status = os.stat(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the trail says of those who look at it: records of the kind ``look``. Pure."""
+"""Builds the audit records of looks at the trail itself (kind ``look``). Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TEXT = 200
 
 @define(slots=True)
 class Look:
-    """One look while it goes on.
+    """One request to the audit page while it is processed.
 
     :param who: the record's ``who``.
-    :param wall: seconds since the epoch when it began.
-    :param started: monotonic time in seconds.
+    :param wall: its start, in seconds since the Unix epoch.
+    :param started: its start, in monotonic seconds.
     """
 
     request: Request
@@ -37,29 +37,30 @@ class Look:
 
 @frozen(slots=True)
 class Looks:
-    """Makes the records.
+    """Builds the records.
 
-    :param pseudonym: what stands for a claimed name, which may be a password (``Describer.pseudonym``).
+    :param pseudonym: returns what stands for a claimed name, which may be a mistyped password
+        (``Describer.pseudonym``).
     """
 
     pseudonym: Callable[[str], str] = field(repr=False)
 
     def auditor(self, name: str) -> dict[str, Any]:
-        """``who`` of somebody who has logged in."""
+        """Build ``who`` for a logged-in auditor."""
         return {"id": None, "name": name, "certainty": "auditor"}
 
     def claimed(self, name: str, known: bool) -> dict[str, Any]:
-        """``who`` of somebody who has not.
+        """Build ``who`` for a client that has not logged in.
 
-        :param known: the name is a user's; another one may be a password and is not written.
+        :param known: whether a user has this name; any other name may be a mistyped password, and is not written.
         """
         hidden = {"name_hmac": self.pseudonym(name)}
         return {"id": None, "name": name[:_TEXT] if known else None, "certainty": "claimed", **hidden}
 
     def record(self, look: Look, status: int | None, duration_s: float) -> dict[str, Any]:
-        """The record of a look that is over.
+        """Build the record of a finished look.
 
-        :param status: of the answer; None: the client was gone before there was one.
+        :param status: of the response; None: the client left before there was one.
         """
         client = look.request.client
         return {
@@ -87,7 +88,7 @@ class Looks:
 
 
 def outcome(status: int | None) -> str:
-    """In a word, what became of it (docs/audit.md)."""
+    """Return the outcome that the record names (docs/audit.md)."""
     if status is None:
         return "client gone"
     if status < 400:
@@ -96,6 +97,6 @@ def outcome(status: int | None) -> str:
 
 
 def said(filters: Filters) -> dict[str, Any]:
-    """The filters that were given; times as RFC 3339."""
+    """Return the filters in use, with times as RFC 3339."""
     given = attrs.asdict(filters, filter=lambda each, value: value != each.default)
     return {name: timestamp(value) if name in ("since", "until") else value for name, value in given.items()}

@@ -1,4 +1,4 @@
-"""The audit page: who asks is known, and that they asked is on record, before anything leaves."""
+"""The audit page. A response leaves only after the client has logged in and its look is on record."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _NOT_YET = "The database of the trail is empty: records get there within seconds
 
 
 class AuditPage:
-    """Answers whatever is below ``/audit``.
+    """Serves everything below ``/audit``.
 
-    :param clock: monotonic.
-    :param wall: seconds since the epoch.
-    :param observe: is shown each look once it is kept.
+    :param clock: monotonic time.
+    :param wall: returns seconds since the Unix epoch.
+    :param observe: called with the record of each look once it is on disk.
     """
 
     _log = Logger()
@@ -60,12 +60,15 @@ class AuditPage:
         self._observe = observe
 
     async def answer(self, request: Request) -> Response:
-        """:raise RecordFailed: the look could not be recorded, so nothing may be answered."""
+        """Log the client in, build its page, and record the look.
+
+        :raise RecordFailed: the look could not be recorded, so no page may be sent.
+        """
         if request.client.scheme != "https" and not _is_here(request.client.peer):
             return _words(403, "Without TLS the audit page is for this machine only.")
         credentials = parse_basic(request.headers.get(b"authorization"))
         if credentials is None:
-            # What every browser does first: it tells nobody anything, and says nothing of anybody.
+            # Every browser's first request comes without credentials. It discloses nothing, so it is not recorded.
             return _words(401, "Log in with a name that hospproxy-audit user has added.", _CHALLENGE)
         look = Look(
             request, self._looks.claimed(credentials.name, False), self._wall(), self._clock.seconds()
@@ -135,7 +138,7 @@ class AuditPage:
     async def _record_of_gone(self, look: Look) -> None:
         try:
             await self._record(look, None)
-        except RecordFailed as failed:  # there is nobody left from whom an answer could be kept back
+        except RecordFailed as failed:  # the client is gone, so there is no response to withhold
             self._log.error("No record of a look whose client left: {reason}", reason=str(failed))
 
 
@@ -147,5 +150,5 @@ def _is_here(peer: str) -> bool:
 
 
 def _words(status: int, words: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    """For whoever has not logged in: no page, so that nothing has to be rendered for strangers."""
+    """Build a plain-text response for a client that has not logged in; no page is rendered for strangers."""
     return rendering.page(status, words.encode() + b"\n", more, b"text/plain; charset=utf-8")

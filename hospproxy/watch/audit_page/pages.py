@@ -1,4 +1,4 @@
-"""The pages themselves: what is asked of the trail for each, and what goes into its template."""
+"""Builds the pages: queries the trail for each, and fills its template."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from .questions import Question
 from .routes import Route
 
 COUNTED = 2000
-"""Records of one patient that are counted for "who"."""
+"""Newest records of one patient that the table of people counts."""
 RELATED = 50
 MOST_PATIENT_PAGES = 8
 MOST_REPORTS = 2
-"""How many are made at one time: each holds all its rows, and the proxy has only so much memory."""
+"""Most reports built at one time: each holds all its rows in memory."""
 WINDOWS = {"1h": ("the last hour", 3600), "24h": ("24 hours", 86_400), "7d": ("7 days", 7 * 86_400)}
 
 
 class NotThere(Exception):
-    """There is no such page or record; the text says which."""
+    """The page or record does not exist; the text says which."""
 
 
 @frozen(slots=True)
 class Context:
     """One request for a page.
 
-    :param look: what is going to be recorded; pages note in it what was asked for.
-    :param user: who looks.
+    :param look: what will be recorded; the pages add their filters and ids to it.
+    :param user: name of the auditor.
     """
 
     request: Request
@@ -51,13 +51,13 @@ class Context:
 
 
 class Pages:
-    """Makes the pages.
+    """Builds the pages.
 
-    :param reader: None: the database is off.
-    :param worker: renders; thousands of rows must not hold up the reactor.
-    :param wall: seconds since the epoch.
-    :param rows: on one page.
-    :param report_rows: in one report, at most.
+    :param reader: searches the trail; None: the database is off.
+    :param worker: the thread that renders; thousands of rows must not block the reactor.
+    :param wall: returns seconds since the Unix epoch.
+    :param rows: most rows on one page.
+    :param report_rows: most rows in one report.
     """
 
     def __init__(
@@ -85,9 +85,11 @@ class Pages:
         }
 
     async def answer(self, context: Context) -> Response:
-        """:raise BadFilterError: a parameter is out of range.
-        :raise NotThere: no such record.
-        :raise IndexAway: the trail cannot be asked now.
+        """Build the page of a route.
+
+        :raise BadFilterError: a parameter cannot be used.
+        :raise NotThere: there is no such record.
+        :raise IndexAway: the trail cannot be searched now.
         """
         if self._reader is None:
             words = "The database of the trail is switched off (audit_database.enabled), so nothing can be searched."
@@ -97,13 +99,13 @@ class Pages:
     async def message(
         self, user: str, status: int, title: str, words: str, more: tuple[tuple[bytes, bytes], ...] = ()
     ) -> Response:
-        """A page of a few words."""
+        """Build a page that shows a short text."""
         return await self._rendered(
             "message.html", user, {"title": title, "words": words}, status, None, more
         )
 
     async def form_again(self, user: str, query: bytes | None, field: str, words: str) -> Response:
-        """The search page again, with words about the field that cannot be used."""
+        """Build the search page again, with an error about the field that cannot be used."""
         given = _as_far_as_it_goes(query)
         values = self._form(Filters(), given) | {
             "error": (questions.LABELS.get(field, field), field, words),
@@ -202,7 +204,7 @@ class Pages:
         return await self._rendered("report.html", user, values, lag=newest)
 
     async def _record(self, context: Context, reader: ITrailReader) -> Response:
-        questions.question(questions.words_of(context.request.query))  # it takes none, and says so
+        questions.question(questions.words_of(context.request.query))  # raises for unusable parameters
         row = await reader.row(_name(context.route))
         if row is None:
             raise NotThere("There is no such record; or it is not in the database yet.")
@@ -283,12 +285,12 @@ async def _turn(turns: DeferredSemaphore) -> AsyncIterator[None]:
 
 
 async def _related(reader: ITrailReader, row: Row) -> list[Row]:
-    """The other records of the same request, oldest first."""
+    """Find the other records of the same request, oldest first."""
     request = views.text(row.record, "on_behalf_of", "request_id") or views.text(row.record, "request_id")
     if not request:
         return []
     found: dict[Key, Row] = {}
-    # Intents are not among what people ask for otherwise.
+    # Searches leave intents out unless the kind asks for them.
     for filters in (
         Filters(request_id=request, own=True),
         Filters(request_id=request, own=True, kind="intent"),
@@ -322,7 +324,7 @@ def _times(filters: Filters) -> dict[str, str]:
 
 
 def _local(seconds: float | None) -> str:
-    """As ``<input type="datetime-local">`` takes it."""
+    """Format a time for ``<input type="datetime-local">``; "" for None."""
     if seconds is None:
         return ""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

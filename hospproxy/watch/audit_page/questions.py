@@ -1,4 +1,4 @@
-"""Between a query string and what is asked of the trail: reading it, and writing it into links. Pure."""
+"""Converts query strings into filters of the trail, and filters into links. Pure."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ LABELS = {
 
 @frozen(slots=True)
 class Question:
-    """What somebody asks.
+    """A parsed query.
 
-    :param after: the last row that was shown.
-    :param given: the query's own words, for showing a form again whose values cannot be used.
+    :param after: key of the last row that was shown.
+    :param given: the query's parameters as given, to show the form again.
     """
 
     filters: Filters = field(factory=Filters)
@@ -50,9 +50,9 @@ class Question:
 
 
 def words_of(query: bytes | None) -> dict[str, str]:
-    """Name → value of a query string; a field of a form that was left empty is left out.
+    """Split a query string into name → value; empty form fields are left out.
 
-    :raise BadFilterError: too many, or a name that stands twice.
+    :raise BadFilterError: it has too many fields, is not UTF-8, or gives a name more than once.
     """
     text = (query or b"").decode("ascii", "replace")
     try:
@@ -72,19 +72,19 @@ def words_of(query: bytes | None) -> dict[str, str]:
 
 
 def question(given: dict[str, str], **fixed: Any) -> Question:
-    """What these words ask.
+    """Build the question from a query's parameters.
 
     :param fixed: filters that the page itself sets.
     :raise BadFilterError: a value cannot be used.
     """
-    # <input type="datetime-local"> sends no zone; the form says UTC, and so it is read.
+    # <input type="datetime-local"> sends no time zone; the form says UTC, so it is read as UTC.
     filters = attrs.evolve(parse((name, value) for name, value in given.items() if name != "after"), **fixed)
     after = decode_key(given["after"]) if "after" in given else None
     return Question(filters, after, given)
 
 
 def pairs_of(filters: Filters) -> list[tuple[str, str]]:
-    """The query string's names and values that ask for this."""
+    """Return the names and values of a query string for these filters."""
     given = attrs.asdict(filters, filter=lambda each, value: value != each.default)
     return [(name, _spelled(name, value)) for name, value in given.items()]
 
@@ -96,9 +96,9 @@ def _spelled(name: str, value: Any) -> str:
 
 
 def address(path: str, filters: Filters, after: Key | None = None, /, **changes: Any) -> str:
-    """A link that asks for this.
+    """Build a link for these filters.
 
-    :param changes: filters that differ; None leaves one out.
+    :param changes: filters to replace; None removes one.
     """
     changed = attrs.evolve(filters, **changes)
     pairs = pairs_of(changed)

@@ -1,4 +1,4 @@
-"""From values to HTML (Jinja2), and the header fields that keep a page from doing anything else."""
+"""Renders HTML (Jinja2), and adds the header fields that restrict what a page can do in a browser."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _ALWAYS: Final = (
 
 
 def visible(value: Any) -> Any:
-    """A text in which nothing hides: control characters, those that turn text round, and unassigned ones, spelled out.
+    r"""Escape hidden characters in a text as ``\u{…}``: control, bidirectional and unassigned ones.
 
-    What a template has marked as HTML already is left alone.
+    Text that a template has marked as HTML is not changed.
     """
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
@@ -41,7 +41,7 @@ def visible(value: Any) -> Any:
 
 def _spelled(character: str) -> str:
     if unicodedata.category(character) == "Zs":
-        return " "  # a blank of another width
+        return " "  # a space of another width
     return f"\\u{{{ord(character):x}}}"
 
 
@@ -58,14 +58,14 @@ def _environment() -> Environment:
 
 
 def render(template: str, values: dict[str, Any]) -> bytes:
-    """A page. It takes its time where there are many rows."""
+    """Render a template. Slow for many rows, so run it in a thread."""
     return _environment().get_template(template).render(values).encode("utf-8", "replace")
 
 
 def page(
     status: int, body: bytes, more: tuple[tuple[bytes, bytes], ...] = (), kind: bytes = HTML
 ) -> Response:
-    """An answer with everything that a browser should be told."""
+    """Build a response with all restricting header fields."""
     return Response(status, Headers(((b"content-type", kind), *_ALWAYS, *more)), body)
 
 
@@ -75,5 +75,5 @@ def _style() -> bytes:
 
 
 def style() -> Response:
-    """The one style sheet. Nothing in it is anybody's secret."""
+    """Return the style sheet. It holds nothing secret, so it needs no login."""
     return page(200, _style(), kind=b"text/css; charset=utf-8")

@@ -1,4 +1,4 @@
-"""The disclosure report: who was told what of one patient. Pure but for the reading."""
+"""The disclosure report of one patient: who got which data, when. Pure, except for ``collect``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Line:
 
 @frozen(slots=True)
 class Report:
-    """Everything in it.
+    """The content of a report.
 
-    :param lines: oldest first, as it is read on paper.
-    :param by_person: (name, how many), most first.
-    :param not_told: requests that were refused or failed: they told nobody anything.
-    :param back_to: there are more; these go back to this time only.
+    :param lines: disclosures, oldest first, as one reads on paper.
+    :param by_person: (name, number of disclosures), most first.
+    :param not_told: number of requests that were refused or failed, and so disclosed nothing.
+    :param back_to: the report is incomplete and goes back only to this time; None: it is complete.
     """
 
     lines: tuple[Line, ...]
@@ -46,7 +46,7 @@ class Report:
 
 
 async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[list[Row], bool]:
-    """The newest rows, newest first, and whether there are more."""
+    """Read up to ``most`` rows, newest first; also return whether there are more."""
     found: list[Row] = []
     rows = reader.rows(filters)
     try:
@@ -60,7 +60,11 @@ async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[li
 
 
 def report(rows: Iterable[Row], more: bool) -> Report:
-    """:param rows: newest first."""
+    """Build the report.
+
+    :param rows: newest first.
+    :param more: whether there are older rows.
+    """
     given = list(rows)
     told = [row for row in given if row.record.get("outcome") in TOLD | MAYBE]
     counts: dict[str, int] = {}

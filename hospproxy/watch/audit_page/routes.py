@@ -1,4 +1,4 @@
-"""The addresses of the page. Pure."""
+"""The paths of the audit page. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TEXT = 200
 
 @frozen(slots=True)
 class Route:
-    """What was asked for.
+    """A matched path.
 
     :param template: as records name it.
     :param action: as records name it: "search", "read" or "export".
@@ -42,12 +42,12 @@ _SPLIT = [(template, tuple(template.split("/")[1:])) for template in _ACTIONS]
 
 
 def is_below(path: bytes) -> bool:
-    """Whether a path is the page's to answer."""
+    """Whether the audit page serves a path."""
     return path == b"/audit" or path.startswith(b"/audit/")
 
 
 def find(path: bytes) -> Route | None:
-    """What a path asks for; None: there is nothing of this name."""
+    """Match a path; None if the audit page has no such path."""
     pieces = path.split(b"/")[1:]
     for template, steps in _SPLIT:
         if len(steps) == len(pieces):
@@ -67,7 +67,7 @@ def _match(steps: tuple[str, ...], pieces: list[bytes]) -> tuple[str, ...] | Non
         try:
             value = (
                 unquote_to_bytes(piece).decode().replace("\0", "\ufffd")
-            )  # as it is kept: see matching.text
+            )  # as records store it: see matching.text
         except UnicodeDecodeError:
             return None
         if not 0 < len(value) <= _TEXT:
@@ -77,7 +77,7 @@ def _match(steps: tuple[str, ...], pieces: list[bytes]) -> tuple[str, ...] | Non
 
 
 def path(template: str, *values: object) -> str:
-    """The address of a page.
+    """Fill a template; return the path.
 
     :param values: of the template's parameters, in order.
     """

@@ -1,6 +1,6 @@
-"""Wrong passwords are slowed, per address and per name: nobody is locked out, and guessing gets nowhere.
+"""Delays logins after wrong passwords, by address and by name: this defeats guessing, and locks no user out.
 
-Pure but for the time that is handed in.
+Pure, except for the clock.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from attrs import define
 FIRST_S = 0.5
 LONGEST_S = 30.0
 FORGET_S = 900.0
-"""Seconds without a failure after which a key starts afresh."""
+"""Seconds without a failure after which the failures of an address or name are forgotten."""
 MOST_KEYS = 10_000
 MOST_TRIES = 64
 MOST_TRIES_EACH = 4
-"""Tries that wait at one time: in all, and of one address."""
+"""Most logins in progress at one time: in all (``MOST_TRIES``), and from one address (``MOST_TRIES_EACH``)."""
 
 
 @define(slots=True)
@@ -28,9 +28,10 @@ class _Tally:
 
 
 class Slowing:
-    """How long the next try of an address, or for a name, has to wait.
+    """Computes how long the next login from an address, or for a name, must wait.
 
-    :param seconds: monotonic time.
+    :param seconds: returns monotonic time.
+    :param most_keys: most addresses and names that are tracked.
     """
 
     def __init__(self, seconds: Callable[[], float], most_keys: int = MOST_KEYS) -> None:
@@ -43,13 +44,13 @@ class Slowing:
         return len(self._tallies)
 
     def begin(self, address: str, name: Hashable) -> float | None:
-        """A try begins; ``end`` must follow.
+        """Start a login; ``end`` must follow unless it returns None.
 
-        Tries that are under way count like failures: many at once are not quicker than one after the other.
+        Logins in progress count like failures, so parallel guesses are no faster than sequential ones.
 
         :param address: of the client.
         :param name: what stands for the claimed name.
-        :return: seconds to wait before the password is looked at; None: too many wait already, and this one is none.
+        :return: seconds to wait before the password is checked; None: too many logins wait already.
         """
         here = self._tally(("address", address))
         if self._open >= MOST_TRIES or here.open >= MOST_TRIES_EACH:
@@ -62,9 +63,9 @@ class Slowing:
         return wait
 
     def end(self, address: str, name: Hashable, *, right: bool | None) -> None:
-        """A try is over.
+        """End a login.
 
-        :param right: whether the password was; None: it was never looked at.
+        :param right: whether the password was right; None: it was not checked.
         """
         self._open -= 1
         for key in self._keys(address, name):

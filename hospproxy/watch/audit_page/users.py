@@ -1,4 +1,4 @@
-"""Who may look at the trail: a file of names and of what scrypt (RFC 7914) makes of their passwords."""
+"""The users file of the audit page: names with scrypt hashes (RFC 7914) of their passwords."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class UsersError(Exception):
 
 @frozen(slots=True)
 class Cost:
-    """How dear one try is (RFC 7914 §2): 32 MiB and about a tenth of a second.
+    """Cost of one scrypt hash (RFC 7914 §2); by default 32 MiB and about a tenth of a second.
 
-    :param n: rounds; a power of two.
-    :param r: size of a block.
-    :param p: how many times beside each other.
+    :param n: CPU and memory cost; a power of two.
+    :param r: block size.
+    :param p: parallelization.
     """
 
     n: int = 1 << 15
@@ -44,14 +44,14 @@ class Cost:
     p: int = 1
 
     def __attrs_post_init__(self) -> None:
-        # A file that somebody else wrote must not take all memory.
+        # A users file from elsewhere must not be able to exhaust the memory.
         if not (
             1 < self.n <= 1 << 20 and self.n & (self.n - 1) == 0 and 0 < self.r <= 32 and 0 < self.p <= 16
         ):
             raise UsersError("the cost of a password is out of bounds")
 
     def derive(self, password: str, salt: bytes) -> bytes:
-        """What is kept of a password. It takes its time: never in the reactor's thread."""
+        """Hash a password. It is slow: never call it in the reactor's thread."""
         raw = password.encode("utf-8", "surrogatepass")
         room = 132 * self.n * self.r + 256 * self.r * self.p + (1 << 20)
         return hashlib.scrypt(raw, salt=salt, n=self.n, r=self.r, p=self.p, maxmem=room, dklen=_HASH_BYTES)
@@ -59,7 +59,7 @@ class Cost:
 
 @frozen(slots=True)
 class Kept:
-    """What is kept of one password."""
+    """The stored hash of one password."""
 
     cost: Cost
     salt: bytes = field(repr=False)
@@ -67,7 +67,10 @@ class Kept:
 
     @classmethod
     def of(cls, password: str, cost: Cost | None = None) -> Kept:
-        """:raise UsersError: it is empty or too long."""
+        """Hash a new password.
+
+        :raise UsersError: it is empty or too long.
+        """
         if not password or len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD_BYTES:
             raise UsersError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = secrets.token_bytes(_SALT_BYTES)
@@ -76,7 +79,10 @@ class Kept:
 
     @classmethod
     def parse(cls, text: str) -> Kept:
-        """:raise UsersError: it is not ``scrypt$n$r$p$salt$hash``."""
+        """Parse a stored hash.
+
+        :raise UsersError: it is not ``scrypt$n$r$p$salt$hash``.
+        """
         try:
             kind, n, r, p, salt, made = text.split("$")
             kept = cls(
@@ -95,7 +101,7 @@ class Kept:
         return f"scrypt${self.cost.n}${self.cost.r}${self.cost.p}${salt}${made}"
 
     def fits(self, password: str) -> bool:
-        """Whether it is this password. It takes its time."""
+        """Whether a password is the right one. Slow, like ``Cost.derive``."""
         if len(password) > MAX_PASSWORD_BYTES:
             return False
         return hmac.compare_digest(self.cost.derive(password, self.salt), self.hash)
@@ -104,13 +110,13 @@ class Kept:
 Users = Mapping[str, Kept]
 
 NOBODY: Final = Kept(Cost(), bytes(_SALT_BYTES), bytes(_HASH_BYTES))
-"""Fits no password. A name that nobody has costs as much as one that somebody has, so that time does not tell."""
+"""Matches no password. An unknown name costs as much time as a known one, so timing does not reveal names."""
 
 
 def parse(text: str) -> dict[str, Kept]:
-    """The users of a file.
+    """Parse the content of a users file.
 
-    :raise UsersError: a line is not ``name:scrypt$…``, or a name stands twice.
+    :raise UsersError: a line is not ``name:scrypt$…``, or repeats a name.
     """
     users: dict[str, Kept] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -150,7 +156,7 @@ def load(path: Path) -> dict[str, Kept]:
 
 
 def add(path: Path, name: str, password: str, cost: Cost | None = None) -> bool:
-    """Add somebody, or give a new password to somebody; the file is made if there is none.
+    """Add a user, or change a user's password; create the file if there is none.
 
     :return: whether the name is new.
     :raise UsersError: the name, the password or the file cannot be used.
@@ -165,7 +171,10 @@ def add(path: Path, name: str, password: str, cost: Cost | None = None) -> bool:
 
 
 def remove(path: Path, name: str) -> None:
-    """:raise UsersError: there is no such user, or the file cannot be used."""
+    """Remove a user.
+
+    :raise UsersError: there is no such user, or the file cannot be used.
+    """
     with _changing(path) as users:
         if users.pop(name, None) is None:
             raise UsersError(f"{path}: there is no user of this name")
@@ -173,7 +182,7 @@ def remove(path: Path, name: str) -> None:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[dict[str, Kept]]:
-    """The users, to be changed: written beside the file and renamed, under a lock, so that none is lost."""
+    """Lock the file, yield its users for changes, and replace the file by renaming, so that no change is lost."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -192,7 +201,7 @@ def _changing(path: Path) -> Iterator[dict[str, Kept]]:
 
 
 def spelled(users: Users) -> bytes:
-    """The file of these users."""
+    """Build the content of a users file."""
     return "".join(f"{name}:{kept}\n" for name, kept in users.items()).encode()
 
 
@@ -202,7 +211,7 @@ def _replace(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             if os.path.lexists(path):
-                # Changed by root, the file stays its owner's: the proxy must be able to read it.
+                # Keep the owner even if root changes the file: the proxy must be able to read it.
                 status = path.stat()
                 os.fchown(descriptor, status.st_uid, status.st_gid)
             file.write(content)
@@ -215,16 +224,16 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def make_first(path: Path, password_file: Path, name: str = "auditor") -> bool:
-    """At the first start, when there is no file: one user with a random password, which is put into a file.
+    """If there is no users file, create one user with a random password, which is written to ``password_file``.
 
-    :return: whether one was made.
-    :raise UsersError: they cannot be written.
+    :return: whether a user was created.
+    :raise UsersError: a file cannot be written.
     """
     if os.path.lexists(path):
         return False
     password = secrets.token_urlsafe(18)
     try:
-        # The password first: a user whose password nobody knows would be worse than a password without a user.
+        # Write the password first: after a crash, a user with an unknown password would be worse than none.
         password_file.unlink(missing_ok=True)
         make_key_file(password_file, password.encode() + b"\n")
         make_key_file(path, spelled({name: Kept.of(password)}))

@@ -1,4 +1,4 @@
-"""What a page shows of a record: words, tones and links. Pure."""
+"""Converts records into what a page shows: text, tones and links. Pure."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _VERBS = {
     "execute": ("screened", "screen"),
     "export": ("exported", "export"),
 }
-"""Action → what was done, and what was tried."""
+"""Action → verb for what was done ("read"), and for what was tried."""
 
 
 def clock(seconds: float) -> str:
-    """A time in UTC as it is read."""
+    """Format a time for people, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def machine_time(seconds: float) -> str:
-    """The same for machines (RFC 3339)."""
+    """Format a time for machines (RFC 3339, UTC)."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @frozen(slots=True)
 class Cell:
-    """A text that may lead somewhere."""
+    """A text, with a link if ``href`` is set."""
 
     text: str
     href: str | None = None
@@ -51,11 +51,11 @@ class Cell:
 class RowView:
     """One record in a list.
 
-    :param machine: its time for machines.
-    :param what: "read patients 7".
-    :param tone: of the outcome: "good", "warn", "bad", "plain".
-    :param note: what else is worth a word ("in a list of 12 patients", "alert", …).
-    :param href: of the record itself.
+    :param machine: the time in RFC 3339.
+    :param what: what was done ("read patient 7").
+    :param tone: of the outcome: "good", "warn", "bad" or "plain".
+    :param note: a short remark ("in a list of 12 patients", "alert", …).
+    :param href: link to the record.
     """
 
     time: str
@@ -73,7 +73,10 @@ class RowView:
 
 
 def row_view(row: Row, filters: Filters = NO_FILTERS) -> RowView:
-    """:param filters: those of the page: a link narrows them."""
+    """Build the row of a record.
+
+    :param filters: those of the page; links in the row narrow them.
+    """
     record = row.record
     seconds = row.key.time_ms / 1000
     outcome = text(record, "outcome") or text(record, "reason") or text(record, "rule") or "–"
@@ -94,13 +97,13 @@ def row_view(row: Row, filters: Filters = NO_FILTERS) -> RowView:
 
 
 def href(row: Row) -> str:
-    """Where one record is shown."""
+    """Return the link to the page of one record."""
     name = row.key.name
     return routes.path(routes.RECORD, name.trail, name.journal, name.seq)
 
 
 def text(record: Mapping[str, Any], *path: str) -> str:
-    """A value inside a record, as text; "" if there is none."""
+    """Return a value inside a record as text; "" if there is none, or it is an object or list."""
     value: Any = record
     for step in path:
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -108,7 +111,7 @@ def text(record: Mapping[str, Any], *path: str) -> str:
 
 
 def who_name(record: Mapping[str, Any]) -> str:
-    """The person, or what stands in for one."""
+    """Name the person in a record, or describe who acted if there is no name."""
     name = _called(record, "who")
     if name:
         return name
@@ -120,14 +123,14 @@ def who_name(record: Mapping[str, Any]) -> str:
 
 
 def _called(record: Mapping[str, Any], which: str) -> str:
-    """A name or an id; of a claim, and of an auditor, with a word that tells them from the member of staff."""
+    """Return a name or an id, marked "(claimed)" or "(auditor)" where it is no verified member of staff."""
     name = text(record, which, "name") or text(record, which, "id")
     kind = {"claimed": " (claimed)", "auditor": " (auditor)"}.get(text(record, which, "certainty"), "")
     return name + kind if name else ""
 
 
 def what(record: Mapping[str, Any]) -> str:
-    """What was done, in a few words."""
+    """Describe in a few words what was done."""
     kind = text(record, "kind")
     if kind == "alert":
         return text(record, "text") or f"alert: {text(record, 'rule')}"
@@ -200,7 +203,7 @@ def _note(row: Row) -> str:
 
 @frozen(slots=True)
 class Chip:
-    """A filter that is in force, and the page without it."""
+    """An active filter, with a link that removes it."""
 
     label: str
     value: str
@@ -208,9 +211,9 @@ class Chip:
 
 
 def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[Chip]:
-    """The filters in force.
+    """List the active filters.
 
-    :param fixed: those that belong to the page.
+    :param fixed: filters that the page itself sets, and that cannot be removed.
     """
     found = []
     for name, label in LABELS.items():
@@ -225,10 +228,10 @@ def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[Chip]:
 
 @define(slots=True)
 class Person:
-    """What one person did with one patient's data.
+    """Counts of what one person did with one patient's data.
 
-    :param read: of the patient's own records.
-    :param listed: lists that the patient was in.
+    :param read: reads of the patient's own records.
+    :param listed: reads of lists that the patient was in.
     """
 
     name: str
@@ -242,10 +245,10 @@ class Person:
 
 
 def people(rows: Iterable[Row], patient: str) -> list[Person]:
-    """Who had to do with a patient, those first who did last.
+    """Count what each person did with a patient's data; the most recent person comes first.
 
-    A name that was only claimed is a person of its own: whoever tried a wrong password need not be who they said. Looks
-    of auditors are at the trail, not at the patient.
+    A claimed name counts as a separate person: the client that tried a wrong password may be someone else. Looks of
+    auditors do not count: they look at the trail, not at the patient.
 
     :param rows: newest first.
     """
