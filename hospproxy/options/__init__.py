@@ -1,1 +1,13 @@
-"""The options file, in parts; hospproxy.config is the entrance."""
+"""The options file: its keys, how it is read, and its checks. Other modules import it through ``hospproxy.config``.
+
+In reading order:
+
+- ``addresses.py``, ``fields.py``, ``secret_fields.py``: the types of values.
+- ``*_section.py``: one class for each section; ``sections.py``: the remaining sections, and ``Settings`` with all.
+- ``loading.py``: reads the file and the flags, and reports every error at once.
+- ``front_checks.py``, ``sharing_checks.py``, ``writer_checks.py``: combinations of keys that cannot work or are risky.
+- ``files.py``, ``front_files.py``, ``sharing_files.py``, ``tls_files.py``, ``writer_files.py``: check the named files.
+- ``markdown.py``: generates the tables of docs/options.md.
+
+A part may import its own section, ``addresses.py`` or ``secret_fields.py`` directly; ``checks.py`` runs the checks.
+"""

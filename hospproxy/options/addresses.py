@@ -1,4 +1,4 @@
-"""Addresses as the options write them (``http://127.0.0.1:3000``): scheme, host and port, nothing else."""
+"""Parses addresses in the options (``http://127.0.0.1:3000``): scheme, host and port, nothing else."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "tcp": 601, "tls": 6514, "redis": 6379, "rediss": 6379}
-"""Of syslog over TCP RFC 3195 and RFC 5425 name the ports."""
+"""Port for each scheme if the address has none. RFC 3195 and RFC 5425 name those of syslog over TCP and TLS."""
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?")
 
 
 @frozen(slots=True)
 class Address:
-    """Where something listens.
+    """The address of a server or a listener.
 
-    :param scheme: "http" or "https"; of a syslog receiver "tcp" or "tls", of Redis "redis"
-        or "rediss".
-    :param host: a name or an IP address, lower-case; IPv6 without its brackets.
+    :param scheme: "http" or "https"; for a syslog receiver "tcp" or "tls", for Redis "redis" or "rediss".
+    :param host: a name or an IP address, lower-case; IPv6 without brackets.
     :param port: 0 lets the kernel choose one (listeners only).
     """
 
@@ -41,12 +40,12 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether only this host can reach it."""
+        """Whether it is a loopback address, which only this host can reach."""
         return self.ip is not None and self.ip.is_loopback
 
     @property
     def interface(self) -> str:
-        """What ``listenTCP`` takes: an IP address.
+        """The IP address, for ``listenTCP``.
 
         :raise ValueError: the host is a name other than localhost.
         """
@@ -56,7 +55,7 @@ class Address:
 
     @property
     def authority(self) -> str:
-        """``host:port`` as a URL or a Host field has it; without the scheme's own port (RFC 3986 §3.2)."""
+        """``host:port`` as in a URL or a Host field; without the port if it is the scheme's default (RFC 3986 §3.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -65,9 +64,9 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Read ``scheme://host[:port]`` (RFC 3986).
+    """Parse ``scheme://host[:port]`` (RFC 3986).
 
-    :raise ValueError: it is not one, or holds more than that (path, query, user); the words say what.
+    :raise ValueError: it is not such an address, or holds more (path, query, user); the text says what is wrong.
     """
     try:
         parts = urlsplit(text)
@@ -90,6 +89,6 @@ def _is_host(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        # What looks like an IPv4 address and is none (1.2.3.999) must not pass for a name.
+        # An invalid IPv4 address (1.2.3.999) must not pass for a name.
         return _NAME.fullmatch(host) is not None and not re.fullmatch(r"[0-9.]+", host)
     return True

@@ -31,7 +31,7 @@ def _span(value: str) -> tuple[int, int]:
 def _zone(value: str) -> str:
     try:
         ZoneInfo(value)
-    except Exception:  # what zoneinfo raises depends on how the name is wrong
+    except Exception:  # the type that zoneinfo raises depends on what is wrong with the name
         if value != "UTC":
             raise ValueError("this machine knows no such time zone") from None
     return value

@@ -15,7 +15,7 @@ _TAKES = "postgresql+psycopg://user@host:port/database"
 
 
 def _read_url(value: Any) -> str:
-    """No message shows the value, which may hold a password."""
+    """Check the URL. No error message shows it, since it may hold a password."""
     from ..record.database.dialects import BadUrlError, parsed  # SQLAlchemy is heavy
 
     if not isinstance(value, str):
@@ -29,7 +29,7 @@ def _read_url(value: Any) -> str:
 
 
 def _database(doc: str) -> Metadata:
-    """A PostgreSQL database."""
+    """The URL of a PostgreSQL database; "" for none."""
     return {SPEC: Spec(doc, _TAKES, "", _read_url)}
 
 

@@ -1,4 +1,4 @@
-"""What one key of the options file takes: from here come reading, messages and docs/options.md alike."""
+"""Types of keys in the options file. Each reads a value, words its error messages, and feeds docs/options.md."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class BadValueError(ValueError):
-    """A value that a key does not take.
+    """A key has an invalid value.
 
-    :param words: what was expected, and why this is not it.
-    :param path: the key path below the key that was read ("", "[2]", ".listHospitals").
+    :param words: what was expected, and what is wrong with this value.
+    :param path: path below the key that was read ("", "[2]", ".listHospitals").
     """
 
     def __init__(self, words: str, path: str = "") -> None:
@@ -32,12 +32,12 @@ class BadValueError(ValueError):
 
 @frozen(slots=True)
 class Spec:
-    """One key.
+    """The definition of one key.
 
     :param doc: one sentence for the operator.
-    :param takes: the values that it takes, as a message says them.
-    :param unit: of the number, "" for none.
-    :param read: the value from TOML to the one in the settings.
+    :param takes: the allowed values, as messages name them.
+    :param unit: unit of the number; "" for none.
+    :param read: converts the value from TOML into the one in the settings; raises BadValueError.
     """
 
     doc: str
@@ -50,9 +50,9 @@ Metadata = Mapping[str, Spec]
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it, cut short."""
+    """Format a value for a message: at most 60 characters, without the user and password of a URL."""
     text = {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
-    text = re.sub(r"//[^/@]*@", "//…@", text)  # a password
+    text = re.sub(r"//[^/@]*@", "//…@", text)  # may hold a password
     return text if len(text) <= 60 else text[:57] + "…"
 
 
@@ -84,7 +84,7 @@ def switch(doc: str) -> Metadata:
 
 
 def whole(unit: str, minimum: int, maximum: int, doc: str) -> Metadata:
-    """A whole number within bounds, both included."""
+    """A whole number from ``minimum`` to ``maximum``, both included."""
 
     def accepts(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
@@ -93,7 +93,7 @@ def whole(unit: str, minimum: int, maximum: int, doc: str) -> Metadata:
 
 
 def number(unit: str, minimum: float, maximum: float, doc: str) -> Metadata:
-    """A number within bounds, both included; TOML's nan and inf are outside of all bounds."""
+    """A number from ``minimum`` to ``maximum``, both included; TOML's nan and inf are always refused."""
 
     def accepts(value: Any) -> bool:
         return _is_number(value) and minimum <= value <= maximum
@@ -108,9 +108,9 @@ def choice(doc: str, *choices: str) -> Metadata:
 
 
 def pattern(expression: str, takes: str, doc: str) -> Metadata:
-    """Text that an expression matches as a whole.
+    """Text that a regular expression matches as a whole.
 
-    :param takes: what it is, as a message says it.
+    :param takes: what the text is, as messages name it.
     """
 
     def accepts(value: object) -> bool:
@@ -122,18 +122,18 @@ def pattern(expression: str, takes: str, doc: str) -> Metadata:
 def word(most: int, doc: str) -> Metadata:
     """Printable US-ASCII without spaces.
 
-    :param most: characters.
+    :param most: most characters.
     """
     return pattern(rf"[!-~]{{1,{most}}}", f"1 to {most} printable ASCII characters without spaces", doc)
 
 
 def path(doc: str) -> Metadata:
-    """A path; it is made absolute at once, since a daemon changes its working folder."""
+    """A path. It is made absolute when it is read, since a daemon changes its working folder later."""
     return _spec(doc, "a path", _is_text, _absolute)
 
 
 def _absolute(value: str) -> Path:
-    """systemd puts what LoadCredential= names into a folder whose name only the environment has."""
+    """Make a path absolute. ``$CREDENTIALS_DIRECTORY/`` is the folder of systemd's ``LoadCredential=``."""
     name = "$CREDENTIALS_DIRECTORY/"
     if value.startswith(name):
         folder = os.environ.get(name[1:-1])
@@ -157,15 +157,15 @@ def address(doc: str, *schemes: str) -> Metadata:
 
 
 def text(doc: str, takes: str, made: Callable[[str], str]) -> Metadata:
-    """A text.
+    """A text with a converter of its own.
 
-    :param made: gives the value, or raises ValueError with what is wrong.
+    :param made: converts the text, or raises ValueError that says what is wrong.
     """
     return _spec(doc, takes, _is_text, made)
 
 
 def web_url(doc: str) -> Metadata:
-    """``https://host[:port]/path`` or the same with ``http``; in ASCII, and without user name or fragment."""
+    """``https://host[:port]/path``, or the same with ``http``; in ASCII, without user name or fragment."""
 
     def made(value: str) -> str:
         if not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
@@ -180,7 +180,7 @@ def web_url(doc: str) -> Metadata:
 
 
 def label(doc: str) -> Metadata:
-    """A name that can be part of a file's name and of a metric's label."""
+    """A word that is safe in a file name and in a metric's label."""
 
     def accepts(value: object) -> bool:
         return isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,31}", value) is not None
@@ -189,15 +189,15 @@ def label(doc: str) -> Metadata:
 
 
 def table(doc: str) -> Metadata:
-    """A table of whatever somebody else understands."""
+    """A table that is not checked here, for example a plugin's options."""
     return _spec(doc, "a table", lambda value: isinstance(value, dict), dict)
 
 
 def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
     """A list of texts.
 
-    :param takes: what its members are.
-    :param each: gives a member's value, or raises ValueError with what is wrong.
+    :param takes: what the members are, as messages name them.
+    :param each: converts a member, or raises ValueError that says what is wrong.
     """
 
     def read(value: Any) -> tuple[Any, ...]:
@@ -217,7 +217,7 @@ def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
 
 
 def hosts(doc: str) -> Metadata:
-    """Hosts as a Host field has them, with a port or without, lower-cased."""
+    """A list of hosts as in a Host field, with or without a port; they are lower-cased."""
     return listed(doc, "hosts, each host or host:port", _host)
 
 
@@ -228,12 +228,12 @@ def _host(text: str) -> str:
 
 
 def networks(doc: str) -> Metadata:
-    """IP addresses and networks in CIDR notation (RFC 4632)."""
+    """A list of IP addresses and networks in CIDR notation (RFC 4632)."""
     return listed(doc, "IP addresses or networks", ipaddress.ip_network)
 
 
 def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:
-    """A table from a name to a number of seconds."""
+    """A table from names to seconds, each from ``minimum`` to ``maximum``."""
     takes = f"a number from {minimum:g} to {maximum:g}"
 
     def read(value: Any) -> dict[str, float]:
@@ -248,7 +248,7 @@ def seconds_by_name(minimum: float, maximum: float, doc: str) -> Metadata:
 
 
 def choice_by_name(doc: str, *choices: str) -> Metadata:
-    """A table from a name to one of a few words."""
+    """A table from names to one of a few words each."""
     takes = " or ".join(f'"{each}"' for each in choices)
 
     def read(value: Any) -> dict[str, str]:
@@ -263,7 +263,7 @@ def choice_by_name(doc: str, *choices: str) -> Metadata:
 
 
 def ids(doc: str) -> Metadata:
-    """Ids of records: whole numbers, or texts."""
+    """A list of record ids: whole numbers or texts; both are read as texts."""
 
     def read(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Looks at the files and folders that the options name. Nothing is made or changed."""
+"""Checks the files and folders that the options name. It creates and changes nothing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SOON = timedelta(days=14)
 
 
 class UnusableError(Exception):
-    """A file that is not what it should be; the text says why."""
+    """A file cannot be used; the text says why."""
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """Files that cannot be used."""
+    """Find files and folders that cannot be used."""
     for path, folder in (
         ("state_dir", settings.state_dir),
         *((("audit.directory", settings.audit.directory),) if settings.audit.directory else ()),
@@ -73,7 +73,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
-    """Files that can be used, but not for long or not safely."""
+    """Find certificates that expire soon or are not valid yet, and secret files that everyone can read or change."""
     for path, listener in _listeners(settings):
         if listener.certificate_file is not None and listener.address.secure:
             try:
@@ -95,7 +95,7 @@ def warnings(settings: Settings) -> Iterator[Finding]:
 
 
 def _listeners(settings: Settings) -> Iterator[tuple[str, ListenerSettings | AdminSettings]]:
-    """Every port of the proxy, with its key path."""
+    """Iterate over all listeners, the admin listener included, with their key paths."""
     for index, listener in enumerate(settings.listeners):
         yield f"listeners[{index}]", listener
     if settings.admin.enabled:
@@ -103,7 +103,7 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, ListenerSettings | Adm
 
 
 def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:
-    """The contract, or what is wrong with it."""
+    """Load the contract; return it, or None and everything that is wrong with it."""
     from ..contract_document import ContractError, load
 
     try:
@@ -113,7 +113,7 @@ def contract(path: Path | None) -> tuple[Contract | None, list[Finding]]:
 
 
 def _not_writable(folder: Path) -> str:
-    """Why nothing can be kept in a folder, which need not be there yet; "" if it can."""
+    """Say why a folder cannot be written, or cannot be created if it does not exist; "" if all is well."""
     here = folder
     try:
         while not os.path.lexists(here) and here != here.parent:
@@ -156,7 +156,7 @@ def _wrong_key(settings: Settings) -> str:
 
 
 def wrong_pair(certificate_file: Path | None, private_key_file: Path | None) -> Iterator[Finding]:
-    """What is wrong with a certificate and its key; each is looked at even if the other is bad."""
+    """Find what is wrong with a certificate and its private key; each is checked even if the other is bad."""
     public = {}
     if certificate_file is not None:
         try:
@@ -183,14 +183,14 @@ def _read(path: Path) -> bytes:
 
 
 def certificates(path: Path) -> list[x509.Certificate]:
-    """What a file of certificates (PEM) holds.
+    """Read the certificates in a PEM file.
 
-    :raise UnusableError: it is no such file.
+    :raise UnusableError: it cannot be read, or holds no certificate.
     """
     content = _read(path)
     try:
         with python_warnings.catch_warnings():
-            # An old certificate in a bundle is no news to whoever starts the proxy.
+            # cryptography warns of old certificates in a bundle; an operator can do nothing about them.
             python_warnings.simplefilter("ignore")
             found = x509.load_pem_x509_certificates(content)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Combinations of keys about what is in front that make no sense or are risky. Pure."""
+"""Checks of [front], [origin] and PROXY headers: combinations that cannot work or are risky. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .sections import Settings
 
 Finding = tuple[str, str]
 _ASKED_FOR = frozenset({b"accept", b"idempotency-key", b"cache-control", b"if-none-match"})
-"""Fields that clients send for what they say."""
+"""Header fields that clients send for their own purpose, so that the secret cannot use them."""
 
 
 def listeners(settings: Settings) -> Iterator[Finding]:
-    """PROXY headers from nobody, or a list of senders for nothing."""
+    """Find listeners that require a PROXY header but accept it from no address, or list senders without need."""
     for index, each in enumerate(settings.listeners):
         path = f"listeners[{index}]"
         if each.proxy_protocol and not (each.proxy_protocol_from or settings.trusted_proxies):
@@ -28,7 +28,7 @@ def listeners(settings: Settings) -> Iterator[Finding]:
 
 
 def origin(settings: Settings) -> Iterator[Finding]:
-    """A secret that could never arrive, or too many of them."""
+    """Find a secret in a header field that has another meaning, or too many secrets."""
     section = settings.origin
     name = section.header.lower().encode()
     if section.enabled and name in HOP_BY_HOP | WITNESS | ONCE | _ASKED_FOR:
@@ -38,14 +38,14 @@ def origin(settings: Settings) -> Iterator[Finding]:
 
 
 def fields(settings: Settings) -> Iterator[Finding]:
-    """Fields that do not go together."""
+    """Find header fields of [front] that do not fit together."""
     front = settings.front
     if front.scheme_field == "forwarded" and front.forwarded_header != "forwarded":
         yield "front.forwarded_proto_header", "it needs front.forwarded_header = forwarded"
 
 
 def unreachable(settings: Settings) -> Iterator[Finding]:
-    """Ports that refuse everything."""
+    """Find listeners that refuse every request."""
     front = settings.front
     if front.require_https == "off" or settings.trusted_proxies:
         return
@@ -59,7 +59,7 @@ def unreachable(settings: Settings) -> Iterator[Finding]:
 
 
 def wide(settings: Settings) -> Iterator[Finding]:
-    """Too many who may send a PROXY header."""
+    """Find networks so wide that almost anyone may send a PROXY header."""
     for index, each in enumerate(settings.listeners):
         for number, network in enumerate(each.proxy_protocol_from):
             if network.prefixlen < (8 if network.version == 4 else 16):
@@ -70,10 +70,10 @@ def wide(settings: Settings) -> Iterator[Finding]:
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """What cannot be started with."""
+    """Find combinations that cannot work; the proxy does not start with them."""
     return chain(listeners(settings), origin(settings), fields(settings))
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
-    """What is risky."""
+    """Find combinations that are risky; the proxy starts with them."""
     return chain(unreachable(settings), wide(settings))

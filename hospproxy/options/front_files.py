@@ -1,4 +1,4 @@
-"""Looks at the secrets of [origin]."""
+"""Checks the secrets of [origin]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Finding = tuple[str, str]
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """Secrets that cannot be used."""
+    """Find secrets that cannot be used."""
     section = settings.origin
     for index, file in enumerate(section.secret_files):
         try:

@@ -49,7 +49,7 @@ class FrontSettings:
 
     @property
     def scheme_field(self) -> str:
-        """Where the scheme is read, named or not."""
+        """Name of the header field that holds the scheme: the option, or the one that fits ``forwarded_header``."""
         own = "forwarded" if self.forwarded_header == "forwarded" else "x-forwarded-proto"
         return self.forwarded_proto_header or own
 
@@ -84,5 +84,5 @@ class OriginSettings:
 
     @property
     def enabled(self) -> bool:
-        """Whether a secret is asked for."""
+        """Whether requests must carry a secret."""
         return bool(self.secret_files or self.secret_variables)

@@ -1,4 +1,4 @@
-"""The settings of what stands before HOSP: how much it gets at one time, and what is done while it is gone."""
+"""The sections [gate] and [breaker]: how much HOSP gets at one time, and what happens while it is down."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import field, frozen
 from .fields import number, switch, whole
 
 MARGIN_S = 5.0
-"""Seconds beyond ``slow_s``: a connection that took its time to open, and a clock that is not HOSP's."""
+"""Seconds beyond ``slow_s``, for a connection that was slow to open and a clock that differs from HOSP's."""
 
 
 @frozen(slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class GateSettings:
 
     @property
     def finish_s(self) -> float:
-        """Seconds after which HOSP must have finished with what it was sent, answered or not."""
+        """Seconds after which HOSP must have finished a request, whether or not it has responded."""
         return self.slow_s + MARGIN_S
 
 

@@ -1,4 +1,4 @@
-"""From a TOML file and flags to settings: every error at once, each with its key path, in plain words."""
+"""Reads a TOML file and flags into settings. It reports every error at once, each with its key path."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from .plugins_section import AuditPluginSettings
 from .sections import Settings
 
 LISTED: Mapping[str, type[Any]] = {"listeners": ListenerSettings, "audit_plugins": AuditPluginSettings}
-"""Sections that may stand several times."""
+"""Sections that may appear several times."""
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 class ConfigError(Exception):
     """The options cannot be used.
 
-    :param problems: each one line, beginning with its key path, flag or file.
-    :param paths: the key paths of what is wrong.
-    :param rest: settings with defaults in the place of what is wrong, so that the rest can be checked too; None if
-        nothing can be made of it.
+    :param problems: one line for each error; it starts with the key path, flag or file.
+    :param paths: the key paths of the errors.
+    :param rest: settings with defaults in place of the errors, so that the rest can be checked too; None if that is
+        not possible.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class ConfigError(Exception):
 
 @frozen(slots=True)
 class Overrides:
-    """What flags say; it goes before the file.
+    """Values from flags, which override the file.
 
-    :param listen: replaces all of the file's listeners.
+    :param listen: URLs that replace all listeners of the file.
     """
 
     upstream: str | None = None
@@ -65,17 +65,17 @@ NO_FLAGS = Overrides()
 
 
 def load(file: Path | None, overrides: Overrides = NO_FLAGS) -> Settings:
-    """The settings from a file (TOML 1.0) and flags.
+    """Read the settings from a file (TOML 1.0) and flags.
 
-    :raise ConfigError: with everything that is wrong.
+    :raise ConfigError: lists everything that is wrong.
     """
     return structure({} if file is None else _read(file), overrides)
 
 
 def structure(document: Mapping[str, Any], overrides: Overrides = NO_FLAGS) -> Settings:
-    """The settings from a document as tomllib reads it.
+    """Build the settings from a document as tomllib reads it, and flags.
 
-    :raise ConfigError: with everything that is wrong.
+    :raise ConfigError: lists everything that is wrong.
     """
     merged, flags = _merge(document, overrides)
     try:
@@ -88,7 +88,7 @@ def structure(document: Mapping[str, Any], overrides: Overrides = NO_FLAGS) -> S
 
 
 def _rest(document: dict[str, Any], paths: tuple[str, ...]) -> Settings | None:
-    """What can be read of a document when the values at these paths are left out."""
+    """Build settings without the values at these paths; None if that fails too."""
     document = copy.deepcopy(document)
     for path in paths:
         _leave_out(document, [int(index) if index else name for index, name in _STEP.findall(path)])
@@ -101,7 +101,7 @@ def _rest(document: dict[str, Any], paths: tuple[str, ...]) -> Settings | None:
 
 
 def _leave_out(document: dict[str, Any], steps: list[str | int]) -> None:
-    """Take away the innermost key on the way to a value (for a member of a plain list that is the whole list)."""
+    """Remove the innermost key on the path to a value (for a member of a plain list, the key of the whole list)."""
     here: Any = document
     innermost: tuple[dict[str, Any], str] | None = None
     for step in steps:
@@ -128,7 +128,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(document: Mapping[str, Any], overrides: Overrides) -> tuple[dict[str, Any], dict[str, str]]:
-    """The document with the flags in it, and for each key path that a flag wrote the flag."""
+    """Merge the flags into the document; also return which flag set which key path."""
     merged = dict(document)
     flags: dict[str, str] = {}
     upstream = merged.setdefault("upstream", {})
@@ -185,7 +185,7 @@ def _reader(spec: Spec) -> Callable[[Any, Any], Any]:
 
 
 def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
-    """Key path and words of every error in cattrs' tree of them."""
+    """Flatten cattrs' tree of errors into key paths and messages."""
     match error:
         case ClassValidationError() | IterableValidationError():
             with_notes, others = error.group_exceptions()
@@ -208,7 +208,7 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _nearest(cls: type[Any], key: str) -> str:
-    """What was probably meant: a key like it in the same section, or the very key in another one."""
+    """Suggest the key that was probably meant: a similar one in this section, or the same one in another section."""
     near = difflib.get_close_matches(key, [each.name for each in attrs.fields(cls)], 1, 0.6)
     if near:
         return f"; did you mean {near[0]}?"
@@ -217,7 +217,7 @@ def _nearest(cls: type[Any], key: str) -> str:
 
 
 def known_keys() -> Iterator[tuple[str, attrs.Attribute[Any]]]:
-    """Every key path with its field, in the order of the classes; of a list as ``listeners.url``."""
+    """Iterate over every key path with its field, in the order of the classes; a listener's is ``listeners.url``."""
     for name, cls in sections():
         for each in attrs.fields(cls):
             if SPEC in each.metadata:
@@ -225,7 +225,7 @@ def known_keys() -> Iterator[tuple[str, attrs.Attribute[Any]]]:
 
 
 def sections() -> Iterator[tuple[str, type[Any]]]:
-    """Every section's name ("" for the top) and class."""
+    """Iterate over every section's name ("" for the top of the file) and class."""
     yield "", Settings
     yield from LISTED.items()
     yield "listeners.certificates", CertificateSettings

@@ -1,4 +1,4 @@
-"""The tables of docs/options.md, made from the classes themselves."""
+"""Generates the tables of docs/options.md from the section classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .loading import LISTED, sections
 
 
 def markdown() -> str:
-    """One table a section: key, what it takes, unit, default, meaning."""
+    """Render one table per section: key, allowed values, unit, default, meaning."""
     return "\n".join(_section(name, cls) for name, cls in sections())
 
 

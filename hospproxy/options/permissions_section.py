@@ -45,7 +45,7 @@ class PermissionsSettings:
     )
 
     def modes(self, contract: Contract) -> dict[str, str]:
-        """The mode of every rule that there is."""
+        """Return the mode of every rule of the contract; none if permissions are switched off."""
         if not self.enabled:
             return {}
         return {rule.name: self.rules.get(rule.name, rule.default) for rule in contract.permissions}

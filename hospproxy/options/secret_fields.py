@@ -1,7 +1,8 @@
-"""Secrets in the options: each is named by a file, by a variable of the environment, or written in the options file.
+"""Secrets in the options: each comes from a file, from an environment variable, or from the options file itself.
 
-A section has three keys for each: ``NAME_file``, ``NAME_env`` and ``NAME``. At most one of them is given; ``SECRETS``
-lists them all. What is read is kept in a ``Text``, which shows itself nowhere.
+A section has three keys for each secret: ``NAME_file``, ``NAME_env`` and ``NAME``. At most one of them may be given.
+``SECRETS`` lists all secrets. A secret from the environment or the options file is kept in a ``Text``, whose ``repr``
+and ``str`` do not show it.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 Finding = tuple[str, str]
 MOST = 4096
-"""Bytes of a secret."""
+"""Most bytes of a secret."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 @frozen(slots=True)
 class Text:
-    """A secret. Neither a message nor a traceback shows it.
+    """A secret that no message or traceback shows.
 
     :param value: the secret itself.
     """
@@ -42,7 +43,7 @@ class Text:
 
 
 def text(doc: str) -> Metadata:
-    """The secret itself, in the options file; no message ever shows it."""
+    """A secret written in the options file; no error message shows it."""
     takes = "a text"
 
     def read(value: Any) -> Text:
@@ -54,11 +55,11 @@ def text(doc: str) -> Metadata:
 
 
 def variable(doc: str) -> Metadata:
-    """The name of a variable of the environment."""
+    """The name of an environment variable that holds a secret."""
     takes = "the name of a variable"
 
     def read(value: Any) -> str:
-        # What is no name may be the secret itself, put here by mistake.
+        # Do not show an invalid name: it may be the secret itself, put here by mistake.
         if not isinstance(value, str) or _NAME.fullmatch(value) is None:
             raise BadValueError(f"expected {takes} of the environment, not its value")
         return value
@@ -68,10 +69,11 @@ def variable(doc: str) -> Metadata:
 
 @frozen(slots=True)
 class Secret:
-    """Where one stands in the settings.
+    """The place of one secret in the settings.
 
-    :param section: "" for the top.
-    :param check: raises ValueError with words that hold nothing of it.
+    :param section: name of its section; "" for the top of the file.
+    :param name: its key, without ``_file`` and ``_env``.
+    :param check: raises ValueError if the secret cannot be used; the text must not hold any of it.
     """
 
     section: str
@@ -80,22 +82,22 @@ class Secret:
 
     @property
     def path(self) -> str:
-        """Its key path."""
+        """The key path of the secret."""
         return f"{self.section}.{self.name}" if self.section else self.name
 
     def of(self, settings: Settings) -> Any:
-        """The section that has it."""
+        """Return the section that holds it."""
         return getattr(settings, self.section) if self.section else settings
 
     def ways(self, settings: Settings) -> list[str]:
-        """Which of its keys are given."""
+        """Return which of its three keys are given."""
         section = self.of(settings)
         names = (self.name, f"{self.name}_env", f"{self.name}_file")
         return [name for name in names if getattr(section, name) is not None]
 
 
 def key_of(value: bytes) -> bytes:
-    """A master key that is written as text: 64 hexadecimal digits, or Base64.
+    """Decode a master key from text: 64 hexadecimal digits, or Base64.
 
     :raise ValueError: it is neither.
     """
@@ -142,13 +144,13 @@ SECRETS = (
     Secret("alerts", "webhook_secret", _long),
     Secret("redis", "password", _any),
 )
-"""Every secret that is a text. (Keys of certificates are files, which are read again on SIGHUP.)"""
+"""Every secret that is a text. (Private keys of certificates are always files, which are read again on SIGHUP.)"""
 
 
 def taken(settings: Settings, environment: MutableMapping[str, str]) -> tuple[Settings, list[Finding]]:
-    """The settings with what the environment holds, and what is wrong with any secret.
+    """Read secrets from the environment and check all secrets; return the new settings, and what is wrong.
 
-    :param environment: os.environ; what is read is removed, so that no child inherits it.
+    :param environment: os.environ; variables that are read are removed, so that no child process inherits them.
     """
     found: list[Finding] = []
     values: dict[str, bytes | None] = {}
@@ -186,10 +188,10 @@ def _with(settings: Settings, secret: Secret, value: Text) -> Settings:
 
 
 def content_of(section: Any, name: str, most: int = MOST) -> bytes | None:
-    """A secret's bytes, wherever they come from; None if it is not given.
+    """Return the bytes of a secret from any of its sources; None if it is not given.
 
-    :param section: that has it, once the environment was taken in.
-    :param most: bytes that a file may have; one more is read.
+    :param section: the section that holds it, after ``taken`` has read the environment.
+    :param most: most bytes that a file may have; one more is read.
     :raise KeyFileError: its file cannot be used.
     """
     given: Text | None = getattr(section, name)
@@ -205,9 +207,9 @@ def content_of(section: Any, name: str, most: int = MOST) -> bytes | None:
 
 
 def shared_secret(section: Any, name: str) -> bytes | None:
-    """A secret that is shared with somebody else; a line end after it is not part of it.
+    """Read a secret that the other side knows too, for example a webhook's; a line end after it is removed.
 
-    :raise KeyFileError: its file cannot be used, or it has not 16 to 4096 bytes.
+    :raise KeyFileError: its file cannot be used, or it does not have 16 to 4096 bytes.
     """
     secret = content_of(section, name, MOST + 2)
     if secret is None:
@@ -219,7 +221,7 @@ def shared_secret(section: Any, name: str) -> bytes | None:
 
 
 def written(settings: Settings) -> Iterator[str]:
-    """Key paths of secrets that stand in the options file itself. Ask before the environment is taken in."""
+    """Find the key paths of secrets in the options file itself. Call it before ``taken`` reads the environment."""
     for secret in SECRETS:
         if getattr(secret.of(settings), secret.name) is not None:
             yield secret.path
@@ -228,9 +230,9 @@ def written(settings: Settings) -> Iterator[str]:
 
 
 def file_errors(file: Path, paths: list[str]) -> Iterator[Finding]:
-    """Whether others can read an options file that holds secrets: the rule is that of key files.
+    """Check that others cannot read an options file that holds secrets; the rule is the same as for key files.
 
-    :param paths: of the secrets in it.
+    :param paths: key paths of the secrets in it.
     """
     if paths:
         try:
@@ -242,7 +244,7 @@ def file_errors(file: Path, paths: list[str]) -> Iterator[Finding]:
 
 
 def file_warnings(file: Path) -> Iterator[str]:
-    """Whether others can change an options file."""
+    """Warn if others can change an options file."""
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError:

@@ -1,6 +1,6 @@
-"""The settings: one frozen class a section, every key with its unit, bounds and sentence.
+"""The settings: one frozen class per section, each key with its unit, bounds and one sentence for the operator.
 
-Bounds hold for what is read from a file or a flag; a test may build any settings it likes.
+Bounds are checked for values from a file or a flag; a test may build settings outside of them.
 """
 
 from __future__ import annotations
@@ -348,30 +348,30 @@ class Settings:
 
     @property
     def master_key_path(self) -> Path:
-        """The master key's file, named or not."""
+        """Path of the master key's file: the option, or its default in the state folder."""
         return self.master_key_file or self.state_dir / "master.key"
 
     @property
     def ledger_path(self) -> Path:
-        """The ledger's file."""
+        """Path of the ledger."""
         return self.state_dir / "ledger" / "ledger.sqlite"
 
     @property
     def cache_path(self) -> Path:
-        """The file of answers that outlive a restart."""
+        """Path of the cache entries that outlive a restart."""
         return self.state_dir / "cache" / "answers.sqlite"
 
     @property
     def audit_users_path(self) -> Path:
-        """Who may look at the audit page, named or not."""
+        """Path of the audit page's users file: the option, or its default in the state folder."""
         return self.audit_page.users_file or self.state_dir / "audit-users"
 
     @property
     def signing_key_default(self) -> Path:
-        """Where the key that signs digests is, unless it is named."""
+        """Default path of the key that signs digests, if the options name none."""
         return self.state_dir / "audit-signing.key"
 
     @property
     def audit_path(self) -> Path:
-        """The folder of the records, named or not."""
+        """Folder of the audit records: the option, or its default in the state folder."""
         return self.audit.directory or self.state_dir / "audit"

@@ -1,4 +1,4 @@
-"""Rules of what is shared by workers and machines; checks.py runs them."""
+"""Checks of [redis] and ``workers``: combinations that cannot work or are risky. ``checks.py`` runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Finding = tuple[str, str]
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """What cannot be started."""
+    """Find combinations that cannot work; the proxy does not start with them."""
     redis = settings.redis
     if settings.workers > 1 and not redis.enabled:
         yield (
@@ -35,7 +35,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
-    """What may be meant so."""
+    """Find combinations that are risky but may be intended; the proxy starts with them."""
     redis = settings.redis
     places = settings.gate.concurrency
     if redis.enabled and settings.gate.enabled and settings.workers > places:

@@ -1,4 +1,4 @@
-"""Looks at the files that [redis] names, and at the master keys that only open."""
+"""Checks the files that [redis] names, and the next and previous master keys, which only open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Finding = tuple[str, str]
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """Files that cannot be used."""
+    """Find files that cannot be used."""
     for key, file in _further_keys(settings):
         try:
             MasterKey.load(file)
@@ -40,7 +40,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
-    """Files that can be used, but not for long or not safely."""
+    """Find certificates that expire soon or are not valid yet, and secret files that everyone can read or change."""
     redis = settings.redis
     if not redis.enabled:
         return
@@ -60,17 +60,17 @@ def _further_keys(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def _only_now(file: Path) -> bool:
-    """Whether the user whom the proxy will be (twistd's --uid) surely cannot read what it can read now."""
+    """Whether the user that the proxy will run as (twistd's ``--uid``) surely cannot read a file."""
     heir = HEIR.get()
     if heir is None or not file.is_file():
         return False
     status = file.stat()
-    # A group may be his.
+    # The user may belong to the file's group, so group read permission counts.
     return not status.st_mode & (0o444 if status.st_uid == heir else 0o044)
 
 
 def _no_password(file: Path) -> str:
-    """Why a file holds no password; never a byte of it."""
+    """Say why a file holds no usable password, without showing its content; "" if it holds one."""
     try:
         if not file.is_file():
             return f"{file} is no file" if file.exists() else f"{file} does not exist"

@@ -1,4 +1,4 @@
-"""Looks at the files of a listener's TLS, besides its first certificate: further ones, and who vouches for clients."""
+"""Checks a listener's TLS files, besides its first certificate: further certificates, and the CAs of clients."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SOON = timedelta(days=14)
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """Files that cannot be used."""
+    """Find files that cannot be used."""
     for path, listener in _secure(settings):
         for index, pair in enumerate(listener.certificates):
             if pair.certificate_file is None or pair.private_key_file is None:
-                continue  # said elsewhere
+                continue  # another check reports this
             try:
                 load_credentials(pair.certificate_file, pair.private_key_file)
             except CertificateError as error:
@@ -40,7 +40,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
-    """Files that can be used, but not for long, not safely or not as it was meant."""
+    """Find certificates that expire soon, are not valid yet or are never used, ended CAs, and unprotected keys."""
     now = datetime.now(UTC)
     for path, listener in _secure(settings):
         for index, pair in enumerate(listener.certificates):
@@ -73,7 +73,7 @@ def _own(file: Path | None) -> x509.Certificate | None:
 
 
 def _names(path: str, listener: ListenerSettings) -> Iterator[Finding]:
-    """Certificates that are never shown, wholly or for some of their names."""
+    """Find certificates that are never presented, or not for some of their names."""
     pairs: list[tuple[str, Path | None]] = []
     if listener.certificate_file is not None:
         pairs.append((path, listener.certificate_file))

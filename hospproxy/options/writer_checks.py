@@ -1,4 +1,7 @@
-"""Combinations of keys of the writers that make no sense or are risky. Pure, but for the look whether boto3 is here."""
+"""Checks of the audit sinks' keys: combinations that cannot work or are risky.
+
+Pure, except that they look whether boto3 and psycopg are installed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ Finding = tuple[str, str]
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """What cannot be started with."""
+    """Find combinations in [audit_syslog] and [audit_bucket] that cannot work."""
     if settings.audit_syslog.enabled:
         yield from _syslog(settings)
     if settings.audit_bucket.enabled:
@@ -24,7 +27,7 @@ def errors(settings: Settings) -> Iterator[Finding]:
 
 
 def warnings(settings: Settings) -> Iterator[Finding]:
-    """Where patients' data cross a network in the clear."""
+    """Find syslog and bucket sinks that send patients' data unencrypted over a network."""
     for path, enabled, url in (
         ("audit_syslog.url", settings.audit_syslog.enabled, settings.audit_syslog.url),
         ("audit_bucket.endpoint_url", settings.audit_bucket.enabled, settings.audit_bucket.endpoint_url),
@@ -70,7 +73,7 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
 
 
 def alerts(settings: Settings) -> Iterator[Finding]:
-    """Keys of the webhook that do not go together."""
+    """Find webhook keys that do not fit together."""
     given = settings.alerts
     if given.webhook_url is None:
         for name in ("webhook_secret_file", "webhook_secret_env", "webhook_secret", "webhook_ca_file"):
@@ -81,7 +84,7 @@ def alerts(settings: Settings) -> Iterator[Finding]:
 
 
 def writers(settings: Settings) -> Iterator[Finding]:
-    """What carries the record on, and cannot."""
+    """Find HTTP and plugin sinks that cannot work, and sinks that have no trail to send."""
     http = settings.audit_http
     if http.enabled and http.url is None:
         yield "audit_http.url", "it is required where audit_http.enabled"
@@ -102,7 +105,7 @@ def writers(settings: Settings) -> Iterator[Finding]:
 
 
 def databases(settings: Settings) -> Iterator[Finding]:
-    """A database that cannot be reached from here, whatever it answers."""
+    """Find database settings that cannot work: a missing driver, or a password without a URL."""
     section = settings.audit_database
     if not section.enabled:
         return
@@ -116,7 +119,7 @@ def databases(settings: Settings) -> Iterator[Finding]:
 
 
 def open_record(settings: Settings) -> Iterator[Finding]:
-    """Where the record leaves the house unprotected."""
+    """Find an HTTP sink that sends records unencrypted or unsigned."""
     http = settings.audit_http
     if not http.enabled or http.url is None:
         return
@@ -128,7 +131,7 @@ def open_record(settings: Settings) -> Iterator[Finding]:
 
 
 def unheard(settings: Settings) -> Iterator[Finding]:
-    """Alerts that nobody gets, or that anybody can make or read."""
+    """Find a webhook that gets no alerts, or whose alerts anyone could forge or read."""
     given = settings.alerts
     if not given.enabled or given.webhook_url is None:
         return

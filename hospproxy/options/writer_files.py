@@ -1,4 +1,4 @@
-"""Looks at the files that the writers' sections name."""
+"""Checks the files that the sections of the audit sinks name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECRET_BYTES = 4096
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
-    """Files that cannot be used."""
+    """Find files that cannot be used."""
     syslog, bucket = settings.audit_syslog, settings.audit_bucket
     if syslog.enabled:
         yield from _authority("audit_syslog.ca_file", syslog.ca_file)
@@ -35,7 +35,7 @@ def _authority(path: str, file: Path | None) -> Iterator[Finding]:
 
 
 def _no_secret(file: Path) -> str:
-    """Why a file holds no secret; never a byte of it."""
+    """Say why a file holds no usable secret, without showing its content; "" if it holds one."""
     try:
         content = read_key_file(file, _SECRET_BYTES)
     except OSError as error:

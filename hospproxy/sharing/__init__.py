@@ -15,5 +15,6 @@ In reading order:
 - ``claiming.py``, ``seeing.py``, ``saying.py``, ``claims.py``: writes across workers and machines (docs/adr/0026).
 - ``building.py``: builds these parts from the settings.
 
-The assembly builds these parts. Other folders use the interfaces in ``kinds.py`` and the messages in ``news.py``.
+``building.py`` and the building modules of ``memory/`` and ``outward/gate/`` build these parts. All other folders use
+only the interfaces in ``kinds.py`` and the messages in ``news.py``.
 """
