@@ -86,7 +86,7 @@ async def test_all_of_it_without_a_mouse_and_without_scripts(place: Place) -> No
         page.keyboard.type("7")
         page.keyboard.press("Enter")
         page.wait_for_url("**/audit?*staff=staff2*")
-        chips = page.get_by_role("list", name="Filters in force")
+        chips = page.get_by_role("list", name="Active filters")
         seen.append(chips.inner_text().replace("\n", " "))
         tab_to(page, "remove this filter")
         page.keyboard.press("Enter")

@@ -118,21 +118,21 @@ class RefusingTests(SynchronousTestCase):
             [
                 "trusted_proxies[1]: expected IP addresses or networks, got '10.0.0.1/8': 10.0.0.1/8 has host bits set",
                 "listeners[0].url: expected https://host:port or http://host:port, got 'ftp://x': "
-                "it begins with no scheme that is known",
-                "listeners[1].plane: there is no such key; did you mean plain?",
+                "it does not start with a known scheme",
+                "listeners[1].plane: unknown key; did you mean plain?",
                 "upstream.url: it is required (or give --upstream)",
                 'ownership.policy: expected "assign" or "refuse", got \'asign\'',
                 "cache.lifetimes.listNotes: expected a number from 0 to 86400, got 'long'",
                 "retry.max_attempts: expected a whole number from 1 to 100, got 0",
                 "gate.concurrency: expected a whole number from 1 to 1000, got 'five'",
-                "deadline: there is no such key; did you mean deadline_s?",
+                "deadline: unknown key; did you mean deadline_s?",
             ],
         )
 
     def test_a_key_of_another_section_is_found_there(self) -> None:
         self.assertEqual(
             problems({"upstream": UPSTREAM, "concurrency": 3}),
-            ["concurrency: there is no such key; did you mean gate.concurrency?"],
+            ["concurrency: unknown key; did you mean gate.concurrency?"],
         )
 
     def test_a_true_is_no_number_and_a_number_no_switch(self) -> None:

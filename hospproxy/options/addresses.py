@@ -74,14 +74,14 @@ def parse_address(text: str) -> Address:
     except ValueError as error:
         raise ValueError(str(error)) from None
     if parts.scheme not in DEFAULT_PORTS:
-        raise ValueError("it begins with no scheme that is known")
+        raise ValueError("it does not start with a known scheme")
     if "@" in parts.netloc:
-        raise ValueError("a user name does not belong in it")
+        raise ValueError("it must not contain a user name")
     if parts.path not in ("", "/") or "?" in text or "#" in text:
         raise ValueError("nothing may follow the port")
     host = (parts.hostname or "").lower()
     if not _is_host(host):
-        raise ValueError(f"{host!r} is no host" if host else "the host is missing")
+        raise ValueError(f"{host!r} is not a valid host" if host else "the host is missing")
     return Address(parts.scheme, host, DEFAULT_PORTS[parts.scheme] if port is None else port)
 
 

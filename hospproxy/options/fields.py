@@ -138,7 +138,7 @@ def _absolute(value: str) -> Path:
     if value.startswith(name):
         folder = os.environ.get(name[1:-1])
         if not folder:
-            raise ValueError("there is no CREDENTIALS_DIRECTORY in the environment")
+            raise ValueError("the environment variable CREDENTIALS_DIRECTORY is not set")
         value = os.path.join(folder, value.removeprefix(name))
     return Path(value).expanduser().absolute()
 
@@ -169,9 +169,9 @@ def web_url(doc: str) -> Metadata:
 
     def made(value: str) -> str:
         if not value.isascii() or re.search(r"[\s\x00-\x1f\x7f]", value):
-            raise ValueError("everything but printable ASCII is written as %XX")
+            raise ValueError("write every character that is not printable ASCII as %XX")
         if "#" in value:
-            raise ValueError("a fragment is never sent")
+            raise ValueError("remove the fragment (#…): it is never sent")
         scheme, _, rest = value.partition("://")
         parse_address(f"{scheme}://{re.split('[/?]', rest, maxsplit=1)[0]}")
         return value

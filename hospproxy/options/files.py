@@ -119,11 +119,11 @@ def _not_writable(folder: Path) -> str:
         while not os.path.lexists(here) and here != here.parent:
             here = here.parent
         if not here.is_dir():
-            return f"{here} is no folder"
+            return f"{here} is not a folder"
         if not os.access(here, os.W_OK | os.X_OK):
             return f"{here} cannot be written to"
     except OSError as error:
-        return f"{here} cannot be looked at: {error.strerror}"
+        return f"{here} cannot be accessed: {error.strerror}"
     return ""
 
 
@@ -176,7 +176,9 @@ def wrong_pair(certificate_file: Path | None, private_key_file: Path | None) -> 
 def _read(path: Path) -> bytes:
     try:
         if not path.is_file():
-            raise UnusableError(f"{path} is no file" if path.exists() else f"{path} does not exist")
+            raise UnusableError(
+                f"{path} is not a regular file" if path.exists() else f"{path} does not exist"
+            )
         return path.read_bytes()
     except OSError as error:
         raise UnusableError(f"{path} cannot be read: {error.strerror}") from None
@@ -203,7 +205,9 @@ def _private_key(path: Path):  # type: ignore[no-untyped-def]  # cryptography's 
     try:
         return load_pem_private_key(content, None)
     except TypeError:
-        raise UnusableError(f"{path} is encrypted with a passphrase, which cannot be asked for") from None
+        raise UnusableError(
+            f"{path} is encrypted with a passphrase, which the proxy cannot ask for: store the key unencrypted"
+        ) from None
     except Exception as error:  # UnsupportedAlgorithm, ValueError
         raise UnusableError(
             f"{path} holds no private key (PEM) that can be used: {type(error).__name__}"

@@ -21,10 +21,10 @@ def listeners(settings: Settings) -> Iterator[Finding]:
         if each.proxy_protocol and not (each.proxy_protocol_from or settings.trusted_proxies):
             yield (
                 f"{path}.proxy_protocol",
-                "nobody may connect: name the balancers in proxy_protocol_from or trusted_proxies",
+                "no client can connect: list the balancers in proxy_protocol_from or trusted_proxies",
             )
         if each.proxy_protocol_from and not each.proxy_protocol:
-            yield f"{path}.proxy_protocol_from", "proxy_protocol is false"
+            yield f"{path}.proxy_protocol_from", "it has no effect: proxy_protocol is false"
 
 
 def origin(settings: Settings) -> Iterator[Finding]:
@@ -32,7 +32,7 @@ def origin(settings: Settings) -> Iterator[Finding]:
     section = settings.origin
     name = section.header.lower().encode()
     if section.enabled and name in HOP_BY_HOP | WITNESS | ONCE | _ASKED_FOR:
-        yield "origin.header", f"{section.header} has another meaning"
+        yield "origin.header", f"{section.header} has another meaning in HTTP: choose another header field"
     if len(section.secret_files) + len(section.secret_variables) > MAX_SECRETS:
         yield "origin.secret_files", f"{MAX_SECRETS} secrets at most, the old one and the new one"
 
@@ -53,8 +53,8 @@ def unreachable(settings: Settings) -> Iterator[Finding]:
         if not each.address.secure and each.plain == "serve":
             yield (
                 f"listeners[{index}].plain",
-                "front.require_https refuses all that comes here: without trusted_proxies nobody can say that it"
-                " came by HTTPS",
+                "front.require_https refuses every request on this listener: without trusted_proxies no header field"
+                " can prove HTTPS",
             )
 
 
@@ -65,7 +65,7 @@ def wide(settings: Settings) -> Iterator[Finding]:
             if network.prefixlen < (8 if network.version == 4 else 16):
                 yield (
                     f"listeners[{index}].proxy_protocol_from[{number}]",
-                    f"{network}: almost anyone can forge a client's address in the record",
+                    f"{network} is very wide: almost anyone can forge client addresses in the audit trail",
                 )
 
 

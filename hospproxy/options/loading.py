@@ -198,7 +198,7 @@ def _problems(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
                 yield from _problems(each, path)
         case ForbiddenExtraKeysError():
             for key in sorted(error.extra_fields):
-                yield (f"{path}.{key}" if path else key), f"there is no such key{_nearest(error.cl, key)}"
+                yield (f"{path}.{key}" if path else key), f"unknown key{_nearest(error.cl, key)}"
         case BadValueError():
             yield path + error.path, error.words
         case KeyError():

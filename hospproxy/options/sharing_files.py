@@ -73,7 +73,7 @@ def _no_password(file: Path) -> str:
     """Say why a file holds no usable password, without showing its content; "" if it holds one."""
     try:
         if not file.is_file():
-            return f"{file} is no file" if file.exists() else f"{file} does not exist"
+            return f"{file} is not a regular file" if file.exists() else f"{file} does not exist"
         with file.open("rb") as opened:
             content = opened.read(MOST + 1)
     except OSError as error:

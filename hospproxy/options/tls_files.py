@@ -89,12 +89,12 @@ def _names(path: str, listener: ListenerSettings) -> Iterator[Finding]:
         names = host_names(own)
         for name in dict.fromkeys(names):
             if name in first:
-                yield f"{key}.certificate_file", f"{name} stands in {first[name]} too, which is shown for it"
+                yield f"{key}.certificate_file", f"{name} is also in {first[name]}, which is used for it"
             first.setdefault(name, f"{key}.certificate_file")
         if place and not names:
             yield (
                 f"{key}.certificate_file",
-                "it has no host names (subject alternative names): it is never shown",
+                "it has no host names (subject alternative names), so it is never used",
             )
 
 
@@ -105,5 +105,5 @@ def _ended_authorities(path: str, file: Path | None, now: datetime) -> Iterator[
         return
     for each in found:
         if each.not_valid_after_utc < now:
-            ended = f"{each.subject.rfc4514_string()} ended on {each.not_valid_after_utc:%Y-%m-%d}"
+            ended = f"{each.subject.rfc4514_string()} expired on {each.not_valid_after_utc:%Y-%m-%d}"
             yield f"{path}.client_ca_file", ended

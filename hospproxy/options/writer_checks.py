@@ -52,7 +52,7 @@ def _syslog(settings: Settings) -> Iterator[Finding]:
             yield f"audit_syslog.{name}", "it is for tls:// only"
     if (section.certificate_file is None) != (section.private_key_file is None):
         given, missing = names[1:] if section.private_key_file is None else names[:0:-1]
-        yield f"audit_syslog.{missing}", f"{given} is named without it"
+        yield f"audit_syslog.{missing}", f"it is missing, but {given} is given"
 
 
 def _bucket(settings: Settings) -> Iterator[Finding]:
@@ -61,9 +61,9 @@ def _bucket(settings: Settings) -> Iterator[Finding]:
         yield "audit_bucket.bucket", "it is missing"
     given = section.secret_access_key_file or section.secret_access_key or section.secret_access_key_env
     if section.access_key_id and not given:
-        yield "audit_bucket.secret_access_key_file", "access_key_id is named without it"
+        yield "audit_bucket.secret_access_key_file", "it is missing, but access_key_id is given"
     if given and not section.access_key_id:
-        yield "audit_bucket.access_key_id", "secret_access_key_file is named without it"
+        yield "audit_bucket.access_key_id", "it is missing, but a secret access key is given"
     if section.endpoint_url:
         address = parse_address(section.endpoint_url)
         if address.port == 0:
@@ -78,7 +78,7 @@ def alerts(settings: Settings) -> Iterator[Finding]:
     if given.webhook_url is None:
         for name in ("webhook_secret_file", "webhook_secret_env", "webhook_secret", "webhook_ca_file"):
             if getattr(given, name) is not None:
-                yield f"alerts.{name}", "there is no alerts.webhook_url"
+                yield f"alerts.{name}", "it has no effect without alerts.webhook_url"
     elif given.webhook_ca_file is not None and not given.webhook_url.startswith("https:"):
         yield "alerts.webhook_ca_file", "it is only for an https:// alerts.webhook_url"
 
@@ -93,15 +93,15 @@ def writers(settings: Settings) -> Iterator[Finding]:
     taken = {"database", "syslog", "http", "bucket", "webhook"}
     for index, plugin in enumerate(settings.audit_plugins):
         if plugin.name in taken:
-            yield f"audit_plugins[{index}].name", f"another writer is called {plugin.name}"
+            yield f"audit_plugins[{index}].name", f"another sink already has the name {plugin.name}"
         taken.add(plugin.name)
     if settings.audit.enabled:
         return
     for name in ("audit_syslog", "audit_http", "audit_bucket"):  # the database is there by default
         if getattr(settings, name).enabled:
-            yield f"{name}.enabled", "there is nothing to carry on: audit.enabled is false"
+            yield f"{name}.enabled", "it gets no records: audit.enabled is false"
     if settings.audit_plugins:
-        yield "audit_plugins", "there is nothing to carry on: audit.enabled is false"
+        yield "audit_plugins", "they get no records: audit.enabled is false"
 
 
 def databases(settings: Settings) -> Iterator[Finding]:
@@ -115,7 +115,10 @@ def databases(settings: Settings) -> Iterator[Finding]:
             "PostgreSQL needs psycopg, which is not installed: pip install hospproxy[postgresql]",
         )
     if section.password_file is not None and not section.url:
-        yield "audit_database.password_file", "it is for PostgreSQL only; audit_database.url names none"
+        yield (
+            "audit_database.password_file",
+            "it is for PostgreSQL only: set audit_database.url, or remove it",
+        )
 
 
 def open_record(settings: Settings) -> Iterator[Finding]:
@@ -127,7 +130,10 @@ def open_record(settings: Settings) -> Iterator[Finding]:
     if not target.secure and not target.loopback:
         yield "audit_http.url", f"who saw which patient goes to {target.host} unencrypted"
     if not (http.secret_file or http.secret or http.secret_env):
-        yield "audit_http.secret_file", "without a signature the receiver cannot tell who has posted"
+        yield (
+            "audit_http.secret_file",
+            "it is missing: the receiver cannot tell real records from forged ones",
+        )
 
 
 def unheard(settings: Settings) -> Iterator[Finding]:
@@ -136,7 +142,7 @@ def unheard(settings: Settings) -> Iterator[Finding]:
     if not given.enabled or given.webhook_url is None:
         return
     if not settings.audit.enabled:
-        yield "alerts.webhook_url", "nothing is noticed without a record (audit.enabled)"
+        yield "alerts.webhook_url", "it gets no alerts: audit.enabled is false"
     if not (given.webhook_secret_file or given.webhook_secret or given.webhook_secret_env):
         yield (
             "alerts.webhook_url",
@@ -144,7 +150,7 @@ def unheard(settings: Settings) -> Iterator[Finding]:
         )
     host = urlsplit(given.webhook_url)
     if host.scheme == "http" and not parse_address(f"http://{host.netloc}").loopback:
-        yield "alerts.webhook_url", "names of staff go there unencrypted"
+        yield "alerts.webhook_url", "names of staff are sent there unencrypted: use https"
 
 
 ERRORS = (errors, writers, databases, alerts)

@@ -94,11 +94,15 @@ class BaseFile:
         except FileNotFoundError:
             return None
         except OSError as error:
-            _log.warn("{path} cannot be read: {why}", path=str(self._path), why=error.strerror)
+            _log.warn(
+                "base share file {path} cannot be read and is ignored: {why}",
+                path=str(self._path),
+                why=error.strerror,
+            )
             return None
         kept = kept_in(content) if len(content) <= MOST_BYTES else None
         if kept is None:
-            _log.warn("{path} is no good and counts as none", path=str(self._path))
+            _log.warn("base share file {path} is invalid and is ignored", path=str(self._path))
         return kept
 
     def _write(self, kept: Kept, before: bytes) -> None:
@@ -223,6 +227,7 @@ class OwnBase:
         if not self._complained:
             self._complained = True
             _log.error(
-                "how many places at HOSP are this worker's own cannot be kept: {why}",
+                "this worker's base share of slots at HOSP cannot be written to disk: {why};"
+                " check the disk and permissions of state_dir",
                 why=failure.getErrorMessage(),
             )

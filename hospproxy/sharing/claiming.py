@@ -90,7 +90,10 @@ class ClaimScripts:
         """Count an invalid reply, log the first one, and return the error to raise."""
         self._meter.count("claims_total", outcome="nonsense")
         if not self._nonsense:
-            _log.error("Redis said of writes what cannot be: it is taken as not said")
+            _log.error(
+                "Redis sent an invalid reply about claims of writes; the reply is ignored, and further ones are only"
+                " counted (claims_total, outcome nonsense)"
+            )
         self._nonsense = True
         return Nonsense("nonsense")
 

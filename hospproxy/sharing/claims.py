@@ -218,22 +218,22 @@ class RedisClaims:
         waits = entry.retry is not None and not entry.retry.client_gone
         if entry.exchange.client_gone and entry.key is None and not waits:
             # The client may be retrying through another worker, which could not know that this write may still be sent.
-            raise NotSent("Nobody waits for this any more.")
+            raise NotSent("The client has left, so nothing was sent.")
 
     def _may_not(self, word: str, reference: str) -> None:
         if word == "full":
             self._meter.count("claims_total", outcome="full")
-            raise OverCapacity("Too many writes are known.")
+            raise OverCapacity("Too many writes are in progress; nothing was sent.")
         known = self._of_key(word, reference)
         if known is not None:
             raise Elsewhere(known)
-        raise OverCapacity("The turn of this write is not known.")
+        raise OverCapacity("It is not known whether this write may be sent now; nothing was sent.")
 
     async def _pause(self, deadline: float, least_s: float = 0.1) -> None:
         pause = least_s + 0.1 * self._random()
         if self._clock.seconds() + pause >= deadline:
             self._meter.count("claims_total", outcome="not in time")
-            raise OverCapacity("An equal write, or one to the same record, is still under way.")
+            raise OverCapacity("An equal write, or one to the same record, is still in progress.")
         await task.deferLater(self._clock, pause, lambda: None)
 
     # what another worker does

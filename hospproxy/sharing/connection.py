@@ -143,11 +143,11 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
                 if self._why is not None:
                     return
         except Nonsense as nonsense:
-            self.drop(f"it says nonsense: {nonsense}")
+            self.drop(f"it sent an invalid reply: {nonsense}")
 
     def replyReceived(self, reply: Any) -> None:
         if not self._sizes:
-            self.drop("it says nonsense: a reply that nobody asked for")
+            self.drop("it sent an invalid reply: no command waits for one")
             return
         self._bytes -= self._sizes.popleft()
         super().replyReceived(reply)
@@ -254,23 +254,23 @@ def _content(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "it is no plain file", str(path))
+            raise OSError(0, "it is not a regular file", str(path))
         return os.read(descriptor, MOST)
     finally:
         os.close(descriptor)
 
 
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    (VerificationError, "its certificate is another's"),
+    (VerificationError, "its certificate is for another host name"),
     (
         (TimeoutError, error.TimeoutError, error.TCPTimedOutError, CancelledError, error.UserError),
         "it does not answer in time",
     ),
     (error.ConnectionRefusedError, "it refuses connections"),
-    (error.DNSLookupError, "its name is not known"),
+    (error.DNSLookupError, "its host name cannot be resolved"),
     ((error.NoRouteError, error.ConnectError), "it cannot be reached"),
     ((error.ConnectionLost, error.ConnectionDone, error.ConnectionAborted), "the connection ended"),
-    ((ValueError, CryptoError), "a file of certificates or keys does not hold what it should"),
+    ((ValueError, CryptoError), "a certificate or key file is invalid"),
 )
 
 
@@ -296,7 +296,7 @@ def _refusal(code: str) -> str:
     if code == "WRONGPASS":
         return "user or password is wrong"
     if code == "NOAUTH":
-        return "it asks for a password"
+        return "it requires a password: set redis.password_file"
     if code == "NOPERM":
-        return "the user may not do what is needed"
+        return "its user lacks a permission that is needed (docs/redis.md)"
     return f"it answers {code}"

@@ -77,9 +77,15 @@ class Ears:
                     ProxyError, NotOnDisk, OSError
                 ):  # the disk failed; no bug, so no traceback
                     why = first.subFailure.getErrorMessage()
-                    _log.error("what another worker has said could not be made lasting: {why}", why=why)
+                    _log.error(
+                        "another worker's changes could not be written to disk: {why}; each heartbeat tries again",
+                        why=why,
+                    )
                 else:
-                    _log.failure("what another worker has said could not be made lasting", first.subFailure)
+                    _log.failure(
+                        "another worker's changes could not be applied; each heartbeat tries again",
+                        first.subFailure,
+                    )
             raise NotHeard from None
         if waits:
             self._failing = False
@@ -88,7 +94,9 @@ class Ears:
         try:
             found = listener(news)
         except Exception:
-            _log.failure("A mistake in what hears of other workers: everything is dropped")
+            _log.failure(
+                "a listener for other workers' changes failed (a bug); its cache entries are dropped"
+            )
             self._meter.count("unhandled_errors_total")
             try:
                 found = listener(Everything())

@@ -133,7 +133,7 @@ class RedisLevel:
     def _ended(self, outcome: object, size: int) -> None:
         self._keeping_bytes -= size
         if isinstance(outcome, Failure):
-            _log.failure("an answer could not be shared", outcome)
+            _log.failure("a response could not be stored in Redis (a bug)", outcome)
             self._meter.count("unhandled_errors_total")
 
     def _keys(self, name: bytes, tags: tuple[str, ...]) -> list[bytes]:
@@ -147,5 +147,6 @@ class RedisLevel:
         if not self._said:
             self._said = True
             _log.warn(
-                "an answer in Redis could not be used and was passed over; further ones are only counted"
+                "a cache entry in Redis is invalid and is ignored; further ones are only counted"
+                " (cache_events_total, event shared_refused)"
             )

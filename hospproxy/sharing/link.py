@@ -128,8 +128,8 @@ class Link:
         except ErrorReply as refused:
             raise Away(f"Redis: {words_of(refused)}") from None
         if not isinstance(reply, list):
-            self._drop("it says nonsense: no list from a script")
-            raise Away("Redis: it says nonsense")
+            self._drop("it sent an invalid reply: no list from a script")
+            raise Away("Redis: it sent an invalid reply")
         return reply
 
     async def ask(self, *command: Argument) -> Any:
@@ -258,7 +258,7 @@ class Link:
                 await connection.send(b"AUTH", *([user.encode()] if user else []), password)
             except ErrorReply as refused:
                 if refused.code == "ERR":
-                    raise Lost("it wants no password") from None
+                    raise Lost("it has no password, but the options give one") from None
                 raise
         if self._settings.database:
             await connection.send(b"SELECT", self._settings.database)
@@ -321,7 +321,7 @@ class Link:
         try:
             callback(*args)
         except Exception:
-            _log.failure("A mistake in what hears of Redis")
+            _log.failure("a callback of the Redis link failed (a bug)")
 
     # Log lines
 

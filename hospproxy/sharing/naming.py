@@ -58,8 +58,8 @@ class Naming:
         except Unsealable as error:
             self.foreign = self._names is None
             self._complain(
-                f"what is in Redis belongs to another master key ({error}). This worker stays by itself and asks HOSP"
-                " nothing: give it the others' master_key_file, or another redis.prefix"
+                f"the data in Redis belongs to another master key ({error}). This worker shares nothing and sends HOSP"
+                " no requests: give it the others' master_key_file, or another redis.prefix"
             )
             raise Away("the key of names cannot be read") from None
         self.foreign = False

@@ -122,7 +122,7 @@ class Outbox:
     def _collapse(self) -> None:
         self.overflows += 1
         self._complain(
-            "there is more to say to other workers than can be kept: they will drop what they have"
+            "too many changes wait to be sent to other workers: the others will drop all their cache entries"
         )
         urgent = any(one.urgent for one in self._messages)
         kept = [one for one in self._messages if not one.hint]

@@ -255,7 +255,9 @@ class SharedPlaces:
             return
         self._again = False
         self._under_way = Deferred.fromCoroutine(self._level(self._user))
-        self._under_way.addErrback(lambda failure: _log.failure("an exchange of places failed", failure))
+        self._under_way.addErrback(
+            lambda failure: _log.failure("an exchange of slots at HOSP failed (a bug)", failure)
+        )
         self._under_way.addCallback(self._over)
 
     def _over(self, _: None) -> None:

@@ -108,7 +108,7 @@ class Saying:
         def over(result: object) -> None:
             self._work = None
             if isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure("what is known of writes could not be said to others", result)
+                _log.failure("writes could not be published to the other workers (a bug)", result)
                 self._meter.count("unhandled_errors_total")
             if self._all or len(self._notes):
                 self._soon()
@@ -131,7 +131,10 @@ class Saying:
         except Away:
             pass
         except ProxyError as error:
-            _log.error("which keys are known could not be read for others: {why}", why=error.detail)
+            _log.error(
+                "idempotency keys could not be read from the ledger for the other workers: {why}; will try again",
+                why=error.detail,
+            )
 
     async def _say_all(self) -> None:
         for note in self._under_way():

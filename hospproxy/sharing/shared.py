@@ -278,7 +278,7 @@ class Shared:
     def _over(self, outcome: object) -> None:
         failed = isinstance(outcome, Failure)
         if isinstance(outcome, Failure) and not outcome.check(Away, NotHeard, CancelledError):
-            _log.failure("A mistake in what is shared by workers", outcome)
+            _log.failure("a heartbeat failed (a bug); the next one follows", outcome)
             self._meter.count("unhandled_errors_total")
         busy, self._busy = self._busy, None
         assert busy is not None

@@ -27,7 +27,7 @@ class Complaints:
     def nonsense(self, what: str) -> None:
         """Count an invalid reply or message of Redis, and log it."""
         self._meter.count("redis_values_refused_total", reason="nonsense")
-        self(f"Redis talks nonsense: {what}")
+        self(f"Redis sent an invalid reply ({what}): check that nothing else writes below redis.prefix")
 
 
 class Standing(Protocol):
@@ -66,4 +66,4 @@ def trouble_of(worker: Standing) -> str | None:
         return None
     if not worker.sees_others:
         return "Redis is away"
-    return "others have vanished, or Redis has begun anew" if worker.held_back else "Redis is slow"
+    return "other workers are silent, or Redis has lost its data" if worker.held_back else "Redis is slow"

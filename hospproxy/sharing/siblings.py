@@ -31,7 +31,7 @@ def machine_id(folder: Path, random: Callable[[int], bytes]) -> str:
         except FileNotFoundError:
             pass
         _make(folder, path, random)
-    raise OSError(f"{path} changes all the time")
+    raise OSError(f"{path} cannot be made: another process keeps replacing it")
 
 
 def _make(folder: Path, path: Path, random: Callable[[int], bytes]) -> None:

@@ -127,13 +127,13 @@ class Vault:
         now = self._seconds()
         if now - self._said.get(reason, -SAY_AGAIN_S) >= SAY_AGAIN_S:
             self._said[reason] = now
-            _log.warn("A value in Redis is not used: {words}", words=_WORDS[reason])
+            _log.warn("a value in Redis is ignored: it is {words}", words=_WORDS[reason])
         return Unsealable(_WORDS[reason])
 
 
 _WORDS = {
-    "unknown_key": "sealed with a master key that is not known here",
-    "damaged": "damaged, or from another place",
+    "unknown_key": "sealed with a master key that this machine does not have",
+    "damaged": "damaged, or sealed for another place",
 }
 
 
@@ -164,7 +164,7 @@ class Names:
         """
         secret = vault.open(sealed, _NAMES)
         if len(secret) != _NAMES_KEY_BYTES:
-            raise Unsealable("it is no key of names")
+            raise Unsealable("the secret for names of keys has the wrong length")
         return cls(secret)
 
     def sealed(self, vault: Sealing) -> bytes:

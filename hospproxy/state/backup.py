@@ -40,12 +40,12 @@ def backup(settings: Settings, folder: Path, wall: Callable[[], float]) -> Manif
     """
     state = settings.state_dir
     if not state.is_dir():
-        raise StateError(f"{state} is no folder")
+        raise StateError(f"{state} is not a folder: name the state folder with --state, or its --config")
     taken = datetime.fromtimestamp(wall(), UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise StateError(f"{folder} is not empty")
+            raise StateError(f"{folder} is not empty: name a new folder for the backup")
         content = folder / CONTENT
         content.mkdir(mode=0o700)
         _copy_small(settings, content)
@@ -121,7 +121,7 @@ def _copy_journal(source: Path, target: Path, files: Files, names: list[FileName
         _copy_whole(source, target, name)
     last = once[-1]
     if last.form == TOMBSTONE:
-        raise StateError(f"{source / last.name}: the newest file of {last.journal} was removed")
+        raise StateError(f"{source / last.name}: the newest file of journal {last.journal} was removed")
     with _opened(files, source, last) as file:
         found = scan(file)
         file.seek(0)
@@ -154,4 +154,4 @@ def _copy_whole(source: Path, target: Path, name: FileName) -> None:
             return
         except FileNotFoundError:
             continue
-    raise StateError(f"{source / name.name} has vanished")
+    raise StateError(f"{source / name.name} was removed during the backup: run the backup again")

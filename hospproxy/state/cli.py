@@ -18,24 +18,24 @@ from .restore import check, restore
 def parser() -> argparse.ArgumentParser:
     """Build the argument parser, with its subcommands."""
     whole = argparse.ArgumentParser(
-        prog="hospproxy-state", description="Looks after the state folder of hospproxy."
+        prog="hospproxy-state", description="Backs up and restores the state folder of hospproxy."
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    making = commands.add_parser("backup", help="copy the state of a proxy, which may run")
+    making = commands.add_parser("backup", help="copy the state folder; the proxy may be running")
     making.add_argument("--config", type=Path, metavar="FILE", help="the proxy's options file")
     making.add_argument("--state", metavar="DIR", help="its state folder, if it has no options file")
-    making.add_argument("to", type=Path, metavar="TO", help="a folder that is made")
+    making.add_argument("to", type=Path, metavar="TO", help="the backup folder; it is created")
     making.set_defaults(run=_backup)
-    checking = commands.add_parser("check", help="hold a backup against what it says of itself")
-    restoring = commands.add_parser("restore", help="check a backup and make a state folder of it")
+    checking = commands.add_parser("check", help="check that a backup is complete and undamaged")
+    restoring = commands.add_parser("restore", help="check a backup, and restore it into a new state folder")
     for command in (checking, restoring):
         command.add_argument("--public-key", type=Path, action="append", default=[], metavar="FILE",
-                             help="a further public key (PEM) of the trail; may be given again")  # fmt: skip
+                             help="a further public key (PEM) of the trail; may be repeated")  # fmt: skip
         command.add_argument("backup", type=Path, metavar="BACKUP")
     checking.set_defaults(run=_check)
-    restoring.add_argument("to", type=Path, metavar="TO", help="the state folder that is made")
+    restoring.add_argument("to", type=Path, metavar="TO", help="the new state folder; it is created")
     restoring.add_argument("--same-trail", action="store_true",
-                           help="nothing was recorded since: the trail keeps its name")  # fmt: skip
+                           help="nothing was recorded since the backup: keep the trail's name")  # fmt: skip
     restoring.set_defaults(run=_restore)
     return whole
 

@@ -118,7 +118,7 @@ def _open(folder: Path, heir: tuple[int, int] | None) -> int:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(folder / FILE))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(folder / FILE))
         if heir is not None and status.st_uid == os.geteuid() and status.st_nlink == 1:
             os.fchown(descriptor, *heir)
     except BaseException:

@@ -54,9 +54,11 @@ def restore(folder: Path, state: Path, public_keys: list[Path], *, same_trail: b
     draft = state.with_name(f"{state.name}.restoring")
     try:
         if state.exists() and any(state.iterdir()):
-            raise StateError(f"{state} is not empty")
+            raise StateError(f"{state} is not empty: name a new folder, or move the old one away")
         if draft.exists():
-            raise StateError(f"{draft} is left from a restore that was cut off: remove it")
+            raise StateError(
+                f"{draft} is left from an interrupted restore: remove it and run the restore again"
+            )
         _put(folder / CONTENT, draft)
         if not same_trail:
             (draft / "audit" / TRAIL_ID).unlink(missing_ok=True)
@@ -130,6 +132,6 @@ def _trail(content: Path, found: Manifest, public_keys: list[Path]) -> list[str]
     own = content / "audit-signing.pub"
     keys = [*public_keys, *([own] if own.exists() else [])]
     if not keys:
-        return ["the trail cannot be checked without its public key: name it with --public-key"]
+        return ["the trail cannot be checked without its public key: give it with --public-key"]
     heads = [journal.head for journal in found.journals]
     return list(verify(content / "audit", PublicKeys.read(keys), heads).problems)

@@ -62,7 +62,7 @@ class Admin:
     def handle(self, request: Request) -> Deferred[Response]:
         if not self._is_ours(request.client.host):
             # Otherwise a web page whose host name resolves to 127.0.0.1 could read this (DNS rebinding).
-            return succeed(_error(421, "This listener answers to localhost and to admin.hosts only."))
+            return succeed(_error(421, "This listener accepts only localhost and the names in admin.hosts."))
         if self._audit is not None and routes.is_below(request.path):
             # Do not catch failures of the audit page here: it must give no response without a record.
             return Deferred.fromCoroutine(self._audit.answer(request))
@@ -84,7 +84,7 @@ class Admin:
             return self._failed(request)
 
     def _failed(self, request: Request) -> Response:
-        self._log.failure("The admin page {path} failed", path=request.path.decode("latin-1"))
+        self._log.failure("admin page {path} failed (a bug)", path=request.path.decode("latin-1"))
         return _error(500)
 
     def refuse(self, request: Request, error: ProxyError) -> Deferred[Response]:  # noqa: ARG002

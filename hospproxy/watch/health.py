@@ -33,4 +33,4 @@ def _ask(check: Check) -> str | None:
     try:
         return check()
     except Exception as error:
-        return f"cannot say: {type(error).__name__}"
+        return f"the check failed: {type(error).__name__}"

@@ -223,5 +223,5 @@ def reasons(overview: Overview) -> dict[str, str]:
 
 def missing(overview: Overview) -> dict[str, str]:
     """Return the missing workers, and why each is missing."""
-    found = {**overview.missing, **dict.fromkeys(_leaving(overview), "it stops, and will be replaced")}
+    found = {**overview.missing, **dict.fromkeys(_leaving(overview), "it drains, and will be replaced")}
     return {f"worker {slot}": words for slot, words in sorted(found.items())}

@@ -123,14 +123,14 @@ class Metrics:
             raise KeyError(what)
         if what not in self._complained and len(self._complained) < MAX_COMPLAINTS:
             self._complained.add(what)
-            self._log.error("There is no {what} in the table of metrics", what=what)
+            self._log.error("metric {what} is not defined in watch/table.py (a bug); see there", what=what)
 
     def _guarded(self, name: str, read: Callable[[], float]) -> Callable[[], float]:
         def guarded() -> float:
             try:
                 return float(read())
             except Exception:  # one failing gauge must not hide the other metrics
-                self._log.failure("Gauge {name} cannot be read", name=name)
+                self._log.failure("gauge {name} cannot be read (a bug); it is reported as NaN", name=name)
                 return float("nan")
 
         return guarded

@@ -52,7 +52,7 @@ class FilesTests(Case):
             self.errors(**self.with_files(self.folder / "a", self.folder)),
             [
                 "listeners[0].certificate_file: DIR/a does not exist",
-                "listeners[0].private_key_file: DIR is no file",
+                "listeners[0].private_key_file: DIR is not a regular file",
             ],
         )
 
@@ -121,9 +121,9 @@ class FilesTests(Case):
     def test_a_folder_that_cannot_be_used(self) -> None:
         file = self.folder / "file"
         file.touch()
-        self.assertEqual(self.errors(state_dir=file / "state"), ["state_dir: DIR/file is no folder"])
+        self.assertEqual(self.errors(state_dir=file / "state"), ["state_dir: DIR/file is not a folder"])
         self.assertEqual(
-            self.errors(audit=AuditSettings(directory=file)), ["audit.directory: DIR/file is no folder"]
+            self.errors(audit=AuditSettings(directory=file)), ["audit.directory: DIR/file is not a folder"]
         )
         self.patch(os, "access", lambda path, mode: Path(path) != self.folder)
         self.assertEqual(self.errors(), ["state_dir: DIR cannot be written to"])

@@ -77,7 +77,7 @@ class SourceTests(Case):
         with mock.patch.dict(os.environ):
             os.environ.pop("CREDENTIALS_DIRECTORY", None)
             (problem,) = self.problems(f'{HOOK}webhook_secret_file = "$CREDENTIALS_DIRECTORY/hook"\n')
-        self.assertIn("there is no CREDENTIALS_DIRECTORY", problem)
+        self.assertIn("CREDENTIALS_DIRECTORY is not set", problem)
 
     def test_a_master_key_as_text(self) -> None:
         for written in (b64encode(KEY).decode(), KEY.hex()):
@@ -129,11 +129,11 @@ class MistakeTests(Case):
 
     def test_in_two_ways(self) -> None:
         (problem,) = self.problems(f'{HOOK}webhook_secret = "{WORDS}"\nwebhook_secret_env = "X"\n')
-        self.assertIn("more than one way: webhook_secret, webhook_secret_env", problem)
+        self.assertIn("more than once (webhook_secret, webhook_secret_env)", problem)
 
     def test_a_variable_that_is_not_there(self) -> None:
         (problem,) = self.problems(f'{HOOK}webhook_secret_env = "NOT_THERE"\n')
-        self.assertIn("alerts.webhook_secret_env: there is no NOT_THERE", problem)
+        self.assertIn("alerts.webhook_secret_env: the environment variable NOT_THERE is not set", problem)
 
     def test_no_message_shows_a_secret(self) -> None:
         self.problems(f'{HOOK}webhook_secret = ["{WORDS}"]\n')

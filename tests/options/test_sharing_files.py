@@ -100,7 +100,7 @@ class RedisTests(Case):
         for workers, concurrency, gate, warned in ((5, 5, True, 0), (6, 5, True, 1), (6, 5, False, 0)):
             given = {"concurrency": concurrency, "enabled": gate}
             warnings = check(self.settings(workers=workers, gate=given)).warnings
-            said = [each for each in warnings if each.startswith("workers") and "places at HOSP" in each]
+            said = [each for each in warnings if each.startswith("workers") and "slots at HOSP" in each]
             self.assertEqual(len(said), warned, (workers, warnings))
 
     def test_warnings(self) -> None:

@@ -50,8 +50,8 @@ class TlsFiles(SynchronousTestCase):
         self.assertEqual(
             warnings,
             [
-                "listeners[0].certificates[0].certificate_file: a.example stands in listeners[0].certificate_file "
-                "too, which is shown for it"
+                "listeners[0].certificates[0].certificate_file: a.example is also in listeners[0].certificate_file, "
+                "which is used for it"
             ],
         )
 

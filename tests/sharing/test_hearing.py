@@ -50,7 +50,7 @@ class EarsTests(SynchronousTestCase):
                 said.append("".join(formatEvent(event) for event in captured))
                 captured.clear()
         self.assertEqual([bool(line) for line in said], [True, False, False, False, True])
-        self.assertIn("made lasting: the disk", said[0])
+        self.assertIn("written to disk: the disk", said[0])
         self.assertEqual(self.flushLoggedErrors(), [], "a disk that fails is no mistake of ours")
 
     def said_of(self, hearing: Coroutine[Any, Any, None], works: bool) -> None:

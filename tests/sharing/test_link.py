@@ -92,10 +92,16 @@ class UpTests(Case):
         """No command is let through, and the reason is said, without what Redis said beyond a name."""
         for said, why in (
             ({b"AUTH": b"-WRONGPASS invalid secret\r\n"}, "user or password is wrong"),
-            ({b"AUTH": b"-ERR AUTH <password> called without\r\n"}, "it wants no password"),
-            ({b"PING": b"-NOAUTH Authentication required.\r\n"}, "it asks for a password"),
+            (
+                {b"AUTH": b"-ERR AUTH <password> called without\r\n"},
+                "it has no password, but the options give one",
+            ),
+            (
+                {b"PING": b"-NOAUTH Authentication required.\r\n"},
+                "it requires a password: set redis.password_file",
+            ),
             ({b"PING": b"-LOADING Redis is loading\r\n"}, "it answers LOADING"),
-            ({b"INFO": b"-NOPERM secret\r\n"}, "the user may not do what is needed"),
+            ({b"INFO": b"-NOPERM secret\r\n"}, "its user lacks a permission that is needed (docs/redis.md)"),
             ({b"INFO": b"+OK\r\n"}, "no answer to INFO"),
             ({b"INFO": bulk(b"run_id:short\r\nrole:master\r\n")}, "no answer to INFO"),
             (
@@ -103,7 +109,7 @@ class UpTests(Case):
                 "it is a replica, which cannot be written to",
             ),
             ({b"SUBSCRIBE": b":1\r\n"}, "no answer to SUBSCRIBE"),
-            ({b"PING": b"HTTP/1.1 400 Bad Request\r\n"}, "it says nonsense: no reply begins so"),
+            ({b"PING": b"HTTP/1.1 400 Bad Request\r\n"}, "it sent an invalid reply: no reply begins so"),
         ):
             self.redis, self.said = FakeRedis(), []
             self.redis.says.update(said)  # type: ignore[arg-type]
@@ -146,7 +152,7 @@ class UpTests(Case):
             self.assertLess(abs(pause - expected), 0.015)
         self.redis.opening = error.DNSLookupError()
         self.clock.advance(1.1)
-        self.assertEqual(self.said, ["it refuses connections", "its name is not known"])
+        self.assertEqual(self.said, ["it refuses connections", "its host name cannot be resolved"])
         self.redis.opening = None
         self.redis.says[b"GET"] = b":1\r\n"
         self.clock.advance(1.1)
@@ -435,17 +441,17 @@ class WordsTests(SynchronousTestCase):
         for problem, words in (
             (error.ConnectionRefusedError(), "it refuses connections"),
             (error.TimeoutError(), "it does not answer in time"),
-            (error.DNSLookupError(), "its name is not known"),
+            (error.DNSLookupError(), "its host name cannot be resolved"),
             (error.NoRouteError(), "it cannot be reached"),
             (error.ConnectionLost(), "the connection ended"),
-            (VerificationError(errors=[]), "its certificate is another's"),
+            (VerificationError(errors=[]), "its certificate is for another host name"),
             (
                 SSL.Error([("SSL routines", "", "certificate verify failed")]),
                 "TLS failed: certificate verify failed",
             ),
             (SSL.Error(), "TLS failed"),
             (FileNotFoundError(2, "No such file", "/ca.pem"), "/ca.pem cannot be read: No such file"),
-            (ValueError("secret"), "a file of certificates or keys does not hold what it should"),
+            (ValueError("secret"), "a certificate or key file is invalid"),
             (ErrorReply("OOM"), "it answers OOM"),
             (Nonsense("a line"), "a line"),
             (ZeroDivisionError("secret"), "ZeroDivisionError"),

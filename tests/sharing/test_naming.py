@@ -21,7 +21,7 @@ class NamingTests(SynchronousTestCase):
 
     def made(self, _vault: Any, sealed: bytes | None) -> Any:
         if sealed == b"theirs":
-            raise Unsealable("sealed with a master key that is not known here")
+            raise Unsealable("sealed with a master key that this machine does not have")
         return Names()
 
     def test_anothersAreSaidWithWhatToDo(self) -> None:

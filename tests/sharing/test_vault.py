@@ -101,7 +101,7 @@ class VaultTests(Case):
 
     def test_anUnknownKey(self) -> None:
         sealed = self.vault(OTHER).seal(b"patient", b"n")
-        self.assertIn("not known", self.refused(self.vault(OLD, NEW), sealed))
+        self.assertIn("does not have", self.refused(self.vault(OLD, NEW), sealed))
         self.assertEqual(self.counted("unknown_key"), 1)
         self.assertIsNone(self.counted("damaged"))
 

@@ -140,7 +140,7 @@ class LockTests(SynchronousTestCase):
     def test_what_is_no_file_is_said(self) -> None:
         self.folder.mkdir(parents=True)
         os.mkfifo(self.folder / FILE)
-        self.assertIn("it is no file", self.refused())
+        self.assertIn("it is not a regular file", self.refused())
 
     def test_a_folder_that_cannot_be_written_is_said_at_once(self) -> None:
         with mock.patch("os.open", side_effect=OSError(errno.EROFS, "Read-only file system", "lock")):

@@ -15,4 +15,4 @@ class Ready(SynchronousTestCase):
 
         health = Health({"journal": lambda: "full", "listeners": lambda: None})
         health.checks["drain"] = broken
-        self.assertEqual(health.reasons(), {"journal": "full", "drain": "cannot say: ValueError"})
+        self.assertEqual(health.reasons(), {"journal": "full", "drain": "the check failed: ValueError"})

@@ -123,7 +123,7 @@ class Readiness(SynchronousTestCase):
         for slot in (0, 1):
             overview = Overview({slot: stopping, 1 - slot: well}, {})
             self.assertEqual(reasons(overview), {})
-            self.assertEqual(missing(overview), {f"worker {slot}": "it stops, and will be replaced"})
+            self.assertEqual(missing(overview), {f"worker {slot}": "it drains, and will be replaced"})
         ending = Overview({0: stopping, 1: stopping}, {2: "gone"})
         self.assertIn("worker 0 draining", reasons(ending))
         self.assertEqual(missing(ending), {"worker 2": "gone"})

@@ -57,7 +57,10 @@ class AuditPageService:
         made = self._passwords.run(lambda: users.make_first(path, password_file))
         return made.addCallbacks(
             lambda new: self._said(new, str(password_file)),
-            lambda failure: _log.error("Nobody can log in to the audit page: {why}", why=str(failure.value)),
+            lambda failure: _log.error(
+                "no user can log in to the audit page: {why}; create one with hospproxy-audit user",
+                why=str(failure.value),
+            ),
         )
 
     def _said(self, new: bool, password_file: str) -> None:

@@ -147,7 +147,7 @@ class LogIn:
             found = await self._worker.run(lambda: _read(self._path, known))
         except users.UsersError as error:
             # Accept no user rather than the previous ones: the file may have been removed on purpose.
-            self._log.error("Nobody can log in to the audit page: {why}", why=str(error))
+            self._log.error("no user can log in to the audit page until this is fixed: {why}", why=str(error))
             self._users, self._stamp = {}, None
             self._remembered.clear()
             found = None

@@ -25,10 +25,10 @@ _CHALLENGE = ((b"www-authenticate", b'Basic realm="hospproxy audit", charset="UT
 _ALLOW = ((b"allow", b"GET, HEAD"),)
 _TRY_LATER = ((b"retry-after", b"30"),)
 _AWAY = (
-    "The database of the trail does not answer; the log says why. Nothing is lost: records stay in the journal, and"
-    " hospproxy-audit search reads them there."
+    "The audit database does not answer; the proxy's log says why. No record is lost: all records are in the journal,"
+    " where hospproxy-audit search finds them."
 )
-_NOT_YET = "The database of the trail is empty: records get there within seconds once it can be reached."
+_NOT_YET = "The audit database is empty. Records arrive within seconds once it can be reached."
 
 
 class AuditPage:
@@ -65,11 +65,11 @@ class AuditPage:
         :raise RecordFailed: the look could not be recorded, so no page may be sent.
         """
         if request.client.scheme != "https" and not _is_here(request.client.peer):
-            return _words(403, "Without TLS the audit page is for this machine only.")
+            return _words(403, "Without TLS the audit page is available only from this machine. Use https.")
         credentials = parse_basic(request.headers.get(b"authorization"))
         if credentials is None:
             # Every browser's first request comes without credentials. It discloses nothing, so it is not recorded.
-            return _words(401, "Log in with a name that hospproxy-audit user has added.", _CHALLENGE)
+            return _words(401, "Log in as a user that was added with hospproxy-audit user.", _CHALLENGE)
         look = Look(
             request, self._looks.claimed(credentials.name, False), self._wall(), self._clock.seconds()
         )
@@ -102,30 +102,30 @@ class AuditPage:
         except IndexAway as error:
             return await self._away(error, verdict.name)
         except Exception:
-            self._log.failure("The audit page {path} failed", path=look.route)
-            words = "The trail could not be read. The log says why."
-            return await self._pages.message(verdict.name, 500, "It failed", words)
+            self._log.failure("audit page {path} failed", path=look.route)
+            words = "The audit trail could not be read. The proxy's log says why."
+            return await self._pages.message(verdict.name, 500, "Internal error", words)
 
     async def _away(self, error: IndexAway, user: str) -> Response:
-        title, words = "The trail cannot be searched now", _AWAY
+        title, words = "The audit trail cannot be searched now", _AWAY
         if isinstance(error, NoIndexYet):
-            title, words = "The trail cannot be searched yet", _NOT_YET
+            title, words = "The audit trail cannot be searched yet", _NOT_YET
         else:
-            self._log.error("The audit page cannot ask the database: {why}", why=str(error))
+            self._log.error("the audit page cannot query the audit database: {why}", why=str(error))
         return await self._pages.message(user, 503, title, words, _TRY_LATER)
 
     def _refused(self, credentials: Credentials, verdict: Verdict, look: Look) -> Response:
         look.action = "log-in failure"
         look.who = self._looks.claimed(credentials.name, getattr(verdict, "known", False))
         if isinstance(verdict, TooMany):
-            return _words(429, "Too many log-ins from this address wait already.", _TRY_LATER)
+            return _words(429, "Too many log-ins are waiting. Try again in 30 seconds.", _TRY_LATER)
         return _words(401, "The name or the password is wrong.", _CHALLENGE)
 
     async def _page(self, request: Request, look: Look, found: routes.Route | None, user: str) -> Response:
         if found is None:
             raise NotThere("There is no such page.")
         if request.method not in ("GET", "HEAD"):
-            words = "The trail can be read. Nothing can be done to it."
+            words = "The audit trail is read-only: use GET or HEAD."
             return await self._pages.message(user, 405, "Not allowed", words, _ALLOW)
         return await self._pages.answer(Context(request, found, look, user))
 
@@ -139,7 +139,10 @@ class AuditPage:
         try:
             await self._record(look, None)
         except RecordFailed as failed:  # the client is gone, so there is no response to withhold
-            self._log.error("No record of a look whose client left: {reason}", reason=str(failed))
+            self._log.error(
+                "a look at the audit trail was not recorded; its client had left: {reason}",
+                reason=str(failed),
+            )
 
 
 def _is_here(peer: str) -> bool:

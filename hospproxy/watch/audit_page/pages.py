@@ -92,8 +92,8 @@ class Pages:
         :raise IndexAway: the trail cannot be searched now.
         """
         if self._reader is None:
-            words = "The database of the trail is switched off (audit_database.enabled), so nothing can be searched."
-            return await self.message(context.user, 503, "The trail cannot be searched", words)
+            words = "The audit database is switched off (audit_database.enabled). hospproxy-audit search still works."
+            return await self.message(context.user, 503, "The audit trail cannot be searched", words)
         return await self._of[context.route.template](context, self._reader)
 
     async def message(
@@ -207,7 +207,7 @@ class Pages:
         questions.question(questions.words_of(context.request.query))  # raises for unusable parameters
         row = await reader.row(_name(context.route))
         if row is None:
-            raise NotThere("There is no such record; or it is not in the database yet.")
+            raise NotThere("There is no such record, or it is not in the audit database yet.")
         context.look.record_id = "/".join(context.route.values)
         context.look.patient = views.text(row.record, "patient_id") or None
         values = {
@@ -304,7 +304,7 @@ async def _related(reader: ITrailReader, row: Row) -> list[Row]:
 def _name(route: Route) -> RowName:
     trail, journal, seq = route.values
     if not (seq.isascii() and seq.isdecimal() and len(seq) <= 18):
-        raise NotThere("A record has a number.")
+        raise NotThere("The last part of the path must be the number of a record.")
     return RowName(trail, journal, int(seq))
 
 

@@ -48,7 +48,7 @@ class Cost:
         if not (
             1 < self.n <= 1 << 20 and self.n & (self.n - 1) == 0 and 0 < self.r <= 32 and 0 < self.p <= 16
         ):
-            raise UsersError("the cost of a password is out of bounds")
+            raise UsersError("the scrypt cost parameters n, r and p are out of bounds")
 
     def derive(self, password: str, salt: bytes) -> bytes:
         """Hash a password. It is slow: never call it in the reactor's thread."""
@@ -72,7 +72,7 @@ class Kept:
         :raise UsersError: it is empty or too long.
         """
         if not password or len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD_BYTES:
-            raise UsersError(f"a password has 1 to {MAX_PASSWORD_BYTES} bytes")
+            raise UsersError(f"a password must have 1 to {MAX_PASSWORD_BYTES} bytes")
         salt = secrets.token_bytes(_SALT_BYTES)
         chosen = cost or Cost()
         return cls(chosen, salt, chosen.derive(password, salt))
@@ -125,7 +125,7 @@ def parse(text: str) -> dict[str, Kept]:
         name, colon, kept = line.strip().partition(":")
         if not colon or not _NAME.match(name) or name in users:
             raise UsersError(
-                f"line {number}: it is not a name of its own, a colon and scrypt$n$r$p$salt$hash"
+                f"line {number}: expected a name that no other line has, a colon and scrypt$n$r$p$salt$hash"
             )
         try:
             users[name] = Kept.parse(kept)
@@ -162,7 +162,9 @@ def add(path: Path, name: str, password: str, cost: Cost | None = None) -> bool:
     :raise UsersError: the name, the password or the file cannot be used.
     """
     if not _NAME.match(name):
-        raise UsersError("a name has 1 to 64 letters, digits and . _ @ -, and begins with a letter or digit")
+        raise UsersError(
+            "a name must have 1 to 64 letters, digits or . _ @ -, and start with a letter or digit"
+        )
     kept = Kept.of(password, cost)
     with _changing(path) as users:
         new = name not in users
@@ -177,7 +179,7 @@ def remove(path: Path, name: str) -> None:
     """
     with _changing(path) as users:
         if users.pop(name, None) is None:
-            raise UsersError(f"{path}: there is no user of this name")
+            raise UsersError(f"{path}: there is no user with this name")
 
 
 @contextmanager

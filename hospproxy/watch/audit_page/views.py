@@ -148,7 +148,7 @@ def what(record: Mapping[str, Any]) -> str:
 def _verb(record: Mapping[str, Any]) -> str:
     action = text(record, "action")
     if not action:
-        return f"sent a {text(record, 'method') or 'request'} that is in no contract"
+        return f"sent a {text(record, 'method') or 'request'} that the contract does not define"
     done, tried = _VERBS.get(action, (action, action))
     if text(record, "kind") == "intent":
         return tried

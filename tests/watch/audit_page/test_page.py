@@ -255,7 +255,7 @@ class Shown(PageCase):
         self.reader.add(own | {"who": {"id": None, "name": None, "certainty": "proxy"}})
         self.reader.add(record(7, request_id="elsewhere"))
         html = self.html("/audit/records/t1/w0/2")
-        for expected in ("who.certainty", "How sure this is", "client.address"):
+        for expected in ("who.certainty", "How certain the identity is", "client.address"):
             self.assertIn(expected, html)
         self.assertIn("/audit/records/t1/w0/1", html)
         self.assertIn("/audit/records/t1/w0/3", html)

@@ -108,7 +108,7 @@ class Words(SynchronousTestCase):
             (record(action="create", resource="notes", record_id="9"), "created note 9"),
             (
                 record(action=None, route="unknown", resource=None, record_id=None),
-                "sent a GET that is in no contract",
+                "sent a GET that the contract does not define",
             ),
             ({"kind": "gap", "lost": 3}, "3 records were lost"),
             ({"kind": "look", "action": "export", "outcome": "success"}, "exported the audit trail"),
