@@ -1,8 +1,8 @@
--- A heartbeat. KEYS: head, members, leases, log, dead. ARGV: 3 member, 4 how far it has read ('now' or 'all' of
--- this epoch when it joins), 5 'beat' or 'leave',
--- 6 lease and 7 patience with the vanished in milliseconds, 8 channel of wake-ups, 9 a sealed Everything, 10 the key of the
--- generation that it raises, 11 milliseconds that a generation stays, 12 '1' if somebody waits for what is said, then for
--- each thing to say: it, sealed; how many generations it raises; their keys.
+-- A heartbeat. KEYS: head, members, leases, log, dead. ARGV: 3 member, 4 number of the last entry that it has applied (when it
+-- joins: 'now', or 'all' for the whole log of this epoch), 5 'beat' or 'leave', 6 length of a lease and 7 time after which a
+-- silent member is buried, both in milliseconds, 8 channel for wake-ups, 9 a sealed Everything, 10 the key of the generation
+-- that it raises, 11 milliseconds for which a generation is kept, 12 '1' if a sender waits for its messages to be read; then
+-- for each message: the sealed message, the number of generations that it raises, their keys.
 local member, channel = ARGV[3], ARGV[8]
 if not whole() then return lost() end
 local said, i = 0, 13
@@ -34,7 +34,7 @@ for _, gone in ipairs(buried) do
   redis.call('ZADD', KEYS[5], now, gone)
 end
 if #buried > 0 then
-  -- What it wrote while it was cut off, nobody has heard.
+  -- The others have not heard of what it may have written while it was cut off.
   seq = append('', ARGV[9])
   if not seq then return lost() end
   redis.call('SET', ARGV[10], seq, 'PX', ARGV[11])

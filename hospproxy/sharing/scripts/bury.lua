@@ -1,5 +1,6 @@
--- Members are known to be dead: their siblings have found their file locks free. KEYS: head, members, leases, log, dead.
--- ARGV: 3 a sealed Everything, 4 the key of the generation that it raises, 5 milliseconds that it stays, 6 and on: who.
+-- Remove members that are known to be dead: a sibling has found their file locks free. KEYS: head, members, leases, log, dead.
+-- ARGV: 3 a sealed Everything, 4 the key of the generation that it raises, 5 milliseconds for which that is kept, from 6 on the
+-- ids of the dead members.
 if not whole() then return lost() end
 local gone = 0
 for i = 6, #ARGV do
@@ -12,7 +13,7 @@ for i = 6, #ARGV do
   end
 end
 if gone > 0 then
-  -- What they wrote and could not say any more, nobody has heard.
+  -- The others have not heard of what the dead wrote and could not announce any more.
   local seq = append('', ARGV[3])
   if not seq then return lost() end
   redis.call('SET', ARGV[4], seq, 'PX', ARGV[5])

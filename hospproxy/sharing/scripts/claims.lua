@@ -1,18 +1,20 @@
--- Before the scripts about claims, after the header. All that is claimed or known stands in one hash, so that a server that evicts
--- loses all of it or nothing. Its mark (field "_") stands in the two sorted sets beside it, too: if one of the three is gone, or of
--- another epoch, all begin anew, and everybody sees by the mark that something was lost.
+-- Inserted after the header into the scripts about claims. All claims and known writes are in one hash, so that a server that
+-- evicts loses all of them or none. The hash's mark (field "_") is also in the two sorted sets: if one of the three is gone, or
+-- from another epoch, all three are cleared, and every worker sees by the new mark that claims were lost.
 --   w:REFERENCE  one write, as JSON: m member, t turn, e equal, k key, s state, f floor, u until (the latest moment at which it may
---                be sent), c since, x end, l its client got no answer, h handed over, j/ju who waits as its retry and until when,
---                wn end of the window in which an equal write is its retry, r record, n which write took it over, o it took one over, d which may have been sent until then,
---                b since when its key may have been lost, a author, g what others did before may have been lost
---                y RESOURCE RECORD that it changes or made, q it made that, z its place in the order
+--                be sent), c claimed since, x end of the entry, l its client got no response, h a client has the response,
+--                j/ju the member that waits as its retry, and until when, wn end of the window in which an equal write is its
+--                retry, r record, n the write that took it over, o it took another one over, d the latest moment at which that
+--                one may have been sent, b since when its key may have been lost, a author, g what others did before may have
+--                been lost, y RESOURCE RECORD that it changes or created, q it created that record, z its position in the order
 --                in which writes were settled
---   v:RESOURCE RECORD  the last write that changed this record, as JSON: at its place in that order, e equal, d 1 if it deleted it
---   _n  how many have been settled
---   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;  s:MEMBER -> it has said again
+--   v:RESOURCE RECORD  the last write that changed this record, as JSON: at its position in that order, e equal, d 1 if it deleted it
+--   _n  number of settled writes
+--   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;
+--   s:MEMBER -> it has published everything again
 local claims, ends, touched, leases, members, answer = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local me, ref = ARGV[3], ARGV[4]
--- What somebody has put there by hand counts as gone, too: of another kind, or what none of these scripts writes.
+-- Data that none of these scripts can have written (changed by hand, or of another type) counts as lost, too.
 local function spoiled()
   redis.call('DEL', claims, ends, touched)
   error('claims are spoiled')
@@ -66,14 +68,15 @@ local function write(name, w)
   redis.call('HSET', claims, 'w:' .. name, cjson.encode(w))
   redis.call('ZADD', ends, w.x, name)
 end
--- Find it by its turn, its key, or what it is equal to. Who came before it and is open keeps the place.
+-- Make a write findable by its turn, and by its key or, without one, by its equal writes. A turn or key that is already held
+-- stays with its holder.
 local function link(name, w)
   redis.call('HSETNX', claims, 't:' .. w.t, name)
   if w.k then redis.call('HSETNX', claims, 'k:' .. w.k, name)
   else
     local names = list(w.e)
     for _, one in ipairs(names) do if one == name then return end end
-    -- More are not told apart: the oldest is forgotten.
+    -- At most 64 equal writes are listed: drop the oldest.
     if #names >= 64 then table.remove(names, 1) end
     names[#names + 1] = name
     keep_list(w.e, names)
@@ -87,7 +90,7 @@ local function prune()
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', ends, '-inf', now, 'LIMIT', 0, 20)) do
     local found = redis.call('HGET', claims, 'w:' .. name)
     if found then unlink(name, decoded(found, WRITE)) end
-    -- "v:RESOURCE RECORD" stands in the set under its own name.
+    -- In the set, "v:RESOURCE RECORD" has its own name as its member.
     redis.call('HDEL', claims, 'w:' .. name, name)
     redis.call('ZREM', ends, name)
   end
@@ -104,10 +107,10 @@ local function join(name, w, wait_ms)
   w.j, w.ju = me, now + tonumber(wait_ms)
   write(name, w)
 end
--- A claim can be taken when nobody can send its write any more. `gone`: a member of whom the caller has seen that its process is.
+-- A claim can be taken over when no worker can send its write any more. `gone`: a member whose process the caller has seen to be dead.
 local function takeable(w, gone) return w.m == gone or (now > w.u and not live(w)) end
 local function in_window(w) return is_open(w) or not w.wn or now < w.wn end
--- Whether its record was changed since, or is being changed: then its author, who writes the same again, wishes for it anew.
+-- Whether another write has changed its record since, or is changing it now: an equal write of its author is then a new wish, no retry.
 local CHANGE = { string = {'e'}, number = {'at', 'd'} }
 local function overtaken(name, w)
   if is_open(w) or not w.y or not w.z then return false end
@@ -129,7 +132,7 @@ local function raise(resource, number)
   end
   return high or ''
 end
--- Whether what was known before the mark has been said again: by every member, or ten seconds have passed.
+-- Whether everything known before the mark was published again: every member has done so, or ten seconds have passed.
 local function complete()
   if redis.call('HGET', claims, '_complete') then return true end
   local missing = redis.call('HEXISTS', members, me) == 0
@@ -138,12 +141,12 @@ local function complete()
   end
   if missing and now < tonumber(redis.call('HGET', claims, '_began')) + 10000 then return false end
   redis.call('HSET', claims, '_complete', 1)
-  -- Keys that were known only to those who were passed over could come for a day.
+  -- For a day, a retry may still come with a key that only the silent members knew.
   if missing then redis.call('HSET', claims, '_blind', now + 86400000) end
   return true
 end
--- What becomes of a write under a key: nil if nobody else has it, else the word for it, and whose it is. `orphan`: the caller has seen
--- that this one's process is gone.
+-- Decide about a write with a key. Returns nil if no other write has the key, else the verdict, that write's reference and the
+-- write. `orphan`: reference of a write whose process the caller has seen to be dead.
 local function under_key(key, equal, gone, orphan)
   local name = redis.call('HGET', claims, 'k:' .. key)
   local w = name and name ~= ref and read(name) or nil

@@ -4,7 +4,7 @@ if how == 'equal' then
   prune()
   for _, one in ipairs(list(name)) do
     local w = read(one)
-    -- Of one's own it is known better.
+    -- The caller knows its own writes better than Redis does.
     if w and w.m ~= me and not w.h and in_window(w) and not waited_for(w) and not overtaken(one, w) then
       if w.l or not live(w) then
         join(one, w, ARGV[7])
@@ -22,7 +22,7 @@ end
 local w = read(ref)
 if not w then return {'ok', mark, 'none', ''} end
 if w.s == 'over' then
-  -- Whoever took it over is its retry. What became of it, and of its key, is what became of that one.
+  -- The write that took it over is its retry: the outcome of both, and of the key, is that one's outcome.
   if how == 'own' then return {'ok', mark, 'handed', ''} end
   if how == 'outcome' or w.k then return {'ok', mark, 'join', w.n} end
   return {'ok', mark, 'none', ''}

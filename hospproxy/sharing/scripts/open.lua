@@ -1,18 +1,18 @@
--- Without the header: whoever connects does not know the epoch yet. Done late it does no harm, since it asks whether this
--- is still the server that the caller has connected to.
--- KEYS: head, members, leases, log, dead. ARGV: the server's run id, an epoch to begin, sealed key of names to begin with, the
--- epoch that the caller comes from, and whom it knew there as members.
+-- Return the epoch, or start one. It has no header, since a worker that connects does not know the epoch yet. It does no harm
+-- if it runs late, since it checks that this is still the server that the caller has connected to.
+-- KEYS: head, members, leases, log, dead. ARGV: the server's run id, a new epoch, a new sealed secret for names, the last epoch
+-- that the caller knew, and the members that it knew there.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local head = redis.pcall('HMGET', KEYS[1], 'epoch', 'run', 'seq', 'fresh')
 if head.err then
-  redis.call('DEL', KEYS[1]) -- somebody has put something else there
+  redis.call('DEL', KEYS[1]) -- a foreign value under this key
   head = {}
 end
 local epoch, begun = head[1], 0
 if not epoch or not string.match(epoch, '^%x+$') or #epoch ~= 16 or head[2] ~= ARGV[1] then
-  -- Another life of the server, with what was kept, or nothing: what was said at its end may be missing. The numbers go on
-  -- where they are known, and with the epoch they are new in any case.
+  -- The server has restarted, with its data or without: the last messages may be missing. Numbers continue if they are known;
+  -- together with the new epoch they are new in any case.
   epoch, begun = ARGV[2], 1
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', ARGV[1], 'began', now, 'count', 0, 'first',
     redis.call('HGET', KEYS[1], 'seq') or 0)
@@ -25,7 +25,7 @@ if not epoch or not string.match(epoch, '^%x+$') or #epoch ~= 16 or head[2] ~= A
 end
 redis.call('HSETNX', KEYS[1], 'names', ARGV[3])
 if epoch ~= ARGV[4] then
-  -- Who was a member and is not back may be cut off and writing: as one who has vanished he holds the others back.
+  -- A former member that is not back may be cut off and writing: list it as vanished, so that it holds the others back.
   for i = 5, #ARGV do
     if not redis.call('ZSCORE', KEYS[5], ARGV[i]) and redis.call('HSETNX', KEYS[2], ARGV[i], 0) == 1 then
       redis.call('ZADD', KEYS[3], now, ARGV[i])

@@ -1,11 +1,11 @@
--- One exchange about places at HOSP: a worker says what it holds and could use, and takes or gives back.
+-- One exchange of slots at HOSP: a worker reports the slots that it holds and needs, and takes some or gives some back.
 -- KEYS: head, places, members, breaker. ARGV from 3 on: member, keep, need, opinion, ceiling, live_ms, linger_ms, settle_ms,
--- vanished_ms, turn_ms, channel, breaker's state ('' where nothing is known), its age in ms, leaving, base, alone, patience_ms,
--- the dead member whose base it has (or ''), names of those known before.
+-- vanished_ms, turn_ms, channel, breaker's state ('' if unknown), its age in ms, leaving, base, alone, patience_ms, the dead
+-- member whose base it has inherited (or ''), names of the members that it knew before.
 --
--- places has for each member "quota need opinion seen dead got base alone epoch", and under ":life" "epoch since held". It is
--- one key, so what is evicted is all of it, and then all say again what they hold. Base: what a member may use when it
--- has not reached Redis for long, whatever its quota. Alone: 1: it may not have heard the last answer; 2: it has an heir.
+-- places holds for each member "quota need opinion seen dead got base alone epoch", and under ":life" "epoch since held". It is
+-- one key, so an eviction removes all of it, and then all members report again what they hold. Base: the slots that a member may
+-- use when it has not reached Redis for long, whatever its quota. Alone: 1: it may have missed the last reply; 2: it has an heir.
 local epoch, me = ARGV[1], ARGV[3]
 local keep, need, opinion, ceiling = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local live_ms, linger_ms, settle_ms = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
@@ -14,14 +14,14 @@ local leaving, said, alone = ARGV[16] == '1', tonumber(ARGV[17]), tonumber(ARGV[
 local patience_ms, heir_of = tonumber(ARGV[19]), ARGV[20]
 
 local all, life, since, held, gone = {}, nil, nil, nil, {}
--- More than there can be workers, or of another kind: somebody has filled it by hand.
+-- More members than there can be workers, or another type: the key was filled by hand.
 local many = redis.pcall('HLEN', KEYS[2])
 local broken = type(many) ~= 'number' or many > 1000
 local raw = broken and {} or redis.call('HGETALL', KEYS[2])
 for i = 1, #raw, 2 do
   if raw[i] == ':life' then
     life, since, held = string.match(raw[i + 1], '^(%S+) (%d+) (-?%d+)$')
-    -- No moment is later than now, unless this server's clock was set back.
+    -- A moment is later than now only if this server's clock was set back.
     since, held = since and math.min(now, tonumber(since)), tonumber(held)
   else
     local q, n, o, s, d, g, b, a, of =
@@ -37,8 +37,8 @@ if broken or not since then
   if #raw > 0 or broken then redis.call('DEL', KEYS[2]) end
   all, life = {}, nil
 end
--- A new life of what is kept here: how many places are in use is known only from those who say so. Until all who had some
--- have come back no more are handed out than those have brought along (held); -1: all are accounted for.
+-- A new epoch: only the members that have reported are known to use slots. Until all former holders have come back, no more
+-- slots are given out than the returned members hold (held). held is -1 once all slots are accounted for.
 if life ~= epoch then life, since, held = epoch, now, 0 end
 
 local mine = all[me]
@@ -56,11 +56,11 @@ if not mine or mine.of ~= epoch then
 end
 all[me] = mine
 local before, short_before = math.max(mine.quota, keep), mine.need > mine.quota
--- What it does not keep it has given up for good, whatever it was given since.
+-- Slots that it does not keep are given up for good, even if it was given more since.
 mine.quota, mine.need, mine.opinion, mine.seen, mine.dead, mine.of = keep, need, opinion, now, 0, epoch
 mine.base, mine.alone = said, alone
 
--- Whoever starts in a dead one's place has its base, and so nobody else. What that one had sent may have filled it.
+-- A worker that succeeds a dead one inherits its base; nobody else may have it. The dead worker's requests may still fill it.
 local before_me = all[heir_of]
 if before_me and before_me.alone ~= 2 then
   before_me.quota = math.max(before_me.quota, before_me.base, said)
@@ -69,8 +69,8 @@ if before_me and before_me.alone ~= 2 then
   if before_me.of ~= epoch and held >= 0 then held = held + before_me.quota end
 end
 
--- Who is dead is waited for until HOSP must be done with what it sent; its base is kept for an heir, who may be unable to reach
--- Redis, for longer. Whoever was heard of just now is not dead, also where the list of members has been evicted.
+-- A dead member's slots stay reserved until HOSP must be done with its requests; its base is reserved for longer, for an heir that
+-- may be unable to reach Redis. A member that has just reported is not dead, even if the list of members was evicted.
 local missing, freed = 0, false
 for name, one in pairs(all) do
   if name ~= me and one.alone ~= 2 and one.of ~= '?' and now - one.seen >= live_ms then
@@ -91,8 +91,8 @@ for name, one in pairs(all) do
 end
 if held >= 0 and missing == 0 and now - since >= settle_ms then held = -1 end
 
--- The base: a fair share. It grows by what others are known to have given up, and shrinks when its owner says so (what it is
--- told now it may not hear): the sum of all that anybody believes to have is never above the ceiling.
+-- The base: a fair share. It grows only by what others are known to have given up, and shrinks only once its owner reports less
+-- (the owner may miss this reply): the sum of the bases that members believe they have is never above the ceiling.
 local base = said
 if held < 0 and not leaving then
   local others, number, rank = 0, 0, 0
@@ -103,12 +103,12 @@ if held < 0 and not leaving then
   local fair = math.floor(ceiling / number) + (rank < ceiling % number and 1 or 0)
   local free = math.max(0, ceiling - others)
   base = said > fair and fair or math.max(said, math.min(fair, free))
-  -- Of a predecessor that was given up its base may be somebody else's by now.
+  -- If the predecessor is no longer listed, another member may have its base by now.
   if heir_of ~= '' and not before_me then base = math.min(base, free) end
   mine.base = math.max(said, base)
 end
 
--- Places are shared among those who hear what they get. Others keep theirs, and may come to use their base.
+-- Slots are shared among the members that receive their replies. The others keep theirs, and may come to use their base.
 local limit, owned, absent, mine_alone, bases, live, sharers = ceiling, mine.quota, 0, 0, 0, {}, {}
 for name, one in pairs(all) do
   if one.of == epoch or one.alone == 2 then
@@ -128,12 +128,12 @@ for name, one in pairs(all) do
     end
   end
 end
--- In a new life everybody has come down to his base by then, also those who have not come back.
+-- By then every member is down to its base in a new epoch, those that have not come back included.
 if held >= 0 and now - since >= patience_ms then held = math.max(held, bases) end
 local top = held < 0 and limit or math.min(limit, held)
 
--- First what each needs, evenly; who has waited longest for a place comes first where there are not enough. What is left goes to
--- whoever has least.
+-- First distribute slots evenly, up to each member's need; if there are too few, the member that has waited longest comes first.
+-- The rest goes one by one to the member with the fewest.
 local share, left = {}, math.max(0, top - absent)
 table.sort(live)
 table.sort(sharers)
@@ -160,8 +160,8 @@ while left > 0 and #sharers > 0 do
   end
   share[least], left = share[least] + 1, left - 1
 end
--- While it is not known that there is room for what the absent may come to use, nobody has more than his base for what is new:
--- then all have come down to it when they do.
+-- While there may not be enough slots for what absent members may come to use, no member uses more than its base for new requests:
+-- so all are down to their bases when the absent ones use theirs.
 if held >= 0 or owned + mine_alone > ceiling then
   for _, name in ipairs(sharers) do share[name] = math.min(share[name], all[name].base) end
 end
@@ -175,10 +175,10 @@ for _, name in ipairs(sharers) do
   local one = all[name]
   if name ~= me and one.quota < share[name] and (freed or mine.quota < before) then wake = true end
 end
--- Others may have free what this one is short of.
+-- Other members may have free slots that this one needs.
 if mine.quota < math.min(need, share[me]) and not short_before then wake = true end
 
--- The breaker: whatever was seen last counts.
+-- The breaker: the latest observation counts.
 local known = redis.pcall('HMGET', KEYS[4], 'state', 'at')
 if known.err then
   redis.call('DEL', KEYS[4])
@@ -211,7 +211,7 @@ for i, name in ipairs(live) do
 end
 if #gone > 0 then redis.call('HDEL', KEYS[2], unpack(gone)) end
 redis.call('HSET', KEYS[2], unpack(rows))
--- Longer than any entry is waited for: all who hold something renew it.
+-- Longer than any entry is needed: every member that holds slots renews it.
 redis.call('PEXPIRE', KEYS[2], vanished_ms + linger_ms + 60000)
 if wake then redis.call('PUBLISH', channel, 'p') end
 local turn = (rank - math.floor(now / turn_ms)) % #live

@@ -1,13 +1,14 @@
--- Say what became of a write, or of its answer. What is not known here is made: after a loss everybody says again what he has.
+-- Record the outcome of a write, or what became of its response. An unknown write is created: after a loss every worker publishes
+-- its writes again.
 local turn, equal, key, state, record, resource = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
--- Lost: 1 if nobody got the answer, 2 if its client was told that it is unknown.
--- "c" if it changed its record or may have, "d" if it deleted it; and which record it changes.
+-- change: 'c' if it changed its record or may have, 'd' if it deleted it. about: the record that it changes.
+-- ARGV[11]: 1 if no client got the response, 2 if its client was told that the outcome is unknown.
 local change, about = ARGV[18], ARGV[19]
 local lost, handed, left = ARGV[11] ~= '0', ARGV[12] == '1', ARGV[13] == '1'
--- It is settled, but may be under way at the upstream yet: it keeps its turn until it is said once more without this.
+-- It is settled but may still be in flight at the upstream: it keeps its turn until it is settled again without this flag.
 local keeps_turn = ARGV[20] == '1'
 if (state == 'answered' or state == 'found') and record ~= '' and resource ~= '' then
-  -- Whoever looks for an equal one must know that this record is taken.
+  -- A worker that looks for the record of an equal write must know that this one is taken.
   redis.call('ZADD', touched, 'NX', now, 'c ' .. resource .. ' ' .. record .. ' ' .. ref)
   if string.match(record, '^%d+$') and #record < 16 then raise(resource, record) end
 end
@@ -23,7 +24,7 @@ if state ~= '' and not is_open(w) and machine(w.m) == machine(me) then
   if not keeps_turn then free('t:' .. w.t, ref) end
 elseif state ~= '' and is_open(w) and machine(w.m) == machine(me) then
   if state == 'back' and w.o then
-    -- Nothing was sent, but of the one before it nothing is known yet.
+    -- Nothing was sent, but the outcome of the write that it took over is still unknown.
     w.m, w.u = '-', math.min(w.u, now)
   elseif state == 'back' or state == 'absent' then
     w.s = 'absent'
@@ -38,18 +39,18 @@ if about ~= '' then w.y = about
 elseif record ~= '' and resource ~= '' then w.y, w.q = resource .. ' ' .. record, 1 end
 if not is_open(w) and not w.z then
   w.z = redis.call('HINCRBY', claims, '_n', 1)
-  -- Not when it is said again after a loss: when it was is not known then.
+  -- Skip this when it is published again after a loss: the time of the change is then unknown.
   if was_open and change ~= '' and about ~= '' then
     local field = 'v:' .. about
     redis.call('HSET', claims, field, cjson.encode({at = w.z, e = w.e, d = change == 'd' and 1 or 0}))
-    -- Who waited for an answer from before it may leave later, and ask again as long after that.
+    -- A client that waits for a response from before the change may leave later, and may retry within a window after that.
     redis.call('ZADD', ends, now + 2 * tonumber(ARGV[17]) + 60000, field)
   end
 end
 if not w.wn and (not is_open(w) or ARGV[11] == '2') then w.wn = now + tonumber(ARGV[17]) end
 if left then
   w.j, w.ju = nil, nil
-  -- Whoever leaves without an answer may ask again for as long as the first might.
+  -- A client that leaves without a response may retry for as long as the first client might.
   if w.wn then w.wn = now + tonumber(ARGV[17]) end
 end
 if lost or left then w.l = 1 end

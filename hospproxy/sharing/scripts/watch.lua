@@ -1,14 +1,14 @@
--- Whether a claim is still the caller's, and what others changed or made since it was one. ARGV[6]: '1' if the caller has found that
--- the process that claimed it is gone (one of the same machine, whose ledger it has).
+-- Whether the caller still holds a claim, and what others have changed or created since it was made. ARGV[6]: '1' if the caller has
+-- found that the process that made the claim is gone (on the same machine, so that the caller has its ledger).
 local w = read(ref)
 if not w or w.s == 'over' or w.g or now - w.c > 7000000 then return {'ok', mark, 'lost'} end
 if w.m ~= me then
   if ARGV[6] ~= '1' or machine(w.m) ~= machine(me) then return {'ok', mark, 'lost'} end
-  -- Whoever waited for its answer has lost it with that process.
+  -- The client that waited for the response has lost it with that process.
   w.m, w.l = me, 1
   write(ref, w)
 end
--- What was made just before it, too: by its date such a record may be one that came after.
+-- Include records created just before the claim: by their date they may have been created after it.
 local found = redis.call('ZRANGEBYSCORE', touched, w.c - 60000, now, 'WITHSCORES', 'LIMIT', 0, 5001)
 if #found > 10000 then return {'ok', mark, 'lost'} end
 local own, about = {}, ' ' .. ARGV[5] .. ' '
