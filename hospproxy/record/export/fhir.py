@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
@@ -18,12 +18,14 @@ from ..reading.matching import is_login_failure, set_of
 from ..reading.rows import Row
 from . import codes
 from .events import Event, event_of, identifier, put
-from .lines import Members
 from .table import inner, person
 from .texts import visible
 
 MOST_PATIENTS: Final = 100
 """Patients of a set that are named one by one; a larger set is named as a set."""
+
+Members = Callable[[str], Sequence[str] | None]
+"""From the hash of a disclosure set to its patients; None if they are not known."""
 
 _WORD = re.compile(r"[\w.-]+\Z", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)

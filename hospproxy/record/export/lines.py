@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 from ...closing import close
 from ..reading.rows import Row
+from .fhir import NAMING, Members, Naming, line_of
 from .table import Writer
-
-if TYPE_CHECKING:
-    from .fhir import Naming
 
 PIECE: Final = 1 << 15
 """Bytes of a piece, which takes two milliseconds to make; the last line may exceed it."""
-
-Members = Callable[[str], Sequence[str] | None]
-"""From the hash of a disclosure set to its patients; None if they are not known."""
 
 
 async def csv_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
@@ -45,8 +40,6 @@ async def fhir_lines(
     :param members: returns the patients of a disclosure set, if they are known.
     :param naming: names of systems and parties; None for the defaults.
     """
-    from .fhir import NAMING, line_of  # imported here: fhir.py imports this module
-
     async for piece in _pieces(rows, lambda row: line_of(row, members, naming or NAMING)):
         yield piece
 
