@@ -15,7 +15,7 @@ from ..reading.filters import Filters
 from ..reading.parsing import BadFilterError, parse
 from ..reading.rows import Row
 from .looking import LookFailed, keep, look, who_asks
-from .sources import Source, SourceError, say, source_of
+from .sources import Folder, Source, SourceError, say
 
 _WORDS = {
     "patient": "id of a patient; also matches lists that held the patient",
@@ -128,3 +128,20 @@ def _record(arguments: argparse.Namespace, route: str, filters: dict[str, Any], 
         keep(record, folder, key, clocks.wall)
     except LookFailed as error:
         say(f"this look is not recorded: {error}")
+
+
+def source_of(text: str, password_file: Path | None) -> Source:
+    """Open the source that an argument names.
+
+    :param text: a folder, a SQLite file, or the URL of a database.
+    :param password_file: holds the password of the database, so that it need not be in the URL.
+    :raise SourceError: the text is none of these.
+    """
+    path = Path(text)
+    if "://" not in text and path.is_dir():
+        return Folder(path)
+    if "://" in text or path.is_file():
+        from .indexed import database_of  # SQLAlchemy is slow to import
+
+        return database_of(text, password_file)
+    raise SourceError(f"{text}: no such folder or file")

@@ -62,23 +62,6 @@ class Folder:
         say(f"a file could not be read to its end, so records may be missing: {trouble}")
 
 
-def source_of(text: str, password_file: Path | None) -> Source:
-    """Open the source that an argument names.
-
-    :param text: a folder, a SQLite file, or the URL of a database.
-    :param password_file: holds the password of the database, so that it need not be in the URL.
-    :raise SourceError: the text is none of these.
-    """
-    path = Path(text)
-    if "://" not in text and path.is_dir():
-        return Folder(path)
-    if "://" in text or path.is_file():
-        from .indexed import database_of  # SQLAlchemy is slow to import
-
-        return database_of(text, password_file)
-    raise SourceError(f"{text}: no such folder or file")
-
-
 def say(words: str) -> None:
     """Print a message on standard error, apart from the output."""
     print(f"hospproxy-audit: {visible(words)}", file=sys.stderr)
