@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..interfaces import IMeter
-from ..outward.writes.entries import Names
+from ..outward.writes.entry import Names
 from .kinds import Away, Common, Sharing
 from .notes import Note
 from .scripting import script

@@ -14,7 +14,7 @@ from ..interfaces import IMeter
 from ..messages import Exchange, Identity, Response
 from ..outward.ledger.rows import write_answer
 from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
-from ..outward.writes.entries import Entry, Names, State, has_effect
+from ..outward.writes.entry import Entry, Names, State, has_effect
 from ..outward.writes.equality import record_of
 from ..outward.writes.going_on import GoingOn
 from ..outward.writes.keys import another, busy

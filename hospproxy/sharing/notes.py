@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from attrs import evolve, field, frozen
 
-from ..outward.writes.entries import Names
+from ..outward.writes.entry import Names
 
 MOST = 10_000
 

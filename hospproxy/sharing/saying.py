@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from ..errors import ProxyError
 from ..interfaces import IMeter
-from ..outward.writes.entries import Entry
+from ..outward.writes.entry import Entry
 from ..outward.writes.sightings import Sightings
 from .claiming import ClaimScripts
 from .kinds import Away

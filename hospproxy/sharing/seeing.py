@@ -13,7 +13,7 @@ from ..messages import Exchange, Response
 from ..outward.ledger.rows import read_answer
 from ..outward.ledger.sealing import Unsealable
 from ..outward.writes.claims import Known
-from ..outward.writes.entries import State
+from ..outward.writes.entry import State
 from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common
 

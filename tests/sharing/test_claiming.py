@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.writes.entries import Names
+from hospproxy.outward.writes.entry import Names
 from hospproxy.sharing.claiming import ClaimScripts
 from hospproxy.sharing.kinds import Away
 from hospproxy.watch.metrics import Metrics

@@ -9,7 +9,7 @@ a write. In reading order:
 * ``looking.py``: makes the looks. ``finding.py`` judges them (pure), ``accounts.py`` does both for staff accounts.
 * ``equality.py``, ``stored.py``, ``overtaking.py``: which writes are equal, what HOSP stores, which retries are void.
 * ``sightings.py``, ``presence.py``, ``shown.py``, ``versions.py``: what the proxy learns from HOSP's responses.
-* ``entries.py``, ``turn_queues.py``: the entries in memory, and the queues of their turns.
+* ``entry.py``, ``entries.py``, ``turn_queues.py``: one write, all writes in memory, and the queues of their turns.
 * ``keeping.py``: entries in the ledger. ``recovery.py`` takes over what earlier processes left.
 * ``claims.py``: interface to other workers and machines. ``elsewhere.py`` is the processor's side of it.
 * ``going_on.py``, ``keys.py``, ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an outcome.

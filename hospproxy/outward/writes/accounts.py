@@ -14,7 +14,7 @@ import msgspec
 from ...contract import Contract
 from ...guard.credentials import basic, parse_basic
 from ...messages import Call, Response
-from .entries import Entry
+from .entry import Entry
 from .finding import Change, Found, NotKnowable, NotThere, Verdict, has_changed
 
 Look = Callable[[Call], Awaitable[Response | None]]

@@ -9,10 +9,10 @@ from attrs import field, frozen
 
 from ...errors import ProxyError
 from ...messages import Exchange, Identity, Response
-from .entries import State
+from .entry import State
 
 if TYPE_CHECKING:
-    from .entries import Entry, Names
+    from .entry import Entry, Names
 
 
 @frozen(slots=True)

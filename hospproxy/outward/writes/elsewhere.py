@@ -11,7 +11,8 @@ from ...errors import NotSent, OutcomeUnknown
 from ...interfaces import IMeter
 from ...messages import Exchange, Origin, Response
 from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
-from .entries import Entries, Entry, Names, State
+from .entries import Entries
+from .entry import Entry, Names, State
 from .keeping import Keeping
 from .sightings import Sightings, is_in_order
 

@@ -13,7 +13,7 @@ from ...contract import Contract
 from ...errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
 from ...interfaces import IMeter, Proceed
 from ...messages import Response
-from .entries import Entry
+from .entry import Entry
 from .finding import Found, NotKnowable, NotThere, Verdict
 from .looking import Looking, Undecided
 from .sightings import Sightings

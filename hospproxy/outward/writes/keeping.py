@@ -18,7 +18,7 @@ from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.sealing import Seal, Unsealable
 from ..ledger.store import HIGHEST_ID, Row
-from .entries import Entry, Names, State
+from .entry import Entry, Names, State
 from .equality import record_name
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from ...interfaces import IMeter
 from ...messages import Call, Priority, Response
 from . import accounts
 from .claims import Claims, NoClaims
-from .entries import Entry
+from .entry import Entry
 from .finding import (
     Change,
     Found,

@@ -9,7 +9,7 @@ from ...contract import Operation, Route
 from ...errors import Refused
 from ...messages import Exchange, Headers, Response
 from .claims import Claims
-from .entries import State
+from .entry import State
 from .keeping import Keeping
 from .sightings import id_of
 

@@ -7,17 +7,15 @@ sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ...contract import Contract
 from ...messages import Call, Response
+from .entry import Entry
 from .equality import record_name
 from .stored import same
-
-if TYPE_CHECKING:
-    from .entries import Entry
 
 
 class ByRecord:

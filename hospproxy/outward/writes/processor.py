@@ -13,7 +13,8 @@ from ...messages import Exchange, Origin, Response
 from . import outcomes
 from .claims import Claims, Elsewhere, NoClaims
 from .elsewhere import Others
-from .entries import Entries, Entry, Names, State
+from .entries import Entries
+from .entry import Entry, Names, State
 from .fate import Absent, Fate
 from .finding import Found, NotThere
 from .going_on import GoingOn, Later

@@ -11,7 +11,8 @@ from twisted.logger import Logger
 from ...errors import ProxyError
 from ...messages import Exchange
 from .claims import Claims
-from .entries import Entries, Entry
+from .entries import Entries
+from .entry import Entry
 from .keeping import Keeping
 from .sightings import Sightings, id_of
 from .turns import Turns

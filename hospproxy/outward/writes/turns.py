@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from .claims import Claims
-from .entries import Entries, Entry, State
+from .entries import Entries
+from .entry import Entry, State
 from .fate import Fate
 from .going_on import GoingOn
 from .keeping import Keeping
