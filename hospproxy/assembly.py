@@ -32,7 +32,6 @@ from .outward.gate.building import base_of, build_gate, places_for
 from .outward.gate.unfinished import FILE, Unfinished
 from .outward.large_answers import LargeAnswers
 from .outward.ledger.ledger import Ledger
-from .outward.ledger.sealing import Seal
 from .outward.retry import retry_for
 from .outward.sending import Target, came_by, via_name
 from .outward.upstream import Upstream, UpstreamProcessor
@@ -57,6 +56,7 @@ from .record.trail.journal import Journal, NullJournal
 from .record.trail.opening import journal_for, refusal
 from .record.writers.building import Carriers, needed_from, writers_for
 from .record.writers.carrying import Time
+from .sealing import Seal
 from .secrets import MasterKey
 from .sharing.kinds import ALONE, Sharing
 from .sharing.shared import Shared

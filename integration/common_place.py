@@ -9,7 +9,7 @@ from typing import Any
 
 import txredisapi
 
-from hospproxy.outward.ledger.sealing import Seal
+from hospproxy.sealing import Seal
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.scripting import Script
 

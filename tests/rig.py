@@ -25,7 +25,6 @@ from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening import Screening
 from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
 from hospproxy.outward.conditions import ConditionCheck
-from hospproxy.outward.ledger.sealing import Seal
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.validators import tagged
 from hospproxy.outward.writes import outcomes
@@ -39,6 +38,7 @@ from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
 from hospproxy.outward.writes.shown import Shown
 from hospproxy.outward.writes.sightings import Sightings
+from hospproxy.sealing import Seal
 from hospproxy.turns import Turns
 from hospproxy.watch.metrics import NullMeter
 from tests.lives import ProcessTime

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..messages import Identity
-from ..outward.ledger.sealing import Seal, Unsealable
+from ..sealing import Seal, Unsealable
 from ..worker import WorkerLike
 from . import disk_file
 from .disk_file import CacheFile, Row, Statement

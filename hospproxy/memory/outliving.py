@@ -13,7 +13,7 @@ from ..config import Settings
 from ..contract import Contract
 from ..host import REAL, Host
 from ..interfaces import IMeter
-from ..outward.ledger.sealing import Seal
+from ..sealing import Seal
 from ..secrets import MasterKey
 from ..sharing.bases import FILE as PLACES
 from ..sharing.kinds import ALONE, Common, Sharing

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from ..errors import ProxyError
 from ..interfaces import IMeter
 from ..memory.disk_file import NotOnDisk
-from ..outward.ledger.sealing import Unsealable
+from ..sealing import Unsealable
 from .kinds import Sealing
 from .news import Everything, News, unpacked
 from .outbox import is_hint

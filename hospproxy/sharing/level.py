@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from ..interfaces import IMeter
 from ..memory.second import Found, Ticket
 from ..memory.staleness import EVERYTHING
-from ..outward.ledger.sealing import Unsealable
+from ..sealing import Unsealable
 from .generations import GENERATION_MS, key_of_tag
 from .kinds import Away, Common
 from .scripting import script

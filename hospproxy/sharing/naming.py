@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..outward.ledger.sealing import Unsealable
+from ..sealing import Unsealable
 from .kinds import Away, NamesLike, NamesMaker, Sealing
 
 

@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..messages import Exchange, Response
 from ..outward.ledger.rows import read_answer
-from ..outward.ledger.sealing import Unsealable
 from ..outward.writes.claims import Known
 from ..outward.writes.entry import State
+from ..sealing import Unsealable
 from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from twisted.logger import Logger
 
 from ..interfaces import IMeter
-from ..outward.ledger.sealing import Unsealable
+from ..sealing import Unsealable
 from ..secrets import MasterKey
 from ..words import RefusedValue
 from .kinds import Sealing

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from hospproxy.memory.disk import Disk, DiskLimits
 from hospproxy.memory.disk_file import CacheFile
-from hospproxy.outward.ledger.sealing import Seal
+from hospproxy.sealing import Seal
 from tests.outward.ledger.fakes import AtOnce
 
 from .house import House

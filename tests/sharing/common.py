@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hospproxy.outward.ledger.sealing import Seal
+from hospproxy.sealing import Seal
 from hospproxy.sharing.generations import key_of_tag
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.scripting import Script

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.ledger.sealing import Unsealable
+from hospproxy.sealing import Unsealable
 from hospproxy.sharing.hearing import Ears, NotHeard
 from hospproxy.sharing.news import Everything, News, Struck, packed
 from hospproxy.watch.metrics import Metrics, NullMeter

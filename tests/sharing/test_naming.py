@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.ledger.sealing import Unsealable
+from hospproxy.sealing import Unsealable
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.naming import Naming
 

@@ -7,9 +7,7 @@ In reading order:
 * ``ledger.py``: the asynchronous interface. It groups statements into transactions in one thread.
 * ``owner.py``: the file lock that tells whether the owner of an entry is still alive.
 * ``rows.py``: a call and a response as bytes.
-* ``sealing.py``: the encryption of what clients and HOSP sent.
 
-``outward/writes`` keeps its entries here. ``memory`` and ``sharing`` also use ``sealing.py``, ``sharing`` uses
-``rows.py``, ``gate`` and ``sharing`` use ``owner.py``, ``service.py`` and ``state`` use ``format.py``. The ledger
-imports none of these.
+``outward/writes`` keeps its entries here, encrypted by ``hospproxy/sealing.py``. ``sharing`` uses ``rows.py``, ``gate``
+and ``sharing`` use ``owner.py``, ``service.py`` and ``state`` use ``format.py``. The ledger imports none of these.
 """

@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 
 from ...contract import Contract
 from ...messages import Exchange, Identity, Request, Response
+from ...sealing import Seal, Unsealable
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
-from ..ledger.sealing import Seal, Unsealable
 from ..ledger.store import HIGHEST_ID, Row
 from .entry import Entry, Names, State
 from .equality import record_name

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from hospproxy.outward.ledger.sealing import Seal
+from hospproxy.sealing import Seal
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.news import News
 from hospproxy.sharing.scripting import Script

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.ledger.sealing import Seal
+from hospproxy.sealing import Seal
 from hospproxy.secrets import MasterKey
 from tests.rig import STAFF2, Rig
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ...secrets import MasterKey
+from .secrets import MasterKey
 
 _NONCE_BYTES = 12
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.ledger.sealing import Seal, Unsealable
+from hospproxy.sealing import Seal, Unsealable
 
 SEAL = Seal(b"k" * 32, "01234567")
 
