@@ -9,8 +9,7 @@ In reading order (the order in the chain):
 * ``admission/``: slow down password guessing and limit request rates.
 * ``validation.py``: turn a ``Request`` into a ``Call``. ``paths.py`` parses paths and queries, ``documents.py``
   parses JSON bodies; both are pure.
-* ``identity.py``: ask the upstream who is calling. ``credentials.py`` parses Basic credentials, ``who.py`` reads the
-  upstream's response; both are pure.
+* ``identity.py``: ask the upstream who is calling. ``credentials.py`` parses Basic credentials, and is pure.
 * ``bodies.py``, ``large_bodies.py``: read and judge a large body once the caller is known.
 * ``ownership.py``: set or check the author of a record that is written.
 * ``permissions.py``, ``knowledge.py``: enforce or report the contract's permission rules; remember the record fields
@@ -18,5 +17,5 @@ In reading order (the order in the chain):
 * ``building.py``: builds the entrance, admission and permissions from the settings.
 
 ``assembly.py`` builds the processors; nothing else imports them. Other packages may import the pure modules
-(``credentials``, ``who``, ``paths``, ``documents``, ``large_bodies``) and ``origin``.
+(``credentials``, ``paths``, ``documents``, ``large_bodies``) and ``origin``.
 """

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule
 from ..errors import NothingKept, ProxyError, Unauthorized
+from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..joining import Joint
 from ..memory.accounts import Accounts
@@ -19,7 +20,6 @@ from ..memory.directives import seconds
 from ..messages import Call, Exchange, Identity, Origin, Response
 from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
-from .who import identity_in
 
 MAX_NAMES = 10_000
 _FAILURES = frozenset({500, 502, 503, 504})

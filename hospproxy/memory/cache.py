@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ..contract import Contract
 from ..errors import NothingKept, OwnWriteHidden, ProxyError
-from ..guard.who import identity_in
+from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Identity, Response
 from ..options.sections import CacheSettings

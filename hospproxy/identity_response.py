@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ..contract import IdentityRule
-from ..messages import Identity, Response
+from .contract import IdentityRule
+from .messages import Identity, Response
 
 _LONGEST = 4096
 """Longest id or name in bytes."""
