@@ -145,8 +145,9 @@ class Parts:
         self.keeping, self.claims, self.writes = self._writes()
         self.screening = self._screening()
         self.admission = admission_for(
-            settings, key, self.accounts, self.refusals, reactor, self.metrics, self.sharing, self.places
-        )
+            settings, key, self.accounts, self.refusals, reactor, self.metrics, self.sharing,
+            lambda: self.places.workers,
+        )  # fmt: skip
         self.chain = self._chain()
 
     def reference(self) -> str:

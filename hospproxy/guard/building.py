@@ -14,7 +14,6 @@ from ..contract import Contract
 from ..interfaces import IMeter
 from ..memory.accounts import Accounts
 from ..messages import Response
-from ..outward.gate.places import Places
 from ..secrets import MasterKey
 from ..sharing.kinds import Sharing
 from .admission.attempts import Keys
@@ -52,18 +51,19 @@ def admission_for(
     clock: IReactorTime,
     meter: IMeter,
     sharing: Sharing,
-    places: Places,
+    workers: Callable[[], int],
 ) -> Admission:
     """Return the admission limits, by credentials and by address, over all workers.
 
     :param key: the master key.
+    :param workers: how many processes share the limits, at least one.
     """
     keys = Keys(key.subkey("credentials"), key.subkey("guesses"))
     # Leave at least two thirds of the deadline for HOSP.
     delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
     return Admission(
         evolve(settings.admission, delay_s=delay_s), keys, accounts, refusals, clock, meter, sharing,
-        lambda: places.workers, settings.redis.heartbeat_s,
+        workers, settings.redis.heartbeat_s,
     )  # fmt: skip
 
 
