@@ -21,7 +21,8 @@ Modules at this level, in reading order:
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
   ``schema_walk.py``: read the contract document and check values by it.
-* ``identity_response.py``: reads the caller's identity from HOSP's response.
+* ``call_ids.py``, ``identity_response.py``: read patient and record ids of a call, and the caller's identity from HOSP's
+  response.
 * ``answers.py``, ``retry_after.py``: error responses and Retry-After.
 * ``host.py``, ``clocks.py``, ``worker.py``, ``turns.py``: what is taken from the system: time, randomness, threads.
 * ``ending.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.

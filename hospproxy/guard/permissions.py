@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from attrs import field, frozen
 from zope.interface import implementer
 
+from ..call_ids import as_id
 from ..contract import Contract, Operation
 from ..contract_permissions import Permission
 from ..errors import ProxyError, Refused
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Call, Exchange, Identity, Response
-from ..record.places import as_id
 from ..words import PermissionEvent
 from .knowledge import Knowledge, Lacking, Value
 from .ownership import same_id

@@ -8,13 +8,13 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import NothingKept, OwnWriteHidden, ProxyError
 from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Identity, Response
 from ..options.sections import CacheSettings
-from ..record.places import patient_of
 from ..words import CacheWord
 from .directives import Wish, wish_of
 from .fills import Fetched, Fill

@@ -7,7 +7,6 @@ Modules in reading order:
 - `patient.py`: the processor that finds out whose record a write deletes or moves.
 - `describe.py`: makes the record of an exchange (docs/audit.md lists the fields).
 - `naming.py`: what a request's path names, for requests refused early.
-- `places.py`: reads patient and record ids where the contract says they are.
 - `disclosing.py`: the set of patients that a response with a list discloses.
 
 Folders, each with a guide in its `__init__.py`:
@@ -20,8 +19,7 @@ Folders, each with a guide in its `__init__.py`:
 - `noticing/`: alert rules.
 - `commands/`: ``hospproxy-audit``.
 
-`assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `guard/` and
-`memory/` use only `places.py`; `watch/`, `state/`, `sharing/`, `options/`, `host.py` and `interfaces.py` import
+`assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `watch/`, `state/`, `sharing/`, `options/`, `host.py` and `interfaces.py` import
 single modules. `record/` imports the contract, messages and errors, helpers of `guard/`, `outward/` and
 `arrival/`, the sections of `options/`, and, for ``hospproxy-audit user``, `watch/audit_page/users.py`.
 """

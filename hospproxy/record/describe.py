@@ -16,13 +16,13 @@ from typing import Any
 from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError
 
+from ..call_ids import field_of_answer, patient_of
 from ..contract import Operation, Resource, Route
 from ..errors import ProxyError
 from ..guard.credentials import parse_basic
 from ..guard.paths import canonical_id
 from ..messages import ABSENT, Certainty, ClientCertificate, Exchange, Origin, Response
 from .naming import Named, named
-from .places import field_of_answer, patient_of
 
 VERSION = 1
 """Version of the record format. Within a version, fields are only ever added."""

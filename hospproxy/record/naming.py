@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from ..call_ids import patient_of
 from ..contract import Operation, Route, match
 from ..guard import paths
 from ..messages import Call, Request
-from .places import patient_of
 
 
 @frozen(slots=True)

@@ -9,11 +9,11 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import ProxyError, RecordFailed
 from ..interfaces import IProcessor, Proceed
 from ..messages import Call, Exchange, Response
-from .places import patient_of
 
 SHARE = 0.25
 """Share of a write's remaining time that the lookup may take."""

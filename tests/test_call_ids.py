@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.call_ids import field_of_answer, patient_of
 from hospproxy.messages import Call
-from hospproxy.record.places import field_of_answer, patient_of
 
-from .exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, answer
+from .record.exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, answer
 
 
 class WhoseRecord(SynchronousTestCase):

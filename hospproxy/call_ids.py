@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from ..messages import Call, Response
+from .messages import Call, Response
 
 
 @lru_cache(maxsize=64)
