@@ -26,8 +26,8 @@ Modules at this level, in reading order:
 * ``answers.py``, ``retry_after.py``: error responses and Retry-After.
 * ``host.py``, ``clocks.py``, ``worker.py``, ``turns.py``: what is taken from the system: time, randomness, threads.
 * ``ending.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
-* ``secrets.py``, ``sealing.py``, ``folders.py``, ``client_tls.py``: keys, encryption of what is stored, durable
-  folders, TLS as a client.
+* ``secrets.py``, ``origin_secrets.py``, ``sealing.py``, ``folders.py``, ``client_tls.py``: keys, the gateway's secrets,
+  encryption of what is stored, durable folders, TLS as a client.
 * ``aftermath.py``, ``joining.py``, ``closing.py``, ``json_lists.py``, ``long_text.py``, ``transaction.py``: small
   helpers.
 """

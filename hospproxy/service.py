@@ -25,9 +25,9 @@ from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
 from .ending import GRACE_S, Step, end_in_order
-from .guard.origin import SecretError
 from .host import REAL, Host
 from .memory.outliving import remove_left
+from .origin_secrets import SecretError
 from .outward.ledger.format import LedgerFormatError
 from .record.database.building import reader_for
 from .record.describe import Describer

@@ -5,7 +5,7 @@ that was rebuilt from its parsed parts.
 
 In reading order (the order in the chain):
 
-* ``entrance.py``, ``origin.py``: require the gateway's secret and HTTPS.
+* ``entrance.py``: require the gateway's secret and HTTPS.
 * ``admission/``: slow down password guessing and limit request rates.
 * ``validation.py``: turn a ``Request`` into a ``Call``. ``paths.py`` parses paths and queries, ``documents.py``
   parses JSON bodies; both are pure.
@@ -17,5 +17,5 @@ In reading order (the order in the chain):
 * ``building.py``: builds the entrance, admission and permissions from the settings.
 
 ``assembly.py`` builds the processors; nothing else imports them. Other packages may import the pure modules
-(``credentials``, ``paths``, ``documents``, ``large_bodies``) and ``origin``.
+(``credentials``, ``paths``, ``documents``, ``large_bodies``).
 """

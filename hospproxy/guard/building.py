@@ -14,6 +14,7 @@ from ..contract import Contract
 from ..interfaces import IMeter
 from ..memory.accounts import Accounts
 from ..messages import Response
+from ..origin_secrets import OriginSecrets, read_secrets
 from ..secrets import MasterKey
 from ..sharing.kinds import Sharing
 from .admission.attempts import Keys
@@ -21,7 +22,6 @@ from .admission.processor import Admission
 from .admission.refusals import Refusals
 from .entrance import Entrance
 from .knowledge import Knowledge
-from .origin import OriginSecrets, read_secrets
 from .permissions import Permissions
 
 

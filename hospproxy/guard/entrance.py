@@ -11,8 +11,8 @@ from ..arrival.authority import without_port
 from ..errors import Refused
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Exchange, Request, Response
+from ..origin_secrets import OriginSecrets
 from ..words import EntranceRule
-from .origin import OriginSecrets
 
 HTTPS_ONLY = "This is served over HTTPS only."
 

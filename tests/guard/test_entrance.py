@@ -11,21 +11,21 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from hospproxy import origin_secrets as origin
 from hospproxy.chain import Chain
-from hospproxy.guard import origin
 from hospproxy.guard.building import entrance_for
 from hospproxy.guard.entrance import Entrance
-from hospproxy.guard.origin import (
+from hospproxy.interfaces import IProcessor, Proceed
+from hospproxy.messages import Client, Exchange, Headers, Request, Response
+from hospproxy.options.front_section import FrontSettings, OriginSettings
+from hospproxy.options.sections import Settings, UpstreamSettings
+from hospproxy.origin_secrets import (
     OriginSecrets,
     SecretError,
     read_secrets,
     secret_of_file,
     secret_of_variable,
 )
-from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Client, Exchange, Headers, Request, Response
-from hospproxy.options.front_section import FrontSettings, OriginSettings
-from hospproxy.options.sections import Settings, UpstreamSettings
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.watch.metrics import Metrics

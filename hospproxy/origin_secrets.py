@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from ..secrets import KeyFileError, read_secret
+from .secrets import KeyFileError, read_secret
 
 _PRINTABLE = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 
