@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from zope.interface import directlyProvides, implementer
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
+from hospproxy.null_meter import NullMeter
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.following import Batch, ClosedFile, Follower, Position
@@ -22,7 +23,6 @@ from hospproxy.record.trail.names import TOMBSTONE, of_journal
 from hospproxy.record.trail.signing import Signer
 from hospproxy.record.trail.tending import Tender
 from hospproxy.record.writers.carrying import Carrier, Time
-from hospproxy.watch.metrics import NullMeter
 from hospproxy.worker import Worker
 
 PATIENCE_S = 60.0

@@ -16,9 +16,9 @@ from hosp_standin import testing
 from hospproxy.contract_document import load
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
 from hospproxy.messages import Call, Client, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream
-from hospproxy.watch.metrics import NullMeter
 
 from .misbehaving import Misbehaving, certificate, server_tls
 

@@ -24,6 +24,7 @@ from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening import Screening
 from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.outward.conditions import ConditionCheck
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.validators import tagged
@@ -40,7 +41,6 @@ from hospproxy.outward.writes.shown import Shown
 from hospproxy.outward.writes.sightings import Sightings
 from hospproxy.sealing import Seal
 from hospproxy.turns import Turns
-from hospproxy.watch.metrics import NullMeter
 from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
 

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..interfaces import IHandler, IMeter
 from ..messages import Client, Headers
-from ..watch.metrics import NullMeter
+from ..null_meter import NullMeter
 from ..words import Handshake
 from .authority import PublicHosts
 from .budget import BodyBudget

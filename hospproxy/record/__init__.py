@@ -19,7 +19,7 @@ Folders, each with a guide in its `__init__.py`:
 - `noticing/`: alert rules.
 - `commands/`: ``hospproxy-audit``.
 
-`assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `watch/`, `state/`, `sharing/`, `options/`, `host.py` and `interfaces.py` import
-single modules. `record/` imports the contract, messages and errors, helpers of `guard/`, `outward/` and
-`arrival/`, the sections of `options/`, and, for ``hospproxy-audit user``, `watch/audit_page/users.py`.
+`assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `watch/`, `state/`,
+`sharing/`, `host.py` and `interfaces.py` import single modules. `record/` imports the contract, messages and errors,
+helpers of `guard/`, `outward/` and `arrival/`, and the sections of `options/`.
 """

@@ -134,17 +134,3 @@ class Metrics:
                 return float("nan")
 
         return guarded
-
-
-@implementer(IMeter)
-class NullMeter:
-    """An ``IMeter`` that counts nothing."""
-
-    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
-        pass
-
-    def observe(self, name: str, seconds: float, **labels: str) -> None:
-        pass
-
-    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
-        pass

@@ -27,9 +27,9 @@ from hospproxy.errors import RecordFailed
 from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IJournal, IProcessor, Proceed
 from hospproxy.messages import Exchange, Origin, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
-from hospproxy.watch.metrics import NullMeter
 from tests.corpus import ALL, LIMITS, body_limit
 from tests.corpus.case import get, post, raw
 from tests.rig import CONTRACT

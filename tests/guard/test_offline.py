@@ -12,8 +12,8 @@ from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import CacheSettings
-from hospproxy.watch.metrics import NullMeter
 from tests.rig import CONTRACT, STAFF2, Rig
 
 AWAY = [NotSent("refused")] * 20

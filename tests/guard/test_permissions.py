@@ -13,7 +13,7 @@ from hospproxy.errors import NotSent
 from hospproxy.guard.knowledge import Knowledge, Lacking, watched
 from hospproxy.guard.permissions import MAX_REASON, Permissions, Verdict, compared, reason_in
 from hospproxy.messages import Exchange, Headers, Request, Response
-from hospproxy.watch.metrics import NullMeter
+from hospproxy.null_meter import NullMeter
 from tests.rig import CONTRACT, STAFF2, Rig, SmallHosp, stamp
 
 RULES = tuple(rule.name for rule in CONTRACT.permissions)

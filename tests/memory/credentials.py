@@ -33,8 +33,8 @@ from hospproxy.memory.memory import Memory, Writer
 from hospproxy.memory.second import Second
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Call, Exchange, Origin, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import CacheSettings
-from hospproxy.watch.metrics import NullMeter
 from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import Disk as LedgerDisk
 from tests.rig import CONTRACT, Rig, SmallHosp, stamp

@@ -16,8 +16,8 @@ from hospproxy.memory.memory import Memory
 from hospproxy.memory.second import Second
 from hospproxy.memory.staleness import WHO
 from hospproxy.messages import Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.sharing.level import LevelLimits, RedisLevel
-from hospproxy.watch.metrics import NullMeter
 from tests.sharing.common import SmallCommon, SmallRedis
 
 from .credentials import Fuzz, Sent, run

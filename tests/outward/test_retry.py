@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
 from hospproxy.messages import Call, Exchange, Headers, Request, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
-from hospproxy.watch.metrics import NullMeter
 from tests.rig import CONTRACT, Rig
 
 RESULTS = st.one_of(

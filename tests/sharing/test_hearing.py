@@ -10,10 +10,11 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.null_meter import NullMeter
 from hospproxy.sealing import Unsealable
 from hospproxy.sharing.hearing import Ears, NotHeard
 from hospproxy.sharing.news import Everything, News, Struck, packed
-from hospproxy.watch.metrics import Metrics, NullMeter
+from hospproxy.watch.metrics import Metrics
 from tests.sharing.common import SmallVault
 
 

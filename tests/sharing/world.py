@@ -11,12 +11,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from hospproxy.null_meter import NullMeter
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lease import Timing
 from hospproxy.sharing.news import Everything, News, Struck
 from hospproxy.sharing.scripting import Script
 from hospproxy.sharing.shared import Shared
-from hospproxy.watch.metrics import NullMeter
 from tests.lives import Coroutines
 
 from .common import SmallVault

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.interfaces import IMeter
-from hospproxy.watch.metrics import MAX_COMPLAINTS, MAX_SERIES, Metrics, NullMeter
+from hospproxy.null_meter import NullMeter
+from hospproxy.watch.metrics import MAX_COMPLAINTS, MAX_SERIES, Metrics
 from hospproxy.watch.table import METRICS, markdown
 
 

@@ -19,10 +19,11 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Exchange, Priority, Request, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.outward.gate.breaker import Breaker, State
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE, Rules
-from hospproxy.watch.metrics import Metrics, NullMeter
+from hospproxy.watch.metrics import Metrics
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 

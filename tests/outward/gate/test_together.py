@@ -16,6 +16,7 @@ from hospproxy.errors import FailedAfterSending, NotSent
 from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Call, Client, Origin, Request, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.outward.gate.breaker import Breaker
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.probing import Prober
@@ -23,7 +24,6 @@ from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
-from hospproxy.watch.metrics import NullMeter
 from tests.rig import CONTRACT
 
 

@@ -13,9 +13,9 @@ from zope.interface import implementer
 from hospproxy.errors import FailedAfterSending, RecordFailed, Refused
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Call, Exchange, Response
+from hospproxy.null_meter import NullMeter
 from hospproxy.outward.checking import AnswerCheck
 from hospproxy.outward.sending import Target
-from hospproxy.watch.metrics import NullMeter
 from tests.guard.test_permissions import rig_with
 from tests.rig import CONTRACT, Rig, SmallHosp
 

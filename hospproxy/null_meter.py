@@ -1,0 +1,23 @@
+"""A meter that counts nothing, for parts that run without metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zope.interface import implementer
+
+from .interfaces import IMeter
+
+
+@implementer(IMeter)
+class NullMeter:
+    """Counts nothing."""
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        pass
+
+    def observe(self, name: str, seconds: float, **labels: str) -> None:
+        pass
+
+    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
+        pass
