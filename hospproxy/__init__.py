@@ -22,6 +22,7 @@ Modules at this level, in reading order:
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
   ``schema_walk.py``: read the contract document and check values by it.
 * ``call_ids.py``, ``identity_response.py``: read a call's patient and record ids, and the caller's identity.
+* ``audit_users.py``: the users of the audit page and their passwords.
 * ``answers.py``, ``retry_after.py``: error responses and Retry-After.
 * ``host.py``, ``clocks.py``, ``worker.py``, ``turns.py``: what is taken from the system: time, randomness, threads.
 * ``ending.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.

@@ -15,12 +15,12 @@ from attrs import define
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from hospproxy import audit_users as users
 from hospproxy.arrival.house import House
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.clocks import install_monotonic
 from hospproxy.interfaces import IJournal
 from hospproxy.watch.admin import Admin
-from hospproxy.watch.audit_page import users
 from hospproxy.watch.audit_page.login import LogIn
 from hospproxy.watch.audit_page.looks import Looks
 from hospproxy.watch.audit_page.page import AuditPage

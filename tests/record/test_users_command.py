@@ -9,8 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy import audit_users as users
 from hospproxy.record.commands.cli import main
-from hospproxy.watch.audit_page import users
 
 
 class UserCommand(SynchronousTestCase):

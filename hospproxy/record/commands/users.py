@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...watch.audit_page import users
+from ... import audit_users as users
 
 DEFAULT = Path("hospproxy-state/audit-users")
 

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ... import audit_users as users
 from ...clocks import wall
 from ...config import Settings
 from ...interfaces import IJournal, ITrailReader
 from ...record.describe import Record
 from ...worker import Worker
-from . import users
 from .login import LogIn
 from .looks import Looks
 from .page import AuditPage

@@ -16,11 +16,11 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ... import audit_users as users
 from ...arrival.front.trust import source_of
 from ...guard.credentials import Credentials
 from ...joining import Joint
 from ...worker import WorkerLike
-from . import users
 from .slowing import Slowing
 
 MOST_REMEMBERED = 1000

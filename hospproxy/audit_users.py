@@ -17,7 +17,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from ...secrets import KeyFileError, make_key_file, read_key_file
+from .secrets import KeyFileError, make_key_file, read_key_file
 
 MAX_BYTES: Final = 1 << 20
 MAX_PASSWORD_BYTES: Final = 1024

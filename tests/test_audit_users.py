@@ -5,9 +5,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.watch.audit_page import users
+from hospproxy import audit_users as users
 
-from .house import QUICK
+from .watch.audit_page.house import QUICK
 
 
 class UsersTests(SynchronousTestCase):
