@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
+from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import Target, engine_for, parsed
+from hospproxy.record.database.dialects import Target, engine_for
 from hospproxy.record.database.reading import DatabaseReader
 from hospproxy.record.database.schema import HEADS
 from hospproxy.record.reading.filters import Filters

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.keeper import Keeper, Plan
-from hospproxy.record.trail.signing import PublicKeys, Signer
 from hospproxy.record.trail.tending import Tender
 from hospproxy.record.trail.verify import verify
+from hospproxy.signing import PublicKeys, Signer
 
 GROUP = 500
 

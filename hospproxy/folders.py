@@ -1,4 +1,4 @@
-"""Create folders that survive a power cut: a new name is on disk only once its parent folder is synced (fsync(2))."""
+"""Create folders and replace files so that they survive a power cut: a name is on disk once its folder is synced."""
 
 from __future__ import annotations
 
@@ -32,3 +32,23 @@ def make_private(folder: Path) -> None:
         # A parent that we may write to but not read cannot be synced by us.
         with suppress(PermissionError):
             sync_folder(made.parent)
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a file atomically (its folder gets mode 0700); the new content is on disk when this returns.
+
+    :raise OSError: it cannot be written; the old file is still there.
+    """
+    make_private(path.parent)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)

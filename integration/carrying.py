@@ -20,9 +20,9 @@ from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import Keeper, Plan
 from hospproxy.record.trail.linking import hash_of
 from hospproxy.record.trail.names import TOMBSTONE, of_journal
-from hospproxy.record.trail.signing import Signer
 from hospproxy.record.trail.tending import Tender
 from hospproxy.record.writers.carrying import Carrier, Time
+from hospproxy.signing import Signer
 from hospproxy.worker import Worker
 
 PATIENCE_S = 60.0

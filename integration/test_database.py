@@ -19,8 +19,9 @@ from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 
 from hospproxy.clocks import wall
+from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import Target, parsed
+from hospproxy.record.database.dialects import Target
 from hospproxy.record.database.reading import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
 from hospproxy.record.database.writing import DatabaseWriter, OtherRecordError
@@ -30,8 +31,8 @@ from hospproxy.record.trail.following import Batch, Follower, Position
 from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import Keeper, Plan
 from hospproxy.record.trail.linking import NOTHING, hash_of, link_of
-from hospproxy.record.trail.signing import PublicKeys, Signer
 from hospproxy.record.trail.verify import verify
+from hospproxy.signing import PublicKeys, Signer
 
 from .carrying import Carrying, forget, until
 from .freezing import Freezer

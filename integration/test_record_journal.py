@@ -23,7 +23,7 @@ from twisted.internet import reactor
 from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.opening import open_journal
-from hospproxy.record.trail.signing import signer_for
+from hospproxy.signing import signer_for
 from hospproxy.record.trail.keeper import Plan
 from hospproxy.watch.metrics import NullMeter
 

@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
-from hospproxy.record.trail.signing import PublicKeys
 from hospproxy.record.trail.verify import verify
 from hospproxy.secrets import MasterKey
+from hospproxy.signing import PublicKeys
 
 from .asking import ask
 from .crew import alive, begin, crew, environment_of, until, workers_of

@@ -16,7 +16,7 @@ _TAKES = "postgresql+psycopg://user@host:port/database"
 
 def _read_url(value: Any) -> str:
     """Check the URL. No error message shows it, since it may hold a password."""
-    from ..record.database.dialects import BadUrlError, parsed  # SQLAlchemy is heavy
+    from ..database_url import BadUrlError, parsed  # SQLAlchemy is heavy
 
     if not isinstance(value, str):
         raise BadValueError(f"expected {_TAKES}")

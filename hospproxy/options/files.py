@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from ..record.trail.signing import Signer
 from ..secrets import KeyFileError, MasterKey, read_secret
+from ..signing import Signer
 from .admin_section import AdminSettings
 from .listeners_section import ListenerSettings
 from .sections import Settings

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from ..secrets import KEY_BYTES, KeyFileError, read_key_file
+from ..signing import Signer
 from .fields import SPEC, BadValueError, Metadata, Spec
 
 if TYPE_CHECKING:
@@ -127,8 +128,6 @@ def _any(_value: bytes) -> None:
 
 
 def _signing(value: bytes) -> None:
-    from ..record.trail.signing import Signer
-
     try:
         Signer.of_pem(value, "it")
     except KeyFileError as error:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ..record.trail.files import write_whole
+from ..folders import write_whole
 from ..worker import WorkerLike
 
 FILE = "places.json"

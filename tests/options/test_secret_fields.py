@@ -16,8 +16,8 @@ from hospproxy import checks
 from hospproxy.config import ConfigError, Settings
 from hospproxy.options.loading import sections
 from hospproxy.options.secret_fields import SECRETS, content_of, shared_secret
-from hospproxy.record.trail.signing import Signer, signer_for
 from hospproxy.secrets import KeyFileError, master_key
+from hospproxy.signing import Signer, signer_for
 
 WORDS = "Mellon-mellon-mellon"
 KEY = bytes(range(32))

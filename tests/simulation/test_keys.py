@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hospproxy.record.trail.signing import PublicKeys
+from hospproxy.signing import PublicKeys
 from tests.simulation.worlds import OPTIONS, WorldTestCase
 
 

@@ -10,8 +10,9 @@ from attrs import define, field
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from ...database_url import BadUrlError, parsed
 from ..database.access import words_of
-from ..database.dialects import BadUrlError, Target, engine_for, parsed
+from ..database.dialects import Target, engine_for
 from ..database.reading import members, page
 from ..export.fhir import MOST_PATIENTS
 from ..reading.filters import Filters

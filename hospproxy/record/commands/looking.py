@@ -11,10 +11,10 @@ from typing import Any
 
 from ...errors import RecordFailed
 from ...secrets import KeyFileError
+from ...signing import Signer
 from ..describe import VERSION, Record, timestamp
 from ..trail.encoding import encode_record
 from ..trail.keeper import Keeper
-from ..trail.signing import Signer
 
 _TEXT = 200
 

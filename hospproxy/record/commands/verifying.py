@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...secrets import KeyFileError
+from ...signing import PublicKeys
 from ..export.texts import visible
-from ..trail.signing import PublicKeys
 from ..trail.verify import verify
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}\Z")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...database_url import parsed
 from ...host import REAL, Host
 from .access import Access
-from .dialects import Target, parsed
+from .dialects import Target
 from .pruning import DAY_S, Pruner
 from .reading import DatabaseReader
 from .writing import DatabaseWriter

@@ -10,19 +10,14 @@ from typing import Any
 from urllib.parse import quote
 
 from attrs import field, frozen
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 
 _SCHEMA_LOCK = 0x686F7370
 """Number of PostgreSQL's advisory lock, so that two starting processes do not create the same table."""
 
 _MOST_VALUES = 32_000
 """Values in one SQLite statement; SQLite allows 32,766 (since 3.32)."""
-
-
-class BadUrlError(ValueError):
-    """A database URL that can never work. The message holds no password."""
 
 
 @frozen(slots=True, kw_only=True)
@@ -52,24 +47,6 @@ class Target:
         if self.password is not None:
             return self.password.decode()
         return self.password_file.read_text().rstrip("\r\n") if self.password_file is not None else ""
-
-
-def parsed(url: str) -> URL:
-    """Parse the URL of a PostgreSQL database.
-
-    :raise BadUrlError: it is not one.
-    """
-    try:
-        found = make_url(url)
-    except (SQLAlchemyError, ValueError):
-        raise BadUrlError(
-            "it is not a database URL such as postgresql+psycopg://user@host:5432/name"
-        ) from None
-    if found.drivername not in ("postgresql", "postgresql+psycopg"):
-        raise BadUrlError(f"the scheme {found.drivername} is not supported; use postgresql+psycopg")
-    if not found.database:
-        raise BadUrlError("it does not name a database")
-    return found.set(drivername="postgresql+psycopg")
 
 
 def engine_for(target: Target, *, read_only: bool) -> Engine:

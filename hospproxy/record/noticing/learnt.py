@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...folders import write_whole
 from ...worker import WorkerLike
-from ..trail.files import write_whole
 from .hours import SavedHours, UnusualHours
 from .usual import MoreThanUsual, SavedUsual
 

@@ -6,7 +6,6 @@ Modules in reading order:
 - `encoding.py`: one audit record as one safe line of JSON.
 - `linking.py`: sequence number, previous hash and signature at the end of each line.
 - `marks.py`: the records that the journal writes about itself (begin, digest, tombstone).
-- `signing.py`: the Ed25519 key that signs digests, and the public keys that check them.
 - `files.py`: the file system layer: locks, new files, the reserve for a full disk.
 - `scan.py`: reads one file as far as its chain holds.
 - `recovery.py`: finds the file that a restarted journal continues.
@@ -21,6 +20,6 @@ Modules in reading order:
 - `identity.py`: the trail's id, since two machines may both have a journal w0.
 - `differences.py`, `verify.py`: the auditor's check of chain and signatures.
 
-`assembly.py` and `service.py` open the journal. `record/`, `state/` (backup and restore), `options/`, `host.py`
+`assembly.py` and `service.py` open the journal. `record/`, `state/` (backup and restore), `host.py`
 and `watch/audit_page/` import single modules. Nothing here imports sinks, the index or the page.
 """

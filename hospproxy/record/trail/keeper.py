@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ...errors import RecordFailed
+from ...signing import Signer
 from ..disclosing import Disclosure
 from . import marks, recovery
 from .current import Append, Current, Group, within
@@ -20,7 +21,6 @@ from .linking import Head, linked, linked_and_signed
 from .marks import Ended
 from .names import made
 from .scan import rest_of
-from .signing import Signer
 
 _RETRY_S = 5.0
 """Seconds between two attempts to leave the reserve."""

@@ -14,13 +14,13 @@ from ...errors import ProxyError
 from ...host import REAL, Host
 from ...interfaces import IMeter
 from ...messages import Exchange, Response
+from ...signing import Signer, signer_for
 from ...worker import WorkerLike
 from ..describe import gap
 from ..intent import RETRY_AFTER_S
 from .following import Position
 from .journal import Bounds, Journal, NullJournal
 from .keeper import Keeper, Plan
-from .signing import Signer, signer_for
 from .tending import Tended, Tender
 
 if TYPE_CHECKING:

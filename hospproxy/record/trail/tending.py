@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from attrs import define, field, frozen
 
 from ...folders import sync_folder
+from ...signing import Signer
 from .encoding import encode_record
 from .files import Files, OsFiles, locked
 from .following import Position
@@ -23,7 +24,6 @@ from .linking import signed
 from .marks import is_older, tombstone
 from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
 from .scan import record_of
-from .signing import Signer
 
 _BLOCK = 1 << 18
 

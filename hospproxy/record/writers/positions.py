@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 from attrs import frozen
 
-from ...folders import make_private, sync_folder
-from ..trail.files import lock_of, write_whole
+from ...folders import make_private, sync_folder, write_whole
+from ..trail.files import lock_of
 from ..trail.following import Position
 
 FOLDER = "positions"

@@ -18,8 +18,8 @@ from hospproxy.record.commands.looking import hand_over, who_asks
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import Keeper
-from hospproxy.record.trail.signing import signer_for
 from hospproxy.record.trail.verify import PublicKeys, verify
+from hospproxy.signing import signer_for
 
 TIME = "2026-11-24T13:15:{:02}.000Z"
 SET = "a" * 64

@@ -8,11 +8,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.folders import write_whole
 from hospproxy.record.noticing.hours import UnusualHours
 from hospproxy.record.noticing.learnt import EVERY_S, MAX_BYTES, Learnt
 from hospproxy.record.noticing.moments import Calendar
 from hospproxy.record.noticing.usual import MoreThanUsual
-from hospproxy.record.trail.files import write_whole
 from tests.outward.ledger.fakes import AtOnce
 
 from .records import MONDAY, facts, opened, record

@@ -13,7 +13,7 @@ from hospproxy.errors import RecordFailed
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import Keeper
-from hospproxy.record.trail.signing import Signer
+from hospproxy.signing import Signer
 
 from .disks import FakeDisk, FakeFile
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.trail.linking import Head, link_of, linked, linked_and_signed
 from hospproxy.record.trail.names import parse
-from hospproxy.record.trail.signing import Signer
+from hospproxy.signing import Signer
 
 from .trails import KEYS, Trail, eventful, read, verify, write
 

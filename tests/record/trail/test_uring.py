@@ -18,8 +18,8 @@ from twisted.trial.unittest import TestCase
 from hospproxy.record.trail.committing import Committer
 from hospproxy.record.trail.files import JournalFile, OsFiles
 from hospproxy.record.trail.keeper import Keeper
-from hospproxy.record.trail.signing import Signer
 from hospproxy.record.trail.uring import Uring
+from hospproxy.signing import Signer
 
 from .disks import HandWorker
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.trail.keeper import Plan
-from hospproxy.record.trail.signing import PublicKeys, Signer
 from hospproxy.record.trail.verify import verify
+from hospproxy.signing import PublicKeys, Signer
 
 from .trails import DAY, Trail, read, write
 

@@ -9,9 +9,9 @@ from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import Keeper, Plan
 from hospproxy.record.trail.names import parse
-from hospproxy.record.trail.signing import PublicKeys, Signer
 from hospproxy.record.trail.tending import Tender
 from hospproxy.record.trail.verify import Report, verify
+from hospproxy.signing import PublicKeys, Signer
 
 SIGNER = Signer.generate()
 KEYS = PublicKeys.of([SIGNER.public_pem])

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.logger import Logger
 
-from ...secrets import KEY_BYTES, KeyFileError, make_key_file, read_key_file
-from .files import write_whole
+from .folders import write_whole
+from .secrets import KEY_BYTES, KeyFileError, make_key_file, read_key_file
 
 _log = Logger()
 _MOST = 4096

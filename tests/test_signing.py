@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.trail.linking import is_signed_by, signed
-from hospproxy.record.trail.signing import PublicKeys, Signer, signer_for
 from hospproxy.secrets import KeyFileError
+from hospproxy.signing import PublicKeys, Signer, signer_for
 
 
 class Keys(SynchronousTestCase):
