@@ -24,7 +24,7 @@ from .config import (
     Settings,
     load,
 )
-from .options import front_checks, secret_fields, sharing_checks, writer_checks
+from .options import front_checks, secret_values, sharing_checks, writer_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -56,12 +56,12 @@ def load_and_check(file: Path | None, overrides: Overrides = NO_FLAGS) -> tuple[
         settings = load(file, overrides)
     except ConfigError as error:
         raise ConfigError((*error.problems, *_further(error))) from None
-    errors = list(secret_fields.file_errors(file, list(secret_fields.written(settings)))) if file else []
-    settings, wrong = secret_fields.taken(settings, os.environ)
+    errors = list(secret_values.file_errors(file, list(secret_values.written(settings)))) if file else []
+    settings, wrong = secret_values.taken(settings, os.environ)
     findings = check(settings)
     if errors or wrong or findings.errors:
         raise ConfigError((*_lines([*errors, *wrong]), *findings.errors))
-    return settings, (*(secret_fields.file_warnings(file) if file else ()), *findings.warnings)
+    return settings, (*(secret_values.file_warnings(file) if file else ()), *findings.warnings)
 
 
 def _further(error: ConfigError) -> Iterator[str]:

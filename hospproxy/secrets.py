@@ -14,16 +14,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from .folders import make_private
-
-if TYPE_CHECKING:
-    from .config import Settings
 
 KEY_BYTES = 32
 HEIR: ContextVar[int | None] = ContextVar("heir", default=None)
@@ -32,29 +28,6 @@ HEIR: ContextVar[int | None] = ContextVar("heir", default=None)
 
 class KeyFileError(Exception):
     """The master key's file is not usable; the text says why, and contains no byte of the key."""
-
-
-def master_key(settings: Settings, entropy: Callable[[int], bytes] = os.urandom) -> MasterKey:
-    """Return the key that the settings name; by default the one in ``state_dir``, which is created if missing.
-
-    A named key is never created: other machines may share it, and a second key would make their state unreadable.
-
-    :param entropy: returns this many random bytes.
-    :raise KeyFileError: the file is not usable, or a named one is missing.
-    """
-    others = (settings.master_key_next_file, settings.master_key_previous_file)
-    further = tuple(MasterKey.load(path) for path in others if path is not None)
-    return MasterKey(_first(settings, entropy).secret, further)
-
-
-def _first(settings: Settings, entropy: Callable[[int], bytes]) -> MasterKey:
-    if settings.master_key is not None:
-        from .options.secret_fields import key_of  # imported here: it needs this module
-
-        return MasterKey(key_of(settings.master_key.value))
-    if settings.master_key_file is not None:
-        return MasterKey.load(settings.master_key_file)
-    return MasterKey.load_or_create(settings.master_key_path, entropy)
 
 
 @frozen(slots=True)

@@ -27,6 +27,7 @@ from .config import Settings
 from .ending import GRACE_S, Step, end_in_order
 from .host import REAL, Host
 from .memory.outliving import remove_left
+from .options.secret_values import master_key
 from .origin_secrets import SecretError
 from .outward.ledger.format import LedgerFormatError
 from .record.database.building import reader_for
@@ -34,7 +35,7 @@ from .record.describe import Describer
 from .record.trail.journal import Journal
 from .record.trail.opening import trouble_of
 from .record.writers.building import WriterError
-from .secrets import KeyFileError, master_key
+from .secrets import KeyFileError
 from .state.lock import FolderLock
 from .watch.admin import Admin
 from .watch.audit_page.building import AuditPageService

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import secrets
 from hospproxy.config import Settings, UpstreamSettings
-from hospproxy.secrets import KeyFileError, MasterKey, master_key
+from hospproxy.options.secret_values import master_key
+from hospproxy.secrets import KeyFileError, MasterKey
 
 KEY = MasterKey(bytes(range(32)))
 

@@ -1,30 +1,19 @@
-"""Secrets in the options: each comes from a file, from an environment variable, or from the options file itself.
+"""The keys of secrets in the options: each comes from a file, from an environment variable, or from the options file.
 
 A section has three keys for each secret: ``NAME_file``, ``NAME_env`` and ``NAME``. At most one of them may be given.
-``SECRETS`` lists all secrets. A secret from the environment or the options file is kept in a ``Text``, whose ``repr``
-and ``str`` do not show it.
+``secret_values.py`` reads the values. A secret from the environment or the options file is kept in a ``Text``, whose
+``repr`` and ``str`` do not show it.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from base64 import b64decode
-from collections.abc import Callable, Iterator, MutableMapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from ..secrets import KEY_BYTES, KeyFileError, read_key_file
-from ..signing import Signer
 from .fields import SPEC, BadValueError, Metadata, Spec
 
-if TYPE_CHECKING:
-    from .sections import Settings
-
-Finding = tuple[str, str]
 MOST = 4096
 """Most bytes of a secret."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -66,6 +55,7 @@ def variable(doc: str) -> Metadata:
         return value
 
     return {SPEC: Spec(doc, takes, "", read)}
+<<<<<<< HEAD
 
 
 @frozen(slots=True)
@@ -252,3 +242,5 @@ def file_warnings(file: Path) -> Iterator[str]:
         return
     if mode & 0o022:
         yield f"{file}: others can change it (mode {mode:04o})"
+=======
+>>>>>>> 90d872a (Keep the values of secrets apart from the keys that name them)

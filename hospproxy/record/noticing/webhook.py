@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from ...host import REAL, Host
 from ...interfaces import IAuditWriter
-from ...options.secret_fields import shared_secret
+from ...options.secret_values import shared_secret
 from ..trail.scan import record_of
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from ...host import REAL, Host
 from ...interfaces import IAuditFileWriter
-from ...options.secret_fields import content_of
+from ...options.secret_values import content_of
 from ...worker import WorkerLike
 from ..trail.following import ClosedFile
 from ..trail.names import PACKED

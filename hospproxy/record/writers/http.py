@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from ...host import REAL, Host
 from ...interfaces import IAuditWriter
-from ...options.secret_fields import shared_secret
+from ...options.secret_values import shared_secret
 from ..trail.following import Batch
 from .posting import SignedPoster
 

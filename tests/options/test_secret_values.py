@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy import checks
 from hospproxy.config import ConfigError, Settings
 from hospproxy.options.loading import sections
-from hospproxy.options.secret_fields import SECRETS, content_of, shared_secret
-from hospproxy.secrets import KeyFileError, master_key
+from hospproxy.options.secret_values import SECRETS, content_of, master_key, shared_secret
+from hospproxy.secrets import KeyFileError
 from hospproxy.signing import Signer, signer_for
 
 WORDS = "Mellon-mellon-mellon"
