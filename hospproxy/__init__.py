@@ -15,8 +15,8 @@ Follow a request through the packages:
 
 Modules at this level, in reading order:
 
-* ``messages.py``, ``contract.py``, ``errors.py``, ``interfaces.py``: the values, errors and interfaces that all use.
-  ``words.py`` has the closed sets of words in records and metrics.
+* ``messages.py``, ``errors.py``, ``contract.py``, ``exchange.py``, ``interfaces.py``: the values, errors and interfaces
+  that all use. ``words.py`` has the closed sets of words in records and metrics.
 * ``chain.py``: the processors in order; ``assembly.py`` builds them, ``service.py`` starts and stops everything.
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,

@@ -1,18 +1,36 @@
-"""Upstream responses that arrive after the client has left: who learns from them, and what waits for them."""
+"""Attempts and upstream responses that outlast their client: who learns from them, and what waits for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from attrs import define
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-if TYPE_CHECKING:
-    from .messages import Response
+from .errors import ProxyError
+from .messages import Response
 
-Learner = Callable[["Response"], object]
+Learner = Callable[[Response], object]
+
+Outcome = Response | ProxyError | None
+"""What came of an attempt; None: unknown."""
 
 _log = Logger()
+
+
+@define(slots=True, eq=False)
+class LeftBehind:
+    """An attempt without a waiting client.
+
+    :param over: fires with the outcome when HOSP is no longer working on the attempt. Cancel it to close the
+        connection.
+    :param heard: whether the proxy would still read a response. It does not for a write; looks find the write's
+        outcome.
+    """
+
+    over: Deferred[Outcome]
+    heard: bool = True
 
 
 class Aftermath:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
+from .exchange import Call, Exchange
 from .guard.admission.refusals import Refusals
 from .guard.bodies import Bodies
 from .guard.building import admission_for, entrance_for, permissions_for
@@ -24,7 +25,7 @@ from .memory.memory import Writer
 from .memory.outliving import memory_of, second_of
 from .memory.screening import Screening
 from .memory.second import Second
-from .messages import Call, Exchange, Response
+from .messages import Response
 from .outward.checking import AnswerCheck
 from .outward.conditions import ConditionCheck
 from .outward.gate.breaker import State

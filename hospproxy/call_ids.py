@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import msgspec
 
-from .messages import Call, Response
+from .exchange import Call
+from .messages import Response
 
 
 @lru_cache(maxsize=64)

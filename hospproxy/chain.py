@@ -13,8 +13,9 @@ from zope.interface import implementer
 from .aftermath import Aftermath
 from .answers import Answers, accept_class
 from .errors import OwnNotRecorded, ProxyError, RecordFailed
+from .exchange import Call, Exchange
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
-from .messages import Call, Exchange, Priority, Request, Response
+from .messages import Priority, Request, Response
 from .retry_after import with_retry_after
 from .watch.requests import count_request
 

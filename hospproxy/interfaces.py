@@ -10,7 +10,8 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 from .errors import ProxyError
-from .messages import Call, Client, Exchange, Request, Response
+from .exchange import Call, Exchange
+from .messages import Client, Request, Response
 
 if TYPE_CHECKING:
     from .record.disclosing import Disclosure

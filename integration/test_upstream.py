@@ -15,7 +15,8 @@ from twisted.logger import LogLevel, globalLogPublisher
 from hosp_standin import testing
 from hospproxy.contract_document import load
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
-from hospproxy.messages import Call, Client, Response
+from hospproxy.exchange import Call
+from hospproxy.messages import Client, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream

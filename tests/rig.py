@@ -16,6 +16,7 @@ from hosp_standin.records import RESOURCES
 from hospproxy.answers import Answers
 from hospproxy.chain import Chain
 from hospproxy.contract_document import load
+from hospproxy.exchange import Call, Exchange
 from hospproxy.guard.bodies import Bodies
 from hospproxy.guard.identity import IdentityCheck
 from hospproxy.guard.ownership import Ownership
@@ -23,7 +24,7 @@ from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening import Screening
-from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.conditions import ConditionCheck
 from hospproxy.outward.retry import Budget, Retry

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.call_ids import field_of_answer, patient_of
-from hospproxy.messages import Call
+from hospproxy.exchange import Call
 
 from .record.exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, answer
 

@@ -12,8 +12,9 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.chain import ORDER, OWN_ENTRY, Chain
 from hospproxy.errors import OverCapacity, OwnNotRecorded, RecordFailed, Refused
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IHandler, IProcessor, Proceed
-from hospproxy.messages import Call, Client, Exchange, Headers, Request, Response
+from hospproxy.messages import Client, Headers, Request, Response
 from tests.rig import CONTRACT, Rig
 
 

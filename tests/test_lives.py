@@ -10,8 +10,9 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Exchange, Response
+from hospproxy.messages import Response
 from tests.lives import ProcessTime
 from tests.rig import Rig
 

@@ -9,8 +9,9 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from ..exchange import Exchange
 from ..interfaces import IProcessor, Proceed
-from ..messages import ABSENT, Exchange, Json, Response
+from ..messages import ABSENT, Json, Response
 from ..turns import Turns
 from . import documents, large_bodies
 from .validation import Validation

@@ -9,8 +9,9 @@ from zope.interface import implementer
 
 from ..arrival.authority import without_port
 from ..errors import Refused
+from ..exchange import Exchange
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import Exchange, Request, Response
+from ..messages import Request, Response
 from ..origin_secrets import OriginSecrets
 from ..words import EntranceRule
 

@@ -12,12 +12,13 @@ from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule
 from ..errors import NothingKept, ProxyError, Unauthorized
+from ..exchange import Call, Exchange
 from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
-from ..messages import Call, Exchange, Identity, Origin, Response
+from ..messages import Identity, Origin, Response
 from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
 

@@ -17,7 +17,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
 from ..contract_permissions import Permission
-from ..messages import Call, Response
+from ..exchange import Call
+from ..messages import Response
 
 _LONGEST = 64
 """Longest value in characters that is kept: ids are short."""

@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from ..contract import Contract, Operation
 from ..errors import ProxyError, Refused
+from ..exchange import Call, Exchange
 from ..interfaces import IProcessor, Proceed
-from ..messages import Call, Exchange, Identity, Json, Response
+from ..messages import Identity, Json, Response
 
 
 def same_id(one: Any, other: Any) -> bool:

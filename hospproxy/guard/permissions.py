@@ -13,8 +13,9 @@ from ..call_ids import as_id
 from ..contract import Contract, Operation
 from ..contract_permissions import Permission
 from ..errors import ProxyError, Refused
+from ..exchange import Call, Exchange
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import ABSENT, Call, Exchange, Identity, Response
+from ..messages import ABSENT, Identity, Response
 from ..words import PermissionEvent
 from .knowledge import Knowledge, Lacking, Value
 from .ownership import same_id

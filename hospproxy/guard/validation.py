@@ -10,8 +10,9 @@ from zope.interface import implementer
 from ..answers import accept_class
 from ..contract import Contract, Operation, Route, match
 from ..errors import ProxyError, Refused
+from ..exchange import Call, Exchange
 from ..interfaces import IProcessor, Proceed
-from ..messages import Call, Client, Exchange, Headers, Json, Priority, Request, Response
+from ..messages import Client, Headers, Json, Priority, Request, Response
 from . import documents, paths
 
 

@@ -11,9 +11,10 @@ from zope.interface import implementer
 from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import NothingKept, OwnWriteHidden, ProxyError
+from ..exchange import Exchange
 from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import Exchange, Identity, Response
+from ..messages import Identity, Response
 from ..options.sections import CacheSettings
 from ..words import CacheWord
 from .directives import Wish, wish_of

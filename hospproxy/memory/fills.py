@@ -12,7 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ProxyError
-from ..messages import Exchange, Response
+from ..exchange import Exchange
+from ..messages import Response
 from .bounded import LastChanges
 from .directives import Wish
 from .store import Entry

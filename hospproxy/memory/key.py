@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from ..messages import Call, Client, Identity
+from ..exchange import Call
+from ..messages import Client, Identity
 
 
 def key_of(call: Call, client: Client, identity: Identity | None, generation: int) -> bytes:

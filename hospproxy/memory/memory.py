@@ -11,8 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
 from ..errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
+from ..exchange import Call, Exchange
 from ..interfaces import ICacheStore
-from ..messages import Call, Exchange, Identity, Origin, Response
+from ..messages import Identity, Origin, Response
 from ..sharing.kinds import ALONE, Sharing
 from ..sharing.news import Account, News, Refused, Struck
 from .accounts import RESUME_S, Accounts

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from ..contract import Resource
-from ..messages import Call, Headers, Json, Response
+from ..exchange import Call
+from ..messages import Headers, Json, Response
 from .shapes import media_type
 from .store import Asked, Entry
 

@@ -9,8 +9,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ProxyError, RecordFailed
+from ..exchange import Exchange
 from ..interfaces import IMeter
-from ..messages import Exchange, Priority, Response
+from ..messages import Priority, Response
 
 REFRESH = "refresh"
 """Value of ``own`` for these requests, in the audit record."""

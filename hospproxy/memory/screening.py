@@ -19,8 +19,9 @@ from zope.interface import implementer
 
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
+from ..exchange import Call, Exchange
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import ABSENT, Call, Exchange, Identity, Priority, Request, Response
+from ..messages import ABSENT, Identity, Priority, Request, Response
 from .note_text import NoteText, note_texts
 
 _log = Logger()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..contract import Operation
 from ..errors import ProxyError
-from ..messages import Exchange, Origin, Response
+from ..exchange import Exchange
+from ..messages import Origin, Response
 from .directives import Wish
 
 FAILURES = frozenset({500, 502, 503, 504})

@@ -6,7 +6,8 @@ Tags are strings with a fixed prefix. If two names collide, more is invalidated,
 from __future__ import annotations
 
 from ..contract import Contract
-from ..messages import Call, Identity
+from ..exchange import Call
+from ..messages import Identity
 
 ACCOUNTS = "accounts"
 """Tag of every response to any credentials."""

@@ -16,8 +16,9 @@ from attrs import evolve, frozen
 from ..contract import Contract, Expected, Operation
 from ..contract_answers import is_json
 from ..errors import BadAnswer
+from ..exchange import Exchange
 from ..interfaces import IMeter
-from ..messages import Client, Exchange, Headers, Json, Response
+from ..messages import Client, Headers, Json, Response
 from ..words import Finding
 from .sending import Target
 

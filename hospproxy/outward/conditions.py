@@ -15,9 +15,10 @@ from zope.interface import implementer
 
 from ..contract import Contract, Operation, Resource
 from ..errors import OverCapacity, ProxyError, Refused, Unauthorized
+from ..exchange import Call, Exchange
 from ..interfaces import IProcessor, Proceed
 from ..memory.directives import entity_tags
-from ..messages import Call, Exchange, Headers, Response
+from ..messages import Headers, Response
 from .validators import seconds_of
 from .writes.finding import moment
 

@@ -13,10 +13,11 @@ from attrs import evolve, frozen
 from .. import json_lists
 from ..contract import Expected
 from ..errors import Refused
+from ..exchange import Exchange
 from ..guard import large_bodies
 from ..json_lists import NotAList
 from ..long_text import LongText
-from ..messages import Exchange, Json, Response
+from ..messages import Json, Response
 from ..turns import Turns
 from .checking import AnswerCheck
 

@@ -11,8 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity, ProxyError
+from ..exchange import Exchange
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..messages import Exchange, Response
+from ..messages import Response
 from ..options.sections import RetrySettings
 from ..retry_after import retry_after_s
 from .gate.rules import PROBE

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 from attrs import field, frozen
 
-from ..messages import ABSENT, Call, Client
+from ..exchange import Call
+from ..messages import ABSENT, Client
 
 _ACCEPT = {"json": b"application/json", "html": b"text/html", "any": b"*/*"}
 _PORTS = {"http": 80, "https": 443}

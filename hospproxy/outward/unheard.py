@@ -9,33 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..aftermath import LeftBehind, Outcome
 from ..errors import FailedAfterSending, NotSent, ProxyError
-from ..messages import Exchange, Response
-
-Outcome = Response | ProxyError | None
-"""What came of an attempt; None: unknown."""
+from ..exchange import Exchange
+from ..messages import Response
 
 _log = Logger()
-
-
-@define(slots=True, eq=False)
-class LeftBehind:
-    """An attempt without a waiting client.
-
-    :param over: fires with the outcome when HOSP is no longer working on the attempt. Cancel it to close the
-        connection.
-    :param heard: whether the proxy would still read a response. It does not for a write; looks find the write's
-        outcome.
-    """
-
-    over: Deferred[Outcome]
-    heard: bool = True
 
 
 class Asking:

@@ -10,8 +10,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..errors import RecordFailed
+from ..exchange import Exchange
 from ..interfaces import IJournal, IProcessor, Proceed
-from ..messages import Exchange, Response
+from ..messages import Response
 from ..turns import Turns
 from .describe import Answer, Describer, Record
 from .disclosing import Disclosures, Read

@@ -19,9 +19,10 @@ from twisted.internet.defer import CancelledError
 from ..call_ids import field_of_answer, patient_of
 from ..contract import Operation, Resource, Route
 from ..errors import ProxyError
+from ..exchange import Exchange
 from ..guard.credentials import parse_basic
 from ..guard.paths import canonical_id
-from ..messages import ABSENT, Certainty, ClientCertificate, Exchange, Origin, Response
+from ..messages import ABSENT, Certainty, ClientCertificate, Origin, Response
 from .naming import Named, named
 
 VERSION = 1

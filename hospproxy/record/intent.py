@@ -6,8 +6,9 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..errors import ProxyError, RecordFailed
+from ..exchange import Exchange
 from ..interfaces import IJournal, IProcessor, Proceed
-from ..messages import Exchange, Response
+from ..messages import Response
 from .describe import Describer
 
 RETRY_AFTER_S = 30

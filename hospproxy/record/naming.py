@@ -8,8 +8,9 @@ from attrs import frozen
 
 from ..call_ids import patient_of
 from ..contract import Operation, Route, match
+from ..exchange import Call
 from ..guard import paths
-from ..messages import Call, Request
+from ..messages import Request
 
 
 @frozen(slots=True)

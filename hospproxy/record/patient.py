@@ -12,8 +12,9 @@ from zope.interface import implementer
 from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import ProxyError, RecordFailed
+from ..exchange import Call, Exchange
 from ..interfaces import IProcessor, Proceed
-from ..messages import Call, Exchange, Response
+from ..messages import Response
 
 SHARE = 0.25
 """Share of a write's remaining time that the lookup may take."""

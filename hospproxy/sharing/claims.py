@@ -10,8 +10,9 @@ from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
 from ..errors import NotSent, OverCapacity
+from ..exchange import Exchange
 from ..interfaces import IMeter
-from ..messages import Exchange, Identity, Response
+from ..messages import Identity, Response
 from ..outward.ledger.rows import write_answer
 from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
 from ..outward.writes.entry import Entry, Names, State, has_effect

@@ -9,7 +9,8 @@ import msgspec
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ..messages import Exchange, Response
+from ..exchange import Exchange
+from ..messages import Response
 from ..outward.ledger.rows import read_answer
 from ..outward.writes.claims import Known
 from ..outward.writes.entry import State

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..exchange import Exchange
 from ..interfaces import IMeter
-from ..messages import Exchange
 from ..record.describe import Answer, status_of
 from ..words import status_class
 from .table import METHODS

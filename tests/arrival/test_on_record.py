@@ -24,9 +24,10 @@ from hospproxy.arrival.house import House
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.chain import Chain
 from hospproxy.errors import RecordFailed
+from hospproxy.exchange import Exchange
 from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IJournal, IProcessor, Proceed
-from hospproxy.messages import Exchange, Origin, Response
+from hospproxy.messages import Origin, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer

@@ -13,10 +13,11 @@ from zope.interface.verify import verifyObject
 
 from hospproxy import origin_secrets as origin
 from hospproxy.chain import Chain
+from hospproxy.exchange import Exchange
 from hospproxy.guard.building import entrance_for
 from hospproxy.guard.entrance import Entrance
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Client, Exchange, Headers, Request, Response
+from hospproxy.messages import Client, Headers, Request, Response
 from hospproxy.options.front_section import FrontSettings, OriginSettings
 from hospproxy.options.sections import Settings, UpstreamSettings
 from hospproxy.origin_secrets import (

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hospproxy.errors import FailedAfterSending
+from hospproxy.exchange import Call
 from hospproxy.guard.admission.attempts import Keys
 from hospproxy.guard.admission.processor import Admission
 from hospproxy.guard.admission.refusals import Refusals
@@ -21,7 +22,7 @@ from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import Call, Client, Response
+from hospproxy.messages import Client, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.options.sections import CacheSettings
 from hospproxy.outward.gate.gate import Gate

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent
+from hospproxy.exchange import Exchange
 from hospproxy.guard.knowledge import Knowledge, Lacking, watched
 from hospproxy.guard.permissions import MAX_REASON, Permissions, Verdict, compared, reason_in
-from hospproxy.messages import Exchange, Headers, Request, Response
+from hospproxy.messages import Headers, Request, Response
 from hospproxy.null_meter import NullMeter
 from tests.rig import CONTRACT, STAFF2, Rig, SmallHosp, stamp
 

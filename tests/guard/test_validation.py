@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Route
 from hospproxy.errors import Refused
+from hospproxy.exchange import Exchange
 from hospproxy.guard.validation import Validation
-from hospproxy.messages import Client, Exchange, Request, Response
+from hospproxy.messages import Client, Request, Response
 from tests.rig import CONTRACT, STAFF1, Rig
 
 

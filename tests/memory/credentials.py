@@ -25,6 +25,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
@@ -32,7 +33,7 @@ from hospproxy.memory.disk import Disk
 from hospproxy.memory.memory import Memory, Writer
 from hospproxy.memory.second import Second
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import ABSENT, Call, Exchange, Origin, Response
+from hospproxy.messages import ABSENT, Origin, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import CacheSettings
 from tests.lives import ProcessTime

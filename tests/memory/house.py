@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from hospproxy import contract_document
 from hospproxy.contract import Contract
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IMeter
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
@@ -18,18 +19,7 @@ from hospproxy.memory.keeper import Keeper
 from hospproxy.memory.memory import Memory
 from hospproxy.memory.second import Second
 from hospproxy.memory.store import LruStore
-from hospproxy.messages import (
-    ABSENT,
-    Call,
-    Client,
-    Exchange,
-    Headers,
-    Identity,
-    Origin,
-    Priority,
-    Request,
-    Response,
-)
+from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.kinds import ALONE, Sharing
 from hospproxy.sharing.level import LevelLimits, RedisLevel

@@ -24,7 +24,8 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, OutcomeUnknown
-from hospproxy.messages import Call, Identity, Origin, Response
+from hospproxy.exchange import Call
+from hospproxy.messages import Identity, Origin, Response
 
 from .house import Asked, House, Reading, answer, call_of
 

@@ -7,8 +7,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import ProxyError
+from hospproxy.exchange import Exchange
 from hospproxy.memory.fills import GRACE_S, Fetched, Fill, Fills
-from hospproxy.messages import Exchange, Request, Response
+from hospproxy.messages import Request, Response
 
 DONE = Fetched(Response(200))
 

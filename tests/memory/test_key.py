@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.exchange import Call
 from hospproxy.memory.key import key_of
-from hospproxy.messages import Call, Client, Identity
+from hospproxy.messages import Client, Identity
 
 from .house import ANN, CONTRACT, call_of
 

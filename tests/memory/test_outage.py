@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent
-from hospproxy.messages import Call, Identity, Response
+from hospproxy.exchange import Call
+from hospproxy.messages import Identity, Response
 
 from .house import ANN, BEN, JSON, answer, call_of
 from .lasting import Process, World

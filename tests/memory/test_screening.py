@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hospproxy.errors import FailedAfterSending, NotSent, RecordFailed
+from hospproxy.exchange import Exchange
 from hospproxy.guard.credentials import basic
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.note_text import NOTE_BYTES
-from hospproxy.messages import Exchange, Response
+from hospproxy.messages import Response
 from tests.rig import CONTRACT, STAFF2, Rig
 
 SCREEN = CONTRACT.operation("screenPatient")

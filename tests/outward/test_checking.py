@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import contract_document
 from hospproxy.errors import BadAnswer
-from hospproxy.messages import Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.exchange import Call, Exchange
+from hospproxy.messages import Client, Headers, Origin, Request, Response
 from hospproxy.outward.checking import KNOWN, Addresses, AnswerCheck, authority
 from hospproxy.outward.sending import Target
 from hospproxy.watch.metrics import Metrics

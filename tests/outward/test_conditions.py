@@ -14,8 +14,9 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.contract import Resource
 from hospproxy.errors import FailedAfterSending, NotSent, OverCapacity, Refused
+from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Exchange, Headers, Origin, Request, Response
+from hospproxy.messages import Headers, Origin, Request, Response
 from hospproxy.outward.conditions import (
     ConditionCheck,
     Conditions,

@@ -13,8 +13,9 @@ from twisted.internet.task import Clock
 
 from hospproxy import json_lists
 from hospproxy.errors import BadAnswer
+from hospproxy.exchange import Call, Exchange
 from hospproxy.guard import large_bodies
-from hospproxy.messages import Call, Client, Exchange, Headers, Origin, Response
+from hospproxy.messages import Client, Headers, Origin, Response
 from hospproxy.outward import large_answers
 from hospproxy.outward.checking import AnswerCheck
 from hospproxy.outward.large_answers import LargeAnswers

@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
-from hospproxy.messages import Call, Exchange, Headers, Request, Response
+from hospproxy.exchange import Call, Exchange
+from hospproxy.messages import Headers, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
 from tests.rig import CONTRACT, Rig

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract_document import load
-from hospproxy.messages import Call, Client, Headers, Json
+from hospproxy.exchange import Call
+from hospproxy.messages import Client, Headers, Json
 from hospproxy.outward.sending import Message, Target, build_message, came_by, via_name
 
 CONTRACT = load()

@@ -12,8 +12,9 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.contract_document import load
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IProcessor, IUpstream
-from hospproxy.messages import Call, Client, Exchange, Headers, Origin, Request, Response
+from hospproxy.messages import Client, Headers, Origin, Request, Response
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream, UpstreamProcessor
 from hospproxy.outward.validators import dated, tagged

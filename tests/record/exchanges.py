@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hospproxy.contract import Operation, Place
-from hospproxy.messages import ABSENT, Call, Client, Exchange, Headers, Request, Response
+from hospproxy.exchange import Call, Exchange
+from hospproxy.messages import ABSENT, Client, Headers, Request, Response
 
 SECRET = "hunter2-correct-horse"
 CLIENT = Client(

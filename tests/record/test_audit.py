@@ -10,8 +10,9 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from hospproxy.errors import ProxyError, RecordFailed, Refused
+from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IJournal, IProcessor
-from hospproxy.messages import Exchange, Response
+from hospproxy.messages import Response
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.record.intent import Intent

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Resource
 from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
-from hospproxy.messages import Client, ClientCertificate, Exchange, Identity, Origin, Request
+from hospproxy.exchange import Exchange
+from hospproxy.messages import Client, ClientCertificate, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
 from hospproxy.record.trail.encoding import encode_record
 

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract_document import load
 from hospproxy.errors import ProxyError
-from hospproxy.messages import Exchange, Response
+from hospproxy.exchange import Exchange
+from hospproxy.messages import Response
 from hospproxy.record import disclosing
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer

@@ -10,8 +10,9 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.contract_document import load
 from hospproxy.errors import NotSent, RecordFailed
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import ABSENT, Call, Exchange, Response
+from hospproxy.messages import ABSENT, Response
 from hospproxy.record.describe import Describer
 from hospproxy.record.patient import MAX_DELETED, PatientOfRecord
 from tests.rig import CONTRACT, Rig

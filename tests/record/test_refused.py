@@ -9,7 +9,8 @@ from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import Refused
-from hospproxy.messages import Client, Exchange, Headers, Request
+from hospproxy.exchange import Exchange
+from hospproxy.messages import Client, Headers, Request
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from tests.rig import CONTRACT, Rig

@@ -11,7 +11,8 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent, ProxyError
-from hospproxy.messages import Exchange, Priority, Request, Response
+from hospproxy.exchange import Exchange
+from hospproxy.messages import Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import Rules

@@ -13,10 +13,11 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ...errors import TooMany
+from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...joining import Joint
 from ...memory.accounts import Accounts
-from ...messages import Exchange, Origin, Response
+from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import Accepted, Guess, News, Used

@@ -13,11 +13,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...aftermath import LeftBehind
 from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
+from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...messages import Exchange, Priority, Response
+from ...messages import Priority, Response
 from ...retry_after import retry_after_s
-from ..unheard import LeftBehind
 from .breaker import Breaker, State
 from .estimate import Estimate
 from .limit import Limit

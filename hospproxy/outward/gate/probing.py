@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 
 from ...contract import Operation
 from ...errors import ProxyError
+from ...exchange import Call, Exchange
 from ...interfaces import IMeter
-from ...messages import Call, Client, Exchange, Priority, Request, Response
+from ...messages import Client, Priority, Request, Response
 from .breaker import State
 from .rules import PROBE
 

@@ -8,18 +8,8 @@ import msgspec
 from attrs import astuple
 
 from ...contract import Contract
-from ...messages import (
-    ABSENT,
-    Call,
-    Client,
-    ClientCertificate,
-    Exchange,
-    Headers,
-    Identity,
-    Origin,
-    Request,
-    Response,
-)
+from ...exchange import Call, Exchange
+from ...messages import ABSENT, Client, ClientCertificate, Headers, Identity, Origin, Request, Response
 
 
 class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from ...contract import Contract
+from ...exchange import Call
 from ...guard.credentials import basic, parse_basic
-from ...messages import Call, Response
+from ...messages import Response
 from .entry import Entry
 from .finding import Change, Found, NotKnowable, NotThere, Verdict, has_changed
 

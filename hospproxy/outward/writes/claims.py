@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import field, frozen
 
 from ...errors import ProxyError
-from ...messages import Exchange, Identity, Response
+from ...exchange import Exchange
+from ...messages import Identity, Response
 from .entry import State
 
 if TYPE_CHECKING:

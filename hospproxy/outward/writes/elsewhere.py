@@ -8,8 +8,9 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import NotSent, OutcomeUnknown
+from ...exchange import Exchange
 from ...interfaces import IMeter
-from ...messages import Exchange, Origin, Response
+from ...messages import Origin, Response
 from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
 from .entries import Entries
 from .entry import Entry, Names, State

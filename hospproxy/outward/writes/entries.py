@@ -14,7 +14,7 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import OverCapacity
-from ...messages import Exchange
+from ...exchange import Exchange
 from .entry import Entry, Names, State, has_effect
 from .equality import digest, record_name, record_of, turn_of, what
 from .overtaking import ByRecord

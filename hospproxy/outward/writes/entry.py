@@ -8,7 +8,8 @@ import hashlib
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from ...messages import Call, Exchange, Response
+from ...exchange import Call, Exchange
+from ...messages import Response
 from .versions import Version
 
 

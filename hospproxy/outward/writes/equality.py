@@ -6,7 +6,8 @@ import hashlib
 
 import msgspec
 
-from ...messages import ABSENT, Exchange, Json
+from ...exchange import Exchange
+from ...messages import ABSENT, Json
 from .stored import Doubt, as_stored
 
 

@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...errors import RecordFailed
+from ...exchange import Exchange
 from ...interfaces import IMeter
-from ...messages import Exchange
 
 _log = Logger()
 

@@ -13,7 +13,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...contract import Contract
-from ...messages import Exchange, Identity, Request, Response
+from ...exchange import Exchange
+from ...messages import Identity, Request, Response
 from ...sealing import Seal, Unsealable
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call

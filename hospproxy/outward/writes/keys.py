@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from ...errors import Refused
-from ...messages import Exchange, Headers, Response
+from ...exchange import Exchange
+from ...messages import Headers, Response
 
 MAX_LENGTH = 255
 _STRING = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')

@@ -11,8 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...contract import Contract, Operation
 from ...errors import ProxyError
+from ...exchange import Call
 from ...interfaces import IMeter
-from ...messages import Call, Priority, Response
+from ...messages import Priority, Response
 from . import accounts
 from .claims import Claims, NoClaims
 from .entry import Entry

@@ -7,7 +7,8 @@ from typing import Any
 from ...answers import JSON_TYPE, encode
 from ...contract import Operation, Route
 from ...errors import Refused
-from ...messages import Exchange, Headers, Response
+from ...exchange import Exchange
+from ...messages import Headers, Response
 from .claims import Claims
 from .entry import State
 from .keeping import Keeping

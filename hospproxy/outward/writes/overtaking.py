@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from ...contract import Contract
-from ...messages import Call, Response
+from ...exchange import Call
+from ...messages import Response
 from .entry import Entry
 from .equality import record_name
 from .stored import same

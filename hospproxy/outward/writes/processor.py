@@ -8,8 +8,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import NotSent, OutcomeUnknown, ProxyError
+from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...messages import Exchange, Origin, Response
+from ...messages import Origin, Response
 from . import outcomes
 from .claims import Claims, Elsewhere, NoClaims
 from .elsewhere import Others

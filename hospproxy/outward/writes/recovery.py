@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...errors import ProxyError
-from ...messages import Exchange
+from ...exchange import Exchange
 from .claims import Claims
 from .entries import Entries
 from .entry import Entry

@@ -13,7 +13,8 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ...contract import Contract
-from ...messages import Call, Response
+from ...exchange import Call
+from ...messages import Response
 from ...sharing.news import Everything, News, Struck
 from .sightings import id_of, ids_in
 

@@ -12,7 +12,8 @@ from typing import Any, TypeGuard
 import msgspec
 
 from ...contract import Contract, Operation
-from ...messages import Call, Response
+from ...exchange import Call
+from ...messages import Response
 from ..ledger.store import HIGHEST_ID
 from .versions import Versions
 

@@ -11,9 +11,10 @@ from twisted.python.failure import Failure
 
 from ...answers import Answers, accept_class
 from ...errors import ProxyError
+from ...exchange import Exchange
 from ...host import REAL, Host
 from ...interfaces import IMeter
-from ...messages import Exchange, Response
+from ...messages import Response
 from ...signing import Signer, signer_for
 from ...worker import WorkerLike
 from ..describe import gap

@@ -13,13 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.exchange import Exchange
 from hospproxy.guard.admission.attempts import Keys
 from hospproxy.guard.admission.processor import Admission
 from hospproxy.guard.admission.rates import Rate
 from hospproxy.guard.admission.refusals import NoRefusals
 from hospproxy.guard.admission.telling import MOST_KEYS, SLACK, Telling, Unsaid
 from hospproxy.memory.accounts import Accounts
-from hospproxy.messages import Client, Exchange, Headers, Identity, Origin, Request, Response
+from hospproxy.messages import Client, Headers, Identity, Origin, Request, Response
 from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.sharing.kinds import ALONE
 from hospproxy.sharing.news import Accepted, Guess, News, Used, packed, unpacked

@@ -17,8 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
+from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Exchange, Priority, Request, Response
+from hospproxy.messages import Priority, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.gate.breaker import Breaker, State
 from hospproxy.outward.gate.gate import Gate

@@ -20,8 +20,9 @@ from zope.interface import implementer
 
 from hospproxy.contract_document import load
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IUpstream
-from hospproxy.messages import Call, Client, Exchange, Origin, Priority, Request, Response
+from hospproxy.messages import Client, Origin, Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker, State
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE, Rules

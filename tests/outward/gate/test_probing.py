@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract_document import load
 from hospproxy.errors import NotSent
-from hospproxy.messages import Call, Response
+from hospproxy.exchange import Call
+from hospproxy.messages import Response
 from hospproxy.outward.gate.breaker import State
 from hospproxy.outward.gate.probing import Prober
 from hospproxy.watch.metrics import Metrics

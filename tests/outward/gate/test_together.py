@@ -13,9 +13,10 @@ from zope.interface import implementer
 from hospproxy.answers import Answers
 from hospproxy.chain import Chain
 from hospproxy.errors import FailedAfterSending, NotSent
+from hospproxy.exchange import Call
 from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IUpstream
-from hospproxy.messages import Call, Client, Origin, Request, Response
+from hospproxy.messages import Client, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.gate.breaker import Breaker
 from hospproxy.outward.gate.gate import Gate

@@ -6,7 +6,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import contract_document
-from hospproxy.messages import Call, Client, ClientCertificate, Exchange, Request
+from hospproxy.exchange import Call, Exchange
+from hospproxy.messages import Client, ClientCertificate, Request
 from hospproxy.outward.ledger.rows import read_call, write_call
 from hospproxy.record.describe import Describer
 

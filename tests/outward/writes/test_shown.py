@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Call, Response
+from hospproxy.exchange import Call
+from hospproxy.messages import Response
 from hospproxy.outward.writes.shown import FOR_S, Shown
 from hospproxy.sharing.news import Everything, Struck
 from tests.rig import CONTRACT, STAFF1, STAFF2

@@ -4,7 +4,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.messages import Call, Response
+from hospproxy.exchange import Call
+from hospproxy.messages import Response
 from hospproxy.outward.writes.sightings import Sightings, id_of, ids_in
 from tests.rig import CONTRACT
 

@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hospproxy.errors import FailedAfterSending, RecordFailed, Refused
+from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Call, Exchange, Response
+from hospproxy.messages import Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.checking import AnswerCheck
 from hospproxy.outward.sending import Target

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hospproxy.errors import FailedAfterSending, RecordFailed
+from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor, Proceed
-from hospproxy.messages import Exchange, Response
+from hospproxy.messages import Response
 from hospproxy.outward.writes.going_on import GoingOn
 from hospproxy.watch.metrics import Metrics
 from tests.outward.ledger.fakes import AtOnce
