@@ -110,13 +110,15 @@ def taken(settings: Settings, environment: MutableMapping[str, str]) -> tuple[Se
     for secret in SECRETS:
         section, ways = secret.of(settings), secret.ways(settings)
         if len(ways) > 1:
-            found.append((secret.path, f"it is given in more than one way: {', '.join(ways)}"))
+            found.append(
+                (secret.path, f"it is given more than once ({', '.join(ways)}): keep one of these keys")
+            )
             continue
         name = getattr(section, f"{secret.name}_env")
         if name is not None:
             value = values[name] = values[name] if name in values else _pop(environment, name)
             if value is None:
-                found.append((f"{secret.path}_env", f"there is no {name} in the environment"))
+                found.append((f"{secret.path}_env", f"the environment variable {name} is not set, or empty"))
                 continue
             settings = _with(settings, secret, Text(value))
         given = getattr(secret.of(settings), secret.name)
