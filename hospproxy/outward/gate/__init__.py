@@ -18,6 +18,6 @@ The rest uses them:
 * ``unfinished.py``: the file of attempts in flight, for the process after a kill.
 * ``building.py``: assembles the gate and its prober.
 
-``assembly.py`` builds the gate. ``sharing`` and ``guard`` import ``places.py`` and ``breaker.py``; ``outward`` imports
-``rules.py``. The pure modules import only ``errors``, ``messages`` and each other.
+``assembly.py`` builds the gate. ``sharing`` imports ``places.py`` and ``breaker.py``; ``outward`` imports ``rules.py``.
+The pure modules import only ``errors``, ``messages`` and each other.
 """
