@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 
 from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import Target, engine_for
+from hospproxy.record.database.dialects import DatabaseTarget, engine_for
 from hospproxy.record.database.reading import DatabaseReader
 from hospproxy.record.database.schema import HEADS
 from hospproxy.record.reading.filters import Filters
@@ -70,7 +70,7 @@ QUESTIONS: dict[str, Filters] = {
 }
 
 
-def build(target: Target, rows: int) -> None:
+def build(target: DatabaseTarget, rows: int) -> None:
     """Fill the database."""
     engine = engine_for(target, read_only=False)
     if target.url is None:
@@ -87,7 +87,7 @@ def build(target: Target, rows: int) -> None:
     usual.dispose()
 
 
-async def ask(reactor: Any, target: Target, rows: int) -> float:
+async def ask(reactor: Any, target: DatabaseTarget, rows: int) -> float:
     """Print how long each query takes; return the slowest, in milliseconds."""
     reader = DatabaseReader(
         Access(reactor, target, "pages", read_only=True), Access(reactor, target, "exports", read_only=True)
@@ -128,7 +128,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="use what is there already; leave it")
     given = parser.parse_args()
     file = Path("build/audit-scale/audit.sqlite")
-    target = Target(url=parsed(given.url) if given.url else None, file=file.absolute(), timeout_s=600)
+    target = DatabaseTarget(url=parsed(given.url) if given.url else None, file=file.absolute(), timeout_s=600)
     if not (given.keep and _is_there(target)):
         if not given.url:
             _remove(file)
@@ -151,7 +151,7 @@ def main() -> int:
     return 0 if worst[0] < AIM_MS else 1
 
 
-def _is_there(target: Target) -> bool:
+def _is_there(target: DatabaseTarget) -> bool:
     """Whether the database was filled before."""
     engine = engine_for(target, read_only=True)
     try:

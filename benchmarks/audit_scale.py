@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from hospproxy.record.trail.encoding import encode_record
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.tending import Tender
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing import PublicKeys, Signer
@@ -53,7 +53,7 @@ def record(number: int) -> bytes:
 
 
 def _made(folder: Path, signer: Signer, records: int, *, packed: bool) -> None:
-    keeper = Keeper(folder, time.time, signer=signer, plan=Plan())
+    keeper = TrailKeeper(folder, time.time, signer=signer, plan=Plan())
     for start in range(0, records, GROUP):
         keeper.keep([record(number) for number in range(start, min(start + GROUP, records))])
     assert keeper.committed is not None

@@ -21,20 +21,20 @@ from .guard.validation import Validation
 from .host import REAL, Host
 from .memory.cache import Cache
 from .memory.hearing import Hearing
-from .memory.memory import Writer
+from .memory.memory import WriteAuthor
 from .memory.outliving import memory_of, second_of
 from .memory.screening import Screening
 from .memory.second import Second
 from .messages import Response
 from .outward.checking import AnswerCheck
 from .outward.conditions import ConditionCheck
-from .outward.gate.breaker import State
+from .outward.gate.breaker import BreakerState
 from .outward.gate.building import base_of, build_gate, places_for
 from .outward.gate.unfinished import FILE, Unfinished
 from .outward.large_answers import LargeAnswers
 from .outward.ledger.ledger import Ledger
 from .outward.retry import retry_for
-from .outward.sending import Target, came_by, via_name
+from .outward.sending import UpstreamTarget, came_by, via_name
 from .outward.upstream import Upstream, UpstreamProcessor
 from .outward.writes import outcomes
 from .outward.writes.claims import Claims, NoClaims
@@ -290,7 +290,7 @@ class Parts:
 
     def _found_later(self, exchange: Exchange) -> Deferred[None]:
         assert exchange.call is not None
-        return self.memory.found_later(exchange.call, Writer.of(exchange))
+        return self.memory.found_later(exchange.call, WriteAuthor.of(exchange))
 
     def _screening(self) -> Screening:
         settings = self.settings.screening
@@ -324,7 +324,7 @@ class Parts:
         )
         check = AnswerCheck(
             self.contract,
-            Target.from_url(settings.upstream.url),
+            UpstreamTarget.from_url(settings.upstream.url),
             self.metrics,
             enforce=settings.answers.mode == "enforce",
         )
@@ -344,7 +344,7 @@ class Parts:
             self.places, self.unfinished,
         )  # fmt: skip
         self.gate = gate
-        self.memory.away = lambda: settings.gate.enabled and gate.state is State.OPEN
+        self.memory.away = lambda: settings.gate.enabled and gate.state is BreakerState.OPEN
         if settings.gate.enabled:
             self.memory.stalls = gate.stall
         retry = retry_for(

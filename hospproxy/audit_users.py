@@ -58,7 +58,7 @@ class Cost:
 
 
 @frozen(slots=True)
-class Kept:
+class StoredPassword:
     """The stored hash of one password."""
 
     cost: Cost
@@ -66,7 +66,7 @@ class Kept:
     hash: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, password: str, cost: Cost | None = None) -> Kept:
+    def of(cls, password: str, cost: Cost | None = None) -> StoredPassword:
         """Hash a new password.
 
         :raise UsersError: it is empty or too long.
@@ -78,7 +78,7 @@ class Kept:
         return cls(chosen, salt, chosen.derive(password, salt))
 
     @classmethod
-    def parse(cls, text: str) -> Kept:
+    def parse(cls, text: str) -> StoredPassword:
         """Parse a stored hash.
 
         :raise UsersError: it is not ``scrypt$n$r$p$salt$hash``.
@@ -107,18 +107,18 @@ class Kept:
         return hmac.compare_digest(self.cost.derive(password, self.salt), self.hash)
 
 
-Users = Mapping[str, Kept]
+Users = Mapping[str, StoredPassword]
 
-NOBODY: Final = Kept(Cost(), bytes(_SALT_BYTES), bytes(_HASH_BYTES))
+NOBODY: Final = StoredPassword(Cost(), bytes(_SALT_BYTES), bytes(_HASH_BYTES))
 """Matches no password. An unknown name costs as much time as a known one, so timing does not reveal names."""
 
 
-def parse(text: str) -> dict[str, Kept]:
+def parse(text: str) -> dict[str, StoredPassword]:
     """Parse the content of a users file.
 
     :raise UsersError: a line is not ``name:scrypt$…``, or repeats a name.
     """
-    users: dict[str, Kept] = {}
+    users: dict[str, StoredPassword] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -128,13 +128,13 @@ def parse(text: str) -> dict[str, Kept]:
                 f"line {number}: expected a name that no other line has, a colon and scrypt$n$r$p$salt$hash"
             )
         try:
-            users[name] = Kept.parse(kept)
+            users[name] = StoredPassword.parse(kept)
         except UsersError as error:
             raise UsersError(f"line {number}: {error}") from None
     return users
 
 
-def load(path: Path) -> dict[str, Kept]:
+def load(path: Path) -> dict[str, StoredPassword]:
     """Read a users file.
 
     :raise UsersError: it is missing, readable by others, too long or malformed.
@@ -165,7 +165,7 @@ def add(path: Path, name: str, password: str, cost: Cost | None = None) -> bool:
         raise UsersError(
             "a name must have 1 to 64 letters, digits or . _ @ -, and start with a letter or digit"
         )
-    kept = Kept.of(password, cost)
+    kept = StoredPassword.of(password, cost)
     with _changing(path) as users:
         new = name not in users
         users[name] = kept
@@ -183,7 +183,7 @@ def remove(path: Path, name: str) -> None:
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[dict[str, Kept]]:
+def _changing(path: Path) -> Iterator[dict[str, StoredPassword]]:
     """Lock the file, yield its users for changes, and replace the file by renaming, so that no change is lost."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def make_first(path: Path, password_file: Path, name: str = "auditor") -> bool:
         # Write the password first: after a crash, a user with an unknown password would be worse than none.
         password_file.unlink(missing_ok=True)
         make_key_file(password_file, password.encode() + b"\n")
-        make_key_file(path, spelled({name: Kept.of(password)}))
+        make_key_file(path, spelled({name: StoredPassword.of(password)}))
     except OSError as error:
         raise UsersError(f"{path} cannot be made: {error.strerror}") from None
     return True

@@ -97,7 +97,7 @@ class NoteShape:
 
 
 @frozen(slots=True)
-class Place:
+class FieldLocation:
     """Where an id is found: in the "path", the "query", the "document" or the "answer" (the response)."""
 
     where: str
@@ -164,7 +164,7 @@ class Operation:
     record: str | None = None
     author: str | None = None
     wrapper: str | None = None
-    patient: Place | None = None
+    patient: FieldLocation | None = None
     discloses: str | None = None
     makes_stale: tuple[str, ...] = ()
     max_body_bytes: int = 1 << 20

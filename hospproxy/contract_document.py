@@ -13,12 +13,12 @@ import yaml
 from .contract import (
     Check,
     Contract,
+    FieldLocation,
     IdentityRule,
     Lookup,
     NoteShape,
     Operation,
     Parameter,
-    Place,
     Resource,
     Route,
     Texts,
@@ -227,7 +227,7 @@ class _Reader:
             record=ours.get("record"),
             author=ours.get("author"),
             wrapper=ours.get("wrapper"),
-            patient=Place(*place.split(".", 1)) if isinstance(place, str) and "." in place else None,
+            patient=FieldLocation(*place.split(".", 1)) if isinstance(place, str) and "." in place else None,
             discloses=ours.get("discloses"),
             makes_stale=tuple(ours.get("makes_stale", ())),
             max_body_bytes=int(

@@ -16,7 +16,7 @@ from .messages import Client, Request, Response
 if TYPE_CHECKING:
     from .record.disclosing import Disclosure
     from .record.reading.filters import Filters
-    from .record.reading.rows import Key, Page, Row, RowName, Summary
+    from .record.reading.rows import IndexRow, Key, Page, RowName, Summary
     from .record.trail.following import Batch, ClosedFile
 
 Proceed = Callable[[Exchange], Awaitable[Response]]
@@ -178,10 +178,10 @@ class ITrailReader(Interface):
         :param after: the last row that was shown.
         """
 
-    def row(name: RowName) -> Awaitable[Row | None]:
+    def row(name: RowName) -> Awaitable[IndexRow | None]:
         """Return one record by its name."""
 
-    def rows(filters: Filters) -> AsyncIterator[Row]:
+    def rows(filters: Filters) -> AsyncIterator[IndexRow]:
         """Iterate over all rows, newest first; they are read as needed, in bounded memory."""
 
     def members(disclosed: str, most: int) -> Awaitable[Sequence[str] | None]:

@@ -34,7 +34,7 @@ _LATE = (
 Prctl = Callable[[int, int], int]
 
 
-class StateError(Exception):
+class OwnershipError(Exception):
     """The later user cannot write to the state folder; the text says what to do."""
 
 
@@ -85,20 +85,20 @@ def heir(uid: int | None, gid: int | None) -> tuple[int, int] | None:
 def prepare(state_dir: Path, uid: int, gid: int) -> None:
     """Create the state folder for the later user, or check that it belongs to that user.
 
-    :raise StateError: it belongs to another user, or cannot be created.
+    :raise OwnershipError: it belongs to another user, or cannot be created.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         owner = state_dir.stat().st_uid
         if owner != uid:
-            raise StateError(
+            raise OwnershipError(
                 f"{state_dir} belongs to user {owner}, but the proxy will run as user {uid}:"
                 f" run chown -R {uid}:{gid} {state_dir}"
             ) from None
         return
     except OSError as error:
-        raise StateError(f"{state_dir} cannot be created: {error.strerror}") from None
+        raise OwnershipError(f"{state_dir} cannot be created: {error.strerror}") from None
     os.chown(state_dir, uid, gid)
 
 

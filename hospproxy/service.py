@@ -18,7 +18,7 @@ from . import clocks, contract_document
 from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import Trust
-from .arrival.house import House
+from .arrival.house import ListenerContext
 from .arrival.limits import ArrivalLimits
 from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.tls.certificates import CertificateError
@@ -118,7 +118,7 @@ class ProxyService(Service):
         self._lock = lock
         self.parts = Parts(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
         limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
-        house = House(
+        house = ListenerContext(
             handler=self.parts.chain,
             clock=reactor,
             limits=limits,
@@ -160,7 +160,7 @@ class ProxyService(Service):
         self.audit_page = self._audit_page()
         hosts = self._admin_hosts()
         page = self.audit_page.page if self.audit_page is not None else None
-        house = House(
+        house = ListenerContext(
             handler=Admin(self.health, self.parts.metrics, page, hosts, self._seat.gather),
             clock=self._reactor,
             limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),

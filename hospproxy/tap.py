@@ -110,7 +110,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         if own:
             # A part that hangs may hold a lock that the interpreter would wait for at its exit.
             leave_at_exit(lambda: 1 if service.left else None)
-    except (privileges.StateError, LockError, OSError) as error:
+    except (privileges.OwnershipError, LockError, OSError) as error:
         print(f"hospproxy: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     return service

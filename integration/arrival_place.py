@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listeners import Listener, Listeners
 from tests.arrival.wire import Recorder
@@ -54,7 +54,7 @@ class Place:
         self.state = state
         self.handler = handler or Recorder()
         self.handler.clock = reactor
-        self.house = House(handler=self.handler, clock=reactor, limits=limits or in_short(LIMITS))
+        self.house = ListenerContext(handler=self.handler, clock=reactor, limits=limits or in_short(LIMITS))
         values = [Listener("https://127.0.0.1:0"), Listener("http://127.0.0.1:0", plain="serve")]
         self.listeners = Listeners(values, self.house, state)
         self.listeners.listen(reactor)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from hospproxy import audit_users as users
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.clocks import install_monotonic
 from hospproxy.interfaces import IJournal
@@ -125,7 +125,7 @@ def open_place(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | N
     login = LogIn(folder / "audit-users", passwords, reactor, lambda name: "00" * 32, 300.0)
     pages = Pages(reader, rendering, lambda: NOW, 25, 200)
     page = AuditPage(pages, login, Looks(lambda name: "00" * 32), journal, reactor, lambda: NOW)
-    house = House(handler=Admin(Health(), Metrics("demo"), page), clock=reactor, wall=lambda: NOW)
+    house = ListenerContext(handler=Admin(Health(), Metrics("demo"), page), clock=reactor, wall=lambda: NOW)
     listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], house, folder)
     listeners.listen(reactor)
     host, bound = listeners.addresses()[0]

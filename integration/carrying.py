@@ -17,7 +17,7 @@ from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.following import Batch, ClosedFile, Follower, Position
 from hospproxy.record.trail.identity import trail_id
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.linking import hash_of
 from hospproxy.record.trail.names import TOMBSTONE, of_journal
 from hospproxy.record.trail.tending import Tender
@@ -40,7 +40,7 @@ class Trail:
         self.signer = Signer.generate()
         self.key_file = folder / "audit.pub"
         self.key_file.write_bytes(self.signer.public_pem)
-        self.keeper = Keeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=Plan())
+        self.keeper = TrailKeeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=Plan())
         self.keeper.open()
         self.count = 0
 
@@ -66,7 +66,7 @@ class Trail:
     def turn_over(self) -> None:
         """Close the file and begin the next, as a restart does."""
         self.keeper.close()
-        self.keeper = Keeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=Plan())
+        self.keeper = TrailKeeper(self.folder, time.time, OsFiles(), signer=self.signer, plan=Plan())
         self.keeper.open()
 
     def pack(self) -> None:

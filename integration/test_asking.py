@@ -15,7 +15,7 @@ from fhir.resources.R4B.auditevent import AuditEvent
 from twisted.internet.threads import deferToThread
 
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import Target
+from hospproxy.record.database.dialects import DatabaseTarget
 from hospproxy.record.database.writing import DatabaseWriter
 from hospproxy.record.trail.following import Batch, Follower, Position
 from hospproxy.record.trail.names import parse
@@ -117,7 +117,7 @@ async def test_a_database_answers_as_the_folder_does(processes: Processes, tmp_p
     assert await proxy.stop() == 0
     trail = proxy.state / "audit"
     file = tmp_path / "audit.sqlite"
-    access = Access(reactor, Target(file=file), "test")
+    access = Access(reactor, DatabaseTarget(file=file), "test")
     writer = DatabaseWriter(access)
     await writer.open()
     for batch in batches(trail):

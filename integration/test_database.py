@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from hospproxy.clocks import wall
 from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import Target
+from hospproxy.record.database.dialects import DatabaseTarget
 from hospproxy.record.database.reading import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
 from hospproxy.record.database.writing import DatabaseWriter, OtherRecordError
@@ -29,7 +29,7 @@ from hospproxy.record.reading.filters import Filters
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.following import Batch, Follower, Position
 from hospproxy.record.trail.identity import trail_id
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.linking import NOTHING, hash_of, link_of
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing import PublicKeys, Signer
@@ -65,7 +65,9 @@ def _reactor() -> Any:
 
 def access_for(url: str, file: Path, *, read_only: bool = False, timeout_s: float = 20.0) -> Access:
     """A thread to a database."""
-    target = Target(url=parsed(url) if url else None, file=file, connect_timeout_s=2.0, timeout_s=timeout_s)
+    target = DatabaseTarget(
+        url=parsed(url) if url else None, file=file, connect_timeout_s=2.0, timeout_s=timeout_s
+    )
     return Access(_reactor(), target, "test", read_only)
 
 
@@ -104,7 +106,7 @@ class Place:
 
     def journal(self) -> None:
         """Records of all sorts, in one file."""
-        keeper = Keeper(self.audit, wall, signer=self.signer, plan=Plan(rotate_bytes=1 << 30))
+        keeper = TrailKeeper(self.audit, wall, signer=self.signer, plan=Plan(rotate_bytes=1 << 30))
         keeper.keep([_record(number) for number in range(RECORDS_MADE)])
         keeper.close()
 

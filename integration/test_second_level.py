@@ -217,11 +217,11 @@ async def test_aValueEndsWithItsTime(place: Place) -> None:
 async def hits_of(level: RedisLevel, ticket: Any, lifetime_s: float) -> Any:
     from twisted.internet import reactor
 
-    from hospproxy.memory.second import Found
+    from hospproxy.memory.second import SharedHit
 
     clock: Any = reactor
     now = clock.seconds()
-    level.keep(ticket, Found(answer(NOTES), now, now), lifetime_s)
+    level.keep(ticket, SharedHit(answer(NOTES), now, now), lifetime_s)
     found, _ = await Deferred.fromCoroutine(level.look(b"x", ("list:notes",), True))
     return found
 

@@ -19,7 +19,7 @@ from hospproxy.sharing.lease import Timing
 from hospproxy.sharing.news import Account, Everything, News, Struck
 from hospproxy.sharing.scripting import script
 from hospproxy.sharing.shared import Shared
-from hospproxy.sharing.vault import Names, Vault
+from hospproxy.sharing.vault import KeyNames, Vault
 from hospproxy.watch.metrics import Metrics
 
 from .common_place import PlainVault
@@ -47,8 +47,8 @@ def _names(vault: Any, sealed: bytes | None) -> _Names:
     return _Names()
 
 
-def _real_names(vault: Any, sealed: bytes | None) -> Names:
-    return Names.new() if sealed is None else Names.opened(vault, sealed)
+def _real_names(vault: Any, sealed: bytes | None) -> KeyNames:
+    return KeyNames.new() if sealed is None else KeyNames.opened(vault, sealed)
 
 
 class Worker:

@@ -36,7 +36,7 @@ class UsersTests(SynchronousTestCase):
         self.assertNotIn("horse", self.path.read_text() + repr(users.load(self.path)))
 
     def test_equal_passwords_look_different(self) -> None:
-        one, other = users.Kept.of("same", QUICK), users.Kept.of("same", QUICK)
+        one, other = users.StoredPassword.of("same", QUICK), users.StoredPassword.of("same", QUICK)
         self.assertNotEqual(str(one), str(other))
 
     def test_names_and_passwords_that_cannot_be(self) -> None:
@@ -51,7 +51,7 @@ class UsersTests(SynchronousTestCase):
         self.assertRaises(users.UsersError, users.load, self.path)
 
     def test_malformed_lines_are_named(self) -> None:
-        good = str(users.Kept.of("x", QUICK))
+        good = str(users.StoredPassword.of("x", QUICK))
         users.add(self.path, "ann", "one", QUICK)
         for line in (
             "ann", f":{good}", "ann:md5$1", "ann:scrypt$3$1$1$AAAA$AAAA", f"ann:{good}\nann:{good}",

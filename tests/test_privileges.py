@@ -11,7 +11,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import privileges
-from hospproxy.privileges import StateError
+from hospproxy.privileges import OwnershipError
 
 
 class HardenTests(SynchronousTestCase):
@@ -54,7 +54,7 @@ class FolderTests(SynchronousTestCase):
 
     def test_one_of_somebody_else(self) -> None:
         self.state.mkdir()
-        error = self.assertRaises(StateError, privileges.prepare, self.state, os.geteuid() + 1, 1)
+        error = self.assertRaises(OwnershipError, privileges.prepare, self.state, os.geteuid() + 1, 1)
         self.assertIn("chown -R", str(error))
         privileges.prepare(self.state, os.geteuid(), os.getegid())
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ..errors import Refused
 from ..messages import Client
-from .house import House
+from .house import ListenerContext
 from .line import RequestLine
 from .plain import PlainPolicy
 
 
-def admit(house: House, plain: PlainPolicy | None, line: RequestLine, client: Client) -> None:
+def admit(house: ListenerContext, plain: PlainPolicy | None, line: RequestLine, client: Client) -> None:
     """Raise if this request must not enter the chain; return if it may.
 
     :param plain: policy of the listener without TLS; None on a TLS listener.

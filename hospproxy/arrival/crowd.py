@@ -13,7 +13,7 @@ from .tally import Tally
 
 
 @define(slots=True, eq=False)
-class Crowd:
+class ConnectionCounts:
     """Counts open connections by source address. Memory is bounded by the number of connections.
 
     :param trust: trusted proxies are exempt: many clients are behind each of them.

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from .front.trust import display_address
-from .house import House
+from .house import ListenerContext
 from .http1 import Http1Protocol
 from .plain import PlainPolicy
 
@@ -21,7 +21,7 @@ class Http1Factory(Factory):
     noisy = False
     protocol: type[Http1Protocol] = Http1Protocol
 
-    def __init__(self, house: House, plain: PlainPolicy | None = None) -> None:
+    def __init__(self, house: ListenerContext, plain: PlainPolicy | None = None) -> None:
         self.house = house
         self.plain = plain
 

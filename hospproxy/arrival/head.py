@@ -1,4 +1,4 @@
-"""Parse a request head: bytes in, a ``Head`` or a refusal out.
+"""Parse a request head: bytes in, a ``RequestHead`` or a refusal out.
 
 Our own rules (``line.py``) read the request line, and llhttp (httptools) must agree with them. llhttp tokenises the
 fields; then the rules of ``fields.py`` apply. No I/O, and no state beyond one head.
@@ -25,7 +25,7 @@ _EMPTY_LINES: Final = 2
 
 
 @frozen(slots=True)
-class Head:
+class RequestHead:
     """A head that can be read in one way only.
 
     :param line: method, target and version.
@@ -59,7 +59,7 @@ class _Tokens:
         self.pairs.append((name.lower(), value.strip(b" \t")))
 
 
-def parse_head(data: bytes, limits: ArrivalLimits) -> Head:
+def parse_head(data: bytes, limits: ArrivalLimits) -> RequestHead:
     """Parse a complete head.
 
     :param data: from the first byte of the request line to the empty line and its CRLF.
@@ -79,12 +79,12 @@ def parse_head(data: bytes, limits: ArrivalLimits) -> Head:
         raise refused from None
 
 
-def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalLimits) -> Head:
+def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalLimits) -> RequestHead:
     pairs = _tokenise(line, data)
     if len(pairs) > limits.max_fields:
         raise HeadRefused("The request has too many header fields.", status=431, limit="max_fields")
     fields = combine(pairs)
-    return Head(
+    return RequestHead(
         line=line,
         fields=Headers(tuple(pairs)),
         headers=end_to_end(pairs, fields.get(b"connection", b"")),

@@ -16,7 +16,7 @@ from ..null_meter import NullMeter
 from ..words import Handshake
 from .authority import PublicHosts
 from .budget import BodyBudget
-from .crowd import Crowd
+from .crowd import ConnectionCounts
 from .drain import Connections
 from .fields import received_via
 from .front.trust import Trust
@@ -33,7 +33,7 @@ def new_request_id() -> str:
 
 
 @define(slots=True, kw_only=True)
-class House:
+class ListenerContext:
     """The shared state of all listeners; handed to each listener's factory.
 
     :param handler: returns the response to each request.
@@ -57,7 +57,9 @@ class House:
     connections: Connections = Factory(lambda self: self._connections(), takes_self=True)
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
     tally: Tally = Factory(lambda self: Tally(self.clock, self.limits, self.meter), takes_self=True)
-    crowd: Crowd = Factory(lambda self: Crowd(self.limits, self.trust, self.tally), takes_self=True)
+    crowd: ConnectionCounts = Factory(
+        lambda self: ConnectionCounts(self.limits, self.trust, self.tally), takes_self=True
+    )
 
     def _connections(self) -> Connections:
         return Connections(self.clock, lambda: self.budget.pressed)

@@ -20,12 +20,12 @@ from .body import Decoder, decoder_for
 from .budget import Held, spent
 from .ending import Ending
 from .front.trust import display_address
-from .head import Head, HeadFinder, parse_head
+from .head import HeadFinder, RequestHead, parse_head
 from .held import HeldBody
-from .house import House
+from .house import ListenerContext
 from .line import HeadRefused, RequestLine
 from .outflow import Outflow, say_early
-from .pace import Ear, Pace
+from .pace import ClientDeadline, ReadPause
 from .phase import Phase
 from .plain import PlainPolicy
 from .streaming import Stream, discard
@@ -44,14 +44,16 @@ class Http1Protocol(Watched):
     :param announced: source address from a PROXY header, "" if the header gives none; None without a header.
     """
 
-    def __init__(self, house: House, plain: PlainPolicy | None, announced: str | None = None) -> None:
+    def __init__(
+        self, house: ListenerContext, plain: PlainPolicy | None, announced: str | None = None
+    ) -> None:
         self._house, self._plain, self._announced = house, plain, announced
         self._scheme = "https" if plain is None else "http"
         self._peer = ""
         self._buffer = bytearray()
         self._finder = HeadFinder(house.limits)
         self._phase = Phase.IDLE
-        self._pace = Pace(house.clock, house.limits)
+        self._pace = ClientDeadline(house.clock, house.limits)
         self._request = Request()
         self._decoder: Decoder | None = None
         self._kept_back: HeldBody | None = None
@@ -70,7 +72,7 @@ class Http1Protocol(Watched):
     def connectionMade(self) -> None:
         house, limits = self._house, self._house.limits
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
-        self._ear = Ear(self.transport)
+        self._ear = ReadPause(self.transport)
         self._ending = Ending(
             self.transport, limits, secure=self._plain is None, set_deadline=self._pace.wait
         )
@@ -205,7 +207,7 @@ class Http1Protocol(Watched):
             self._phase = Phase.IDLE
             self._pace.wait(self._house.limits.keep_alive_s)
 
-    def _begin(self, head: Head) -> None:
+    def _begin(self, head: RequestHead) -> None:
         """A head is complete: admit the request and start to read its body, if it has one.
 
         :raise ProxyError: the request is refused before it reaches the handler.

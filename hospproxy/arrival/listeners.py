@@ -22,12 +22,12 @@ from .drain import stop
 from .factory import Http1Factory
 from .front.proxy_protocol import ProxyHeaderFactory
 from .front.trust import Network, Trust
-from .house import House
+from .house import ListenerContext
 from .plain import Plain, PlainPolicy
-from .tls.certificates import CERTIFICATE_NAME, CertificateError, Credentials, self_signed
+from .tls.certificates import CERTIFICATE_NAME, CertificateError, CertificatePair, self_signed
 from .tls.doorway import TlsFactory
-from .tls.entrance import Entrance, PairLike, Upkeep, kept_authorities, kept_pair
-from .tls.renewal import Kept, Renewal, Verdict
+from .tls.entrance import ListenerTls, PairLike, TlsMaintenance, kept_authorities, kept_pair
+from .tls.renewal import FileVerdict, Renewal, WatchedFiles
 from .tls.secure import SecureFactory
 
 BACKLOG: Final = 1024
@@ -132,14 +132,18 @@ class Listeners:
     """
 
     def __init__(
-        self, values: Sequence[ListenerLike], house: House, state_dir: Path, names: Sequence[str] = ()
+        self,
+        values: Sequence[ListenerLike],
+        house: ListenerContext,
+        state_dir: Path,
+        names: Sequence[str] = (),
     ) -> None:
         self._values = [(value, _Address.of(value.url)) for value in values]
         self._house = house
         self._state_dir = state_dir
         self._names = names
         self._entrances = [self._entrance(value) for value, address in self._values if address.secure]
-        self._kept: list[Kept[Any]] = [kept for each in self._entrances for kept in each.kept]
+        self._kept: list[WatchedFiles[Any]] = [kept for each in self._entrances for kept in each.kept]
         self._renewal: Renewal | None = None
         self.ports: list[IListeningPort] = []
 
@@ -182,7 +186,7 @@ class Listeners:
 
     def _keep_up(self, worker: WorkerLike) -> None:
         """Start the checks of certificate files, ticket keys and expiry, and their metrics."""
-        house, upkeep = self._house, Upkeep(self._entrances, self._house.clock.seconds())
+        house, upkeep = self._house, TlsMaintenance(self._entrances, self._house.clock.seconds())
 
         def look_out() -> None:
             upkeep.due(house.clock.seconds(), house.wall())
@@ -220,9 +224,9 @@ class Listeners:
         for each in self._kept:
             glance = each.glance(anew=True)
             verdict = each.take(glance)
-            if verdict is Verdict.WAITING:
+            if verdict is FileVerdict.WAITING:
                 each.take(glance)  # an operator asked: do not wait for a second look
-            if verdict is not Verdict.RENEWED and glance is not None:
+            if verdict is not FileVerdict.RENEWED and glance is not None:
                 wrong.append(str(glance.error))
                 self._house.meter.count("certificate_reloads_total", result="failed")
         self._renew()
@@ -236,7 +240,7 @@ class Listeners:
             self._renewal = None
         return Deferred.fromCoroutine(stop(self.ports, self._house.connections, deadline_s))
 
-    def _entrance(self, value: ListenerLike) -> Entrance:
+    def _entrance(self, value: ListenerLike) -> ListenerTls:
         """:raise CertificateError: a certificate, key or CA is not usable."""
         pairs = [*([value] if value.certificate_file or value.private_key_file else []), *value.certificates]
         kept, files = [], []
@@ -248,18 +252,18 @@ class Listeners:
             kept.append(kept_pair(pair.certificate_file, pair.private_key_file, self._house.wall))
             files.append(pair.certificate_file)
         if not kept:
-            kept.append(Kept((), self._self_signed))
+            kept.append(WatchedFiles((), self._self_signed))
             files.append(self._state_dir / CERTIFICATE_NAME)
-        return Entrance(kept, files, self._authorities(value), value.client_certificates == "required")
+        return ListenerTls(kept, files, self._authorities(value), value.client_certificates == "required")
 
-    def _authorities(self, value: ListenerLike) -> Kept[tuple[x509.Certificate, ...]] | None:
+    def _authorities(self, value: ListenerLike) -> WatchedFiles[tuple[x509.Certificate, ...]] | None:
         if value.client_certificates == "off":
             return None
         if value.client_ca_file is None:
             raise ListenerError(f"{value.url}: client_certificates needs client_ca_file")
         return kept_authorities(value.client_ca_file)
 
-    def _self_signed(self) -> Credentials:
+    def _self_signed(self) -> CertificatePair:
         now = datetime.datetime.fromtimestamp(self._house.wall(), datetime.UTC)
         return self_signed(self._state_dir, self._hosts(), now)
 

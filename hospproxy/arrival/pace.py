@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from .limits import ArrivalLimits
 
 
-class Pace:
+class ClientDeadline:
     """The client's deadline.
 
     It is absolute: received bytes do not extend it, except that ``min_body_rate`` allows a body more time the more of
@@ -54,7 +54,7 @@ class Pace:
         return self.deadline is not None and self.deadline <= now
 
 
-class Ear:
+class ReadPause:
     """Pauses and resumes reading from a transport; calls it only when the state changes.
 
     :param transport: a transport that can be paused.

@@ -10,9 +10,9 @@ from ..errors import ProxyError, Refused
 from ..messages import Request
 from .budget import spent
 from .ending import Ending
-from .house import House
+from .house import ListenerContext
 from .outflow import Outflow
-from .pace import Ear, Pace
+from .pace import ClientDeadline, ReadPause
 from .phase import Phase
 
 
@@ -20,14 +20,14 @@ class Watched(Protocol):
     """What ``drain.Connections`` calls. The subclass reads requests and answers those that are refused here."""
 
     transport: Any
-    _house: House
+    _house: ListenerContext
     _announced: str | None
     _peer: str
     _phase: Phase
-    _pace: Pace
+    _pace: ClientDeadline
     _outflow: Outflow
     _ending: Ending
-    _ear: Ear
+    _ear: ReadPause
 
     def _pump(self) -> None:
         """Process as much of the buffer as possible."""

@@ -6,14 +6,14 @@ from twisted.logger import Logger
 
 from ..messages import Request, Response
 from .answer import BROKEN, Unwritable, write_answer
-from .house import House
+from .house import ListenerContext
 from .streaming import discard
 
 _log = Logger()
 
 
 def written(
-    house: House, request: Request, response: Response, *, close: bool
+    house: ListenerContext, request: Request, response: Response, *, close: bool
 ) -> tuple[Response, list[bytes]]:
     """Return the response that is sent, and its bytes.
 

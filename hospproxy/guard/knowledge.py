@@ -77,7 +77,9 @@ class Knowledge:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._changed: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._all_changed = -math.inf
-        self._readers = {name: _Reader(contract.resources[name].id, fields) for name, fields in watch.items()}
+        self._readers = {
+            name: _ResponseReader(contract.resources[name].id, fields) for name, fields in watch.items()
+        }
 
     def __len__(self) -> int:
         return len(self._known)
@@ -150,7 +152,7 @@ class Knowledge:
             self._known.popitem(last=False)
 
 
-class _Reader:
+class _ResponseReader:
     """Decodes the watched fields and skips all others."""
 
     def __init__(self, id_field: str, fields: frozenset[str]) -> None:

@@ -28,7 +28,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Ids that can be put into a path unchanged."""
 
 
-class Verdict(enum.Enum):
+class PermissionVerdict(enum.Enum):
     """The verdict of a rule."""
 
     ALLOWED = "allowed"
@@ -43,17 +43,17 @@ def reason_in(exchange: Exchange) -> str | None:
     return text[:MAX_REASON] or None
 
 
-def compared(value: Value | Lacking, other: Value | Lacking) -> Verdict:
+def compared(value: Value | Lacking, other: Value | Lacking) -> PermissionVerdict:
     """Compare a record's field with the caller's. A record that is gone, or belongs to nothing, is allowed.
 
     :param value: of the record.
     :param other: of the caller.
     """
     if value is Lacking.GONE or value is None:
-        return Verdict.ALLOWED
+        return PermissionVerdict.ALLOWED
     if value is Lacking.UNKNOWN or other is Lacking.UNKNOWN:
-        return Verdict.UNKNOWN
-    return Verdict.ALLOWED if same_id(value, other) else Verdict.FORBIDDEN
+        return PermissionVerdict.UNKNOWN
+    return PermissionVerdict.ALLOWED if same_id(value, other) else PermissionVerdict.FORBIDDEN
 
 
 def applies(rule: Permission, call: Call) -> bool:
@@ -183,7 +183,7 @@ class Permissions:
         free = str(who.id) in self._administrators
         case = _Case(exchange, call, who, rule, enforced and not free, answer)
         verdict = await self._verdict(case)
-        if verdict is Verdict.ALLOWED or (verdict is Verdict.UNKNOWN and not case.asks):
+        if verdict is PermissionVerdict.ALLOWED or (verdict is PermissionVerdict.UNKNOWN and not case.asks):
             return
         if free:
             self._note(case, "administrator")
@@ -197,10 +197,10 @@ class Permissions:
         else:
             self._refuse(case, verdict)
 
-    def _refuse(self, case: _Case, verdict: Verdict) -> None:
+    def _refuse(self, case: _Case, verdict: PermissionVerdict) -> None:
         if case.about:  # a refused request has no response in which the audit record could find the patient
             case.exchange.patient = case.exchange.patient or case.about[0]
-        if verdict is Verdict.UNKNOWN:
+        if verdict is PermissionVerdict.UNKNOWN:
             self._note(case, "unknown")
             raise ProxyError(
                 "The proxy could not find out whether this is allowed; try again.",
@@ -218,30 +218,30 @@ class Permissions:
         case.exchange.rule_hits.append(f"permissions:{case.rule.name}{more}")
         self._meter.count("permission_events_total", rule=case.rule.name, event=how)
 
-    async def _verdict(self, case: _Case) -> Verdict:
+    async def _verdict(self, case: _Case) -> PermissionVerdict:
         rule, call, who = case.rule, case.call, case.who
         if rule.allow == "nobody":
-            return Verdict.FORBIDDEN
+            return PermissionVerdict.FORBIDDEN
         if rule.allow == "self":
-            return Verdict.ALLOWED if call.record_id == str(who.id) else Verdict.FORBIDDEN
+            return PermissionVerdict.ALLOWED if call.record_id == str(who.id) else PermissionVerdict.FORBIDDEN
         if rule.allow == "same":
             return await self._same(case)
         value = await self._own_field(case, rule.field)
         if rule.allow == "author":
-            return Verdict.FORBIDDEN if value is None else compared(value, who.id)
+            return PermissionVerdict.FORBIDDEN if value is None else compared(value, who.id)
         document = call.document
         if not isinstance(document, Mapping) or rule.field not in document:
-            return Verdict.UNKNOWN
+            return PermissionVerdict.UNKNOWN
         if value is None:
-            return Verdict.ALLOWED if document[rule.field] is None else Verdict.FORBIDDEN
+            return PermissionVerdict.ALLOWED if document[rule.field] is None else PermissionVerdict.FORBIDDEN
         return compared(value, document[rule.field])
 
-    async def _same(self, case: _Case) -> Verdict:
+    async def _same(self, case: _Case) -> PermissionVerdict:
         """Whether the subjects of the request belong to the same place as the caller."""
         assert case.rule.record is not None and self._contract.identity is not None
         subjects = await self._subjects(case)
         if not subjects:
-            return Verdict.ALLOWED
+            return PermissionVerdict.ALLOWED
         theirs = await self._theirs(case)
         verdicts = set()
         for subject in subjects:
@@ -250,10 +250,10 @@ class Permissions:
                 continue
             case.about.append(subject)
             verdicts.add(compared(await self._field_of_subject(case, subject), theirs))
-        for worst in (Verdict.FORBIDDEN, Verdict.UNKNOWN):
+        for worst in (PermissionVerdict.FORBIDDEN, PermissionVerdict.UNKNOWN):
             if worst in verdicts:
                 return worst
-        return Verdict.ALLOWED
+        return PermissionVerdict.ALLOWED
 
     async def _theirs(self, case: _Case) -> Value | Lacking:
         rule = self._contract.identity

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..messages import Identity
 from .bounded import Counts, LastChanges
-from .keeper import Keeper, Nowhere
+from .keeper import Keeper, NoPersistence
 from .staleness import ACCOUNTS, account_tag, credentials_tag
 
 RESUME_S = 600.0
@@ -62,7 +62,7 @@ class Accounts:
     ) -> None:
         self._clock = clock
         self._grace_s = grace_s
-        self._keeper: Keeper = Nowhere() if keeper is None else keeper
+        self._keeper: Keeper = NoPersistence() if keeper is None else keeper
         self._lately: OrderedDict[bytes, _Lately] = OrderedDict()
         self._max = max(1, max_remembered)
         self._remember_s = remember_s

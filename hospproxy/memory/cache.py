@@ -20,15 +20,15 @@ from ..words import CacheWord
 from .directives import Wish, wish_of
 from .fills import Fetched, Fill
 from .key import key_of
-from .memory import Memory, Writer
+from .memory import Memory, WriteAuthor
 from .place import Place
 from .refresh import Refresher
-from .second import Found, Second, Ticket
+from .second import LookupTicket, Second, SharedHit
 from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
 from .stale import FAILURES, may_replace, may_revalidate, may_stand_in, status_of, status_of_write
 from .staleness import ACCOUNTS, WHO, credentials_tag, tags_of_answer
 from .stalling import unless_stalled
-from .store import Asked, Entry, LruStore, Mark, size_of
+from .store import Asked, CacheEntry, LruStore, Mark, size_of
 
 
 @implementer(IProcessor)
@@ -80,7 +80,7 @@ class Cache:
             return await proceed(exchange)
         if call.operation.is_write:
             response = await self._memory.around_write(
-                call, lambda: proceed(exchange), Writer.of(exchange), lambda: exchange.attempts > 0
+                call, lambda: proceed(exchange), WriteAuthor.of(exchange), lambda: exchange.attempts > 0
             )
             return passed(response, status_of_write(response))
         if not call.operation.is_read:
@@ -104,7 +104,7 @@ class Cache:
             # This worker may not have heard of another worker's write.
             forward, word = b"bypass; detail=no-lease", "bypass"
         else:
-            entry: Entry | None = self._memory.store.get(place.key)
+            entry: CacheEntry | None = self._memory.store.get(place.key)
             now = self._clock.seconds()
             if entry is not None:
                 if wish.accepts(now - entry.began, entry.fresh_until - now):
@@ -185,13 +185,13 @@ class Cache:
         why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"
         return self._stale(exchange, entry, now, why, failed, mark)
 
-    async def _kept_for(self, exchange: Exchange) -> tuple[Entry, Mark] | None:
+    async def _kept_for(self, exchange: Exchange) -> tuple[CacheEntry, Mark] | None:
         """The entry for a read, in this process or on disk, whatever its mark."""
         place = self._place(exchange)
         if place is None or not place.settled:
             return None
         store = self._memory.store
-        here: tuple[Entry, Mark] | None = store.kept(place.key)
+        here: tuple[CacheEntry, Mark] | None = store.kept(place.key)
         if here is not None:
             return here
         found = await self._memory.keeper.get(self._name(exchange))
@@ -215,7 +215,7 @@ class Cache:
     def _stale(
         self,
         exchange: Exchange,
-        entry: Entry,
+        entry: CacheEntry,
         now: float,
         why: bytes,
         failed: Response | ProxyError | None = None,
@@ -280,13 +280,13 @@ class Cache:
         status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
         return self._passed(exchange, response, status)
 
-    def _hit(self, exchange: Exchange, entry: Entry, now: float) -> Response:
+    def _hit(self, exchange: Exchange, entry: CacheEntry, now: float) -> Response:
         self._note(exchange, "hit")
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         status = b"hit; ttl=%d" % int(entry.fresh_until - now)
         return self._passed(exchange, response, status)
 
-    def _shared_hit(self, exchange: Exchange, entry: Entry) -> Response:
+    def _shared_hit(self, exchange: Exchange, entry: CacheEntry) -> Response:
         exchange.cache_status = "hit"
         self._meter.count("cache_events_total", event="shared_hit")
         now = self._clock.seconds()
@@ -346,7 +346,7 @@ class Cache:
 
         return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch, wish)
 
-    def _shared(self, fill: Fill, place: Place, found: Found) -> Entry | None:
+    def _shared(self, fill: Fill, place: Place, found: SharedHit) -> CacheEntry | None:
         """Store another process's entry here too; None if it does not satisfy all who wait."""
         exchange, now = fill.exchange, self._clock.seconds()
         before, strangers = exchange.identity, WHO in place.tags
@@ -361,7 +361,7 @@ class Cache:
         exchange.identity = before
         return None
 
-    def _kept(self, fill: Fill, place: Place, response: Response, ticket: Ticket | None) -> Fetched:
+    def _kept(self, fill: Fill, place: Place, response: Response, ticket: LookupTicket | None) -> Fetched:
         """Store what may be stored: nothing that began before a write which it may have missed."""
         if response.status == 401 and place.identity is not None:
             self._memory.accounts.forget(place.identity.credentials)
@@ -379,17 +379,17 @@ class Cache:
             self._meter.count("cache_events_total", event="not_stored")
             return Fetched(response, None, why_not)
         # Freshness counts from HOSP's response, which takes up to 20 s; the age counts from the request.
-        found = Found(to_keep(response), fill.began - age, self._clock.seconds() - age)
+        found = SharedHit(to_keep(response), fill.began - age, self._clock.seconds() - age)
         self._keep_here(fill.exchange, place, found, found.answered + place.lifetime_s)
         self._second.keep(ticket, found, place.lifetime_s)
         self._meter.count("cache_events_total", event="stored")
         return Fetched(response, place.lifetime_s - age)
 
-    def _keep_here(self, exchange: Exchange, place: Place, found: Found, fresh_until: float) -> Entry:
-        call, client = exchange.call, exchange.request.client
+    def _keep_here(self, exchange: Exchange, place: Place, found: SharedHit, until: float) -> CacheEntry:
+        call = exchange.call
         assert call is not None
-        asked = Asked(call.operation.id, call.query, client.origin)
-        entry = Entry(found.response, found.began, fresh_until, self._name(exchange), asked)
+        asked = Asked(call.operation.id, call.query, exchange.request.client.origin)
+        entry = CacheEntry(found.response, found.began, until, self._name(exchange), asked)
         self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)
         if call.operation.stale_if_error_s > 0:
             self._memory.keeper.put(entry, place.tags)

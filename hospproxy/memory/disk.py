@@ -17,10 +17,10 @@ from ..messages import Identity
 from ..sealing import Seal, Unsealable
 from ..worker import WorkerLike
 from . import disk_file
-from .disk_file import CacheFile, Row, Statement
+from .disk_file import CacheFile, CacheRow, Statement
 from .rows import read_entry, read_identity, write_entry, write_identity
 from .staleness import ACCOUNTS, account_tag, credentials_tag
-from .store import Entry, Mark
+from .store import CacheEntry, Mark
 
 LAZY_S = 1.0
 """Maximum seconds before queued content is written; a crash loses that much."""
@@ -114,7 +114,7 @@ class Disk:
             return None
         return None if staff_id == _ALL else staff_id
 
-    def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
         """Store a response under its name. It may be lost."""
         size = len(entry.response.body)
         if not self._is_open or self._waiting_bytes + size > MAX_WAITING_BYTES:
@@ -123,7 +123,7 @@ class Disk:
 
         def put(connection: sqlite3.Connection) -> None:
             value = self._seal.seal(write_entry(entry, now, wall), f"entry {name.hex()}")
-            disk_file.put(connection, Row(name, mark, tuple(map(self._name, tags)), value), most)
+            disk_file.put(connection, CacheRow(name, mark, tuple(map(self._name, tags)), value), most)
 
         before = self._places.get(name)
         if before is not None:  # the same response again before the first was written
@@ -160,7 +160,7 @@ class Disk:
         if self._is_open:
             self._begin()
 
-    async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
+    async def get(self, name: bytes) -> tuple[CacheEntry, Mark] | None:
         """An entry with its mark at the moment of return; it is never fresh."""
         found = await self._unchanged(lambda connection: disk_file.get(connection, name))
         if found is None:

@@ -60,7 +60,7 @@ class NotOnDisk(Exception):
 
 
 @frozen(slots=True)
-class Row:
+class CacheRow:
     """One cache entry in the file.
 
     :param mark: store.Mark.
@@ -189,7 +189,7 @@ def prepare(connection: sqlite3.Connection, made_with: str) -> None:
     connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", about.items())
 
 
-def put(connection: sqlite3.Connection, row: Row, max_bytes: int) -> None:
+def put(connection: sqlite3.Connection, row: CacheRow, max_bytes: int) -> None:
     """Store an entry in place of the old one. Deletes the oldest entries beyond ``max_bytes``."""
     size = len(row.value) + ROW_OVERHEAD
     connection.execute("DELETE FROM entries WHERE key = ?", (row.key,))

@@ -16,7 +16,7 @@ from ..exchange import Exchange
 from ..messages import Response
 from .bounded import LastChanges
 from .directives import Wish
-from .store import Entry
+from .store import CacheEntry
 
 GRACE_S = 0.1
 """Seconds to wait beyond the deadline: the inner processors have the same deadline and a more exact error."""
@@ -39,7 +39,7 @@ class Fetched:
     response: Response
     fresh_s: float | None = None
     why_not: str = ""
-    entry: Entry | None = None
+    entry: CacheEntry | None = None
 
 
 @define(slots=True, eq=False)

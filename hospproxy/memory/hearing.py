@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from ..sharing.news import Account, Everything, News, Refused, Struck
+from ..sharing.news import Account, CredentialsRefused, Everything, News, Struck
 from .memory import Memory
 from .staleness import ACCOUNTS, PUBLIC
 from .store import Mark
@@ -46,7 +46,7 @@ class Hearing:
             case Account():
                 memory.accounts.elsewhere(news.reference, news.staff_id, news.doubt_s)
                 return self._settled(must=True)
-            case Refused():
+            case CredentialsRefused():
                 memory.accounts.refused_elsewhere(news.credentials)
                 return self._settled(must=True)
             case Everything():

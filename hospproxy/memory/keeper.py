@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..messages import Identity
-from .store import Entry, Mark
+from .store import CacheEntry, Mark
 
 
 class Keeper(Protocol):
@@ -14,7 +14,7 @@ class Keeper(Protocol):
     Operations are carried out later, in the order of the calls; ``settled`` waits for them.
     """
 
-    def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
         """Store a response under its name. It may be lost."""
 
     def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
@@ -26,7 +26,7 @@ class Keeper(Protocol):
     def forget_all(self) -> None:
         """Delete all entries and all accepted credentials."""
 
-    async def get(self, name: bytes) -> tuple[Entry, Mark] | None:
+    async def get(self, name: bytes) -> tuple[CacheEntry, Mark] | None:
         """An entry with its mark at the moment of return; it is never fresh."""
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:
@@ -42,10 +42,10 @@ class Keeper(Protocol):
         """Wait until all operations so far are done; False if they failed and older content may still be stored."""
 
 
-class Nowhere:
+class NoPersistence:
     """Stores nothing beyond the process."""
 
-    def put(self, entry: Entry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
+    def put(self, entry: CacheEntry, tags: tuple[str, ...], mark: Mark = Mark.CLEAN) -> None:
         pass
 
     def mark(self, tag: str, mark: Mark, owner: str | None = None) -> None:
@@ -57,7 +57,7 @@ class Nowhere:
     def forget_all(self) -> None:
         pass
 
-    async def get(self, name: bytes) -> tuple[Entry, Mark] | None:  # noqa: ARG002
+    async def get(self, name: bytes) -> tuple[CacheEntry, Mark] | None:  # noqa: ARG002
         return None
 
     def accept(self, identity: Identity, ago_s: float = 0.0) -> None:

@@ -15,14 +15,14 @@ from ..exchange import Call, Exchange
 from ..interfaces import ICacheStore
 from ..messages import Identity, Origin, Response
 from ..sharing.kinds import ALONE, Sharing
-from ..sharing.news import Account, News, Refused, Struck
+from ..sharing.news import Account, CredentialsRefused, News, Struck
 from .accounts import RESUME_S, Accounts
 from .fills import Fills
-from .keeper import Keeper, Nowhere
+from .keeper import Keeper, NoPersistence
 from .patching import patched
 from .staleness import ACCOUNTS, PUBLIC, account_of_write, account_tag, may_let_in, tags_of_write
 from .stalling import NeverStalls, Stalls
-from .store import Entry, Mark, size_of
+from .store import CacheEntry, Mark, size_of
 
 MAX_UNKNOWN = 1000
 """Maximum number of account writes with unknown outcome to wait for. Others stay open for ``late_commit_s`` only."""
@@ -43,7 +43,7 @@ def _may_be_at_it(error: Exception) -> bool:
 
 
 @frozen(slots=True)
-class Writer:
+class WriteAuthor:
     """The author of a write, as far as the cache needs it.
 
     :param identity: None if unknown.
@@ -54,11 +54,11 @@ class Writer:
     origin: str = ""
 
     @classmethod
-    def of(cls, exchange: Exchange) -> Writer:
+    def of(cls, exchange: Exchange) -> WriteAuthor:
         return cls(exchange.identity, exchange.request.client.origin)
 
 
-NOBODY = Writer()
+NOBODY = WriteAuthor()
 
 
 @define(slots=True, eq=False)
@@ -101,7 +101,7 @@ class Memory:
         self.sharing = sharing
         self._clock = clock
         self._name = name
-        self.keeper: Keeper = Nowhere() if keeper is None else keeper
+        self.keeper: Keeper = NoPersistence() if keeper is None else keeper
         self.away: Callable[[], bool] = lambda: False
         """Whether HOSP is known to be down, so that no write can be sent."""
         self.stalls: Stalls = NeverStalls()
@@ -115,13 +115,13 @@ class Memory:
         self.store = store
         self.fills = Fills(clock)
         accounts.listen(self._revoke)
-        accounts.on_refused = lambda credentials: self.sharing.say(Refused(credentials))
+        accounts.on_refused = lambda credentials: self.sharing.say(CredentialsRefused(credentials))
 
     async def around_write(
         self,
         call: Call,
         send: Callable[[], Awaitable[Response]],
-        by: Writer = NOBODY,
+        by: WriteAuthor = NOBODY,
         was_sent: Callable[[], bool] = lambda: True,
     ) -> Response:
         """Pass a write on, and invalidate what it touches: before it is sent, and again after any outcome.
@@ -198,7 +198,7 @@ class Memory:
                 retry_after_s=5,
             )
 
-    def found_later(self, call: Call, by: Writer = NOBODY) -> Deferred[None]:
+    def found_later(self, call: Call, by: WriteAuthor = NOBODY) -> Deferred[None]:
         """The outcome of a write that ended in OutcomeUnknown is now known, or the search has ended.
 
         :param call: the call that was sent. This may be called before OutcomeUnknown has reached the cache.
@@ -237,7 +237,7 @@ class Memory:
         if may_let_in(self._contract, call):
             self.let_in()
 
-    def _acknowledge(self, call: Call, response: Response, by: Writer) -> None:
+    def _acknowledge(self, call: Call, response: Response, by: WriteAuthor) -> None:
         """Keep the author from seeing the state before the write: patch entries where possible, hide the rest."""
         right = [
             (key, after, tags)
@@ -249,7 +249,9 @@ class Memory:
             self.store.put(key, entry, size_of(entry, tags), tags, Mark.STRUCK)
             self.keeper.put(entry, tags, Mark.STRUCK)
 
-    def _patched(self, entry: Entry, call: Call, response: Response, by: Writer) -> Entry | None:
+    def _patched(
+        self, entry: CacheEntry, call: Call, response: Response, by: WriteAuthor
+    ) -> CacheEntry | None:
         about = self._contract.operations.get(entry.asked.operation)
         resource = self._contract.resources.get(call.operation.resource or "")
         if about is None or resource is None or about.resource != call.operation.resource:
@@ -259,7 +261,9 @@ class Memory:
             return None
         return patched(entry, call, response, by.origin, resource, about.certain_filters)
 
-    def _readable_by(self, call: Call, by: Writer) -> dict[bytes, tuple[Entry, tuple[str, ...], Mark]]:
+    def _readable_by(
+        self, call: Call, by: WriteAuthor
+    ) -> dict[bytes, tuple[CacheEntry, tuple[str, ...], Mark]]:
         """Cache entries that this write invalidates and that its author can read."""
         own = None if by.identity is None else account_tag(str(by.identity.id))
         return {
@@ -269,14 +273,14 @@ class Memory:
             if own in tags or ACCOUNTS not in tags
         }
 
-    def _hide(self, call: Call, by: Writer) -> None:
+    def _hide(self, call: Call, by: WriteAuthor) -> None:
         for key in self._readable_by(call, by):
             self.store.mark(key, Mark.HIDDEN)
         for tag in tags_of_write(call):
             for owner in self._owners(by):
                 self.keeper.mark(tag, Mark.HIDDEN, owner)
 
-    def _owners(self, by: Writer) -> tuple[str, ...]:
+    def _owners(self, by: WriteAuthor) -> tuple[str, ...]:
         """Tags of the entries that the author can read."""
         return (PUBLIC,) if by.identity is None else (PUBLIC, account_tag(str(by.identity.id)))
 

@@ -15,14 +15,14 @@ from ..contract import Resource
 from ..exchange import Call
 from ..messages import Headers, Json, Response
 from .shapes import media_type
-from .store import Asked, Entry
+from .store import Asked, CacheEntry
 
 _OF_THE_OLD_BODY = (b"ETag", b"Last-Modified", b"Content-MD5", b"Digest", b"Content-Digest", b"Repr-Digest")
 
 
 def patched(
-    entry: Entry, call: Call, stored: Response, origin: str, resource: Resource, filters: frozenset[str]
-) -> Entry | None:
+    entry: CacheEntry, call: Call, stored: Response, origin: str, resource: Resource, filters: frozenset[str]
+) -> CacheEntry | None:
     """A cached response as it must be after a successful write; None if that cannot be known.
 
     :param entry: a response about the same kind of record.

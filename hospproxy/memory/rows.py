@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..messages import Headers, Identity, Origin, Response
-from .store import Asked, Entry
+from .store import Asked, CacheEntry
 
 FUTURE_S = 60.0
 """A timestamp this far in the future shows that the clock was set back, so the age is unknown."""
@@ -32,7 +32,7 @@ class WrittenIdentity(msgspec.Struct, frozen=True):
     accepted: float
 
 
-def write_entry(entry: Entry, now: float, wall: float) -> bytes:
+def write_entry(entry: CacheEntry, now: float, wall: float) -> bytes:
     """Encode a cache entry for the file.
 
     :param now: monotonic seconds.
@@ -53,7 +53,7 @@ def write_entry(entry: Entry, now: float, wall: float) -> bytes:
     )
 
 
-def read_entry(data: bytes, name: bytes, now: float, wall: float) -> Entry | None:
+def read_entry(data: bytes, name: bytes, now: float, wall: float) -> CacheEntry | None:
     """Decode a cache entry. It is never fresh, because writes in the meantime were missed.
 
     :param now: monotonic seconds.
@@ -64,7 +64,7 @@ def read_entry(data: bytes, name: bytes, now: float, wall: float) -> Entry | Non
     if written.began > wall + FUTURE_S:
         return None
     headers = Headers(tuple((field, value) for field, value in written.headers))
-    return Entry(
+    return CacheEntry(
         Response(written.status, headers, written.body, Origin.MEMORY),
         began=now - max(0.0, wall - written.began),
         fresh_until=now - max(0.0, wall - written.fresh_until),

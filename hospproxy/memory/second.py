@@ -12,7 +12,7 @@ from .fills import Fill
 
 
 @frozen(slots=True)
-class Found:
+class SharedHit:
     """A response that another process may have stored.
 
     :param response: without the fields that belong to one exchange only.
@@ -26,7 +26,7 @@ class Found:
 
 
 @frozen(slots=True)
-class Ticket:
+class LookupTicket:
     """The generations of a response's tags before HOSP was asked; the response may be stored only with these.
 
     :param name: of the entry, beyond this process.
@@ -52,7 +52,7 @@ class Level(Protocol):
 
     async def look(
         self, name: bytes, tags: tuple[str, ...], wanted: bool
-    ) -> tuple[Found | None, Ticket | None]:
+    ) -> tuple[SharedHit | None, LookupTicket | None]:
         """A response that nothing has invalidated since HOSP was asked, and the ticket for storing the next one.
 
         Never fails: what is unreachable or invalid counts as absent.
@@ -60,7 +60,7 @@ class Level(Protocol):
         :param wanted: False if only the ticket is needed.
         """
 
-    def keep(self, ticket: Ticket, found: Found, lifetime_s: float) -> None:
+    def keep(self, ticket: LookupTicket, found: SharedHit, lifetime_s: float) -> None:
         """Store a response for the other processes. It may be lost.
 
         :param lifetime_s: seconds for which it is fresh, from ``found.answered``.
@@ -75,10 +75,10 @@ class NoLevel:
         name: bytes,  # noqa: ARG002
         tags: tuple[str, ...],  # noqa: ARG002
         wanted: bool,  # noqa: ARG002
-    ) -> tuple[Found | None, Ticket | None]:
+    ) -> tuple[SharedHit | None, LookupTicket | None]:
         return None, None
 
-    def keep(self, ticket: Ticket, found: Found, lifetime_s: float) -> None:
+    def keep(self, ticket: LookupTicket, found: SharedHit, lifetime_s: float) -> None:
         pass
 
 
@@ -96,7 +96,7 @@ class Second:
 
     async def look(
         self, fill: Fill, name: bytes, tags: tuple[str, ...]
-    ) -> tuple[Found | None, Ticket | None]:
+    ) -> tuple[SharedHit | None, LookupTicket | None]:
         """What the second level has for a fetch at the moment of return, and the ticket for the fetch's response."""
         if not fill.keep or not self._sharing.may_serve:
             return None, None
@@ -105,7 +105,7 @@ class Second:
             found = None
         return found, ticket
 
-    def keep(self, ticket: Ticket | None, found: Found, lifetime_s: float) -> None:
+    def keep(self, ticket: LookupTicket | None, found: SharedHit, lifetime_s: float) -> None:
         """Store HOSP's response for the other processes."""
         if ticket is not None and self._sharing.may_serve:
             self._level.keep(ticket, found, lifetime_s)

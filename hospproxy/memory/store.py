@@ -43,7 +43,7 @@ class Asked:
 
 
 @frozen(slots=True)
-class Entry:
+class CacheEntry:
     """One cache entry: a stored response.
 
     :param response: without the fields that belong to one exchange only.
@@ -60,12 +60,12 @@ class Entry:
     name: bytes = b""
     asked: Asked = Asked()
 
-    def saying(self, response: Response) -> Entry:
+    def saying(self, response: Response) -> CacheEntry:
         """The same entry with another response."""
         return evolve(self, response=response)
 
 
-def size_of(entry: Entry, tags: tuple[str, ...]) -> int:
+def size_of(entry: CacheEntry, tags: tuple[str, ...]) -> int:
     """Bytes of memory that an entry takes, including its key and its index entries."""
     headers = sum(FIELD_OVERHEAD + len(name) + len(value) for name, value in entry.response.headers)
     marks = sum(TAG_OVERHEAD + len(tag) for tag in tags)

@@ -19,7 +19,7 @@ from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..messages import Response
 from .connection import Connection
 from .filter import too_large
-from .head import Head
+from .head import ResponseHead
 from .sending import Message
 
 
@@ -48,7 +48,7 @@ class Attempt:
         return protocol
 
     @property
-    def head(self) -> Head | None:
+    def head(self) -> ResponseHead | None:
         """Head of the response, once it is complete and until its body is."""
         return None if self.connection is None else self.connection.head
 

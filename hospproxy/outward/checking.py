@@ -20,7 +20,7 @@ from ..exchange import Exchange
 from ..interfaces import IMeter
 from ..messages import Client, Headers, Json, Response
 from ..words import Finding
-from .sending import Target
+from .sending import UpstreamTarget
 
 KNOWN = frozenset(
     b"""
@@ -105,7 +105,7 @@ class Addresses:
     :param fields: fields of a record that contain its address.
     """
 
-    target: Target
+    target: UpstreamTarget
     fields: tuple[str, ...] = ()
 
     def is_public(self, client: Client) -> bool:
@@ -156,7 +156,9 @@ class AnswerCheck:
     :param enforce: whether a response that violates its schema is an error. Otherwise only the audit record notes it.
     """
 
-    def __init__(self, contract: Contract, target: Target, meter: IMeter, *, enforce: bool = False) -> None:
+    def __init__(
+        self, contract: Contract, target: UpstreamTarget, meter: IMeter, *, enforce: bool = False
+    ) -> None:
         self._addresses = Addresses(target, contract.addresses)
         self._more = contract.answer_fields
         self._meter = meter

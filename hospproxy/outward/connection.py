@@ -27,8 +27,8 @@ from zope.interface import implementer
 
 from ..errors import NotSent, ProxyError
 from .filter import AnswerFilter
-from .head import Head
-from .sending import Target
+from .head import ResponseHead
+from .sending import UpstreamTarget
 
 _LINGER_S = 2.0
 _log = Logger()
@@ -52,7 +52,7 @@ class Connection(ProtocolWrapper):
         self._closing: Any = None
 
     @property
-    def head(self) -> Head | None:
+    def head(self) -> ResponseHead | None:
         """Head of the response that is being read, once it is complete."""
         return self._filter.head
 
@@ -158,7 +158,7 @@ class Opener:
     def __init__(
         self,
         reactor: Any,
-        target: Target,
+        target: UpstreamTarget,
         *,
         connect_timeout_s: float,
         max_header_bytes: int,
@@ -212,7 +212,7 @@ class Opener:
         return Failure(NotSent("The upstream server could not be reached."))
 
 
-def _endpoint(reactor: Any, target: Target, timeout_s: float) -> IStreamClientEndpoint:
+def _endpoint(reactor: Any, target: UpstreamTarget, timeout_s: float) -> IStreamClientEndpoint:
     # An address skips the resolver, which would use a thread for every connection.
     if target.ip_version == 4:
         return TCP4ClientEndpoint(reactor, target.host, target.port, timeout=timeout_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import BadAnswer
-from .head import Head, bare_line_feed, not_http, parse_head
+from .head import ResponseHead, bare_line_feed, not_http, parse_head
 
 _END = b"\r\n\r\n"
 
@@ -26,7 +26,7 @@ class AnswerFilter:
         self._interim = 0
         self._body_bytes = 0
         self._tail = b""
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
 
     def feed(self, data: bytes) -> bytes:
         """Feed received bytes; returns what the HTTP client gets.
@@ -61,7 +61,7 @@ class AnswerFilter:
             return self._body_bytes > self.head.length
         return self._tail != _END
 
-    def _read_head(self) -> Head | None:
+    def _read_head(self) -> ResponseHead | None:
         """The next complete head in the buffer, if there is one."""
         if not self._buffer.startswith(b"HTTP/1."[: len(self._buffer)]):
             raise not_http()
@@ -79,7 +79,7 @@ class AnswerFilter:
         self._searched = 0
         return head
 
-    def _body(self, head: Head, data: bytes) -> bytes:
+    def _body(self, head: ResponseHead, data: bytes) -> bytes:
         if not data:
             return b""
         before = self._body_bytes

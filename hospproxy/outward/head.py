@@ -39,7 +39,7 @@ _ONCE = frozenset((b"content-type", b"etag", b"location", b"date", b"last-modifi
 
 
 @frozen(slots=True)
-class Head:
+class ResponseHead:
     """The parsed head of one response.
 
     :param status: RFC 9110 §15.
@@ -104,7 +104,7 @@ def bare_line_feed(raw: bytes | bytearray, begin: int, end: int) -> None:
     )
 
 
-def parse_head(raw: bytes) -> Head:
+def parse_head(raw: bytes) -> ResponseHead:
     """Parse a head strictly, and find out how its body is framed.
 
     :param raw: status line and fields, without the empty line that ends them.
@@ -131,7 +131,7 @@ def parse_head(raw: bytes) -> Head:
             f"The upstream server's response has a malformed head: {error}.", head_status=status
         ) from None
     kept = tuple(field for field in fields if field[0].lower() not in HOP_BY_HOP | tokens)
-    return Head(status, match[3] or b"", kept, length, chunked, last)
+    return ResponseHead(status, match[3] or b"", kept, length, chunked, last)
 
 
 def _field(line: bytes) -> tuple[bytes, bytes]:

@@ -34,7 +34,7 @@ def came_by(via: str, name: str) -> bool:
 
 
 @frozen(slots=True)
-class Target:
+class UpstreamTarget:
     """Where the upstream is: the parsed option ``upstream.url``.
 
     :param host: name or address; IPv6 without brackets.
@@ -47,7 +47,7 @@ class Target:
     base: str = ""
 
     @classmethod
-    def from_url(cls, url: str) -> Target:
+    def from_url(cls, url: str) -> UpstreamTarget:
         """Parse the option ``upstream.url``. The options check has already validated it."""
         parts = urlsplit(url)
         return cls(
@@ -87,7 +87,7 @@ class Message:
     body: bytes | None = field(default=None, repr=False)
 
 
-def build_message(call: Call, client: Client, target: Target, name: str = VIA) -> Message:
+def build_message(call: Call, client: Client, target: UpstreamTarget, name: str = VIA) -> Message:
     """Build the request for a call.
 
     HOSP builds ``url`` and ``Location`` from Host and X-Forwarded-Proto, so it gets the values that the client used.

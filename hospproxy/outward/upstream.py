@@ -28,7 +28,7 @@ from ..words import status_class
 from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
 from .connection import Opener
 from .large_answers import LARGE_BYTES, LargeAnswers
-from .sending import VIA, Message, Target, build_message
+from .sending import VIA, Message, UpstreamTarget, build_message
 from .unheard import Asking
 from .validators import dated, tagged
 
@@ -59,7 +59,7 @@ class Upstream:
         self._reactor = reactor
         self._name = name
         self._meter = meter
-        self._target = Target.from_url(settings.url)
+        self._target = UpstreamTarget.from_url(settings.url)
         self._max_body_bytes = settings.max_body_bytes
         self._opener = Opener(
             reactor,

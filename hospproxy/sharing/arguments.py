@@ -10,13 +10,13 @@ from .generations import GENERATION_MS, key_of_tag
 from .kinds import Common
 from .lease import Timing
 from .news import Everything, packed
-from .outbox import Message
+from .outbox import OutboxMessage
 
 Arguments = list[bytes | int | str]
 
 
 def beat_args(
-    common: Common, messages: Sequence[Message], pos: int | str, how: str, timing: Timing
+    common: Common, messages: Sequence[OutboxMessage], pos: int | str, how: str, timing: Timing
 ) -> Arguments:
     """Build the arguments of ``beat.lua``, from ARGV[3] on.
 

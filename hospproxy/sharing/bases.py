@@ -30,7 +30,7 @@ _log = Logger()
 
 
 @frozen(slots=True)
-class Kept:
+class BaseRecord:
     """Content of the file.
 
     :param member: id of the member that owns the base.
@@ -43,22 +43,24 @@ class Kept:
     ceiling: int
 
 
-class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _BaseContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: int
     member: str
     base: int
     ceiling: int
 
 
-def kept_in(content: bytes) -> Kept | None:
+def kept_in(content: bytes) -> BaseRecord | None:
     """Parse the content of a file; None if it is invalid."""
     try:
-        said = msgspec.json.decode(content, type=_Content)
+        said = msgspec.json.decode(content, type=_BaseContent)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if said.v != _VERSION or _MEMBER.fullmatch(said.member) is None:
         return None
-    return Kept(said.member.encode(), said.base, said.ceiling) if 0 <= said.base <= said.ceiling else None
+    return (
+        BaseRecord(said.member.encode(), said.base, said.ceiling) if 0 <= said.base <= said.ceiling else None
+    )
 
 
 class BaseFile:
@@ -71,11 +73,11 @@ class BaseFile:
         self._path = path
         self._worker = worker
 
-    def read(self) -> Deferred[Kept | None]:
+    def read(self) -> Deferred[BaseRecord | None]:
         """Read the file; None if it is missing, unreadable or invalid."""
         return self._worker.run(self._read)
 
-    def write(self, kept: Kept, before: bytes) -> Deferred[None]:
+    def write(self, kept: BaseRecord, before: bytes) -> Deferred[None]:
         """Write the file, unless another process has written it since.
 
         :param before: id of the predecessor; its content, besides this member's own, may be replaced.
@@ -87,7 +89,7 @@ class BaseFile:
         """End the thread once it has finished its queued work."""
         self._worker.stop()
 
-    def _read(self) -> Kept | None:
+    def _read(self) -> BaseRecord | None:
         try:
             with self._path.open("rb") as file:
                 content = file.read(MOST_BYTES + 1)
@@ -105,10 +107,10 @@ class BaseFile:
             _log.warn("base share file {path} is invalid and is ignored", path=str(self._path))
         return kept
 
-    def _write(self, kept: Kept, before: bytes) -> None:
+    def _write(self, kept: BaseRecord, before: bytes) -> None:
         there = self._read()
         if there is None or there.member in (kept.member, before):
-            said = _Content(_VERSION, kept.member.decode(), kept.base, kept.ceiling)
+            said = _BaseContent(_VERSION, kept.member.decode(), kept.base, kept.ceiling)
             write_whole(self._path, msgspec.json.encode(said))
 
 
@@ -130,12 +132,12 @@ class OwnBase:
         self._ceiling = ceiling
         self._file = file
         self._is_gone = is_gone
-        self._before: Kept | None = None
+        self._before: BaseRecord | None = None
         self._over = b""
         self._lives = False
         self._most = 0
-        self._wanted: Kept | None = None
-        self._written: Kept | None = None
+        self._wanted: BaseRecord | None = None
+        self._written: BaseRecord | None = None
         self._writing: Deferred[None] | None = None
         self._complained = False
 
@@ -151,7 +153,7 @@ class OwnBase:
         """Read the file that the last process left."""
         return succeed(None) if self._file is None else self._file.read().addCallback(self._found)
 
-    def _found(self, kept: Kept | None) -> None:
+    def _found(self, kept: BaseRecord | None) -> None:
         if self._wanted is None:
             self._before = kept
             self._over = b"" if kept is None else kept.member
@@ -190,7 +192,7 @@ class OwnBase:
         :param member: this worker's id.
         """
         self.value, self._before = base, None
-        self._wanted = Kept(member, base, self._ceiling)
+        self._wanted = BaseRecord(member, base, self._ceiling)
         if self._file is None:
             self._most = base
         else:
@@ -218,7 +220,7 @@ class OwnBase:
         self._writing = file.write(wanted, self._over)
         self._writing.addCallbacks(self._done, self._failed, callbackArgs=(wanted, file))
 
-    def _done(self, _: None, wanted: Kept, file: BaseFile) -> None:
+    def _done(self, _: None, wanted: BaseRecord, file: BaseFile) -> None:
         self._writing, self._written, self._most = None, wanted, wanted.base
         self._write(file)
 

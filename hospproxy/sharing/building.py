@@ -21,7 +21,7 @@ from .lease import Timing
 from .link import Link
 from .shared import Shared
 from .siblings import machine_id, member_id
-from .vault import Names, Vault
+from .vault import KeyNames, Vault
 
 
 def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, host: Host = REAL) -> Shared:
@@ -38,7 +38,7 @@ def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, h
     vault = Vault(key, meter, reactor.seconds, host.entropy)
 
     def names(vault: Sealing, sealed: bytes | None) -> NamesLike:
-        made: NamesLike = Names.new(host.entropy) if sealed is None else Names.opened(vault, sealed)
+        made: NamesLike = KeyNames.new(host.entropy) if sealed is None else KeyNames.opened(vault, sealed)
         return made
 
     return Shared(link, vault, names, reactor, timing, meter, host.entropy, redis.prefix)

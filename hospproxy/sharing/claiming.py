@@ -46,7 +46,7 @@ def number(value: Any) -> int:
     raise Away("nonsense")
 
 
-class Nonsense(Away):
+class InvalidClaim(Away):
     """The reply of a claim script has the wrong shape."""
 
 
@@ -86,7 +86,7 @@ class ClaimScripts:
         """
         return self._common.key(kind, data).decode("utf-8").rpartition(":")[2]
 
-    def nonsense(self) -> Nonsense:
+    def nonsense(self) -> InvalidClaim:
         """Count an invalid reply, log the first one, and return the error to raise."""
         self._meter.count("claims_total", outcome="nonsense")
         if not self._nonsense:
@@ -95,7 +95,7 @@ class ClaimScripts:
                 " counted (claims_total, outcome nonsense)"
             )
         self._nonsense = True
-        return Nonsense("nonsense")
+        return InvalidClaim("nonsense")
 
     async def claim(
         self,
@@ -203,7 +203,7 @@ class ClaimScripts:
                 found = await self._once(name, reference, args, least, answer)
             except Away as away:
                 # Redis answered a moment ago and may be back soon: no write goes without its claim before then.
-                if isinstance(away, Nonsense) or self._clock.seconds() >= self._seen + GLITCH_S:
+                if isinstance(away, InvalidClaim) or self._clock.seconds() >= self._seen + GLITCH_S:
                     raise
                 await task.deferLater(self._clock, AGAIN_S, lambda: None)
             else:

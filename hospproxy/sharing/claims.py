@@ -15,7 +15,7 @@ from ..interfaces import IMeter
 from ..messages import Identity, Response
 from ..outward.ledger.rows import write_answer
 from ..outward.writes.claims import Elsewhere, Known, Rejoined, Turn, Unseen
-from ..outward.writes.entry import Entry, Names, State, has_effect
+from ..outward.writes.entry import Entry, Names, WriteState, has_effect
 from ..outward.writes.equality import record_of
 from ..outward.writes.going_on import GoingOn
 from ..outward.writes.keys import another, busy
@@ -24,7 +24,7 @@ from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common, Sharing
 from .news import News, Struck
 from .notes import Note
-from .saying import KeptKeys, Saying
+from .saying import KeptKeys, OutcomePublisher
 from .seeing import JOINED_S, Seeing
 
 ANSWER_BYTES = 256 << 10
@@ -80,7 +80,7 @@ class RedisClaims:
         self._scripts = ClaimScripts(common, sharing, clock, meter, self._lost_sight)
         self._seeing = Seeing(common, self._scripts, clock, random, is_gone)
         self._going_on = GoingOn(meter)
-        self._saying = Saying(
+        self._saying = OutcomePublisher(
             self._scripts,
             self._again,
             self._note,
@@ -282,7 +282,7 @@ class RedisClaims:
 
     # what became of a write
 
-    async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+    async def settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
         if keeps_turn and entry.names is not None:
             self._keeping_turn[entry.reference] = entry, state.value
         else:
@@ -322,7 +322,7 @@ class RedisClaims:
             note = evolve(note, about=f"{call.operation.resource} {call.record_id}")
             if has_effect(entry, state):
                 note = evolve(note, change="d" if call.operation.action == "delete" else "c")
-        if state in (State.ANSWERED.value, State.FOUND.value) and entry.answer is not None:
+        if state in (WriteState.ANSWERED.value, WriteState.FOUND.value) and entry.answer is not None:
             note = evolve(note, answer=self._sealed(entry.reference, entry.answer))
         return note
 

@@ -30,7 +30,7 @@ from zope.interface import implementer
 from ..client_tls import Certificates, Renewed
 from ..options.redis_section import RedisSettings
 from ..options.secret_fields import MOST
-from .replies import ErrorReply, MiB, Nonsense, Replies
+from .replies import ErrorReply, InvalidReply, MiB, Replies
 
 MOST_COMMANDS = 1000
 """Most commands that wait for a reply on one connection."""
@@ -48,7 +48,7 @@ class Lost(Exception):
 
 
 @implementer(IHandshakeListener)
-class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has no types
+class RedisConnection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has no types
     """One connection. A reply that belongs to no command ends it.
 
     :param secure: whether it runs over TLS.
@@ -58,7 +58,7 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
 
     def __init__(self, secure: bool) -> None:
         super().__init__(charset=None, convertNumbers=False)
-        self.ready: Deferred[Connection] = Deferred(lambda _: self.drop("it was given up"))
+        self.ready: Deferred[RedisConnection] = Deferred(lambda _: self.drop("it was given up"))
         self.on_lost: Callable[[str], None] | None = None
         self._secure = secure
         self._reader = Replies()
@@ -142,7 +142,7 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
                 self.replyReceived(reply)
                 if self._why is not None:
                     return
-        except Nonsense as nonsense:
+        except InvalidReply as nonsense:
             self.drop(f"it sent an invalid reply: {nonsense}")
 
     def replyReceived(self, reply: Any) -> None:
@@ -163,7 +163,7 @@ class Connection(txredisapi.BaseRedisProtocol):  # type: ignore[misc]  # it has 
             self.ready.errback(Failure(Lost(why)))
 
 
-class Listener(Connection):
+class RedisListener(RedisConnection):
     """A connection that subscribes to a channel.
 
     :ivar on_message: called with each payload.
@@ -184,27 +184,27 @@ class Listener(Connection):
     async def listen(self, channel: bytes) -> None:
         """Subscribe to one channel, for as long as the connection lasts.
 
-        :raise Nonsense: Redis did not confirm the subscription.
+        :raise InvalidReply: Redis did not confirm the subscription.
         """
         self.channel = channel
         if await self.send(b"SUBSCRIBE", channel) != [b"subscribe", channel, 1]:
-            raise Nonsense("no answer to SUBSCRIBE")
+            raise InvalidReply("no answer to SUBSCRIBE")
 
 
-class _Connections(Factory):
+class _RedisConnections(Factory):
     noisy = False
 
-    def __init__(self, protocol: Callable[[bool], Connection], secure: bool) -> None:
+    def __init__(self, protocol: Callable[[bool], RedisConnection], secure: bool) -> None:
         self._made = (protocol, secure)
 
-    def buildProtocol(self, addr: object) -> Connection:  # noqa: ARG002
+    def buildProtocol(self, addr: object) -> RedisConnection:  # noqa: ARG002
         protocol, secure = self._made
         connection = protocol(secure)
         connection.factory = self
         return connection
 
 
-class Opener:
+class RedisOpener:
     """Opens connections to Redis. Each time it looks the host name up and reads the certificate files again."""
 
     def __init__(self, reactor: Any, settings: RedisSettings, timeout_s: float) -> None:
@@ -214,7 +214,7 @@ class Opener:
         files = Certificates(settings.ca_file, settings.certificate_file, settings.private_key_file)
         self._certificates = Renewed(files)
 
-    async def __call__(self, protocol: Callable[[bool], Connection]) -> Connection:
+    async def __call__(self, protocol: Callable[[bool], RedisConnection]) -> RedisConnection:
         """Open a connection and wait until it is ready; over TLS the certificate is then verified.
 
         :raise Exception: it failed; ``words_of`` says why.
@@ -223,10 +223,10 @@ class Opener:
         endpoint: Any = self._endpoint()
         if secure:
             endpoint = wrapClientTLS(self._certificates.of(self._address.host), endpoint)
-        opening: Deferred[Any] = endpoint.connect(_Connections(protocol, secure))
+        opening: Deferred[Any] = endpoint.connect(_RedisConnections(protocol, secure))
         opening.addCallback(lambda made: made.ready)
         opening.addTimeout(self._timeout_s, self._reactor)
-        connection: Connection = await opening
+        connection: RedisConnection = await opening
         return connection
 
     def _endpoint(self) -> Any:
@@ -276,7 +276,7 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
 
 def words_of(problem: BaseException) -> str:
     """Say why there is no connection. The text holds no secret, and of what Redis said only an error's name."""
-    if isinstance(problem, Lost | Nonsense):
+    if isinstance(problem, Lost | InvalidReply):
         return str(problem)
     if isinstance(problem, ErrorReply):
         return _refusal(problem.code)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..memory.staleness import ACCOUNTS, EVERYTHING, WHO, account_tag, credentials_tag
 from .kinds import Common
-from .news import Account, Everything, News, Refused, Struck
+from .news import Account, CredentialsRefused, Everything, News, Struck
 
 GENERATION_MS = 2 * 24 * 3600 * 1000
 """Milliseconds that a generation is kept without being raised: longer than any cache entry is fresh. An expired one
@@ -24,7 +24,7 @@ def tags_of(news: News) -> tuple[str, ...]:
         case Account():
             # Cached identities are stored before their account is known, so a change to any account invalidates all.
             return (WHO, ACCOUNTS if news.staff_id is None else account_tag(news.staff_id))
-        case Refused():
+        case CredentialsRefused():
             return (credentials_tag(news.credentials),)
         case Everything():
             return (EVERYTHING,)

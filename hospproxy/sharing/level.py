@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..interfaces import IMeter
-from ..memory.second import Found, Ticket
+from ..memory.second import LookupTicket, SharedHit
 from ..memory.staleness import EVERYTHING
 from ..sealing import Unsealable
 from .generations import GENERATION_MS, key_of_tag
@@ -74,7 +74,7 @@ class RedisLevel:
 
     async def look(
         self, name: bytes, tags: tuple[str, ...], wanted: bool
-    ) -> tuple[Found | None, Ticket | None]:
+    ) -> tuple[SharedHit | None, LookupTicket | None]:
         """Look a response up. Return it if nothing has invalidated it, and a ticket with which to store a new one."""
         tags = (*tags, EVERYTHING)
         sent = self._clock.seconds()
@@ -87,12 +87,12 @@ class RedisLevel:
         except BadValue:
             self._refused()
             return None, None
-        ticket = Ticket(
+        ticket = LookupTicket(
             name, tags, said.epoch, said.generations, said.redis_ms, self._clock.seconds(), said.position
         )
         return self._opened(keys[0], said, sent), ticket
 
-    def _opened(self, key: bytes, said: Looked, sent: float) -> Found | None:
+    def _opened(self, key: bytes, said: Looked, sent: float) -> SharedHit | None:
         if said.value is None:
             return None
         try:
@@ -101,7 +101,7 @@ class RedisLevel:
             self._refused()
             return None
 
-    def keep(self, ticket: Ticket, found: Found, lifetime_s: float) -> None:
+    def keep(self, ticket: LookupTicket, found: SharedHit, lifetime_s: float) -> None:
         """Store a response for the other processes. It does not wait, and the entry may be lost."""
         lasts_ms = int((found.answered + lifetime_s - self._clock.seconds()) * 1000)
         size = len(found.response.body)

@@ -13,9 +13,9 @@ from twisted.logger import Logger
 from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
 from ..words import RedisResult
-from .connection import Connection, Full, Listener, Lost, Opener, read_password, words_of
+from .connection import Full, Lost, RedisConnection, RedisListener, RedisOpener, read_password, words_of
 from .kinds import Away
-from .replies import ErrorReply, Nonsense
+from .replies import ErrorReply, InvalidReply
 from .scripting import Script
 
 FIRST_PAUSE_S = 0.05
@@ -57,19 +57,19 @@ class Link:
         meter: IMeter,
         random: Callable[[], float],
         password: Callable[[], bytes | None] | None = None,
-        opener: Callable[[Callable[[bool], Connection]], Coroutine[Any, Any, Any]] | None = None,
+        opener: Callable[[Callable[[bool], RedisConnection]], Coroutine[Any, Any, Any]] | None = None,
     ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._meter = meter
         self._random = random
         self._password = password or (lambda: read_password(settings))
-        self._open = opener or Opener(reactor, settings, max(CONNECT_S, settings.timeout_s))
+        self._open = opener or RedisOpener(reactor, settings, max(CONNECT_S, settings.timeout_s))
         self._channel: bytes | None = None
         self._on_up: list[Callable[[bytes], object]] = []
         self._on_down: list[Callable[[], object]] = []
         self._on_message: list[Callable[[bytes], object]] = []
-        self._commands: Connection | None = None
+        self._commands: RedisConnection | None = None
         self._loop: Deferred[None] | None = None
         self._said: dict[str, float] = {}  # each reason for being away or refusing, and when it was logged
         self._is_said = False  # whether "away" was logged since the last successful command
@@ -174,7 +174,7 @@ class Link:
         self._is_used()
         return reply
 
-    async def _sent(self, connection: Connection, latest: float, *command: Argument) -> Any:
+    async def _sent(self, connection: RedisConnection, latest: float, *command: Argument) -> Any:
         """Send a command. If no reply comes in time, drop the connection: a late reply would belong to no command."""
         reply = connection.send(*command)
         reply.addTimeout(max(0.0, latest - self._reactor.seconds()), self._reactor)
@@ -208,13 +208,13 @@ class Link:
     async def _one_life(self) -> str:
         """Connect, and wait until either connection ends; return the reason."""
         over: Deferred[str] = Deferred()
-        made: list[Connection] = []
+        made: list[RedisConnection] = []
         try:
-            commands, run_id = await self._ready(Connection, made, over)
-            listener, same = await self._ready(Listener, made, over)
+            commands, run_id = await self._ready(RedisConnection, made, over)
+            listener, same = await self._ready(RedisListener, made, over)
             if run_id != same:
                 return "two servers answer to its name"
-            assert isinstance(listener, Listener)
+            assert isinstance(listener, RedisListener)
             listener.on_message = self._heard
             if self._channel is not None:
                 await self._in_time(listener, listener.listen(self._channel))
@@ -232,13 +232,13 @@ class Link:
                 each.drop("it is no longer needed")
 
     async def _ready(
-        self, kind: Callable[[bool], Connection], made: list[Connection], over: Deferred[str]
-    ) -> tuple[Connection, bytes]:
+        self, kind: Callable[[bool], RedisConnection], made: list[RedisConnection], over: Deferred[str]
+    ) -> tuple[RedisConnection, bytes]:
         """Open a connection and log in; return it with the ``run_id`` of its server.
 
         :raise Exception: that failed; ``words_of`` says why.
         """
-        connection: Connection = await self._open(kind)
+        connection: RedisConnection = await self._open(kind)
         made.append(connection)
 
         def lost(why: str) -> None:
@@ -250,7 +250,7 @@ class Link:
         run_id: bytes = await self._in_time(connection, self._introduced(connection))
         return connection, run_id
 
-    async def _introduced(self, connection: Connection) -> bytes:
+    async def _introduced(self, connection: RedisConnection) -> bytes:
         password = self._password()
         user = self._settings.user
         if password is not None:
@@ -264,18 +264,18 @@ class Link:
             await connection.send(b"SELECT", self._settings.database)
         # PING fails while Redis is still loading its data, and on a replica that has lost its primary.
         if await connection.send(b"PING") != b"PONG":
-            raise Nonsense("no answer to PING")
+            raise InvalidReply("no answer to PING")
         server = await connection.send(b"INFO", b"server")
         run_id = _RUN_ID.search(server) if isinstance(server, bytes) else None
         state = await connection.send(b"INFO", b"replication")
         role = _ROLE.search(state) if isinstance(state, bytes) else None
         if run_id is None or role is None:
-            raise Nonsense("no answer to INFO")
+            raise InvalidReply("no answer to INFO")
         if role[1] != b"master":
             raise Lost("it is a replica, which cannot be written to")
         return run_id[1]
 
-    async def _in_time(self, connection: Connection, doing: Coroutine[Any, Any, Any]) -> Any:
+    async def _in_time(self, connection: RedisConnection, doing: Coroutine[Any, Any, Any]) -> Any:
         done = Deferred.fromCoroutine(doing)
         done.addTimeout(max(CONNECT_S, self._settings.timeout_s), self._reactor)
         try:
@@ -284,7 +284,7 @@ class Link:
             connection.drop(words_of(problem))
             raise
 
-    async def _watch(self, listener: Listener, over: Deferred[str]) -> str:
+    async def _watch(self, listener: RedisListener, over: Deferred[str]) -> str:
         """Wait until a connection ends. Meanwhile PING the one that only listens."""
         checks = LoopingCall(self._check, listener)
         checks.clock = self._reactor
@@ -294,13 +294,13 @@ class Link:
         finally:
             checks.stop()
 
-    def _check(self, listener: Listener) -> Deferred[None]:
+    def _check(self, listener: RedisListener) -> Deferred[None]:
         # ``_in_time`` drops the connection when the PING fails; nothing else is to be done.
         return Deferred.fromCoroutine(self._in_time(listener, _pinged(listener))).addErrback(lambda _: None)
 
     # Callbacks
 
-    def _now_up(self, commands: Connection, run_id: bytes) -> None:
+    def _now_up(self, commands: RedisConnection, run_id: bytes) -> None:
         self._commands = commands
         for callback in self._on_up:
             self._tell(callback, run_id)
@@ -355,7 +355,7 @@ class Link:
         self._used = True
 
 
-async def _pinged(listener: Listener) -> None:
+async def _pinged(listener: RedisListener) -> None:
     reply = await listener.send(b"PING")
     if reply != [b"pong", b""] and reply != b"PONG":
-        raise Nonsense("no answer to PING")
+        raise InvalidReply("no answer to PING")

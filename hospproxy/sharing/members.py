@@ -16,7 +16,7 @@ _WAKE = re.compile(rb"s ([0-9a-f]{16}) ([0-9]{1,15})")
 _ACK = re.compile(rb"a ([0-9a-f]{16}) ([!-~]{1,200}) ([0-9]{1,15})")
 
 
-class Nonsense(Exception):
+class InvalidMembers(Exception):
     """A reply or message that none of our scripts sends."""
 
 
@@ -167,7 +167,7 @@ def wake_up(payload: bytes) -> Wake | Ack | None:
 def refused(reply: Sequence[Any]) -> bytes | None:
     """Return why a script did nothing (``epoch`` or ``late``); None if it ran.
 
-    :raise Nonsense: the reply says neither.
+    :raise InvalidMembers: the reply says neither.
     """
     word = reply[0] if reply else None
     if word == b"ok":
@@ -175,30 +175,30 @@ def refused(reply: Sequence[Any]) -> bytes | None:
     if word in (b"epoch", b"late"):
         assert isinstance(word, bytes)
         return word
-    raise Nonsense("no reply of a script")
+    raise InvalidMembers("no reply of a script")
 
 
 def opened(reply: Sequence[Any]) -> Opened:
     """Parse the reply of ``open.lua``.
 
-    :raise Nonsense: it is invalid.
+    :raise InvalidMembers: it is invalid.
     """
     match reply:
         case [b"ok", bytes(epoch), bytes(names), int(now), int(begun)] if _EPOCH.fullmatch(epoch):
             return Opened(epoch, names, now, bool(begun))
-    raise Nonsense("no reply of open")
+    raise InvalidMembers("no reply of open")
 
 
 def beat(reply: Sequence[Any]) -> Beat:
     """Parse the reply of ``beat.lua``.
 
-    :raise Nonsense: it is invalid.
+    :raise InvalidMembers: it is invalid.
     """
     match reply:
         case [b"ok", int(now), int(began), int(seq), int(said), int(pos), list(news), list(members)]:
             entries = tuple(_entry(one) for one in news)
             return Beat(now, began, seq, said, pos, entries, dict(_member(one) for one in members))
-    raise Nonsense("no reply of beat")
+    raise InvalidMembers("no reply of beat")
 
 
 def _entry(one: Any) -> tuple[int, bytes, bytes]:
@@ -208,17 +208,17 @@ def _entry(one: Any) -> tuple[int, bytes, bytes]:
         case [bytes(number), *_]:
             # Written by another version, or by hand: it cannot be decrypted, and so counts as ``Everything``.
             return _number(number.removesuffix(b"-0")), b"", b""
-    raise Nonsense("no entry of the log")
+    raise InvalidMembers("no entry of the log")
 
 
 def _member(one: Any) -> tuple[bytes, Member]:
     match one:
         case [bytes(name), bytes(pos), bytes(lease)]:
             return name, Member(_number(pos), _number(lease))
-    raise Nonsense("no member")
+    raise InvalidMembers("no member")
 
 
 def _number(text: bytes) -> int:
     if not text.isdigit() or len(text) > 15:
-        raise Nonsense("no number")
+        raise InvalidMembers("no number")
     return int(text)

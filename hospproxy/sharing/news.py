@@ -41,7 +41,7 @@ class Account(msgspec.Struct, frozen=True, tag="account", omit_defaults=True):
     doubt_s: float = 0.0
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class CredentialsRefused(msgspec.Struct, frozen=True, tag="refused"):
     """HOSP has refused these credentials.
 
     :param credentials: their HMAC.
@@ -89,7 +89,7 @@ class Everything(msgspec.Struct, frozen=True, tag="everything"):
     """Anything may have changed: all cache entries are stale for every process."""
 
 
-News = Struck | Account | Refused | Guess | Used | Accepted | Everything
+News = Struck | Account | CredentialsRefused | Guess | Used | Accepted | Everything
 
 _decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 

@@ -25,7 +25,7 @@ def is_hint(news: News) -> bool:
 
 
 @frozen(slots=True, eq=False)
-class Message:
+class OutboxMessage:
     """One message to send.
 
     :param plain: the encoded news, not sealed.
@@ -44,9 +44,9 @@ class Message:
         return len(self.plain) + _OVERHEAD + sum(map(len, self.tags))
 
 
-def _message(news: News, urgent: bool) -> Message:
+def _message(news: News, urgent: bool) -> OutboxMessage:
     try:
-        return Message(packed(news), tags_of(news), is_hint(news), urgent)
+        return OutboxMessage(packed(news), tags_of(news), is_hint(news), urgent)
     except UnicodeEncodeError:  # a lone surrogate in a path: it has no UTF-8
         return _message(Everything(), urgent)
 
@@ -70,8 +70,8 @@ class Outbox:
         self._most = most
         self._most_bytes = most_bytes
         self._complain = complain
-        self._unread: list[tuple[int, Message]] = []
-        self._messages: list[Message] = []
+        self._unread: list[tuple[int, OutboxMessage]] = []
+        self._messages: list[OutboxMessage] = []
         self._bytes = 0
         self.overflows = 0
         self.ticket = 0
@@ -88,11 +88,11 @@ class Outbox:
             self._bytes += message.size
         self._bound()
 
-    def all(self) -> tuple[Message, ...]:
+    def all(self) -> tuple[OutboxMessage, ...]:
         """Return all messages to send, in order."""
         return tuple(self._messages)
 
-    def said(self, messages: Iterable[Message], seq: int = 0) -> None:
+    def said(self, messages: Iterable[OutboxMessage], seq: int = 0) -> None:
         """Note that these messages are in the log.
 
         :param seq: number of the last of them.

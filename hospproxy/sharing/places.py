@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ..interfaces import IMeter
-from ..outward.gate.breaker import State
+from ..outward.gate.breaker import BreakerState
 from ..outward.gate.places import User, Using
 from ..words import PlacesResult
 from .bases import OwnBase
@@ -79,7 +79,7 @@ class Levelled:
     limit: int
     workers: int
     turn: int
-    state: State | None
+    state: BreakerState | None
     age_s: float
     base: int
     names: tuple[bytes, ...]
@@ -100,7 +100,7 @@ def levelled(said: Sequence[Any], keep: int, ceiling: int) -> Levelled | None:
     sound = keep <= quota <= max(keep, ceiling) and all(0 <= each <= ceiling for each in (share, limit, base))
     if not sound or not 0 <= turn < workers:
         return None
-    states = {state.value.encode(): state for state in State}
+    states = {state.value.encode(): state for state in BreakerState}
     if said[5] not in (b"", *states):
         return None
     state = states.get(said[5])
@@ -137,7 +137,7 @@ class SharedPlaces:
         self._lost_at = self._heard_at = clock.seconds()
         self._used_at = -RECENT_S
         self._told_need = 0
-        self._told_state = State.CLOSED
+        self._told_state = BreakerState.CLOSED
         self._user: User | None = None
         self._timer: IDelayedCall | None = None
         self._began = -SPACING_S

@@ -24,7 +24,7 @@ _NUMBER = re.compile(rb"-?[0-9]{1,19}")
 _CODE = re.compile(rb"[A-Z][A-Z0-9]{1,19}(?=\s|$)")
 
 
-class Nonsense(Exception):
+class InvalidReply(Exception):
     """The input is no valid reply, so the start of the next one is unknown. The text holds nothing of the input."""
 
 
@@ -53,7 +53,7 @@ class Replies:
     def feed(self, data: bytes) -> Iterator[Any]:
         """Yield each reply that is now complete. Exhaust the iterator before the next call.
 
-        :raise Nonsense: a reply is invalid or too long. Feed nothing after that.
+        :raise InvalidReply: a reply is invalid or too long. Feed nothing after that.
         """
         self._buffer += data
         try:
@@ -69,7 +69,7 @@ class Replies:
             if value is _OPENED:
                 continue
             if self._lists and isinstance(value, ErrorReply):
-                raise Nonsense("an error within a list")
+                raise InvalidReply("an error within a list")
             whole = self._put(value)
             if whole is not _OPENED:
                 self._taken = self._values = 0
@@ -107,21 +107,21 @@ class Replies:
         if number == -1:
             return None
         if number < 0:
-            raise Nonsense("a negative length")
+            raise InvalidReply("a negative length")
         return self._begin_bulk(number) if kind == b"$" else self._begin_list(number)
 
     def _begin_bulk(self, length: int) -> Any:
         if self._taken + length > MOST_BYTES:
-            raise Nonsense("a reply that is too long")
+            raise InvalidReply("a reply that is too long")
         self._bulk = length
         return _OPENED
 
     def _begin_list(self, length: int) -> Any:
         self._values += length
         if self._values > MOST_VALUES:
-            raise Nonsense("a reply that is too long")
+            raise InvalidReply("a reply that is too long")
         if len(self._lists) >= MOST_DEPTH:
-            raise Nonsense("lists within too many lists")
+            raise InvalidReply("lists within too many lists")
         if length == 0:
             return []
         self._lists.append(([], length))
@@ -132,7 +132,7 @@ class Replies:
         if len(self._buffer) < end + 2:
             return _NOT_YET
         if self._buffer[end : end + 2] != b"\r\n":
-            raise Nonsense("a value that does not end where it should")
+            raise InvalidReply("a value that does not end where it should")
         value = bytes(self._buffer[self._at : end])
         self._move(end + 2)
         self._bulk = None
@@ -143,11 +143,11 @@ class Replies:
         if at >= len(buffer):
             return None
         if buffer[at] not in _KINDS:
-            raise Nonsense("no reply begins so")
+            raise InvalidReply("no reply begins so")
         end = buffer.find(b"\r\n", at, at + MOST_LINE)
         if end < 0:
             if len(buffer) - at >= MOST_LINE:
-                raise Nonsense("a line that is too long")
+                raise InvalidReply("a line that is too long")
             return None
         line = bytes(buffer[at:end])
         self._move(end + 2)
@@ -157,12 +157,12 @@ class Replies:
         self._taken += to - self._at
         self._at = to
         if self._taken > MOST_BYTES:
-            raise Nonsense("a reply that is too long")
+            raise InvalidReply("a reply that is too long")
 
     @staticmethod
     def _number(text: bytes) -> int:
         if _NUMBER.fullmatch(text) is None:
-            raise Nonsense("a number that is none")
+            raise InvalidReply("a number that is none")
         return int(text)
 
 

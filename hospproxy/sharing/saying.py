@@ -33,7 +33,7 @@ class KeptKeys(Protocol):
         """Whether a client of this machine has the response to a write."""
 
 
-class Saying:
+class OutcomePublisher:
     """Publishes the writes of one worker.
 
     :param under_way: returns the notes of this process's open writes.

@@ -13,7 +13,7 @@ from ..exchange import Exchange
 from ..messages import Response
 from ..outward.ledger.rows import read_answer
 from ..outward.writes.claims import Known
-from ..outward.writes.entry import State
+from ..outward.writes.entry import WriteState
 from ..sealing import Unsealable
 from .claiming import ClaimScripts, number, text
 from .kinds import Away, Common
@@ -71,10 +71,10 @@ class Seeing:
     def _read(self, reference: str, found: list[Any], key: bytes) -> Known:
         word, record, told, orphan = text(found[1]), text(found[2]), number(found[3]), number(found[4])
         try:
-            state = State(word)
+            state = WriteState(word)
         except ValueError:
             raise self._scripts.nonsense() from None
-        gone = state is State.OPEN and self.gone(text(found[7])) != ""
+        gone = state is WriteState.OPEN and self.gone(text(found[7])) != ""
         answer = self._opened(found[5], key) if isinstance(found[5], bytes) and found[5] else None
         return Known(
             reference, state, bool(told), bool(orphan) or gone, record or None, answer, text(found[6])
@@ -94,7 +94,7 @@ class Seeing:
         while True:
             try:
                 found = await self._look(reference, "outcome" if exchange.client_gone else "look")
-                if found is None or found.orphan or found.state is not State.OPEN:
+                if found is None or found.orphan or found.state is not WriteState.OPEN:
                     return found
             except Away:
                 pass

@@ -18,10 +18,10 @@ from .arguments import beat_args, burial_args
 from .hearing import Ears, NotHeard
 from .kinds import Away, LinkLike, NamesMaker, Sealing
 from .lease import Lease, Timing
-from .members import Beat, Nonsense, View, Wake
+from .members import Beat, InvalidMembers, View, Wake
 from .naming import Naming
 from .news import Everything, News
-from .outbox import Message, Outbox
+from .outbox import Outbox, OutboxMessage
 from .scripting import Script, bare, script
 from .showing import Complaints, offer_gauges
 from .siblings import dead_among
@@ -181,7 +181,7 @@ class Shared:
     def _judged(self, judge: Callable[[Sequence[Any]], Any], reply: Sequence[Any]) -> Any:
         try:
             return judge(reply)
-        except Nonsense as nonsense:
+        except InvalidMembers as nonsense:
             self._complain.nonsense(str(nonsense))
             raise Away(f"Redis: {nonsense}") from None
 
@@ -331,7 +331,7 @@ class Shared:
     def _keys(self) -> list[bytes]:
         return [self.key(kind) for kind in ("head", "members", "leases", "log", "dead")]
 
-    def _saying(self, messages: Sequence[Message], how: str) -> list[bytes | int | str]:
+    def _saying(self, messages: Sequence[OutboxMessage], how: str) -> list[bytes | int | str]:
         pos = self._join_from if self._pos is None else self._pos
         return beat_args(self, messages, pos, how, self._timing)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from ..memory.second import Found, Ticket
+from ..memory.second import LookupTicket, SharedHit
 from ..messages import Headers, Origin, Response
 
 MAX_GENERATION_BYTES = 64
@@ -87,7 +87,7 @@ def looked(reply: list[Any], tags: int) -> Looked:
     return Looked(epoch, now, int(position), value, tuple(generations))
 
 
-def written(ticket: Ticket, found: Found) -> bytes:
+def written(ticket: LookupTicket, found: SharedHit) -> bytes:
     """Encode a response.
 
     Redis read its clock before this process received the reply, so the response may count as older than it is, never
@@ -106,11 +106,11 @@ def written(ticket: Ticket, found: Found) -> bytes:
     )
 
 
-def _redis_ms(ticket: Ticket, moment: float) -> int:
+def _redis_ms(ticket: LookupTicket, moment: float) -> int:
     return ticket.redis_ms + floor((moment - ticket.received) * 1000)
 
 
-def read(data: bytes, said: Looked, sent: float) -> Found | None:
+def read(data: bytes, said: Looked, sent: float) -> SharedHit | None:
     """Decode a response.
 
     :param said: the reply that held it.
@@ -130,4 +130,4 @@ def read(data: bytes, said: Looked, sent: float) -> Found | None:
     # Add a millisecond: Redis's time was rounded down.
     since = sent - (said.redis_ms + 1) / 1000
     response = Response(value.status, Headers(tuple(value.headers)), value.body, Origin.MEMORY)
-    return Found(response, since + value.began / 1000, since + value.answered / 1000)
+    return SharedHit(response, since + value.began / 1000, since + value.answered / 1000)

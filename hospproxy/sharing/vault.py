@@ -143,7 +143,7 @@ def _bound(name: bytes) -> bytes:
 
 
 @frozen(slots=True)
-class Names:
+class KeyNames:
     """Makes names of keys in Redis. The secret is not derived from the master key, so a new master key renames nothing.
 
     :param secret: 32 bytes that all workers share.
@@ -152,12 +152,12 @@ class Names:
     secret: bytes = field(repr=False)
 
     @classmethod
-    def new(cls, random: Callable[[int], bytes] = os.urandom) -> Names:
+    def new(cls, random: Callable[[int], bytes] = os.urandom) -> KeyNames:
         """Make a new secret, for a Redis that has none yet."""
         return cls(random(_NAMES_KEY_BYTES))
 
     @classmethod
-    def opened(cls, vault: Sealing, sealed: bytes) -> Names:
+    def opened(cls, vault: Sealing, sealed: bytes) -> KeyNames:
         """Open the sealed secret from the head.
 
         :raise Unsealable: it cannot be read.

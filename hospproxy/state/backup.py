@@ -17,7 +17,7 @@ from ..record.trail.names import PACKED, TOMBSTONE, FileName, of_journal, parse
 from ..record.trail.scan import scan
 from ..record.writers.positions import FOLDER as POSITIONS
 from . import manifest
-from .manifest import CONTENT, Journal, Manifest, StateError
+from .manifest import CONTENT, JournalFiles, Manifest, StateError
 
 if TYPE_CHECKING:
     from ..config import Settings
@@ -107,7 +107,7 @@ def _copy_database(source: Path, target: Path) -> None:
         read.close()
 
 
-def _copy_trail(source: Path, target: Path, files: Files) -> list[Journal]:
+def _copy_trail(source: Path, target: Path, files: Files) -> list[JournalFiles]:
     """Copy every file of the trail; of each journal's last file only the part whose hash chain is intact."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = files.names(source) if source.is_dir() else []
@@ -115,7 +115,7 @@ def _copy_trail(source: Path, target: Path, files: Files) -> list[Journal]:
     return [_copy_journal(source, target, files, of_journal(names, journal)) for journal in journals]
 
 
-def _copy_journal(source: Path, target: Path, files: Files, names: list[FileName]) -> Journal:
+def _copy_journal(source: Path, target: Path, files: Files, names: list[FileName]) -> JournalFiles:
     once = list({name.number: name for name in names if name.form != PACKED or _alone(name, names)}.values())
     for name in once[:-1]:
         _copy_whole(source, target, name)
@@ -127,7 +127,7 @@ def _copy_journal(source: Path, target: Path, files: Files, names: list[FileName
         file.seek(0)
         draft = file.read(found.size)
     manifest.keep(target / last.stem, draft)
-    return Journal(last.journal, found.head.seq, found.head.hash.decode())
+    return JournalFiles(last.journal, found.head.seq, found.head.hash.decode())
 
 
 def _alone(name: FileName, names: list[FileName]) -> bool:

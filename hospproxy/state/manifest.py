@@ -29,7 +29,7 @@ class File(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Journal(msgspec.Struct, frozen=True):
+class JournalFiles(msgspec.Struct, frozen=True):
     """How far one journal of the trail goes.
 
     :param journal: name of the journal.
@@ -52,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
     format: int
     taken: str
     files: list[File]
-    journals: list[Journal]
+    journals: list[JournalFiles]
     elsewhere: list[str]
 
 

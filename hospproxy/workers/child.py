@@ -55,7 +55,7 @@ _GOODBYE_S = 2.0
 
 
 @implementer(ILogObserver)
-class Saying:
+class LogForwarder:
     """Sends log events to the supervisor.
 
     While the supervisor does not read, lines are dropped: logging never waits.
@@ -102,7 +102,9 @@ class Child:
 
     def begin(self) -> None:
         """Connect to the supervisor and wait for its messages."""
-        globalLogBeginner.beginLoggingTo([Saying(self._reactor, self.channel)], redirectStandardIO=False)
+        globalLogBeginner.beginLoggingTo(
+            [LogForwarder(self._reactor, self.channel)], redirectStandardIO=False
+        )
         for trouble in privileges.harden():
             print(f"hospproxy: warning: could not give up a privilege: {trouble}", file=sys.stderr)
         self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, Once(self.channel))

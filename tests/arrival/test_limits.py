@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import RATE_AFTER_S, ArrivalLimits
 from hospproxy.messages import Response
 from hospproxy.watch.metrics import Metrics
@@ -21,8 +21,8 @@ from tests.corpus import LIMITS
 from tests.corpus.case import get, post
 
 
-def house_of(handler: Recorder | None = None, trust: Trust | None = None, **limits: Any) -> House:
-    return House(
+def house_of(handler: Recorder | None = None, trust: Trust | None = None, **limits: Any) -> ListenerContext:
+    return ListenerContext(
         handler=handler or Recorder(),
         clock=Clock(),
         limits=evolve(LIMITS, **limits),
@@ -33,12 +33,12 @@ def house_of(handler: Recorder | None = None, trust: Trust | None = None, **limi
 
 
 class LimitCase(SynchronousTestCase):
-    def line(self, house: House, **how: Any) -> Line:
+    def line(self, house: ListenerContext, **how: Any) -> Line:
         handler = house.handler
         assert isinstance(handler, Recorder)
         return Line(handler, house=house, **how)
 
-    def assert_hits(self, house: House, limit: str, times: int) -> None:
+    def assert_hits(self, house: ListenerContext, limit: str, times: int) -> None:
         meter = house.meter
         assert isinstance(meter, Metrics)
         self.assertEqual(meter.value("arrival_limits_total", limit=limit) or 0, times, limit)
@@ -172,7 +172,7 @@ class SlowReaderTests(LimitCase):
     SIZE = 40_000
     STEP = 8192
 
-    def reader(self, secure: bool) -> tuple[House, Line]:
+    def reader(self, secure: bool) -> tuple[ListenerContext, Line]:
         handler = Recorder(answer=lambda _: Response(200, body=b"x" * self.SIZE))
         house = house_of(handler, min_taken_bytes=self.STEP)
         line = self.line(house, room=0, plain=None if secure else PLAIN)

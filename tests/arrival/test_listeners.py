@@ -17,7 +17,7 @@ from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import ProxyHeaderFactory
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.house import House, new_request_id
+from hospproxy.arrival.house import ListenerContext, new_request_id
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.arrival.tls.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
@@ -31,7 +31,7 @@ class ListenersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.state = Path(self.mktemp())
-        self.house = House(
+        self.house = ListenerContext(
             handler=Recorder(),
             clock=self.reactor,
             wall=NOW.timestamp,

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from hospproxy.answers import Answers
 from hospproxy.arrival.answer import CONTINUE
 from hospproxy.arrival.authority import PublicHosts
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.chain import Chain
 from hospproxy.errors import RecordFailed
@@ -90,7 +90,9 @@ class Recorded:
             meter=NullMeter(),
         )
         more = {"limits": LIMITS, **house}
-        shared = House(handler=chain, clock=clock, new_id=lambda: f"id-{next(ids)}", wall=lambda: 0.0, **more)
+        shared = ListenerContext(
+            handler=chain, clock=clock, new_id=lambda: f"id-{next(ids)}", wall=lambda: 0.0, **more
+        )
         self.line = Line(chain, plain=plain, house=shared)  # type: ignore[arg-type]
 
     def said(self) -> bytes:

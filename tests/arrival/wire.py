@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hospproxy.arrival.factory import Http1Factory
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.plain import Plain, PlainPolicy
@@ -249,7 +249,7 @@ class Line:
         limits: ArrivalLimits = LIMITS,
         plain: PlainPolicy | None = PLAIN,
         room: float = float("inf"),
-        house: House | None = None,
+        house: ListenerContext | None = None,
         address: str = "192.0.2.7",
         **shared: Any,
     ) -> None:
@@ -257,7 +257,7 @@ class Line:
         self.handler = handler or Recorder()
         self.handler.clock = self.clock
         ids = itertools.count(1)
-        self.house = house or House(
+        self.house = house or ListenerContext(
             handler=self.handler,
             clock=self.clock,
             limits=limits,

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import NotSent
 from hospproxy.exchange import Exchange
 from hospproxy.guard.knowledge import Knowledge, Lacking, watched
-from hospproxy.guard.permissions import MAX_REASON, Permissions, Verdict, compared, reason_in
+from hospproxy.guard.permissions import MAX_REASON, Permissions, PermissionVerdict, compared, reason_in
 from hospproxy.messages import Headers, Request, Response
 from hospproxy.null_meter import NullMeter
 from tests.rig import CONTRACT, STAFF2, Rig, SmallHosp, stamp
@@ -346,14 +346,14 @@ class KnowledgeTests(SynchronousTestCase):
 
     def test_compared(self) -> None:
         for value, other, verdict in (
-            (1, 1, Verdict.ALLOWED),
-            (1, 2, Verdict.FORBIDDEN),
-            (1, "1", Verdict.FORBIDDEN),
-            (1, None, Verdict.FORBIDDEN),
-            (None, 1, Verdict.ALLOWED),
-            (Lacking.GONE, 1, Verdict.ALLOWED),
-            (Lacking.UNKNOWN, 1, Verdict.UNKNOWN),
-            (1, Lacking.UNKNOWN, Verdict.UNKNOWN),
-            (1, Lacking.GONE, Verdict.FORBIDDEN),
+            (1, 1, PermissionVerdict.ALLOWED),
+            (1, 2, PermissionVerdict.FORBIDDEN),
+            (1, "1", PermissionVerdict.FORBIDDEN),
+            (1, None, PermissionVerdict.FORBIDDEN),
+            (None, 1, PermissionVerdict.ALLOWED),
+            (Lacking.GONE, 1, PermissionVerdict.ALLOWED),
+            (Lacking.UNKNOWN, 1, PermissionVerdict.UNKNOWN),
+            (1, Lacking.UNKNOWN, PermissionVerdict.UNKNOWN),
+            (1, Lacking.GONE, PermissionVerdict.FORBIDDEN),
         ):
             self.assertIs(compared(value, other), verdict, (value, other))

@@ -30,7 +30,7 @@ from hospproxy.interfaces import Proceed
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.disk import Disk
-from hospproxy.memory.memory import Memory, Writer
+from hospproxy.memory.memory import Memory, WriteAuthor
 from hospproxy.memory.second import Second
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Origin, Response
@@ -240,7 +240,7 @@ class Fuzz:
             hosp=self.hosp,
             accounts=accounts,
             disk=self.ledger,
-            forget=lambda exchange: memory.found_later(exchange.call, Writer.of(exchange)),
+            forget=lambda exchange: memory.found_later(exchange.call, WriteAuthor.of(exchange)),
             references=lambda: f"ref-{self.chance.getrandbits(64):x}",
             put_in={"memory.cache": cache},
             made=made,

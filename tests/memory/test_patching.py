@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.contract import Resource
 from hospproxy.memory.patching import patched
 from hospproxy.memory.shapes import to_keep
-from hospproxy.memory.store import Asked, Entry
+from hospproxy.memory.store import Asked, CacheEntry
 
 from .house import JSON, answer, call_of
 
@@ -20,13 +20,13 @@ NOTES = Resource("notes", ascending=True)
 ORIGIN = "https://hosp.example"
 
 
-def entry(document: Any, *query: tuple[str, str], operation: str = "listNotes", **how: Any) -> Entry:
+def entry(document: Any, *query: tuple[str, str], operation: str = "listNotes", **how: Any) -> CacheEntry:
     body = json.dumps(document).encode()
     response = to_keep(answer(body, headers=how.pop("headers", (JSON, (b"ETag", b'"1"')))))
-    return Entry(response, 0.0, 60.0, b"name", Asked(operation, query, ORIGIN))
+    return CacheEntry(response, 0.0, 60.0, b"name", Asked(operation, query, ORIGIN))
 
 
-def after(kept: Entry, write: str, *path: str, stored: Any = None, **how: Any) -> Any:
+def after(kept: CacheEntry, write: str, *path: str, stored: Any = None, **how: Any) -> Any:
     """The document as it is after a write; None where that is not known."""
     body = b"<p>gone" if stored is None else json.dumps(stored).encode()
     headers = (JSON,) if stored is not None else ((b"Content-Type", b"text/html"),)

@@ -17,7 +17,7 @@ from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.generations import tags_of
 from hospproxy.sharing.kinds import Alone, Away
 from hospproxy.sharing.level import LevelLimits, RedisLevel
-from hospproxy.sharing.news import Account, Refused
+from hospproxy.sharing.news import Account, CredentialsRefused
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig, SmallHosp
 from tests.sharing.common import SmallCommon, SmallRedis
 
@@ -347,7 +347,7 @@ class WhoTests(SynchronousTestCase):
 
     def test_soDoesARefusal(self) -> None:
         self.one.get()
-        self.common.strike(*tags_of(Refused(self.one.last.credentials)))
+        self.common.strike(*tags_of(CredentialsRefused(self.one.last.credentials)))
         self.two.get()
         self.assertEqual(self.asked, 2)
 

@@ -294,9 +294,9 @@ class AfterWriteTests(Staleness):
         call = call_of("createNote", document={})
         reading = self.write(call, OutcomeUnknown("who knows", reference="r"))
         self.assertEqual(self.shown("listNotes"), [note(2, 2), note(1)])
-        from hospproxy.memory.memory import Writer
+        from hospproxy.memory.memory import WriteAuthor
 
-        self.house.memory.found_later(call, Writer.of(reading.exchange))
+        self.house.memory.found_later(call, WriteAuthor.of(reading.exchange))
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 from hospproxy.interfaces import ICacheStore
 from hospproxy.memory.shapes import to_keep
 from hospproxy.memory.staleness import tags_of_answer
-from hospproxy.memory.store import Entry, LruStore, size_of
+from hospproxy.memory.store import CacheEntry, LruStore, size_of
 from hospproxy.messages import Headers, Identity, Response
 
 from .house import answer, call_of
@@ -94,7 +94,7 @@ class SizeTests(SynchronousTestCase):
         tags = tags_of_answer(call_of("getPatient", str(number)), who)
         response = to_keep(answer(b'{"id":%d}' % number))
         fresh = tuple((bytes(bytearray(name)), bytes(bytearray(value))) for name, value in response.headers)
-        entry = Entry(Response(200, Headers(fresh), response.body), 0.5 + number, 60.5 + number)
+        entry = CacheEntry(Response(200, Headers(fresh), response.body), 0.5 + number, 60.5 + number)
         store.put(number.to_bytes(32, "big"), entry, size_of(entry, tags), tags)
 
     def test_noLessIsCountedThanIsTaken(self) -> None:
@@ -114,7 +114,7 @@ class SizeTests(SynchronousTestCase):
 
     def test_everyPartCounts(self) -> None:
         def size(body: bytes = b"", headers: Headers = NO_FIELDS, tags: tuple[str, ...] = ()) -> int:
-            return size_of(Entry(Response(200, headers, body), 0, 0), tags)
+            return size_of(CacheEntry(Response(200, headers, body), 0, 0), tags)
 
         self.assertEqual(size(b"x" * 1000) - size(), 1000)
         self.assertGreater(size(headers=Headers(((b"n" * 500, b"v" * 500),))) - size(), 1000)

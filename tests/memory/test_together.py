@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent, OutcomeUnknown
 from hospproxy.memory.hearing import Hearing, NotLasting
-from hospproxy.memory.keeper import Nowhere
-from hospproxy.memory.memory import NOBODY, Writer
+from hospproxy.memory.keeper import NoPersistence
+from hospproxy.memory.memory import NOBODY, WriteAuthor
 from hospproxy.memory.store import Mark
-from hospproxy.sharing.news import Account, Everything, Guess, News, Refused, Struck
+from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, News, Struck
 
 from .house import ANN, BEN, House, Reading, answer, call_of
 
@@ -51,7 +51,7 @@ class Others:
         self.waiting.pop(0).callback(None)
 
 
-class _Keeper(Nowhere):
+class _Keeper(NoPersistence):
     def __init__(self) -> None:
         self.done: list[Any] = []
         self.works = True
@@ -153,7 +153,7 @@ class TogetherTests(SynchronousTestCase):
         assert isinstance(open_one, Account) and open_one.doubt_s > 0
         on_disk: Deferred[bool] = Deferred()
         self.keeper.settled = lambda: on_disk  # type: ignore[assignment, method-assign, return-value]
-        found = self.house.memory.found_later(call, Writer(ANN))
+        found = self.house.memory.found_later(call, WriteAuthor(ANN))
         self.assertNoResult(found)
         on_disk.callback(True)
         self.successResultOf(found)
@@ -186,8 +186,8 @@ class TogetherTests(SynchronousTestCase):
 
     def test_refusedCredentialsAreSaidOnceAndNotAgainByWhoHears(self) -> None:
         self.house.accounts.forget(ANN.credentials)
-        self.assertEqual(self.others.said, [Refused(ANN.credentials)])
-        self.hearing.heard(Refused(BEN.credentials))
+        self.assertEqual(self.others.said, [CredentialsRefused(ANN.credentials)])
+        self.hearing.heard(CredentialsRefused(BEN.credentials))
         self.assertEqual(len(self.others.said), 1)
 
     # Hearing
@@ -262,7 +262,7 @@ class TogetherTests(SynchronousTestCase):
     def test_refusedElsewhereIsForgottenHere(self) -> None:
         accounts = self.house.accounts
         accounts.remember(ANN, accounts.ticket())
-        self.hearing.heard(Refused(ANN.credentials))
+        self.hearing.heard(CredentialsRefused(ANN.credentials))
         self.assertIsNone(accounts.recall(ANN.credentials))
 
     def test_whenNothingIsKnownEverythingIsStaleAndEverybodyIsAskedForAnew(self) -> None:
@@ -297,7 +297,7 @@ class TogetherTests(SynchronousTestCase):
 
     def test_whatIsRevokedMustBeOnDisk(self) -> None:
         self.keeper.works = False
-        for news in (Account("r", "1", 0.0), Refused(b"x"), Everything()):
+        for news in (Account("r", "1", 0.0), CredentialsRefused(b"x"), Everything()):
             done = self.hearing.heard(news)
             assert done is not None
             self.failureResultOf(done, NotLasting)

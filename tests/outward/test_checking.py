@@ -15,14 +15,14 @@ from hospproxy.errors import BadAnswer
 from hospproxy.exchange import Call, Exchange
 from hospproxy.messages import Client, Headers, Origin, Request, Response
 from hospproxy.outward.checking import KNOWN, Addresses, AnswerCheck, authority
-from hospproxy.outward.sending import Target
+from hospproxy.outward.sending import UpstreamTarget
 from hospproxy.watch.metrics import Metrics
 
 CONTRACT = contract_document.load()
 JSON = (b"Content-Type", b"application/json; charset=utf-8")
 HTML = (b"Content-Type", b"text/html; charset=utf-8")
 CLIENT = Client("192.0.2.7", "192.0.2.7", (), "https", "proxy.test", "req-1")
-HOSP = Target.from_url("http://hosp.internal:3000")
+HOSP = UpstreamTarget.from_url("http://hosp.internal:3000")
 NOTE = {
     "id": 1,
     "title": "t",
@@ -233,7 +233,7 @@ class AddressTests(CheckCase):
         self.assertEqual(answer.headers.get(b"location"), b"https://proxy.test/notes")
 
     def test_aBaseIsLeftOut(self) -> None:
-        addresses = Addresses(Target.from_url("http://hosp.internal/api"), ())
+        addresses = Addresses(UpstreamTarget.from_url("http://hosp.internal/api"), ())
         for url, wanted in (("http://hosp.internal/api/x", "/x"), ("http://hosp.internal/apiary", "/apiary")):
             self.assertEqual(addresses.public(url, CLIENT), "https://proxy.test" + wanted)
 

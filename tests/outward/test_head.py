@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import BadAnswer, FailedAfterSending
-from hospproxy.outward.head import HOP_BY_HOP, Head, parse_head
+from hospproxy.outward.head import HOP_BY_HOP, ResponseHead, parse_head
 
 OK = b"HTTP/1.1 200 OK"
 
 
-def head(*lines: bytes) -> Head:
+def head(*lines: bytes) -> ResponseHead:
     return parse_head(b"\r\n".join(lines))
 
 

@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.contract_document import load
 from hospproxy.exchange import Call
 from hospproxy.messages import Client, Headers, Json
-from hospproxy.outward.sending import Message, Target, build_message, came_by, via_name
+from hospproxy.outward.sending import Message, UpstreamTarget, build_message, came_by, via_name
 
 CONTRACT = load()
-HERE = Target.from_url("http://127.0.0.1:3000")
+HERE = UpstreamTarget.from_url("http://127.0.0.1:3000")
 CLIENT = Client(
     peer="10.0.0.1",
     address="192.0.2.7",
@@ -24,7 +24,7 @@ CLIENT = Client(
 
 
 def built(
-    operation: str = "listHospitals", client: Client = CLIENT, target: Target = HERE, **call: Json
+    operation: str = "listHospitals", client: Client = CLIENT, target: UpstreamTarget = HERE, **call: Json
 ) -> Message:
     return build_message(Call(CONTRACT.operation(operation), **call), client, target)
 
@@ -42,11 +42,12 @@ class Where(SynchronousTestCase):
             ("http://[::1]:80", "[::1]"),
             ("https://[::1]:80", "[::1]:80"),
         ):
-            self.assertEqual(Target.from_url(url).authority, authority)
+            self.assertEqual(UpstreamTarget.from_url(url).authority, authority)
 
     def test_addresses_need_no_resolver(self) -> None:
         versions = [
-            Target.from_url(f"http://{host}:1").ip_version for host in ("127.0.0.1", "[::1]", "localhost")
+            UpstreamTarget.from_url(f"http://{host}:1").ip_version
+            for host in ("127.0.0.1", "[::1]", "localhost")
         ]
         self.assertEqual(versions, [4, 6, None])
 
@@ -57,7 +58,7 @@ class Where(SynchronousTestCase):
         self.assertEqual(built("listPatients", query=(("hospital_id", ""),)).uri[-13:], "?hospital_id=")
 
     def test_under_a_path_of_its_own(self) -> None:
-        target = Target.from_url("https://hosp.example/api/v1/")
+        target = UpstreamTarget.from_url("https://hosp.example/api/v1/")
         self.assertEqual(built("getStatus", target=target).uri, "https://hosp.example/api/v1/")
 
 

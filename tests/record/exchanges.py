@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hospproxy.contract import Operation, Place
+from hospproxy.contract import FieldLocation, Operation
 from hospproxy.exchange import Call, Exchange
 from hospproxy.messages import ABSENT, Client, Headers, Request, Response
 
@@ -14,19 +14,19 @@ CLIENT = Client(
 )
 READ_NOTE = Operation(
     id="getNote", method="GET", template="/notes/{id}", parameters=("id",), action="read", resource="notes",
-    patient=Place("answer", "patient_id"), repeatable=True,
+    patient=FieldLocation("answer", "patient_id"), repeatable=True,
 )  # fmt: skip
 CREATE_NOTE = Operation(
     id="createNote", method="POST", template="/notes", parameters=(), action="create", resource="notes",
-    patient=Place("document", "patient_id"),
+    patient=FieldLocation("document", "patient_id"),
 )  # fmt: skip
 LIST_NOTES = Operation(
     id="listNotes", method="GET", template="/notes", parameters=(), action="search", resource="notes",
-    patient=Place("query", "patient_id"), repeatable=True,
+    patient=FieldLocation("query", "patient_id"), repeatable=True,
 )  # fmt: skip
 SCREEN = Operation(
     id="screenPatient", method="POST", template="/patients/{id}/screen", parameters=("id",), action="execute",
-    resource="patients", patient=Place("path", "id"), repeatable=True,
+    resource="patients", patient=FieldLocation("path", "id"), repeatable=True,
 )  # fmt: skip
 
 

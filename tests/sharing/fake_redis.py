@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from hospproxy.sharing.connection import Connection, Listener
+from hospproxy.sharing.connection import RedisConnection, RedisListener
 from hospproxy.sharing.replies import Replies
 
 INFO = {
@@ -29,7 +29,7 @@ class Wire(StringTransport):
     :ivar heard: every command that came.
     """
 
-    def __init__(self, redis: FakeRedis, protocol: Connection) -> None:
+    def __init__(self, redis: FakeRedis, protocol: RedisConnection) -> None:
         super().__init__()
         self.heard: list[list[bytes]] = []
         self.aborted = False
@@ -93,7 +93,7 @@ class FakeRedis:
         said = self.says.get(command[0])
         return said(wire, command) if callable(said) else said
 
-    async def open(self, kind: Callable[[bool], Connection]) -> Any:
+    async def open(self, kind: Callable[[bool], RedisConnection]) -> Any:
         """The link's ``opener``."""
         self.tries += 1
         if self.hanging:
@@ -110,9 +110,9 @@ class FakeRedis:
     @property
     def commands(self) -> Wire:
         """The newest connection for commands."""
-        return next(wire for wire in reversed(self.wires) if not isinstance(wire.protocol, Listener))
+        return next(wire for wire in reversed(self.wires) if not isinstance(wire.protocol, RedisListener))
 
     @property
     def listener(self) -> Wire:
         """The newest one that listens."""
-        return next(wire for wire in reversed(self.wires) if isinstance(wire.protocol, Listener))
+        return next(wire for wire in reversed(self.wires) if isinstance(wire.protocol, RedisListener))

@@ -16,7 +16,7 @@ from hospproxy.messages import Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import Rules
-from hospproxy.sharing.bases import BaseFile, Kept, OwnBase
+from hospproxy.sharing.bases import BaseFile, BaseRecord, OwnBase
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.places import PlacesRules, SharedPlaces
 from hospproxy.sharing.scripting import Script
@@ -90,13 +90,13 @@ class KeptInMemory(BaseFile):
     """A file that outlives a worker, and a disk that may be full."""
 
     def __init__(self) -> None:
-        self.content: Kept | None = None
+        self.content: BaseRecord | None = None
         self.full = False
 
-    def read(self) -> Deferred[Kept | None]:
+    def read(self) -> Deferred[BaseRecord | None]:
         return succeed(self.content)
 
-    def write(self, kept: Kept, before: bytes) -> Deferred[None]:
+    def write(self, kept: BaseRecord, before: bytes) -> Deferred[None]:
         if self.full:
             return fail(OSError(28, "full"))
         if self.content is None or self.content.member in (kept.member, before):

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sharing.bases import BaseFile, Kept, OwnBase, kept_in
+from hospproxy.sharing.bases import BaseFile, BaseRecord, OwnBase, kept_in
 
 GOOD = {"v": 1, "member": "m.1-a", "base": 2, "ceiling": 5}
 
@@ -40,7 +40,7 @@ class Late(Now):
 
 class ContentTests(SynchronousTestCase):
     def test_whatIsGood(self) -> None:
-        self.assertEqual(kept_in(json.dumps(GOOD).encode()), Kept(b"m.1-a", 2, 5))
+        self.assertEqual(kept_in(json.dumps(GOOD).encode()), BaseRecord(b"m.1-a", 2, 5))
 
     def test_whatIsNotCountsAsNone(self) -> None:
         wrong: list[dict[str, object]] = [
@@ -67,8 +67,8 @@ class FileCase(SynchronousTestCase):
 class FileTests(FileCase):
     def test_itOutlivesAProcessAndIsForNobodyElse(self) -> None:
         self.assertIsNone(self.successResultOf(self.file.read()))
-        self.successResultOf(self.file.write(Kept(b"m.1", 2, 5), b""))
-        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.1", 2, 5))
+        self.successResultOf(self.file.write(BaseRecord(b"m.1", 2, 5), b""))
+        self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.1", 2, 5))
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
         self.assertEqual([each.name for each in self.path.parent.iterdir()], ["places.json"])
 
@@ -80,11 +80,11 @@ class FileTests(FileCase):
         self.assertIsNone(self.successResultOf(self.file.read()))
 
     def test_whoHasComeInOnesPlaceKeepsIt(self) -> None:
-        self.successResultOf(self.file.write(Kept(b"m.2", 2, 5), b""))
-        self.successResultOf(self.file.write(Kept(b"m.1", 0, 5), b"m.0"))
-        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.2", 2, 5))
-        self.successResultOf(self.file.write(Kept(b"m.3", 1, 5), b"m.2"))
-        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.3", 1, 5))
+        self.successResultOf(self.file.write(BaseRecord(b"m.2", 2, 5), b""))
+        self.successResultOf(self.file.write(BaseRecord(b"m.1", 0, 5), b"m.0"))
+        self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.2", 2, 5))
+        self.successResultOf(self.file.write(BaseRecord(b"m.3", 1, 5), b"m.2"))
+        self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.3", 1, 5))
 
 
 class OwnBaseTests(FileCase):
@@ -96,7 +96,7 @@ class OwnBaseTests(FileCase):
         self.assertEqual((heir.value, heir.said, heir.heir_of), (2, 2, b"m.1"))
         heir.told(b"m.2", 1)
         self.assertEqual((heir.value, heir.said, heir.heir_of), (1, 1, b""))
-        self.assertEqual(self.successResultOf(self.file.read()), Kept(b"m.2", 1, 5))
+        self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.2", 1, 5))
 
     def test_ofAnotherMachineItIsNot(self) -> None:
         self.base().told(b"other.1", 2)

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.memory.second import Found, Ticket
+from hospproxy.memory.second import LookupTicket, SharedHit
 from hospproxy.messages import Headers, Origin, Response
 from hospproxy.sharing.generations import tags_of
 from hospproxy.sharing.level import LevelLimits, RedisLevel
-from hospproxy.sharing.news import Account, Everything, Guess, Refused, Struck
+from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, Struck
 from hospproxy.sharing.values import BadValue, Looked, looked, read, written
 from tests.memory.house import Meter
 
@@ -39,11 +39,11 @@ class Level(SynchronousTestCase):
     def look(self, name: bytes = b"one", tags: tuple[str, ...] = TAGS, wanted: bool = True) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(self.level.look(name, tags, wanted)))
 
-    def keep(self, ticket: Ticket, response: Response = ANSWER, lifetime_s: float = 60.0) -> None:
+    def keep(self, ticket: LookupTicket, response: Response = ANSWER, lifetime_s: float = 60.0) -> None:
         now = self.clock.seconds()
-        self.level.keep(ticket, Found(response, now, now), lifetime_s)
+        self.level.keep(ticket, SharedHit(response, now, now), lifetime_s)
 
-    def kept(self, name: bytes = b"one") -> Found | None:
+    def kept(self, name: bytes = b"one") -> SharedHit | None:
         """What there is after HOSP has answered at once."""
         found, ticket = self.look(name)
         self.assertIsNone(found)
@@ -66,7 +66,7 @@ class LevelTests(Level):
         _, ticket = self.look()
         self.clock.advance(4.0004)
         now = self.clock.seconds()
-        self.level.keep(ticket, Found(ANSWER, now - 4, now), 60.0)
+        self.level.keep(ticket, SharedHit(ANSWER, now - 4, now), 60.0)
         self.clock.advance(7.0007)
         found, _ = self.look()
         age, since = self.clock.seconds() - found.began, self.clock.seconds() - found.answered
@@ -245,8 +245,8 @@ class NonsenseTests(Level):
 class ValueTests(SynchronousTestCase):
     said = Looked(b"e", EPOCH_MS, 0, None, (b"1",))
 
-    def ticket(self, **how: Any) -> Ticket:
-        return Ticket(b"one", ("x",), b"e", (b"1",), EPOCH_MS, 1000.0, 0)
+    def ticket(self, **how: Any) -> LookupTicket:
+        return LookupTicket(b"one", ("x",), b"e", (b"1",), EPOCH_MS, 1000.0, 0)
 
     def test_absurdTimesAndStatusesAreRefused(self) -> None:
         for response, began, answered in (
@@ -254,7 +254,7 @@ class ValueTests(SynchronousTestCase):
             (ANSWER, 999.5, 999.0),
             (Response(500), 999.0, 999.0),
         ):
-            data = written(self.ticket(), Found(response, began, answered))
+            data = written(self.ticket(), SharedHit(response, began, answered))
             self.assertRaises(BadValue, read, data, self.said, 1000.0)
 
     def test_theReplyOfAHeadWithoutALogIsUnderstood(self) -> None:
@@ -271,7 +271,7 @@ class ValueTests(SynchronousTestCase):
         self, fields: list[tuple[bytes, bytes]], body: bytes, answered: float, took: float, later: float
     ) -> None:
         response = Response(200, Headers(tuple(fields)), body, Origin.MEMORY)
-        data = written(self.ticket(), Found(response, answered - took, answered))
+        data = written(self.ticket(), SharedHit(response, answered - took, answered))
         said = Looked(b"e", EPOCH_MS + int(later * 1000), 0, None, (b"1",))
         found = read(data, said, 5000.0)  # of a process whose clock shows something else
         assert found is not None
@@ -287,7 +287,7 @@ class GenerationTests(SynchronousTestCase):
             (Struck(("list:notes", "record:notes/1"), ("account:1",)), ("list:notes", "record:notes/1")),
             (Account("x", "7", 120.0), ("who", "account:7")),
             (Account("x"), ("who", "accounts")),
-            (Refused(b"\x01\x02"), ("credentials:0102",)),
+            (CredentialsRefused(b"\x01\x02"), ("credentials:0102",)),
             (Everything(), ("everything",)),
             (Guess(b"x"), ()),
         ):

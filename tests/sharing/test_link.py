@@ -19,7 +19,7 @@ from hospproxy.sharing import connection as connections
 from hospproxy.sharing import link as links
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.link import Link
-from hospproxy.sharing.replies import ErrorReply, Nonsense
+from hospproxy.sharing.replies import ErrorReply, InvalidReply
 from hospproxy.sharing.scripting import Script
 from hospproxy.watch.metrics import Metrics
 
@@ -453,7 +453,7 @@ class WordsTests(SynchronousTestCase):
             (FileNotFoundError(2, "No such file", "/ca.pem"), "/ca.pem cannot be read: No such file"),
             (ValueError("secret"), "a certificate or key file is invalid"),
             (ErrorReply("OOM"), "it answers OOM"),
-            (Nonsense("a line"), "a line"),
+            (InvalidReply("a line"), "a line"),
             (ZeroDivisionError("secret"), "ZeroDivisionError"),
         ):
             self.assertEqual(connections.words_of(problem), words)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.sharing import members
-from hospproxy.sharing.members import Ack, Beat, Member, Nonsense, View, Wake
+from hospproxy.sharing.members import Ack, Beat, InvalidMembers, Member, View, Wake
 
 EPOCH = b"0123456789abcdef"
 
@@ -50,7 +50,7 @@ class BeatTests(SynchronousTestCase):
     @settings(deadline=None, derandomize=True)
     def test_nonsenseIsNeverMoreThanNonsense(self, reply: list[Any]) -> None:
         for judge in (members.beat, members.opened, members.refused):
-            with contextlib.suppress(Nonsense):
+            with contextlib.suppress(InvalidMembers):
                 judge(reply)
 
     @given(st.binary(max_size=60))

@@ -10,7 +10,7 @@ from hypothesis import settings as examples
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.gate.breaker import State
+from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.places import Using
 from hospproxy.outward.gate.rules import PROBE
 from hospproxy.sharing.places import Levelled, levelled
@@ -47,7 +47,7 @@ class SayingTests(WorldCase):
     GOOD: ClassVar[list[Any]] = [2, 3, 5, 2, 1, b"open", 1500, 2, b"m.a"]
 
     def test_whatTheScriptSays(self) -> None:
-        expected = Levelled(2, 3, 5, 2, 1, State.OPEN, 1.5, 2, (b"m.a",))
+        expected = Levelled(2, 3, 5, 2, 1, BreakerState.OPEN, 1.5, 2, (b"m.a",))
         self.assertEqual(levelled(self.GOOD, 1, 5), expected)
 
     def test_nonsenseIsNone(self) -> None:
@@ -268,11 +268,11 @@ class BreakerTests(WorldCase):
             self.workers[0].ask()
             self.world.advance(1)
 
-    def states(self) -> list[State]:
+    def states(self) -> list[BreakerState]:
         return [worker.gate.state for worker in self.workers]
 
     def test_ofAHospThatIsGoneAllHear(self) -> None:
-        self.assertEqual(self.states(), [State.OPEN] * 3)
+        self.assertEqual(self.states(), [BreakerState.OPEN] * 3)
         self.assertEqual([worker.opened for worker in self.workers], [1, 1, 1])
 
     def test_oneAsksAtATimeAndItIsNotAlwaysTheSame(self) -> None:
@@ -290,11 +290,11 @@ class BreakerTests(WorldCase):
             self.world.advance(0.1)
         next(worker for worker in self.workers if worker.gate.has_room).ask(own=PROBE)
         self.world.advance(3)
-        self.assertEqual(self.states(), [State.HALF_OPEN] * 3)
+        self.assertEqual(self.states(), [BreakerState.HALF_OPEN] * 3)
         for worker in self.workers:
             worker.ask(2)
         self.world.advance(6)
-        self.assertEqual(self.states(), [State.CLOSED] * 3)
+        self.assertEqual(self.states(), [BreakerState.CLOSED] * 3)
 
     def test_withoutRedisEachFindsOutForItself(self) -> None:
         self.world.away = True

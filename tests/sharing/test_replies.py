@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.sharing import replies
-from hospproxy.sharing.replies import ErrorReply, Nonsense, Replies
+from hospproxy.sharing.replies import ErrorReply, InvalidReply, Replies
 
 VALUES = st.recursive(
     st.none() | st.binary(max_size=40) | st.integers(-(2**63), 2**63 - 1),
@@ -64,7 +64,7 @@ class ReplyTests(SynchronousTestCase):
             b"$3\r\nabcde", b"*1\r\n-ERR x\r\n", b"$" + b"9" * 40 + b"\r\n", b"*1\r\n" * 17,
         ):  # fmt: skip
             reader, found = Replies(), []
-            with self.assertRaises(Nonsense):
+            with self.assertRaises(InvalidReply):
                 found += [b"not yet"]
                 for reply in reader.feed(b":7\r\n" + data):
                     found.append(reply)
@@ -79,14 +79,14 @@ class ReplyTests(SynchronousTestCase):
             b"+" + b"a" * replies.MOST_LINE,
             b"*2\r\n$%d\r\n" % replies.MOST_BYTES,
         ):
-            with self.assertRaises(Nonsense):
+            with self.assertRaises(InvalidReply):
                 read(data)
 
     def test_theBoundIsForOneReply(self) -> None:
         """Not for all that come over one connection."""
         self.patch(replies, "MOST_BYTES", 100)
         self.assertEqual(read(*[spelled(b"a" * 80)] * 5), [b"a" * 80] * 5)
-        with self.assertRaises(Nonsense):
+        with self.assertRaises(InvalidReply):
             read(b"*2\r\n" + spelled(b"a" * 50) * 2)
 
     @settings(deadline=None)
@@ -95,7 +95,7 @@ class ReplyTests(SynchronousTestCase):
     def test_noBytesDoHarm(self, pieces: list[bytes]) -> None:
         """Nothing else than Nonsense is ever raised, and nothing is kept of what was read."""
         reader = Replies()
-        with contextlib.suppress(Nonsense):
+        with contextlib.suppress(InvalidReply):
             for piece in pieces:
                 list(reader.feed(piece))
         self.assertLessEqual(len(reader._buffer), sum(map(len, pieces)))

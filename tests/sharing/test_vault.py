@@ -13,7 +13,7 @@ from hospproxy.sealing import Unsealable
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing import vault as vaults
 from hospproxy.sharing.kinds import Sealing
-from hospproxy.sharing.vault import MOST_KEYS, OVERHEAD, Names, Vault
+from hospproxy.sharing.vault import MOST_KEYS, OVERHEAD, KeyNames, Vault
 from hospproxy.watch.metrics import Metrics
 
 OLD, NEW, OTHER = (MasterKey(bytes([number]) * 32) for number in (1, 2, 3))
@@ -144,34 +144,34 @@ class VaultTests(Case):
 
 
 class NamesTests(Case):
-    """Tests of ``Names``."""
+    """Tests of ``KeyNames``."""
 
     def test_allShareThem(self) -> None:
         """Whoever opens what is in the head makes the same names; another installation makes others."""
-        names = Names.new(self.random)
-        opened = Names.opened(self.vault(NEW, OLD), names.sealed(self.vault(OLD)))
+        names = KeyNames.new(self.random)
+        opened = KeyNames.opened(self.vault(NEW, OLD), names.sealed(self.vault(OLD)))
         self.assertEqual(opened.key("p", "a", b"x"), names.key("p", "a", b"x"))
-        self.assertNotEqual(Names.new(self.random).key("p", "a", b"x"), names.key("p", "a", b"x"))
+        self.assertNotEqual(KeyNames.new(self.random).key("p", "a", b"x"), names.key("p", "a", b"x"))
 
     @settings(deadline=None)
     @given(st.binary(max_size=30), st.binary(max_size=30))
     def test_aNameHidesWhatItIsOf(self, one: bytes, two: bytes) -> None:
-        names = Names(b"n" * 32)
+        names = KeyNames(b"n" * 32)
         name = names.key("p", "gen", one)
         self.assertRegex(name, rb"\A\{p\}:gen:[0-9a-f]{36}\Z")
         self.assertEqual(name == names.key("p", "gen", two), one == two)
         self.assertNotEqual(names.key("p", "a", one)[-36:], name[-36:])
 
     def test_plainNames(self) -> None:
-        self.assertEqual(Names(b"n" * 32).key("p", "head"), b"{p}:head")
+        self.assertEqual(KeyNames(b"n" * 32).key("p", "head"), b"{p}:head")
 
     def test_kindAndDataAreToldApart(self) -> None:
-        names = Names(b"n" * 32)
+        names = KeyNames(b"n" * 32)
         self.assertNotEqual(names.key("p", "ab", b"c")[-36:], names.key("p", "a", b"bc")[-36:])
 
     def test_whichKeyHasSealedThem(self) -> None:
         """After a rotation they are to be sealed anew."""
-        sealed = Names.new(self.random).sealed(self.vault(OLD))
+        sealed = KeyNames.new(self.random).sealed(self.vault(OLD))
         self.assertTrue(self.vault(OLD, NEW).is_current(sealed))
         self.assertFalse(self.vault(NEW, OLD).is_current(sealed))
 
@@ -183,7 +183,7 @@ class NamesTests(Case):
             self.vault().seal(b"n" * 32, b"n"),
         ):
             with self.assertRaises(Unsealable):
-                Names.opened(self.vault(), sealed)
+                KeyNames.opened(self.vault(), sealed)
 
     def test_neitherShowsItsSecret(self) -> None:
-        self.assertNotIn("nnnn", repr(Names(b"n" * 32)))
+        self.assertNotIn("nnnn", repr(KeyNames(b"n" * 32)))

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hospproxy
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
-from hospproxy.outward.gate.breaker import State
+from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.queue import Refusal
 from hospproxy.outward.retry import Safety
 from hospproxy.outward.writes.finding import Found, NotKnowable, NotThere
@@ -83,7 +83,7 @@ class WordTests(SynchronousTestCase):
 
     def test_enumsAreDeclaredWhole(self) -> None:
         self.assertEqual(words("gate_refused_total", "reason"), {*(one.value for one in Refusal), "away"})
-        self.assertLessEqual({one.value for one in State}, words("breaker_events_total", "event"))
+        self.assertLessEqual({one.value for one in BreakerState}, words("breaker_events_total", "event"))
         again = {one.value for one in Safety} - {Safety.NO.value}
         self.assertLessEqual(again, words("retries_total", "reason"))
         verdicts = {kind.__name__.lower() for kind in (Found, NotThere, NotKnowable)}

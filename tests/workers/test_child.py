@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.ending import GRACE_S
 from hospproxy.watch.merging import Overview, Snapshot
-from hospproxy.workers.child import FIRST_SOCKET_FD, Child, Saying
+from hospproxy.workers.child import FIRST_SOCKET_FD, Child, LogForwarder
 from hospproxy.workers.messages import (
     LONGEST_LINE,
     MOST_BYTES,
@@ -192,7 +192,7 @@ class Logging(Case):
 
     def setUp(self) -> None:
         super().setUp()
-        self.saying = Saying(self.reactor, self.child.channel)
+        self.saying = LogForwarder(self.reactor, self.child.channel)
         inside = mock.patch("hospproxy.workers.child.isInIOThread", return_value=True)
         self.inside = inside.start()
         self.addCleanup(inside.stop)

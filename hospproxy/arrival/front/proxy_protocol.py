@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...words import ProxyHeader
-from ..house import House
+from ..house import ListenerContext
 from .proxy_header import ProxyHeaderError, parse_proxy_header
 from .trust import Trust, display_address, parse_address
 
@@ -38,7 +38,7 @@ class Announced:
     source: str = ""
 
 
-class Complaints:
+class RefusalLog:
     """Counts connections that were closed for their PROXY header, and logs some of them.
 
     :param house: provides the meter and the clock.
@@ -46,7 +46,7 @@ class Complaints:
 
     _log = Logger()
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: ListenerContext) -> None:
         self._house = house
         self._said: dict[str, float] = {}  # keyed by reason; there are three
         self._kept_back: dict[str, int] = {}
@@ -157,11 +157,11 @@ class ProxyHeaderFactory(Factory):
 
     noisy = False
 
-    def __init__(self, wrapped: Any, house: House, senders: Trust) -> None:
+    def __init__(self, wrapped: Any, house: ListenerContext, senders: Trust) -> None:
         self.wrapped = wrapped
         self.house = house
         self.senders = senders
-        self.complaints = Complaints(house)
+        self.complaints = RefusalLog(house)
 
     def doStart(self) -> None:
         self.wrapped.doStart()

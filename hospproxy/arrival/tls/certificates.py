@@ -32,7 +32,7 @@ class CertificateError(ValueError):
 
 
 @frozen(slots=True)
-class Credentials:
+class CertificatePair:
     """The key and certificates of a TLS listener.
 
     :param chain: the server's own certificate first, then its issuers.
@@ -42,7 +42,7 @@ class Credentials:
     chain: tuple[x509.Certificate, ...]
 
 
-def load_credentials(certificate_file: Path, private_key_file: Path) -> Credentials:
+def load_credentials(certificate_file: Path, private_key_file: Path) -> CertificatePair:
     """Read a certificate chain and its key.
 
     :raise CertificateError: a file is missing, unreadable, not PEM or encrypted, or key and certificate do not match.
@@ -54,7 +54,7 @@ def load_credentials(certificate_file: Path, private_key_file: Path) -> Credenti
 
 def parse_credentials(
     certificate_file: Path, private_key_file: Path, certificates: bytes, private_key: bytes
-) -> Credentials:
+) -> CertificatePair:
     """Parse a certificate chain and its key that were read already; the paths are for messages.
 
     :raise CertificateError: as ``load_credentials``.
@@ -69,7 +69,7 @@ def parse_credentials(
         raise CertificateError(
             f"{private_key_file}: this is not the key of the certificate in {certificate_file}"
         )
-    return Credentials(key, chain)
+    return CertificatePair(key, chain)
 
 
 def read(path: Path) -> bytes:
@@ -138,7 +138,7 @@ def _public_bytes(key: object) -> bytes:
     )
 
 
-def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> Credentials:
+def self_signed(folder: Path, hosts: Iterable[str], now: datetime.datetime) -> CertificatePair:
     """Return the self-signed certificate of this folder.
 
     A new one is made if there is none, or if it has expired, cannot be read or lacks a host.
@@ -174,7 +174,7 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _make(names: Iterable[str], now: datetime.datetime) -> Credentials:
+def _make(names: Iterable[str], now: datetime.datetime) -> CertificatePair:
     """Make a self-signed ECDSA P-256 certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hospproxy (self-signed)")])
@@ -191,10 +191,10 @@ def _make(names: Iterable[str], now: datetime.datetime) -> Credentials:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return Credentials(key, (certificate,))
+    return CertificatePair(key, (certificate,))
 
 
-def _store(folder: Path, made: Credentials) -> None:
+def _store(folder: Path, made: CertificatePair) -> None:
     key = made.key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ..factory import Http1Factory
-from .certificates import Credentials, host_names
+from .certificates import CertificatePair, host_names
 from .hello import server_name
 
 CIPHERS: Final = (
@@ -43,7 +43,7 @@ class Authorities:
     required: bool = False
 
 
-def intermediate(credentials: Credentials, authorities: Authorities | None = None) -> CertificateOptions:
+def intermediate(credentials: CertificatePair, authorities: Authorities | None = None) -> CertificateOptions:
     """Return options for TLS 1.2 and 1.3, session tickets, ALPN http/1.1; no compression and no renegotiation.
 
     Each result has its own ticket keys and session id context: a session that began here cannot be resumed elsewhere.
@@ -105,7 +105,7 @@ class Contexts:
     named: Mapping[str, CertificateOptions] = field(factory=dict)
 
     @classmethod
-    def of(cls, credentials: Sequence[Credentials], authorities: Authorities | None = None) -> Contexts:
+    def of(cls, credentials: Sequence[CertificatePair], authorities: Authorities | None = None) -> Contexts:
         """:param credentials: at least one; if two have the same name, the first one is used for it."""
         made = [intermediate(each, authorities) for each in credentials]
         named: dict[str, CertificateOptions] = {}

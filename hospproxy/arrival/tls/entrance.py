@@ -12,9 +12,9 @@ from cryptography import x509
 from OpenSSL import SSL, crypto
 from twisted.logger import Logger
 
-from .certificates import CertificateError, Credentials, parse_certificates, parse_credentials
+from .certificates import CertificateError, CertificatePair, parse_certificates, parse_credentials
 from .doorway import Authorities, Contexts, Doorway, intermediate, vouching
-from .renewal import SOON_S, Kept
+from .renewal import SOON_S, WatchedFiles
 
 _log = Logger()
 TICKET_KEYS_S: Final = 12 * 3600.0
@@ -35,13 +35,15 @@ class PairLike(Protocol):
     def private_key_file(self) -> Path | None: ...
 
 
-def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[], float]) -> Kept[Credentials]:
+def kept_pair(
+    certificate_file: Path, private_key_file: Path, wall: Callable[[], float]
+) -> WatchedFiles[CertificatePair]:
     """Load a certificate and its key. A certificate that replaces another one must be valid at that time.
 
     :raise CertificateError: they are not usable.
     """
 
-    def parse(certificates: bytes, private_key: bytes) -> Credentials:
+    def parse(certificates: bytes, private_key: bytes) -> CertificatePair:
         credentials = parse_credentials(certificate_file, private_key_file, certificates, private_key)
         try:
             intermediate(credentials)
@@ -51,7 +53,7 @@ def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[],
             ) from error
         return credentials
 
-    def judge(credentials: Credentials) -> None:
+    def judge(credentials: CertificatePair) -> None:
         own, now = credentials.chain[0], datetime.datetime.fromtimestamp(wall(), datetime.UTC)
         if not own.not_valid_before_utc <= now <= own.not_valid_after_utc:
             raise CertificateError(
@@ -59,10 +61,10 @@ def kept_pair(certificate_file: Path, private_key_file: Path, wall: Callable[[],
                 f"{own.not_valid_before_utc:%Y-%m-%d %H:%M} to {own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
             )
 
-    return Kept((certificate_file, private_key_file), parse, judge)
+    return WatchedFiles((certificate_file, private_key_file), parse, judge)
 
 
-def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
+def kept_authorities(file: Path) -> WatchedFiles[tuple[x509.Certificate, ...]]:
     """:raise CertificateError: the file is not usable."""
 
     def parse(data: bytes) -> tuple[x509.Certificate, ...]:
@@ -73,7 +75,7 @@ def kept_authorities(file: Path) -> Kept[tuple[x509.Certificate, ...]]:
             raise CertificateError(f"{file}: OpenSSL rejects it as a client CA: {_reason(error)}") from error
         return certificates
 
-    return Kept((file,), parse)
+    return WatchedFiles((file,), parse)
 
 
 def _reason(error: Exception) -> str:
@@ -83,7 +85,7 @@ def _reason(error: Exception) -> str:
 
 
 @define(slots=True, eq=False)
-class Entrance:
+class ListenerTls:
     """The TLS of one listener.
 
     :param pairs: certificates with keys; the first is used if none has the server name.
@@ -92,9 +94,9 @@ class Entrance:
     :param required: refuse clients without a certificate.
     """
 
-    pairs: Sequence[Kept[Credentials]]
+    pairs: Sequence[WatchedFiles[CertificatePair]]
     files: Sequence[Path]
-    authorities: Kept[tuple[x509.Certificate, ...]] | None = None
+    authorities: WatchedFiles[tuple[x509.Certificate, ...]] | None = None
     required: bool = False
     doorway: Doorway = field(init=False)
 
@@ -102,7 +104,7 @@ class Entrance:
         self.doorway = Doorway(self._contexts())
 
     @property
-    def kept(self) -> list[Kept[Any]]:
+    def kept(self) -> list[WatchedFiles[Any]]:
         """Everything that is read from files."""
         return [*self.pairs, *([] if self.authorities is None else [self.authorities])]
 
@@ -123,13 +125,13 @@ class Entrance:
 
 
 @define(slots=True)
-class Upkeep:
+class TlsMaintenance:
     """What is due on a timer: new ticket keys, and warnings about certificates that expire soon.
 
     :param now: monotonic seconds at the start.
     """
 
-    entrances: Sequence[Entrance]
+    entrances: Sequence[ListenerTls]
     now: float
     _keys_at: float = field(init=False)
     _warned_at: float | None = field(default=None, init=False)

@@ -26,7 +26,7 @@ _log = Logger()
 T = TypeVar("T")
 
 
-class Verdict(enum.Enum):
+class FileVerdict(enum.Enum):
     """The result of checking files."""
 
     SAME = enum.auto()
@@ -49,7 +49,7 @@ class Glance(Generic[T]):
     error: CertificateError | None = None
 
 
-class Kept(Generic[T]):
+class WatchedFiles(Generic[T]):
     """The last usable value that was read from some files.
 
     :param files: the files to check; if empty, the value changes only when ``glance(anew=True)`` is taken.
@@ -98,7 +98,7 @@ class Kept(Generic[T]):
             return Glance(digest, None, error)
         return Glance(digest, value)
 
-    def take(self, glance: Glance[T] | None) -> Verdict:
+    def take(self, glance: Glance[T] | None) -> FileVerdict:
         """Use the result of ``glance``.
 
         Unusable content is WAITING at first, BAD at the second look, then SAME: renewal tools write the two files of
@@ -107,12 +107,12 @@ class Kept(Generic[T]):
         if glance is not None and glance.value is None:
             known, self._bad = glance.digest == self._bad, glance.digest
             told, self._told = known and self._told, known
-            return Verdict.SAME if told else Verdict.BAD if known else Verdict.WAITING
+            return FileVerdict.SAME if told else FileVerdict.BAD if known else FileVerdict.WAITING
         self._bad, self._told = b"", False
         if glance is None or glance.value is None:
-            return Verdict.SAME
+            return FileVerdict.SAME
         self.value, self._digest = glance.value, glance.digest
-        return Verdict.RENEWED
+        return FileVerdict.RENEWED
 
 
 class Renewal:
@@ -126,7 +126,7 @@ class Renewal:
 
     def __init__(
         self,
-        kept: Sequence[Kept[Any]],
+        kept: Sequence[WatchedFiles[Any]],
         worker: WorkerLike,
         renewed: Callable[[], None],
         count: Callable[[Reload], None],
@@ -181,11 +181,11 @@ class Renewal:
         renewed = False
         for each, glance in zip(self._kept, glances, strict=True):
             verdict = each.take(glance)
-            if verdict is Verdict.RENEWED:
+            if verdict is FileVerdict.RENEWED:
                 renewed = True
                 self._count("renewed")
                 _log.info("certificate files reloaded: {files}", files=", ".join(map(str, each.files)))
-            elif verdict is Verdict.BAD and glance is not None:
+            elif verdict is FileVerdict.BAD and glance is not None:
                 self._count("failed")
                 _log.error(
                     "certificate files not reloaded, old ones kept: {why}",

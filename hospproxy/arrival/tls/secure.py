@@ -15,7 +15,7 @@ from ...errors import ProxyError
 from ...interfaces import IHandler
 from ...messages import ClientCertificate, Request, Response
 from ..factory import Http1Factory
-from ..house import House
+from ..house import ListenerContext
 from ..http1 import Http1Protocol
 from .certificates import names_of
 
@@ -109,7 +109,7 @@ class SecureFactory(Http1Factory):
 
     protocol = SecureHttp1
 
-    def __init__(self, house: House, hsts_s: int = 0) -> None:
+    def __init__(self, house: ListenerContext, hsts_s: int = 0) -> None:
         if hsts_s:
             house = evolve(house, handler=Hsts(house.handler, b"max-age=%d" % hsts_s))
         super().__init__(house)

@@ -17,7 +17,7 @@ MAX_NAME: Final = 256
 
 
 @frozen(slots=True)
-class Attempt:
+class LoginAttempt:
     """What a request claims; every key is an HMAC.
 
     :param credentials: the same value as ``Exchange.credentials``.
@@ -41,10 +41,10 @@ class Keys:
     credentials: bytes = field(repr=False)
     names: bytes = field(repr=False)
 
-    def attempt(self, address: str, credentials: Credentials) -> Attempt:
+    def attempt(self, address: str, credentials: Credentials) -> LoginAttempt:
         """Return the keys of a claim. Names that look alike (case, compatibility forms) count as one account."""
         name = unicodedata.normalize("NFKC", credentials.name[:MAX_NAME]).casefold().strip()
-        return Attempt(
+        return LoginAttempt(
             self.address(address),
             self._of(b"account ", name),
             hmac.digest(self.credentials, credentials.canonical, hashlib.sha256),

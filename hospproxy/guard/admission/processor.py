@@ -22,12 +22,12 @@ from ...options.admission_section import AdmissionSettings
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import Accepted, Guess, News, Used
 from ..credentials import parse_basic
-from .attempts import Attempt, Keys
+from .attempts import Keys, LoginAttempt
 from .guessing import Guilt, Patience
 from .rates import Rate
 from .refusals import Refusals
 from .telling import MOST_KEYS, Telling
-from .waiting import Claim, Waiting, too_many
+from .waiting import Claim, WaitingGuesses, too_many
 
 COUNTED_S = 600.0
 """A password that fails again within these seconds is not a new guess: a device with an old password repeats it."""
@@ -35,7 +35,7 @@ KEY_BYTES = 32
 """Length of client keys in bytes; they are HMAC-SHA-256."""
 
 
-class Known:
+class KnownCredentials:
     """A bounded set; beyond its bound it drops the member that was added or renewed longest ago.
 
     :param most: number of members.
@@ -104,10 +104,10 @@ class Admission:
             sharing, clock, heartbeat_s, workers, self._credential_rate, self._address_rate
         )
         sharing.listen(self._told)
-        self._accepted = Known(most)
-        self._counted = Known(most)
+        self._accepted = KnownCredentials(most)
+        self._counted = KnownCredentials(most)
         self._trying: dict[bytes, dict[bytes, int]] = {}
-        self._waiting = Waiting(clock)
+        self._waiting = WaitingGuesses(clock)
         self._waits: Joint[None] = Joint()
         meter.gauge("admission_waiting", lambda: float(len(self._waiting)))
 
@@ -126,7 +126,7 @@ class Admission:
         self._take(exchange, self._address_rate, attempt.address)
         return await self._try(exchange, attempt, proceed)
 
-    def _is_accepted(self, attempt: Attempt) -> bool:
+    def _is_accepted(self, attempt: LoginAttempt) -> bool:
         # Also after accounts were cleared as a precaution (any account was changed): HOSP is then asked again, but
         # that is no guess. A client with a password that was right has guessed it already.
         if self._accepted.since(attempt.credentials) is not None:
@@ -143,7 +143,7 @@ class Admission:
             self._meter.count("admission_refused_total", reason="rate")
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
 
-    async def _try(self, exchange: Exchange, attempt: Attempt, proceed: Proceed) -> Response:
+    async def _try(self, exchange: Exchange, attempt: LoginAttempt, proceed: Proceed) -> Response:
         """Let credentials pass that are not known to be right, after the delay that is due."""
         trying = self._trying.setdefault(attempt.account, {})
         trying[attempt.credentials] = trying.get(attempt.credentials, 0) + 1
@@ -161,7 +161,7 @@ class Admission:
             # A client that disconnects is trying a password for as long as HOSP is working on it.
             exchange.aftermath.when_over(lambda: self._tried(attempt))
 
-    def _tried(self, attempt: Attempt) -> None:
+    def _tried(self, attempt: LoginAttempt) -> None:
         """HOSP has finished with these credentials, as far as this request sent them."""
         trying = self._trying[attempt.account]
         trying[attempt.credentials] -= 1
@@ -170,7 +170,7 @@ class Admission:
         if not trying:
             del self._trying[attempt.account]
 
-    async def _slow_down(self, exchange: Exchange, attempt: Attempt) -> None:
+    async def _slow_down(self, exchange: Exchange, attempt: LoginAttempt) -> None:
         """Wait as long as is due.
 
         :raise TooMany: too many clients are waiting already.
@@ -189,7 +189,7 @@ class Admission:
             self._meter.count("admission_refused_total", reason="guessing")
             raise
 
-    async def _wait(self, attempt: Attempt) -> None:
+    async def _wait(self, attempt: LoginAttempt) -> None:
         now = self._clock.seconds()
         address, account = self._by_address.failures(attempt.address, now), self._failures(attempt, now)
         claims = []
@@ -199,14 +199,14 @@ class Admission:
             claims.append(Claim(attempt.account, self._settings.account_waiting, address))
         await self._waiting.wait(claims, self._delay_s(attempt))
 
-    def _delay_s(self, attempt: Attempt) -> float:
+    def _delay_s(self, attempt: LoginAttempt) -> float:
         now = self._clock.seconds()
         return max(
             self._by_address.patience.delay_s(self._by_address.failures(attempt.address, now)),
             self._by_account.patience.delay_s(self._failures(attempt, now)),
         )
 
-    def _failures(self, attempt: Attempt, now: float) -> int:
+    def _failures(self, attempt: LoginAttempt, now: float) -> int:
         """Return the failures of an account.
 
         Other passwords that are being tried count too, or many at once would count as one.
@@ -214,7 +214,9 @@ class Admission:
         others = len(self._trying.get(attempt.account, {}).keys() - {attempt.credentials})
         return self._by_account.failures(attempt.account, now) + others
 
-    def _learn(self, exchange: Exchange, attempt: Attempt, response: Response, *, known: bool) -> Response:
+    def _learn(
+        self, exchange: Exchange, attempt: LoginAttempt, response: Response, *, known: bool
+    ) -> Response:
         """Learn from the response whether the credentials were right.
 
         For unknown credentials this also runs when the client has left.
@@ -235,7 +237,7 @@ class Admission:
                 self._by_account.succeeded(attempt.account)
         return response
 
-    def _failed(self, attempt: Attempt, now: float) -> None:
+    def _failed(self, attempt: LoginAttempt, now: float) -> None:
         if self._is_new(attempt.credentials, now):
             self._telling.failed(attempt)
             self._by_address.failed(attempt.address, now)

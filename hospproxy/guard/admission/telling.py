@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ...sharing.kinds import Sharing
 from ...sharing.news import Accepted, Guess, Used
-from .attempts import Attempt
+from .attempts import LoginAttempt
 from .rates import Rate
 
 SLACK = 8
@@ -97,12 +97,12 @@ class Telling:
         self._accepted: OrderedDict[bytes, None] = OrderedDict()
         self._timer: IDelayedCall | None = None
 
-    def failed(self, attempt: Attempt) -> None:
+    def failed(self, attempt: LoginAttempt) -> None:
         """Report a failed log-in that counts."""
         self._accepted.pop(attempt.credentials, None)
         self._sharing.say(Guess(attempt.account, attempt.address, credentials=attempt.credentials))
 
-    def came_back(self, attempt: Attempt) -> None:
+    def came_back(self, attempt: LoginAttempt) -> None:
         """Report that an account's failures were cleared."""
         self._sharing.say(Guess(attempt.account, failed=False))
 

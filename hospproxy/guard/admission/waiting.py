@@ -34,7 +34,7 @@ class Claim:
 
 
 @define(slots=True, eq=False)
-class _Waiter:
+class _WaitingGuess:
     claims: tuple[Claim, ...]
     delay_s: float
     over: Deferred[None] = field(factory=Deferred)
@@ -43,14 +43,14 @@ class _Waiter:
         return next(claim.guilt for claim in self.claims if claim.place == place)
 
 
-class Waiting:
+class WaitingGuesses:
     """:param clock: monotonic."""
 
     def __init__(self, clock: IReactorTime, most: int = MAX_WAITING) -> None:
         self._clock = clock
         self._most = most
         self._number = 0
-        self._at: dict[bytes, list[_Waiter]] = {}
+        self._at: dict[bytes, list[_WaitingGuess]] = {}
 
     def __len__(self) -> int:
         return self._number
@@ -61,7 +61,7 @@ class Waiting:
         :param claims: the places where a delay is due.
         :raise TooMany: there is no room, or a less guilty request took it.
         """
-        waiter = _Waiter(tuple(claims), delay_s)
+        waiter = _WaitingGuess(tuple(claims), delay_s)
         self._make_room(waiter)
         self._enter(waiter)
         timer = self._clock.callLater(delay_s, waiter.over.callback, None)
@@ -72,7 +72,7 @@ class Waiting:
                 timer.cancel()
             self._leave(waiter)
 
-    def _make_room(self, waiter: _Waiter) -> None:
+    def _make_room(self, waiter: _WaitingGuess) -> None:
         """Evict no waiter before it is certain that the new one may stay."""
         if self._number >= self._most:
             raise too_many(waiter.delay_s)
@@ -89,12 +89,12 @@ class Waiting:
             if not one.over.called:
                 one.over.errback(too_many(one.delay_s))
 
-    def _enter(self, waiter: _Waiter) -> None:
+    def _enter(self, waiter: _WaitingGuess) -> None:
         self._number += 1
         for claim in waiter.claims:
             self._at.setdefault(claim.place, []).append(waiter)
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: _WaitingGuess) -> None:
         self._number -= 1
         for claim in waiter.claims:
             there = self._at[claim.place]

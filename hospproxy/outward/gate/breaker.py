@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 
-class State(enum.Enum):
+class BreakerState(enum.Enum):
     """Closed: HOSP counts as up. Open: it counts as down. Half-open: a few requests try it."""
 
     CLOSED = "closed"
@@ -38,7 +38,7 @@ class Breaker:
         self._failures = failures
         self._span_s = span_s
         self._slow_s = slow_s
-        self.state = State.CLOSED
+        self.state = BreakerState.CLOSED
         self._changed = 0.0
         self._heard = False
         """Whether the state comes from another process."""
@@ -73,7 +73,9 @@ class Breaker:
         self._run = 0
         self._answered = now
         self._waited_s, self._since = 0.0, now
-        self._move(State.HALF_OPEN if probe and self.state is State.OPEN else State.CLOSED, now)
+        self._move(
+            BreakerState.HALF_OPEN if probe and self.state is BreakerState.OPEN else BreakerState.CLOSED, now
+        )
 
     def gone(self, began: float, now: float) -> None:
         """No connection, or one that broke before any byte of a response.
@@ -94,28 +96,28 @@ class Breaker:
 
     def try_again(self, now: float) -> None:
         """Become half-open without a probe: the contract has none."""
-        if self.state is State.OPEN:
-            self._move(State.HALF_OPEN, now)
+        if self.state is BreakerState.OPEN:
+            self._move(BreakerState.HALF_OPEN, now)
 
     @property
-    def evidence(self) -> tuple[State, float] | None:
+    def evidence(self) -> tuple[BreakerState, float] | None:
         """The state and when it was seen here, in monotonic seconds; None: this process has not seen it itself."""
-        if self.state is State.CLOSED:
-            return None if self._answered is None else (State.CLOSED, self._answered)
+        if self.state is BreakerState.CLOSED:
+            return None if self._answered is None else (BreakerState.CLOSED, self._answered)
         return None if self._heard else (self.state, self._changed)
 
-    def heard(self, state: State, at: float, now: float) -> None:
+    def heard(self, state: BreakerState, at: float, now: float) -> None:
         """Another process has seen whether HOSP is up. The latest observation counts.
 
         :param at: when it saw that, in monotonic seconds of this process, as far as is known.
         """
         answered = -SILENT_S if self._answered is None else self._answered
         known = max(answered, self._changed)
-        if state is self.state or at <= known or (state is State.OPEN and now - answered < SILENT_S):
+        if state is self.state or at <= known or (state is BreakerState.OPEN and now - answered < SILENT_S):
             return
-        if state is State.HALF_OPEN and self.state is State.CLOSED:
+        if state is BreakerState.HALF_OPEN and self.state is BreakerState.CLOSED:
             return
-        if state is not State.OPEN:
+        if state is not BreakerState.OPEN:
             self._run = 0
         self._move(state, at)
         self._heard = True
@@ -124,14 +126,14 @@ class Breaker:
         if not self._run:
             self._run_began = since
         self._run += counts
-        if self.state is State.HALF_OPEN:
+        if self.state is BreakerState.HALF_OPEN:
             # An attempt that began before the breaker became half-open adds nothing new.
             if began >= self._changed:
-                self._move(State.OPEN, now)
+                self._move(BreakerState.OPEN, now)
         elif self._run >= self._failures and now - self._run_began >= self._span_s:
-            self._move(State.OPEN, now)
+            self._move(BreakerState.OPEN, now)
 
-    def _move(self, state: State, now: float) -> None:
+    def _move(self, state: BreakerState, now: float) -> None:
         if state is not self.state:
             self.state = state
             self._changed = now

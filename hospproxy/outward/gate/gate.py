@@ -19,11 +19,11 @@ from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Priority, Response
 from ...retry_after import retry_after_s
-from .breaker import Breaker, State
+from .breaker import Breaker, BreakerState
 from .estimate import Estimate
 from .limit import Limit
 from .places import AllMine, Places, Using
-from .queue import Queue, Refusal, Standing, Ticket
+from .queue import Queue, QueueStanding, Refusal, Ticket
 from .rules import FEW, MOST_REST_S, OPINION_S, PROBE, WORDS, Rules
 from .signs import Outcome, Sign, sign_of, tell
 from .stall import Stall
@@ -75,12 +75,12 @@ class Gate:
         meter.gauge("gate_left_behind", lambda: float(len(self._held)))
         meter.gauge("gate_waiting", lambda: self._queue.waiting)
         meter.gauge("gate_limit", lambda: self._queue.limit)
-        meter.gauge("breaker_open", lambda: float(self.state is not State.CLOSED))
+        meter.gauge("breaker_open", lambda: float(self.state is not BreakerState.CLOSED))
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """The breaker's state; closed if there is no breaker."""
-        return State.CLOSED if self._breaker is None else self._breaker.state
+        return BreakerState.CLOSED if self._breaker is None else self._breaker.state
 
     @property
     def has_room(self) -> bool:
@@ -140,7 +140,7 @@ class Gate:
             self._queue.waiting,
             self._limit.now if judged else self._limit.ceiling,
             None if self._breaker is None else self._breaker.evidence,
-            self.state is State.OPEN,
+            self.state is BreakerState.OPEN,
         )
 
     def told(self) -> None:
@@ -148,7 +148,7 @@ class Gate:
         self._set_limit()
         self._let_in()
 
-    def heard(self, state: State, at: float) -> None:
+    def heard(self, state: BreakerState, at: float) -> None:
         """Another process has seen whether HOSP is up.
 
         :param at: when it saw that, in monotonic seconds of this process.
@@ -165,7 +165,7 @@ class Gate:
     async def _place(self, ticket: Ticket) -> None:
         """Take a slot, or wait for one."""
         now = self._clock.seconds()
-        if self.state is State.OPEN:
+        if self.state is BreakerState.OPEN:
             raise self._away()
         if self._queue.full and self._in_vain(ticket, now):
             raise self._refused(ticket, Refusal.IN_VAIN)
@@ -173,7 +173,7 @@ class Gate:
         if refusal is not None:
             raise self._refused(ticket, refusal)
         # Register the waiter before the callbacks below: what they do may already give this request its slot.
-        turn = self._turn(ticket) if ticket.standing is Standing.WAITING else None
+        turn = self._turn(ticket) if ticket.standing is QueueStanding.WAITING else None
         if pushed_out is not None:
             self._turn_away(pushed_out, self._refused(pushed_out, Refusal.PUSHED_OUT))
         if turn is not None:
@@ -196,7 +196,7 @@ class Gate:
         most = min(self._limit.now, places)
         if self._clock.seconds() < self._resting_until:
             most = min(most, 1)
-        if self.state is not State.HALF_OPEN:
+        if self.state is not BreakerState.HALF_OPEN:
             return most
         few = sum(1 for one in range(FEW) if one % self._places.workers == self._places.turn)
         return min(most, few)
@@ -320,15 +320,15 @@ class Gate:
                     before=before.value,
                     now=self.state.value,
                 )
-                if breaker.state is State.CLOSED:
+                if breaker.state is BreakerState.CLOSED:
                     self._limit.begin_anew(now)
-                elif before is State.CLOSED and self._opened is not None:
+                elif before is BreakerState.CLOSED and self._opened is not None:
                     self._opened(self)
         self._set_limit()
-        if self.state is State.OPEN:
+        if self.state is BreakerState.OPEN:
             for ticket in self._queue.all_waiting():
                 # An errback of an earlier ticket may have cancelled this one.
-                if ticket.standing is Standing.WAITING:
+                if ticket.standing is QueueStanding.WAITING:
                     self._turn_away(ticket, self._away())
         else:
             self._let_in()
@@ -358,8 +358,8 @@ class Gate:
             return
         self._letting_in = True
         try:
-            while self.state is not State.OPEN and (ticket := self._queue.next(self._clock.seconds())):
-                if ticket.standing is Standing.IN:
+            while self.state is not BreakerState.OPEN and (ticket := self._queue.next(self._clock.seconds())):
+                if ticket.standing is QueueStanding.IN:
                     self._forget(ticket).callback(None)
                 else:
                     self._turn_away(ticket, self._refused(ticket, Refusal.DEADLINE))

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from .breaker import State
+from .breaker import BreakerState
 
 
 @frozen(slots=True)
@@ -27,7 +27,7 @@ class Using:
     in_flight: int
     waiting: int
     opinion: int
-    breaker: tuple[State, float] | None = None
+    breaker: tuple[BreakerState, float] | None = None
     gone: bool = False
 
 
@@ -40,7 +40,7 @@ class User(Protocol):
     def told(self) -> None:
         """The number of slots has changed: use them."""
 
-    def heard(self, state: State, at: float) -> None:
+    def heard(self, state: BreakerState, at: float) -> None:
         """Another process has seen whether HOSP is up.
 
         :param at: when it saw that, in monotonic seconds of this process.

@@ -15,7 +15,7 @@ from ...errors import ProxyError
 from ...exchange import Call, Exchange
 from ...interfaces import IMeter
 from ...messages import Client, Priority, Request, Response
-from .breaker import State
+from .breaker import BreakerState
 from .rules import PROBE
 
 _log = Logger()
@@ -25,7 +25,7 @@ class Probed(Protocol):
     """What the prober needs from the gate."""
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """State of the breaker; closed means that HOSP counts as up."""
 
     @property
@@ -93,7 +93,7 @@ class Prober:
 
     def _turn(self, gate: Probed) -> None:
         self._next = None
-        if gate.state is State.CLOSED:
+        if gate.state is BreakerState.CLOSED:
             return
         self._next = self._clock.callLater(self._every_s, self._turn, gate)
         if self._operation is None:

@@ -22,7 +22,7 @@ first. Well below the 28 s that a client waits, so no request is refused in favo
 """
 
 
-class Standing(enum.Enum):
+class QueueStanding(enum.Enum):
     """The state of a ticket: not yet entered, in the queue, holding a slot, or done."""
 
     NEW = "new"
@@ -53,10 +53,10 @@ class Ticket:
     deadline: float
     whose: bytes | None = field(default=None, repr=False)
     turn: float = 0.0
-    standing: Standing = Standing.NEW
+    standing: QueueStanding = QueueStanding.NEW
 
 
-class Line:
+class WaitingLine:
     """The queue of one priority, with fair turns between credentials.
 
     Requests with the same credentials stay in order of arrival; different credentials take turns.
@@ -134,7 +134,7 @@ class Queue:
         self.limit = limit
         self.max_waiting = max_waiting
         self.in_flight = 0
-        self._lines: dict[Priority, Line] = {priority: Line() for priority in sorted(Priority)}
+        self._lines: dict[Priority, WaitingLine] = {priority: WaitingLine() for priority in sorted(Priority)}
 
     @property
     def waiting(self) -> int:
@@ -180,7 +180,7 @@ class Queue:
         """
         pushed_out = None
         if ticket.deadline <= now:
-            ticket.standing = Standing.OUT
+            ticket.standing = QueueStanding.OUT
             return Refusal.DEADLINE, None
         if not self.full:
             self.admit(ticket)
@@ -188,21 +188,21 @@ class Queue:
         if self.waiting >= self.max_waiting:
             pushed_out = self._gives_way_to(ticket)
             if pushed_out is None:
-                ticket.standing = Standing.OUT
+                ticket.standing = QueueStanding.OUT
                 return Refusal.FULL, None
             self.leave(pushed_out)
         ticket.turn = now + HEAD_START_S[ticket.priority]
         self._lines[ticket.priority].add(ticket)
-        ticket.standing = Standing.WAITING
+        ticket.standing = QueueStanding.WAITING
         return None, pushed_out
 
     def leave(self, ticket: Ticket) -> None:
         """Free the ticket's slot, or remove it from the queue. Does nothing if the ticket is already out."""
-        if ticket.standing is Standing.IN:
+        if ticket.standing is QueueStanding.IN:
             self.in_flight -= 1
-        elif ticket.standing is Standing.WAITING:
+        elif ticket.standing is QueueStanding.WAITING:
             self._lines[ticket.priority].remove(ticket)
-        ticket.standing = Standing.OUT
+        ticket.standing = QueueStanding.OUT
 
     def next(self, now: float) -> Ticket | None:
         """Take the next ticket if a slot is free.
@@ -216,7 +216,7 @@ class Queue:
             return None
         ticket = min(lines, key=lambda line: line.oldest.turn).take()
         if ticket.deadline <= now:
-            ticket.standing = Standing.OUT
+            ticket.standing = QueueStanding.OUT
         else:
             self.admit(ticket)
         return ticket
@@ -224,7 +224,7 @@ class Queue:
     def admit(self, ticket: Ticket) -> None:
         """Give the ticket a slot, ahead of the queue and regardless of the limit."""
         self.in_flight += 1
-        ticket.standing = Standing.IN
+        ticket.standing = QueueStanding.IN
 
     def _gives_way_to(self, ticket: Ticket) -> Ticket | None:
         for priority in reversed(self._lines):

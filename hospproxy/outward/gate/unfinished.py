@@ -56,20 +56,20 @@ class Nowhere:
         pass
 
 
-class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _InFlightContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: int
     sent: list[float]
     longest_s: float | None = None
 
 
-def read_from(content: bytes) -> _Content:
+def read_from(content: bytes) -> _InFlightContent:
     """Parse the file: when each attempt in flight was sent. Empty if the content is unusable."""
     try:
         # Anything after the first line is left over from earlier, longer content.
-        said = msgspec.json.decode(content.partition(b"\n")[0], type=_Content)
+        said = msgspec.json.decode(content.partition(b"\n")[0], type=_InFlightContent)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _Content(_VERSION, [])
-    return said if said.v == _VERSION else _Content(_VERSION, [])
+        return _InFlightContent(_VERSION, [])
+    return said if said.v == _VERSION else _InFlightContent(_VERSION, [])
 
 
 class Unfinished:
@@ -138,7 +138,9 @@ class Unfinished:
             self._changed = True
             return
         self._writing, self._changed = True, False
-        content = msgspec.json.encode(_Content(_VERSION, list(self._sent.values()), self.longest_s)) + b"\n"
+        content = (
+            msgspec.json.encode(_InFlightContent(_VERSION, list(self._sent.values()), self.longest_s)) + b"\n"
+        )
         done = self._worker.run(lambda: _put(descriptor, content))
         done.addErrback(self._failed)
         done.addCallback(self._written)

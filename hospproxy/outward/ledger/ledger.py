@@ -18,7 +18,7 @@ from ...worker import WorkerLike
 from . import format as file_format
 from . import store
 from .owner import Owner
-from .store import HIGHEST_ID, Row
+from .store import HIGHEST_ID, LedgerRow
 
 T = TypeVar("T")
 Statement = Callable[[sqlite3.Connection], Any]
@@ -112,7 +112,7 @@ class Ledger:
         assert self._owner is not None
         return self._owner
 
-    async def enter(self, *rows: Row) -> None:
+    async def enter(self, *rows: LedgerRow) -> None:
         """Store entries before their writes are sent: all or none.
 
         :raise LedgerFailed: they are not stored.
@@ -175,7 +175,7 @@ class Ledger:
             self._close_again()
         await self._do(lambda connection: store.end_pending(connection, reference))
 
-    async def pending(self) -> list[Row]:
+    async def pending(self) -> list[LedgerRow]:
         """Settled writes that may still be in flight at the upstream."""
         return await self._do(store.pending)
 
@@ -187,12 +187,12 @@ class Ledger:
         """Note that the client has received the response."""
         await self._do(lambda connection: store.hand_over(connection, reference))
 
-    async def by_key(self, key: bytes) -> Row | None:
+    async def by_key(self, key: bytes) -> LedgerRow | None:
         """The entry under an Idempotency-Key that says most about the write's outcome."""
         wall = self.now()
         return await self._do(lambda connection: store.by_key(connection, key, wall))
 
-    async def by_reference(self, reference: str) -> Row | None:
+    async def by_reference(self, reference: str) -> LedgerRow | None:
         """The entry with this reference; None if there is none."""
         return await self._do(lambda connection: store.by_reference(connection, reference))
 
@@ -204,12 +204,12 @@ class Ledger:
         since = self.now() - window_s
         return await self._do(lambda connection: store.in_doubt(connection, equal, since))
 
-    async def take_over(self) -> list[Row]:
+    async def take_over(self) -> list[LedgerRow]:
         """Take over the open entries of dead owners."""
         owner = self._owner
         assert owner is not None
 
-        def take(connection: sqlite3.Connection) -> list[Row]:
+        def take(connection: sqlite3.Connection) -> list[LedgerRow]:
             gone = [name for name in store.owners(connection) if owner.is_gone(name)]
             taken = [row for name in gone for row in store.take_over(connection, name, owner.name)]
             return list({row.reference: row for row in taken}.values())
@@ -220,7 +220,7 @@ class Ledger:
                 owner.forget(name)
         return taken
 
-    async def undelivered(self, window_s: float) -> list[Row]:
+    async def undelivered(self, window_s: float) -> list[LedgerRow]:
         """Settled entries whose client never got the response and may ask again.
 
         :param window_s: seconds since the entry was settled.
@@ -228,7 +228,7 @@ class Ledger:
         since = self.now() - window_s
         return await self._do(lambda connection: store.undelivered(connection, since))
 
-    async def keyed(self, since: float, after: str, most: int) -> list[Row]:
+    async def keyed(self, since: float, after: str, most: int) -> list[LedgerRow]:
         """Entries with a key that were settled since a time (ledger time), in order of reference.
 
         :param after: the reference to continue after.

@@ -34,7 +34,7 @@ class WrittenCall(msgspec.Struct, frozen=True, omit_defaults=True):
     shown: bool = False
 
 
-class WrittenAnswer(msgspec.Struct, frozen=True):
+class StoredAnswer(msgspec.Struct, frozen=True):
     """A response, as stored in an entry."""
 
     status: int
@@ -132,12 +132,12 @@ def _client(written: dict[str, Any]) -> Client:
 def write_answer(response: Response) -> bytes:
     """Encode a response for an entry."""
     return msgspec.msgpack.encode(
-        WrittenAnswer(response.status, [list(pair) for pair in response.headers], response.body)
+        StoredAnswer(response.status, [list(pair) for pair in response.headers], response.body)
     )
 
 
 def read_answer(data: bytes) -> Response:
     """Decode a response. Its origin is MEMORY."""
-    written = msgspec.msgpack.decode(data, type=WrittenAnswer)
+    written = msgspec.msgpack.decode(data, type=StoredAnswer)
     headers = Headers(tuple((name, value) for name, value in written.headers))
     return Response(written.status, headers, written.body, Origin.MEMORY)

@@ -20,7 +20,7 @@ HIGHEST_ID = 2**53 - 1
 
 
 @frozen(slots=True)
-class Row:
+class LedgerRow:
     """One entry on disk. See format.py for the columns."""
 
     reference: str
@@ -43,15 +43,15 @@ class Row:
     pending: bool = field(default=False, converter=bool)
 
 
-_NAMES = tuple(one.name for one in fields(Row))
+_NAMES = tuple(one.name for one in fields(LedgerRow))
 _COLUMNS = ", ".join(_NAMES)
 
 
-def _rows(cursor: Iterable[tuple[Any, ...]]) -> list[Row]:
-    return [Row(**dict(zip(_NAMES, found, strict=True))) for found in cursor]
+def _rows(cursor: Iterable[tuple[Any, ...]]) -> list[LedgerRow]:
+    return [LedgerRow(**dict(zip(_NAMES, found, strict=True))) for found in cursor]
 
 
-def enter(connection: sqlite3.Connection, rows: Sequence[Row], owner: str) -> None:
+def enter(connection: sqlite3.Connection, rows: Sequence[LedgerRow], owner: str) -> None:
     """Insert entries for writes that begin."""
     keep_time(connection, max(row.entered for row in rows))
     places = ", ".join("?" * (len(_NAMES) + 1))
@@ -94,7 +94,7 @@ def end_pending(connection: sqlite3.Connection, reference: str) -> None:
     connection.execute("UPDATE entries SET pending = 0, call = NULL WHERE reference = ?", (reference,))
 
 
-def pending(connection: sqlite3.Connection) -> list[Row]:
+def pending(connection: sqlite3.Connection) -> list[LedgerRow]:
     """Settled writes that may still be in flight at the upstream."""
     return _rows(
         connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE pending = 1 AND closed IS NOT NULL")  # noqa: S608 - names of our own
@@ -122,7 +122,7 @@ def hand_over(connection: sqlite3.Connection, reference: str) -> None:
     )
 
 
-def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> Row | None:
+def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> LedgerRow | None:
     """The entry under an Idempotency-Key that says most about the write's outcome, if it has not expired.
 
     There may be several: an entry that took another one over has the same start time.
@@ -139,7 +139,7 @@ def by_key(connection: sqlite3.Connection, key: bytes, wall: float) -> Row | Non
     return found[0] if found else None
 
 
-def by_reference(connection: sqlite3.Connection, reference: str) -> Row | None:
+def by_reference(connection: sqlite3.Connection, reference: str) -> LedgerRow | None:
     """The entry with this reference; None if there is none."""
     found = _rows(connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE reference = ?", (reference,)))  # noqa: S608 - names of our own
     return found[0] if found else None
@@ -173,13 +173,13 @@ def owners(connection: sqlite3.Connection) -> list[str]:
     ]
 
 
-def take_over(connection: sqlite3.Connection, gone: str, owner: str) -> list[Row]:
+def take_over(connection: sqlite3.Connection, gone: str, owner: str) -> list[LedgerRow]:
     """Make a dead owner's open entries the caller's. Returns all open entries of the caller."""
     connection.execute("UPDATE entries SET owner = ? WHERE owner = ?", (owner, gone))
     return _rows(connection.execute(f"SELECT {_COLUMNS} FROM entries WHERE owner = ?", (owner,)))  # noqa: S608 - names of our own
 
 
-def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
+def undelivered(connection: sqlite3.Connection, since: float) -> list[LedgerRow]:
     """Recently settled entries whose client never got the response: it may ask again.
 
     Changes too: a repeated deletion would get 404, and a repeated PATCH would undo what a colleague has written since.
@@ -194,7 +194,7 @@ def undelivered(connection: sqlite3.Connection, since: float) -> list[Row]:
     )
 
 
-def keyed(connection: sqlite3.Connection, since: float, after: str, most: int) -> list[Row]:
+def keyed(connection: sqlite3.Connection, since: float, after: str, most: int) -> list[LedgerRow]:
     """Entries with an Idempotency-Key that were settled since a time, in order of reference.
 
     :param since: ledger time.

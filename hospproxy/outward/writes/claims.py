@@ -10,7 +10,7 @@ from attrs import field, frozen
 from ...errors import ProxyError
 from ...exchange import Exchange
 from ...messages import Identity, Response
-from .entry import State
+from .entry import WriteState
 
 if TYPE_CHECKING:
     from .entry import Entry, Names
@@ -45,7 +45,7 @@ class Known:
     """
 
     reference: str
-    state: State
+    state: WriteState
     told: bool = False
     orphan: bool = False
     record: str | None = None
@@ -128,7 +128,7 @@ class Claims(Protocol):
         :return: True: judge it; False: it can never be judged; None: not now.
         """
 
-    async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+    async def settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
         """Report the outcome of a write. The report is repeated until the others have it.
 
         :param keeps_turn: no write with the same turn may be sent until this is reported again without it.
@@ -186,7 +186,7 @@ class NoClaims:
     async def learn(self, entry: Entry) -> bool | None:
         return True
 
-    async def settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+    async def settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
         pass
 
     async def give_back(self, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from ...interfaces import IMeter
 from ...messages import Origin, Response
 from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
 from .entries import Entries
-from .entry import Entry, Names, State
+from .entry import Entry, Names, WriteState
 from .keeping import Keeping
 from .sightings import Sightings, is_in_order
 
@@ -75,7 +75,7 @@ class Others:
         :param kept: this machine's write under it. If it was given up, a worker that took it over may know more.
         :raise ProxyError: as ``Claims.keyed``.
         """
-        if kept is None or kept.state is not State.GIVEN_UP:
+        if kept is None or kept.state is not WriteState.GIVEN_UP:
             return await self.claims.keyed(names)
         try:
             found = await self.claims.keyed(names)
@@ -124,16 +124,20 @@ class Others:
             self.waits(exchange, reference)
             known = await self.claims.settled(reference, exchange)
         finally:
-            if known is None or known.state is State.GIVEN_UP:
+            if known is None or known.state is WriteState.GIVEN_UP:
                 self.claims.left(reference)
-        if known is not None and known.answer is not None and known.state in (State.ANSWERED, State.FOUND):
+        if (
+            known is not None
+            and known.answer is not None
+            and known.state in (WriteState.ANSWERED, WriteState.FOUND)
+        ):
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
-            exchange.outcome = "found" if known.state is State.FOUND else ""
+            exchange.outcome = "found" if known.state is WriteState.FOUND else ""
             exchange.record_id = known.record or exchange.record_id
             self._meter.count("writes_total", outcome="replayed")
             return evolve(known.answer, origin=Origin.MEMORY, handed_over=self._handed_over(known))
-        if known is None or not (known.orphan or known.state is State.ABSENT):
-            if known is not None and known.state is not State.GIVEN_UP:
+        if known is None or not (known.orphan or known.state is WriteState.ABSENT):
+            if known is not None and known.state is not WriteState.GIVEN_UP:
                 self.claims.left(reference)
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("It is not known whether this was carried out.", reference=reference)
@@ -141,7 +145,7 @@ class Others:
         if exchange.client_gone and key is None:
             self.claims.left(reference)
             raise NotSent("The client has left, so nothing was sent.")
-        if known.state is not State.ABSENT:
+        if known.state is not WriteState.ABSENT:
             return known.reference
         self.claims.handed_over(reference)
         return ""

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...errors import OverCapacity
 from ...exchange import Exchange
-from .entry import Entry, Names, State, has_effect
+from .entry import Entry, Names, WriteState, has_effect
 from .equality import digest, record_name, record_of, turn_of, what
 from .overtaking import ByRecord
 from .turn_queues import TurnQueues
@@ -163,7 +163,7 @@ class Entries:
             # Equal writes wait. If two equal entries are taken over, each looks for its record at once.
             self._turns.hold(self._turn_of(entry))
 
-    def leave(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+    def leave(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
         """An entry is settled: pass its turn on.
 
         :param keeps_turn: keep the turn until ``give_turn``, because the upstream may still carry the write out.
@@ -186,7 +186,7 @@ class Entries:
         self._open -= 1
         self._turns.give(self._turn_of(entry))
 
-    def overtaken_by(self, entry: Entry, state: State) -> list[Entry]:
+    def overtaken_by(self, entry: Entry, state: WriteState) -> list[Entry]:
         """Settled writes that this one overtakes when it settles: an equal write is then no longer their retry."""
         resource = entry.call.operation.resource
         if entry.record_name is None and resource is not None and entry.record is not None:
@@ -202,7 +202,7 @@ class Entries:
     def tell_unknown(self, entry: Entry) -> None:
         """Note that the client is told "unknown"."""
         entry.told_unknown = True
-        entry.state = State.UNKNOWN
+        entry.state = WriteState.UNKNOWN
         entry.ended = self._clock.seconds()
 
     def hand_over(self, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from ...messages import Response
 from .versions import Version
 
 
-class State(enum.Enum):
+class WriteState(enum.Enum):
     """The state of a write. The ledger stores these values."""
 
     OPEN = "open"
@@ -27,7 +27,7 @@ class State(enum.Enum):
     """The outcome will never be known."""
 
 
-OPEN_STATES = frozenset({State.OPEN, State.UNKNOWN})
+OPEN_STATES = frozenset({WriteState.OPEN, WriteState.UNKNOWN})
 
 
 @frozen(slots=True)
@@ -99,7 +99,7 @@ class Entry:
     before: Version | None = field(default=None, repr=False)
     sent: float | None = None
     pending: bool = False
-    state: State = State.OPEN
+    state: WriteState = WriteState.OPEN
     answer: Response | None = field(default=None, repr=False)
     record: str | None = None
     told_unknown: bool = False
@@ -135,7 +135,7 @@ class Entry:
             waiter.callback(None)
         return waiter
 
-    def settle(self, state: State, now: float) -> None:
+    def settle(self, state: WriteState, now: float) -> None:
         """Set the final state, and wake those that wait for it.
 
         :param now: monotonic seconds.
@@ -149,7 +149,7 @@ class Entry:
 
 
 def has_effect(entry: Entry, state: str) -> bool:
-    """Whether a write in this state (a ``State``'s value) has changed its record, or may have."""
-    if state == State.ANSWERED.value:
+    """Whether a write in this state (a ``WriteState``'s value) has changed its record, or may have."""
+    if state == WriteState.ANSWERED.value:
         return entry.answer is not None and 200 <= entry.answer.status < 300
-    return state in (State.FOUND.value, State.GIVEN_UP.value)
+    return state in (WriteState.FOUND.value, WriteState.GIVEN_UP.value)

@@ -21,7 +21,7 @@ from .sightings import Sightings
 Result = Response | FailedAfterSending | BadAnswer
 
 
-class Certainty(enum.Enum):
+class SendCertainty(enum.Enum):
     """What the outcome of one attempt says about the write."""
 
     CERTAIN = "certain"
@@ -31,7 +31,7 @@ class Certainty(enum.Enum):
     """HOSP may still carry it out: only a look that begins late enough can call it absent."""
 
 
-def certainty(result: Result) -> Certainty:
+def certainty(result: Result) -> SendCertainty:
     """Certainty after an attempt that was sent.
 
     :param result: a complete response, or the failure in its place.
@@ -39,16 +39,16 @@ def certainty(result: Result) -> Certainty:
     if isinstance(result, Response):
         return _by_status(result.status, whole=True)
     if result.head_status is None:
-        return Certainty.OPEN
+        return SendCertainty.OPEN
     return _by_status(result.head_status, whole=False)
 
 
-def _by_status(status: int, *, whole: bool) -> Certainty:
+def _by_status(status: int, *, whole: bool) -> SendCertainty:
     if status in (408, 502, 503, 504):
-        return Certainty.OPEN
+        return SendCertainty.OPEN
     if status >= 500 or (status < 400 and not whole):
-        return Certainty.FINISHED
-    return Certainty.CERTAIN
+        return SendCertainty.FINISHED
+    return SendCertainty.CERTAIN
 
 
 class Absent(ProxyError):
@@ -122,9 +122,9 @@ class Fate:
             sends += 1
             result = await self._send(entry, proceed)
             sure = certainty(result)
-            if sure is Certainty.CERTAIN:
+            if sure is SendCertainty.CERTAIN:
                 return self._settled(entry, result, sends)
-            verdict = await self._find(entry, result, may_be_late=sure is Certainty.OPEN)
+            verdict = await self._find(entry, result, may_be_late=sure is SendCertainty.OPEN)
             if isinstance(verdict, Found):
                 self._meter.count("writes_total", outcome="found")
                 entry.exchange.outcome = "found"
@@ -133,7 +133,7 @@ class Fate:
                 self._meter.count("writes_total", outcome="absent")
                 entry.exchange.outcome = Absent.outcome
                 raise Absent(result)
-            entry.repeated = entry.repeated or sure is Certainty.OPEN
+            entry.repeated = entry.repeated or sure is SendCertainty.OPEN
             self._meter.count("retries_total", reason="absent")
             await task.deferLater(self._clock, 0.05 * sends, lambda: None)
 
@@ -160,7 +160,7 @@ class Fate:
             raise
         # HOSP could receive bytes of it until the connection had ended or HOSP had responded.
         entry.sent = self._clock.seconds()
-        entry.pending = certainty(result) is Certainty.OPEN
+        entry.pending = certainty(result) is SendCertainty.OPEN
         return result
 
     async def _find(self, entry: Entry, result: Result | None, *, may_be_late: bool) -> Verdict:

@@ -18,8 +18,8 @@ from ...messages import Identity, Request, Response
 from ...sealing import Seal, Unsealable
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
-from ..ledger.store import HIGHEST_ID, Row
-from .entry import Entry, Names, State
+from ..ledger.store import HIGHEST_ID, LedgerRow
+from .entry import Entry, Names, WriteState
 from .equality import record_name
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Keeping:
         """Pseudonym of an entry's author: a keyed hash."""
         return None if identity is None else self._mac(_author(identity))
 
-    def is_author(self, identity: Identity | None, row: Row) -> bool:
+    def is_author(self, identity: Identity | None, row: LedgerRow) -> bool:
         """Whether a row has this author, under whichever master key it was entered."""
         if identity is None or row.author is None:
             return False
@@ -84,11 +84,11 @@ class Keeping:
         """
         await self._ledger.enter(*(self._row(result, "screening") for result in results))
 
-    def _row(self, entry: Entry, kind: str) -> Row:
-        return Row(
+    def _row(self, entry: Entry, kind: str) -> LedgerRow:
+        return LedgerRow(
             reference=_row_name(entry, kind),
             kind=kind,
-            state=State.OPEN.value,
+            state=WriteState.OPEN.value,
             resource=entry.call.operation.resource,
             equal=entry.equal,
             key=entry.key,
@@ -115,7 +115,7 @@ class Keeping:
     def _names(self, entry: Entry, name: str) -> bytes | None:
         return None if entry.names is None else self._seal.seal(entry.names.packed(), f"names {name}")
 
-    async def close(self, entry: Entry, state: State, kind: str = "", *, pending: bool = False) -> None:
+    async def close(self, entry: Entry, state: WriteState, kind: str = "", *, pending: bool = False) -> None:
         """Store the outcome before the response leaves. If the ledger fails now, the client still gets the response.
 
         :param pending: the upstream may still carry the write out, until ``end_pending``.
@@ -140,7 +140,7 @@ class Keeping:
             # The next start keeps the turn once more, for as long as HOSP may be late.
             _log.error("ledger: end of {name} not stored: {why}", name=entry.reference, why=error.why)
 
-    async def pending(self) -> list[tuple[Entry, State]]:
+    async def pending(self) -> list[tuple[Entry, WriteState]]:
         """Settled writes of earlier processes that the upstream may still carry out, with their outcome."""
         found = []
         for row in await self._insist(self._ledger.pending):
@@ -161,7 +161,7 @@ class Keeping:
         """Note that the client is told that the outcome is unknown."""
         try:
             if not entry.exchange.own:
-                await self._ledger.mark(entry.reference, State.UNKNOWN.value)
+                await self._ledger.mark(entry.reference, WriteState.UNKNOWN.value)
         except LedgerFailed as error:
             _log.error('ledger: "unknown" of {name} not stored: {why}', name=entry.reference, why=error.why)
 
@@ -183,7 +183,7 @@ class Keeping:
         row = await self._ledger.by_key(key)
         return None if row is None else self.read(row)
 
-    async def by_reference(self, reference: str) -> Row | None:
+    async def by_reference(self, reference: str) -> LedgerRow | None:
         """The row of one entry, or of the screening with this reference."""
         return await self._ledger.by_reference(reference) or await self._ledger.by_reference(
             f"{reference}/screening"
@@ -215,7 +215,7 @@ class Keeping:
                     kind=row.kind,
                 )
                 await self._insist(
-                    partial(self._ledger.close, row.reference, State.GIVEN_UP.value, None, None)
+                    partial(self._ledger.close, row.reference, WriteState.GIVEN_UP.value, None, None)
                 )
             else:
                 taken.append((entry, row.kind))
@@ -268,7 +268,7 @@ class Keeping:
                     raise
             await task.deferLater(self._clock, _AGAIN_S, lambda: None)
 
-    def read(self, row: Row) -> Entry:
+    def read(self, row: LedgerRow) -> Entry:
         """An entry from its row. Its exchange has no call if the call was wiped or cannot be read."""
         now = self._clock.seconds()
         exchange = self._read_exchange(row, now)
@@ -288,10 +288,10 @@ class Keeping:
             # All attempts were sent before that process ended, so before now.
             sent=now,
             pending=not closed,
-            state=_state(row.state) if closed else State.UNKNOWN,
+            state=_state(row.state) if closed else WriteState.UNKNOWN,
             answer=self._read_answer(row),
             record=row.record,
-            told_unknown=row.state == State.UNKNOWN.value,
+            told_unknown=row.state == WriteState.UNKNOWN.value,
             handed_over=row.handed_over,
             ended=now - ago if closed else None,
             names=self._read_names(row),
@@ -302,7 +302,7 @@ class Keeping:
         exchange.reference = entry.reference if row.kind == "screening" else exchange.reference
         return entry
 
-    def _read_exchange(self, row: Row, now: float) -> Exchange:
+    def _read_exchange(self, row: LedgerRow, now: float) -> Exchange:
         found = None
         if row.call is not None:
             try:
@@ -314,7 +314,7 @@ class Keeping:
             found = Exchange(Request(), arrived=now, wall=self._wall(), deadline=now, client_gone=True)
         return found
 
-    def _read_names(self, row: Row) -> Names | None:
+    def _read_names(self, row: LedgerRow) -> Names | None:
         if row.names is None:
             return None
         try:
@@ -322,7 +322,7 @@ class Keeping:
         except Unsealable:
             return None
 
-    def _read_answer(self, row: Row) -> Response | None:
+    def _read_answer(self, row: LedgerRow) -> Response | None:
         if row.answer is None or row.state == "refused":
             return None
         try:
@@ -330,7 +330,7 @@ class Keeping:
         except Unsealable:
             return None
 
-    def refused_note(self, row: Row) -> object:
+    def refused_note(self, row: LedgerRow) -> object:
         """The document of a screening's note that HOSP refused."""
         if row.state != "refused" or row.answer is None:
             return None
@@ -358,7 +358,7 @@ class Results:
 
     async def stored(self, note: Exchange) -> None:
         """HOSP has stored the note: close its row."""
-        await self._keeping.close(_result(note), State.ANSWERED, "screening")
+        await self._keeping.close(_result(note), WriteState.ANSWERED, "screening")
 
     async def refused(self, note: Exchange) -> None:
         """HOSP refuses the note: keep it here, so that its author can fetch it."""
@@ -389,11 +389,11 @@ def _kind(entry: Entry) -> str:
     return "create" if entry.call.operation.lookup is not None else "change"
 
 
-def _state(value: str) -> State:
+def _state(value: str) -> WriteState:
     try:
-        return State(value)
+        return WriteState(value)
     except ValueError:
-        return State.GIVEN_UP
+        return WriteState.GIVEN_UP
 
 
 def _not_noted(failure: Failure) -> None:

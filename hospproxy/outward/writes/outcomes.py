@@ -10,7 +10,7 @@ from ...errors import Refused
 from ...exchange import Exchange
 from ...messages import Headers, Response
 from .claims import Claims
-from .entry import State
+from .entry import WriteState
 from .keeping import Keeping
 from .sightings import id_of
 
@@ -27,12 +27,12 @@ OPERATION = Operation(
 ROUTE = Route(OPERATION.template, (".hospproxy", "outcomes", None), {"GET": OPERATION}, text_ids=True)
 
 _WORDS = {
-    State.OPEN.value: "open",
-    State.UNKNOWN.value: "unknown",
-    State.ANSWERED.value: "carried out or refused, as the response said",
-    State.FOUND.value: "carried out",
-    State.ABSENT.value: "not carried out",
-    State.GIVEN_UP.value: "will never be known",
+    WriteState.OPEN.value: "open",
+    WriteState.UNKNOWN.value: "unknown",
+    WriteState.ANSWERED.value: "carried out or refused, as the response said",
+    WriteState.FOUND.value: "carried out",
+    WriteState.ABSENT.value: "not carried out",
+    WriteState.GIVEN_UP.value: "will never be known",
     "refused": "refused by HOSP; the proxy keeps the note",
 }
 
@@ -45,14 +45,14 @@ async def answer(exchange: Exchange, keeping: Keeping, claims: Claims) -> Respon
     assert exchange.call is not None
     reference = exchange.call.path[0]
     row = await keeping.by_reference(reference)
-    if row is None or row.state == State.GIVEN_UP.value:
+    if row is None or row.state == WriteState.GIVEN_UP.value:
         known = await claims.known(reference)
         if (
             known is not None
-            and known.state is not State.GIVEN_UP
+            and known.state is not WriteState.GIVEN_UP
             and claims.is_author(known, exchange.identity)
         ):
-            state = State.UNKNOWN if known.told and known.state is State.OPEN else known.state
+            state = WriteState.UNKNOWN if known.told and known.state is WriteState.OPEN else known.state
             return _said(reference, state.value, None if row is None else row.resource, known.record, None)
     if row is None or not keeping.is_author(exchange.identity, row):
         raise Refused("You have no write with this reference.", status=404)

@@ -15,7 +15,7 @@ from . import outcomes
 from .claims import Claims, Elsewhere, NoClaims
 from .elsewhere import Others
 from .entries import Entries
-from .entry import Entry, Names, State
+from .entry import Entry, Names, WriteState
 from .fate import Absent, Fate
 from .finding import Found, NotThere
 from .going_on import GoingOn, Later
@@ -24,10 +24,10 @@ from .keys import another, busy, is_kept, key_in, scoped
 from .recovery import Recovery
 from .shown import Shown
 from .sightings import Sightings
-from .turns import Turns
+from .turns import WriteTurns
 
 _log = Logger()
-_SAID_ALREADY = frozenset({State.ANSWERED, State.FOUND})
+_SAID_ALREADY = frozenset({WriteState.ANSWERED, WriteState.FOUND})
 """States in which all is known about a key. If the write is absent or given up, another worker may know more."""
 
 
@@ -70,7 +70,7 @@ class Writes:
         self._claims = claims or NoClaims()
         self._others = Others(self._claims, entries, sightings, keeping, clock, meter, window_s=window_s)
         self._going_on = GoingOn(meter)
-        self._turns = Turns(
+        self._turns = WriteTurns(
             clock, entries, keeping, fate, self._claims, self._going_on, self._may_have_landed
         )
         self._recovery = Recovery(
@@ -137,7 +137,7 @@ class Writes:
             elsewhere = await self._others.keyed(names, kept)
             if elsewhere is not None:
                 return await self._joined(exchange, proceed, elsewhere, equal, key, names)
-            if kept is not None and kept.state is State.GIVEN_UP:
+            if kept is not None and kept.state is WriteState.GIVEN_UP:
                 return await self._retried(exchange, proceed, kept, key, names)
             if kept is not None and kept.is_open:
                 # A sibling worker's; others do not know about it yet.
@@ -170,19 +170,19 @@ class Writes:
         try:
             await self._until_settled(first, exchange)
         finally:
-            if first.is_open or first.state is State.GIVEN_UP:
+            if first.is_open or first.state is WriteState.GIVEN_UP:
                 # This retry leaves without a response too, so the next one is a retry again.
                 first.retry = None
                 first.told_unknown = True
                 first.ended = self._clock.seconds()
                 self._claims.left(first.reference)
-        if first.state in (State.ANSWERED, State.FOUND) and first.answer is not None:
+        if first.state in (WriteState.ANSWERED, WriteState.FOUND) and first.answer is not None:
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
-            exchange.outcome = "found" if first.state is State.FOUND else ""
+            exchange.outcome = "found" if first.state is WriteState.FOUND else ""
             exchange.record_id = first.record or exchange.record_id
             self._meter.count("writes_total", outcome="replayed")
             return self._delivered(first, evolve(first.answer, origin=Origin.MEMORY))
-        if first.state is not State.ABSENT:
+        if first.state is not WriteState.ABSENT:
             exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("It is not known whether this was carried out.", reference=first.reference)
         # Surely not carried out: send it again if a client still waits. Otherwise the next retry sends it.
@@ -218,7 +218,7 @@ class Writes:
             exchange.on_leaving = None
             self._unwatch(entry)
             self._entries.hand_over(entry)
-            self._entries.leave(entry, State.ABSENT)
+            self._entries.leave(entry, WriteState.ABSENT)
             await self._claims.give_back(entry)
             raise
         return entry
@@ -243,22 +243,22 @@ class Writes:
             await self._told_unknown(entry, hopeless=unknown.hopeless)
             raise
         except Absent as absent:
-            await self._ended(entry, State.ABSENT)
+            await self._ended(entry, WriteState.ABSENT)
             if absent.answer is not None:
                 return absent.answer
             raise
         except ProxyError:
             # Nothing was sent, or HOSP refused it and the message was lost. Either way it was not carried out.
-            await self._ended(entry, State.ABSENT)
+            await self._ended(entry, WriteState.ABSENT)
             raise
         except Exception:
-            await self._ended(entry, State.GIVEN_UP)
+            await self._ended(entry, WriteState.GIVEN_UP)
             raise
         entry.answer = response
-        found = State.FOUND if exchange.outcome == "found" else State.ANSWERED
+        found = WriteState.FOUND if exchange.outcome == "found" else WriteState.ANSWERED
         if entry.repeated:
             self._going_on.begin(self._look_for_another(entry))
-        await self._ended(entry, found if is_kept(response) else State.ABSENT)
+        await self._ended(entry, found if is_kept(response) else WriteState.ABSENT)
         return self._delivered(entry, response)
 
     def _delivered(self, entry: Entry, response: Response) -> Response:
@@ -274,7 +274,7 @@ class Writes:
 
         return response if entry.exchange.own else evolve(response, handed_over=handed_over)
 
-    async def _ended(self, entry: Entry, state: State) -> None:
+    async def _ended(self, entry: Entry, state: WriteState) -> None:
         """Settle an entry, on disk before its response may leave."""
         for other in self._entries.overtaken_by(entry, state):
             self._claims.handed_over(other.reference)
@@ -321,7 +321,7 @@ class Writes:
         """The client is told "unknown": from now on send nothing, only find out."""
         if entry.exchange.own:
             # A screening's note: its delivery tries again, and looks first.
-            await self._ended(entry, State.GIVEN_UP)
+            await self._ended(entry, WriteState.GIVEN_UP)
             return
         self._entries.tell_unknown(entry)
         await self._keeping.tell_unknown(entry)
@@ -361,9 +361,9 @@ class Writes:
             verdict = await self._fate.later(entry, for_s)
         if entry.key is not None:
             self._unknown.pop(entry.key, None)
-        state = State.FOUND if isinstance(verdict, Found) else State.GIVEN_UP
+        state = WriteState.FOUND if isinstance(verdict, Found) else WriteState.GIVEN_UP
         if isinstance(verdict, NotThere):
-            state = State.ABSENT
+            state = WriteState.ABSENT
         # Invalidate before any worker can report the outcome, so that none serves the old state afterwards.
         await self._forget(entry)
         await self._ended(entry, state)

@@ -15,7 +15,7 @@ from .entries import Entries
 from .entry import Entry
 from .keeping import Keeping
 from .sightings import Sightings, id_of
-from .turns import Turns
+from .turns import WriteTurns
 
 _log = Logger()
 
@@ -33,7 +33,7 @@ class Recovery:
         keeping: Keeping,
         sightings: Sightings,
         claims: Claims,
-        turns: Turns,
+        turns: WriteTurns,
         *,
         window_s: float,
     ) -> None:

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from .claims import Claims
 from .entries import Entries
-from .entry import Entry, State
+from .entry import Entry, WriteState
 from .fate import Fate
 from .going_on import GoingOn
 from .keeping import Keeping
@@ -21,7 +21,7 @@ _SAID_AGAIN_S = 30.0
 """Seconds after which other workers are told again that a settled write keeps its turn."""
 
 
-class Turns:
+class WriteTurns:
     """Settles writes, and passes their turns on.
 
     If the turn were passed on too early, a PATCH that HOSP carries out late would undo what was written to the record
@@ -48,7 +48,7 @@ class Turns:
         self._going_on = going_on
         self._over = over
 
-    async def settle(self, entry: Entry, state: State) -> None:
+    async def settle(self, entry: Entry, state: WriteState) -> None:
         """Settle a write, on disk before its response may leave.
 
         Its turn is passed on now, or, if HOSP may still carry the write out, once that is no longer possible.
@@ -66,7 +66,7 @@ class Turns:
             self._entries.keep_turn(entry)
             self._going_on.begin(self._wait(entry, state))
 
-    async def _wait(self, entry: Entry, state: State) -> None:
+    async def _wait(self, entry: Entry, state: WriteState) -> None:
         while (left := self._fate.left(entry)) > 0:
             await task.deferLater(self._clock, min(left + 0.001, _SAID_AGAIN_S), lambda: None)
             if left > _SAID_AGAIN_S:
@@ -87,7 +87,7 @@ class Turns:
         self._entries.give_turn(entry)
         await self._keeping.end_pending(entry)
 
-    async def _settle(self, entry: Entry, state: State, *, keeps_turn: bool = False) -> None:
+    async def _settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
         if not entry.handed_over:
             # Another entry or another worker may have handed over the response of an earlier process's write meanwhile.
             entry.handed_over = await self._keeping.is_handed_over(entry.reference)

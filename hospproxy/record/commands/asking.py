@@ -13,7 +13,7 @@ from attrs import frozen
 from ... import clocks
 from ..reading.filters import Filters
 from ..reading.parsing import BadFilterError, parse
-from ..reading.rows import Row
+from ..reading.rows import IndexRow
 from .looking import LookFailed, keep, look, who_asks
 from .sources import Folder, Source, SourceError, say
 
@@ -37,7 +37,7 @@ _WORDS = {
 
 
 @frozen(slots=True)
-class Question:
+class SearchCommand:
     """A search and its source.
 
     :param look: request id of the look's own record, which is left out: the result is the trail before the
@@ -48,7 +48,7 @@ class Question:
     filters: Filters
     look: str
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[IndexRow]:
         """All matching rows, newest first.
 
         :raise SourceError: the source cannot be read.
@@ -92,7 +92,7 @@ def pairs_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     return pairs + [(name, "true") for name in ("own", "trouble") if getattr(arguments, name)]
 
 
-def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], int]) -> int:
+def ask(arguments: argparse.Namespace, route: str, answer: Callable[[SearchCommand], int]) -> int:
     """Parse the filters, record the look, and only then answer.
 
     :return: the exit status: 1 if a part could not be read, 2 if nothing could be.
@@ -107,7 +107,7 @@ def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], 
     except SourceError as error:
         say(str(error))
         return 2
-    question = Question(source, filters, secrets.token_hex(16))
+    question = SearchCommand(source, filters, secrets.token_hex(16))
     _record(arguments, route, dict(pairs), question)
     try:
         status = answer(question)
@@ -117,7 +117,9 @@ def ask(arguments: argparse.Namespace, route: str, answer: Callable[[Question], 
     return status or (1 if source.troubles else 0)
 
 
-def _record(arguments: argparse.Namespace, route: str, filters: dict[str, Any], question: Question) -> None:
+def _record(
+    arguments: argparse.Namespace, route: str, filters: dict[str, Any], question: SearchCommand
+) -> None:
     folder = arguments.record_in or question.source.folder
     if folder is None:
         say("this look is not recorded: give the trail's folder with --record-in")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..export import csv_lines, fhir_lines, jsonl_lines
-from ..export.fhir import Naming
-from .asking import Question, add_arguments, ask
+from ..export.fhir import FhirNaming
+from .asking import SearchCommand, add_arguments, ask
 from .sources import say
 
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!-~]{1,200}\Z")
@@ -58,12 +58,12 @@ def _export(arguments: argparse.Namespace) -> int:
     return ask(arguments, "hospproxy-audit export", lambda question: _written(question, arguments))
 
 
-def _written(question: Question, arguments: argparse.Namespace) -> int:
+def _written(question: SearchCommand, arguments: argparse.Namespace) -> int:
     async def rows() -> AsyncIterator[Any]:
         for row in question.rows():
             yield row
 
-    naming = Naming(system=arguments.identifier_system)
+    naming = FhirNaming(system=arguments.identifier_system)
     makers: dict[str, Callable[[AsyncIterator[Any]], AsyncIterator[bytes]]] = {
         "csv": csv_lines,
         "jsonl": jsonl_lines,

@@ -12,11 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...database_url import BadUrlError, parsed
 from ..database.access import words_of
-from ..database.dialects import Target, engine_for
+from ..database.dialects import DatabaseTarget, engine_for
 from ..database.reading import members, page
 from ..export.fhir import MOST_PATIENTS
 from ..reading.filters import Filters
-from ..reading.rows import Key, Row
+from ..reading.rows import IndexRow, Key
 from .sources import SourceError
 
 _ROWS = 500
@@ -32,7 +32,7 @@ class Database:
     troubles: int = 0
     _sets: dict[str, Sequence[str] | None] = field(factory=dict, init=False)
 
-    def rows(self, filters: Filters) -> Iterator[Row]:
+    def rows(self, filters: Filters) -> Iterator[IndexRow]:
         """All matching rows, newest first. Each part is a transaction of its own, so that none lasts long."""
         after: Key | None = None
         while True:
@@ -67,11 +67,11 @@ def database_of(text: str, password_file: Path | None) -> Database:
     """
     if "://" in text:
         try:
-            target = Target(url=parsed(text), password_file=password_file)
+            target = DatabaseTarget(url=parsed(text), password_file=password_file)
         except BadUrlError as error:
             raise SourceError(str(error)) from None
     else:
-        target = Target(file=Path(text).absolute())
+        target = DatabaseTarget(file=Path(text).absolute())
         try:
             with target.file.open("rb") as file:
                 is_one = file.read(len(_SQLITE)) == _SQLITE

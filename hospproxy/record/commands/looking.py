@@ -14,7 +14,7 @@ from ...secrets import KeyFileError
 from ...signing import Signer
 from ..describe import VERSION, Record, timestamp
 from ..trail.encoding import encode_record
-from ..trail.keeper import Keeper
+from ..trail.keeper import TrailKeeper
 
 _TEXT = 200
 
@@ -67,7 +67,7 @@ def keep(record: Record, folder: Path, key: Path, wall: Callable[[], float]) -> 
         if os.geteuid() not in (0, owner):
             # This would leave a lock file that the proxy's account cannot open.
             raise LookFailed(f"{folder} belongs to another user; run this command as its owner or as root")
-        keeper = Keeper(folder, wall, signer=Signer.load(key))
+        keeper = TrailKeeper(folder, wall, signer=Signer.load(key))
         try:
             keeper.keep([encode_record(record)])
         finally:

@@ -9,7 +9,7 @@ import sys
 from itertools import islice
 from typing import Any
 
-from .asking import Question, add_arguments, ask
+from .asking import SearchCommand, add_arguments, ask
 from .showing import table
 from .sources import say
 
@@ -44,7 +44,7 @@ def _search(arguments: argparse.Namespace) -> int:
         say(f"--limit: it is not a number from 1 to {MOST}")
         return 2
 
-    def answer(question: Question) -> int:
+    def answer(question: SearchCommand) -> int:
         rows = question.rows()
         found = islice(rows, limit)
         if arguments.format == "jsonl":

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ..export.table import inner, person
 from ..export.texts import columns_of, fitted, visible
 from ..reading.matching import is_trouble
-from ..reading.rows import Row
+from ..reading.rows import IndexRow
 
 _LEAST = 6
 _GAP = "  "
 _BOLD, _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
 
-def _time(row: Row) -> str:
+def _time(row: IndexRow) -> str:
     text = str(row.record.get("time") or "")
     return text[:19].replace("T", " ") if text.endswith("Z") else text
 
 
-def _who(row: Row) -> str:
+def _who(row: IndexRow) -> str:
     who = person(row.record)
     name = who.get("name") or who.get("id")
     if name is None and who.get("name_hmac"):
@@ -31,13 +31,13 @@ def _who(row: Row) -> str:
     return f"{'' if name is None else name}{suffix}"
 
 
-def _action(row: Row) -> str:
+def _action(row: IndexRow) -> str:
     kind = row.record.get("kind")
     action = row.record.get("action")
     return str(action or kind) if kind in ("request", "own") else f"{kind} {action or ''}".strip()
 
 
-def _what(row: Row) -> str:
+def _what(row: IndexRow) -> str:
     record = row.record
     if record.get("text") or record.get("reason"):
         return str(record.get("text") or record.get("reason"))
@@ -46,19 +46,19 @@ def _what(row: Row) -> str:
     return str(record.get("route") or "")
 
 
-def _patient(row: Row) -> str:
+def _patient(row: IndexRow) -> str:
     count = inner(row.record, "disclosed").get("count")
     of = f"{count} in a list" if count is not None else ""
     one = row.record.get("patient_id")
     return " + ".join(each for each in (str(one) if one is not None else "", of) if each)
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: IndexRow) -> str:
     status = row.record.get("status")
     return f"{row.record.get('outcome') or ''}{f' {status}' if status is not None else ''}".strip()
 
 
-_COLUMNS: Mapping[str, Callable[[Row], str]] = {
+_COLUMNS: Mapping[str, Callable[[IndexRow], str]] = {
     "TIME (UTC)": _time,
     "WHO": _who,
     "ACTION": _action,
@@ -70,7 +70,7 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
 }
 
 
-def table(rows: Sequence[Row], columns: int | None, *, colours: bool) -> Iterator[str]:
+def table(rows: Sequence[IndexRow], columns: int | None, *, colours: bool) -> Iterator[str]:
     """The lines of the table, headings first.
 
     :param columns: of the terminal; None for lines of any length.
@@ -115,7 +115,7 @@ def _line(cells: Sequence[str], widths: Sequence[int], colour: str) -> str:
     return f"{colour}{line}{_PLAIN}" if colour else line
 
 
-def _colour(row: Row) -> str:
+def _colour(row: IndexRow) -> str:
     if is_trouble(row.record):
         return _RED
     status = row.record.get("status")

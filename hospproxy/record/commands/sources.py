@@ -12,7 +12,7 @@ from attrs import define
 from ..export.texts import visible
 from ..reading.filters import Filters
 from ..reading.folder import FolderReader
-from ..reading.rows import Row
+from ..reading.rows import IndexRow
 
 
 class SourceError(Exception):
@@ -28,7 +28,7 @@ class Source(Protocol):
     troubles: int
     """How many files could not be read to the end."""
 
-    def rows(self, filters: Filters) -> Iterator[Row]:
+    def rows(self, filters: Filters) -> Iterator[IndexRow]:
         """All matching rows, newest first.
 
         :raise SourceError: the source cannot be read.
@@ -46,7 +46,7 @@ class Folder:
     troubles: int = 0
     _reader: FolderReader | None = None
 
-    def rows(self, filters: Filters) -> Iterator[Row]:
+    def rows(self, filters: Filters) -> Iterator[IndexRow]:
         assert self.folder is not None
         self._reader = FolderReader(self.folder, self._told)
         try:

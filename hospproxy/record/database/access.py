@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...worker import Worker, WorkerLike
 from ..reading.rows import IndexAway, NoIndexYet
-from .dialects import Target, engine_for
+from .dialects import DatabaseTarget, engine_for
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class Access:
     """
 
     _reactor: Any
-    _target: Target
+    _target: DatabaseTarget
     _name: str
     _read_only: bool = False
     _make_worker: Callable[[Any, str], WorkerLike] = field(default=Worker, alias="worker")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ...database_url import parsed
 from ...host import REAL, Host
 from .access import Access
-from .dialects import Target
+from .dialects import DatabaseTarget
 from .pruning import DAY_S, Pruner
 from .reading import DatabaseReader
 from .writing import DatabaseWriter
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ...config import Settings
 
 
-def target_of(settings: Settings) -> Target:
+def target_of(settings: Settings) -> DatabaseTarget:
     """The database that the settings name."""
     section = settings.audit_database
-    return Target(
+    return DatabaseTarget(
         url=parsed(section.url) if section.url else None,
         file=settings.state_dir / "audit-index" / "audit.sqlite",
         password_file=section.password_file,

@@ -36,14 +36,14 @@ class Branch:
 
 
 @frozen(slots=True)
-class Way:
+class CandidatePath:
     """A way to find candidates: the union of its branches."""
 
     branches: tuple[Branch, ...] = (Branch(),)
 
 
 @frozen(slots=True)
-class Asked:
+class SqlFilters:
     """The filters of a search as SQL conditions, with ways to find candidates.
 
     :param conditions: a row must meet all of them.
@@ -53,7 +53,7 @@ class Asked:
 
     conditions: tuple[Condition, ...] = field(repr=False)
     bounds: tuple[Condition, ...] = field(repr=False)
-    ways: tuple[Way, ...] = field(repr=False)
+    ways: tuple[CandidatePath, ...] = field(repr=False)
 
 
 def before(place: Place | None) -> Iterator[Condition]:
@@ -68,7 +68,7 @@ def start_of(filters: Filters, after: Place | None) -> Place | None:
     return min((place for place in (after, until) if place is not None), default=None)
 
 
-def asked(connection: Connection, filters: Filters, start: Place | None) -> Asked | None:
+def asked(connection: Connection, filters: Filters, start: Place | None) -> SqlFilters | None:
     """Filters as SQL; None if no row can match.
 
     :param start: where the search starts.
@@ -76,7 +76,7 @@ def asked(connection: Connection, filters: Filters, start: Place | None) -> Aske
     given = {name: str(value) for name in _WORDS if (value := getattr(filters, name)) is not None}
     numbers = numbers_of(connection, [*given.values(), LOOK])
     conditions: list[Condition] = []
-    ways: list[Way] = []
+    ways: list[CandidatePath] = []
     for name, word in given.items():
         if name == "action" and word == LOGIN_FAILURE_ACTION:
             continue
@@ -91,7 +91,7 @@ def asked(connection: Connection, filters: Filters, start: Place | None) -> Aske
             _either(conditions, ways, *((column, number) for column in _WORDS[name]))
     _others(filters, conditions, ways)
     bounds = () if filters.since is None else (C.time_ms >= milliseconds(filters.since),)
-    return Asked(tuple(conditions), bounds, tuple(ways) or (Way(),))
+    return SqlFilters(tuple(conditions), bounds, tuple(ways) or (CandidatePath(),))
 
 
 _WORDS: dict[str, tuple[ColumnElement[Any], ...]] = {
@@ -113,7 +113,9 @@ _PERSONS = ("staff", "claimed", "auditor")
 LOOK = "look"
 
 
-def _person(name: str, number: int, look: int | None, conditions: list[Condition], ways: list[Way]) -> None:
+def _person(
+    name: str, number: int, look: int | None, conditions: list[Condition], ways: list[CandidatePath]
+) -> None:
     """Filter by person. A record holds a person's id only if HOSP confirmed it (``matching.is_proved``).
 
     :param look: number of the kind "look"; None if there are no such records.
@@ -129,15 +131,15 @@ def _person(name: str, number: int, look: int | None, conditions: list[Condition
         conditions.append(and_(not_(proved), not_(auditor), _plain(C.name_no) == number))
     else:
         conditions.append(and_(not_(proved), auditor, _plain(C.name_no) == number))
-    ways.append(Way(tuple(Branch(column == number) for column in _WORDS[name])))
+    ways.append(CandidatePath(tuple(Branch(column == number) for column in _WORDS[name])))
 
 
 def _either(
-    conditions: list[Condition], ways: list[Way], *values: tuple[ColumnElement[Any], int | str]
+    conditions: list[Condition], ways: list[CandidatePath], *values: tuple[ColumnElement[Any], int | str]
 ) -> None:
     """At least one of the columns has its value."""
     conditions.append(or_(*(_plain(column) == value for column, value in values)))
-    ways.append(Way(tuple(Branch(column == value) for column, value in values)))
+    ways.append(CandidatePath(tuple(Branch(column == value) for column, value in values)))
 
 
 def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -145,7 +147,7 @@ def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return column.concat("") if isinstance(column.type, Text) else column + 0
 
 
-def _others(filters: Filters, conditions: list[Condition], ways: list[Way]) -> None:
+def _others(filters: Filters, conditions: list[Condition], ways: list[CandidatePath]) -> None:
     """Filters that are not stored as words."""
     if filters.status is not None:
         _either(conditions, ways, (C.status, filters.status))
@@ -161,7 +163,11 @@ def _others(filters: Filters, conditions: list[Condition], ways: list[Way]) -> N
 
 
 def _patient(
-    connection: Connection, number: int, start: Place | None, conditions: list[Condition], ways: list[Way]
+    connection: Connection,
+    number: int,
+    start: Place | None,
+    conditions: list[Condition],
+    ways: list[CandidatePath],
 ) -> None:
     """Match the record's own patient, or a disclosure set that holds the patient."""
     newest = connection.scalar(
@@ -180,4 +186,4 @@ def _patient(
     # If many rows with lists name the patient, a scan over all rows with lists soon finds some. It starts at
     # the patient's newest list, which may be long ago.
     lists = Branch(among) if few else Branch(C.set_no.is_not(None), (newest + 1, 0))
-    ways.append(Way((Branch(C.patient_no == number), lists)))
+    ways.append(CandidatePath((Branch(C.patient_no == number), lists)))

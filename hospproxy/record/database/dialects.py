@@ -21,7 +21,7 @@ _MOST_VALUES = 32_000
 
 
 @frozen(slots=True, kw_only=True)
-class Target:
+class DatabaseTarget:
     """Which database to use.
 
     :param url: of PostgreSQL; None for SQLite.
@@ -49,7 +49,7 @@ class Target:
         return self.password_file.read_text().rstrip("\r\n") if self.password_file is not None else ""
 
 
-def engine_for(target: Target, *, read_only: bool) -> Engine:
+def engine_for(target: DatabaseTarget, *, read_only: bool) -> Engine:
     """An engine with at most one connection.
 
     It connects only when used, and then makes SQLite's folder and file.
@@ -59,7 +59,7 @@ def engine_for(target: Target, *, read_only: bool) -> Engine:
     return _sqlite(target, read_only=read_only)
 
 
-def _sqlite(target: Target, *, read_only: bool) -> Engine:
+def _sqlite(target: DatabaseTarget, *, read_only: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         return _open_file(target, read_only=read_only)
 
@@ -87,7 +87,7 @@ def _one_connection() -> Any:
     return QueuePool
 
 
-def _open_file(target: Target, *, read_only: bool) -> sqlite3.Connection:
+def _open_file(target: DatabaseTarget, *, read_only: bool) -> sqlite3.Connection:
     mode = "ro" if read_only else "rwc"
     if not read_only:
         target.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _open_file(target: Target, *, read_only: bool) -> sqlite3.Connection:
     return connection
 
 
-def _postgresql(target: Target, url: URL, *, read_only: bool) -> Engine:
+def _postgresql(target: DatabaseTarget, url: URL, *, read_only: bool) -> Engine:
     settings = f"-c statement_timeout={round(target.timeout_s * 1000)} -c lock_timeout={round(target.timeout_s * 1000)}"
     if read_only:
         settings += " -c default_transaction_read_only=on"

@@ -11,7 +11,7 @@ from zope.interface import implementer
 from ...interfaces import ITrailReader
 from ..reading.filters import Filters
 from ..reading.matching import milliseconds, text
-from ..reading.rows import Key, Page, Row, RowName, Summary
+from ..reading.rows import IndexRow, Key, Page, RowName, Summary
 from ..trail.scan import record_of
 from .access import Access
 from .coding import coded
@@ -65,14 +65,14 @@ class DatabaseReader:
         """
         return await self._pages.run(lambda connection: page(connection, filters, after, limit))
 
-    async def row(self, name: RowName) -> Row | None:
+    async def row(self, name: RowName) -> IndexRow | None:
         """See ITrailReader.
 
         :raise DatabaseFailed: the database does not respond.
         """
         return await self._pages.run(lambda connection: row(connection, name))
 
-    async def rows(self, filters: Filters) -> AsyncIterator[Row]:
+    async def rows(self, filters: Filters) -> AsyncIterator[IndexRow]:
         """See ITrailReader. Each part is a transaction of its own; rows added in the meantime are not included.
 
         :raise DatabaseFailed: the database does not respond.
@@ -122,7 +122,7 @@ def page(connection: Connection, filters: Filters, after: Key | None, limit: int
     return Page(rows, more_after, found.last[0] / 1000 if found.short else None)
 
 
-def row(connection: Connection, name: RowName) -> Row | None:
+def row(connection: Connection, name: RowName) -> IndexRow | None:
     """One record; None if the database does not have it."""
     chain = _chain(connection, name)
     if chain is None or not 0 < name.seq <= MOST_SEQ:
@@ -135,7 +135,7 @@ def row(connection: Connection, name: RowName) -> Row | None:
     time_ms = coded(bytes(line), -1).time_ms
     if time_ms < 0:
         time_ms = time_before(connection, number)
-    return Row(Key(time_ms, name), record_of(bytes(line)), bytes(line))
+    return IndexRow(Key(time_ms, name), record_of(bytes(line)), bytes(line))
 
 
 def members(connection: Connection, disclosed: str, most: int) -> Sequence[str] | None:
@@ -151,7 +151,9 @@ def members(connection: Connection, disclosed: str, most: int) -> Sequence[str] 
     return tuple(found) if 0 < len(found) <= most else None
 
 
-def rows_at(connection: Connection, places: Sequence[Place], patient: str | None = None) -> tuple[Row, ...]:
+def rows_at(
+    connection: Connection, places: Sequence[Place], patient: str | None = None
+) -> tuple[IndexRow, ...]:
     """The records at these places, in the same order."""
     lines: dict[int, bytes] = {}
     for part in in_parts([number for _, number in places]):
@@ -163,7 +165,7 @@ def rows_at(connection: Connection, places: Sequence[Place], patient: str | None
             continue
         record = record_of(line)
         by_list = patient is not None and text(record.get("patient_id")) != patient
-        rows.append(Row(key, record, line, by_list))
+        rows.append(IndexRow(key, record, line, by_list))
     return tuple(rows)
 
 
@@ -242,7 +244,7 @@ def _most(
     return tuple((word, number) for word, number in counted)
 
 
-def _alerts(connection: Connection, since_ms: int) -> tuple[Row, ...]:
+def _alerts(connection: Connection, since_ms: int) -> tuple[IndexRow, ...]:
     number = numbers_of(connection, ["alert"]).get("alert")
     if number is None:
         return ()

@@ -11,7 +11,7 @@ from attrs import frozen
 from sqlalchemy import Connection, Select, Subquery, select, union
 
 from ..reading.filters import Filters
-from .conditions import Asked, Branch, Place, Way, asked, before, start_of
+from .conditions import Branch, CandidatePath, Place, SqlFilters, asked, before, start_of
 from .schema import RECORDS
 
 STEP = 2000
@@ -21,7 +21,7 @@ C = RECORDS.c
 
 
 @frozen(slots=True)
-class Found:
+class SearchResult:
     """The rows that one search found, and where to continue.
 
     :param places: of matching rows, newest first.
@@ -34,7 +34,7 @@ class Found:
     short: bool = False
 
 
-def search(connection: Connection, filters: Filters, after: Place | None, limit: int) -> Found:
+def search(connection: Connection, filters: Filters, after: Place | None, limit: int) -> SearchResult:
     """The next matching rows.
 
     :param after: where the last search ended.
@@ -43,22 +43,24 @@ def search(connection: Connection, filters: Filters, after: Place | None, limit:
     start = start_of(filters, after)
     what = asked(connection, filters, start)
     if what is None:
-        return Found(())
+        return SearchResult(())
     found: list[Place] = []
     for _ in range(WORK // STEP):
         way, end = _rarest(connection, what, start)
         found += _fitting(connection, what, way, start, limit + 1 - len(found))
         if len(found) > limit:
-            return Found(tuple(found[:limit]), found[limit - 1])
+            return SearchResult(tuple(found[:limit]), found[limit - 1])
         if end is None:
-            return Found(tuple(found))
+            return SearchResult(tuple(found))
         start = end
-    return Found(tuple(found), start, short=True)
+    return SearchResult(tuple(found), start, short=True)
 
 
-def _rarest(connection: Connection, what: Asked, start: Place | None) -> tuple[Way, Place | None]:
+def _rarest(
+    connection: Connection, what: SqlFilters, start: Place | None
+) -> tuple[CandidatePath, Place | None]:
     """The way whose next STEP candidates reach furthest back, and the last of them; None for fewer than STEP."""
-    best: tuple[Way, Place] | None = None
+    best: tuple[CandidatePath, Place] | None = None
     for way in what.ways:
         row = connection.execute(_candidates(way, what, start).offset(STEP - 1).limit(1)).first()
         if row is None:
@@ -70,7 +72,7 @@ def _rarest(connection: Connection, what: Asked, start: Place | None) -> tuple[W
     return best
 
 
-def _branch(what: Asked, branch: Branch, start: Place | None) -> Select[tuple[int, int]]:
+def _branch(what: SqlFilters, branch: Branch, start: Place | None) -> Select[tuple[int, int]]:
     # Only the nearer bound: SQLite seeks to one bound and scans to the other.
     ends = [place for place in (start, branch.until) if place is not None]
     conditions = [*before(min(ends, default=None)), *what.bounds]
@@ -79,7 +81,7 @@ def _branch(what: Asked, branch: Branch, start: Place | None) -> Select[tuple[in
     return select(C.time_ms, C.id).where(*conditions).order_by(C.time_ms.desc(), C.id.desc()).limit(STEP)
 
 
-def _candidates(way: Way, what: Asked, start: Place | None) -> Select[tuple[int, int]]:
+def _candidates(way: CandidatePath, what: SqlFilters, start: Place | None) -> Select[tuple[int, int]]:
     """The next candidates of a way."""
     if len(way.branches) == 1:
         return _branch(what, way.branches[0], start)
@@ -88,7 +90,9 @@ def _candidates(way: Way, what: Asked, start: Place | None) -> Select[tuple[int,
     return select(both.c.time_ms, both.c.id).order_by(both.c.time_ms.desc(), both.c.id.desc()).limit(STEP)
 
 
-def _fitting(connection: Connection, what: Asked, way: Way, start: Place | None, limit: int) -> list[Place]:
+def _fitting(
+    connection: Connection, what: SqlFilters, way: CandidatePath, start: Place | None, limit: int
+) -> list[Place]:
     """The next candidates that meet all conditions."""
     candidate = _candidates(way, what, start).subquery().c
     rows = connection.execute(

@@ -15,7 +15,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ..reading.matching import is_login_failure, set_of
-from ..reading.rows import Row
+from ..reading.rows import IndexRow
 from . import codes
 from .events import Event, event_of, identifier, put
 from .table import inner, person
@@ -32,7 +32,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\
 
 
 @frozen(slots=True)
-class Naming:
+class FhirNaming:
     """Names of systems and parties in the events.
 
     :param system: URI prefix of identifier kinds (``:patients``, ``:staffs``, …). Set one of your own.
@@ -43,10 +43,10 @@ class Naming:
     server: str = "hospproxy"
 
 
-NAMING: Final = Naming()
+NAMING: Final = FhirNaming()
 
 
-def line_of(row: Row, members: Members | None = None, naming: Naming = NAMING) -> bytes:
+def line_of(row: IndexRow, members: Members | None = None, naming: FhirNaming = NAMING) -> bytes:
     """A row's AuditEvent as one line; empty if the row has none."""
     disclosed = set_of(row.record)
     patients = members(disclosed) if members is not None and disclosed is not None else None
@@ -63,7 +63,7 @@ def line_of(row: Row, members: Members | None = None, naming: Naming = NAMING) -
 def audit_event(
     record: Mapping[str, Any],
     digest: str,
-    naming: Naming = NAMING,
+    naming: FhirNaming = NAMING,
     *,
     trail: str = "",
     patients: Sequence[str] | None = None,
@@ -98,14 +98,14 @@ def audit_event(
     return made
 
 
-def _source(naming: Naming, trail: str) -> dict[str, Any]:
+def _source(naming: FhirNaming, trail: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     put(made, "site", visible(trail).strip())
     return {**made, "observer": {"display": naming.server}, "type": [codes.APPLICATION_SERVER]}
 
 
 def _parties(
-    record: Mapping[str, Any], event: Event, naming: Naming, trail: str, *, initiator: bool
+    record: Mapping[str, Any], event: Event, naming: FhirNaming, trail: str, *, initiator: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Client and server. BALP defines for each kind of event which is source and which is destination."""
     client_role, server_role = event.roles
@@ -126,7 +126,7 @@ def _parties(
     return client, server
 
 
-def _user(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, Any] | None:
+def _user(record: Mapping[str, Any], event: Event, naming: FhirNaming) -> dict[str, Any] | None:
     """The person who made the request. A claimed name that HOSP has never accepted is given as its HMAC only."""
     who = person(record)
     kind = "auditors" if who.get("certainty") == "auditor" else "staffs"
@@ -151,7 +151,7 @@ def _user(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, 
 
 
 def _entities(
-    record: Mapping[str, Any], event: Event, naming: Naming, patients: Sequence[str] | None
+    record: Mapping[str, Any], event: Event, naming: FhirNaming, patients: Sequence[str] | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The entities of the event, and how many patients are named one by one."""
     made = []
@@ -177,7 +177,7 @@ def _entities(
     return made, len(named)
 
 
-def _data(record: Mapping[str, Any], event: Event, naming: Naming) -> dict[str, Any]:
+def _data(record: Mapping[str, Any], event: Event, naming: FhirNaming) -> dict[str, Any]:
     """What was read or changed; for a query, as much of the query as the record holds."""
     route = visible(str(record.get("route") or "unknown")).strip()
     if event.query:

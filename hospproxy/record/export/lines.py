@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from ...closing import close
-from ..reading.rows import Row
-from .fhir import NAMING, Members, Naming, line_of
+from ..reading.rows import IndexRow
+from .fhir import NAMING, FhirNaming, Members, line_of
 from .table import Writer
 
 PIECE: Final = 1 << 15
 """Bytes of a piece, which takes two milliseconds to make; the last line may exceed it."""
 
 
-async def csv_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
+async def csv_lines(rows: AsyncIterator[IndexRow]) -> AsyncIterator[bytes]:
     """CSV (RFC 4180), UTF-8, with a header. No cell can be taken for a formula.
 
     :param rows: closed at the end, and also if the caller stops early.
@@ -24,14 +24,14 @@ async def csv_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def jsonl_lines(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
+async def jsonl_lines(rows: AsyncIterator[IndexRow]) -> AsyncIterator[bytes]:
     """JSON Lines: the journal's own lines, byte by byte, so that their hashes match the chain."""
     async for piece in _pieces(rows, lambda row: row.line + b"\n"):
         yield piece
 
 
 async def fhir_lines(
-    rows: AsyncIterator[Row], members: Members | None = None, naming: Naming | None = None
+    rows: AsyncIterator[IndexRow], members: Members | None = None, naming: FhirNaming | None = None
 ) -> AsyncIterator[bytes]:
     """One FHIR R4 AuditEvent per line (``application/fhir+ndjson``).
 
@@ -45,7 +45,7 @@ async def fhir_lines(
 
 
 async def _pieces(
-    rows: AsyncIterator[Row], line: Callable[[Row], bytes], first: bytes = b""
+    rows: AsyncIterator[IndexRow], line: Callable[[IndexRow], bytes], first: bytes = b""
 ) -> AsyncIterator[bytes]:
     held, size = [first], len(first)
     try:

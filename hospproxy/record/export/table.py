@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..reading.rows import Row
+from ..reading.rows import IndexRow
 from .texts import cell
 
 Record = Mapping[str, Any]
-Column = Callable[[Row], object]
+Column = Callable[[IndexRow], object]
 
 
 def inner(record: Record, name: str) -> Record:
@@ -42,11 +42,11 @@ def _plain(value: object) -> object:
     return value
 
 
-def _words(row: Row) -> object:
+def _words(row: IndexRow) -> object:
     return row.record.get("text") or row.record.get("reason")
 
 
-def _name(row: Row, certainty: str) -> object:
+def _name(row: IndexRow, certainty: str) -> object:
     """The name, only if it has this certainty: counting a person's rows must not count attempts in their name."""
     who = person(row.record)
     return _plain(who.get("name")) if who.get("certainty") == certainty else None
@@ -96,7 +96,7 @@ class Writer:
     def header(self) -> bytes:
         return self._line(list(COLUMNS))
 
-    def row(self, row: Row) -> bytes:
+    def row(self, row: IndexRow) -> bytes:
         return self._line([cell(of(row)) for of in COLUMNS.values()])
 
     def _line(self, cells: list[str]) -> bytes:

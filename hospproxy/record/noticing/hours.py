@@ -41,7 +41,7 @@ class SavedHours(msgspec.Struct, frozen=True):
 
 
 @define(slots=True)
-class _Usual:
+class _UsualHours:
     since: float
     day: int = 0
     days: int = 0
@@ -70,7 +70,7 @@ class _Usual:
         return SavedHours(name, self.since, self.day, self.days, self.hours.tobytes())
 
     @classmethod
-    def of(cls, saved: SavedHours) -> _Usual:
+    def of(cls, saved: SavedHours) -> _UsualHours:
         hours = array("f")
         hours.frombytes(saved.hours)
         if len(hours) != HOURS or not all(math.isfinite(weight) and weight >= 0 for weight in hours):
@@ -121,8 +121,8 @@ class UnusualHours:
         self._calendar = calendar
         self._learning_days = learning_days
         self._max_people = max_people
-        self._people: OrderedDict[int | str, _Usual] = OrderedDict()
-        self._house: _Usual | None = None
+        self._people: OrderedDict[int | str, _UsualHours] = OrderedDict()
+        self._house: _UsualHours | None = None
         self._slot: tuple[int, int] | None = None
         self._here: set[int | str] = set()
 
@@ -142,8 +142,8 @@ class UnusualHours:
 
     def _came(self, person: int | str, moment: Moment, now: float) -> bool:
         """Learn from this activity; return whether it was unusual."""
-        house = self._house = self._house or _Usual(now)
-        usual = self._people.setdefault(person, _Usual(now))
+        house = self._house = self._house or _UsualHours(now)
+        usual = self._people.setdefault(person, _UsualHours(now))
         self._people.move_to_end(person)
         if len(self._people) > self._max_people:
             self._people.popitem(last=False)
@@ -179,7 +179,7 @@ class UnusualHours:
 
         :raise ValueError: they are damaged; nothing has changed.
         """
-        read = [(each.id, _Usual.of(each)) for each in people][-self._max_people :]
-        whole = _Usual.of(house) if house is not None else None
+        read = [(each.id, _UsualHours.of(each)) for each in people][-self._max_people :]
+        whole = _UsualHours.of(house) if house is not None else None
         self._people = OrderedDict(read)
         self._house = whole

@@ -16,7 +16,7 @@ from ..trail.names import PACKED, TOMBSTONE, FileName, of_journal, parse
 from ..trail.scan import MAX_LINE, record_of
 from .filters import Filters
 from .matching import matches, milliseconds, time_of
-from .rows import Key, Row, RowName
+from .rows import IndexRow, Key, RowName
 
 _MOST_SETS: Final = 10_000
 _MOST_MEMBERS: Final = 200
@@ -65,7 +65,7 @@ class FolderReader:
         """The patients of a set in the last row's file; None if there are too many, or the set is unknown."""
         return self._sets.get(disclosed)
 
-    def rows(self, filters: Filters) -> Iterator[Row]:
+    def rows(self, filters: Filters) -> Iterator[IndexRow]:
         """All matching rows, newest first.
 
         :raise OSError: the folder does not exist.
@@ -75,7 +75,7 @@ class FolderReader:
         each = [self._journal(of_journal(names, journal), filters) for journal in journals]
         yield from merge(*each, key=lambda row: row.key, reverse=True)
 
-    def _journal(self, names: list[FileName], filters: Filters) -> Iterator[Row]:
+    def _journal(self, names: list[FileName], filters: Filters) -> Iterator[IndexRow]:
         """The rows of one journal.
 
         A file may hold records whose requests arrived before the file was begun (for a finding, long before).
@@ -96,8 +96,8 @@ class FolderReader:
                 break  # earlier files hold only records that are older still
         yield from (self._row(names[0].journal, *line) for line in carried)
 
-    def _row(self, journal: str, time_ms: int, seq: int, line: bytes, by_list: bool) -> Row:
-        return Row(Key(time_ms, RowName(self._trail, journal, seq)), record_of(line), line, by_list)
+    def _row(self, journal: str, time_ms: int, seq: int, line: bytes, by_list: bool) -> IndexRow:
+        return IndexRow(Key(time_ms, RowName(self._trail, journal, seq)), record_of(line), line, by_list)
 
     def _file(self, name: FileName, filters: Filters, limit: int | None) -> _Found:
         found = _Found()

@@ -41,7 +41,7 @@ class Key:
 
 
 @frozen(slots=True)
-class Row:
+class IndexRow:
     """One record in a result.
 
     :param record: as in the journal (docs/audit.md).
@@ -64,7 +64,7 @@ class Page:
     :param searched_until: the search stopped early at this time (seconds since the epoch); None if it did not.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[IndexRow, ...]
     more_after: Key | None = None
     searched_until: float | None = None
 
@@ -83,5 +83,5 @@ class Summary:
     requests: int = 0
     login_failures: tuple[tuple[str, int], ...] = ()
     refusals: tuple[tuple[str, int], ...] = ()
-    alerts: tuple[Row, ...] = ()
+    alerts: tuple[IndexRow, ...] = ()
     newest: float | None = None

@@ -20,7 +20,7 @@ from ...worker import WorkerLike
 from ..disclosing import Disclosure
 from .current import Append
 from .files import FULL, JournalFile
-from .keeper import Keeper
+from .keeper import TrailKeeper
 
 _OF_THE_DISK = FULL | {errno.EIO, errno.EROFS, errno.ENOENT}
 """Error numbers that come from the disk; they are no reason to give up io_uring."""
@@ -54,7 +54,7 @@ class Committer:
 
     _log = Logger()
 
-    _keeper: Keeper
+    _keeper: TrailKeeper
     _worker: WorkerLike
     _make_ring: Callable[[], Ring] | None = None
     _ring: Ring | None = field(default=None, init=False)
@@ -79,7 +79,7 @@ class Committer:
         return self.run(self._keeper.open)
 
     def keep(self, lines: Sequence[bytes], named: Sequence[Disclosure | None]) -> Deferred[int]:
-        """Commit a group; see ``Keeper.keep``. Call it only after the previous group has finished."""
+        """Commit a group; see ``TrailKeeper.keep``. Call it only after the previous group has finished."""
         if self._ring is not None and not self._in_thread:
             try:
                 append = self._keeper.prepare(lines, named)

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from .files import JournalFile
-from .linking import Head
+from .linking import ChainHead
 
 _MOST_SETS = 5000
 """Patient sets that are remembered as present in the file. A forgotten one is written again."""
@@ -59,7 +59,7 @@ class Group:
 
     data: bytes
     records: int
-    head: Head
+    head: ChainHead
     sets: dict[str, None]
     of_sets: int
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 
 from attrs import frozen
 
-from .linking import Head, Link
+from .linking import ChainHead, ChainLink
 
 
 @frozen(slots=True)
@@ -20,11 +20,11 @@ class Line:
     """
 
     place: int
-    link: Link | None
+    link: ChainLink | None
     hash: bytes
 
 
-def differences(lines: Sequence[Line], before: Head, after: Head | None) -> Iterator[str]:
+def differences(lines: Sequence[Line], before: ChainHead, after: ChainHead | None) -> Iterator[str]:
     """Name every record that was changed, removed, inserted or moved.
 
     :param lines: all lines of the file.
@@ -68,7 +68,7 @@ def _missing(by_seq: dict[int, list[Line]], first: int, last: int) -> Iterator[s
 
 
 def _inserted(
-    by_seq: dict[int, list[Line]], last: int, after: Head | None
+    by_seq: dict[int, list[Line]], last: int, after: ChainHead | None
 ) -> Generator[str, None, dict[int, Line]]:
     """Choose one line per number: the one that the next record continues. Report the others as inserted."""
     chosen: dict[int, Line] = {}
@@ -96,7 +96,7 @@ def _moved(lines: Sequence[Line]) -> Iterator[str]:
         highest = max(highest, seq)
 
 
-def _changed(chosen: dict[int, Line], before: Head, last: int, after: Head | None) -> Iterator[str]:
+def _changed(chosen: dict[int, Line], before: ChainHead, last: int, after: ChainHead | None) -> Iterator[str]:
     for seq, line in sorted(chosen.items()):
         assert line.link is not None
         if seq == before.seq + 1 and line.link.prev != before.hash:

@@ -26,7 +26,7 @@ from ..disclosing import Disclosure
 from .committing import Committer, Ring
 from .encoding import encode_record
 from .following import Position
-from .keeper import Keeper
+from .keeper import TrailKeeper
 
 _GAP_AFTER_S = 5.0
 """Seconds from a failed group to the gap record, which also tests whether the disk works again."""
@@ -85,7 +85,7 @@ class Journal:
 
     def __init__(
         self,
-        keeper: Keeper,
+        keeper: TrailKeeper,
         worker: WorkerLike,
         clock: IReactorTime,
         meter: IMeter,

@@ -17,7 +17,7 @@ from .current import Append, Current, Group, within
 from .encoding import encode_record
 from .files import FULL, Files, JournalFile, OsFiles
 from .following import Position
-from .linking import Head, linked, linked_and_signed
+from .linking import ChainHead, linked, linked_and_signed
 from .marks import Ended
 from .names import made
 from .scan import rest_of
@@ -56,7 +56,7 @@ class _NotKeptError(Exception):
         self.full = error is None or error.errno in FULL
 
 
-class Keeper:
+class TrailKeeper:
     """Appends groups of chained lines to the journal's file. One thread at a time may call it.
 
     All methods block, except ``prepare`` and ``written``: between the two, the ring appends the group
@@ -87,7 +87,7 @@ class Keeper:
         self._plan = plan or Plan()
         self._now: Current | None = None
         self._before: Ended | None = None
-        self._head = Head()
+        self._head = ChainHead()
         self._reserve_ready = False
         self._tried_at: float | None = None
         self.journal: str | None = None
@@ -279,7 +279,7 @@ class Keeper:
         self._write(line + b"\n", 1, head)
         now.signed_at = wall
 
-    def _write(self, data: bytes, records: int, head: Head) -> None:
+    def _write(self, data: bytes, records: int, head: ChainHead) -> None:
         now = self._now
         if now is None:
             raise _NotKeptError("no audit file is open", OSError())
@@ -303,7 +303,7 @@ class Keeper:
             raise _NotKeptError(f"cannot sync: {error.strerror}", error) from error
         self._wrote(data, records, head)
 
-    def _wrote(self, data: bytes, records: int, head: Head) -> None:
+    def _wrote(self, data: bytes, records: int, head: ChainHead) -> None:
         now = self._now
         assert now is not None
         assert self.journal is not None

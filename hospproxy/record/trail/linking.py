@@ -29,7 +29,7 @@ Sign = Callable[[bytes], bytes]
 
 
 @frozen(slots=True)
-class Head:
+class ChainHead:
     """The current end of a journal's chain.
 
     :param seq: number of the last record, counted through all files of a journal; 0 before the first.
@@ -43,7 +43,7 @@ class Head:
 
 
 @frozen(slots=True)
-class Link:
+class ChainLink:
     """The link fields at the end of a line."""
 
     seq: int
@@ -56,16 +56,16 @@ def hash_of(line: bytes) -> bytes:
     return sha256(line).hexdigest().encode()
 
 
-def link_of(line: bytes) -> Link | None:
+def link_of(line: bytes) -> ChainLink | None:
     """The link of a line (without its end); None if it carries none."""
     match = _TRAILER.search(line, max(0, len(line) - 220))
     if match is None:
         return None
     seq, prev, signature = match.groups()
-    return Link(int(seq), prev, signature)
+    return ChainLink(int(seq), prev, signature)
 
 
-def linked(lines: Sequence[bytes], head: Head) -> tuple[list[bytes], Head]:
+def linked(lines: Sequence[bytes], head: ChainHead) -> tuple[list[bytes], ChainHead]:
     """Chain lines to a head; return them and the new head.
 
     :param lines: JSON objects with at least one member, without line ends.
@@ -77,15 +77,15 @@ def linked(lines: Sequence[bytes], head: Head) -> tuple[list[bytes], Head]:
         line = b'%b,"seq":%d,"prev":"%b"}' % (line[:-1], seq, prev)
         prev = sha256(line).hexdigest().encode()
         chained.append(line)
-    return chained, Head(seq, prev, head.signed)
+    return chained, ChainHead(seq, prev, head.signed)
 
 
-def linked_and_signed(line: bytes, head: Head, sign: Sign) -> tuple[bytes, Head]:
+def linked_and_signed(line: bytes, head: ChainHead, sign: Sign) -> tuple[bytes, ChainHead]:
     """Chain one line to a head and sign it; return it and the new head."""
     [chained], after = linked([line], head)
     whole = signed(chained, sign)
     own = hash_of(whole)
-    return whole, Head(after.seq, own, own)
+    return whole, ChainHead(after.seq, own, own)
 
 
 def signed(line: bytes, sign: Sign) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from ..describe import VERSION, Record, timestamp
-from .linking import Head
+from .linking import ChainHead
 from .scan import Rest
 
 
@@ -35,7 +35,7 @@ class Ended:
     records: int
     bytes: int
     sha256: str
-    head: Head
+    head: ChainHead
     how: str
     rest: Rest | None = None
 
@@ -53,7 +53,7 @@ def begin(journal: str, name: str, number: int, wall: float, before: Ended | Non
         "file": name,
         "number": number,
         "continues": None if before is None else _continues(before),
-        "previous": before.head.signed.decode() if before is not None else Head().signed.decode(),
+        "previous": before.head.signed.decode() if before is not None else ChainHead().signed.decode(),
         "key": key_id,
     }
 
@@ -79,7 +79,7 @@ def digest(
     name: str,
     wall: float,
     sums: tuple[int, int, str],
-    head: Head,
+    head: ChainHead,
     *,
     closing: bool,
     key_id: str,

@@ -21,7 +21,7 @@ from ..describe import gap
 from ..intent import RETRY_AFTER_S
 from .following import Position
 from .journal import Bounds, Journal, NullJournal
-from .keeper import Keeper, Plan
+from .keeper import Plan, TrailKeeper
 from .tending import Tended, Tender
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def open_journal(
     :param by_thread: do not try io_uring.
     :param host: provides the threads and the ring.
     """
-    keeper = Keeper(directory, wall, signer=signer, plan=plan)
+    keeper = TrailKeeper(directory, wall, signer=signer, plan=plan)
     tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
     upkeep = Upkeep(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
     return Journal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .files import Files
-from .linking import Head
+from .linking import ChainHead
 from .marks import Ended
 from .names import TOMBSTONE, FileName, of_journal
 from .scan import rest_of, scan
@@ -23,7 +23,7 @@ def newest(files: Files, directory: Path, journal: str) -> Ended | None:
         return None
     last = next((name for name in reversed(names) if name.form != TOMBSTONE), names[-1])
     if last.form == TOMBSTONE:  # upkeep never removes the newest file, so it was tampered with
-        return Ended(last.stem, last.number, 0, 0, "", Head(), "unreadable")
+        return Ended(last.stem, last.number, 0, 0, "", ChainHead(), "unreadable")
     return _ended(files, directory, last, names[-1].number)
 
 

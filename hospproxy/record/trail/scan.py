@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 from attrs import define, field, frozen
 
-from .linking import Head, hash_of, link_of
+from .linking import ChainHead, hash_of, link_of
 
 _BLOCK = 1 << 20
 MAX_LINE = 8 << 20
@@ -34,7 +34,7 @@ class Signed:
     records: int
     bytes: int
     sha256: str
-    head: Head
+    head: ChainHead
 
 
 @define(slots=True)
@@ -54,8 +54,8 @@ class Scan:
     """
 
     begin: dict[str, Any] = field(factory=dict)
-    before: Head = field(factory=Head)
-    head: Head = field(factory=Head)
+    before: ChainHead = field(factory=ChainHead)
+    head: ChainHead = field(factory=ChainHead)
     records: int = 0
     size: int = 0
     content: Any = field(factory=hashlib.sha256)
@@ -122,7 +122,7 @@ def _take(
             found.content.update(data[hashed:at])
             found.size += at - hashed
             hashed = at
-            head = Head(seq, prev, found.head.signed)
+            head = ChainHead(seq, prev, found.head.signed)
             record = _signed_record(found, line, head)
             if record is None:
                 found.whole = False
@@ -131,7 +131,7 @@ def _take(
                 head = found.before
                 seq = head.seq
             visit(Signed(line, record, found.records, found.size, found.sha256, head))
-            found.head = Head(seq, prev, hash_of(line))
+            found.head = ChainHead(seq, prev, hash_of(line))
             found.signed_seq = seq + 1
             closed = record.get("closing") is True
         at += len(line) + 1
@@ -143,10 +143,10 @@ def _take(
             found.seen.add(prev)
     found.content.update(data[hashed:at])
     found.size += at - hashed
-    found.head = Head(seq, prev, found.head.signed)
+    found.head = ChainHead(seq, prev, found.head.signed)
 
 
-def _signed_record(found: Scan, line: bytes, head: Head) -> dict[str, Any] | None:
+def _signed_record(found: Scan, line: bytes, head: ChainHead) -> dict[str, Any] | None:
     link = link_of(line)
     if link is None or link.signature is None:
         return None
@@ -155,7 +155,7 @@ def _signed_record(found: Scan, line: bytes, head: Head) -> dict[str, Any] | Non
         if record.get("kind") != "begin":
             return None
         found.begin = record
-        found.before = Head(link.seq - 1, link.prev, str(record.get("previous")).encode())
+        found.before = ChainHead(link.seq - 1, link.prev, str(record.get("previous")).encode())
         return record
     return record if (link.seq, link.prev) == (head.seq + 1, head.hash) else None
 

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from ...signing import PublicKeys
 from .differences import Line, differences
 from .files import Files, OsFiles
-from .linking import NOTHING, Head, hash_of, is_signed_by, link_of
+from .linking import NOTHING, ChainHead, hash_of, is_signed_by, link_of
 from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
 from .scan import MAX_LINE, Scan, Signed, record_of, rest_of, scan
 
@@ -37,7 +37,7 @@ class JournalSum:
 
 
 @define(slots=True)
-class Report:
+class VerifyReport:
     """The result of a check.
 
     :param problems: one sentence each, beginning with the file's name.
@@ -56,13 +56,13 @@ class Report:
             self.problems.append(f"{where}: {words}")
 
 
-def verify(directory: Path, keys: PublicKeys, anchors: Iterable[str] = ()) -> Report:
+def verify(directory: Path, keys: PublicKeys, anchors: Iterable[str] = ()) -> VerifyReport:
     """Check every journal in a folder.
 
     :param anchors: record hashes that were noted outside the folder; each must be found.
     :raise OSError: the folder cannot be listed.
     """
-    report = Report()
+    report = VerifyReport()
     files = OsFiles()
     names = files.names(directory)
     journals = _journals(names, report)
@@ -83,7 +83,7 @@ def verify(directory: Path, keys: PublicKeys, anchors: Iterable[str] = ()) -> Re
     return report
 
 
-def _journals(names: list[str], report: Report) -> list[str]:
+def _journals(names: list[str], report: VerifyReport) -> list[str]:
     found = set()
     for name in names:
         file = parse(name)
@@ -109,7 +109,7 @@ class _Start:
     """The first record of a file whose signature is valid."""
 
     record: dict[str, Any]
-    before: Head
+    before: ChainHead
 
     @property
     def continues(self) -> dict[str, Any]:
@@ -123,10 +123,10 @@ class _Journal:
     names: list[FileName]
     keys: PublicKeys
     watch: frozenset[bytes]
-    report: Report
+    report: VerifyReport
     seen: set[bytes] = field(factory=set)
     records: int = 0
-    last: Head = field(factory=Head)
+    last: ChainHead = field(factory=ChainHead)
 
     def check(self) -> set[bytes]:
         by_number: dict[int, list[FileName]] = {}
@@ -188,7 +188,7 @@ class _Journal:
         link = link_of(line)
         if link is None or not is_signed_by(line, self.keys.verify):
             return None
-        return _Start(record_of(line), Head(link.seq - 1, link.prev))
+        return _Start(record_of(line), ChainHead(link.seq - 1, link.prev))
 
     def _check_tombstone(self, name: FileName, after: _Start | None) -> None:
         with self._open(name) as file:
@@ -203,7 +203,7 @@ class _Journal:
         if (record["file"], record["journal"], record["number"]) != (name.stem, name.journal, name.number):
             self.report.problem(name.name, f"is the tombstone of {record['file']}: it was renamed")
             return
-        before = Head(record["first_seq"] - 1, str(record["prev"]).encode())
+        before = ChainHead(record["first_seq"] - 1, str(record["prev"]).encode())
         if (before.seq, before.hash) != (self.last.seq, self.last.hash):
             self.report.problem(name.name, "does not continue the file before it")
         told = after.continues if after is not None else {}
@@ -211,7 +211,7 @@ class _Journal:
             told.get(key) != record.get(key) for key in ("sha256", "head", "seq", "torn")
         ):
             self.report.problem(name.name, "does not match what the next file says about it")
-        self.last = Head(record["seq"], str(record["head"]).encode())
+        self.last = ChainHead(record["seq"], str(record["head"]).encode())
         self.seen |= {self.last.hash} & self.watch
 
     def _check_file(self, name: FileName, after: _Start | None, newest: bool) -> None:
@@ -227,7 +227,7 @@ class _Journal:
                 self._check_end(name, file, found, newest)
                 self.last = found.head
                 return
-            head = Head(told["seq"], str(told["head"]).encode())
+            head = ChainHead(told["seq"], str(told["head"]).encode())
             same = (found.head.seq, found.head.hash, found.size) == (head.seq, head.hash, limit)
             if found.whole and same and found.sha256 == told["sha256"]:
                 self._check_rest(name, file, told)
@@ -314,7 +314,7 @@ class _Journal:
             )
 
     def _name_differences(
-        self, name: FileName, file: BinaryIO, limit: int | None, before: Head, after: Head | None
+        self, name: FileName, file: BinaryIO, limit: int | None, before: ChainHead, after: ChainHead | None
     ) -> None:
         file.seek(0)
         told = False

@@ -40,7 +40,7 @@ class ObjectDiffers(Exception):
 
 
 @frozen(slots=True)
-class Place:
+class BucketLocation:
     """Where objects go in the bucket.
 
     :param prefix: without a slash at its end.
@@ -65,7 +65,7 @@ class BucketWriter:
     name = "bucket"
 
     def __init__(
-        self, place: Place, connect: Callable[[], Any], make_worker: Callable[[], WorkerLike]
+        self, place: BucketLocation, connect: Callable[[], Any], make_worker: Callable[[], WorkerLike]
     ) -> None:
         self._place = place
         self._connect = connect
@@ -101,7 +101,7 @@ class BucketWriter:
             worker.stop()
 
 
-def put(client: Any, place: Place, file: ClosedFile) -> None:
+def put(client: Any, place: BucketLocation, file: ClosedFile) -> None:
     """Store a file as an object. Blocks.
 
     Looks for an object of that name first, and also asks the service not to overwrite one (``If-None-Match``),
@@ -153,7 +153,7 @@ def _tried(call: Callable[..., Any], request: dict[str, Any], *, strict: bool = 
     return ""
 
 
-def _is_there(client: Any, place: Place, file: ClosedFile, digest: str) -> bool:
+def _is_there(client: Any, place: BucketLocation, file: ClosedFile, digest: str) -> bool:
     """Whether the bucket already has this file.
 
     :raise ObjectDiffers: it has an object of this name with other content.
@@ -286,7 +286,7 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditFil
     if not section.enabled or section.bucket is None:  # checks.py refuses the latter
         return None
     return BucketWriter(
-        Place(section.bucket, section.prefix),
+        BucketLocation(section.bucket, section.prefix),
         partial(client_for, section),
         lambda: host.worker(reactor, "audit-bucket"),
     )

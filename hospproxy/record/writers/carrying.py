@@ -20,7 +20,7 @@ from ...interfaces import IAuditFileWriter, IAuditWriter, IMeter
 from ...worker import WorkerLike
 from ..trail.following import Position
 from .feeds import BatchFeed, End, Feed, FileFeed, Parcel
-from .journals import Journals, Missed, Way
+from .journals import JournalCursor, Journals, Missed
 from .pace import TICK_S, Pace
 
 LOOK_S = 60.0
@@ -83,7 +83,7 @@ class Carrier:
         self._meter = meter
         self._committed = committed
         self._pace = Pace()
-        self._ways: dict[str, Way] = {}
+        self._ways: dict[str, JournalCursor] = {}
         self._looked_at: float | None = None
         self._since: float | None = None
         self._is_open = False
@@ -206,7 +206,7 @@ class Carrier:
             self._ways[way.position.journal] = way
         self._looked_at = now
 
-    async def _step(self, way: Way) -> bool:
+    async def _step(self, way: JournalCursor) -> bool:
         end = self._end_of(way)
         if self._feed.arrived(way.position, end):
             await self._let_go(way)
@@ -228,12 +228,12 @@ class Carrier:
         await self._save(way.position)
         return not self._feed.arrived(way.position, end)
 
-    async def _let_go(self, way: Way) -> None:
+    async def _let_go(self, way: JournalCursor) -> None:
         if way.end is not None:
             del self._ways[way.position.journal]
             await self._worker.run(lambda: self._journals.finish(way))
 
-    async def _put_off(self, way: Way, error: OSError) -> None:
+    async def _put_off(self, way: JournalCursor, error: OSError) -> None:
         """Drop a left journal that cannot be read, so that it does not hold up the others."""
         self._meter.count("record_writer_failures_total", writer=self.name)
         del self._ways[way.position.journal]
@@ -275,7 +275,7 @@ class Carrier:
         else:
             self._unsaved = False
 
-    def _missed(self, way: Way, missed: Missed) -> None:
+    def _missed(self, way: JournalCursor, missed: Missed) -> None:
         lost = max(1, missed.at.seq - way.position.seq)
         self._meter.count("record_writer_missed_total", lost, writer=self.name)
         self._log.critical(
@@ -320,10 +320,10 @@ class Carrier:
         if self._pausing is not None and not self._pausing.called:
             self._pausing.callback(None)
 
-    def _end_of(self, way: Way) -> End:
+    def _end_of(self, way: JournalCursor) -> End:
         return way.end or End(self._committed() or way.position)
 
-    def _open_ways(self) -> list[tuple[Way, End]]:
+    def _open_ways(self) -> list[tuple[JournalCursor, End]]:
         ends = [(way, self._end_of(way)) for way in self._ways.values()]
         return [(way, end) for way, end in ends if not self._feed.arrived(way.position, end)]
 

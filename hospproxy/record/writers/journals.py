@@ -22,7 +22,7 @@ from .positions import DamagedError, Positions
 
 
 @define(slots=True, eq=False)
-class Way:
+class JournalCursor:
     """A journal that a carrier is delivering.
 
     :param position: how far it has come.
@@ -74,7 +74,7 @@ class Journals:
         self._finished: dict[str, int] = {}
         self._told: set[str] = set()
 
-    def take(self, end: Position) -> Way | None:
+    def take(self, end: Position) -> JournalCursor | None:
         """Lock this process's own journal; None while another process delivers it to this sink.
 
         :param end: where it is being written.
@@ -82,7 +82,7 @@ class Journals:
         """
         return self._taken(end.journal, end, None)
 
-    def take_left(self, own: str, carried: Collection[str]) -> list[Way]:
+    def take_left(self, own: str, carried: Collection[str]) -> list[JournalCursor]:
         """Lock the journals that no process writes to and none delivers to this sink.
 
         :param own: this process's journal.
@@ -110,7 +110,7 @@ class Journals:
                 ways.append(way)
         return ways
 
-    def put_off(self, way: Way, error: Exception) -> None:
+    def put_off(self, way: JournalCursor, error: Exception) -> None:
         """Release a left journal that cannot be read; the next search takes it again."""
         self._cannot(way.position.journal, error)
         os.close(way.lock)
@@ -125,7 +125,7 @@ class Journals:
                 why=words,
             )
 
-    def finish(self, way: Way) -> None:
+    def finish(self, way: JournalCursor) -> None:
         """Release a journal that was delivered to its end."""
         self._finished[way.position.journal] = way.end.position.number if way.end is not None else 0
         os.close(way.lock)
@@ -169,7 +169,7 @@ class Journals:
             os.close(lock)
         return lock is not None
 
-    def _taken(self, journal: str, last: Position, end: End | None) -> Way | None:
+    def _taken(self, journal: str, last: Position, end: End | None) -> JournalCursor | None:
         self._trail = self._trail or trail_id(self._directory, self._entropy)
         lock = self._positions.lock(self._writer, journal)
         if lock is None:
@@ -179,7 +179,7 @@ class Journals:
         except Exception:
             os.close(lock)
             raise
-        return Way(position, end, lock)
+        return JournalCursor(position, end, lock)
 
     def _saved(self, journal: str, last: Position) -> Position | None:
         try:

@@ -158,10 +158,10 @@ def writer_for(settings: Settings, reactor: Any, _host: Host = REAL) -> IAuditWr
     if not section.enabled or section.url is None:  # checks.py refuses the latter
         return None
     from ...client_tls import Certificates  # slow to import, and most installations have no receiver
-    from .syslog_connection import Opener
+    from .syslog_connection import SyslogOpener
 
     files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)
-    opener = Opener(reactor, parse_address(section.url), files, section.timeout_s)
+    opener = SyslogOpener(reactor, parse_address(section.url), files, section.timeout_s)
     overlap = Overlap(section.overlap_s, section.overlap_bytes)
     return SyslogWriter(_form(section), opener, reactor, overlap)
 

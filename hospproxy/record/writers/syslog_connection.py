@@ -226,7 +226,7 @@ class _Deliveries(Factory):
         return Delivery(*self._made)
 
 
-class Opener:
+class SyslogOpener:
     """Opens connections to one receiver. Replaced certificate files are read again, so they need no restart.
 
     :param timeout_s: seconds for connection and TLS handshake together, and then for each step of a delivery.

@@ -12,7 +12,7 @@ from ...closing import close
 from ...interfaces import ITrailReader
 from ...messages import Response
 from ...record.reading.matching import set_of
-from ...record.reading.rows import Row
+from ...record.reading.rows import IndexRow
 from . import rendering
 
 
@@ -35,7 +35,7 @@ FORMATS = {
 }
 
 
-Maker = Callable[[AsyncIterator[Row]], AsyncIterator[bytes]]
+Maker = Callable[[AsyncIterator[IndexRow]], AsyncIterator[bytes]]
 _SETS = 1000
 
 
@@ -61,7 +61,7 @@ class Sets:
     _reader: ITrailReader
     known: dict[str, Sequence[str] | None] = field(factory=dict, init=False)
 
-    async def beside(self, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
+    async def beside(self, rows: AsyncIterator[IndexRow]) -> AsyncIterator[IndexRow]:
         """Yield the same rows; read the disclosure set of each before it is yielded."""
         from ...record.export.fhir import MOST_PATIENTS
 
@@ -77,13 +77,13 @@ class Sets:
             await close(rows)
 
 
-async def begun(rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
+async def begun(rows: AsyncIterator[IndexRow]) -> AsyncIterator[IndexRow]:
     """Read the first row, and return the same rows: a failure at the start can then still become an error page."""
     first = await anext(rows, None)
     return _after(first, rows)
 
 
-async def _after(first: Row | None, rows: AsyncIterator[Row]) -> AsyncIterator[Row]:
+async def _after(first: IndexRow | None, rows: AsyncIterator[IndexRow]) -> AsyncIterator[IndexRow]:
     try:
         if first is not None:
             yield first
@@ -93,7 +93,7 @@ async def _after(first: Row | None, rows: AsyncIterator[Row]) -> AsyncIterator[R
         await close(rows)
 
 
-def answer(name: str, reader: ITrailReader, rows: AsyncIterator[Row], stamp: str) -> Response:
+def answer(name: str, reader: ITrailReader, rows: AsyncIterator[IndexRow], stamp: str) -> Response:
     """Build a streamed response: rows are encoded while it is sent.
 
     :param stamp: part of the file's name.

@@ -48,7 +48,7 @@ class Wrong:
 
 
 @frozen(slots=True)
-class TooMany:
+class TooManyLogins:
     """Too many logins wait already; this password was not checked.
 
     :param known: whether a user has this name.
@@ -57,7 +57,7 @@ class TooMany:
     known: bool
 
 
-Verdict = LoggedIn | Wrong | TooMany
+Verdict = LoggedIn | Wrong | TooManyLogins
 
 
 class LogIn:
@@ -106,7 +106,7 @@ class LogIn:
         address = source_of(address)
         wait = self._slowing.begin(address, name)
         if wait is None:
-            return TooMany(known)
+            return TooManyLogins(known)
         users_then = self._users
         right = await self._try(credentials, address, name, wait)
         if not right:

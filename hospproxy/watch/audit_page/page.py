@@ -17,9 +17,9 @@ from ...record.describe import Record
 from ...record.reading.parsing import BadFilterError
 from ...record.reading.rows import IndexAway, NoIndexYet
 from . import rendering, routes
-from .login import LoggedIn, LogIn, TooMany, Verdict
+from .login import LoggedIn, LogIn, TooManyLogins, Verdict
 from .looks import Look, Looks
-from .pages import Context, NotThere, Pages
+from .pages import Context, PageNotFound, Pages
 
 _CHALLENGE = ((b"www-authenticate", b'Basic realm="hospproxy audit", charset="UTF-8"'),)
 _ALLOW = ((b"allow", b"GET, HEAD"),)
@@ -85,7 +85,7 @@ class AuditPage:
         return answer
 
     async def _judged(
-        self, request: Request, credentials: Credentials, look: Look, found: routes.Route | None
+        self, request: Request, credentials: Credentials, look: Look, found: routes.PageRoute | None
     ) -> Response:
         verdict = await self._login.judge(credentials, request.client.address)
         if not isinstance(verdict, LoggedIn):
@@ -97,7 +97,7 @@ class AuditPage:
             raise
         except BadFilterError as error:
             return await self._pages.form_again(verdict.name, request.query, error.field, error.words)
-        except NotThere as error:
+        except PageNotFound as error:
             return await self._pages.message(verdict.name, 404, "Not found", str(error))
         except IndexAway as error:
             return await self._away(error, verdict.name)
@@ -117,13 +117,15 @@ class AuditPage:
     def _refused(self, credentials: Credentials, verdict: Verdict, look: Look) -> Response:
         look.action = "log-in failure"
         look.who = self._looks.claimed(credentials.name, getattr(verdict, "known", False))
-        if isinstance(verdict, TooMany):
+        if isinstance(verdict, TooManyLogins):
             return _words(429, "Too many log-ins are waiting. Try again in 30 seconds.", _TRY_LATER)
         return _words(401, "The name or the password is wrong.", _CHALLENGE)
 
-    async def _page(self, request: Request, look: Look, found: routes.Route | None, user: str) -> Response:
+    async def _page(
+        self, request: Request, look: Look, found: routes.PageRoute | None, user: str
+    ) -> Response:
         if found is None:
-            raise NotThere("There is no such page.")
+            raise PageNotFound("There is no such page.")
         if request.method not in ("GET", "HEAD"):
             words = "The audit trail is read-only: use GET or HEAD."
             return await self._pages.message(user, 405, "Not allowed", words, _ALLOW)

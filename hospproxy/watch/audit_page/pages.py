@@ -14,14 +14,14 @@ from ...interfaces import ITrailReader
 from ...messages import Request, Response
 from ...record.reading.filters import Filters
 from ...record.reading.parsing import BadFilterError
-from ...record.reading.rows import Key, Row, RowName
+from ...record.reading.rows import IndexRow, Key, RowName
 from ...record.trail.linking import hash_of
 from ...worker import WorkerLike
 from . import exporting, questions, rendering, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
 from .looks import Look
 from .questions import Question
-from .routes import Route
+from .routes import PageRoute
 
 COUNTED = 2000
 """Newest records of one patient that the table of people counts."""
@@ -32,7 +32,7 @@ MOST_REPORTS = 2
 WINDOWS = {"1h": ("the last hour", 3600), "24h": ("24 hours", 86_400), "7d": ("7 days", 7 * 86_400)}
 
 
-class NotThere(Exception):
+class PageNotFound(Exception):
     """The page or record does not exist; the text says which."""
 
 
@@ -45,7 +45,7 @@ class Context:
     """
 
     request: Request
-    route: Route
+    route: PageRoute
     look: Look
     user: str
 
@@ -88,7 +88,7 @@ class Pages:
         """Build the page of a route.
 
         :raise BadFilterError: a parameter cannot be used.
-        :raise NotThere: there is no such record.
+        :raise PageNotFound: there is no such record.
         :raise IndexAway: the trail cannot be searched now.
         """
         if self._reader is None:
@@ -207,7 +207,7 @@ class Pages:
         questions.question(questions.words_of(context.request.query))  # raises for unusable parameters
         row = await reader.row(_name(context.route))
         if row is None:
-            raise NotThere("There is no such record, or it is not in the audit database yet.")
+            raise PageNotFound("There is no such record, or it is not in the audit database yet.")
         context.look.record_id = "/".join(context.route.values)
         context.look.patient = views.text(row.record, "patient_id") or None
         values = {
@@ -284,12 +284,12 @@ async def _turn(turns: DeferredSemaphore) -> AsyncIterator[None]:
         turns.release()
 
 
-async def _related(reader: ITrailReader, row: Row) -> list[Row]:
+async def _related(reader: ITrailReader, row: IndexRow) -> list[IndexRow]:
     """Find the other records of the same request, oldest first."""
     request = views.text(row.record, "on_behalf_of", "request_id") or views.text(row.record, "request_id")
     if not request:
         return []
-    found: dict[Key, Row] = {}
+    found: dict[Key, IndexRow] = {}
     # Searches leave intents out unless the kind asks for them.
     for filters in (
         Filters(request_id=request, own=True),
@@ -301,10 +301,10 @@ async def _related(reader: ITrailReader, row: Row) -> list[Row]:
     return [found[key] for key in sorted(found)]
 
 
-def _name(route: Route) -> RowName:
+def _name(route: PageRoute) -> RowName:
     trail, journal, seq = route.values
     if not (seq.isascii() and seq.isdecimal() and len(seq) <= 18):
-        raise NotThere("The last part of the path must be the number of a record.")
+        raise PageNotFound("The last part of the path must be the number of a record.")
     return RowName(trail, journal, int(seq))
 
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from ...closing import close
 from ...interfaces import ITrailReader
 from ...record.reading.filters import Filters
-from ...record.reading.rows import Row
+from ...record.reading.rows import IndexRow
 from . import views
 
 TOLD = frozenset({"success"})
@@ -17,7 +17,7 @@ MAYBE = frozenset({"unknown", "client gone"})
 
 
 @frozen(slots=True)
-class Line:
+class ReportLine:
     """One disclosure."""
 
     time: str
@@ -30,7 +30,7 @@ class Line:
 
 
 @frozen(slots=True)
-class Report:
+class AuditReport:
     """The content of a report.
 
     :param lines: disclosures, oldest first, as one reads on paper.
@@ -39,15 +39,15 @@ class Report:
     :param back_to: the report is incomplete and goes back only to this time; None: it is complete.
     """
 
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     by_person: tuple[tuple[str, int], ...]
     not_told: int
     back_to: str | None
 
 
-async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[list[Row], bool]:
+async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[list[IndexRow], bool]:
     """Read up to ``most`` rows, newest first; also return whether there are more."""
-    found: list[Row] = []
+    found: list[IndexRow] = []
     rows = reader.rows(filters)
     try:
         async for row in rows:
@@ -59,7 +59,7 @@ async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[li
     return found, False
 
 
-def report(rows: Iterable[Row], more: bool) -> Report:
+def report(rows: Iterable[IndexRow], more: bool) -> AuditReport:
     """Build the report.
 
     :param rows: newest first.
@@ -71,7 +71,7 @@ def report(rows: Iterable[Row], more: bool) -> Report:
     for row in told:
         name = views.who_name(row.record)
         counts[name] = counts.get(name, 0) + 1
-    return Report(
+    return AuditReport(
         lines=tuple(_line(row) for row in reversed(told)),
         by_person=tuple(sorted(counts.items(), key=lambda each: (-each[1], each[0]))),
         not_told=len(given) - len(told),
@@ -79,7 +79,7 @@ def report(rows: Iterable[Row], more: bool) -> Report:
     )
 
 
-def _line(row: Row) -> Line:
+def _line(row: IndexRow) -> ReportLine:
     record, seconds = row.record, row.key.time_ms / 1000
     how = (
         "in a list"
@@ -90,7 +90,7 @@ def _line(row: Row) -> Line:
     )
     if record.get("outcome") in MAYBE:
         how = f"{how}; outcome: {record['outcome']}".lstrip("; ")
-    return Line(
+    return ReportLine(
         time=views.clock(seconds),
         machine=views.machine_time(seconds),
         who=views.who_name(record),

@@ -10,7 +10,7 @@ _TEXT = 200
 
 
 @frozen(slots=True)
-class Route:
+class PageRoute:
     """A matched path.
 
     :param template: as records name it.
@@ -46,14 +46,14 @@ def is_below(path: bytes) -> bool:
     return path == b"/audit" or path.startswith(b"/audit/")
 
 
-def find(path: bytes) -> Route | None:
+def find(path: bytes) -> PageRoute | None:
     """Match a path; None if the audit page has no such path."""
     pieces = path.split(b"/")[1:]
     for template, steps in _SPLIT:
         if len(steps) == len(pieces):
             values = _match(steps, pieces)
             if values is not None:
-                return Route(template, _ACTIONS[template], values)
+                return PageRoute(template, _ACTIONS[template], values)
     return None
 
 

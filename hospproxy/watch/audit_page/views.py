@@ -10,7 +10,7 @@ from attrs import define, frozen
 
 from ...record.reading.filters import Filters
 from ...record.reading.matching import is_of_auditor, is_proved
-from ...record.reading.rows import Row
+from ...record.reading.rows import IndexRow
 from . import routes
 from .fields import OUTCOMES
 from .questions import LABELS, address
@@ -72,7 +72,7 @@ class RowView:
     href: str
 
 
-def row_view(row: Row, filters: Filters = NO_FILTERS) -> RowView:
+def row_view(row: IndexRow, filters: Filters = NO_FILTERS) -> RowView:
     """Build the row of a record.
 
     :param filters: those of the page; links in the row narrow them.
@@ -96,7 +96,7 @@ def row_view(row: Row, filters: Filters = NO_FILTERS) -> RowView:
     )
 
 
-def href(row: Row) -> str:
+def href(row: IndexRow) -> str:
     """Return the link to the page of one record."""
     name = row.key.name
     return routes.path(routes.RECORD, name.trail, name.journal, name.seq)
@@ -190,7 +190,7 @@ def _request(record: Mapping[str, Any]) -> Cell:
     return Cell(value, address(routes.SEARCH, Filters(request_id=value, own=True)) if value else None)
 
 
-def _note(row: Row) -> str:
+def _note(row: IndexRow) -> str:
     record = row.record
     count = text(record, "disclosed", "count")
     if row.by_list:
@@ -244,7 +244,7 @@ class Person:
     last: str = ""
 
 
-def people(rows: Iterable[Row], patient: str) -> list[Person]:
+def people(rows: Iterable[IndexRow], patient: str) -> list[Person]:
     """Count what each person did with a patient's data; the most recent person comes first.
 
     A claimed name counts as a separate person: the client that tried a wrong password may be someone else. Looks of

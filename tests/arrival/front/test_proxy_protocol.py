@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.tls.certificates import self_signed
@@ -35,7 +35,7 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.recorder = Recorder()
         self.meter = Metrics(strict=True)
-        self.house = House(
+        self.house = ListenerContext(
             handler=self.recorder,
             clock=self.clock,
             trust=Trust.of(["192.0.2.7", "10.0.0.0/8"]),

@@ -13,7 +13,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival import listeners as module
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.arrival.tls.certificates import CertificateError
@@ -61,7 +61,7 @@ class RenewalTests(SynchronousTestCase):
         self.worker = AtOnce()
         self.patch(module, "Worker", lambda *_: self.worker)
         self.wall = now().timestamp()
-        self.house = House(
+        self.house = ListenerContext(
             handler=Recorder(),
             clock=self.reactor,
             wall=lambda: self.wall + self.reactor.seconds(),

@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.house import House
+from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import ArrivalLimits
-from hospproxy.arrival.tls.certificates import Credentials
+from hospproxy.arrival.tls.certificates import CertificatePair
 from hospproxy.arrival.tls.doorway import Authorities, Contexts, Doorway, TlsFactory
 from hospproxy.arrival.tls.secure import SecureFactory
 from hospproxy.messages import Headers, Response
@@ -21,8 +21,8 @@ from tests.arrival.wire import Recorder
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
 
-def credentials(issued: Issued) -> Credentials:
-    return Credentials(issued.key, (issued.certificate,))
+def credentials(issued: Issued) -> CertificatePair:
+    return CertificatePair(issued.key, (issued.certificate,))
 
 
 class TlsCase(SynchronousTestCase):
@@ -34,7 +34,7 @@ class TlsCase(SynchronousTestCase):
 
     def factory(self, *issued: Issued, authorities: Authorities | None = None, **more: Any) -> TlsFactory:
         limits = ArrivalLimits(**{key: more.pop(key) for key in list(more) if key != "hsts_s"})
-        self.house = House(handler=self.handler, clock=self.clock, limits=limits)
+        self.house = ListenerContext(handler=self.handler, clock=self.clock, limits=limits)
         self.house.handshakes.count = self.counted.append
         self.doorway = Doorway(Contexts.of([credentials(each) for each in issued], authorities))
         return TlsFactory(self.doorway, SecureFactory(self.house, **more), self.clock)

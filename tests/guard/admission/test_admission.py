@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.front.trust import source_of
 from hospproxy.guard.admission.attempts import Keys
-from hospproxy.guard.admission.processor import COUNTED_S, Admission, Known
+from hospproxy.guard.admission.processor import COUNTED_S, Admission, KnownCredentials
 from hospproxy.guard.admission.refusals import NoRefusals, Refusals
 from hospproxy.guard.credentials import Credentials, parse_basic
 from hospproxy.guard.identity import IdentityCheck
@@ -144,7 +144,7 @@ class GuessingTests(SynchronousTestCase):
     def test_also_after_a_restart_within_the_grace(self) -> None:
         """What accounts know of the grace is enough."""
         self.at_once(STAFF1)
-        self.house.admission._accepted = Known(10)
+        self.house.admission._accepted = KnownCredentials(10)
         self.house.clock.advance(6 * 3600)
         self.guess(6)
         self.assertEqual(self.at_once(STAFF1).status, 200)
@@ -330,7 +330,7 @@ class KeysTests(SynchronousTestCase):
         self.assertEqual(len({attempt.address, attempt.account, attempt.credentials}), 3)
 
     def test_a_known_set_forgets_the_longest_unused(self) -> None:
-        known = Known(2)
+        known = KnownCredentials(2)
         for key in (b"a", b"b", b"a", b"c"):
             known.add(key, 1.0)
         self.assertEqual([known.since(key) for key in (b"a", b"b", b"c")], [1.0, None, 1.0])

@@ -5,13 +5,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import TooMany
-from hospproxy.guard.admission.waiting import Claim, Waiting
+from hospproxy.guard.admission.waiting import Claim, WaitingGuesses
 
 
 class WaitingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.waiting = Waiting(self.clock, 5)
+        self.waiting = WaitingGuesses(self.clock, 5)
 
     def wait(
         self, place: bytes = b"a", guilt: int = 1, room: int = 2, delay_s: float = 4.0

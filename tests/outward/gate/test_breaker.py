@@ -11,7 +11,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.outward.gate.breaker import Breaker, State
+from hospproxy.outward.gate.breaker import Breaker, BreakerState
 
 
 def opened() -> Breaker:
@@ -19,7 +19,7 @@ def opened() -> Breaker:
     breaker = Breaker(5)
     for now in (0.0, 0.5, 1.0, 1.5, 2.0):
         breaker.gone(now, now)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     return breaker
 
 
@@ -28,28 +28,28 @@ class Opening(SynchronousTestCase):
         breaker = Breaker(5)
         for now in (0.0, 0.5, 1.0, 1.5):
             breaker.gone(now, now)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
         breaker.gone(2.0, 2.0)
-        self.assertIs(breaker.state, State.OPEN)
+        self.assertIs(breaker.state, BreakerState.OPEN)
 
     def test_an_answer_in_between_begins_anew(self) -> None:
         breaker = Breaker(2)
         for now in range(0, 100, 2):
             breaker.gone(now, now)
             breaker.answered(now + 1)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
 
     def test_connections_that_break_together_are_one_event(self) -> None:
         breaker = Breaker(5)
         for _ in range(20):
             breaker.gone(0.0, 0.4)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
         breaker.gone(1.5, 1.5)
-        self.assertIs(breaker.state, State.OPEN)
+        self.assertIs(breaker.state, BreakerState.OPEN)
 
     def test_attempts_that_run_out_of_time_count_when_nothing_else_was_answered(self) -> None:
         breaker = Breaker(5)
-        for state in (State.CLOSED, State.OPEN):
+        for state in (BreakerState.CLOSED, BreakerState.OPEN):
             breaker.asked(0.0)
             breaker.silent(0.0, 28.0)
             self.assertIs(breaker.state, state)
@@ -61,7 +61,7 @@ class Opening(SynchronousTestCase):
         breaker.answered(15.0)
         for _ in range(5):
             breaker.silent(0.0, 28.0)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
 
     def test_a_time_in_which_nobody_asked_is_no_silence(self) -> None:
         breaker = Breaker(1)
@@ -69,45 +69,45 @@ class Opening(SynchronousTestCase):
         breaker.ended(1.0)  # given up by its client
         breaker.asked(3600.0)
         breaker.silent(3600.0, 3610.0)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
         breaker.silent(3600.0, 3619.0)
-        self.assertIs(breaker.state, State.OPEN)
+        self.assertIs(breaker.state, BreakerState.OPEN)
 
 
 class Closing(SynchronousTestCase):
     def test_a_probe_lets_a_few_through_and_the_next_closes_it(self) -> None:
         breaker = opened()
         breaker.answered(3.0, probe=True)
-        self.assertIs(breaker.state, State.HALF_OPEN)
+        self.assertIs(breaker.state, BreakerState.HALF_OPEN)
         breaker.answered(5.0, probe=True)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
 
     def test_any_other_answer_closes_it(self) -> None:
-        for state in (State.OPEN, State.HALF_OPEN):
+        for state in (BreakerState.OPEN, BreakerState.HALF_OPEN):
             breaker = opened()
-            if state is State.HALF_OPEN:
+            if state is BreakerState.HALF_OPEN:
                 breaker.answered(3.0, probe=True)
             breaker.answered(3.5)
-            self.assertIs(breaker.state, State.CLOSED)
+            self.assertIs(breaker.state, BreakerState.CLOSED)
 
     def test_a_failure_of_the_few_opens_it_again(self) -> None:
         breaker = opened()
         breaker.try_again(3.0)
         breaker.gone(3.5, 3.6)
-        self.assertIs(breaker.state, State.OPEN)
+        self.assertIs(breaker.state, BreakerState.OPEN)
 
     def test_a_failure_of_one_sent_before_does_not(self) -> None:
         breaker = opened()
         breaker.answered(3.0, probe=True)
         breaker.gone(2.9, 3.6)
-        self.assertIs(breaker.state, State.HALF_OPEN)
+        self.assertIs(breaker.state, BreakerState.HALF_OPEN)
 
     def test_it_takes_a_run_anew_to_open_it_again(self) -> None:
         breaker = opened()
         breaker.answered(3.0)
         for _ in range(4):
             breaker.gone(5.0, 5.0)
-        self.assertIs(breaker.state, State.CLOSED)
+        self.assertIs(breaker.state, BreakerState.CLOSED)
 
 
 class BreakerModel(RuleBasedStateMachine):
@@ -121,7 +121,7 @@ class BreakerModel(RuleBasedStateMachine):
         self.under_way: list[float] = []
         self.moved = 0.0
 
-    def tell(self, state: State) -> None:
+    def tell(self, state: BreakerState) -> None:
         if state is not self.breaker.state:
             self.moved = self.now
 
@@ -141,8 +141,8 @@ class BreakerModel(RuleBasedStateMachine):
         before = self.breaker.state
         self.breaker.answered(self.now, probe=probe)
         self.breaker.ended(self.now)
-        half = probe and before is State.OPEN
-        assert self.breaker.state is (State.HALF_OPEN if half else State.CLOSED)
+        half = probe and before is BreakerState.OPEN
+        assert self.breaker.state is (BreakerState.HALF_OPEN if half else BreakerState.CLOSED)
         self.run = []
         self.tell(before)
 
@@ -155,10 +155,10 @@ class BreakerModel(RuleBasedStateMachine):
         self.breaker.ended(self.now)
         self.run.append(self.now)
         expected = before
-        if before is State.HALF_OPEN:
-            expected = State.OPEN if began >= self.moved else before
+        if before is BreakerState.HALF_OPEN:
+            expected = BreakerState.OPEN if began >= self.moved else before
         elif len(self.run) >= 3 and self.run[-1] - self.run[0] >= 1.0:
-            expected = State.OPEN
+            expected = BreakerState.OPEN
         assert self.breaker.state is expected
         self.tell(before)
 

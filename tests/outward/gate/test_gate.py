@@ -21,7 +21,7 @@ from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Priority, Request, Response
 from hospproxy.null_meter import NullMeter
-from hospproxy.outward.gate.breaker import Breaker, State
+from hospproxy.outward.gate.breaker import Breaker, BreakerState
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE, Rules
 from hospproxy.watch.metrics import Metrics
@@ -307,11 +307,11 @@ class Breaking(GateCase):
             self.inside.pop()[1].errback(NotSent("x"))
         for answer in held + waiting:
             answer.addErrback(lambda _: None)
-        self.assertIs(self.gate.state, State.CLOSED)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
         late = self.send("e", deadline=1000)
         self.assertNoResult(late)
         self.clock.advance(1)
-        while self.gate.state is State.CLOSED:
+        while self.gate.state is BreakerState.CLOSED:
             self.inside.pop()[1].errback(NotSent("x"))
         self.assertIsInstance(self.failureResultOf(late).value, BreakerOpen)
         self.assertEqual(self.sample("gate_waiting"), 0)
@@ -321,12 +321,12 @@ class Breaking(GateCase):
         probe = self.send(PROBE)
         self.inside.pop()[1].callback(Response(200))
         self.successResultOf(probe)
-        self.assertIs(self.gate.state, State.HALF_OPEN)
+        self.assertIs(self.gate.state, BreakerState.HALF_OPEN)
         for name in "abc":
             self.send(name)
         self.assertEqual(self.names(), ["a"])  # the limit is at 1 by now
         self.inside[0][1].callback(Response(500))
-        self.assertIs(self.gate.state, State.CLOSED)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
         self.assertEqual(self.sample("breaker_open"), 0)
 
     def test_few_go_first_and_then_half_of_what_is_allowed(self) -> None:
@@ -378,7 +378,7 @@ class GateModel(RuleBasedStateMachine):
         self.opened += 1
 
     async def proceed(self, exchange: Exchange) -> Response:
-        if self.gate.state is State.OPEN and exchange.own != PROBE:
+        if self.gate.state is BreakerState.OPEN and exchange.own != PROBE:
             self.sent_while_open += 1
         answer: Deferred[Response] = Deferred()
         self.inside.append(answer)
@@ -441,7 +441,7 @@ class GateModel(RuleBasedStateMachine):
         assert 1 <= queue.limit <= 3
         assert queue.waiting <= 6 and queue.waiting == len(self.gate._waiters)
         assert not self.sent_while_open
-        if self.gate.state is State.OPEN:
+        if self.gate.state is BreakerState.OPEN:
             assert not queue.waiting, "nobody waits for a HOSP that is gone"
             assert self.opened
         elif queue.waiting:

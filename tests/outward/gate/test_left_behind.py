@@ -23,7 +23,7 @@ from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacit
 from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Client, Origin, Priority, Request, Response
-from hospproxy.outward.gate.breaker import Breaker, State
+from hospproxy.outward.gate.breaker import Breaker, BreakerState
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE, Rules
 from hospproxy.outward.upstream import UpstreamProcessor
@@ -229,7 +229,7 @@ class LeavingTests(SynchronousTestCase):
         self.send().cancel()
         self.clock.advance(3.0)
         self.hosp.end()
-        self.assertEqual(self.world.gate.using().breaker, (State.CLOSED, 9.0))
+        self.assertEqual(self.world.gate.using().breaker, (BreakerState.CLOSED, 9.0))
 
     def test_what_is_left_behind_and_never_answered_counts_as_silence(self) -> None:
         for _ in range(2):
@@ -238,7 +238,7 @@ class LeavingTests(SynchronousTestCase):
         self.send().cancel()
         self.send().cancel()
         self.clock.advance(25.0)
-        self.assertIs(self.world.gate.state, State.OPEN)
+        self.assertIs(self.world.gate.state, BreakerState.OPEN)
 
     def test_a_late_answer_reaches_those_who_learn_from_it(self) -> None:
         told: list[int] = []

@@ -6,7 +6,7 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import BreakerOpen, NotSent, OverCapacity
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Response
-from hospproxy.outward.gate.breaker import Breaker, State
+from hospproxy.outward.gate.breaker import Breaker, BreakerState
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.places import AllMine, User
 from hospproxy.outward.gate.rules import PROBE, Rules
@@ -169,7 +169,7 @@ class HearingTests(PlacesCase):
         answer = self.send("a")
         waiting = self.send("b")
         self.clock.advance(5)
-        self.gate.heard(State.OPEN, 4.0)
+        self.gate.heard(BreakerState.OPEN, 4.0)
         self.failureResultOf(waiting, BreakerOpen)
         self.failureResultOf(self.send("c"), BreakerOpen)
         self.assertEqual(self.opened, [self.gate])
@@ -177,44 +177,44 @@ class HearingTests(PlacesCase):
         self.assertTrue(self.gate.using().gone)
         self.inside[0][1].callback(Response(200))
         self.successResultOf(answer)
-        self.assertEqual(self.gate.using().breaker, (State.CLOSED, 5.0))
+        self.assertEqual(self.gate.using().breaker, (BreakerState.CLOSED, 5.0))
 
     def test_whatHospHasSaidHereSinceCountsMore(self) -> None:
         self.send("a")
         self.clock.advance(5)
         self.inside[0][1].callback(Response(200))
         self.clock.advance(10)
-        self.gate.heard(State.OPEN, 4.0)
-        self.assertIs(self.gate.state, State.CLOSED)
+        self.gate.heard(BreakerState.OPEN, 4.0)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
 
     def test_itMayBeTheOthersWayThatBroke(self) -> None:
         self.send("a")
         self.clock.advance(5)
         self.inside[0][1].callback(Response(200))
         self.clock.advance(1)
-        self.gate.heard(State.OPEN, 5.5)
-        self.assertIs(self.gate.state, State.CLOSED)
+        self.gate.heard(BreakerState.OPEN, 5.5)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
         self.clock.advance(1)
-        self.gate.heard(State.OPEN, 5.5)
-        self.assertIs(self.gate.state, State.OPEN)
+        self.gate.heard(BreakerState.OPEN, 5.5)
+        self.assertIs(self.gate.state, BreakerState.OPEN)
 
     def test_whenOthersHaveAnAnswerItIsBack(self) -> None:
         self.breakDown()
-        self.assertEqual(self.gate.using().breaker, (State.OPEN, 6.0))
-        self.gate.heard(State.HALF_OPEN, 5.9)
-        self.assertIs(self.gate.state, State.OPEN)
-        self.gate.heard(State.HALF_OPEN, 6.1)
-        self.assertIs(self.gate.state, State.HALF_OPEN)
-        self.gate.heard(State.CLOSED, 6.2)
-        self.assertIs(self.gate.state, State.CLOSED)
-        self.gate.heard(State.HALF_OPEN, 6.3)
-        self.assertIs(self.gate.state, State.CLOSED)
+        self.assertEqual(self.gate.using().breaker, (BreakerState.OPEN, 6.0))
+        self.gate.heard(BreakerState.HALF_OPEN, 5.9)
+        self.assertIs(self.gate.state, BreakerState.OPEN)
+        self.gate.heard(BreakerState.HALF_OPEN, 6.1)
+        self.assertIs(self.gate.state, BreakerState.HALF_OPEN)
+        self.gate.heard(BreakerState.CLOSED, 6.2)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
+        self.gate.heard(BreakerState.HALF_OPEN, 6.3)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
 
     def test_fewOfAllGoFirst(self) -> None:
         self.places.workers = 3
         self.give(2)
         self.breakDown()
-        self.gate.heard(State.HALF_OPEN, 7.0)
+        self.gate.heard(BreakerState.HALF_OPEN, 7.0)
         self.inside.clear()
         for name in "ab":
             self.send(name)
@@ -222,16 +222,16 @@ class HearingTests(PlacesCase):
         self.places.turn = 2
         self.gate.told()
         self.inside[0][1].callback(Response(500))
-        self.assertIs(self.gate.state, State.CLOSED)
+        self.assertIs(self.gate.state, BreakerState.CLOSED)
 
     def test_inAHalfOpenOneTheThirdWaits(self) -> None:
         self.places.workers, self.places.turn = 3, 2
         self.breakDown()
-        self.gate.heard(State.HALF_OPEN, 7.0)
+        self.gate.heard(BreakerState.HALF_OPEN, 7.0)
         self.inside.clear()
         self.send("a")
         self.assertEqual(self.names(), [])
-        self.gate.heard(State.CLOSED, 8.0)
+        self.gate.heard(BreakerState.CLOSED, 8.0)
         self.assertEqual(self.names(), ["a"])
 
     def test_oneOfAllAsks(self) -> None:

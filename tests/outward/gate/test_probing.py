@@ -10,7 +10,7 @@ from hospproxy.contract_document import load
 from hospproxy.errors import NotSent
 from hospproxy.exchange import Call
 from hospproxy.messages import Response
-from hospproxy.outward.gate.breaker import State
+from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.probing import Prober
 from hospproxy.watch.metrics import Metrics
 
@@ -19,7 +19,7 @@ PROBE = load().operation("getStatus")
 
 class FakeGate:
     def __init__(self) -> None:
-        self.state = State.OPEN
+        self.state = BreakerState.OPEN
         self.has_room = True
         self.tried_again = 0
 
@@ -61,13 +61,13 @@ class ProberTests(SynchronousTestCase):
         self.asked[1][2].callback(Response(200))
         self.assertTrue(self.asked[2][2].called, "one that hangs would hold a place")
         self.assertEqual((self.events("probe_failed"), self.events("probe_answered")), (1, 1))
-        self.gate.state = State.HALF_OPEN
+        self.gate.state = BreakerState.HALF_OPEN
         self.clock.advance(2)
         self.assertEqual(len(self.asked), 4)
-        self.gate.state = State.CLOSED
+        self.gate.state = BreakerState.CLOSED
         self.clock.advance(2)
         self.assertEqual((len(self.asked), self.clock.getDelayedCalls()), (4, []))
-        self.gate.state = State.OPEN
+        self.gate.state = BreakerState.OPEN
         self.prober.begin(self.gate)
         self.clock.advance(0)
         self.assertEqual(len(self.asked), 5)

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Priority
-from hospproxy.outward.gate.queue import HEAD_START_S, Queue, Refusal, Standing, Ticket
+from hospproxy.outward.gate.queue import HEAD_START_S, Queue, QueueStanding, Refusal, Ticket
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
@@ -34,7 +34,9 @@ class Places(SynchronousTestCase):
     def test_as_many_as_the_limit_go_in(self) -> None:
         queue = Queue(2, 10)
         tickets = [enter(queue) for _ in range(3)]
-        self.assertEqual([t.standing for t in tickets], [Standing.IN, Standing.IN, Standing.WAITING])
+        self.assertEqual(
+            [t.standing for t in tickets], [QueueStanding.IN, QueueStanding.IN, QueueStanding.WAITING]
+        )
         self.assertIs(queue.next(0), None)
 
     def test_a_place_is_given_back_once(self) -> None:
@@ -49,7 +51,7 @@ class Places(SynchronousTestCase):
         first, second = enter(queue), enter(queue)
         queue.leave(first)
         third = enter(queue)
-        self.assertEqual(third.standing, Standing.WAITING)
+        self.assertEqual(third.standing, QueueStanding.WAITING)
         self.assertIs(queue.next(0), second)
 
 
@@ -85,7 +87,7 @@ class Order(SynchronousTestCase):
         for gone in (refresh, young, old):
             newcomer = Ticket(WRITE, 100)
             self.assertEqual(queue.enter(newcomer, 0), (None, gone))
-            self.assertEqual((newcomer.standing, gone.standing), (Standing.WAITING, Standing.OUT))
+            self.assertEqual((newcomer.standing, gone.standing), (QueueStanding.WAITING, QueueStanding.OUT))
         self.assertEqual(queue.enter(Ticket(WRITE, 100), 0), (Refusal.FULL, None))
 
     def test_it_does_not_give_way_to_its_equals(self) -> None:
@@ -93,7 +95,7 @@ class Order(SynchronousTestCase):
         enter(queue), enter(queue)
         newcomer = Ticket(READ, 100)
         self.assertEqual(queue.enter(newcomer, 0), (Refusal.FULL, None))
-        self.assertEqual(newcomer.standing, Standing.OUT)
+        self.assertEqual(newcomer.standing, QueueStanding.OUT)
 
 
 class Deadlines(SynchronousTestCase):
@@ -105,9 +107,9 @@ class Deadlines(SynchronousTestCase):
         inside, late, good = enter(queue), enter(queue, deadline=5), enter(queue)
         queue.leave(inside)
         self.assertIs(queue.next(5), late)
-        self.assertEqual(late.standing, Standing.OUT)
+        self.assertEqual(late.standing, QueueStanding.OUT)
         self.assertIs(queue.next(5), good)
-        self.assertEqual(good.standing, Standing.IN)
+        self.assertEqual(good.standing, QueueStanding.IN)
 
 
 class Fairness(SynchronousTestCase):
@@ -221,7 +223,7 @@ class QueueModel(RuleBasedStateMachine):
             assert len(self.waiting) == 5
             assert all(t.priority <= priority for t in self.waiting)
             assert all(len(self.mine(priority, w)) <= own + 1 for w in self.turns[priority])
-        elif ticket.standing is Standing.IN:
+        elif ticket.standing is QueueStanding.IN:
             assert not self.waiting
             self.inside.add(ticket)
         else:
@@ -257,7 +259,7 @@ class QueueModel(RuleBasedStateMachine):
             assert ticket is self.mine(first, turns[0])[0]
             turns.append(turns.pop(0))
             self.gone(ticket)
-            if ticket.standing is Standing.IN:
+            if ticket.standing is QueueStanding.IN:
                 assert ticket.deadline > self.now
                 self.inside.add(ticket)
             else:
@@ -267,8 +269,8 @@ class QueueModel(RuleBasedStateMachine):
     def bounds(self) -> None:
         assert self.queue.in_flight == len(self.inside) <= 5
         assert self.queue.waiting == len(self.waiting) <= 5
-        assert all(t.standing is Standing.IN for t in self.inside)
-        assert all(t.standing is Standing.WAITING for t in self.waiting)
+        assert all(t.standing is QueueStanding.IN for t in self.inside)
+        assert all(t.standing is QueueStanding.WAITING for t in self.waiting)
         # Nobody waits beside an empty place.
         assert not self.waiting or len(self.inside) >= self.queue.limit
 

@@ -17,7 +17,7 @@ from hospproxy.outward.ledger import format as file_format
 from hospproxy.outward.ledger import store
 from hospproxy.outward.ledger.ledger import Ledger
 from hospproxy.outward.ledger.owner import Owner
-from hospproxy.outward.ledger.store import KEEP_ANSWERS_S, Row
+from hospproxy.outward.ledger.store import KEEP_ANSWERS_S, LedgerRow
 from tests.outward.ledger.fakes import AtOnce
 
 HOLD = """
@@ -30,13 +30,13 @@ sys.stdin.read()
 """
 
 
-def row(reference: str, **fields: object) -> Row:
+def row(reference: str, **fields: object) -> LedgerRow:
     blank: dict[str, object] = {
         "kind": "create", "state": "open", "resource": "notes", "equal": b"e", "key": None, "author": b"a",
         "floor": None, "record": None, "entered": 1000.0, "closed": None, "handed_over": False, "call": b"sealed",
         "answer": None,
     }  # fmt: skip
-    return Row(reference=reference, **{**blank, **fields})  # type: ignore[arg-type]
+    return LedgerRow(reference=reference, **{**blank, **fields})  # type: ignore[arg-type]
 
 
 class FileTests(SynchronousTestCase):
@@ -223,7 +223,7 @@ class StatementTests(SynchronousTestCase):
         self.do(self.ledger.enter(row("a")))
         self.do(self.ledger.close("a", "answered", "7", b"answer"))
         found = self.do(self.ledger.by_reference("a"))
-        assert isinstance(found, Row)
+        assert isinstance(found, LedgerRow)
         self.assertEqual(
             (found.call, found.answer, found.record, found.closed), (None, b"answer", "7", 1000.0)
         )
@@ -234,7 +234,7 @@ class StatementTests(SynchronousTestCase):
             self.do(self.ledger.close(reference, "answered", None, b"answer"))
             self.do(self.ledger.hand_over(reference))
             found = self.do(self.ledger.by_reference(reference))
-            assert isinstance(found, Row)
+            assert isinstance(found, LedgerRow)
             self.assertEqual((found.answer, found.handed_over), (kept, True))
 
     def test_timePassesAsTheMonotonicClockDoesAndGoesOnWhereItWasKept(self) -> None:
@@ -300,7 +300,7 @@ class StatementTests(SynchronousTestCase):
         def answers() -> list[object]:
             self.do(self.ledger.tidy(120))
             rows = [self.do(self.ledger.by_reference(reference)) for reference in ("plain", "keyed")]
-            return [one and one.answer for one in rows if one is None or isinstance(one, Row)]
+            return [one and one.answer for one in rows if one is None or isinstance(one, LedgerRow)]
 
         self.assertEqual(answers(), [b"answer", b"answer"])
         self.now += 121

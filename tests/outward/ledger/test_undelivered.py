@@ -9,11 +9,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.outward.ledger import store
 from hospproxy.outward.ledger.format import prepare
-from hospproxy.outward.ledger.store import Row
+from hospproxy.outward.ledger.store import LedgerRow
 
 
-def row(reference: str, kind: str) -> Row:
-    return Row(reference, kind, "open", "notes", b"", None, None, None, None, 100.0, None, False, None, None)
+def row(reference: str, kind: str) -> LedgerRow:
+    return LedgerRow(
+        reference, kind, "open", "notes", b"", None, None, None, None, 100.0, None, False, None, None
+    )
 
 
 class UndeliveredTests(SynchronousTestCase):

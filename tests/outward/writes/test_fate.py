@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent
 from hospproxy.messages import Response
-from hospproxy.outward.writes.fate import Certainty, certainty
+from hospproxy.outward.writes.fate import SendCertainty, certainty
 from tests.rig import STAFF1, STAFF2, Rig, stamp
 
 RESET = FailedAfterSending("reset")
@@ -24,14 +24,15 @@ NOTE = {"title": "t", "body": "b", "patient_id": 7}
 class CertaintyTests(SynchronousTestCase):
     def test_what_a_try_says(self) -> None:
         for result, wanted in (
-            (Response(201), Certainty.CERTAIN), (Response(404), Certainty.CERTAIN), (Response(500), Certainty.FINISHED),
-            (Response(501), Certainty.FINISHED), (Response(408), Certainty.OPEN), (Response(502), Certainty.OPEN),
-            (Response(503), Certainty.OPEN), (Response(504), Certainty.OPEN), (RESET, Certainty.OPEN),
-            (TIMED_OUT, Certainty.OPEN), (CUT, Certainty.FINISHED),
-            (FailedAfterSending("x", head_status=500), Certainty.FINISHED),
-            (FailedAfterSending("x", head_status=503), Certainty.OPEN),
-            (FailedAfterSending("x", head_status=422), Certainty.CERTAIN),
-            (BadAnswer("x"), Certainty.OPEN),
+            (Response(201), SendCertainty.CERTAIN), (Response(404), SendCertainty.CERTAIN),
+            (Response(500), SendCertainty.FINISHED), (Response(501), SendCertainty.FINISHED),
+            (Response(408), SendCertainty.OPEN), (Response(502), SendCertainty.OPEN),
+            (Response(503), SendCertainty.OPEN), (Response(504), SendCertainty.OPEN),
+            (RESET, SendCertainty.OPEN), (TIMED_OUT, SendCertainty.OPEN), (CUT, SendCertainty.FINISHED),
+            (FailedAfterSending("x", head_status=500), SendCertainty.FINISHED),
+            (FailedAfterSending("x", head_status=503), SendCertainty.OPEN),
+            (FailedAfterSending("x", head_status=422), SendCertainty.CERTAIN),
+            (BadAnswer("x"), SendCertainty.OPEN),
         ):  # fmt: skip
             self.assertIs(certainty(result), wanted, result)
 

@@ -17,7 +17,7 @@ from hospproxy.record.commands.cli import main
 from hospproxy.record.commands.looking import hand_over, who_asks
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.keeper import Keeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.verify import PublicKeys, verify
 from hospproxy.signing import signer_for
 
@@ -31,7 +31,7 @@ class CommandTests(SynchronousTestCase):
         self.state.mkdir()
         self.trail = self.state / "audit"
         self.signer = signer_for(None, self.state / "audit-signing.key")
-        self.keeper = Keeper(self.trail, lambda: 1_795_525_000.0, signer=self.signer)
+        self.keeper = TrailKeeper(self.trail, lambda: 1_795_525_000.0, signer=self.signer)
         self.keep({"kind": "disclosure", "set": SET, "patients": ["7", "8"]})
         self.keep(
             self.request(0, patient_id="7"), self.request(1, patient_id="9", outcome="refused", status=403)

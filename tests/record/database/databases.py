@@ -10,12 +10,12 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
 from hospproxy.record.database.access import Access
-from hospproxy.record.database.dialects import Target
+from hospproxy.record.database.dialects import DatabaseTarget
 from hospproxy.record.database.reading import DatabaseReader
 from hospproxy.record.database.writing import DatabaseWriter
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.following import Batch, Position
-from hospproxy.record.trail.linking import Head, linked
+from hospproxy.record.trail.linking import ChainHead, linked
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class ThreadlessClock(Clock):
 
 def access(file: Path, *, read_only: bool = False) -> Access:
     """One that works in the caller's thread."""
-    made = Access(ThreadlessClock(), Target(file=file), "test", read_only)
+    made = Access(ThreadlessClock(), DatabaseTarget(file=file), "test", read_only)
     made._worker = AtOnce()  # type: ignore[assignment]
     return made
 
@@ -60,7 +60,7 @@ class Chain:
     def __init__(self, trail: str = "t1", journal: str = "w0") -> None:
         self._trail = trail
         self._journal = journal
-        self._head = Head()
+        self._head = ChainHead()
 
     def batch(self, records: Iterable[Mapping[str, Any]]) -> Batch:
         """The next records."""

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.record.database import conditions, reading, searching
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.matching import matches
-from hospproxy.record.reading.rows import Key, Row
+from hospproxy.record.reading.rows import IndexRow, Key
 
 from .databases import Chain, reader, record, writer
 
@@ -122,9 +122,9 @@ class SearchTests(SynchronousTestCase):
 
         return Deferred.fromCoroutine(coroutine)
 
-    def pages(self, filters: Filters, limit: int) -> list[Row]:
+    def pages(self, filters: Filters, limit: int) -> list[IndexRow]:
         """All pages."""
-        rows: list[Row] = []
+        rows: list[IndexRow] = []
         after: Key | None = None
         for _ in range(2000):
             page = self.successResultOf(self._now(self.reader.page(filters, after, limit)))
@@ -139,7 +139,7 @@ class SearchTests(SynchronousTestCase):
     def expected(self, filters: Filters) -> set[Any]:
         return {name for name, each in self.records.items() if matches(each, filters, SETS)}
 
-    def check(self, filters: Filters, rows: list[Row]) -> None:
+    def check(self, filters: Filters, rows: list[IndexRow]) -> None:
         names = [(row.key.name.trail, row.key.name.journal, row.key.name.seq) for row in rows]
         self.assertEqual(len(names), len(set(names)), "twice")
         self.assertEqual(set(names), self.expected(filters))
@@ -165,7 +165,7 @@ class SearchTests(SynchronousTestCase):
         """All rows, in parts."""
         filters = Filters(own=True)
 
-        async def all_rows() -> list[Row]:
+        async def all_rows() -> list[IndexRow]:
             return [row async for row in self.reader.rows(filters)]
 
         with mock.patch.object(reading, "EXPORT_ROWS", 7):

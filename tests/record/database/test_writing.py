@@ -17,7 +17,7 @@ from hospproxy.record.database.access import DatabaseFailed, NoTablesYet
 from hospproxy.record.database.pruning import Pruner
 from hospproxy.record.database.writing import Anchor, DatabaseWriter, OtherRecordError
 from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.rows import Key, Page, Row, RowName
+from hospproxy.record.reading.rows import IndexRow, Key, Page, RowName
 from hospproxy.record.trail.following import Batch, Position
 
 from .databases import Chain, access, reader, record, writer
@@ -241,6 +241,6 @@ class PageTests(Case):
         """More is there only if it is."""
         self.now(self.writer.write(Chain().batch([record(1), record(2)])))
         page = self.page(limit=1)
-        self.assertIsInstance(page.rows[0], Row)
+        self.assertIsInstance(page.rows[0], IndexRow)
         self.assertEqual(page.more_after, page.rows[0].key)
         self.assertIsNone(self.page(after=page.more_after, limit=1).more_after)

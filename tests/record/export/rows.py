@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hospproxy.record.reading.rows import Key, Row, RowName
+from hospproxy.record.reading.rows import IndexRow, Key, RowName
 from hospproxy.record.trail.encoding import encode_record
 
 HOSTILE = [
@@ -21,19 +21,19 @@ HOSTILE = [
 texts = st.text(max_size=12) | st.sampled_from(HOSTILE)
 
 
-def row(record: dict[str, Any], seq: int = 1, *, trail: str = "ward", by_list: bool = False) -> Row:
-    return Row(Key(0, RowName(trail, "w0", seq)), record, encode_record(record), by_list)
+def row(record: dict[str, Any], seq: int = 1, *, trail: str = "ward", by_list: bool = False) -> IndexRow:
+    return IndexRow(Key(0, RowName(trail, "w0", seq)), record, encode_record(record), by_list)
 
 
 class Rows:
     """An iterator that knows whether it was closed."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[IndexRow]) -> None:
         self.rows = list(rows)
         self.asked = 0
         self.closed = False
 
-    async def iterate(self) -> AsyncIterator[Row]:
+    async def iterate(self) -> AsyncIterator[IndexRow]:
         try:
             for each in self.rows:
                 self.asked += 1

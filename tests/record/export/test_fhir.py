@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.contract import Operation, Place, Resource
+from hospproxy.contract import FieldLocation, Operation, Resource
 from hospproxy.errors import OutcomeUnknown, Refused
 from hospproxy.messages import ABSENT, Identity, Origin
 from hospproxy.record.describe import Describer, gap
 from hospproxy.record.export import fhir_lines
-from hospproxy.record.export.fhir import Naming, audit_event
+from hospproxy.record.export.fhir import FhirNaming, audit_event
 
 from ..exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, answer, exchange
 from .balp import BASE, problems
@@ -24,7 +24,7 @@ from .rows import Rows, collected, row, texts
 
 DESCRIBER = Describer(b"k" * 32, {"notes": Resource("notes")})
 ANA = Identity(7, "Ana", b"hmac")
-PATIENT = Place("answer", "patient_id")
+PATIENT = FieldLocation("answer", "patient_id")
 UPDATE_NOTE = Operation(
     id="updateNote", method="PATCH", template="/notes/{id}", parameters=("id",), action="update", resource="notes",
     patient=PATIENT,
@@ -239,7 +239,7 @@ class MappingTests(SynchronousTestCase):
         self.assertEqual(len(entity(event, "1")), 1)
 
     def test_names_of_ones_own(self) -> None:
-        event = made(described(READ_NOTE, identity=ANA), naming=Naming("urn:oid:1.2", "proxy"))
+        event = made(described(READ_NOTE, identity=ANA), naming=FhirNaming("urn:oid:1.2", "proxy"))
         self.assertEqual(event["agent"][2]["who"]["identifier"]["system"], "urn:oid:1.2:staffs")
         self.assertEqual(event["source"]["observer"]["display"], "proxy")
 

@@ -15,10 +15,10 @@ from hospproxy.record.describe import timestamp
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.folder import FolderReader
 from hospproxy.record.reading.matching import matches, time_of
-from hospproxy.record.reading.rows import Row
+from hospproxy.record.reading.rows import IndexRow
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 
 from ..trail.trails import EPOCH, SIGNER
 
@@ -77,7 +77,7 @@ class Trail:
         self.now = EPOCH
         self.keepers = [
             # Only ``new_file`` begins another: we, not the keeper, write the sets here.
-            Keeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan(rotate_s=1e9))
+            TrailKeeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan(rotate_s=1e9))
             for _ in range(2)
         ]
         self.sets: list[set[str]] = [set(), set()]
@@ -114,7 +114,7 @@ class Trail:
         return found
 
 
-def read(folder: Path, asked: Filters) -> list[Row]:
+def read(folder: Path, asked: Filters) -> list[IndexRow]:
     troubles: list[str] = []
     found = list(FolderReader(folder, troubles.append).rows(asked))
     assert troubles == []

@@ -15,7 +15,7 @@ from hospproxy.errors import RecordFailed
 from hospproxy.record.disclosing import disclosure_of
 from hospproxy.record.trail.committing import Committer
 from hospproxy.record.trail.encoding import encode_record
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 
 from .disks import FakeDisk, HandRing, HandWorker
 from .test_journal import (
@@ -35,7 +35,7 @@ SET = disclosure_of(range(5))
 class RingCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.disk, self.worker, self.now = FakeDisk(), HandWorker(), 0.0
-        self.keeper = Keeper(
+        self.keeper = TrailKeeper(
             Path("/audit"),
             lambda: self.now,
             self.disk,
@@ -214,7 +214,7 @@ class Unusual(RingCase):
             raise ValueError("a mistake")
 
         for name in ("prepare", "written"):
-            undo = self.patch(Keeper, name, mistaken)
+            undo = self.patch(TrailKeeper, name, mistaken)
             done = self.keep(1)
             self.step_all()
             self.failureResultOf(done, ValueError)

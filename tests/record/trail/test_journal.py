@@ -14,7 +14,7 @@ from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.journal import Bounds, Journal, NullJournal
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.signing import Signer
 from hospproxy.watch.metrics import Metrics
 
@@ -33,7 +33,7 @@ class JournalCase(SynchronousTestCase):
         self.worker.step()
 
     def made(self, **bounds: float) -> Journal:
-        self.keeper = Keeper(
+        self.keeper = TrailKeeper(
             Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
         )
         return Journal(
@@ -147,7 +147,7 @@ class Failing(JournalCase):
         def mistaken(lines: object) -> None:
             raise ValueError("a mistake")
 
-        self.patch(Keeper, "keep", lambda _, lines, named: mistaken(lines))
+        self.patch(TrailKeeper, "keep", lambda _, lines, named: mistaken(lines))
         done = self.append(1)
         self.worker.step()
         self.failureResultOf(done, RecordFailed)
@@ -252,7 +252,7 @@ class FullDisk(JournalCase):
 
     def tended(self) -> Journal:
         self.wall = 0.0
-        keeper = Keeper(
+        keeper = TrailKeeper(
             Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
         )
         self.told: list[Any] = []

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import RecordFailed
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.keeper import Keeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.signing import Signer
 
 from .disks import FakeDisk, FakeFile
@@ -24,8 +24,8 @@ BROKEN = OSError(errno.EIO, "Input/output error")
 SIGNER = Signer.generate()
 
 
-def keeper_on(disk: FakeDisk) -> Keeper:
-    return Keeper(Path("/audit"), lambda: 1_700_000_000.1239, disk, signer=SIGNER)
+def keeper_on(disk: FakeDisk) -> TrailKeeper:
+    return TrailKeeper(Path("/audit"), lambda: 1_700_000_000.1239, disk, signer=SIGNER)
 
 
 def lines(*names: str) -> list[bytes]:
@@ -117,20 +117,20 @@ class OnThisMachine(SynchronousTestCase):
         self.folder = Path(self.mktemp()) / "deep" / "audit"
 
     def test_file_and_folder_are_for_their_owner_alone(self) -> None:
-        path = Keeper(self.folder, lambda: 0.0, signer=SIGNER).open()
+        path = TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER).open()
         self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(self.folder.stat().st_mode), 0o700)
 
     def test_what_was_there_is_never_continued(self) -> None:
         files = OsFiles()
-        first = Keeper(self.folder, lambda: 0.0, files, signer=SIGNER)
+        first = TrailKeeper(self.folder, lambda: 0.0, files, signer=SIGNER)
         first.keep(lines("whole"))
         path = first.open()
         whole = path.read_bytes()
         with path.open("ab") as torn:
             torn.write(b'{"torn')
         files.release()  # as the kernel does when a process dies
-        second = Keeper(self.folder, lambda: 0.0, signer=SIGNER)
+        second = TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER)
         second.keep(lines("new"))
         self.assertEqual(path.read_bytes(), whole + b'{"torn')
         begin, new = map(json.loads, second.open().read_bytes().splitlines())
@@ -142,16 +142,16 @@ class OnThisMachine(SynchronousTestCase):
         self.assertEqual(begin["prev"], sha256(whole.splitlines()[1]).hexdigest())
 
     def test_two_processes_write_two_journals(self) -> None:
-        first = Keeper(self.folder, lambda: 0.0, signer=SIGNER)
-        second = Keeper(self.folder, lambda: 0.0, signer=SIGNER)
+        first = TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER)
+        second = TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER)
         self.assertEqual([first.open().name[:8], second.open().name[:8]], ["audit-w0", "audit-w1"])
         first.close()
         self.assertEqual(
-            Keeper(self.folder, lambda: 0.0, signer=SIGNER).open().name[:17], "audit-w0-00000002"
+            TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER).open().name[:17], "audit-w0-00000002"
         )
 
     def test_a_removed_file_is_noticed_and_another_begun(self) -> None:
-        keeper = Keeper(self.folder, lambda: 0.0, signer=SIGNER)
+        keeper = TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER)
         gone = keeper.open()
         gone.unlink()
         self.assertRaises(RecordFailed, keeper.keep, lines("a"))
@@ -175,5 +175,5 @@ class OnThisMachine(SynchronousTestCase):
 
         self.folder.mkdir(parents=True)
         self.patch(os, "fsync", broken)
-        self.assertRaises(RecordFailed, Keeper(self.folder, lambda: 0.0, signer=SIGNER).open)
+        self.assertRaises(RecordFailed, TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER).open)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["audit-w0.lock"])

@@ -21,7 +21,7 @@ from hospproxy.record.disclosing import Disclosure, disclosure_of
 from hospproxy.record.trail import current as current_module
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.journal import Bounds, Journal
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.scan import scan
 from hospproxy.watch.metrics import Metrics
 
@@ -73,8 +73,8 @@ class BeforeTheFirstThatNamesIt(SynchronousTestCase):
         self.plan = Plan(rotate_bytes=4000, rotate_s=1000, reserve_bytes=6000)
         self.keeper = self.made()
 
-    def made(self) -> Keeper:
-        return Keeper(Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=self.plan)
+    def made(self) -> TrailKeeper:
+        return TrailKeeper(Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=self.plan)
 
     def keep(self, number: int, *named: Disclosure | None) -> int:
         return self.keeper.keep([line(number + at, one) for at, one in enumerate(named)], named)
@@ -204,7 +204,7 @@ class OnARealDisk(SynchronousTestCase):
 class Waiting(SynchronousTestCase):
     def setUp(self) -> None:
         self.disk, self.worker, self.meter = FakeDisk(), HandWorker(), Metrics(strict=True)
-        keeper = Keeper(Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER)
+        keeper = TrailKeeper(Path("/audit"), lambda: 0.0, self.disk, signer=SIGNER)
         self.size = SETS[4].size
         self.journal = Journal(
             keeper,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.trail.linking import Head, link_of, linked, linked_and_signed
+from hospproxy.record.trail.linking import ChainHead, link_of, linked, linked_and_signed
 from hospproxy.record.trail.names import parse
 from hospproxy.signing import Signer
 
@@ -128,7 +128,7 @@ def chain_anew(random: Random, folder: Path) -> None:
     at = random.randrange(len(whole))
     link = link_of(whole[at])
     assert link is not None
-    head = Head(link.seq - 1, link.prev)
+    head = ChainHead(link.seq - 1, link.prev)
     sign = FORGER.sign if random.random() < 0.5 else None
     made = whole[:at]
     for number, line in enumerate(whole[at:]):

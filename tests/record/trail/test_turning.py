@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import RecordFailed
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import CLOSING_ROOM, OsFiles
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.linking import is_signed_by
 
 from .disks import FakeDisk
@@ -30,7 +30,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.disk, self.clock = FakeDisk(), Clock()
         plan = Plan(rotate_bytes=2000, rotate_s=1000, digest_s=100, reserve_bytes=self.reserve)
-        self.keeper = Keeper(Path("/audit"), self.clock.seconds, self.disk, signer=SIGNER, plan=plan)
+        self.keeper = TrailKeeper(Path("/audit"), self.clock.seconds, self.disk, signer=SIGNER, plan=plan)
         self.keeper.open()
 
     def kinds(self, number: int) -> list[str]:

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from hospproxy.record.trail.committing import Committer
 from hospproxy.record.trail.files import JournalFile, OsFiles
-from hospproxy.record.trail.keeper import Keeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.uring import Uring
 from hospproxy.signing import Signer
 
@@ -51,7 +51,9 @@ class OnRealFiles(TestCase):
 
     def check_that_a_thread_writes(self) -> None:
         worker = HandWorker()
-        commits = Committer(Keeper(self.folder, lambda: 0.0, signer=SIGNER), worker, lambda: Uring(reactor))
+        commits = Committer(
+            TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER), worker, lambda: Uring(reactor)
+        )
         begun = commits.start()
         worker.step()
         self.successResultOf(begun)

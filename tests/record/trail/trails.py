@@ -7,10 +7,10 @@ from pathlib import Path
 
 from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.keeper import Keeper, Plan
+from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.names import parse
 from hospproxy.record.trail.tending import Tender
-from hospproxy.record.trail.verify import Report, verify
+from hospproxy.record.trail.verify import VerifyReport, verify
 from hospproxy.signing import PublicKeys, Signer
 
 SIGNER = Signer.generate()
@@ -39,16 +39,16 @@ class Trail:
         self.signer = signer
         self.now = EPOCH
         self.count = 0
-        self.keeper: Keeper | None = None
+        self.keeper: TrailKeeper | None = None
         self.files = OsFiles()
         self.plan = Plan(rotate_bytes=3000, rotate_s=2 * DAY, digest_s=3600)
 
     def wall(self) -> float:
         return self.now
 
-    def start(self) -> Keeper:
+    def start(self) -> TrailKeeper:
         self.files = OsFiles()
-        self.keeper = Keeper(self.folder, self.wall, self.files, signer=self.signer, plan=self.plan)
+        self.keeper = TrailKeeper(self.folder, self.wall, self.files, signer=self.signer, plan=self.plan)
         self.keeper.open()
         return self.keeper
 
@@ -92,7 +92,7 @@ class Trail:
 
         return sha256(read(self.paths[-1]).split(b"\n")[-2]).hexdigest()
 
-    def verify(self, *anchors: str) -> Report:
+    def verify(self, *anchors: str) -> VerifyReport:
         return verify(self.folder, KEYS, anchors)
 
 

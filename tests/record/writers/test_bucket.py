@@ -17,7 +17,13 @@ from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.interfaces import IAuditFileWriter
 from hospproxy.options.bucket_section import BucketSettings
 from hospproxy.record.trail.following import ClosedFile, Position
-from hospproxy.record.writers.bucket import BucketWriter, ObjectDiffers, Place, client_for, writer_for
+from hospproxy.record.writers.bucket import (
+    BucketLocation,
+    BucketWriter,
+    ObjectDiffers,
+    client_for,
+    writer_for,
+)
 from hospproxy.secrets import KeyFileError
 
 STEM = "audit-w0-00000007-20261124T131536.123Z.jsonl"
@@ -99,7 +105,7 @@ class BucketTests(SynchronousTestCase):
         self.writer = self.made()
 
     def made(self) -> BucketWriter:
-        writer = BucketWriter(Place("trails", "hospital"), lambda: self.s3, lambda: self.worker)
+        writer = BucketWriter(BucketLocation("trails", "hospital"), lambda: self.s3, lambda: self.worker)
         self.successResultOf(Deferred.fromCoroutine(writer.open()))
         return writer
 

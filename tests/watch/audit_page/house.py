@@ -79,7 +79,7 @@ class PageCase(SynchronousTestCase):
         self.file = Path(self.mktemp()) / "audit-users"
         users.add(self.file, NAME, PASSWORD, QUICK)
         self.login = LogIn(self.file, self.worker, self.clock, pseudonym, 300.0)
-        self.patch(users, "NOBODY", users.Kept(QUICK, bytes(16), bytes(32)))
+        self.patch(users, "NOBODY", users.StoredPassword(QUICK, bytes(16), bytes(32)))
         self.reader = FakeReader()
         self.page = self.over(self.reader)
 

@@ -13,7 +13,7 @@ from hospproxy.interfaces import ITrailReader
 from hospproxy.record.describe import timestamp
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.matching import is_login_failure, matches, time_of
-from hospproxy.record.reading.rows import Key, Page, Row, RowName, Summary
+from hospproxy.record.reading.rows import IndexRow, Key, Page, RowName, Summary
 
 NOW = 1_764_000_000.0
 SET = "5e" * 32
@@ -102,7 +102,7 @@ class FakeReader:
     def __init__(self, records: Sequence[Mapping[str, Any]] = ()) -> None:
         self.closed = False
         self.members_of: dict[str, frozenset[str]] = {SET: frozenset({"7", "8", "9"})}
-        self.kept: list[Row] = []
+        self.kept: list[IndexRow] = []
         self.asked: list[Filters] = []
         for each in records:
             self.add(each)
@@ -111,17 +111,17 @@ class FakeReader:
         seq = len(self.kept) + 1
         whole = {**given, "seq": seq, "prev": "0" * 64}
         key = Key(time_of(whole) or 0, RowName("t1", "w0", seq))
-        self.kept.append(Row(key, whole, json.dumps(whole).encode()))
+        self.kept.append(IndexRow(key, whole, json.dumps(whole).encode()))
 
-    def found(self, filters: Filters) -> list[Row]:
+    def found(self, filters: Filters) -> list[IndexRow]:
         self.asked.append(filters)
         rows = [row for row in self.kept if matches(row.record, filters, self.members_of)]
         return [
-            Row(row.key, row.record, row.line, self._by_list(row, filters))
+            IndexRow(row.key, row.record, row.line, self._by_list(row, filters))
             for row in sorted(rows, key=lambda row: row.key, reverse=True)
         ]
 
-    def _by_list(self, row: Row, filters: Filters) -> bool:
+    def _by_list(self, row: IndexRow, filters: Filters) -> bool:
         return filters.patient is not None and row.record.get("patient_id") != filters.patient
 
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
@@ -129,7 +129,7 @@ class FakeReader:
         more = rows[limit - 1].key if len(rows) > limit else None
         return Page(tuple(rows[:limit]), more)
 
-    async def row(self, name: RowName) -> Row | None:
+    async def row(self, name: RowName) -> IndexRow | None:
         return next((row for row in self.kept if row.key.name == name), None)
 
     async def members(self, disclosed: str, most: int) -> Sequence[str] | None:
@@ -139,7 +139,7 @@ class FakeReader:
     async def close(self) -> None:
         self.closed = True
 
-    async def rows(self, filters: Filters) -> AsyncIterator[Row]:
+    async def rows(self, filters: Filters) -> AsyncIterator[IndexRow]:
         for row in self.found(filters):
             await succeed(None)
             yield row

@@ -6,14 +6,14 @@ from twisted.internet.defer import Deferred
 
 from hospproxy.messages import Response
 from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.rows import Row
+from hospproxy.record.reading.rows import IndexRow
 from hospproxy.watch.audit_page import exporting
 
 from .house import PageCase
 from .readers import SET, listed, record
 
 
-async def ids(rows: AsyncIterator[Row]) -> AsyncIterator[bytes]:
+async def ids(rows: AsyncIterator[IndexRow]) -> AsyncIterator[bytes]:
     async for row in rows:
         yield str(row.record["request_id"]).encode()
 

@@ -4,7 +4,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from hospproxy import audit_users as users
 from hospproxy.guard.credentials import basic, parse_basic
-from hospproxy.watch.audit_page.login import LoggedIn, LogIn, TooMany, Verdict, Wrong
+from hospproxy.watch.audit_page.login import LoggedIn, LogIn, TooManyLogins, Verdict, Wrong
 from tests.record.trail.disks import HandWorker
 
 from .house import NAME, PASSWORD, QUICK, PageCase, pseudonym
@@ -72,7 +72,7 @@ class LogInTests(PageCase):
     def test_too_many_at_once(self) -> None:
         self.successResultOf(self.judge(password="b"))
         waiting = [self.judge(password=f"guess {n}") for n in range(4)]
-        self.assertEqual(self.successResultOf(self.judge(password="x")), TooMany(known=True))
+        self.assertEqual(self.successResultOf(self.judge(password="x")), TooManyLogins(known=True))
         self.clock.advance(30)
         for each in waiting:
             self.assertEqual(self.successResultOf(each), Wrong(known=True))

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.rows import IndexAway, Key, NoIndexYet, Page, Row, RowName, Summary
+from hospproxy.record.reading.rows import IndexAway, IndexRow, Key, NoIndexYet, Page, RowName, Summary
 from hospproxy.watch.audit_page.pages import MOST_PATIENT_PAGES, MOST_REPORTS
 from tests.record.trail.disks import HandWorker
 
@@ -36,11 +36,11 @@ class BrokenReader(FakeReader):
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
         raise OSError("the disk is gone")
 
-    async def rows(self, filters: Filters) -> AsyncIterator[Row]:
+    async def rows(self, filters: Filters) -> AsyncIterator[IndexRow]:
         raise OSError("the disk is gone")
         yield
 
-    async def row(self, name: RowName) -> Row | None:
+    async def row(self, name: RowName) -> IndexRow | None:
         raise OSError("the disk is gone")
 
 
@@ -57,11 +57,11 @@ class AwayReader(FakeReader):
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
         raise self.why
 
-    async def rows(self, filters: Filters) -> AsyncIterator[Row]:
+    async def rows(self, filters: Filters) -> AsyncIterator[IndexRow]:
         raise self.why
         yield
 
-    async def row(self, name: RowName) -> Row | None:
+    async def row(self, name: RowName) -> IndexRow | None:
         raise self.why
 
     async def summary(self, since: float) -> Summary:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.reading.filters import Filters
 from hospproxy.record.reading.parsing import BadFilterError
-from hospproxy.record.reading.rows import Row
+from hospproxy.record.reading.rows import IndexRow
 from hospproxy.watch.audit_page import questions, routes
 from hospproxy.watch.audit_page.rendering import visible
 from hospproxy.watch.audit_page.views import Cell, people, row_view, what, who_name
@@ -40,7 +40,7 @@ def everywhere(value: str) -> dict[str, Any]:
     )
 
 
-def row_of(given: dict[str, Any]) -> Row:
+def row_of(given: dict[str, Any]) -> IndexRow:
     return FakeReader([given]).kept[0]
 
 
