@@ -75,7 +75,7 @@ async def hosp() -> AsyncIterator[Hosp]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_badAnswersAreReadAgain(processes: Processes, hosp: Hosp) -> None:
+async def test_bad_answers_are_read_again(processes: Processes, hosp: Hosp) -> None:
     proxy = await processes.proxy(f"http://{hosp.authority}", options=OPTIONS)
     good = raw(b'[{"id":1}]')
     for bad in (raw(b"<p>login</p>", kind=b"text/html"), raw(b'[{"id":1'), raw(b'{"id":1}')):
@@ -89,7 +89,7 @@ async def test_badAnswersAreReadAgain(processes: Processes, hosp: Hosp) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aWriteWithABadAnswerIsLookedUp(processes: Processes, hosp: Hosp) -> None:
+async def test_a_write_with_abad_answer_is_looked_up(processes: Processes, hosp: Hosp) -> None:
     proxy = await processes.proxy(f"http://{hosp.authority}", options=OPTIONS)
     # HOSP's own clock tells what is new. It shows it with each answer, so with the first read.
     assert (await ask(proxy.plain_url, "GET", "/hospitals")).status == 200
@@ -100,7 +100,7 @@ async def test_aWriteWithABadAnswerIsLookedUp(processes: Processes, hosp: Hosp) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_onlyHarmlessFieldsAndItsOwnAddresses(processes: Processes, hosp: Hosp) -> None:
+async def test_only_harmless_fields_and_its_own_addresses(processes: Processes, hosp: Hosp) -> None:
     proxy = await processes.proxy(f"http://{hosp.authority}", options=OPTIONS)
     record = {"id": 1, "name": "Barn", "url": f"http://{hosp.authority}/hospitals/1.json"}
     location = f"Location: http://{hosp.authority}/hospitals/1".encode()
@@ -120,7 +120,7 @@ async def test_onlyHarmlessFieldsAndItsOwnAddresses(processes: Processes, hosp: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_aFieldWithALineEndIsNoField(processes: Processes, hosp: Hosp) -> None:
+async def test_a_field_with_aline_end_is_no_field(processes: Processes, hosp: Hosp) -> None:
     proxy = await processes.proxy(f"http://{hosp.authority}", options=OPTIONS)
     for injected in (b"ETag: a\rX-Injected: b", b"ETag: a\nX-Injected: b", b"ETag: a\x00b", b"ETag: a\x0bb"):
         hosp.answers(raw(b"[]", injected))

@@ -82,7 +82,7 @@ def _claim(
 
 @pytest.mark.parametrize("seed", [5, 13, 16])
 @pytest_twisted.ensureDeferred
-async def test_theModelDoesWhatTheScriptsDo(redis: Redis, seed: int) -> None:
+async def test_the_model_does_what_the_scripts_do(redis: Redis, seed: int) -> None:
     """Some hundreds of steps by members that live and die; what both say is the same at every step."""
     dice, overtakings = random.Random(seed), Model.overtakings
     common = await PlainCommon(b"m0.a").connect(redis)
@@ -145,7 +145,7 @@ async def test_theModelDoesWhatTheScriptsDo(redis: Redis, seed: int) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatIsEvictedIsSeenByTheMark(redis: Redis) -> None:
+async def test_what_is_evicted_is_seen_by_the_mark(redis: Redis) -> None:
     common = await PlainCommon(b"m0.a").connect(redis)
     both = Both(redis, common)
     keys = [common.key(one) for one in ("claims", "claims-ends", "claims-touched", "leases", "members")]
@@ -160,7 +160,7 @@ async def test_whatIsEvictedIsSeenByTheMark(redis: Redis) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatHasEndedIsForgotten(redis: Redis) -> None:
+async def test_what_has_ended_is_forgotten(redis: Redis) -> None:
     common = await PlainCommon(b"m0.a").connect(redis)
     both = Both(redis, common)
     both.lease("m0.a", _ENDLESS)
@@ -177,7 +177,7 @@ async def test_whatHasEndedIsForgotten(redis: Redis) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aKeyOfAnotherTypeIsCleared(redis: Redis) -> None:
+async def test_a_key_of_another_type_is_cleared(redis: Redis) -> None:
     """What somebody has put there by hand counts as lost, and everybody sees by the mark that it is."""
     common = await PlainCommon(b"m0.a").connect(redis)
     redis.ask("SET", common.key("claims").decode(), "nonsense")

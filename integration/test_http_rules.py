@@ -103,7 +103,7 @@ async def place() -> AsyncIterator[Place]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_hospLearnsEveryHopAndALoopEnds(processes: Processes, place: Place) -> None:
+async def test_hosp_learns_every_hop_and_aloop_ends(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url, options=WITHOUT_CACHE)
     await place.send("GET /notes", "Via: 1.0 fred")
     (asked,) = place.server.seen(b"GET /notes ")
@@ -120,7 +120,7 @@ async def test_hospLearnsEveryHopAndALoopEnds(processes: Processes, place: Place
 
 
 @pytest_twisted.ensureDeferred
-async def test_dateAndEtagOfAHitAreThoseOfTheFirst(processes: Processes, place: Place) -> None:
+async def test_date_and_etag_of_ahit_are_those_of_the_first(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url)
     first = await place.send("GET /notes/7", "Range: bytes=0-1", 'If-Range: W/"hosp"')
     date, tag = first.field("date"), first.field("etag") or ""
@@ -136,7 +136,7 @@ async def test_dateAndEtagOfAHitAreThoseOfTheFirst(processes: Processes, place: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatNobodyAskedForIsNoAnswer(processes: Processes, place: Place) -> None:
+async def test_what_nobody_asked_for_is_no_answer(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url, options=WITHOUT_CACHE)
     not_modified = b'HTTP/1.1 304 Not Modified\r\nETag: W/"hosp"\r\n\r\n'
     part = place.server.answer([], b"206 Partial Content")
@@ -148,7 +148,7 @@ async def test_whatNobodyAskedForIsNoAnswer(processes: Processes, place: Place) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_hospsNoCacheIsHonoured(processes: Processes, place: Place) -> None:
+async def test_hosps_no_cache_is_honoured(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url)
     place.server.fields = (b"Cache-Control: no-cache",)
     for _ in range(2):
@@ -161,7 +161,7 @@ async def test_hospsNoCacheIsHonoured(processes: Processes, place: Place) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_filtersGoOnAndAreKeptApart(processes: Processes, place: Place) -> None:
+async def test_filters_go_on_and_are_kept_apart(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url)
     for query in (
         "",
@@ -180,7 +180,7 @@ async def test_filtersGoOnAndAreKeptApart(processes: Processes, place: Place) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_conditionsOfWritesHoldOrNothingIsSent(processes: Processes, place: Place) -> None:
+async def test_conditions_of_writes_hold_or_nothing_is_sent(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url)
     tag = (await place.send("GET /notes/7")).field("etag")
     place.server.note["title"] = "changed past the proxy"
@@ -210,7 +210,7 @@ async def test_conditionsOfWritesHoldOrNothingIsSent(processes: Processes, place
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatIsReplayedWasNotForwarded(processes: Processes, place: Place) -> None:
+async def test_what_is_replayed_was_not_forwarded(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url)
     said = [
         (await place.send("PATCH /notes/7", 'Idempotency-Key: "k"', document={"title": "b"})).field(
@@ -223,7 +223,7 @@ async def test_whatIsReplayedWasNotForwarded(processes: Processes, place: Place)
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatTheCacheDidIsCountedAsItself(processes: Processes, place: Place) -> None:
+async def test_what_the_cache_did_is_counted_as_itself(processes: Processes, place: Place) -> None:
     place.proxy = await processes.proxy(place.url)
     await place.send("GET /notes")
     await place.send("GET /notes", "Cache-Control: no-cache")

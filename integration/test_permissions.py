@@ -26,7 +26,7 @@ async def another_hospitals_patient(proxy: Proxy) -> int:
 
 
 @pytest_twisted.ensureDeferred
-async def test_reportedAsItComes(processes: Processes) -> None:
+async def test_reported_as_it_comes(processes: Processes) -> None:
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url)
     number = await another_hospitals_patient(proxy)
@@ -35,7 +35,7 @@ async def test_reportedAsItComes(processes: Processes) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_enforcedWithAGlass(processes: Processes) -> None:
+async def test_enforced_with_aglass(processes: Processes) -> None:
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options=ENFORCED)
     number = await another_hospitals_patient(proxy)

@@ -217,7 +217,7 @@ class World:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest_twisted.ensureDeferred
-async def test_theScriptIsItsModelAndTheSumIsNeverAbove(redis: Redis, seed: int) -> None:
+async def test_the_script_is_its_model_and_the_sum_is_never_above(redis: Redis, seed: int) -> None:
     common = await PlainCommon(prefix=f"p{seed}").connect(redis)
     world = World(common, seed)
     await world.begin()
@@ -299,7 +299,7 @@ class Running:
 
 
 @pytest_twisted.ensureDeferred
-async def test_theyGoToWhoNeedsThemAndAreGivenBackAtTheEnd(redis: Redis) -> None:
+async def test_they_go_to_who_needs_them_and_are_given_back_at_the_end(redis: Redis) -> None:
     running = Running(redis, "running")
     for _ in range(3):
         await running.add()
@@ -315,7 +315,7 @@ async def test_theyGoToWhoNeedsThemAndAreGivenBackAtTheEnd(redis: Redis) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_nonsenseInRedisIsReplacedAndEvictionCostsNobodyAnything(redis: Redis) -> None:
+async def test_nonsense_in_redis_is_replaced_and_eviction_costs_nobody_anything(redis: Redis) -> None:
     running = Running(redis, "nonsense")
     for _ in range(2):
         await running.add()
@@ -341,7 +341,7 @@ async def test_nonsenseInRedisIsReplacedAndEvictionCostsNobodyAnything(redis: Re
 
 
 @pytest_twisted.ensureDeferred
-async def test_aRedisThatIsAwayLeavesAllWithWhatTheyHave(redis: Redis) -> None:
+async def test_a_redis_that_is_away_leaves_all_with_what_they_have(redis: Redis) -> None:
     running = Running(redis, "away")
     for _ in range(2):
         await running.add()
@@ -361,7 +361,9 @@ async def test_aRedisThatIsAwayLeavesAllWithWhatTheyHave(redis: Redis) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_ifItIsAwayForLongEachHasItsBaseAlsoIfOnlyOneCannotReachIt(redis: Redis) -> None:
+async def test_if_it_is_away_for_long_each_has_its_base_also_if_only_one_cannot_reach_it(
+    redis: Redis,
+) -> None:
     running = Running(redis, "long", patience_s=1.5)
     for _ in range(2):
         await running.add()
@@ -382,7 +384,7 @@ async def test_ifItIsAwayForLongEachHasItsBaseAlsoIfOnlyOneCannotReachIt(redis: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_aClockThatIsSetBackKeepsNothingBack(redis: Redis) -> None:
+async def test_a_clock_that_is_set_back_keeps_nothing_back(redis: Redis) -> None:
     """By an hour: the places of one who dies then are free when they would have been, and a breaker is not stuck."""
     common = await PlainCommon(b"m.a", prefix="back").connect(redis)
     keys = [common.key(kind) for kind in ("head", "places", "members", "breaker")]
@@ -406,7 +408,7 @@ async def test_aClockThatIsSetBackKeepsNothingBack(redis: Redis) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_moreThanThereCanBeIsThrownAway(redis: Redis) -> None:
+async def test_more_than_there_can_be_is_thrown_away(redis: Redis) -> None:
     """Thousands of entries that look like workers: a script could not even write them again."""
     running = Running(redis, "many")
     await running.add()

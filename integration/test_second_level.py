@@ -102,7 +102,7 @@ def values(place: Place) -> list[str]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_twoShareAndAWriteEndsIt(place: Place) -> None:
+async def test_two_share_and_awrite_ends_it(place: Place) -> None:
     (one, common), (two, _) = await place.cache(), await place.cache()
     await warm(one)
     reading = await hits(two)
@@ -119,7 +119,7 @@ async def test_twoShareAndAWriteEndsIt(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aWriteBetweenLookAndKeepKeepsItOut(place: Place) -> None:
+async def test_a_write_between_look_and_keep_keeps_it_out(place: Place) -> None:
     (one, common), (two, _) = await place.cache(), await place.cache()
     reading = one.send("listNotes", who=ANN)
     await until(lambda: one.hosp)
@@ -132,7 +132,7 @@ async def test_aWriteBetweenLookAndKeepKeepsItOut(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatWasEvictedMatchesNothing(place: Place) -> None:
+async def test_what_was_evicted_matches_nothing(place: Place) -> None:
     (one, _), (two, _) = await place.cache(), await place.cache()
     await warm(one)
     gone = [key for key in place.redis.ask("--scan").split() if ":gen:" in key]
@@ -143,7 +143,7 @@ async def test_whatWasEvictedMatchesNothing(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nonsenseIsPassedOver(place: Place) -> None:
+async def test_nonsense_is_passed_over(place: Place) -> None:
     """Swapped, truncated, of another type, too long, generations that are lists: HOSP is asked, and it heals."""
     (one, common), redis = await place.cache(), place.redis
     await warm(one)
@@ -177,7 +177,7 @@ async def test_nonsenseIsPassedOver(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aFullRedisCostsNothingElse(place: Place) -> None:
+async def test_a_full_redis_costs_nothing_else(place: Place) -> None:
     one, _ = await place.cache()
     place.redis.ask("CONFIG", "SET", "maxmemory", "1")
     common = place.commons[0]
@@ -199,7 +199,7 @@ async def test_aFullRedisCostsNothingElse(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aValueEndsWithItsTime(place: Place) -> None:
+async def test_a_value_ends_with_its_time(place: Place) -> None:
     _, common = await place.cache()
     from twisted.internet import reactor
 
@@ -227,7 +227,7 @@ async def hits_of(level: RedisLevel, ticket: Any, lifetime_s: float) -> Any:
 
 
 @pytest_twisted.ensureDeferred
-async def test_aGenerationIsNeverUsedTwice(place: Place) -> None:
+async def test_a_generation_is_never_used_twice(place: Place) -> None:
     _, common = await place.cache()
     seen = set()
     key = key_of_tag(common, "list:notes")
@@ -241,7 +241,7 @@ async def test_aGenerationIsNeverUsedTwice(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nothingInItCanBeRead(place: Place) -> None:
+async def test_nothing_in_it_can_be_read(place: Place) -> None:
     one, _ = await place.cache()
     await warm(one)
     dump = " ".join(place.redis.ask("--scan").split())

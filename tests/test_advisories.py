@@ -45,7 +45,7 @@ def check(version: str, accepted: str = "", **more: Any) -> advisories.Report:
 
 
 class AffectedTests(SynchronousTestCase):
-    def test_inAndOutOfRanges(self) -> None:
+    def test_in_and_out_of_ranges(self) -> None:
         for version, hit in {
             "1.26.17": True,
             "1.26.18": False,
@@ -58,18 +58,18 @@ class AffectedTests(SynchronousTestCase):
         }.items():
             self.assertIs(advisories.affects(HOLE, version), hit, version)
 
-    def test_theLastAffectedOneIs(self) -> None:
+    def test_the_last_affected_one_is(self) -> None:
         advisory = {"events": [{"introduced": "1"}, {"last_affected": "1.5"}]}
         self.assertEqual(
             [advisories.affects(advisory, each) for each in ("0.9", "1", "1.5", "1.5.1")],
             [False, True, True, False],
         )
 
-    def test_namedVersions(self) -> None:
+    def test_named_versions(self) -> None:
         self.assertTrue(advisories.affects({"events": [], "versions": ["3.1"]}, "3.1"))
         self.assertFalse(advisories.affects({"events": [], "versions": ["3.1"]}, "3.10"))
 
-    def test_whatIsNoVersionIsNotTakenForSafe(self) -> None:
+    def test_what_is_no_version_is_not_taken_for_safe(self) -> None:
         self.assertTrue(advisories.affects(HOLE, "unknown-build"))
 
     @given(
@@ -77,7 +77,7 @@ class AffectedTests(SynchronousTestCase):
         st.tuples(*[st.integers(0, 30)] * 3),
         st.tuples(*[st.integers(0, 30)] * 3),
     )
-    def test_oneRange(self, first: tuple[int, ...], fixed: tuple[int, ...], asked: tuple[int, ...]) -> None:
+    def test_one_range(self, first: tuple[int, ...], fixed: tuple[int, ...], asked: tuple[int, ...]) -> None:
         first, fixed = sorted([first, fixed])
         low, high, version = (".".join(map(str, each)) for each in (first, fixed, asked))
         advisory = {"events": [{"introduced": low}, {"fixed": high}]}
@@ -86,46 +86,46 @@ class AffectedTests(SynchronousTestCase):
 
 
 class CheckTests(SynchronousTestCase):
-    def test_aVulnerableVersionIsFoundWhereverItStands(self) -> None:
+    def test_a_vulnerable_version_is_found_wherever_it_stands(self) -> None:
         places = {"requirements.lock": {"urllib3": "2.8.0"}, "this environment": {"urllib3": "2.0.6"}}
         (failure,) = advisories.check(places, snapshot(), "", TODAY).failures
         for part in ("this environment", "urllib3 2.0.6", "CVE-2026-1", "2.0.7"):
             self.assertIn(part, failure)
 
-    def test_aGoodOnePasses(self) -> None:
+    def test_a_good_one_passes(self) -> None:
         self.assertEqual(check("2.0.7"), advisories.Report())
 
-    def test_acceptedUntilItsLastDay(self) -> None:
+    def test_accepted_until_its_last_day(self) -> None:
         self.assertEqual(check("2.0.6", accepting(TODAY)), advisories.Report())
         for name in ("PYSEC-2026-1", "CVE-2026-1"):
             self.assertEqual(check("2.0.6", accepting("2026-12-24", id=name)).failures, [])
 
-    def test_anAcceptanceThatIsOverFails(self) -> None:
+    def test_an_acceptance_that_is_over_fails(self) -> None:
         report = check("2.0.6", accepting("2026-11-23"))
         self.assertEqual(len(report.failures), 2)
         self.assertIn("accepted until 2026-11-23", report.failures[0])
         # Even if nothing has it any more: what stands in the file is looked at.
         self.assertEqual(len(check("2.0.7", accepting("2026-11-23")).failures), 1)
 
-    def test_anAcceptanceIsForOneHoleInOnePackage(self) -> None:
+    def test_an_acceptance_is_for_one_hole_in_one_package(self) -> None:
         for other in (accepting(TODAY, package="twisted"), accepting(TODAY, id="CVE-2026-2")):
             report = check("2.0.6", other)
             self.assertEqual(len(report.failures), 1)
             self.assertEqual(len(report.warnings), 1)
 
-    def test_anAcceptanceHasAReasonAndADayThatIsNotFarOff(self) -> None:
+    def test_an_acceptance_has_areason_and_aday_that_is_not_far_off(self) -> None:
         self.assertEqual(len(check("2.8.0", accepting(TODAY, reason="")).failures), 1)
         self.assertEqual(len(check("2.8.0", accepting('"soon"')).failures), 1)
         self.assertEqual(len(check("2.8.0", '[[accepted]]\nid = "CVE-2026-1"\n').failures), 1)
         self.assertEqual(check("2.0.6", accepting("2027-05-23")).failures, [])
         self.assertEqual(len(check("2.0.6", accepting("2027-05-24")).failures), 2)
 
-    def test_anOldSnapshotIsWarnedOf(self) -> None:
+    def test_an_old_snapshot_is_warned_of(self) -> None:
         self.assertEqual(check("2.8.0", as_of="2026-10-25").warnings, [])
         self.assertIn("31 days old", check("2.8.0", as_of="2026-10-24").warnings[0])
         self.assertIn("only a part", check("2.8.0", partial=True).warnings[0])
 
-    def test_whatTheSnapshotDoesNotKnowIsWarnedOf(self) -> None:
+    def test_what_the_snapshot_does_not_know_is_warned_of(self) -> None:
         places = {"requirements.lock": {"treq": "26.7.0"}, "this environment": {"pytest": "9.2.0"}}
         self.assertEqual(
             advisories.check(places, snapshot(), "", TODAY).warnings,
@@ -152,7 +152,7 @@ RECORD: dict[str, Any] = {
 
 
 class UpdateTests(SynchronousTestCase):
-    def test_factsAreKeptAndNoProse(self) -> None:
+    def test_facts_are_kept_and_no_prose(self) -> None:
         made = advisories.made(
             ["zope-interface", "treq"], {"zope-interface": [RECORD], "treq": []}.__getitem__, TODAY
         )
@@ -164,13 +164,13 @@ class UpdateTests(SynchronousTestCase):
         }
         self.assertEqual(made, {"as_of": "2026-11-24", "packages": {"treq": [], "zope-interface": [kept]}})
 
-    def test_whatIsWithdrawnOrAboutAnotherIsNot(self) -> None:
+    def test_what_is_withdrawn_or_about_another_is_not(self) -> None:
         self.assertIsNone(
             advisories.reduced({**RECORD, "withdrawn": "2026-11-01T00:00:00Z"}, "zope-interface")
         )
         self.assertIsNone(advisories.reduced(RECORD, "treq"))
 
-    def test_aFolderOfFiles(self) -> None:
+    def test_a_folder_of_files(self) -> None:
         for name, suffix in (("zope.interface", "json"), ("treq", "yaml")):
             folder = Path(self.mktemp()) / name
             folder.mkdir(parents=True)
@@ -180,7 +180,7 @@ class UpdateTests(SynchronousTestCase):
 
 
 class RepositoryTests(SynchronousTestCase):
-    def test_theLockNamesWhatSetupAllows(self) -> None:
+    def test_the_lock_names_what_setup_allows(self) -> None:
         packaged = ConfigParser(interpolation=None)
         packaged.read(ROOT / "setup.cfg")
         always = packaged["options"]["install_requires"]
@@ -196,18 +196,18 @@ class RepositoryTests(SynchronousTestCase):
                 self.assertIn(name, versions, file)
                 self.assertIn(versions[name], one.specifier, f"{file}: {name}; make lock")
 
-    def test_everyLockedFileHasItsHash(self) -> None:
+    def test_every_locked_file_has_its_hash(self) -> None:
         for file in advisories.LOCKS:
             entries = (ROOT / file).read_text().replace("\\\n", " ").splitlines()
             self.assertGreater(len(entries), 20)
             for entry in entries:
                 self.assertRegex(entry, r"^[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}")
 
-    def test_bothLocksAgree(self) -> None:
+    def test_both_locks_agree(self) -> None:
         image, everything = (advisories.locked((ROOT / name).read_text()) for name in advisories.LOCKS)
         self.assertEqual({name: everything.get(name) for name in image}, image)
 
-    def test_theSnapshotAndTheListCanBeRead(self) -> None:
+    def test_the_snapshot_and_the_list_can_be_read(self) -> None:
         kept = json.loads((ROOT / "security/advisories.json").read_text())
         datetime.date.fromisoformat(kept["as_of"])
         found = {

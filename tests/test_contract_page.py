@@ -28,7 +28,7 @@ def names(kind: type) -> set[str]:
 
 
 class PageTests(SynchronousTestCase):
-    def test_everyKeyIsExplained(self) -> None:
+    def test_every_key_is_explained(self) -> None:
         self.assertEqual(explained("At the top of the document"), contract_document.TOP_KEYS)
         self.assertEqual(explained("In an operation"), contract_document.OPERATION_KEYS)
         self.assertEqual(explained("`identity`"), names(IdentityRule))
@@ -37,7 +37,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(explained("`lookup`"), names(Lookup))
         self.assertEqual(explained("`becomes_note`"), names(NoteShape))
 
-    def test_soAreTheTextsAndTheKeysOfFields(self) -> None:
+    def test_so_are_the_texts_and_the_keys_of_fields(self) -> None:
         ours = yaml.safe_load(HOSP)["x-hospproxy"]
         self.assertEqual(explained("`unauthorized`"), set(ours["unauthorized"]))
         self.assertEqual(explained("`errors`"), set(ours["errors"]))
@@ -45,12 +45,12 @@ class PageTests(SynchronousTestCase):
             explained("What is taken from OpenAPI itself"), set(re.findall(r"x-hospproxy-[a-z-]+", HOSP))
         )
 
-    def test_actionsAndRetriesAreNamed(self) -> None:
+    def test_actions_and_retries_are_named(self) -> None:
         page = PAGE.read_text("utf-8")
         for word in (*contract_document.ACTIONS, *contract_document.RETRY):
             self.assertIn(f"`{word}`", page)
 
-    def test_defaultsAreThose(self) -> None:
+    def test_defaults_are_those(self) -> None:
         page = PAGE.read_text("utf-8")
         for one in fields(Resource):
             if isinstance(one.default, (str, bool)):

@@ -52,7 +52,7 @@ def table(heading: str, text: str) -> set[str]:
 
 
 class LinkTests(SynchronousTestCase):
-    def test_linksResolve(self) -> None:
+    def test_links_resolve(self) -> None:
         broken = []
         for page in pages():
             for link in links(page):
@@ -64,7 +64,7 @@ class LinkTests(SynchronousTestCase):
                     broken.append(f"{page.relative_to(ROOT)}: {link}")
         self.assertEqual(broken, [])
 
-    def test_everyPageCanBeReached(self) -> None:
+    def test_every_page_can_be_reached(self) -> None:
         """A page to which nothing leads is read by nobody."""
         seen: set[Path] = set()
         ahead = [ROOT / "README.md"]
@@ -77,14 +77,14 @@ class LinkTests(SynchronousTestCase):
             ahead += [(page.parent / path).resolve() for path in paths if path]
         self.assertEqual(set((ROOT / "docs").rglob("*.md")) - seen, set())
 
-    def test_everyDecisionIsListed(self) -> None:
+    def test_every_decision_is_listed(self) -> None:
         folder = ROOT / "docs" / "adr"
         listed = set(links(folder / "README.md"))
         self.assertEqual(listed, {page.name for page in folder.glob("[0-9]*.md")})
 
 
 class CommandTests(SynchronousTestCase):
-    def test_makeTargetsExist(self) -> None:
+    def test_make_targets_exist(self) -> None:
         makefile = (ROOT / "Makefile").read_text()
         targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
         named = {}
@@ -95,12 +95,12 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("run", named)
         self.assertEqual({name: page for name, page in named.items() if name not in targets}, {})
 
-    def test_everyTargetSaysWhatItIsFor(self) -> None:
+    def test_every_target_says_what_it_is_for(self) -> None:
         makefile = (ROOT / "Makefile").read_text()
         public = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)) - {"python", "environment"}
         self.assertEqual(public - set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE)), set())
 
-    def test_filesThatAreNamedExist(self) -> None:
+    def test_files_that_are_named_exist(self) -> None:
         """Paths in code marks that begin with a folder of the repository."""
         begin = (
             "hospproxy|hosp_standin|tests|integration|benchmarks|scripts|docs|deploy|newsfragments|twisted"
@@ -114,21 +114,21 @@ class CommandTests(SynchronousTestCase):
 
 
 class ArchitectureTests(SynchronousTestCase):
-    def test_theProcessorsStandInTheirOrder(self) -> None:
+    def test_the_processors_stand_in_their_order(self) -> None:
         text = (ROOT / "docs" / "architecture.md").read_text()
         listed = re.findall(r"^\| (\w+\.\w+) \| `([\w/]+\.py)`", text, re.MULTILINE)
         self.assertEqual(tuple(name for name, _ in listed), ORDER)
         for name, module in listed:
             self.assertTrue((ROOT / "hospproxy" / module).exists(), f"{name}: {module}")
 
-    def test_everyFolderIsNamed(self) -> None:
+    def test_every_folder_is_named(self) -> None:
         text = (ROOT / "docs" / "architecture.md").read_text()
         folders = {path.parent.name for path in (ROOT / "hospproxy").glob("*/__init__.py")}
         self.assertEqual(folders - set(re.findall(r"^ +(\w+)/ ", text, re.MULTILINE)), set())
 
 
 class ContractTests(SynchronousTestCase):
-    def test_everyKeyThatHospsContractUsesIsExplained(self) -> None:
+    def test_every_key_that_hosps_contract_uses_is_explained(self) -> None:
         document = yaml.safe_load((ROOT / "hospproxy" / "hosp.openapi.yaml").read_text())
         page = (ROOT / "docs" / "contract.md").read_text()
         top = set(document["x-hospproxy"])
@@ -147,7 +147,7 @@ class DependencyTests(SynchronousTestCase):
         self.packaged.read(ROOT / "setup.cfg")
         self.page = (ROOT / "docs" / "dependencies.md").read_text()
 
-    def test_eachHasAReason(self) -> None:
+    def test_each_has_areason(self) -> None:
         extras = self.packaged["options.extras_require"]
         for heading, listed in (
             ("To run", self.packaged["options"]["install_requires"]),
@@ -157,7 +157,7 @@ class DependencyTests(SynchronousTestCase):
         ):
             self.assertEqual(table(heading, self.page), requirements(listed), heading)
 
-    def test_whatRunsHasARange(self) -> None:
+    def test_what_runs_has_arange(self) -> None:
         """A new major version is tried before it is let in."""
         for line in self.packaged["options"]["install_requires"].split("\n"):
             if line.strip():

@@ -32,15 +32,15 @@ RUNNING = [each for each in IMPORTS if each.when is house.When.RUNNING]
 
 
 class SourceTests(SynchronousTestCase):
-    def test_aClassNameIsFoundInEveryPlace(self) -> None:
+    def test_a_class_name_is_found_in_every_place(self) -> None:
         places = ["hospproxy/errors.py:1", "hospproxy/guard/who.py:4"]
         self.assertEqual(house.repeated_classes(MODULES), {"Error": places})
 
-    def test_onlyTheFirstLineOfADocstringCounts(self) -> None:
+    def test_only_the_first_line_of_adocstring_counts(self) -> None:
         text = '"""Short.\n\nMore, and at length, below.\n"""\ndef f():\n    """' + "x" * 28 + '"""\n'
         self.assertEqual(house.short_docstrings(house.module_of("a.py", text)), ["a.py:1: Short."])
 
-    def test_figuresCountPackagesAsModulesOnlyOnce(self) -> None:
+    def test_figures_count_packages_as_modules_only_once(self) -> None:
         figures = {figure.words: figure.number for figure in house.module_figures(MODULES)}
         self.assertEqual(figures["modules"], 7)
         self.assertEqual(figures["modules ending in -ing"], 1)
@@ -48,7 +48,7 @@ class SourceTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    def test_importsAreNamedByTheirModule(self) -> None:
+    def test_imports_are_named_by_their_module(self) -> None:
         self.assertEqual(
             {(each.source, each.target) for each in RUNNING},
             {
@@ -59,14 +59,14 @@ class ImportTests(SynchronousTestCase):
             },
         )
 
-    def test_anImportForTypesIsToldApart(self) -> None:
+    def test_an_import_for_types_is_told_apart(self) -> None:
         self.assertEqual(house.circles(house.graph_of(RUNNING, NAMES)), [])
         self.assertEqual(
             house.circles(house.graph_of(IMPORTS, NAMES)),
             [["hospproxy.guard.who", "hospproxy.memory.keeping"]],
         )
 
-    def test_foldersThatImportEachOther(self) -> None:
+    def test_folders_that_import_each_other(self) -> None:
         self.assertEqual(house.both_ways(RUNNING, PACKAGES), {})
         self.assertEqual(
             house.both_ways(IMPORTS, PACKAGES),
@@ -78,7 +78,7 @@ class ImportTests(SynchronousTestCase):
             },
         )
 
-    def test_twoCirclesThatShareAModuleAreOne(self) -> None:
+    def test_two_circles_that_share_amodule_are_one(self) -> None:
         graph = {"a": {"b", "c"}, "b": {"a"}, "c": {"a", "d"}, "d": {"d"}}
         self.assertEqual(
             house.circles({name: frozenset(targets) for name, targets in graph.items()}), [["a", "b", "c"]]
@@ -86,12 +86,12 @@ class ImportTests(SynchronousTestCase):
 
 
 class MarkdownTests(SynchronousTestCase):
-    def test_onlyProseCounts(self) -> None:
+    def test_only_prose_counts(self) -> None:
         long = "word " * 30
         text = f"{long}\n| {long} |\n```\n{long}\n```\n\n    {long}\n\n* item\n\n    {long}\n"
         self.assertEqual(house.long_lines(text), [1, 11])
 
-    def test_theTargetOfALinkDoesNotCount(self) -> None:
+    def test_the_target_of_alink_does_not_count(self) -> None:
         self.assertEqual(
             house.long_lines(f"See [this page]({'x' * 120}) and https://example.org/{'x' * 90}"), []
         )

@@ -32,7 +32,7 @@ def result_note(staff: int = 3) -> dict[str, Any]:
 
 
 class PlanTests(SynchronousTestCase):
-    def test_theMix(self) -> None:
+    def test_the_mix(self) -> None:
         plan = make_plan(3000, 1, WORLD)
         self.assertEqual(
             Counter(each.kind for each in plan),
@@ -43,7 +43,7 @@ class PlanTests(SynchronousTestCase):
         pairs = {(each.staff, each.patient) for each in plan if each.kind == "screening"}
         self.assertEqual(len(pairs), 100)
 
-    def test_theSameSeedGivesTheSamePlanAndAnotherAnother(self) -> None:
+    def test_the_same_seed_gives_the_same_plan_and_another_another(self) -> None:
         self.assertEqual(make_plan(150, 5, WORLD), make_plan(150, 5, WORLD))
         self.assertNotEqual(make_plan(150, 5, WORLD), make_plan(150, 6, WORLD))
 
@@ -52,7 +52,7 @@ class CountTests(SynchronousTestCase):
     def count(self, told: list[Told], notes: list[dict[str, Any]]) -> Counts:
         return count(told, notes, upstream=1, seconds=1.0)
 
-    def test_aNoteThatIsThereOnceUnderItsAuthor(self) -> None:
+    def test_a_note_that_is_there_once_under_its_author(self) -> None:
         counts = self.count([Told(NOTE, 201, 0.1)], [stored(), stored("somebody else's", 9)])
         self.assertEqual((counts.lost, counts.doubled, counts.another, counts.denied), (0, 0, 0, 0))
         self.assertEqual(counts.rate, 1.0)
@@ -63,17 +63,17 @@ class CountTests(SynchronousTestCase):
     def test_doubled(self) -> None:
         self.assertEqual(self.count([Told(NOTE, 201, 0.1)], [stored(), stored(), stored()]).doubled, 2)
 
-    def test_inAnothersNameOrNobodys(self) -> None:
+    def test_in_anothers_name_or_nobodys(self) -> None:
         for author in (9, None):
             self.assertEqual(self.count([Told(NOTE, 201, 0.1)], [stored(staff=author)]).another, 1)
 
-    def test_deniedThoughItIsThere(self) -> None:
+    def test_denied_though_it_is_there(self) -> None:
         self.assertEqual(self.count([Told(NOTE, 500, 0.1, {"status": 500})], [stored()]).denied, 1)
         self.assertEqual(self.count([Told(NOTE, 0, 0.1)], [stored()]).denied, 1)
         honest = self.count([Told(NOTE, 504, 0.1, {"outcome": "unknown"})], [stored()])
         self.assertEqual((honest.denied, honest.unknown, honest.rate), (0, 1, 0.0))
 
-    def test_aScreeningHasExactlyOneNote(self) -> None:
+    def test_a_screening_has_exactly_one_note(self) -> None:
         answered, failed = Told(SCREENING, 200, 0.1, RESULT), Told(SCREENING, 500, 0.1)
         for told, notes, wrong in (
             (answered, [result_note()], 0),
@@ -87,7 +87,7 @@ class CountTests(SynchronousTestCase):
         ):
             self.assertEqual(self.count([told], notes).screenings_wrong, wrong, notes)
 
-    def test_aMissedTargetIsSaid(self) -> None:
+    def test_a_missed_target_is_said(self) -> None:
         good = self.count([Told(NOTE, 201, 0.1)], [stored()])
         self.assertTrue(all(row[4] for row in table(good, good)))
         for change in (
@@ -102,12 +102,12 @@ class CountTests(SynchronousTestCase):
 
 
 class QuantileTests(SynchronousTestCase):
-    def test_byNearestRank(self) -> None:
+    def test_by_nearest_rank(self) -> None:
         self.assertEqual([quantile([3.0, 1.0, 2.0, 4.0], share) for share in (0.5, 0.75, 0.99)], [2, 3, 4])
         self.assertEqual(quantile([], 0.5), 0.0)
 
     @given(st.lists(st.floats(0, 100), min_size=1), st.floats(0.01, 1))
-    def test_itIsOneOfThemAndEnoughAreNotAbove(self, values: list[float], share: float) -> None:
+    def test_it_is_one_of_them_and_enough_are_not_above(self, values: list[float], share: float) -> None:
         found = quantile(values, share)
         self.assertIn(found, values)
         self.assertGreaterEqual(sum(value <= found for value in values), share * len(values) - 1e-9)

@@ -47,33 +47,33 @@ class JenkinsfileTests(SynchronousTestCase):
     def problems(self, text: str) -> list[str]:
         return Checker(makefile_targets(ROOT / "Makefile")).check(text)
 
-    def test_oursIsGood(self) -> None:
+    def test_ours_is_good(self) -> None:
         self.assertEqual(self.problems(JENKINSFILE), [])
 
-    def test_everyMistakeIsFound(self) -> None:
+    def test_every_mistake_is_found(self) -> None:
         for name, (good, bad) in MISTAKES.items():
             self.assertIn(good, JENKINSFILE, name)
             self.assertNotEqual(self.problems(JENKINSFILE.replace(good, bad, 1)), [], name)
 
 
 class RepositoryTests(SynchronousTestCase):
-    def test_aFolderOfAPersonIsFound(self) -> None:
+    def test_a_folder_of_aperson_is_found(self) -> None:
         home = "/".join(["", "home", "ada", "src"])
         self.assertEqual([number for number, _ in found_in(f"fine\nsee {home}", (), ())], [2])
 
-    def test_aFolderOfThisMachineIsFound(self) -> None:
+    def test_a_folder_of_this_machine_is_found(self) -> None:
         self.assertEqual(len(found_in("kept in /srv/here/x", (), ("/srv/here",))), 1)
 
-    def test_whatOnlyLooksLikeIt(self) -> None:
+    def test_what_only_looks_like_it(self) -> None:
         innocent = "https://example.org/home/ada, tests/home/x, /homework, a read-only root / and ~/jobs/x"
         self.assertEqual(found_in(innocent, (), ()), [])
 
-    def test_aRegistryIsFound(self) -> None:
+    def test_a_registry_is_found(self) -> None:
         hosts = registry_hosts(["global.index-url='https://user:word@packages.example.org:8080/simple'", ""])
         self.assertEqual(hosts, {"packages.example.org"})
         self.assertEqual(len(found_in("from packages.example.org/x", hosts, ())), 1)
 
-    def test_aLoopbackIsNobodysRegistry(self) -> None:
+    def test_a_loopback_is_nobodys_registry(self) -> None:
         self.assertEqual(registry_hosts(["http://127.0.0.1:8080/simple https://localhost/x"]), set())
 
     def test_a_name_that_is_no_text_is_told_and_stops_nothing(self) -> None:

@@ -50,35 +50,35 @@ class SecurityPageTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.text = PAGE.read_text()
 
-    def test_eachNamedTestIsThere(self) -> None:
+    def test_each_named_test_is_there(self) -> None:
         self.assertEqual(dangling(self.text, ROOT, NOT_HERE_YET), [])
 
-    def test_whatHasComeIsNotWaitedForAnyLonger(self) -> None:
+    def test_what_has_come_is_not_waited_for_any_longer(self) -> None:
         self.assertEqual([name for name in sorted(NOT_HERE_YET) if (ROOT / name).exists()], [])
         self.assertEqual(NOT_HERE_YET - {path for path, _ in _TEST.findall(self.text)}, set())
 
-    def test_eachThreatHasATest(self) -> None:
+    def test_each_threat_has_atest(self) -> None:
         found = rows(self.text)
         self.assertGreater(len(found), 70)
         self.assertEqual([number for number, tests in found.items() if not tests], [])
 
-    def test_allTenRisksOfOwaspAreThere(self) -> None:
+    def test_all_ten_risks_of_owasp_are_there(self) -> None:
         numbers = {name for name in rows(self.text) if name.startswith("API")}
         self.assertEqual(numbers, {f"API{number}" for number in range(1, 11)})
 
-    def test_threatsThatAreReferredToAreThere(self) -> None:
+    def test_threats_that_are_referred_to_are_there(self) -> None:
         known = set(rows(self.text))
         named = set(re.findall(r"(?<![\w`.])([A-L]\d{1,2})(?![\w`])", self.text))
         self.assertEqual(named - known, set())
 
-    def test_eachLetterOfStrideIsThere(self) -> None:
+    def test_each_letter_of_stride_is_there(self) -> None:
         letters = re.findall(r"^\| [A-L]\d+ \| ([STRIDE ]+) \|", self.text, re.MULTILINE)
         self.assertEqual({each for row in letters for each in row.split()}, set("STRIDE"))
         self.assertEqual(len(letters), len([name for name in rows(self.text) if not name.startswith("API")]))
 
-    def test_thatWhichIsMissingIsFound(self) -> None:
+    def test_that_which_is_missing_is_found(self) -> None:
         text = (
-            "`tests/test_security_page.py::test_eachNamedTestIsThere` `tests/test_security_page.py::test_none` "
+            "`tests/test_security_page.py::test_each_named_test_is_there` `tests/test_security_page.py::test_none` "
             "`tests/test_nowhere.py::test_x` `tests/test_later.py::test_x`"
         )
         self.assertEqual(

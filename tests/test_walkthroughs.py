@@ -225,19 +225,19 @@ def text(name: str) -> str:
 
 
 class PageTests(SynchronousTestCase):
-    def test_everyPageHasAScenario(self) -> None:
+    def test_every_page_has_ascenario(self) -> None:
         self.assertEqual({page.stem for page in PAGES.glob("*.md")}, set(SCENARIOS))
 
-    def test_aCacheHit(self) -> None:
+    def test_a_cache_hit(self) -> None:
         self.assertEqual(wrong(text("cache-hit"), entered("cache-hit")), [])
 
-    def test_aLostPost(self) -> None:
+    def test_a_lost_post(self) -> None:
         self.assertEqual(wrong(text("lost-post"), entered("lost-post")), [])
 
-    def test_aRevokedPassword(self) -> None:
+    def test_a_revoked_password(self) -> None:
         self.assertEqual(wrong(text("revoked-password"), entered("revoked-password")), [])
 
-    def test_everyStepBeginsWithItsFunctionAndNamesNoOther(self) -> None:
+    def test_every_step_begins_with_its_function_and_names_no_other(self) -> None:
         for name in SCENARIOS:
             page = text(name)
             steps = len(_STEP.findall(page))
@@ -260,20 +260,20 @@ class TamperedTests(SynchronousTestCase):
         self.assertEqual(self.page.count(old), 1, old)
         return wrong(self.page.replace(old, new), self.entered)
 
-    def test_aFunctionThatWasNotEntered(self) -> None:
+    def test_a_function_that_was_not_entered(self) -> None:
         problems = self.tampered("`Cache._hit`", "`Cache._stale`")
         self.assertEqual(problems, ["hospproxy/memory/cache.py Cache._stale: not entered"])
 
-    def test_aFunctionThatDoesNotExist(self) -> None:
+    def test_a_function_that_does_not_exist(self) -> None:
         problems = self.tampered("`Cache._hit`", "`Cache._hot`")
         self.assertEqual(problems, ["hospproxy/memory/cache.py Cache._hot: not entered"])
 
-    def test_theRightFunctionInTheWrongFile(self) -> None:
+    def test_the_right_function_in_the_wrong_file(self) -> None:
         pair = "`hospproxy/memory/cache.py` `Cache._hit`"
         problems = self.tampered(pair, pair.replace("cache.py", "store.py"))
         self.assertEqual(problems, ["hospproxy/memory/store.py Cache._hit: not entered"])
 
-    def test_anotherOrder(self) -> None:
+    def test_another_order(self) -> None:
         one, other = "`hospproxy/chain.py` `Chain.handle`", "`hospproxy/memory/cache.py` `Cache._hit`"
         self.assertEqual((self.page.count(one), self.page.count(other)), (1, 1))
         page = self.page.replace(one, "HERE").replace(other, one).replace("HERE", other)
@@ -281,20 +281,20 @@ class TamperedTests(SynchronousTestCase):
             "hospproxy/chain.py Chain.handle: entered before the step above it", wrong(page, self.entered)
         )
 
-    def test_aFunctionThatIsNamedTwice(self) -> None:
+    def test_a_function_that_is_named_twice(self) -> None:
         again = "`hospproxy/memory/cache.py` `Cache._hit`"
         self.assertEqual(len(self.tampered(again, f"{again}, then {again}")), 1)
 
-    def test_stepsUnderAnotherHeading(self) -> None:
+    def test_steps_under_another_heading(self) -> None:
         heading = "\n## Of another request\n1. `hospproxy/chain.py` `Chain.handle` runs.\n"
         self.assertEqual(len(wrong(self.page + heading, self.entered)), 1)
 
-    def test_aPageWithoutSteps(self) -> None:
+    def test_a_page_without_steps(self) -> None:
         self.assertEqual(len(wrong("# A page\n", self.entered)), 1)
 
 
 class RecorderTests(SynchronousTestCase):
-    def test_theProfilerOfBeforeIsPutBack(self) -> None:
+    def test_the_profiler_of_before_is_put_back(self) -> None:
         def other(_frame: FrameType, _event: str, _argument: Any) -> None:
             return None
 
@@ -305,7 +305,7 @@ class RecorderTests(SynchronousTestCase):
             _ = 1 // 0
         self.assertIs(sys.getprofile(), other)
 
-    def test_onlyOurFunctionsInOrderOfFirstEntry(self) -> None:
+    def test_only_our_functions_in_order_of_first_entry(self) -> None:
         recorder = Recorder()
         with recorder.recording():
             json.dumps([])

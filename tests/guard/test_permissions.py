@@ -62,7 +62,7 @@ def asked(rig: Rig) -> int:
 
 
 class ReportTests(SynchronousTestCase):
-    def test_nothingIsRefusedAndNothingAsked(self) -> None:
+    def test_nothing_is_refused_and_nothing_asked(self) -> None:
         rig = rig_with(**dict.fromkeys(RULES, "report"))
         for method, target, document in (
             ("GET", "/patients/9", None),
@@ -79,7 +79,7 @@ class ReportTests(SynchronousTestCase):
             self.assertLess(rig.get(rig.send(method, target, **sent)).status, 300, target)
         self.assertEqual(asked(rig), 0)
 
-    def test_theRecordSaysWhatWouldHaveBeenRefused(self) -> None:
+    def test_the_record_says_what_would_have_been_refused(self) -> None:
         rig = rig_with(other_hospital="report", delete_others_note="report")
         rig.get(rig.send("GET", "/patients/9"))
         self.assertEqual(hits(rig), ["permissions:other_hospital(report)"])
@@ -91,12 +91,12 @@ class ReportTests(SynchronousTestCase):
             hits(rig), ["permissions:delete_others_note(report)", "permissions:other_hospital(report)"]
         )
 
-    def test_whatNothingHasToldOfIsNotReported(self) -> None:
+    def test_what_nothing_has_told_of_is_not_reported(self) -> None:
         rig = rig_with(other_hospital="report")
         self.assertEqual(rig.get(rig.send("POST", "/notes", {"patient_id": 9})).status, 201)
         self.assertEqual((hits(rig), asked(rig)), ([], 0))
 
-    def test_itDoesNotFailWithHosp(self) -> None:
+    def test_it_does_not_fail_with_hosp(self) -> None:
         rig = rig_with(other_hospital="report")
         rig.get(rig.send("GET", "/hospitals"))
         rig.hosp.read_faults = [NotSent("gone")] * 50
@@ -118,7 +118,7 @@ class EnforceTests(SynchronousTestCase):
         self.assertLess(answer.status, 300, (method, target, document, answer.body))
         return answer
 
-    def test_notesBelongToTheirAuthors(self) -> None:
+    def test_notes_belong_to_their_authors(self) -> None:
         rig = rig_with(edit_others_note="enforce", delete_others_note="enforce")
         self.refused(rig, "PATCH", "/notes/21", {"title": "x"})
         self.assertEqual(hits(rig), ["permissions:edit_others_note"])
@@ -127,7 +127,7 @@ class EnforceTests(SynchronousTestCase):
         self.passes(rig, "DELETE", "/notes/21", auth=STAFF2)
         self.assertEqual(rig.get(rig.send("DELETE", "/notes/99")).status, 404)
 
-    def test_aNoteOfNobodyIsNotYours(self) -> None:
+    def test_a_note_of_nobody_is_not_yours(self) -> None:
         rig = rig_with(edit_others_note="enforce")
         rig.hosp.records["notes"][0]["staff_id"] = None
         self.refused(rig, "PATCH", "/notes/20", {"title": "x"})
@@ -142,13 +142,13 @@ class EnforceTests(SynchronousTestCase):
         self.refused(rig, "POST", "/staffs", {"name": "n", "hospital_id": 1, "password": "p"})
         self.passes(rig, "PATCH", "/staffs/1", {"password": "other"})
 
-    def test_accountsOfOthers(self) -> None:
+    def test_accounts_of_others(self) -> None:
         rig = rig_with(change_others_account="enforce")
         self.refused(rig, "PATCH", "/staffs/2", {"name": "n"})
         self.refused(rig, "DELETE", "/staffs/2")
         self.passes(rig, "PATCH", "/staffs/2", {"name": "staff2"}, auth=STAFF2)
 
-    def test_aWrapperHidesNothing(self) -> None:
+    def test_a_wrapper_hides_nothing(self) -> None:
         """Where validation only reports, too: Rails would look into it."""
         rig = rig_with(set_others_password="enforce")
         rig.validation._enforce = False
@@ -156,7 +156,7 @@ class EnforceTests(SynchronousTestCase):
         self.assertEqual(rig.hosp.seen("updateStaff")[0].document, {})
         self.refused(rig, "PATCH", "/staffs/2", [{"password": "mine"}])
 
-    def test_patientsOfAnotherHospital(self) -> None:
+    def test_patients_of_another_hospital(self) -> None:
         rig = rig_with(other_hospital="enforce")
         for method, target, document in (
             ("GET", "/patients/9", None),
@@ -187,12 +187,12 @@ class EnforceTests(SynchronousTestCase):
         ):
             self.passes(rig, method, target, document)
 
-    def test_readsAreJudgedByTheirAnswers(self) -> None:
+    def test_reads_are_judged_by_their_answers(self) -> None:
         rig = rig_with(other_hospital="enforce")
         self.passes(rig, "GET", "/patients/7")
         self.assertEqual(len(rig.hosp.seen("getPatient")), 1)
 
-    def test_whatIsKnownIsNotAskedAgain(self) -> None:
+    def test_what_is_known_is_not_asked_again(self) -> None:
         rig = rig_with(other_hospital="enforce")
         for _ in range(3):
             self.passes(rig, "POST", "/notes", {"patient_id": 7})
@@ -201,20 +201,20 @@ class EnforceTests(SynchronousTestCase):
         self.passes(rig, "POST", "/notes", {"patient_id": 7})
         self.assertEqual(len(rig.hosp.seen("getPatient")), 2)
 
-    def test_aChangeThroughTheProxyCountsAtOnce(self) -> None:
+    def test_a_change_through_the_proxy_counts_at_once(self) -> None:
         rig = rig_with(other_hospital="enforce")
         self.passes(rig, "GET", "/patients/7")
         self.passes(rig, "PATCH", "/patients/7", {"hospital_id": 2})
         self.refused(rig, "POST", "/notes", {"patient_id": 7})
 
-    def test_aChangeWhoseAnswerIsLostIsAskedFor(self) -> None:
+    def test_a_change_whose_answer_is_lost_is_asked_for(self) -> None:
         rig = rig_with(other_hospital="enforce")
         self.passes(rig, "GET", "/patients/7")
         rig.hosp.faults = [("after", 500)]
         rig.get(rig.send("PATCH", "/patients/7", {"hospital_id": 2}))
         self.refused(rig, "POST", "/notes", {"patient_id": 7})
 
-    def test_itFailsClosed(self) -> None:
+    def test_it_fails_closed(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.get(rig.send("GET", "/hospitals"))
         rig.hosp.read_faults = [500] * 50
@@ -222,14 +222,14 @@ class EnforceTests(SynchronousTestCase):
         self.assertEqual((answer.status, rig.hosp.seen("createNote")), (503, []))
         self.assertEqual(hits(rig), ["permissions:other_hospital(unknown)"])
 
-    def test_whoIsOfNoHospitalHasNoPatients(self) -> None:
+    def test_who_is_of_no_hospital_has_no_patients(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.hosp.records["staffs"][0]["hospital_id"] = None
         self.refused(rig, "GET", "/patients/9")
         rig.hosp.records["patients"][1]["hospital_id"] = None
         self.passes(rig, "GET", "/patients/9")
 
-    def test_anIdThatCannotBeLookedUpIsRefused(self) -> None:
+    def test_an_id_that_cannot_be_looked_up_is_refused(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.validation._enforce = False
         for patient in ("7/../9", " 9", "", [9], {"a": 9}, 9.0, True):
@@ -239,29 +239,29 @@ class EnforceTests(SynchronousTestCase):
 
 
 class GlassTests(SynchronousTestCase):
-    def test_aReasonLetsPassAndIsKept(self) -> None:
+    def test_a_reason_lets_pass_and_is_kept(self) -> None:
         rig = rig_with(other_hospital="enforce")
         self.assertEqual(rig.get(rig.send("GET", "/patients/9", headers=GLASS)).status, 200)
         self.assertEqual(hits(rig), ["permissions:other_hospital", "permissions:break-glass"])
         self.assertEqual(rig.exchanges[0].break_glass, "Collapsed in the waiting room")
 
-    def test_itIsNotBrokenWhereNobodyWouldHaveBeenRefused(self) -> None:
+    def test_it_is_not_broken_where_nobody_would_have_been_refused(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.get(rig.send("GET", "/patients/7", headers=GLASS))
         self.assertEqual((hits(rig), rig.exchanges[0].break_glass), ([], None))
 
-    def test_anEmptyReasonIsNone(self) -> None:
+    def test_an_empty_reason_is_none(self) -> None:
         rig = rig_with(other_hospital="enforce")
         answer = rig.get(rig.send("GET", "/patients/9", headers=[(b"x-break-glass", b"  ")]))
         self.assertEqual(answer.status, 403)
         self.assertIn("X-Break-Glass", json.loads(answer.body)["detail"])
 
-    def test_otherRulesHaveNone(self) -> None:
+    def test_other_rules_have_none(self) -> None:
         rig = rig_with(set_others_password="enforce")
         answer = rig.get(rig.send("PATCH", "/staffs/2", {"password": "mine"}, headers=GLASS))
         self.assertEqual((answer.status, rig.exchanges[0].break_glass), (403, None))
 
-    def test_itServesWhenHospCannotSay(self) -> None:
+    def test_it_serves_when_hosp_cannot_say(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.get(rig.send("GET", "/hospitals"))
         rig.hosp.read_faults = [500] * 50
@@ -269,14 +269,14 @@ class GlassTests(SynchronousTestCase):
         self.assertEqual(answer.status, 201)
 
     @given(st.binary(max_size=600))
-    def test_reasonsAreBounded(self, given_: bytes) -> None:
+    def test_reasons_are_bounded(self, given_: bytes) -> None:
         exchange = Exchange(Request(headers=Headers(((b"x-break-glass", given_),))), 0.0, 0.0, 0.0)
         reason = reason_in(exchange)
         self.assertTrue(reason is None or 0 < len(reason) <= MAX_REASON)
 
 
 class AdministratorTests(SynchronousTestCase):
-    def test_noRuleBindsThemAndTheRecordSaysSo(self) -> None:
+    def test_no_rule_binds_them_and_the_record_says_so(self) -> None:
         rig = rig_with(frozenset({"1"}), create_staff="enforce", other_hospital="enforce")
         new = {"name": "n", "hospital_id": 1, "password": "p"}
         self.assertEqual(rig.get(rig.send("POST", "/staffs", new)).status, 201)
@@ -296,7 +296,7 @@ class KnowledgeTests(SynchronousTestCase):
         knowledge.saw(call, rig.hosp.answer(call))
         self.assertEqual(len(knowledge), 10)
 
-    def test_aReadThatBeganBeforeAChangeTellsNothingOfIt(self) -> None:
+    def test_a_read_that_began_before_achange_tells_nothing_of_it(self) -> None:
         rig = Rig()
         knowledge = Knowledge(CONTRACT, {"patients": frozenset({"hospital_id"})}, rig.clock, most=10)
         rig.get(rig.send("GET", "/patients/7"))
@@ -321,7 +321,7 @@ class KnowledgeTests(SynchronousTestCase):
             knowledge.forget("patients", str(number))
         self.assertEqual(len(knowledge._changed), 10)
 
-    def test_whenAnyRecordMayHaveChangedNothingIsBelievedButForAnOutage(self) -> None:
+    def test_when_any_record_may_have_changed_nothing_is_believed_but_for_an_outage(self) -> None:
         rig = Rig()
         knowledge = Knowledge(CONTRACT, {"patients": frozenset({"hospital_id"})}, rig.clock, most=10)
         rig.get(rig.send("GET", "/patients/7"))
@@ -339,7 +339,7 @@ class KnowledgeTests(SynchronousTestCase):
         self.assertEqual(knowledge.recall("patients", "7", "hospital_id", 60), 2)
 
     @given(st.binary(max_size=50))
-    def test_whateverAnAnswerHolds(self, body: bytes) -> None:
+    def test_whatever_an_answer_holds(self, body: bytes) -> None:
         rig = Rig()
         knowledge = Knowledge(CONTRACT, {"notes": frozenset({"staff_id"})}, rig.clock)
         self.assertIn(knowledge.read("notes", body), (None, {}))

@@ -26,7 +26,7 @@ class AccountsTests(SynchronousTestCase):
     def known(self, *identities: Identity) -> list[bool]:
         return [self.accounts.recall(one.credentials) == one for one in identities]
 
-    def test_itIsRememberedForAWhile(self) -> None:
+    def test_it_is_remembered_for_awhile(self) -> None:
         self.assertEqual(self.known(ANN), [False])
         self.accept(ANN)
         self.clock.advance(299.9)
@@ -35,14 +35,14 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(self.known(ANN), [False])
         self.assertEqual(len(self.accounts), 0)
 
-    def test_eachAcceptanceRenewsIt(self) -> None:
+    def test_each_acceptance_renews_it(self) -> None:
         self.accept(ANN)
         self.clock.advance(200)
         self.accept(ANN)
         self.clock.advance(200)
         self.assertEqual(self.known(ANN), [True])
 
-    def test_theLeastRecentlyUsedGoesFirst(self) -> None:
+    def test_the_least_recently_used_goes_first(self) -> None:
         crowd = [Identity(number, "x", b"%d" % number) for number in range(10)]
         self.accept(*crowd)
         self.assertEqual(self.known(crowd[0]), [True])
@@ -50,7 +50,7 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(len(self.accounts), 10)
         self.assertEqual(self.known(crowd[0], crowd[1], ANN_ELSEWHERE), [True, False, True])
 
-    def test_aChangeForgetsEveryCredentialOfThatAccountAndNoOther(self) -> None:
+    def test_a_change_forgets_every_credential_of_that_account_and_no_other(self) -> None:
         self.accept(ANN, ANN_ELSEWHERE, BEN)
         before = self.accounts.generation(ANN), self.accounts.generation(BEN)
         self.accounts.changing("1")
@@ -62,13 +62,13 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(before[1], self.accounts.generation(BEN))
         self.assertEqual(self.told, ["account:1"] * 2)
 
-    def test_idsCompareAsStrings(self) -> None:
+    def test_ids_compare_as_strings(self) -> None:
         self.accept(BEN)
         self.accounts.changing("2")
         self.accept(evolve(BEN, id=2))
         self.assertEqual(self.known(evolve(BEN, id=2)), [False])
 
-    def test_everyAccountMayChange(self) -> None:
+    def test_every_account_may_change(self) -> None:
         self.accept(ANN, BEN)
         before = self.accounts.generation(BEN)
         self.accounts.changing(None)
@@ -80,7 +80,7 @@ class AccountsTests(SynchronousTestCase):
         self.accept(BEN)
         self.assertEqual(self.known(BEN), [True])
 
-    def test_whatWasAskedBeforeAChangeIsNotRemembered(self) -> None:
+    def test_what_was_asked_before_achange_is_not_remembered(self) -> None:
         ticket = self.accounts.ticket()
         self.accounts.changing("1")
         self.accounts.changed("1")
@@ -88,7 +88,7 @@ class AccountsTests(SynchronousTestCase):
         self.accounts.remember(BEN, ticket)
         self.assertEqual(self.known(ANN, BEN), [False, True])
 
-    def test_whatWasAskedBeforeARefusalIsNotRemembered(self) -> None:
+    def test_what_was_asked_before_arefusal_is_not_remembered(self) -> None:
         self.accept(ANN, ANN_ELSEWHERE)
         ticket = self.accounts.ticket()
         self.accounts.forget(ANN.credentials)
@@ -98,7 +98,7 @@ class AccountsTests(SynchronousTestCase):
         self.accept(ANN)
         self.assertEqual(self.known(ANN), [True])
 
-    def test_severalWritesMayBeOpen(self) -> None:
+    def test_several_writes_may_be_open(self) -> None:
         self.accounts.changing("1")
         self.accounts.changing("1")
         self.accounts.changed("1")
@@ -108,7 +108,7 @@ class AccountsTests(SynchronousTestCase):
         self.accounts.changed("1")
         self.assertTrue(self.accounts.settled(ANN))
 
-    def test_anUnknownOutcomeStaysOpenUntilItIsFound(self) -> None:
+    def test_an_unknown_outcome_stays_open_until_it_is_found(self) -> None:
         self.accounts.changing("1")
         self.accounts.left_open("1")
         self.clock.advance(1e6)
@@ -119,12 +119,12 @@ class AccountsTests(SynchronousTestCase):
         self.assertLess(before, self.accounts.generation(ANN))
         self.assertTrue(self.accounts.settled(ANN))
 
-    def test_aFindingEndsNoOtherWrite(self) -> None:
+    def test_a_finding_ends_no_other_write(self) -> None:
         self.accounts.changing("1")
         self.accounts.found("1")
         self.assertFalse(self.accounts.settled(ANN))
 
-    def test_withNobodyWhoLooksItStaysOpenForItsTime(self) -> None:
+    def test_with_nobody_who_looks_it_stays_open_for_its_time(self) -> None:
         self.accounts.changing("1")
         self.accounts.left_open("1", 25.0)
         self.clock.advance(24.9)
@@ -137,14 +137,14 @@ class AccountsTests(SynchronousTestCase):
         self.accept(ANN)
         self.assertEqual(self.known(ANN), [True])
 
-    def test_theLongerTimeCounts(self) -> None:
+    def test_the_longer_time_counts(self) -> None:
         for for_s in (25.0, 5.0):
             self.accounts.changing("1")
             self.accounts.left_open("1", for_s)
         self.clock.advance(10)
         self.assertFalse(self.accounts.settled(ANN))
 
-    def test_tooManyOpenOnesCountForEverybody(self) -> None:
+    def test_too_many_open_ones_count_for_everybody(self) -> None:
         crowd = Identity(99, "x", b"x")
         for number in range(11):
             self.accounts.changing(str(number))
@@ -155,7 +155,7 @@ class AccountsTests(SynchronousTestCase):
         self.assertTrue(self.accounts.settled(crowd))
         self.assertEqual((self.accounts._late, self.accounts._all_late), ({}, None))
 
-    def test_everyMapIsBounded(self) -> None:
+    def test_every_map_is_bounded(self) -> None:
         accounts = Accounts(self.clock, 10, 300.0)
         for number in range(200):
             accounts.remember(Identity(number, "x", b"%d" % number), accounts.ticket())
@@ -168,14 +168,14 @@ class AccountsTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertLessEqual(len(held), 10)
 
-    def test_theIndexKeepsNothingOfTheForgotten(self) -> None:
+    def test_the_index_keeps_nothing_of_the_forgotten(self) -> None:
         self.accept(ANN, ANN_ELSEWHERE, BEN, evolve(ANN, id=3))
         self.assertEqual(self.accounts._credentials_of.keys(), {"1", "2", "3"})
         for identity in (ANN, ANN_ELSEWHERE, BEN):
             self.accounts.forget(identity.credentials)
         self.assertEqual(self.accounts._credentials_of, {})
 
-    def test_credentialsThatNameAnotherAccountNowFollowIt(self) -> None:
+    def test_credentials_that_name_another_account_now_follow_it(self) -> None:
         """Deleted and made again under the same name and password: another account."""
         self.accept(ANN)
         again = evolve(ANN, id=7)

@@ -12,7 +12,7 @@ KEYS = st.sampled_from("abcdefgh")
 
 
 class LastChangesTests(SynchronousTestCase):
-    def test_itKnowsTheLatest(self) -> None:
+    def test_it_knows_the_latest(self) -> None:
         changes: LastChanges[str] = LastChanges(4)
         changes.note("a", 1)
         changes.note("a", 2)
@@ -21,7 +21,7 @@ class LastChangesTests(SynchronousTestCase):
         self.assertEqual((changes.of("a"), changes.of("b"), len(changes)), (3, 3, 0))
 
     @given(st.lists(KEYS, max_size=40), st.integers(1, 5))
-    def test_itIsBoundedAndForgetsToTheSafeSide(self, noted: list[str], most: int) -> None:
+    def test_it_is_bounded_and_forgets_to_the_safe_side(self, noted: list[str], most: int) -> None:
         changes: LastChanges[str] = LastChanges(most)
         true: dict[str, int] = {}
         seen = dict.fromkeys("abcdefgh", 0)
@@ -37,7 +37,7 @@ class LastChangesTests(SynchronousTestCase):
 
 
 class CountsTests(SynchronousTestCase):
-    def test_allMeansEverybody(self) -> None:
+    def test_all_means_everybody(self) -> None:
         counts = Counts(2)
         counts.add(None)
         self.assertTrue(counts.holds("a"))
@@ -50,7 +50,9 @@ class CountsTests(SynchronousTestCase):
         self.assertTrue(counts.holds("a"), "an end without a beginning must not count")
 
     @given(st.lists(st.tuples(st.booleans(), KEYS), max_size=60), st.integers(1, 4))
-    def test_whatIsOpenIsHeldAndInTheEndNothingIs(self, steps: list[tuple[bool, str]], most: int) -> None:
+    def test_what_is_open_is_held_and_in_the_end_nothing_is(
+        self, steps: list[tuple[bool, str]], most: int
+    ) -> None:
         counts, true = Counts(most), Counter[str]()
         for begins, key in steps:
             if begins:

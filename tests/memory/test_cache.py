@@ -16,10 +16,10 @@ class HitTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def test_isAProcessor(self) -> None:
+    def test_is_aprocessor(self) -> None:
         self.assertTrue(verifyObject(IProcessor, self.house.cache))
 
-    def test_theSecondReadIsAnsweredFromMemory(self) -> None:
+    def test_the_second_read_is_answered_from_memory(self) -> None:
         self.house.warm("listHospitals", answer(b"[1]"))
         self.house.clock.advance(7)
         second = self.house.send("listHospitals")
@@ -30,7 +30,7 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(second.status, b"hospproxy; hit; ttl=293")
         self.assertEqual(second.exchange.cache_status, "hit")
 
-    def test_theFirstSaysThatItWasStored(self) -> None:
+    def test_the_first_says_that_it_was_stored(self) -> None:
         first = self.house.warm("listHospitals")
         self.assertEqual(first.status, b"hospproxy; fwd=uri-miss; fwd-status=200; stored; ttl=300")
         self.assertEqual(first.exchange.cache_status, "miss")
@@ -38,7 +38,7 @@ class HitTests(SynchronousTestCase):
         self.assertIsNone(first.response.headers.get(b"age"))
         self.assertEqual(first.exchange.attempts, 1)
 
-    def test_devicesAreToldToKeepNothing(self) -> None:
+    def test_devices_are_told_to_keep_nothing(self) -> None:
         expiring = (b"Expires", b"Thu, 01 Dec 2033 16:00:00 GMT")
         for reading in (
             self.house.warm("listHospitals", answer(b"[]", expiring)),
@@ -51,14 +51,14 @@ class HitTests(SynchronousTestCase):
             self.assertEqual(reading.response.headers.all(b"cache-control"), [b"private, no-store"])
             self.assertIsNone(reading.response.headers.get(b"expires"))
 
-    def test_whatBelongsToOneExchangeIsNotRepeated(self) -> None:
+    def test_what_belongs_to_one_exchange_is_not_repeated(self) -> None:
         first = self.house.warm("listHospitals")
         second = self.house.send("listHospitals")
         self.assertEqual(first.response.headers.get(b"x-request-id"), b"of-the-first")
         self.assertIsNone(second.response.headers.get(b"x-request-id"))
         self.assertEqual(second.response.headers.get(b"etag"), b'W/"abc"')
 
-    def test_lifetimesAreTheContracts(self) -> None:
+    def test_lifetimes_are_the_contracts(self) -> None:
         for call, lifetime_s in (
             (call_of("listHospitals"), 300),
             (call_of("getHospital", "1"), 300),
@@ -73,13 +73,13 @@ class HitTests(SynchronousTestCase):
             self.assertEqual(again.exchange.cache_status, "expired", call.operation.id)
             self.assertIn(b"fwd=stale", again.status)
 
-    def test_anOperatorMayChangeALifetime(self) -> None:
+    def test_an_operator_may_change_alifetime(self) -> None:
         house = House(lifetimes={"listHospitals": 10.0, "listNotes": 0.0})
         self.assertIn(b"ttl=10", house.warm("listHospitals").status)
         self.assertIn(b"fwd=bypass", house.warm("listNotes").status)
         self.assertEqual(len(house.store), 1)
 
-    def test_theTimeRunsFromTheAnswerAndTheAgeFromTheQuestion(self) -> None:
+    def test_the_time_runs_from_the_answer_and_the_age_from_the_question(self) -> None:
         """HOSP takes up to 20 s: `GET /`, kept for 5 s, would otherwise never be kept at all."""
         reading = self.house.send("getStatus", who=None)
         self.house.clock.advance(20)
@@ -90,31 +90,31 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(hit.status, b"hospproxy; hit; ttl=1")
         self.assertEqual(hit.response.headers.get(b"age"), b"24")
 
-    def test_theAgeThatAnAnswerCameWithCounts(self) -> None:
+    def test_the_age_that_an_answer_came_with_counts(self) -> None:
         self.house.warm("listHospitals", answer(b"[]", (b"Age", b"100")))
         self.house.clock.advance(10)
         hit = self.house.send("listHospitals")
         self.assertEqual(hit.response.headers.all(b"age"), [b"110"])
         self.assertEqual(hit.status, b"hospproxy; hit; ttl=190")
 
-    def test_whatIsTooOldWhenItComesIsNotKept(self) -> None:
+    def test_what_is_too_old_when_it_comes_is_not_kept(self) -> None:
         first = self.house.warm("listHospitals", answer(b"[]", (b"Age", b"300")))
         self.assertTrue(first.status.endswith(b"; detail=too-old"))
         self.assertEqual(len(self.house.store), 0)
 
-    def test_otherCachesStatusGoesBeforeOurs(self) -> None:
+    def test_other_caches_status_goes_before_ours(self) -> None:
         first = self.house.warm("listHospitals", answer(b"[]", (b"Cache-Status", b"inner; hit")))
         self.assertTrue(first.status.startswith(b"inner; hit, hospproxy; fwd=uri-miss"))
         self.assertTrue(self.house.send("listHospitals").status.startswith(b"hospproxy; hit"))
 
-    def test_hospsNoCacheIsHonoured(self) -> None:
+    def test_hosps_no_cache_is_honoured(self) -> None:
         first = self.house.warm(
             "listHospitals", answer(b"[]", headers=(JSON, (b"Cache-Control", b"no-cache")))
         )
         self.assertEqual(first.status, b"hospproxy; fwd=uri-miss; fwd-status=200; detail=no-cache")
         self.house.warm("listHospitals")
 
-    def test_theGaugesShowTheStore(self) -> None:
+    def test_the_gauges_show_the_store(self) -> None:
         self.house.warm("listHospitals")
         self.assertEqual(self.house.meter.gauges["cache_entries"](), 1)
         self.assertEqual(self.house.meter.gauges["cache_bytes"](), self.house.store.bytes)
@@ -126,34 +126,34 @@ class PrivacyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def test_nobodyIsServedAnothersAnswer(self) -> None:
+    def test_nobody_is_served_anothers_answer(self) -> None:
         self.house.warm("listHospitals", answer(b'["for ann"]'))
         ben = self.house.warm("listHospitals", answer(b'["for ben"]'), who=BEN)
         self.assertEqual(ben.response.body, b'["for ben"]')
         self.assertEqual(self.house.send("listHospitals").response.body, b'["for ann"]')
 
-    def test_withoutKnowingWhoAsksNothingIsReadOrKept(self) -> None:
+    def test_without_knowing_who_asks_nothing_is_read_or_kept(self) -> None:
         self.house.warm("listHospitals")
         unknown = self.house.warm("listHospitals", who=None)
         self.assertEqual(unknown.exchange.cache_status, "bypass")
         self.assertEqual(len(self.house.store), 1)
 
-    def test_whatIsPublicIsForEverybody(self) -> None:
+    def test_what_is_public_is_for_everybody(self) -> None:
         self.house.warm("getStatus", answer(b"ok", headers=((b"Content-Type", b"text/html"),)), who=None)
         for who in (None, ANN, BEN):
             self.assertEqual(self.house.send("getStatus", who=who).exchange.cache_status, "hit")
 
-    def test_hostsAreKeptApart(self) -> None:
+    def test_hosts_are_kept_apart(self) -> None:
         self.house.warm("listHospitals", host="a.example")
         self.assertEqual(self.house.warm("listHospitals", host="b.example").exchange.cache_status, "miss")
 
-    def test_equalRequestsOfTwoPeopleAreTwoFetches(self) -> None:
+    def test_equal_requests_of_two_people_are_two_fetches(self) -> None:
         ann, ben = self.house.send("listHospitals"), self.house.send("listHospitals", who=BEN)
         self.house.reply(answer(b'["for ann"]'), 0)
         self.house.reply(answer(b'["for ben"]'), 1)
         self.assertEqual([ann.response.body, ben.response.body], [b'["for ann"]', b'["for ben"]'])
 
-    def test_aRefusalPutsWhatWasAnsweredBeforeOutOfReach(self) -> None:
+    def test_a_refusal_puts_what_was_answered_before_out_of_reach(self) -> None:
         self.house.warm("listHospitals")
         refused = self.house.warm("listNotes", answer(b"denied", status=401, headers=()))
         self.assertEqual(refused.response.status, 401)
@@ -172,29 +172,29 @@ class NotKeptTests(SynchronousTestCase):
         for status in (201, 204, 206, 301, 304, 400, 401, 404, 500, 503):
             self.assertNotKept(answer(b"{}", status=status), b"status")
 
-    def test_cookiesButTheirOwnAskerGetsThem(self) -> None:
+    def test_cookies_but_their_own_asker_gets_them(self) -> None:
         cookie = (b"Set-Cookie", b"session=1")
         self.assertNotKept(answer(b"[]", cookie), b"set-cookie")
         first = House().warm("listHospitals", answer(b"[]", cookie))
         self.assertEqual(first.response.headers.get(b"set-cookie"), b"session=1")
 
-    def test_whatVariesOnMoreThanTheKeyHolds(self) -> None:
+    def test_what_varies_on_more_than_the_key_holds(self) -> None:
         for vary in (b"*", b"Accept, Accept-Language", b"X-Forwarded-For", b"Cookie"):
             self.assertNotKept(answer(headers=(JSON, (b"Vary", vary))), b"vary")
 
-    def test_whatHospForbids(self) -> None:
+    def test_what_hosp_forbids(self) -> None:
         self.assertNotKept(answer(headers=(JSON, (b"Cache-Control", b"No-Store"))), b"no-store")
 
-    def test_anotherTypeThanTheContractSays(self) -> None:
+    def test_another_type_than_the_contract_says(self) -> None:
         self.assertNotKept(answer(b"<html>", headers=((b"Content-Type", b"text/html"),)), b"type")
         self.assertNotKept(answer(b"[]", headers=()), b"type")
         self.assertNotKept(answer(b"{}", headers=(JSON,)), b"type", "getStatus")
 
-    def test_halfADocument(self) -> None:
+    def test_half_adocument(self) -> None:
         for body in (b"", b"[{}, {", b"[] []", b"<html>"):
             self.assertNotKept(answer(body), b"malformed")
 
-    def test_whatIsTooLarge(self) -> None:
+    def test_what_is_too_large(self) -> None:
         house = House(max_entry_bytes=1024)
         self.assertIn(
             b"detail=too-large", house.warm("listHospitals", answer(b'"%s"' % (b"x" * 1023))).status
@@ -208,7 +208,7 @@ class RequestDirectiveTests(SynchronousTestCase):
         self.house.warm("listHospitals", answer(b"[1]"))
         self.house.clock.advance(10)
 
-    def test_noCacheGoesToHospAndItsAnswerIsKept(self) -> None:
+    def test_no_cache_goes_to_hosp_and_its_answer_is_kept(self) -> None:
         for field in (NO_CACHE, (b"Cache-Control", b"max-age=0"), (b"Pragma", b"no-cache")):
             before = len(self.house.hosp)
             reading = self.house.send("listHospitals", field)
@@ -218,14 +218,14 @@ class RequestDirectiveTests(SynchronousTestCase):
             self.assertIn(b"fwd=request; fwd-status=200; stored", reading.status)
             self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
 
-    def test_noStoreIsServedButNotKept(self) -> None:
+    def test_no_store_is_served_but_not_kept(self) -> None:
         no_store = (b"Cache-Control", b"no-store")
         self.assertEqual(self.house.send("listHospitals", no_store).exchange.cache_status, "hit")
         self.house.send("listNotes", no_store)
         self.house.reply(answer())
         self.assertEqual(len(self.house.store), 1)
 
-    def test_onlyIfCached(self) -> None:
+    def test_only_if_cached(self) -> None:
         field = (b"Cache-Control", b"only-if-cached")
         self.assertEqual(self.house.send("listHospitals", field).exchange.cache_status, "hit")
         for call, how in (("listNotes", {}), ("listHospitals", {"who": None}), ("getStatus", {"who": None})):
@@ -235,7 +235,7 @@ class RequestDirectiveTests(SynchronousTestCase):
             self.assertEqual(error.headers.get(b"cache-status"), b"hospproxy; detail=only-if-cached")
         self.assertEqual(len(self.house.hosp), 1)
 
-    def test_maxAgeAndMinFresh(self) -> None:
+    def test_max_age_and_min_fresh(self) -> None:
         for value, word in (
             (b"max-age=10", "hit"),
             (b"max-age=9", "refresh"),
@@ -248,13 +248,13 @@ class RequestDirectiveTests(SynchronousTestCase):
             if word == "refresh":
                 reading.result.cancel()
 
-    def test_looksNeitherReadNorStore(self) -> None:
+    def test_looks_neither_read_nor_store(self) -> None:
         look = self.house.send("listHospitals", past_cache=True)
         self.house.reply(answer(b"[9]"))
         self.assertEqual((look.response.body, look.exchange.cache_status), (b"[9]", "bypass"))
         self.assertEqual(self.house.send("listHospitals").response.body, b"[1]")
 
-    def test_switchedOffNothingIsKept(self) -> None:
+    def test_switched_off_nothing_is_kept(self) -> None:
         house = House(enabled=False)
         house.warm("listHospitals")
         self.assertEqual(house.warm("listHospitals").exchange.cache_status, "bypass")
@@ -264,7 +264,7 @@ class ConditionalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def test_aHitIsA304(self) -> None:
+    def test_a_hit_is_a304(self) -> None:
         self.house.warm("listHospitals")
         reading = self.house.send("listHospitals", (b"If-None-Match", b'"x", "abc"'))
         response = reading.response
@@ -273,7 +273,7 @@ class ConditionalTests(SynchronousTestCase):
         self.assertEqual(names, {b"etag", b"vary", b"cache-control", b"age", b"cache-status"})
         self.assertEqual(reading.exchange.cache_status, "hit")
 
-    def test_aMissIsA304AndIsKeptWhole(self) -> None:
+    def test_a_miss_is_a304_and_is_kept_whole(self) -> None:
         reading = self.house.send("listHospitals", (b"If-None-Match", b'W/"abc"'))
         self.house.reply(answer(b"[1]", (b"Set-Cookie", b"a=b")))
         self.assertEqual(reading.response.status, 304)
@@ -283,14 +283,14 @@ class ConditionalTests(SynchronousTestCase):
         self.assertEqual(reading.response.status, 304)
         self.assertEqual(self.house.send("listHospitals").response.body, b"[1]")
 
-    def test_aRecordKnowsWhomA304WasAbout(self) -> None:
+    def test_a_record_knows_whom_a304_was_about(self) -> None:
         note = call_of("getNote", "3")
         self.house.warm(note, answer(b'{"id":3,"patient_id":7}'))
         reading = self.house.send(note, (b"If-None-Match", b'"abc"'))
         self.assertEqual((reading.response.status, reading.exchange.patient), (304, "7"))
         self.assertEqual(reading.exchange.unchanged, b'{"id":3,"patient_id":7}')
 
-    def test_anotherTagOrNoneIsAnsweredWhole(self) -> None:
+    def test_another_tag_or_none_is_answered_whole(self) -> None:
         self.house.warm("listHospitals")
         self.assertEqual(self.house.send("listHospitals", (b"If-None-Match", b'"x"')).response.status, 200)
         self.house.warm("listNotes", answer(headers=(JSON,)))
@@ -298,12 +298,12 @@ class ConditionalTests(SynchronousTestCase):
         self.assertEqual(reading.response.status, 200)
         self.assertIsNone(reading.response.headers.get(b"etag"))
 
-    def test_errorsAreNever304(self) -> None:
+    def test_errors_are_never304(self) -> None:
         reading = self.house.send("listHospitals", (b"If-None-Match", b"*"))
         self.house.reply(answer(b"{}", status=500))
         self.assertEqual(reading.response.status, 500)
 
-    def test_writesAreNever304(self) -> None:
+    def test_writes_are_never304(self) -> None:
         reading = self.house.send(call_of("updateNote", "1", document={}), (b"If-None-Match", b"*"))
         self.house.reply(answer(b"{}"))
         self.assertEqual(reading.response.status, 200)

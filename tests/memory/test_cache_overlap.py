@@ -17,7 +17,7 @@ class CollapsingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def test_equalRequestsAreOneFetch(self) -> None:
+    def test_equal_requests_are_one_fetch(self) -> None:
         first, second, third = (self.house.send("listHospitals") for _ in range(3))
         self.assertEqual(len(self.house.hosp), 1)
         self.house.reply(answer(b"[1]"))
@@ -30,7 +30,7 @@ class CollapsingTests(SynchronousTestCase):
         self.assertIs(second.response.origin, Origin.MEMORY)
         self.assertEqual([one.exchange.attempts for one in (first, second, third)], [1, 0, 0])
 
-    def test_theFirstOnesLeavingDoesNotHurtTheRest(self) -> None:
+    def test_the_first_ones_leaving_does_not_hurt_the_rest(self) -> None:
         first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
         first.result.cancel()
         self.assertIsInstance(first.error, CancelledError)
@@ -38,7 +38,7 @@ class CollapsingTests(SynchronousTestCase):
         self.house.reply(answer(b"[1]"))
         self.assertEqual(second.response.body, b"[1]")
 
-    def test_whenAllHaveLeftTheFetchEnds(self) -> None:
+    def test_when_all_have_left_the_fetch_ends(self) -> None:
         first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
         second.result.cancel()
         self.assertFalse(self.house.hosp[0].cancelled)
@@ -47,7 +47,7 @@ class CollapsingTests(SynchronousTestCase):
         self.assertEqual(len(self.house.memory.fills), 0)
         self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
 
-    def test_aFailureIsEverybodys(self) -> None:
+    def test_a_failure_is_everybodys(self) -> None:
         first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
         failure = FailedAfterSending("reset")
         self.house.reply(failure)
@@ -56,7 +56,7 @@ class CollapsingTests(SynchronousTestCase):
         self.assertEqual(first.exchange.attempts, 1)
         self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
 
-    def test_eachWaitsUntilItsOwnDeadline(self) -> None:
+    def test_each_waits_until_its_own_deadline(self) -> None:
         first = self.house.send("listHospitals", deadline_s=5)
         self.house.clock.advance(1)
         second = self.house.send("listHospitals", deadline_s=10)
@@ -69,13 +69,13 @@ class CollapsingTests(SynchronousTestCase):
         self.assertEqual(second.response.body, b"[1]")
         self.assertEqual(self.house.clock.getDelayedCalls(), [])
 
-    def test_aCookieGoesToItsAskerAlone(self) -> None:
+    def test_a_cookie_goes_to_its_asker_alone(self) -> None:
         first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
         self.house.reply(answer(b"[]", (b"Set-Cookie", b"session=1")))
         self.assertEqual(first.response.headers.get(b"set-cookie"), b"session=1")
         self.assertIsNone(second.response.headers.get(b"set-cookie"))
 
-    def test_whoWantsItFromHospWaitsForNoFetchThatBeganBefore(self) -> None:
+    def test_who_wants_it_from_hosp_waits_for_no_fetch_that_began_before(self) -> None:
         first = self.house.send("listHospitals")
         fresh = self.house.send("listHospitals", NO_CACHE)
         third = self.house.send("listHospitals")
@@ -87,7 +87,7 @@ class CollapsingTests(SynchronousTestCase):
         )
         self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
 
-    def test_aFetchThatIsOlderThanMaxAgeIsNotJoined(self) -> None:
+    def test_a_fetch_that_is_older_than_max_age_is_not_joined(self) -> None:
         self.house.send("listHospitals")
         self.house.clock.advance(3)
         self.house.send("listHospitals", (b"Cache-Control", b"max-age=3"))
@@ -95,7 +95,7 @@ class CollapsingTests(SynchronousTestCase):
         self.house.send("listHospitals", (b"Cache-Control", b"max-age=2"))
         self.assertEqual(len(self.house.hosp), 2)
 
-    def test_aFailureWithNobodyWaitingIsLogged(self) -> None:
+    def test_a_failure_with_nobody_waiting_is_logged(self) -> None:
         reading = self.house.send("listHospitals")
         self.house.hosp[0].reply._canceller = lambda reply: reply.errback(ZeroDivisionError())  # type: ignore[attr-defined]
         reading.result.cancel()
@@ -106,7 +106,7 @@ class WriteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def test_aWriteStrikesBeforeItIsSentAndAgainAfter(self) -> None:
+    def test_a_write_strikes_before_it_is_sent_and_again_after(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.house.warm("listNotes", answer(b"[1]"), who=BEN)
         write = self.house.send(call_of("createNote", document={}))
@@ -120,7 +120,7 @@ class WriteTests(SynchronousTestCase):
                 self.house.warm("listNotes", answer(b"[2]"), who=who).exchange.cache_status, "miss"
             )
 
-    def test_aFetchThatBeganBeforeIsNeitherKeptNorJoined(self) -> None:
+    def test_a_fetch_that_began_before_is_neither_kept_nor_joined(self) -> None:
         early = self.house.send("listNotes")
         write = self.house.send(call_of("createNote", document={}))
         during = self.house.send("listNotes")
@@ -137,7 +137,7 @@ class WriteTests(SynchronousTestCase):
         self.assertIn(b"detail=invalidated", during.status)
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
-    def test_itStrikesAtAnyOutcome(self) -> None:
+    def test_it_strikes_at_any_outcome(self) -> None:
         for outcome in (
             answer(b"{}", status=500),
             FailedAfterSending("reset"),
@@ -151,19 +151,19 @@ class WriteTests(SynchronousTestCase):
             self.assertTrue(write.outcome)
             self.assertEqual(self.house.warm(call_of("getNote", "7")).exchange.cache_status, "miss", outcome)
 
-    def test_aScreeningStrikesNothing(self) -> None:
+    def test_a_screening_strikes_nothing(self) -> None:
         self.house.warm(call_of("getPatient", "1"))
         screening = self.house.warm(call_of("screenPatient", "1", document={"images": []}))
         self.assertEqual(screening.status, b"hospproxy; fwd=method; fwd-status=200")
         self.assertEqual(self.house.send(call_of("getPatient", "1")).exchange.cache_status, "hit")
 
-    def test_switchedOffAWriteStillReachesTheAccounts(self) -> None:
+    def test_switched_off_awrite_still_reaches_the_accounts(self) -> None:
         house = House(enabled=False)
         house.accounts.remember(ANN, house.accounts.ticket())
         house.send(call_of("updateStaff", "1", document={"password": "new"}))
         self.assertIsNone(house.accounts.recall(ANN.credentials))
 
-    def test_nothingIsServedToAnAccountThatIsBeingChanged(self) -> None:
+    def test_nothing_is_served_to_an_account_that_is_being_changed(self) -> None:
         """Equal requests still share a fetch: HOSP is asked, and would otherwise be asked by everybody at once."""
         self.house.warm("listNotes")
         self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
@@ -180,7 +180,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
         self.assertEqual(self.house.send("listHospitals").exchange.cache_status, "hit")
 
-    def test_anUnknownOutcomeLeavesTheAccountUnsettledUntilItIsFound(self) -> None:
+    def test_an_unknown_outcome_leaves_the_account_unsettled_until_it_is_found(self) -> None:
         call = call_of("updateStaff", "1", document={"password": "new"})
         self.house.send(call, who=BEN)
         self.house.reply(OutcomeUnknown("who knows", reference="r"))

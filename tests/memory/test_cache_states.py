@@ -360,20 +360,20 @@ class StateTests(SynchronousTestCase):
                 print(f"\nHOSPPROXY_SEED={seed} {machine.__name__}")
                 raise
 
-    def test_longWalksAmongReadsAndWrites(self) -> None:
+    def test_long_walks_among_reads_and_writes(self) -> None:
         self.walk(Notes, 400)
 
-    def test_longWalksAmongReadsAndPasswords(self) -> None:
+    def test_long_walks_among_reads_and_passwords(self) -> None:
         self.walk(Accounts, 400)
 
-    def test_longWalksAmongEverything(self) -> None:
+    def test_long_walks_among_everything(self) -> None:
         self.walk(Hospital, 400)
 
-    def test_anyOrderOfReadsAndWrites(self) -> None:
+    def test_any_order_of_reads_and_writes(self) -> None:
         self.try_all(Notes, 100)
 
-    def test_anyOrderOfReadsAndPasswords(self) -> None:
+    def test_any_order_of_reads_and_passwords(self) -> None:
         self.try_all(Accounts, 100)
 
-    def test_anyOrderOfEverything(self) -> None:
+    def test_any_order_of_everything(self) -> None:
         self.try_all(Hospital, 100)

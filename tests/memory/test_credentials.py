@@ -12,7 +12,7 @@ from .credentials import Fuzz, Sent, mark, run
 
 
 class CredentialsTests(SynchronousTestCase):
-    def test_nobodyGetsAnothersAnswer(self) -> None:
+    def test_nobody_gets_anothers_answer(self) -> None:
         """A failure names its seed: ``python -m tests.memory.credentials --seed …``."""
         for seed in (1, 2, random.randrange(1 << 32)):
             seen = run(seed, 1200)
@@ -37,7 +37,7 @@ class JudgeTests(SynchronousTestCase):
         found, self.fuzz.broken = bool(self.fuzz.broken), []
         return found
 
-    def test_whatIsWrongIsSeen(self) -> None:
+    def test_what_is_wrong_is_seen(self) -> None:
         mine = mark(b"Basic x").encode()
         self.assertFalse(self.broken(b'{"person":"1","made_for":"%b"}' % mine))
         self.assertTrue(self.broken(b'{"person":"2","made_for":"%b"}' % mine))
@@ -45,20 +45,20 @@ class JudgeTests(SynchronousTestCase):
         self.assertFalse(self.broken(b'{"person":"1","made_for":"other"}', "POST"))
         self.assertTrue(self.broken(b"{}", revoked=True))
 
-    def test_onlyWhoChoseAPasswordMaySeeWhatItOpens(self) -> None:
+    def test_only_who_chose_apassword_may_see_what_it_opens(self) -> None:
         theirs = b'{"person":"2","made_for":"%b"}' % mark(b"Basic new").encode()
         self.assertFalse(self.broken(theirs, "PATCH", revokes=2, chosen=b"Basic new"))
         self.assertTrue(self.broken(theirs, "PATCH", revokes=2, chosen=b"Basic another"))
         self.assertTrue(self.broken(theirs, "PATCH", revokes=3, chosen=b"Basic new"))
 
-    def test_whatAChangeToldStaysWithWhoMadeIt(self) -> None:
+    def test_what_achange_told_stays_with_who_made_it(self) -> None:
         theirs = b'{"person":"2","made_for":"%b"}' % mark(b"Basic new").encode()
         self.assertTrue(self.broken(theirs, target="/staffs/2"))
         self.broken(theirs, "PATCH", revokes=2, chosen=b"Basic new")
         self.assertFalse(self.broken(theirs, target="/staffs/2"))
         self.assertTrue(self.broken(theirs))
 
-    def test_whatIsStoredTwiceIsSeen(self) -> None:
+    def test_what_is_stored_twice_is_seen(self) -> None:
         self.fuzz.hosp.stored["x None"] = 1
         self.fuzz._count()
         self.assertEqual(self.fuzz.broken, [])
@@ -71,7 +71,7 @@ class JudgeTests(SynchronousTestCase):
         self.fuzz._count()
         self.assertEqual(len(self.fuzz.broken), 3)
 
-    def test_hospStoresNothingLaterThanItPromises(self) -> None:
+    def test_hosp_stores_nothing_later_than_it_promises(self) -> None:
         """Each timer fires at its own moment, however much time passes."""
         begin, seen = self.fuzz.clock.seconds(), []
         for after in (10.0, 20.0):
@@ -80,7 +80,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual([round(moment, 6) for moment in seen], [10.0, 20.0])
         self.assertEqual(round(self.fuzz.clock.seconds() - begin, 6), 1000.0)
 
-    def test_whoIsKnownAndWhatIsWrittenAreOfOneMind(self) -> None:
+    def test_who_is_known_and_what_is_written_are_of_one_mind(self) -> None:
         """A password that was changed is forgotten by whoever asks who is calling."""
         rig = self.fuzz.life.rig
         self.assertEqual(rig.get(rig.send("GET", "/hospitals")).status, 200)

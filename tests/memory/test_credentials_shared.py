@@ -59,7 +59,7 @@ class SharedFuzz(Fuzz):
 
 
 class SharedCredentialsTests(SynchronousTestCase):
-    def test_nobodyGetsAnothersAnswer(self) -> None:
+    def test_nobody_gets_anothers_answer(self) -> None:
         """A failure names its seed."""
         for seed in (1, random.randrange(1 << 32)):
             seen = run(seed, 1200, SharedFuzz)

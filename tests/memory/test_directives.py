@@ -14,10 +14,10 @@ def wish(*values: bytes, pragma: bytes | None = None) -> Wish:
 
 
 class WishTests(SynchronousTestCase):
-    def test_withoutAFieldAnythingWillDo(self) -> None:
+    def test_without_afield_anything_will_do(self) -> None:
         self.assertEqual(wish(), Wish())
 
-    def test_eachDirective(self) -> None:
+    def test_each_directive(self) -> None:
         for value, expected in (
             (b"no-cache", Wish(no_cache=True)),
             (b"No-Cache", Wish(no_cache=True)),
@@ -35,7 +35,7 @@ class WishTests(SynchronousTestCase):
         ):
             self.assertEqual(wish(value), expected, value)
 
-    def test_malformedOnesAreAsIfTheyWereNotThere(self) -> None:
+    def test_malformed_ones_are_as_if_they_were_not_there(self) -> None:
         for value in (
             b"", b",", b"=", b"max-age", b"max-age=", b"max-age=-1", b"max-age=1.5", b"max-age=five", b"max-age 5",
             b"max age=5", b"no cache", b'"no-cache"', b'max-age="5', b"min-fresh=\xb2", b"no-cache;", b"max-age=0x1",
@@ -45,16 +45,16 @@ class WishTests(SynchronousTestCase):
                 wish(value + b", no-store" if b'"5' not in value else b"no-store").no_store, True
             )
 
-    def test_theStricterOfTwoCounts(self) -> None:
+    def test_the_stricter_of_two_counts(self) -> None:
         self.assertEqual(wish(b"max-age=9", b"max-age=5"), Wish(max_age=5))
         self.assertEqual(wish(b"min-fresh=9, min-fresh=5"), Wish(min_fresh=9))
 
-    def test_pragmaCountsOnlyWithoutCacheControl(self) -> None:
+    def test_pragma_counts_only_without_cache_control(self) -> None:
         self.assertEqual(wish(pragma=b"No-Cache"), Wish(no_cache=True))
         self.assertEqual(wish(pragma=b"other"), Wish())
         self.assertEqual(wish(b"max-age=5", pragma=b"no-cache"), Wish(max_age=5))
 
-    def test_whatIsAccepted(self) -> None:
+    def test_what_is_accepted(self) -> None:
         self.assertTrue(Wish().accepts(1e6, 0.001))
         self.assertFalse(Wish().accepts(0, 0))
         self.assertFalse(Wish(no_cache=True).accepts(0, 100))
@@ -64,11 +64,11 @@ class WishTests(SynchronousTestCase):
         self.assertFalse(Wish(min_fresh=5).accepts(0, 4.9))
 
     @given(st.binary(max_size=60))
-    def test_noFieldIsAFailure(self, value: bytes) -> None:
+    def test_no_field_is_afailure(self, value: bytes) -> None:
         wish(value)
 
     @given(st.lists(st.sampled_from([b'"', b"\\", b",", b"a", b"=", b" "]), max_size=12).map(b"".join))
-    def test_commasOutsideQuotesSeparate(self, value: bytes) -> None:
+    def test_commas_outside_quotes_separate(self, value: bytes) -> None:
         members, quoted, at = [b""], False, 0
         while at < len(value):
             one = value[at : at + 1]
@@ -84,7 +84,7 @@ class WishTests(SynchronousTestCase):
         alone = [found for member in members for found in directives([member])]
         self.assertEqual(list(directives([value])), alone)
 
-    def test_aLongFieldIsReadInOneGo(self) -> None:
+    def test_a_long_field_is_read_in_one_go(self) -> None:
         """Had each quote to look for its end, this would take minutes."""
         self.assertEqual(wish(b'"' + b'\\"' * 100_000 + b",no-cache"), Wish())
         self.assertEqual(has_it([b'"a" ' * 100_000], b'"a"'), False)
@@ -98,7 +98,7 @@ OPAQUE = st.text("abc,W/* ".replace(" ", ""), max_size=4).map(lambda text: b'"%b
 
 
 class HasItTests(SynchronousTestCase):
-    def test_byExample(self) -> None:
+    def test_by_example(self) -> None:
         for given_, etag, expected in (
             ([], b'"a"', False),
             ([b'"a"'], b'"a"', True),
@@ -125,11 +125,13 @@ class HasItTests(SynchronousTestCase):
             self.assertEqual(has_it(given_, etag), expected, (given_, etag))
 
     @given(st.lists(st.tuples(st.booleans(), OPAQUE), min_size=1, max_size=5), OPAQUE, st.booleans())
-    def test_weakComparisonOverAList(self, tags: list[tuple[bool, bytes]], mine: bytes, weak: bool) -> None:
+    def test_weak_comparison_over_alist(
+        self, tags: list[tuple[bool, bytes]], mine: bytes, weak: bool
+    ) -> None:
         field = b", ".join((b"W/" if is_weak else b"") + tag for is_weak, tag in tags)
         expected = mine in [tag for _, tag in tags]
         self.assertEqual(has_it([field], (b"W/" if weak else b"") + mine), expected)
 
     @given(st.binary(max_size=40))
-    def test_noFieldIsAFailure(self, field: bytes) -> None:
+    def test_no_field_is_afailure(self, field: bytes) -> None:
         has_it([field], b'"a"')

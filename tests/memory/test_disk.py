@@ -52,7 +52,7 @@ class Lasting(SynchronousTestCase):
 
 
 class RestartTests(Lasting):
-    def test_whatWasReadIsReadAgain(self) -> None:
+    def test_what_was_read_is_read_again(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.process = self.process.ended()
         self.world.wall += 3600
@@ -62,7 +62,7 @@ class RestartTests(Lasting):
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=-3542; detail=stale-if-error")
         self.assertIs(self.read("listNotes", who=BEN), NothingKept)
 
-    def test_nothingIsFreshAfterARestart(self) -> None:
+    def test_nothing_is_fresh_after_arestart(self) -> None:
         """Nobody was there to hear of writes."""
         self.house.warm("listHospitals", answer(b"[1]"))
         self.process = self.process.ended()
@@ -71,13 +71,13 @@ class RestartTests(Lasting):
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=0; detail=stale-while-revalidate")
         self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
 
-    def test_whatWasEvictedFromMemoryIsReadFromDisk(self) -> None:
+    def test_what_was_evicted_from_memory_is_read_from_disk(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.house.store.drop_tag("list:notes")
         self.assertEqual(self.read(), b"[1]")
         self.assertEqual(len(self.house.store), 1)
 
-    def test_aCrashCostsAtMostTheLastSecond(self) -> None:
+    def test_a_crash_costs_at_most_the_last_second(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.house.clock.advance(1)
         self.house.warm("listHospitals")
@@ -85,7 +85,7 @@ class RestartTests(Lasting):
         self.assertEqual(self.read(), b"[1]")
         self.assertIs(self.read("listHospitals"), NothingKept)
 
-    def test_aWritersOwnAnswerIsHiddenBeforeHeIsAnswered(self) -> None:
+    def test_a_writers_own_answer_is_hidden_before_he_is_answered(self) -> None:
         for who in (ANN, BEN):
             self.house.warm("listNotes", answer(b"[]"), who=who)
         self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
@@ -93,20 +93,20 @@ class RestartTests(Lasting):
         self.assertIs(self.read(), OwnWriteHidden)
         self.assertEqual(self.read(who=BEN), b"[]")
 
-    def test_whatIsOnlyOnDiskIsHiddenToo(self) -> None:
+    def test_what_is_only_on_disk_is_hidden_too(self) -> None:
         self.house.warm("listNotes", answer(b"[]"))
         self.process = self.process.ended()
         self.write(call_of("createNote", document={}), answer(b'{"id": 7}', status=201))
         self.assertIs(self.read(), OwnWriteHidden)
 
-    def test_whatWasSetRightStaysSo(self) -> None:
+    def test_what_was_set_right_stays_so(self) -> None:
         self.house.warm("listNotes", answer(b"[]"))
         self.write(call_of("createNote", document={}), answer(b'{"id":7}', status=201))
         self.process = self.process.killed()
         self.assertEqual(self.read(), b'[{"id":7}]')
         self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
 
-    def test_aWriteWhileAnAnswerComesFromDiskIsNotMissed(self) -> None:
+    def test_a_write_while_an_answer_comes_from_disk_is_not_missed(self) -> None:
         self.house.warm("listNotes", answer(b"[]"))
         self.process = self.process.ended()
         held: list[Any] = []
@@ -131,24 +131,24 @@ class RevocationTests(Lasting):
             self.accept(who)
             self.house.warm("listNotes", answer(b"[1]"), who=who)
 
-    def test_whomHospAcceptedIsKnownForAShift(self) -> None:
+    def test_whom_hosp_accepted_is_known_for_ashift(self) -> None:
         self.process = self.process.ended()
         self.world.wall += 43200 - 3
         self.assertEqual(self.grace(ANN), ANN)
         self.world.wall += 2
         self.assertIsNone(self.grace(ANN))
 
-    def test_inTheSameProcessToo(self) -> None:
+    def test_in_the_same_process_too(self) -> None:
         self.house.clock.advance(43199)
         self.assertEqual((self.house.accounts.recall(ANN.credentials), self.grace(ANN)), (None, ANN))
         self.house.clock.advance(1)
         self.assertIsNone(self.grace(ANN))
 
-    def test_otherCredentialsOfTheSamePersonAreNot(self) -> None:
+    def test_other_credentials_of_the_same_person_are_not(self) -> None:
         self.process = self.process.ended()
         self.assertIsNone(self.grace(evolve(ANN, credentials=b"other")))
 
-    def test_aWriteToTheAccountEndsItBeforeItIsSent(self) -> None:
+    def test_a_write_to_the_account_ends_it_before_it_is_sent(self) -> None:
         for operation in ("updateStaff", "deleteStaff"):
             self.process = self.process.ended()
             self.house.clock.advance(600)
@@ -162,7 +162,7 @@ class RevocationTests(Lasting):
             self.assertIs(self.read(), NothingKept)
             self.assertEqual((self.grace(BEN), self.read(who=BEN)), (BEN, b"[1]"))
 
-    def test_theOutcomeMakesNoDifference(self) -> None:
+    def test_the_outcome_makes_no_difference(self) -> None:
         for outcome in (
             answer(),
             answer(status=404),
@@ -177,7 +177,7 @@ class RevocationTests(Lasting):
             self.process = self.process.killed()
             self.assertIsNone(self.grace(ANN), outcome)
 
-    def test_inTheProcessThatDidItToo(self) -> None:
+    def test_in_the_process_that_did_it_too(self) -> None:
         self.write(call_of("updateStaff", "1", document={"password": "new"}), answer(), who=BEN)
         self.assertTrue(self.house.accounts.settled(ANN))
         self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, BEN))
@@ -187,7 +187,7 @@ class RevocationTests(Lasting):
         self.house.accounts.forget(BEN.credentials)
         self.assertIsNone(self.grace(BEN))
 
-    def test_aRefusalEndsItAtOnce(self) -> None:
+    def test_a_refusal_ends_it_at_once(self) -> None:
         self.process = self.process.ended()
         self.house.accounts.forget(ANN.credentials)
         self.assertIsNone(self.grace(ANN))
@@ -195,7 +195,7 @@ class RevocationTests(Lasting):
         self.assertIsNone(self.grace(ANN))
         self.assertIs(self.read(), NothingKept)
 
-    def test_anAccountThatWasBeingChangedIsInDoubtForTheNextProcess(self) -> None:
+    def test_an_account_that_was_being_changed_is_in_doubt_for_the_next_process(self) -> None:
         self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
         self.process = self.process.killed()
         self.accept(ANN, BEN)
@@ -206,7 +206,7 @@ class RevocationTests(Lasting):
         self.accept(ANN)
         self.assertEqual(self.grace(ANN), ANN)
 
-    def test_aChangeThatIsOverLeavesNoDoubt(self) -> None:
+    def test_a_change_that_is_over_leaves_no_doubt(self) -> None:
         for outcome in (answer(), answer(status=503)):
             self.write(call_of("updateStaff", "1", document={}), outcome, who=BEN)
             self.house.clock.advance(25)
@@ -215,18 +215,18 @@ class RevocationTests(Lasting):
             self.accept(ANN)
             self.assertEqual(self.grace(ANN), ANN)
 
-    def test_aHospitalsDeletionIsEverybodys(self) -> None:
+    def test_a_hospitals_deletion_is_everybodys(self) -> None:
         self.write(call_of("deleteHospital", "1"), AWAY)
         self.process = self.process.killed()
         self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, None))
 
-    def test_theClockSetBackMakesNothingYounger(self) -> None:
+    def test_the_clock_set_back_makes_nothing_younger(self) -> None:
         self.process = self.process.ended()
         self.world.wall -= 7200
         self.assertIsNone(self.grace(ANN))
         self.assertIs(self.read(), NothingKept)
 
-    def test_whereItCannotBeTakenBackItIsNotSent(self) -> None:
+    def test_where_it_cannot_be_taken_back_it_is_not_sent(self) -> None:
         self.process.disk._worker.full = True  # type: ignore[attr-defined]
         self.patch(self.process.disk._worker, "run", _not_on_disk)
         reading = self.house.send(call_of("updateStaff", "1", document={}), who=BEN)
@@ -249,21 +249,21 @@ class FileTests(Lasting):
     def kept(self) -> tuple[bool, bool]:
         return self.grace(ANN) is not None, self.read() is not NothingKept
 
-    def test_itTellsNothing(self) -> None:
+    def test_it_tells_nothing(self) -> None:
         self.process = self.process.ended()
         for path in self.world.path.parent.iterdir():
             for word in (b"Juno", b"notes", b"ann", ANN.credentials):
                 self.assertNotIn(word, path.read_bytes(), path.name)
             self.assertEqual(path.stat().st_mode & 0o077, 0, path.name)
 
-    def test_anotherMasterKeyDropsIt(self) -> None:
+    def test_another_master_key_drops_it(self) -> None:
         self.world.made_with, self.world.key = "another", b"x" * 32
         self.process = self.process.ended()
         self.assertEqual(self.kept(), (False, False))
         self.process = self.process.ended()
         self.assertEqual(self.process.disk._file.dropped, "")
 
-    def test_aForgedValueIsNotUsed(self) -> None:
+    def test_a_forged_value_is_not_used(self) -> None:
         self.world.key = b"x" * 32
         process = self.process.ended()
         for table in ("entries", "accepted"):
@@ -272,7 +272,7 @@ class FileTests(Lasting):
         self.process = process.ended()
         self.assertEqual(self.kept(), (False, False))
 
-    def test_aDamagedFileIsDropped(self) -> None:
+    def test_a_damaged_file_is_dropped(self) -> None:
         for damage in (b"no database", b""):
             self.process.house.clock.advance(2)
             self.process.disk._file.close()
@@ -283,7 +283,7 @@ class FileTests(Lasting):
             self.process = self.process.ended()
             self.assertEqual(self.kept(), (False, True))
 
-    def test_damageInTheMiddleIsFoundAtTheStart(self) -> None:
+    def test_damage_in_the_middle_is_found_at_the_start(self) -> None:
         for number in range(100):
             self.house.warm(call_of("getNote", str(number)))
         self.process.house.clock.advance(2)
@@ -294,7 +294,7 @@ class FileTests(Lasting):
         self.process = Process(self.world)
         self.assertEqual(self.kept(), (False, False))
 
-    def test_aFullDiskCostsWhatIsKeptAndNothingElse(self) -> None:
+    def test_a_full_disk_costs_what_is_kept_and_nothing_else(self) -> None:
         self.process = self.process.ended()
         connection = self.process.disk._file._connection
         assert connection is not None
@@ -304,14 +304,14 @@ class FileTests(Lasting):
         self.assertEqual(self.grace(ANN), None)
         self.write(call_of("updateStaff", "1", document={}), answer(), who=BEN)
 
-    def test_aFileThatCannotBeRemovedIsNotTakenForUpToDate(self) -> None:
+    def test_a_file_that_cannot_be_removed_is_not_taken_for_up_to_date(self) -> None:
         file = self.process.disk._file
         self.patch(Path, "unlink", _no)
         self.assertRaises(disk_file.NotOnDisk, file.run, [_broken])
         self.assertRaises(disk_file.NotOnDisk, file.run, [])
         self.patch(Path, "unlink", Path.unlink)
 
-    def test_thatItCannotBeWrittenIsSaidOnce(self) -> None:
+    def test_that_it_cannot_be_written_is_said_once(self) -> None:
         """It is tried again with each write, and among others with each beat."""
         said: list[object] = []
         self.patch(disk, "_log", SimpleNamespace(error=lambda *what, **_fields: said.append(what)))
@@ -320,7 +320,7 @@ class FileTests(Lasting):
             self.assertIs(self.successResultOf(Deferred.fromCoroutine(self.process.disk.settled())), False)
         self.assertEqual(len(said), 1)
 
-    def test_theOldestGo(self) -> None:
+    def test_the_oldest_go(self) -> None:
         self.world.limits = DiskLimits(8000, 2)
         self.process = self.process.ended()
         for number in range(20):
@@ -332,7 +332,7 @@ class FileTests(Lasting):
         self.assertIs(self.read(call_of("getNote", "0")), NothingKept)
         self.assertIsNot(self.read(call_of("getNote", "19")), NothingKept)
 
-    def test_soDoTheOldestAcceptances(self) -> None:
+    def test_so_do_the_oldest_acceptances(self) -> None:
         self.world.limits = DiskLimits(8000, 2)
         self.process = self.process.ended()
         crowd = [Identity(number, "x", b"%d" % number) for number in range(3)]
@@ -340,7 +340,7 @@ class FileTests(Lasting):
         self.process = self.process.ended()
         self.assertEqual([self.grace(one) is not None for one in (ANN, *crowd)], [False, False, True, True])
 
-    def test_withoutAPlaceForItTheProxyRuns(self) -> None:
+    def test_without_aplace_for_it_the_proxy_runs(self) -> None:
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / "cache").write_text("a file where a folder should be")
@@ -361,7 +361,7 @@ def _broken(_connection: sqlite3.Connection) -> None:
 
 
 class ShutTests(Lasting):
-    def test_whatWaitsIsWrittenAtTheEnd(self) -> None:
+    def test_what_waits_is_written_at_the_end(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.successResultOf(Deferred.fromCoroutine(self.process.disk.shut()))
         self.house.accounts.forget(BEN.credentials)
@@ -369,6 +369,6 @@ class ShutTests(Lasting):
         self.process = Process(self.world)
         self.assertEqual(self.read(), b"[1]")
 
-    def test_nothingIsKeptBeforeItIsOpen(self) -> None:
+    def test_nothing_is_kept_before_it_is_open(self) -> None:
         disk = self.world.disk(Clock())
         self.assertIsNone(self.successResultOf(Deferred.fromCoroutine(disk.get(b"x"))))

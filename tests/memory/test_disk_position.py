@@ -13,17 +13,17 @@ from .test_disk import Lasting
 
 
 class PositionTests(Lasting):
-    def test_aNewFileKnowsOfNothing(self) -> None:
+    def test_a_new_file_knows_of_nothing(self) -> None:
         self.assertIsNone(self.process.disk.position())
 
-    def test_itOutlivesTheProcess(self) -> None:
+    def test_it_outlives_the_process(self) -> None:
         self.process.disk.note_position(b"e" * 16, 7)
         self.process.disk.note_position(b"e" * 16, 9)
         self.assertEqual(self.process.disk.position(), (b"e" * 16, 9))
         self.process = self.process.ended()
         self.assertEqual(self.process.disk.position(), (b"e" * 16, 9))
 
-    def test_itIsNotAheadOfWhatWasHeard(self) -> None:
+    def test_it_is_not_ahead_of_what_was_heard(self) -> None:
         """Both are lost in a crash, or neither: what was missed is then heard again."""
         self.house.warm("listNotes", answer(b"[1]"))
         self.house.clock.advance(2)
@@ -33,7 +33,7 @@ class PositionTests(Lasting):
         self.assertIsNone(self.process.disk.position())
         self.assertIs(self.read(), NothingKept)
 
-    def test_aFileFromBeforeItHasNone(self) -> None:
+    def test_a_file_from_before_it_has_none(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.house.clock.advance(2)
         self.process.disk._file.close()
@@ -45,7 +45,7 @@ class PositionTests(Lasting):
         self.assertIsNone(self.process.disk.position())
         self.assertEqual(self.read(), b"[1]")
 
-    def test_aDamagedOneIsNone(self) -> None:
+    def test_a_damaged_one_is_none(self) -> None:
         self.house.clock.advance(2)
         self.process.disk._file.close()
         connection = sqlite3.connect(self.world.path)
@@ -63,7 +63,7 @@ class TrustTests(Lasting):
         self.house.warm("listNotes", answer(b"[1]"))
         self.process = self.process.ended()
 
-    def test_withoutTrustNothingIsUsed(self) -> None:
+    def test_without_trust_nothing_is_used(self) -> None:
         self.process.disk.trusted = False
         self.assertIs(self.read(), NothingKept)
         self.assertIsNone(self.grace(ANN))
@@ -71,7 +71,7 @@ class TrustTests(Lasting):
         self.assertEqual(self.read(), b"[1]")
         self.assertEqual(self.grace(ANN), ANN)
 
-    def test_forgettingIsAtOnceAndForGood(self) -> None:
+    def test_forgetting_is_at_once_and_for_good(self) -> None:
         self.process.disk.forget_all()
         self.assertIs(self.read(), NothingKept)
         self.assertIsNone(self.grace(ANN))
@@ -79,7 +79,7 @@ class TrustTests(Lasting):
         self.assertIs(self.read(), NothingKept)
         self.assertIsNone(self.grace(ANN))
 
-    def test_openChangesOfAccountsAreNotForgotten(self) -> None:
+    def test_open_changes_of_accounts_are_not_forgotten(self) -> None:
         self.process.disk.doubt("1", True)
         self.process.disk.forget_all()
         self.process = self.process.ended()
@@ -92,7 +92,7 @@ class MissedTests(Lasting):
         self.accept(ANN)
         self.house.warm("listNotes", answer(b"[1]"))
 
-    def test_whoMayHaveBeenRevokedHasNoGraceAndWhatMayBeHiddenIsGivenToNobody(self) -> None:
+    def test_who_may_have_been_revoked_has_no_grace_and_what_may_be_hidden_is_given_to_nobody(self) -> None:
         hearing = Hearing(self.house.memory)
         hearing.heard(Everything())  # what any start of Redis's brings
         self.assertEqual((self.read(), self.grace(ANN)), (b"[1]", ANN))
@@ -103,7 +103,7 @@ class MissedTests(Lasting):
 
 
 class AgoTests(Lasting):
-    def test_whatHospSaidToAnotherIsAsOldAsThat(self) -> None:
+    def test_what_hosp_said_to_another_is_as_old_as_that(self) -> None:
         self.house.accounts.remember(ANN, self.house.accounts.ticket(), 60.0)
         self.process = self.process.ended()
         self.world.wall += 43200 - 63
@@ -111,7 +111,7 @@ class AgoTests(Lasting):
         self.world.wall += 2
         self.assertIsNone(self.grace(ANN))
 
-    def test_itTakesNothingFromWhatIsKnownHere(self) -> None:
+    def test_it_takes_nothing_from_what_is_known_here(self) -> None:
         accounts = self.house.accounts
         accounts.remember(ANN, accounts.ticket())
         accounts.remember(ANN, accounts.ticket(), 100.0)

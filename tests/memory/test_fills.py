@@ -34,7 +34,7 @@ class FillsTests(SynchronousTestCase):
         self.waiting.addBoth(came.append)
         return came
 
-    def test_itIsJoinableUntilItEnds(self) -> None:
+    def test_it_is_joinable_until_it_ends(self) -> None:
         fill = self.begin()
         self.assertIs(self.fills.joinable(b"key"), fill)
         self.assertIsNone(self.fills.joinable(b"other"))
@@ -44,7 +44,7 @@ class FillsTests(SynchronousTestCase):
         self.assertIsNone(self.fills.joinable(b"key"))
         self.assertEqual(len(self.fills), 0)
 
-    def test_anAnswerThatIsThereAtOnce(self) -> None:
+    def test_an_answer_that_is_there_at_once(self) -> None:
         async def fetch(_: Fill) -> Fetched:
             return DONE
 
@@ -59,7 +59,7 @@ class FillsTests(SynchronousTestCase):
         self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (0, None))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_doomStrikesWhatBeganBeforeAndCarriesTheTag(self) -> None:
+    def test_doom_strikes_what_began_before_and_carries_the_tag(self) -> None:
         struck, spared = self.begin(b"a", ("x", "y")), self.begin(b"b", ("y",))
         self.assertEqual(self.fills.doom(("x", "z")), 1)
         self.assertEqual((struck.doomed, spared.doomed), (True, False))
@@ -67,21 +67,21 @@ class FillsTests(SynchronousTestCase):
         self.assertEqual(len(self.fills), 2, "it goes on for those who wait")
         self.assertEqual(self.fills.doom(("x",)), 0)
 
-    def test_aSecondForTheSameKeyTakesThePlaceOfTheFirst(self) -> None:
+    def test_a_second_for_the_same_key_takes_the_place_of_the_first(self) -> None:
         first, second = self.begin(), self.begin()
         self.assertTrue(first.doomed)
         self.work[0].callback(DONE)
         self.assertIs(self.fills.joinable(b"key"), second, "the end of the first must not hide the second")
         self.assertFalse(second.doomed)
 
-    def test_aDoomedOnesEndDoesNotHideItsSuccessor(self) -> None:
+    def test_a_doomed_ones_end_does_not_hide_its_successor(self) -> None:
         self.begin()
         self.fills.doom(("x",))
         second = self.begin()
         self.work[0].callback(DONE)
         self.assertIs(self.fills.joinable(b"key"), second)
 
-    def test_theLastToLeaveEndsTheFetchAndNobodyJoinsItAfter(self) -> None:
+    def test_the_last_to_leave_ends_the_fetch_and_nobody_joins_it_after(self) -> None:
         fill = self.begin()
         came = self.wait(fill)
         self.waiting.cancel()
@@ -90,7 +90,7 @@ class FillsTests(SynchronousTestCase):
         self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (0, None))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_aFetchThatWillNotEndIsNotJoined(self) -> None:
+    def test_a_fetch_that_will_not_end_is_not_joined(self) -> None:
         async def stubborn(_: Fill) -> Fetched:
             try:
                 await Deferred()
@@ -103,7 +103,7 @@ class FillsTests(SynchronousTestCase):
         self.waiting.cancel()
         self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (1, None))
 
-    def test_aDeadlineEndsTheWaitOfOneAlone(self) -> None:
+    def test_a_deadline_ends_the_wait_of_one_alone(self) -> None:
         fill = self.begin(deadline=5)
         short, long = self.wait(fill, 5), self.wait(fill, 9)
         self.assertEqual(fill.exchange.deadline, 9)
@@ -112,19 +112,19 @@ class FillsTests(SynchronousTestCase):
         self.work[0].callback(DONE)
         self.assertEqual(long, [DONE])
 
-    def test_whenTheLastDeadlineHasPassedTheFetchEnds(self) -> None:
+    def test_when_the_last_deadline_has_passed_the_fetch_ends(self) -> None:
         came = self.wait(self.begin(deadline=5), 5)
         self.clock.advance(5 + GRACE_S)
         self.assertEqual(came[0].value.status, 504)
         self.assertEqual(len(self.fills), 0)
 
-    def test_whoKnowsBetterSpeaksFirst(self) -> None:
+    def test_who_knows_better_speaks_first(self) -> None:
         came = self.wait(self.begin(deadline=5), 5)
         self.clock.advance(5)
         self.work[0].errback(ProxyError("HOSP stalled", status=504))
         self.assertEqual(came[0].value.detail, "HOSP stalled")
 
-    def test_oneWhoCancelsAnotherWhileTheyAreBeingTold(self) -> None:
+    def test_one_who_cancels_another_while_they_are_being_told(self) -> None:
         fill = self.begin()
         self.wait(fill)
         first = self.waiting

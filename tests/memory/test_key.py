@@ -34,10 +34,10 @@ def told_apart(call: Call, client: Client, identity: Identity | None, generation
 
 class KeyTests(SynchronousTestCase):
     @given(ASKED, ASKED)
-    def test_equalKeysMeanEqualRequests(self, one, other) -> None:  # type: ignore[no-untyped-def]
+    def test_equal_keys_mean_equal_requests(self, one, other) -> None:  # type: ignore[no-untyped-def]
         self.assertEqual(key_of(*one) == key_of(*other), told_apart(*one) == told_apart(*other))
 
-    def test_eachPartCounts(self) -> None:
+    def test_each_part_counts(self) -> None:
         call, client = call_of("listPatients", hospital_id="1"), Client(host="a.example")
         asked = [
             (call, client, ANN, 1),
@@ -57,12 +57,12 @@ class KeyTests(SynchronousTestCase):
         ]
         self.assertEqual(len({key_of(*one) for one in asked}), len(asked))
 
-    def test_partsDoNotRunTogether(self) -> None:
+    def test_parts_do_not_run_together(self) -> None:
         client = Client(host="a.example")
         ab, c = call_of("getPatient", "ab", "c"), call_of("getPatient", "a", "bc")
         self.assertNotEqual(key_of(ab, client, ANN, 1), key_of(c, client, ANN, 1))
 
-    def test_whatMakesNoDifferenceToHosp(self) -> None:
+    def test_what_makes_no_difference_to_hosp(self) -> None:
         call, client = call_of("getMe"), Client(host="a.example")
         same = [
             (call, client, ANN, 1),
@@ -72,7 +72,7 @@ class KeyTests(SynchronousTestCase):
         ]
         self.assertEqual(len({key_of(*one) for one in same}), 1)
 
-    def test_nothingCanBeReadBack(self) -> None:
+    def test_nothing_can_be_read_back(self) -> None:
         key = key_of(call_of("getMe"), Client(), ANN, 1)
         self.assertEqual(len(key), 32)
         self.assertNotIn(ANN.credentials, key)

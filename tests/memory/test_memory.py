@@ -46,7 +46,7 @@ class AroundWriteTests(SynchronousTestCase):
     def settled(self) -> bool:
         return self.house.accounts.settled(ANN)
 
-    def test_whileHospIsGoneAWriteThatCannotBeSentRevokesNothing(self) -> None:
+    def test_while_hosp_is_gone_awrite_that_cannot_be_sent_revokes_nothing(self) -> None:
         self.house.accounts.remember(ANN, self.house.accounts.ticket())
         sent: list[str] = []
 
@@ -64,7 +64,7 @@ class AroundWriteTests(SynchronousTestCase):
         self.failureResultOf(Deferred.fromCoroutine(self.memory.around_write(note, send)), NotSent)
         self.assertEqual(sent, ["note"])
 
-    def test_whatIsKnownSettlesTheAccount(self) -> None:
+    def test_what_is_known_settles_the_account(self) -> None:
         for outcome in (
             answer(),
             answer(status=404),
@@ -80,7 +80,7 @@ class AroundWriteTests(SynchronousTestCase):
             self.write(outcome)
             self.assertTrue(self.settled(), outcome)
 
-    def test_whatHospMayBeAtYetIsGivenItsTime(self) -> None:
+    def test_what_hosp_may_be_at_yet_is_given_its_time(self) -> None:
         for outcome in (
             *(answer(status=status) for status in (408, 502, 503, 504)),
             FailedAfterSending("reset"),
@@ -97,7 +97,7 @@ class AroundWriteTests(SynchronousTestCase):
             self.house.clock.advance(0.1)
             self.assertTrue(self.settled(), outcome)
 
-    def test_theTimeMayBeGiven(self) -> None:
+    def test_the_time_may_be_given(self) -> None:
         memory = memory_module.Memory(
             self.memory._contract, self.house.accounts, self.house.store, self.house.clock, late_commit_s=3.0
         )
@@ -106,14 +106,14 @@ class AroundWriteTests(SynchronousTestCase):
         self.house.clock.advance(3)
         self.assertTrue(self.settled())
 
-    def test_whatIsUnknownStaysOpenUntilItIsFound(self) -> None:
+    def test_what_is_unknown_stays_open_until_it_is_found(self) -> None:
         self.write(UNKNOWN)
         self.house.clock.advance(1e6)
         self.assertFalse(self.settled())
         self.memory.found_later(self.call)
         self.assertTrue(self.settled())
 
-    def test_eachIsFoundForItself(self) -> None:
+    def test_each_is_found_for_itself(self) -> None:
         self.write(UNKNOWN)
         other = self.call
         self.call = call_of("updateStaff", "1", document={"name": "anna"})
@@ -124,14 +124,14 @@ class AroundWriteTests(SynchronousTestCase):
         self.memory.found_later(other)
         self.assertTrue(self.settled())
 
-    def test_aFindingThatComesBeforeTheFailureDoesNotLeaveItOpenForEver(self) -> None:
+    def test_a_finding_that_comes_before_the_failure_does_not_leave_it_open_for_ever(self) -> None:
         """Where the contract names no way to look, nobody looks, and says so before the failure has come up."""
         self.write(UNKNOWN, found_within=True)
         self.assertFalse(self.settled(), "it may still be carried out")
         self.house.clock.advance(25)
         self.assertTrue(self.settled())
 
-    def test_noMoreAreWaitedForThanThereIsRoom(self) -> None:
+    def test_no_more_are_waited_for_than_there_is_room(self) -> None:
         self.patch(memory_module, "MAX_UNKNOWN", 1)
         self.write(UNKNOWN)
         first = self.call
@@ -142,7 +142,7 @@ class AroundWriteTests(SynchronousTestCase):
         self.house.clock.advance(25)
         self.assertTrue(self.settled())
 
-    def test_writesThatTouchNoAccountAreNotHeld(self) -> None:
+    def test_writes_that_touch_no_account_are_not_held(self) -> None:
         self.call = call_of("deletePatient", "1")
 
         async def send() -> Response:
@@ -153,7 +153,7 @@ class AroundWriteTests(SynchronousTestCase):
         )
         self.assertEqual((self.memory._unknown, self.memory._sending), ([], []))
 
-    def test_everythingIsLetGoInTheEnd(self) -> None:
+    def test_everything_is_let_go_in_the_end(self) -> None:
         for outcome in (answer(), FailedAfterSending("reset"), UNKNOWN):
             self.write(outcome)
         self.memory.found_later(self.call)
@@ -166,7 +166,7 @@ class InvalidationTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def test_aLaterFindingStrikesAgain(self) -> None:
+    def test_a_later_finding_strikes_again(self) -> None:
         call = call_of("createNote", document={})
         self.house.send(call)
         self.house.reply(OutcomeUnknown("who knows", reference="r"))
@@ -177,7 +177,7 @@ class InvalidationTests(SynchronousTestCase):
         self.assertIn(b"detail=invalidated", early.status)
         self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
 
-    def test_aHospitalsDeletionIsEverybodys(self) -> None:
+    def test_a_hospitals_deletion_is_everybodys(self) -> None:
         for who in (ANN, BEN):
             self.house.warm("listNotes", who=who)
             self.house.accounts.remember(who, self.house.accounts.ticket())
@@ -186,7 +186,7 @@ class InvalidationTests(SynchronousTestCase):
         self.assertEqual(len(self.house.store), 1, "what is public is nobody's")
         self.assertEqual([self.house.accounts.recall(who.credentials) for who in (ANN, BEN)], [None, None])
 
-    def test_aForgottenCredentialsAnswersAreDropped(self) -> None:
+    def test_a_forgotten_credentials_answers_are_dropped(self) -> None:
         self.house.warm("listNotes")
         self.house.warm("listNotes", who=BEN)
         self.house.send("listHospitals")

@@ -176,7 +176,7 @@ class Days(RuleBasedStateMachine):
 
 
 class OutageTests(SynchronousTestCase):
-    def test_randomDays(self) -> None:
+    def test_random_days(self) -> None:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Days, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
         )

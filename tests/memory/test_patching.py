@@ -42,26 +42,26 @@ def note(number: Any, patient: Any = 1, text: str = "") -> dict[str, Any]:
 class UncertainFilterTests(SynchronousTestCase):
     """HOSP may filter by a field that the contract does not list, or ignore it."""
 
-    def test_aRecordThatFitsIsInTheListEitherWay(self) -> None:
+    def test_a_record_that_fits_is_in_the_list_either_way(self) -> None:
         kept = entry([note(1, text="a")], ("text", "a"))
         new = note(2, text="a")
         self.assertEqual(after(kept, "createNote", stored=new), [new, note(1, text="a")])
 
-    def test_ofOneThatDoesNotFitNothingIsKnown(self) -> None:
+    def test_of_one_that_does_not_fit_nothing_is_known(self) -> None:
         kept = entry([note(1, text="a")], ("text", "a"))
         self.assertIsNone(after(kept, "createNote", stored=note(2, text="b")))
         self.assertIsNone(after(kept, "updateNote", "1", stored=note(1, text="b")))
 
-    def test_oneThatACertainFilterLeavesOutIsNotInTheList(self) -> None:
+    def test_one_that_acertain_filter_leaves_out_is_not_in_the_list(self) -> None:
         for query in ((("text", "a"), ("patient_id", "1")), (("patient_id", "1"), ("text", "a"))):
             kept = entry([note(1, text="a")], *query)
             self.assertEqual(after(kept, "createNote", stored=note(2, 9, "b")), [note(1, text="a")])
 
-    def test_whatIsDeletedIsInNoList(self) -> None:
+    def test_what_is_deleted_is_in_no_list(self) -> None:
         kept = entry([note(2, text="a"), note(1, text="a")], ("text", "a"))
         self.assertEqual(after(kept, "deleteNote", "2"), [note(1, text="a")])
 
-    def test_aStampIsCutWhenItIsWrittenOut(self) -> None:
+    def test_a_stamp_is_cut_when_it_is_written_out(self) -> None:
         resource = Resource("notes", ascending=True, created_at="made", updated_at="changed")
         for name in ("made", "changed"):
             kept = entry([], (name, "2026"))
@@ -69,7 +69,7 @@ class UncertainFilterTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    def test_whatIsNotSure(self) -> None:
+    def test_what_is_not_sure(self) -> None:
         new = note(3)
         for kept, stored, how in (
             (entry([note(1), note(2)]), new, {}),  # not newest first
@@ -92,19 +92,19 @@ class ExampleTests(SynchronousTestCase):
         ):
             self.assertIsNone(after(kept, "createNote", stored=stored, **how), (kept, stored, how))
 
-    def test_anEmptyListIsAList(self) -> None:
+    def test_an_empty_list_is_alist(self) -> None:
         self.assertEqual(after(entry([]), "createNote", stored=note(3)), [note(3)])
 
-    def test_aRecordOfAnotherIsLeftAlone(self) -> None:
+    def test_a_record_of_another_is_left_alone(self) -> None:
         me = entry({"id": 1, "name": "ann"}, operation="getMe")
         staffs = Resource("staffs", ascending=True)
         said = {"id": 9, "name": "new", "hospital_id": 1}
         self.assertEqual(after(me, "createStaff", stored=said, resource=staffs), {"id": 1, "name": "ann"})
 
-    def test_theWriteMustHaveAnsweredWithItsOwnRecord(self) -> None:
+    def test_the_write_must_have_answered_with_its_own_record(self) -> None:
         self.assertIsNone(after(entry([note(2)]), "updateNote", "2", stored=note(3)))
 
-    def test_whatBelongedToTheOldBodyGoes(self) -> None:
+    def test_what_belonged_to_the_old_body_goes(self) -> None:
         found = patched(
             entry([]), call_of("createNote", document={}), answer(b'{"id":3}'), ORIGIN, NOTES, frozenset()
         )
@@ -122,7 +122,7 @@ class ModelTests(SynchronousTestCase):
         st.sampled_from([1, 2, None]),
         st.sampled_from([(), (("patient_id", "1"),), (("patient_id", "2"),)]),
     )
-    def test_itIsAsHospWouldAnswer(
+    def test_it_is_as_hosp_would_answer(
         self, there: dict[int, Any], write: str, number: int, patient: Any, query: tuple[tuple[str, str], ...]
     ) -> None:
         def listed(records: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:

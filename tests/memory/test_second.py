@@ -54,7 +54,7 @@ class Two(SynchronousTestCase):
 
 
 class SharedTests(Two):
-    def test_whatOneWasAnsweredTheOtherHas(self) -> None:
+    def test_what_one_was_answered_the_other_has(self) -> None:
         self.warm()
         self.clock.advance(7)
         reading = self.house.send("listNotes")
@@ -66,7 +66,7 @@ class SharedTests(Two):
         self.assertEqual(self.house.meter.counts["cache_events_total:shared_hit"], 1)
         self.assertEqual(self.house.hosp, [])
 
-    def test_thenItIsInItsOwnMemory(self) -> None:
+    def test_then_it_is_in_its_own_memory(self) -> None:
         self.warm()
         self.house.send("listNotes")
         looks = len(self.common.ran)
@@ -75,30 +75,30 @@ class SharedTests(Two):
         self.house.memory.invalidate(call_of("createNote", document={}))
         self.asks()
 
-    def test_itEndsWithTheTimeOfTheFirst(self) -> None:
+    def test_it_ends_with_the_time_of_the_first(self) -> None:
         self.warm()
         self.clock.advance(50)
         self.house.send("listNotes")
         self.clock.advance(10)
         self.assertIn(b"ttl=0; detail=stale-while-revalidate", self.house.send("listNotes").status)
 
-    def test_itIsNotForOtherCredentials(self) -> None:
+    def test_it_is_not_for_other_credentials(self) -> None:
         self.warm()
         for who in (BEN, Identity(1, "ann", b"another password"), None):
             self.asks(who=who)
 
-    def test_orAnotherHostQueryOrForm(self) -> None:
+    def test_or_another_host_query_or_form(self) -> None:
         self.warm()
         self.asks(host="other.example")
         self.asks(call_of("listNotes", patient_id="1"))
         self.asks(call_of("listNotes", accept="html"))
 
-    def test_whatIsPublicIsForAll(self) -> None:
+    def test_what_is_public_is_for_all(self) -> None:
         html = answer(b"ok", headers=((b"Content-Type", b"text/html"),))
         self.other.warm("getStatus", html, who=None)
         self.assertEqual(self.house.send("getStatus", who=None).status, HIT % 4)
 
-    def test_wishesCount(self) -> None:
+    def test_wishes_count(self) -> None:
         self.warm()
         self.clock.advance(20)
         for wish in (b"no-cache", b"max-age=10", b"min-fresh=45", b"no-store"):
@@ -106,7 +106,7 @@ class SharedTests(Two):
             reading.result.cancel()
         self.assertEqual(self.house.send("listNotes", (b"Cache-Control", b"max-age=30")).status, HIT % 39)
 
-    def test_everybodysWishCountsWhoWaits(self) -> None:
+    def test_everybodys_wish_counts_who_waits(self) -> None:
         self.warm()
         self.clock.advance(20)
         self.common.hold = True
@@ -117,7 +117,7 @@ class SharedTests(Two):
         self.house.reply(answer(b"[2]"))
         self.assertEqual((first.response.body, second.response.body), (b"[2]", b"[2]"))
 
-    def test_allWhoWaitGetItWithItsAge(self) -> None:
+    def test_all_who_wait_get_it_with_its_age(self) -> None:
         self.warm()
         self.clock.advance(20)
         self.common.hold = True
@@ -126,7 +126,7 @@ class SharedTests(Two):
         self.assertEqual({one.status for one in readings}, {HIT % 39})
         self.assertEqual({one.response.headers.get(b"age") for one in readings}, {b"20"})
 
-    def test_aRenewalIsNotAnsweredByWhatItRenews(self) -> None:
+    def test_a_renewal_is_not_answered_by_what_it_renews(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.clock.advance(61)
         self.redis.ends = dict.fromkeys(self.redis.ends, 1 << 60)  # and if Redis kept it for ever
@@ -135,7 +135,7 @@ class SharedTests(Two):
         self.house.reply(answer(b"[2]"))
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
-    def test_butByWhatAnotherHasRenewed(self) -> None:
+    def test_but_by_what_another_has_renewed(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.clock.advance(61)
         self.other.warm("listNotes", answer(b"[2]"), who=ANN)
@@ -143,31 +143,31 @@ class SharedTests(Two):
         self.assertEqual(len(self.house.hosp), 1)
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
-    def test_aLookIsNotAnsweredFromHere(self) -> None:
+    def test_a_look_is_not_answered_from_here(self) -> None:
         self.warm()
         self.asks(past_cache=True)
         self.assertEqual(self.common.ran, [])
 
-    def test_errorsAreNotShared(self) -> None:
+    def test_errors_are_not_shared(self) -> None:
         self.other.warm("listNotes", answer(b"{}", status=500))
         self.other.warm("listNotes", answer(b"{}", (b"Cache-Control", b"no-store")))
         self.asks()
 
-    def test_anEtagIsEnoughWhereTheClientHasIt(self) -> None:
+    def test_an_etag_is_enough_where_the_client_has_it(self) -> None:
         self.warm()
         reading = self.house.send("listNotes", (b"If-None-Match", b'"abc"'))
         self.assertEqual(reading.response.status, 304)
 
 
 class StruckTests(Two):
-    def test_withoutALeaseItIsOfNoUse(self) -> None:
+    def test_without_alease_it_is_of_no_use(self) -> None:
         """A writer who cannot reach Redis can strike nothing there."""
         self.warm()
         self.lease.may_serve = False
         self.house.warm("listNotes", answer(b"[2]"))
         self.assertEqual(self.common.ran, [])
 
-    def test_norWhereTheLeaseEndsDuringTheLook(self) -> None:
+    def test_nor_where_the_lease_ends_during_the_look(self) -> None:
         self.warm()
         self.common.hold = True
         self.house.send("listNotes")
@@ -177,7 +177,7 @@ class StruckTests(Two):
         self.house.reply(answer(b"[2]"))
         self.assertNotIn("keep", self.common.ran)
 
-    def test_aWriteDuringTheLookSendsItToHosp(self) -> None:
+    def test_a_write_during_the_look_sends_it_to_hosp(self) -> None:
         self.warm()
         self.common.hold = True
         reading = self.house.send("listNotes")
@@ -188,7 +188,7 @@ class StruckTests(Two):
         self.assertEqual(reading.response.body, b"[2]")
         self.assertEqual(len(self.house.store), 0)
 
-    def test_aWriteOfThisProcessCountsBeforeRedisKnowsOfIt(self) -> None:
+    def test_a_write_of_this_process_counts_before_redis_knows_of_it(self) -> None:
         """It has ended, and its news are on their way: what is there now must not come into memory unmarked."""
         self.warm()
         self.clock.advance(1)
@@ -199,7 +199,7 @@ class StruckTests(Two):
         self.other.reply(answer(b"[2]"))
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
-    def test_anAccountInDoubtGetsNothing(self) -> None:
+    def test_an_account_in_doubt_gets_nothing(self) -> None:
         self.warm()
         self.house.accounts.changing("1")
         self.house.warm("listNotes", answer(b"[2]"))
@@ -207,7 +207,7 @@ class StruckTests(Two):
         self.house.accounts.changed("1")
         self.asks()  # what was kept before
 
-    def test_orWhileItIsLookedFor(self) -> None:
+    def test_or_while_it_is_looked_for(self) -> None:
         self.warm()
         self.common.hold = True
         self.house.send("listNotes")
@@ -215,7 +215,7 @@ class StruckTests(Two):
         self.common.release()
         self.assertEqual(len(self.house.hosp), 1)
 
-    def test_whatANewerFetchHasBroughtIsNotOverwritten(self) -> None:
+    def test_what_anewer_fetch_has_brought_is_not_overwritten(self) -> None:
         self.warm()
         self.common.hold = True
         self.house.send("listNotes")
@@ -225,7 +225,7 @@ class StruckTests(Two):
         self.common.release()
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
-    def test_afterAChangeOfTheAccountAllShareAgain(self) -> None:
+    def test_after_achange_of_the_account_all_share_again(self) -> None:
         """Each process counts its changes for itself."""
         self.house.accounts.changing("1")
         self.house.accounts.changed("1")
@@ -233,12 +233,12 @@ class StruckTests(Two):
         self.warm()
         self.assertEqual(self.house.send("listNotes").status, HIT % 59)
 
-    def test_refusedCredentialsGetNothing(self) -> None:
+    def test_refused_credentials_get_nothing(self) -> None:
         self.warm()
         self.house.accounts.forget(ANN.credentials)
         self.asks()
 
-    def test_whatWasStruckMeanwhileIsNotShared(self) -> None:
+    def test_what_was_struck_meanwhile_is_not_shared(self) -> None:
         self.other.send("listNotes")
         self.other.memory.invalidate(call_of("createNote", document={}))
         self.other.reply(answer(b"[1]"))
@@ -246,13 +246,13 @@ class StruckTests(Two):
 
 
 class TroubleTests(Two):
-    def test_awayIsAsIfThereWereNone(self) -> None:
+    def test_away_is_as_if_there_were_none(self) -> None:
         self.warm()
         self.common.away = True
         self.house.warm("listNotes", answer(b"[2]"))
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
-    def test_lostDuringTheLookItIsHospsTurn(self) -> None:
+    def test_lost_during_the_look_it_is_hosps_turn(self) -> None:
         self.warm()
         self.common.hold = True
         reading = self.house.send("listNotes")
@@ -261,7 +261,7 @@ class TroubleTests(Two):
         self.house.reply(answer(b"[2]"))
         self.assertIn(b"fwd=uri-miss; fwd-status=200; stored", reading.status)
 
-    def test_whoLeavesEndsTheLook(self) -> None:
+    def test_who_leaves_ends_the_look(self) -> None:
         self.common.hold = True
         reading = self.house.send("listNotes")
         reading.result.cancel()
@@ -304,14 +304,14 @@ class WhoTests(SynchronousTestCase):
     def asked(self) -> int:
         return len(self.hosp.seen("getMe"))
 
-    def test_aLogInIsForAllWorkers(self) -> None:
+    def test_a_log_in_is_for_all_workers(self) -> None:
         self.assertEqual(self.one.get().status, 200)
         self.clock.advance(10)
         self.assertEqual(self.two.get().status, 200)
         self.assertEqual((self.asked, len(self.hosp.seen("listNotes"))), (1, 1))
         self.assertEqual(self.two.last.identity.name, "staff1")
 
-    def test_itIsBelievedFromWhenHospSaidIt(self) -> None:
+    def test_it_is_believed_from_when_hosp_said_it(self) -> None:
         self.one.get()
         self.clock.advance(50)
         self.two.get()
@@ -321,13 +321,13 @@ class WhoTests(SynchronousTestCase):
         self.clock.advance(2)
         self.assertIsNone(self.two.accounts.recall(credentials))
 
-    def test_anotherPasswordIsAskedFor(self) -> None:
+    def test_another_password_is_asked_for(self) -> None:
         self.one.get()
         self.assertEqual(self.two.get(auth=STAFF2).status, 200)
         self.assertEqual(self.two.get(auth=b"Basic c3RhZmYxOndyb25n").status, 401)
         self.assertEqual(self.asked, 3)
 
-    def test_theAnswerItselfIsTheirsToo(self) -> None:
+    def test_the_answer_itself_is_theirs_too(self) -> None:
         """Whoever asks who he is, is on record as that."""
         self.one.get("/staffs/me")
         response = self.two.get("/staffs/me")
@@ -336,7 +336,7 @@ class WhoTests(SynchronousTestCase):
         self.assertEqual(self.two.get().status, 200)
         self.assertEqual(self.asked, 1)
 
-    def test_anyChangeOfAnyAccountEndsIt(self) -> None:
+    def test_any_change_of_any_account_ends_it(self) -> None:
         for news in (Account("x", "1"), Account("x", "2", 120.0), Account("x")):
             self.clock.advance(301)
             self.one.get()
@@ -345,20 +345,20 @@ class WhoTests(SynchronousTestCase):
             self.two.get()
             self.assertEqual(self.asked, asked + 1, news)
 
-    def test_soDoesARefusal(self) -> None:
+    def test_so_does_arefusal(self) -> None:
         self.one.get()
         self.common.strike(*tags_of(CredentialsRefused(self.one.last.credentials)))
         self.two.get()
         self.assertEqual(self.asked, 2)
 
-    def test_anAccountInDoubtIsNotTakenFromThere(self) -> None:
+    def test_an_account_in_doubt_is_not_taken_from_there(self) -> None:
         self.two.accounts.changing("1")
         self.clock.advance(1)
         self.one.get()
         self.two.get()
         self.assertEqual(self.asked, 2)
 
-    def test_norOneThatWasChangedSince(self) -> None:
+    def test_nor_one_that_was_changed_since(self) -> None:
         self.one.get()
         self.clock.advance(1)
         self.two.accounts.changing("1")
@@ -366,7 +366,7 @@ class WhoTests(SynchronousTestCase):
         self.two.get()
         self.assertEqual(self.asked, 2)
 
-    def test_whoTrustsNoWordLastingAsksEachTime(self) -> None:
+    def test_who_trusts_no_word_lasting_asks_each_time(self) -> None:
         strict = Worker(self.hosp, self.common, 0.0)
         self.one.get()
         strict.get()

@@ -195,7 +195,7 @@ class Model:
 
 
 class ModelTests(SynchronousTestCase):
-    def test_nobodyReadsWhatIsOlderThanAnAnsweredWrite(self) -> None:
+    def test_nobody_reads_what_is_older_than_an_answered_write(self) -> None:
         shared = checked = 0
         for seed in range(100):
             model = Model(seed)
@@ -204,7 +204,7 @@ class ModelTests(SynchronousTestCase):
         self.assertGreater(shared, 300)
         self.assertGreater(checked, 3000)
 
-    def test_newsSayWhatAWriteStrikes(self) -> None:
+    def test_news_say_what_awrite_strikes(self) -> None:
         """What the model strikes by itself is what the news strike that are said of it."""
         from hospproxy.sharing.generations import tags_of
 

@@ -52,7 +52,7 @@ class Staleness(SynchronousTestCase):
 
 
 class WriteTests(Staleness):
-    def test_whatWasKeptForWhoeverAsksAgainWasNotForwarded(self) -> None:
+    def test_what_was_kept_for_whoever_asks_again_was_not_forwarded(self) -> None:
         made = said(note(3), 201)
         for origin, status in (
             (Origin.UPSTREAM, b"fwd=method; fwd-status=201"),
@@ -64,26 +64,26 @@ class WriteTests(Staleness):
 
 
 class FilterTests(Staleness):
-    def test_listsWithDifferentFiltersAreKeptApart(self) -> None:
+    def test_lists_with_different_filters_are_kept_apart(self) -> None:
         self.house.warm("listNotes", said([note(2), note(1)]))
         self.house.warm(call_of("listNotes", staff_id="3"), said([note(1)]))
         self.house.warm(call_of("listNotes", staff_id="4"), said([]))
         kept = self.house.send(call_of("listNotes", staff_id="3"))
         self.assertEqual(kept.response.body, said([note(1)]).body)
 
-    def test_aWriteMakesAllOfThemStale(self) -> None:
+    def test_a_write_makes_all_of_them_stale(self) -> None:
         self.house.warm(call_of("listNotes", staff_id="3"))
         self.write(call_of("createNote", document={}), said(note(3), 201))
         self.house.warm(call_of("listNotes", staff_id="3"))
 
-    def test_whereNobodyKnowsWhetherHospFiltersNoOwnWriteIsLeftOut(self) -> None:
+    def test_where_nobody_knows_whether_hosp_filters_no_own_write_is_left_out(self) -> None:
         """HOSP may pass over the filter: then the new note is in this list as well."""
         old, new = {**note(1), "staff_id": 3}, {**note(2), "staff_id": 4}
         self.house.warm(call_of("listNotes", staff_id="3"), said([old]))
         self.write(call_of("createNote", document={}), said(new, 201))
         self.assertIsInstance(self.offline(call_of("listNotes", staff_id="3")).error, OwnWriteHidden)
 
-    def test_ofAFilterThatTheContractListsItIsKnown(self) -> None:
+    def test_of_afilter_that_the_contract_lists_it_is_known(self) -> None:
         old = note(1)
         self.house.warm(call_of("listNotes", patient_id="1"), said([old]))
         self.write(call_of("createNote", document={}), said(note(2, patient=9), 201))
@@ -92,7 +92,7 @@ class FilterTests(Staleness):
 
 
 class IfErrorTests(Staleness):
-    def test_whatIsPastItsTimeIsGivenWhileHospFails(self) -> None:
+    def test_what_is_past_its_time_is_given_while_hosp_fails(self) -> None:
         for failure, status in (
             (NotSent("refused"), b"fwd=stale"),
             (FailedAfterSending("reset"), b"fwd=stale"),
@@ -113,7 +113,7 @@ class IfErrorTests(Staleness):
             self.assertEqual(reading.status, b"hospproxy; " + status + b"; ttl=-3540; detail=stale-if-error")
             self.assertEqual(reading.exchange.cache_status, "stale")
 
-    def test_whatIsStillFreshSaysForHowLong(self) -> None:
+    def test_what_is_still_fresh_says_for_how_long(self) -> None:
         self.house.warm("listNotes")
         self.house.clock.advance(7)
         for failure, status in (
@@ -125,13 +125,13 @@ class IfErrorTests(Staleness):
         reading = self.house.send("listNotes", offline=True)
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=53; detail=stale-if-error")
 
-    def test_whatAWriteHasStruckIsNotFreshWhateverTimeItHadLeft(self) -> None:
+    def test_what_awrite_has_struck_is_not_fresh_whatever_time_it_had_left(self) -> None:
         self.house.warm("listNotes", said([note(1)]))
         self.write(call_of("createNote", document={}), said(note(2), 201), who=BEN)
         reading = self.offline("listNotes")
         self.assertEqual(reading.status, b"hospproxy; fwd=stale; ttl=0; detail=stale-if-error-invalidated")
 
-    def test_nothingWasForwardedWhereHospIsNotAsked(self) -> None:
+    def test_nothing_was_forwarded_where_hosp_is_not_asked(self) -> None:
         self.house.warm("listNotes")
         self.house.clock.advance(61)
         self.patch(self.house, "_hosp", self.overloaded)
@@ -141,26 +141,26 @@ class IfErrorTests(Staleness):
     async def overloaded(self, _exchange: object) -> Response:
         raise OverCapacity("open")
 
-    def test_whatSaysSomethingIsPassedOn(self) -> None:
+    def test_what_says_something_is_passed_on(self) -> None:
         for status in (401, 403, 404, 501):
             self.house = House()
             self.house.warm("listNotes")
             self.house.clock.advance(61)
             self.assertEqual(self.offline("listNotes", failure=answer(status=status)).response.status, status)
 
-    def test_notBeyondTheBoundOfTheRoute(self) -> None:
+    def test_not_beyond_the_bound_of_the_route(self) -> None:
         self.house.warm("listNotes")
         self.house.clock.advance(60 + 604800 - 0.1)
         self.assertEqual(self.offline("listNotes").response.status, 200)
         self.house.clock.advance(0.1)
         self.assertIs(self.offline("listNotes").error, AWAY)
 
-    def test_notWhereTheContractSaysNothingOfIt(self) -> None:
+    def test_not_where_the_contract_says_nothing_of_it(self) -> None:
         self.house.warm("getStatus", answer(b"online", headers=(HTML,)), who=None)
         self.house.clock.advance(6)
         self.assertIs(self.offline("getStatus", who=None).error, AWAY)
 
-    def test_whatTheRequestForbids(self) -> None:
+    def test_what_the_request_forbids(self) -> None:
         self.house.warm("listNotes")
         self.house.clock.advance(100)
         for value, given in (
@@ -174,31 +174,31 @@ class IfErrorTests(Staleness):
             reading = self.offline("listNotes", (b"Cache-Control", value))
             self.assertEqual(isinstance(reading.outcome[0], Response), given, value)
 
-    def test_nobodyGetsAnothers(self) -> None:
+    def test_nobody_gets_anothers(self) -> None:
         self.house.warm("listNotes")
         self.house.clock.advance(61)
         self.assertIs(self.offline("listNotes", who=BEN).error, AWAY)
         self.assertIs(self.offline("listNotes", host="other.example").error, AWAY)
 
-    def test_aLookIsNeverAnsweredFromMemory(self) -> None:
+    def test_a_look_is_never_answered_from_memory(self) -> None:
         self.house.warm("listNotes")
         self.assertIs(self.offline("listNotes", past_cache=True).error, AWAY)
 
-    def test_withoutHospsWordOnWhoAsksOnlyMemoryAnswers(self) -> None:
+    def test_without_hosps_word_on_who_asks_only_memory_answers(self) -> None:
         self.house.warm("listNotes")
         before = len(self.house.hosp)
         self.assertEqual(self.house.send("listNotes", offline=True).response.status, 200)
         self.assertIsInstance(self.house.send("listHospitals", offline=True).error, NothingKept)
         self.assertEqual(len(self.house.hosp), before)
 
-    def test_notToAnAccountThatIsInDoubt(self) -> None:
+    def test_not_to_an_account_that_is_in_doubt(self) -> None:
         self.house.warm("listNotes")
         self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
         self.assertIs(self.offline("listNotes").error, AWAY)
         self.house.reply(AWAY, 1)
         self.assertIs(self.offline("listNotes").error, AWAY)
 
-    def test_everyWaiterGetsIt(self) -> None:
+    def test_every_waiter_gets_it(self) -> None:
         self.house.warm("listNotes")
         self.house.clock.advance(61)
         readings = [self.house.send("listNotes") for _ in range(3)]
@@ -222,25 +222,25 @@ class AfterWriteTests(Staleness):
         outcome = self.offline(call, **how).outcome[0]
         return json.loads(outcome.body) if isinstance(outcome, Response) else type(outcome.value)
 
-    def test_whatAWriteStruckIsNeverFresh(self) -> None:
+    def test_what_awrite_struck_is_never_fresh(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         for who in (ANN, BEN):
             self.assertEqual(self.house.warm("listNotes", who=who).exchange.cache_status, "miss")
 
-    def test_toOthersItIsGivenMarked(self) -> None:
+    def test_to_others_it_is_given_marked(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         reading = self.offline("listNotes", who=BEN)
         self.assertEqual(json.loads(reading.response.body), [note(2, 2), note(1)])
         self.assertTrue(reading.status.endswith(b"detail=stale-if-error-invalidated"), reading.status)
 
-    def test_itsWriterReadsWhatHeWrote(self) -> None:
+    def test_its_writer_reads_what_he_wrote(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         self.assertEqual(self.shown("listNotes"), [note(3), note(2, 2), note(1)])
         self.assertEqual(self.shown(self.of_1), [note(3), note(1)])
         self.assertEqual(self.shown(self.of_2), [note(2, 2)])
         self.assertIsNone(self.offline("listNotes").response.headers.get(b"etag"))
 
-    def test_aChangeIsReadInTheRecordAndInEveryListThatItIsIn(self) -> None:
+    def test_a_change_is_read_in_the_record_and_in_every_list_that_it_is_in(self) -> None:
         self.write(call_of("updateNote", "1", document={}), said(note(1, 2, title="moved")))
         moved = note(1, 2, title="moved")
         self.assertEqual(self.shown(call_of("getNote", "1")), moved)
@@ -248,14 +248,14 @@ class AfterWriteTests(Staleness):
         self.assertEqual(self.shown(self.of_1), [])
         self.assertEqual(self.shown(self.of_2), [note(2, 2), moved])
 
-    def test_aDeletedRecordIsInNoListAndNotReadAnyMore(self) -> None:
+    def test_a_deleted_record_is_in_no_list_and_not_read_any_more(self) -> None:
         self.write(call_of("deleteNote", "1"), answer(b"gone", headers=(HTML,)))
         self.assertEqual(self.shown("listNotes"), [note(2, 2)])
         self.assertEqual(self.shown(self.of_1), [])
         self.assertIs(self.shown(call_of("getNote", "1")), OwnWriteHidden)
         self.assertEqual(self.shown(call_of("getNote", "1"), who=BEN), note(1))
 
-    def test_whatCannotBeSetRightIsNotGivenToItsWriter(self) -> None:
+    def test_what_cannot_be_set_right_is_not_given_to_its_writer(self) -> None:
         self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
         reading = self.offline("listNotes")
         assert isinstance(reading.error, OwnWriteHidden)
@@ -263,7 +263,7 @@ class AfterWriteTests(Staleness):
         self.assertEqual(reading.exchange.cache_status, "hidden")
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 
-    def test_whatIsHiddenStaysSoUntilHospAnswers(self) -> None:
+    def test_what_is_hidden_stays_so_until_hosp_answers(self) -> None:
         self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
         self.write(call_of("createNote", document={}), said(note(4), 201))
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
@@ -271,26 +271,26 @@ class AfterWriteTests(Staleness):
         self.house.clock.advance(61)
         self.assertEqual(self.shown("listNotes"), [note(4), note(3)])
 
-    def test_anotherKindThatTheContractNamesIsHidden(self) -> None:
+    def test_another_kind_that_the_contract_names_is_hidden(self) -> None:
         self.write(call_of("deletePatient", "1"), answer(b"deleted", b"text/html"))
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 
-    def test_addressesOfAnotherHostAreNotMixedIn(self) -> None:
+    def test_addresses_of_another_host_are_not_mixed_in(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201), host="other.example")
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
 
-    def test_aRepeatedAnswerIsOfAnEarlierState(self) -> None:
+    def test_a_repeated_answer_is_of_an_earlier_state(self) -> None:
         replayed = Response(201, said(note(3)).headers, said(note(3)).body, Origin.MEMORY)
         self.write(call_of("createNote", document={}), replayed)
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
 
-    def test_whatWasNotAcknowledgedHidesNothing(self) -> None:
+    def test_what_was_not_acknowledged_hides_nothing(self) -> None:
         for outcome in (AWAY, answer(status=500), answer(status=404), answer(status=422)):
             self.write(call_of("createNote", document={}), outcome)
             self.assertEqual(self.shown("listNotes"), [note(2, 2), note(1)])
 
-    def test_whatIsFoundLaterIsHiddenFromWhomItIsTold(self) -> None:
+    def test_what_is_found_later_is_hidden_from_whom_it_is_told(self) -> None:
         call = call_of("createNote", document={})
         reading = self.write(call, OutcomeUnknown("who knows", reference="r"))
         self.assertEqual(self.shown("listNotes"), [note(2, 2), note(1)])
@@ -300,7 +300,7 @@ class AfterWriteTests(Staleness):
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 
-    def test_aFetchThatBeganBeforeTheWriteDoesNotBringTheOldBack(self) -> None:
+    def test_a_fetch_that_began_before_the_write_does_not_bring_the_old_back(self) -> None:
         self.house.clock.advance(61)
         early = self.house.send("listNotes")
         self.write(call_of("createNote", document={}), said(note(3), 201))
@@ -314,7 +314,7 @@ class WhileRevalidatingTests(Staleness):
         self.house = House(renews=True)
         self.house.warm("listNotes", answer(b"[1]"))
 
-    def test_itIsGivenAtOnceAndRenewed(self) -> None:
+    def test_it_is_given_at_once_and_renewed(self) -> None:
         self.house.clock.advance(70)
         for _ in range(3):
             reading = self.house.send("listNotes")
@@ -327,12 +327,12 @@ class WhileRevalidatingTests(Staleness):
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
         self.assertEqual(len(self.house.cache.refresher), 0)
 
-    def test_notForEver(self) -> None:
+    def test_not_for_ever(self) -> None:
         self.house.clock.advance(90)
         self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "expired")
         self.assertEqual(self.house.own, [])
 
-    def test_notToWhoWantsItFresher(self) -> None:
+    def test_not_to_who_wants_it_fresher(self) -> None:
         for number, value in enumerate((b"no-cache", b"max-age=1000", b"min-fresh=1", b"no-store")):
             self.house = House(renews=True)
             self.house.warm("listNotes")
@@ -340,12 +340,12 @@ class WhileRevalidatingTests(Staleness):
             self.house.send("listNotes", (b"Cache-Control", value))
             self.assertEqual((len(self.house.hosp), self.house.own), (2, []), number)
 
-    def test_notWhatAWriteStruck(self) -> None:
+    def test_not_what_awrite_struck(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         self.house.clock.advance(61)
         self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
 
-    def test_aRenewalThatFailsChangesNothing(self) -> None:
+    def test_a_renewal_that_fails_changes_nothing(self) -> None:
         self.house.clock.advance(70)
         for failure in (AWAY, answer(status=500)):
             reading = self.house.send("listNotes")
@@ -354,13 +354,13 @@ class WhileRevalidatingTests(Staleness):
         self.assertEqual(len(self.house.cache.refresher), 0)
         self.assertNotIn("unhandled_errors_total", self.house.meter.counts)
 
-    def test_aRefusalEndsIt(self) -> None:
+    def test_a_refusal_ends_it(self) -> None:
         self.house.clock.advance(70)
         self.house.send("listNotes")
         self.house.reply(answer(b"denied", status=401, headers=()))
         self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
 
-    def test_fewAtATime(self) -> None:
+    def test_few_at_atime(self) -> None:
         self.house = House(renews=True)
         for number in range(40):
             self.house.warm(call_of("getNote", str(number)))

@@ -22,14 +22,14 @@ class StalenessTests(SynchronousTestCase):
         for read in spared:
             self.assertFalse(strikes(write, read), f"{read.operation.id} is not touched")
 
-    def test_aNewRecord(self) -> None:
+    def test_a_new_record(self) -> None:
         self.assertStrikes(
             call_of("createNote"),
             [call_of("listNotes"), call_of("listNotes", patient_id="3")],
             [call_of("getNote", "7"), call_of("listPatients"), call_of("getMe"), call_of("getStatus")],
         )
 
-    def test_aChangedRecord(self) -> None:
+    def test_a_changed_record(self) -> None:
         for operation in ("updateNote", "deleteNote"):
             self.assertStrikes(
                 call_of(operation, "7"),
@@ -37,7 +37,7 @@ class StalenessTests(SynchronousTestCase):
                 [call_of("getNote", "77"), call_of("getNote", "8"), call_of("getPatient", "7")],
             )
 
-    def test_whatTheContractNamesIsStaleAltogether(self) -> None:
+    def test_what_the_contract_names_is_stale_altogether(self) -> None:
         self.assertStrikes(
             call_of("deletePatient", "7"),
             [
@@ -59,14 +59,14 @@ class StalenessTests(SynchronousTestCase):
             [call_of("getHospital", "8"), call_of("getStatus")],
         )
 
-    def test_whoAmIIsStaleWithEveryMemberOfStaff(self) -> None:
+    def test_who_am_iis_stale_with_every_member_of_staff(self) -> None:
         self.assertStrikes(call_of("updateStaff", "7"), [call_of("getMe"), call_of("getStaff", "7")], [])
 
-    def test_aSearchBelowARecordIsAList(self) -> None:
+    def test_a_search_below_arecord_is_alist(self) -> None:
         below = evolve(CONTRACT.operation("listNotes"), template="/patients/{id}/notes", parameters=("id",))
         self.assertTrue(strikes(call_of("createNote"), Call(below, ("3",))))
 
-    def test_anAnswerCarriesItsAsker(self) -> None:
+    def test_an_answer_carries_its_asker(self) -> None:
         mine, bens = (tags_of_answer(call_of("listNotes"), who) for who in (ANN, BEN))
         self.assertIn("account:1", mine)
         self.assertEqual(set(mine) & set(bens), {"accounts", "all:notes", "list:notes"})
@@ -78,7 +78,7 @@ class StalenessTests(SynchronousTestCase):
         st.integers(1, 3),
         st.integers(1, 3),
     )
-    def test_aWriteStrikesEveryReadThatCouldShowIt(self, write, read, written, seen) -> None:  # type: ignore[no-untyped-def]
+    def test_a_write_strikes_every_read_that_could_show_it(self, write, read, written, seen) -> None:  # type: ignore[no-untyped-def]
         shown = read.resource in write.makes_stale or (
             read.resource == write.resource
             and (not read.parameters or (bool(write.parameters) and written == seen))
@@ -89,7 +89,7 @@ class StalenessTests(SynchronousTestCase):
 
 
 class AccountOfWriteTests(SynchronousTestCase):
-    def test_whoseAccount(self) -> None:
+    def test_whose_account(self) -> None:
         for call, expected in (
             (call_of("updateStaff", "7"), ("7",)),
             (call_of("deleteStaff", "7"), ("7",)),
@@ -101,9 +101,9 @@ class AccountOfWriteTests(SynchronousTestCase):
         ):
             self.assertEqual(account_of_write(CONTRACT, call), expected, call.operation.id)
 
-    def test_myOwnRecordMayBeAnybodys(self) -> None:
+    def test_my_own_record_may_be_anybodys(self) -> None:
         mine = evolve(CONTRACT.operation("updateStaff"), template="/staffs/me", parameters=())
         self.assertEqual(account_of_write(CONTRACT, Call(mine)), (None,))
 
-    def test_withoutAccountsThereIsNothingToChange(self) -> None:
+    def test_without_accounts_there_is_nothing_to_change(self) -> None:
         self.assertEqual(account_of_write(evolve(CONTRACT, identity=None), call_of("updateStaff", "7")), ())

@@ -30,10 +30,10 @@ STEPS = st.lists(
 
 
 class LruStoreTests(SynchronousTestCase):
-    def test_isAStore(self) -> None:
+    def test_is_astore(self) -> None:
         self.assertTrue(verifyObject(ICacheStore, LruStore(1)))
 
-    def test_theLeastRecentlyUsedGoesFirst(self) -> None:
+    def test_the_least_recently_used_goes_first(self) -> None:
         store = LruStore(30)
         for key in (b"a", b"b", b"c"):
             store.put(key, key, 10, ())
@@ -42,7 +42,7 @@ class LruStoreTests(SynchronousTestCase):
         self.assertEqual([store.get(key) for key in (b"a", b"b", b"c", b"d")], [b"a", None, b"c", b"d"])
         self.assertEqual((store.bytes, len(store), store.evicted), (30, 3, 1))
 
-    def test_whatIsLargerThanTheStoreDisplacesNothing(self) -> None:
+    def test_what_is_larger_than_the_store_displaces_nothing(self) -> None:
         store = LruStore(30)
         store.put(b"a", 1, 10, ("x",))
         store.put(b"b", 2, 31, ("x",))
@@ -51,7 +51,7 @@ class LruStoreTests(SynchronousTestCase):
         self.assertIsNone(store.get(b"a"), "the older answer must not outlive the newer")
         self.assertEqual((store.bytes, store.drop_tag("x")), (0, 0))
 
-    def test_aTagDropsWhatCarriesIt(self) -> None:
+    def test_a_tag_drops_what_carries_it(self) -> None:
         store = LruStore(100)
         store.put(b"a", 1, 10, ("x", "y"))
         store.put(b"b", 2, 10, ("y",))
@@ -61,7 +61,7 @@ class LruStoreTests(SynchronousTestCase):
         self.assertEqual((store.drop_tag("x"), store.drop_tag("y"), store.drop_tag("z")), (0, 1, 0))
 
     @given(STEPS)
-    def test_againstAModel(self, steps) -> None:  # type: ignore[no-untyped-def]
+    def test_against_amodel(self, steps) -> None:  # type: ignore[no-untyped-def]
         store, model = LruStore(100), dict[bytes, tuple[int, int, set[str]]]()
         for number, step in enumerate(steps):
             key = step[1].encode()
@@ -97,7 +97,7 @@ class SizeTests(SynchronousTestCase):
         entry = CacheEntry(Response(200, Headers(fresh), response.body), 0.5 + number, 60.5 + number)
         store.put(number.to_bytes(32, "big"), entry, size_of(entry, tags), tags)
 
-    def test_noLessIsCountedThanIsTaken(self) -> None:
+    def test_no_less_is_counted_than_is_taken(self) -> None:
         store = LruStore(1 << 30)
         gc.collect()
         tracemalloc.start()
@@ -112,7 +112,7 @@ class SizeTests(SynchronousTestCase):
         self.assertLessEqual(taken, store.bytes)
         self.assertLess(store.bytes, taken * 2, "so much is counted that half the memory would lie idle")
 
-    def test_everyPartCounts(self) -> None:
+    def test_every_part_counts(self) -> None:
         def size(body: bytes = b"", headers: Headers = NO_FIELDS, tags: tuple[str, ...] = ()) -> int:
             return size_of(CacheEntry(Response(200, headers, body), 0, 0), tags)
 

@@ -85,7 +85,7 @@ class TogetherTests(SynchronousTestCase):
 
     # Telling
 
-    def test_aWriteIsAnsweredWhenTheOthersHaveHeard(self) -> None:
+    def test_a_write_is_answered_when_the_others_have_heard(self) -> None:
         writing = self.house.send(call_of("updateNote", "1", document={}))
         self.assertEqual(self.others.told, [])
         self.house.reply(answer(b"{}"))
@@ -98,7 +98,7 @@ class TogetherTests(SynchronousTestCase):
         self.others.heard()
         self.assertEqual(writing.response.status, 200)
 
-    def test_whatHospRefusesIsToldAndHiddenFromNobody(self) -> None:
+    def test_what_hosp_refuses_is_told_and_hidden_from_nobody(self) -> None:
         writing = self.house.send(call_of("updateNote", "1", document={}))
         self.house.reply(answer(b"{}", status=422))
         (struck,) = self.others.told
@@ -107,7 +107,7 @@ class TogetherTests(SynchronousTestCase):
         self.others.heard()
         self.assertEqual(writing.response.status, 422)
 
-    def test_anAccountIsInDoubtWithOthersBeforeItsChangeIsSent(self) -> None:
+    def test_an_account_is_in_doubt_with_others_before_its_change_is_sent(self) -> None:
         writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
         self.assertEqual(self.house.hosp, [])
         (begun,) = self.others.told
@@ -129,13 +129,13 @@ class TogetherTests(SynchronousTestCase):
         self.house.reply(error)
         return writing
 
-    def test_whatWasNeverSentWaitsForNobodyAndEndsTheDoubt(self) -> None:
+    def test_what_was_never_sent_waits_for_nobody_and_ends_the_doubt(self) -> None:
         writing = self.failing(NotSent("gone"), attempts=0)
         self.assertIsInstance(writing.error, NotSent)
         reference = self.others.told[0].reference  # type: ignore[union-attr]
         self.assertEqual(self.others.said, [Account(reference, "2", 0.0)])
 
-    def test_whatMayHaveBeenSentIsToldAndDoubtedOn(self) -> None:
+    def test_what_may_have_been_sent_is_told_and_doubted_on(self) -> None:
         writing = self.failing(FailedAfterSending("cut"), attempts=1)
         self.assertEqual(writing.outcome, [])
         account = self.others.told[-1]
@@ -144,7 +144,7 @@ class TogetherTests(SynchronousTestCase):
         self.others.heard()
         self.assertIsInstance(writing.error, FailedAfterSending)
 
-    def test_whatIsFoundLaterIsSaidUnderTheSameReference(self) -> None:
+    def test_what_is_found_later_is_said_under_the_same_reference(self) -> None:
         self.others.at_once = True
         call = call_of("updateStaff", "2", document={"password": "new"})
         self.house.send(call)
@@ -164,7 +164,7 @@ class TogetherTests(SynchronousTestCase):
         self.house.memory.found_later(call, NOBODY)  # as for a write of an earlier process
         self.assertEqual(self.others.told[-1], Account("", "2", 0.0))
 
-    def test_aDoubtThatEndsByTimeEndsForWhoJoinedMeanwhileToo(self) -> None:
+    def test_a_doubt_that_ends_by_time_ends_for_who_joined_meanwhile_too(self) -> None:
         """He may have kept what was there before, and has never heard of the doubt."""
         self.others.at_once = True
         writing = self.failing_at_once(FailedAfterSending("cut"))
@@ -184,7 +184,7 @@ class TogetherTests(SynchronousTestCase):
         self.house.reply(error)
         return writing
 
-    def test_refusedCredentialsAreSaidOnceAndNotAgainByWhoHears(self) -> None:
+    def test_refused_credentials_are_said_once_and_not_again_by_who_hears(self) -> None:
         self.house.accounts.forget(ANN.credentials)
         self.assertEqual(self.others.said, [CredentialsRefused(ANN.credentials)])
         self.hearing.heard(CredentialsRefused(BEN.credentials))
@@ -192,7 +192,7 @@ class TogetherTests(SynchronousTestCase):
 
     # Hearing
 
-    def test_whatAnotherHasWrittenIsServedNoMore(self) -> None:
+    def test_what_another_has_written_is_served_no_more(self) -> None:
         self.kept("getNote", "1")
         self.hearing.heard(Struck(("record:notes/1",), (), False, "notes", "1"))
         self.assertEqual(self.forgotten, [("notes", "1")])
@@ -205,20 +205,20 @@ class TogetherTests(SynchronousTestCase):
         self.house.reply(NotSent("gone"))
         return reading
 
-    def test_itsWriterNeverGetsItAgain(self) -> None:
+    def test_its_writer_never_gets_it_again(self) -> None:
         self.kept("getNote", "1")
         self.hearing.heard(Struck(("record:notes/1",), ("account:1",)))
         reading = self.after_failure(call_of("getNote", "1"))
         self.assertEqual(reading.error.status, 503)  # type: ignore[attr-defined]
         self.assertIn(("record:notes/1", Mark.HIDDEN, "account:1"), self.keeper.done)
 
-    def test_anotherOwnersWriteHidesNothingFromThisOne(self) -> None:
+    def test_another_owners_write_hides_nothing_from_this_one(self) -> None:
         self.kept("getNote", "1")
         self.hearing.heard(Struck(("record:notes/1",), ("public", "account:2")))
         reading = self.after_failure(call_of("getNote", "1"))
         self.assertIn(b"stale-if-error-invalidated", reading.status)
 
-    def test_whatIsOnItsWayIsNeitherKeptNorJoined(self) -> None:
+    def test_what_is_on_its_way_is_neither_kept_nor_joined(self) -> None:
         for news in (Struck(("record:notes/1",)), Everything(), Account("r", "1", 0.0)):
             call = call_of("getNote", "1")
             first = self.house.send(call)
@@ -230,7 +230,7 @@ class TogetherTests(SynchronousTestCase):
             self.house.reply(answer(b"{}"))
             self.house.memory.invalidate(call_of("updateNote", "1"))
 
-    def test_anAccountThatAnotherChangesIsInDoubtUntilItIsSettledOrTimeIsUp(self) -> None:
+    def test_an_account_that_another_changes_is_in_doubt_until_it_is_settled_or_time_is_up(self) -> None:
         accounts = self.house.accounts
         accounts.remember(ANN, accounts.ticket())
         self.hearing.heard(Account("r", "1", 120.0))
@@ -253,19 +253,19 @@ class TogetherTests(SynchronousTestCase):
         accounts.remember(BEN, ticket)
         self.assertIsNone(accounts.recall(BEN.credentials))
 
-    def test_doubtsOfOthersAreBounded(self) -> None:
+    def test_doubts_of_others_are_bounded(self) -> None:
         for number in range(300):
             self.hearing.heard(Account(str(number), str(number), 60.0))
         self.assertLessEqual(len(self.house.accounts._elsewhere), 100)
         self.assertFalse(self.house.accounts.settled(ANN), "forgotten, and so in doubt for all")
 
-    def test_refusedElsewhereIsForgottenHere(self) -> None:
+    def test_refused_elsewhere_is_forgotten_here(self) -> None:
         accounts = self.house.accounts
         accounts.remember(ANN, accounts.ticket())
         self.hearing.heard(CredentialsRefused(ANN.credentials))
         self.assertIsNone(accounts.recall(ANN.credentials))
 
-    def test_whenNothingIsKnownEverythingIsStaleAndEverybodyIsAskedForAnew(self) -> None:
+    def test_when_nothing_is_known_everything_is_stale_and_everybody_is_asked_for_anew(self) -> None:
         self.kept("getNote", "1")
         accounts = self.house.accounts
         accounts.remember(ANN, accounts.ticket())
@@ -279,7 +279,7 @@ class TogetherTests(SynchronousTestCase):
         )
         self.assertEqual(self.house.send(call_of("getNote", "1")).outcome, [])
 
-    def test_whenNothingIsKnownRecordsAreAskedForAnewToo(self) -> None:
+    def test_when_nothing_is_known_records_are_asked_for_anew_too(self) -> None:
         doubted: list[None] = []
         hearing = Hearing(self.house.memory, doubt_all=lambda: doubted.append(None))
         hearing.heard(Struck(("a",)))
@@ -287,7 +287,7 @@ class TogetherTests(SynchronousTestCase):
         hearing.heard(Everything())
         self.assertEqual(doubted, [None])
 
-    def test_whatLetsInIsToldOn(self) -> None:
+    def test_what_lets_in_is_told_on(self) -> None:
         let_in: list[None] = []
         self.house.memory.let_in = lambda: let_in.append(None)
         self.hearing.heard(Struck(("list:staffs",)))
@@ -295,7 +295,7 @@ class TogetherTests(SynchronousTestCase):
         self.hearing.heard(Guess(b"x"))
         self.assertEqual(let_in, [None])
 
-    def test_whatIsRevokedMustBeOnDisk(self) -> None:
+    def test_what_is_revoked_must_be_on_disk(self) -> None:
         self.keeper.works = False
         for news in (Account("r", "1", 0.0), CredentialsRefused(b"x"), Everything()):
             done = self.hearing.heard(news)
@@ -307,7 +307,7 @@ class TogetherTests(SynchronousTestCase):
 
     # Answering
 
-    def test_withoutALeaseHospIsAskedEachTime(self) -> None:
+    def test_without_alease_hosp_is_asked_each_time(self) -> None:
         self.kept("getNote", "1")
         self.others.may_serve = False
         call = call_of("getNote", "1")
@@ -320,14 +320,14 @@ class TogetherTests(SynchronousTestCase):
         self.others.may_serve = True
         self.assertEqual(self.house.send(call).response.body, b"2")
 
-    def test_withoutALeaseNothingThatIsUnderWayIsJoined(self) -> None:
+    def test_without_alease_nothing_that_is_under_way_is_joined(self) -> None:
         call = call_of("getNote", "1")
         self.house.send(call)
         self.others.may_serve = False
         self.house.send(call)
         self.assertEqual(len(self.house.hosp), 2)
 
-    def test_withoutALeaseWhatIsKeptStillStandsForAFailure(self) -> None:
+    def test_without_alease_what_is_kept_still_stands_for_afailure(self) -> None:
         self.kept("getNote", "1")
         self.others.may_serve = False
         reading = self.after_failure(call_of("getNote", "1"))

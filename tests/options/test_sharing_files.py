@@ -54,7 +54,7 @@ class RedisTests(Case):
         }
         self.assertEqual(self.find(given), ([], []))
 
-    def test_filesThatCannotBeUsed(self) -> None:
+    def test_files_that_cannot_be_used(self) -> None:
         """Each with its key path, and not a byte of what is in it."""
         certificate, _ = self.authority.issue("a.example").write(self.folder, "a")
         _, other = self.authority.issue("b.example").write(self.folder, "b")
@@ -78,7 +78,7 @@ class RedisTests(Case):
             self.assertEqual([line.split(": ")[0] for line in errors], [path])
             self.assertNotIn("secret-words", errors[0])
 
-    def test_filesThatTheUserWhoComesAfterCannotRead(self) -> None:
+    def test_files_that_the_user_who_comes_after_cannot_read(self) -> None:
         """It would start, and never reach Redis."""
         given = {"password_file": self.file("password", b"secret", 0o600)}
         for uid, found in ((os.geteuid() + 1, ["redis.password_file"]), (os.geteuid(), [])):
@@ -93,10 +93,10 @@ class RedisTests(Case):
         Path(given["password_file"]).chmod(0o640)  # his group, perhaps
         self.assertEqual(self.find(given)[0], [])
 
-    def test_whatIsSwitchedOffIsNotLookedAt(self) -> None:
+    def test_what_is_switched_off_is_not_looked_at(self) -> None:
         self.assertEqual(self.find({"enabled": False, "ca_file": str(self.folder / "missing")}), ([], []))
 
-    def test_moreWorkersThanPlaces(self) -> None:
+    def test_more_workers_than_places(self) -> None:
         """While Redis is away for long some could ask HOSP nothing."""
         for workers, concurrency, gate, warned in ((5, 5, True, 0), (6, 5, True, 1), (6, 5, False, 0)):
             given = {"concurrency": concurrency, "enabled": gate}
@@ -133,7 +133,7 @@ class KeyTests(Case):
         self.assertEqual(key.further, (MasterKey(b"\1" * 32), MasterKey(b"\2" * 32)))
         self.assertNotIn("\\x01", repr(key))
 
-    def test_filesThatCannotBeUsed(self) -> None:
+    def test_files_that_cannot_be_used(self) -> None:
         for name in ("master_key_next_file", "master_key_previous_file"):
             for file in (
                 str(self.folder / "missing"),

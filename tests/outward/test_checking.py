@@ -68,7 +68,7 @@ class CheckCase(SynchronousTestCase):
 
 
 class ContentTests(CheckCase):
-    def test_whatTheContractSaysPassesAsItIs(self) -> None:
+    def test_what_the_contract_says_passes_as_it_is(self) -> None:
         body = json.dumps([NOTE]).encode()
         answer = self.checked("listNotes", body)
         self.assertIs(answer.body, body)
@@ -77,7 +77,7 @@ class ContentTests(CheckCase):
         self.checked("deleteNote", b"<p>deleted</p>", HTML)
         self.checked("createNote", NOTE, status=201)
 
-    def test_anotherType(self) -> None:
+    def test_another_type(self) -> None:
         self.bad("listNotes", b"[]", HTML)
         self.bad("listNotes", b"[]", (b"Content-Type", b"text/plain"))
         self.bad("listNotes", b"[]", (b"ETag", b'"x"'))
@@ -85,19 +85,19 @@ class ContentTests(CheckCase):
         self.bad("getStatus", {})
         self.assertEqual(self.counted("type"), 5)
 
-    def test_whatTheClientItselfAskedFor(self) -> None:
+    def test_what_the_client_itself_asked_for(self) -> None:
         self.checked("listNotes", b"<ul></ul>", HTML, accept="html")
         self.checked("listNotes", b"id\n1\n", (b"Content-Type", b"text/csv"), accept="text/csv")
         self.bad("listNotes", b"id\n1\n", (b"Content-Type", b"text/csv"), accept="html")
 
-    def test_whatNobodyHasAskedFor(self) -> None:
+    def test_what_nobody_has_asked_for(self) -> None:
         """No Range and no condition is sent on: a 206 is a part taken for the whole, and a 304 has no content."""
         for operation in ("listNotes", "getNote", "updateNote", "createNote"):
             for status in (206, 304):
                 self.bad(operation, [], status=status)
         self.assertEqual(self.counted("unasked"), 8)
 
-    def test_noJson(self) -> None:
+    def test_no_json(self) -> None:
         for body in (
             b"",
             b"[",
@@ -112,7 +112,7 @@ class ContentTests(CheckCase):
             self.bad("listNotes", body)
         self.assertEqual(self.counted("json"), 9)
 
-    def test_anotherShape(self) -> None:
+    def test_another_shape(self) -> None:
         for body in ({}, "x", 1, None, True):
             self.bad("listNotes", body)
         for body in ([], [NOTE], "x", None):
@@ -120,14 +120,14 @@ class ContentTests(CheckCase):
         self.bad("createNote", [NOTE], status=201)
         self.bad("createNote", [NOTE], status=200)
 
-    def test_theSchemaIsReportedOrEnforced(self) -> None:
+    def test_the_schema_is_reported_or_enforced(self) -> None:
         wrong = [{**NOTE, "patient_id": "seven"}] * 3
         self.assertEqual(json.loads(self.checked("listNotes", wrong).body), wrong)
         self.assertEqual(self.last.rule_hits, ["answers:schema:*.patient_id"])
         self.bad("listNotes", wrong, enforce=True)
         self.checked("listNotes", [NOTE], enforce=True)
 
-    def test_errorsAreNotHeldAgainstAnything(self) -> None:
+    def test_errors_are_not_held_against_anything(self) -> None:
         for status, body in (
             (400, b""),
             (404, b"<p>"),
@@ -138,7 +138,7 @@ class ContentTests(CheckCase):
             self.assertEqual(self.checked("listNotes", body, HTML, status=status).body, body)
 
     @given(st.binary(max_size=200))
-    def test_whateverComesIsAnAnswerOrABadOne(self, body: bytes) -> None:
+    def test_whatever_comes_is_an_answer_or_abad_one(self, body: bytes) -> None:
         self.meter = Metrics("0")
         try:
             answer = self.checked("listNotes", body)
@@ -148,7 +148,7 @@ class ContentTests(CheckCase):
 
 
 class FieldTests(CheckCase):
-    def test_whatIsNotKnownStaysHere(self) -> None:
+    def test_what_is_not_known_stays_here(self) -> None:
         steering = (
             b"X-Accel-Redirect", b"X-Sendfile", b"Clear-Site-Data", b"Alt-Svc", b"Refresh", b"X-Powered-By",
             b"Strict-Transport-Security", b"Server", b"Authorization", b"Public-Key-Pins", b"X-Secret",
@@ -159,15 +159,15 @@ class FieldTests(CheckCase):
         self.assertEqual(answer.headers.pairs, (JSON, (b"ETag", b'W/"a"')))
         self.assertEqual(self.counted("field"), 1)
 
-    def test_ofErrorsToo(self) -> None:
+    def test_of_errors_too(self) -> None:
         answer = self.checked("listNotes", b"", (b"X-Accel-Redirect", b"/etc"), status=500)
         self.assertEqual(answer.headers.pairs, ())
 
-    def test_whatRailsSaysGoesOn(self) -> None:
+    def test_what_rails_says_goes_on(self) -> None:
         fields = tuple((name, b"x") for name in sorted(KNOWN - {b"content-type", b"location"}))
         self.assertEqual(self.checked("listNotes", [], JSON, *fields).headers.pairs, (JSON, *fields))
 
-    def test_nothingIsSaidOfRangesWhateverTheContractKnows(self) -> None:
+    def test_nothing_is_said_of_ranges_whatever_the_contract_knows(self) -> None:
         contract = evolve(CONTRACT, answer_fields=frozenset({b"accept-ranges", b"content-range"}))
         check = AnswerCheck(contract, HOSP, self.meter)
         fields = (JSON, (b"Accept-Ranges", b"bytes"), (b"Content-Range", b"bytes 0-1/2"))
@@ -176,7 +176,7 @@ class FieldTests(CheckCase):
         )
         self.assertEqual(answer.headers.pairs, (JSON,))
 
-    def test_theContractMayKnowMore(self) -> None:
+    def test_the_contract_may_know_more(self) -> None:
         contract = evolve(CONTRACT, answer_fields=frozenset({b"x-secret"}))
         check = AnswerCheck(contract, HOSP, self.meter)
         response = Response(200, Headers((JSON, (b"X-Secret", b"1"))), b"[]", Origin.UPSTREAM)
@@ -189,7 +189,7 @@ class AddressTests(CheckCase):
             b"location"
         )
 
-    def test_theClientsOwnAddressStays(self) -> None:
+    def test_the_clients_own_address_stays(self) -> None:
         for url in (
             b"https://proxy.test/notes/1",
             b"https://PROXY.test:443/notes/1",
@@ -199,7 +199,7 @@ class AddressTests(CheckCase):
             self.assertEqual(self.location(url), url)
         self.assertIsNone(self.counted("address"))
 
-    def test_hospsBecomesTheProxys(self) -> None:
+    def test_hosps_becomes_the_proxys(self) -> None:
         self.assertEqual(self.location(b"http://hosp.internal:3000/notes/1"), b"https://proxy.test/notes/1")
         body = {
             **NOTE,
@@ -211,11 +211,11 @@ class AddressTests(CheckCase):
         [listed] = json.loads(self.checked("listNotes", [body]).body)
         self.assertEqual(listed, answer)
 
-    def test_whoCameWithoutAHostHasNoOther(self) -> None:
+    def test_who_came_without_ahost_has_no_other(self) -> None:
         url = b"http://hosp.internal:3000/notes/1"
         self.assertEqual(self.location(url, client=evolve(CLIENT, host="")), url)
 
-    def test_anybodyElsesIsLeftOut(self) -> None:
+    def test_anybody_elses_is_left_out(self) -> None:
         for url in (
             b"https://evil.test/notes/1",
             b"//evil.test",
@@ -226,13 +226,13 @@ class AddressTests(CheckCase):
             self.assertIsNone(self.location(url), url)
         self.assertIsNone(self.location(b"http://[/"))
 
-    def test_aRedirectElsewhereIsNoAnswer(self) -> None:
+    def test_a_redirect_elsewhere_is_no_answer(self) -> None:
         for url in (b"https://evil.test/", b"/\t/evil.test"):
             self.bad("listNotes", b"", (b"Location", url), status=302)
         answer = self.checked("listNotes", b"", (b"Location", b"http://hosp.internal:3000/notes"), status=302)
         self.assertEqual(answer.headers.get(b"location"), b"https://proxy.test/notes")
 
-    def test_aBaseIsLeftOut(self) -> None:
+    def test_a_base_is_left_out(self) -> None:
         addresses = Addresses(UpstreamTarget.from_url("http://hosp.internal/api"), ())
         for url, wanted in (("http://hosp.internal/api/x", "/x"), ("http://hosp.internal/apiary", "/apiary")):
             self.assertEqual(addresses.public(url, CLIENT), "https://proxy.test" + wanted)

@@ -44,7 +44,7 @@ def judged(there: Representation | None = NOW, **given_fields: str) -> str | Non
 
 
 class RuleTests(SynchronousTestCase):
-    def test_ifMatchIsStrong(self) -> None:
+    def test_if_match_is_strong(self) -> None:
         for value, holds in (
             ('"a"', True),
             ('"b", "a"', True),
@@ -59,12 +59,12 @@ class RuleTests(SynchronousTestCase):
         self.assertEqual(judged(Representation(None), if_match='"a"'), "If-Match")
         self.assertEqual(judged(None, if_match="*"), "If-Match")
 
-    def test_ifNoneMatchIsWeak(self) -> None:
+    def test_if_none_match_is_weak(self) -> None:
         for value, holds in (('"a"', False), ('W/"a"', False), ("*", False), ('"b"', True)):
             self.assertEqual(judged(if_none_match=value), None if holds else "If-None-Match", value)
         self.assertIsNone(judged(None, if_none_match="*"))
 
-    def test_ifUnmodifiedSinceIsExact(self) -> None:
+    def test_if_unmodified_since_is_exact(self) -> None:
         for second, holds in ((1001, True), (1000, False), (999, False)):
             date = Headers(((b"If-Unmodified-Since", _date(second)),))
             conditions = conditions_of(date)
@@ -75,13 +75,13 @@ class RuleTests(SynchronousTestCase):
                 self.assertRaises(Refused, failing, conditions, Representation(b'"a"')).status, 400
             )
 
-    def test_theOrderIsTheRfcs(self) -> None:
+    def test_the_order_is_the_rfcs(self) -> None:
         old = _date(1).decode()
         self.assertIsNone(judged(if_match='"a"', if_unmodified_since=old))
         self.assertEqual(judged(if_match='"b"', if_none_match='"a"'), "If-Match")
         self.assertEqual(judged(if_match='"a"', if_none_match='"a"'), "If-None-Match")
 
-    def test_whatIsMalformedIsRefused(self) -> None:
+    def test_what_is_malformed_is_refused(self) -> None:
         for name, value in (
             ("if_match", "a"),
             ("if_match", ""),
@@ -94,11 +94,11 @@ class RuleTests(SynchronousTestCase):
             error = self.assertRaises(Refused, conditions_of, fields(**{name: value}))
             self.assertEqual((error.status, error.field), (400, name.replace("_", "-").title()))
 
-    def test_withoutConditionsThereAreNone(self) -> None:
+    def test_without_conditions_there_are_none(self) -> None:
         self.assertIsNone(conditions_of(fields(if_modified_since="yesterday", range="bytes=0-1")))
 
     @given(st.binary(max_size=30))
-    def test_anyValueIsAConditionOrRefused(self, value: bytes) -> None:
+    def test_any_value_is_acondition_or_refused(self, value: bytes) -> None:
         for name in (b"if-match", b"if-none-match", b"if-unmodified-since"):
             try:
                 found = conditions_of(Headers(((name, value),)))
@@ -106,7 +106,7 @@ class RuleTests(SynchronousTestCase):
                 continue
             self.assertIsInstance(found, Conditions)
 
-    def test_whenARecordWasChanged(self) -> None:
+    def test_when_arecord_was_changed(self) -> None:
         notes = Resource("notes", updated_at="updated_at")
         for body, modified in (
             (b'{"updated_at":"1970-01-01T00:16:40.500Z"}', 1000.5),
@@ -150,21 +150,21 @@ class WriteTests(SynchronousTestCase):
         said = json.loads(response.body)
         self.assertEqual((response.status, said.get("field")), (status, field), said)
 
-    def test_itIsAProcessor(self) -> None:
+    def test_it_is_aprocessor(self) -> None:
         self.assertTrue(verifyObject(IProcessor, ConditionCheck(CONTRACT, self.rig.ask)))
 
-    def test_aChangeOfWhatWasReadPasses(self) -> None:
+    def test_a_change_of_what_was_read_passes(self) -> None:
         self.assertEqual(
             self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", self.tag())).status, 200
         )
         self.assertEqual(self.title(), "b")
 
-    def test_theTagOfAWritesAnswerWillDoForTheNext(self) -> None:
+    def test_the_tag_of_awrites_answer_will_do_for_the_next(self) -> None:
         first = self.answer("PATCH", self.path, {"title": "b"})
         tag = first.headers.get(b"etag") or b""
         self.assertEqual(self.answer("PATCH", self.path, {"title": "c"}, (b"if-match", tag)).status, 200)
 
-    def test_aChangeOfWhatHasChangedSinceIsNotSent(self) -> None:
+    def test_a_change_of_what_has_changed_since_is_not_sent(self) -> None:
         tag = self.tag()
         self.rig.clock.advance(1)
         self.answer("PATCH", self.path, {"title": "b"}, auth=STAFF2)
@@ -174,11 +174,11 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(len(self.rig.hosp.seen("updateNote")), 1)
         self.assertEqual(self.rig.hosp.seen("deleteNote"), [])
 
-    def test_aWeakTagNeverMatches(self) -> None:
+    def test_a_weak_tag_never_matches(self) -> None:
         response = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", b"W/" + self.tag()))
         self.refused(412, "If-Match", response)
 
-    def test_ofTwoAtOnceOnePasses(self) -> None:
+    def test_of_two_at_once_one_passes(self) -> None:
         """The second one's look comes after the first one's write, whoever is quicker."""
         more = [(b"if-match", self.tag())]
         self.rig.clock.advance(1)
@@ -187,7 +187,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual([self.rig.get(one).status, self.rig.get(other).status], [200, 412])
         self.assertEqual(self.title(), "one")
 
-    def test_whatChangedBetweenTwoSendsCounts(self) -> None:
+    def test_what_changed_between_two_sends_counts(self) -> None:
         """HOSP failed before it stored the first try; before the second somebody changes the record behind our back."""
         more = [(b"if-match", self.tag())]
         self.rig.clock.advance(30)
@@ -209,12 +209,12 @@ class WriteTests(SynchronousTestCase):
         self.refused(412, "If-Match", response)
         self.assertEqual(changed["title"], "theirs")
 
-    def test_whereThereIsNothingItIs404(self) -> None:
+    def test_where_there_is_nothing_it_is404(self) -> None:
         for more in ((b"if-match", b"*"), (b"if-match", b'"a"'), (b"if-unmodified-since", http_date(0))):
             self.refused(404, None, self.answer("PATCH", "/notes/9999", {"title": "b"}, more))
         self.assertEqual(self.rig.hosp.seen("updateNote"), [])
 
-    def test_makeItOnlyIfItIsNotThere(self) -> None:
+    def test_make_it_only_if_it_is_not_there(self) -> None:
         self.refused(
             412, "If-None-Match", self.answer("PATCH", self.path, {"title": "b"}, (b"if-none-match", b"*"))
         )
@@ -223,7 +223,7 @@ class WriteTests(SynchronousTestCase):
         )
         self.assertEqual(len(self.rig.hosp.records["notes"]), 1)
 
-    def test_theListThatANewRecordGoesTo(self) -> None:
+    def test_the_list_that_anew_record_goes_to(self) -> None:
         tag = self.answer("GET", "/notes").headers.get(b"etag") or b""
         new = {"patient_id": 7, "title": "n"}
         self.assertEqual(self.answer("POST", "/notes", new, (b"if-match", tag)).status, 201)
@@ -231,7 +231,7 @@ class WriteTests(SynchronousTestCase):
             412, "If-Match", self.answer("POST", "/notes", {**new, "title": "m"}, (b"if-match", tag))
         )
 
-    def test_sinceWhen(self) -> None:
+    def test_since_when(self) -> None:
         self.rig.clock.advance(10)
         self.answer("PATCH", self.path, {"title": "b"})
         changed = int(self.rig.clock.seconds())
@@ -242,7 +242,7 @@ class WriteTests(SynchronousTestCase):
         response = self.answer("POST", "/notes", {"patient_id": 7}, (b"if-unmodified-since", http_date(5)))
         self.refused(400, "If-Unmodified-Since", response)
 
-    def test_whatCannotBeJudgedIsNotSent(self) -> None:
+    def test_what_cannot_be_judged_is_not_sent(self) -> None:
         for method, path, document in (
             ("PATCH", self.path, {"title": "b"}),
             ("DELETE", self.path, None),
@@ -254,7 +254,7 @@ class WriteTests(SynchronousTestCase):
         for name in ("updateNote", "deleteNote", "screenPatient"):
             self.assertEqual(self.rig.hosp.seen(name), [], name)
 
-    def test_aLookThatFailsIsNoFailureOfTheWrite(self) -> None:
+    def test_a_look_that_fails_is_no_failure_of_the_write(self) -> None:
         """A reset of the look, taken for one of the write, would end in "unknown"."""
         tag = self.tag()
         for fault in (RESET, NotSent("refused"), 503):
@@ -267,7 +267,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(self.rig.hosp.seen("updateNote"), [])
         self.assertEqual(len(self.rig.entries), 0)
 
-    def test_underAKeyWhatWasRefusedMayBeTriedAgain(self) -> None:
+    def test_under_akey_what_was_refused_may_be_tried_again(self) -> None:
         key = (b"idempotency-key", b"k1")
         refused = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", b'"x"'), key)
         again = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", self.tag()), key)
@@ -276,7 +276,7 @@ class WriteTests(SynchronousTestCase):
         replayed = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", b'"x"'), key)
         self.assertEqual((replayed.status, replayed.body), (200, again.body))
 
-    def test_theProxysOwnWritesHaveNone(self) -> None:
+    def test_the_proxys_own_writes_have_none(self) -> None:
         """A screening's note is made on behalf of a request that may have had conditions."""
         request = Request("POST", headers=fields(if_match="broken"))
         own = Exchange(request, 0.0, 0.0, 28.0, own="screening note")
@@ -289,11 +289,11 @@ class WriteTests(SynchronousTestCase):
         answer = self.successResultOf(Deferred.fromCoroutine(check.process(own, stored)))
         self.assertEqual(answer.status, 201)
 
-    def test_withTheLedgerSwitchedOffTheyHoldAsWell(self) -> None:
+    def test_with_the_ledger_switched_off_they_hold_as_well(self) -> None:
         self.rig = Rig(leave_out=["outward.writes"], hosp=self.rig.hosp, clock=self.rig.world)
         self.refused(412, "If-Match", self.answer("DELETE", self.path, None, (b"if-match", b'"x"')))
 
-    def test_noPlaceAtHospIsSaidAsItIs(self) -> None:
+    def test_no_place_at_hosp_is_said_as_it_is(self) -> None:
         self.rig.hosp.read_faults[:] = [OverCapacity("full", retry_after_s=9)]
         response = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", b"*"), auth=STAFF1)
         self.assertEqual((response.status, response.headers.get(b"retry-after")), (503, b"9"))

@@ -96,7 +96,7 @@ class BudgetTests(SynchronousTestCase):
             budget.earn(1.0)
         self.assertEqual(sum(budget.spend(1.0) for _ in range(100)), 50)
 
-    def test_theLeastIsSharedByAllWorkersAndEachHasOne(self) -> None:
+    def test_the_least_is_shared_by_all_workers_and_each_has_one(self) -> None:
         for workers, repeats in ((4, 12), (50, 1), (70, 1)):
             budget = Budget(0.2, 50, workers=lambda workers=workers: workers)  # type: ignore[misc]
             self.assertEqual(sum(budget.spend(0.0) for _ in range(100)), repeats)

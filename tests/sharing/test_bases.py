@@ -39,10 +39,10 @@ class Late(Now):
 
 
 class ContentTests(SynchronousTestCase):
-    def test_whatIsGood(self) -> None:
+    def test_what_is_good(self) -> None:
         self.assertEqual(kept_in(json.dumps(GOOD).encode()), BaseRecord(b"m.1-a", 2, 5))
 
-    def test_whatIsNotCountsAsNone(self) -> None:
+    def test_what_is_not_counts_as_none(self) -> None:
         wrong: list[dict[str, object]] = [
             {"v": 2}, {"member": ""}, {"member": 3}, {"member": "m 1"}, {"member": "x" * 129}, {"member": "m.\u00e4"},
             {"base": -1}, {"base": 6}, {"base": 1.5}, {"base": "2"}, {"base": True}, {"ceiling": None}, {"more": 1},
@@ -65,21 +65,21 @@ class FileCase(SynchronousTestCase):
 
 
 class FileTests(FileCase):
-    def test_itOutlivesAProcessAndIsForNobodyElse(self) -> None:
+    def test_it_outlives_aprocess_and_is_for_nobody_else(self) -> None:
         self.assertIsNone(self.successResultOf(self.file.read()))
         self.successResultOf(self.file.write(BaseRecord(b"m.1", 2, 5), b""))
         self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.1", 2, 5))
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
         self.assertEqual([each.name for each in self.path.parent.iterdir()], ["places.json"])
 
-    def test_whatCannotBeReadOrIsTooLongCountsAsNone(self) -> None:
+    def test_what_cannot_be_read_or_is_too_long_counts_as_none(self) -> None:
         self.path.mkdir(parents=True)
         self.assertIsNone(self.successResultOf(self.file.read()))
         self.path.rmdir()
         self.path.write_bytes(json.dumps(GOOD).encode() + b" " * 1000)
         self.assertIsNone(self.successResultOf(self.file.read()))
 
-    def test_whoHasComeInOnesPlaceKeepsIt(self) -> None:
+    def test_who_has_come_in_ones_place_keeps_it(self) -> None:
         self.successResultOf(self.file.write(BaseRecord(b"m.2", 2, 5), b""))
         self.successResultOf(self.file.write(BaseRecord(b"m.1", 0, 5), b"m.0"))
         self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.2", 2, 5))
@@ -88,7 +88,7 @@ class FileTests(FileCase):
 
 
 class OwnBaseTests(FileCase):
-    def test_whatWasToldIsInherited(self) -> None:
+    def test_what_was_told_is_inherited(self) -> None:
         self.base().told(b"m.1", 2)
         heir = self.base()
         self.assertFalse(heir.inherit(b""))
@@ -98,13 +98,13 @@ class OwnBaseTests(FileCase):
         self.assertEqual((heir.value, heir.said, heir.heir_of), (1, 1, b""))
         self.assertEqual(self.successResultOf(self.file.read()), BaseRecord(b"m.2", 1, 5))
 
-    def test_ofAnotherMachineItIsNot(self) -> None:
+    def test_of_another_machine_it_is_not(self) -> None:
         self.base().told(b"other.1", 2)
         heir = self.base()
         self.assertFalse(heir.inherit(b"m.2"))
         self.assertEqual((heir.value, heir.heir_of), (0, b""))
 
-    def test_withFewerPlacesEachHasAsMuchLess(self) -> None:
+    def test_with_fewer_places_each_has_as_much_less(self) -> None:
         self.base().told(b"m.1", 3)
         heir = self.base(ceiling=2)
         heir.inherit(b"m.2")
@@ -113,7 +113,7 @@ class OwnBaseTests(FileCase):
         heir.inherit(b"m.2")
         self.assertEqual(heir.value, 3)
 
-    def test_ofOneThatLivedAndThenGaveItUpNothingIsInherited(self) -> None:
+    def test_of_one_that_lived_and_then_gave_it_up_nothing_is_inherited(self) -> None:
         before = self.base()
         before.told(b"m.1", 2)
         alive = ["1"]
@@ -126,7 +126,7 @@ class OwnBaseTests(FileCase):
         heir.inherit(b"m.2")
         self.assertEqual(heir.value, 0)
 
-    def test_whatIsGivenUpIsWrittenBeforeItIsSaid(self) -> None:
+    def test_what_is_given_up_is_written_before_it_is_said(self) -> None:
         late = Late()
         base = self.base(file=BaseFile(self.path, late))
         late.go()
@@ -143,7 +143,7 @@ class OwnBaseTests(FileCase):
         self.successResultOf(given_up)
         self.assertEqual(base.said, 0)
 
-    def test_aDiskThatFailsTakesNothingFromOthersAndIsSaidOnce(self) -> None:
+    def test_a_disk_that_fails_takes_nothing_from_others_and_is_said_once(self) -> None:
         base = self.base()
         base.told(b"m.1", 3)
         self.path.parent.chmod(0o700)

@@ -32,7 +32,7 @@ class Saying:
 
 
 class ClaimTests(SynchronousTestCase):
-    def test_aTurnWithoutItsMomentsIsNoTurn(self) -> None:
+    def test_a_turn_without_its_moments_is_no_turn(self) -> None:
         """How long ago it was sent must be said: nothing in its place would be taken for a failure elsewhere."""
         for said in (
             [b"yours", b"", b"", 0, 1, 0],

@@ -34,7 +34,7 @@ class Clear:
 
 
 class EarsTests(SynchronousTestCase):
-    def test_whatCannotBeMadeLastingIsSaidOnceUntilItCan(self) -> None:
+    def test_what_cannot_be_made_lasting_is_said_once_until_it_can(self) -> None:
         """It is tried again with each beat: a full disk must not fill it with tracebacks."""
         ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
         works = False
@@ -60,13 +60,13 @@ class EarsTests(SynchronousTestCase):
         else:
             self.failureResultOf(Deferred.fromCoroutine(hearing), NotHeard)
 
-    def test_aMistakeInAListenerIsSaidWhole(self) -> None:
+    def test_a_mistake_in_alistener_is_said_whole(self) -> None:
         ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
         ears.listen(lambda _news: fail(ZeroDivisionError()))
         self.said_of(ears.hear([Everything()]), False)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_aLogFullOfRubbishIsToldOnce(self) -> None:
+    def test_a_log_full_of_rubbish_is_told_once(self) -> None:
         """Each entry that cannot be read may be anything, and all of them together are no more than that."""
         ears, heard = Ears(Clear(), b"log", Clock(), 1.0, Metrics(strict=True)), list[News]()
         ears.listen(heard.append)

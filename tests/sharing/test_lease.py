@@ -13,36 +13,36 @@ seconds = st.floats(0, 5, allow_nan=False)
 
 
 class LeaseTests(SynchronousTestCase):
-    def test_nobodyHasOneBeforeTheFirstBeat(self) -> None:
+    def test_nobody_has_one_before_the_first_beat(self) -> None:
         self.assertFalse(Lease(TIMING).holds(0.0))
 
-    def test_itCountsFromTheMomentOfSending(self) -> None:
+    def test_it_counts_from_the_moment_of_sending(self) -> None:
         lease = Lease(TIMING).sent(10.0).answered(10.4).granted(10.0)
         self.assertTrue(lease.holds(11.99))
         self.assertFalse(lease.holds(12.0))
 
-    def test_anOlderBeatShortensNothing(self) -> None:
+    def test_an_older_beat_shortens_nothing(self) -> None:
         lease = Lease(TIMING).granted(10.0).granted(9.0)
         self.assertTrue(lease.holds(11.9))
         self.assertFalse(lease.ended().holds(10.1))
 
-    def test_aBeatWithoutAnAnswerMayTakeEffectUntilItsTimeIsOver(self) -> None:
+    def test_a_beat_without_an_answer_may_take_effect_until_its_time_is_over(self) -> None:
         lease = Lease(TIMING, effect=3.0).sent(10.0)
         self.assertEqual(lease.latest_effect, 10.5)
         self.assertEqual(lease.sent(11.0).answered(11.1).latest_effect, 11.1)
         self.assertEqual(lease.answered(10.1).latest_effect, 10.1)
 
-    def test_anAnswerThatComesLateTellsOfNoLaterEffect(self) -> None:
+    def test_an_answer_that_comes_late_tells_of_no_later_effect(self) -> None:
         self.assertEqual(Lease(TIMING).sent(10.0).answered(13.0).latest_effect, 10.5)
 
-    def test_settlingLastsALeaseAtLeast(self) -> None:
+    def test_settling_lasts_alease_at_least(self) -> None:
         self.assertGreater(TIMING.settle_ms, 2000)
         self.assertGreater(TIMING.held_s, TIMING.lease_s)
         self.assertEqual(Lease(TIMING).safe_at, NEVER)
 
     @given(st.lists(st.tuples(seconds, st.one_of(st.none(), st.floats(0, 0.5))), max_size=20), seconds)
     @settings(deadline=None, derandomize=True)
-    def test_whoKnowsNothingWaitsUntilNobodyCanHaveOne(
+    def test_who_knows_nothing_waits_until_nobody_can_have_one(
         self, beats: list[tuple[float, float | None]], pause: float
     ) -> None:
         """Another worker beats at the last moment at which this one still counts there."""

@@ -56,13 +56,13 @@ class Level(SynchronousTestCase):
 
 
 class LevelTests(Level):
-    def test_whatWasKeptIsFound(self) -> None:
+    def test_what_was_kept_is_found(self) -> None:
         found = self.kept()
         assert found is not None
         self.assertEqual(found.response, ANSWER)
         self.assertEqual(self.events("shared_stored"), 1)
 
-    def test_itIsNeverTakenForYoungerThanItIs(self) -> None:
+    def test_it_is_never_taken_for_younger_than_it_is(self) -> None:
         _, ticket = self.look()
         self.clock.advance(4.0004)
         now = self.clock.seconds()
@@ -73,7 +73,7 @@ class LevelTests(Level):
         self.assertTrue(11.0007 <= age < 11.01, age)
         self.assertTrue(7.0007 <= since < 7.01, since)
 
-    def test_aSlowRedisMakesItOlderNotYounger(self) -> None:
+    def test_a_slow_redis_makes_it_older_not_younger(self) -> None:
         self.kept()
         self.common.hold = True
         result = Deferred.fromCoroutine(self.level.look(b"one", TAGS, True))
@@ -83,12 +83,12 @@ class LevelTests(Level):
         self.assertGreaterEqual(self.clock.seconds() - found.began, 0.4)
         self.assertEqual(ticket.received, self.clock.seconds())
 
-    def test_itEndsWithItsTime(self) -> None:
+    def test_it_ends_with_its_time(self) -> None:
         self.kept()
         self.clock.advance(60)
         self.assertIsNone(self.look()[0])
 
-    def test_aWriteEndsItWhateverTagItStrikes(self) -> None:
+    def test_a_write_ends_it_whatever_tag_it_strikes(self) -> None:
         for tag in (*TAGS, "everything"):
             self.assertIsNotNone(self.kept())
             self.common.strike(tag)
@@ -96,26 +96,26 @@ class LevelTests(Level):
             self.assertIsNone(self.look()[0], tag)
         self.assertEqual(self.events("shared_refused"), 0)
 
-    def test_aWriteBetweenLookAndKeepKeepsItOut(self) -> None:
+    def test_a_write_between_look_and_keep_keeps_it_out(self) -> None:
         _, ticket = self.look()
         self.common.strike("list:notes")
         self.heard = 1
         self.keep(ticket)
         self.assertIsNone(self.look()[0])
 
-    def test_anEvictedGenerationMatchesNothing(self) -> None:
+    def test_an_evicted_generation_matches_nothing(self) -> None:
         self.kept()
         for key in [key for key in self.redis.values if b":gen:" in key]:
             del self.redis.values[key]
         self.assertIsNone(self.look()[0])
 
-    def test_anotherEpochMatchesNothing(self) -> None:
+    def test_another_epoch_matches_nothing(self) -> None:
         """Its numbers may be those of the one before."""
         self.kept()
         self.redis.epoch = b"f" * 16
         self.assertIsNone(self.look()[0])
 
-    def test_whoHasNotHeardAllKeepsNothing(self) -> None:
+    def test_who_has_not_heard_all_keeps_nothing(self) -> None:
         """An account may be in doubt whose change is on its way here: when the doubt is over nobody strikes again."""
         self.common.strike("other")
         _, ticket = self.look()
@@ -125,37 +125,37 @@ class LevelTests(Level):
         self.keep(ticket)
         self.assertIsNotNone(self.look()[0])
 
-    def test_onlyTheTicketIsGivenWhereNoAnswerIsWanted(self) -> None:
+    def test_only_the_ticket_is_given_where_no_answer_is_wanted(self) -> None:
         self.kept()
         found, ticket = self.look(wanted=False)
         self.assertIsNone(found)
         self.assertEqual(len(ticket.generations), 3)
 
-    def test_namesAndWorldsAreKeptApart(self) -> None:
+    def test_names_and_worlds_are_kept_apart(self) -> None:
         self.kept()
         self.assertIsNone(self.look(b"two")[0])
         self.level._about = b"another contract"
         self.assertIsNone(self.look()[0])
 
-    def test_awayIsNothing(self) -> None:
+    def test_away_is_nothing(self) -> None:
         self.kept()
         self.common.away = True
         self.assertEqual(self.look(), (None, None))
 
-    def test_awayBetweenLookAndKeepIsCounted(self) -> None:
+    def test_away_between_look_and_keep_is_counted(self) -> None:
         _, ticket = self.look()
         self.common.away = True
         self.keep(ticket)
         self.assertEqual(self.events("shared_not_stored"), 1)
 
-    def test_whatIsTooLongIsNotKept(self) -> None:
+    def test_what_is_too_long_is_not_kept(self) -> None:
         for length in (1950, 3000):  # sealed it is longer; as it is
             _, ticket = self.look()
             self.keep(ticket, Response(200, body=b"x" * length))
             self.assertIsNone(self.look()[0])
         self.assertEqual(self.common.ran.count("keep"), 0)
 
-    def test_whatIsOnItsWayIsBounded(self) -> None:
+    def test_what_is_on_its_way_is_bounded(self) -> None:
         long = Response(200, body=b"x" * 1400)
         tickets = [self.look(b"%d" % number)[1] for number in range(3)]
         self.common.hold = True
@@ -166,12 +166,12 @@ class LevelTests(Level):
         self.keep(tickets[2], long)
         self.assertEqual(self.common.ran.count("keep"), 3)
 
-    def test_whatIsPastItsTimeIsNotKept(self) -> None:
+    def test_what_is_past_its_time_is_not_kept(self) -> None:
         _, ticket = self.look()
         self.keep(ticket, lifetime_s=0.0)
         self.assertEqual(self.common.ran, ["look"])
 
-    def test_aClockThatWasSetBackMakesNothingFresh(self) -> None:
+    def test_a_clock_that_was_set_back_makes_nothing_fresh(self) -> None:
         self.kept()
         self.redis.set_back_ms = 3_600_000
         self.assertIsNone(self.look()[0])
@@ -179,7 +179,7 @@ class LevelTests(Level):
 
 
 class NonsenseTests(Level):
-    def test_aSwappedValueIsRefused(self) -> None:
+    def test_a_swapped_value_is_refused(self) -> None:
         self.kept(b"one")
         self.kept(b"two")
         one, two = (self.common.key("a", name) for name in (b"one", b"two"))
@@ -188,13 +188,13 @@ class NonsenseTests(Level):
         self.assertIsNone(self.look(b"two")[0])
         self.assertEqual(self.events("shared_refused"), 2)
 
-    def test_nothingInItCanBeRead(self) -> None:
+    def test_nothing_in_it_can_be_read(self) -> None:
         self.kept()
         self.assertNotIn(b"Juno", b"".join([*self.redis.values, *self.redis.values.values()]))
 
     @settings(max_examples=200)
     @given(st.data())
-    def test_whateverIsDoneToItIsRefused(self, data: Any) -> None:
+    def test_whatever_is_done_to_it_is_refused(self, data: Any) -> None:
         self.setUp()
         self.kept()
         key = self.common.key("a", b"one")
@@ -214,7 +214,7 @@ class NonsenseTests(Level):
 
     @settings(max_examples=200)
     @given(st.binary())
-    def test_whateverIsSealedIsAnAnswerOrNothing(self, plain: bytes) -> None:
+    def test_whatever_is_sealed_is_an_answer_or_nothing(self, plain: bytes) -> None:
         """Another version may have sealed it."""
         self.setUp()
         key = self.common.key("a", b"one")
@@ -222,7 +222,7 @@ class NonsenseTests(Level):
         self.assertIsNone(self.look()[0])
         self.assertEqual(self.events("shared_refused"), 1)
 
-    def test_whateverRedisSaysIsNoFailure(self) -> None:
+    def test_whatever_redis_says_is_no_failure(self) -> None:
         good = [b"e" * 16, EPOCH_MS, b"0", None, [b"n1", b"n2", b"n3"]]
         bad: tuple[Any, ...] = (None, b"\xff", [], 1 << 70, -1, [b"n1", b"n2"], [1, 2, 3], [b"x" * 65] * 3)
         replies = [[], good[:4], [*good, b"more"], [[good]]]
@@ -248,7 +248,7 @@ class ValueTests(SynchronousTestCase):
     def ticket(self, **how: Any) -> LookupTicket:
         return LookupTicket(b"one", ("x",), b"e", (b"1",), EPOCH_MS, 1000.0, 0)
 
-    def test_absurdTimesAndStatusesAreRefused(self) -> None:
+    def test_absurd_times_and_statuses_are_refused(self) -> None:
         for response, began, answered in (
             (ANSWER, 999.0, 1000.5),
             (ANSWER, 999.5, 999.0),
@@ -257,7 +257,7 @@ class ValueTests(SynchronousTestCase):
             data = written(self.ticket(), SharedHit(response, began, answered))
             self.assertRaises(BadValue, read, data, self.said, 1000.0)
 
-    def test_theReplyOfAHeadWithoutALogIsUnderstood(self) -> None:
+    def test_the_reply_of_ahead_without_alog_is_understood(self) -> None:
         self.assertEqual(looked([b"e", 5, None, None, [b"1"]], 1), Looked(b"e", 5, 0, None, (b"1",)))
 
     @given(
@@ -267,7 +267,7 @@ class ValueTests(SynchronousTestCase):
         st.floats(0, 30),
         st.floats(0, 400),
     )
-    def test_whatIsWrittenIsReadAndNeverYounger(
+    def test_what_is_written_is_read_and_never_younger(
         self, fields: list[tuple[bytes, bytes]], body: bytes, answered: float, took: float, later: float
     ) -> None:
         response = Response(200, Headers(tuple(fields)), body, Origin.MEMORY)
@@ -282,7 +282,7 @@ class ValueTests(SynchronousTestCase):
 
 
 class GenerationTests(SynchronousTestCase):
-    def test_whatNewsRaise(self) -> None:
+    def test_what_news_raise(self) -> None:
         for news, tags in (
             (Struck(("list:notes", "record:notes/1"), ("account:1",)), ("list:notes", "record:notes/1")),
             (Account("x", "7", 120.0), ("who", "account:7")),

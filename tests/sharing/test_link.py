@@ -66,7 +66,7 @@ class Case(SynchronousTestCase):
 class UpTests(Case):
     """Connecting and disconnecting."""
 
-    def test_itComesUp(self) -> None:
+    def test_it_comes_up(self) -> None:
         """Once both connections are ready; what is told hears of it before anybody's command is let through."""
         self.redis.says[b"GET"] = b":1\r\n"
         link = self.start(user="proxy", password=Text(b"pass"), database=3)
@@ -77,7 +77,7 @@ class UpTests(Case):
         self.assertEqual(self.successResultOf(self.ask(link, "GET", b"x")), 1)
         self.assertEqual(self.said, ["use"])
 
-    def test_whoeverHearsOfItMayAskAtOnce(self) -> None:
+    def test_whoever_hears_of_it_may_ask_at_once(self) -> None:
         self.redis.says[b"GET"] = b":1\r\n"
         link = Link(RedisSettings(), self.clock, self.meter, lambda: 0.0, opener=self.redis.open)
         asked: list[Deferred[Any]] = []
@@ -88,7 +88,7 @@ class UpTests(Case):
         self.assertEqual(self.successResultOf(asked[0]), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 0)  # the log is patched
 
-    def test_whatFailsAtTheBeginning(self) -> None:
+    def test_what_fails_at_the_beginning(self) -> None:
         """No command is let through, and the reason is said, without what Redis said beyond a name."""
         for said, why in (
             ({b"AUTH": b"-WRONGPASS invalid secret\r\n"}, "user or password is wrong"),
@@ -120,7 +120,7 @@ class UpTests(Case):
             link.stop()
         self.assertEqual(self.events, [])
 
-    def test_twoServersUnderOneName(self) -> None:
+    def test_two_servers_under_one_name(self) -> None:
         def another(wire: Any, command: list[bytes]) -> bytes:
             self.redis.run_id = b"%040d" % len(self.redis.wires)
             return self.redis.info(wire, command)
@@ -129,14 +129,14 @@ class UpTests(Case):
         self.assertFalse(self.start().is_up)
         self.assertEqual(self.said, ["two servers answer to its name"])
 
-    def test_silenceAtTheBeginning(self) -> None:
+    def test_silence_at_the_beginning(self) -> None:
         self.redis.says[b"PING"] = None
         link = self.start()
         self.clock.advance(links.CONNECT_S)
         self.assertEqual(self.said, ["it does not answer in time"])
         del link
 
-    def test_itIsTriedForEver(self) -> None:
+    def test_it_is_tried_for_ever(self) -> None:
         """At first soon, then each second; a reason is said once, another one too."""
         self.redis.opening = error.ConnectionRefusedError()
         link = self.start()
@@ -160,7 +160,7 @@ class UpTests(Case):
         self.successResultOf(self.ask(link, "GET"))
         self.assertEqual(self.said[2:], ["back"])
 
-    def test_oneThatRefusesEverythingIsNotBack(self) -> None:
+    def test_one_that_refuses_everything_is_not_back(self) -> None:
         """It comes and goes, and is spoken of once."""
         self.redis.says[b"EVALSHA"] = b"-READONLY You can't write\r\n"
         link = self.start()
@@ -171,7 +171,7 @@ class UpTests(Case):
         self.assertEqual(self.said, ["it answers READONLY"])
         self.assertGreater(self.events.count("down"), 5)
 
-    def test_oneThatComesAndGoesDoesNotFillTheLog(self) -> None:
+    def test_one_that_comes_and_goes_does_not_fill_the_log(self) -> None:
         """It is used, and breaks, all the time: the same reason is said once a minute, and so is that it is back."""
         self.redis.says[b"GET"] = b":1\r\n"
         link = self.start()
@@ -184,7 +184,7 @@ class UpTests(Case):
         self.assertIn("back", self.said)
         self.assertLess(len(self.said), 8)
 
-    def test_whatIsRefusedIsSaidOnce(self) -> None:
+    def test_what_is_refused_is_said_once(self) -> None:
         """A Redis that is full, or holds something else, refuses each command: the log says so, once."""
         link = self.start()
         for said in (b"-OOM command not allowed secret\r\n", b"-WRONGTYPE secret\r\n", b"-OOM again\r\n"):
@@ -193,7 +193,7 @@ class UpTests(Case):
                 self.away(Deferred.fromCoroutine(link.evaluate(SCRIPT, [], [])))
         self.assertEqual(self.said, ["it answers OOM", "it answers WRONGTYPE"])
 
-    def test_eitherConnectionEndsBoth(self) -> None:
+    def test_either_connection_ends_both(self) -> None:
         for which in ("commands", "listener"):
             self.redis, self.events = FakeRedis(), []
             link = self.start()
@@ -205,7 +205,7 @@ class UpTests(Case):
             self.clock.advance(0.1)
             self.assertTrue(link.is_up)
 
-    def test_aListenerThatIsSilentIsDropped(self) -> None:
+    def test_a_listener_that_is_silent_is_dropped(self) -> None:
         """Nothing else would ever show that it is gone."""
         link = self.start()
         self.redis.says[b"PING"] = None
@@ -214,7 +214,7 @@ class UpTests(Case):
         self.clock.advance(links.CONNECT_S)
         self.assertFalse(link.is_up)
 
-    def test_aListenerThatAnswersIsKept(self) -> None:
+    def test_a_listener_that_answers_is_kept(self) -> None:
         link = self.start()
         for _ in range(50):
             self.clock.advance(links.LISTEN_CHECK_S)
@@ -252,7 +252,7 @@ class CommandTests(Case):
             [[b"EVALSHA", b"d" * 40, *rest], [b"EVAL", SCRIPT.text.encode(), *rest]],
         )
 
-    def test_aScriptThatIsSentTwiceHasOneTimeOut(self) -> None:
+    def test_a_script_that_is_sent_twice_has_one_time_out(self) -> None:
         link = self.start(timeout_s=0.5)
         result = Deferred.fromCoroutine(link.evaluate(SCRIPT, [], []))
         self.clock.advance(0.4)
@@ -260,7 +260,7 @@ class CommandTests(Case):
         self.clock.advance(0.1)
         self.away(result)
 
-    def test_whatCannotBeSpelled(self) -> None:
+    def test_what_cannot_be_spelled(self) -> None:
         """Is the caller's mistake, and no reply of another goes to him."""
         link = self.start()
         first = self.ask(link, "GET")
@@ -269,12 +269,12 @@ class CommandTests(Case):
         self.assertEqual(self.successResultOf(first), 1)
         self.assertTrue(link.is_up)
 
-    def test_numbersStayBytes(self) -> None:
+    def test_numbers_stay_bytes(self) -> None:
         self.redis.says[b"EVALSHA"] = b"*2\r\n$2\r\nok\r\n$4\r\n0012\r\n"
         result = Deferred.fromCoroutine(self.start().evaluate(SCRIPT, [], []))
         self.assertEqual(self.successResultOf(result), [b"ok", b"0012"])
 
-    def test_errorsThatLeaveTheConnectionSound(self) -> None:
+    def test_errors_that_leave_the_connection_sound(self) -> None:
         link = self.start()
         for code in ("OOM", "WRONGTYPE", "NOPERM", "BUSY", "ERR", "MISCONF"):
             self.redis.says[b"EVALSHA"] = f"-{code} secret\r\n".encode()
@@ -283,7 +283,7 @@ class CommandTests(Case):
         self.assertTrue(link.is_up)
         self.assertEqual(self.counted("error"), 6)
 
-    def test_errorsOfAServerThatIsNotTheOne(self) -> None:
+    def test_errors_of_aserver_that_is_not_the_one(self) -> None:
         """A failover may have moved its name: connect anew."""
         for code in ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "NOAUTH"):
             self.redis, self.events = FakeRedis(), []
@@ -293,7 +293,7 @@ class CommandTests(Case):
             self.assertFalse(link.is_up, code)
             self.assertEqual(self.events[-1], "down")
 
-    def test_noReplyInTime(self) -> None:
+    def test_no_reply_in_time(self) -> None:
         """The connection is dropped: what comes then belongs to nobody. All who wait hear of it, after ``on_down``."""
         link = self.start(timeout_s=0.5)
         first = self.ask(link, "GET", b"1")
@@ -309,14 +309,14 @@ class CommandTests(Case):
         self.assertEqual((self.counted("timeout"), self.counted("lost")), (1, 1))
         wire.protocol.dataReceived(b":1\r\n:2\r\n")  # to nobody
 
-    def test_awayAtOnce(self) -> None:
+    def test_away_at_once(self) -> None:
         """While it is down nothing waits, and nothing is kept for later."""
         self.redis.opening = error.ConnectionRefusedError()
         link = self.start()
         self.assertEqual(self.away(self.ask(link, "GET")), "Redis is away")
         self.assertEqual(self.away(Deferred.fromCoroutine(link.evaluate(SCRIPT, [], []))), "Redis is away")
 
-    def test_tooManyUnderWay(self) -> None:
+    def test_too_many_under_way(self) -> None:
         link = self.start()
         waiting = [self.ask(link, "GET") for _ in range(connections.MOST_COMMANDS)]
         self.assertIn("too many", self.away(self.ask(link, "GET")))
@@ -324,7 +324,7 @@ class CommandTests(Case):
         self.redis.commands.protocol.dataReceived(b":1\r\n" * len(waiting))
         self.assertEqual({self.successResultOf(each) for each in waiting}, {1})
 
-    def test_tooManyBytesUnderWay(self) -> None:
+    def test_too_many_bytes_under_way(self) -> None:
         """A Redis that is paused must not fill this process's memory. One command alone may be as long as it is."""
         self.patch(connections, "MOST_BYTES", 1000)
         link = self.start()
@@ -335,7 +335,7 @@ class CommandTests(Case):
         self.redis.says[b"GET"] = b":1\r\n"
         self.successResultOf(self.ask(link, "GET"))
 
-    def test_whoeverNoLongerWaits(self) -> None:
+    def test_whoever_no_longer_waits(self) -> None:
         """His reply comes all the same, and goes to nobody else."""
         link = self.start()
         first, second = self.ask(link, "GET", b"1"), self.ask(link, "GET", b"2")
@@ -344,7 +344,7 @@ class CommandTests(Case):
         self.redis.commands.protocol.dataReceived(b":1\r\n:2\r\n")
         self.assertEqual(self.successResultOf(second), 2)
 
-    def test_noListFromAScript(self) -> None:
+    def test_no_list_from_ascript(self) -> None:
         for said in (b"+OK\r\n", b":1\r\n", b"$-1\r\n", bulk(b"ok")):
             self.redis = FakeRedis()
             self.redis.says[b"EVALSHA"] = said
@@ -364,7 +364,7 @@ class CommandTests(Case):
 class NonsenseTests(Case):
     """Unsolicited messages, and bytes that are not a reply."""
 
-    def test_aReplyThatNobodyAskedFor(self) -> None:
+    def test_a_reply_that_nobody_asked_for(self) -> None:
         link = self.start()
         self.redis.commands.protocol.dataReceived(b"+OK\r\n")
         self.assertFalse(link.is_up)
@@ -394,7 +394,7 @@ class NonsenseTests(Case):
         self.assertFalse(link.is_up)
         self.assertEqual(self.events[2:], ["down"])
 
-    def test_halfAReply(self) -> None:
+    def test_half_areply(self) -> None:
         """Is none: a time-out."""
         link = self.start(timeout_s=0.5)
         asked = self.ask(link, "GET")
@@ -403,7 +403,7 @@ class NonsenseTests(Case):
         self.clock.advance(0.5)
         self.away(asked)
 
-    def test_aGiant(self) -> None:
+    def test_a_giant(self) -> None:
         link = self.start()
         asked = self.ask(link, "GET")
         self.redis.commands.protocol.dataReceived(b"$9999999999\r\n")
@@ -412,7 +412,7 @@ class NonsenseTests(Case):
 
     @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=60), st.booleans())
-    def test_noBytesDoHarm(self, data: bytes, asked: bool) -> None:
+    def test_no_bytes_do_harm(self, data: bytes, asked: bool) -> None:
         """A command has a value or is Away, nothing is in the log but words, and the next connection is sound."""
         self.redis = FakeRedis()
         link = self.start(timeout_s=0.5)

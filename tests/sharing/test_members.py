@@ -21,7 +21,7 @@ def beat(*numbers: int, seq: int = 9, pos: int = 5) -> Beat:
 
 
 class BeatTests(SynchronousTestCase):
-    def test_anythingMissingIsNoticed(self) -> None:
+    def test_anything_missing_is_noticed(self) -> None:
         self.assertTrue(beat(6, 7, 8, 9).unbroken)
         self.assertTrue(beat(6, 7).unbroken)  # the rest comes with the next
         self.assertTrue(beat(seq=5).unbroken)
@@ -30,7 +30,7 @@ class BeatTests(SynchronousTestCase):
         self.assertFalse(beat().unbroken)
         self.assertFalse(beat(seq=4).unbroken)
 
-    def test_repliesAreReadAsTheyAre(self) -> None:
+    def test_replies_are_read_as_they_are(self) -> None:
         reply = [b"ok", 5, 1, 7, 7, 6, [[b"7-0", [b"d", b"x", b"m", b"a"]]], [[b"a", b"6", b"1234"]]]
         found = members.beat(reply)
         self.assertEqual(found.entries, ((7, b"a", b"x"),))
@@ -48,17 +48,17 @@ class BeatTests(SynchronousTestCase):
 
     @given(st.lists(values, max_size=9))
     @settings(deadline=None, derandomize=True)
-    def test_nonsenseIsNeverMoreThanNonsense(self, reply: list[Any]) -> None:
+    def test_nonsense_is_never_more_than_nonsense(self, reply: list[Any]) -> None:
         for judge in (members.beat, members.opened, members.refused):
             with contextlib.suppress(InvalidMembers):
                 judge(reply)
 
     @given(st.binary(max_size=60))
     @settings(deadline=None, derandomize=True)
-    def test_norIsWhatComesByTheChannel(self, payload: bytes) -> None:
+    def test_nor_is_what_comes_by_the_channel(self, payload: bytes) -> None:
         members.wake_up(payload)
 
-    def test_wakeUps(self) -> None:
+    def test_wake_ups(self) -> None:
         self.assertEqual(members.wake_up(b"s " + EPOCH + b" 12"), Wake(EPOCH, 12))
         self.assertEqual(members.wake_up(b"a " + EPOCH + b" m.1-a 12"), Ack(EPOCH, b"m.1-a", 12))
         self.assertIsNone(members.wake_up(b"s " + EPOCH + b" -1"))
@@ -69,19 +69,19 @@ class ViewTests(SynchronousTestCase):
     def view(self, pos: int, lease: int, seen: float = 0.0, now: int = 10_000) -> View:
         return View(EPOCH, now, 0, {b"own": Member(0, now + 1), b"b": Member(pos, lease, seen)})
 
-    def test_whoHasReadIsNotWaitedFor(self) -> None:
+    def test_who_has_read_is_not_waited_for(self) -> None:
         self.assertTrue(self.view(7, 12_000).have_read(b"own", 7, 2000, 100.0))
         self.assertFalse(self.view(6, 12_000).have_read(b"own", 7, 2000, 100.0))
 
-    def test_thatALeaseIsOverBothClocksMustSay(self) -> None:
+    def test_that_alease_is_over_both_clocks_must_say(self) -> None:
         self.assertTrue(self.view(6, 9_999, seen=90.0).have_read(b"own", 7, 2000, 100.0))
         self.assertFalse(self.view(6, 9_999, seen=99.0).have_read(b"own", 7, 2000, 100.0))
         self.assertFalse(self.view(6, 10_001, seen=90.0).have_read(b"own", 7, 2000, 100.0))
 
-    def test_leasesOfTheLifeBeforeAreWaitedFor(self) -> None:
+    def test_leases_of_the_life_before_are_waited_for(self) -> None:
         self.assertFalse(self.view(7, 12_000, now=1_999).have_read(b"own", 7, 2000, 100.0))
 
-    def test_anAckOfAnotherEpochSaysNothing(self) -> None:
+    def test_an_ack_of_another_epoch_says_nothing(self) -> None:
         view = self.view(6, 12_000)
         self.assertEqual(view.with_ack(Ack(b"f" * 16, b"b", 9)).members[b"b"].pos, 6)
         self.assertEqual(view.with_ack(Ack(EPOCH, b"b", 9)).members[b"b"].pos, 9)
@@ -89,7 +89,7 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual(set(view.with_ack(Ack(EPOCH, b"c", 3)).members), {b"own", b"b"})
         self.assertEqual(view.vanished(b"own"), [])
 
-    def test_aLeaseIsAsOldAsItWasSeenFirst(self) -> None:
+    def test_a_lease_is_as_old_as_it_was_seen_first(self) -> None:
         reply = Beat(10_500, 0, 0, 0, 0, (), {b"b": Member(6, 12_000), b"c": Member(0, 1)})
         followed = self.view(5, 12_000, seen=50.0).followed_by(EPOCH, reply, 60.0)
         self.assertEqual(followed.members[b"b"], Member(6, 12_000, 50.0))

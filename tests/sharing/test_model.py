@@ -159,7 +159,7 @@ def lived(seed: int) -> World:
 class ModelTests(SynchronousTestCase):
     """No unmarked read is older than a write that was acknowledged before the read began."""
 
-    def test_nothingStaleIsServedWhateverHappens(self) -> None:
+    def test_nothing_stale_is_served_whatever_happens(self) -> None:
         hits = answered = 0
         for seed in SEEDS:
             world = lived(seed)
@@ -169,7 +169,7 @@ class ModelTests(SynchronousTestCase):
         self.assertGreater(hits, 500)
         self.assertGreater(answered, 500)
 
-    def test_whenAllIsWellEverybodyServesFromMemoryAgain(self) -> None:
+    def test_when_all_is_well_everybody_serves_from_memory_again(self) -> None:
         for seed in SEEDS[:4]:
             world = lived(seed)
             for _ in range(2000):
@@ -213,7 +213,7 @@ class StoryTests(SynchronousTestCase):
         worker.read()
         self.assertEqual(self.world.stale, [])
 
-    def test_whatAWorkerWroteWhoDiedBeforeHeCouldSayIt(self) -> None:
+    def test_what_aworker_wrote_who_died_before_he_could_say_it(self) -> None:
         self.fill(self.two)
         self.one.link.cut = True
         self.answered(self.one)
@@ -223,7 +223,7 @@ class StoryTests(SynchronousTestCase):
         self.reads_well(self.two)
         self.assertEqual(self.world.hits, 0)
 
-    def test_whoIsCutOffWhileRedisBeginsAnewIsNotForgotten(self) -> None:
+    def test_who_is_cut_off_while_redis_begins_anew_is_not_forgotten(self) -> None:
         self.one.link.cut = True
         self.world.kill_redis()
         self.live(0.3)
@@ -239,7 +239,7 @@ class StoryTests(SynchronousTestCase):
         self.one.link.cut = False
         self.live_until(lambda: settled(self.world))
 
-    def test_nobodyServesAtTheBeginningOfAnEpoch(self) -> None:
+    def test_nobody_serves_at_the_beginning_of_an_epoch(self) -> None:
         self.world.redis.lose()
         self.live(2 * TIMING.lease_s)  # those of the life before have run out
         while self.world.now < self.world.redis.head["began"] / 1000 + TIMING.settle_s:
@@ -247,7 +247,7 @@ class StoryTests(SynchronousTestCase):
             self.world.step()
         self.live_until(lambda: self.two.shared.may_serve)
 
-    def test_aLeaseIsGivenWhenEverythingHasBeenRead(self) -> None:
+    def test_a_lease_is_given_when_everything_has_been_read(self) -> None:
         self.two.link.cut = True
         self.live_until(lambda: not self.two.shared.may_serve)
         for number in range(23):  # of which a reply holds five
@@ -272,7 +272,7 @@ class StoryTests(SynchronousTestCase):
             self.live(0.03)
         return said
 
-    def test_whatIsOnDiskIsNotTrustedBeforeAllThatWasMissedIsHeard(self) -> None:
+    def test_what_is_on_disk_is_not_trusted_before_all_that_was_missed_is_heard(self) -> None:
         """A reply holds five, and between two Redis may go away for long."""
         read = (self.two.shared._epoch, self.two.shared.position)
         self.two.die()
@@ -284,7 +284,7 @@ class StoryTests(SynchronousTestCase):
         self.live_until(lambda: joined)
         self.assertEqual((joined, heard[:23]), ([(False, 23)], said))
 
-    def test_whatRedisLosesBeforeAllHaveReadItIsSaidAgain(self) -> None:
+    def test_what_redis_loses_before_all_have_read_it_is_said_again(self) -> None:
         """``Everything`` does not tell whose password was changed, nor from whom something is hidden."""
         heard = self.heard_by(self.two)
         self.two.link.cut = True
@@ -303,7 +303,7 @@ class StoryTests(SynchronousTestCase):
         self.live(1)
         self.assertEqual(self.one.shared._outbox._unread, [])
 
-    def test_whoMissedSomethingForGoodIsToldSo(self) -> None:
+    def test_who_missed_something_for_good_is_told_so(self) -> None:
         missed: list[int] = []
         self.two.shared.on_missed = lambda: missed.append(1)
         self.two.link.cut = True
@@ -317,7 +317,7 @@ class StoryTests(SynchronousTestCase):
         self.live_until(lambda: settled(self.world))
         self.assertEqual(missed, [1])
 
-    def test_whoGivesUpApplyingMissesNothing(self) -> None:
+    def test_who_gives_up_applying_misses_nothing(self) -> None:
         heard, missed, fails = self.heard_by(self.two), [], [True]
         self.two.shared.on_missed = lambda: missed.append(1)
         self.two.shared.listen(lambda _news: fail(OSError("the disk")) if fails else None)
@@ -327,7 +327,7 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(list(dict.fromkeys(heard)), said)
         self.assertEqual(missed, [])
 
-    def test_goodbyeIsSaidByWhoHasNotReadEverythingYet(self) -> None:
+    def test_goodbye_is_said_by_who_has_not_read_everything_yet(self) -> None:
         """Else all wait for it, and nobody may serve."""
         back = Worker(self.world, 7, "back")
         self.world.workers.append(back)

@@ -24,7 +24,7 @@ class NamingTests(SynchronousTestCase):
             raise Unsealable("sealed with a master key that this machine does not have")
         return Names()
 
-    def test_anothersAreSaidWithWhatToDo(self) -> None:
+    def test_anothers_are_said_with_what_to_do(self) -> None:
         """Such a worker owns no place at HOSP, for ever: it must not be given requests."""
         with self.assertRaises(Away):
             self.naming.learn(b"theirs")
@@ -33,7 +33,7 @@ class NamingTests(SynchronousTestCase):
         self.naming.learn(b"ours")  # somebody has emptied Redis
         self.assertFalse(self.naming.foreign)
 
-    def test_whoHasLearntThemIsNoStranger(self) -> None:
+    def test_who_has_learnt_them_is_no_stranger(self) -> None:
         """Else whoever can write to Redis could take all machines out of service."""
         self.naming.learn(b"ours")
         with self.assertRaises(Away):

@@ -9,7 +9,7 @@ from hospproxy.sharing.outbox import Outbox, is_hint
 
 
 class OutboxTests(SynchronousTestCase):
-    def test_whatIsSaidMeanwhileStays(self) -> None:
+    def test_what_is_said_meanwhile_stays(self) -> None:
         box = Outbox()
         box.put(Struck(("a",)))
         sent = box.all()
@@ -18,7 +18,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual([unpacked(one.plain) for one in box.all()], [Struck(("b",))])
         self.assertEqual(box.ticket, 2)
 
-    def test_tooMuchBecomesEverything(self) -> None:
+    def test_too_much_becomes_everything(self) -> None:
         for bounds in ({"most": 4}, {"most_bytes": 900}):
             box = Outbox(**bounds)
             for number in range(5):
@@ -28,7 +28,7 @@ class OutboxTests(SynchronousTestCase):
             self.assertEqual(box.overflows, 1)
             self.assertLess(len(box), 5)
 
-    def test_hintsAreLostBeforeAnythingElse(self) -> None:
+    def test_hints_are_lost_before_anything_else(self) -> None:
         box = Outbox(most=4)
         box.put(Struck(("a",)))
         for _ in range(2):
@@ -36,12 +36,12 @@ class OutboxTests(SynchronousTestCase):
             box.put(Accepted((b"credentials",)))
         self.assertEqual([unpacked(one.plain) for one in box.all()], [Struck(("a",))])
 
-    def test_whatCannotBeWrittenIsEverything(self) -> None:
+    def test_what_cannot_be_written_is_everything(self) -> None:
         box = Outbox()
         box.put(Struck(("record:notes/\udcff",)))
         self.assertEqual(unpacked(box.all()[0].plain), Everything())
 
-    def test_whatNotAllHaveReadIsSaidAgainWhenTheLogIsLost(self) -> None:
+    def test_what_not_all_have_read_is_said_again_when_the_log_is_lost(self) -> None:
         box = Outbox()
         for seq, tag in ((3, "a"), (4, "b")):
             box.put(Struck((tag,)), Guess(b"account"))
@@ -55,7 +55,7 @@ class OutboxTests(SynchronousTestCase):
         box.say_again()
         self.assertEqual(len(box), 0)
 
-    def test_ofThoseTooManyBecomeEverythingToo(self) -> None:
+    def test_of_those_too_many_become_everything_too(self) -> None:
         box = Outbox(most=4)
         for number in range(9):
             box.put(Struck((f"tag{number}",)))
@@ -64,5 +64,5 @@ class OutboxTests(SynchronousTestCase):
         box.say_again()
         self.assertIn(Everything(), [unpacked(one.plain) for one in box.all()])
 
-    def test_whoWasAcceptedMakesNothingStale(self) -> None:
+    def test_who_was_accepted_makes_nothing_stale(self) -> None:
         self.assertTrue(is_hint(Accepted((b"credentials",))))

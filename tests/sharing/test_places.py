@@ -24,7 +24,7 @@ class SharesTests(SynchronousTestCase):
         st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=8),
         st.integers(0, 20),
     )
-    def test_allAreSharedOutAndNobodyHasMoreWhileOthersHaveLessThanTheyNeed(
+    def test_all_are_shared_out_and_nobody_has_more_while_others_have_less_than_they_need(
         self, members: list[tuple[int, int]], places: int
     ) -> None:
         needs = {f"m{i}": need for i, (need, _) in enumerate(members)}
@@ -36,7 +36,7 @@ class SharesTests(SynchronousTestCase):
                     self.assertLessEqual(share[other], max(share[one] + 1, 0))
                     self.assertLessEqual(share[other], needs[other])
 
-    def test_whoWaitedLongestComesFirstWhereThereAreNotEnough(self) -> None:
+    def test_who_waited_longest_comes_first_where_there_are_not_enough(self) -> None:
         self.assertEqual(
             shares({"a": 1, "b": 1, "c": 1}, {"a": 5, "b": 3, "c": 4}, 1), {"a": 0, "b": 1, "c": 0}
         )
@@ -46,11 +46,11 @@ class SharesTests(SynchronousTestCase):
 class SayingTests(WorldCase):
     GOOD: ClassVar[list[Any]] = [2, 3, 5, 2, 1, b"open", 1500, 2, b"m.a"]
 
-    def test_whatTheScriptSays(self) -> None:
+    def test_what_the_script_says(self) -> None:
         expected = Levelled(2, 3, 5, 2, 1, BreakerState.OPEN, 1.5, 2, (b"m.a",))
         self.assertEqual(levelled(self.GOOD, 1, 5), expected)
 
-    def test_nonsenseIsNone(self) -> None:
+    def test_nonsense_is_none(self) -> None:
         wrong: list[tuple[int, Any]] = [
             (0, 6), (0, 0), (0, b"2"), (0, None), (1, -1), (1, 9), (2, 6), (3, 0), (4, 2), (4, -1),
             (5, b"ajar"), (5, 3), (6, "x"), (6, True), (7, -1), (7, 6), (7, b"2"),
@@ -63,7 +63,7 @@ class SayingTests(WorldCase):
         for length in range(8):
             self.assertIsNone(levelled(self.GOOD[:length], 1, 5))
 
-    def test_nonsenseIsCountedAndTakesNothingAway(self) -> None:
+    def test_nonsense_is_counted_and_takes_nothing_away(self) -> None:
         world = self.made()
         worker = world.worker()
         world.advance(3)
@@ -75,7 +75,7 @@ class SayingTests(WorldCase):
 
 
 class ExchangeTests(WorldCase):
-    def test_afterSettlingOneHasAllAndTwoHaveHalf(self) -> None:
+    def test_after_settling_one_has_all_and_two_have_half(self) -> None:
         world = self.made()
         first = world.worker()
         world.advance(0.9)
@@ -87,7 +87,7 @@ class ExchangeTests(WorldCase):
         self.assertEqual((first.places.owned, second.places.owned), (3, 2))
         self.assertEqual((first.places.workers, second.places.workers), (2, 2))
 
-    def test_idleOnesExchangeOnceAHeartbeat(self) -> None:
+    def test_idle_ones_exchange_once_aheartbeat(self) -> None:
         world = self.made()
         workers = [world.worker() for _ in range(3)]
         world.advance(5)
@@ -95,7 +95,7 @@ class ExchangeTests(WorldCase):
         world.advance(5)
         self.assertLessEqual(sum(one.exchanges for one in workers) - before, 33)
 
-    def test_whoHasAllTheClientsHasAlmostAllThePlacesWithinMilliseconds(self) -> None:
+    def test_who_has_all_the_clients_has_almost_all_the_places_within_milliseconds(self) -> None:
         world = self.made()
         first, _second = world.worker(), world.worker()
         world.advance(3)
@@ -103,7 +103,7 @@ class ExchangeTests(WorldCase):
         world.advance(0.2)
         self.assertEqual(world.busy, 5)
 
-    def test_whileRedisIsAwayAllKeepWhatTheyHaveAndUseItAll(self) -> None:
+    def test_while_redis_is_away_all_keep_what_they_have_and_use_it_all(self) -> None:
         world = self.made()
         first, second = world.worker(), world.worker()
         world.advance(3)
@@ -114,7 +114,7 @@ class ExchangeTests(WorldCase):
         self.assertEqual((first.places.owned, second.places.owned), (3, 2))
         self.assertEqual(world.busy, 5)
 
-    def test_whatMayHaveBeenGivenBackIsUsedNoMore(self) -> None:
+    def test_what_may_have_been_given_back_is_used_no_more(self) -> None:
         world = self.made()
         first, second = world.worker(), world.worker()
         world.advance(3)
@@ -127,7 +127,7 @@ class ExchangeTests(WorldCase):
         self.assertEqual(world.most, 5)
         self.assertEqual(second.places.owned, 0)
 
-    def test_whoStartsWithoutRedisRefusesAtOnceAfterAWhile(self) -> None:
+    def test_who_starts_without_redis_refuses_at_once_after_awhile(self) -> None:
         world = self.made()
         world.away = True
         worker = world.worker()
@@ -141,7 +141,7 @@ class ExchangeTests(WorldCase):
         world.advance(3)
         self.assertEqual(served(worker), 1)
 
-    def test_whoDiesKeepsItsPlacesWhileHospMayBeBusyForIt(self) -> None:
+    def test_who_dies_keeps_its_places_while_hosp_may_be_busy_for_it(self) -> None:
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -156,7 +156,7 @@ class ExchangeTests(WorldCase):
         world.advance(1.2)
         self.assertEqual(first.places.owned, 5)
 
-    def test_whoStopsGivesBackAtOnce(self) -> None:
+    def test_who_stops_gives_back_at_once(self) -> None:
         world = self.made()
         first, second = world.worker(), world.worker()
         world.advance(3)
@@ -168,7 +168,7 @@ class ExchangeTests(WorldCase):
             [call for call in world.clock.getDelayedCalls() if call.func == second.places._exchange], []
         )
 
-    def test_stoppingDoesNotFailWithoutRedis(self) -> None:
+    def test_stopping_does_not_fail_without_redis(self) -> None:
         world = self.made()
         worker = world.worker()
         world.advance(3)
@@ -177,7 +177,7 @@ class ExchangeTests(WorldCase):
         world.advance(1)
         self.successResultOf(stopped)
 
-    def test_afterRedisHasLostAllEachGoesOnWithWhatItHas(self) -> None:
+    def test_after_redis_has_lost_all_each_goes_on_with_what_it_has(self) -> None:
         world = self.made()
         first, second = world.worker(), world.worker()
         world.advance(3)
@@ -189,7 +189,7 @@ class ExchangeTests(WorldCase):
         self.assertEqual(world.busy, 5)
         self.assertEqual(first.places.owned + second.places.owned, 5)
 
-    def test_whoDoesNotComeBackThenKeepsWhatIsItsOwn(self) -> None:
+    def test_who_does_not_come_back_then_keeps_what_is_its_own(self) -> None:
         world = self.made()
         first, second = world.worker(), world.worker()
         world.advance(3)
@@ -203,7 +203,7 @@ class ExchangeTests(WorldCase):
         world.advance(1)
         self.assertEqual((first.places.owned + second.places.owned), 5)
 
-    def test_thelowestLimitIsEverybodys(self) -> None:
+    def test_thelowest_limit_is_everybodys(self) -> None:
         world = self.made()
         first, second = world.worker(), world.worker()
         world.advance(3)
@@ -217,7 +217,9 @@ class ExchangeTests(WorldCase):
 class NeverAboveTests(WorldCase):
     @examples(deadline=None, max_examples=40)
     @given(st.integers(0, 1 << 30), st.integers(2, 7), st.integers(1, 6))
-    def test_hospNeverGetsMoreThanItBearsAndAllAreServed(self, seed: int, number: int, ceiling: int) -> None:
+    def test_hosp_never_gets_more_than_it_bears_and_all_are_served(
+        self, seed: int, number: int, ceiling: int
+    ) -> None:
         world = self.made(seed, ceiling)
         workers = [world.worker() for _ in range(number)]
         world.advance(3, 0.02)
@@ -246,7 +248,7 @@ class NeverAboveTests(WorldCase):
                 return
             world.advance(0.5, 0.025)
 
-    def test_withFewerPlacesThanWorkersEachHasItsTurn(self) -> None:
+    def test_with_fewer_places_than_workers_each_has_its_turn(self) -> None:
         world = self.made(3, 2)
         workers = [world.worker() for _ in range(6)]
         world.advance(3)
@@ -271,11 +273,11 @@ class BreakerTests(WorldCase):
     def states(self) -> list[BreakerState]:
         return [worker.gate.state for worker in self.workers]
 
-    def test_ofAHospThatIsGoneAllHear(self) -> None:
+    def test_of_ahosp_that_is_gone_all_hear(self) -> None:
         self.assertEqual(self.states(), [BreakerState.OPEN] * 3)
         self.assertEqual([worker.opened for worker in self.workers], [1, 1, 1])
 
-    def test_oneAsksAtATimeAndItIsNotAlwaysTheSame(self) -> None:
+    def test_one_asks_at_atime_and_it_is_not_always_the_same(self) -> None:
         asked = set()
         for _ in range(30):
             room = [i for i, worker in enumerate(self.workers) if worker.gate.has_room]
@@ -284,7 +286,7 @@ class BreakerTests(WorldCase):
             self.world.advance(0.3)
         self.assertEqual(asked, {0, 1, 2})
 
-    def test_whenOneHasAnAnswerAllGoOn(self) -> None:
+    def test_when_one_has_an_answer_all_go_on(self) -> None:
         self.world.dead = False
         while not any(worker.gate.has_room for worker in self.workers):
             self.world.advance(0.1)
@@ -296,7 +298,7 @@ class BreakerTests(WorldCase):
         self.world.advance(6)
         self.assertEqual(self.states(), [BreakerState.CLOSED] * 3)
 
-    def test_withoutRedisEachFindsOutForItself(self) -> None:
+    def test_without_redis_each_finds_out_for_itself(self) -> None:
         self.world.away = True
         self.world.advance(2)
         self.assertTrue(all(worker.gate.has_room for worker in self.workers if worker.places.owned))

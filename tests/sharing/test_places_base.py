@@ -24,7 +24,7 @@ def owned(world: World) -> list[int]:
 
 
 class SharesTests(WorldCase):
-    def test_theyAreFairAndThereAreNoMoreThanPlaces(self) -> None:
+    def test_they_are_fair_and_there_are_no_more_than_places(self) -> None:
         for ceiling, number, expected in (
             (5, 1, [5]),
             (5, 2, [3, 2]),
@@ -37,7 +37,7 @@ class SharesTests(WorldCase):
             world.advance(4)
             self.assertEqual(bases(world), expected)
 
-    def test_aNewOneGetsWhatOthersHaveGivenUpAndNotBefore(self) -> None:
+    def test_a_new_one_gets_what_others_have_given_up_and_not_before(self) -> None:
         world = self.made()
         first = world.worker()
         world.advance(3)
@@ -63,7 +63,7 @@ class AwayTests(WorldCase):
         self.assertEqual(owned(world), [5, 0])
         return world, first, second
 
-    def test_whoHasNoneGetsItsBaseWhenAllOthersMustHaveComeDownToTheirs(self) -> None:
+    def test_who_has_none_gets_its_base_when_all_others_must_have_come_down_to_theirs(self) -> None:
         world, first, second = self.uneven()
         world.away = True
         second.ask(100, patience_s=1000.0)
@@ -74,7 +74,7 @@ class AwayTests(WorldCase):
         self.assertGreater(served(second), 0)
         self.assertEqual((world.busy, world.most), (5, 5))
 
-    def test_whoIsCutOffAloneGetsItFromThoseWhoAreNot(self) -> None:
+    def test_who_is_cut_off_alone_gets_it_from_those_who_are_not(self) -> None:
         world, _first, second = self.uneven()
         second.cut = True
         second.ask(100, patience_s=1000.0)
@@ -85,7 +85,7 @@ class AwayTests(WorldCase):
         world.advance(1)
         self.assertEqual(sum(owned(world)), 5)
 
-    def test_alsoIfAllThatIsLostAreTheAnswers(self) -> None:
+    def test_also_if_all_that_is_lost_are_the_answers(self) -> None:
         world, _first, second = self.uneven()
         second.loses = lambda args: True
         for _ in range(40):
@@ -94,7 +94,7 @@ class AwayTests(WorldCase):
             self.assertLessEqual(world.most, 5)
         self.assertEqual(owned(world), [3, 2])
 
-    def test_beforeThereIsRoomForWhatItMayUseNobodyBeginsMoreThanHisOwn(self) -> None:
+    def test_before_there_is_room_for_what_it_may_use_nobody_begins_more_than_his_own(self) -> None:
         world = self.made()
         first, _second, third = (world.worker() for _ in range(3))
         world.advance(3)
@@ -107,7 +107,7 @@ class AwayTests(WorldCase):
             shares.add(first.places._last.share)
         self.assertEqual(shares, {5, 2, 4})
 
-    def test_whatOneHasNotKeptIsNotGivenBackWhileOthersUseIt(self) -> None:
+    def test_what_one_has_not_kept_is_not_given_back_while_others_use_it(self) -> None:
         table = Table()
         table.now, table.life, table.held = 100_000, table.epoch, -1
         for name, quota, base in (("a", 2, 2), ("b", 2, 1), ("c", 2, 1)):
@@ -116,7 +116,7 @@ class AwayTests(WorldCase):
         said = table.exchange([*map(str, ["b", 1, 5, 5, 5, *rules, "wake", "", 0, 0, 1, 1, 6000, ""])])
         self.assertEqual((said[0], said[7]), (1, 2))
 
-    def test_whenRedisIsBackWithNothingAllGoOnWithTheirs(self) -> None:
+    def test_when_redis_is_back_with_nothing_all_go_on_with_theirs(self) -> None:
         world, first, second = self.uneven()
         world.away = True
         second.ask(500, patience_s=1000.0)
@@ -130,7 +130,7 @@ class AwayTests(WorldCase):
         world.advance(2)
         self.assertEqual((sum(owned(world)), world.most), (5, 5))
 
-    def test_whoHasNoneThenIsNotLeftWithoutWhileAnotherIsMissing(self) -> None:
+    def test_who_has_none_then_is_not_left_without_while_another_is_missing(self) -> None:
         world, first, second = self.uneven()
         first.cut = True
         world.loses_all()
@@ -139,7 +139,7 @@ class AwayTests(WorldCase):
         self.assertEqual(owned(world), [3, 2])
         self.assertEqual(world.most, 5)
 
-    def test_oneThatIsLeftOverRefusesAtOnce(self) -> None:
+    def test_one_that_is_left_over_refuses_at_once(self) -> None:
         world = self.made(ceiling=1)
         world.worker()
         second = world.worker()
@@ -150,7 +150,7 @@ class AwayTests(WorldCase):
         second.ask()
         self.assertIsInstance(second.outcomes[0], OverCapacity)
 
-    def test_whoCannotWaitSoLongIsToldWhenItHelpsToAskAgain(self) -> None:
+    def test_who_cannot_wait_so_long_is_told_when_it_helps_to_ask_again(self) -> None:
         world, _first, second = self.uneven()
         world.away = True
         world.advance(5.6)
@@ -166,7 +166,7 @@ class AwayTests(WorldCase):
 
 
 class HeirTests(WorldCase):
-    def test_whoStartsWhileRedisIsAwayHasWhatTheOneBeforeHad(self) -> None:
+    def test_who_starts_while_redis_is_away_has_what_the_one_before_had(self) -> None:
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -184,7 +184,7 @@ class HeirTests(WorldCase):
         self.assertEqual((served(heir), world.most), (5, 5))
         self.assertEqual(bases(world), [3, 2])
 
-    def test_aloneAsWell(self) -> None:
+    def test_alone_as_well(self) -> None:
         world = self.made()
         world.worker(0)
         world.advance(3)
@@ -194,7 +194,7 @@ class HeirTests(WorldCase):
         world.advance(LONG_S)
         self.assertEqual(heir.places.owned, 5)
 
-    def test_ofOneThatGaveItBackNothingIsLeft(self) -> None:
+    def test_of_one_that_gave_it_back_nothing_is_left(self) -> None:
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -208,7 +208,7 @@ class HeirTests(WorldCase):
         world.advance(LONG_S)
         self.assertEqual((heir.places.owned, heir.places.hopeless), (0, True))
 
-    def test_whoStopsWhileRedisIsAwayLeavesItToTheNext(self) -> None:
+    def test_who_stops_while_redis_is_away_leaves_it_to_the_next(self) -> None:
         world = self.made()
         _first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -222,7 +222,7 @@ class HeirTests(WorldCase):
         world.advance(LONG_S)
         self.assertEqual(heir.places.owned, 2)
 
-    def test_whileTheOneBeforeLivesItIsNotInherited(self) -> None:
+    def test_while_the_one_before_lives_it_is_not_inherited(self) -> None:
         world = self.made()
         _first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -236,7 +236,7 @@ class HeirTests(WorldCase):
         world.advance(1.5)
         self.assertEqual(heir.places.owned, 2)
 
-    def test_whatTheOneBeforeMayHaveFilledIsNotFilledAgainAtOnce(self) -> None:
+    def test_what_the_one_before_may_have_filled_is_not_filled_again_at_once(self) -> None:
         world = self.made(ceiling=1)
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -252,7 +252,7 @@ class HeirTests(WorldCase):
         world.advance(10)
         self.assertEqual((served(heir), served(second), world.most), (1, 1, 1))
 
-    def test_theBaseOfTheDeadIsKeptForAnHeirThatCannotReachRedis(self) -> None:
+    def test_the_base_of_the_dead_is_kept_for_an_heir_that_cannot_reach_redis(self) -> None:
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -264,7 +264,7 @@ class HeirTests(WorldCase):
         world.advance(30)
         self.assertEqual((owned(world), world.most), ([3, 2], 5))
 
-    def test_withoutOneItIsFreeWhenNobodyCanBeWaitedForAnyMore(self) -> None:
+    def test_without_one_it_is_free_when_nobody_can_be_waited_for_any_more(self) -> None:
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -274,7 +274,7 @@ class HeirTests(WorldCase):
         world.advance(25, 0.05)
         self.assertEqual((first.places.owned, first.base.value), (5, 5))
 
-    def test_anOldClaimTakesNothingFromOthers(self) -> None:
+    def test_an_old_claim_takes_nothing_from_others(self) -> None:
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -286,7 +286,7 @@ class HeirTests(WorldCase):
         world.advance(2)
         self.assertEqual(bases(world), [3, 2])
 
-    def test_whatTheFileHoldsIsNotGivenUp(self) -> None:
+    def test_what_the_file_holds_is_not_given_up(self) -> None:
         world = self.made()
         first = world.worker(0)
         world.advance(3)
@@ -303,7 +303,9 @@ class HeirTests(WorldCase):
 class NeverAboveTests(WorldCase):
     @examples(deadline=None, max_examples=12)
     @given(st.integers(0, 1 << 30), st.integers(2, 5), st.integers(1, 6))
-    def test_hospNeverGetsMoreThanItBearsAndNobodyStarves(self, seed: int, number: int, ceiling: int) -> None:
+    def test_hosp_never_gets_more_than_it_bears_and_nobody_starves(
+        self, seed: int, number: int, ceiling: int
+    ) -> None:
         world = self.made(seed, ceiling)
         for slot in range(number):
             world.worker(slot)

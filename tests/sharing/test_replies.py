@@ -40,20 +40,20 @@ class ReplyTests(SynchronousTestCase):
 
     @settings(deadline=None)
     @given(st.lists(VALUES, max_size=4), st.integers(1, 30))
-    def test_whateverIsWrittenIsRead(self, values: list[Any], size: int) -> None:
+    def test_whatever_is_written_is_read(self, values: list[Any], size: int) -> None:
         """However it is cut into pieces."""
         data = b"".join(map(spelled, values))
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         self.assertEqual(read(*pieces), values)
 
-    def test_statusesAndErrors(self) -> None:
+    def test_statuses_and_errors(self) -> None:
         """Of an error only its name is kept: the rest may repeat what was asked."""
         ok, oom, odd = read(b"+OK\r\n-OOM secret\r\n-err 'secret'\r\n")
         self.assertEqual((ok, oom.code, odd.code), (b"OK", "OOM", "ERR"))
         self.assertNotIn("secret", repr([oom, odd, str(oom), oom.args]))
         self.assertIsInstance(oom, ErrorReply)
 
-    def test_nullAndEmptyLists(self) -> None:
+    def test_null_and_empty_lists(self) -> None:
         self.assertEqual(read(b"*-1\r\n*0\r\n*2\r\n*0\r\n$0\r\n\r\n"), [None, [], [[], b""]])
 
     def test_nonsense(self) -> None:
@@ -70,7 +70,7 @@ class ReplyTests(SynchronousTestCase):
                     found.append(reply)
             self.assertEqual(found, [b"not yet", 7], data)
 
-    def test_tooLongIsRefusedBeforeItComes(self) -> None:
+    def test_too_long_is_refused_before_it_comes(self) -> None:
         for data in (
             b"$%d\r\n" % (replies.MOST_BYTES + 1),
             b"$9223372036854775807\r\n",
@@ -82,7 +82,7 @@ class ReplyTests(SynchronousTestCase):
             with self.assertRaises(InvalidReply):
                 read(data)
 
-    def test_theBoundIsForOneReply(self) -> None:
+    def test_the_bound_is_for_one_reply(self) -> None:
         """Not for all that come over one connection."""
         self.patch(replies, "MOST_BYTES", 100)
         self.assertEqual(read(*[spelled(b"a" * 80)] * 5), [b"a" * 80] * 5)
@@ -92,7 +92,7 @@ class ReplyTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=30), max_size=8))
     @example([b"*1\r\n*1\r\n", b"$-1\r\n"])
-    def test_noBytesDoHarm(self, pieces: list[bytes]) -> None:
+    def test_no_bytes_do_harm(self, pieces: list[bytes]) -> None:
         """Nothing else than Nonsense is ever raised, and nothing is kept of what was read."""
         reader = Replies()
         with contextlib.suppress(InvalidReply):

@@ -16,23 +16,23 @@ class MachineTests(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
 
-    def test_itIsTheSameForAllWorkersAndStarts(self) -> None:
+    def test_it_is_the_same_for_all_workers_and_starts(self) -> None:
         first = machine_id(self.folder, os.urandom)
         self.assertRegex(first, "^[0-9a-f]{16}$")
         self.assertEqual(machine_id(self.folder, os.urandom), first)
         self.assertEqual([path.name for path in self.folder.iterdir()], [FILE])
 
-    def test_aCopyOfTheFolderIsAnotherMachine(self) -> None:
+    def test_a_copy_of_the_folder_is_another_machine(self) -> None:
         first = machine_id(self.folder, os.urandom)
         other = self.folder.with_name("copy")
         shutil.copytree(self.folder, other)
         self.assertNotEqual(machine_id(other, os.urandom), first)
 
-    def test_whatIsDamagedIsMadeAnew(self) -> None:
+    def test_what_is_damaged_is_made_anew(self) -> None:
         (self.folder / FILE).write_bytes(b"\xff\x00 nonsense")
         self.assertRegex(machine_id(self.folder, os.urandom), "^[0-9a-f]{16}$")
 
-    def test_onlySiblingsAreJudged(self) -> None:
+    def test_only_siblings_are_judged(self) -> None:
         own = member_id("aa", "1-x")
         asked: list[str] = []
 

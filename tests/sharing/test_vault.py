@@ -45,7 +45,7 @@ class VaultTests(Case):
 
     @settings(deadline=None)
     @given(st.binary(max_size=200), st.binary(max_size=40))
-    def test_whatIsSealedOpens(self, plain: bytes, name: bytes) -> None:
+    def test_what_is_sealed_opens(self, plain: bytes, name: bytes) -> None:
         """In the process that sealed it, and in any other with the same key."""
         vault: Sealing = self.vault()
         sealed = vault.seal(plain, name)
@@ -53,7 +53,7 @@ class VaultTests(Case):
         self.assertEqual(vault.open(sealed, name), plain)
         self.assertEqual(self.vault().open(sealed, name), plain)
 
-    def test_everyBitCounts(self) -> None:
+    def test_every_bit_counts(self) -> None:
         sealed = self.vault().seal(b"patient", b"n")
         self.vault().open(sealed, b"n")
         for at in range(len(sealed) * 8):
@@ -66,26 +66,26 @@ class VaultTests(Case):
 
     @settings(deadline=None)
     @given(st.binary(max_size=100))
-    def test_noBytesDoHarm(self, data: bytes) -> None:
+    def test_no_bytes_do_harm(self, data: bytes) -> None:
         self.refused(self.vault(), data)
         self.refused(self.vault(), bytes([vaults.FORMAT]) + bytes.fromhex(OLD.key_id) + data)
 
-    def test_anotherPlace(self) -> None:
+    def test_another_place(self) -> None:
         """A value that was moved to another key does not open."""
         vault = self.vault()
         sealed = vault.seal(b"patient", b"{p}:a:1")
         for name in (b"{p}:a:2", b"", b"{p}:a:1 ", b"\1{p}:a:1"):
             self.assertIn("another place", self.refused(vault, sealed, name))
 
-    def test_whatIsNoBytes(self) -> None:
+    def test_what_is_no_bytes(self) -> None:
         """Redis may say anything."""
         for value in (None, 1, [b"x"], "x" * 99):
             self.refused(self.vault(), value)  # type: ignore[arg-type]
 
-    def test_nothingIsSaidInTheClear(self) -> None:
+    def test_nothing_is_said_in_the_clear(self) -> None:
         self.assertNotIn(b"patient", self.vault().seal(b"patient" * 9, b"n"))
 
-    def test_noncesNeverRepeat(self) -> None:
+    def test_nonces_never_repeat(self) -> None:
         """Even where chance gives the same bytes each time; and two processes never share a key."""
         vault = Vault(OLD, self.meter, self.clock.seconds, lambda size: b"r" * size)
         heads = {vault.seal(b"same", b"n")[:33] for _ in range(1000)}
@@ -93,13 +93,13 @@ class VaultTests(Case):
         other = self.vault()
         self.assertNotEqual(vault.seal(b"", b"n")[5:21], other.seal(b"", b"n")[5:21])
 
-    def test_chanceIsInEachNonce(self) -> None:
+    def test_chance_is_in_each_nonce(self) -> None:
         """Two copies of one process, a cloned virtual machine, count alike."""
         vault = self.vault()
         nonces = [vault.seal(b"", b"n")[21:27] for _ in range(3)]
         self.assertEqual(len(set(nonces)), 3)
 
-    def test_anUnknownKey(self) -> None:
+    def test_an_unknown_key(self) -> None:
         sealed = self.vault(OTHER).seal(b"patient", b"n")
         self.assertIn("does not have", self.refused(self.vault(OLD, NEW), sealed))
         self.assertEqual(self.counted("unknown_key"), 1)
@@ -116,7 +116,7 @@ class VaultTests(Case):
             for sealing, opening in ((one, two), (two, one)):
                 self.assertEqual(opening.open(sealing.seal(b"patient", b"n"), b"n"), b"patient")
 
-    def test_keysOfOthersAreBounded(self) -> None:
+    def test_keys_of_others_are_bounded(self) -> None:
         """And a salt that somebody made up never gets in."""
         self.patch(vaults, "MOST_KEYS", 3)
         vault = self.vault()
@@ -129,7 +129,7 @@ class VaultTests(Case):
         self.assertEqual(list(vault._ready), before)
         self.assertGreater(MOST_KEYS, 64 * 8)  # workers of eight machines
 
-    def test_aReasonIsSaidOnceAndCountedEachTime(self) -> None:
+    def test_a_reason_is_said_once_and_counted_each_time(self) -> None:
         said: list[str] = []
         self.patch(vaults._log, "observer", lambda event: said.append(event["words"]))
         vault = self.vault()
@@ -146,7 +146,7 @@ class VaultTests(Case):
 class NamesTests(Case):
     """Tests of ``KeyNames``."""
 
-    def test_allShareThem(self) -> None:
+    def test_all_share_them(self) -> None:
         """Whoever opens what is in the head makes the same names; another installation makes others."""
         names = KeyNames.new(self.random)
         opened = KeyNames.opened(self.vault(NEW, OLD), names.sealed(self.vault(OLD)))
@@ -155,27 +155,27 @@ class NamesTests(Case):
 
     @settings(deadline=None)
     @given(st.binary(max_size=30), st.binary(max_size=30))
-    def test_aNameHidesWhatItIsOf(self, one: bytes, two: bytes) -> None:
+    def test_a_name_hides_what_it_is_of(self, one: bytes, two: bytes) -> None:
         names = KeyNames(b"n" * 32)
         name = names.key("p", "gen", one)
         self.assertRegex(name, rb"\A\{p\}:gen:[0-9a-f]{36}\Z")
         self.assertEqual(name == names.key("p", "gen", two), one == two)
         self.assertNotEqual(names.key("p", "a", one)[-36:], name[-36:])
 
-    def test_plainNames(self) -> None:
+    def test_plain_names(self) -> None:
         self.assertEqual(KeyNames(b"n" * 32).key("p", "head"), b"{p}:head")
 
-    def test_kindAndDataAreToldApart(self) -> None:
+    def test_kind_and_data_are_told_apart(self) -> None:
         names = KeyNames(b"n" * 32)
         self.assertNotEqual(names.key("p", "ab", b"c")[-36:], names.key("p", "a", b"bc")[-36:])
 
-    def test_whichKeyHasSealedThem(self) -> None:
+    def test_which_key_has_sealed_them(self) -> None:
         """After a rotation they are to be sealed anew."""
         sealed = KeyNames.new(self.random).sealed(self.vault(OLD))
         self.assertTrue(self.vault(OLD, NEW).is_current(sealed))
         self.assertFalse(self.vault(NEW, OLD).is_current(sealed))
 
-    def test_whatIsNone(self) -> None:
+    def test_what_is_none(self) -> None:
         for sealed in (
             b"",
             b"x" * 90,
@@ -185,5 +185,5 @@ class NamesTests(Case):
             with self.assertRaises(Unsealable):
                 KeyNames.opened(self.vault(), sealed)
 
-    def test_neitherShowsItsSecret(self) -> None:
+    def test_neither_shows_its_secret(self) -> None:
         self.assertNotIn("nnnn", repr(KeyNames(b"n" * 32)))

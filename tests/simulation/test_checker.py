@@ -44,7 +44,7 @@ class WritesTests(RuleCase):
         self.broken(self.repeated(told=True), "writes.doubled")
         self.broken(self.repeated(record={"status": None, "client_gone": True}), "writes.doubled")
 
-    def test_twoThatWereWantedOrWhoseAnswerWasWritten(self) -> None:
+    def test_two_that_were_wanted_or_whose_answer_was_written(self) -> None:
         self.good(self.repeated(record={"status": 201, "client_gone": False}))
         story = Story()
         for number, id_ in ((1.0, 2), (1.1, 3)):
@@ -53,7 +53,7 @@ class WritesTests(RuleCase):
             story.tell(number + 3, op, 201, shown(note(id_, "T")))
         self.good(story)
 
-    def test_withRedisAwayEachMachineKnowsItsOwnOnly(self) -> None:
+    def test_with_redis_away_each_machine_knows_its_own_only(self) -> None:
         for shape, house, rules in (
             ("machines", "10.0.2.2", ()),
             ("machines", "", ("writes.doubled",)),
@@ -66,7 +66,7 @@ class WritesTests(RuleCase):
         story.add(Trouble(3.5, "redis away", "", 20.0))
         self.broken(story, "writes.doubled")
 
-    def test_anImportedIdAndAStepOfHospsClockTogetherAreBeyondThePromise(self) -> None:
+    def test_an_imported_id_and_astep_of_hosps_clock_together_are_beyond_the_promise(self) -> None:
         for imported, step, rules in (
             (True, False, ("writes.doubled",)),
             (False, True, ("writes.doubled",)),
@@ -85,7 +85,7 @@ class WritesTests(RuleCase):
         story.tell(2.0, op, 201, shown(note(2, "T")))
         self.broken(story, "writes.lost")
 
-    def test_aChangeThatNeverWas(self) -> None:
+    def test_a_change_that_never_was(self) -> None:
         story = Story()
         op = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
         story.tell(2.0, op, 200, shown(note(1, "B")))
@@ -93,7 +93,7 @@ class WritesTests(RuleCase):
         story.updated(1.5, note(), note(1, "B"), op)
         self.good(story)
 
-    def test_aDeletionProvesThatTheRecordWasThere(self) -> None:
+    def test_a_deletion_proves_that_the_record_was_there(self) -> None:
         story = Story()
         op = story.ask(1.0, "DELETE", "/notes/7")
         story.tell(2.0, op, 200, "deleted")
@@ -104,7 +104,7 @@ class WritesTests(RuleCase):
         story.tell(2.0, op, 200, "deleted")
         self.good(story)
 
-    def test_toldNotCarriedOut(self) -> None:
+    def test_told_not_carried_out(self) -> None:
         story = Story()
         op = story.ask(1.0, "POST", "/notes", POST)
         story.tell(2.0, op, 502, {"status": 502})
@@ -120,14 +120,14 @@ class WritesTests(RuleCase):
         story.tell(4.0, asked, 200, {"outcome": said, "reference": "hp-1"})
         return story
 
-    def test_outcomesThatAreAskedFor(self) -> None:
+    def test_outcomes_that_are_asked_for(self) -> None:
         self.good(self.outcome("absent"))
         self.broken(self.outcome("found"), "writes.outcome_untrue")
         story = self.outcome("absent")
         story.stored(9.0, note(2, "T"), 1)
         self.broken(story, "writes.outcome_untrue")
 
-    def test_wrongAuthor(self) -> None:
+    def test_wrong_author(self) -> None:
         story = Story()
         op = story.ask(1.0, "POST", "/notes", POST)
         story.stored(2.0, note(2, "T", staff=2), op)
@@ -146,7 +146,7 @@ class WritesTests(RuleCase):
         story.updated(2.0, note(), note(1, "C"), op)
         self.broken(story, "writes.invented")
 
-    def test_aKeyForTwoRequests(self) -> None:
+    def test_a_key_for_two_requests(self) -> None:
         story = Story()
         for number, title in ((1.0, "B"), (5.0, "C")):
             op = story.ask(number, "PATCH", "/notes/1", {"title": title}, key="k")
@@ -168,20 +168,20 @@ class ReadsTests(RuleCase):
         story.tell(5.0, read, 200, [body] if "?" in target else body, cache)
         return story
 
-    def test_nobodySeesWhatWasBeforeAnAcknowledgedWrite(self) -> None:
+    def test_nobody_sees_what_was_before_an_acknowledged_write(self) -> None:
         self.good(self.read("B"))
         self.broken(self.read("A"), "reads.stale")
         self.broken(self.read("A", target="/notes?patient_id=1"), "reads.stale")
 
-    def test_markedAsStaleOthersMayMissIt(self) -> None:
+    def test_marked_as_stale_others_may_miss_it(self) -> None:
         mark = "hit; ttl=-9; detail=stale-if-error-invalidated"
         self.good(self.read("A", mark))
         self.broken(self.read("A", mark, name="ann"), "reads.stale")
 
-    def test_whatNeverWas(self) -> None:
+    def test_what_never_was(self) -> None:
         self.broken(self.read("Z"), "reads.never_true")
 
-    def test_aMissingRecord(self) -> None:
+    def test_a_missing_record(self) -> None:
         story = Story()
         op = story.ask(1.0, "POST", "/notes", POST)
         story.stored(2.0, note(2, "T"), op)
@@ -190,7 +190,7 @@ class ReadsTests(RuleCase):
         story.tell(5.0, read, 200, [shown(note())], "hit; ttl=9")
         self.broken(story, "reads.stale")
 
-    def test_whatChangedBehindTheProxysBackIsSeenInTime(self) -> None:
+    def test_what_changed_behind_the_proxys_back_is_seen_in_time(self) -> None:
         for at, rules in ((60.0, ()), (200.0, ("reads.stale",))):
             story = Story()
             story.updated(10.0, note(), note(1, "B"))
@@ -198,21 +198,21 @@ class ReadsTests(RuleCase):
             story.tell(at + 1, read, 200, shown(note()), "hit; ttl=9")
             self.broken(story, *rules)
 
-    def test_listsAreByFallingId(self) -> None:
+    def test_lists_are_by_falling_id(self) -> None:
         story = Story()
         story.stored(0.5, note(2, "T"))
         read = story.ask(4.0, "GET", "/notes")
         story.tell(5.0, read, 200, [shown(note()), shown(note(2, "T"))])
         self.broken(story, "reads.out_of_order")
 
-    def test_anothersAnswer(self) -> None:
+    def test_anothers_answer(self) -> None:
         for mark, rules in (("1.0", ()), ("2.0", ("reads.anothers",))):
             story = Story(marked=True)
             read = story.ask(4.0, "GET", "/notes/1")
             story.tell(5.0, read, 200, shown(note(), made_for=mark))
             self.broken(story, *rules)
 
-    def test_anothersHospital(self) -> None:
+    def test_anothers_hospital(self) -> None:
         story = Story(visible="own")
         story.add(_stored("staffs", {"id": 1, "hospital_id": 1}))
         story.add(_stored("patients", {"id": 1, "hospital_id": 2}))
@@ -220,7 +220,7 @@ class ReadsTests(RuleCase):
         story.tell(5.0, read, 200, shown(note()))
         self.broken(story, "reads.never_true")
 
-    def test_revokedButServed(self) -> None:
+    def test_revoked_but_served(self) -> None:
         for at, rules in ((2.0, ()), (6.0, ("reads.revoked",))):
             story = Story()
             story.add(Credentials(5.0, "ann", "ann-1", None))
@@ -228,14 +228,14 @@ class ReadsTests(RuleCase):
             story.tell(at + 0.5, read, 200, shown(note()))
             self.broken(story, *rules)
 
-    def test_neverGood(self) -> None:
+    def test_never_good(self) -> None:
         story = Story()
         read = story.ask(4.0, "GET", "/notes/1", password="guess")
         story.tell(5.0, read, 200, shown(note()), record=False)
         story.record(read, status=200, who={"certainty": "claimed"})
         self.broken(story, "reads.revoked")
 
-    def test_refusedThoughGood(self) -> None:
+    def test_refused_though_good(self) -> None:
         story = Story()
         read = story.ask(14.0, "GET", "/notes/1")
         story.tell(15.0, read, 401, "no")
@@ -243,20 +243,20 @@ class ReadsTests(RuleCase):
 
 
 class LoadTests(RuleCase):
-    def test_sixInHand(self) -> None:
+    def test_six_in_hand(self) -> None:
         story = Story()
         for number in range(6):
             story.hand(number, 1.0, 5.0)
         self.broken(story, "load.in_hand")
 
-    def test_whatEndsAsItBeginsDoesNotCount(self) -> None:
+    def test_what_ends_as_it_begins_does_not_count(self) -> None:
         story = Story()
         story.hand(0, 0.5, 0.5)
         for number in range(1, 6):
             story.hand(number, 1.0, 5.0)
         self.good(story)
 
-    def test_oneWhoseClientLeftStillCounts(self) -> None:
+    def test_one_whose_client_left_still_counts(self) -> None:
         story = Story()
         story.hand(0, 1.0, 9.0, deserted=2.0)
         for number in range(1, 6):
@@ -265,7 +265,7 @@ class LoadTests(RuleCase):
         story.add(Life(2.0, "m0", "killed"))
         self.good(story)
 
-    def test_whatAProcessThatEndedLeftIsHeldAsLongAsHospHasNeededOfLate(self) -> None:
+    def test_what_aprocess_that_ended_left_is_held_as_long_as_hosp_has_needed_of_late(self) -> None:
         for ended, rules in ((None, ("load.in_hand",)), (2.5, ())):
             story = Story()
             story.hand(0, 1.0, 20.0, deserted=1.2)
@@ -275,14 +275,14 @@ class LoadTests(RuleCase):
                 story.hand(number, 10.0, 15.0)
             self.broken(story, *rules)
 
-    def test_whatMustBeOverDoesNotCount(self) -> None:
+    def test_what_must_be_over_does_not_count(self) -> None:
         story = Story()
         story.hand(0, 1.0, 60.0, deserted=20.0)
         for number in range(1, 6):
             story.hand(number, 27.0, 30.0)
         self.good(story)
 
-    def test_whatAMachineWithoutPowerLeftDoesNotCount(self) -> None:
+    def test_what_amachine_without_power_left_does_not_count(self) -> None:
         story = Story()
         story.hand(0, 1.0, 20.0)
         for number in range(1, 6):
@@ -291,7 +291,7 @@ class LoadTests(RuleCase):
         story.add(Trouble(3.0, "power cut", "m0", 3.5))
         self.good(story)
 
-    def test_whatMustBeOverIsCountedFromWhenItWasSent(self) -> None:
+    def test_what_must_be_over_is_counted_from_when_it_was_sent(self) -> None:
         """HOSP receives a request somewhat later, or a good deal later if the network held it up."""
         story = Story()
         story.hand(0, 1.0, 60.0, deserted=20.0)
@@ -316,11 +316,11 @@ class TrailTests(RuleCase):
             story.record(read, **{"status": 200, **fields})
         return story
 
-    def test_noRecord(self) -> None:
+    def test_no_record(self) -> None:
         self.broken(self.read(), "trail.no_record")
         self.good(self.read(status=200))
 
-    def test_noIntent(self) -> None:
+    def test_no_intent(self) -> None:
         story = Story()
         story.intents = False
         op = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
@@ -328,7 +328,7 @@ class TrailTests(RuleCase):
         story.tell(2.0, op, 200, shown(note(1, "B")))
         self.broken(story, "trail.no_intent")
 
-    def test_anotherStatus(self) -> None:
+    def test_another_status(self) -> None:
         self.broken(self.read(status=304), "trail.status")
 
     def test_who(self) -> None:
@@ -343,12 +343,12 @@ class TrailTests(RuleCase):
     def test_about(self) -> None:
         self.broken(self.read(record_id="9"), "trail.about")
 
-    def test_theChain(self) -> None:
+    def test_the_chain(self) -> None:
         story = self.read(seq=1)
         story.add(Recorded(999.0, "m0", "audit-w0-1.jsonl", 2, {"seq": 3}))
         self.broken(story, "trail.chain")
 
-    def test_onlyTheLastLineMayBeTorn(self) -> None:
+    def test_only_the_last_line_may_be_torn(self) -> None:
         story = self.read(seq=1)
         story.add(Recorded(999.0, "m0", "audit-w0-1.jsonl", 2, None))
         story.add(Recorded(999.0, "m0", "audit-w0-2.jsonl", 1, {"seq": 2}))
@@ -374,14 +374,14 @@ class ServiceTests(RuleCase):
             story.add(Unhandled(1.0, "m0", "the audit journal cannot be begun: Input/output error"))
             self.broken(story, *rules)
 
-    def test_aMistake(self) -> None:
+    def test_a_mistake(self) -> None:
         story = Story()
         read = story.ask(4.0, "GET", "/notes/1")
         story.tell(5.0, read, 500, {}, record=False)
         story.record(read, status=500, outcome="error")
         self.broken(story, "service.mistake")
 
-    def test_pastTheDeadline(self) -> None:
+    def test_past_the_deadline(self) -> None:
         story = Story()
         read = story.ask(4.0, "GET", "/notes/1")
         story.tell(44.0, read, 200, shown(note()))
@@ -389,7 +389,7 @@ class ServiceTests(RuleCase):
         story.add(Trouble(10.0, "delay clients", "", 20.0))
         self.good(story)
 
-    def test_aWriteMayWaitForLeasesWhileRedisIsAway(self) -> None:
+    def test_a_write_may_wait_for_leases_while_redis_is_away(self) -> None:
         for method, over, rules in (
             ("DELETE", 33.0, ()),
             ("DELETE", 37.0, ("service.too_late",)),
@@ -423,7 +423,7 @@ class ServiceTests(RuleCase):
         story.add(Measured(9.0, "m0", "gate_waiting", 513.0))
         self.broken(story, "service.unbounded")
 
-    def test_neverEnds(self) -> None:
+    def test_never_ends(self) -> None:
         story = Story()
         story.ask(4.0, "GET", "/notes/1")
         story.add(Measured(999.0, "m0", "x", 0.0))

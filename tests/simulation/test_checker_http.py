@@ -22,24 +22,24 @@ class HttpTests(RuleCase):
         told.headers.update({name.replace("_", "-"): value for name, value in fields.items()})  # type: ignore[union-attr]
         return story
 
-    def test_retryAfter(self) -> None:
+    def test_retry_after(self) -> None:
         for status in (429, 503):
             story = self.answered(status)
             self.good(story)
             del story.history.events[-2].headers["retry-after"]  # type: ignore[union-attr]
             self.broken(story, "http.retry_after")
 
-    def test_whatNobodyHasAskedFor(self) -> None:
+    def test_what_nobody_has_asked_for(self) -> None:
         self.broken(self.answered(304), "http.unasked")
         self.broken(self.answered(206), "http.unasked")
         self.broken(self.answered(200, shown(note()), accept_ranges="bytes"), "http.ranges")
         self.good(self.answered(200, shown(note())))
 
-    def test_noCache(self) -> None:
+    def test_no_cache(self) -> None:
         self.broken(self.answered(200, shown(note()), cache="hit; ttl=9", says="no_cache"), "http.no_cache")
         self.good(self.answered(200, shown(note()), cache="fwd=uri-miss", says="no_cache"))
 
-    def test_aFreshAnswerDoesNotSayThatItIsStale(self) -> None:
+    def test_a_fresh_answer_does_not_say_that_it_is_stale(self) -> None:
         self.broken(self.answered(200, shown(note()), cache="hit; ttl=0", age="5"), "http.ttl")
         self.good(self.answered(200, shown(note()), cache="hit; ttl=0", age="80"))
         self.good(self.answered(200, shown(note()), cache="hit; ttl=50", age="5"))
@@ -47,12 +47,12 @@ class HttpTests(RuleCase):
         story.add(Trouble(0.5, "clock proxy", "m0", 0.5))
         self.good(story)
 
-    def test_theDateOfWhatHasNone(self) -> None:
+    def test_the_date_of_what_has_none(self) -> None:
         at_10, at_300 = "Tue, 14 Nov 2023 22:13:30 GMT", "Tue, 14 Nov 2023 22:18:20 GMT"
         self.good(self.answered(200, shown(note()), date=at_10, age="1", says="no_date"))
         self.broken(self.answered(200, shown(note()), date=at_300, age="1", says="no_date"), "http.date")
 
-    def test_mistakesAreBounded(self) -> None:
+    def test_mistakes_are_bounded(self) -> None:
         listed = {"status": 422, "errors": [{"field": "x", "detail": "y"}] * 11}
         self.broken(self.answered(422, listed), "http.errors")
         self.good(self.answered(422, {**listed, "errors": listed["errors"][:10]}))  # type: ignore[index]
@@ -61,7 +61,7 @@ class HttpTests(RuleCase):
         story.tell(2.0, op, 200, {"results": []})
         self.broken(story, "http.values")
 
-    def test_aNeverSentWriteWithAConditionGets503(self) -> None:
+    def test_a_never_sent_write_with_acondition_gets503(self) -> None:
         story = Story()
         op = story.ask(
             1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
@@ -83,7 +83,7 @@ class HttpTests(RuleCase):
         story.tell(2.0, op, 502)
         self.good(story)
 
-    def test_aReplayIsNotForwarded(self) -> None:
+    def test_a_replay_is_not_forwarded(self) -> None:
         for cache, rules in (("fwd=method", ("http.forwarded",)), ("detail=replayed", ())):
             story = Story()
             first = story.ask(1.0, "POST", "/notes", {"title": "T", "body": "x", "patient_id": 1}, key="k")
@@ -95,7 +95,7 @@ class HttpTests(RuleCase):
             story.tell(5.0, second, 201, shown(note(2, "T")), cache=cache)
             self.broken(story, *rules)
 
-    def test_bodiesOfUnknownClients(self) -> None:
+    def test_bodies_of_unknown_clients(self) -> None:
         story = Story()
         op = story.ask(1.0, "POST", "/notes", {"body": "x" * 70_000}, password="no")
         story.tell(2.0, op, 408, record=False)
@@ -109,7 +109,7 @@ class HttpTests(RuleCase):
         story.history.events[-2].headers[":interim"] = "1"  # type: ignore[union-attr]
         self.broken(story, "http.continued")
 
-    def test_hospIsNotAskedBeforeTheTimeThatItNamed(self) -> None:
+    def test_hosp_is_not_asked_before_the_time_that_it_named(self) -> None:
         for method, again, rules in (
             ("GET", 3.0, ("http.asked_too_soon",)),
             ("GET", 6.0, ()),
@@ -131,7 +131,7 @@ class HttpTests(RuleCase):
             story.tell(5.0, op, 200, shown(note()))
             self.broken(story, *rules)
 
-    def test_nobodyWaitsForWhatHospHasEndedLongAgo(self) -> None:
+    def test_nobody_waits_for_what_hosp_has_ended_long_ago(self) -> None:
         for over, rules in ((28.0, ("http.waited",)), (4.0, ())):
             story = Story()
             op = story.ask(1.0, "GET", "/notes/1")
@@ -159,11 +159,11 @@ class ConditionTests(RuleCase):
         story.tell(5.0, write, 200, shown(note(title="B")))
         return story
 
-    def test_onlyWhatWasReadIsChanged(self) -> None:
+    def test_only_what_was_read_is_changed(self) -> None:
         self.good(self.conditional('"a"', note()))
         self.broken(self.conditional('"a"', note(title="C")), "http.condition")
 
-    def test_aWeakTagMatchesNothing(self) -> None:
+    def test_a_weak_tag_matches_nothing(self) -> None:
         self.broken(self.conditional('W/"a"', note()), "http.condition")
 
 
@@ -180,12 +180,12 @@ class TwinsTests(RuleCase):
         story.tell(5.0, ops[1], 201, shown(note(id_, "T")))
         return story
 
-    def test_eachHasARecordOfItsOwn(self) -> None:
+    def test_each_has_arecord_of_its_own(self) -> None:
         self.good(self.twins(3))
         self.broken(self.twins(2), "writes.merged")
         self.good(self.twins(2, key="k"))
 
-    def test_aKeyIsOnesOwnWithANewPasswordToo(self) -> None:
+    def test_a_key_is_ones_own_with_anew_password_too(self) -> None:
         story = Story()
         body = {"title": "T", "body": "x", "patient_id": 1}
         first = story.ask(1.0, "POST", "/notes", body, key="j")
@@ -211,13 +211,13 @@ class UnknownTests(RuleCase):
         story.tell(9.0, op, 504, {"outcome": "unknown", "reference": "hp-1"})
         return story
 
-    def test_whatCanBeKnownIsNotUnknown(self) -> None:
+    def test_what_can_be_known_is_not_unknown(self) -> None:
         self.broken(self.unknown(), "writes.needlessly_unknown")
         self.good(self.unknown(fails=""))
         self.broken(self.unknown(other="U"), "writes.needlessly_unknown")
         self.good(self.unknown(other="T"))
 
-    def test_whatWasAnsweredBeforeIsNotTakenForTheLostOne(self) -> None:
+    def test_what_was_answered_before_is_not_taken_for_the_lost_one(self) -> None:
         story = Story(fails="definitely")
         body = {"title": "T", "body": "x", "patient_id": 1}
         first = story.ask(1.0, "POST", "/notes", body)

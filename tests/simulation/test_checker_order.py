@@ -22,11 +22,11 @@ class OrderTests(RuleCase):
         story.updated(land, note(1, "C"), note(1, "B"), first)
         return story
 
-    def test_anEarlierWriteLandsOnALaterOne(self) -> None:
+    def test_an_earlier_write_lands_on_alater_one(self) -> None:
         self.broken(self.late(504), "order.undone")
         self.broken(self.late(200), "order.undone", "writes.lost")
 
-    def test_aClientThatLeftBeforeItsWriteWasSentMayComeLater(self) -> None:
+    def test_a_client_that_left_before_its_write_was_sent_may_come_later(self) -> None:
         for received, rules in ((2.0, ("order.undone",)), (7.0, ())):
             story = Story()
             first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
@@ -39,7 +39,7 @@ class OrderTests(RuleCase):
             story.history.events[story.history.events.index(landed)] = evolve(landed, received=received)
             self.broken(story, *rules)
 
-    def test_whatAKeyRepeatsWasWishedWhenItWasFirstAsked(self) -> None:
+    def test_what_akey_repeats_was_wished_when_it_was_first_asked(self) -> None:
         """The repeat is told of what was done long ago, while another's later write is on its way."""
         story = Story()
         first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
@@ -52,7 +52,7 @@ class OrderTests(RuleCase):
         story.updated(8.0, note(1, "B"), note(1, "C"), later)
         self.assertNotIn("order.undone", story.rules())
 
-    def test_writesAtOneTimeMayLandInAnyOrder(self) -> None:
+    def test_writes_at_one_time_may_land_in_any_order(self) -> None:
         story = Story()
         first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
         second = story.ask(1.0, "PATCH", "/notes/1", {"title": "C"})
@@ -62,7 +62,7 @@ class OrderTests(RuleCase):
         story.tell(5.0, first, 200, shown(note(1, "B")))
         self.good(story)
 
-    def test_aKeyStaysOnesOwnWithANewPassword(self) -> None:
+    def test_a_key_stays_ones_own_with_anew_password(self) -> None:
         """The repeat is answered with what the first request did, before another's later write."""
         story = Story()
         first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")

@@ -64,24 +64,24 @@ class PowerCuts(DiskTestCase):
             found.add(path.read_bytes() if path.exists() else None)
         return found
 
-    def test_whatIsSyncedWithItsNameStays(self) -> None:
+    def test_what_is_synced_with_its_name_stays(self) -> None:
         self.assertEqual(
             self.left(lambda folder: written(folder / "f", b"abc", sync=True, sync_folder=True)), {b"abc"}
         )
 
-    def test_aFileWhoseNameIsNotSyncedMayVanish(self) -> None:
+    def test_a_file_whose_name_is_not_synced_may_vanish(self) -> None:
         self.assertEqual(
             self.left(lambda folder: written(folder / "f", b"abc", sync=True, sync_folder=False)),
             {b"abc", None},
         )
 
-    def test_aFileThatIsNotSyncedMayBeEmptyOrZeros(self) -> None:
+    def test_a_file_that_is_not_synced_may_be_empty_or_zeros(self) -> None:
         self.assertEqual(
             self.left(lambda folder: written(folder / "f", b"abc", sync=False, sync_folder=True)),
             {b"abc", b"", bytes(3)},
         )
 
-    def test_aWriteIsTornAtSectors(self) -> None:
+    def test_a_write_is_torn_at_sectors(self) -> None:
         def main(folder: Path) -> None:
             written(folder / "f", b"a" * 1024, sync=True, sync_folder=True)
             descriptor = os.open(folder / "f", os.O_WRONLY)
@@ -91,7 +91,7 @@ class PowerCuts(DiskTestCase):
         a, b = b"a" * 512, b"b" * 512
         self.assertEqual(self.left(main, 80), {a + a, a + b, b + a, b + b})
 
-    def test_aFilePutInAnothersPlaceIsOneOrTheOther(self) -> None:
+    def test_a_file_put_in_anothers_place_is_one_or_the_other(self) -> None:
         def main(folder: Path) -> None:
             written(folder / "f", b"old", sync=True, sync_folder=True)
             with open(folder / "f.new", "wb") as file:
@@ -102,7 +102,7 @@ class PowerCuts(DiskTestCase):
 
         self.assertEqual(self.left(main), {b"old", b"new"})
 
-    def test_anInPlaceChangeOfWhatIsShortenedComesBackOrNot(self) -> None:
+    def test_an_in_place_change_of_what_is_shortened_comes_back_or_not(self) -> None:
         def main(folder: Path) -> None:
             written(folder / "f", b"abcdef", sync=True, sync_folder=True)
             descriptor = os.open(folder / "f", os.O_WRONLY)
@@ -111,14 +111,14 @@ class PowerCuts(DiskTestCase):
 
         self.assertLessEqual({b"ab", b"abcdef"}, self.left(main))
 
-    def test_aRemovedFileComesBackOrNot(self) -> None:
+    def test_a_removed_file_comes_back_or_not(self) -> None:
         def main(folder: Path) -> None:
             written(folder / "f", b"abc", sync=True, sync_folder=True)
             (folder / "f").unlink()
 
         self.assertEqual(self.left(main), {b"abc", None})
 
-    def test_afterAWhileTheSystemWritesByItself(self) -> None:
+    def test_after_awhile_the_system_writes_by_itself(self) -> None:
         for _ in range(20):
             self.new()
             self.do(lambda folder: written(folder / "f", b"abc", sync=False, sync_folder=False))
@@ -126,7 +126,7 @@ class PowerCuts(DiskTestCase):
             self.machine.power_cut()
             self.assertEqual((self.machine.folder / "f").read_bytes(), b"abc")
 
-    def test_aWriteWithDSYNCIsSynced(self) -> None:
+    def test_a_write_with_dsyncis_synced(self) -> None:
         def main(folder: Path) -> None:
             written(folder / "f", b"", sync=True, sync_folder=True)
             descriptor = os.open(folder / "f", os.O_WRONLY | os.O_APPEND | os.O_DSYNC)
@@ -169,18 +169,18 @@ class Sqlite(DiskTestCase):
         finally:
             connection.close()
 
-    def test_synchronousFullLosesNothingThatWasCommitted(self) -> None:
+    def test_synchronous_full_loses_nothing_that_was_committed(self) -> None:
         self.assertEqual(self.lost("FULL"), 0)
 
-    def test_synchronousNormalLosesSome(self) -> None:
+    def test_synchronous_normal_loses_some(self) -> None:
         self.assertGreater(self.lost("NORMAL"), 0)
 
-    def test_aKillLosesNothing(self) -> None:
+    def test_a_kill_loses_nothing(self) -> None:
         self.new()
         self.do(lambda folder: insert(folder / "d", "OFF", 20)).kill()
         self.assertEqual(self.rows(), 20)
 
-    def test_aKilledProcessHoldsNoLocks(self) -> None:
+    def test_a_killed_process_holds_no_locks(self) -> None:
         self.new()
 
         def main(folder: Path) -> None:
@@ -195,7 +195,7 @@ class Sqlite(DiskTestCase):
         self.do(lambda folder: insert(folder / "d", "FULL", 1))
         self.assertEqual(self.rows(), 2)
 
-    def test_aKillWithinACommitLeavesAllOrNothing(self) -> None:
+    def test_a_kill_within_acommit_leaves_all_or_nothing(self) -> None:
         self.new()
         writes = self.do(lambda folder: insert(folder / "d", "FULL", 3)).reached()["write main"]
         self.assertGreater(writes, 6)
@@ -212,7 +212,7 @@ class Sqlite(DiskTestCase):
 class Faults(DiskTestCase):
     """Tests of ``Disk.full`` and ``Disk.fail_next``."""
 
-    def test_aFullDisk(self) -> None:
+    def test_a_full_disk(self) -> None:
         self.new()
         self.do(lambda folder: written(folder / "f", b"abc", sync=True, sync_folder=True))
         self.do(lambda folder: insert(folder / "d", "FULL", 1))
@@ -239,7 +239,7 @@ class Faults(DiskTestCase):
         self.assertEqual(found, [errno.ENOSPC] * 3 + ["database or disk is full"])
         self.assertEqual((self.machine.folder / "f").read_bytes(), b"xyz")
 
-    def test_whatASyncFailedForIsNotSyncedByTheNext(self) -> None:
+    def test_what_async_failed_for_is_not_synced_by_the_next(self) -> None:
         lost = 0
         for _ in range(30):
             self.new()
@@ -254,12 +254,12 @@ class Faults(DiskTestCase):
             lost += (self.machine.folder / "f").read_bytes() != b"abc"
         self.assertEqual(lost, 0)  # it was written again
 
-    def test_aFailedSyncOfSqliteIsSaid(self) -> None:
+    def test_a_failed_sync_of_sqlite_is_said(self) -> None:
         self.new()
         self.machine.disk.fail_next("sync", "d-wal")
         self.do(lambda folder: self.assertRaises(sqlite3.OperationalError, insert, folder / "d", "FULL", 1))
 
-    def test_locksGoWithTheProcess(self) -> None:
+    def test_locks_go_with_the_process(self) -> None:
         self.new()
 
         def lock(folder: Path) -> bool:
@@ -301,11 +301,11 @@ class SlowSyncs(DiskTestCase):
             found.add(path.read_bytes() if path.exists() else None)
         return found
 
-    def test_duringTheSyncOfTheFileItsNameMayBeThereAndItsContentNot(self) -> None:
+    def test_during_the_sync_of_the_file_its_name_may_be_there_and_its_content_not(self) -> None:
         self.assertLessEqual({None, b"", b"abc"}, self.cut(5.0))
 
-    def test_afterItOnlyTheNameMayBeMissing(self) -> None:
+    def test_after_it_only_the_name_may_be_missing(self) -> None:
         self.assertEqual(self.cut(15.0), {None, b"abc"})
 
-    def test_afterBothItIsThere(self) -> None:
+    def test_after_both_it_is_there(self) -> None:
         self.assertEqual(self.cut(21.0), {b"abc"})

@@ -9,7 +9,7 @@ from tests.simulation.worlds import OPTIONS, WorldTestCase
 class PowerCuts(WorldTestCase):
     """A machine loses its power just after its first start."""
 
-    def test_thePublicKeyIsWholeOrNotThere(self) -> None:
+    def test_the_public_key_is_whole_or_not_there(self) -> None:
         world = self.bare()
         for number in range(20):
             machine = world.machine(f"m{number}", "10.0.0.1")

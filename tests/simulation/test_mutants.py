@@ -13,7 +13,7 @@ from simulation.scenes import SCENES
 
 
 class MutantTests(SynchronousTestCase):
-    def test_theTextOfEachStandsExactlyOnceAndWhatComesOfItCanBeCompiled(self) -> None:
+    def test_the_text_of_each_stands_exactly_once_and_what_comes_of_it_can_be_compiled(self) -> None:
         for mutant in MUTANTS.values():
             source = mutant.applied((ROOT / mutant.file).read_text())
             self.assertNotEqual(mutant.old, mutant.new, mutant.name)
@@ -21,12 +21,12 @@ class MutantTests(SynchronousTestCase):
                 compile(source, mutant.file, "exec")
             self.assertIn(mutant.scene, ("", *SCENES), mutant.name)
 
-    def test_aTextThatIsNotThereOnceIsRefused(self) -> None:
+    def test_a_text_that_is_not_there_once_is_refused(self) -> None:
         mutant = Mutant("m", "hospproxy/errors.py", "x", "y", "nothing")
         self.assertRaises(ValueError, mutant.applied, "x x")
         self.assertRaises(ValueError, mutant.applied, "z")
 
-    def test_anImportGetsTheChangedTextAndTheFileStaysAsItIs(self) -> None:
+    def test_an_import_gets_the_changed_text_and_the_file_stays_as_it_is(self) -> None:
         old = "from collections import OrderedDict"
         mutant = Mutant("m", "hospproxy/memory/bounded.py", old, f"{old}, planted", "nothing")
         before = (ROOT / mutant.file).read_text()
@@ -37,7 +37,7 @@ class MutantTests(SynchronousTestCase):
         self.assertIn("planted", code.co_names)
         self.assertEqual((ROOT / mutant.file).read_text(), before)
 
-    def test_aScriptThatIsReadHasTheChangedTextAndTheFileStaysAsItIs(self) -> None:
+    def test_a_script_that_is_read_has_the_changed_text_and_the_file_stays_as_it_is(self) -> None:
         mutant = Mutant(
             "m", "hospproxy/sharing/scripts/claims.lua", "local function takeable", "local function t", ""
         )
@@ -47,7 +47,7 @@ class MutantTests(SynchronousTestCase):
         self.assertIn("local function t(", read)
         self.assertNotIn("local function t(", (ROOT / mutant.file).read_bytes().decode())
 
-    def test_itHasToBePlantedBeforeTheImport(self) -> None:
+    def test_it_has_to_be_planted_before_the_import(self) -> None:
         mutant = Mutant("m", "hospproxy/errors.py", "x", "y", "nothing")
         with mock.patch.dict(sys.modules, {"hospproxy.errors": mock.Mock()}):
             self.assertRaises(RuntimeError, plant, mutant)

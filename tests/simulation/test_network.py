@@ -70,7 +70,7 @@ class NetworkTestCase(WorldTestCase):
 class Carrying(NetworkTestCase):
     """How bytes are carried."""
 
-    def test_theOrderIsKept(self) -> None:
+    def test_the_order_is_kept(self) -> None:
         self.link.delay, self.link.split = (0.001, 5.0), 0.9
         found = self.connect()
         self.go(30.0)
@@ -82,14 +82,14 @@ class Carrying(NetworkTestCase):
         self.assertEqual(theirs.data, b"".join(b"%d." % number for number in range(200)))
         self.assertGreater(len(theirs.log), 20)
 
-    def test_bothDirections(self) -> None:
+    def test_both_directions(self) -> None:
         ours, theirs = self.pair()
         theirs.transport.write(b"hello")
         ours.transport.write(b"you")
         self.go(1.0)
         self.assertEqual((ours.data, theirs.data), (b"hello", b"you"))
 
-    def test_aReaderThatIsPausedHoldsTheWriterUp(self) -> None:
+    def test_a_reader_that_is_paused_holds_the_writer_up(self) -> None:
         ours, theirs = self.pair()
         theirs.transport.pauseProducing()
         paused: list[str] = []
@@ -116,7 +116,7 @@ class Carrying(NetworkTestCase):
 class Ending(NetworkTestCase):
     """How connections end."""
 
-    def test_whatWasWrittenComesBeforeTheEnd(self) -> None:
+    def test_what_was_written_comes_before_the_end(self) -> None:
         ours, theirs = self.pair()
         ours.transport.write(b"x" * 1_000_000)
         ours.transport.loseConnection()
@@ -125,13 +125,13 @@ class Ending(NetworkTestCase):
             (len(theirs.data), theirs.log[-1], ours.log), (1_000_000, "ConnectionDone", ["ConnectionDone"])
         )
 
-    def test_anAbortIsAReset(self) -> None:
+    def test_an_abort_is_areset(self) -> None:
         ours, theirs = self.pair()
         ours.transport.abortConnection()
         self.go(1.0)
         self.assertEqual((ours.log, theirs.log), (["ConnectionAborted"], ["ConnectionLost"]))
 
-    def test_whatIsSentToWhoHasLeftIsAnsweredWithAReset(self) -> None:
+    def test_what_is_sent_to_who_has_left_is_answered_with_areset(self) -> None:
         ours, theirs = self.pair()
         self.link.cut()
         ours.transport.loseConnection()
@@ -142,13 +142,13 @@ class Ending(NetworkTestCase):
         self.go(1.0)
         self.assertEqual((ours.log, theirs.log), (["ConnectionDone"], ["ConnectionDone"]))
 
-    def test_allAreReset(self) -> None:
+    def test_all_are_reset(self) -> None:
         ours, theirs = self.pair()
         self.link.reset_all()
         self.go(1.0)
         self.assertEqual((ours.log, theirs.log), (["ConnectionLost"], ["ConnectionLost"]))
 
-    def test_whatIsCutComesWhenItIsHealed(self) -> None:
+    def test_what_is_cut_comes_when_it_is_healed(self) -> None:
         ours, theirs = self.pair()
         self.link.cut()
         ours.transport.write(b"a")
@@ -167,13 +167,13 @@ class Connecting(NetworkTestCase):
     def failure(self, found: list[Any]) -> str:
         return type(found[0].value).__name__
 
-    def test_nobodyListens(self) -> None:
+    def test_nobody_listens(self) -> None:
         found: list[Any] = []
         TCP4ClientEndpoint(self.one.reactor, "10.0.0.2", 81).connect(Talks()).addBoth(found.append)
         self.go(1.0)
         self.assertEqual(self.failure(found), "ConnectionRefusedError")
 
-    def test_nobodyAnswers(self) -> None:
+    def test_nobody_answers(self) -> None:
         self.link.cut()
         found = self.connect(timeout=5.0)
         self.go(4.9)
@@ -184,7 +184,7 @@ class Connecting(NetworkTestCase):
         self.go(1.0)
         self.assertEqual([each.log for each in self.accepted.made], [["ConnectionLost"]])
 
-    def test_aMachineWithoutPowerAnswersNobody(self) -> None:
+    def test_a_machine_without_power_answers_nobody(self) -> None:
         machine = self.world.machine("m", "10.0.0.3")
         machine.power_cut()
         found: list[Any] = []

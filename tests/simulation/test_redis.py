@@ -49,12 +49,12 @@ class Sharing(WorldTestCase):
         self.made = Hospital(self.small(seed, **more))
         return self.made
 
-    def test_allJoin(self) -> None:
+    def test_all_join(self) -> None:
         hospital = self.hospital()
         self.assertEqual(hospital.up(), [True] * 3)
         self.assertEqual(hospital.world.errors, [])
 
-    def test_oneNoteFromTwoMachinesIsSentOnce(self) -> None:
+    def test_one_note_from_two_machines_is_sent_once(self) -> None:
         hospital = self.hospital(takes_s=3.0)
         asked = [hospital.ask(31.0 + machine / 10, note("same", "a-key"), machine) for machine in (0, 1)]
         hospital.world.run_until(60.0)
@@ -64,7 +64,7 @@ class Sharing(WorldTestCase):
             ["POST /notes HTTP/1.1"],
         )
 
-    def test_whileItIsAwayNothingIsShared(self) -> None:
+    def test_while_it_is_away_nothing_is_shared(self) -> None:
         hospital = self.hospital()
         hospital.redis.away()
         hospital.world.run_until(50.0)
@@ -74,7 +74,7 @@ class Sharing(WorldTestCase):
         self.assertEqual(hospital.up(), [True] * 3)
         self.assertEqual(hospital.world.errors, [])
 
-    def test_itIsEmptiedAndRestored(self) -> None:
+    def test_it_is_emptied_and_restored(self) -> None:
         hospital = self.hospital()
         hospital.redis.save()
         hospital.ask(31.0, note("a"), 0)
@@ -85,7 +85,7 @@ class Sharing(WorldTestCase):
             self.assertEqual(hospital.up(), [True] * 3)
         self.assertEqual(hospital.world.errors, [])
 
-    def test_clientsReachAllWorkers(self) -> None:
+    def test_clients_reach_all_workers(self) -> None:
         hospital = self.hospital()
         for number in range(20):
             hospital.ask(31.0 + number / 10, Question("GET /hospitals HTTP/1.1"), 0)
@@ -93,7 +93,7 @@ class Sharing(WorldTestCase):
         used = [sum(seam == "before ring" for seam in each.reached()) for each in hospital.processes]
         self.assertEqual(used, [1, 1, 0])
 
-    def test_theSameSeedGivesTheSameHistory(self) -> None:
+    def test_the_same_seed_gives_the_same_history(self) -> None:
         digests = []
         for _ in range(2):
             hospital = self.hospital(7)

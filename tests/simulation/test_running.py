@@ -34,12 +34,12 @@ QUIET = Plan(
 
 
 class PlanTests(SynchronousTestCase):
-    def test_aPlanIsTextAndComesBack(self) -> None:
+    def test_a_plan_is_text_and_comes_back(self) -> None:
         for seed in range(20):
             plan = draw(seed)
             self.assertEqual(Plan.from_json(plan.to_json()).to_json(), plan.to_json())
 
-    def test_theSameSeedGivesTheSamePlanWhateverTheHashSeed(self) -> None:
+    def test_the_same_seed_gives_the_same_plan_whatever_the_hash_seed(self) -> None:
         code = "from simulation.faults import draw; print([draw(n).to_json() for n in range(10)])"
         texts = {
             subprocess.run(
@@ -52,7 +52,7 @@ class PlanTests(SynchronousTestCase):
         }
         self.assertEqual(len(texts), 1)
 
-    def test_eachSeedHasOnlySomeKindsOfFaults(self) -> None:
+    def test_each_seed_has_only_some_kinds_of_faults(self) -> None:
         kinds = [frozenset(fault.kind.split()[0] for fault in draw(seed).faults) for seed in range(40)]
         self.assertIn(frozenset(), kinds)
         self.assertGreater(len(set(kinds)), 10)
@@ -62,7 +62,7 @@ class RunningTests(SynchronousTestCase):
     def setUp(self) -> None:
         running.prepare()
 
-    def test_aQuietWorldKeepsEveryPromise(self) -> None:
+    def test_a_quiet_world_keeps_every_promise(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             kept = Path(folder, "history")
             result = running.run(QUIET, kept)
@@ -73,17 +73,17 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(sorted(told.status for told in history.of(Told)), [200] * 4 + [201])
         self.assertEqual(len([one for one in history.of(Committed) if one.request_id]), 1)
 
-    def test_theSamePlanGivesTheSameDigest(self) -> None:
+    def test_the_same_plan_gives_the_same_digest(self) -> None:
         self.assertEqual(running.run(QUIET).digest, running.run(QUIET).digest)
         self.assertNotEqual(running.run(QUIET).digest, running.run(evolve(QUIET, seed=8)).digest)
 
-    def test_aWorldThatCannotBeRunSaysWhy(self) -> None:
+    def test_a_world_that_cannot_be_run_says_why(self) -> None:
         broken = evolve(QUIET, errands=({"id": "e0", "at": 1.0, "who": "nobody", "habit": "x", "args": {}},))
         self.assertTrue(running.run(broken).failure or running.run(broken).violations)
 
 
 class ShrinkTests(SynchronousTestCase):
-    def test_whatHasNothingToDoWithItGoes(self) -> None:
+    def test_what_has_nothing_to_do_with_it_goes(self) -> None:
         plan = evolve(
             QUIET,
             errands=tuple(
@@ -103,7 +103,7 @@ class ShrinkTests(SynchronousTestCase):
 
 
 class TellingTests(SynchronousTestCase):
-    def test_aStoryNamesWhatWasAskedToldAndCommitted(self) -> None:
+    def test_a_story_names_what_was_asked_told_and_committed(self) -> None:
         story = Story()
         op = story.ask(1.0, "DELETE", "/notes/7")
         story.tell(2.0, op, 200, "deleted")

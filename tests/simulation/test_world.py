@@ -49,12 +49,12 @@ def suspended() -> list[CoroutineType[Any, Any, Any]]:
 class Determinism(WorldTestCase):
     """Tests of ``Simulation.digest``."""
 
-    def test_theSameSeedGivesTheSameHistory(self) -> None:
+    def test_the_same_seed_gives_the_same_history(self) -> None:
         first, second, other = history(1), history(1), history(2)
         self.assertEqual(first, second)
         self.assertNotEqual(first, other)
 
-    def test_theSameSeedGivesTheSameHistoryWhateverTheHashesOfStringsAre(self) -> None:
+    def test_the_same_seed_gives_the_same_history_whatever_the_hashes_of_strings_are(self) -> None:
         code = "from tests.simulation.test_world import history; print(history(3))"
         given = [
             subprocess.run(
@@ -70,7 +70,7 @@ class Determinism(WorldTestCase):
 class Serving(WorldTestCase):
     """A process of the proxy on the simulated system."""
 
-    def test_aRequestIsAnswered(self) -> None:
+    def test_a_request_is_answered(self) -> None:
         small = self.small()
         process = small.machine.start(OPTIONS)
         asked = small.ask(1.0, Question("GET /hospitals HTTP/1.1"))
@@ -80,7 +80,7 @@ class Serving(WorldTestCase):
         self.assertIn(b"Root", asked.answer)
         self.assertEqual(small.world.errors, [])
 
-    def test_aStopEndsWithStatusZero(self) -> None:
+    def test_a_stop_ends_with_status_zero(self) -> None:
         small = self.small()
         process = small.machine.start(OPTIONS)
         small.world.run_until(2.0)
@@ -90,14 +90,14 @@ class Serving(WorldTestCase):
         self.assertEqual((ended, process.running, process.exit), ([0], False, 0))
         self.assertEqual(small.world.errors, [])
 
-    def test_aSecondProcessCannotHaveTheSamePort(self) -> None:
+    def test_a_second_process_cannot_have_the_same_port(self) -> None:
         small = self.small()
         first, second = small.machine.start(OPTIONS), small.machine.start(OPTIONS, boot_s=1.0)
         small.world.run_until(2.0)
         self.assertTrue(first.running)
         self.assertEqual((second.running, second.exit), (False, 1))
 
-    def test_theWallClockMovesNoTimers(self) -> None:
+    def test_the_wall_clock_moves_no_timers(self) -> None:
         small = self.small()
         small.machine.start(OPTIONS)
         small.ask(1.0, Question("GET /hospitals HTTP/1.1"))
@@ -114,7 +114,7 @@ class Serving(WorldTestCase):
 class Errors(WorldTestCase):
     """Tests of ``Simulation.errors``."""
 
-    def test_whatNobodyHandlesIsNoted(self) -> None:
+    def test_what_nobody_handles_is_noted(self) -> None:
         world = self.bare()
         one = world.host("one", "10.0.2.1")
         one.reactor.callLater(1.0, lambda: 1 / 0)
@@ -130,7 +130,7 @@ class Errors(WorldTestCase):
             self.assertIn(word, words)
         self.assertEqual(len(self.flushLoggedErrors()), 2)
 
-    def test_aStopThatDoesNotEndIsNotedAndEnds(self) -> None:
+    def test_a_stop_that_does_not_end_is_noted_and_ends(self) -> None:
         small = self.small()
         process = small.machine.start(OPTIONS)
         small.world.run_until(2.0)
@@ -142,7 +142,7 @@ class Errors(WorldTestCase):
         self.assertEqual((ended, process.running), ([None], False))
         self.assertEqual([each.words for each in small.world.errors], ["a stop does not end"])
 
-    def test_timeThatStandsIsAnError(self) -> None:
+    def test_time_that_stands_is_an_error(self) -> None:
         world = self.bare()
         one = world.host("one", "10.0.2.1")
 
@@ -156,7 +156,7 @@ class Errors(WorldTestCase):
 class Killing(WorldTestCase):
     """Tests of ``Process.kill``."""
 
-    def test_nothingOfItRunsAgain(self) -> None:
+    def test_nothing_of_it_runs_again(self) -> None:
         small = self.small(takes_s=3.0)
         process = small.machine.start(OPTIONS)
         asked = small.ask(1.0, Question("GET /hospitals HTTP/1.1"))
@@ -177,7 +177,7 @@ class Killing(WorldTestCase):
         )
         self.assertEqual(small.world.errors, [])
 
-    def test_anotherTakesItsPlace(self) -> None:
+    def test_another_takes_its_place(self) -> None:
         small = self.small()
         small.machine.start(OPTIONS)
         small.ask(1.0, note("a"))
@@ -190,7 +190,7 @@ class Killing(WorldTestCase):
         self.assertTrue(second.running, second.output)
         self.assertEqual(asked.status, 200)
 
-    def test_whatWaitsIsClosedWithTheWorldAndNotLater(self) -> None:
+    def test_what_waits_is_closed_with_the_world_and_not_later(self) -> None:
         before = suspended()
         small = self.small()
         ended: list[str] = []
@@ -215,12 +215,12 @@ class Killing(WorldTestCase):
         left = [each for each in suspended() if id(each) not in others]
         self.assertEqual([each for each in left if "hospproxy" in each.cr_code.co_filename], [])
 
-    def test_nothingOfTheRealReactorIsUsed(self) -> None:
+    def test_nothing_of_the_real_reactor_is_used(self) -> None:
         before = reactor.getDelayedCalls()
         history(1)
         self.assertEqual(reactor.getDelayedCalls(), before)
 
-    def test_atASeam(self) -> None:
+    def test_at_aseam(self) -> None:
         small = self.small()
         process = small.machine.start(OPTIONS)
         process.kill_at("before ledger", 3)

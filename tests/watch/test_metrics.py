@@ -108,10 +108,10 @@ class Mistakes(SynchronousTestCase):
         meter.count("retries_total", reason="absent")
         self.assertEqual(meter.value("retries_total", reason="absent"), 1)
 
-    def test_aWordThatIsNotDeclaredIsAMistake(self) -> None:
+    def test_a_word_that_is_not_declared_is_amistake(self) -> None:
         self.assertRaises(KeyError, Metrics(strict=True).count, "looks_total", result="perhaps")
 
-    def test_otherwiseItIsLoggedOnceAndCountedAsOther(self) -> None:
+    def test_otherwise_it_is_logged_once_and_counted_as_other(self) -> None:
         meter, said = Metrics(), []
         globalLogPublisher.addObserver(said.append)
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
@@ -120,7 +120,7 @@ class Mistakes(SynchronousTestCase):
         self.assertEqual(meter.value("looks_total", result="other"), 3)
         self.assertEqual([event["what"] for event in said], ["counter looks_total{result='perhaps'}"])
 
-    def test_complaintsAreBounded(self) -> None:
+    def test_complaints_are_bounded(self) -> None:
         meter = Metrics()
         for number in range(MAX_COMPLAINTS + 100):
             meter.count("looks_total", result=str(number))

@@ -40,7 +40,7 @@ class Requests(SynchronousTestCase):
         count_request(self.meter, odd, answer(status=405), 0)
         self.assertEqual(self.counted("other", "unknown", "4xx", "none"), 1)
 
-    def test_everyWordOfTheCacheIsCountedAsItself(self) -> None:
+    def test_every_word_of_the_cache_is_counted_as_itself(self) -> None:
         """``expired`` and ``refresh`` were counted as "other"."""
         for word in get_args(CacheWord):
             count_request(self.meter, exchange(READ_NOTE, ("3",), cache_status=word), answer(), 0)

@@ -55,7 +55,7 @@ def words(name: str, label: str) -> set[str]:
 
 
 class WordTests(SynchronousTestCase):
-    def test_whatStandsInTheCodeIsDeclared(self) -> None:
+    def test_what_stands_in_the_code_is_declared(self) -> None:
         seen: set[str] = set()
         wrong = []
         for path in Path(hospproxy.__file__).parent.rglob("*.py"):
@@ -70,7 +70,7 @@ class WordTests(SynchronousTestCase):
         self.assertEqual(wrong, [])
         self.assertGreater(len(seen), 60)
 
-    def test_everyLabelIsClosedOrKnownToBeOpen(self) -> None:
+    def test_every_label_is_closed_or_known_to_be_open(self) -> None:
         def open_labels(metric: Metric) -> set[str]:
             return {label for label in metric.labels if label not in metric.words}
 
@@ -81,7 +81,7 @@ class WordTests(SynchronousTestCase):
                 self.assertEqual(len(set(known)), len(known), metric.name)
             self.assertEqual(len(set(metric.labels)), len(metric.labels), metric.name)
 
-    def test_enumsAreDeclaredWhole(self) -> None:
+    def test_enums_are_declared_whole(self) -> None:
         self.assertEqual(words("gate_refused_total", "reason"), {*(one.value for one in Refusal), "away"})
         self.assertLessEqual({one.value for one in BreakerState}, words("breaker_events_total", "event"))
         again = {one.value for one in Safety} - {Safety.NO.value}
@@ -89,7 +89,7 @@ class WordTests(SynchronousTestCase):
         verdicts = {kind.__name__.lower() for kind in (Found, NotThere, NotKnowable)}
         self.assertEqual(words("looks_total", "result"), {*verdicts, "none"})
 
-    def test_whatAnAttemptCanComeTo(self) -> None:
+    def test_what_an_attempt_can_come_to(self) -> None:
         outcomes = {kind.outcome for kind in (NotSent, FailedAfterSending, BadAnswer, ProxyError)}
         classes = {status_class(status) for status in range(100, 1000)}
         self.assertEqual(words("upstream_requests_total", "outcome"), outcomes | classes | {"cancelled"})

@@ -101,7 +101,7 @@ class GuessingTests(SharedCase):
     def guess(self, worker: int, number: int, name: str = "a@b.c") -> Deferred[Response]:
         return self.workers[worker].send(wrong(name, number))
 
-    def test_failuresAtAllWorkersCountTogether(self) -> None:
+    def test_failures_at_all_workers_count_together(self) -> None:
         for number in range(3):
             self.successResultOf(self.guess(number, number))
         late = self.guess(3, 3)
@@ -109,13 +109,13 @@ class GuessingTests(SharedCase):
         self.clock.advance(0.5)
         self.successResultOf(late)
 
-    def test_eachIsCountedOnceInTheMetricsOfAll(self) -> None:
+    def test_each_is_counted_once_in_the_metrics_of_all(self) -> None:
         for number in range(3):
             self.successResultOf(self.guess(number, number))
         counts = [worker.meter.value("admission_failures_total") or 0 for worker in self.workers]
         self.assertEqual(counts, [1, 1, 1, 0])
 
-    def test_theSameWrongPasswordAtAllWorkersIsOneGuess(self) -> None:
+    def test_the_same_wrong_password_at_all_workers_is_one_guess(self) -> None:
         for worker in range(4):
             self.successResultOf(self.guess(worker, 7))
         self.assertEqual(len(self.said(Guess)), 1)
@@ -125,7 +125,7 @@ class GuessingTests(SharedCase):
         self.clock.advance(0.5)
         self.successResultOf(late)
 
-    def test_whoComesBackEndsItEverywhere(self) -> None:
+    def test_who_comes_back_ends_it_everywhere(self) -> None:
         for number in range(3):
             self.successResultOf(self.guess(number, number))
         right = self.workers[3].send(wrong("a@b.c", 99), 200)
@@ -133,7 +133,7 @@ class GuessingTests(SharedCase):
         self.successResultOf(right)
         self.successResultOf(self.guess(0, 50))
 
-    def test_whoIsAcceptedByOneWaitsAtNoneAfterAHeartbeat(self) -> None:
+    def test_who_is_accepted_by_one_waits_at_none_after_aheartbeat(self) -> None:
         self.successResultOf(self.workers[0].send(wrong("a@b.c", 99), 200))
         self.clock.advance(0.5)
         self.assertEqual(len(self.said(Accepted)), 1)
@@ -143,7 +143,7 @@ class GuessingTests(SharedCase):
             self.successResultOf(waiting)
         self.successResultOf(self.workers[2].send(wrong("a@b.c", 99), 200))
 
-    def test_onesThatHospRefusesAreAcceptedByNobodyAnyMore(self) -> None:
+    def test_ones_that_hosp_refuses_are_accepted_by_nobody_any_more(self) -> None:
         self.successResultOf(self.workers[0].send(wrong("a@b.c", 99), 200))
         self.clock.advance(0.5)
         self.successResultOf(self.workers[1].send(wrong("a@b.c", 99), 401))
@@ -155,14 +155,14 @@ class GuessingTests(SharedCase):
         self.clock.advance(10)
         self.successResultOf(late)
 
-    def test_acceptedOnesAreSaidOnce(self) -> None:
+    def test_accepted_ones_are_said_once(self) -> None:
         for _ in range(5):
             self.successResultOf(self.workers[0].send(wrong("a@b.c", 99), 200))
             self.clock.advance(1)
         self.assertEqual(len(self.said(Accepted)), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_nonsenseIsDropped(self) -> None:
+    def test_nonsense_is_dropped(self) -> None:
         for news in (
             Guess(b"short", KEY),
             Guess(b""),
@@ -185,7 +185,7 @@ class RateTests(SharedCase):
             self.workers[worker].send(None, 200).addBoth(results.append)
         return sum(isinstance(one, Response) for one in results)
 
-    def test_aBurstOverAllWorkersIsOneBurstAndAnEighth(self) -> None:
+    def test_a_burst_over_all_workers_is_one_burst_and_an_eighth(self) -> None:
         passed = 0
         for _ in range(30):
             passed += sum(self.passed(worker, 2) for worker in range(4))
@@ -194,7 +194,7 @@ class RateTests(SharedCase):
         self.assertLessEqual(passed, 80 * (1 + 1 / SLACK) + 15 + 8)
         self.assertGreaterEqual(passed, 80)
 
-    def test_inTheLongRunTooItIsOneRate(self) -> None:
+    def test_in_the_long_run_too_it_is_one_rate(self) -> None:
         for worker in range(4):
             self.passed(worker, 80)
         self.clock.advance(0.5)
@@ -205,7 +205,7 @@ class RateTests(SharedCase):
             self.clock.advance(1)
         self.assertLessEqual(passed, (1000 + 80) * (1 + 1 / SLACK) + 8)
 
-    def test_whatOthersTookNeverCostsMoreThanABucket(self) -> None:
+    def test_what_others_took_never_costs_more_than_abucket(self) -> None:
         for listener in self.all[0].listeners:
             key = Keys(b"i" * 32, b"n" * 32).address("10.0.0.1")
             for _ in range(50):
@@ -214,7 +214,7 @@ class RateTests(SharedCase):
         self.clock.advance(81)
         self.assertEqual(self.passed(0, 1), 1)
 
-    def test_littleUseNeedsNoWords(self) -> None:
+    def test_little_use_needs_no_words(self) -> None:
         for _ in range(100):
             self.passed(0, 1)
             self.clock.advance(40)
@@ -223,7 +223,7 @@ class RateTests(SharedCase):
 
 
 class UnsaidTests(SynchronousTestCase):
-    def test_thoseWhoTookMostAreSaidFirstAndTheRestNext(self) -> None:
+    def test_those_who_took_most_are_said_first_and_the_rest_next(self) -> None:
         unsaid = Unsaid(Rate(1.0, 8, 1000))
         for number in range(10):
             for _ in range(number):
@@ -235,7 +235,7 @@ class UnsaidTests(SynchronousTestCase):
         self.assertEqual((len(unsaid), unsaid.take(0.0, 1)), (0, {}))
 
     @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 3))), st.integers(1, 8))
-    def test_itIsBoundedAndNeverSaysMoreThanWasTaken(
+    def test_it_is_bounded_and_never_says_more_than_was_taken(
         self, taken: list[tuple[int, float]], workers: int
     ) -> None:
         unsaid, now, said = Unsaid(Rate(2.0, 20, 10), most=2), 0.0, 0.0
@@ -246,7 +246,7 @@ class UnsaidTests(SynchronousTestCase):
             said += sum(unsaid.take(now, workers).values())
         self.assertLessEqual(said, len(taken) + 1e-6)
 
-    def test_whatDoesNotFitGoesWithTheNext(self) -> None:
+    def test_what_does_not_fit_goes_with_the_next(self) -> None:
         clock, all_ = Clock(), list[Joined]()
         sharing, rate = Joined(all_), Rate(1.0, 1, 1000)
         telling = Telling(sharing, clock, 0.5, lambda: 2, rate, Rate(0.0, 1, 1))
@@ -260,14 +260,14 @@ class UnsaidTests(SynchronousTestCase):
         self.assertEqual((used, accepted), ([MOST_KEYS, 5], [MOST_KEYS, 5]))
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_aloneNothingIsSaid(self) -> None:
+    def test_alone_nothing_is_said(self) -> None:
         clock, rate = Clock(), Rate(1.0, 1, 10)
         telling = Telling(ALONE, clock, 0.5, lambda: 1, rate, Rate(1.0, 1, 10))
         telling.used(rate, KEY, 0.0)
         telling.accepted(KEY)
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_whoStopsSaysNoMore(self) -> None:
+    def test_who_stops_says_no_more(self) -> None:
         clock, rate = Clock(), Rate(1.0, 1, 10)
         telling = Telling(Joined([]), clock, 0.5, lambda: 1, rate, Rate(1.0, 1, 10))
         telling.accepted(KEY)

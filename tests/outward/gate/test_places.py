@@ -66,7 +66,7 @@ class PlacesCase(GateCase):
 
 
 class OwningTests(PlacesCase):
-    def test_noMoreThanAreOwnedAndThoseThatComeAreUsedAtOnce(self) -> None:
+    def test_no_more_than_are_owned_and_those_that_come_are_used_at_once(self) -> None:
         for name in "abcd":
             self.send(name)
         self.assertEqual(self.names(), ["a"])
@@ -77,14 +77,14 @@ class OwningTests(PlacesCase):
         self.send("f")
         self.assertEqual(self.names(), ["a", "b", "c", "d", "e"])
 
-    def test_withNoneOneWaits(self) -> None:
+    def test_with_none_one_waits(self) -> None:
         self.give(0)
         answer = self.send("a")
         self.assertNoResult(answer)
         self.give(1)
         self.assertEqual(self.names(), ["a"])
 
-    def test_whatOthersWaitForIsNotTakenAgain(self) -> None:
+    def test_what_others_wait_for_is_not_taken_again(self) -> None:
         self.give(2)
         first = self.send("a")
         for name in "bc":
@@ -94,7 +94,7 @@ class OwningTests(PlacesCase):
         self.successResultOf(first)
         self.assertEqual(self.names(), ["a", "b"])
 
-    def test_theyAreToldOfWhoWaitsAndOfWhatIsFree(self) -> None:
+    def test_they_are_told_of_who_waits_and_of_what_is_free(self) -> None:
         self.send("a")
         self.assertEqual(self.places.changes, 0)
         self.send("b")
@@ -103,7 +103,7 @@ class OwningTests(PlacesCase):
         self.assertEqual(self.places.changes, 2)
         self.assertEqual(self.places.users, [self.gate])
 
-    def test_aLowNumberThatWillRiseIsNoReasonToRefuse(self) -> None:
+    def test_a_low_number_that_will_rise_is_no_reason_to_refuse(self) -> None:
         for n in range(12):
             self.send(str(n), deadline=self.clock.seconds() + 28)
             self.clock.advance(4.5)
@@ -116,12 +116,12 @@ class OwningTests(PlacesCase):
         self.places.expected = 1
         self.failureResultOf(self.send("late", deadline=deadline), OverCapacity)
 
-    def test_whereNobodyCanGiveOneNobodyWaits(self) -> None:
+    def test_where_nobody_can_give_one_nobody_waits(self) -> None:
         self.give(0)
         self.places.hopeless = True
         self.failureResultOf(self.send("a"), OverCapacity)
 
-    def test_whoCannotWaitUntilThereIsOneIsToldWhenToAskAgain(self) -> None:
+    def test_who_cannot_wait_until_there_is_one_is_told_when_to_ask_again(self) -> None:
         self.give(0)
         self.places.wait_s = 20.0
         refused = self.failureResultOf(self.send("a", deadline=19.0), OverCapacity)
@@ -132,7 +132,7 @@ class OwningTests(PlacesCase):
         refused = self.failureResultOf(self.send("c", deadline=28.0), OverCapacity)
         self.assertEqual(refused.value.retry_after_s, 30)
 
-    def test_alone_allAreMine(self) -> None:
+    def test_alone_all_are_mine(self) -> None:
         places = AllMine(5)
         gate = Gate(self.clock, Rules(5, 100), Metrics(), None, places)
         self.assertTrue(verifyObject(IProcessor, gate))
@@ -141,14 +141,14 @@ class OwningTests(PlacesCase):
 
 
 class UsingTests(PlacesCase):
-    def test_whatItMakesOfThem(self) -> None:
+    def test_what_it_makes_of_them(self) -> None:
         for name in "abc":
             self.send(name)
         using = self.gate.using()
         self.assertEqual((using.in_flight, using.waiting, using.opinion, using.gone), (1, 2, 5, False))
         self.assertIsNone(using.breaker)
 
-    def test_anOldOpinionCountsForNobodyElse(self) -> None:
+    def test_an_old_opinion_counts_for_nobody_else(self) -> None:
         self.send("a")
         self.clock.advance(3)
         self.inside[0][1].callback(Response(503))
@@ -156,7 +156,7 @@ class UsingTests(PlacesCase):
         self.clock.advance(31)
         self.assertEqual(self.gate.using().opinion, 5)
 
-    def test_whoGetsAFifthOfTheAnswersLearnsAsFastFromThem(self) -> None:
+    def test_who_gets_afifth_of_the_answers_learns_as_fast_from_them(self) -> None:
         self.send("a")
         self.inside[0][1].callback(Response(503))
         self.send("b")
@@ -165,7 +165,7 @@ class UsingTests(PlacesCase):
 
 
 class HearingTests(PlacesCase):
-    def test_ifOthersFindHospGoneItIsGone(self) -> None:
+    def test_if_others_find_hosp_gone_it_is_gone(self) -> None:
         answer = self.send("a")
         waiting = self.send("b")
         self.clock.advance(5)
@@ -179,7 +179,7 @@ class HearingTests(PlacesCase):
         self.successResultOf(answer)
         self.assertEqual(self.gate.using().breaker, (BreakerState.CLOSED, 5.0))
 
-    def test_whatHospHasSaidHereSinceCountsMore(self) -> None:
+    def test_what_hosp_has_said_here_since_counts_more(self) -> None:
         self.send("a")
         self.clock.advance(5)
         self.inside[0][1].callback(Response(200))
@@ -187,7 +187,7 @@ class HearingTests(PlacesCase):
         self.gate.heard(BreakerState.OPEN, 4.0)
         self.assertIs(self.gate.state, BreakerState.CLOSED)
 
-    def test_itMayBeTheOthersWayThatBroke(self) -> None:
+    def test_it_may_be_the_others_way_that_broke(self) -> None:
         self.send("a")
         self.clock.advance(5)
         self.inside[0][1].callback(Response(200))
@@ -198,7 +198,7 @@ class HearingTests(PlacesCase):
         self.gate.heard(BreakerState.OPEN, 5.5)
         self.assertIs(self.gate.state, BreakerState.OPEN)
 
-    def test_whenOthersHaveAnAnswerItIsBack(self) -> None:
+    def test_when_others_have_an_answer_it_is_back(self) -> None:
         self.breakDown()
         self.assertEqual(self.gate.using().breaker, (BreakerState.OPEN, 6.0))
         self.gate.heard(BreakerState.HALF_OPEN, 5.9)
@@ -210,7 +210,7 @@ class HearingTests(PlacesCase):
         self.gate.heard(BreakerState.HALF_OPEN, 6.3)
         self.assertIs(self.gate.state, BreakerState.CLOSED)
 
-    def test_fewOfAllGoFirst(self) -> None:
+    def test_few_of_all_go_first(self) -> None:
         self.places.workers = 3
         self.give(2)
         self.breakDown()
@@ -224,7 +224,7 @@ class HearingTests(PlacesCase):
         self.inside[0][1].callback(Response(500))
         self.assertIs(self.gate.state, BreakerState.CLOSED)
 
-    def test_inAHalfOpenOneTheThirdWaits(self) -> None:
+    def test_in_ahalf_open_one_the_third_waits(self) -> None:
         self.places.workers, self.places.turn = 3, 2
         self.breakDown()
         self.gate.heard(BreakerState.HALF_OPEN, 7.0)
@@ -234,13 +234,13 @@ class HearingTests(PlacesCase):
         self.gate.heard(BreakerState.CLOSED, 8.0)
         self.assertEqual(self.names(), ["a"])
 
-    def test_oneOfAllAsks(self) -> None:
+    def test_one_of_all_asks(self) -> None:
         self.breakDown()
         self.assertTrue(self.gate.has_room)
         self.places.turn = 1
         self.assertFalse(self.gate.has_room)
         self.failureResultOf(self.send(PROBE), OverCapacity)
 
-    def test_aProbeTakesAPlace(self) -> None:
+    def test_a_probe_takes_aplace(self) -> None:
         self.give(0)
         self.assertFalse(self.gate.has_room)

@@ -237,7 +237,7 @@ class StatementTests(SynchronousTestCase):
             assert isinstance(found, LedgerRow)
             self.assertEqual((found.answer, found.handed_over), (kept, True))
 
-    def test_timePassesAsTheMonotonicClockDoesAndGoesOnWhereItWasKept(self) -> None:
+    def test_time_passes_as_the_monotonic_clock_does_and_goes_on_where_it_was_kept(self) -> None:
         monotonic, path = 5.0, Path(self.mktemp()) / "ledger.sqlite"
 
         def begun(wall: float) -> Ledger:
@@ -258,7 +258,7 @@ class StatementTests(SynchronousTestCase):
         self.do(first.enter(row("b", entered=1.0)))
         self.assertEqual(begun(0.0).now(), 1090.0)
 
-    def test_whatMayBeUnderWayYetIsKnownUntilItIsNoMore(self) -> None:
+    def test_what_may_be_under_way_yet_is_known_until_it_is_no_more(self) -> None:
         for reference in ("a", "b"):
             self.do(self.ledger.enter(row(reference, record="7")))
             self.do(self.ledger.close(reference, "found", None, None, pending=reference == "a"))
@@ -268,7 +268,7 @@ class StatementTests(SynchronousTestCase):
         self.do(self.ledger.end_pending("a"))
         self.assertEqual(self.do(self.ledger.pending()), [])
 
-    def test_theCallOfWhatMayBeUnderWayStaysUntilItIsNoMoreOrForADay(self) -> None:
+    def test_the_call_of_what_may_be_under_way_stays_until_it_is_no_more_or_for_aday(self) -> None:
         def calls() -> list[object]:
             return [one.call is not None for one in self.do(self.ledger.pending())]
 
@@ -285,7 +285,7 @@ class StatementTests(SynchronousTestCase):
         self.do(self.ledger.tidy(120.0))
         self.assertEqual(calls(), [False])
 
-    def test_howFarTheSequenceOfEachResourceIs(self) -> None:
+    def test_how_far_the_sequence_of_each_resource_is(self) -> None:
         for number, record in enumerate(["7", "12", "x", str(2**53), None, str(10**30)]):
             self.do(self.ledger.enter(row(f"{number}", kind="create", resource="notes", record=record)))
         self.do(self.ledger.enter(row("change", kind="change", resource="notes", record="500")))

@@ -33,20 +33,20 @@ class UndeliveredTests(SynchronousTestCase):
     def found(self, since: float = 150.0) -> list[str]:
         return sorted(each.reference for each in store.undelivered(self.connection, since))
 
-    def test_whatItsClientNeverGot(self) -> None:
+    def test_what_its_client_never_got(self) -> None:
         """Changes as well as new records; a screening's note has no client."""
         self.close("new", "changed", "seen/screening")
         self.assertEqual(self.found(), ["changed", "new"])
 
-    def test_openOnesAreTakenOverInstead(self) -> None:
+    def test_open_ones_are_taken_over_instead(self) -> None:
         self.close("new")
         self.assertEqual(self.found(), ["new"])
 
-    def test_notWhatWasHandedOver(self) -> None:
+    def test_not_what_was_handed_over(self) -> None:
         self.close("new", "changed")
         store.hand_over(self.connection, "changed")
         self.assertEqual(self.found(), ["new"])
 
-    def test_notWhatIsOutOfTheWindow(self) -> None:
+    def test_not_what_is_out_of_the_window(self) -> None:
         self.close("new", "changed")
         self.assertEqual(self.found(since=200.0), [])

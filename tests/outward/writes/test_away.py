@@ -12,7 +12,7 @@ from .test_elsewhere import KEY, RESET, SiteTestCase
 
 
 class AwayTests(SiteTestCase):
-    def test_aWriteIsSentOnceAndWhatIsUncertainIsUnknown(self) -> None:
+    def test_a_write_is_sent_once_and_what_is_uncertain_is_unknown(self) -> None:
         self.one.common.away = True
         self.id_of(self.send(self.one))
         self.hosp.faults = [("after", RESET)]
@@ -22,7 +22,7 @@ class AwayTests(SiteTestCase):
         self.assertEqual(len(self.hosp.seen("listNotes")), looks)
         self.assertEqual(len(self.hosp.seen("createNote")), 2)
 
-    def test_aRepeatAtAnotherWorkerOfTheMachineIsNotStoredTwice(self) -> None:
+    def test_a_repeat_at_another_worker_of_the_machine_is_not_stored_twice(self) -> None:
         sibling = self.site.worker("m0")
         for worker in (self.one, sibling):
             worker.common.away = True
@@ -34,7 +34,7 @@ class AwayTests(SiteTestCase):
         self.clock.advance(121)
         self.id_of(self.send(sibling))
 
-    def test_atAnotherMachineItIsWithoutAKeyAndWithOneItIsRefused(self) -> None:
+    def test_at_another_machine_it_is_without_akey_and_with_one_it_is_refused(self) -> None:
         """docs/clients.md says so."""
         for key, sends in ((None, 2), (KEY, 1)):
             self.setUp()
@@ -49,7 +49,7 @@ class AwayTests(SiteTestCase):
             self.assertEqual(self.send(self.two, key=key).status, 201 if key is None else 503)
             self.assertEqual(len(self.hosp.seen("createNote")), sends)
 
-    def test_whatWasLostSightOfJustNowIsWaitedForAndThenNotAnyMore(self) -> None:
+    def test_what_was_lost_sight_of_just_now_is_waited_for_and_then_not_any_more(self) -> None:
         """A busy machine misses an answer now and then: without claims an equal write would be sent by two."""
         self.id_of(self.send(self.one))
         self.one.common.away = True
@@ -66,7 +66,7 @@ class AwayTests(SiteTestCase):
             self.clock.pump([0.1] * 27)
         self.assertEqual(len(self.hosp.seen("createNote")), 4)
 
-    def test_aTurnThatWasSeenToBeAnothersIsNotTakenWhenRedisGoes(self) -> None:
+    def test_a_turn_that_was_seen_to_be_anothers_is_not_taken_when_redis_goes(self) -> None:
         self.hosp.hold = True
         self.sending(self.one)
         waiting = self.sending(self.two)
@@ -75,7 +75,7 @@ class AwayTests(SiteTestCase):
         self.assertEqual(self.told(self.two, waiting).status, 503)
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_whoHasLeftBeforeItWasSentIsNotSent(self) -> None:
+    def test_who_has_left_before_it_was_sent_is_not_sent(self) -> None:
         self.one.common.away = True
         self.hosp.hold = True
         first, second = self.sending(self.one), self.sending(self.one)
@@ -84,7 +84,7 @@ class AwayTests(SiteTestCase):
         self.told(self.one, first)
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_aLossBetweenClaimAndLookIsUnknown(self) -> None:
+    def test_a_loss_between_claim_and_look_is_unknown(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500]
         sent = self.sending(self.one)
@@ -92,7 +92,7 @@ class AwayTests(SiteTestCase):
         answer = self.told(self.one, sent)
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
 
-    def test_aChangeWhoseClaimWasLostIsNotSentAgain(self) -> None:
+    def test_a_change_whose_claim_was_lost_is_not_sent_again(self) -> None:
         self.send(self.one)
         number = self.stored[0]["id"]
         self.hosp.faults = [("before", RESET)]
@@ -102,7 +102,7 @@ class AwayTests(SiteTestCase):
         self.assertEqual(json.loads(self.told(self.one, sent).body)["outcome"], "unknown")
         self.assertEqual(len(self.hosp.seen("updateNote")), 1)
 
-    def test_whatWasSettledMeanwhileIsSaidLater(self) -> None:
+    def test_what_was_settled_meanwhile_is_said_later(self) -> None:
         self.hosp.hold = True
         first = self.sending(self.one, key=KEY)
         self.one.common.away = True
@@ -114,7 +114,7 @@ class AwayTests(SiteTestCase):
         self.assertEqual(self.send(self.two, key=KEY).body, body)
         self.assertEqual(len(self.stored), 1)
 
-    def test_aScreeningsNoteIsStoredOnceWithoutIt(self) -> None:
+    def test_a_screenings_note_is_stored_once_without_it(self) -> None:
         self.one.common.away = True
         self.hosp.faults = [("after", RESET)]
         self.one.get(self.one.send("POST", "/patients/7/screen", {"images": ["a"]}))
@@ -122,7 +122,7 @@ class AwayTests(SiteTestCase):
         self.assertEqual(len(self.stored), 1)
         self.assertEqual(self.one.screening.pending, 0)
 
-    def test_aChangeWithoutItIsUnknownToo(self) -> None:
+    def test_a_change_without_it_is_unknown_too(self) -> None:
         self.send(self.one)
         number = self.stored[0]["id"]
         self.one.common.away = True
@@ -130,7 +130,7 @@ class AwayTests(SiteTestCase):
         answer = self.told(self.one, self.one.send("PATCH", f"/notes/{number}", {"body": "x"}, auth=STAFF1))
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
 
-    def test_whatWasChangedSinceIsANewWishAlsoAtAnotherWorkerOfTheMachine(self) -> None:
+    def test_what_was_changed_since_is_anew_wish_also_at_another_worker_of_the_machine(self) -> None:
         """A (unknown for ever), B, A: the third is sent."""
         self.send(self.one)
         number = self.stored[0]["id"]

@@ -85,7 +85,7 @@ class World:
 class LastAcknowledgedTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.lists(STEP, min_size=2, max_size=10), st.lists(FAULT, max_size=8))
-    def test_whatWasAcknowledgedLastStands(self, steps: list[tuple[str, Any]], faults: list[Any]) -> None:
+    def test_what_was_acknowledged_last_stands(self, steps: list[tuple[str, Any]], faults: list[Any]) -> None:
         world = World(faults)
         for what, which in steps:
             world.do(what, which)

@@ -88,12 +88,12 @@ class LastWishTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(STEP, min_size=3, max_size=12), st.lists(FAULT, max_size=4))
-    def test_whatWasWishedLastStands(self, steps: list[Any], faults: list[Any]) -> None:
+    def test_what_was_wished_last_stands(self, steps: list[Any], faults: list[Any]) -> None:
         self.wish(steps, faults, pause_s=4.0, knowable=True)
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(STEP, min_size=3, max_size=12), st.lists(FAULT, max_size=4))
-    def test_soItDoesWhereChangesFollowTooFastToBeToldApart(
+    def test_so_it_does_where_changes_follow_too_fast_to_be_told_apart(
         self, steps: list[Any], faults: list[Any]
     ) -> None:
         """A date less than two seconds before a PATCH proves nothing: some of these are unknown."""

@@ -67,7 +67,7 @@ class SiteTestCase(SynchronousTestCase):
 
 
 class TurnTests(SiteTestCase):
-    def test_twinsAtTwoWorkersAreTwoOneAfterTheOther(self) -> None:
+    def test_twins_at_two_workers_are_two_one_after_the_other(self) -> None:
         self.hosp.hold = True
         sent = [self.sending(self.one), self.sending(self.two)]
         self.clock.advance(1)
@@ -76,14 +76,14 @@ class TurnTests(SiteTestCase):
         ids = {self.id_of(self.told(self.one, one)) for one in sent}
         self.assertEqual((len(ids), len(self.stored)), (2, 2))
 
-    def test_aTwinIsNotTakenForTheOneBeforeIt(self) -> None:
+    def test_a_twin_is_not_taken_for_the_one_before_it(self) -> None:
         """The second's answer is lost, and its record is not stored: the first's is not its own."""
         self.id_of(self.send(self.one))
         self.hosp.faults = [("before", RESET)]
         self.id_of(self.send(self.two))
         self.assertEqual(len(self.stored), 2)
 
-    def test_writesToOneRecordGoOneAtATime(self) -> None:
+    def test_writes_to_one_record_go_one_at_atime(self) -> None:
         self.send(self.one)
         number = self.stored[0]["id"]
         self.hosp.hold = True
@@ -97,13 +97,13 @@ class TurnTests(SiteTestCase):
         self.assertEqual([self.told(self.one, one).status for one in sent], [200, 200])
         self.assertEqual(self.stored[0]["body"], "y")
 
-    def test_aTurnThatDoesNotComeIs503AndNothingIsSent(self) -> None:
+    def test_a_turn_that_does_not_come_is503_and_nothing_is_sent(self) -> None:
         self.hosp.hold = True
         self.sending(self.one)
         answer = self.send(self.two)
         self.assertEqual((answer.status, len(self.hosp.seen("createNote"))), (503, 1))
 
-    def test_whoLeavesWhileItWaitsIsNotSentForItMayAskElsewhere(self) -> None:
+    def test_who_leaves_while_it_waits_is_not_sent_for_it_may_ask_elsewhere(self) -> None:
         self.hosp.hold = True
         first = self.sending(self.one)
         waiting = self.sending(self.two)
@@ -116,7 +116,7 @@ class TurnTests(SiteTestCase):
         self.id_of(self.send(self.one))
         self.assertEqual(len(self.stored), 2)
 
-    def test_whoLeavesWhileItWaitsHoldsNoPlaceUntilItsDeadline(self) -> None:
+    def test_who_leaves_while_it_waits_holds_no_place_until_its_deadline(self) -> None:
         self.hosp.hold = True
         self.sending(self.one)
         waiting = self.sending(self.two)
@@ -125,13 +125,13 @@ class TurnTests(SiteTestCase):
         self.clock.pump([0.1] * 3)
         self.assertEqual(len(self.two.entries), 0)
 
-    def test_whoeverFillsItWithKeysKeepsNobodyWithoutOneFromWriting(self) -> None:
+    def test_whoever_fills_it_with_keys_keeps_nobody_without_one_from_writing(self) -> None:
         self.one.claims._most = 12
         statuses = [self.send(self.one, {**NOTE, "body": str(n)}, key=b"k%d" % n).status for n in range(9)]
         self.assertEqual((statuses[0], statuses[-1]), (201, 503))
         self.assertEqual(self.send(self.one).status, 201)
 
-    def test_whatAnotherWorkerDeletedMakesALookUnknowable(self) -> None:
+    def test_what_another_worker_deleted_makes_alook_unknowable(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 2
         sent = self.sending(self.one)
@@ -143,7 +143,7 @@ class TurnTests(SiteTestCase):
 
 
 class RetryTests(SiteTestCase):
-    def test_whoseClientLeftIsRetriedAtAnotherWorker(self) -> None:
+    def test_whose_client_left_is_retried_at_another_worker(self) -> None:
         self.hosp.hold = True
         self.leave(self.sending(self.one))
         second = self.sending(self.two)
@@ -155,14 +155,14 @@ class RetryTests(SiteTestCase):
         self.id_of(self.send(self.one))
         self.assertEqual(len(self.stored), 3)
 
-    def test_aConnectionThatBrokeAtTheAnswerToo(self) -> None:
+    def test_a_connection_that_broke_at_the_answer_too(self) -> None:
         first = self.send(self.one, handed_over=False)
         assert first.handed_over is not None
         first.handed_over(False)
         self.assertEqual(self.send(self.two).body, first.body)
         self.assertEqual(len(self.stored), 1)
 
-    def test_anEqualWriteWaitsUntilTheAnswerBeforeItIsWrittenAndIsAnother(self) -> None:
+    def test_an_equal_write_waits_until_the_answer_before_it_is_written_and_is_another(self) -> None:
         """Whether somebody gets that one cannot be known before: its worker may be dead, its client here again."""
         first, second = self.send(self.one, handed_over=False), self.sending(self.two)
         self.clock.pump([0.1] * 10)
@@ -171,7 +171,7 @@ class RetryTests(SiteTestCase):
         self.clock.pump([0.1] * 10)
         self.assertNotEqual(self.id_of(self.told(self.two, second)), self.id_of(first))
 
-    def test_twoRetriesAtTwoWorkersAreTwo(self) -> None:
+    def test_two_retries_at_two_workers_are_two(self) -> None:
         self.hosp.hold = True
         self.leave(self.sending(self.one))
         waiting = [self.sending(self.two), self.sending(self.one)]
@@ -180,7 +180,7 @@ class RetryTests(SiteTestCase):
         self.assertEqual(len({self.id_of(self.told(self.one, sent)) for sent in waiting}), 2)
         self.assertEqual(len(self.stored), 2)
 
-    def test_aRetryThatLeavesToo(self) -> None:
+    def test_a_retry_that_leaves_too(self) -> None:
         self.hosp.hold = True
         for worker in (self.one, self.two, self.one):
             sent = self.sending(worker)
@@ -192,7 +192,7 @@ class RetryTests(SiteTestCase):
         self.id_of(self.send(self.two))
         self.assertEqual(len(self.stored), 1)
 
-    def test_aRetryWhoseClientHadLeftBeforeItWasKnownToBeOneHoldsNobodyUp(self) -> None:
+    def test_a_retry_whose_client_had_left_before_it_was_known_to_be_one_holds_nobody_up(self) -> None:
         self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
         asked: Deferred[None] = Deferred()
         first = self.two.claims.first
@@ -207,7 +207,7 @@ class RetryTests(SiteTestCase):
         self.id_of(self.send(self.one))
         self.assertEqual(len(self.stored), 1)
 
-    def test_theUnknownIsJoinedEverywhere(self) -> None:
+    def test_the_unknown_is_joined_everywhere(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.hosp.read_faults = [500] * 10_000
         references = {json.loads(self.send(worker).body)["reference"] for worker in (self.one, self.two)}
@@ -220,7 +220,7 @@ class RetryTests(SiteTestCase):
         self.assertEqual(self.outcome(self.two, reference), (200, "found"))
         self.assertEqual(self.outcome(self.two, reference, auth=STAFF2), (404, None))
 
-    def test_whatWasAbsentIsSentAnew(self) -> None:
+    def test_what_was_absent_is_sent_anew(self) -> None:
         self.hosp.faults = [("before", RESET)]
         self.hosp.hold = True
         self.leave(self.sending(self.one))
@@ -230,13 +230,13 @@ class RetryTests(SiteTestCase):
         self.id_of(self.told(self.two, second))
         self.assertEqual(len(self.stored), 1)
 
-    def test_theWindowEnds(self) -> None:
+    def test_the_window_ends(self) -> None:
         self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
         self.clock.advance(121)
         self.id_of(self.send(self.two))
         self.assertEqual(len(self.stored), 2)
 
-    def test_whatARetryElsewhereHasIsNotGivenAgain(self) -> None:
+    def test_what_aretry_elsewhere_has_is_not_given_again(self) -> None:
         self.send(self.one, handed_over=False).handed_over(False)  # type: ignore[misc]
         self.id_of(self.send(self.two))
         self.id_of(self.send(self.one))
@@ -244,14 +244,14 @@ class RetryTests(SiteTestCase):
 
 
 class KeyTests(SiteTestCase):
-    def test_oneKeyIsOneWrite(self) -> None:
+    def test_one_key_is_one_write(self) -> None:
         first = self.send(self.one, key=KEY)
         self.assertEqual(self.send(self.two, key=KEY).body, first.body)
         self.assertEqual(self.send(self.two, {**NOTE, "body": "other"}, key=KEY).status, 422)
         self.assertEqual(self.send(self.two, key=KEY, auth=STAFF2).status, 201)
         self.assertEqual(len(self.stored), 2)
 
-    def test_inFlightIs409(self) -> None:
+    def test_in_flight_is409(self) -> None:
         self.hosp.hold = True
         first = self.sending(self.one, key=KEY)
         self.assertEqual(self.send(self.two, key=KEY).status, 409)
@@ -260,7 +260,7 @@ class KeyTests(SiteTestCase):
         self.id_of(self.told(self.one, first))
         self.assertEqual(len(self.stored), 1)
 
-    def test_whatWasNotSentMayBeSentElsewhere(self) -> None:
+    def test_what_was_not_sent_may_be_sent_elsewhere(self) -> None:
         self.hosp.faults = [("before", NotSent("x"))] * 9
         self.assertEqual(self.send(self.one, key=KEY).status, 502)
         self.hosp.faults = []
@@ -268,7 +268,7 @@ class KeyTests(SiteTestCase):
         self.id_of(self.send(self.one, key=KEY))
         self.assertEqual(len(self.stored), 1)
 
-    def test_theUnknownIsSaidEverywhereAndNeverSent(self) -> None:
+    def test_the_unknown_is_said_everywhere_and_never_sent(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.hosp.read_faults = [500] * 10_000
         first = json.loads(self.send(self.one, key=KEY).body)
@@ -278,7 +278,7 @@ class KeyTests(SiteTestCase):
         self.assertEqual(self.id_of(self.send(self.two, key=KEY)), self.stored[0]["id"])
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_anUnseenKeyIs503WithoutRedisAndAKnownOneIsReplayed(self) -> None:
+    def test_an_unseen_key_is503_without_redis_and_aknown_one_is_replayed(self) -> None:
         first = self.send(self.one, key=KEY)
         self.one.common.away = self.two.common.away = True
         self.assertEqual(self.send(self.one, key=KEY).body, first.body)
@@ -286,7 +286,7 @@ class KeyTests(SiteTestCase):
         self.assertEqual((answer.status, answer.headers.get(b"retry-after")), (503, b"5"))
         self.assertEqual(len(self.stored), 1)
 
-    def test_afterALossEverybodySaysHisKeysAgain(self) -> None:
+    def test_after_aloss_everybody_says_his_keys_again(self) -> None:
         first = self.send(self.one, key=KEY)
         self.one.common.away = True
         self.site.store.lose()
@@ -299,7 +299,7 @@ class KeyTests(SiteTestCase):
         self.assertEqual(self.send(self.two, key=b"new").status, 201)
         self.assertEqual(len(self.stored), 2)
 
-    def test_whoDoesNotSpeakIsPassedOverAndItsKeysAreNeverSentTwice(self) -> None:
+    def test_who_does_not_speak_is_passed_over_and_its_keys_are_never_sent_twice(self) -> None:
         self.send(self.one, key=KEY)
         self.site.end(self.one, seen=False)
         self.site.store.lose()
@@ -312,7 +312,7 @@ class KeyTests(SiteTestCase):
         self.assertEqual(len(self.stored), 1)
         self.id_of(self.send(self.two, {**NOTE, "body": "other"}, key=b"new"))
 
-    def test_aChangeUnderAKeyThatNobodyRemembersDoesNotUndoWhatCameAfterIt(self) -> None:
+    def test_a_change_under_akey_that_nobody_remembers_does_not_undo_what_came_after_it(self) -> None:
         self.send(self.one)
         number = self.stored[0]["id"]
 
@@ -330,7 +330,7 @@ class KeyTests(SiteTestCase):
         self.assertEqual(json.loads(again.body).get("outcome"), "unknown")
         self.assertEqual(self.stored[0]["body"], "y")
 
-    def test_aSiblingsOpenKeyIs409WithoutRedis(self) -> None:
+    def test_a_siblings_open_key_is409_without_redis(self) -> None:
         sibling = self.site.worker("m0")
         sibling.get(sibling.send("GET", "/notes"))
         self.hosp.hold = True
@@ -342,7 +342,7 @@ class KeyTests(SiteTestCase):
 
 
 class DeathTests(SiteTestCase):
-    def test_whatADeadWorkerSentIsFoundOnceNobodyCanSendItAnyMore(self) -> None:
+    def test_what_adead_worker_sent_is_found_once_nobody_can_send_it_any_more(self) -> None:
         for seen, key in ((True, None), (True, KEY), (False, None), (False, KEY)):
             self.setUp()
             self.hosp.faults = [("after", RESET)]
@@ -355,7 +355,7 @@ class DeathTests(SiteTestCase):
             self.assertEqual(self.id_of(self.send(self.two, key=key)), self.stored[0]["id"])
             self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_whatItDidNotSendIsSent(self) -> None:
+    def test_what_it_did_not_send_is_sent(self) -> None:
         self.hosp.hold = True
         self.sending(self.one)
         self.site.end(self.one)
@@ -365,7 +365,7 @@ class DeathTests(SiteTestCase):
             statuses.append(self.send(self.two).status)
         self.assertEqual((statuses[-1], len(self.stored)), (201, 1))
 
-    def test_aSiblingTakesItOverAtOnce(self) -> None:
+    def test_a_sibling_takes_it_over_at_once(self) -> None:
         sibling = self.site.worker("m0")
         sibling.get(sibling.send("GET", "/notes"))
         self.hosp.faults = [("after", RESET)]
@@ -378,13 +378,13 @@ class DeathTests(SiteTestCase):
         self.assertLess(self.clock.seconds() - began, 5)
         self.assertEqual(len(self.stored), 1)
 
-    def test_anAnswerThatADeadOneDidNotHandOver(self) -> None:
+    def test_an_answer_that_adead_one_did_not_hand_over(self) -> None:
         first = self.send(self.one, handed_over=False)
         self.site.end(self.one, seen=False)
         self.assertEqual(self.send(self.two).body, first.body)
         self.assertEqual(len(self.stored), 1)
 
-    def test_itsSuccessorFindsOutAndTellsTheOthers(self) -> None:
+    def test_its_successor_finds_out_and_tells_the_others(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 3
         self.sending(self.one, key=KEY)
@@ -398,7 +398,7 @@ class DeathTests(SiteTestCase):
 
 
 class HearingTests(SiteTestCase):
-    def test_whatOthersSayOfRecordsIsTakenInWhileAWriteIsOpen(self) -> None:
+    def test_what_others_say_of_records_is_taken_in_while_awrite_is_open(self) -> None:
         self.hosp.hold = True
         self.sending(self.one)
         for listener in self.one.common.listeners:
@@ -407,7 +407,7 @@ class HearingTests(SiteTestCase):
         self.assertEqual(self.one.sightings.touched("notes"), {5})
         self.assertEqual(self.one.sightings.claimed_by_others("notes", "ref"), {6})
 
-    def test_whatIsNonsenseIsAwayAndCounted(self) -> None:
+    def test_what_is_nonsense_is_away_and_counted(self) -> None:
         counted = []
         self.one.meter.count = lambda name, **labels: counted.append((name, labels.get("outcome")))  # type: ignore[method-assign]
 

@@ -42,7 +42,7 @@ class EvidenceTestCase(SynchronousTestCase):
 
 
 class ClockTests(EvidenceTestCase):
-    def test_aMachineThatStartsAnHourBackDoublesNothing(self) -> None:
+    def test_a_machine_that_starts_an_hour_back_doubles_nothing(self) -> None:
         for wall_error in (-HOUR, HOUR):
             for key in (None, b"k"):
                 self.setUp()
@@ -56,7 +56,7 @@ class ClockTests(EvidenceTestCase):
                 self.assertEqual(self.post(key=key).status, 201)
                 self.assertEqual(len(self.stored()), 1, (wall_error, key))
 
-    def test_whatNobodyGotTheAnswerOfIsAnsweredThoughTheClockWasSetMeanwhile(self) -> None:
+    def test_what_nobody_got_the_answer_of_is_answered_though_the_clock_was_set_meanwhile(self) -> None:
         for wall_error in (-HOUR, HOUR):
             self.setUp()
             first = self.rig.get(self.rig.send("POST", "/notes", NOTE))
@@ -64,7 +64,7 @@ class ClockTests(EvidenceTestCase):
             self.assertEqual(self.post().body, first.body)
             self.assertEqual(len(self.stored()), 1)
 
-    def test_hospsClockThatIsSetBetweenStoringAndTheLookDoublesNothing(self) -> None:
+    def test_hosps_clock_that_is_set_between_storing_and_the_look_doubles_nothing(self) -> None:
         for step in (HOUR, -HOUR):
             self.setUp()
             self.hosp.faults = [("after", RESET)]
@@ -74,13 +74,13 @@ class ClockTests(EvidenceTestCase):
             self.assertEqual(self.rig.get(sent).status, 201)
             self.assertEqual(len(self.stored()), 1)
 
-    def test_hospsClockThatIsSetBackBeforeStoringDoublesNothing(self) -> None:
+    def test_hosps_clock_that_is_set_back_before_storing_doubles_nothing(self) -> None:
         self.hosp.clock_error = -HOUR
         self.hosp.faults = [("after", RESET)]
         self.assertEqual(json.loads(self.post().body)["outcome"], "unknown")
         self.assertEqual(len(self.stored()), 1)
 
-    def test_aKeyIsKeptThoughTheClockWasDaysAheadForOneTidying(self) -> None:
+    def test_a_key_is_kept_though_the_clock_was_days_ahead_for_one_tidying(self) -> None:
         first = self.post(key=b"k")
         self.rig.wall_error = 8 * 24 * HOUR
         self.rig.get(Deferred.fromCoroutine(self.rig.writes.tidy()))
@@ -94,14 +94,14 @@ class ClockTests(EvidenceTestCase):
 
 
 class IdTests(EvidenceTestCase):
-    def test_oneImportedIdFarAboveTheSequenceDoublesNothing(self) -> None:
+    def test_one_imported_id_far_above_the_sequence_doubles_nothing(self) -> None:
         self.import_note(10**9)
         self.rig.get(self.rig.send("GET", "/notes"))
         self.hosp.faults = [("after", RESET)]
         self.assertEqual(json.loads(self.post().body)["outcome"], "unknown")
         self.assertEqual(len(self.stored()), 1)
 
-    def test_norDoesOneWhereTheNoteIsDeletedMeanwhile(self) -> None:
+    def test_nor_does_one_where_the_note_is_deleted_meanwhile(self) -> None:
         """Its deletion must not look like a note that was never there."""
         self.import_note(10**9)
         self.rig.get(self.rig.send("GET", "/notes"))
@@ -112,7 +112,7 @@ class IdTests(EvidenceTestCase):
         self.assertEqual(json.loads(self.rig.get(sent).body)["outcome"], "unknown")
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_anIdThatNoDatabaseCanHoldStopsNoWrite(self) -> None:
+    def test_an_id_that_no_database_can_hold_stops_no_write(self) -> None:
         for number in (2**53, 2**63, 2**64, 10**30):
             self.setUp()
             self.import_note(number)
@@ -124,7 +124,7 @@ class IdTests(EvidenceTestCase):
             self.rig = self.rig.crash()
             self.assertEqual(self.post({**NOTE, "body": "3"}).status, 201, number)
 
-    def test_aNewRecordWithSuchAnIdIsAnsweredAndTheNextAreToo(self) -> None:
+    def test_a_new_record_with_such_an_id_is_answered_and_the_next_are_too(self) -> None:
         self.hosp.numbers = iter([2**63, 101, 102])  # type: ignore[assignment]
         self.assertEqual([self.post({**NOTE, "body": body}).status for body in "abc"], [201] * 3)
         self.rig = self.rig.crash()
@@ -133,7 +133,7 @@ class IdTests(EvidenceTestCase):
 
 
 class OthersTests(EvidenceTestCase):
-    def test_anotherAuthorsChangedNoteStandsInNobodysWay(self) -> None:
+    def test_another_authors_changed_note_stands_in_nobodys_way(self) -> None:
         for fault in ("after", "before"):
             self.setUp()
             self.hosp.faults = [(fault, 500)]
@@ -144,7 +144,7 @@ class OthersTests(EvidenceTestCase):
             self.assertEqual(self.rig.get(sent).status, 201)
             self.assertEqual(len(self.stored()), 1)
 
-    def test_norDoesAStampThatIsAMillisecondLater(self) -> None:
+    def test_nor_does_astamp_that_is_amillisecond_later(self) -> None:
         self.hosp.faults = [("before", 500)]
         self.hosp.read_faults = [500]
         sent = self.rig.send("POST", "/notes", NOTE)
@@ -152,7 +152,7 @@ class OthersTests(EvidenceTestCase):
         self.import_note(5000, staff_id=1, created_at=stamp(now + 1), updated_at=stamp(now + 1.001))
         self.assertEqual(self.rig.get(sent).status, 201)
 
-    def test_aTwinThatWasAnsweredJustBeforeIsNotTakenForIt(self) -> None:
+    def test_a_twin_that_was_answered_just_before_is_not_taken_for_it(self) -> None:
         """By its date, which is known to a second or so, its record may be the second one's."""
         for fault in ("after", "before"):
             self.setUp()
@@ -163,7 +163,7 @@ class OthersTests(EvidenceTestCase):
             self.assertNotEqual(json.loads(first.body)["id"], json.loads(second.body)["id"])
             self.assertEqual(len(self.stored()), 2)
 
-    def test_notesThatAKillLeftOpenAreFoundThoughOneOfThemWasChanged(self) -> None:
+    def test_notes_that_akill_left_open_are_found_though_one_of_them_was_changed(self) -> None:
         self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2))
         self.hosp.faults = [("after", RESET)] * 20
         self.hosp.read_faults = [500] * 100
@@ -177,7 +177,7 @@ class OthersTests(EvidenceTestCase):
         found = [what for _, what in self.rig.findings]
         self.assertEqual((found.count("found"), found.count("absent")), (10, 0), found)
 
-    def test_whatWasDeletedBeforeACrashIsNotTakenForAbsentAfterIt(self) -> None:
+    def test_what_was_deleted_before_acrash_is_not_taken_for_absent_after_it(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 4
         self.rig.send("POST", "/notes", NOTE)
@@ -196,7 +196,7 @@ class ChangeTests(EvidenceTestCase):
         answer: Response = self.rig.get(self.rig.send("PATCH", "/patients/7", {"name": name}))
         return answer
 
-    def test_twoChangesWithinASecondTheSecondOfWhichWasNotStored(self) -> None:
+    def test_two_changes_within_asecond_the_second_of_which_was_not_stored(self) -> None:
         self.rig.get(self.rig.send("GET", "/patients"))
         for fault in (500, RESET):
             self.assertEqual(self.patch("first").status, 200)
@@ -204,7 +204,7 @@ class ChangeTests(EvidenceTestCase):
             self.assertEqual(self.patch("second").status, 200)
             self.assertEqual(self.hosp.records["patients"][0]["name"], "second")
 
-    def test_aColleaguesChangeInTheSameSecondIsNotOverwritten(self) -> None:
+    def test_a_colleagues_change_in_the_same_second_is_not_overwritten(self) -> None:
         self.assertEqual(self.patch("first").status, 200)
         self.hosp.faults = [("before", 500)]
         self.hosp.read_faults = [500]
@@ -212,7 +212,7 @@ class ChangeTests(EvidenceTestCase):
         self.hosp.records["patients"][0].update(name="third", updated_at=stamp(self.rig.clock.seconds()))
         self.assertEqual(json.loads(self.rig.get(sent).body)["outcome"], "unknown")
 
-    def test_hospsClockThatIsSetBackDoesNotHideAColleaguesChange(self) -> None:
+    def test_hosps_clock_that_is_set_back_does_not_hide_acolleagues_change(self) -> None:
         self.rig.clock.advance(10)
         self.rig.get(self.rig.send("GET", "/notes"))
         self.hosp.faults = [("after", 500)]

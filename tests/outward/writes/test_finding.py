@@ -151,7 +151,7 @@ class WhichIsMineTests(SynchronousTestCase):
             old = {row[0] for row in rows if row[0] <= 100 and row[2] < 990}
             self.assertLessEqual({number for number in touched if number > 99}, claimed | old)
 
-    def test_oneSignOfAgeAloneIsNoProof(self) -> None:
+    def test_one_sign_of_age_alone_is_no_proof(self) -> None:
         """A clock that was set, or one id that is out of order, would hide the record that is mine."""
         for doubtful in (note(101, created=989.9), note(100, created=1000.0)):
             self.is_a(NotKnowable, SEARCH, doubtful)
@@ -159,18 +159,18 @@ class WhichIsMineTests(SynchronousTestCase):
             self.is_a(NotKnowable, unknown, note(99, created=900.0))
             self.assertEqual(self.found(unknown, note(101)), 101)
 
-    def test_aRecordThatAnotherAuthorChangedIsNotMine(self) -> None:
+    def test_a_record_that_another_author_changed_is_not_mine(self) -> None:
         search = evolve(SEARCH, immutable=frozenset({"staff_id", "patient_id"}))
         self.is_a(NotThere, search, note(101, staff_id=2, updated_at=at(1001)))
         self.is_a(NotThere, search, note(101, patient_id=8, updated_at=at(1001)))
         self.is_a(NotKnowable, search, note(101, title="x", updated_at=at(1001)))
         self.is_a(NotKnowable, search, note(101, title="x", updated_at=at(999)))
 
-    def test_stampsThatAreOneMomentCutToMillisecondsAreNoChange(self) -> None:
+    def test_stamps_that_are_one_moment_cut_to_milliseconds_are_no_change(self) -> None:
         self.is_a(NotThere, SEARCH, note(101, title="x", updated_at=at(1000.001)))
         self.is_a(NotKnowable, SEARCH, note(101, title="x", updated_at=at(1000.003)))
 
-    def test_oneThatIsEqualIsMineWhateverItsLastStamp(self) -> None:
+    def test_one_that_is_equal_is_mine_whatever_its_last_stamp(self) -> None:
         self.assertEqual(self.found(SEARCH, note(101, updated_at=at(1005))), 101)
 
 
@@ -183,7 +183,7 @@ class HasChangedTests(SynchronousTestCase):
     def test_last_changed_before_the_write(self) -> None:
         self.assertIsInstance(has_changed(self.change, note(1, created=980.0)), NotThere)
 
-    def test_asItWasSeenBeforeWhateverTheClockSays(self) -> None:
+    def test_as_it_was_seen_before_whatever_the_clock_says(self) -> None:
         seen = Version.of(note(1))
         self.assertIsInstance(has_changed(evolve(self.change, before=seen), note(1)), NotThere)
         other = note(1, updated_at=at(1000.001))
@@ -191,7 +191,7 @@ class HasChangedTests(SynchronousTestCase):
         hidden = evolve(self.change, before=seen, unreadable=True)
         self.assertIsInstance(has_changed(hidden, note(1)), NotKnowable)
 
-    def test_whatItMayHaveBeenBeforeDoesNotShowThatItHasLanded(self) -> None:
+    def test_what_it_may_have_been_before_does_not_show_that_it_has_landed(self) -> None:
         old, new = note(1, 900.0), note(1, 900.0, title="new", updated_at=at(1000))
         for before, row, landed in (
             (Version.of(old), new, True),

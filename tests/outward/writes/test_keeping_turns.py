@@ -41,7 +41,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual((len(self.rig.entries), len(self.rig.entries._turns)), (0, 0))
         self.assertEqual([row for row in self.rig.disk.all("pending") if row[0]], [])
 
-    def test_aChangeThatComesLateUndoesNoLaterOne(self) -> None:
+    def test_a_change_that_comes_late_undoes_no_later_one(self) -> None:
         for late in (0.5, 8, 24.9):
             self.setUp()
             self.hosp.faults = [(f"late:{late}", RESET)]
@@ -52,7 +52,7 @@ class TurnTests(SynchronousTestCase):
             self.end()
             self.assertEqual(self.name, "B", late)
 
-    def test_writesToOtherRecordsDoNotWait(self) -> None:
+    def test_writes_to_other_records_do_not_wait(self) -> None:
         self.hosp.records["patients"].append({**self.hosp.records["patients"][0], "id": 8})
         self.hosp.faults = [("late:8", RESET)]
         self.patch("Juno")
@@ -60,7 +60,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.rig.get(self.patching("B", 8)).status, 200)
         self.assertLess(self.rig.clock.seconds() - began, 1)
 
-    def test_whereItIsSeenToHaveLandedTheNextGoesAtOnce(self) -> None:
+    def test_where_it_is_seen_to_have_landed_the_next_goes_at_once(self) -> None:
         self.rig.get(self.rig.send("GET", "/patients/7"))
         self.rig.clock.advance(10)
         self.hosp.faults = [("after", RESET)]
@@ -70,7 +70,7 @@ class TurnTests(SynchronousTestCase):
         self.end()
         self.assertEqual(self.name, "B")
 
-    def test_aChangeWhoseOutcomeIsUnknownKeepsItsTurn(self) -> None:
+    def test_a_change_whose_outcome_is_unknown_keeps_its_turn(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.hosp.read_faults = [500]
         sent = self.patching("A")
@@ -80,7 +80,7 @@ class TurnTests(SynchronousTestCase):
         self.end()
         self.assertEqual(self.name, "B")
 
-    def test_whatWasReadBeforeItComesProvesNoDeletion(self) -> None:
+    def test_what_was_read_before_it_comes_proves_no_deletion(self) -> None:
         """The change can move a record to where its reader may not see it: then a 404 is no deletion."""
         for over, seconds in ((False, 4.0), (True, 30.0)):
             self.setUp()
@@ -95,14 +95,14 @@ class TurnTests(SynchronousTestCase):
             self.assertEqual((b"unknown" in told.body, told.status == 200), (not over, over))
             self.assertEqual(len(self.hosp.records["patients"]), 1)
 
-    def test_whatItMakesStaleIsForgottenOnceMoreWhenItMayHaveCome(self) -> None:
+    def test_what_it_makes_stale_is_forgotten_once_more_when_it_may_have_come(self) -> None:
         self.hosp.faults = [("late:8", RESET)]
         self.assertEqual(self.patch("Juno").status, 200)
         self.assertEqual(self.rig.forgotten, [])
         self.end()
         self.assertEqual([one.call.path for one in self.rig.forgotten if one.call], [("7",)])
 
-    def test_thatThisFailsLocksNoRecord(self) -> None:
+    def test_that_this_fails_locks_no_record(self) -> None:
         def fail(_exchange: Any) -> None:
             raise RuntimeError("no")
 
@@ -114,7 +114,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.end()
 
-    def test_itsTurnOutlivesTheProcess(self) -> None:
+    def test_its_turn_outlives_the_process(self) -> None:
         self.hosp.faults = [("late:8", RESET)]
         self.assertEqual(self.patch("Juno").status, 200)
         self.rig = self.rig.crash()
@@ -122,7 +122,7 @@ class TurnTests(SynchronousTestCase):
         self.end()
         self.assertEqual(self.name, "B")
 
-    def test_soDoesThatOfOneThatACrashLeftOpen(self) -> None:
+    def test_so_does_that_of_one_that_acrash_left_open(self) -> None:
         self.hosp.faults = [("late:8", RESET)]
         self.hosp.read_faults = [500]
         self.patching("Juno")
@@ -132,7 +132,7 @@ class TurnTests(SynchronousTestCase):
         self.end()
         self.assertEqual(self.name, "B")
 
-    def test_whileHospSleepsTheTurnIsKept(self) -> None:
+    def test_while_hosp_sleeps_the_turn_is_kept(self) -> None:
         self.hosp.faults = [("late:60", RESET)]
         self.assertEqual(self.patch("Juno").status, 200)
         self.rig.working_time.silent()
@@ -145,7 +145,7 @@ class TurnTests(SynchronousTestCase):
         self.end()
         self.assertEqual(self.name, "B")
 
-    def test_lateIsCountedFromTheEndOfTheConnection(self) -> None:
+    def test_late_is_counted_from_the_end_of_the_connection(self) -> None:
         """Bytes may be on the wire for long before HOSP has them."""
         self.rig.get(self.rig.send("GET", "/notes"))
         self.hosp.hold = True
@@ -177,13 +177,13 @@ class SiteTurnTests(SiteTestCase):
         self.assertEqual([len(self.one.entries), len(self.two.entries)], [0, 0])
         self.assertEqual([field for field in self.site.store.claims if field.startswith("t:")], [])
 
-    def test_noOtherWorkerUndoesWhatItAcknowledgedEither(self) -> None:
+    def test_no_other_worker_undoes_what_it_acknowledged_either(self) -> None:
         self.hosp.faults = [("late:8", RESET)]
         self.assertEqual(self.patch(self.one, "b"), 200)
         self.assertEqual(self.patch(self.two, "B"), 200)
         self.end()
 
-    def test_aSiblingThatStartsMeanwhileDoesNotSayThatItsAnswerWasLost(self) -> None:
+    def test_a_sibling_that_starts_meanwhile_does_not_say_that_its_answer_was_lost(self) -> None:
         """It keeps the turn, too; and Redis may lose what was said of the answer."""
         self.hosp.faults = [("late:8", RESET)]
         sent = self.one.send("PATCH", f"/notes/{self.number}", {"body": "b"})
@@ -198,7 +198,7 @@ class SiteTurnTests(SiteTestCase):
         self.assertEqual(write.get("h"), 1, write)
         self.assertEqual(len(sibling.entries), 0)
 
-    def test_itIsSaidAgainWhenRedisHasLostIt(self) -> None:
+    def test_it_is_said_again_when_redis_has_lost_it(self) -> None:
         self.hosp.faults = [("late:8", RESET)]
         self.assertEqual(self.patch(self.one, "b"), 200)
         self.site.store.lose()
@@ -208,7 +208,7 @@ class SiteTurnTests(SiteTestCase):
         self.assertEqual(self.patch(self.two, "B"), 200)
         self.end()
 
-    def test_whenItsWorkerDiesTheTurnIsKeptAsLongAsItMayCome(self) -> None:
+    def test_when_its_worker_dies_the_turn_is_kept_as_long_as_it_may_come(self) -> None:
         self.hosp.faults = [("late:20", RESET)]
         self.assertEqual(self.patch(self.one, "b"), 200)
         self.site.end(self.one)

@@ -11,7 +11,7 @@ from .test_elsewhere import RESET, SiteTestCase
 
 
 class LeaseTests(SiteTestCase):
-    def test_aRetryWithinADeadOnesLeaseGetsWhatItsSuccessorFinds(self) -> None:
+    def test_a_retry_within_adead_ones_lease_gets_what_its_successor_finds(self) -> None:
         """It waits for the turn as a write of its own until it can be seen that nobody has the answer."""
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 3
@@ -24,13 +24,13 @@ class LeaseTests(SiteTestCase):
         self.assertEqual(self.id_of(self.told(self.two, again)), self.stored[0]["id"])
         self.assertEqual(len(self.stored), 1)
 
-    def test_anAnswerThatDiedOnItsWayIsFoundWithinTheLease(self) -> None:
+    def test_an_answer_that_died_on_its_way_is_found_within_the_lease(self) -> None:
         first = self.send(self.one, handed_over=False)
         self.site.end(self.one, seen=False, lease_s=3)
         self.assertEqual(self.send(self.two).body, first.body)
         self.assertEqual(len(self.stored), 1)
 
-    def test_aClientWhoIsHeardToHaveLeftOnlyWhileItsRetryWaits(self) -> None:
+    def test_a_client_who_is_heard_to_have_left_only_while_its_retry_waits(self) -> None:
         self.hosp.hold = True
         first = self.sending(self.one)
         again = self.sending(self.two)
@@ -41,7 +41,7 @@ class LeaseTests(SiteTestCase):
         self.clock.pump([0.1] * 30)
         self.assertEqual(len(self.stored), 1)
 
-    def test_whatItHandsOverInTheEndTheFirstWorkerKnowsAlsoWithoutRedis(self) -> None:
+    def test_what_it_hands_over_in_the_end_the_first_worker_knows_also_without_redis(self) -> None:
         """Its client asked a second worker, which died, and came back; then it wishes for the same once more."""
         self.hosp.hold = True
         first = self.sending(self.one)
@@ -59,7 +59,7 @@ class LeaseTests(SiteTestCase):
         self.id_of(self.send(self.one))
         self.assertEqual(len(self.stored), 2)
 
-    def test_anAnswerThatARetryDiedWithIsTheNextOnes(self) -> None:
+    def test_an_answer_that_aretry_died_with_is_the_next_ones(self) -> None:
         first = self.send(self.one, handed_over=False)
         self.site.end(self.one, seen=False)
         self.send(self.two, handed_over=False)
@@ -67,7 +67,7 @@ class LeaseTests(SiteTestCase):
         self.assertEqual(self.send(self.site.worker("m1")).body, first.body)
         self.assertEqual(len(self.stored), 1)
 
-    def test_aSiblingThatSeesItDeadWithinItsLeaseAsksOnlyOnce(self) -> None:
+    def test_a_sibling_that_sees_it_dead_within_its_lease_asks_only_once(self) -> None:
         for key in (b"k", None):
             self.setUp()
             sibling = self.site.worker("m0")
@@ -84,7 +84,7 @@ class LeaseTests(SiteTestCase):
             self.id_of(self.told(sibling, sent))
             self.assertEqual(len(self.stored), 1, key)
 
-    def test_whatIsGivenUpHereMayBeKnownToWhoeverTookItOver(self) -> None:
+    def test_what_is_given_up_here_may_be_known_to_whoever_took_it_over(self) -> None:
         for key in (b"k", None):
             self.setUp()
             self.hosp.faults = [("after", RESET)]
@@ -103,7 +103,7 @@ class LeaseTests(SiteTestCase):
             self.assertEqual(self.send(after, key=key).body, found.body, key)
             self.assertEqual(len(self.stored), 1)
 
-    def test_aRedisThatAlwaysSaysThatItIsAnOrphanEndsInTime(self) -> None:
+    def test_a_redis_that_always_says_that_it_is_an_orphan_ends_in_time(self) -> None:
         async def run(script: Script, _keys: Any, args: Any) -> list[Any]:
             if script.name == "find" and args[2] == "equal":
                 return [b"mark", b"join", b"x"]
@@ -116,7 +116,7 @@ class LeaseTests(SiteTestCase):
             self.assertEqual(self.send(self.one, key=key).status, 503)
         self.assertEqual(self.stored, [])
 
-    def test_whoeverKeepsAskingForWhatWasGivenUpIsItsRetryEachTime(self) -> None:
+    def test_whoever_keeps_asking_for_what_was_given_up_is_its_retry_each_time(self) -> None:
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 30
         sent = self.sending(self.one)
@@ -129,7 +129,7 @@ class LeaseTests(SiteTestCase):
             self.assertEqual(self.send(self.two).status, 502)
         self.assertEqual(len(self.stored), 1)
 
-    def test_whoeverTakesItOverAndDiesLeavesWhenItBegan(self) -> None:
+    def test_whoever_takes_it_over_and_dies_leaves_when_it_began(self) -> None:
         """Its successor would else think of the record that it was there before."""
         for key in (b"k", None):
             self.setUp()
@@ -172,7 +172,7 @@ class LostReplyTests(SiteTestCase):
         self.clock.pump([1.0] * 60)
         self.hosp.read_faults = []
 
-    def test_whatWasTakenOverUnheardIsLookedForFirst(self) -> None:
+    def test_what_was_taken_over_unheard_is_looked_for_first(self) -> None:
         for key in (None, b"k"):
             self.setUp()
             self.orphan(key)
@@ -182,7 +182,7 @@ class LostReplyTests(SiteTestCase):
                 statuses.append(self.send(self.two, key=key).status)
             self.assertEqual((statuses[-1], len(self.stored)), (201, 1), key)
 
-    def test_theRetryOfAnOrphanIsNotSentWithoutRedis(self) -> None:
+    def test_the_retry_of_an_orphan_is_not_sent_without_redis(self) -> None:
         self.orphan()
         run = self.two.common.run
 

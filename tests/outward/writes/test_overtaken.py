@@ -33,7 +33,7 @@ class OvertakenTests(SiteTestCase):
     def bodies(self) -> list[str]:
         return [call.document["body"] for call in self.hosp.seen("updateNote")]
 
-    def test_whatIsChangedBackIsSentWhereverTheOthersWere(self) -> None:
+    def test_what_is_changed_back_is_sent_wherever_the_others_were(self) -> None:
         for places in itertools.product((0, 1), repeat=3):
             self.setUp()
             first, second, third = ((self.one, self.two)[place] for place in places)
@@ -42,7 +42,7 @@ class OvertakenTests(SiteTestCase):
             self.change(third, "a")
             self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"), places)
 
-    def test_aRetryIsStillOne(self) -> None:
+    def test_a_retry_is_still_one(self) -> None:
         for place in (0, 1):
             self.setUp()
             self.change(self.two, "b")
@@ -50,14 +50,14 @@ class OvertakenTests(SiteTestCase):
             self.change((self.one, self.two)[place], "a")
             self.assertEqual(self.bodies, ["b", "a"])
 
-    def test_aChangeThatWasRefusedEndsNothing(self) -> None:
+    def test_a_change_that_was_refused_ends_nothing(self) -> None:
         self.change(self.one, "a", lost=True)
         self.hosp.faults = [("before", 422)]
         self.assertEqual(self.two.get(self.changing(self.two, "b")).status, 422)
         self.change(self.two, "a")
         self.assertEqual(self.bodies, ["a", "b"])
 
-    def test_whileTheChangeInBetweenIsUnderWay(self) -> None:
+    def test_while_the_change_in_between_is_under_way(self) -> None:
         self.change(self.one, "a", lost=True)
         self.hosp.hold = True
         second = self.changing(self.two, "b")
@@ -68,14 +68,14 @@ class OvertakenTests(SiteTestCase):
         self.assertEqual([self.one.get(sent).status for sent in (second, third)], [200, 200])
         self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"))
 
-    def test_alsoIfTheFirstWorkerIsDead(self) -> None:
+    def test_also_if_the_first_worker_is_dead(self) -> None:
         self.change(self.one, "a", lost=True)
         self.site.end(self.one)
         self.change(self.two, "b")
         self.change(self.two, "a")
         self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"))
 
-    def test_aNoteThatWasDeletedIsMadeAnew(self) -> None:
+    def test_a_note_that_was_deleted_is_made_anew(self) -> None:
         for places in itertools.product((0, 1), repeat=3):
             self.setUp()
             first, second, third = ((self.one, self.two)[place] for place in places)
@@ -87,7 +87,7 @@ class OvertakenTests(SiteTestCase):
             self.assertNotEqual(self.id_of(self.send(third, document)), self.id_of(made))
             self.assertEqual([row["body"] for row in self.stored], ["b", "again"])
 
-    def test_aNoteThatWasChangedIsNotMadeTwice(self) -> None:
+    def test_a_note_that_was_changed_is_not_made_twice(self) -> None:
         document = {"title": "t", "body": "again", "patient_id": 7}
         made = self.send(self.one, document, handed_over=False)
         made.handed_over(False)  # type: ignore[misc]

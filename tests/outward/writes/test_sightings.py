@@ -16,7 +16,7 @@ class SightingsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.sightings = Sightings(CONTRACT, most=3)
 
-    def test_whatIsNoNumberStaysText(self) -> None:
+    def test_what_is_no_number_stays_text(self) -> None:
         for text, wanted in (("7", 7), ("x", "x"), ("\u00b2", "\u00b2"), ("9" * 5000, "9" * 5000)):
             self.assertEqual(id_of(text), wanted)
 
@@ -58,19 +58,19 @@ class SightingsTests(SynchronousTestCase):
         self.sightings.open("notes", "d")
         self.assertEqual(self.sightings.claimed_by_others("notes", "d"), set())
 
-    def test_anImportedIdIsNoPartOfTheSequence(self) -> None:
+    def test_an_imported_id_is_no_part_of_the_sequence(self) -> None:
         self.see(10**9)
         self.assertIsNone(self.sightings.sequence("notes"))
         created = Response(201, body=b'{"id":5}')
         self.sightings.saw(Call(CONTRACT.operation("createNote")), created)
         self.assertEqual((self.sightings.sequence("notes"), self.sightings.highest("notes")), (5, 10**9))
 
-    def test_anIdThatNobodyCanCompareExactlyIsNoFloor(self) -> None:
+    def test_an_id_that_nobody_can_compare_exactly_is_no_floor(self) -> None:
         for number in (2**53, 2**63, 10**30, 0, -5):
             self.see(number)
         self.assertIsNone(self.sightings.highest("notes"))
 
-    def test_aCertainClaimIsRememberedForAWhile(self) -> None:
+    def test_a_certain_claim_is_remembered_for_awhile(self) -> None:
         for number in range(1100):
             self.sightings.claim("notes", number, "a", lasting=True)
         others = self.sightings.claimed_by_others("notes", "b")

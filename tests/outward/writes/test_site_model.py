@@ -148,7 +148,7 @@ class ExactlyOnceTests(SynchronousTestCase):
         self.assertEqual(len(set(ids)), len(ids))
         self.assertEqual([len(worker.entries) for worker in world.workers], [0, 0, 0])
 
-    def test_whoAsksTheFirstWorkerAgainAfterTheSecondDiedIsStillARetry(self) -> None:
+    def test_who_asks_the_first_worker_again_after_the_second_died_is_still_aretry(self) -> None:
         """The second worker waited for the answer of the first, and its lease lasts when the first has it."""
         for lease_s in (0, 3):
             world = World([("before", 500)], [])
@@ -163,7 +163,7 @@ class ExactlyOnceTests(SynchronousTestCase):
         st.lists(FAULT, max_size=10),
         st.lists(READ_FAULT, max_size=10),
     )
-    def test_everyNoteIsThereOnce(
+    def test_every_note_is_there_once(
         self, events: list[tuple[str, Any, int]], faults: list[Any], read_faults: list[Any]
     ) -> None:
         world = World(faults, read_faults)
@@ -178,7 +178,7 @@ class ExactlyOnceTests(SynchronousTestCase):
         st.lists(FAULT, max_size=10),
         st.lists(READ_FAULT, max_size=10),
     )
-    def test_withoutRedisNoKeyIsSentTwiceAndNobodyIsToldOfWhatIsNotThere(
+    def test_without_redis_no_key_is_sent_twice_and_nobody_is_told_of_what_is_not_there(
         self, events: list[tuple[str, Any, int]], faults: list[Any], read_faults: list[Any]
     ) -> None:
         world = World(faults, read_faults)

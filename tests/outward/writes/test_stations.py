@@ -70,7 +70,7 @@ class CheckedHosp(SmallHosp):
 
 
 class UnrecordedTests(SynchronousTestCase):
-    def test_whoGotNoAnswerForWantOfARecordGetsItAtTheNextTry(self) -> None:
+    def test_who_got_no_answer_for_want_of_arecord_gets_it_at_the_next_try(self) -> None:
         recording = Recording()
         rig = Rig(put_in={"record.audit": recording})
         rig.get(rig.send("GET", "/notes"))
@@ -93,14 +93,14 @@ class BadAnswerTests(SynchronousTestCase):
         self.rig = Rig(clock=clock, hosp=self.hosp)
         self.rig.get(self.rig.send("GET", "/notes"))
 
-    def test_aWriteWhoseAnswerIsNoneIsFound(self) -> None:
+    def test_a_write_whose_answer_is_none_is_found(self) -> None:
         self.hosp.spoilt = {"createNote"}
         answer = self.rig.get(self.rig.send("POST", "/notes", NOTE))
         [stored] = self.hosp.records["notes"]
         self.assertEqual((answer.status, json.loads(answer.body)["id"]), (201, stored["id"]))
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_whereTheLookIsAnsweredSoTooItIsUnknownAndNeverDoubled(self) -> None:
+    def test_where_the_look_is_answered_so_too_it_is_unknown_and_never_doubled(self) -> None:
         self.hosp.spoilt = {"createNote", "listNotes"}
         answer = self.rig.get(self.rig.send("POST", "/notes", NOTE))
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
@@ -109,7 +109,7 @@ class BadAnswerTests(SynchronousTestCase):
         self.assertEqual((answer.status, len(self.hosp.records["notes"])), (201, 1))
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
 
-    def test_aScreeningIsAskedForAgainAndNotedOnce(self) -> None:
+    def test_a_screening_is_asked_for_again_and_noted_once(self) -> None:
         self.hosp.spoilt = {"screenPatient"}
         answer = self.rig.get(self.rig.send("POST", "/patients/7/screen", {"images": ["a"]}))
         self.assertEqual(answer.status, 502)
@@ -120,7 +120,7 @@ class BadAnswerTests(SynchronousTestCase):
 
 
 class RefusingTests(SynchronousTestCase):
-    def test_theProxysOwnRequestsPassByThem(self) -> None:
+    def test_the_proxys_own_requests_pass_by_them(self) -> None:
         """Looks, notes of screenings, questions who is calling."""
         stations = ("guard.entrance", "guard.admission", "guard.permissions", "record.patient")
         rig = Rig(put_in=dict.fromkeys(stations, ForClients()))
@@ -135,13 +135,13 @@ class RefusingTests(SynchronousTestCase):
     def notes_of(self, rig: Rig) -> list[dict[str, Any]]:
         return [note for note in rig.hosp.records["notes"] if note["title"] == "Screening result"]
 
-    def test_aScreeningThatIsRefusedIsNotMadeAndLeavesNoNote(self) -> None:
+    def test_a_screening_that_is_refused_is_not_made_and_leaves_no_note(self) -> None:
         rig = rig_with(other_hospital="enforce")
         answer = rig.get(rig.send("POST", "/patients/9/screen", {"images": ["a"]}))
         rig.clock.pump([0.5] * 10)
         self.assertEqual((answer.status, rig.hosp.seen("screenPatient"), self.notes_of(rig)), (403, [], []))
 
-    def test_aResultIsKeptThoughItsAuthorHasMovedSince(self) -> None:
+    def test_a_result_is_kept_though_its_author_has_moved_since(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.hosp.faults = [("before", 500)]
         self.assertEqual(rig.get(rig.send("POST", "/patients/7/screen", {"images": ["a"]})).status, 200)
@@ -149,7 +149,7 @@ class RefusingTests(SynchronousTestCase):
         rig.clock.pump([0.5] * 20)
         self.assertEqual(len(self.notes_of(rig)), 1)
 
-    def test_aDeletionThatIsAskedForAgainIsNotRefusedForWhatIsGone(self) -> None:
+    def test_a_deletion_that_is_asked_for_again_is_not_refused_for_what_is_gone(self) -> None:
         key = [(b"idempotency-key", b"k")]
         rig = rig_with(delete_others_note="enforce", other_hospital="enforce")
         rig.hosp.faults = [("after", RESET)]

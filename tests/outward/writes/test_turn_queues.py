@@ -18,7 +18,7 @@ class TurnQueueTests(SynchronousTestCase):
     def take(self, turn: bytes = b"t", deadline: float = 10.0) -> Deferred[None]:
         return Deferred.fromCoroutine(self.turns.take(turn, deadline))
 
-    def test_oneAfterTheOtherInTheirOrder(self) -> None:
+    def test_one_after_the_other_in_their_order(self) -> None:
         first, second, third = self.take(), self.take(), self.take()
         self.successResultOf(first)
         self.turns.give(b"t")
@@ -29,7 +29,7 @@ class TurnQueueTests(SynchronousTestCase):
         self.turns.give(b"t")
         self.assertEqual(len(self.turns), 0)
 
-    def test_whoIsTooLateIsPassedOver(self) -> None:
+    def test_who_is_too_late_is_passed_over(self) -> None:
         self.take()
         late, third = self.take(deadline=1.0), self.take()
         self.clock.advance(2)
@@ -37,7 +37,7 @@ class TurnQueueTests(SynchronousTestCase):
         self.turns.give(b"t")
         self.successResultOf(third)
 
-    def test_whatTwoProcessesLeftIsWaitedForUntilBothAreSettled(self) -> None:
+    def test_what_two_processes_left_is_waited_for_until_both_are_settled(self) -> None:
         """Without Redis two workers can have sent a change of one record each."""
         self.turns.hold(b"t")
         self.turns.hold(b"t")
@@ -47,7 +47,7 @@ class TurnQueueTests(SynchronousTestCase):
         self.turns.give(b"t")
         self.successResultOf(mine)
 
-    def test_othersDoNotWait(self) -> None:
+    def test_others_do_not_wait(self) -> None:
         self.turns.hold(b"t")
         self.successResultOf(self.take(b"u"))
         self.turns.give(b"nobody's")

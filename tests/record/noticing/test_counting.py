@@ -54,7 +54,7 @@ class FailedLogins(SynchronousTestCase):
         self.assertEqual(told(FailedLoginsByAddress(3, 60), [*spread]), [None] * 20)
         self.assertEqual(told(FailedLoginsByAddress(3, 60), [*slow]), [None] * 20)
 
-    def test_one_sender_has_a_whole_network_of_IPv6(self) -> None:
+    def test_one_sender_has_a_whole_network_of_ipv6(self) -> None:
         self.assertEqual(source_of("2001:db8::1"), source_of("2001:db8::ffff:2"))
         self.assertNotEqual(source_of("2001:db8::1"), source_of("2001:db8:0:1::1"))
         self.assertEqual(source_of("::ffff:192.0.2.7"), "192.0.2.7")
@@ -69,7 +69,7 @@ class FailedLogins(SynchronousTestCase):
         self.assertIn("(HMAC abababababababab)", alert.text)
         self.assertIn("192.0.2.2", alert.text)
 
-    def test_a_name_that_HOSP_knows_is_told(self) -> None:
+    def test_a_name_that_hosp_knows_is_told(self) -> None:
         [alert] = told(FailedLoginsByName(1, 60), [(facts(failed_login(name="staff1")), 0.0)])
         assert alert is not None
         self.assertIn("log-ins for staff1 within", alert.text)

@@ -8,7 +8,7 @@ from .records import facts, failed_login, record
 
 
 class FailedLogins(SynchronousTestCase):
-    def test_credentials_that_were_refused_by_HOSP_or_by_the_proxy(self) -> None:
+    def test_credentials_that_were_refused_by_hosp_or_by_the_proxy(self) -> None:
         for given in (
             failed_login(),
             failed_login(outcome="refused"),
@@ -22,7 +22,7 @@ class FailedLogins(SynchronousTestCase):
         for action in ("search", "log-in failure"):
             self.assertFalse(facts(record(who=nobody, status=401, action=action)).failed_login)
 
-    def test_a_claim_that_HOSP_could_not_judge_is_none(self) -> None:
+    def test_a_claim_that_hosp_could_not_judge_is_none(self) -> None:
         self.assertFalse(facts(failed_login(status=502)).failed_login)
 
     def test_at_the_audit_page(self) -> None:
