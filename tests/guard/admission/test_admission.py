@@ -326,7 +326,7 @@ class KeysTests(SynchronousTestCase):
         credentials = parse_basic(STAFF1)
         assert credentials is not None
         attempt = Keys(b"i" * 32, b"n" * 32).attempt("10.0.0.1", credentials)
-        self.assertEqual(repr(attempt), "Attempt()")
+        self.assertEqual(repr(attempt), "LoginAttempt()")
         self.assertEqual(len({attempt.address, attempt.account, attempt.credentials}), 3)
 
     def test_a_known_set_forgets_the_longest_unused(self) -> None:
