@@ -120,7 +120,7 @@ class Connections:
 
 
 async def stop(ports: Iterable[IListeningPort], connections: Connections, deadline_s: float) -> None:
-    """Stop listening, then drain.
+    """Stop listening, then let open connections finish their requests; abort the rest at the deadline.
 
     :param deadline_s: seconds for the requests in flight.
     """

@@ -60,7 +60,7 @@ class _Tokens:
 
 
 def parse_head(data: bytes, limits: ArrivalLimits) -> RequestHead:
-    """Parse a complete head.
+    """Parse and check a complete request head; the first refusal ends it.
 
     :param data: from the first byte of the request line to the empty line and its CRLF.
     :raise HeadRefused: 400, 414, 417, 431, 501, 505; its ``known`` is the request line, if that was valid.

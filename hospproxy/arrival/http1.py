@@ -231,7 +231,7 @@ class Http1Protocol(Watched):
             self._begin_body()
 
     def _begin_body(self) -> None:
-        """Read the body from here on."""
+        """Start to read the body; send a 100 (Continue) if the client waits for it and has sent nothing more."""
         self._phase = Phase.BODY
         self._pace.body()
         if self._continue and not self._buffer:

@@ -25,7 +25,7 @@ _AROUND_TARGET = (
 
 @frozen(slots=True)
 class RequestLine:
-    """A parsed request line.
+    """A parsed request line, with the target split into its parts.
 
     :param method: as sent.
     :param path: ``/…`` still percent-encoded, or ``*``.
@@ -44,7 +44,7 @@ class RequestLine:
 
 
 class HeadRefused(Refused):
-    """The head is refused.
+    """A request head is refused; the chain turns this into a response and a record.
 
     :ivar known: its request line, as far as it was understood.
     :param limit: the field of ArrivalLimits that was exceeded; "" if none was.
@@ -74,7 +74,7 @@ def refuse_long_line(start: bytes) -> HeadRefused:
 
 
 def parse_line(line: bytes, max_target_bytes: int) -> RequestLine:
-    """Parse a request line.
+    """Parse a complete request line: method, target and version.
 
     :param line: without its CRLF.
     :raise HeadRefused: 400 malformed, 505 another version, 501 an unknown method, 414 too long.

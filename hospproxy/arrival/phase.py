@@ -1,4 +1,4 @@
-"""The phases of a connection."""
+"""The phases that each HTTP/1.1 connection passes through, from idle to gone."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class ProxyHeaderError(ValueError):
 
 @frozen(slots=True)
 class ProxyHeader:
-    """A complete header.
+    """A complete PROXY header: how long it is, and which client it names.
 
     :param length: bytes of the header.
     :param source: address of the client's connection; "" if the header gives none (the sender's own health checks,

@@ -86,7 +86,7 @@ def _reason(error: Exception) -> str:
 
 @define(slots=True, eq=False)
 class ListenerTls:
-    """The TLS of one listener.
+    """The TLS of one listener: its certificates and client CAs, and the contexts for new connections.
 
     :param pairs: certificates with keys; the first is used if none has the server name.
     :param files: the name of each pair, for metrics and messages.
@@ -140,7 +140,7 @@ class TlsMaintenance:
         self._keys_at = self.now
 
     def due(self, now: float, wall: float) -> None:
-        """Do what is due.
+        """Renew the ticket keys and warn about certificates, if due. Call it after each check of the files.
 
         :param now: monotonic seconds.
         :param wall: seconds since the epoch.

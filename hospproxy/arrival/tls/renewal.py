@@ -141,7 +141,7 @@ class Renewal:
         self._generation = 0
 
     def start(self, clock: IReactorTime, every_s: float) -> None:
-        """Start to check.
+        """Check the files at an interval from now on; the first check comes after one interval.
 
         :param every_s: seconds between two checks.
         """
@@ -150,7 +150,7 @@ class Renewal:
         self._loop.start(every_s, now=False)
 
     def stop(self) -> None:
-        """Stop checking."""
+        """Stop checking, end the thread, and discard the result of a check in progress."""
         if self._loop is not None and self._loop.running:
             self._loop.stop()
         self._loop = None
