@@ -13,7 +13,7 @@ _ALPHABET = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}\Z")
 
 @frozen(slots=True)
 class Credentials:
-    """A name and a password.
+    """The name and password that a request carries. Only the name is shown in a repr.
 
     :param canonical: the one ``Basic …`` value under which they are sent on and remembered.
     """

@@ -53,7 +53,10 @@ class Entrance:
             self._secrets = self._read()
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        """:raise Refused: 403 or 308."""
+        """Remove the gateway's secret from the request; refuse it if it did not come the required way.
+
+        :raise Refused: 403 or 308.
+        """
         request = exchange.request
         if self._secrets is not None:
             given = request.headers.all(self._header)
@@ -72,7 +75,7 @@ class Entrance:
         self._meter.count("entrance_refused_total", rule=rule)
 
     def _https_only(self, request: Request) -> Refused:
-        """Return a redirect or a 403.
+        """Return the refusal of a request that came without HTTPS: a redirect (308) or a 403.
 
         Only GET and HEAD are redirected, as on plain listeners: with any other method the secret was sent in plain
         text already.

@@ -27,7 +27,7 @@ Value = int | str | None
 
 
 class Lacking(enum.Enum):
-    """Why there is no value."""
+    """Why a field has no value: it is not known, or HOSP says that the record does not exist."""
 
     UNKNOWN = "unknown"
     GONE = "gone"

@@ -29,7 +29,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class PermissionVerdict(enum.Enum):
-    """The verdict of a rule."""
+    """What one rule says about one request; UNKNOWN if a value that it compares is not known."""
 
     ALLOWED = "allowed"
     FORBIDDEN = "forbidden"

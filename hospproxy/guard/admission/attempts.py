@@ -32,7 +32,7 @@ class LoginAttempt:
 
 @frozen(slots=True)
 class Keys:
-    """Keys of the HMACs.
+    """Two secret keys, and the HMACs that they make of a request's claims and address.
 
     :param credentials: the key under which credentials are remembered in the whole proxy.
     :param names: for claimed names and addresses; used only here.

@@ -59,7 +59,7 @@ class Guilt:
         return max(0, math.ceil(left - 1e-6))
 
     def failed(self, key: bytes, now: float) -> None:
-        """Count one more failure."""
+        """Count one more failure of a key: a wrong password for an address or account."""
         most = self.patience.free + REACH
         until = max(now, self._marks.own(key)) + self.patience.forgive_s
         self._marks.set(key, min(until, now + most * self.patience.forgive_s), now)

@@ -36,7 +36,7 @@ class Marks:
         return self._until.get(key, 0.0)
 
     def set(self, key: bytes, until: float, now: float) -> None:
-        """Set a key's time."""
+        """Set a key's own time; above the bound, drop other keys as the class describes."""
         self._until[key] = until
         if len(self._until) > self._most:
             self._make_room(now)

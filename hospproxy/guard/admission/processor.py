@@ -171,7 +171,7 @@ class Admission:
             del self._trying[attempt.account]
 
     async def _slow_down(self, exchange: Exchange, attempt: LoginAttempt) -> None:
-        """Wait as long as is due.
+        """Delay this request after too many failures, unless it is known whether HOSP accepts its credentials.
 
         :raise TooMany: too many clients are waiting already.
         """

@@ -22,7 +22,7 @@ class Rate:
         return len(self._full_at)
 
     def take(self, key: bytes, now: float) -> float:
-        """Take a token.
+        """Take a token from a key's bucket: one for each request.
 
         :return: 0 if there was one; otherwise the seconds until there is one, and nothing is taken.
         """

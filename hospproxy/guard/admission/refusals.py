@@ -76,11 +76,10 @@ class NoRefusals(Refusals):
         self._until = OrderedDict()
 
     def refused(self, credentials_hmac: bytes, ticket: int) -> None:
-        """Do nothing."""
+        """Do nothing: no refusal is remembered."""
 
     def lately(self, credentials_hmac: bytes) -> bool:  # noqa: ARG002
-        """Never."""
         return False
 
     def written(self) -> None:
-        """Do nothing."""
+        """Do nothing: there are no refusals to clear."""

@@ -138,7 +138,7 @@ class Telling:
             self._soon()
 
     def stop(self) -> None:
-        """Stop reporting."""
+        """Cancel the next report; what it would have held is never sent."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

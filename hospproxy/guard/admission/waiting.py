@@ -44,7 +44,11 @@ class _WaitingGuess:
 
 
 class WaitingGuesses:
-    """:param clock: monotonic."""
+    """Holds the requests that must wait; picks who stays when too many wait for one address or account.
+
+    :param clock: monotonic.
+    :param most: most requests that wait at one time, in all.
+    """
 
     def __init__(self, clock: IReactorTime, most: int = MAX_WAITING) -> None:
         self._clock = clock
