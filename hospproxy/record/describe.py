@@ -240,7 +240,7 @@ def status_of(answer: Answer) -> int | None:
 
 
 def outcome_of(exchange: Exchange, answer: Response | Exception) -> str:
-    """The outcome in a word.
+    """The outcome of a request, as its audit record and the filters name it.
 
     An outcome that a processor has set takes precedence; a client that left before the response precedes that.
     """

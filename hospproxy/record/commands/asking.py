@@ -38,7 +38,7 @@ _WORDS = {
 
 @frozen(slots=True)
 class SearchCommand:
-    """A search and its source.
+    """A search, ready to run: its source, its filters, and the look that it must leave out.
 
     :param look: request id of the look's own record, which is left out: the result is the trail before the
         look.

@@ -22,7 +22,7 @@ _MOST_VALUES = 32_000
 
 @frozen(slots=True, kw_only=True)
 class DatabaseTarget:
-    """Which database to use.
+    """Which database to use, and how to log in to it.
 
     :param url: of PostgreSQL; None for SQLite.
     :param file: of SQLite.

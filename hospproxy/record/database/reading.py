@@ -57,7 +57,7 @@ class DatabaseReader:
     _closed: bool = field(default=False, init=False)
 
     async def page(self, filters: Filters, after: Key | None, limit: int) -> Page:
-        """See ITrailReader.
+        """Return one page of rows; see ITrailReader.
 
         Rows of the same millisecond are ordered by when the database first saw their journals.
 
@@ -66,7 +66,7 @@ class DatabaseReader:
         return await self._pages.run(lambda connection: page(connection, filters, after, limit))
 
     async def row(self, name: RowName) -> IndexRow | None:
-        """See ITrailReader.
+        """Return one row by its name; see ITrailReader.
 
         :raise DatabaseFailed: the database does not respond.
         """

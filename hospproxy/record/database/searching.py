@@ -35,7 +35,7 @@ class SearchResult:
 
 
 def search(connection: Connection, filters: Filters, after: Place | None, limit: int) -> SearchResult:
-    """The next matching rows.
+    """Find the next matching rows, newest first, with bounded work.
 
     :param after: where the last search ended.
     :param limit: most rows to return.

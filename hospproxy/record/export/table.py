@@ -87,7 +87,7 @@ COLUMNS: dict[str, Column] = {
 
 
 class Writer:
-    """Makes lines as in RFC 4180."""
+    """Makes the lines of a CSV file as in RFC 4180, one row at a time."""
 
     def __init__(self) -> None:
         self._buffer = io.StringIO()

@@ -175,7 +175,7 @@ class UnusualHours:
         return house, [usual.saved(person) for person, usual in self._people.items()]
 
     def load(self, house: SavedHours | None, people: Iterable[SavedHours]) -> None:
-        """Continue from saved hours.
+        """Replace what was learnt with the hours that ``dump`` returned before a restart.
 
         :raise ValueError: they are damaged; nothing has changed.
         """

@@ -23,7 +23,7 @@ _VERSION = 1
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """The content of the file.
+    """The content of the file that keeps what was learnt.
 
     :param zone: the time zone in which days and hours were learnt.
     """

@@ -30,13 +30,13 @@ link.
 
 
 class Poster(Protocol):
-    """Posts bodies to one URL."""
+    """Posts bodies to one URL; the sink needs no more of an HTTP client."""
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Awaitable[None]:
         """Post once; returns when the server took it."""
 
     def close(self) -> Awaitable[None]:
-        """Close idle connections."""
+        """Close connections that are idle; call it when the sink is closed."""
 
 
 @implementer(IAuditWriter)

@@ -76,7 +76,7 @@ class FolderReader:
         yield from merge(*each, key=lambda row: row.key, reverse=True)
 
     def _journal(self, names: list[FileName], filters: Filters) -> Iterator[IndexRow]:
-        """The rows of one journal.
+        """The matching rows of one journal, newest first.
 
         A file may hold records whose requests arrived before the file was begun (for a finding, long before).
         Such records wait for the file that covers their time, so that rows come in order of time.

@@ -42,7 +42,7 @@ class Key:
 
 @frozen(slots=True)
 class IndexRow:
-    """One record in a result.
+    """One record in the result of a search.
 
     :param record: as in the journal (docs/audit.md).
     :param line: the journal's line, without its end.

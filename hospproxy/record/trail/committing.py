@@ -39,7 +39,7 @@ class Ring(Protocol):
         """
 
     def close(self) -> None:
-        """Release the ring."""
+        """Release the ring's descriptor and memory; no write may be in flight."""
 
 
 @define(eq=False)

@@ -42,7 +42,7 @@ class JournalFile(Protocol):
         """The descriptor of the open file."""
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file without syncing it; a reserve file loses what is left of its filler."""
 
 
 class Files(Protocol):

@@ -15,7 +15,7 @@ from .scan import record_of
 
 @frozen(slots=True)
 class Position:
-    """A cursor into a journal.
+    """A cursor into a journal: the end of one record, by file, offset and number.
 
     :param journal: "w0", …
     :param number: of the file.
@@ -142,7 +142,7 @@ class Follower:
         return Batch(tuple(lines), hash_of(lines[-1]).decode(), position)
 
     def _opened(self, name: FileName, offset: int) -> BinaryIO:
-        """Open a file at an offset.
+        """Open a file at an offset, or reuse the file that is still open there.
 
         A compressed file stays open between batches: it can only be read from its start.
         """

@@ -134,7 +134,7 @@ class Journal:
 
     @property
     def reserve_left(self) -> int:
-        """Free bytes in the reserve."""
+        """Free bytes in the reserve that is used while the disk is full."""
         return self._keeper.reserve_left
 
     @property
@@ -366,5 +366,5 @@ class NullJournal:
         return succeed(None)
 
     def close(self) -> Deferred[None]:
-        """Do nothing, successfully."""
+        """Return a Deferred that has fired: there is nothing to close."""
         return succeed(None)

@@ -101,7 +101,7 @@ class TrailKeeper:
 
     @property
     def reserve_left(self) -> int:
-        """Free bytes in the reserve."""
+        """Free bytes in the reserve; 0 if it is used up or does not exist."""
         if self._now is not None and self._now.reserve:
             return max(0, self._plan.reserve_bytes - self._now.size)
         return self._plan.reserve_bytes if self._reserve_ready else 0

@@ -41,7 +41,7 @@ class Ended:
 
 
 def begin(journal: str, name: str, number: int, wall: float, before: Ended | None, key_id: str) -> Record:
-    """The first record of a file.
+    """Make the first record of a file, which ties the file to the one before it.
 
     :param before: the file that this one continues; None for the first file of the journal.
     """

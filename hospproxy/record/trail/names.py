@@ -20,7 +20,7 @@ PLAIN, PACKED, TOMBSTONE = "", ".gz", ".tombstone"
 
 @frozen(slots=True)
 class FileName:
-    """The parts of a file's name.
+    """A parsed file name of a journal: which file it is, and in which form.
 
     :param stem: the name that the file was begun with; records refer to the file by it.
     :param journal: "w0", "w1", …
@@ -37,7 +37,7 @@ class FileName:
 
     @property
     def name(self) -> str:
-        """The name in the folder."""
+        """The name in the folder, with the suffix of its form."""
         return self.stem + self.form
 
 

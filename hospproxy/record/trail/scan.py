@@ -39,7 +39,7 @@ class Signed:
 
 @define(slots=True)
 class Scan:
-    """Result of reading one file.
+    """Result of reading one file as far as its chain holds.
 
     :param begin: the first record.
     :param before: the head that the first record continues, as that record itself states it.

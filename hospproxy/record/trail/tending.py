@@ -66,7 +66,7 @@ class Tender:
     files: Files = field(factory=OsFiles)
 
     def run(self, current: Position) -> Tended:
-        """Go through the folder once.
+        """Compress and remove what is due, in every journal that no other process has locked.
 
         :param current: where this process writes; that file and later ones are not touched.
         """
@@ -174,7 +174,7 @@ class Tender:
         (self.directory / name.name).unlink()
 
     def _checked(self, file: BinaryIO, continues: dict[str, Any]) -> bytes:
-        """The hash of the whole file.
+        """Check a closed file and return the hash of all its bytes.
 
         :raise ValueError: its valid part is not what the next file says.
         """

@@ -86,7 +86,7 @@ class _Rings:
             self._words[array_at // 4 + index] = index
 
     def submit(self, descriptor: int, address: int, size: int, offset: int) -> None:
-        """Hand a write to the kernel.
+        """Hand a write to the kernel; ``completed`` returns its result later.
 
         :raise OSError: the kernel did not accept it.
         """
@@ -165,11 +165,10 @@ class Uring:
         self._rings.close()
 
     def fileno(self) -> int:
-        """See IReadDescriptor."""
         return self._rings.descriptor
 
     def doRead(self) -> None:
-        """See IReadDescriptor."""
+        """Pass the result of a finished write to its callback. The reactor calls it; see IReadDescriptor."""
         result = self._rings.completed()
         if result is None or self._flying is None:
             return
@@ -178,10 +177,9 @@ class Uring:
         completed(result)
 
     def connectionLost(self, reason: Failure) -> None:
-        """See IReadDescriptor."""
+        """Do nothing: ``close`` releases the ring. See IReadDescriptor."""
 
     def logPrefix(self) -> str:
-        """See IReadDescriptor."""
         return "io_uring"
 
 

@@ -28,7 +28,7 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 
 @frozen(slots=True)
 class JournalSum:
-    """Summary of one journal."""
+    """What the check found in one journal: its files, its records, and the head of its chain."""
 
     journal: str
     files: int
@@ -38,7 +38,7 @@ class JournalSum:
 
 @define(slots=True)
 class VerifyReport:
-    """The result of a check.
+    """The result of checking a folder: its problems, and what each journal holds.
 
     :param problems: one sentence each, beginning with the file's name.
     :param count: number of all problems, including those beyond MOST.

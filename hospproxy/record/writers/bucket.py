@@ -56,7 +56,7 @@ class BucketLocation:
 
 @implementer(IAuditFileWriter)
 class BucketWriter:
-    """The sink for one bucket.
+    """The sink for one bucket: stores each closed file as an object.
 
     :param connect: makes boto3's S3 client; called in the worker's thread, as is everything that blocks.
     :param make_worker: makes that thread.

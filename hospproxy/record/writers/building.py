@@ -34,7 +34,7 @@ class WriterError(Exception):
 
 
 class Carriers:
-    """All carriers of a process.
+    """All carriers of a process, one for each sink; started and stopped together.
 
     :param committed: returns the end of this process's records on disk; None before there are any.
     """
@@ -58,7 +58,6 @@ class Carriers:
             _show(carrier, meter)
 
     def start(self) -> None:
-        """Start all carriers."""
         for carrier in self._carriers:
             carrier.start()
 

@@ -258,7 +258,7 @@ class Carrier:
         await Deferred.fromCoroutine(called()).addTimeout(timeout_s, self._time.clock)
 
     async def _save(self, position: Position) -> None:
-        """Save the position.
+        """Save the position of a journal, once the sink has delivered up to there.
 
         If that fails, delivery goes on: a lost position only means duplicates after a restart.
         """

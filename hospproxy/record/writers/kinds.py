@@ -33,7 +33,6 @@ class OnlyKinds:
 
     @property
     def name(self) -> str:
-        """The sink's name."""
         return self.writer.name
 
     async def open(self) -> None:

@@ -27,7 +27,7 @@ class Overlap:
 
     @property
     def batches(self) -> tuple[Batch, ...]:
-        """The batches to send again."""
+        """The batches to send again if the receiver may have died, oldest first."""
         return tuple(batch for _, batch in self._kept)
 
     def confirmed(self, batch: Batch, now: float) -> None:

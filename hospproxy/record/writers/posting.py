@@ -100,7 +100,7 @@ class SignedPoster:
         await posting
 
     def close(self) -> Deferred[None]:
-        """Close the idle connection."""
+        """Close the idle connection, if there is one; a later POST opens a new one."""
         closing: Deferred[None] = self._pool.closeCachedConnections()
         return closing
 
@@ -173,7 +173,7 @@ class _Endpoints:
             )
 
     def endpointForURI(self, uri: Any) -> Any:
-        """See IAgentEndpointFactory."""
+        """Return a quiet endpoint for a URL, with TLS for https; see IAgentEndpointFactory."""
         host = uri.host.decode("ascii")
         endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=_CONNECT_S)
         if uri.scheme != b"https":
@@ -189,7 +189,7 @@ class _Quiet:
         self._endpoint = endpoint
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:  # noqa: N803
-        """See IStreamClientEndpoint."""
+        """Connect without Twisted's log lines; see IStreamClientEndpoint."""
         protocolFactory.noisy = False
         opening: Deferred[Any] = self._endpoint.connect(protocolFactory)
         return opening

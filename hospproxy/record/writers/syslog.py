@@ -59,7 +59,7 @@ class DeliveryLike(Protocol):
 
 @implementer(IAuditWriter)
 class SyslogWriter:
-    """The sink for one receiver.
+    """The sink for one syslog receiver; each batch has a connection of its own.
 
     :param connect: opens a connection; any exception means that it failed.
     :param clock: for waits.
