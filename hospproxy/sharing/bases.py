@@ -31,7 +31,7 @@ _log = Logger()
 
 @frozen(slots=True)
 class BaseRecord:
-    """Content of the file.
+    """Content of the base file: whose base it is, and how many slots it has.
 
     :param member: id of the member that owns the base.
     :param base: slots in the base.
@@ -208,7 +208,7 @@ class OwnBase:
             await over
 
     def stop(self) -> None:
-        """Stop writing the file."""
+        """End the file's thread after its queued writes, if this worker has a file."""
         if self._file is not None:
             self._file.stop()
 

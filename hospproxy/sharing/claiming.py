@@ -143,7 +143,7 @@ class ClaimScripts:
         wait_s: float = 0.0,
         answer: bytes | None = None,
     ) -> list[Any]:
-        """Find a write; see find.lua.
+        """Find the write of which this one may be the retry; see find.lua for the arguments and the reply.
 
         :raise Away: Redis did not say.
         """

@@ -377,7 +377,7 @@ class RedisClaims:
         return under_way + settled
 
     def stop(self) -> None:
-        """Stop publishing."""
+        """Stop publishing outcomes, and cancel the work in the background."""
         self._going_on.stop()
         self._saying.stop()
 

@@ -129,7 +129,7 @@ class Common(Protocol):
 
     @property
     def vault(self) -> Sealing:
-        """Encrypts values."""
+        """Encrypts and decrypts what this worker writes to Redis and reads from it."""
 
     def key(self, kind: str, data: bytes | None = None) -> bytes:
         """Return the name of a key in Redis. Data appears in it only as an HMAC, with a secret that all workers share.

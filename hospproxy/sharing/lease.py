@@ -15,7 +15,7 @@ NEVER = -math.inf
 
 @frozen(slots=True, kw_only=True)
 class Timing:
-    """Durations, in seconds.
+    """The durations on which leases and heartbeats are based, in seconds.
 
     :param heartbeat_s: between two heartbeats.
     :param lease_s: for which a worker serves from the cache after a heartbeat.
@@ -37,7 +37,7 @@ class Timing:
 
     @property
     def held_ms(self) -> int:
-        """``held_s`` in milliseconds."""
+        """``held_s`` in whole milliseconds, rounded up, as the scripts take it."""
         return math.ceil(self.held_s * 1000)
 
     @property

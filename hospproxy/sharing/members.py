@@ -36,7 +36,7 @@ class Member:
 
 @frozen(slots=True)
 class Opened:
-    """The reply of ``open.lua``.
+    """The reply of ``open.lua``: the epoch in Redis, which a worker needs before its first heartbeat.
 
     :param names: the sealed secret for names of keys.
     :param now: milliseconds of Redis's time.
@@ -51,7 +51,7 @@ class Opened:
 
 @frozen(slots=True)
 class Beat:
-    """The reply of ``beat.lua``.
+    """The reply of ``beat.lua`` to a heartbeat: new log entries, and what each member has read.
 
     :param now: milliseconds of Redis's time.
     :param began: start of the epoch, in milliseconds of Redis's time.

@@ -95,7 +95,7 @@ _decoder: msgspec.msgpack.Decoder[News] = msgspec.msgpack.Decoder(News)
 
 
 def packed(news: News) -> bytes:
-    """Encode news as MessagePack."""
+    """Encode news as MessagePack; the sender then seals them."""
     return msgspec.msgpack.encode(news)
 
 

@@ -26,7 +26,7 @@ def is_hint(news: News) -> bool:
 
 @frozen(slots=True, eq=False)
 class OutboxMessage:
-    """One message to send.
+    """One message in the outbox, encoded once however often it is sent.
 
     :param plain: the encoded news, not sealed.
     :param tags: tags whose generations they raise.
@@ -80,7 +80,7 @@ class Outbox:
         return len(self._messages)
 
     def put(self, *news: News, urgent: bool = False) -> None:
-        """Add news to send."""
+        """Add news; heartbeats send them until they are known to be in the log."""
         self.ticket += 1
         for one in news:
             message = _message(one, urgent)

@@ -36,7 +36,7 @@ _log = Logger()
 
 @frozen(slots=True)
 class PlacesRules:
-    """Parameters of the exchange.
+    """Parameters of the exchange of slots: the ceiling, and times in seconds.
 
     :param ceiling: the most requests in flight at HOSP (``gate.concurrency``).
     :param heartbeat_s: seconds from one exchange to the next when nothing happens.
@@ -61,7 +61,7 @@ class PlacesRules:
 
 @frozen(slots=True)
 class Levelled:
-    """The result of an exchange.
+    """The result of an exchange: which slots this worker has now, and what the others report.
 
     :param quota: slots that this worker owns now.
     :param share: its fair share of the slots.

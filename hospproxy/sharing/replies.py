@@ -29,7 +29,7 @@ class InvalidReply(Exception):
 
 
 class ErrorReply(Exception):
-    """Redis refused a command.
+    """A reply that is an error: Redis refused the command.
 
     :param code: the first word of the error ("OOM"); never more, since the rest may repeat the command.
     """

@@ -148,7 +148,7 @@ class OutcomePublisher:
             self._complete = self._clock.callLater(COMPLETE_S, self.again)
 
     def stop(self) -> None:
-        """Stop publishing."""
+        """Stop publishing: cancel the timers and the work in progress."""
         self._stopped = True
         for timer in (self._timer, self._complete):
             if timer is not None and timer.active():

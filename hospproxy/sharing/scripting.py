@@ -11,7 +11,7 @@ from attrs import frozen
 
 @frozen(slots=True)
 class Script:
-    """A Lua script.
+    """A Lua script that runs in Redis, with the digest to call it by.
 
     Every script with the header takes the head as KEYS[1], the epoch as ARGV[1] and the latest moment at which it may
     run as ARGV[2] (``Common.run`` adds them). It returns a list that begins with ``ok``; or ``{'epoch'}`` or

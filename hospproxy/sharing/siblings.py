@@ -53,7 +53,7 @@ def _place(path: Path) -> str:
 
 
 def member_id(machine: str, owner: str) -> bytes:
-    """Build a worker's member id.
+    """Build the member id under which a worker is known in Redis.
 
     :param owner: the name of its file lock, new at each start.
     """

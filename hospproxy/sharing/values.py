@@ -41,7 +41,7 @@ class BadValue(Exception):
 
 @frozen(slots=True)
 class Looked:
-    """The reply of ``look.lua``.
+    """The reply of ``look.lua``: a cache entry, and the generations that it must match.
 
     :param redis_ms: milliseconds of Redis's time.
     :param position: number of the last log entry.
@@ -88,7 +88,7 @@ def looked(reply: list[Any], tags: int) -> Looked:
 
 
 def written(ticket: LookupTicket, found: SharedHit) -> bytes:
-    """Encode a response.
+    """Encode a response as a cache entry for Redis.
 
     Redis read its clock before this process received the reply, so the response may count as older than it is, never
     as younger.
@@ -111,7 +111,7 @@ def _redis_ms(ticket: LookupTicket, moment: float) -> int:
 
 
 def read(data: bytes, said: Looked, sent: float) -> SharedHit | None:
-    """Decode a response.
+    """Decode a cache entry from Redis, unless a write has invalidated it.
 
     :param said: the reply that held it.
     :param sent: monotonic seconds from before Redis was asked. The age counts from here, so the response may count as

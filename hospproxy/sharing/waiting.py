@@ -12,7 +12,7 @@ from .members import View
 
 @define(slots=True, eq=False)
 class _Waiter:
-    """One waiting writer.
+    """One writer that waits until the others cannot serve what it has changed.
 
     :param ticket: of the outbox, after its news were put in.
     :param timer: fires when it is safe even without a word from the others.
