@@ -21,7 +21,7 @@ _ONE_PROCESS = "process_"
 
 
 class Series(msgspec.Struct, frozen=True, array_like=True):
-    """One sample.
+    """One sample of a metric, in a form that the workers' channel carries.
 
     :param name: of the sample: the family's name with ``_total``, ``_bucket`` … appended.
     """
@@ -32,7 +32,7 @@ class Series(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Family(msgspec.Struct, frozen=True, array_like=True):
-    """All series of one metric.
+    """All series of one metric, with its name, type and help text.
 
     :param kind: "counter", "gauge", "histogram" …, as Prometheus calls them.
     """
@@ -105,7 +105,7 @@ class _Merged:
         self._values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, family: Family, **labels: str) -> None:
-        """Add a family to the sums.
+        """Add a family of one worker to the sums, series by series.
 
         :param labels: labels to add to each of its series.
         """

@@ -18,7 +18,7 @@ from . import rendering
 
 @frozen(slots=True)
 class Format:
-    """One export format.
+    """One format in which the audit page exports rows.
 
     :param function: name of the function in ``hospproxy.record.export`` that encodes the rows.
     """

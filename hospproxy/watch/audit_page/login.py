@@ -61,7 +61,7 @@ Verdict = LoggedIn | Wrong | TooManyLogins
 
 
 class LogIn:
-    """Checks names and passwords.
+    """Judges the credentials of each request to the audit page, and delays guesses.
 
     :param path: the users file.
     :param worker: the thread that computes password hashes.

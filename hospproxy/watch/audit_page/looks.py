@@ -37,7 +37,7 @@ class Look:
 
 @frozen(slots=True)
 class Looks:
-    """Builds the records.
+    """Builds the audit record of each look, and the ``who`` in it.
 
     :param pseudonym: returns what stands for a claimed name, which may be a mistyped password
         (``Describer.pseudonym``).

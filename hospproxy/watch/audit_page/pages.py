@@ -38,7 +38,7 @@ class PageNotFound(Exception):
 
 @frozen(slots=True)
 class Context:
-    """One request for a page.
+    """One request for a page, from an auditor who is logged in.
 
     :param look: what will be recorded; the pages add their filters and ids to it.
     :param user: name of the auditor.
@@ -51,7 +51,7 @@ class Context:
 
 
 class Pages:
-    """Builds the pages.
+    """Builds the response to each page request: a page, an export, or a short message.
 
     :param reader: searches the trail; None: the database is off.
     :param worker: the thread that renders; thousands of rows must not block the reactor.
@@ -85,7 +85,7 @@ class Pages:
         }
 
     async def answer(self, context: Context) -> Response:
-        """Build the page of a route.
+        """Build the page, or the export, that a route names.
 
         :raise BadFilterError: a parameter cannot be used.
         :raise PageNotFound: there is no such record.

@@ -38,7 +38,7 @@ LABELS = {
 
 @frozen(slots=True)
 class Question:
-    """A parsed query.
+    """A query string as filters, with the row to continue after.
 
     :param after: key of the last row that was shown.
     :param given: the query's parameters as given, to show the form again.

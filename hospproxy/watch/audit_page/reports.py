@@ -18,7 +18,7 @@ MAYBE = frozenset({"unknown", "client gone"})
 
 @frozen(slots=True)
 class ReportLine:
-    """One disclosure."""
+    """One line of the report: a request that disclosed the patient's data, or may have."""
 
     time: str
     machine: str
@@ -31,7 +31,7 @@ class ReportLine:
 
 @frozen(slots=True)
 class AuditReport:
-    """The content of a report.
+    """The content of one patient's disclosure report.
 
     :param lines: disclosures, oldest first, as one reads on paper.
     :param by_person: (name, number of disclosures), most first.
@@ -60,7 +60,7 @@ async def collect(reader: ITrailReader, filters: Filters, most: int) -> tuple[li
 
 
 def report(rows: Iterable[IndexRow], more: bool) -> AuditReport:
-    """Build the report.
+    """Build the disclosure report from the rows about one patient.
 
     :param rows: newest first.
     :param more: whether there are older rows.

@@ -11,7 +11,7 @@ _TEXT = 200
 
 @frozen(slots=True)
 class PageRoute:
-    """A matched path.
+    """A path that matches one of the audit page's routes.
 
     :param template: as records name it.
     :param action: as records name it: "search", "read" or "export".

@@ -63,7 +63,7 @@ class Slowing:
         return wait
 
     def end(self, address: str, name: Hashable, *, right: bool | None) -> None:
-        """End a login.
+        """End a login that ``begin`` let in; a wrong password counts, a right one clears the failures.
 
         :param right: whether the password was right; None: it was not checked.
         """

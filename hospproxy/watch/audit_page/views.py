@@ -49,7 +49,7 @@ class Cell:
 
 @frozen(slots=True)
 class RowView:
-    """One record in a list.
+    """One record as a row of a list, with all texts as they are shown.
 
     :param machine: the time in RFC 3339.
     :param what: what was done ("read patient 7").
@@ -73,7 +73,7 @@ class RowView:
 
 
 def row_view(row: IndexRow, filters: Filters = NO_FILTERS) -> RowView:
-    """Build the row of a record.
+    """Convert a record into the row that a list shows for it.
 
     :param filters: those of the page; links in the row narrow them.
     """
@@ -211,7 +211,7 @@ class Chip:
 
 
 def chips(path: str, filters: Filters, fixed: Iterable[str] = ()) -> list[Chip]:
-    """List the active filters.
+    """Make a chip for each active filter, so that the user can remove it.
 
     :param fixed: filters that the page itself sets, and that cannot be removed.
     """
