@@ -70,7 +70,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Said(msgspec.Struct, frozen=True, tag="said"):
-    """From a worker: a log line.
+    """From a worker: a log line, which the supervisor writes to its own log.
 
     :param level: name of the log level.
     :param system: the logger's namespace.
@@ -101,7 +101,7 @@ FromWorker = Ready | Said | Told | Gather
 
 @implementer(IPushProducer)
 class Channel(Int32StringReceiver):
-    """One end of the channel.
+    """One end of the channel between the supervisor and a worker.
 
     :param kinds: union of the message types that may arrive.
     :param received: called with each message.

@@ -132,7 +132,7 @@ class Post:
         return pause_s
 
     def stay_away(self) -> None:
-        """Cancel a pending start."""
+        """Cancel a start that ``start_again`` has scheduled: the supervisor is stopping."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
@@ -199,7 +199,7 @@ class Post:
         _log.error("worker {slot}: {line}", slot=self.slot, line=line)
 
     def ended(self, why: str) -> None:
-        """The process has exited."""
+        """Handle the exit of the process: clear the slot and tell the supervisor."""
         self._process = self._channel = None
         self.ready = False
         self._chief.ended(self, why)
@@ -234,7 +234,7 @@ class Process(ProcessProtocol):
         return pid
 
     def kill(self) -> None:
-        """Kill it at once (SIGKILL)."""
+        """Kill the process at once (SIGKILL), unless it has exited already."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")  # type: ignore[union-attr]
 

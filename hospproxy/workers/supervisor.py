@@ -29,7 +29,7 @@ KILLED_S: Final = 2.0
 
 
 class Supervisor(Service):
-    """The parent of all workers.
+    """The service of the parent process: it starts, replaces and stops the workers.
 
     :param leave_with: sets the exit status for when the process has ended in order.
     :param lock: of the state folder. Workers inherit it, so no new proxy starts while an old worker still runs.
