@@ -32,7 +32,7 @@ class NeverStalls:
     stalled = False
 
     def noticed(self) -> Deferred[None]:
-        """Never fires."""
+        """Return a Deferred that never fires."""
         return Deferred()
 
 

@@ -18,7 +18,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class BadValueError(ValueError):
-    """A key has an invalid value.
+    """A key has an invalid value; the loader adds the key path and reports it with all other errors.
 
     :param words: what was expected, and what is wrong with this value.
     :param path: path below the key that was read ("", "[2]", ".listHospitals").
@@ -32,7 +32,7 @@ class BadValueError(ValueError):
 
 @frozen(slots=True)
 class Spec:
-    """The definition of one key.
+    """The definition of one key, for the loader and for docs/options.md.
 
     :param doc: one sentence for the operator.
     :param takes: the allowed values, as messages name them.
@@ -79,7 +79,7 @@ def _is_text(value: object) -> bool:
 
 
 def switch(doc: str) -> Metadata:
-    """true or false."""
+    """A boolean: ``true`` or ``false`` in TOML, never 0 or 1."""
     return _spec(doc, "true or false", lambda value: isinstance(value, bool), bool)
 
 
@@ -102,7 +102,7 @@ def number(unit: str, minimum: float, maximum: float, doc: str) -> Metadata:
 
 
 def choice(doc: str, *choices: str) -> Metadata:
-    """One of a few words."""
+    """A text that is exactly one of ``choices``."""
     takes = " or ".join(f'"{each}"' for each in choices)
     return _spec(doc, takes, lambda value: isinstance(value, str) and value in choices, str)
 
@@ -144,7 +144,7 @@ def _absolute(value: str) -> Path:
 
 
 def address(doc: str, *schemes: str) -> Metadata:
-    """``scheme://host[:port]``."""
+    """An address ``scheme://host[:port]`` with one of ``schemes``; it stays a text."""
 
     def made(value: str) -> str:
         found = parse_address(value)
@@ -194,7 +194,7 @@ def table(doc: str) -> Metadata:
 
 
 def listed(doc: str, takes: str, each: Callable[[str], Any]) -> Metadata:
-    """A list of texts.
+    """A list of texts, each converted and checked on its own; it becomes a tuple.
 
     :param takes: what the members are, as messages name them.
     :param each: converts a member, or raises ValueError that says what is wrong.

@@ -32,7 +32,7 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
 class ConfigError(Exception):
-    """The options cannot be used.
+    """The options cannot be used; holds every error that was found, not only the first.
 
     :param problems: one line for each error; it starts with the key path, flag or file.
     :param paths: the key paths of the errors.

@@ -37,11 +37,11 @@ class Secret:
 
     @property
     def path(self) -> str:
-        """Its key path."""
+        """The key path of this secret, as error messages name it."""
         return f"{self.section}.{self.name}" if self.section else self.name
 
     def of(self, settings: Settings) -> Any:
-        """The section that has it."""
+        """The settings section that holds the keys of this secret."""
         return getattr(settings, self.section) if self.section else settings
 
     def ways(self, settings: Settings) -> list[str]:

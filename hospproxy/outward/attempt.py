@@ -125,10 +125,10 @@ class NoCookies(IndexableCookieJar):
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Store nothing."""
+        """Do nothing: cookies of the response are dropped."""
 
     def add_cookie_header(self, request: Any) -> None:
-        """Send nothing."""
+        """Do nothing: the request gets no Cookie header."""
 
 
 @implementer(IBodyProducer)

@@ -19,7 +19,7 @@ class StateError(Exception):
 
 
 class File(msgspec.Struct, frozen=True):
-    """One file of the backup.
+    """One file of the backup, with its size in bytes and its hash.
 
     :param path: relative to the state folder.
     """
