@@ -114,5 +114,4 @@ class Answers:
 
 
 def encode(document: Json) -> bytes:
-    """Encode a JSON document."""
     return msgspec.json.encode(document)

@@ -67,7 +67,7 @@ class StoredPassword:
 
     @classmethod
     def of(cls, password: str, cost: Cost | None = None) -> StoredPassword:
-        """Hash a new password.
+        """Hash a new password with a fresh random salt, to store it in the users file.
 
         :raise UsersError: it is empty or too long.
         """
@@ -79,7 +79,7 @@ class StoredPassword:
 
     @classmethod
     def parse(cls, text: str) -> StoredPassword:
-        """Parse a stored hash.
+        """Parse a hash as the users file holds it (see ``__str__``).
 
         :raise UsersError: it is not ``scrypt$n$r$p$salt$hash``.
         """
@@ -135,7 +135,7 @@ def parse(text: str) -> dict[str, StoredPassword]:
 
 
 def load(path: Path) -> dict[str, StoredPassword]:
-    """Read a users file.
+    """Read a users file, after checking its permissions and size.
 
     :raise UsersError: it is missing, readable by others, too long or malformed.
     """
@@ -173,7 +173,7 @@ def add(path: Path, name: str, password: str, cost: Cost | None = None) -> bool:
 
 
 def remove(path: Path, name: str) -> None:
-    """Remove a user.
+    """Remove a user from the users file; the audit page then refuses this name.
 
     :raise UsersError: there is no such user, or the file cannot be used.
     """

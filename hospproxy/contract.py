@@ -16,7 +16,7 @@ from .messages import Json
 
 @frozen(slots=True)
 class SchemaError:
-    """One violation of a schema.
+    """One violation of a schema: where it is, and what is wrong.
 
     :param field: key path of the offending part, "" for the whole value.
     :param message: what is wrong, without the value itself.
@@ -121,7 +121,7 @@ class Resource:
 
 @frozen(slots=True, eq=False)
 class Operation:
-    """One method on one path.
+    """One method on one path of the contract, with everything that the proxy must know about it.
 
     :param fields: the body's known fields; the upstream ignores others, and they are not sent on.
     :param integers: fields in which a string of digits means the number.
@@ -256,7 +256,7 @@ def match(routes: Iterable[Route], segments: tuple[str, ...]) -> tuple[Route, tu
 
 @frozen(slots=True, eq=False)
 class Contract:
-    """The whole contract.
+    """The whole contract: what the upstream offers, and how the proxy treats each part of it.
 
     :param late_commit_s: seconds after sending at which a write has been carried out or never will be.
     :param probe: operation id that tests whether the upstream is there.

@@ -60,7 +60,7 @@ class ContractError(ValueError):
 
 
 def load(path: Path | None = None) -> Contract:
-    """Read a contract file.
+    """Read a contract from a YAML file and check it.
 
     :param path: the document; None for HOSP's own, which is part of the package.
     :raise ContractError: with every mistake.

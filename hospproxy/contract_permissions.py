@@ -15,7 +15,7 @@ MODES = ("off", "report", "enforce")
 
 @frozen(slots=True, kw_only=True)
 class Permission:
-    """One permission rule.
+    """One permission rule: whom it allows to do which operations.
 
     :param operations: the operations that it applies to.
     :param allow: one of ``ALLOW``.

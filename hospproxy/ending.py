@@ -27,7 +27,7 @@ _STDERR: Final = 2
 
 @frozen(slots=True)
 class Step:
-    """One step of a stop.
+    """One step of a stop, for ``end_in_order``.
 
     :param name: for the log.
     :param run: ends a part of the service. It gets the seconds that it has, and may return a Deferred or a coroutine.

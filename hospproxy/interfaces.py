@@ -24,7 +24,7 @@ Proceed = Callable[[Exchange], Awaitable[Response]]
 
 
 class IProcessor(Interface):
-    """One processor of the chain."""
+    """One processor of the chain: it sees each request on its way in and each response on its way out."""
 
     def process(exchange: Exchange, proceed: Proceed) -> Awaitable[Response]:
         """Return a response, or call ``proceed`` and perhaps change what it returns.
@@ -56,12 +56,12 @@ class IHandler(Interface):
 
 
 class IUpstream(Interface):
-    """The only way to HOSP."""
+    """Sends requests to HOSP; nothing else in the proxy does."""
 
     def send(
         call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
     ) -> Awaitable[Response]:
-        """Make one attempt.
+        """Send a request once, without a retry, and return HOSP's response.
 
         :param call: what to send.
         :param client: the client; Host, X-Forwarded-For, X-Forwarded-Proto and X-Request-Id are made from it.
@@ -93,7 +93,7 @@ class ICacheStore(Interface):
         """Mark every entry with this tag."""
 
     def mark(key: bytes, mark: Any) -> None:
-        """Mark one entry."""
+        """Raise the mark of the entry under this key; ``get`` then no longer returns the entry."""
 
     def tagged(tag: str) -> Any:
         """Return every entry with this tag: key, entry, tags, mark."""
@@ -144,13 +144,13 @@ class IAuditFileWriter(Interface):
     name: str = Attribute("As for IAuditWriter.")
 
     def open() -> Awaitable[None]:
-        """As for IAuditWriter."""
+        """Connect or prepare, as for IAuditWriter: a failure is retried."""
 
     def write_file(file: ClosedFile) -> Awaitable[None]:
         """Send a file; at least once, in order."""
 
     def close() -> Awaitable[None]:
-        """As for IAuditWriter."""
+        """Close connections; as for IAuditWriter, a file in flight may be abandoned."""
 
 
 class IAuditWriterMaker(IPlugin):
@@ -205,10 +205,10 @@ class IMeter(Interface):
     """Metrics. Names are Prometheus names without the ``hospproxy_`` prefix."""
 
     def count(name: str, amount: float = 1.0, **labels: str) -> None:
-        """Add to a counter."""
+        """Add an amount to the counter that has these labels."""
 
     def observe(name: str, seconds: float, **labels: str) -> None:
-        """Record a duration."""
+        """Record a duration in the histogram that has these labels."""
 
     def gauge(name: str, read: Callable[[], float], **labels: str) -> None:
         """Register a gauge; ``read`` is called at each scrape."""

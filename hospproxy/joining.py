@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class Joint(Generic[Result]):
-    """Runs equal work once.
+    """Runs equal work once: callers with an equal key wait for the same result.
 
     A caller that is cancelled leaves without disturbing the others; when all have left, the work is cancelled.
     """

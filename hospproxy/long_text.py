@@ -21,5 +21,5 @@ class LongText:
         return self.length
 
     def text(self) -> str:
-        """Return the text as a str."""
+        """Decode the whole text; it is decoded anew by each call."""
         return msgspec.json.decode(self.raw, type=str)

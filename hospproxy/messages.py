@@ -112,7 +112,7 @@ class IncomingBody(Protocol):
     """A body that arrival reads only when it is asked for."""
 
     async def read(self) -> bytes | bytearray:
-        """Return the whole content.
+        """Read the rest of the body and return the whole content, without its transfer coding.
 
         :raise ProxyError: the body is incomplete, too late, or over a limit.
         """
@@ -142,7 +142,7 @@ class Request:
 
 
 class Origin(enum.Enum):
-    """Where a response was made."""
+    """Where a response comes from: made by the proxy, sent by the upstream just now, or stored earlier."""
 
     PROXY = "proxy"
     UPSTREAM = "upstream"

@@ -11,7 +11,7 @@ from .interfaces import IMeter
 
 @implementer(IMeter)
 class NullMeter:
-    """Counts nothing."""
+    """An IMeter that ignores all it is given."""
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         pass

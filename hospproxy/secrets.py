@@ -48,7 +48,7 @@ class MasterKey:
 
     @classmethod
     def load(cls, path: Path) -> MasterKey:
-        """Read a key file.
+        """Read the master key from a file, after checking the file's permissions.
 
         :raise KeyFileError: it is missing, not a regular file, readable by others, or not 32 bytes long.
         """

@@ -46,7 +46,7 @@ class Options(usage.Options):
     opt_l = opt_listen
 
     def postOptions(self) -> None:
-        """Load and check the options.
+        """Load and check the options; twistd calls this when it has parsed the flags.
 
         :raise SystemExit: 1 with every error on stderr; 0 after a successful ``--check``. (A ``UsageError`` would bury
             the errors in the usage text.)

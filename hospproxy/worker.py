@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class WorkerLike(Protocol):
-    """Runs blocking tasks."""
+    """Runs blocking tasks one after another, so that the reactor is not blocked."""
 
     def run(self, task: Callable[[], T]) -> Deferred[T]:
         """Run a task after those given before; fires in the reactor's thread with its result."""
