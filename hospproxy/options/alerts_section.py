@@ -39,7 +39,7 @@ def _zone(value: str) -> str:
 
 @frozen(slots=True, kw_only=True)
 class AlertsSettings:
-    """Rules that check each audit record as it is made, and raise alerts. A number of 0 switches its rule off."""
+    """Rules that check each audit record as it is made, and raise alerts. 0 switches a rule off."""
 
     enabled: bool = field(default=True, metadata=switch("Apply the rules."))
     failed_logins_by_address: int = field(

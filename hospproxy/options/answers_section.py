@@ -9,7 +9,7 @@ from .fields import choice
 
 @frozen(slots=True, kw_only=True)
 class AnswersSettings:
-    """Checks HOSP's responses against the contract: type, syntax and outer shape always, the schema as `mode` says."""
+    """Checks HOSP's responses: type, syntax and outer shape always, the contract's schema as `mode` says."""
 
     mode: str = field(
         default="report",
