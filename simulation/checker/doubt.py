@@ -1,4 +1,4 @@
-"""Rules of docs/clients.md on lost writes: what can be known is not unknown, and what was found is one's own."""
+"""Rules of docs/clients.md on lost writes: no needless `unknown`, and no two writes that get the same record."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from ..history import Committed, Record, Trouble
 from .truth import IMPORTED, Op, Truth, Violation
 
 STAMP_ERROR_S = 0.0015
-"""Two stamps of one moment, cut to milliseconds."""
+"""How far two of HOSP's stamps of the same moment may differ, because they are cut to milliseconds."""
 LOOKED_S = 20.0
-"""So long an outcome may be looked for."""
-"""Ids that lie above the sequence. A new record below one is not surely new."""
+"""A write that takes longer than this may end as unknown: there was no time for another look at HOSP."""
 
 
 def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
-    """A lost write is found, or sent again, where each failure of HOSP is final and nobody interferes."""
+    """A lost write is found or sent again, if each failure of HOSP is final and no other write interferes."""
     premises = truth.history.premises
     simple = premises.shape == "one" and premises.visible == "all"
     if premises.fails != "definitely" or not simple or _anything_happened(truth):
@@ -33,7 +32,7 @@ def needlessly_unknown(truth: Truth) -> Iterator[Violation]:
 
 
 def _is_odd(op: Op) -> bool:
-    """Whether nobody can tell what HOSP makes of a value."""
+    """Whether the body has a value that HOSP may convert in an unknown way."""
     sent = op.asked.body if isinstance(op.asked.body, dict) else {}
     return any(isinstance(value, (bool, float, list, dict)) for value in sent.values())
 
@@ -44,7 +43,7 @@ def _anything_happened(truth: Truth) -> bool:
 
 
 def _interfered(truth: Truth, op: Op) -> bool:
-    """Whether somebody changed the record, or made or changed one that may be taken for it, meanwhile."""
+    """Whether another write changed the record meanwhile, or made or changed one that may be mistaken for it."""
     own_requests = {each.asked.request_id for each in truth.by_intent[op.asked.intent]}
     # HOSP's clock is known to a few seconds only.
     since = truth.first_asked(op) - (0.0 if op.record is not None else 5.0)
@@ -60,7 +59,7 @@ def _interfered(truth: Truth, op: Op) -> bool:
 
 
 def _may_be_taken(truth: Truth, commit: Committed, op: Op) -> bool:
-    """Whether a record of the same author may be the lost one: it was changed, or holds the same."""
+    """Whether a record of the same author may be mistaken for the lost one: it was changed, or has equal values."""
     maker = truth.by_request.get(commit.request_id)
     if (
         commit.kind == "stored"
@@ -68,7 +67,7 @@ def _may_be_taken(truth: Truth, commit: Committed, op: Op) -> bool:
         and maker.success
         and maker.over <= truth.first_asked(op)
     ):
-        return False  # its author was told so before
+        return False  # its author got the response before
     if commit.kind != "stored" or commit.after is None or _is_changed(commit.after):
         return True
     sent = op.asked.body if isinstance(op.asked.body, dict) else {}
@@ -84,7 +83,7 @@ def _is_changed(record: Record) -> bool:
 
 
 def merged(truth: Truth) -> Iterator[Violation]:
-    """Two equal POSTs without a key that were both answered at once are two records: each has its own."""
+    """Equal POSTs without a key that all succeed get a record each."""
     by_content: dict[tuple[object, ...], list[Op]] = defaultdict(list)
     for op in truth.writes:
         if op.asked.method == "POST" and op.asked.key is None:

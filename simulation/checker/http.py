@@ -1,4 +1,4 @@
-"""Rules of docs/clients.md and docs/cache.md on HTTP: statuses, fields, conditions, bodies, and how HOSP is asked."""
+"""Rules of docs/clients.md and docs/cache.md on HTTP: statuses, fields, conditions, bodies, requests to HOSP."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ MOST_VALUES = 20_000
 UNKNOWN_BODY_BYTES = 64 << 10
 """A longer body is read only once HOSP has accepted its credentials."""
 WAITED_S = 15.0
+"""The longest that a read may go on after HOSP's last attempt for it has ended."""
 START = 1_700_000_000.0
 """What the clocks of machines show when a world begins: seconds since 1970."""
 
@@ -31,7 +32,7 @@ def _broken(name: str, op: Op, text: str) -> Violation:
 
 
 def retry_after(truth: Truth) -> Iterator[Violation]:
-    """Every 429 and 503 says when another try is worth while."""
+    """Every 429 and 503 has a Retry-After."""
     for op, told in _answered(truth):
         if told.status in (429, 503) and "retry-after" not in told.headers:
             yield _broken("retry_after", op, f"was told {told.status} without Retry-After")
@@ -48,7 +49,7 @@ def unasked(truth: Truth) -> Iterator[Violation]:
 
 
 def condition_ignored(truth: Truth) -> Iterator[Violation]:
-    """A write with If-Match is carried out only on what its author has read; a weak tag matches nothing."""
+    """A write with If-Match is carried out only on the version that its author has read; a weak tag never matches."""
     read: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for op, told in _answered(truth):
         if op.record is not None and told.status == 200 and isinstance(told.body, dict):
@@ -66,9 +67,9 @@ def condition_ignored(truth: Truth) -> Iterator[Violation]:
 
 
 def condition_not_judged(truth: Truth) -> Iterator[Violation]:
-    """A write whose condition could not be judged is not sent, and gets 503: its client may ask again.
+    """A write whose condition could not be judged is not sent and gets 503, so that its client may retry.
 
-    One that is answered as the retry of an equal write is told that one's outcome.
+    A write that counts as the retry of an equal write gets the outcome of that write.
     """
     reached = _asked_at_hosp(truth)
     for op in truth.writes:
@@ -80,7 +81,7 @@ def condition_not_judged(truth: Truth) -> Iterator[Violation]:
 
 
 def no_cache(truth: Truth) -> Iterator[Violation]:
-    """What HOSP marks as no-cache is never given from memory."""
+    """A response that HOSP marks as no-cache is never served from the cache."""
     if "no_cache" not in truth.history.premises.says:
         return
     for op, told in _answered(truth):
@@ -99,14 +100,14 @@ def cache_status(truth: Truth) -> Iterator[Violation]:
             yield _broken("forwarded", op, f"was never sent to HOSP, and says {told.cache}")
         age = int(told.headers.get("age", "0") or 0)
         stale = "ttl=0" in told.cache or "ttl=-" in told.cache
-        # What was read back from the disk was dated by the machine's clock.
+        # An entry that was read back from disk was dated by the machine's clock.
         dated = truth.troubled(0.0, op.over, "clock proxy")
         if "; hit" in told.cache and stale and "invalidated" not in told.cache and age < 30 and not dated:
             yield _broken("ttl", op, f"is {age} s old, and says {told.cache}")
 
 
 def dated(truth: Truth) -> Iterator[Violation]:
-    """Where HOSP gives no date, Date is when it answered, also of an answer from memory."""
+    """If HOSP sends no Date, Date is the time of HOSP's response, for cached responses too."""
     if "no_date" not in truth.history.premises.says or truth.troubled(0.0, truth.history.end, "clock"):
         return
     for op, told in _answered(truth):
@@ -121,7 +122,7 @@ def dated(truth: Truth) -> Iterator[Violation]:
 
 
 def mistakes(truth: Truth) -> Iterator[Violation]:
-    """At most ten mistakes are listed; a body of too many values is refused."""
+    """At most ten errors are listed; a body with too many values is refused."""
     for op, told in _answered(truth):
         errors = told.body.get("errors") if told.status == 422 and isinstance(told.body, dict) else None
         if isinstance(errors, list) and len(errors) > MOST_ERRORS:
@@ -137,7 +138,7 @@ def _values(body: Any) -> int:
 
 
 def body_of_anybody(truth: Truth) -> Iterator[Violation]:
-    """Who has wrong credentials is refused before his body is wanted: no 100, and no waiting for a large one."""
+    """Wrong credentials are refused before the body is read: no 100, and no wait for a large body."""
     for op, told in _answered(truth):
         never = not truth.credentials.get((op.asked.name, op.asked.password))
         if never and ":interim" in told.headers:
@@ -149,9 +150,9 @@ def body_of_anybody(truth: Truth) -> Iterator[Violation]:
 
 
 def asked_too_soon(truth: Truth) -> Iterator[Violation]:
-    """A client's request is not sent to HOSP again before the time that HOSP named for it in Retry-After.
+    """A client's request is not sent to HOSP again before the time that HOSP gave in Retry-After.
 
-    Looks for a lost write are other questions: each is asked of HOSP when the client's deadline wants it.
+    Looks for a lost write are requests of their own, sent when the client's deadline requires it.
     """
     reached = _asked_at_hosp(truth)
     for trouble in truth.history.of(Trouble):
@@ -165,10 +166,10 @@ def asked_too_soon(truth: Truth) -> Iterator[Violation]:
 
 
 def via(truth: Truth) -> Iterator[Violation]:
-    """Requests to HOSP say that they came through a proxy."""
+    """Forwarded requests to HOSP have a Via."""
     for each in truth.history.of(InHand):
         op = truth.by_request.get(each.request_id)
-        # What the proxy asks on its own, later or after a restart, comes through nobody.
+        # The proxy's own requests, later or after a restart, are not forwarded and have no Via.
         forwarded = op is not None and op.asked.at <= each.at <= op.over
         if op is not None and any(True for _ in truth.deaths(op.asked.at, each.at)):
             continue
@@ -178,7 +179,7 @@ def via(truth: Truth) -> Iterator[Violation]:
 
 
 def waited_for_nothing(truth: Truth) -> Iterator[Violation]:
-    """A read that waits for HOSP (502, 504) does not wait long after HOSP has said its last word on it.
+    """A read that ends in 502 or 504 ends soon after the last attempt for it has ended at HOSP.
 
     A read that waits in the proxy's own queue (503) may wait until its deadline.
     """
@@ -202,7 +203,7 @@ _HOLDS_UP = ("delay", "split", "disk", "power", "kill", "restart", "hosp", "redi
 
 
 def _asked_at_hosp(truth: Truth) -> Mapping[str, list[InHand]]:
-    """What HOSP began to work on, by request id."""
+    """The requests that HOSP began to work on, by request id."""
     found: dict[str, list[InHand]] = defaultdict(list)
     for each in truth.history.of(InHand):
         if each.what == "begins" and each.request_id:

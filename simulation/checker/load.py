@@ -1,4 +1,4 @@
-"""Rules on HOSP's places: never more requests in hand than `gate.concurrency`, whatever clients and networks do."""
+"""Rules on HOSP's slots: never more requests in flight than `gate.concurrency`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ..history import InHand, Trouble
 from .truth import FOREVER, Truth, Violation
 
 TRAVELS_S = 0.02
-"""A request is under way for so long at most, from when the proxy sent it until HOSP has it."""
+"""The longest time from when the proxy sends a request until HOSP has received it."""
 TRAVELS_LONG_S = 8.0
-"""The same while a fault delays what goes to HOSP."""
+"""The same while a fault delays the traffic to HOSP."""
 
 
 def in_hand(truth: Truth) -> Iterator[Violation]:
     """
-    HOSP has no more requests in hand than allowed.
+    HOSP has no more requests in flight than allowed.
 
-    Not counted are probes (``GET /``), those that a dead process left behind, those whose connection HOSP or the
-    network broke off, and those that HOSP must have finished (`late_commit_s` after the proxy sent them, which is
-    somewhat before HOSP received them: ADR 30 counts from there).
+    These do not count: probes (``GET /``), requests that a dead process left behind, requests whose connection HOSP or
+    the network broke, and requests that HOSP must have finished. It must have finished `late_commit_s` after the proxy
+    sent the request, which is somewhat before HOSP received it (ADR 30 counts from there).
     """
     premises = truth.history.premises
     spans = list(_spans(truth))
@@ -41,7 +41,7 @@ def in_hand(truth: Truth) -> Iterator[Violation]:
 
 
 def _spans(truth: Truth) -> Iterator[tuple[int, float, float]]:
-    """Each request that counts: its number, from when to when."""
+    """Each request that counts: its number, begin and end."""
     begun: dict[int, InHand] = {}
     for each in truth.history.of(InHand):
         if each.what == "begins":
@@ -55,7 +55,7 @@ def _spans(truth: Truth) -> Iterator[tuple[int, float, float]]:
 
 
 def _must_have_finished(truth: Truth, began: InHand) -> float:
-    """Until when the proxy has to count a request: it knows when it sent it, and not when HOSP received it."""
+    """Until when the proxy has to count a request. It knows when it sent it, but not when HOSP received it."""
     travels_s = TRAVELS_S
     for trouble in truth.history.of(Trouble):
         if trouble.kind == "delay hosp" and trouble.at <= began.at <= trouble.until + TRAVELS_LONG_S:
@@ -64,9 +64,9 @@ def _must_have_finished(truth: Truth, began: InHand) -> float:
             travels_s = max(travels_s, TRAVELS_S + trouble.until - trouble.at)
     until = max(began.at, began.at - travels_s + truth.history.premises.late_commit_s)
     if truth.history.premises.shape == "machines":
-        return until  # which of them sent it is not known
-    # A machine without power resets nothing: HOSP never hears that the process is dead. A process that ends hands on
-    # what it has seen, and the next one holds the slots as long as HOSP has needed of late (ADR 30).
+        return until  # which machine sent it is not known
+    # A machine that loses power sends no resets, so HOSP never notices that the process is dead. A process that ends
+    # hands its observations on, and the next one holds the slots for as long as HOSP has needed lately (ADR 30).
     cuts = [each.at for each in truth.history.of(Trouble) if each.kind == "power cut"]
     if truth.history.premises.shape == "one":
         cuts += [life.at for life in truth.deaths(began.at, FOREVER)]
@@ -74,7 +74,7 @@ def _must_have_finished(truth: Truth, began: InHand) -> float:
 
 
 def _goes_on(truth: Truth, event: InHand) -> bool:
-    """Whether a request still counts after this event: its client left, and it was the proxy that closed."""
+    """Whether a request still counts after this event: the proxy closed its connection, because the client left."""
     if event.what != "deserted":
         return False
     died = any(True for _ in truth.deaths(event.at - 1.0, event.at + 0.01))

@@ -1,4 +1,4 @@
-"""Rules on the order of writes: what was acknowledged later is not undone by what was asked earlier."""
+"""Rules on the order of writes: an earlier write does not undo one that was acknowledged later."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def undone(truth: Truth) -> Iterator[Violation]:
     """
     No write lands at HOSP after a later write to the same field has been acknowledged.
 
-    Later: it was asked after the first one's client had been told something, or had lost its connection. A write that
-    may still be under way at HOSP keeps its turn, whatever its client was told. A client that left while its write
-    was still waiting inside the proxy has no claim to come first.
+    A write is later than another if it was sent after the other's client had got a response or lost its connection. A
+    write that may still be in flight at HOSP keeps its turn, even after its client got a response. If a client leaves
+    while its write still waits inside the proxy, that write need not come first.
     """
     changes = [(op, commit) for op, commit in truth.acknowledged if commit.kind == "updated"]
     for op, commit in changes:
@@ -27,7 +27,7 @@ def undone(truth: Truth) -> Iterator[Violation]:
 
 
 def _landed_after(truth: Truth, op: Op, commit: Committed) -> Iterator[tuple[Op, Committed]]:
-    # A retry can be answered from what its first request did: the wish is as old as that one.
+    # A retry can get the outcome of its first request, so the write is as old as that request.
     made = truth.by_request.get(commit.request_id)
     since = op.asked.at if made is None else min(op.asked.at, made.asked.at)
     for version in truth.versions((commit.resource, commit.id), op.over, FOREVER):
@@ -38,7 +38,7 @@ def _landed_after(truth: Truth, op: Op, commit: Committed) -> Iterator[tuple[Op,
         if early is None or early.asked.op == op.asked.op or early.over >= since:
             continue
         if early.told is None and other.received > op.over:
-            # Nobody was told anything of it, and HOSP had not received it yet: it came after the other one.
+            # Its client got no response, and HOSP had not received it yet: it came after the other one.
             continue
         if not _touches(other, commit) or _unseen(truth, early, op):
             continue
@@ -51,7 +51,7 @@ def _touches(other: Committed, commit: Committed) -> bool:
 
 
 def _unseen(truth: Truth, early: Op, op: Op) -> bool:
-    """Without Redis each worker knows its own writes only."""
+    """Whether the workers may not know of each other's writes: without Redis each knows only its own."""
     if truth.history.premises.shape == "one":
         return False
     return truth.troubled(early.asked.at - 30, op.over, "redis", "split")

@@ -1,4 +1,4 @@
-"""Rules on the service as a whole: deadlines, errors, bounds, how much is answered, and that everything settles."""
+"""Rules on the service as a whole: deadlines, errors, bounds, goodput, and that no work stays open at the end."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ..history import Credentials, Life, Measured, Unhandled
 from .truth import Op, Truth, Violation
 
 SLACK_S = 3.0
-"""For the network and the disk, beside the proxy's own deadline."""
+"""Seconds that the network and the disk may add to the proxy's own deadline."""
 LEASES_S = 4.0
-"""A write waits for so long beyond that while Redis is away (docs/scale.md): the others' leases must have run out."""
+"""Seconds that a write may wait in addition while Redis is away: until other workers' leases end (docs/scale.md)."""
 _NO_START = "the audit journal cannot be begun"
-"""What a process says that ends at its start because the disk fails; the supervisor starts another."""
+"""Error of a process that exits at its start because the disk fails. The supervisor starts another."""
 BOUNDS = {"gate_waiting": 512.0, "screening_pending": 1000.0, "ledger_open": 1000.0}
 
 
 def unhandled(truth: Truth) -> Iterator[Violation]:
-    """Nothing in the proxy fails without being handled. A disk that fails is expected: one line in the log says it."""
+    """The proxy handles every error. A process that cannot begin its journal on a failing disk is expected to exit."""
     for error in truth.history.of(Unhandled):
         lines = error.text.strip().splitlines() or [""]
         if _NO_START in lines[-1] and truth.troubled(error.at - 1.0, error.at, "disk"):
@@ -27,7 +27,7 @@ def unhandled(truth: Truth) -> Iterator[Violation]:
 
 
 def mistake(truth: Truth) -> Iterator[Violation]:
-    """No request ends by a mistake in the proxy itself."""
+    """No request ends with an error of the proxy itself."""
     for op in truth.ops.values():
         for line in truth.records.get(op.asked.request_id, []):
             if (line.record or {}).get("outcome") == "error":
@@ -36,7 +36,7 @@ def mistake(truth: Truth) -> Iterator[Violation]:
 
 
 def gave_up(truth: Truth) -> Iterator[Violation]:
-    """A process ends because it was told to, with status 0."""
+    """A process exits with status 0, unless its disk failed in the minute before."""
     for life in truth.history.of(Life):
         if life.what == "ended" and life.exit and not truth.troubled(life.at - 60.0, life.at, "disk"):
             yield Violation(
@@ -45,7 +45,7 @@ def gave_up(truth: Truth) -> Iterator[Violation]:
 
 
 def too_late(truth: Truth) -> Iterator[Violation]:
-    """Whoever waits is answered by the deadline."""
+    """Every waiting client gets a response by the deadline."""
     limit = truth.history.premises.deadline_s + SLACK_S
     for op in truth.ops.values():
         if op.end is None or op.over - op.asked.at <= limit or _excused(truth, op):
@@ -62,7 +62,7 @@ def _waited_for_leases(truth: Truth, op: Op) -> bool:
 
 
 def _excused(truth: Truth, op: Op) -> bool:
-    """The network or the disk held it up, or its process was dead (nobody says so on a split network)."""
+    """Whether the network or the disk delayed it, or its process was dead (a split network hides that)."""
     late = op.end is not None and getattr(op.end, "why", "") in ("refused",)
     troubles = truth.troubled(
         op.asked.at - 1.0, op.over, "delay", "split", "disk", "power", "kill", "restart"
@@ -71,7 +71,7 @@ def _excused(truth: Truth, op: Op) -> bool:
 
 
 def goodput(truth: Truth) -> Iterator[Violation]:
-    """Long after the last fault everything is answered: what people ask at the very end (``last/…``)."""
+    """Long after the last fault every request succeeds: those that users send at the very end (``last/…``)."""
     ops = [op for op in truth.ops.values() if op.asked.intent.startswith("last/")]
     over = [op for op in ops if op.end is not None or truth.history.end - op.asked.at > 60.0]
     failed = [op for op in over if op.told is None or op.told.status >= 500]
@@ -86,7 +86,7 @@ def goodput(truth: Truth) -> Iterator[Violation]:
 
 
 def unsettled(truth: Truth) -> Iterator[Violation]:
-    """Long after the last fault no write stands open, and nothing waits."""
+    """Long after the last fault no write is open and nothing waits; no gauge ever exceeds its bound."""
     for measured in truth.history.of(Measured):
         waits = measured.name.startswith("end:screening") and any(
             _screened(op) and op.asked.target.endswith("/screen") and _locked_out(truth, op)
@@ -104,7 +104,7 @@ def unsettled(truth: Truth) -> Iterator[Violation]:
 
 
 def unanswered(truth: Truth) -> Iterator[Violation]:
-    """At the end each request has ended."""
+    """At the end each request that is older than a minute has ended."""
     for op in truth.ops.values():
         if op.end is None and truth.history.end - op.asked.at > 60.0:
             text = f"{op.asked.method} {op.asked.target} of {op.asked.intent} never ended"
@@ -116,7 +116,7 @@ def _screened(op: Op) -> bool:
 
 
 def _locked_out(truth: Truth, op: Op) -> bool:
-    """Whether its author got a new password and has not used it at this machine: the note waits there for that."""
+    """Whether its author got a new password and has not used it at this machine. The note waits there until then."""
     passwords = {each.password for each in truth.history.of(Credentials) if each.name == op.asked.name}
     back = any(
         other.asked.name == op.asked.name
@@ -130,7 +130,7 @@ def _locked_out(truth: Truth, op: Op) -> bool:
 
 
 def screenings(truth: Truth) -> Iterator[Violation]:
-    """Each screening that was answered is kept whole on its patient: each result once, in its author's name."""
+    """Each screening with a 200 is stored in notes on its patient: each result once for each such screening."""
     notes: dict[int, list[str]] = defaultdict(list)
     for commit in truth.commits:
         if commit.kind == "stored" and str((commit.after or {}).get("title", "")).startswith(
@@ -144,7 +144,7 @@ def screenings(truth: Truth) -> Iterator[Violation]:
         if op.asked.target.endswith("/screen"):
             uploads[int(op.asked.target.split("/")[2])].append(op)
     for patient, op in ((patient, op) for patient, ops in uploads.items() for op in ops if _screened(op)):
-        # The same images give the same results, and what was asked for twice is there twice.
+        # Equal images give equal results; a screening that was requested twice is stored twice.
         same = [other for other in uploads[patient] if other.asked.body == op.asked.body]
         least = sum(1 for other in same if _screened(other))
         for result in op.told.body.get("results", []) if op.told and isinstance(op.told.body, dict) else []:

@@ -1,4 +1,4 @@
-"""Rules of docs/clients.md on writes: none lost, doubled, invented, in another's name, or told otherwise than it is."""
+"""Rules of docs/clients.md on writes: none lost, doubled, invented, in another's name, or reported wrongly."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from ..history import Committed, Record
 from .truth import IMPORTED, Op, Truth, Violation, holds, shows
 
 RESUBMIT_S = 120.0
+"""The resubmit window: how long an equal write counts as a retry."""
 
 
 def doubled(truth: Truth) -> Iterator[Violation]:
-    """A POST is stored once for each time that its user wanted it."""
+    """A POST is stored no more often than its user intended."""
     by_content: dict[tuple[object, ...], list[Op]] = defaultdict(list)
     for op in truth.writes:
         if op.asked.method == "POST":
@@ -28,14 +29,14 @@ def doubled(truth: Truth) -> Iterator[Violation]:
 
 
 def _evidence_faked(truth: Truth, ops: list[Op], commits: list[Committed]) -> bool:
-    """Whether an imported id and a step of HOSP's clock came together: ADR 27 promises to stand one of them."""
+    """Whether an imported id and a step of HOSP's clock came together: ADR 27 promises to survive only one of them."""
     since, until = ops[0].asked.at, commits[-1].at
     imported = any(resource == ops[0].resource and id_ in IMPORTED for resource, id_ in truth.timelines)
     return imported and truth.troubled(since, until, "clock hosp", before_s=60.0)
 
 
 def _wanted(truth: Truth, ops: list[Op]) -> int:
-    """How often equal POSTs may be stored: once a key; without one once an intent, or each time after an answer."""
+    """How often equal POSTs may be stored: once a key; without a key once an intent, and again after a response."""
     keys = {op.asked.key for op in ops if op.asked.key is not None}
     times = len(keys)
     without = sorted((op for op in ops if op.asked.key is None), key=lambda op: op.asked.at)
@@ -54,9 +55,9 @@ def _is_answered(truth: Truth, earlier: Op, op: Op) -> bool:
         return True
     told = earlier.told
     if told is not None:
-        # Told "not carried out", or "unknown": the next one is a repeat.
+        # Its client was told "not carried out" or "unknown", so the next one is a retry.
         return _nobody_knew(truth, earlier, op)
-    # Its client left: if the answer had been written by then, the proxy cannot know that it never arrived.
+    # Its client left. If the response was already written, the proxy cannot know that it never arrived.
     written = [line.record or {} for line in truth.records.get(earlier.asked.request_id, [])]
     left = any(not record.get("client_gone") and record.get("status") is not None for record in written)
     died = any(True for _ in truth.deaths(earlier.asked.at, earlier.over + 0.001))
@@ -64,7 +65,7 @@ def _is_answered(truth: Truth, earlier: Op, op: Op) -> bool:
 
 
 def _nobody_knew(truth: Truth, earlier: Op, op: Op) -> bool:
-    """Without Redis each machine knows its own writes only (docs/clients.md, "Asking again")."""
+    """Whether the machines may not know of each other's writes: without Redis (docs/clients.md, "Asking again")."""
     if truth.history.premises.shape != "machines" or earlier.asked.house == op.asked.house:
         # The workers of one machine have one ledger.
         return False
@@ -72,7 +73,7 @@ def _nobody_knew(truth: Truth, earlier: Op, op: Op) -> bool:
 
 
 def lost(truth: Truth) -> Iterator[Violation]:
-    """What a client was told to be carried out was carried out."""
+    """A write that was reported as carried out was carried out."""
     for op in truth.writes:
         if not op.success:
             continue
@@ -98,7 +99,7 @@ def _created(truth: Truth, op: Op) -> str:
 
 
 def _as_wished(sent: object, state: Record | None) -> bool:
-    """Whether a new record has the texts that were sent."""
+    """Whether a new record has the strings that were sent."""
     if not isinstance(sent, dict) or state is None:
         return True
     texts = {
@@ -112,7 +113,7 @@ def _as_wished(sent: object, state: Record | None) -> bool:
 
 
 def _is_day(stored: object, sent: str) -> bool:
-    """Of a date HOSP keeps the day, and nothing of what is no date (which it gets in report mode only)."""
+    """HOSP stores the day of a date, and null for any other text (which it gets in report mode only)."""
     return str(stored) == sent[:10] if sent[:4].isdigit() else stored is None
 
 
@@ -141,7 +142,7 @@ def _changed(truth: Truth, op: Op) -> str:
 
 
 def told_otherwise(truth: Truth) -> Iterator[Violation]:
-    """What a client was told not to be carried out is not carried out, not even later."""
+    """A write that was reported as not carried out is never carried out, not even later."""
     for op in truth.writes:
         commits = truth.commits_of.get(op.asked.request_id, [])
         if op.refused and commits:
@@ -154,7 +155,7 @@ def told_otherwise(truth: Truth) -> Iterator[Violation]:
 
 
 def outcome_untrue(truth: Truth) -> Iterator[Violation]:
-    """What the proxy says of an outcome, asked by its reference, is so and stays so."""
+    """An outcome that a client asks for by reference is true, and stays true."""
     references = {
         str(op.told.body.get("reference")): op
         for op in truth.ops.values()
@@ -181,7 +182,7 @@ def outcome_untrue(truth: Truth) -> Iterator[Violation]:
 
 
 def wrong_author(truth: Truth) -> Iterator[Violation]:
-    """A note bears the name of who wrote it, and a write is made with the credentials that its client sent."""
+    """A note names its author, and a write is sent with the credentials of its client."""
     for commit in truth.commits:
         if commit.staff is None or commit.after is None:
             continue
@@ -201,7 +202,7 @@ def wrong_author(truth: Truth) -> Iterator[Violation]:
 
 
 def invented(truth: Truth) -> Iterator[Violation]:
-    """HOSP is only told to change what a client wanted to be changed."""
+    """HOSP gets no write that no client requested."""
     for commit in truth.commits:
         if commit.staff is None or (commit.resource == "notes" and _is_screening_note(commit)):
             continue
@@ -231,7 +232,7 @@ def _numbers(truth: Truth, commit: Committed) -> tuple[int, ...]:
 
 
 def key_misused(truth: Truth) -> Iterator[Violation]:
-    """A key that was used for another request gets 422, and its request is not carried out."""
+    """A request with a key of an earlier, different request gets 422 and is not carried out."""
     by_key: dict[tuple[str, str], list[Op]] = defaultdict(list)
     for op in truth.writes:
         if op.asked.key is not None:
