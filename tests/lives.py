@@ -1,8 +1,7 @@
-"""Ends everything that a simulated process has in flight at one moment, as ``kill -9`` does.
+"""Ends all coroutines and timers of a simulated process at one moment, as ``kill -9`` does.
 
-A process that a test only stops using leaves suspended coroutines behind. The garbage collector closes them at some
-moment, and their ``finally`` then runs in the middle of another process's work: it sets timers, releases slots,
-writes.
+If a test merely stops using a process, suspended coroutines stay behind. The garbage collector closes them later, and
+their ``finally`` blocks then run in the middle of another process's work: they set timers, release slots, and write.
 """
 
 from __future__ import annotations
@@ -51,19 +50,19 @@ class Coroutines:
             _CURRENT.reset(token)
 
     def close(self) -> None:
-        """End the process: close its coroutines now, in the order in which they began. Nobody gets their results."""
+        """End the process: close its coroutines now, in the order in which they began. Their results are dropped."""
         self.closed = True
         self.run(self._close_all)
 
     def _close_all(self) -> None:
         for number, coroutine in list(self._open.items()):
-            # One that runs at this moment has called what ends its process; it is closed where it would wait next.
+            # A coroutine that is running has itself ended the process; it is closed at its next await.
             if not coroutine.cr_running:  # type: ignore[attr-defined]
                 self._open.pop(number, None)
                 _close(coroutine)
 
     def driven(self, coroutine: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-        """The same coroutine, as a generator that goes on for ever without a result once the process has ended."""
+        """Wrap a coroutine in a generator that never ends, and has no result, once the process has ended."""
         number = next(self._numbers)
         self._open[number] = coroutine
         step: Callable[[], Any] = partial(coroutine.send, None)
@@ -81,7 +80,7 @@ class Coroutines:
             try:
                 step = partial(coroutine.send, (yield waits_for))
             except GeneratorExit:
-                raise  # Nothing refers to it any more. The coroutine is closed when its process ends, not now.
+                raise  # The generator was collected. The coroutine is closed when its process ends, not now.
             except BaseException as error:
                 step = partial(coroutine.throw, error)
         if self._open.pop(number, None) is not None:
@@ -91,7 +90,7 @@ class Coroutines:
 
 
 def _close(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Run its ``finally`` blocks. What they raise would reach nobody; an await in them ends at once."""
+    """Run its ``finally`` blocks. Their errors are dropped, and an await in them ends at once."""
     for _ in range(_MOST_AWAITS):
         try:
             coroutine.close()
@@ -127,7 +126,7 @@ class ProcessTime:
         return self.coroutines.closed
 
     def run(self, what: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call something as this process: what it leaves under way ends with the process."""
+        """Call a function as this process: the coroutines that it starts end with the process."""
         return self.coroutines.run(what, *args, **kwargs)
 
     def end(self) -> None:
@@ -145,7 +144,7 @@ class ProcessTime:
     def callLater(self, delay: float, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         timer = _Timer(self, what)
         if self.dead:
-            # A "finally" of a coroutine that is being closed: the world's clock hears nothing of it.
+            # A "finally" block of a coroutine that is being closed sets a timer: it never fires.
             return DelayedCall(self.seconds() + delay, timer, args, kwargs, _nothing, _nothing, self.seconds)
         return self.world.callLater(delay, timer, *args, **kwargs)
 

@@ -54,7 +54,7 @@ STAFF2 = b"Basic c3RhZmYyOnBhc3N3b3JkMg=="
 
 
 def stamp(seconds: float) -> str:
-    """A HOSP stamp of a moment of the Clock."""
+    """A moment of the Clock, as HOSP writes it in ``created_at``."""
     import datetime
 
     moment = datetime.datetime.fromtimestamp(EPOCH + seconds, datetime.UTC)
@@ -78,7 +78,7 @@ class SmallHosp:
     A fault is ("none" | "before" | "after" | "late:SECONDS", what the caller gets). "before": nothing is stored;
     "none": a normal response.
 
-    :ivar hidden: (id of staff, id of patient) that it does not show.
+    :ivar hidden: (id of staff, id of patient): patients that it hides from a member of staff.
     :ivar stores: how it converts the fields of a record; by default as a Rails application does.
     :ivar clock_error: seconds by which its wall clock is ahead.
     :ivar padding: text that it adds to each result of a screening.
@@ -231,7 +231,7 @@ class Rig:
         self.hosp = options.get("hosp") or SmallHosp(self.clock)
         self.meter = NullMeter()
         self.answers = Answers(CONTRACT)
-        # Not "or": accounts that know nobody yet are empty, and would be others than those that writes are told to.
+        # Not "or": an empty Accounts is false, and the writes would then report to another one.
         self.accounts = options.get("accounts", Accounts(self.time, max_remembered=100, remember_s=300))
         self.sightings = Sightings(CONTRACT)
         self.shown = Shown(CONTRACT, b"w" * 32, self.time)
@@ -330,7 +330,7 @@ class Rig:
         self.recovered = self.time.run(Deferred.fromCoroutine, self._recover())
 
     def wall(self) -> float:
-        """The machine's wall clock, which somebody may have set wrongly."""
+        """The machine's wall clock, which may be wrong."""
         return EPOCH + self.time.seconds() + float(self.wall_error)
 
     def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
@@ -341,13 +341,13 @@ class Rig:
             self.screening.resume(note)
 
     def kill(self) -> None:
-        """The process ends between two instructions: nothing of it runs later, in the middle of the next one."""
+        """End the process between two instructions. None of its code runs later."""
         self.ledger._owner.leave()  # type: ignore[union-attr]
         self.worker.dead = True
         self.time.end()
 
     def crash(self, **options: Any) -> Rig:
-        """The process is killed; the next one begins with the same HOSP and the same disk."""
+        """Kill the process, and start the next one with the same HOSP and the same disk."""
         self.kill()
         return type(self)(
             disk=self.disk, clock=self.world, hosp=self.hosp, references=self.references, **options
@@ -390,7 +390,10 @@ class Rig:
         )
 
     def get(self, answer: Deferred[Any], *, seconds: float = 60.0) -> Any:
-        """The result of a Deferred, advancing the Clock as far as it takes."""
+        """Advance the Clock until a Deferred has a result, and return it.
+
+        :raise AssertionError: it has none within `seconds`.
+        """
         outcome: list[Any] = []
         answer.addBoth(outcome.append)
         for _ in range(int(seconds * 20)):
@@ -416,7 +419,7 @@ class _Seeing:
 
 @implementer(IProcessor)
 class _Watching:
-    """What assembly attaches to the upstream: sightings and HOSP's clock."""
+    """Passes HOSP's responses to what assembly.py connects to the upstream: sightings and HOSP's clock, for example."""
 
     def __init__(self, hosp: SmallHosp, rig: Rig) -> None:
         self._hosp = hosp
@@ -438,5 +441,5 @@ class _Watching:
 
 
 def later(clock: Clock, seconds: float, work: Callable[[], Any]) -> Deferred[Any]:
-    """Something that happens at a moment of the Clock."""
+    """Run a function after so many seconds of the Clock."""
     return task.deferLater(clock, seconds, work)

@@ -53,7 +53,7 @@ _MADE_FOR = re.compile(rb'"made_for": ?"([^"]*)"')
 
 
 class Broken(AssertionError):
-    """Something happened that must never happen."""
+    """One of the three forbidden things happened."""
 
 
 def header(name: str, password: str) -> bytes:
@@ -65,7 +65,7 @@ def mark(auth: bytes) -> str:
 
 
 def note_of(document: Any) -> str:
-    """What tells a note from all others: each has a word of its own, or the reference of its screening."""
+    """Text that no other note has: each contains a random word, or the reference of its screening."""
     return f"{document['title']} {document.get('body')}"
 
 
@@ -83,7 +83,7 @@ class Marking(SmallHosp):
         self.look_at_accounts()
 
     def look_at_accounts(self) -> None:
-        """Who is let in now; credentials that are good again are revoked no longer."""
+        """Note which credentials are valid now. Those that became valid again no longer count as revoked."""
         for row in self.records["staffs"]:
             password = self.passwords.get(row["name"])
             if password is not None:
@@ -97,7 +97,7 @@ class Marking(SmallHosp):
         return set() if row is None or password is None else {header(row["name"], password)}
 
     def revoke(self, number: int) -> None:
-        """It has been answered that this account was changed: what was good before and is not now is no more."""
+        """A client was told that this account was changed: credentials that are no longer valid count as revoked."""
         self.revoked |= self.valid_once.get(number, set()) - self.valid(number)
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
@@ -105,7 +105,7 @@ class Marking(SmallHosp):
         if before:
             await self._wait()
         response = await super().process(exchange, proceed)
-        if self.holding and not before:  # it has let somebody in whom it might not let in by now
+        if self.holding and not before:  # it accepted credentials that may be invalid by now
             await self._wait()
         return response
 
@@ -177,14 +177,14 @@ class Life:
     in_flight: int = 0
 
     def kill(self) -> None:
-        """Nothing of it runs any more, and its file is free."""
+        """End the process and close its file."""
         self.rig.kill()
         self.disk._file.close()
 
 
 @define(eq=False, slots=False)
 class Fuzz:
-    """The world, the model, and the dice.
+    """Runs the world in random steps, and compares it with the model.
 
     :ivar seen: counts of what happened, so that a run that tried nothing is noticed.
     """
@@ -248,13 +248,13 @@ class Fuzz:
         return Life(rig, disk, number)
 
     def second(self, _memory: Memory, _time: Any) -> Second | None:
-        """What a process has in common with those before it, besides the disk."""
+        """The second level that processes share besides the disk; None here."""
         return None
 
     def step(self) -> None:
-        """Something happens.
+        """Take one random step.
 
-        :raise Broken: what must never happen did.
+        :raise Broken: a rule of the model was broken.
         """
         dice = self.chance.random()
         for limit, what in (
@@ -271,14 +271,14 @@ class Fuzz:
         self._tidy()
 
     def _pass(self, seconds: float) -> None:
-        """Let time pass, from one timer to the next: with a leap, HOSP would be later than the proxy believes."""
+        """Advance from one timer to the next. In one leap, HOSP would be later than the proxy assumes."""
         until = self.clock.seconds() + seconds
         while (due := min((call.getTime() for call in self.clock.getDelayedCalls()), default=until)) < until:
             self.clock.advance(max(0.0, due - self.clock.seconds()))
         self.clock.advance(max(0.0, until - self.clock.seconds()))
 
     def _count(self) -> None:
-        """Hold what HOSP has stored, and what the proxy says of it, against "once"."""
+        """Check that HOSP stored each note once, and that the proxy found none that was carried out twice."""
         for note, times in self.hosp.stored.items():
             if times > 1:
                 self._fail(f"{note!r} was stored {times} times")
@@ -288,7 +288,7 @@ class Fuzz:
         self.life.rig.findings.clear()
 
     def auth(self, user: User) -> bytes:
-        """Mostly what HOSP accepts, sometimes what it did or never has."""
+        """Credentials: mostly valid ones, sometimes old ones or ones that HOSP never accepted."""
         valid = self.hosp.valid(user.number)
         if valid and self.chance.random() < 0.8:
             return next(iter(valid))
@@ -309,13 +309,13 @@ class Fuzz:
         elif dice < 0.8 and (
             written := [note for note in self.hosp.records["notes"] if note["body"] is None]
         ):
-            # Not that of a screening: deleted before it was found to be stored, it would rightly be stored once more.
+            # Not a screening's note: if it is deleted before the proxy finds it, the proxy rightly stores it again.
             self._send(user, auth, "DELETE", f"/notes/{self.chance.choice(written)['id']}")
         else:
             self._send(user, auth, "POST", "/patients/7/screen", {"images": [word]})
 
     def revoke(self) -> None:
-        """Somebody, mostly oneself, sets a new password; or the account is deleted."""
+        """A user, mostly the owner, sets a new password for an account, or deletes it."""
         user = self.chance.choice(self.users)
         by = user if self.chance.random() < 0.7 else self.chance.choice(self.users)
         auth = self.auth(by)
@@ -337,14 +337,14 @@ class Fuzz:
         )
 
     def age(self) -> None:
-        if self.chance.random() < 0.5:  # HOSP is well again
+        if self.chance.random() < 0.5:  # HOSP has no faults from now on
             self.hosp.read_faults.clear()
             self.hosp.faults.clear()
         for _ in range(self.chance.randint(1, 4)):
             self._pass(self.chance.choice(AGES) / 4)
 
     def fault(self) -> None:
-        """HOSP fails as the contract says: what was not sent, or ended in a 500, is carried out no later."""
+        """HOSP fails as the contract allows: a write that was not sent, or got a 500, is never carried out later."""
         what = self.chance.choice(
             (500, 503, NotSent("no"), FailedAfterSending("cut"), FailedAfterSending("cut"))
         )
@@ -364,14 +364,14 @@ class Fuzz:
             self.hosp.release()
 
     def replace(self) -> None:
-        """Somebody goes past the proxy's knowledge, somebody comes."""
+        """Add a user; if there are six, remove one instead, and the proxy does not learn of it."""
         if len(self.users) < 6:
             self._hire()
         elif self.users[-1].number > 2:
             del self.users[2]
 
     def restart(self) -> None:
-        """The process is killed; what it had written is there. Half of the time it could finish writing."""
+        """Kill the process and start the next one with its files. Half of the time it could write everything first."""
         if self.chance.random() < 0.5:
             self._pass(2.0)
         self.life.kill()
@@ -403,7 +403,7 @@ class Fuzz:
         answer.addBoth(self._answered, sent)
 
     def _answered(self, answer: Response | Failure, sent: Sent) -> None:
-        if sent.life != self.life.number:  # nobody is there who could answer
+        if sent.life != self.life.number:  # its process is dead
             return
         self.life.in_flight -= 1
         if isinstance(answer, Failure):
@@ -418,8 +418,8 @@ class Fuzz:
     def _judge(self, answer: Response, sent: Sent) -> None:
         people = set(_PERSON.findall(answer.body))
         made_for = set(_MADE_FOR.findall(answer.body))
-        # Whether a lost change of a password was carried out is asked with the new one, which the sender has chosen.
-        # What that told is then in the sender's own kept answers, too.
+        # The look for a lost change of a password uses the new password, which the sender has chosen. Its result is
+        # then in the sender's own cached responses, too.
         told = self.told.setdefault(sent.auth, set())
         if sent.chosen is not None and made_for == {mark(sent.chosen).encode()}:
             people.discard(str(sent.revokes).encode())
@@ -436,14 +436,14 @@ class Fuzz:
             )
         if answer.origin is Origin.MEMORY and answer.status < 300:
             self.seen["from memory"] += 1
-        # What HOSP itself lets in again, by a change that came late, it has taken from the revoked.
+        # If a late change made credentials valid again, they are no longer in `revoked`.
         if sent.was_revoked:
             self.seen["asked though revoked"] += 1
             if answer.status < 400 and sent.auth in self.hosp.revoked:
                 self._fail(f"{sent} was answered {answer.status} by {answer.origin}, though revoked")
 
     def _fail(self, words: str) -> None:
-        # A Deferred would keep what is raised here to itself.
+        # An exception raised here would be lost in a Deferred.
         self.broken.append(f"seed {self.seed}: {words}\n" + "\n".join(self.log))
 
     def _tidy(self) -> None:
@@ -456,16 +456,16 @@ class Fuzz:
             self._pass(40.0)
 
     def _forget_notes(self) -> None:
-        """Past the proxy, so only those that it looks for no more before it would send them again."""
+        """Delete old notes without the proxy: only those for which it no longer looks before a retry."""
         notes, before = self.hosp.records["notes"], stamp(self.clock.seconds() - 60.0)
         if len(notes) > 40:
             notes[:] = [note for note in notes if note["body"] is not None or note["created_at"] > before]
 
 
 def run(seed: int, steps: int, kind: type[Fuzz] = Fuzz) -> Counter[str]:
-    """What happened how often.
+    """Run so many random steps; return how often each thing happened.
 
-    :raise Broken: with the seed, and what went before.
+    :raise Broken: with the seed and the latest steps.
     """
     with tempfile.TemporaryDirectory(prefix="hospproxy-test-") as folder:
         fuzz = kind(seed, folder)
@@ -478,7 +478,7 @@ def run(seed: int, steps: int, kind: type[Fuzz] = Fuzz) -> Counter[str]:
 
 
 def main() -> None:
-    """The long form."""
+    """Run the long form; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))

@@ -41,12 +41,12 @@ RAILS = (
 def answer(
     body: bytes = b"[]", *more: tuple[bytes, bytes], status: int = 200, headers: Any = RAILS
 ) -> Response:
-    """What HOSP answers."""
+    """A response of HOSP."""
     return Response(status, Headers((*headers, *more)), body, Origin.UPSTREAM)
 
 
 def call_of(operation: str, *path: str, document: Any = ABSENT, accept: str = "json", **query: str) -> Call:
-    """A call by its operation id."""
+    """Make a call from an operation id."""
     return Call(CONTRACT.operation(operation), path, tuple(query.items()), document, accept)
 
 
@@ -118,9 +118,9 @@ class House:
         sharing: Sharing = ALONE,
         **settings: Any,
     ) -> None:
-        """:param renews: what is given out past its time is renewed behind the client's back.
-        :param keeper: what outlives this process.
-        :param common: what it has in common with other houses on the same clock.
+        """:param renews: whether a stale entry that was served is refreshed in the background.
+        :param keeper: stores what outlives this process.
+        :param common: the Redis that it shares with other houses on the same clock.
         """
         self.clock = Clock() if clock is None else clock
         self.clock.advance(1000)
@@ -175,7 +175,7 @@ class House:
         past_cache: bool = False,
         offline: bool = False,
     ) -> Reading:
-        """A request through the cache."""
+        """Send a request through the cache."""
         call = call_of(call) if isinstance(call, str) else call
         now = self.clock.seconds()
         exchange = Exchange(
@@ -195,7 +195,10 @@ class House:
         return reading
 
     def reply(self, response: Response | BaseException, at: int = -1) -> None:
-        """HOSP answers a request, the latest one unless said otherwise."""
+        """HOSP responds to a request.
+
+        :param at: which request; the latest one by default.
+        """
         reply = self.hosp[at].reply
         if isinstance(response, BaseException):
             reply.errback(response)
@@ -203,7 +206,7 @@ class House:
             reply.callback(response)
 
     def warm(self, call: Call | str, response: Response | None = None, **how: Any) -> Reading:
-        """A request that HOSP answers at once."""
+        """Send a request, and let HOSP respond at once."""
         before = len(self.hosp)
         reading = self.send(call, **how)
         assert len(self.hosp) == before + 1, "it did not reach HOSP"

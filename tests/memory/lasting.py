@@ -29,7 +29,7 @@ class World:
         self.limits = DiskLimits(1 << 20, 100)
 
     def disk(self, clock: Clock) -> Disk:
-        """The disk of a process that begins now."""
+        """The disk cache of a process that starts now."""
         return Disk(
             CacheFile(self.path, self.made_with),
             AtOnce(),
@@ -52,12 +52,12 @@ class Process:
         self.house.accounts.resume(self.disk.open())
 
     def killed(self) -> Process:
-        """The next process, after this one was killed: what waited to be written is lost."""
+        """Kill this process and start the next one. Writes that were pending are lost."""
         self.world.wall += self.house.clock.seconds() - 1000
         self.disk._file.close()
         return Process(self.world)
 
     def ended(self) -> Process:
-        """The next process, after this one had the time to write what waited."""
+        """End this process once its pending writes are on disk, and start the next one."""
         self.house.clock.advance(2)
         return self.killed()

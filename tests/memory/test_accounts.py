@@ -176,7 +176,7 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(self.accounts._credentials_of, {})
 
     def test_credentials_that_name_another_account_now_follow_it(self) -> None:
-        """Deleted and made again under the same name and password: another account."""
+        """An account that was deleted and created again with the same name and password is another account."""
         self.accept(ANN)
         again = evolve(ANN, id=7)
         self.accept(again)

@@ -80,7 +80,7 @@ class HitTests(SynchronousTestCase):
         self.assertEqual(len(house.store), 1)
 
     def test_the_time_runs_from_the_answer_and_the_age_from_the_question(self) -> None:
-        """HOSP takes up to 20 s: `GET /`, kept for 5 s, would otherwise never be kept at all."""
+        """HOSP takes up to 20 s. If the lifetime ran from the request, `GET /` (5 s) would never be cached."""
         reading = self.house.send("getStatus", who=None)
         self.house.clock.advance(20)
         self.house.reply(answer(b"ok", headers=((b"Content-Type", b"text/html"),)))

@@ -164,7 +164,7 @@ class WriteTests(SynchronousTestCase):
         self.assertIsNone(house.accounts.recall(ANN.credentials))
 
     def test_nothing_is_served_to_an_account_that_is_being_changed(self) -> None:
-        """Equal requests still share a fetch: HOSP is asked, and would otherwise be asked by everybody at once."""
+        """Equal requests still share one fetch; otherwise every client would send its own to HOSP."""
         self.house.warm("listNotes")
         self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
         during = self.house.send("listHospitals")

@@ -31,11 +31,11 @@ from .house import Asked, House, Reading, answer, call_of
 
 STAFF = ("1", "2")
 TURN = st.integers(0, 59)
-"""Which of several, where the number of them depends on the kind of hospital."""
-# What touches accounts keeps answers out of memory while it is open: it must not be what happens most.
+"""Chooses one of several things (modulo their number, which depends on the subclass of `Hospital`)."""
+# An open write to an account keeps responses out of the cache, so such writes must be the minority.
 WRITES = ("createNote", "updateNote") * 4 + ("deletePatient", "updateStaff", "updateStaff", "deleteHospital")
 HITS = [0]
-"""Answers from memory in the whole run."""
+"""Number of cache hits in the whole run."""
 
 
 @define(eq=False)
@@ -75,7 +75,7 @@ class Read:
 
 
 def touched(call: Call) -> set[str]:
-    """The versions that a write raises: in the contract's words, not in those of the cache's tags."""
+    """The versions that a write raises, named as in the contract, not as the cache's tags."""
     operation = call.operation
     raised = {f"{name}:*" for name in (operation.resource, *operation.makes_stale)}
     raised |= {f"{name}/{number}" for name in operation.makes_stale for number in STAFF}
@@ -121,7 +121,7 @@ class Hospital(RuleBasedStateMachine):
 
     @rule(target=questions, staff=st.sampled_from(STAFF), old=st.integers(0, 1))
     def ask_who(self, staff: str, old: int) -> tuple[Identity, int, bool]:
-        """HOSP is asked who it is, and looks at once; the proxy hears of it later."""
+        """Ask HOSP who is calling. It decides at once; the proxy gets the response later (`hear_who`)."""
         password = max(0, self.passwords[staff] - old)
         accepted = password == self.passwords[staff]
         return self._identity(staff, password), self.house.accounts.ticket(), accepted
@@ -142,7 +142,7 @@ class Hospital(RuleBasedStateMachine):
         event=st.sampled_from(["answer", "answer", "look", "nothing"]),
     )
     def read(self, staff: str, turn: int, no_cache: bool, event: str) -> Read:
-        """Somebody reads, perhaps with the password of yesterday."""
+        """A user reads, perhaps with an old password."""
         who = self._identity(staff, max(0, self.passwords[staff] - self.OLD[turn % len(self.OLD)]))
         operation = self.READS[turn // 3 % len(self.READS)]
         call = call_of(operation, *(("1",) if operation == "getNote" else ()))
@@ -150,7 +150,7 @@ class Hospital(RuleBasedStateMachine):
 
     @rule(target=reads, read=reads, event=st.sampled_from(["answer", "answer", "look", "nothing"]))
     def read_again(self, read: Read, event: str) -> Read:
-        """The same person reads the same again, with the same credentials, whatever happened meanwhile."""
+        """Repeat a read with the same credentials, whatever happened meanwhile."""
         call = read.call
         return self._read(read.who, call_of(call.operation.id, *call.path), False, event)
 
@@ -173,7 +173,7 @@ class Hospital(RuleBasedStateMachine):
 
     @rule(read=reads, event=st.sampled_from(["answer", "answer", "answer", "look", "lose", "leave"]))
     def a_fetch_goes_on(self, read: Read, event: str) -> None:
-        """HOSP decides what it answers, the answer comes, or not. A read that was joined has no fetch of its own."""
+        """HOSP decides on its response, sends it, or fails. A read that joined another has no fetch of its own."""
         mine = (one for one in self.house.hosp if one.exchange.call is read.call and not one.reply.called)
         asked = next(mine, None)
         if event == "leave":
@@ -200,7 +200,7 @@ class Hospital(RuleBasedStateMachine):
         event=st.sampled_from(["answer", "answer", "carry out", "nothing", "lose"]),
     )
     def write(self, turn: int, number: str, event: str) -> Write:
-        """Somebody writes; to a member of staff it may be another password."""
+        """Send a write; one to a member of staff may change the password."""
         operation = self.WRITES[turn % len(self.WRITES)]
         path = () if operation == "createNote" else (number if operation == "updateStaff" else "1",)
         call = call_of(operation, *path, document={})
@@ -212,7 +212,7 @@ class Hospital(RuleBasedStateMachine):
 
     @rule(write=writes, event=st.sampled_from(["answer", "answer", "carry out", "refuse", "lose"]))
     def a_write_goes_on(self, write: Write, event: str) -> None:
-        """It is carried out, early or late; its answer comes, or is lost; if it was lost, it is found."""
+        """HOSP carries it out, early or late; its response arrives or is lost; a lost write is found later."""
         if write not in self.open or event == "nothing":
             return
         lost = write.asked.reply.called
@@ -241,7 +241,7 @@ class Hospital(RuleBasedStateMachine):
             write.epoch = self.passwords[staff] = self.passwords[staff] + 1
 
     def _ends(self, write: Write) -> None:
-        """What became of it is known to the proxy and to whoever asked for it."""
+        """Its outcome is known to the proxy and to its client."""
         self.open.remove(write)
         for version, number in write.versions.items():
             self.acknowledged[version] = max(number, self.acknowledged.get(version, 0))
@@ -254,7 +254,7 @@ class Hospital(RuleBasedStateMachine):
         self.house.clock.advance(seconds)
 
     def _check(self, read: Read) -> None:
-        """Nobody gets another's answer, nor one to other credentials, nor one that is older than it may be."""
+        """Check that a response is the reader's own, for the same credentials, and not too old."""
         if not read.reading.outcome or not isinstance(read.reading.outcome[0], Response):
             return
         response = read.reading.response
@@ -265,7 +265,7 @@ class Hospital(RuleBasedStateMachine):
         assert body["password"] == read.password, "an answer to other credentials"
         assert read.password >= read.epoch, "credentials that had been changed before it began"
         word = read.reading.exchange.cache_status
-        # What is given while HOSP fails is marked and may be older; test_outage.py holds it to whose write it may hide.
+        # A response served while HOSP fails is marked as stale and may be older. test_outage.py checks it.
         old = word == "stale"
         assert old or body["version"] >= read.least.get(shown(read.call), 0), (
             "older than an acknowledged write"
@@ -279,7 +279,7 @@ class Hospital(RuleBasedStateMachine):
         assert store.bytes == sum(held.size for held in store._held.values())
 
     def walk(self, randomness: random.Random, steps: int) -> None:
-        """So many random steps through the same rules, without Hypothesis."""
+        """Take so many random steps through the same rules, without Hypothesis."""
         reads: list[Read] = []
         writes: list[Write] = []
         questions: list[tuple[Identity, int, bool]] = []
@@ -345,13 +345,13 @@ class Accounts(Hospital):
 class StateTests(SynchronousTestCase):
     def try_all(self, machine: type[Hospital], examples: int) -> None:
         HITS[0] = 0
-        # print_blob: a failure prints the line that brings exactly this example back.
+        # print_blob: a failure prints the line that reproduces its example.
         tried = settings(max_examples=examples, stateful_step_count=30, deadline=None, print_blob=True)
         run_state_machine_as_test(machine, settings=tried)  # type: ignore[no-untyped-call]
         self.assertGreater(HITS[0], 0, "nothing was served from memory, so nothing was tried")
 
     def walk(self, machine: type[Hospital], walks: int) -> None:
-        """Far more steps than Hypothesis has time for; a failure names the walk's seed."""
+        """Take far more steps than Hypothesis has time for; a failure names the seed."""
         first = int(os.environ.get("HOSPPROXY_SEED") or random.randrange(1 << 32))
         for seed in range(first, first + walks):
             try:

@@ -81,7 +81,7 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(round(self.fuzz.clock.seconds() - begin, 6), 1000.0)
 
     def test_who_is_known_and_what_is_written_are_of_one_mind(self) -> None:
-        """A password that was changed is forgotten by whoever asks who is calling."""
+        """After a change of a password the check of identities forgets the old one."""
         rig = self.fuzz.life.rig
         self.assertEqual(rig.get(rig.send("GET", "/hospitals")).status, 200)
         answer = rig.get(rig.send("PATCH", "/staffs/1", {"password": "other"}))

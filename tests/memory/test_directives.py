@@ -85,7 +85,7 @@ class WishTests(SynchronousTestCase):
         self.assertEqual(list(directives([value])), alone)
 
     def test_a_long_field_is_read_in_one_go(self) -> None:
-        """Had each quote to look for its end, this would take minutes."""
+        """If the parser searched for the end of each quote, this would take minutes."""
         self.assertEqual(wish(b'"' + b'\\"' * 100_000 + b",no-cache"), Wish())
         self.assertEqual(has_it([b'"a" ' * 100_000], b'"a"'), False)
 

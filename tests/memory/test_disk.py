@@ -41,7 +41,7 @@ class Lasting(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(self.house.accounts.grace(identity.credentials)))
 
     def read(self, call: Any = "listNotes", **how: Any) -> Any:
-        """What a read shows while HOSP is away: a body, or the class of the failure."""
+        """Result of a read while HOSP is away: a body, or the class of the failure."""
         outcome = self.house.send(call, offline=True, **how).outcome[0]
         return outcome.body if isinstance(outcome, Response) else type(outcome.value)
 
@@ -63,7 +63,7 @@ class RestartTests(Lasting):
         self.assertIs(self.read("listNotes", who=BEN), NothingKept)
 
     def test_nothing_is_fresh_after_arestart(self) -> None:
-        """Nobody was there to hear of writes."""
+        """While the process was down, it could not receive news of writes."""
         self.house.warm("listHospitals", answer(b"[1]"))
         self.process = self.process.ended()
         self.assertEqual(self.read("listHospitals"), b"[1]")
@@ -116,7 +116,7 @@ class RestartTests(Lasting):
         )
         reading = self.house.send("listNotes", offline=True)
         work, done = held.pop()
-        result = work()  # read from the file, and not yet told
+        result = work()  # read from the file; its result is not delivered yet
         self.house.send(call_of("createNote", document={}), who=ANN)
         self.house.reply(answer(b"thanks", status=201))
         self.patch(self.process.disk._worker, "run", run)
@@ -312,7 +312,7 @@ class FileTests(Lasting):
         self.patch(Path, "unlink", Path.unlink)
 
     def test_that_it_cannot_be_written_is_said_once(self) -> None:
-        """It is tried again with each write, and among others with each beat."""
+        """Each write tries again, and so does each heartbeat."""
         said: list[object] = []
         self.patch(disk, "_log", SimpleNamespace(error=lambda *what, **_fields: said.append(what)))
         self.patch(self.process.disk._worker, "run", _not_on_disk)

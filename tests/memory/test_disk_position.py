@@ -24,10 +24,10 @@ class PositionTests(Lasting):
         self.assertEqual(self.process.disk.position(), (b"e" * 16, 9))
 
     def test_it_is_not_ahead_of_what_was_heard(self) -> None:
-        """Both are lost in a crash, or neither: what was missed is then heard again."""
+        """A crash loses both or neither, so missed news are received again."""
         self.house.warm("listNotes", answer(b"[1]"))
         self.house.clock.advance(2)
-        self.process.disk.drop("list:notes")  # written at once, and with it all that was given before
+        self.process.disk.drop("list:notes")  # written at once, together with everything that was pending
         self.process.disk.note_position(b"e", 8)
         self.process = self.process.killed()
         self.assertIsNone(self.process.disk.position())
@@ -94,7 +94,7 @@ class MissedTests(Lasting):
 
     def test_who_may_have_been_revoked_has_no_grace_and_what_may_be_hidden_is_given_to_nobody(self) -> None:
         hearing = Hearing(self.house.memory)
-        hearing.heard(Everything())  # what any start of Redis's brings
+        hearing.heard(Everything())  # what every start of Redis causes
         self.assertEqual((self.read(), self.grace(ANN)), (b"[1]", ANN))
         hearing.missed()
         self.assertEqual((self.read(), self.grace(ANN)), (NothingKept, None))

@@ -27,7 +27,7 @@ ASKED = st.tuples(CALLS, CLIENTS, PEOPLE, st.integers(0, 9))
 
 
 def told_apart(call: Call, client: Client, identity: Identity | None, generation: int) -> object:
-    """What must differ for two keys to differ."""
+    """Return a value that differs for two requests if and only if their keys must differ."""
     who = None if identity is None else (str(identity.id), identity.credentials, generation)
     return call.operation.id, call.path, call.query, call.accept, client.origin, who
 

@@ -125,7 +125,7 @@ class AroundWriteTests(SynchronousTestCase):
         self.assertTrue(self.settled())
 
     def test_a_finding_that_comes_before_the_failure_does_not_leave_it_open_for_ever(self) -> None:
-        """Where the contract names no way to look, nobody looks, and says so before the failure has come up."""
+        """If the contract has no way to look, that is reported before the failure reaches the cache."""
         self.write(UNKNOWN, found_within=True)
         self.assertFalse(self.settled(), "it may still be carried out")
         self.house.clock.advance(25)

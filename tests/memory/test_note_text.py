@@ -21,7 +21,7 @@ def texts(answer: dict[str, Any]) -> list[NoteText]:
 
 
 def inside(note: NoteText) -> str:
-    """What of the result is in a part."""
+    """The piece of the result that a part contains."""
     head, _, rest = note.body.partition("\n")
     assert head.startswith("Part ")
     return rest.removesuffix(f"\nReference: {note.reference}")

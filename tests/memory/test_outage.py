@@ -1,4 +1,4 @@
-"""Random days of two people, a HOSP that comes and goes, and a proxy that is killed: no forbidden reads."""
+"""Two users, a HOSP that goes away and comes back, and a proxy that is killed, at random: no forbidden reads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HTML = (b"Content-Type", b"text/html")
 
 
 class Days(RuleBasedStateMachine):
-    """HOSP has notes with a version each. A user must see what they were told of them, or nothing."""
+    """HOSP has notes with a version each. A user must see their own acknowledged writes to them, or nothing."""
 
     @initialize()
     def begin(self) -> None:
@@ -54,7 +54,7 @@ class Days(RuleBasedStateMachine):
         ]
 
     def ask(self, call: Call, who: Identity, response: Response | None) -> Any:
-        """What comes of a request; HOSP answers whatever it is asked in the meantime."""
+        """Send a request, let HOSP respond to all that it has got, and return the outcome."""
         house = self.process.house
         reading = house.send(call, who=who, offline=self.away and call.operation.is_read)
         for asked in house.hosp:
@@ -69,7 +69,7 @@ class Days(RuleBasedStateMachine):
         self.process.house.accounts.remember(who, self.process.house.accounts.ticket())
 
     def known(self, who: Identity) -> bool:
-        """Whether somebody may read what is kept though HOSP cannot say who it is."""
+        """Whether a user may read cached responses while HOSP cannot confirm the credentials."""
         results: list[Any] = []
         Deferred.fromCoroutine(self.process.house.accounts.grace(who.credentials)).addBoth(results.append)
         return results[0] == who
@@ -94,7 +94,7 @@ class Days(RuleBasedStateMachine):
             assert not self.known(who), "revoked credentials count as verified"
 
     def check(self, who: Identity, patient: int | None, shown: list[dict[str, int]]) -> None:
-        """Nobody sees what contradicts a write of his own that was acknowledged."""
+        """Check that a read does not contradict an acknowledged write of the reader."""
         seen = {one["id"]: one for one in shown}
         for (author, number), version in self.told.items():
             if author != who.id:
@@ -111,7 +111,7 @@ class Days(RuleBasedStateMachine):
     @rule(name=WHO, patient=PATIENT, lost=st.booleans())
     def create(self, name: str, patient: int, lost: bool) -> None:
         who = self.people[name]
-        # HOSP gives no id twice, not that of a deleted note either.
+        # HOSP gives no id twice, not even that of a deleted note.
         self.highest = number = self.highest + 1
         self.write(call_of("createNote", document={}), who, number, patient, lost)
 
@@ -152,7 +152,7 @@ class Days(RuleBasedStateMachine):
 
     @rule(name=WHO, answered=st.booleans())
     def new_password(self, name: str, answered: bool) -> None:
-        """HOSP takes the new one from now on, whether or not it could say so."""
+        """HOSP accepts only the new password from now on, even if its response is lost."""
         old = self.people[name]
         self.revoked.append(old)
         self.people[name] = evolve(old, credentials=b"%s %d" % (name.encode(), len(self.revoked)))
@@ -165,7 +165,7 @@ class Days(RuleBasedStateMachine):
 
     @rule(name=WHO)
     def outage(self, name: str) -> None:
-        """What it is all for: what was read, a write, a crash, and HOSP is gone."""
+        """The case that matters most: a read, a write, a crash, and then HOSP is away."""
         self.away = False
         self.read(name, None)
         self.wait(2.0)

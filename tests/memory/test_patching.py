@@ -27,7 +27,7 @@ def entry(document: Any, *query: tuple[str, str], operation: str = "listNotes", 
 
 
 def after(kept: CacheEntry, write: str, *path: str, stored: Any = None, **how: Any) -> Any:
-    """The document as it is after a write; None where that is not known."""
+    """The document after a write; None if that is not known."""
     body = b"<p>gone" if stored is None else json.dumps(stored).encode()
     headers = (JSON,) if stored is not None else ((b"Content-Type", b"text/html"),)
     given = {"origin": ORIGIN, "resource": NOTES, "filters": frozenset({"patient_id"}), **how}

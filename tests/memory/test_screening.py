@@ -129,7 +129,7 @@ class ScreeningTests(SynchronousTestCase):
             self.assertEqual(after.screening.pending, 0)
 
     def long(self, count: int = 4) -> list[str]:
-        """What HOSP says of images whose results fill several notes, as far as the colon."""
+        """Images whose results fill several notes: the beginning of each result, up to the colon."""
         return [f"{number} {'x' * 40_000}" for number in range(count)]
 
     def screen_long(self, **kwargs: Any) -> Any:
@@ -137,7 +137,7 @@ class ScreeningTests(SynchronousTestCase):
         return self.rig.send("POST", "/patients/7/screen", {"images": ["0 ", "1 ", "2 ", "3 "]}, **kwargs)
 
     def is_whole(self, notes: list[dict[str, Any]]) -> None:
-        """All notes of one long result, each once."""
+        """Check that every note of one long result exists once."""
         self.assertEqual(len(notes), 4)
         for number, image in enumerate(self.long(), 1):
             (note,) = [each for each in notes if each["title"] == f"Screening result (part {number} of 4)"]
@@ -271,7 +271,7 @@ class ScreeningTests(SynchronousTestCase):
 
 @implementer(IProcessor)
 class FailingRecord:
-    """The record of the next deliveries fails, after the request was carried out."""
+    """Fails to record the next deliveries, after the request was carried out."""
 
     def __init__(self) -> None:
         self.left = 0

@@ -42,11 +42,11 @@ class Two(SynchronousTestCase):
         self.house = House(clock=self.clock, common=self.common, sharing=self.lease, renews=True)
 
     def warm(self, call: Any = "listNotes", body: bytes = b"[1]", **how: Any) -> Any:
-        """The other worker is answered."""
+        """Let the other worker fetch a response, so that the second level has it."""
         return self.other.warm(call, answer(body), **how)
 
     def asks(self, call: Any = "listNotes", *headers: tuple[bytes, bytes], **how: Any) -> Any:
-        """A read that goes to HOSP."""
+        """Send a read that must go to HOSP."""
         before = len(self.house.hosp)
         reading = self.house.send(call, *headers, **how)
         self.assertEqual(len(self.house.hosp), before + 1)
@@ -129,7 +129,7 @@ class SharedTests(Two):
     def test_a_renewal_is_not_answered_by_what_it_renews(self) -> None:
         self.house.warm("listNotes", answer(b"[1]"))
         self.clock.advance(61)
-        self.redis.ends = dict.fromkeys(self.redis.ends, 1 << 60)  # and if Redis kept it for ever
+        self.redis.ends = dict.fromkeys(self.redis.ends, 1 << 60)  # even if Redis kept it for ever
         self.house.send("listNotes")
         self.assertEqual(len(self.house.hosp), 2)
         self.house.reply(answer(b"[2]"))
@@ -161,7 +161,7 @@ class SharedTests(Two):
 
 class StruckTests(Two):
     def test_without_alease_it_is_of_no_use(self) -> None:
-        """A writer who cannot reach Redis can strike nothing there."""
+        """A worker that cannot reach Redis cannot invalidate anything there."""
         self.warm()
         self.lease.may_serve = False
         self.house.warm("listNotes", answer(b"[2]"))
@@ -189,7 +189,7 @@ class StruckTests(Two):
         self.assertEqual(len(self.house.store), 0)
 
     def test_a_write_of_this_process_counts_before_redis_knows_of_it(self) -> None:
-        """It has ended, and its news are on their way: what is there now must not come into memory unmarked."""
+        """The write has ended, and Redis has not got its news: a value from there must be marked in the cache."""
         self.warm()
         self.clock.advance(1)
         self.house.memory.invalidate(call_of("createNote", document={}))
@@ -205,7 +205,7 @@ class StruckTests(Two):
         self.house.warm("listNotes", answer(b"[2]"))
         self.assertEqual(self.common.ran, [])
         self.house.accounts.changed("1")
-        self.asks()  # what was kept before
+        self.asks()  # the entry from before
 
     def test_or_while_it_is_looked_for(self) -> None:
         self.warm()
@@ -226,7 +226,7 @@ class StruckTests(Two):
         self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
 
     def test_after_achange_of_the_account_all_share_again(self) -> None:
-        """Each process counts its changes for itself."""
+        """Each process has its own count of changes."""
         self.house.accounts.changing("1")
         self.house.accounts.changed("1")
         self.clock.advance(1)
@@ -328,7 +328,7 @@ class WhoTests(SynchronousTestCase):
         self.assertEqual(self.asked, 3)
 
     def test_the_answer_itself_is_theirs_too(self) -> None:
-        """Whoever asks who he is, is on record as that."""
+        """A user who asks "who am I" is recorded under that name."""
         self.one.get("/staffs/me")
         response = self.two.get("/staffs/me")
         self.assertEqual((response.status, self.asked), (200, 1))

@@ -32,7 +32,7 @@ class Lease(Alone):
 
 
 class Worker:
-    """One of the processes, as far as it reads and receives news."""
+    """The part of a process that reads and receives news."""
 
     def __init__(self, clock: Clock, redis: SmallRedis) -> None:
         self.lease = Lease()
@@ -43,7 +43,7 @@ class Worker:
         self.seen: dict[int, int] = {}
 
     def hears(self, seq: int) -> None:
-        """All of the log up to here; then it may serve again."""
+        """Receive all news up to this position of the log."""
         self.house.memory.invalidate(WRITE)
         self.house.heard = max(self.house.heard, seq)
 
@@ -65,14 +65,14 @@ class Write:
 
 
 class Model:
-    """The world: a number at HOSP that writes raise."""
+    """HOSP has one number, which each write raises; three workers read it."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.clock = Clock()
         self.redis = SmallRedis(self.clock)
         self.workers = [Worker(self.clock, self.redis) for _ in range(3)]
-        # Made before anything happens: making one takes its time of the clock.
+        # Made before the run, because House advances the clock.
         self.spare = [Worker(self.clock, self.redis) for _ in range(20)]
         self.version = self.answered = 0
         self.writes: list[Write] = []
@@ -101,13 +101,13 @@ class Model:
 
     def read(self) -> None:
         worker = self.chance.choice(self.workers)
-        if not worker.lease.may_serve:  # it would not answer from its memory (another part sees to that)
+        if not worker.lease.may_serve:  # the cache is not used then (other tests cover that)
             return
         wish = [NO_CACHE] if self.chance.random() < 0.1 else []
         worker.reads.append((worker.house.send("listNotes", *wish, deadline_s=1e9), self.answered))
 
     def hosp(self) -> None:
-        """HOSP makes an answer, or one that was made arrives."""
+        """HOSP decides on a response, or a decided one arrives."""
         worker = self.chance.choice(self.workers)
         waiting = [one for one in worker.house.hosp if not one.reply.called]
         if waiting:
@@ -118,7 +118,7 @@ class Model:
                 worker.seen[id(one)] = self.version
 
     def restart(self) -> None:
-        """A worker ends, and another joins who has heard of nothing that was before it."""
+        """A worker ends, and a new one joins, which has received no earlier news."""
         worker = self.chance.choice(self.workers)
         if self.spare and all(worker is not write.by for write in self.writes):
             new = self.workers[self.workers.index(worker)] = self.spare.pop()
@@ -135,7 +135,7 @@ class Model:
         worker.common.release(Away("lost") if self.chance.random() < 0.1 else None)
 
     def spoil(self) -> None:
-        """A worker's memory evicts what it has; Redis evicts something, or two values change places."""
+        """A worker's cache evicts entries; Redis evicts a value, or two values swap places."""
         if self.chance.random() < 0.2:
             self.chance.choice(self.workers).house.store.drop_tag("list:notes")
         keys = sorted(self.redis.values)
@@ -148,7 +148,7 @@ class Model:
                 values[one], values[two] = values[two], values[one]
 
     def write(self) -> None:
-        """A write begins, or one goes a step further."""
+        """A write begins, or one takes its next step."""
         if len(self.writes) < 2 and self.chance.random() < 0.05:
             begun = Write(self.chance.choice(self.workers))
             begun.by.house.memory.invalidate(WRITE)
@@ -205,7 +205,7 @@ class ModelTests(SynchronousTestCase):
         self.assertGreater(checked, 3000)
 
     def test_news_say_what_awrite_strikes(self) -> None:
-        """What the model strikes by itself is what the news strike that are said of it."""
+        """The model invalidates by itself the same entries as the news of such a write."""
         from hospproxy.sharing.generations import tags_of
 
         self.assertEqual(tags_of(Struck(tags_of_write(WRITE))), tags_of_write(WRITE))

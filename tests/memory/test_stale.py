@@ -77,7 +77,7 @@ class FilterTests(Staleness):
         self.house.warm(call_of("listNotes", staff_id="3"))
 
     def test_where_nobody_knows_whether_hosp_filters_no_own_write_is_left_out(self) -> None:
-        """HOSP may pass over the filter: then the new note is in this list as well."""
+        """HOSP may ignore the filter, and then the new note is in this list as well."""
         old, new = {**note(1), "staff_id": 3}, {**note(2), "staff_id": 4}
         self.house.warm(call_of("listNotes", staff_id="3"), said([old]))
         self.write(call_of("createNote", document={}), said(new, 201))
@@ -218,7 +218,7 @@ class AfterWriteTests(Staleness):
             self.house.warm(call_of("getNote", "1"), said(note(1)), who=who)
 
     def shown(self, call: Any, **how: Any) -> Any:
-        """What a read shows while HOSP is away: a document, or the class of the failure."""
+        """Result of a read while HOSP is away: a document, or the class of the failure."""
         outcome = self.offline(call, **how).outcome[0]
         return json.loads(outcome.body) if isinstance(outcome, Response) else type(outcome.value)
 

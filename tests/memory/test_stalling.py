@@ -11,7 +11,7 @@ from hospproxy.messages import Origin
 from .house import BEN, House, answer, call_of
 
 OLD = 1000.0
-"""Seconds after which nothing is fresh, and nothing given while it is renewed either."""
+"""Seconds after which no entry is fresh, and none is served while it is refreshed."""
 
 
 class Silence:

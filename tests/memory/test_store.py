@@ -89,7 +89,7 @@ class LruStoreTests(SynchronousTestCase):
 
 class SizeTests(SynchronousTestCase):
     def _fill(self, store: LruStore, number: int) -> None:
-        """What a member of staff reads, each byte of it a new object."""
+        """Store one patient as one user reads it, without sharing any object with other entries."""
         who = Identity(number % 50, "x", number.to_bytes(32, "big"))
         tags = tags_of_answer(call_of("getPatient", str(number)), who)
         response = to_keep(answer(b'{"id":%d}' % number))

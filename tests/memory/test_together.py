@@ -75,7 +75,7 @@ class TogetherTests(SynchronousTestCase):
         self.hearing = Hearing(self.house.memory, lambda *what: self.forgotten.append(what))
 
     def kept(self, operation: str = "getNote", *path: str) -> Reading:
-        """An answer that is in memory."""
+        """Cache a response."""
         call = call_of(operation, *path)
         self.house.send(call)
         self.house.reply(answer(b'{"id":1}'))
@@ -161,11 +161,11 @@ class TogetherTests(SynchronousTestCase):
         assert isinstance(struck, Struck)
         self.assertEqual(struck.hidden_from, ("public", "account:1"))
         self.assertEqual(account, Account(open_one.reference, "2", 0.0))
-        self.house.memory.found_later(call, NOBODY)  # as for a write of an earlier process
+        self.house.memory.found_later(call, NOBODY)  # as after a write of an earlier process
         self.assertEqual(self.others.told[-1], Account("", "2", 0.0))
 
     def test_a_doubt_that_ends_by_time_ends_for_who_joined_meanwhile_too(self) -> None:
-        """He may have kept what was there before, and has never heard of the doubt."""
+        """A worker that joined meanwhile may have cached the old state, and never received the doubt."""
         self.others.at_once = True
         writing = self.failing_at_once(FailedAfterSending("cut"))
         doubt = self.others.told[-1]
@@ -190,7 +190,7 @@ class TogetherTests(SynchronousTestCase):
         self.hearing.heard(CredentialsRefused(BEN.credentials))
         self.assertEqual(len(self.others.said), 1)
 
-    # Hearing
+    # Receiving
 
     def test_what_another_has_written_is_served_no_more(self) -> None:
         self.kept("getNote", "1")
@@ -305,7 +305,7 @@ class TogetherTests(SynchronousTestCase):
         assert done is not None
         self.successResultOf(done)
 
-    # Answering
+    # Serving
 
     def test_without_alease_hosp_is_asked_each_time(self) -> None:
         self.kept("getNote", "1")

@@ -91,7 +91,7 @@ class ContentTests(CheckCase):
         self.bad("listNotes", b"id\n1\n", (b"Content-Type", b"text/csv"), accept="html")
 
     def test_what_nobody_has_asked_for(self) -> None:
-        """No Range and no condition is sent on: a 206 is a part taken for the whole, and a 304 has no content."""
+        """The proxy sends no Range and no condition, so it would take a 206 for the whole, and a 304 has no content."""
         for operation in ("listNotes", "getNote", "updateNote", "createNote"):
             for status in (206, 304):
                 self.bad(operation, [], status=status)

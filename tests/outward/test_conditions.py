@@ -179,7 +179,7 @@ class WriteTests(SynchronousTestCase):
         self.refused(412, "If-Match", response)
 
     def test_of_two_at_once_one_passes(self) -> None:
-        """The second one's look comes after the first one's write, whoever is quicker."""
+        """The second write's look comes after the first write, even if the second was quicker."""
         more = [(b"if-match", self.tag())]
         self.rig.clock.advance(1)
         one = self.rig.send("PATCH", self.path, {"title": "one"}, headers=more)
@@ -188,7 +188,7 @@ class WriteTests(SynchronousTestCase):
         self.assertEqual(self.title(), "one")
 
     def test_what_changed_between_two_sends_counts(self) -> None:
-        """HOSP failed before it stored the first try; before the second somebody changes the record behind our back."""
+        """HOSP fails before it stores the first attempt; before the second, the record changes without the proxy."""
         more = [(b"if-match", self.tag())]
         self.rig.clock.advance(30)
         self.rig.hosp.faults.append(("before", 500))
@@ -200,7 +200,7 @@ class WriteTests(SynchronousTestCase):
             response = answer(call)
             if call.operation.id == "getNote":
                 looks.append(None)
-                if len(looks) == 2:  # the look for the lost write has just said that it is absent
+                if len(looks) == 2:  # the look for the lost write has just found that it is absent
                     changed["title"] = "theirs"
             return response
 
@@ -255,7 +255,7 @@ class WriteTests(SynchronousTestCase):
             self.assertEqual(self.rig.hosp.seen(name), [], name)
 
     def test_a_look_that_fails_is_no_failure_of_the_write(self) -> None:
-        """A reset of the look, taken for one of the write, would end in "unknown"."""
+        """If a reset of the look counted as a reset of the write, the outcome would be "unknown"."""
         tag = self.tag()
         for fault in (RESET, NotSent("refused"), 503):
             self.rig.hosp.read_faults[:] = [fault] * 9
@@ -272,12 +272,12 @@ class WriteTests(SynchronousTestCase):
         refused = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", b'"x"'), key)
         again = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", self.tag()), key)
         self.assertEqual((refused.status, again.status), (412, 200))
-        # What was carried out is answered again, though the record is another by now.
+        # A retry gets the first response again, though the record has changed since.
         replayed = self.answer("PATCH", self.path, {"title": "b"}, (b"if-match", b'"x"'), key)
         self.assertEqual((replayed.status, replayed.body), (200, again.body))
 
     def test_the_proxys_own_writes_have_none(self) -> None:
-        """A screening's note is made on behalf of a request that may have had conditions."""
+        """A screening's note is sent on behalf of a request that may have had conditions."""
         request = Request("POST", headers=fields(if_match="broken"))
         own = Exchange(request, 0.0, 0.0, 28.0, own="screening note")
         own.call = self.rig.exchanges[0].call

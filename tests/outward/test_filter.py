@@ -86,7 +86,7 @@ class Limits(SynchronousTestCase):
         self.assertIs(error.head_status, None)
 
     def test_interim_answers_count(self) -> None:
-        """RFC 9110 §15.2: any number may come; not any number of bytes."""
+        """RFC 9110 §15.2 allows any number of them; the proxy limits their bytes."""
         interim = b"HTTP/1.1 102 Processing\r\n\r\n"
         self.assertEqual(fed(interim * 5 + LENGTH)[1], LENGTH)
         self.assertRaises(BadAnswer, fed, interim * 8 + LENGTH)
@@ -107,7 +107,7 @@ class Limits(SynchronousTestCase):
 
 
 class BareLineFeeds(SynchronousTestCase):
-    """RFC 9112 §2.2: a recipient may accept a bare line feed as the end of a line. This one refuses it at once."""
+    """RFC 9112 §2.2: a recipient may accept a bare line feed as the end of a line. The proxy refuses it at once."""
 
     def refusal(self, raw: bytes, cuts: tuple[int, ...] = ()) -> ProxyError:
         return self.assertRaises(ProxyError, fed, raw, cuts)  # type: ignore[no-any-return]

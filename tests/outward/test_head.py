@@ -92,7 +92,7 @@ class Framing(SynchronousTestCase):
 
 class Fields(SynchronousTestCase):
     def test_hop_by_hop_fields_go_no_further(self) -> None:
-        """RFC 9110 §7.6.1: neither those that are always for one hop nor those that Connection names."""
+        """RFC 9110 §7.6.1: fields that are always for one hop, and fields that Connection names."""
         read = head(
             OK,
             b"Content-Length: 0",

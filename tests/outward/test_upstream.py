@@ -29,7 +29,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def end(answer: Deferred[Response]) -> None:
-    """Nothing may be left to be collected, and complained of, in another test."""
+    """Leave nothing for the garbage collector, which would report it in another test."""
     answer.addErrback(lambda _: None)
     answer.cancel()
 
@@ -55,7 +55,7 @@ class UpstreamCase(SynchronousTestCase):
         return answer
 
     def connect(self, number: int = -1) -> Any:
-        """Let a connection be made; gives the protocol that stands on it."""
+        """Let a connection succeed, and return its protocol."""
         host, port, factory, timeout, _ = self.reactor.tcpClients[number]
         self.assertEqual((host, port, timeout), ("127.0.0.1", 3000, 3.0))
         connection = factory.buildProtocol(None)
@@ -340,7 +340,7 @@ class KeptConnections(UpstreamCase):
         self.nothing_left()
 
     def test_bytes_that_nobody_asked_for_end_it(self) -> None:
-        """They would be read as the answer to the next request, which is another user's."""
+        """They would be taken for the response to the next request, which may be another user's."""
         connection = self.kept()
         connection.dataReceived(OK)
         self.assertTrue(connection.transport.disconnected)

@@ -15,7 +15,7 @@ from hospproxy.outward.gate.breaker import Breaker, BreakerState
 
 
 def opened() -> Breaker:
-    """A breaker that has opened at 2.0."""
+    """A breaker that opened at 2.0 s."""
     breaker = Breaker(5)
     for now in (0.0, 0.5, 1.0, 1.5, 2.0):
         breaker.gone(now, now)
@@ -66,7 +66,7 @@ class Opening(SynchronousTestCase):
     def test_a_time_in_which_nobody_asked_is_no_silence(self) -> None:
         breaker = Breaker(1)
         breaker.asked(0.0)
-        breaker.ended(1.0)  # given up by its client
+        breaker.ended(1.0)  # its client has left
         breaker.asked(3600.0)
         breaker.silent(3600.0, 3610.0)
         self.assertIs(breaker.state, BreakerState.CLOSED)

@@ -48,7 +48,7 @@ class EstimateTests(SynchronousTestCase):
         self.assertFalse(learned(20.0).in_vain(ahead=14, limit=5, left_s=1))
 
     def test_many_who_come_again_and_again_are_never_refused(self) -> None:
-        """64 of them, 5 places, 0.4 s in the mean, whatever the times are by chance: all get a place."""
+        """64 clients, 5 slots, random times of 0.4 s on average: every request gets a slot."""
         seed = random.randrange(1 << 32)
         chance, estimate = random.Random(seed), Estimate()
         for _ in range(5000):

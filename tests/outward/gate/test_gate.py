@@ -30,7 +30,7 @@ WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
 
 def end(answer: Deferred[Response]) -> None:
-    """Nothing may be left to be collected, and complained of, in another test."""
+    """Leave nothing for the garbage collector, which would report it in another test."""
     answer.addErrback(lambda _: None)
     answer.cancel()
 
@@ -134,7 +134,7 @@ class Waiting(GateCase):
         self.assertNoResult(other)
 
     def test_a_deadline_ends_the_wait(self) -> None:
-        """A quarter before its time is up: sent then, a write would be one of which nobody knows."""
+        """It ends a quarter of its time before the deadline: a write sent later would end as unknown."""
         waiting = self.send("c", deadline=5.0)
         self.clock.advance(3.7)
         self.assertNoResult(waiting)
@@ -153,7 +153,7 @@ class Waiting(GateCase):
         for name in "cde":
             self.send(name)
         error = self.refusal(self.send("f"))
-        # 4 go before it would, each for the 4.5 s that HOSP is known for, two at a time.
+        # 4 go ahead of it, two at a time; each takes the 4.5 s that are usual for HOSP.
         self.assertEqual(error.retry_after_s, 9)
         self.assertEqual(self.sample("gate_refused_total", reason="full"), 1)
 
@@ -168,7 +168,7 @@ class Waiting(GateCase):
         self.assertEqual(self.names(), ["a", "b", "w"])
 
     def test_who_is_pushed_out_may_free_a_place_at_once(self) -> None:
-        """Its client gives up its other request too, while the newcomer is still on its way to the queue."""
+        """Its client cancels its other request too, before the new request is in the queue."""
         for name in "cd":
             self.send(name)
         youngest = self.send("e")
@@ -201,7 +201,7 @@ class Estimating(GateCase):
         now = self.clock.seconds()
         waiting = [self.send(f"{i}", deadline=now + 28) for i in range(20)]
         refused = [i for i, answer in enumerate(waiting) if answer.called]
-        # 2 s each, 28 s, of which 2 s are kept back; the 11th would wait for about 22 s, and that is too near.
+        # 2 s each, 28 s, of which 2 s are kept back; the 11th would wait for about 22 s, too close to that.
         self.assertEqual(refused, list(range(10, 20)))
         self.assertEqual(self.sample("gate_refused_total", reason="in_vain"), 10)
         for answer in waiting[10:]:
@@ -222,7 +222,7 @@ class Estimating(GateCase):
         now = self.clock.seconds()
         self.send("w", WRITE, deadline=1000)
         waiting = [self.send(f"{i}", deadline=now + 28) for i in range(20)]
-        # A write is ahead, and others that come within 5 s go first.
+        # A write is ahead of it, and so are writes that come within 5 s.
         self.assertEqual([i for i, answer in enumerate(waiting) if answer.called], list(range(7, 20)))
 
     def test_failures_at_once_do_not_look_like_speed(self) -> None:
@@ -301,7 +301,7 @@ class Breaking(GateCase):
     def test_those_who_wait_are_told_at_once(self) -> None:
         held = [self.send("a", deadline=1000), self.send("b", deadline=1000)]
         waiting = [self.send(name, deadline=1000) for name in "cd"]
-        # One place is held all the time, so that somebody waits when the breaker opens.
+        # One slot is held all the time, so that a request waits when the breaker opens.
         for _ in range(2):
             self.clock.advance(0.6)
             self.inside.pop()[1].errback(NotSent("x"))
@@ -324,7 +324,7 @@ class Breaking(GateCase):
         self.assertIs(self.gate.state, BreakerState.HALF_OPEN)
         for name in "abc":
             self.send(name)
-        self.assertEqual(self.names(), ["a"])  # the limit is at 1 by now
+        self.assertEqual(self.names(), ["a"])  # the limit is 1 by now
         self.inside[0][1].callback(Response(500))
         self.assertIs(self.gate.state, BreakerState.CLOSED)
         self.assertEqual(self.sample("breaker_open"), 0)
@@ -363,7 +363,7 @@ class Breaking(GateCase):
 
 
 class GateModel(RuleBasedStateMachine):
-    """Requests of three people, in any order, to a HOSP that fails in any way: the promises hold at every moment."""
+    """Requests of three users, in any order, to a HOSP that fails in any way: the gate's rules hold at every moment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -426,7 +426,7 @@ class GateModel(RuleBasedStateMachine):
         self.inside = [answer for answer in self.inside if not answer.called]
 
     def teardown(self) -> None:
-        """Whatever is left would be torn apart by the garbage collector otherwise, in any order."""
+        """End everything in order; otherwise the garbage collector would, in any order."""
         while self.answers:
             self.answers.pop()[1].cancel()
 

@@ -37,9 +37,9 @@ ENDS = (CancelledError, NotSent, FailedAfterSending, BadAnswer, OverCapacity)
 
 @implementer(IUpstream)
 class Hosp:
-    """Counts what it has in hand. It ends a request when told, whether anybody still waits or not.
+    """Counts its requests in flight. It ends a request when told, even if no client waits for it.
 
-    :ivar working: for each request in hand, the Deferred of the waiting attempt.
+    :ivar working: for each request in flight, the Deferred of the waiting attempt.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -72,7 +72,7 @@ class Hosp:
                 late.cancel()
 
     def end(self, number: int = 0, outcome: int | Exception = 200) -> None:
-        """It has finished with one; nobody hears of it who has closed the connection."""
+        """Finish a request. The proxy does not notice if it has closed the connection."""
         answer = self.working.pop(number)
         if answer.called:
             return
@@ -118,7 +118,7 @@ class World:
         return answer
 
     def close(self) -> None:
-        """Leave nothing suspended, which would be collected, and complained of, in another test."""
+        """Leave nothing suspended for the garbage collector, which would report it in another test."""
         while self.answers:
             self.answers.pop().cancel()
         for _ in range(2):
@@ -211,7 +211,7 @@ class LeavingTests(SynchronousTestCase):
         self.assertEqual(self.hosp.timeouts, [10.0, 25.0])
 
     def test_hosp_that_breaks_the_connection_has_finished(self) -> None:
-        """What it still does is made up for by the limit, which that lowers."""
+        """It may still be working; to allow for that, the failure lowers the limit."""
         self.send()
         self.hosp.end(outcome=FailedAfterSending("reset"))
         self.assertEqual((self.world.gauge("gate_in_flight"), self.world.gauge("gate_limit")), (0, 1))

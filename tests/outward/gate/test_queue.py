@@ -144,7 +144,7 @@ class Fairness(SynchronousTestCase):
         self.assertEqual(queue.ahead_of(Ticket(READ, 100, b"many"), 0), 6)
         self.assertEqual(queue.ahead_of(Ticket(READ, 100, b"few"), 0), 2)
         self.assertEqual(queue.ahead_of(Ticket(WRITE, 100, b"few"), 0), 1)
-        # The reads have waited longer than the head start of a write by then.
+        # By then the reads have waited longer than a write's head start.
         self.assertEqual(queue.ahead_of(Ticket(WRITE, 100, b"few"), 6), 6)
 
     def test_those_who_go_on_asking_use_their_turns(self) -> None:
@@ -251,7 +251,7 @@ class QueueModel(RuleBasedStateMachine):
 
     def fill(self) -> None:
         while (ticket := self.queue.next(self.now)) is not None:
-            # The priority whose oldest came first, the head start of others counted; of that whose turn it is.
+            # The priority whose oldest request came first, counting head starts; then the credentials whose turn it is.
             first = min(
                 self.waiting, key=lambda t: (self.came[t] + HEAD_START_S[t.priority], t.priority)
             ).priority
@@ -271,7 +271,7 @@ class QueueModel(RuleBasedStateMachine):
         assert self.queue.waiting == len(self.waiting) <= 5
         assert all(t.standing is QueueStanding.IN for t in self.inside)
         assert all(t.standing is QueueStanding.WAITING for t in self.waiting)
-        # Nobody waits beside an empty place.
+        # No request waits while a slot is free.
         assert not self.waiting or len(self.inside) >= self.queue.limit
 
 

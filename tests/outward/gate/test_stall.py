@@ -68,7 +68,7 @@ class StallTests(SynchronousTestCase):
             self.answer(attempt, seconds)
 
     def silent_s(self) -> float:
-        """Seconds until it is noticed."""
+        """Seconds until the stall is noticed."""
         began = self.clock.seconds()
         while not self.stall.stalled:
             self.clock.advance(0.25)
@@ -118,7 +118,7 @@ class StallTests(SynchronousTestCase):
         self.clock.pump([0.5] * 40)
         for attempt in attempts:
             self.answer(attempt, 20.0)
-        # The first round may have been taken for one. From now on answers that take 20 s are what is usual.
+        # The first round may have counted as a stall. From now on responses after 20 s are usual.
         for _ in range(10):
             attempts = [self.begin() for _ in range(5)]
             for _ in range(40):
@@ -128,7 +128,7 @@ class StallTests(SynchronousTestCase):
                 self.answer(attempt, 20.0)
 
     def test_hosp_as_it_is_known_is_seldom_suspected(self) -> None:
-        """Mean 4.4 s, from 2 to 20 s, five at one time: false alarms are rare."""
+        """With 4.4 s on average, 2 to 20 s, and five slots, false alarms are rare."""
         chance = random.Random(SEED)
         due: dict[int, tuple[float, float]] = {}
         alarms, was = 0, False

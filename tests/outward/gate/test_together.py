@@ -111,7 +111,7 @@ class TogetherTests(SynchronousTestCase):
             self.pass_s(0.2)
         self.assertEqual(set(self.hosp.asked), {"getStatus"})
         self.assertIn(len(self.hosp.asked), (9, 10, 11))
-        # A write's working time stands still all the while.
+        # A write's working time does not advance meanwhile.
         self.assertAlmostEqual(self.working_time.since(0.0, self.clock.seconds()), 0.0)
 
     def test_a_silent_hosp_is_found_out_when_it_was_silent_for_too_long(self) -> None:
@@ -125,7 +125,7 @@ class TogetherTests(SynchronousTestCase):
             self.go_away(how, seconds)
             self.pass_s(60.0)
             self.hosp.how = "well"
-            self.pass_s(2.2 if how == "refusing" else 5.2)  # probes that hang are further apart
+            self.pass_s(2.2 if how == "refusing" else 5.2)  # probes that hang are sent less often
             answer = self.chain.handle(Request("GET", b"/hospitals"))
             self.pass_s(0.3)
             self.assertEqual(self.successResultOf(answer).status, 200)
@@ -135,7 +135,7 @@ class TogetherTests(SynchronousTestCase):
             self.assertEqual(len(self.hosp.asked), before, "no probe goes to a HOSP that is there")
 
     def test_no_more_probes_hang_at_one_time_than_there_are_places(self) -> None:
-        """HOSP does not notice that they are given up after 8 s."""
+        """HOSP does not notice that the proxy gives them up after 8 s."""
         self.go_away("silent", 28.5)
         for _ in range(100):
             self.pass_s(1.0)

@@ -1,4 +1,4 @@
-"""A killed process has requests in HOSP's hands: the next process holds their slots."""
+"""A process is killed with requests in flight at HOSP: the next process holds their slots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FileTests(SynchronousTestCase):
         self.boot.advance(500.0)
 
     def made(self, reading: float) -> tuple[Unfinished, Clock, list[float]]:
-        """A process whose own clock shows something else, and what it finds."""
+        """Start a process whose clock has this reading; return what it finds on disk."""
         clock = Clock()
         clock.advance(reading)
         file = Unfinished(self.path, AtOnce(), clock, self.boot.seconds)
@@ -37,7 +37,7 @@ class FileTests(SynchronousTestCase):
         file.end("unknown")
         self.boot.advance(7.0)
         clock.advance(7.0)
-        # Its clock shows another time: the wall clock was set in between.
+        # The next process's clock has another reading, as after a change of the wall clock.
         self.assertEqual(self.made(50.0)[2], [43.0, 45.0])
 
     def test_how_long_hosp_takes_is_handed_on_too(self) -> None:

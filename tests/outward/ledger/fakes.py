@@ -18,7 +18,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="hospproxy-test-")
 
 
 class AtOnce:
-    """A worker that does each task at once; or fails it, like a full disk; or is dead."""
+    """A worker thread's stand-in: it does each task at once, fails it like a full disk, or is dead."""
 
     def __init__(self) -> None:
         self.full = False
@@ -40,7 +40,7 @@ def _full() -> Any:
 
 
 class Disk:
-    """What outlives a process: a database in memory."""
+    """The part of a ledger that outlives a process: a database in memory."""
 
     def __init__(self) -> None:
         self.keeper = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -52,7 +52,7 @@ class Disk:
         worker: AtOnce | None = None,
         monotonic: Callable[[], float] | None = None,
     ) -> Ledger:
-        """A process's ledger on this disk."""
+        """Open the ledger of a process on this disk."""
         path = Path(_FOLDER.name) / "ledger.sqlite"
         ledger = Ledger(
             path,
@@ -65,12 +65,12 @@ class Disk:
         return ledger
 
     def all(self, what: str) -> list[tuple[Any, ...]]:
-        """Some columns of every entry."""
+        """Return some columns of every entry."""
         return self.keeper.execute(f"SELECT {what} FROM entries ORDER BY entered, reference").fetchall()
 
 
 class _Uncloseable:
-    """The connection of a process that ends: the disk stays."""
+    """A process's connection to the database. Closing it keeps the database."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

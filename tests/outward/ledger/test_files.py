@@ -128,7 +128,7 @@ class OwnerTests(SynchronousTestCase):
         self.folder = Path(self.mktemp())
 
     def test_its_name_appears_with_its_lock(self) -> None:
-        """Workers start together: whoever saw a name without its lock would take over what a living one owns."""
+        """Workers start together. One that saw a name without its lock would take over entries of a living worker."""
         first = Owner(self.folder)
         seen: list[list[str]] = []
         lock = fcntl.flock
@@ -168,7 +168,7 @@ class OwnerTests(SynchronousTestCase):
         self.assertTrue(mine.is_gone(name))
 
     def test_a_lock_has_its_name_only_when_it_is_held_and_may_be_tried_by_two(self) -> None:
-        """A sibling that starts meanwhile must not take it for a dead one's."""
+        """A sibling that starts meanwhile must not think that its owner is dead."""
         folder = Path(self.mktemp())
         seen: list[list[str]] = []
         first = Owner(folder)
@@ -254,7 +254,7 @@ class StatementTests(SynchronousTestCase):
             self.assertEqual(begun(wall).now(), 1060.0)
         self.do(first.enter(row("a", entered=first.now())))
         self.assertEqual(begun(0.0).now(), 1090.0)
-        # What is entered as having begun earlier does not turn it back.
+        # An entry with an earlier begin does not turn it back.
         self.do(first.enter(row("b", entered=1.0)))
         self.assertEqual(begun(0.0).now(), 1090.0)
 
@@ -280,7 +280,7 @@ class StatementTests(SynchronousTestCase):
         self.now += KEEP_ANSWERS_S - 1
         self.do(self.ledger.tidy(120.0))
         self.assertEqual(calls(), [True])
-        # Its process died, and none has started since. Of its turn its row must say enough.
+        # Its process died, and none has started since. Its row must hold all that a turn needs.
         self.now += 2
         self.do(self.ledger.tidy(120.0))
         self.assertEqual(calls(), [False])

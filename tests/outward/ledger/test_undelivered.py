@@ -34,7 +34,7 @@ class UndeliveredTests(SynchronousTestCase):
         return sorted(each.reference for each in store.undelivered(self.connection, since))
 
     def test_what_its_client_never_got(self) -> None:
-        """Changes as well as new records; a screening's note has no client."""
+        """Changed and new records; a screening's note has no client."""
         self.close("new", "changed", "seen/screening")
         self.assertEqual(self.found(), ["changed", "new"])
 

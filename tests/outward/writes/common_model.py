@@ -1,4 +1,4 @@
-"""A model of the claim scripts in Python: what they do to one Redis, step by step, on a Clock.
+"""A model of the claim scripts in Python, on one simulated Redis and a Clock.
 
 integration/test_claims.py compares the model with the scripts on a real Redis.
 """
@@ -36,7 +36,7 @@ class Store:
     answers: dict[bytes, tuple[bytes, float]] = field(factory=dict)
 
     def lose(self) -> None:
-        """Redis loses all that is about claims."""
+        """Redis loses all claims."""
         self.mark = ""
 
 
@@ -108,7 +108,7 @@ class Model:
         return "j" in w and w["ju"] > self.now and self.store.leases.get(w["j"], 0) > self.now
 
     overtakings = 0
-    """How often it was said that a write was overtaken; for tests that mean to try it."""
+    """How often the model reported a write as overtaken, for tests that must reach that case."""
 
     def overtaken(self, name: str, w: dict[str, Any]) -> bool:
         found = self._overtaken(name, w)
@@ -168,7 +168,7 @@ class Model:
         return ("known" if w.get("l") else "busy"), name, w
 
     def equals(self, equal: str, gone: str, retry_of: str) -> tuple[str, Any, list[Any] | None]:
-        """Of a write without a key: what it takes over, or how it is answered."""
+        """For a write without a key: which write it takes over, or which reply it gets."""
         over, first, on_its_way = "", "", ""
         for name in self.list(equal):
             w = self.read(name) if name != self.ref else None
@@ -380,7 +380,7 @@ class Model:
 
 
 class Vault:
-    """Seals like the ledger."""
+    """Seals values as the ledger does."""
 
     def __init__(self) -> None:
         self._seal = Seal(b"v" * 32, "00000000")
@@ -416,14 +416,14 @@ class ModelCommon:
         return not self.away
 
     def join(self) -> None:
-        """Be a member, with a lease that does not end."""
+        """Become a member, with a lease that does not end."""
         self.store.leases[self.member.decode()] = float("inf")
         self.store.members.add(self.member.decode())
 
     def vanish(self, lease_s: float = 0.0) -> None:
-        """Nothing is heard of it any more.
+        """Stop sending heartbeats: the worker is dead.
 
-        :param lease_s: seconds for which its lease lasts yet.
+        :param lease_s: seconds until its lease ends.
         """
         self.store.leases[self.member.decode()] = self.store.now() + lease_s * 1000 if lease_s else 0.0
 

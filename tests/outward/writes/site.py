@@ -19,9 +19,9 @@ from .common_model import ModelCommon, Store
 
 
 class WorkerCommon(ModelCommon):
-    """The ``Common`` of a process that may be dead: then nothing that it still does has an effect.
+    """The ``Common`` of a process that may be dead: its calls then have no effect and no reply.
 
-    :ivar deaf: replies that are lost from now on.
+    :ivar deaf: number of next replies that are lost.
     """
 
     dead = False
@@ -49,7 +49,7 @@ class Worker(Rig):
     machine: str
 
     def begin(self, store: Store) -> RedisClaims:
-        """Make its claims."""
+        """Connect it to Redis, and make its claims."""
         assert self.ledger._owner is not None
         self.common = WorkerCommon(store, f"{self.machine}.{self.ledger._owner.name}".encode())
         return RedisClaims(
@@ -80,7 +80,7 @@ class Site:
         self.reference = lambda: f"ref-{next(numbers)}"
 
     def worker(self, machine: str) -> Worker:
-        """A process begins."""
+        """Start a process on a machine."""
         worker = Worker.__new__(Worker)
         worker.machine = machine
         worker.__init__(  # type: ignore[misc]
@@ -95,10 +95,10 @@ class Site:
         return worker
 
     def end(self, worker: Worker, *, seen: bool = True, lease_s: float = 0.0) -> None:
-        """A process dies between two instructions.
+        """Kill a process between two instructions.
 
-        :param seen: its machine goes on, so that siblings can see that it is gone.
-        :param lease_s: seconds for which its lease lasts yet.
+        :param seen: its machine continues, so its siblings can see that it is dead.
+        :param lease_s: seconds until its lease ends.
         """
         worker.worker.dead = worker.common.dead = True
         worker.time.end()

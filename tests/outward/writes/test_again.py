@@ -219,7 +219,7 @@ class AgainTests(AgainTestCase):
         self.assertIn("writes:joined", self.rig.exchanges[-1].rule_hits)
 
     def delayed(self) -> Deferred[None]:
-        """The first write waits for this before the writes processor sees it."""
+        """The first write waits for this before it reaches the writes processor."""
         process, delay = Writes.process, Deferred[None]()
         waited: list[Exchange] = []
 

@@ -35,7 +35,7 @@ class AwayTests(SiteTestCase):
         self.id_of(self.send(sibling))
 
     def test_at_another_machine_it_is_without_akey_and_with_one_it_is_refused(self) -> None:
-        """docs/clients.md says so."""
+        """As docs/clients.md says."""
         for key, sends in ((None, 2), (KEY, 1)):
             self.setUp()
             self.one.common.away = self.two.common.away = True
@@ -50,7 +50,7 @@ class AwayTests(SiteTestCase):
             self.assertEqual(len(self.hosp.seen("createNote")), sends)
 
     def test_what_was_lost_sight_of_just_now_is_waited_for_and_then_not_any_more(self) -> None:
-        """A busy machine misses an answer now and then: without claims an equal write would be sent by two."""
+        """A busy machine sometimes misses a reply. If it then sent without claims, two would send equal writes."""
         self.id_of(self.send(self.one))
         self.one.common.away = True
         sent = self.sending(self.one)
@@ -61,7 +61,7 @@ class AwayTests(SiteTestCase):
         self.assertEqual(len(self.hosp.seen("createNote")), 2)
         self.id_of(self.told(self.one, sent))
         self.one.common.away = True
-        for _ in range(2):  # of two only the first waits
+        for _ in range(2):  # only the first of two waits
             self.sending(self.one)
             self.clock.pump([0.1] * 27)
         self.assertEqual(len(self.hosp.seen("createNote")), 4)

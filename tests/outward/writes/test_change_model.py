@@ -1,6 +1,6 @@
-"""Changes of one record, with a HOSP that fails and is late at any point and a process that is killed at any point.
+"""Changes of one record, while HOSP may fail or be late and the process may be killed, each at any point.
 
-One person changes a name again and again, each time once the last response is there. At the end the record has the
+One user changes a name again and again, each time after the previous response. At the end the record has the
 last acknowledged name, unless a change after it ended *unknown*.
 """
 
@@ -36,7 +36,7 @@ STEP = st.one_of(
 
 
 class World:
-    """The process, HOSP and the one person.
+    """The process, HOSP and the one user.
 
     :ivar acknowledged: the name that was acknowledged last.
     :ivar doubtful: names that may have been written since.
@@ -63,7 +63,7 @@ class World:
             self.doubtful.add(name)
 
     def kill(self, after_s: float) -> None:
-        """It dies while a change is under way; its client hears nothing."""
+        """Kill the process while a change is in flight; its client gets no response."""
         self.sending("killed")
         self.doubtful.add("killed")
         self.rig.clock.pump([0.1] * int(after_s * 10))

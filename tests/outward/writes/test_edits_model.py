@@ -1,6 +1,6 @@
-"""People change a record back and forth at several workers, while responses get lost: the last wish stands.
+"""Users change a record back and forth at several workers, while responses get lost: the last change stands.
 
-HOSP fails before and after it has stored; workers die; after a lost response the client asks for the same or another
+HOSP fails before and after it has stored; workers die; after a lost response the client sends the same or another
 change.
 """
 
@@ -38,12 +38,12 @@ STEP = st.one_of(
 
 
 WINDOW_S = 130.0
-"""Seconds after which an equal write is no retry any more: the window, and a little more."""
+"""Seconds after which an equal write no longer counts as a retry: the window, and a little more."""
 
 
 class LastWishTests(SynchronousTestCase):
     def wish(self, steps: list[Any], faults: list[Any], *, pause_s: float, knowable: bool) -> None:
-        """Take the steps, and hold what was answered against what HOSP has.
+        """Take the steps, and compare the responses with what HOSP has stored.
 
         :param pause_s: seconds between two steps.
         :param knowable: every outcome can be found out, so every edit gets its 200 within a few tries.

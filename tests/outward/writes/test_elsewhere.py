@@ -77,7 +77,7 @@ class TurnTests(SiteTestCase):
         self.assertEqual((len(ids), len(self.stored)), (2, 2))
 
     def test_a_twin_is_not_taken_for_the_one_before_it(self) -> None:
-        """The second's answer is lost, and its record is not stored: the first's is not its own."""
+        """The second write is not stored and its response is lost. The first one's record is not its own."""
         self.id_of(self.send(self.one))
         self.hosp.faults = [("before", RESET)]
         self.id_of(self.send(self.two))
@@ -163,7 +163,7 @@ class RetryTests(SiteTestCase):
         self.assertEqual(len(self.stored), 1)
 
     def test_an_equal_write_waits_until_the_answer_before_it_is_written_and_is_another(self) -> None:
-        """Whether somebody gets that one cannot be known before: its worker may be dead, its client here again."""
+        """Until then nobody can know whether a client gets it: its worker may be dead, and this its client's retry."""
         first, second = self.send(self.one, handed_over=False), self.sending(self.two)
         self.clock.pump([0.1] * 10)
         self.assertEqual(len(self.hosp.seen("createNote")), 1)
@@ -305,7 +305,7 @@ class KeyTests(SiteTestCase):
         self.site.store.lose()
         self.assertEqual(self.send(self.two, key=KEY).status, 503)
         self.clock.pump([0.5] * 300)
-        # That it has seen the record is no reason to think that it was there before.
+        # It has seen the record; that does not prove that the record was there before.
         self.two.get(self.two.send("GET", "/notes"))
         answer = self.send(self.two, key=KEY)
         self.assertEqual(json.loads(answer.body)["outcome"], "unknown")
@@ -350,7 +350,7 @@ class DeathTests(SiteTestCase):
             self.sending(self.one, key=key)
             self.site.end(self.one, seen=seen)
             self.hosp.read_faults = []
-            # Until nobody can send it any more its turn is its own.
+            # It keeps its turn until no worker can send it any more.
             self.assertEqual(self.send(self.two, key=key).status, 503 if key else 502)
             self.assertEqual(self.id_of(self.send(self.two, key=key)), self.stored[0]["id"])
             self.assertEqual(len(self.hosp.seen("createNote")), 1)

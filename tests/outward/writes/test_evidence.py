@@ -1,4 +1,4 @@
-"""The evidence for "surely absent": no clock that is set and no odd id doubles a note."""
+"""The evidence for "surely absent": a clock that is set, or an id out of order, does not double a note."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class EvidenceTestCase(SynchronousTestCase):
         return [row for row in self.hosp.records["notes"] if row["title"] == "t"]
 
     def import_note(self, number: Any, **fields: Any) -> dict[str, Any]:
-        """A record that the upstream's staff have put there."""
+        """Import a record directly at the upstream."""
         now = stamp(self.rig.clock.seconds() - 1000)
         row = {**NOTE, "title": "imported", "staff_id": 2, "id": number, "created_at": now, "updated_at": now}
         self.hosp.records["notes"].append({**row, **fields})
@@ -153,7 +153,7 @@ class OthersTests(EvidenceTestCase):
         self.assertEqual(self.rig.get(sent).status, 201)
 
     def test_a_twin_that_was_answered_just_before_is_not_taken_for_it(self) -> None:
-        """By its date, which is known to a second or so, its record may be the second one's."""
+        """Its date is exact only to a second or so, so its record could be the second one's."""
         for fault in ("after", "before"):
             self.setUp()
             first = self.post()

@@ -1,4 +1,4 @@
-"""Each write has one outcome, with a HOSP that fails before, after and long after it has stored."""
+"""Each write has one outcome, even if HOSP fails before, after or long after it has stored."""
 
 from __future__ import annotations
 
@@ -420,7 +420,7 @@ FAULT = st.one_of(
 STEP = st.tuples(
     st.sampled_from(["a", "a", "b"]),  # few bodies: equal writes are the hard case
     st.booleans(),  # whose
-    st.floats(0, 12),  # pause after it
+    st.floats(0, 12),  # pause after it, in seconds
 )
 
 

@@ -1,4 +1,4 @@
-"""Which record is the write's own: wrongly found loses a write, wrongly absent doubles it."""
+"""Which record is the write's own: a wrong "found" loses a write, a wrong "absent" doubles it."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class WhichIsMineTests(SynchronousTestCase):
         self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": "t "}), note(101))
         self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, body="x"))
         self.is_a(NotThere, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99, 900.0))
-        # One that only its id, or only its date, says to be older may be this write's.
+        # A record may be this write's if only its id, or only its date, is older.
         self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(99))
         self.is_a(NotKnowable, evolve(SEARCH, expected={**MINE, "title": Doubt(True)}), note(101, 900.0))
         self.assertEqual(self.found(SEARCH, note(102, title="t "), note(101)), 101)
@@ -152,7 +152,7 @@ class WhichIsMineTests(SynchronousTestCase):
             self.assertLessEqual({number for number in touched if number > 99}, claimed | old)
 
     def test_one_sign_of_age_alone_is_no_proof(self) -> None:
-        """A clock that was set, or one id that is out of order, would hide the record that is mine."""
+        """Otherwise a clock that was set, or one id out of order, would hide the write's own record."""
         for doubtful in (note(101, created=989.9), note(100, created=1000.0)):
             self.is_a(NotKnowable, SEARCH, doubtful)
         for unknown in (evolve(SEARCH, floor=None), evolve(SEARCH, not_before=None)):
@@ -197,7 +197,7 @@ class HasChangedTests(SynchronousTestCase):
             (Version.of(old), new, True),
             (None, new, False),
             (Version.of(new), new, False),
-            # It had these values already, and something else in it was changed.
+            # It had these values already, and another field was changed.
             (Version.of({**old, "title": "new"}), new, False),
             # Another worker may have written them before this began.
             (Version.of(old), {**new, "updated_at": at(980)}, False),

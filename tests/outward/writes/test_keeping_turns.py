@@ -1,4 +1,4 @@
-"""A write that HOSP may still be carrying out keeps its turn: it undoes nothing that was acknowledged after it."""
+"""A write that HOSP may still carry out keeps its turn, so it cannot undo a later, acknowledged write."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.name, "B")
 
     def test_what_was_read_before_it_comes_proves_no_deletion(self) -> None:
-        """The change can move a record to where its reader may not see it: then a 404 is no deletion."""
+        """The change can move a record out of its reader's sight: then a 404 does not prove a deletion."""
         for over, seconds in ((False, 4.0), (True, 30.0)):
             self.setUp()
             self.hosp.faults = [("late:8", RESET)]
@@ -146,7 +146,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.name, "B")
 
     def test_late_is_counted_from_the_end_of_the_connection(self) -> None:
-        """Bytes may be on the wire for long before HOSP has them."""
+        """Bytes may be under way for a long time before HOSP receives them."""
         self.rig.get(self.rig.send("GET", "/notes"))
         self.hosp.hold = True
         sent = self.rig.send("POST", "/notes", {"title": "t", "patient_id": 7})
@@ -164,7 +164,7 @@ class SiteTurnTests(SiteTestCase):
         self.clock.advance(100)
         self.id_of(self.send(self.one))
         self.number = self.stored[0]["id"]
-        # Nobody knows what it was before.
+        # Its earlier values are not known.
         for worker in (self.one, self.two):
             worker.sightings.versions._versions.clear()
 
@@ -184,7 +184,7 @@ class SiteTurnTests(SiteTestCase):
         self.end()
 
     def test_a_sibling_that_starts_meanwhile_does_not_say_that_its_answer_was_lost(self) -> None:
-        """It keeps the turn, too; and Redis may lose what was said of the answer."""
+        """It keeps the turn, too; and Redis may lose the report about the response."""
         self.hosp.faults = [("late:8", RESET)]
         sent = self.one.send("PATCH", f"/notes/{self.number}", {"body": "b"})
         answer = self.one.get(sent)

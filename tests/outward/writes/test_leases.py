@@ -1,4 +1,4 @@
-"""Retries that come before it is visible that no client is left for the first one's response."""
+"""Retries that arrive before the workers can see that no client waits for the first response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .test_elsewhere import RESET, SiteTestCase
 
 class LeaseTests(SiteTestCase):
     def test_a_retry_within_adead_ones_lease_gets_what_its_successor_finds(self) -> None:
-        """It waits for the turn as a write of its own until it can be seen that nobody has the answer."""
+        """It waits for its turn as a separate write until it is visible that no client got the response."""
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 3
         self.sending(self.one)
@@ -42,7 +42,7 @@ class LeaseTests(SiteTestCase):
         self.assertEqual(len(self.stored), 1)
 
     def test_what_it_hands_over_in_the_end_the_first_worker_knows_also_without_redis(self) -> None:
-        """Its client asked a second worker, which died, and came back; then it wishes for the same once more."""
+        """The client went to a second worker, which died, and came back; then it sends an equal, new write."""
         self.hosp.hold = True
         first = self.sending(self.one)
         self.clock.advance(0.1)
@@ -130,7 +130,7 @@ class LeaseTests(SiteTestCase):
         self.assertEqual(len(self.stored), 1)
 
     def test_whoever_takes_it_over_and_dies_leaves_when_it_began(self) -> None:
-        """Its successor would else think of the record that it was there before."""
+        """Otherwise its successor would take the record for an older one."""
         for key in (b"k", None):
             self.setUp()
             self.hosp.faults = [("after", RESET)]
@@ -164,7 +164,7 @@ class LostReplyTests(SiteTestCase):
         self.two.common.run = once  # type: ignore[method-assign]
 
     def orphan(self, key: bytes | None = None) -> None:
-        """A write that is stored, and whose worker is dead."""
+        """Make a write that HOSP has stored, and whose worker is dead."""
         self.hosp.faults = [("after", RESET)]
         self.hosp.read_faults = [500] * 30
         self.sending(self.one, key=key)

@@ -1,4 +1,4 @@
-"""Exactly once, with a HOSP that fails at any point, a process that is killed at any point, and clients that leave.
+"""Exactly once, while HOSP may fail, the process may be killed, and clients may leave, each at any point.
 
 Each client has one note to write and repeats its request, with a key or without, until the response is definite. Then
 the note must exist once, whatever happened in between.
@@ -28,7 +28,7 @@ FAULT = st.one_of(
 READ_FAULT = st.sampled_from([500, 503, RESET, NotSent("x")])
 EVENT = st.one_of(
     st.tuples(st.just("wait"), st.floats(0, 30)),
-    # The machine's clock at the next start: right, from before NTP has set it, or far ahead.
+    # Error of the machine's clock at the next start: none, as before NTP sets it, or far ahead.
     st.tuples(st.just("crash"), st.sampled_from([0.0, 0.0, -3600.0, 3600.0, 8 * 24 * 3600.0])),
     st.tuples(st.just("leave"), st.integers(0, 5)),
     st.tuples(st.just("begin"), st.integers(0, 5)),
@@ -36,7 +36,7 @@ EVENT = st.one_of(
 
 
 class Client:
-    """One person with one note. Every second one uses a key, every third is somebody else."""
+    """One client with one note. Every second one uses a key; every third is another user."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -68,12 +68,12 @@ class Client:
             waiting.cancel()
 
     def cut_off(self) -> None:
-        """The process it was talking to is dead: whatever that still does reaches nobody."""
+        """Its process is dead: responses of that process no longer count."""
         self.waiting = None
 
 
 class ExactlyOnceTests(SynchronousTestCase):
-    # test_rotation runs it again, with another Rig and nothing else that differs.
+    # test_rotation runs it again; only the Rig differs.
     @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
     @given(
         st.lists(EVENT, min_size=2, max_size=12),

@@ -29,7 +29,7 @@ class UpstreamClockTests(SynchronousTestCase):
     def test_never_later_than_the_truth(
         self, offset: float, answers: list[tuple[float, float, float]], ago: float
     ) -> None:
-        """HOSP's clock stands at monotonic + offset + epoch; what is said must be a lower bound of it."""
+        """HOSP's clock shows monotonic + offset + epoch; the result must be a lower bound of it."""
         clock, now, epoch = UpstreamClock(), 1000.0, 1.7e9
         for wait, took, where in answers:
             sent = now + wait

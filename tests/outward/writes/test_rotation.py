@@ -15,7 +15,7 @@ from . import test_again, test_model
 
 
 class RotatingRig(Rig):
-    """Its process has another master key after each crash, and knows the previous ones."""
+    """A rig whose process has another master key after each crash, and knows the previous ones."""
 
     def __init__(self, **options: Any) -> None:
         master = options.setdefault("master", MasterKey(bytes([1]) * 32))
@@ -37,7 +37,7 @@ class AgainTests(test_again.AgainTests):
     """All tests of repeated requests, with key rotation."""
 
     def test_with_another_master_key_what_was_left_is_named_and_the_proxy_starts(self) -> None:
-        """Not here: each key is known. ForgottenKeyTests has it."""
+        """Not tested here, because every key is known. See ForgottenKeyTests."""
 
     def setUp(self) -> None:
         self.patch(test_again, "Rig", RotatingRig)
@@ -59,7 +59,7 @@ class AgainTests(test_again.AgainTests):
         self.assertEqual(len(self.stored()), 1)
 
     def test_outcomes_of_before(self) -> None:
-        """Its author reads it, and nobody else."""
+        """Only its author can read it."""
         self.hosp.faults = [("after", test_again.RESET)]
         self.hosp.read_faults = [500] * 9999
         reference = json.loads(self.send(key=b"k").body)["reference"]
@@ -78,7 +78,7 @@ class ExactlyOnceTests(test_model.ExactlyOnceTests):
 
 
 class ForgottenKeyTests(SynchronousTestCase):
-    """The previous key is not given: what it sealed cannot be read, and is never guessed."""
+    """The previous key is missing: its values cannot be read, and their content is never guessed."""
 
     def test_it(self) -> None:
         rig = RotatingRig()

@@ -1,4 +1,4 @@
-"""Exactly once over three workers of two machines: HOSP fails, workers die, clients leave and ask another worker.
+"""Exactly once over three workers of two machines: HOSP fails, workers die, clients leave and try another worker.
 
 Like test_model.py, but clients use any worker. Some of them have equal notes and still want two.
 """
@@ -43,7 +43,7 @@ ROUGH = st.one_of(
 
 
 class Client:
-    """One person with one note. Every second uses a key; 4 is the twin of 2: same person or not, an equal note."""
+    """One client with one note. Every second one uses a key. Client 4 is the twin of 2 and has an equal note."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -118,7 +118,7 @@ class World:
             self.workers[which] = self.site.worker(MACHINES[which])
 
     def end(self) -> None:
-        """All is well again, and everybody asks until the answer is definite."""
+        """End all faults; each client repeats its request until the response is definite."""
         self.site.hosp.faults = []
         for worker in self.workers:
             worker.common.away, worker.common.deaf = False, 0
@@ -135,7 +135,7 @@ class World:
 
 class ExactlyOnceTests(SynchronousTestCase):
     def onceEach(self, world: World) -> None:
-        """Everybody has the answer to a note that is there once, or as often as there are twins."""
+        """Check that each client has a response, and that each note exists once, or once for each twin."""
         for number in world.begun:
             client = world.clients[number]
             self.assertTrue(client.definite, client.told)
@@ -149,7 +149,7 @@ class ExactlyOnceTests(SynchronousTestCase):
         self.assertEqual([len(worker.entries) for worker in world.workers], [0, 0, 0])
 
     def test_who_asks_the_first_worker_again_after_the_second_died_is_still_aretry(self) -> None:
-        """The second worker waited for the answer of the first, and its lease lasts when the first has it."""
+        """The second worker waited for the first one's response; its lease still lasts when the first gets it."""
         for lease_s in (0, 3):
             world = World([("before", 500)], [])
             for event in (("begin", 4, 1), ("leave", 4, 0), ("begin", 4, 0), ("crash", 0, lease_s)):

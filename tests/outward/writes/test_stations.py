@@ -26,7 +26,7 @@ NOTE = {"title": "t", "body": "b", "patient_id": 7}
 
 @implementer(IProcessor)
 class Recording:
-    """A recording processor whose disk is full when a client's response is there."""
+    """A recording processor whose disk is full when the response to a client comes."""
 
     full = False
 
@@ -50,7 +50,7 @@ class ForClients:
 class CheckedHosp(SmallHosp):
     """A HOSP whose responses are checked against the contract.
 
-    :ivar spoilt: ids of the operations that it answers with a page.
+    :ivar spoilt: ids of the operations that get an HTML page as response.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -121,7 +121,7 @@ class BadAnswerTests(SynchronousTestCase):
 
 class RefusingTests(SynchronousTestCase):
     def test_the_proxys_own_requests_pass_by_them(self) -> None:
-        """Looks, notes of screenings, questions who is calling."""
+        """Looks, notes of screenings, and identity lookups."""
         stations = ("guard.entrance", "guard.admission", "guard.permissions", "record.patient")
         rig = Rig(put_in=dict.fromkeys(stations, ForClients()))
         rig.get(rig.send("GET", "/notes"))

@@ -38,7 +38,7 @@ class TurnQueueTests(SynchronousTestCase):
         self.successResultOf(third)
 
     def test_what_two_processes_left_is_waited_for_until_both_are_settled(self) -> None:
-        """Without Redis two workers can have sent a change of one record each."""
+        """Without Redis, two workers can each have sent a change of the same record."""
         self.turns.hold(b"t")
         self.turns.hold(b"t")
         mine = self.take()

@@ -1,4 +1,4 @@
-"""A disk that fails for a moment does not end what continues after a write's response."""
+"""If the disk fails for a moment, the work after a write's response still continues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.rig import Rig
 
 @implementer(IProcessor)
 class FailingLooks:
-    """Records of looks fail while `failing`."""
+    """Fails to record looks while `failing`."""
 
     failing = False
     failed = 0
