@@ -161,6 +161,6 @@ async def journal(control_url: str, kind: str, resource: str | None = None) -> l
 async def script(
     control_url: str, *faults: str | None, method: str | None = None, path: str | None = None
 ) -> None:
-    """Set faults for the next matching requests to HOSP, in order; None spares one."""
+    """Set faults for the next matching requests to HOSP, in order; None lets one pass."""
     scripted = [{"fault": fault, "method": method, "path": path} for fault in faults]
     await control(control_url, "POST", "/script", {"faults": scripted})

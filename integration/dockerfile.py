@@ -40,7 +40,7 @@ def parse(text: str) -> list[Step]:
 
 
 def context(source: Path, target: Path) -> None:
-    """Copy what Docker would get: .dockerignore excludes everything except what it names with ``!``."""
+    """Copy Docker's build context: .dockerignore excludes everything except what it names with ``!``."""
     rules = [line.strip() for line in (source / ".dockerignore").read_text().splitlines()]
     rules = [rule for rule in rules if rule and not rule.startswith("#")]
     assert rules[0] == "*", "the first rule leaves everything out"
@@ -83,7 +83,7 @@ class Replay:
     """Carries out the steps.
 
     :param base: an empty folder; the image is made in it.
-    :param sent: what Docker would get.
+    :param sent: the build context.
     :param python_path: PATH of the base image: the folder of its Python first.
     :param arguments: build arguments.
     """

@@ -112,7 +112,7 @@ class _Side(protocol.Protocol):
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self.freezer._open.discard(cast(ITCPTransport, self.transport))
-        # Forward a reset as a reset: it means something else than an end.
+        # Forward a reset as a reset, which does not mean the same as an end.
         end = "loseConnection" if reason.check(error.ConnectionDone) else "abortConnection"
         self._later(lambda: self._end(end))
 

@@ -14,7 +14,7 @@ from .processes import Processes, Proxy, free_port
 from .redis_server import Redis
 
 QUICK = "heartbeat_s = 0.2\nlease_s = 1.0\ntimeout_s = 0.3\nsettle_s = 0.5\n"
-"""Further lines of ``[redis]`` with short times: what takes seconds in production takes less than one in a test."""
+"""Further lines of ``[redis]`` with short times, so that a test does not wait for seconds."""
 
 
 def key_file(folder: Path) -> str:

@@ -16,8 +16,7 @@ class Relay(protocol.Factory):
     :ivar requests: the first line of every request that came, as ``POST /notes``.
     :ivar heads: the whole head of each, in bytes.
     :ivar losing: (method, when) of the next faults, in order: "before" the request is forwarded, or "after" its
-        response
-        came back; either way the connection is reset. A request that does not match is forwarded.
+        response came back; either way the connection is reset. A request that does not match is forwarded.
     """
 
     def __init__(self, target: int) -> None:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from hospproxy.sharing.scripting import bare, script
 
 Rewrite = Callable[[str, bytes], bytes]
-"""Takes the name of the command or script (``message``: nobody asked) and the reply; returns the reply to forward."""
+"""Takes the name of the command or script (``message`` for a push message) and the reply; returns what to forward."""
 _BARE = ("open",)
 
 
@@ -172,7 +172,7 @@ class _Far(protocol.Protocol):
 
         relay = self._near.relay
         for reply in self._frames.feed(data):
-            # A message that nobody asked for is a list that begins with a word.
+            # A push message is a list that begins with a word.
             pushed = reply.startswith(b"*3\r\n$7\r\nmessage\r\n")
             name = "message" if pushed or not self._near.asked else self._near.asked.popleft()
             relay.passed[name] += 1

@@ -86,7 +86,7 @@ class Rsyslog:
         await self._running.exit_status(10)
 
     async def stand_still(self) -> None:
-        """Keep it running, but stopped."""
+        """Pause it with SIGSTOP: it neither reads nor ends."""
         self._kill(signal.SIGSTOP)
         assert self._running is not None
         status = Path(f"/proc/{self._running.pid}/status")
@@ -109,7 +109,7 @@ class Rsyslog:
         os.kill(self._running.pid, number)
 
     def received(self) -> list[Message]:
-        """Every message that was written whole; another may follow one that was cut off."""
+        """Every complete message; one may follow another that was cut off."""
         content = self.output.read_bytes() if self.output.exists() else b""
         lines = [line for line in content.split(b"\n")[:-1] if line]
         return [taken_apart(line[[start.start() for start in _START.finditer(line)][-1] :]) for line in lines]

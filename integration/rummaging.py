@@ -50,7 +50,7 @@ def _spellings(word: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _aligned(encoded: bytes, alignment: int, length: int) -> bytes:
-    """The characters of a Base64 text that depend on the word alone, whatever surrounds it."""
+    """The characters of a Base64 text that depend only on the word, not on the bytes around it."""
     begin = (alignment * 8 + 5) // 6
     return encoded[begin : (alignment + length) * 8 // 6]
 

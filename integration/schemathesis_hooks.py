@@ -14,7 +14,7 @@ KNOWN = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 @schemathesis.hook
 def map_path_parameters(context: Any, path_parameters: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Make every other large id a small one: of 10^18 ids hardly one is that of a record."""
+    """Replace every other large id by a small one: of 10^18 ids hardly any belongs to a record."""
     number = (path_parameters or {}).get("id")
     if path_parameters and type(number) is int and number > RECORDS and number % 2:
         path_parameters["id"] = number % RECORDS + 1

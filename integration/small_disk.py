@@ -1,7 +1,7 @@
 """A disk that a test can fill up: a tmpfs if it may be mounted, otherwise a limit on the size of files.
 
 The tmpfs is mounted in a namespace of its own, held by a process of the test, so nothing stays mounted however the
-test ends. It takes root, or a kernel that allows user namespaces to everybody. Otherwise (in most containers) the
+test ends. It needs root, or a kernel that allows user namespaces to all users. Otherwise (in most containers) the
 proxy gets a limit (RLIMIT_FSIZE): the kernel then refuses to let a file grow, as on a full disk, but space that was
 reserved can be written to. A test prints which of the two it uses.
 """
@@ -34,7 +34,7 @@ class SmallDisk(Protocol):
         """Which kind of disk it is."""
 
     def seen(self, folder: Path) -> Path:
-        """The proxy's folder as the test reaches it."""
+        """The path by which the test reaches the proxy's folder."""
 
     def fill(self, proxy: Proxy) -> None:
         """Leave no space from now on."""

@@ -44,7 +44,7 @@ class Osv(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Nothing on stderr."""
+        """Keep stderr empty."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def service() -> Iterator[str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """What the script reads and writes, so that the repository's own stays as it is."""
+    """Copy the files that the script reads and writes, so that the repository's own stay unchanged."""
     for name in ("scripts/advisories.py", "security", "requirements.lock", "requirements-all.lock"):
         target = tmp_path / name
         target.parent.mkdir(exist_ok=True)

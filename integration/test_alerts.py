@@ -31,7 +31,7 @@ def alerts(proxy: Proxy) -> list[dict[str, Any]]:
 
 
 async def until(found: Callable[[], Any]) -> Any:
-    """Wait for what is not waited for by any answer, and give it."""
+    """Wait until a function returns something true, and return it."""
     clock: Any = reactor
     latest = clock.seconds() + START_S
     while not (result := found()):
@@ -103,7 +103,7 @@ async def test_what_is_learnt_outlives_a_restart(processes: Processes) -> None:
     learnt = json.loads(file.read_text())
     assert [each["days"] for each in learnt["hours"]] == [1]
     second = await processes.proxy(hosp.url, state=first.state)
-    await second.until_said("Audit records go to")  # it handles signals from here on
+    await second.until_said("Audit records go to")  # it handles signals from now on
     assert await second.stop() == 0
     assert json.loads(file.read_text()) == learnt
 

@@ -91,7 +91,7 @@ async def test_bad_answers_are_read_again(processes: Processes, hosp: Hosp) -> N
 @pytest_twisted.ensureDeferred
 async def test_a_write_with_abad_answer_is_looked_up(processes: Processes, hosp: Hosp) -> None:
     proxy = await processes.proxy(f"http://{hosp.authority}", options=OPTIONS)
-    # HOSP's own clock tells what is new. It shows it with each answer, so with the first read.
+    # The proxy learns HOSP's clock, which tells what is new, from each response: here from the first read.
     assert (await ask(proxy.plain_url, "GET", "/hospitals")).status == 200
     hosp.server.write = raw(b'{"id":', status=b"201 Created")
     answer = await ask(proxy.plain_url, "POST", "/hospitals", {"name": "Barn"})

@@ -44,7 +44,7 @@ async def places(tmp_path: Path) -> AsyncIterator[Any]:
 
 
 async def run_case(place: Place, case: Case, secure: bool) -> str | None:
-    """What went wrong with a case, or None. Its own handler's notes are told apart by a connection of its own."""
+    """Run a case on a connection of its own; return what went wrong, or None."""
     data = await place.converse(case.raw, secure=secure)
     answers = read_answers(data, [each.method for each in case.passed] + _refused_method(case))
     seen = [answer.status for answer in answers]
@@ -62,7 +62,7 @@ def _target(request: Request) -> bytes:
 @both
 @pytest_twisted.ensureDeferred
 async def test_corpus(places: Any, secure: bool) -> None:
-    """None is answered twice, none waits beyond its limit, none is passed on that should not be, none is logged."""
+    """No request gets two responses, waits beyond its limit, is forwarded wrongly, or is logged."""
     place = places()
     for start in range(0, len(ALL), BATCH):
         batch = ALL[start : start + BATCH]
@@ -82,7 +82,7 @@ async def test_corpus(places: Any, secure: bool) -> None:
 @both
 @pytest_twisted.ensureDeferred
 async def test_a_large_answer_and_the_end(places: Any, secure: bool) -> None:
-    """The close that follows an answer does not overtake it."""
+    """The close after a response does not overtake it."""
     place = places(Recorder(answer=lambda _: LARGE))
     data = await place.converse(get(b"/", CLOSE), secure=secure)
     (answer,) = read_answers(data, ["GET"])
@@ -119,7 +119,7 @@ async def test_a_client_that_does_not_read(places: Any, secure: bool) -> None:
 @both
 @pytest_twisted.ensureDeferred
 async def test_silence(places: Any, secure: bool) -> None:
-    """A TCP connection on which nothing is said, not even a TLS hello."""
+    """A TCP connection without any bytes, not even a TLS hello."""
     place = places(header_timeout_s=0.3)
     port = place.secure_port if secure else place.plain_port
 
@@ -127,7 +127,7 @@ async def test_silence(places: Any, secure: bool) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             try:
                 return connection.recv(100)
-            except ConnectionResetError:  # Twisted's way to end a TLS connection before its handshake
+            except ConnectionResetError:  # how Twisted ends a TLS connection before its handshake
                 return b""
 
     assert await deferToThread(wait) == b""
@@ -195,7 +195,7 @@ async def test_plain_http_on_the_tls_port(places: Any) -> None:
 @both
 @pytest_twisted.ensureDeferred
 async def test_stopping(places: Any, secure: bool) -> None:
-    """Idle connections close, what is under way is answered, nobody new is let in."""
+    """Idle connections close, requests in flight get their responses, new connections are refused."""
     waiting: list[Deferred[Response]] = []
 
     def answer(_: Request) -> Deferred[Response]:
@@ -240,7 +240,7 @@ def _context(place: Place, **changes: Any) -> ssl.SSLContext:
 def _handshake(
     place: Place, context: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> dict[str, Any]:
-    """Connect, verify, ask for something, and tell what was agreed."""
+    """Connect, verify, send a request, and return what was negotiated."""
     with (
         socket.create_connection(("127.0.0.1", place.secure_port), timeout=20) as connection,
         context.wrap_socket(connection, server_hostname="localhost", session=session) as secured,
@@ -262,7 +262,7 @@ def _handshake(
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 @pytest_twisted.ensureDeferred
 async def test_tls(places: Any, version: ssl.TLSVersion) -> None:
-    """The self-signed certificate verifies for localhost; sessions are taken up again; ALPN is http/1.1."""
+    """The self-signed certificate verifies for localhost; sessions are resumed; ALPN is http/1.1."""
     place = places()
     context = _context(place, minimum_version=version, maximum_version=version)
     context.set_alpn_protocols(["h2", "http/1.1"])

@@ -35,7 +35,7 @@ async def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 async def asked(processes: Processes) -> Proxy:
-    """A proxy that was asked this and that."""
+    """A proxy that has served some requests."""
     proxy = await processes.proxy((await processes.hosp()).url)
     for method, path, body, user in (
         ("GET", "/patients/1", None, "staff1"),
@@ -140,7 +140,7 @@ async def test_a_database_answers_as_the_folder_does(processes: Processes, tmp_p
 
 
 def batches(trail: Path) -> list[Batch]:
-    """Everything in a trail whose proxy has stopped."""
+    """Every record of a trail whose proxy has stopped."""
     names = [name for path in sorted(trail.iterdir()) if (name := parse(path.name)) is not None]
     size = (trail / names[-1].name).stat().st_size
     end, at = Position("w0", names[-1].number, size, 0), Position("w0")

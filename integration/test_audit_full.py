@@ -37,7 +37,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def told(asked: Awaitable[Answer]) -> Answer | None:
-    """The answer; None for a connection that was closed without one."""
+    """The response; None if the connection was closed without one."""
     try:
         return await asked
     except OSError:  # http.client's RemoteDisconnected is one
@@ -51,7 +51,7 @@ async def value(proxy: Proxy, name: str) -> float:
 
 
 async def through_a_full_disk(proxy: Proxy, disk: SmallDisk, notes: Notes) -> float:
-    """Fill the disk under load, then what was put by, and make room again; how many records were lost."""
+    """Fill the disk under load, use up the reserve, then make space; return how many records were lost."""
 
     async def noted() -> bool:
         return len(notes.found) > 100
@@ -80,7 +80,7 @@ async def through_a_full_disk(proxy: Proxy, disk: SmallDisk, notes: Notes) -> fl
 
 
 def judge_the_full(noted: list[Noted], when_full: str) -> None:
-    """What clients were told from the first refused write on, while what was put by took the records."""
+    """Check the responses from the first refused write on, while the records went to the reserve."""
     first = next(at for at, each in enumerate(noted) if each.kind in WRITES and each.status == 503)
     reads = {each.status for each in noted[first:] if each.kind in READS}
     assert (503 in reads) == (when_full == "refuse")

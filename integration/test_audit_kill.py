@@ -29,7 +29,7 @@ BY_THREAD = 'commit = "thread"\n'
 
 
 async def until_killed(proxy: Proxy, redirecting: int, chance: random.Random) -> list[Noted]:
-    """Load it, kill it in the midst of that, and give what the clients noted."""
+    """Load the proxy, kill it under load, and return what the clients noted."""
     from twisted.internet import reactor
 
     notes, goal = Notes(), chance.randint(100, 400)
@@ -44,7 +44,7 @@ async def until_killed(proxy: Proxy, redirecting: int, chance: random.Random) ->
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
-    """Every whole record of the journal, those of its own too, in order."""
+    """Every complete record of the journal, in order, including those about the journal itself."""
     found: list[dict[str, Any]] = []
     for file in sorted(folder.glob("audit-*.jsonl*")):
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
@@ -72,7 +72,7 @@ async def test_every_answer_has_its_record_however_often_it_is_killed(processes:
 
 
 def unrecorded(noted: list[Noted], lines: list[dict[str, Any]]) -> list[tuple[Noted, object]]:
-    """Answers of which there is no record, or one that says something else."""
+    """Responses without a record, or with a record that contradicts them."""
     records = {line["request_id"]: line["status"] for line in lines if line["kind"] == "request"}
     found = [(each, records.get(each.id, "no record")) for each in noted]
     return [(each, status) for each, status in found if status != each.status]

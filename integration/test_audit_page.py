@@ -48,7 +48,7 @@ async def in_browser(work: Callable[[Browser], T]) -> T:
 
 
 def here(page: Page) -> str:
-    """Path and query of where a page is."""
+    """Path and query of a page's address."""
     return page.url.partition("://")[2].partition("/")[2]
 
 
@@ -70,7 +70,7 @@ async def test_two_clicks_to_who_has_looked_at_patient_7(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_all_of_it_without_a_mouse_and_without_scripts(place: Place) -> None:
-    """Tab and Enter only: skip the bar, fill in the form, take a filter away."""
+    """Only Tab and Enter: skip the bar, fill in the form, remove a filter."""
 
     def work(browser: Browser) -> list[str]:
         page = context(browser, LOGIN, scripts=False).new_page()
@@ -101,7 +101,7 @@ async def test_all_of_it_without_a_mouse_and_without_scripts(place: Place) -> No
 
 
 def tab_to(page: Page, words: str) -> None:
-    """Press Tab until something with these words has the focus."""
+    """Press Tab until an element with this text has the focus."""
     for _ in range(80):
         page.keyboard.press("Tab")
         if any(words in text for text in page.locator("a:focus, button:focus").all_inner_texts()):
@@ -182,7 +182,7 @@ async def test_the_report_is_fit_to_print(place: Place, tmp_path: Path) -> None:
 
 
 async def install(processes: Processes) -> None:
-    """What ``make environment`` installs, where it is not there yet."""
+    """Install what ``make environment`` installs, if it is missing."""
     if not AXE.exists():
         npm = shutil.which("npm")
         assert npm is not None, "npm is not installed: make environment"
@@ -192,7 +192,7 @@ async def install(processes: Processes) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_through_the_running_proxy(processes: Processes) -> None:
-    """The first user's password is in a file; a look, and a wrong password, are on record."""
+    """The first user's password is in a file; a look and a wrong password are recorded."""
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url)
     log = await proxy.until_said("The audit page's first user is auditor")

@@ -39,7 +39,7 @@ class Auditor:
         return answer
 
     async def exported(self, name: str, query: str) -> Answer:
-        """Whole, and made while it was sent."""
+        """Get an export, and check that it is streamed."""
         answer = await self.get(f"/audit/{name}?{query}")
         assert answer.field("transfer-encoding") == "chunked"
         return answer
@@ -51,7 +51,7 @@ async def auditor_of(proxy: Proxy) -> Auditor:
 
 
 async def a_day(processes: Processes) -> Proxy:
-    """Patient 7 is looked at: by herself, in a list of all, and in one of a few."""
+    """Patient 7 is shown: alone, in a list of all patients, and in a short list."""
     proxy = await processes.proxy((await processes.hosp()).url)
     note = {**NOTE, "patient_id": PATIENT}
     for user, method, path, body in (
@@ -166,7 +166,7 @@ async def test_postgresql_that_is_away_is_said_in_words(processes: Processes) ->
 
 
 async def says(auditor: Auditor, words: str) -> None:
-    """On every page, exports too."""
+    """Check the text on every page, and in exports."""
     for path in (
         "/audit",
         "/audit/trouble",

@@ -22,7 +22,7 @@ FULL = f"[audit]\nreserve_bytes = {128 * KILOBYTES}\n"
 
 
 def verified(proxy: Proxy, *anchors: str, folder: Path | None = None) -> None:
-    """:param folder: of the records, where the proxy sees it elsewhere than we do."""
+    """:param folder: path by which the test reaches the records, if the proxy uses another."""
     folder = folder or proxy.state / "audit"
     command = [sys.executable, "-m", "hospproxy.record.commands.cli", "verify", str(folder)]
     noted = [word for anchor in anchors for word in ("--anchor", anchor)]
@@ -55,7 +55,7 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_answers_nothing_unrec
     journal = max((proxy.state / "audit").glob("*.jsonl"))
     while journal.stat().st_size < ROOM:
         answers.append(await get(proxy))
-    # No file may grow beyond this: the journal has no room, what was put by has.
+    # No file may grow beyond this: the journal has no space, but the reserve has.
     resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (ROOM, resource.RLIM_INFINITY))
     answers += [await get(proxy), refused := await post(proxy), await get(proxy)]
     assert [answer.status for answer in answers[-3:]] == [200, 503, 200]
@@ -86,7 +86,7 @@ async def metrics(proxy: Proxy) -> str:
 
 
 async def fill(proxy: Proxy, answers: list[Answer]) -> bool:
-    """Ask until the reserve is full, too, and a connection ends without an answer."""
+    """Send requests until the reserve is full, too, and a connection ends without a response."""
     for _ in range(1000):
         try:
             answers.append(await get(proxy))

@@ -29,19 +29,19 @@ def state(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def write(proxy: Proxy, number: int) -> Deferred[Answer]:
-    """A note under a key of its own."""
+    """Write a note with its own idempotency key."""
     document = NOTE | {"title": f"Visit {number}"}
     headers = {"Idempotency-Key": f'"note-{number}"'}
     return ask(proxy.plain_url, "POST", "/notes", document, user="staff1", headers=headers)
 
 
 def anchors(backup: Path) -> list[str]:
-    """The heads that a backup names."""
+    """The chain heads that a backup lists."""
     return [each["head"] for each in json.loads((backup / "backup.json").read_text())["journals"]]
 
 
 def evolved(backup: Path) -> bytes:
-    """The list of a backup as it is now."""
+    """The list of a backup's files, computed again from the files as they are now."""
     found = manifest.read(backup)
     return msgspec.json.encode(msgspec.structs.replace(found, files=manifest.measured(backup / "state")))
 
@@ -52,7 +52,7 @@ async def test_a_backup_under_load_starts_elsewhere(
     processes: Processes, tmp_path: Path, more: list[str]
 ) -> None:
     hosp = await processes.hosp()
-    options = "[audit]\nrotate_bytes = 65536\n"  # files end while they are copied
+    options = "[audit]\nrotate_bytes = 65536\n"  # files are closed while they are copied
     proxy = await processes.proxy(hosp.url, options=options)
     before = await gatherResults([write(proxy, number) for number in range(40)])
     assert {answer.status for answer in before} == {201}
@@ -96,7 +96,7 @@ async def test_a_backup_that_was_changed_is_not_restored(processes: Processes, t
     proxy = await processes.proxy((await processes.hosp()).url)
     assert (await write(proxy, 1)).status == 201
     assert state("backup", "--state", proxy.state, tmp_path / "b").returncode == 0
-    assert state("backup", "--state", proxy.state, tmp_path / "b").returncode == 1  # not over another
+    assert state("backup", "--state", proxy.state, tmp_path / "b").returncode == 1  # it exists
     assert state("check", tmp_path / "b").returncode == 0
     assert "is not empty" in state("restore", tmp_path / "b", proxy.state).stderr
     await proxy.stop()
@@ -108,7 +108,7 @@ async def test_a_backup_that_was_changed_is_not_restored(processes: Processes, t
         done = state("restore", tmp_path / "b", tmp_path / "new")
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
         path.write_bytes(good)
-    # Whoever changes the list as well is found out by the signatures.
+    # If the list is changed as well, the signatures show it.
     good, listed = trail.read_bytes(), (tmp_path / "b" / "backup.json").read_bytes()
     trail.write_bytes(good.replace(b'"status":201', b'"status":200'))
     (tmp_path / "b" / "backup.json").write_bytes(evolved(tmp_path / "b"))

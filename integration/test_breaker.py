@@ -28,7 +28,7 @@ async def gauge(proxy: Proxy, name: str) -> float:
     return float(next(line for line in text.splitlines() if line.startswith(f"hospproxy_{name} ")).split()[1])
 
 
-pytestmark = pytest.mark.alone  # users are promised seconds, and a surge takes all that the machine has
+pytestmark = pytest.mark.alone  # the promise is in seconds, and a surge uses the whole machine
 
 
 @pytest.mark.parametrize("mode", ["refuse", "reset"])
@@ -57,7 +57,7 @@ async def test_hosp_goes_and_comes_back(processes: Processes, mode: str) -> None
         assert (answer.status, answer.json()["status"]) == (503, 503), (method, answer)
         assert int(answer.field("retry-after") or 0) > 0
         assert seconds() - began < 2.0, method  # what users are promised
-    # What is in memory and fresh is answered all the same.
+    # Fresh cache entries are still served.
     hit = await ask(proxy.url, "GET", "/hospitals", user="staff1")
     assert (hit.status, "hit" in (hit.field("cache-status") or "")) == (200, True)
     [refused] = [each for each in proxy.records() if each["method"] == "DELETE" and each["kind"] == "request"]
@@ -83,7 +83,7 @@ async def test_hosp_goes_and_comes_back(processes: Processes, mode: str) -> None
 async def test_a_surge_is_answered_at_once_or_in_time_and_hosp_never_gets_more_than_its_limit(
     processes: Processes,
 ) -> None:
-    """Everybody comes at one moment, again and again, to a HOSP that serves 10 in a second."""
+    """All clients send at one moment, again and again, to a HOSP that serves 10 requests a second."""
     from twisted.internet.defer import gatherResults
 
     hosp = await processes.hosp("--delay", "fixed:0.5", "--places", "5")

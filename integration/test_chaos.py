@@ -70,13 +70,13 @@ NOTHING = Answer(0, 0.0, 0.1)
     ],
 )
 def test_judge(writes: list[Write], stored: list[dict[str, object]], broken: dict[str, int]) -> None:
-    """What clients were told, against what HOSP stored."""
+    """The judge compares what clients were told with what HOSP stored."""
     acknowledged = sum(each.answer is not None and each.answer.succeeded for each in writes)
     assert judge(writes, stored) == Verdict(writes=len(writes), acknowledged=acknowledged, **broken)
 
 
 def test_lateness() -> None:
-    """Of late commits only, by the request that caused them."""
+    """Lateness is computed for late commits only, matched by request."""
     faults = [
         {"request": 1, "at": 10.0, "fault": "late_commit"},
         {"request": 2, "at": 11.0, "fault": "error_after"},

@@ -28,7 +28,7 @@ async def redis() -> AsyncIterator[Redis]:
 
 
 class Both:
-    """Redis and the model, given the same calls."""
+    """Redis and the model, which get the same calls."""
 
     def __init__(self, redis: Redis, common: PlainCommon) -> None:
         self.redis, self.common = redis, common
@@ -44,13 +44,13 @@ class Both:
         self.store.members.add(member)
 
     async def run(self, name: str, me: str, ref: str, *args: Any, answer: bool = False) -> list[Any]:
-        """What both say; it must be the same, but for milliseconds."""
+        """Run a script and the model, and return the reply. They must agree, except for milliseconds."""
         key = self.common.key
         keys = [key(one) for one in ("claims", "claims-ends", "claims-touched", "leases", "members")]
         if answer:
             keys.append(key("answer", ref.encode()))
         said = await self.common.run(script(name, "claims"), keys, [me, ref, *args])
-        # The model goes by the same time, as near as can be.
+        # The model uses Redis's time, as closely as possible.
         seconds, micros = self.redis.ask("TIME").split()
         self.now = int(seconds) * 1000 + int(micros) // 1000
         model = Model(self.store, me, ref, keys[5] if answer else None)
@@ -64,7 +64,7 @@ def _same(found: list[Any], expected: list[Any], name: str) -> bool:
         [each.encode() if isinstance(each, str) else each for each in all_] for all_ in (found, expected)
     )
     if name == "claim" and len(one) == len(other) == 6:
-        # How long ago: the two are not asked in the same millisecond.
+        # Times since something: the two are not called in the same millisecond.
         ago = [abs(mine - its) for mine, its in zip(one[2:4], other[2:4], strict=True)]
         one[2:4], other[2:4] = [], []
         return one == other and max(ago) < 1000
@@ -83,7 +83,7 @@ def _claim(
 @pytest.mark.parametrize("seed", [5, 13, 16])
 @pytest_twisted.ensureDeferred
 async def test_the_model_does_what_the_scripts_do(redis: Redis, seed: int) -> None:
-    """Some hundreds of steps by members that live and die; what both say is the same at every step."""
+    """Some hundreds of steps by members that live and die; both give the same reply at every step."""
     dice, overtakings = random.Random(seed), Model.overtakings
     common = await PlainCommon(b"m0.a").connect(redis)
     both = Both(redis, common)
@@ -178,7 +178,7 @@ async def test_what_has_ended_is_forgotten(redis: Redis) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_key_of_another_type_is_cleared(redis: Redis) -> None:
-    """What somebody has put there by hand counts as lost, and everybody sees by the mark that it is."""
+    """A key that was changed by hand counts as lost, and the mark shows that to every worker."""
     common = await PlainCommon(b"m0.a").connect(redis)
     redis.ask("SET", common.key("claims").decode(), "nonsense")
     keys = [common.key(one) for one in ("claims", "claims-ends", "claims-touched", "leases", "members")]

@@ -1,4 +1,4 @@
-"""What works today keeps working: clients that nobody can update, through the proxy and directly at HOSP.
+"""Clients that cannot be updated keep working: their requests, through the proxy and directly to HOSP.
 
 Each request goes to two stand-ins with the same start, to one of them through the proxy. Both responses must be the
 same except for times, ids, and the public address in `url` and `Location`.
@@ -38,7 +38,7 @@ class Pair:
 async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     processes = Processes(tmp_path_factory.mktemp("clients"))
     straight, behind = await processes.hosp(), await processes.hosp()
-    # Ownership has tests of its own. Without it the two answers to a note without an author are comparable.
+    # Ownership has its own tests. Without it, the two responses to a note without an author can be compared.
     yield Pair(straight, await processes.proxy(behind.url))
     await processes.end_all()
 
@@ -50,7 +50,7 @@ Sent = Callable[[str], bytes]
 def head(
     start: str, *fields: str, body: bytes = b"", auth: str | None = AUTH, host: bool = True
 ) -> Callable[[str], bytes]:
-    """A request in bytes, without anything that is not asked for."""
+    """A request in bytes, with no other header fields than those given."""
     lines = [start]
 
     def sent(authority: str) -> bytes:
@@ -69,7 +69,7 @@ def sized(start: str, body: bytes, *fields: str, auth: str | None = AUTH) -> Cal
 async def both(
     pair: Pair, sent: Sent, *, then: bytes | None = None, method: str = "GET"
 ) -> tuple[Answer, Answer]:
-    """The answers of HOSP straight, and through the proxy."""
+    """The responses of HOSP directly, and through the proxy."""
     straight, public = pair.straight.url, pair.proxy.url
     answers = []
     for url in (straight, public):
@@ -79,9 +79,9 @@ async def both(
 
 
 async def same(pair: Pair, sent: Sent, status: int, *, then: bytes | None = None, ids: bool = True) -> Any:
-    """Assert that both answer alike, and give the proxy's document (or text).
+    """Assert that both responses agree; return the proxy's document (or text).
 
-    :param ids: False where the two may have given different ids.
+    :param ids: False if the two may have assigned different ids.
     """
     straight, ours = await both(pair, sent, then=then)
     assert (straight.status, ours.status) == (status, status), (straight, ours)
@@ -93,13 +93,13 @@ async def same(pair: Pair, sent: Sent, status: int, *, then: bytes | None = None
 
 
 def located(answer: Answer, origin: str, ids: bool) -> str | None:
-    """Location without what may differ."""
+    """Location, without the parts that may differ."""
     location = answer.field("location")
     return None if location is None else without_ids(location.replace(origin, "ORIGIN"), ids)
 
 
 def plain(answer: Answer, origin: str, ids: bool) -> Any:
-    """A body without what may differ."""
+    """A body, without the parts that may differ."""
     if "json" not in (answer.field("content-type") or ""):
         return answer.body
     return comparable(answer.json(), origin, ids)
@@ -219,7 +219,7 @@ async def test_unknown_fields_are_ignored(pair: Pair) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_note_without_an_author_is_taken(pair: Pair) -> None:
-    """HOSP alone would leave it without one; that the proxy names the caller is what it is there for."""
+    """HOSP would store the note without an author; the proxy sets the caller."""
     body = as_json({"title": "Visit", "body": "Who wrote this?", "patient_id": 7})
     sent = sized("POST /notes HTTP/1.1", body, "Content-Type: application/json")
     straight, ours = await both(pair, sent)
@@ -277,7 +277,7 @@ async def test_http_1_0_without_a_host(pair: Pair) -> None:
 )
 @pytest_twisted.ensureDeferred
 async def test_a_get_that_has_a_length_or_a_body(pair: Pair, fields: list[str], body: bytes) -> None:
-    """HOSP itself reads the body of a GET as parameters and stumbles over cut JSON; the proxy sends none on."""
+    """HOSP reads the body of a GET as parameters and fails on truncated JSON; the proxy forwards no such body."""
     sent = head("GET /patients?hospital_id=2 HTTP/1.1", *fields, body=body)
     straight, ours = await both(pair, sent)
     assert ours.status == 200
@@ -300,7 +300,7 @@ async def test_every_route_is_read_in_every_spelling(pair: Pair, route: str, spe
 
 
 def shape(answer: Answer, origin: str) -> Any:
-    """What a read must have in common however many notes were made since."""
+    """The part of a response that does not depend on how many notes were created since."""
     value = comparable(answer.json(), origin, False)
     return value[-1] if isinstance(value, list) else value
 

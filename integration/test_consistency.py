@@ -33,7 +33,7 @@ async def test_nobody_is_shown_what_was_before_a_write(processes: Processes) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_the_trial_finds_what_is_stale(processes: Processes) -> None:
-    """Two proxies on one HOSP that share nothing: every kind of violation is found."""
+    """With two proxies on one HOSP that share nothing, the trial finds every kind of violation."""
     ran = await trial(processes, "consistency", "--expect-stale")
     assert ran.status == 0, ran.log
 
@@ -53,27 +53,27 @@ def life(sent: int, answered: int, ended: int | None = None) -> Life:
     [
         (life(2, 2), 2, []),
         (life(2, 2), 1, ["old"]),
-        (life(3, 2), 2, []),  # the third is under way
+        (life(3, 2), 2, []),  # the third version is in flight
         (life(3, 2), 3, []),
         (life(3, 2), 1, ["old"]),
         (life(3, 2), 4, ["impossible"]),
         (life(2, 2), None, ["missing"]),
-        (life(1, 0), None, []),  # its making is under way
+        (life(1, 0), None, []),  # its creation is in flight
         (life(1, 0), 1, []),
-        (life(3, 2, ended=3), None, []),  # its deletion is under way
+        (life(3, 2, ended=3), None, []),  # its deletion is in flight
         (life(3, 2, ended=3), 2, []),
         (life(3, 2, ended=3), 1, ["old"]),
         (life(3, 3, ended=3), None, []),
-        (life(3, 3, ended=3), 2, ["old"]),  # it was deleted, and is shown
+        (life(3, 3, ended=3), 2, ["old"]),  # it was deleted, and is shown all the same
     ],
 )
 def test_judge(record: Life, shown: int | None, wrong: list[str]) -> None:
-    """What a read shows, against what was answered before it was sent."""
+    """Compare what a read shows with the writes that were acknowledged before it was sent."""
     assert judge({} if shown is None else {7: shown}, floors([record])) == wrong
 
 
 def test_what_is_answered_after_the_sending_does_not_count() -> None:
-    """Only what was answered before: the read and the write may overlap."""
+    """Only earlier responses count, because the read and the write may overlap."""
     record = life(2, 1)
     before = floors([record])
     record.answered = 2

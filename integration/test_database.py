@@ -40,7 +40,7 @@ from .postgresql import PostgreSQL
 
 RECORDS_MADE = 6000
 
-# A carrier in a process that can be killed: it says how many batches were taken.
+# A carrier in a process that can be killed: it prints how many batches were taken.
 CHILD = """
 import sys
 from pathlib import Path
@@ -64,7 +64,7 @@ def _reactor() -> Any:
 
 
 def access_for(url: str, file: Path, *, read_only: bool = False, timeout_s: float = 20.0) -> Access:
-    """A thread to a database."""
+    """Access to a database, in a thread of its own."""
     target = DatabaseTarget(
         url=parsed(url) if url else None, file=file, connect_timeout_s=2.0, timeout_s=timeout_s
     )
@@ -72,7 +72,7 @@ def access_for(url: str, file: Path, *, read_only: bool = False, timeout_s: floa
 
 
 def end_of(folder: Path) -> Position:
-    """Up to where the records of a journal in one file are on disk."""
+    """End position of a journal that has one file."""
     [file] = folder.glob("audit-w0-*.jsonl")
     content = file.read_bytes()
     return Position("w0", 1, len(content), content.count(b"\n"))
@@ -105,7 +105,7 @@ class Place:
         return access_for(self.url, self.file, **kinds)
 
     def journal(self) -> None:
-        """Records of all sorts, in one file."""
+        """Write records of all kinds into one file."""
         keeper = TrailKeeper(self.audit, wall, signer=self.signer, plan=Plan(rotate_bytes=1 << 30))
         keeper.keep([_record(number) for number in range(RECORDS_MADE)])
         keeper.close()
@@ -116,7 +116,7 @@ class Place:
         return self.folder / "audit"
 
     def batches(self) -> list[Batch]:
-        """All that the journal holds."""
+        """Every record of the journal, in batches."""
         follower, at, found = Follower(self.audit), Position("w0"), []
         while (batch := follower.read(at, end_of(self.audit))) is not None:
             found.append(evolve(batch, trail=trail_id(self.audit)))
@@ -127,13 +127,13 @@ class Place:
         return DatabaseWriter(self.access(**kinds))
 
     async def carry(self, before: Callable[[int], object] = lambda _: None, **kinds: Any) -> Carrying:
-        """Everything, from where the one before has come to."""
+        """Carry all records, from the saved position of the carrier before."""
         carrying = Carrying(self.writer(**kinds), self.audit, lambda: end_of(self.audit), before)
         await carrying.carry()
         return carrying
 
     async def check(self) -> None:
-        """Each record is there once, as it stands in the journal, and in its place."""
+        """Check that each record is there once, unchanged, and in its place."""
         expected = [line for batch in self.batches() for line in batch.lines]
         access = self.access(read_only=True)
         lines = await access.run(
@@ -195,7 +195,7 @@ async def place(request: Any, tmp_path: Path) -> AsyncIterator[Place]:
 
 @pytest_twisted.async_yield_fixture
 async def postgresql(tmp_path: Path) -> AsyncIterator[Place]:
-    """PostgreSQL only: what has no like in SQLite."""
+    """PostgreSQL only, for tests that have no counterpart in SQLite."""
     made = Place(tmp_path, PostgreSQL(), Signer.generate())
     assert made.server is not None
     await made.server.start()
@@ -206,7 +206,7 @@ async def postgresql(tmp_path: Path) -> AsyncIterator[Place]:
 
 @pytest_twisted.ensureDeferred
 async def test_all_is_there(place: Place) -> None:
-    """Also when all of it comes a second time."""
+    """All records are there once, even if all are delivered a second time."""
     for _ in range(2):
         carrying = await place.carry()
         assert (carrying.taken, carrying.troubles) == (len(place.batches()), [])
@@ -228,7 +228,7 @@ def _carry_and_be_killed(place: Place) -> None:
 @pytest.mark.parametrize("saved", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_a_carrier_is_killed(place: Place, saved: bool) -> None:
-    """Another process goes on where the position says, or begins anew: what is there is left alone."""
+    """Another process continues at the position, or starts again; existing records stay unchanged."""
     _carry_and_be_killed(place)
     if not saved:
         forget(place.audit)
@@ -256,7 +256,7 @@ async def test_a_record_that_was_changed_is_not_passed_over(place: Place) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_full(place: Place) -> None:
-    """What was written stays; the rest comes when there is room."""
+    """Written records stay; the rest follows when there is space."""
     most_pages = 300
 
     def limit(connection: Connection) -> None:
@@ -290,7 +290,7 @@ async def test_full(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_two_machines_write_at_one_time(place: Place) -> None:
-    """Words and sets are common to both; neither loses its own."""
+    """They share words and sets; neither loses a record."""
     other = evolve(place, folder=place.folder / "other", database=place.file)
     shutil.copytree(place.audit, other.audit)
     both = place, other
@@ -310,7 +310,7 @@ async def test_two_machines_write_at_one_time(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_sqlite_is_locked_by_another(tmp_path: Path) -> None:
-    """A writer waits for a while, then says so; nothing is lost."""
+    """The sink waits for a while, then reports it; nothing is lost."""
     place = Place(tmp_path, None, Signer.generate())
     place.journal()
     writer = place.writer()
@@ -336,7 +336,7 @@ async def test_the_server_is_killed_and_started_again(postgresql: Place) -> None
     starting: list[Any] = []
 
     def at(number: int) -> None:
-        """It comes back while the writer tries."""
+        """The database comes back while the sink retries."""
         if number % 4 == 1 and len(starting) == number // 4:
             server.kill()
             starting.append(task.deferLater(_reactor(), 0.2, lambda: Deferred.fromCoroutine(server.start())))
@@ -362,7 +362,7 @@ async def test_the_server_is_at_the_end_of_a_long_line(postgresql: Place) -> Non
 
 @pytest_twisted.ensureDeferred
 async def test_the_answer_to_a_commit_is_lost(postgresql: Place) -> None:
-    """The network falls silent: the connection is given up, the batch comes again, and nothing is there twice."""
+    """The network goes silent: the sink drops the connection and sends the batch again; no record is doubled."""
     assert postgresql.server is not None
     freezer = Freezer(postgresql.server.port)
     postgresql.port = freezer.start()

@@ -25,10 +25,10 @@ def lines(path: Path) -> list[bytes]:
 
 
 async def look_around(proxy: Proxy) -> dict[str, set[str]]:
-    """Whom each answer showed, by its request id."""
+    """Send reads; return the patients that each response showed, by request id."""
     shown = {}
     for path, field in (("/patients", "id"), ("/patients?hospital_id=3", "id"), ("/notes", "patient_id")):
-        for _ in range(2):  # the second from memory
+        for _ in range(2):  # the second from the cache
             answer = await ask(proxy.plain_url, "GET", path, user="staff1")
             shown[answer.field("x-request-id") or ""] = seen = {str(one[field]) for one in answer.json()}
     headers = {"If-None-Match": answer.field("etag") or ""}

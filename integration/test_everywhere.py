@@ -111,7 +111,7 @@ path_style = true
 
 @pytest_twisted.async_yield_fixture(params=["sqlite", "postgresql"])
 async def everywhere(request: Any, processes: Processes, tmp_path: Path) -> AsyncIterator[Everywhere]:
-    """All of it is there."""
+    """Start every destination."""
     server = PostgreSQL() if request.param == "postgresql" else None
     if server is not None:
         await server.start()
@@ -139,7 +139,7 @@ async def begun(place: Everywhere, upstream: str) -> Proxy:
 
 
 async def lives(place: Everywhere) -> Proxy:
-    """Each destination goes and comes, and the proxy does in between; then it is stopped in order."""
+    """Stop and restart each destination, kill the proxy in between, and at last stop it cleanly."""
     hosp = await place.processes.hosp()
     proxy = await begun(place, hosp.url)
     await requests(proxy)
@@ -199,7 +199,7 @@ async def test_every_destination_holds_the_journal_and_nothing_else(everywhere: 
 
 
 async def bucket_holds(place: Everywhere, proxy: Proxy, trail: str) -> None:
-    """Every file but the last, which is over only when another begins."""
+    """Check that the bucket has every file except the last, which is not closed yet."""
     files = sorted(
         {path.name.removesuffix(".gz") for path in (proxy.state / "audit").glob("audit-w0-*.jsonl*")}
     )
@@ -216,7 +216,7 @@ async def bucket_holds(place: Everywhere, proxy: Proxy, trail: str) -> None:
 
 
 async def anchored(place: Everywhere, proxy: Proxy) -> None:
-    """The head that the database noted finds a tail that was cut off, though what is left is a whole chain."""
+    """Check that the head in the database reveals a truncated trail, although the rest is a valid chain."""
     access = place.access()
     [anchor] = await DatabaseWriter(access).anchors()
     await access.close()

@@ -25,12 +25,12 @@ async def house(processes: Processes) -> AsyncIterator[House]:
 
 
 async def stored(hosp: Hosp, resource: str = "notes") -> list[dict[str, Any]]:
-    """What was stored, as it was then."""
+    """Fields of each record that HOSP stored, as they were then."""
     return [entry["fields"] for entry in await journal(hosp.control_url, "stored", resource)]
 
 
 async def sent(hosp: Hosp, method: str, path: str) -> int:
-    """How many such requests HOSP got."""
+    """Number of such requests that HOSP got."""
     return sum(
         (entry["method"], entry["path"]) == (method, path)
         for entry in await journal(hosp.control_url, "request")
@@ -38,9 +38,9 @@ async def sent(hosp: Hosp, method: str, path: str) -> int:
 
 
 async def until(true: Any, what: str, seconds: float = 60.0) -> Any:
-    """Ask again and again until there is something.
+    """Call a function until it returns something true, and return that.
 
-    :raise AssertionError: there was nothing in all that time.
+    :raise AssertionError: it never did.
     """
     from twisted.internet import reactor
 
@@ -114,7 +114,7 @@ async def test_equal_notes_at_one_time_are_as_many_as_were_asked_for(house: Hous
 @pytest.mark.parametrize("fault", [*AFTER, "error_before"])
 @pytest_twisted.ensureDeferred
 async def test_a_change_and_a_deletion_are_carried_out_once(house: House, fault: str) -> None:
-    # Who has read the record can be told for sure what became of it; else a lost answer may stay unknown (ADR 27, 28).
+    # Only a client that has read the record gets a sure outcome; otherwise it may stay unknown (ADR 27, 28).
     assert (await house.ask("GET", "/notes/5")).status == 200
     await script(house.hosp.control_url, fault, method="PATCH")
     changed = await house.ask("PATCH", "/notes/5", {"title": "Changed"})
@@ -163,7 +163,7 @@ async def test_a_screening_becomes_exactly_one_note(house: House, fault: str | N
 
 
 async def until_delivered(proxy: Proxy) -> None:
-    """Until no result is on its way, and at least one has arrived."""
+    """Wait until no result waits to be stored, and at least one was."""
 
     async def delivered() -> bool:
         metrics = (await ask(proxy.admin_url, "GET", "/metrics")).body.decode()
@@ -176,7 +176,7 @@ async def until_delivered(proxy: Proxy) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_stop_waits_for_the_note(processes: Processes) -> None:
-    """HOSP takes a second over everything, so the note is under way when the stop comes."""
+    """HOSP takes a second for each request, so the note is in flight when the stop comes."""
     hosp = await processes.hosp("--delay", "fixed:1")
     proxy = await processes.proxy(hosp.url)
     answer = await ask(proxy.url, "POST", "/patients/3/screen", {"images": ["one"]}, user="staff4")
@@ -186,14 +186,14 @@ async def test_a_stop_waits_for_the_note(processes: Processes) -> None:
     assert len(await stored(hosp)) == 1
 
 
-# What cannot be known in time
+# Outcomes that cannot be known in time
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_not_known_in_time_is_said_honestly_and_found_later(processes: Processes) -> None:
-    """The only place at HOSP is taken for 5 s, so that the note is sent late, and HOSP stores it another 24 s later.
+    """The only slot at HOSP is taken for 5 s, so that the note is sent late, and HOSP stores it another 24 s later.
 
-    Whoever asks for the same note again meanwhile gets the one that was found. Takes about half a minute.
+    A client that sends the same note again meanwhile gets the one that was found. Takes about half a minute.
     """
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options="[gate]\nconcurrency = 1\n")

@@ -43,11 +43,11 @@ async def house(processes: Processes) -> AsyncIterator[House]:
     yield House(hosp, await processes.proxy(hosp.url))
 
 
-# Every note stands under whoever wrote it
+# Every note names its author
 
 
 def note(text: str = "", **more: Any) -> bytes:
-    """A note's JSON, with a piece of raw text in it."""
+    """A note's JSON that contains a piece of raw text."""
     return (json.dumps({**NOTE, **more})[:-1] + text + "}").encode()
 
 
@@ -141,12 +141,12 @@ async def test_many_who_write_at_once_keep_their_names(house: House) -> None:
     assert all(entry["fields"]["body"] == f"staff{entry['fields']['staff_id']}" for entry in entries)
 
 
-# Two users never share an answer
+# Two users never share a response
 
 
 @pytest_twisted.ensureDeferred
 async def test_each_sees_what_hosp_shows_to_him_alone(processes: Processes) -> None:
-    """The stand-in shows each member of staff only their own hospital: a shared answer would show."""
+    """The stand-in shows each member of staff only their own hospital, so a shared response would be visible."""
     hosp = await processes.hosp("--own-hospital-only")
     proxy = await processes.proxy(hosp.url)
     users = [f"staff{number}" for number in range(1, 15)]
@@ -209,18 +209,18 @@ CHANGES = {
 @pytest.mark.parametrize("change", list(CHANGES))
 @pytest_twisted.ensureDeferred
 async def test_old_credentials_get_nothing_from_memory(house: House, change: str, fault: str | None) -> None:
-    """Not even while it is unknown whether the change was carried out."""
+    """They get nothing from the cache, not even while the outcome of the change is unknown."""
     for path in ("/hospitals", "/staffs/me", "/patients?hospital_id=1"):
         for _ in range(2):
             answer = await house.ask("GET", path, user="staff2")
         assert "hit" in (answer.field("cache-status") or "")
     method, document = CHANGES[change]
-    # HOSP says 404 also of what one may not see: a lost deletion is proved only to those who have seen the record.
+    # HOSP sends 404 for hidden records, too: a lost deletion is proved only to a client that has seen the record.
     assert (await house.ask("GET", "/staffs/2")).status == 200
     if fault:
         await script(house.hosp.control_url, fault, method=method)
     answer = await house.ask(method, "/staffs/2", *([document] if document else []))
-    # A password cannot be read back: that HOSP accepts the new one tells.
+    # A password cannot be read back; HOSP accepts the new one, which proves the change.
     assert answer.status == 200, answer
     for path in ("/hospitals", "/staffs/me", "/patients?hospital_id=1"):
         assert (await house.ask("GET", path, user="staff2")).status == 401
@@ -242,5 +242,5 @@ async def test_an_account_that_changed_behind_the_proxys_back_is_found_out_at_th
         {"resource": "staffs", "id": 2, "fields": {"password": "new"}},
     )
     assert (await house.ask("GET", "/notes", user="staff2")).status == 401
-    # From now on what was remembered for these credentials is out of reach too.
+    # From now on the entries for these credentials cannot be used either.
     assert (await house.ask("GET", "/hospitals", user="staff2")).status == 401

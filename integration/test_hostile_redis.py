@@ -1,6 +1,6 @@
-"""A Redis that replies nonsense, or is damaged: reads are right, writes are made once, the proxy never goes down.
+"""A Redis that replies nonsense, or is damaged: reads are right, writes are stored once, the proxy never exits.
 
-``HOSTILE_ROUNDS=20`` makes it longer: each round uses other nonsense.
+``HOSTILE_ROUNDS=20`` runs longer: each round uses other nonsense.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .rewriting import Rewrite, Rewriting, as_it_is
 
 ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "1"))
 MOST_LINES = 60
-"""That the log may have more at the end of a test: things are said once, by each of two workers."""
+"""Lines that a test may add to the log: each of two workers logs each problem once."""
 _TROUBLE = re.compile(r"Traceback|Unhandled|A mistake|failed: ")
 
 
 class Place:
-    """Two workers, a HOSP, a Redis, and between them a relay that lies."""
+    """Two workers, a HOSP, a Redis, and a relay in front of Redis that changes replies."""
 
     def __init__(self, redis: Redis, relay: Rewriting, hosp: Hosp, proxy: Proxy) -> None:
         self.lines = 0
@@ -48,7 +48,7 @@ class Place:
         return answer
 
     async def use(self, times: int = 1) -> None:
-        """Write, and read what was written, by connections that come to both workers."""
+        """Write, and read the result, over connections to both workers."""
         for _ in range(times):
             patient = random.choice((3, 7))
             title = f"note {len(self.made)}"
@@ -73,13 +73,13 @@ class Place:
         return sum(float(line.rsplit(" ", 1)[1]) for line in said.splitlines() if line.startswith(name))
 
     async def counts(self, name: str) -> bool:
-        """Whether something has been counted; what may make it count is done once more."""
+        """Whether a metric has counted something; sends more requests first."""
         before = await self.metric(f"hospproxy_{name}")
         await self.use()
         return await self.metric(f"hospproxy_{name}") > before
 
     async def recovers(self) -> None:
-        """All is as it should be: answers come from memory again."""
+        """Wait until the proxy works normally: it serves from the cache again."""
         self.relay.rewrite, self.relay.delay_s, self.relay.mute = as_it_is, 0.0, False
 
         async def well() -> bool:
@@ -91,7 +91,7 @@ class Place:
         await until(well, 90.0)
 
     async def until_keyed(self) -> None:
-        """A write under a key that nobody has seen is carried out, and HOSP's places are handed out."""
+        """Wait until a write with a new key is carried out, and the slots at HOSP are handed out."""
 
         async def carried_out() -> bool:
             before = len(self.made)
@@ -107,7 +107,7 @@ class Place:
         await until(exchanged, 90.0)
 
     async def is_sound(self) -> None:
-        """Nothing was doubled or lost, nothing went wrong inside, and little was said of it."""
+        """Check that no write was doubled or lost, no error was unhandled, and the log grew little."""
         await self.recovers()
         stored = Counter(
             entry["fields"]["title"] for entry in await journal(self.hosp.control_url, "stored", "notes")
@@ -127,7 +127,7 @@ def _deferred(doing: Any) -> Any:
 
 @pytest_twisted.async_yield_fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
-    """One for all tests, each of which leaves it sound."""
+    """One place for all tests; each test leaves it sound."""
     folder = tmp_path_factory.mktemp("hostile")
     processes, redis = Processes(folder), Redis()
     relay = Rewriting(redis.port)
@@ -182,7 +182,7 @@ def nested(chance: random.Random, depth: int = 3) -> bytes:
 
 
 def damaged(chance: random.Random, reply: bytes) -> bytes:
-    """A reply of a script with some of its values replaced, left out or added."""
+    """Return a script's reply with some values replaced, left out or added."""
     if not reply.startswith(b"*"):
         return atom(chance)
     values = _values(reply)
@@ -206,7 +206,7 @@ def _values(reply: bytes) -> list[bytes]:
 
 
 def of_scripts(change: Callable[[bytes], bytes], *names: str, share: float = 0.5) -> Rewrite:
-    """Changes some replies of these scripts."""
+    """A rewrite that changes some replies of these scripts."""
     chance = random.Random(share)
     return lambda name, reply: change(reply) if name in names and chance.random() < share else reply
 
@@ -245,7 +245,7 @@ async def test_what_happens_to_a_redis(place: Place) -> None:
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
 async def test_replies_of_the_wrong_kind(place: Place, seed: int) -> None:
-    """Each script in turn: other values than it gives, fewer, more, within lists, and errors."""
+    """For each script in turn: wrong values, too few, too many, nested lists, and errors."""
     chance = random.Random(seed)
     kinds: list[Callable[[bytes], bytes]] = [
         lambda reply: damaged(chance, reply),
@@ -265,7 +265,7 @@ async def test_replies_of_the_wrong_kind(place: Place, seed: int) -> None:
 
 
 def flip(chance: random.Random, reply: bytes) -> bytes:
-    """Bytes of it are others."""
+    """Change some bytes of a reply."""
     changed = bytearray(reply)
     for _ in range(3):
         changed[chance.randrange(len(changed))] = chance.randrange(256)
@@ -275,7 +275,7 @@ def flip(chance: random.Random, reply: bytes) -> bytes:
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_reply(place: Place, seed: int) -> None:
-    """Random bytes, replies cut short, twice, swapped, too large, or of another protocol."""
+    """Random bytes; replies that are truncated, doubled, swapped, too large, or of another protocol."""
     chance = random.Random(seed)
     held: list[bytes] = []
 
@@ -321,7 +321,7 @@ RUBBISH = (
 
 
 def spoil(redis: Redis, key: str, how: int) -> None:
-    """Make of one key what no script has made."""
+    """Change a key in a way that no script does."""
     name = PREFIX + key
     match how:
         case 0:
@@ -370,7 +370,7 @@ KEYS = (
 
 @pytest_twisted.ensureDeferred
 async def test_keys_that_somebody_spoiled(place: Place) -> None:
-    """Of another kind, gone, or full of rubbish: all goes on, and mends itself."""
+    """Keys of another type, deleted, or full of garbage: the proxy continues and recovers."""
     await place.use(4)
     for how in range(4):
         for key in KEYS:
@@ -387,7 +387,7 @@ async def test_keys_that_somebody_spoiled(place: Place) -> None:
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
 async def test_keys_go_one_by_one(place: Place, seed: int) -> None:
-    """As a full Redis that evicts does it: any key may be gone at any moment. Values stand under other keys, too."""
+    """Like a full Redis that evicts: any key may vanish at any moment. Values move to other keys, too."""
     chance = random.Random(seed)
     for number in range(30):
         keys = place.redis.ask("KEYS", "*").split()

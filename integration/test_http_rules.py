@@ -22,7 +22,7 @@ class NoteHosp(Misbehaving):
     """Has one note and one member of staff, and sends no Date.
 
     :ivar fields: further header fields of each response.
-    :ivar unasked: responses that come first, whatever was asked of a note.
+    :ivar unasked: responses that are sent first, to any request for a note.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class NoteHosp(Misbehaving):
         return b"\r\n".join(head) + b"\r\n\r\n" + body
 
     def seen(self, start: bytes) -> list[bytes]:
-        """The requests that begin so."""
+        """The requests whose first bytes are these."""
         return [one for one in self.requests if one.startswith(start)]
 
 
@@ -202,7 +202,7 @@ async def test_conditions_of_writes_hold_or_nothing_is_sent(processes: Processes
     tag = (await place.send("GET /notes/7", "Cache-Control: no-cache")).field("etag")
     changed = await place.send("PATCH /notes/7", f"If-Match: {tag}", document={"title": "b"})
     assert (changed.status, changed.json()["title"]) == (200, "b")
-    # The answer to a change has the tag for the next.
+    # The response to a change has the ETag for the next change.
     again = await place.send("PATCH /notes/7", f"If-Match: {changed.field('etag')}", document={"title": "c"})
     assert again.status == 200
     own = [record["own"] for record in place.proxy.records() if record["kind"] == "own"]

@@ -1,4 +1,4 @@
-"""The image: its steps run in an empty folder, and its command runs as a user who can write nothing in it."""
+"""The image: its steps run in an empty folder, and its command runs as a user without write access to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .processes import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 IS_ROOT = os.geteuid() == 0
-# As in the image, if this is root; otherwise nobody else's processes can be started.
+# As in the image, if the test runs as root; only root can start processes of another user.
 UID, GID = (10001, 10001) if IS_ROOT else (os.geteuid(), os.getegid())
 START_S = 60.0
 
@@ -43,7 +43,7 @@ def as_user(command: list[str], image: Image) -> subprocess.Popen[str]:
 
 
 def base_python() -> str:
-    """A Python that the image's user may run: one in root's home is of no use."""
+    """A Python that the image's user may run, so not one in root's home."""
     for name in (sys.executable, "python3", "python3.13", "python3.12", "python3.11"):
         found = [os.path.realpath(sys.executable)] if name == sys.executable else everywhere(name)
         for path in found:
@@ -65,7 +65,7 @@ def everywhere(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
-    # Not pytest's own folder: that one is closed to everybody else.
+    # Not pytest's own folder, which other users cannot enter.
     base = Path(tempfile.mkdtemp(prefix="hospproxy-image-"))
     base.chmod(0o755)
     old = os.umask(0o022)
@@ -119,7 +119,7 @@ def test_it_runs_as_somebody_who_is_not_root(image: Image) -> None:
     default = {step.rest for step in parse((ROOT / "Dockerfile").read_text()) if step.name == "ARG"}
     assert default == {"UID=10001", "GID=10001"}
     assert image.user == f"{UID}:{GID}"
-    # A pid file in the volume that a killed container left behind would keep the next from starting.
+    # A killed container would leave a pid file in the volume, and the next container could not start.
     assert "--pidfile=" in image.command
     assert image.path("/var/lib/hospproxy").stat().st_uid == UID
 
@@ -137,7 +137,7 @@ def settle(image: Image, admin: int) -> None:
 
 
 def fingerprint(image: Image) -> dict[str, tuple[int, int]]:
-    """Everything outside the volume, as it is now."""
+    """The present state of every file outside the volume."""
     state = image.path("/var/lib/hospproxy")
     every = [path for path in image.root.rglob("*") if state not in path.parents and path != state]
     return {str(path): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in every}

@@ -45,7 +45,7 @@ async def metric(proxy: Proxy, name: str) -> float:
 
 @pytest_twisted.ensureDeferred
 async def test_proxy_headers_before_tls(processes: Processes, tmp_path: Path) -> None:
-    """Both versions, TLS passed through, health checks (LOCAL) in between; the record has the client."""
+    """Both versions, with TLS passed through and health checks (LOCAL) in between; the record names the client."""
     announced = free_port()
     listener = f'[[listeners]]\nurl = "https://127.0.0.1:{announced}"\nproxy_protocol = true\n'
     proxy = await processes.proxy((await processes.hosp()).url, top=LISTED, options=listener)
@@ -64,7 +64,7 @@ async def test_proxy_headers_before_tls(processes: Processes, tmp_path: Path) ->
         assert answer.status == 200
         assert url_of(answer).startswith("https://hosp.example/hospitals/")
     assert [record["client"] for record in requests(proxy)] == [RECORDED] * 3
-    # A check with LOCAL has come through TLS, or it would not have succeeded.
+    # A check with LOCAL succeeded, so it came through TLS.
     await balancer.until_said("hospproxy succeeded")
     assert await metric(proxy, 'proxy_protocol_refused_total{reason="malformed"}') == 0
     assert "failed" not in balancer.log
@@ -72,7 +72,7 @@ async def test_proxy_headers_before_tls(processes: Processes, tmp_path: Path) ->
 
 @pytest_twisted.ensureDeferred
 async def test_proxy_headers_from_nobody_else(processes: Processes) -> None:
-    """Neither strangers nor listed ones without a header are answered; both are counted, and the listener lives."""
+    """Unlisted peers, and listed ones without a header, get no response; both are counted, the listener continues."""
     announced = free_port()
     listener = (
         f'[[listeners]]\nurl = "https://127.0.0.1:{announced}"\nproxy_protocol = true\n'
@@ -91,7 +91,7 @@ async def test_proxy_headers_from_nobody_else(processes: Processes) -> None:
 
 
 def closed_without_answer(source: str, port: int) -> Any:
-    """Whether TLS without a PROXY header, or with one from a stranger, is closed without a byte."""
+    """Whether TLS without a PROXY header, or with one from an unlisted peer, is closed without a byte."""
     from twisted.internet.threads import deferToThread
 
     def work() -> bool:
@@ -106,7 +106,7 @@ def closed_without_answer(source: str, port: int) -> Any:
 
 
 def announcing(source: str, port: int) -> Any:
-    """The answer to a request behind a PROXY header that comes byte by byte."""
+    """The response to a request whose PROXY header arrives byte by byte."""
     from twisted.internet.threads import deferToThread
 
     def work() -> bytes:
@@ -127,13 +127,13 @@ def announcing(source: str, port: int) -> Any:
 
 @pytest_twisted.ensureDeferred
 async def test_fields_of_http(processes: Processes, tmp_path: Path) -> None:
-    """TLS ends at HAProxy and begins anew; what clients forge is not believed."""
+    """HAProxy ends TLS and opens a new TLS connection; fields that clients forge are ignored."""
     proxies = {}
     hosp = await processes.hosp()
     for name in ("x-forwarded-for", "forwarded"):
         section = f'[front]\nforwarded_header = "{name}"\nrequire_https = "redirect"\n'
         proxies[name] = await processes.proxy(hosp.url, top=LISTED, options=section)
-    # What HAProxy says of the scheme depends on the client's address here, so that both can be tried without TLS.
+    # Here HAProxy sets the scheme by the client's address, so that both can be tested without TLS.
     said = "http-request set-header X-Forwarded-Proto https if { src 127.0.0.5 }\n    "
     said += "http-request set-header X-Forwarded-Proto http if !{ src 127.0.0.5 }"
     listed = way("http", proxies["x-forwarded-for"].port, "ssl verify none", f"option forwardfor\n    {said}")
@@ -156,7 +156,7 @@ async def test_fields_of_http(processes: Processes, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_haproxys_own_forwarded(processes: Processes, tmp_path: Path) -> None:
-    """`option forwarded`, behind a PROXY header of another HAProxy: the chain of trust goes on."""
+    """`option forwarded`, behind a PROXY header of another HAProxy: the chain of trust continues."""
     announced = free_port()
     options = (
         '[front]\nforwarded_header = "forwarded"\n'
@@ -175,7 +175,7 @@ async def test_haproxys_own_forwarded(processes: Processes, tmp_path: Path) -> N
 
 @pytest_twisted.ensureDeferred
 async def test_the_origins_secret(processes: Processes, tmp_path: Path) -> None:
-    """Asked for of everybody but the admin listener, exchanged by SIGHUP, and nowhere to be read."""
+    """Required on all listeners except admin, replaced by SIGHUP, and never logged or recorded."""
     files = [tmp_path / "old", tmp_path / "new"]
     old, new, third = "an-old-secret-0123456789", "a-new-secret-0123456789", "a-third-secret-0123456789"
     for file, secret in zip(files, (old, new), strict=True):

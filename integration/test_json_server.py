@@ -1,7 +1,7 @@
 """An independent upstream: npm's json-server 0.17, with its own contract document and no code of ours.
 
-It has whole numbers as ids, no `created_at`, no `updated_at` and no accounts. So of the rules that find a lost write,
-only those apply that need no date.
+It has integers as ids, no `created_at`, no `updated_at` and no accounts. So only those rules for lost writes apply that
+need no date.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class House:
         return await ask(self.proxy.url, method, path, *document)
 
     async def stored(self, path: str = "/notes") -> Any:
-        """What json-server itself says."""
+        """Read directly from json-server."""
         return (await ask(self.upstream, "GET", path)).json()
 
     async def stored_like(self, document: dict[str, Any]) -> list[Any]:
@@ -132,7 +132,7 @@ async def test_a_post_makes_the_lists_stale(house: House) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_post_whose_answer_is_lost_is_found_by_its_id(house: House) -> None:
-    """Without a date only the ids tell it from an older one: the highest that was seen before it."""
+    """Without a date only its id shows that it is new: it is above the highest id seen before."""
     await house.ask("GET", "/notes")
     house.relay.losing.append(("POST", "after"))
     made = await house.ask("POST", "/notes", NOTE)
@@ -155,7 +155,7 @@ async def test_an_older_note_like_it_is_not_taken_for_it(house: House) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_post_that_may_be_an_older_record_is_honestly_unknown(house: House) -> None:
-    """No list was seen before it, and no date says when it was made: nobody can know."""
+    """No list was read before it, and it has no date, so its age cannot be known."""
     house.relay.losing.append(("POST", "after"))
     made = await house.ask("POST", "/notes", NOTE)
     assert (made.status, made.json()["outcome"]) == (502, "unknown")

@@ -46,14 +46,14 @@ async def test_100_continue_is_said_to_whom_may_go_on(processes: Processes) -> N
             f"POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n"
             f"Authorization: {basic(user, password)}\r\n\r\n"
         )
-        # http.client passes over an interim answer, so the final one would come after it only if a body were sent.
+        # http.client skips interim responses, so it would wait for a final one, which comes only after a body.
         answer = await raw(proxy.url, head.encode(), method="POST")
         assert answer.status == status, (target, answer.status)
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_bodies_cost_is_measured(processes: Processes) -> None:
-    """The measurement itself works; what it measures is judged where nothing else runs (make bench-bodies)."""
+    """The benchmark itself works; its results are judged only on an idle machine (make bench-bodies)."""
     ran = await processes.run(
         "bodies", sys.executable, "-m", "benchmarks.bodies", "--quick", "--tell", cwd=ROOT, timeout_s=180.0
     )

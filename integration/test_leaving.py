@@ -17,7 +17,7 @@ NAMES = 60
 
 
 def reset(connection: socket.socket) -> None:
-    """Close with a reset instead of a farewell."""
+    """Close with a reset instead of a FIN."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -40,7 +40,7 @@ async def test_sixty_unknown_names_from_one_address_are_five_in_hand(processes: 
             )
 
         await until(all_are_here, "five are at HOSP and the rest wait", 90.0)
-        # In the order in which they came: each place that became free would go to the next.
+        # In order of arrival: each slot that became free would go to the next one.
         while opened:
             for _ in range(5):
                 reset(opened.pop(0))
@@ -59,7 +59,7 @@ async def test_sixty_unknown_names_from_one_address_are_five_in_hand(processes: 
     assert (await control(hosp.control_url, "GET", "/stats"))["max_working"] == 5
     asked = len(await journal(hosp.control_url, "request"))
     assert asked == 5
-    # HOSP's answers came to nobody, and were learned from.
+    # No client got HOSP's responses, but the proxy learned from them.
     assert await gauge(proxy, "admission_failures_total") == asked
     answer = await ask(proxy.plain_url, "GET", "/notes", user="nobody0", password="x")
     assert answer.status == 401
@@ -70,7 +70,7 @@ async def test_sixty_unknown_names_from_one_address_are_five_in_hand(processes: 
 async def test_a_proxy_that_is_killed_and_started_again_counts_what_hosp_has_in_hand(
     processes: Processes,
 ) -> None:
-    hosp = await processes.hosp("--delay", "fixed:100", "--places", "0")  # a start may take its time
+    hosp = await processes.hosp("--delay", "fixed:100", "--places", "0")  # a start may take a while
     slow = "[gate]\nslow_s = 100.0\n[identity]\nenabled = false\n"
     slow += "".join(f"[{part}]\nenabled = false\n" for part in ("ownership", "screening", "cache"))
     first = await processes.proxy(hosp.url, options=slow)

@@ -37,7 +37,7 @@ def _connect(port: int, count: int) -> list[socket.socket]:
 
 
 def _until_closed(opened: list[socket.socket], count: int) -> int:
-    """Wait, at most START_S, until so many were closed by the other side; how many were, or more."""
+    """Wait, at most START_S, until the peer has closed so many connections; return how many it has."""
     watching = select.poll()
     for each in opened:
         watching.register(each, select.POLLIN)
@@ -53,7 +53,7 @@ def _until_closed(opened: list[socket.socket], count: int) -> int:
 @pytest.mark.alone
 @pytest_twisted.ensureDeferred
 async def test_a_flood_leaves_descriptors_for_the_record_and_hosp(processes: Processes) -> None:
-    """Half of a small ulimit is for connections; with the rest, who is in is served and recorded, HOSP reached."""
+    """Half of a small ulimit is for connections; the rest suffices to serve and record them, and to reach HOSP."""
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, within=LIMITED)
     assert f"ulimit -n = {OPEN_FILES}; using {OPEN_FILES // 2}, raise ulimit -n" in proxy.log
@@ -62,11 +62,11 @@ async def test_a_flood_leaves_descriptors_for_the_record_and_hosp(processes: Pro
     with contextlib.ExitStack() as stack:
         for each in (first, *flood):
             stack.enter_context(each)
-        # The flood itself is cut off at our limit …
+        # The flood is cut off at the proxy's limit …
         beyond = len(flood) + 1 - OPEN_FILES // 2
         assert await deferToThread(_until_closed, flood, beyond) >= beyond
         assert len(os.listdir(f"/proc/{proxy.pid}/fd")) < OPEN_FILES
-        # … and who was there before is served, from HOSP, with a record.
+        # … and earlier clients are served, from HOSP, with a record.
         first.sendall(
             b"GET /hospitals HTTP/1.1\r\nHost: a\r\nAuthorization: Basic c3RhZmYxOnBhc3N3b3JkMQ==\r\n\r\n"
         )

@@ -50,7 +50,7 @@ def printed(log: str) -> dict[str, list[str]]:
 
 
 def paste(commands: list[str]) -> str:
-    """What the commands print."""
+    """Run the commands, and return their output."""
     said = ""
     for command in commands:
         done = subprocess.run(
@@ -128,7 +128,7 @@ async def test_an_old_python_is_told_what_is_needed(processes: Processes) -> Non
 
 
 def listening_process(port: int) -> int:
-    """The id of the stand-in that was told to listen on `port`."""
+    """Process id of the stand-in on `port`."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:

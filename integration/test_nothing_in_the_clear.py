@@ -1,7 +1,7 @@
 """Patients' names, notes and staff credentials are in no file and no log of the proxy.
 
-A stand-in is filled with words that occur nowhere by chance. The test does everything that can be done with the
-proxy, rightly and wrongly, and then reads every file below its folder: as it is, unpacked, and value by value.
+A stand-in is filled with words that occur nowhere by chance. The test uses every function of the proxy, correctly and
+wrongly, and then searches every file below its folder: as it is, unpacked, and value by value.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ STEMS = (
     "Radiogramm-B",
     "Seitenkennw",
 )
-"""Parts of them that no cut at a length and no escaping of what is not ASCII takes away."""
+"""Parts of the words that remain after truncation, and after escaping of non-ASCII characters."""
 STAFF = ("staff1", "staff2", "staff3")
 
 
 def needles() -> Any:
-    """Everything that is looked for; Authorization fields as they are sent, too."""
+    """Every text to search for, including Authorization fields as they are sent."""
     fields = [basic(name, secret).split()[1] for name in STAFF for secret in (PASSWORD, WRONG)]
     return spellings([*SECRETS, *STEMS, *fields])
 
 
 async def fill(control_url: str) -> None:
-    """Give every record of the stand-in words that can be found again."""
+    """Put words into every record of the stand-in that can be found again."""
 
     async def change(resource: str, id_: int, **fields: str) -> None:
         await control(control_url, "POST", "/change", {"resource": resource, "id": id_, "fields": fields})
@@ -67,9 +67,9 @@ async def fill(control_url: str) -> None:
 
 
 async def everything(proxy: Proxy, keys: str = "") -> list[Answer]:
-    """Every operation, as it is meant.
+    """Call every operation correctly.
 
-    :param keys: what tells the keys of writes from others: those of one are replayed.
+    :param keys: part of the idempotency keys. A second call with the same text replays the writes.
     """
     answers = []
 
@@ -116,7 +116,7 @@ async def everything(proxy: Proxy, keys: str = "") -> list[Answer]:
 
 
 async def badly(proxy: Proxy) -> None:
-    """What people and programs get wrong."""
+    """Send the errors that users and programs make."""
     for name, password in (
         ("staff1", WRONG),
         (PASSWORD, PASSWORD),
@@ -169,7 +169,7 @@ async def badly(proxy: Proxy) -> None:
 
 
 async def with_a_hosp_that_fails(proxy: Proxy, control_url: str) -> None:
-    """Writes and reads on which HOSP breaks in every way that it knows."""
+    """Send writes and reads on which HOSP fails in every way that the stand-in has."""
     note = {"title": NOTE, "body": NOTE, "patient_id": 7}
     for fault in (
         *("error_before", "error_after", "reset_before", "reset_after"),
@@ -207,7 +207,7 @@ async def with_a_hosp_that_fails(proxy: Proxy, control_url: str) -> None:
 
 
 async def crash(proxy: Proxy, control_url: str) -> None:
-    """Killed while writes and a screening are under way at HOSP."""
+    """Kill the proxy while writes and a screening are in flight at HOSP."""
     await control(control_url, "POST", "/faults", {"stall": 1, "only_methods": ["POST"]})
     sent = [
         ask(
@@ -230,7 +230,7 @@ async def crash(proxy: Proxy, control_url: str) -> None:
 
 
 async def look(proxy: Proxy) -> bytes:
-    """The admin listener's pages, to those who may and to those who may not; all that it says but the trail."""
+    """Read the admin listener's pages, with and without permission; return all text except the trail."""
     said = b""
     for path in ("/metrics", "/ready", "/live"):
         said += (await ask(proxy.admin_url, "GET", path)).body
@@ -239,7 +239,7 @@ async def look(proxy: Proxy) -> bytes:
         answer = await ask(proxy.admin_url, "GET", path, user="auditor", password=password)
         assert answer.status == 200, path
         said += answer.body
-    for name, given in (("auditor", PAGE), (PAGE, PASSWORD)):  # few: guesses are slowed down
+    for name, given in (("auditor", PAGE), (PAGE, PASSWORD)):  # only a few, because guesses are delayed
         answer = await ask(proxy.admin_url, "GET", "/audit", user=name, password=given)
         assert answer.status == 401
         said += answer.body
@@ -247,7 +247,7 @@ async def look(proxy: Proxy) -> bytes:
 
 
 async def dropped_by(processes: Processes) -> Proxy:
-    """A proxy in front of a server whose answers cannot be read, each with secrets where a log would quote it."""
+    """Run a proxy in front of a server with unreadable responses, each with secrets where a log would quote it."""
     secret = f"{STEMS[0]}{STEMS[1]}".encode()
     json_ = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     scripts: list[list[bytes | str]] = [
@@ -294,7 +294,7 @@ async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_passw
     processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # where a program puts what it has no room for
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # where a program stores data that does not fit
     hosp = await processes.hosp()
     await fill(hosp.control_url)
     options = "[audit]\nrotate_bytes = 65536\n[alerts]\npatients = 2\n[writes]\nlate_commit_s = 0.5\n"
@@ -326,7 +326,7 @@ async def test_no_file_and_no_log_names_a_patient_quotes_a_note_or_holds_a_passw
 
 
 def rows(index: Path) -> int:
-    """Records in the index, once it is there."""
+    """Number of records in the index, once it exists."""
     if not index.exists():
         return 0
     connection = sqlite3.connect(f"file:{index}?mode=ro", uri=True)
@@ -340,7 +340,7 @@ def rows(index: Path) -> int:
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_what_is_planted_is_found(secret: str, tmp_path: Path) -> None:
-    """The search bites, in every form and spelling."""
+    """The search finds planted words in every form and encoding."""
     looked_for = needles()
     plain = secret.encode()
     shapes = {

@@ -1,4 +1,4 @@
-"""HOSP is gone: users can still read what they have read before, even after a kill of the proxy; nobody else can."""
+"""HOSP is away: users can still read what they have read before, even after a kill of the proxy; others cannot."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Ward:
         await control(self.hosp.control_url, "POST", "/offline", {"offline": away})
 
     async def kill(self) -> None:
-        """kill -9, and a next process with the same state."""
+        """kill -9 the proxy, and start the next one with the same state folder."""
         self.proxy.signal("KILL")
         await self.proxy.exit_status()
         self.proxy = await self.processes.proxy(
@@ -42,9 +42,9 @@ class Ward:
         )
 
     async def on_disk(self, entries: int = 0) -> None:
-        """Until what was read has been written, which is done lazily.
+        """Wait until the responses that were read are on disk; they are written with a delay.
 
-        :param entries: answers that must be there.
+        :param entries: number of responses that must be there.
         """
         from twisted.internet import reactor
 
@@ -81,7 +81,7 @@ async def test_what_was_read_is_read_again_after_kill_9(ward: Ward) -> None:
         assert int(answer.field("age") or -1) >= 0
     never_read = await ward.ask("GET", "/notes/2")
     assert never_read.status in (502, 503)
-    # Nobody else, no other password, and no write.
+    # No other user, no other password, and no write.
     assert (await ward.ask("GET", "/notes", user="staff2")).status in (502, 503)
     assert (await ward.ask("GET", "/notes", password="wrong")).status in (502, 503)
     assert (await ward.ask("POST", "/notes", NOTE)).status in (502, 503)
@@ -117,7 +117,7 @@ async def test_ones_own_write_is_read_or_nothing_is(ward: Ward) -> None:
     assert deleted.status == 200
     await ward.offline()
     await ward.kill()
-    # This process never had the lists in memory, so it could not set them right: nothing rather than the deleted note.
+    # This process never had the lists in memory and could not patch them. It serves nothing, not the deleted note.
     assert (await ward.ask("GET", "/notes")).status == 503
 
 
@@ -137,7 +137,7 @@ async def test_revoked_credentials_read_nothing(
     ward: Ward, method: str, document: dict[str, str] | None, fault: str | None
 ) -> None:
     await read_all(ward, "staff2")
-    await ward.ask("GET", "/staffs")  # whoever changes it is known, too: a stranger's request revokes nothing
+    await ward.ask("GET", "/staffs")  # unknown credentials would revoke nothing
     await ward.on_disk(len(READS) + 1)
     if fault == "away":
         await ward.offline()

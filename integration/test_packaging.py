@@ -25,7 +25,7 @@ _KEPT = (
 
 
 def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command as a newcomer would, without this run's own environment; its output."""
+    """Run a command without the environment of the tests, as a new user would; return its output."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -46,19 +46,19 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def make_environment(folder: Path) -> Path:
-    """An empty virtual environment; its folder of commands."""
+    """Make an empty virtual environment; return its folder of commands."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     return folder / "bin"
 
 
 def pip(bin_folder: Path, *arguments: str | Path, cwd: Path) -> str:
-    """This environment's pip at work in another one."""
+    """Run the pip of the test environment for another one."""
     return run(sys.executable, "-m", "pip", "--python", bin_folder / "python", *arguments, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is packaged, so that no build leaves anything in the working copy."""
+    """Copy the packaged files, so that no build leaves files in the working copy."""
     folder = tmp_path_factory.mktemp("sources")
     leave = shutil.ignore_patterns("__pycache__", "dropin.cache")
     for name in _KEPT:
@@ -84,7 +84,7 @@ def plugins(help_text: str) -> set[str]:
 
 
 def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
-    """Packages are listed by name in setup.cfg: one that is forgotten there is missing from the wheel alone."""
+    """setup.cfg lists packages by name: one that is forgotten there is missing only from the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     own = [ROOT / "hospproxy", ROOT / "hospproxy_plugins", ROOT / "hosp_standin", ROOT / "twisted"]

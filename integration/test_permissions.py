@@ -18,7 +18,7 @@ def requests(proxy: Proxy) -> list[dict[str, Any]]:
 
 
 async def another_hospitals_patient(proxy: Proxy) -> int:
-    """The id of a patient who is not of staff1's hospital."""
+    """The id of a patient of another hospital than staff1's."""
     me = (await ask(proxy.plain_url, "GET", "/staffs/me", user="staff1")).json()
     patients = (await ask(proxy.plain_url, "GET", "/patients", user="staff1")).json()
     found: int = next(one["id"] for one in patients if one["hospital_id"] != me["hospital_id"])

@@ -23,7 +23,7 @@ CEILING = 5
 NAMES = [f"machine.{letter}" for letter in "abcdef"]
 LIVE, LINGER, SETTLE, VANISHED, TURN = 2000, 9000, 5000, 60_000, 5000
 LONGEST = 8000
-"""What is under way at HOSP ends within it."""
+"""Longest time, in ms, that a request is in flight at HOSP."""
 PATIENCE = LIVE + 500 + LONGEST + 500
 
 
@@ -36,7 +36,7 @@ async def redis() -> AsyncIterator[Redis]:
 
 
 def timed(now: int) -> Script:
-    """The script at a moment of ours."""
+    """The script, with a given time instead of Redis's own."""
     text = script("places").text
     assert text.count("redis.call('TIME')") == 1
     return Script(
@@ -45,9 +45,9 @@ def timed(now: int) -> Script:
 
 
 class Member:
-    """One worker, by the rule of SharedPlaces.
+    """One worker, which follows the rules of SharedPlaces.
 
-    It uses only what it has said it keeps, and its base share after a long time without Redis.
+    It uses only the slots that it has reported, and its base share after a long time without Redis.
     """
 
     def __init__(self, name: str, now: int, heir_of: Member | None = None) -> None:
@@ -64,7 +64,7 @@ class Member:
         return len(self.ends)
 
     def at(self, now: int) -> None:
-        """Time has passed: what is under way ends."""
+        """Move to a time: requests that have ended leave, and a long absence of Redis gives the base share."""
         self.ends = [end for end in self.ends if end > now]
         if self.away:
             self.owned = max(self.busy, min(self.owned, self.base))
@@ -72,7 +72,7 @@ class Member:
                 self.owned = max(self.owned, self.base)
 
     def work(self, now: int, random: Random) -> None:
-        """Begin what may be begun."""
+        """Send as many requests as are needed and allowed."""
         most = min(self.owned, self.base if self.away else self.share)
         while self.busy < min(self.need, most):
             self.ends.append(now + random.randrange(1, LONGEST))
@@ -110,7 +110,7 @@ class World:
         self.table.now = 1_700_000_000_000
         self.members: dict[str, Member] = {}
         self.ghosts: list[int] = []
-        """Until when HOSP is busy for the dead."""
+        """Ends of the requests that dead workers left behind at HOSP."""
         self.number = 0
 
     async def begin(self) -> None:
@@ -139,7 +139,7 @@ class World:
         member.heard(None if lost else expected, self.table.now)
 
     async def step(self) -> None:
-        """A heartbeat: all exchange who can, in any order, and some more often."""
+        """Perhaps change something; then every worker exchanges slots, in any order, and some twice."""
         random = self.random
         what = random.random()
         if len(self.members) < 2 or (what < 0.05 and len(self.members) < len(NAMES)):
@@ -166,7 +166,7 @@ class World:
         self.table.now += late
 
     def cut(self, member: Member, longest: int) -> None:
-        """It reaches Redis no more; for less than it is waited for."""
+        """Cut a worker off from Redis, for a time shorter than `longest` ms."""
         if not member.away:
             member.cut_until = self.table.now + self.random.randrange(longest)
 
@@ -178,7 +178,7 @@ class World:
         await self.common._redis.hset(self.keys[1], name, b"0")
 
     async def lose(self, change: Callable[[], Awaitable[None]]) -> None:
-        """Redis forgets, when all have heard of each other; some are not back for a while."""
+        """Redis loses data once all workers know of each other; half of them then stay cut off for a while."""
         for member in self.members.values():
             member.cut_until = 0
         for _ in range(4):
@@ -195,9 +195,9 @@ class World:
         self.table.evict()
 
     async def die(self, member: Member) -> None:
-        """In order, or not: then HOSP goes on, and another one starts in its place."""
+        """Stop a worker cleanly, or kill it: then HOSP continues its requests, and another worker replaces it."""
         if member.away or self.table.held >= 0:
-            return  # nobody may be left who knows of the others
+            return  # perhaps no worker would be left that knows of the others
         del self.members[member.name]
         if self.random.random() < 0.3:
             member.ends = []
@@ -210,7 +210,7 @@ class World:
             await self.common._redis.hdel(self.keys[1], member.name)
 
     def in_use(self) -> int:
-        """The most that HOSP can be busy with."""
+        """The most requests that can be in flight at HOSP."""
         dead = sum(end > self.table.now for end in self.ghosts)
         return sum(max(member.owned, member.busy) for member in self.members.values()) + dead
 
@@ -226,7 +226,7 @@ async def test_the_script_is_its_model_and_the_sum_is_never_above(redis: Redis, 
         await world.step()
         assert sum(member.base for member in world.members.values()) <= CEILING
         most = max(most, world.in_use())
-    assert most == CEILING  # else nothing was tried
+    assert most == CEILING  # otherwise the run tested nothing
     await common.close()
 
 
@@ -281,7 +281,7 @@ class Running:
         self.commons.append(common)
 
     async def until(self, condition: Any) -> None:
-        """Wait for it; what all own is never above what HOSP bears."""
+        """Wait until a condition holds; meanwhile the workers never own more slots than the limit."""
         from twisted.internet import reactor
 
         clock = cast(Any, reactor)
@@ -371,7 +371,7 @@ async def test_if_it_is_away_for_long_each_has_its_base_also_if_only_one_cannot_
     for those in ([0, 1], [1]):
         running.users[1].want = 0
         running.users[0].want = 9
-        await running.until(lambda: running.owned in ([5, 0], [4, 1]))  # one is left to who had need of it
+        await running.until(lambda: running.owned in ([5, 0], [4, 1]))  # one is left where it was needed
         for index in those:
             running.commons[index].away = True
         running.users[1].want = 9
@@ -385,7 +385,7 @@ async def test_if_it_is_away_for_long_each_has_its_base_also_if_only_one_cannot_
 
 @pytest_twisted.ensureDeferred
 async def test_a_clock_that_is_set_back_keeps_nothing_back(redis: Redis) -> None:
-    """By an hour: the places of one who dies then are free when they would have been, and a breaker is not stuck."""
+    """Set back by an hour: a dead worker's slots become free no later than otherwise, and a breaker is not stuck."""
     common = await PlainCommon(b"m.a", prefix="back").connect(redis)
     keys = [common.key(kind) for kind in ("head", "places", "members", "breaker")]
 
@@ -399,9 +399,9 @@ async def test_a_clock_that_is_set_back_keeps_nothing_back(redis: Redis) -> None
     for step in range(9):
         await exchange("m.b", before + step * 1000, CEILING, "open")
     now = before - 3_600_000
-    assert (await exchange("m.a", now, CEILING))[6] in (b"", "")  # nothing is known of the breaker
+    assert (await exchange("m.a", now, CEILING))[6] in (b"", "")  # the state of the breaker is not known
     await exchange("m.a", now + LIVE, CEILING)
-    # It had all of them for its base, too, and nobody is its heir.
+    # All slots were its base share, too, and it has no heir.
     assert (await exchange("m.a", now + VANISHED - 1, CEILING))[1] == 0
     assert (await exchange("m.a", now + VANISHED + LIVE, CEILING))[1] == CEILING
     await common.close()
@@ -409,7 +409,7 @@ async def test_a_clock_that_is_set_back_keeps_nothing_back(redis: Redis) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_more_than_there_can_be_is_thrown_away(redis: Redis) -> None:
-    """Thousands of entries that look like workers: a script could not even write them again."""
+    """Thousands of entries that look like workers: more than a script could write back."""
     running = Running(redis, "many")
     await running.add()
     await running.until(lambda: running.owned == [CEILING])

@@ -43,7 +43,7 @@ class Load:
         self.statuses[answer.status] += 1
 
     async def during(self, what: Callable[[], Awaitable[None]]) -> None:
-        """Go on until something is over, and for two rounds more."""
+        """Continue until something has ended, and for two rounds more."""
         going = cast(Any, _deferred(what()))
         rounds = 2
         while rounds:
@@ -64,7 +64,7 @@ async def most_at_once(hosp: Hosp) -> int:
 
 @pytest_twisted.ensureDeferred
 async def test_the_sum_of_all_workers_stays_within_the_limit(processes: Processes, tmp_path: Path) -> None:
-    """Under load, while Redis is paused and goes on, and while it is killed and comes back empty."""
+    """Under load, while Redis is paused and resumed, and while it is killed and comes back empty."""
     redis = Redis()
     await redis.start()
     try:
@@ -90,7 +90,7 @@ async def test_the_sum_of_all_workers_stays_within_the_limit(processes: Processe
             assert await most_at_once(hosp) <= PLACES, what.__name__
         assert set(load.statuses) <= {200, 503}, load.statuses
         assert load.statuses[200] > load.statuses[503]
-        # It is no wonder that they stayed within it: they wanted more.
+        # The limit was effective: the clients wanted more.
         assert await most_at_once(hosp) > PLACES // 2
     finally:
         redis.end()

@@ -26,7 +26,7 @@ def of_proc(pid: int, name: str) -> str:
 
 
 def beside(state: Path) -> set[Path]:
-    """Everything that is in the folder of the test and not in the state folder."""
+    """Every file of the test's folder that is not in the state folder."""
     return {path for path in state.parent.rglob("*") if state not in path.parents}
 
 
@@ -45,7 +45,7 @@ async def test_it_gives_up_what_it_does_not_need(processes: Processes) -> None:
     assert status(proxy.pid, "Umask") == "0077"
     limits = of_proc(proxy.pid, "limits")
     assert re.search(r"^Max core file size\s+0\s+0\s", limits, re.MULTILINE)
-    # What cannot be dumped belongs to root in /proc, whoever runs it.
+    # In /proc, the files of a process that is not dumpable belong to root.
     assert os.stat(f"/proc/{proxy.pid}/environ").st_uid == 0
     open_to_others = [path for path in proxy.state.rglob("*") if path.lstat().st_mode & 0o077]
     assert open_to_others == []
@@ -53,7 +53,7 @@ async def test_it_gives_up_what_it_does_not_need(processes: Processes) -> None:
 
 
 async def started(processes: Processes, state: Path, upstream: str, uid: int, top: str = "") -> Proxy:
-    """twistd with --uid, told to be somebody else once the ports are bound."""
+    """Start twistd with --uid: it changes its user once the ports are bound."""
     port = 443 if ROOT and not in_use(443) else free_port()
     proxy = Proxy("hospproxy", port=port, plain_port=free_port(), admin_port=free_port())
     proxy.state = state
@@ -65,7 +65,7 @@ async def started(processes: Processes, state: Path, upstream: str, uid: int, to
 
 
 def in_use(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a process listens on the port."""
     return any(
         f":{port:04X} " in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines()
     )
@@ -73,7 +73,7 @@ def in_use(port: int) -> bool:
 
 @pytest_twisted.ensureDeferred
 async def test_after_the_ports_are_bound_it_is_somebody_else(processes: Processes, tmp_path: Path) -> None:
-    """Without root nobody can become somebody else; then it is said, and nothing runs."""
+    """Without root it cannot change its user; then it says so, and does not run."""
     folder = tmp_path / "var"
     folder.mkdir(mode=0o755)
     for parent in (each for each in (tmp_path, *tmp_path.parents) if TEMPORARY in each.parents):
@@ -89,7 +89,7 @@ async def test_after_the_ports_are_bound_it_is_somebody_else(processes: Processe
         return
     await processes.until_open(proxy, proxy.port, proxy.plain_port, proxy.admin_port)
     await proxy.until_said("Audit records go to")
-    for _ in range(2):  # the second is the second start: what the first has made belongs to nobody
+    for _ in range(2):  # the second iteration is a second start; the files of the first belong to user nobody
         assert (await ask(proxy.plain_url, "POST", "/notes", NOTE, user="staff1")).status == 201
         assert (await ask(proxy.url, "GET", "/patients", user="staff1")).status == 200
         assert status(proxy.pid, "Uid").split() == [str(NOBODY)] * 4
@@ -119,10 +119,10 @@ async def test_a_state_folder_of_somebody_else_is_said(processes: Processes, tmp
 
 @pytest_twisted.ensureDeferred
 async def test_certificates_that_cannot_be_read_again_stay(processes: Processes) -> None:
-    """As when root has read them, and the user whom it became cannot."""
+    """As when root has read them, and the process's later user cannot."""
     proxy = await processes.proxy((await processes.hosp()).url)
     assert (await ask(proxy.url, "GET", "/hospitals", user="staff1")).status == 200
-    for name in ("self-signed.crt", "self-signed.key"):  # for root as unreadable as for others
+    for name in ("self-signed.crt", "self-signed.key"):  # unreadable even for root
         (proxy.state / name).unlink()
         (proxy.state / name).mkdir()
     proxy.signal("HUP")
@@ -133,7 +133,7 @@ async def test_certificates_that_cannot_be_read_again_stay(processes: Processes)
 
 @pytest_twisted.ensureDeferred
 async def test_nothing_but_the_state_folder_is_written_to(processes: Processes, tmp_path: Path) -> None:
-    """A root that can only be read. Without the right to make one, what was written is looked for instead."""
+    """With a read-only root file system; if it cannot be mounted, the test looks for written files instead."""
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     proxy = Proxy("hospproxy", port=free_port(), plain_port=free_port(), admin_port=free_port())
@@ -143,7 +143,7 @@ async def test_nothing_but_the_state_folder_is_written_to(processes: Processes, 
     file.write_text(proxy_options(proxy, hosp.url))
     command = [*twistd_command(), "hospproxy", "--config", str(file)]
     if ROOT:
-        # The state folder is a mount of its own before all the others become unwritable.
+        # The state folder becomes a mount of its own before all others become read-only.
         script = (
             'set -e; mount --bind "$0" "$0"; for m in $(awk \'{print $5}\' /proc/self/mountinfo); do '
             'case "$m" in "$0"|/proc*|/dev*) ;; *) mount -o remount,bind,ro "$m" 2>/dev/null || : ;; esac; done; '

@@ -17,18 +17,18 @@ from .rummaging import Needles, findings, rummage, spellings
 from .test_nothing_in_the_clear import NOTE, PASSWORD, PATIENT, SECRETS, STAFF, STEMS, WRONG, everything, fill
 
 NAME = "Veterinaria-Obersteiermark"
-"""What a member of staff is called, and logs in with."""
+"""Name and login of a member of staff."""
 
 
 def needles() -> Needles:
-    """Everything that is looked for; Authorization fields as they are sent, too."""
+    """Every text to search for, including Authorization fields as they are sent."""
     names = (*STAFF, NAME)
     fields = [basic(name, secret).split()[1] for name in names for secret in (PASSWORD, WRONG)]
     return spellings([*SECRETS, *STEMS, NAME, *fields])
 
 
 async def held_by(connection: Any) -> dict[str, bytes]:
-    """Every value in Redis: as it is packed, and part by part; by the name of its key."""
+    """Every value in Redis by the name of its key: as it is packed, and part by part."""
     found: dict[str, bytes] = {}
     for key in await connection.keys(b"*"):
         kind = await connection.type(key)
@@ -60,7 +60,7 @@ def flat(value: Any) -> list[bytes]:
 
 
 async def used(proxies: list[Proxy], control_url: str) -> None:
-    """Everything on each machine, well and badly, by many connections so that each worker takes part."""
+    """Send correct and wrong requests to each machine, over many connections so that each worker serves some."""
     await control(
         control_url,
         "POST",
@@ -80,7 +80,7 @@ async def used(proxies: list[Proxy], control_url: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_nothing_in_redis_can_be_read(processes: Processes, tmp_path: Path) -> None:
-    """Its values, its files, and every command that was sent to it."""
+    """Search its values, its files, and every command that was sent to it."""
     redis = Redis("appendonly yes", "appendfsync always", "rdbcompression no")
     await redis.start()
     connection: Any = None
@@ -113,7 +113,7 @@ async def test_nothing_in_redis_can_be_read(processes: Processes, tmp_path: Path
 
 
 async def bites(connection: Any, redis: Redis, looked_for: Needles) -> None:
-    """What is planted is found: in a value, in a field, in an entry of a stream, and in the files."""
+    """The search finds planted words: in a value, in a field, in an entry of a stream, and in the files."""
     planted = {
         "value": ("SET", "planted:value", base64.b64encode(b"x" + PATIENT.encode())),
         "hash": ("HSET", "planted:hash", "field", NOTE.encode().hex()),

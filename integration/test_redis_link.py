@@ -98,7 +98,7 @@ async def refused(doing: Any) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_commands_and_messages(place: Place) -> None:
-    """Scripts that are not known yet, and again once Redis has forgotten them; any bytes; many at one time."""
+    """Scripts that Redis does not know yet or has forgotten; any bytes; many at one time."""
     await place.start()
     link = await place.up(database=3, timeout_s=10.0)  # 900 commands and 8 MiB at once, on a busy machine
     every = bytes(range(256))
@@ -118,7 +118,7 @@ async def test_commands_and_messages(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_user_of_the_page(place: Place, tmp_path: Path) -> None:
-    """With exactly what docs/redis.md permits; a password that is changed needs no restart."""
+    """It may do exactly what docs/redis.md permits; a changed password needs no restart."""
     [line] = re.findall(r"^ {4}(user hospproxy .*)$", PAGE.read_text(), re.MULTILINE)
     await place.start("user default off", line.replace("PASSWORD", "first"))
     password = tmp_path / "password"
@@ -142,7 +142,7 @@ async def test_the_user_of_the_page(place: Place, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_tls(place: Place, tmp_path: Path) -> None:
-    """An own authority, and a certificate of ours; another's name or authority is refused, and gets no byte."""
+    """An own CA, and a client certificate. A server with another name or CA is refused, and gets no byte."""
     authority = certificate(tmp_path, "authority")
     for name in ("localhost", "client"):
         _, key = certificate(tmp_path, name, issuer=authority)
@@ -160,7 +160,7 @@ async def test_tls(place: Place, tmp_path: Path) -> None:
         )
 
     await place.start(*ours, *shows("localhost", port), "requirepass secret")
-    # A name that is looked up: as an address "localhost" would be compared with 127.0.0.1.
+    # A name that is resolved: "localhost" as an address would be compared with 127.0.0.1.
     files = {
         "ca_file": tmp_path / "authority.pem",
         "certificate_file": tmp_path / "client.pem",
@@ -187,7 +187,7 @@ async def test_tls(place: Place, tmp_path: Path) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_paused(place: Place) -> None:
-    """Nobody waits longer than the time-out; what Redis then says belongs to nobody."""
+    """No call waits longer than the time-out; later replies are dropped."""
     await place.start()
     link = await place.up(timeout_s=0.1)
     place.redis.signal(signal.SIGSTOP)
@@ -204,7 +204,7 @@ async def test_paused(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_killed(place: Place) -> None:
-    """It is back by itself, and another run_id says that it is another life."""
+    """The link reconnects by itself, and a new run_id shows that Redis was restarted."""
     await place.start()
     link = await place.up()
     first = place.events[0]
@@ -220,7 +220,7 @@ async def test_killed(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_full(place: Place) -> None:
-    """Writes fail, and the connection stays; what was kept can still be read."""
+    """Writes fail, and the connection stays; stored values can still be read."""
     await place.start("maxmemory 3mb", "maxmemory-policy noeviction")
     link = await place.up()
     words = ""
@@ -237,7 +237,7 @@ async def test_full(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_no_longer_the_primary(place: Place) -> None:
-    """What has become a replica is not used, and is as soon as it is a primary again."""
+    """A server that became a replica is not used until it is a primary again."""
     await place.start()
     link = await place.up()
     place.redis.ask("REPLICAOF", "127.0.0.1", "1")
@@ -251,7 +251,7 @@ async def test_no_longer_the_primary(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_wrong_kinds(place: Place) -> None:
-    """A key that holds something else, and a value that somebody changed."""
+    """A key of another type, and a value that was changed."""
     await place.start()
     link = await place.up()
     vault = Vault(MasterKey(b"k" * 32), place.meter, clock.seconds)

@@ -1,4 +1,4 @@
-"""What an operator relies on: clear failures, a record without secrets of each response, a stop that cuts none off."""
+"""What an operator relies on: clear failures, a record of each response without secrets, a stop that cuts none off."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_with_hosp_away_memory_still_answers_and_the_rest_is_told(processe
 
 @pytest_twisted.ensureDeferred
 async def test_with_identity_switched_off_hosp_alone_judges_credentials(processes: Processes) -> None:
-    """Nobody is named in the records then: what came with a request is a claim, whatever HOSP made of it."""
+    """The records then name no user: the credentials of a request are only claimed, even if HOSP accepted them."""
     hosp = await processes.hosp()
     off = "".join(f"[{name}]\nenabled = false\n" for name in ("identity", "ownership", "screening", "cache"))
     proxy = await processes.proxy(hosp.url, options=off)
@@ -165,7 +165,7 @@ async def test_a_line_says_who_did_what_to_whom_and_a_write_is_announced(process
     assert (intent["request_id"], intent["who"]) == (made["request_id"], made["who"])
     assert lines.index(intent) < lines.index(made)
     [asked] = [line for line in lines if line["kind"] == "own" and line["own"] == "identity"]
-    # HOSP had not said yet whether that is his name, so it stands there under its HMAC alone.
+    # HOSP has not confirmed the name yet, so the record has only its HMAC.
     assert asked["on_behalf_of"]["certainty"] == "claimed"
     assert re.fullmatch("[0-9a-f]{64}", asked["on_behalf_of"]["name_hmac"])
 
@@ -211,7 +211,7 @@ async def test_no_secret_and_no_body_stands_in_any_file_or_log(processes: Proces
     for name, text in [("log", proxy.log), *((str(file), read(file)) for file in files)]:
         assert [secret for secret in secrets if secret in text] == [], name
         assert "Traceback" not in text
-    # What happens to requests is in the records; a log that grew with them would be one more thing to look after.
+    # The records describe the requests. A log that grows with them would be one more file to manage.
     assert "HTTP11ClientFactory" not in proxy.log
 
 
@@ -231,7 +231,7 @@ async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
         ask(proxy.url, "POST", "/notes", NOTE, user="staff2"),
         ask(proxy.plain_url, "GET", "/patients", user="staff3"),
     ]
-    # The first of each is who they are; the answers are three seconds away, and a stop may come at any time of them.
+    # Each begins with an identity lookup. The responses take three seconds; a stop may come at any time of them.
     while len(await journal(hosp.control_url, "request")) < 3:
         pass
     proxy.signal("TERM")
@@ -242,7 +242,7 @@ async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
     assert sorted(line["status"] for line in proxy.records() if line["kind"] == "request") == [200, 200, 201]
 
 
-# In front of it
+# Proxies in front
 
 
 @pytest.mark.parametrize("plain", ["reject", "redirect", "serve"])
@@ -303,7 +303,7 @@ async def test_a_listed_proxy_in_front_is_believed(processes: Processes) -> None
     proxy = await processes.proxy(relay.url, top='trusted_proxies = ["127.0.0.1"]')
     answer = await ask(proxy.url, "GET", "/hospitals", user="staff1", headers=FORWARDED)
     head = fields(relay.heads[-1])
-    # Who is not listed may have made up what stands before him.
+    # An unlisted peer may have forged the addresses before its own.
     assert head["x-forwarded-for"] == ["203.0.113.9, 127.0.0.1"]
     assert (head["x-forwarded-proto"], head["x-request-id"]) == (["http"], ["gateway-42"])
     assert head["host"] == [proxy.url.rpartition("/")[2]]

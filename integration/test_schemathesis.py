@@ -18,11 +18,11 @@ from .processes import Processes
 SEED = 20210327
 HOME = Path(__file__).parent
 NOT_HERE = frozenset({"403", "409", "412", "429", "500", "502", "503", "504", "508"})
-"""What comes only of trouble, of permissions, or of header fields that nobody sends here: none of it may come."""
+"""Statuses that need trouble, permissions, or header fields that are not sent here: none of them may occur."""
 
 
 def strict_contract() -> dict[str, Any]:
-    """The contract with only those statuses that may come here: each has to be named."""
+    """The contract, reduced to the statuses that may occur here."""
     path = Path(contract_document.__file__).with_name("hosp.openapi.yaml")
     document: dict[str, Any] = yaml.safe_load(path.read_text())
     for item in document["paths"].values():
@@ -49,7 +49,7 @@ async def test_no_5xx_and_nothing_undocumented(processes: Processes, tmp_path: P
     environment = {"SCHEMATHESIS_HOOKS": str(HOME / "schemathesis_hooks.py"), "NO_COLOR": "1"}
     ran = await processes.run("schemathesis", *" ".join(command).split(), env=environment, timeout_s=600.0)
     assert ran.status == 0, ran.log[-12000:]
-    # None of it counts if the credentials had become worthless on the way, or if hardly anything reached HOSP.
+    # The run proves nothing if the credentials became invalid on the way, or if few requests reached HOSP.
     assert (await ask(proxy.url, "GET", "/staffs/me", user="staff1")).status == 200
     by_status = (await control(hosp.control_url, "GET", "/stats"))["by_status"]
     assert by_status["200"] + by_status["201"] > 500, by_status

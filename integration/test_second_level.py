@@ -1,4 +1,4 @@
-"""The second-level cache on a real Redis: the scripts themselves, and what an intruder could read there."""
+"""The second-level cache on a real Redis: the scripts, and what an intruder could read there."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def until(there: Callable[[], Any]) -> None:
 
 
 async def warm(house: House, body: bytes = NOTES, call: Any = "listNotes", who: Identity = ANN) -> None:
-    """It is answered by HOSP, and that is in Redis."""
+    """Fetch a response from HOSP, and wait until it is in Redis."""
     stored = house.meter.counts.get("cache_events_total:shared_stored", 0)
     await asks(house, body, call, who)
     await until(lambda: house.meter.counts.get("cache_events_total:shared_stored", 0) > stored)
@@ -144,7 +144,7 @@ async def test_what_was_evicted_matches_nothing(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_nonsense_is_passed_over(place: Place) -> None:
-    """Swapped, truncated, of another type, too long, generations that are lists: HOSP is asked, and it heals."""
+    """Values that are swapped, truncated, too long or of another type, and lists as generations: HOSP is asked."""
     (one, common), redis = await place.cache(), place.redis
     await warm(one)
     await warm(one, b"[2]", call_of("listNotes", patient_id="7"))
@@ -257,7 +257,7 @@ async def test_nothing_in_it_can_be_read(place: Place) -> None:
 
 
 def bases(secret: str) -> list[bytes]:
-    """How it looks in base64, wherever it begins: those characters that it alone decides."""
+    """Its base64 forms for each alignment: the characters that depend only on it."""
     plain = [b"\0" * shift + secret.encode() for shift in range(3)]
     return [
         base64.b64encode(one)[skip : len(one) * 8 // 6] for skip, one in zip((0, 2, 3), plain, strict=True)

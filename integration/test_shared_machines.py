@@ -1,4 +1,4 @@
-"""Two machines in front of one HOSP, sharing one Redis: neither contradicts what the other has written."""
+"""Two machines with one HOSP and one Redis: neither contradicts what the other has written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMES = "heartbeat_s = 0.1\nlease_s = 0.8\ntimeout_s = 0.2\nsettle_s = 0.0\n"
 
 
 class Machines:
-    """Two proxies that share; each has its own state, and both one master key."""
+    """Two proxies that share a Redis and a master key; each has its own state folder."""
 
     def __init__(self, processes: Processes, folder: Path) -> None:
         self.processes = processes
@@ -52,7 +52,7 @@ class Machines:
         )
 
     async def until_hit(self, proxy: Proxy) -> None:
-        """Until it answers from memory."""
+        """Repeat a read until it is a cache hit."""
         await until(lambda: self._is_hit(proxy))
 
     async def _is_hit(self, proxy: Proxy) -> bool:

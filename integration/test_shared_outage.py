@@ -33,7 +33,7 @@ class House:
         return self
 
     async def machine(self, like: Proxy | None = None) -> Proxy:
-        """:param like: one that has ended: addresses in what it kept have its port in them."""
+        """:param like: an ended machine; its port is reused, because cached responses contain addresses with it."""
         options = QUICK + self.redis.section(TIMES)
         top = f'master_key_file = "{self.key}"'
         state, port = (None, None) if like is None else (like.state, like.port)
@@ -59,7 +59,7 @@ async def house(processes: Processes, tmp_path: Path) -> AsyncIterator[House]:
 async def away_and_back(
     house: House, *, writes: bool = True, flush: bool = False, pause: bool = False
 ) -> None:
-    """The second machine has kept something, and is down while the first one writes; then HOSP goes."""
+    """The second machine has cached responses and is down while the first one writes; then HOSP goes away."""
     for user in ("staff1", "staff2", "staff3"):
         for path in ("/notes/1", "/hospitals"):
             assert (await house.ask(house.two, "GET", path, user=user)).status == 200
@@ -95,7 +95,7 @@ async def test_what_was_revoked_and_hidden_meanwhile_is_given_to_nobody(house: H
     async def ready() -> bool:
         return (await shown(house, "/hospitals", "staff3")).status == 200
 
-    await until(ready)  # nothing but what was said has been forgotten
+    await until(ready)  # it has dropped only the entries that those writes invalidate
     other = await shown(house, "/notes/1", "staff3")
     assert (other.status, "stale-if-error" in (other.field("cache-status") or "")) == (200, True)
     assert (await shown(house, "/notes/1", "staff2")).status == 503, "it would not show his own change"

@@ -1,4 +1,4 @@
-"""Workers that share one real Redis: the log, the leases, and everything that can happen to Redis."""
+"""Workers that share one real Redis: the log, the leases, and every failure of Redis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STRUCK = Struck(("list:notes", "record:notes/1"))
 
 
 class _Names:
-    """Names without a key: other tests cover what they hide."""
+    """Key names without a secret: other tests check that real ones hide their content."""
 
     def sealed(self, vault: Any) -> bytes:
         sealed: bytes = vault.seal(b"names", b"names")
@@ -74,7 +74,7 @@ class Worker:
         return self
 
     def crash(self) -> None:
-        """Its process is no more: not a word of it."""
+        """Kill its process: it sends nothing more, not even a goodbye."""
         self.shared._running = False
         self.link.stop()
 
@@ -95,7 +95,7 @@ class House:
         return made.start()
 
     async def two(self) -> tuple[Worker, Worker]:
-        """Two who may serve."""
+        """Start two workers, and wait until both may serve."""
         one, two = self.worker(), self.worker()
         await until(lambda: one.shared.may_serve and two.shared.may_serve)
         one.heard.clear()
@@ -170,7 +170,7 @@ async def test_a_write_raises_the_generations_of_its_tags_to_a_number_never_used
 @pytest_twisted.ensureDeferred
 async def test_a_writer_waits_for_who_does_not_read_and_no_longer_than_his_lease(house: House) -> None:
     one, two = await house.two()
-    two.shared.listen(lambda _news: Deferred())  # its disk hangs
+    two.shared.listen(lambda _news: Deferred())  # the worker's disk hangs
     assert two.shared.may_serve
     served: list[bool] = []
     announced = Deferred.fromCoroutine(one.shared.announce(STRUCK))
@@ -290,7 +290,7 @@ async def test_who_does_not_come_back_after_a_restart_holds_the_others_back(hous
     await house.redis.start()
     await until(lambda: two.shared.sees_others)
     await until(lambda: two.metrics.value("sharing_members", state="vanished") == 1)
-    await until(lambda: not two.shared.may_serve)  # a lease of the life before
+    await until(lambda: not two.shared.may_serve)  # a lease of the epoch before
 
     one.link.cut = False
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
@@ -361,10 +361,10 @@ async def test_more_than_one_reply_holds_is_read_before_a_lease_is_given(house: 
 async def test_what_a_paused_redis_finds_in_its_buffers_is_void(house: House) -> None:
     one, two = await house.two()
     house.redis.signal(signal.SIGSTOP)
-    first = begun(one.shared.announce(STRUCK))  # it is in Redis's buffer now, or soon
+    first = begun(one.shared.announce(STRUCK))  # the command is in Redis's buffer, or will be soon
     await until(lambda: first)
     await until(lambda: not two.shared.may_serve)
-    one.link.cut = True  # this one does not come back to say it again
+    one.link.cut = True  # this worker does not come back to repeat it
     house.redis.signal(signal.SIGCONT)
     await until(lambda: two.shared.sees_others)
     await until(lambda: two.metrics.value("sharing_members", state="vanished") == 1)
@@ -398,7 +398,7 @@ async def test_a_script_of_another_part_runs_in_this_epoch_only(house: House) ->
 
 
 def sealed_by(house: House) -> str:
-    """The id of the master key by which the key of names is sealed."""
+    """Id of the master key that sealed the key of the names."""
     script = "local s = redis.call('HGET', KEYS[1], 'names'); return {s:byte(2, 5)}"
     said = house.redis.ask("EVAL", script, "1", "{hospproxy}:head").split()
     return bytes(map(int, said)).hex()

@@ -1,4 +1,4 @@
-"""HOSP accepts requests and never responds: users read again what they have read before, long before the deadline."""
+"""HOSP accepts requests and never responds: users get cached responses long before the deadline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_reads_that_are_in_memory_do_not_wait_for_a_hosp_that_has_stalled(
     processes: Processes, tmp_path: Path
 ) -> None:
     contract = tmp_path / "contract.yaml"
-    # Else an answer just past its time would be given at once, stalled or not.
+    # Otherwise a response that just expired would be served at once, stall or not.
     contract.write_text(CONTRACT.read_text().replace("stale_while_revalidate_s: 30,", ""))
     hosp = await processes.hosp("--delay", "fixed:0.1", "--places", "0")
     proxy = await processes.proxy(
@@ -33,7 +33,7 @@ async def test_reads_that_are_in_memory_do_not_wait_for_a_hosp_that_has_stalled(
         answer = await ask(proxy.plain_url, "GET", f"/notes?patient_id={number}", user="staff1")
         assert answer.status == 200
     await control(hosp.control_url, "POST", "/faults", {"stall": 1.0})
-    # This one waits until the stall is noticed, and nothing says that HOSP is gone.
+    # This one waits until the stall is noticed; nothing else shows that HOSP is away.
     answer = await ask(proxy.plain_url, "GET", "/notes?patient_id=1", user="staff1")
     assert answer.status == 200
     assert "detail=stale-while-stalled" in (answer.field("cache-status") or "")

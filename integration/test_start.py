@@ -47,12 +47,12 @@ MISTAKES = (
 
 
 async def until_it_runs(proxy: Proxy) -> None:
-    """Ports are bound a moment before signals are handled; what answers handles them."""
+    """Wait until it responds: it binds its ports a moment before it handles signals."""
     assert (await ask(proxy.admin_url, "GET", "/live")).status == 200
 
 
 async def stop_daemon(pid: int, pidfile: Path) -> None:
-    """Stop a process that is not our child and wait until it has taken its pid file away; else it is killed."""
+    """Stop a process that is not our child; wait until it has removed its pid file, or kill it."""
     clock = cast(Any, reactor)
     latest = clock.seconds() + STOP_S
     os.kill(pid, signal.SIGTERM)
@@ -133,7 +133,7 @@ async def test_a_key_that_others_can_read_is_refused(processes: Processes, tmp_p
 async def test_a_daemon_keeps_to_the_folder_in_which_it_was_started(
     processes: Processes, tmp_path: Path
 ) -> None:
-    """It changes its working folder after the options are read, and forks after the service is built."""
+    """It changes its working folder after it has read the options, and forks after it has built the service."""
     file, pidfile, elsewhere = tmp_path / "hospproxy.toml", tmp_path / "hospproxy.pid", tmp_path / "elsewhere"
     elsewhere.mkdir()
     proxy = Proxy("daemon", port=free_port(), plain_port=free_port(), admin_port=free_port())

@@ -17,7 +17,7 @@ from .test_backup import state
 
 
 def beside(processes: Processes, hosp: Hosp, proxy: Proxy, top: str = "", options: str = "") -> Proxy:
-    """Another proxy on the folder of one that runs, with ports of its own; begun and not waited for."""
+    """Start another proxy on the folder of a running one, with its own ports; do not wait for it."""
     second = Proxy("second", port=free_port(), plain_port=free_port(), admin_port=free_port())
     second.state = proxy.state
     file = processes.folder / f"second-{len(processes.started)}.toml"
@@ -27,7 +27,7 @@ def beside(processes: Processes, hosp: Hosp, proxy: Proxy, top: str = "", option
 
 
 def marks_of(folder: Path) -> list[str]:
-    """Files that a process has for itself: journals, and its lock in the ledger."""
+    """Files that belong to one process: journals, and its lock in the ledger."""
     return sorted(str(each) for each in (*folder.glob("audit/*.jsonl"), *folder.glob("ledger/*/*")))
 
 
@@ -43,7 +43,7 @@ async def test_the_second_is_refused_and_the_first_goes_on(processes: Processes)
     assert "Traceback" not in second.log
     assert marks_of(proxy.state) == before
     assert (await ask(proxy.plain_url, "POST", "/notes", NOTE, user="staff1")).status == 201
-    # What looks at the folder of a proxy that runs still may.
+    # Commands that only read the folder of a running proxy still may.
     assert len(await found(proxy.state / "audit", "--kind", "request")) == 2
     assert state("backup", "--state", proxy.state, processes.folder / "backup").returncode == 0
     assert not list((processes.folder / "backup").rglob("lock"))
@@ -98,7 +98,7 @@ async def test_two_supervisors_are_refused_too_with_the_same_redis(processes: Pr
 
 @pytest_twisted.ensureDeferred
 async def test_a_start_waits_for_workers_whose_supervisor_was_killed(processes: Processes) -> None:
-    hosp = await processes.hosp("--delay", "fixed:6")  # longer than a start waits for a proxy that runs
+    hosp = await processes.hosp("--delay", "fixed:6")  # longer than a start waits for a running proxy
     proxy = await crew(processes, hosp.url)
     asking = ask(proxy.url, "POST", "/notes", NOTE, user="staff1")
 
@@ -107,7 +107,7 @@ async def test_a_start_waits_for_workers_whose_supervisor_was_killed(processes: 
 
     await until(come)
     workers = workers_of(proxy).values()
-    # However long the second takes to start, they still have their write in hand then.
+    # However long the second takes to start, their write is still in flight then.
     for pid in workers:
         os.kill(pid, signal.SIGSTOP)
     proxy.signal("KILL")

@@ -16,18 +16,18 @@ from .processes import Processes, Proxy
 
 QUICK = "drain_s = 2\n"
 BOUND_S = 2 + 10 + 5 + 3
-"""``drain_s``, what every process has beyond it, what its supervisor has beyond that, and some for a busy machine."""
+"""Seconds: ``drain_s``, a process's extra time, its supervisor's extra time, and 3 s for a busy machine."""
 
 
 async def used(proxy: Proxy) -> None:
-    """Give it something to store, so that every file is there."""
+    """Send requests so that every file of the state folder exists."""
     for _ in range(3):
         assert (await ask(proxy.plain_url, "POST", "/notes", NOTE, user="staff1")).status == 201
         assert (await ask(proxy.plain_url, "GET", "/patients/1", user="staff1")).status == 200
 
 
 def delete(folder: Path) -> None:
-    """Remove a folder in which a process goes on making files."""
+    """Remove a folder in which a process still creates files."""
     for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -40,7 +40,7 @@ async def test_it_ends_though_the_state_folder_is_deleted(processes: Processes, 
     await used(proxy)
     if first == "folder":
         delete(proxy.state)
-        for _ in range(3):  # what is asked meanwhile fails or not, and ends
+        for _ in range(3):  # requests meanwhile may fail or not, but they end
             await ask(proxy.plain_url, "POST", "/notes", NOTE, user="staff1").addErrback(lambda _: None)
         proxy.signal("TERM")
     else:
@@ -71,7 +71,7 @@ async def test_a_worker_that_does_not_stop_holds_nobody_up(processes: Processes)
     hosp = await processes.hosp()
     proxy = await crew(processes, hosp.url, top=QUICK)
     workers = list(workers_of(proxy).values())
-    os.kill(workers[1], 19)  # SIGSTOP: it does not even read what it is told
+    os.kill(workers[1], 19)  # SIGSTOP: it does not even read its messages
     proxy.signal("TERM")
     assert await proxy.exit_status(BOUND_S) == 0
     assert "did not exit in time; sending SIGKILL" in proxy.log

@@ -21,7 +21,7 @@ COUNT = 2000
 
 
 class Source:
-    """32 MB in pieces, or as many of them as ``failing_at`` allows."""
+    """Sends 32 MB in pieces, and fails at piece ``failing_at``."""
 
     def __init__(self, failing_at: int = COUNT + 1) -> None:
         self.failing_at = failing_at

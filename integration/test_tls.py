@@ -39,7 +39,7 @@ class Stage:
         return self.processes.folder
 
     def put(self, issued: Issued, name: str) -> None:
-        """As tools of renewal do: written beside it, then renamed, the certificate first."""
+        """Replace a certificate as renewal tools do: write a new file beside it, rename it, the certificate first."""
         for made in issued.write(self.folder / "new", name):
             os.replace(made, self.folder / made.name)
 
@@ -75,7 +75,7 @@ private_key_file = "{folder}/b.key"
         return proxy
 
     def shake(self, name: str, context: ssl.SSLContext | None = None, session: Any = None) -> ssl.SSLSocket:
-        """A connection whose handshake is over (blocks)."""
+        """Open a connection and do the handshake (blocks)."""
         plain = socket.create_connection(("127.0.0.1", self.port), 30)
         try:
             used = context or trusting(self.authority)
@@ -85,7 +85,7 @@ private_key_file = "{folder}/b.key"
             raise
 
     def shown(self, name: str) -> x509.Certificate:
-        """Which certificate comes for a name (blocks)."""
+        """The certificate that is served for a name (blocks)."""
         with self.shake(name) as connection:
             data = connection.getpeercert(True)
         assert data is not None
@@ -93,7 +93,7 @@ private_key_file = "{folder}/b.key"
 
 
 def talk(connection: ssl.SSLSocket) -> http.client.HTTPResponse:
-    """One request on a connection; what came of it (blocks)."""
+    """Send one request on a connection; return the result (blocks)."""
     connection.sendall(b"GET /hospitals HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     answer = http.client.HTTPResponse(connection)
     answer.begin()

@@ -24,7 +24,7 @@ CLIENTS = 3
 
 @pytest_twisted.async_yield_fixture
 async def scale(processes: Processes, tmp_path: Path) -> AsyncIterator[Scale]:
-    """All of it, running."""
+    """HAProxy, machines, Redis and HOSP, all running."""
     redis = Redis(*access())
     await redis.start()
     try:
@@ -40,7 +40,7 @@ async def scale(processes: Processes, tmp_path: Path) -> AsyncIterator[Scale]:
 
 @pytest_twisted.ensureDeferred
 async def test_who_may_do_what_in_redis() -> None:
-    """By deploy/scale/redis.conf: what scripts and the link need, within the prefix, and nothing else."""
+    """deploy/scale/redis.conf permits what the scripts and the link need, under the prefix, and nothing else."""
     redis = Redis(*access())
     await redis.start()
 
@@ -69,13 +69,13 @@ async def test_who_may_do_what_in_redis() -> None:
 
 
 def go(scale: Scale, *, insists: bool) -> tuple[list[Client], Any]:
-    """Clients that have begun, and what is there when they have ended."""
+    """Run clients during a test, and check the result when they have ended."""
     clients = [Client(scale.front, number, insists) for number in range(CLIENTS)]
     return clients, gatherResults([deferToThread(client.run) for client in clients], consumeErrors=True)
 
 
 async def served(clients: list[Client], more: int) -> None:
-    """Wait until each client has made so many requests more."""
+    """Wait until each client has made so many more requests."""
     goals = [client.done + more for client in clients]
 
     async def reached() -> bool:
@@ -92,7 +92,7 @@ async def is_up(scale: Scale, name: str, status: str = "UP") -> None:
 
 
 async def restarted(scale: Scale, name: str) -> None:
-    """As docs/scale.md says: out of the turn, stopped, started, in again."""
+    """Restart a machine as docs/scale.md says: drain it in HAProxy, stop it, start it, enable it."""
     scale.tell(f"set server hosp/{name} state drain")
 
     async def idle() -> bool:
@@ -126,7 +126,7 @@ async def test_rolling_restart_without_a_failed_request(scale: Scale) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_machine_that_is_killed(scale: Scale) -> None:
-    """Its clients ask again, and come to the other; every note is there once."""
+    """Its clients retry and reach the other machine; every note is stored once."""
     for name in NAMES:
         await is_up(scale, name)
     clients, ended = go(scale, insists=True)
@@ -136,7 +136,7 @@ async def test_a_machine_that_is_killed(scale: Scale) -> None:
     failures = [client.failed.total() for client in clients]
     await served(clients, 5)
     for client, before in zip(clients, failures, strict=True):
-        # One more may have been under way when HAProxy noticed.
+        # One more may have been in flight when HAProxy noticed.
         assert client.failed.total() <= before + 1, client.failed
     await scale.start("one")
     await is_up(scale, "one")
@@ -148,7 +148,7 @@ async def test_a_machine_that_is_killed(scale: Scale) -> None:
 
 
 async def each_once(scale: Scale, clients: list[Client]) -> None:
-    """Every note that a client was told of is at HOSP once, and no other."""
+    """Check that HOSP has every acknowledged note once, and no other."""
     stored = Counter(
         entry["fields"]["body"] for entry in await journal(scale.hosp.control_url, "stored", "notes")
     )

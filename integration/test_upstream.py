@@ -32,7 +32,7 @@ WHOLE = HEAD + b"Content-Length: 2\r\n\r\n{}"
 
 
 class Place:
-    """Servers and clients of one test, all of which end with it."""
+    """Servers and clients of one test; they end with it."""
 
     def __init__(self) -> None:
         self.ports: list[Any] = []
@@ -78,7 +78,7 @@ async def place() -> AsyncIterator[Place]:
 
 @pytest.fixture(autouse=True)
 def _no_traceback() -> Any:
-    """Whatever a server does is no mistake of ours: nothing may be logged as one."""
+    """Whatever a server does, the proxy must not log a failure of its own."""
     seen: list[Any] = []
 
     def observe(event: Any) -> None:
@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[tuple[bytes | str, ...], int | None]] = {
 @pytest.mark.parametrize("name", REFUSED)
 @pytest_twisted.ensureDeferred
 async def test_refused(place: Place, name: str) -> None:
-    """However much comes, no more than the limits is held, and the connection is cut."""
+    """However much arrives, the proxy holds no more than its limits and cuts the connection."""
     script, head_status = REFUSED[name]
     server, upstream = place.to(script, max_body_bytes=100_000)
     with pytest.raises(BadAnswer) as caught:
@@ -212,7 +212,7 @@ async def test_cancelling_reaches_the_server(place: Place) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_closed_just_when_it_is_used_again(place: Place) -> None:
-    """A read may meet it and says so; a write never does, since it has a connection of its own."""
+    """A read may fail because of it; a write never does, because it uses a new connection."""
     server, upstream = place.to((WHOLE,), ("reset",), (WHOLE,))
     await send(upstream)
     with pytest.raises(FailedAfterSending):
@@ -319,7 +319,7 @@ class warnings_of:
 
 @pytest_twisted.ensureDeferred
 async def test_the_stand_in(place: Place) -> None:
-    """What HOSP makes of Host and X-Forwarded-Proto comes back as it is."""
+    """Addresses that HOSP builds from Host and X-Forwarded-Proto come back unchanged."""
     running = await testing.start(reactor, faults={})
     try:
         upstream = place.upstream(running.url)

@@ -29,7 +29,7 @@ NOBODY = 65534
 
 
 def journals(proxy: Proxy) -> set[str]:
-    """Journals in which there are requests."""
+    """Journals that have records of requests."""
     names = (proxy.state / "audit").glob("audit-*.jsonl")
     return {name.name.split("-")[1] for name in names if b'"kind":"request"' in name.read_bytes()}
 
@@ -46,7 +46,7 @@ async def numbers(proxy: Proxy) -> dict[str, float]:
 
 
 async def numbers_of_both(proxy: Proxy) -> dict[str, float]:
-    """The same, once both workers have answered within their second: the machine may be busy."""
+    """The same, once both workers have responded within their second (the machine may be busy)."""
 
     async def both() -> dict[str, float] | None:
         found = await numbers(proxy)
@@ -57,7 +57,7 @@ async def numbers_of_both(proxy: Proxy) -> dict[str, float]:
 
 
 async def all_are_ready(proxy: Proxy) -> bool:
-    """Whether nothing is said against any worker."""
+    """Whether every worker is ready."""
     answer = await ask(proxy.admin_url, "GET", "/ready")
     assert answer.status == 200
     return bool(answer.json() == {"ready": True, "reasons": {}, "missing": {}})
@@ -114,7 +114,7 @@ async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
     done = load.answered
     await until(lambda: load.answered > done + 50)
     await load.end()
-    # What it had in hand breaks. Nobody is refused, and nothing fails that began later.
+    # Its requests in flight break. No connection is refused, and no later request fails.
     assert [error for late, error in load.failed if late or isinstance(error, ConnectionRefusedError)] == []
     after = await numbers_of_both(proxy)
     assert after["hospproxy_worker_restarts_total@1"] == 1
@@ -150,7 +150,7 @@ async def test_a_worker_that_does_not_answer_is_left_out_and_said(processes: Pro
 
 
 def nobody_may_run_it(folder: Path) -> bool:
-    """Whether the environment of the tests can be read by everybody."""
+    """Whether user nobody can read the environment of the tests."""
     command = [sys.executable, "-P", "-c", "import hospproxy.workers.child"]
     try:
         return subprocess.run(command, user=NOBODY, cwd=folder, capture_output=True).returncode == 0
@@ -160,7 +160,7 @@ def nobody_may_run_it(folder: Path) -> bool:
 
 @pytest_twisted.ensureDeferred
 async def test_workers_are_who_the_supervisor_becomes(processes: Processes, tmp_path: Path) -> None:
-    """As root only: nobody else can become somebody else."""
+    """Only as root: no other user can change to another user."""
     if os.geteuid() != 0:
         return
     for parent in (tmp_path, *tmp_path.parents[:2]):

@@ -17,7 +17,7 @@ from .processes import Hosp, Processes, Proxy, is_open
 
 
 async def posted(hosp: Hosp, most: int) -> None:
-    """Wait until so many POSTs have come to HOSP."""
+    """Wait until HOSP has got so many POSTs."""
 
     async def come() -> bool:
         requests = await journal(hosp.control_url, "request")
@@ -27,7 +27,7 @@ async def posted(hosp: Hosp, most: int) -> None:
 
 
 def settled(proxy: Proxy) -> list[str]:
-    """Records of the writes in the ledger whose outcome is known."""
+    """Ledger entries whose outcome is known."""
     file = proxy.state / "ledger" / "ledger.sqlite"
     with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=10.0)) as connection:
         rows = connection.execute("SELECT record FROM entries WHERE closed IS NOT NULL AND owner IS NULL")
@@ -51,7 +51,7 @@ async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
 @pytest_twisted.ensureDeferred
 async def test_what_a_worker_has_begun_its_successor_finds_out(processes: Processes) -> None:
     hosp = await processes.hosp("--delay", "fixed:0.3")
-    # All die at once: their places at HOSP stay reserved until it must be done with what they sent, and five seconds.
+    # All die at once: their slots at HOSP stay reserved until it must have finished their requests, and 5 s more.
     proxy = await crew(processes, hosp.url, options="[gate]\nslow_s = 0.5\n")
     asking = ask(proxy.url, "POST", "/notes", NOTE, user="staff1")
     asking.addErrback(lambda _failure: None)

@@ -46,7 +46,7 @@ class Moto:
         self.client().create_bucket(Bucket="trails")
 
     def client(self) -> Any:
-        """Blocks: it goes straight to the other process, not through what this one does."""
+        """A client of the server itself, without the relay. Its calls block."""
         url = f"http://127.0.0.1:{self.port}"
         return boto3.client(
             "s3",
@@ -61,7 +61,7 @@ class Moto:
         return sorted(each["Key"] for each in found)
 
     def download(self, folder: Path) -> list[str]:
-        """Every object into a folder; their heads, as the metadata have them."""
+        """Download every object into a folder; return the chain heads of their metadata."""
         folder.mkdir()
         heads = []
         for key in self.objects():
@@ -88,7 +88,7 @@ class Moto:
 
 
 class FullRelay(Relay):
-    """A service that is full for as long as it says so.
+    """A relay in front of the service that can make it seem full.
 
     :ivar answer: to every request, or None to forward it.
     """
@@ -119,13 +119,13 @@ def refusal(status: bytes, code: bytes) -> bytes:
 
 @pytest.fixture
 def moto(processes: Processes, tmp_path: Path) -> Moto:
-    """Not started yet."""
+    """A server that is not started yet."""
     return Moto(processes, tmp_path)
 
 
 @pytest.fixture
 def trail(tmp_path: Path) -> Trail:
-    """Four files that are over, two of them packed, and one that is not."""
+    """Four closed files, two of them packed, and one open file."""
     made = Trail(tmp_path)
     for number in range(4):
         made.keep(100)
@@ -155,7 +155,7 @@ async def test_what_comes_back_from_the_bucket_verifies(moto: Moto, trail: Trail
         await carrying.carry()
         assert (carrying.taken, carrying.troubles) == (4, [])
         trail.pack()
-        trail.forget()  # what is there already is left alone, however it was packed
+        trail.forget()  # existing objects are not replaced, however they were packed
     assert moto.objects() == [f"hospital/ward/{trail.name}/{file.stem}.gz" for file in files]
     heads = moto.download(tmp_path / "back")
     assert heads == [file.head for file in files]
@@ -219,7 +219,7 @@ async def test_a_server_that_is_slow(moto: Moto, trail: Trail, tmp_path: Path) -
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_at_the_end_of_a_long_line(moto: Moto, trail: Trail, tmp_path: Path) -> None:
-    """Whoever stops in the middle goes on there."""
+    """An upload that stopped in the middle continues there."""
     await moto.start()
     line = Freezer(moto.port, delay_s=0.1)
     port = line.start()

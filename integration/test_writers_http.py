@@ -53,7 +53,7 @@ def lines(proxy: Proxy) -> list[bytes]:
 
 
 def judge(receiver: Receiver, proxy: Proxy) -> None:
-    """All of it, in order; what came twice is the same, and came as a run that began again."""
+    """Check that all lines arrived in order; duplicates are equal and form a run that started again."""
     known: dict[int, bytes] = {}
     last = 0
     for batch in receiver.taken:
@@ -74,17 +74,17 @@ def judge(receiver: Receiver, proxy: Proxy) -> None:
 async def metric(proxy: Proxy, name: str, writer: str = "http") -> float:
     answer = await ask(proxy.admin_url, "GET", "/metrics")
     found = f'hospproxy_record_writer_{name}{{writer="{writer}"}} '
-    # What was never counted is not there.
+    # A metric that never counted is absent.
     return float(
         next((line for line in answer.body.decode().splitlines() if line.startswith(found)), "0").split()[-1]
     )
 
 
 async def until_well(proxy: Proxy, writer: str = "http") -> None:
-    """Each failure in a row is waited for longer; a success begins anew.
+    """Wait until a sink is up and has delivered something; the pause after each failure in a row is longer.
 
-    It has carried something on: before its first look a writer does not know yet that it is behind. (A bucket has
-    nothing to carry before a file is closed.)
+    Before its first delivery a sink does not know yet that it is behind. (A bucket has nothing to carry before a file
+    is closed.)
     """
     clock = cast(Any, reactor)
     latest = clock.seconds() + PATIENCE_S
@@ -121,7 +121,7 @@ async def test_a_receiver_that_is_away_slow_and_full(processes: Processes, recei
     assert (await ask(proxy.admin_url, "GET", "/ready")).status == 200
     receiver.listen()
     await until_well(proxy)
-    receiver.silent = True  # it takes them, and nobody gets to know
+    receiver.silent = True  # it takes them, and sends no response
     before = len(receiver.taken)
     await requests(proxy, 5)
     await until(lambda: len(receiver.taken) > before + 1, "what got no answer was never sent again")
@@ -213,7 +213,7 @@ async def test_a_plugin_of_somebody_else(processes: Processes, monkeypatch: Any)
 
 
 def written(folder: Path, upstream: str, tables: str) -> Path:
-    """An options file for a proxy that is not going to run."""
+    """Write an options file for a proxy that will not be started."""
     file = folder / "wrong.toml"
     file.write_text(proxy_options(Proxy("wrong", state=folder / "wrong"), upstream, options=tables))
     return file

@@ -40,7 +40,7 @@ def writer(**options: Any) -> SyslogWriter:
 
 @pytest.fixture(params=["tcp", "tls"])
 def place(request: Any, processes: Processes, tmp_path: Path) -> Rsyslog:
-    """Not started yet."""
+    """A receiver that is not started yet."""
     folder = tmp_path / "rsyslog"
     folder.mkdir()
     return Rsyslog(processes, folder, secure=request.param == "tls")
@@ -59,12 +59,12 @@ def of(place: Rsyslog, **options: Any) -> SyslogWriter:
 
 
 def complete(messages: list[Message], trail: Trail) -> int:
-    """See below."""
+    """Check messages against a trail; see `all_there`."""
     return all_there(messages, trail.name, trail.lines())
 
 
 def all_there(messages: list[Message], trail: str, lines: list[bytes]) -> int:
-    """Every record is there, the first copies in order; how many came again. Copies are told by seq and hash."""
+    """Check that every record is there, first copies in order; return the number of copies (same seq and hash)."""
     first: dict[int, bytes] = {}
     for message in messages:
         seq = int(message.data["seq"])
@@ -87,7 +87,7 @@ def trail(tmp_path: Path) -> Trail:
 @pytest_twisted.ensureDeferred
 async def test_every_record_comes_once_and_as_it_was(place: Rsyslog, trail: Trail) -> None:
     await place.start()
-    for _ in range(2):  # the second goes on where the first was stopped
+    for _ in range(2):  # the second continues where the first was stopped
         trail.keep(1000)
         carrying = trail.carrying(of(place))
         await carrying.carry()
@@ -113,7 +113,7 @@ async def test_a_receiver_that_is_killed_again_and_again(place: Rsyslog, trail: 
         await place.kill()
         await place.start()
     await carrying.arrive()
-    # Killed once more when all was confirmed: what it had then is there.
+    # It is killed again after all was confirmed: everything that it had is there.
     await place.kill()
     await carrying.stop()
     assert complete(place.received(), trail) > 0, "what was in doubt came again"
@@ -133,7 +133,7 @@ async def test_a_receiver_at_the_end_of_a_long_line(place: Rsyslog, trail: Trail
 
 @pytest_twisted.ensureDeferred
 async def test_a_receiver_whose_disk_was_full_is_filled_again(place: Rsyslog, trail: Trail) -> None:
-    """rsyslogd reads on and throws away what finds no room. No sender can know; docs/writers.md says what to do."""
+    """rsyslogd keeps reading and drops what does not fit. No sender can know; docs/writers.md says what to do."""
     await place.start()
     place.limit(100_000)
     trail.keep(1000)
@@ -185,11 +185,11 @@ async def test_a_receiver_that_nobody_has_vouched_for_gets_nothing(
 
 
 class Receiver(Factory):
-    """A receiver of this process, whose behaviour the test sets.
+    """A receiver in this process, whose behaviour the test sets.
 
     :ivar mode: "read"; "deaf": reads nothing; "early": closes before it has read.
     :ivar read: what was read and not written.
-    :ivar written: what it would find again after it died.
+    :ivar written: what would survive its death.
     """
 
     noisy = False
@@ -206,7 +206,7 @@ class Receiver(Factory):
         self._listening = clock.listenTCP(self.port, self, interface="127.0.0.1")
 
     async def die(self) -> None:
-        """What was read is gone. Twisted ends connections by shutdown(2), so that what was not read goes unnoticed."""
+        """Lose everything that was read. Twisted closes with shutdown(2), so a sender cannot notice unread bytes."""
         await self._listening.stopListening()
         self.read = b""
         for each in self.connections:
@@ -217,7 +217,7 @@ class Receiver(Factory):
         return _Connection(self)
 
     def messages(self) -> list[Message]:
-        """What was written, by frames."""
+        """The written messages, split by their frames."""
         found, rest = [], self.written
         while rest:
             length, _, rest = rest.partition(b" ")
@@ -251,7 +251,7 @@ def to(receiver: Receiver, trail: Trail) -> Carrying:
 
 
 async def arrived(carrying: Carrying, receiver: Receiver, trail: Trail) -> int:
-    """Everything is there, and the receiver is ended; how many records came again."""
+    """Wait until everything has arrived, and stop the receiver; return the number of duplicates."""
     await carrying.arrive()
     await carrying.stop()
     receiver.written = receiver.read
