@@ -24,7 +24,7 @@ DAY = datetime.timedelta(days=1)
 
 
 def now() -> datetime.datetime:
-    """Of this machine: OpenSSL has no other clock."""
+    """The time of this machine, because OpenSSL has no other clock."""
     return datetime.datetime.now(datetime.UTC)
 
 
@@ -40,7 +40,7 @@ class Issued:
     key: ec.EllipticCurvePrivateKey
 
     def write(self, folder: Path, name: str) -> tuple[Path, Path]:
-        """As files; the pair's paths."""
+        """Write both as files; return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         pair = folder / f"{name}.pem", folder / f"{name}.key"
         pair[0].write_bytes(self.certificate.public_bytes(Encoding.PEM))
@@ -60,7 +60,7 @@ class TestAuthority:
 
     @property
     def certificate(self) -> x509.Certificate:
-        """Its own, which ends in ten years."""
+        """Its own certificate, valid for ten years."""
         by = self.issuer or self
         return (
             _begin(self.name, by.name, self.key, now() - DAY, now() + 3650 * DAY)
@@ -199,7 +199,7 @@ class TlsClient:
 
 
 def trusting(authority: TestAuthority, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
-    """A client that trusts an authority and looks at no names."""
+    """A client that trusts an authority and does not check names."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=authority.certificate.public_bytes(Encoding.PEM).decode())
     context.check_hostname = False

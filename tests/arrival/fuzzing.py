@@ -25,7 +25,7 @@ SOUND = (
     post(b"12345", b"Content-Length: 5", b"Expect: 100-continue"),
     get(b"/end", b"Connection: close"),
 )
-"""Each may be forwarded as it stands."""
+"""Each may be forwarded unchanged."""
 
 _CORPUS = tuple(case.raw for case in ALL if 0 < len(case.raw) < 400)
 _SPLINTERS = (
@@ -141,7 +141,7 @@ class Stream:
 
 
 def change(sent: bytes, kind: str, where: int, what: bytes) -> bytes:
-    """The same bytes with one thing changed."""
+    """The same bytes with one change."""
     at = where % (len(sent) + 1)
     size = len(what)
     if kind == "insert":
@@ -188,7 +188,7 @@ def _built(
     plain: bool,
     end: bytes,
 ) -> bytes:
-    """A message whose parts are each as they should be or not: what mutation alone hits too seldom."""
+    """A message with valid and invalid parts, which mutation alone rarely produces."""
     head = b"\r\n".join((line, b"Host: a", *fields)) + b"\r\n\r\n"
     if plain:
         return head + b"hello"
@@ -196,7 +196,7 @@ def _built(
 
 
 def _mostly(sound: bytes, others: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
-    """Mostly sound: with everything wrong at once the first fault hides all others."""
+    """Mostly valid parts: if all were invalid, the first error would hide all others."""
     return st.one_of(*[st.just(sound)] * 5, st.sampled_from(others))
 
 
@@ -249,7 +249,7 @@ LONGEST_S = LIMITS.header_timeout_s + LIMITS.body_timeout_s + LIMITS.keep_alive_
 
 
 def run(stream: Stream) -> Line:
-    """Send it, and let time pass until the connection is gone."""
+    """Send the stream, and advance the clock until the connection has ended."""
     limits = evolve(LIMITS, max_pipelined=stream.max_pipelined, unknown_body_bytes=stream.unknown_body_bytes)
     line = Line(Recorder(delay_s=stream.delay_s), plain=None if stream.secure else PLAIN, limits=limits)
     line.send(*stream.pieces)
@@ -260,7 +260,7 @@ def run(stream: Stream) -> Line:
 
 
 def faults(stream: Stream, line: Line) -> list[str]:
-    """All that is wrong with what became of it."""
+    """The rules that the outcome breaks."""
     handled, refused = line.handler.handled, line.handler.refused
     found = []
     may = allowed(stream.sent)
@@ -286,7 +286,7 @@ def faults(stream: Stream, line: Line) -> list[str]:
 
 
 def _fits(request: object, limit: Allowed) -> bool:
-    """Whether what was forwarded is what may be: no other bytes, and no field that was not sent."""
+    """Whether a forwarded request is allowed: no other bytes, and no field that was not sent."""
     seen = [getattr(request, name) for name in ("method", "path", "query", "body")]
     fields = set(getattr(request, "headers").pairs)  # noqa: B009
     return seen == [limit.method, limit.path, limit.query, limit.body] and fields <= set(limit.fields)

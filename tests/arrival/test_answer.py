@@ -26,7 +26,7 @@ class AnswerTests(SynchronousTestCase):
         )
 
     def test_to_head(self) -> None:
-        """The same head, no content."""
+        """The same head without content."""
         response = Response(200, body=b"body")
         self.assertEqual(written(response, to_head=True) + b"body", written(response))
 

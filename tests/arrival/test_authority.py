@@ -15,7 +15,7 @@ class AuthorityTests(SynchronousTestCase):
 
     @given(st.binary(max_size=30))
     def test_what_is_accepted_is_stable(self, value: bytes) -> None:
-        """Reading what was read says the same, and nothing in it could end a field or a URL's host."""
+        """Parsing the result again gives the same, and it has no character that could end a field or a URL's host."""
         try:
             authority = parse_authority(value)
         except Refused:

@@ -22,7 +22,7 @@ def encode(chunks: list[bytes]) -> bytes:
 
 
 def feed_cut(decoder: ChunkedDecoder | LengthDecoder, data: bytes, places: list[int]) -> tuple[bool, bytes]:
-    """Feed in pieces until whole; what is left over."""
+    """Feed pieces until the body is complete; return the rest."""
     buffer = bytearray()
     whole = False
     for start, end in zip([0, *places], [*places, len(data)], strict=True):
@@ -48,7 +48,7 @@ class ChunkedTests(SynchronousTestCase):
         self.assertEqual(decoder.size, 0)
 
     def test_overhead_grows_with_the_content(self) -> None:
-        """A client that sends small chunks is served; one that sends next to nothing but chunk sizes is not."""
+        """A client that sends small chunks is served; one that sends almost only chunk sizes is refused."""
         small = ChunkedDecoder(1 << 20)
         self.assertTrue(small.feed(bytearray(encode([b"a" * 8] * 20_000))))
         self.assertEqual(small.size, 160_000)

@@ -15,7 +15,7 @@ from tests.corpus import ALL, LIMITS, Case
 
 SEED = int(os.environ.get("ARRIVAL_SEED", random.SystemRandom().randrange(2**32)))
 
-# Limits one after the other, plus a sweep for each, are the longest that a connection may live in silence.
+# The sum of the limits, with a sweep for each, is the longest life of a silent connection.
 LONGEST_S = LIMITS.header_timeout_s + LIMITS.body_timeout_s + LIMITS.keep_alive_s + LIMITS.linger_s + 5
 
 
@@ -42,7 +42,7 @@ class CorpusTests(SynchronousTestCase):
         secure: bool = False,
         unknown_body_bytes: int = 0,
     ) -> None:
-        """Send a case and hold what became of it against what should have."""
+        """Send a case, and compare the outcome with the expected one."""
         where = f"{case.section} {case.name!r} in {len(pieces)} pieces"
         limits = evolve(LIMITS, unknown_body_bytes=unknown_body_bytes)
         line = Line(Recorder(delay_s=delay_s), plain=None if secure else PLAIN, limits=limits)

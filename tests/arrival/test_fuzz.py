@@ -18,7 +18,7 @@ from tests.corpus.reference import allowed
 SEED = int(os.environ.get("ARRIVAL_SEED", random.SystemRandom().randrange(2**32)))
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 400))
 BATCH = 2000
-"""Examples of one search: Hypothesis remembers all that it has tried."""
+"""Examples of one search. Hypothesis keeps all of them in memory."""
 
 
 class FuzzTests(SynchronousTestCase):
@@ -60,7 +60,7 @@ class ReferenceTests(SynchronousTestCase):
             self.assertEqual(faults(stream, line), [], sent)
 
     def test_it_agrees_with_the_corpus(self) -> None:
-        """The corpus says by hand what is forwarded; the reference may never allow less."""
+        """The corpus states what is forwarded; the reference must allow at least that."""
         for case in ALL:
             may = [(each.method, each.path, each.query, each.body) for each in allowed(case.raw)]
             for number, passed in enumerate(case.passed):

@@ -18,7 +18,7 @@ from tests.corpus.case import get, post, request
 
 LIMITS = ArrivalLimits(max_head_bytes=2048, max_target_bytes=512, max_fields=20)
 
-# The oracle: two linear regular expressions that know nothing of llhttp.
+# The oracle: two linear regular expressions, independent of llhttp.
 _TCHAR = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _FIELD = rb"(" + _TCHAR + rb"++):([\t\x20-\x7e\x80-\xff]*+)\r\n"
 _HEAD = re.compile(
@@ -40,7 +40,7 @@ _ALPHABET += [b"\r\n", b"\r\n\r\n", b"Host: b\r\n", b"chunked", b"HTTP/1.0", b"G
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A sound head in which a few bytes are others, more, or fewer."""
+    """A valid head with a few bytes changed, added or removed."""
     data = draw(st.sampled_from(_BASES))
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(data)))
@@ -50,7 +50,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 def outcome(*pieces: bytes) -> tuple[object, ...]:
-    """All that a client and the handler see of a connection on which this is sent."""
+    """What the client and the handler see of a connection that sends these bytes."""
     line = Line(limits=LIMITS)
     line.send(*pieces)
     line.pass_time(200, step_s=5)
@@ -66,7 +66,7 @@ class OracleTests(SynchronousTestCase):
     @settings(max_examples=1500, deadline=None)
     @given(mutated())
     def test_agrees(self, data: bytes) -> None:
-        """Whatever is accepted, the oracle reads in the same way; whatever it cannot read, is refused."""
+        """The oracle parses each accepted head in the same way; a head that it cannot parse is refused."""
         try:
             head = HeadFinder(LIMITS).take(bytearray(data))
             if head is None:
@@ -86,14 +86,14 @@ class OracleTests(SynchronousTestCase):
         self.assertEqual((parsed.line.method, parsed.line.version), (match[1], (1, int(match[4]))))
 
     def test_the_oracle_reads_sound_heads(self) -> None:
-        """Or its silence would prove nothing."""
+        """Otherwise its refusals would prove nothing."""
         for base in _BASES:
             self.assertIsNotNone(_HEAD.fullmatch(base), base)
 
     @settings(max_examples=400, deadline=None)
     @given(mutated(), st.binary(max_size=8), st.data())
     def test_cuts_change_nothing(self, data: bytes, more: bytes, cuts: st.DataObject) -> None:
-        """However a stream is cut into reads, what is passed on and answered stays the same."""
+        """However a stream is split, the forwarded requests and the responses stay the same."""
         stream = data + more
         places = sorted(cuts.draw(st.sets(st.integers(0, len(stream)), max_size=6)))
         pieces = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
@@ -102,7 +102,7 @@ class OracleTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(st.binary(max_size=300), st.data())
     def test_noise(self, noise: bytes, cuts: st.DataObject) -> None:
-        """Any bytes at all get an answer of ours or none, and the connection ends."""
+        """Any bytes get a response of the proxy or none, and the connection ends."""
         place = cuts.draw(st.integers(0, len(noise)))
         handled, _, statuses, gone = outcome(noise[:place], noise[place:])
         self.assertTrue(gone)
@@ -145,7 +145,7 @@ class LlhttpTests(SynchronousTestCase):
 
 class HeadTests(SynchronousTestCase):
     def test_knows_the_method_of_what_it_refuses(self) -> None:
-        """An answer to HEAD has no content, not even a refusal's; and a record wants to say what was asked."""
+        """A response to HEAD has no content, not even a refusal; and the record needs the method."""
         for data, known in (
             (request(b"HEAD", b"/x?y", b"Host: b"), (b"HEAD", b"/x", b"y")),
             (request(b"HEAD", b"/#"), (b"HEAD", b"", None)),

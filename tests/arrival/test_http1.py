@@ -193,7 +193,7 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_an_answer_for_a_client_that_went(self) -> None:
-        """A write is not cancelled: its answer comes when nobody is there any more."""
+        """A write is not cancelled: its response comes after the client has left."""
         kept: Deferred[Response] = Deferred(lambda _: kept.callback(Response(200)))
         line = Line(Recorder(answer=lambda _: kept))
         line.send(get())

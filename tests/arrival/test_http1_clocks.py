@@ -18,7 +18,7 @@ CLOSE = b"Connection: close"
 
 class ClockTests(SynchronousTestCase):
     def test_a_head_that_drips(self) -> None:
-        """The clock is absolute: a byte now and then does not wind it up."""
+        """The limit is absolute: single bytes do not extend it."""
         line = Line()
         for _ in range(int(LIMITS.header_timeout_s) + 1):
             line.send(b"A")
@@ -72,7 +72,7 @@ class ClockTests(SynchronousTestCase):
         self.assertEqual(line.statuses(), [200])
 
     def test_linger(self) -> None:
-        """After the last answer the client's side is read for a while, then all is closed."""
+        """After the last response the client's bytes are read for a while; then the connection closes."""
         line = Line()
         line.send(get(b"/", CLOSE))
         self.assertTrue(line.transport.half_closed)

@@ -71,7 +71,7 @@ class ListenersTests(SynchronousTestCase):
         self.assertEqual((secure.senders.networks, plain.senders.networks), (self.house.trust.networks, own))
 
     def test_sockets_that_listen_already(self) -> None:
-        """As of a worker: nothing is bound, and what was given is closed here, for its copy is in use."""
+        """As in a worker: nothing is bound. The given socket is closed, because its copy is used."""
         taken: list[tuple[int, int, type]] = []
 
         def adopt(number: int, family: int, factory: Any) -> Any:

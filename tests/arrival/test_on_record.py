@@ -38,12 +38,12 @@ from tests.rig import CONTRACT
 from .wire import PLAIN, Line, read_answers
 
 LATE_S = LIMITS.header_timeout_s + LIMITS.body_timeout_s + 1
-"""By then every clock of a request has run out."""
+"""Seconds after which every time limit of a request has passed."""
 
 
 @implementer(IJournal)
 class HeldJournal:
-    """Its records are on disk when the test says so."""
+    """A journal whose records reach the disk when the test says so."""
 
     trouble = None
     full = False
@@ -63,7 +63,7 @@ class HeldJournal:
 
 @implementer(IProcessor)
 class FromMemory:
-    """Responds like a cache that has everything."""
+    """Responds like a cache that has every response."""
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         return Response(200, body=b"kept", origin=Origin.MEMORY)
@@ -96,16 +96,16 @@ class Recorded:
         self.line = Line(chain, plain=plain, house=shared)  # type: ignore[arg-type]
 
     def said(self) -> bytes:
-        """All that went out but 100 Continue, which is no answer."""
+        """All bytes that were sent, except 100 Continue, which is not a response."""
         return bytes(self.line.transport.written).replace(CONTINUE, b"")
 
     def answered(self) -> list[tuple[int, str]]:
-        """Status and request id of each answer."""
+        """Status and request id of each response."""
         methods = [record["method"] or "GET" for record in self.journal.records]
         return [(each.status, each.headers["x-request-id"]) for each in read_answers(self.said(), methods)]
 
     def recorded(self) -> list[tuple[int, str]]:
-        """The same of each record."""
+        """Status and request id of each record."""
         return [(record["status"], record["request_id"]) for record in self.journal.records]
 
     def released(self, between_s: float = 0) -> list[int]:

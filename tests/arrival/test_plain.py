@@ -18,7 +18,7 @@ class PlainTests(SynchronousTestCase):
         return None if refusal is None else (refusal.status, refusal.headers.get(b"location"))
 
     def test_reject(self) -> None:
-        """Whatever is asked, and whoever says that it was https before."""
+        """Every request is refused, even one that a gateway received by HTTPS."""
         for method in (b"GET", b"POST"):
             for client in (HTTP, HTTPS):
                 self.assertEqual(self.judge(Plain.REJECT, method, client), (403, None))
@@ -41,5 +41,5 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(self.judge(Plain.REDIRECT, b"GET", Client(scheme="http")), (403, None))
 
     def test_behind_a_listed_proxy_that_ends_tls(self) -> None:
-        """Redirecting would go round in circles."""
+        """A redirect would loop for ever."""
         self.assertIsNone(self.judge(Plain.REDIRECT, b"POST", HTTPS))

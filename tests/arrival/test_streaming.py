@@ -56,7 +56,7 @@ def line(source: Source, **options: Any) -> Line:
 
 
 def first_then(source: Source) -> Callable[[Request], Response]:
-    """The source for the path /1, a short answer for others."""
+    """The source for the path /1, a short response for others."""
     return lambda request: source.answer() if request.path == b"/1" else Response(200, body=b"second")
 
 

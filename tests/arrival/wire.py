@@ -135,7 +135,7 @@ class FakeTcp:
         self.write(b"".join(pieces))
 
     def drain(self, more: float) -> None:
-        """The client takes this many bytes more."""
+        """Let the client take so many more bytes."""
         self.room += more
         count = int(min(self.room, len(self.waiting)))
         self.written += self.waiting[:count]
@@ -272,13 +272,13 @@ class Line:
         built.makeConnection(self.transport)
 
     def send(self, *pieces: bytes) -> None:
-        """The client sends; what comes after the connection went is lost, as it would be."""
+        """Send bytes from the client; they are lost if the connection has ended."""
         for piece in pieces:
             if self.transport.gone is None:
                 self.protocol.dataReceived(piece)
 
     def pass_time(self, seconds: float, step_s: float = 0.25) -> None:
-        """Let the clock run, step by step."""
+        """Advance the clock in steps."""
         for _ in range(int(seconds / step_s)):
             if self.transport.gone is not None:
                 break
@@ -289,7 +289,7 @@ class Line:
         return self.transport.gone is not None
 
     def answers(self) -> list[Answer]:
-        """All that has been sent, without 100 Continue."""
+        """The responses that were sent, without 100 Continue."""
         methods = [request.method for request in self.handler.handled]
         methods += [request.method or "GET" for request, _ in self.handler.refused]
         return read_answers(bytes(self.transport.written), methods)

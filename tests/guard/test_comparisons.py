@@ -28,7 +28,7 @@ def files() -> list[Path]:
 
 
 def names_in(node: ast.expr) -> Iterator[str]:
-    """What a compared value is called: its own name, not that of what it belongs to or is taken from."""
+    """The name of a compared value itself, not of the object that contains it."""
     if isinstance(node, ast.Name):
         yield node.id
     elif isinstance(node, ast.Attribute):
@@ -40,7 +40,7 @@ def names_in(node: ast.expr) -> Iterator[str]:
 
 
 def plain_comparisons(source: str) -> list[int]:
-    """Lines on which something that is called like a secret is compared with ``==``, ``!=`` or a sequence's ``in``."""
+    """Lines that compare a value named like a secret with ``==``, ``!=`` or a sequence's ``in``."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Compare):

@@ -1,4 +1,4 @@
-"""Which way a request came: through the gateway, and by HTTPS."""
+"""Whether a request came through the gateway, and by HTTPS."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class OriginTests(Case):
         self.assertEqual(self.ask(chain).status, 200)
 
     def test_every_secret_is_compared(self) -> None:
-        """Which of them it was, and how much of it was right, must not show in the time."""
+        """The time must not reveal which secret matched, or how much of it."""
         compared: list[tuple[bytes, bytes]] = []
 
         def compare(one: bytes, other: bytes) -> bool:
@@ -204,7 +204,7 @@ class HttpsTests(Case):
         self.assertEqual(self.location(answer), b"https://[2001:db8::1]/notes/%31?a=b")
 
     def test_the_secret_goes_first(self) -> None:
-        """A stranger learns nothing of what else is asked for."""
+        """A client without the secret learns nothing about the other requirements."""
         chain = self.build(https="redirect")
         self.assertEqual(self.ask(chain, scheme="http").status, 403)
         self.assertEqual(self.ask(chain, NEW, scheme="http").status, 308)

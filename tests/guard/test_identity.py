@@ -48,7 +48,7 @@ class IdentityTests(SynchronousTestCase):
         self.assertEqual(self.rig.get(second).status, 200)
 
     def test_without_a_lease_nothing_is_answered_here_that_hosp_has_not_judged(self) -> None:
-        """Another worker may have revoked them; a read goes to HOSP with them in any case."""
+        """Another worker may have revoked them, so a read must go to HOSP with them."""
         certain = True
         rig = Rig()
         check = IdentityCheck(CONTRACT, rig.accounts, rig.ask, b"i" * 32, rig.meter, certain=lambda: certain)

@@ -37,7 +37,7 @@ ROUNDS = settings(max_examples=300, deadline=None, print_blob=True)
 
 
 def read(body: bytes) -> Any:
-    """The document, and in how many slices it was read."""
+    """Read a body; return the document and the number of slices."""
     work = large_bodies.document(body, TOKEN)
     slices = 1
     while True:
@@ -151,7 +151,7 @@ class BoundTests(SynchronousTestCase):
             self.assertGreaterEqual(slices, len(body) // large_bodies.SLICE_BYTES)
 
     def test_the_values_allowed_are_cheaper_than_the_body(self) -> None:
-        # The costliest value for its bytes is an empty list: some 90 bytes with its place.
+        # The value that costs most memory for its bytes is an empty list: some 90 bytes with its place in the list.
         for size in (64 << 10, 1 << 20, 16 << 20):
             self.assertLess(90 * large_bodies.most_values(size), 3 * size + 200_000)
         self.assertEqual(large_bodies.most_values(16 << 20), large_bodies.MOST_VALUES)

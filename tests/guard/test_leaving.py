@@ -1,4 +1,4 @@
-"""Clients that break their connections: HOSP never has more in hand for that, and the guard learns their results."""
+"""Clients that break their connections: HOSP gets no more requests in flight, and the guard learns their results."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOTE = {"title": "t", "body": "b", "patient_id": 7}
 
 @implementer(IUpstream)
 class Working:
-    """A slow HOSP that keeps working when a connection breaks, and counts what it has in hand."""
+    """A slow HOSP that keeps working when a connection breaks, and counts its requests in flight."""
 
     def __init__(self, clock: Clock, hosp: SmallHosp) -> None:
         self.clock, self.hosp = clock, hosp
@@ -151,7 +151,7 @@ class LeavingTests(SynchronousTestCase):
         for name in ("staff1", "staff2"):
             answer = self.place.rig.get(self.place.send("GET", "/notes", auth=as_(name, "2")))
             self.assertEqual((answer.status, self.place.working.asked), (401, before))
-        # And the next guess waits, since three are free.
+        # And the next guess waits: three are free.
         for name in ("staff1", "staff2"):
             self.place.send("GET", "/notes", auth=as_(name, "next"))
         self.assertEqual((self.place.working.asked, self.place.meter.value("admission_waiting")), (before, 2))
@@ -166,7 +166,7 @@ class LeavingTests(SynchronousTestCase):
         self.assertEqual((answer.result.status, self.place.working.asked), (200, 2))
 
     def test_leaving_is_no_way_to_guess_faster(self) -> None:
-        """What HOSP has in hand counts as a failure until it has answered, whoever still waits for it."""
+        """A request in flight counts as a failure until HOSP has responded, even if its client has left."""
         for number in range(20):
             self.leave("GET", "/notes", auth=as_("staff1", f"no{number}"))
         self.assertEqual(self.place.working.asked, 3)
@@ -178,7 +178,7 @@ class LeavingTests(SynchronousTestCase):
         self.assertEqual((self.place.working.asked, {one.result.status for one in kept}), (5, {401}))
 
     def test_ten_deletes_on_a_slow_day_are_five_in_hand(self) -> None:
-        """The question whose record it was gives up after a quarter of the time."""
+        """The look for the record's owner gives up after a quarter of the time."""
         self.place.rig.get(self.place.send("GET", "/notes"))
         rows = self.place.hosp.records["notes"]
         rows += [{**NOTE, "id": number, "staff_id": 1} for number in range(1, 11)]

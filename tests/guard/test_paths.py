@@ -82,7 +82,7 @@ class QueryTests(SynchronousTestCase):
                 paths.query(raw, PATIENTS)
 
     def test_of_one_that_is_given_twice_the_last_counts(self) -> None:
-        """Rails takes the last, and so it has always been: clients that send two have got the list of the second."""
+        """Rails takes the last, so clients that send two have always got the list of the second."""
         for raw, wanted in (
             (b"hospital_id=1&hospital_id=1", "1"),
             (b"hospital_id=1&hospital_id=2", "2"),
@@ -109,7 +109,7 @@ class QueryTests(SynchronousTestCase):
             self.assertEqual((wrong.status, wrong.field), (422, field))
 
     def test_nothing_in_the_query_of_anything_but_a_list(self) -> None:
-        """Rails lets a parameter win over the body: ?staff_id=2 would be another author."""
+        """In Rails a query parameter wins over the body: ?staff_id=2 would set another author."""
         for name in (
             "createNote",
             "updateNote",

@@ -53,7 +53,7 @@ def rig_with(administrators: frozenset[str] = frozenset(), **modes: str) -> Rig:
 
 
 def hits(rig: Rig) -> list[str]:
-    """Of the last request of a client."""
+    """The rule hits of the last request of a client."""
     return next(one.rule_hits for one in reversed(rig.exchanges) if not one.own)
 
 
@@ -149,7 +149,7 @@ class EnforceTests(SynchronousTestCase):
         self.passes(rig, "PATCH", "/staffs/2", {"name": "staff2"}, auth=STAFF2)
 
     def test_a_wrapper_hides_nothing(self) -> None:
-        """Where validation only reports, too: Rails would look into it."""
+        """Also if validation only reports: Rails would read the wrapped fields."""
         rig = rig_with(set_others_password="enforce")
         rig.validation._enforce = False
         rig.get(rig.send("PATCH", "/staffs/2", {"staff": {"password": "mine"}}))

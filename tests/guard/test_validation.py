@@ -149,5 +149,5 @@ class ValidationTests(SynchronousTestCase):
             rig.get(rig.send("GET", "/hospitals"))
             client, *own = rig.exchanges
             self.assertEqual(client.deadline - client.arrived, expected)
-            # What has to be asked before is asked within the same time.
+            # Lookups before the request count towards the same deadline.
             self.assertTrue(own and all(each.deadline <= client.deadline for each in own))

@@ -37,7 +37,7 @@ def wrong(name: str, number: int = 0) -> bytes:
 
 
 class House:
-    """A Rig with admission in it, and requests from any address."""
+    """A Rig with admission, and requests from any address."""
 
     def __init__(self, small: AdmissionSettings = SMALL, *, refusing: bool = False, **options: Any) -> None:
         from twisted.internet.task import Clock
@@ -80,7 +80,7 @@ class GuessingTests(SynchronousTestCase):
         return self.successResultOf(self.house.send(*args, **kwargs))
 
     def guess(self, times: int, name: str = "staff1", address: str = HOSPITAL) -> None:
-        """Wrong ones, each in its time."""
+        """Send wrong guesses, each after its delay."""
         for number in range(times):
             self.house.rig.get(self.house.send(wrong(name, number), address))
 
@@ -142,7 +142,7 @@ class GuessingTests(SynchronousTestCase):
         self.assertEqual(self.house.hits()[-1], [])
 
     def test_also_after_a_restart_within_the_grace(self) -> None:
-        """What accounts know of the grace is enough."""
+        """The credentials that Accounts remembers for the grace period suffice."""
         self.at_once(STAFF1)
         self.house.admission._accepted = KnownCredentials(10)
         self.house.clock.advance(6 * 3600)
@@ -170,7 +170,7 @@ class GuessingTests(SynchronousTestCase):
         self.assertGreater(self.waited_s(STAFF1), 0)
 
     def test_the_same_wrong_one_counts_once(self) -> None:
-        """A device that nobody told of the new password is no attacker."""
+        """A device that still has the old password is not an attacker."""
         for _ in range(50):
             self.assertEqual(self.waited_s(wrong("staff1")), 0)
         self.house.clock.advance(COUNTED_S)
@@ -305,7 +305,7 @@ class RefusedLatelyTests(SynchronousTestCase):
 
 class KeysTests(SynchronousTestCase):
     def test_no_more_of_a_name_is_looked_at_than_a_name_has(self) -> None:
-        """A head holds thousands of accents; putting those in order would hold everybody up."""
+        """A head may hold thousands of accents; normalising them would delay every client."""
         keys, name = Keys(b"i" * 32, b"n" * 32), "a" + "\u0315\u0300" * 127
         one, longer, other = (
             keys.attempt("192.0.2.1", Credentials(each, each.encode(), "x"))
@@ -383,5 +383,5 @@ class ModelTests(SynchronousTestCase):
             for each in range(parallel):
                 house.send(wrong("staff1", number * 100 + each), f"10.0.{each % (spread + 1)}.1")
             house.clock.advance(1)
-        # The free ones, six growing delays, one each ten seconds, and what is forgiven in 100 s.
+        # The free guesses, six growing delays, one every ten seconds, and those forgiven in 100 s.
         self.assertLessEqual(len(house.hosp.seen("getMe")), 3 + 6 + 10 + 2)

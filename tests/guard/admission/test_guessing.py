@@ -45,7 +45,7 @@ class DelayTests(SynchronousTestCase):
 
 class MarksTests(SynchronousTestCase):
     def test_a_flood_of_new_keys_frees_nobody(self) -> None:
-        """What an attacker would do: fill the table with names that were tried once."""
+        """An attacker could fill the table with names that were tried once."""
         guilt = Guilt(PATIENCE, 100)
         for _ in range(6):
             guilt.failed(b"victim", 0.0)

@@ -190,7 +190,7 @@ class RateTests(SharedCase):
         for _ in range(30):
             passed += sum(self.passed(worker, 2) for worker in range(4))
             self.clock.advance(0.5)
-        # What flows in meanwhile, and what comes before the others hear.
+        # Tokens that are added meanwhile, and requests before the others get the news.
         self.assertLessEqual(passed, 80 * (1 + 1 / SLACK) + 15 + 8)
         self.assertGreaterEqual(passed, 80)
 

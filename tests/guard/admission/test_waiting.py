@@ -1,4 +1,4 @@
-"""Few guesses wait at a time, and the least guilty keep their turn."""
+"""Few guesses wait at a time, and those with the fewest failures keep their turn."""
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
