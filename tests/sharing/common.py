@@ -113,7 +113,7 @@ class SmallCommon:
             waiter.callback(None) if error is None else waiter.errback(error)
 
     def strike(self, *tags: str) -> None:
-        """As a write does that another worker says."""
+        """Invalidate tags, as a write of another worker does."""
         self.redis.seq += 1
         for tag in tags:
             self.redis.set(key_of_tag(self, tag), b"%d" % self.redis.seq, 1 << 40)

@@ -114,5 +114,5 @@ class FakeRedis:
 
     @property
     def listener(self) -> Wire:
-        """The newest one that listens."""
+        """The newest connection that listens for messages."""
         return next(wire for wire in reversed(self.wires) if isinstance(wire.protocol, RedisListener))

@@ -25,11 +25,11 @@ class ModelRedis:
         self.begin()
 
     def begin(self) -> None:
-        """Another life, with the data that are there."""
+        """Restart Redis with its present data."""
         self.run_id = b"%040x" % next(_runs)
 
     def lose(self) -> None:
-        """All data are gone."""
+        """Lose all data."""
         self.head: dict[str, Any] = {}
         self.members: dict[bytes, int] = {}
         self.leases: dict[bytes, int] = {}
@@ -37,11 +37,11 @@ class ModelRedis:
         self.dead: dict[bytes, int] = {}
 
     def kept(self) -> tuple[Any, ...]:
-        """The data as they are now."""
+        """A copy of the present data."""
         return (dict(self.head), dict(self.members), dict(self.leases), list(self.log), dict(self.dead))
 
     def restore(self, data: tuple[Any, ...]) -> None:
-        """Older data."""
+        """Restore older data."""
         self.head, self.members, self.leases, self.log, self.dead = data
 
     @property

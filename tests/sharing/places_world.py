@@ -46,7 +46,7 @@ class World:
         self.files: dict[int, KeptInMemory] = {}
 
     def worker(self, slot: int | None = None) -> Worker:
-        """A new one; in a slot it has what the last one there has left."""
+        """Start a worker; with a slot number it gets the files of the last worker in that slot."""
         file = None if slot is None else self.files.setdefault(slot, KeptInMemory())
         worker = Worker(self, f"m.w{len(self.workers)}", file)
         self.workers.append(worker)
@@ -59,7 +59,7 @@ class World:
         return {worker.member.decode().partition(".")[2] for worker in self.workers if not worker.killed}
 
     def close(self) -> None:
-        """Nothing may be left to be collected, and complained of, in another test."""
+        """Leave nothing for the garbage collector, which would report it in another test."""
         for worker in self.workers:
             worker.closed = True
         while pending := [one for worker in self.workers for one in worker.pending]:
@@ -70,14 +70,14 @@ class World:
             self.clock.advance(step)
 
     async def hosp(self, exchange: Exchange) -> Response:
-        """HOSP, which must never have more than it bears."""
+        """HOSP, which must never have more requests in flight than its limit."""
         if self.dead:
             await deferLater(self.clock, 0.3, lambda: None)
             raise NotSent("gone")
         self.busy += 1
         self.most = max(self.most, self.busy)
         lasts_s = self.random.uniform(0.2, 2.0)
-        self.clock.callLater(lasts_s, self.over)  # also when nobody waits for it any more
+        self.clock.callLater(lasts_s, self.over)  # also if no client waits any more
         await deferLater(self.clock, lasts_s, lambda: None)
         return Response(200)
 
@@ -131,7 +131,7 @@ class Worker:
         self.places.start()
 
     def kill(self) -> None:
-        """It is gone; HOSP goes on with what it has sent. A sibling says that it is dead."""
+        """Kill the worker; HOSP continues its requests. A sibling reports it as dead."""
         self.killed = self.closed = True
         self.places._stopped = True
         if self.places._timer is not None:

@@ -14,7 +14,7 @@ GOOD = {"v": 1, "member": "m.1-a", "base": 2, "ceiling": 5}
 
 
 class Now:
-    """A thread that works at once."""
+    """A thread that does each task at once."""
 
     def run(self, task: Callable[[], Any]) -> Deferred[Any]:
         return maybeDeferred(task)
@@ -24,7 +24,7 @@ class Now:
 
 
 class Late(Now):
-    """A thread that works only when told to."""
+    """A thread that does its tasks only when told to."""
 
     def __init__(self) -> None:
         self.tasks: list[tuple[Deferred[None], Callable[[], Any]]] = []

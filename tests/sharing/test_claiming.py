@@ -15,7 +15,7 @@ from hospproxy.watch.metrics import Metrics
 
 
 class Saying:
-    """A Redis whose reply to each script the test sets."""
+    """A Redis whose reply to each script is set by the test."""
 
     member = b"m.a"
     sees_others = True

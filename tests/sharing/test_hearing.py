@@ -19,7 +19,7 @@ from tests.sharing.common import SmallVault
 
 
 class Clear:
-    """A vault that seals nothing, and opens everything that is not rubbish."""
+    """A vault that does not encrypt, and opens everything but garbage."""
 
     def is_current(self, sealed: bytes) -> bool:
         return True
@@ -35,7 +35,7 @@ class Clear:
 
 class EarsTests(SynchronousTestCase):
     def test_what_cannot_be_made_lasting_is_said_once_until_it_can(self) -> None:
-        """It is tried again with each beat: a full disk must not fill it with tracebacks."""
+        """Each heartbeat tries again: a full disk must not fill the log with tracebacks."""
         ears = Ears(SmallVault(), b"log", Clock(), 0.5, NullMeter())
         works = False
 
@@ -67,7 +67,7 @@ class EarsTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_log_full_of_rubbish_is_told_once(self) -> None:
-        """Each entry that cannot be read may be anything, and all of them together are no more than that."""
+        """An unreadable entry could mean anything, and many of them mean no more than one."""
         ears, heard = Ears(Clear(), b"log", Clock(), 1.0, Metrics(strict=True)), list[News]()
         ears.listen(heard.append)
         struck = Struck(("a",))

@@ -45,7 +45,7 @@ class LeaseTests(SynchronousTestCase):
     def test_who_knows_nothing_waits_until_nobody_can_have_one(
         self, beats: list[tuple[float, float | None]], pause: float
     ) -> None:
-        """Another worker beats at the last moment at which this one still counts there."""
+        """Another worker sends its heartbeat at the last moment at which this one still counts."""
         now, lease, effects = 0.0, Lease(TIMING, effect=0.0), [0.0]
         for gap, takes in beats:
             now += gap

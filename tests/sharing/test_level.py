@@ -44,7 +44,7 @@ class Level(SynchronousTestCase):
         self.level.keep(ticket, SharedHit(response, now, now), lifetime_s)
 
     def kept(self, name: bytes = b"one") -> SharedHit | None:
-        """What there is after HOSP has answered at once."""
+        """Store a response; return what the second level has then."""
         found, ticket = self.look(name)
         self.assertIsNone(found)
         self.keep(ticket)
@@ -110,13 +110,13 @@ class LevelTests(Level):
         self.assertIsNone(self.look()[0])
 
     def test_another_epoch_matches_nothing(self) -> None:
-        """Its numbers may be those of the one before."""
+        """Its generation numbers may equal those of the epoch before."""
         self.kept()
         self.redis.epoch = b"f" * 16
         self.assertIsNone(self.look()[0])
 
     def test_who_has_not_heard_all_keeps_nothing(self) -> None:
-        """An account may be in doubt whose change is on its way here: when the doubt is over nobody strikes again."""
+        """News of a change of an account may still be under way; when the doubt ends, nothing invalidates again."""
         self.common.strike("other")
         _, ticket = self.look()
         self.keep(ticket)
@@ -149,7 +149,7 @@ class LevelTests(Level):
         self.assertEqual(self.events("shared_not_stored"), 1)
 
     def test_what_is_too_long_is_not_kept(self) -> None:
-        for length in (1950, 3000):  # sealed it is longer; as it is
+        for length in (1950, 3000):  # sealed, it is longer than as it is
             _, ticket = self.look()
             self.keep(ticket, Response(200, body=b"x" * length))
             self.assertIsNone(self.look()[0])
@@ -215,7 +215,7 @@ class NonsenseTests(Level):
     @settings(max_examples=200)
     @given(st.binary())
     def test_whatever_is_sealed_is_an_answer_or_nothing(self, plain: bytes) -> None:
-        """Another version may have sealed it."""
+        """Another version of the proxy may have sealed it."""
         self.setUp()
         key = self.common.key("a", b"one")
         self.redis.set(key, self.common.vault.seal(plain, key), 1 << 40)
@@ -273,7 +273,7 @@ class ValueTests(SynchronousTestCase):
         response = Response(200, Headers(tuple(fields)), body, Origin.MEMORY)
         data = written(self.ticket(), SharedHit(response, answered - took, answered))
         said = Looked(b"e", EPOCH_MS + int(later * 1000), 0, None, (b"1",))
-        found = read(data, said, 5000.0)  # of a process whose clock shows something else
+        found = read(data, said, 5000.0)  # of a process whose clock has another reading
         assert found is not None
         self.assertEqual(found.response, response)
         true = 5000.0 - later - (1000.0 - answered)

@@ -67,7 +67,7 @@ class UpTests(Case):
     """Connecting and disconnecting."""
 
     def test_it_comes_up(self) -> None:
-        """Once both connections are ready; what is told hears of it before anybody's command is let through."""
+        """Once both connections are ready; the listener is called before any command is accepted."""
         self.redis.says[b"GET"] = b":1\r\n"
         link = self.start(user="proxy", password=Text(b"pass"), database=3)
         self.assertTrue(link.is_up)
@@ -89,7 +89,7 @@ class UpTests(Case):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 0)  # the log is patched
 
     def test_what_fails_at_the_beginning(self) -> None:
-        """No command is let through, and the reason is said, without what Redis said beyond a name."""
+        """No command is accepted. The log has the reason, and of Redis's error only its name."""
         for said, why in (
             ({b"AUTH": b"-WRONGPASS invalid secret\r\n"}, "user or password is wrong"),
             (
@@ -137,7 +137,7 @@ class UpTests(Case):
         del link
 
     def test_it_is_tried_for_ever(self) -> None:
-        """At first soon, then each second; a reason is said once, another one too."""
+        """At first soon, then every second; each reason is logged once."""
         self.redis.opening = error.ConnectionRefusedError()
         link = self.start()
         pauses = []
@@ -161,7 +161,7 @@ class UpTests(Case):
         self.assertEqual(self.said[2:], ["back"])
 
     def test_one_that_refuses_everything_is_not_back(self) -> None:
-        """It comes and goes, and is spoken of once."""
+        """It comes and goes, and is logged once."""
         self.redis.says[b"EVALSHA"] = b"-READONLY You can't write\r\n"
         link = self.start()
         for _ in range(20):
@@ -172,7 +172,7 @@ class UpTests(Case):
         self.assertGreater(self.events.count("down"), 5)
 
     def test_one_that_comes_and_goes_does_not_fill_the_log(self) -> None:
-        """It is used, and breaks, all the time: the same reason is said once a minute, and so is that it is back."""
+        """It is used and breaks again and again: the same reason is logged once a minute, and so is its return."""
         self.redis.says[b"GET"] = b":1\r\n"
         link = self.start()
         for _ in range(600):
@@ -185,7 +185,7 @@ class UpTests(Case):
         self.assertLess(len(self.said), 8)
 
     def test_what_is_refused_is_said_once(self) -> None:
-        """A Redis that is full, or holds something else, refuses each command: the log says so, once."""
+        """A Redis that is full, or has keys of other types, refuses each command: this is logged once."""
         link = self.start()
         for said in (b"-OOM command not allowed secret\r\n", b"-WRONGTYPE secret\r\n", b"-OOM again\r\n"):
             self.redis.says[b"EVALSHA"] = said
@@ -206,7 +206,7 @@ class UpTests(Case):
             self.assertTrue(link.is_up)
 
     def test_a_listener_that_is_silent_is_dropped(self) -> None:
-        """Nothing else would ever show that it is gone."""
+        """Nothing else would show that the connection is dead."""
         link = self.start()
         self.redis.says[b"PING"] = None
         self.clock.advance(links.LISTEN_CHECK_S)
@@ -222,7 +222,7 @@ class UpTests(Case):
         self.assertEqual(self.events, [("up", b"a" * 40)])
 
     def test_stop(self) -> None:
-        """Whatever it is doing; nothing is left on the clock."""
+        """Stop in every state; no timer is left."""
         self.redis.says[b"GET"] = None
         link = self.start()
         asked = self.ask(link, "GET")
@@ -240,7 +240,7 @@ class CommandTests(Case):
     """Sending commands."""
 
     def test_scripts(self) -> None:
-        """By their digest; whole where Redis does not know them."""
+        """Sent by digest, or as a whole if Redis does not know them."""
         self.redis.says[b"EVALSHA"] = b"-NOSCRIPT No matching script\r\n"
         self.redis.says[b"EVAL"] = OK
         link = self.start()
@@ -261,7 +261,7 @@ class CommandTests(Case):
         self.away(result)
 
     def test_what_cannot_be_spelled(self) -> None:
-        """Is the caller's mistake, and no reply of another goes to him."""
+        """It is an error of the caller, who gets no other caller's reply."""
         link = self.start()
         first = self.ask(link, "GET")
         self.failureResultOf(self.ask(link, "GET", "\ud800"), UnicodeEncodeError)
@@ -284,7 +284,7 @@ class CommandTests(Case):
         self.assertEqual(self.counted("error"), 6)
 
     def test_errors_of_aserver_that_is_not_the_one(self) -> None:
-        """A failover may have moved its name: connect anew."""
+        """A failover may have moved its name, so the link reconnects."""
         for code in ("READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "NOAUTH"):
             self.redis, self.events = FakeRedis(), []
             link = self.start()
@@ -307,10 +307,10 @@ class CommandTests(Case):
         self.away(second)
         self.assertTrue(wire.aborted)
         self.assertEqual((self.counted("timeout"), self.counted("lost")), (1, 1))
-        wire.protocol.dataReceived(b":1\r\n:2\r\n")  # to nobody
+        wire.protocol.dataReceived(b":1\r\n:2\r\n")  # dropped
 
     def test_away_at_once(self) -> None:
-        """While it is down nothing waits, and nothing is kept for later."""
+        """While the link is down, commands fail at once, and none is queued."""
         self.redis.opening = error.ConnectionRefusedError()
         link = self.start()
         self.assertEqual(self.away(self.ask(link, "GET")), "Redis is away")
@@ -325,7 +325,7 @@ class CommandTests(Case):
         self.assertEqual({self.successResultOf(each) for each in waiting}, {1})
 
     def test_too_many_bytes_under_way(self) -> None:
-        """A Redis that is paused must not fill this process's memory. One command alone may be as long as it is."""
+        """A paused Redis must not fill the process's memory. A single command may have any length."""
         self.patch(connections, "MOST_BYTES", 1000)
         link = self.start()
         first = self.ask(link, "SET", b"k", b"v" * 2000)
@@ -336,7 +336,7 @@ class CommandTests(Case):
         self.successResultOf(self.ask(link, "GET"))
 
     def test_whoever_no_longer_waits(self) -> None:
-        """His reply comes all the same, and goes to nobody else."""
+        """A reply to a cancelled call is dropped, and goes to no other caller."""
         link = self.start()
         first, second = self.ask(link, "GET", b"1"), self.ask(link, "GET", b"2")
         first.cancel()
@@ -370,7 +370,7 @@ class NonsenseTests(Case):
         self.assertFalse(link.is_up)
 
     def test_pushes(self) -> None:
-        """RESP3, which was not asked for; and messages where commands are."""
+        """RESP3, which was not requested; and messages on the connection for commands."""
         for said in (
             b">3\r\n+message\r\n+a\r\n+b\r\n",
             b"*3\r\n$7\r\nmessage\r\n$8\r\n{p}:wake\r\n$1\r\nx\r\n",
@@ -382,7 +382,7 @@ class NonsenseTests(Case):
             self.assertNotIn(b"x", self.events)
 
     def test_messages(self) -> None:
-        """Of the one channel; whole only once they are whole."""
+        """Only of the one channel, and only once they are complete."""
         link = self.start()
         wire = self.redis.listener.protocol
         said = b"*3\r\n$7\r\nmessage\r\n$8\r\n{p}:wake\r\n$2\r\n\xffx\r\n"
@@ -395,7 +395,7 @@ class NonsenseTests(Case):
         self.assertEqual(self.events[2:], ["down"])
 
     def test_half_areply(self) -> None:
-        """Is none: a time-out."""
+        """Half a reply counts as none: a time-out."""
         link = self.start(timeout_s=0.5)
         asked = self.ask(link, "GET")
         self.redis.commands.protocol.dataReceived(b"$5\r\nab")
@@ -413,7 +413,7 @@ class NonsenseTests(Case):
     @settings(deadline=None)
     @given(st.binary(min_size=1, max_size=60), st.booleans())
     def test_no_bytes_do_harm(self, data: bytes, asked: bool) -> None:
-        """A command has a value or is Away, nothing is in the log but words, and the next connection is sound."""
+        """A command returns a value or raises Away, the log has only fixed words, and the next connection works."""
         self.redis = FakeRedis()
         link = self.start(timeout_s=0.5)
         waiting = self.ask(link, "GET") if asked else None

@@ -23,7 +23,7 @@ def beat(*numbers: int, seq: int = 9, pos: int = 5) -> Beat:
 class BeatTests(SynchronousTestCase):
     def test_anything_missing_is_noticed(self) -> None:
         self.assertTrue(beat(6, 7, 8, 9).unbroken)
-        self.assertTrue(beat(6, 7).unbroken)  # the rest comes with the next
+        self.assertTrue(beat(6, 7).unbroken)  # the rest comes with the next reply
         self.assertTrue(beat(seq=5).unbroken)
         self.assertFalse(beat(7, 8, 9).unbroken)
         self.assertFalse(beat(6, 8, 9).unbroken)

@@ -55,7 +55,7 @@ class Trouble:
             worker.paused = True
             world.after(lasts, lambda: self._resume(worker))
         elif what == "die":
-            cut = [one for one in world.workers if one.link.cut]  # who has something to say that nobody hears
+            cut = [one for one in world.workers if one.link.cut]  # workers whose news no one receives
             self._replace(random.choice(cut) if cut else worker)
         elif what == "leave" and not worker.paused:
             self._leave(worker)
@@ -89,7 +89,7 @@ class Trouble:
         setattr(redis, name, [] if name == "log" else {})
 
     def _calm(self, lasts: float) -> None:
-        """A new epoch: all who live are there within the time to settle."""
+        """A new epoch: all living workers join within the settle time."""
         world = self.world
         self.calm_until = world.now + lasts + 2 * TIMING.settle_s
         for worker in world.workers:
@@ -128,7 +128,7 @@ class Trouble:
             self._replace(worker)
 
     def heal(self) -> None:
-        """Everything is well from now on."""
+        """End all faults."""
         world = self.world
         if not world.redis_up:
             world.start_redis()
@@ -140,7 +140,7 @@ class Trouble:
 
 
 def lived(seed: int) -> World:
-    """A world after all its trouble."""
+    """Run a world through all its faults."""
     world = World(seed)
     trouble = Trouble(world)
     for _ in range(STEPS):
@@ -241,7 +241,7 @@ class StoryTests(SynchronousTestCase):
 
     def test_nobody_serves_at_the_beginning_of_an_epoch(self) -> None:
         self.world.redis.lose()
-        self.live(2 * TIMING.lease_s)  # those of the life before have run out
+        self.live(2 * TIMING.lease_s)  # the leases of the epoch before have ended
         while self.world.now < self.world.redis.head["began"] / 1000 + TIMING.settle_s:
             self.assertFalse(self.two.shared.may_serve)
             self.world.step()
@@ -250,7 +250,7 @@ class StoryTests(SynchronousTestCase):
     def test_a_lease_is_given_when_everything_has_been_read(self) -> None:
         self.two.link.cut = True
         self.live_until(lambda: not self.two.shared.may_serve)
-        for number in range(23):  # of which a reply holds five
+        for number in range(23):  # a reply holds five of them
             self.one.shared.say(Struck((f"t{number}",)))
             self.live(0.03)
         heard: list[int] = []
@@ -260,7 +260,7 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(heard, [0] * 23)
 
     def heard_by(self, worker: Worker) -> list[str | None]:
-        """Which of what is said in numbers has been heard, as it goes on."""
+        """Collects the numbers that a worker has received as news."""
         heard: list[str | None] = []
         worker.shared.listen(lambda news: heard.append(news.resource) if isinstance(news, Struck) else None)
         return heard
@@ -273,7 +273,7 @@ class StoryTests(SynchronousTestCase):
         return said
 
     def test_what_is_on_disk_is_not_trusted_before_all_that_was_missed_is_heard(self) -> None:
-        """A reply holds five, and between two Redis may go away for long."""
+        """A reply holds five, and Redis may be away for long between two replies."""
         read = (self.two.shared._epoch, self.two.shared.position)
         self.two.die()
         said = self.say(23)
@@ -285,7 +285,7 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual((joined, heard[:23]), ([(False, 23)], said))
 
     def test_what_redis_loses_before_all_have_read_it_is_said_again(self) -> None:
-        """``Everything`` does not tell whose password was changed, nor from whom something is hidden."""
+        """``Everything`` does not say whose password was changed, or from whom an entry is hidden."""
         heard = self.heard_by(self.two)
         self.two.link.cut = True
         self.answered(self.one)
@@ -295,7 +295,7 @@ class StoryTests(SynchronousTestCase):
         self.world.redis.lose()
         self.world.start_redis()
         self.live_until(lambda: self.one.shared.sees_others)
-        self.live(1)  # it has been said again before the other is back
+        self.live(1)  # it was announced again before the other is back
         self.assertEqual(heard, [])
         self.two.link.cut = False
         self.live_until(lambda: settled(self.world))
@@ -328,7 +328,7 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(missed, [])
 
     def test_goodbye_is_said_by_who_has_not_read_everything_yet(self) -> None:
-        """Else all wait for it, and nobody may serve."""
+        """Otherwise all workers wait for it, and none may serve."""
         back = Worker(self.world, 7, "back")
         self.world.workers.append(back)
         back.shared.listen(lambda _news: fail(OSError("the disk")))

@@ -25,16 +25,16 @@ class NamingTests(SynchronousTestCase):
         return Names()
 
     def test_anothers_are_said_with_what_to_do(self) -> None:
-        """Such a worker owns no place at HOSP, for ever: it must not be given requests."""
+        """Such a worker never owns a slot at HOSP, so it must get no requests."""
         with self.assertRaises(Away):
             self.naming.learn(b"theirs")
         self.assertTrue(self.naming.foreign)
         self.assertIn("master_key_file", self.said[0])
-        self.naming.learn(b"ours")  # somebody has emptied Redis
+        self.naming.learn(b"ours")  # Redis was emptied
         self.assertFalse(self.naming.foreign)
 
     def test_who_has_learnt_them_is_no_stranger(self) -> None:
-        """Else whoever can write to Redis could take all machines out of service."""
+        """Otherwise anyone who can write to Redis could take all machines out of service."""
         self.naming.learn(b"ours")
         with self.assertRaises(Away):
             self.naming.learn(b"theirs")

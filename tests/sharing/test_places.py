@@ -237,12 +237,12 @@ class NeverAboveTests(WorldCase):
         self.finish(world)
         self.assertLessEqual(world.most, ceiling)
         for worker in workers:
-            # Without places and without Redis nobody waits.
+            # Without slots and without Redis no request waits.
             self.assertEqual(served(worker), worker.asked - worker.hopeless)
         world.close()
 
     def finish(self, world: World) -> None:
-        """Go on until all have an answer."""
+        """Continue until every request has a response."""
         for _ in range(600):
             if all(len(worker.outcomes) == worker.asked for worker in world.workers):
                 return

@@ -54,7 +54,7 @@ class SharesTests(WorldCase):
 
 class AwayTests(WorldCase):
     def uneven(self) -> tuple[World, Worker, Worker]:
-        """The first has all, and is busy; the second has none."""
+        """The first worker has all slots and is busy; the second has none."""
         world = self.made()
         first, second = world.worker(0), world.worker(1)
         world.advance(3)
@@ -320,7 +320,7 @@ class NeverAboveTests(WorldCase):
         for worker in living:
             worker.cut = False
             worker.ask(2, patience_s=1000.0)
-        for _ in range(1000):  # longer than anybody is waited for
+        for _ in range(1000):  # longer than any worker is waited for
             if any(worker.pending for worker in living):
                 world.advance(0.5, 0.05)
         self.assertLessEqual(world.most, ceiling)
@@ -331,7 +331,7 @@ class NeverAboveTests(WorldCase):
     def trouble(self, world: World, number: int) -> None:
         random = world.random
         if random.random() < 0.3:
-            # All have heard of each other, as ADR 25 asks.
+            # All workers know of each other, as ADR 25 requires.
             world.trouble, world.away = 0.0, False
             for worker in world.workers:
                 worker.cut = False
@@ -341,7 +341,7 @@ class NeverAboveTests(WorldCase):
         world.away = random.random() < 0.3
         living = [worker for worker in world.workers if not worker.killed]
         known = all(worker.member.decode() in world.table.all for worker in living)
-        if known and random.random() < 0.3:  # else nobody may be left who knows of the others
+        if known and random.random() < 0.3:  # otherwise no worker may be left that knows of the others
             slot = random.randrange(number)
             victim = next(worker for worker in living if worker.base._file is world.files[slot])
             victim.kill()
@@ -356,7 +356,7 @@ class NeverAboveTests(WorldCase):
             self.assertLessEqual(sum(bases(world)), world.ceiling)
 
     def away(self, world: World) -> None:
-        """Redis is away for long, and whoever has a base gets through."""
+        """Take Redis away for long; each worker with a base share still sends requests."""
         world.away = True
         world.advance(LONG_S, 0.02)
         for worker in world.workers:

@@ -13,7 +13,7 @@ LINK = {"auth", "ping", "info", "select", "eval", "evalsha", "subscribe"}
 
 class PageTests(SynchronousTestCase):
     def test_every_command_is_permitted(self) -> None:
-        """Integration tests log in with that line; this one finds a command that none of them comes to."""
+        """Integration tests log in with that line; this test finds commands that none of them uses."""
         [line] = re.findall(
             r"^ {4}user hospproxy (.*)$", (ROOT / "docs" / "redis.md").read_text(), re.MULTILINE
         )

@@ -20,7 +20,7 @@ VALUES = st.recursive(
 
 
 def spelled(value: Any) -> bytes:
-    """As Redis writes it."""
+    """Encode a value as Redis does."""
     if value is None:
         return b"$-1\r\n"
     if isinstance(value, int):
@@ -41,13 +41,13 @@ class ReplyTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.lists(VALUES, max_size=4), st.integers(1, 30))
     def test_whatever_is_written_is_read(self, values: list[Any], size: int) -> None:
-        """However it is cut into pieces."""
+        """Whatever the pieces in which it arrives."""
         data = b"".join(map(spelled, values))
         pieces = [data[at : at + size] for at in range(0, len(data), size)]
         self.assertEqual(read(*pieces), values)
 
     def test_statuses_and_errors(self) -> None:
-        """Of an error only its name is kept: the rest may repeat what was asked."""
+        """Only the name of an error is kept: the rest may repeat the command."""
         ok, oom, odd = read(b"+OK\r\n-OOM secret\r\n-err 'secret'\r\n")
         self.assertEqual((ok, oom.code, odd.code), (b"OK", "OOM", "ERR"))
         self.assertNotIn("secret", repr([oom, odd, str(oom), oom.args]))
@@ -57,7 +57,7 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(read(b"*-1\r\n*0\r\n*2\r\n*0\r\n$0\r\n\r\n"), [None, [], [[], b""]])
 
     def test_nonsense(self) -> None:
-        """Of every kind, at once; what came whole before it counts."""
+        """Every kind of nonsense is detected at once; complete replies before it count."""
         for data in (
             b"x", b"\r\n", b">2\r\n", b"%1\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n", b"HTTP/1.1 400 Bad Request\r\n",
             b"$x\r\n", b"$\r\n", b"$-2\r\n", b"*-2\r\n", b":1.5\r\n", b":\r\n", b": 1\r\n", b"$1_0\r\n",
@@ -83,7 +83,7 @@ class ReplyTests(SynchronousTestCase):
                 read(data)
 
     def test_the_bound_is_for_one_reply(self) -> None:
-        """Not for all that come over one connection."""
+        """It does not limit the total of a connection."""
         self.patch(replies, "MOST_BYTES", 100)
         self.assertEqual(read(*[spelled(b"a" * 80)] * 5), [b"a" * 80] * 5)
         with self.assertRaises(InvalidReply):
@@ -93,7 +93,7 @@ class ReplyTests(SynchronousTestCase):
     @given(st.lists(st.binary(max_size=30), max_size=8))
     @example([b"*1\r\n*1\r\n", b"$-1\r\n"])
     def test_no_bytes_do_harm(self, pieces: list[bytes]) -> None:
-        """Nothing else than Nonsense is ever raised, and nothing is kept of what was read."""
+        """Any bytes raise at most Nonsense, and nothing of them is kept."""
         reader = Replies()
         with contextlib.suppress(InvalidReply):
             for piece in pieces:

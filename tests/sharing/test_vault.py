@@ -46,7 +46,7 @@ class VaultTests(Case):
     @settings(deadline=None)
     @given(st.binary(max_size=200), st.binary(max_size=40))
     def test_what_is_sealed_opens(self, plain: bytes, name: bytes) -> None:
-        """In the process that sealed it, and in any other with the same key."""
+        """In the process that sealed it, and in any other process with the same key."""
         vault: Sealing = self.vault()
         sealed = vault.seal(plain, name)
         self.assertEqual(len(sealed), len(plain) + OVERHEAD)
@@ -78,7 +78,7 @@ class VaultTests(Case):
             self.assertIn("another place", self.refused(vault, sealed, name))
 
     def test_what_is_no_bytes(self) -> None:
-        """Redis may say anything."""
+        """Redis may return anything."""
         for value in (None, 1, [b"x"], "x" * 99):
             self.refused(self.vault(), value)  # type: ignore[arg-type]
 
@@ -86,7 +86,7 @@ class VaultTests(Case):
         self.assertNotIn(b"patient", self.vault().seal(b"patient" * 9, b"n"))
 
     def test_nonces_never_repeat(self) -> None:
-        """Even where chance gives the same bytes each time; and two processes never share a key."""
+        """Even if the random bytes are the same each time; and two processes never share a key."""
         vault = Vault(OLD, self.meter, self.clock.seconds, lambda size: b"r" * size)
         heads = {vault.seal(b"same", b"n")[:33] for _ in range(1000)}
         self.assertEqual(len(heads), 1000)
@@ -94,7 +94,7 @@ class VaultTests(Case):
         self.assertNotEqual(vault.seal(b"", b"n")[5:21], other.seal(b"", b"n")[5:21])
 
     def test_chance_is_in_each_nonce(self) -> None:
-        """Two copies of one process, a cloned virtual machine, count alike."""
+        """Two copies of one process (a cloned virtual machine) have the same counter."""
         vault = self.vault()
         nonces = [vault.seal(b"", b"n")[21:27] for _ in range(3)]
         self.assertEqual(len(set(nonces)), 3)
@@ -106,7 +106,7 @@ class VaultTests(Case):
         self.assertIsNone(self.counted("damaged"))
 
     def test_rotation(self) -> None:
-        """At every step every machine opens what every other one seals."""
+        """At every step each machine opens what every other machine seals."""
         steps = [
             (self.vault(OLD), self.vault(OLD, NEW)),
             (self.vault(OLD, NEW), self.vault(NEW, OLD)),
@@ -117,7 +117,7 @@ class VaultTests(Case):
                 self.assertEqual(opening.open(sealing.seal(b"patient", b"n"), b"n"), b"patient")
 
     def test_keys_of_others_are_bounded(self) -> None:
-        """And a salt that somebody made up never gets in."""
+        """And a forged salt is never stored."""
         self.patch(vaults, "MOST_KEYS", 3)
         vault = self.vault()
         sealed = [self.vault().seal(b"x", b"n") for _ in range(9)]
@@ -147,7 +147,7 @@ class NamesTests(Case):
     """Tests of ``KeyNames``."""
 
     def test_all_share_them(self) -> None:
-        """Whoever opens what is in the head makes the same names; another installation makes others."""
+        """Workers that open the sealed key make the same names; another installation makes other ones."""
         names = KeyNames.new(self.random)
         opened = KeyNames.opened(self.vault(NEW, OLD), names.sealed(self.vault(OLD)))
         self.assertEqual(opened.key("p", "a", b"x"), names.key("p", "a", b"x"))
@@ -170,7 +170,7 @@ class NamesTests(Case):
         self.assertNotEqual(names.key("p", "ab", b"c")[-36:], names.key("p", "a", b"bc")[-36:])
 
     def test_which_key_has_sealed_them(self) -> None:
-        """After a rotation they are to be sealed anew."""
+        """After a rotation the key must be sealed again."""
         sealed = KeyNames.new(self.random).sealed(self.vault(OLD))
         self.assertTrue(self.vault(OLD, NEW).is_current(sealed))
         self.assertFalse(self.vault(NEW, OLD).is_current(sealed))

@@ -64,7 +64,7 @@ class World:
         heapq.heappush(self._events, (self.now + delay_s, next(self._numbers), do))
 
     def step(self) -> None:
-        """Let a hundredth of a second go by."""
+        """Advance by a hundredth of a second."""
         until = self.now + STEP_S
         while self._events and self._events[0][0] <= until:
             self.now, _, do = heapq.heappop(self._events)
@@ -74,7 +74,7 @@ class World:
             worker.live()
 
     def to_redis(self, do: Callable[[], object]) -> None:
-        """Something comes to Redis, to be done at once or when it goes on."""
+        """Send a command to Redis, which runs it at once, or when it is resumed."""
         if self.redis_paused:
             self.buffer.append(do)
         elif self.redis_up:
@@ -82,7 +82,7 @@ class World:
         self._spread()
 
     def go_on(self) -> None:
-        """A paused Redis does what is in its buffers."""
+        """Resume Redis: it runs what is in its buffers."""
         self.redis_paused = False
         buffer, self.buffer = self.buffer, []
         for do in buffer:
@@ -189,7 +189,7 @@ class ModelLink:
 
         def arrived() -> None:
             if world.redis.run_id != run_id:
-                return  # that connection ended with the process to which it led
+                return  # that connection ended with its process
             try:
                 reply = world.redis.evaluate(script.name, list(args))
             except MemoryError:
@@ -243,18 +243,18 @@ class Worker:
         )
 
     def later(self, do: Callable[[], object]) -> None:
-        """In this process, when it runs."""
+        """Run a function in this process, when it runs."""
         self._inbox.append(do)
 
     def live(self) -> None:
-        """Go on until now."""
+        """Run until now."""
         if not self.paused and not self.dead:
             self.coroutines.run(self._live)
 
     def _live(self) -> None:
         inbox, self._inbox = self._inbox, []
         self._look_at_the_clock()
-        # What has come meanwhile and what is due: in any order.
+        # Messages that arrived meanwhile and timers that are due, in any order.
         self.world.random.shuffle(inbox)
         if self.world.random.random() < 0.5:
             self.clock.advance(0)
@@ -268,7 +268,7 @@ class Worker:
         self.clock.rightNow += passed * self._speed
 
     def die(self) -> None:
-        """Without a word; its lock is free."""
+        """Kill the process; its lock becomes free."""
         self.dead = True
         self.link.is_up = self.link._running = False
         self.world.gone.add(self.owner)
@@ -293,7 +293,7 @@ class Worker:
     # What clients do
 
     def read(self) -> None:
-        """A client asks."""
+        """A client reads."""
         must, world = self.world.answered, self.world
         self._look_at_the_clock()
         if self.shared.may_serve:
@@ -319,7 +319,7 @@ class Worker:
         world = self.world
         self._look_at_the_clock()
         if not self.was_member:
-            return  # whom nobody could know: see docs/adr/0024
+            return  # a worker that nobody could know: see docs/adr/0024
         world.writes += 1
         delay = world.random.uniform(0.01, 0.3)
 
@@ -370,5 +370,5 @@ def _fire(done: Deferred[None]) -> None:
 
 
 def settled(world: World) -> bool:
-    """Whether all who live may serve."""
+    """Whether every living worker may serve."""
     return all(worker.shared.may_serve for worker in world.workers)

@@ -36,7 +36,7 @@ class Binding(SynchronousTestCase):
         urls = [f"http://127.0.0.1:{port}", f"http://127.0.0.1:{taken.getsockname()[1]}"]
         error = self.assertRaises(CannotListenError, binding.bound, urls)
         self.assertIn("Address already in use", str(error))
-        self.bound(urls[0])  # it was let go of
+        self.bound(urls[0])  # it was closed
 
     def test_what_is_no_address(self) -> None:
         self.assertRaises(CannotListenError, binding.bound, ["http://nowhere.invalid:1"])

@@ -40,7 +40,7 @@ SETTINGS = Settings(upstream=UpstreamSettings(url="http://127.0.0.1:1"), workers
 
 
 class Left(Exception):
-    """The process would have ended."""
+    """Raised where the process would exit."""
 
 
 class Case(SynchronousTestCase):
@@ -65,7 +65,7 @@ class Case(SynchronousTestCase):
         return got
 
     def start(self, slot: int = 0, **service: Any) -> tuple[mock.Mock, mock.Mock]:
-        """A worker that has begun; its service, and what built it."""
+        """Start a worker; return it, its service, and the builder."""
         made = mock.Mock(settings=SETTINGS, running=True, **service)
         made.parts.metrics.snapshot = lambda reasons: Snapshot([], reasons)
         made.health.reasons.return_value = {"journal": "full"}
@@ -136,7 +136,7 @@ class Talking(Case):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_what_many_say_is_not_taken_for_nonsense(self) -> None:
-        """Else it would take itself for an orphan and end, at each look at the metrics."""
+        """Otherwise it would think that the supervisor is gone, and exit at each read of the metrics."""
         self.start()
         self.heard()
         asked = Deferred.fromCoroutine(self.child._gather(OWN))

@@ -26,7 +26,7 @@ SNAPSHOT = Snapshot([Family("a", "counter", "h", [Series("a_total", {"x": "y"}, 
 
 
 class Line(StringTransportWithDisconnection):
-    """A connection that keeps what is sent."""
+    """A connection that keeps the sent bytes."""
 
     def abortConnection(self) -> None:
         self.loseConnection()

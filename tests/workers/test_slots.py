@@ -40,7 +40,7 @@ class Slots(SynchronousTestCase):
         for slot, name in ((0, "places.json"), (3, "places-3.json")):
             places: Any = Parts(settings, MemoryReactorClock(), KEY, slot).places
             self.assertEqual(places._base._file._path, settings.state_dir / name)
-            # A lease, a heartbeat, a command, a request, and some.
+            # A lease, a heartbeat, a command, a request, and some reserve.
             self.assertEqual(places._rules.patience_s, 2.0 + 0.5 + 0.5 + 50.0 + 5.0)
 
     def test_the_room_on_disk_is_shared_out(self) -> None:

@@ -36,7 +36,7 @@ def snapshot(count: float) -> Snapshot:
 
 
 class Fake:
-    """A fake process: what it was told, and what it says."""
+    """A fake process: keeps what it was told, and sends what the test wants."""
 
     def __init__(self, process: Any, command: list[str], env: dict[str, str], descriptors: Any) -> None:
         self.process, self.command, self.env, self.descriptors = process, command, env, descriptors
@@ -56,7 +56,7 @@ class Fake:
         channel.makeConnection(self.line)
 
     def heard(self) -> list[Any]:
-        """What came since the last time."""
+        """Messages since the last call."""
         got: list[Any] = []
         end = Channel(ToWorker, got.append)
         end.makeConnection(StringTransport())
@@ -92,7 +92,7 @@ class Reactor(MemoryReactorClock):
 
     def run(self) -> None:
         super().run()
-        self.stopped = 0  # this one stops as soon as it has begun
+        self.stopped = 0  # this one exits as soon as it has started
 
     def stop(self) -> None:
         self.stopped += 1
@@ -130,7 +130,7 @@ class Case(SynchronousTestCase):
         return tuple(made)
 
     def begin(self) -> list[Fake]:
-        """All serve."""
+        """Start all workers, until they serve."""
         self.supervisor.privilegedStartService()
         self.supervisor.startService()
         self.reactor.run()
@@ -203,7 +203,7 @@ class Replacing(Case):
         self.assertEqual(len(self.reactor.started), 4)
         [start] = self.reactor.started[3].heard()
         self.assertEqual(start.slot, 1)
-        self.reactor.started[3].ends(status=1)  # it never served, but somebody has
+        self.reactor.started[3].ends(status=1)  # it never served, but another worker has
         self.reactor.advance(0.4)
         self.assertEqual(len(self.reactor.started), 4)
         self.reactor.advance(0.1)
@@ -222,7 +222,7 @@ class Replacing(Case):
     def test_the_last_words_of_one_do_not_touch_its_successor(self) -> None:
         first, second, _ = self.begin()
         done = Failure(ProcessTerminated(None, 9))
-        second.process.processEnded(done)  # before its channel is known to be closed
+        second.process.processEnded(done)  # before the supervisor knows that its channel is closed
         self.reactor.advance(0)
         successor = self.reactor.started[3]
         second.says(Ready())
@@ -234,7 +234,7 @@ class Replacing(Case):
         self.assertEqual((successor.heard(), first.heard()), ([Reload()], [Reload()]))
 
     def test_one_that_ends_while_others_begin(self) -> None:
-        """The first has served: it is replaced, and the others are not begun twice."""
+        """The first has served, so it is replaced; the others are not started twice."""
         self.supervisor.privilegedStartService()
         self.supervisor.startService()
         self.reactor.run()
@@ -245,7 +245,7 @@ class Replacing(Case):
         self.assertEqual([each.command[5] for each in self.reactor.started], ["0", "1", "2", "0"])
 
     def test_one_that_serves_goes_on_whatever_ends_another_at_its_start(self) -> None:
-        """The kernel may end it for its memory; what all have in common the first has tried."""
+        """The kernel may have killed it for its memory; a common problem would have stopped the first one, too."""
         self.supervisor.privilegedStartService()
         self.supervisor.startService()
         self.reactor.run()
@@ -322,7 +322,7 @@ class Gathering(Case):
         self.assertEqual(gathered.overview.missing, {2: "it does not answer"})
         self.assertEqual(gathered.overview.failures, {0: 0, 1: 0, 2: 1})
         [ask] = third.heard()
-        third.says(Told(ask.id, snapshot(3)))  # too late; nothing comes of it
+        third.says(Told(ask.id, snapshot(3)))  # too late; it has no effect
         self.assertEqual(first.heard(), [])
 
     def test_what_a_worker_has_counted_stays(self) -> None:
