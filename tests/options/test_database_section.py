@@ -46,14 +46,14 @@ class CheckTests(Case):
         self.assertEqual(self.paths(url=URL, password_file=password), [])
 
     def test_psycopg_is_missing(self) -> None:
-        """Said at the start, not by the first batch."""
+        """Reported at the start, not with the first batch."""
         with mock.patch.object(writer_checks, "find_spec", return_value=None):
             self.assertEqual(self.paths(url=URL), ["audit_database.url"])
             self.assertEqual(self.paths(), [])
             self.assertEqual(self.paths(url=URL, enabled=False), [])
 
     def test_password_file(self) -> None:
-        """It must be there, be for something, and not be for everybody."""
+        """The file must exist, be of use, and not be readable by all users."""
         password = self.folder / "password"
         self.assertEqual(self.paths(url=URL, password_file=password), ["audit_database.password_file"])
         password.write_text("secret\n")
@@ -82,7 +82,7 @@ class UrlTests(Case):
             self.assertNotIn("hunter2", self.wrong(url))
 
     def test_never_shown(self) -> None:
-        """Not where settings or targets are shown either."""
+        """It is not in the text form of settings or targets either."""
         settings = self.with_section(url="postgresql://u:hunter2@h/d")
         self.assertNotIn("hunter2", repr(settings))
         self.assertNotIn("hunter2", repr(target_of(settings)))
@@ -98,7 +98,7 @@ class BuildingTests(Case):
         self.assertIsNone(reader_for(off, None))
 
     def test_on(self) -> None:
-        """Nothing is made before the first task."""
+        """Nothing is created before the first task."""
         self.assertIsNotNone(writer_for(self.good, None))
         self.assertIsNotNone(reader_for(self.good, None))
         self.assertFalse((self.folder / "state").exists())

@@ -50,7 +50,7 @@ class SourceTests(Case):
         self.assertNotIn(WORDS, repr(settings))
 
     def test_in_the_environment_it_is_taken_out(self) -> None:
-        """What is left there is inherited by every child."""
+        """Every child process would inherit it."""
         with mock.patch.dict(os.environ, {"HOOK_SECRET": WORDS}):
             settings, _ = self.load(f'{HOOK}webhook_secret_env = "HOOK_SECRET"\n')
             self.assertNotIn("HOOK_SECRET", os.environ)
@@ -97,7 +97,7 @@ class SourceTests(Case):
         self.assertEqual(settings.signing_key_default.with_suffix(".pub").read_bytes(), made.public_pem)
 
     def test_every_one_has_three_keys_and_shows_itself_nowhere(self) -> None:
-        """Whoever adds a secret to a section has to add it to the list, too."""
+        """A secret that is added to a section must be added to the list, too."""
         listed = {secret.path for secret in SECRETS}
         found = set()
         for name, cls in sections():

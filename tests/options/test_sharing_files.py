@@ -55,7 +55,7 @@ class RedisTests(Case):
         self.assertEqual(self.find(given), ([], []))
 
     def test_files_that_cannot_be_used(self) -> None:
-        """Each with its key path, and not a byte of what is in it."""
+        """Each is reported with its key path, and without any of its content."""
         certificate, _ = self.authority.issue("a.example").write(self.folder, "a")
         _, other = self.authority.issue("b.example").write(self.folder, "b")
         missing, nonsense = str(self.folder / "missing"), self.file("nonsense", b"secret-words")
@@ -79,7 +79,7 @@ class RedisTests(Case):
             self.assertNotIn("secret-words", errors[0])
 
     def test_files_that_the_user_who_comes_after_cannot_read(self) -> None:
-        """It would start, and never reach Redis."""
+        """Otherwise the proxy would start, and never reach Redis."""
         given = {"password_file": self.file("password", b"secret", 0o600)}
         for uid, found in ((os.geteuid() + 1, ["redis.password_file"]), (os.geteuid(), [])):
             token = HEIR.set(uid)
@@ -90,14 +90,14 @@ class RedisTests(Case):
             self.assertEqual([line.split(": ")[0] for line in errors], found)
         token = HEIR.set(os.geteuid() + 1)
         self.addCleanup(HEIR.reset, token)
-        Path(given["password_file"]).chmod(0o640)  # his group, perhaps
+        Path(given["password_file"]).chmod(0o640)  # perhaps readable by its group
         self.assertEqual(self.find(given)[0], [])
 
     def test_what_is_switched_off_is_not_looked_at(self) -> None:
         self.assertEqual(self.find({"enabled": False, "ca_file": str(self.folder / "missing")}), ([], []))
 
     def test_more_workers_than_places(self) -> None:
-        """While Redis is away for long some could ask HOSP nothing."""
+        """While Redis is away for long, some workers could send no requests to HOSP."""
         for workers, concurrency, gate, warned in ((5, 5, True, 0), (6, 5, True, 1), (6, 5, False, 0)):
             given = {"concurrency": concurrency, "enabled": gate}
             warnings = check(self.settings(workers=workers, gate=given)).warnings
@@ -120,7 +120,7 @@ class KeyTests(Case):
     """Tests of master_key_next_file and master_key_previous_file."""
 
     def test_good(self) -> None:
-        """They come with the master key, and only open."""
+        """They supplement the master key, and are only used to decrypt."""
         names = {
             name: self.file(name, bytes([number]) * 32)
             for number, name in enumerate(

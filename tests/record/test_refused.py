@@ -118,7 +118,7 @@ class RefusedTests(SynchronousTestCase):
         self.assertIsNone(self.record("OPTIONS", "/patients/7")["patient_id"])
 
     def test_one_that_never_came_to_validation(self) -> None:
-        """As where admission or the entrance refuses."""
+        """For example, one that admission or the entrance refused."""
         headers = Headers(((b"authorization", header("staff1")),))
         request = Request("GET", b"/patients/7", None, (1, 1), headers, None, Client())
         early = Exchange(request, 0.0, 0.0, 1.0)

@@ -23,7 +23,7 @@ class MeasuredTests(SynchronousTestCase):
         self.assertEqual((file.path, file.bytes), ("audit/trail-id", 2))
 
     def test_links_and_pipes_are_refused(self) -> None:
-        """A restore by root would copy what a link leads to, and wait for a pipe for ever."""
+        """A restore by root would copy the target of a link, and wait for a pipe for ever."""
         place = self.folder / "audit" / "other"
         for make in (
             lambda: place.symlink_to(self.folder / "audit" / "trail-id"),

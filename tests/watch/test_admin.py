@@ -178,7 +178,7 @@ class OfAllWorkers(SynchronousTestCase):
     def test_other_methods_and_pages_are_as_ever(self) -> None:
         self.assertEqual(self.ask(b"/metrics", "POST").status, 405)
         self.assertEqual(self.ask(b"/none").status, 404)
-        self.waiting = Deferred()  # the process is up, whatever the others do
+        self.waiting = Deferred()  # the process is up, whatever the other parts do
         self.assertEqual(self.ask(b"/live").status, 200)
 
     def test_a_mistake_is_a_500(self) -> None:

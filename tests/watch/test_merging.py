@@ -9,7 +9,7 @@ from hospproxy.watch.table import METRICS, OF_WORKERS
 
 
 def samples(text: bytes) -> dict[str, float]:
-    """By name and labels."""
+    """Samples by name and labels."""
     return {
         f"{each.name}{sorted(each.labels.items())}": each.value
         for family in text_string_to_metric_families(text.decode())
@@ -91,14 +91,14 @@ class KeptTests(Case):
         for meter in self.meters:
             meter.count("looks_total", 10, result="found")
         self.assertEqual(self.total(0, 1, 2, kept=kept), 30)
-        self.assertEqual(self.total(0, 2, kept=kept), 30)  # one does not answer
+        self.assertEqual(self.total(0, 2, kept=kept), 30)  # one worker does not respond
         kept.ended(1)
         self.assertEqual(self.total(0, 2, kept=kept), 30)
         self.meters[1] = Metrics(strict=True)  # its successor
         self.meters[1].count("looks_total", 1, result="found")
         self.assertEqual(self.total(0, 1, 2, kept=kept), 31)
         kept.ended(1)
-        kept.ended(1)  # it never answered
+        kept.ended(1)  # it never responded
         self.assertEqual(self.total(0, kept=kept), 31)
 
     def test_states_and_processes_are_not_kept(self) -> None:

@@ -13,7 +13,7 @@ KINDS = {"count": "counter", "observe": "histogram", "gauge": "gauge"}
 
 
 def uses(source: str) -> Iterator[tuple[str, str, frozenset[str]]]:
-    """(kind, name, labels) of each call that counts by a literal name."""
+    """(kind, name, labels) of each metric call with a literal name."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
             continue

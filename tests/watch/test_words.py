@@ -21,11 +21,11 @@ KNOWN = {metric.name: metric for metric in (*METRICS, *OF_WORKERS)}
 OPEN = frozenset(
     {"version", "python", "route", "status", "file", "rule", "writer", "worker"}
 )  # fmt: skip
-"""Labels that have a value for each of something that is not in the code."""
+"""Labels whose values are not in the code."""
 
 
 def counted(tree: ast.AST) -> Iterator[tuple[str, dict[str, ast.expr]]]:
-    """Name and labels of every ``….count("name", …)`` and its like."""
+    """Name and labels of every ``….count("name", …)`` and similar call."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
             continue
@@ -39,7 +39,7 @@ def counted(tree: ast.AST) -> Iterator[tuple[str, dict[str, ast.expr]]]:
 
 
 def literals(value: ast.expr) -> Iterator[str]:
-    """The words that an expression can be, as far as they stand in it."""
+    """The literal strings that an expression may evaluate to."""
     if isinstance(value, ast.Constant):
         yield str(value.value)
     elif isinstance(value, ast.IfExp):

@@ -218,7 +218,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(self.looks(), [])
 
     def test_what_root_makes_is_the_proxys(self) -> None:
-        """Else the proxy could not take the journal's lock when its turn comes, and would not start."""
+        """Otherwise the proxy could not take the journal's lock, and would not start."""
         self.run_it("search", str(self.trail))
         if os.geteuid() == 0:
             os.chown(self.trail, 65534, 65534)

@@ -27,7 +27,7 @@ class AtOnce:
         return execute(task)
 
     def stop(self) -> None:
-        """Nothing is there to end."""
+        """There is nothing to stop."""
 
 
 class ThreadlessClock(Clock):
@@ -38,19 +38,19 @@ class ThreadlessClock(Clock):
 
 
 def access(file: Path, *, read_only: bool = False) -> Access:
-    """One that works in the caller's thread."""
+    """Access that works in the caller's thread."""
     made = Access(ThreadlessClock(), DatabaseTarget(file=file), "test", read_only)
     made._worker = AtOnce()  # type: ignore[assignment]
     return made
 
 
 def writer(file: Path) -> DatabaseWriter:
-    """Writes to a file."""
+    """A sink that writes to a file."""
     return DatabaseWriter(access(file))
 
 
 def reader(file: Path) -> DatabaseReader:
-    """Reads from it."""
+    """A reader of the file."""
     return DatabaseReader(access(file, read_only=True), access(file, read_only=True))
 
 
@@ -63,12 +63,12 @@ class Chain:
         self._head = ChainHead()
 
     def batch(self, records: Iterable[Mapping[str, Any]]) -> Batch:
-        """The next records."""
+        """A batch of the next records."""
         lines, self._head = linked([encode_record(record) for record in records], self._head)
         return self.of_lines(lines)
 
     def of_lines(self, lines: Iterable[bytes]) -> Batch:
-        """Lines as they are, at the end of what was made."""
+        """A batch of given lines, after those made so far."""
         position = Position(self._journal, 1, 0, self._head.seq)
         return Batch(tuple(lines), self._head.hash.decode(), position, self._trail)
 

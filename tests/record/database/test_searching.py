@@ -35,7 +35,7 @@ PEOPLE = [
 
 
 def any_record(chance: random.Random) -> dict[str, Any]:
-    """One of few values each, so that filters meet."""
+    """A record with few possible values, so that filters match."""
     kind = chance.choice(KINDS)
     person = chance.choice(PEOPLE)
     behalf = {"request_id": f"r{chance.randrange(8)}", **person} if kind == "own" else None
@@ -45,7 +45,7 @@ def any_record(chance: random.Random) -> dict[str, Any]:
             ("create", "notes"),
             ("search", "notes"),
             (None, None),
-            # The proxy's own requests have none: test_bounded asks for what is not there.
+            # The proxy's own requests have none: test_bounded searches for a value that does not occur.
             ("log-in failure" if kind != "own" else "read", None),
         ]
     )
@@ -153,7 +153,7 @@ class SearchTests(SynchronousTestCase):
     @given(FILTERS, st.integers(1, 50), st.sampled_from([1, 2, 5, 2000]), st.sampled_from([1, 10, 3000]))
     @settings(max_examples=150, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
     def test_same_rows(self, filters: Filters, limit: int, step: int, few: int) -> None:
-        """Page by page, with steps of any size: each row once, newest first."""
+        """Page by page, with steps of any size, each row comes once, newest first."""
         with (
             mock.patch.object(searching, "STEP", step),
             mock.patch.object(searching, "WORK", step * 3),
@@ -172,7 +172,7 @@ class SearchTests(SynchronousTestCase):
             self.check(filters, self.successResultOf(self._now(all_rows())))
 
     def test_sets_come_a_few_at_a_time(self) -> None:
-        """However many are asked for: each may be long. All of them come."""
+        """A few at a time, because each may be long; all of them come."""
         filters = Filters(kind="disclosure")
         with mock.patch.object(reading, "MOST_SETS", 3):
             page = self.successResultOf(self._now(self.reader.page(filters, None, 500)))
@@ -180,7 +180,7 @@ class SearchTests(SynchronousTestCase):
             self.check(filters, self.pages(filters, 500))
 
     def test_bounded(self) -> None:
-        """Filters that never meet: the search says how far it looked, and goes on from there."""
+        """If filters match nothing, the search returns how far it looked, and continues from there."""
         filters = Filters(kind="own", action="log-in failure")
         with mock.patch.object(searching, "STEP", 2), mock.patch.object(searching, "WORK", 4):
             page = self.successResultOf(self._now(self.reader.page(filters, None, 10)))

@@ -53,12 +53,12 @@ class WriteTests(Case):
     """Tests of ``DatabaseWriter``."""
 
     def test_interfaces(self) -> None:
-        """Both ends."""
+        """Sink and reader implement their interfaces."""
         verifyObject(IAuditWriter, self.writer)
         verifyObject(ITrailReader, self.reader)
 
     def test_again(self) -> None:
-        """The same batch, and one that begins with its records: nothing is there twice, nor counted twice."""
+        """The same batch, and one that begins with its records: no record is stored or counted twice."""
         chain = Chain()
         first, second = chain.batch([record(1), record(2)]), chain.batch([record(3)])
         longer = Batch(first.lines + second.lines, second.head, second.position, "t1")
@@ -70,7 +70,7 @@ class WriteTests(Case):
         self.assertEqual(self.now(self.writer.anchors()), (Anchor("t1", "w0", 3, second.head),))
 
     def test_another_record_of_the_same_name(self) -> None:
-        """Loud, and nothing of the batch is kept."""
+        """The write fails, and nothing of the batch is stored."""
         self.now(self.writer.write(Chain().batch([record(1)])))
         other = Chain().batch([record(2), record(3)])
         self.assertIn("another hash", self.fails(self.writer.write(other), OtherRecordError))
@@ -84,7 +84,7 @@ class WriteTests(Case):
         self.assertEqual(sorted(names), [RowName("t1", "w0", 1), RowName("t2", "w0", 1)])
 
     def test_as_it_stands(self) -> None:
-        """Line and record, by page and by name."""
+        """Lines and records come back unchanged, by page and by name."""
         batch = Chain().batch([record(1500, who={"id": 1, "name": "Zoë\u202e\0'; DROP TABLE lines"})])
         self.now(self.writer.write(batch))
         [row] = self.page().rows
@@ -95,7 +95,7 @@ class WriteTests(Case):
             self.assertIsNone(self.now(self.reader.row(name)))
 
     def test_unreadable(self) -> None:
-        """A line that is no JSON has its place in time beside the one before; its row is known by name and by kind."""
+        """A line that is not JSON gets the time of the line before; its row has a name and a kind."""
         chain = Chain()
         good = chain.batch([record(1000), record(3000)])
         lines = (good.lines[0], b"\xff\0 no JSON", b"[1]")
@@ -106,7 +106,7 @@ class WriteTests(Case):
         self.assertEqual(self.now(self.reader.row(RowName("t1", "w0", 3))), rows[0])
 
     def test_sets(self) -> None:
-        """Told in parts, told again, and used by a record that comes in another batch."""
+        """Sets in parts, repeated, and used by a record of a later batch."""
         chain = Chain()
         for patients in (["3"], ["4", 5], ["3", None]):
             self.now(
@@ -122,7 +122,7 @@ class WriteTests(Case):
         self.assertEqual(self.page(patient="7").rows, ())
 
     def test_words_of_a_batch_that_was_rolled_back(self) -> None:
-        """Numbers that were given in vain are not used again."""
+        """Numbers from a rolled-back batch are not used again."""
         chain = Chain()
         batch = chain.batch([record(1, outcome="new")])
         with mock.patch.object(writing, "_note_head", side_effect=DatabaseFailed("no")):
@@ -132,38 +132,38 @@ class WriteTests(Case):
         self.assertEqual([row.key.name.trail for row in self.page(outcome="new").rows], ["t1"])
 
     def test_private(self) -> None:
-        """The file is its owner's alone."""
+        """Only its owner can read the file."""
         self.now(self.writer.open())
         self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
         self.assertEqual(self.file.parent.stat().st_mode & 0o777, 0o700)
 
     def test_of_another_version(self) -> None:
-        """It is not touched."""
+        """The file stays unchanged."""
         self.now(self.writer.open())
         with sqlite3.connect(self.file) as connection:
             connection.execute("UPDATE about SET value = '2'")
         self.assertIn("version 2", self.fails(writer(self.file).open(), DatabaseFailed))
 
     def test_no_file(self) -> None:
-        """Reading makes none."""
+        """A reader creates no file."""
         self.fails(self.reader.page(Filters(), None, 1), NoTablesYet)
         self.assertFalse(self.file.exists())
 
     def test_no_tables(self) -> None:
-        """Somebody has made the file, and come no further."""
+        """The file exists, but has no tables yet."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.touch()
         self.fails(self.reader.page(Filters(), None, 1), NoTablesYet)
 
     def test_no_database(self) -> None:
-        """What is there and cannot be read is no beginning."""
+        """An unreadable file does not count as an empty index."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file.write_bytes(b"no database at all " * 100)
         asked = Deferred.fromCoroutine(self.reader.page(Filters(), None, 1))
         self.assertIs(self.failureResultOf(asked).type, DatabaseFailed)
 
     def test_reading_only_reads(self) -> None:
-        """Whatever a query should become."""
+        """The connection is read-only, whatever the query."""
         self.now(self.writer.write(Chain().batch([record(1)])))
         access_ = access(self.file, read_only=True)
         statement = "DELETE FROM lines"
@@ -176,7 +176,7 @@ class PruneTests(Case):
     """Tests of ``Pruner``."""
 
     def test_prune(self) -> None:
-        """The oldest go, a few at each write; what is young enough stays."""
+        """The oldest records are deleted, a few at each write; younger ones stay."""
         now = [10.0]
         into = DatabaseWriter(access(self.file), Pruner(8.0, lambda: now[0], 0.0, at_once=2))
         chain = Chain()
@@ -210,7 +210,7 @@ class SummaryTests(Case):
         self.assertEqual((summary.requests, summary.newest, summary.alerts), (0, None, ()))
 
     def test_summary(self) -> None:
-        """Counted from the millisecond that was said, through hours."""
+        """Counts start at the given millisecond and span hours."""
         hour = 3_600_000
         times = [hour - 2, hour - 1, hour, hour + 1]
         rows = [record(time_ms, time=f"1970-01-01T0{time_ms // hour}:{time_ms // 60000 % 60:02d}:"
@@ -232,13 +232,13 @@ class PageTests(Case):
     """Tests of ``page``."""
 
     def test_a_key_of_an_unknown_journal(self) -> None:
-        """A page's address from another database: nothing of that time is passed over."""
+        """A page's key from another database: no record of that time is skipped."""
         self.now(self.writer.write(Chain().batch([record(1), record(2), record(3)])))
         page = self.page(after=Key(2, RowName("t9", "w0", 1)))
         self.assertEqual([row.key.name.seq for row in page.rows], [2, 1])
 
     def test_rows_are_what_the_interface_says(self) -> None:
-        """More is there only if it is."""
+        """A page announces more rows only if there are more."""
         self.now(self.writer.write(Chain().batch([record(1), record(2)])))
         page = self.page(limit=1)
         self.assertIsInstance(page.rows[0], IndexRow)

@@ -56,7 +56,7 @@ RULES = {
 
 
 def problems(event: dict[str, Any]) -> list[str]:
-    """What an event lacks of the profile that it claims; nothing if it claims none."""
+    """The rules of its claimed profile that an event breaks; none if it claims no profile."""
     found = []
     for profile in event.get("meta", {}).get("profile", []):
         name = profile.removeprefix(BASE)

@@ -16,7 +16,7 @@ HOSTILE = [
     "a\r\n=1", 'say "=1"', "\u202egnp.exe", "\u200b=1", "\ufeff=1", "\x1b[31mred", "\x00", "\ud800", "\u2028=1",
     "\xa0=1", "<script>", "naïve", "名前", "-7", "-7.5", "7", "'=1", "\u3164", "%2e", ",", "|cmd", "\U000e0041",
 ]  # fmt: skip
-"""Texts that somebody may type into a name."""
+"""Texts that a user may type as a name."""
 
 texts = st.text(max_size=12) | st.sampled_from(HOSTILE)
 
@@ -43,7 +43,7 @@ class Rows:
 
 
 def collected(pieces: AsyncIterator[bytes]) -> list[bytes]:
-    """All pieces; nothing here waits for anything."""
+    """All pieces; no test source waits."""
 
     async def collect() -> list[bytes]:
         return [piece async for piece in pieces]

@@ -68,7 +68,7 @@ class CsvTests(SynchronousTestCase):
         self.assertIn(b'"c,d"', data)
 
     def test_the_columns_are_those_that_are_documented(self) -> None:
-        """Whoever reads by position relies on it: new columns go to the end."""
+        """Programs may read columns by position, so new columns go to the end."""
         self.assertEqual(
             written().decode(),
             "time,kind,action,outcome,status,staff_id,staff_name,certainty,own,address,method,route,resource,"
@@ -94,7 +94,7 @@ class CsvTests(SynchronousTestCase):
 
 
 def is_harmless(value: str) -> bool:
-    """Whether no spreadsheet takes a cell for a formula."""
+    """Whether no spreadsheet would read a cell as a formula."""
     try:
         float(value)
     except ValueError:

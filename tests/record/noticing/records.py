@@ -21,7 +21,7 @@ DAY = 86_400.0
 
 
 def record(person: int | None = 1, **more: Any) -> dict[str, Any]:
-    """A read of a list, by somebody whom HOSP has verified."""
+    """A read of a list, by a user whom HOSP has confirmed."""
     who = {"id": person, "name": f"staff{person}", "certainty": "verified"}
     return {
         "v": 1,
@@ -56,7 +56,7 @@ def opened(patient: str, person: int = 1) -> Facts:
 
 
 def told(rule: Any, seen: Sequence[tuple[Facts, float]]) -> list[Alert | None]:
-    """What a rule says to each."""
+    """The results of a rule for each record."""
     return [rule.observe(each, now) for each, now in seen]
 
 

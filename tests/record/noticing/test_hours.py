@@ -19,7 +19,7 @@ def active(rule: UnusualHours, person: int, times: Iterable[float]) -> list[Aler
 
 
 def weeks(number: int, days: Iterable[int], hours: Iterable[int], since: float = MONDAY) -> list[float]:
-    """Times at which somebody with a regular life is at work."""
+    """Times at which a user with regular hours is at work."""
     return [
         since + week * 7 * DAY + day * DAY + hour * HOUR
         for week in range(number)

@@ -16,7 +16,7 @@ def rule(learning_days: float = 28, **more: int) -> MoreThanUsual:
 
 
 def day_of(given: MoreThanUsual, day: int, patients: int, person: int = 1) -> list[Alert]:
-    """One day's work: what was said to it."""
+    """One day's work: the alerts that it raised."""
     begin = MONDAY + day * DAY + 9 * HOUR
     said = [
         given.observe(opened(f"{day}-{number}", person), begin + number * 60) for number in range(patients)

@@ -27,7 +27,7 @@ SETS = {"a" * 64: ["1", "2"], "b" * 64: ["2", "3", "4"]}
 
 @frozen
 class Happened:
-    """One record, and when it was written."""
+    """One record, and the time of its write."""
 
     journal: int
     wait_s: float
@@ -76,7 +76,7 @@ class Trail:
         self.folder = folder
         self.now = EPOCH
         self.keepers = [
-            # Only ``new_file`` begins another: we, not the keeper, write the sets here.
+            # Only ``new_file`` begins another file; here the test writes the sets, not the keeper.
             TrailKeeper(folder, lambda: self.now, OsFiles(), signer=SIGNER, plan=Plan(rotate_s=1e9))
             for _ in range(2)
         ]

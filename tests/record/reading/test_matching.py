@@ -43,7 +43,7 @@ class MatchesTests(SynchronousTestCase):
         return matches(record, Filters(**wanted), {"h": {"3", "4"}})
 
     def test_each_field(self) -> None:
-        """What is so fits, what is not so does not."""
+        """An equal value matches, and another value does not."""
         so = {
             "staff": "7", "patient": "3", "action": "read", "outcome": "success", "route": "/patients/{id}",
             "resource": "patients", "record_id": "3", "request_id": "r1", "address": "192.0.2.7", "kind": "request",
@@ -78,13 +78,13 @@ class MatchesTests(SynchronousTestCase):
         self.assertFalse(self.fits(RECORD, claimed="7"))
 
     def test_time(self) -> None:
-        """since is included, until is not."""
+        """`since` is inclusive, `until` is exclusive."""
         self.assertTrue(self.fits(RECORD, since=10.5, until=10.501))
         self.assertFalse(self.fits(RECORD, until=10.5))
         self.assertFalse(self.fits(RECORD, since=10.501))
 
     def test_a_patient_among_those_disclosed(self) -> None:
-        """The set counts; one that is not known does not."""
+        """A patient in the record's disclosure set matches; an unknown set does not."""
         self.assertTrue(self.fits(RECORD, patient="4"))
         self.assertFalse(self.fits({**RECORD, "disclosed": {"set": "other", "count": 2}}, patient="4"))
         self.assertFalse(self.fits({**RECORD, "disclosed": None}, patient="4"))
@@ -108,13 +108,13 @@ class MatchesTests(SynchronousTestCase):
             self.assertTrue(self.fits({**RECORD, "kind": kind}, kind=kind), kind)
 
     def test_trouble(self) -> None:
-        """Failed log-ins, refusals, alerts; nothing else."""
+        """Failed log-ins, refusals and alerts are trouble; nothing else is."""
         self.assertFalse(self.fits(RECORD, trouble=True))
         for change in ({"status": 401}, {"outcome": "refused"}, {"kind": "alert"}):
             self.assertTrue(self.fits({**RECORD, **change}, trouble=True), change)
 
     def test_login_failure(self) -> None:
-        """Asked for as an action, while the record keeps the action that was tried."""
+        """A filter finds it as an action, though the record has the attempted action."""
         failed = {**RECORD, "status": 401}
         self.assertTrue(self.fits(failed, action="log-in failure"))
         self.assertTrue(self.fits(failed, action="read"))

@@ -19,7 +19,7 @@ class ParseTests(SynchronousTestCase):
         return self.assertRaises(BadFilterError, parse, pairs)
 
     def test_everything(self) -> None:
-        """Each name reaches its field."""
+        """Each name sets its field."""
         given = dict.fromkeys(NAMES, "x")
         given.update(
             status="404", since="1970-01-02", until="1970-01-02T00:00:01.5Z", own="true", trouble="1"
@@ -36,7 +36,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual(parse((name, " ") for name in NAMES), Filters())
 
     def test_times(self) -> None:
-        """With an offset, without, and by the minute."""
+        """Times with an offset, without one, and to the minute."""
         for said in (
             "1970-01-01T01:00",
             "1970-01-01 01:00:00",
@@ -53,7 +53,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(timestamp(until), "9999-12-31T23:59:59.000Z", said)
 
     def test_refused(self) -> None:
-        """Each with the name of its field."""
+        """Each error names its field."""
         cases = [
             ("colour", "red"), ("status", "99"), ("status", "600"), ("status", "2e2"), ("status", "٢٠٠"),
             ("since", "yesterday"), ("since", "2026-02-30"), ("until", "2026-11-24T25:00"), ("until", "20261124"),
@@ -63,7 +63,7 @@ class ParseTests(SynchronousTestCase):
             self.assertEqual(self.refused((name, value)).field, name, (name, value))
 
     def test_repeated(self) -> None:
-        """Two values for one name: neither is guessed."""
+        """Two values for one name are an error."""
         self.assertEqual(self.refused(("staff", "1"), ("staff", "1")).field, "staff")
 
     def test_no_time_between(self) -> None:
@@ -81,11 +81,11 @@ class KeyTests(SynchronousTestCase):
         st.integers(1, 10**17),
     )
     def test_there_and_back(self, time_ms: int, trail: str, number: int, seq: int) -> None:
-        """A key survives."""
+        """A key survives encoding and decoding."""
         key = Key(time_ms, RowName(trail, f"w{number}", seq))
         self.assertEqual(decode_key(encode_key(key)), key)
 
     def test_refused(self) -> None:
-        """What is no key."""
+        """Texts that are not keys are refused."""
         for said in ("", "1", "1~t~w0", "1~t~w0~1~2", "1~t~x0~1", "-1~t~w0~1", "1~t~w0~1\n", "١~t~w0~1"):
             self.assertRaises(BadFilterError, decode_key, said)

@@ -26,7 +26,7 @@ class FakeFile:
             raise OSError(errno.ENOSPC, "No space left on device")
         taken = self.disk.write.pop(0) if self.disk.write else len(data)
         if isinstance(taken, OSError):
-            self.content += data[:3]  # who knows what an error has left behind
+            self.content += data[:3]  # the content after an error is not known
             raise taken
         self.content += data[:taken]
         return taken
@@ -54,7 +54,7 @@ class FakeFile:
 
     @property
     def records(self) -> list[Any]:
-        """Those that the journal did not make about itself."""
+        """Every record on disk except the journal's own."""
         return [record for record in self.all if record["kind"] not in MARKS]
 
 

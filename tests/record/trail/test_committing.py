@@ -257,7 +257,7 @@ class AnyOrder(RingCase):
         self.ring.failing = [chance.choice([BROKEN, FULL])] if what == 4 else []
 
     def check(self, kept: list[int], seed: int) -> None:
-        """Each file up to where the next one says that it counts."""
+        """Check each file, up to the end that its successor states."""
         files = list(self.disk.files.values())
         found: list[Any] = []
         for file, after in zip(files, [*files[1:], None], strict=True):
@@ -270,7 +270,7 @@ class AnyOrder(RingCase):
 
 
 class ByTheRing:
-    """The journal's tests, with a ring."""
+    """The journal's tests, with io_uring."""
 
     def made(self: Any, **bounds: float) -> Any:
         self.ring = HandRing(self.worker)

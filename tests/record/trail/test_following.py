@@ -23,7 +23,7 @@ class InOrder(SynchronousTestCase):
         return self.trail.keeper.committed
 
     def follow(self, since: Position, **more: int) -> tuple[list[int], Position]:
-        """Numbers of the records, and where it ended."""
+        """Follow the journal; return the records' numbers and the end position."""
         seqs: list[int] = []
         follower = Follower(self.trail.folder, **more)
         while batch := follower.read(since, self.committed()):

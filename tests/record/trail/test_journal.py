@@ -130,7 +130,7 @@ class Failing(JournalCase):
         for done in lost:
             self.failureResultOf(done, RecordFailed)
         self.disk.write = [BROKEN]
-        self.clock.advance(5)  # the first try to say so fails too
+        self.clock.advance(5)  # the first attempt to record that fails, too
         self.worker.step()
         self.assertEqual(self.kept(), [])
         self.assertIsNotNone(self.journal.trouble)

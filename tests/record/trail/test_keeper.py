@@ -33,7 +33,7 @@ def lines(*names: str) -> list[bytes]:
 
 
 def kept(file: FakeFile) -> list[str]:
-    """What was given to be kept, as far as it is on disk."""
+    """The kept records that are on disk."""
     return [record["n"] for record in file.records]
 
 
@@ -129,7 +129,7 @@ class OnThisMachine(SynchronousTestCase):
         whole = path.read_bytes()
         with path.open("ab") as torn:
             torn.write(b'{"torn')
-        files.release()  # as the kernel does when a process dies
+        files.release()  # as the kernel does when a process exits
         second = TrailKeeper(self.folder, lambda: 0.0, signer=SIGNER)
         second.keep(lines("new"))
         self.assertEqual(path.read_bytes(), whole + b'{"torn')

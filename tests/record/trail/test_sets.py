@@ -46,12 +46,12 @@ def line(number: int, disclosure: Disclosure | None = None) -> bytes:
 
 
 def kinds(file: FakeFile) -> list[Any]:
-    """Of what the journal did not make about itself: the number of a record, the hash of a set."""
+    """The number of each record and the hash of each set, except the journal's own records."""
     return [record["n"] if record["kind"] == "request" else record["set"] for record in file.records]
 
 
 def check(records: list[dict[str, Any]]) -> int:
-    """Whoever reads this file alone can say whom each of its records disclosed; how many name a set."""
+    """Check that this file alone shows whom each record disclosed; return how many name a set."""
     whole: dict[str, list[str]] = {}
     open_: dict[str, list[str]] = {}
     named = 0

@@ -32,7 +32,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def change(random: Random, folder: Path) -> None:
-    """One byte of one line, its end included."""
+    """Change one byte of one line, possibly its end."""
     path, lines = _pick_lines(random, folder)
     at = random.randrange(len(lines))
     line = bytearray(lines[at])
@@ -106,7 +106,7 @@ def swap(random: Random, folder: Path) -> None:
 
 
 def edit_digest(random: Random, folder: Path) -> None:
-    """A field of a signed record, or its signature."""
+    """Change a field of a signed record, or its signature."""
     path = random.choice([path for path in _files(folder) if b'"signature"' in read(path)])
     lines = read(path).splitlines(keepends=True)
     at = random.choice([at for at, line in enumerate(lines) if b'"signature"' in line])
@@ -145,7 +145,7 @@ def chain_anew(random: Random, folder: Path) -> None:
 
 
 def _newest(folder: Path) -> list[Path]:
-    """Of each journal."""
+    """The newest file of each journal."""
     return list({path.name[:8]: path for path in _files(folder)}.values())
 
 
@@ -181,7 +181,7 @@ class Tampering(SynchronousTestCase):
         self.assertEqual([journal.head for journal in report.journals], [self._head(), self.other_head])
 
     def test_a_tombstone_that_lacks_the_end_of_its_line(self) -> None:
-        """One byte, and the last: by chance it is met once in thirty thousand."""
+        """A change of the last byte alone, which random changes would hit once in thirty thousand."""
         [path] = [path for path in self.trail.paths if path.suffix == ".tombstone"]
         write(self.trail.folder / path.name, read(self.trail.folder / path.name)[:-1])
         problems = self.trail.verify(self._head(), self.other_head).problems

@@ -57,12 +57,12 @@ class Packing(Case):
         self.assertEqual(self.run_(), (0, 0, []))
 
     def test_a_round_lists_the_folder_a_few_times_and_opens_nothing_that_is_packed(self) -> None:
-        """However many there are: rounds never end, and a folder may hold tens of thousands."""
+        """However many files there are: rounds repeat for ever, and a folder may have tens of thousands."""
         self.run_()
         files = Counting()
         self.assertEqual(self.run_(files=files), (0, 0, []))
         self.assertLessEqual(files.listed, 2)
-        # Of the newest packed one too: nothing is to be done to it.
+        # Not even the newest packed one: there is nothing to do to it.
         self.assertEqual(files.opened, 0)
 
     def test_a_file_that_is_not_what_it_was_stays_as_it_is(self) -> None:
@@ -104,7 +104,7 @@ class Packing(Case):
         other.stop()
         lock = self.trail.folder / "audit-w1.lock"
         lock.unlink()
-        lock.mkdir()  # root would get past any mode
+        lock.mkdir()  # root ignores file modes
         troubles = self.run_()[2]
         self.assertEqual([trouble[:11] for trouble in troubles], ["journal w1:"])
         self.assertTrue(any("-w2-" in path.name for path in self.trail.folder.glob("*.gz")))

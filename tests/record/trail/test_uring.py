@@ -82,7 +82,7 @@ class OnRealFiles(TestCase):
 
         async def use(ring: Uring) -> None:
             self.assertEqual(await self.written(ring, b"x", 0, ForReading()), -errno.EBADF)
-            self.assertEqual(await self.written(ring, b"more\n", 6), 5)  # and it goes on
+            self.assertEqual(await self.written(ring, b"more\n", 6), 5)  # and it continues
 
         return Deferred.fromCoroutine(self.with_ring(use))
 

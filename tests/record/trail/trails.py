@@ -66,7 +66,7 @@ class Trail:
         self.keeper = None
 
     def crash(self, torn: bytes = b"") -> None:
-        """As kill -9 leaves it."""
+        """End the process as kill -9 does."""
         assert self.keeper is not None
         assert self.keeper.path is not None
         with self.keeper.path.open("ab") as file:
@@ -87,7 +87,7 @@ class Trail:
 
     @property
     def head(self) -> str:
-        """The hash of the newest whole record: what somebody may have noted elsewhere."""
+        """The hash of the newest complete record, as an auditor may have noted it elsewhere."""
         from hashlib import sha256
 
         return sha256(read(self.paths[-1]).split(b"\n")[-2]).hexdigest()
@@ -106,7 +106,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def eventful(folder: Path) -> Trail:
-    """Everything that a trail may hold: w0 with removed, packed, closed, torn and open files, and w1 beside it."""
+    """A trail with every kind of file: w0 with removed, packed, closed, torn and open files, and w1 beside it."""
     trail = Trail(folder)
     trail.keep(30)
     trail.now += 10 * DAY

@@ -115,7 +115,7 @@ class Rig:
         assert not failures, failures
 
     def kill(self) -> None:
-        """As kill -9 leaves it: nothing more is saved, and the kernel frees the locks."""
+        """Kill the process: nothing more is saved, and the kernel releases its locks."""
         self.carrier._give_up()
         self.worker.tasks.clear()
         for way in self.carrier._ways.values():

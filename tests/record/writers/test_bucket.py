@@ -84,7 +84,7 @@ class FakeS3:
 
 
 class Here:
-    """Does a thread's work at once."""
+    """Does each task of a thread at once."""
 
     def __init__(self) -> None:
         self.stopped = False

@@ -399,7 +399,7 @@ class Files(Case):
         self.assertEqual(writer.files[0].position.seq, 6)
 
     def test_one_that_was_left_and_is_written_to_again_meanwhile(self) -> None:
-        """During an outage, for one: each command of an auditor's begins a file in such a journal."""
+        """This happens during an outage: each command of an auditor begins a file in such a journal."""
         writer = FakeFileWriter(away=True)
         trail = self.trail
         trail.keep(1)

@@ -38,7 +38,7 @@ class Story:
                 self.trail.keep(much)
             case "settle":
                 self.rig.settle_long(much)
-            case "work":  # the thread does a few things, and then perhaps the process dies
+            case "work":  # the thread does a few tasks, and then the process may die
                 for _ in range(min(much, len(self.rig.worker.tasks))):
                     self.rig.worker.step()
             case "fail":

@@ -25,7 +25,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def frames(stream: bytes) -> list[bytes]:
-    """Takes octet counting apart (RFC 6587 §3.4.1), and nothing else."""
+    """Splits frames with octet counting (RFC 6587 §3.4.1)."""
     found = []
     while stream:
         length, space, rest = stream.partition(b" ")

@@ -97,7 +97,7 @@ class PageCase(SynchronousTestCase):
         peer: str = "192.0.2.9",
         scheme: str = "https",
     ) -> Deferred[Response]:
-        """Ask, and do not wait."""
+        """Send a request, and do not wait."""
         path, _, query = target.encode().partition(b"?")
         headers = Headers()
         if user is not None:

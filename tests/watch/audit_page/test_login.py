@@ -78,7 +78,7 @@ class LogInTests(PageCase):
             self.assertEqual(self.successResultOf(each), Wrong(known=True))
 
     def test_a_network_of_ipv6_is_one_sender(self) -> None:
-        """Whoever has one address there has 2^64."""
+        """A client with one address there has 2^64 of them."""
         self.successResultOf(self.judge(password="b", address="2001:db8::1"))
         self.assertNoResult(self.judge("other", "b", address="2001:db8::2"))
         self.assertEqual(
@@ -93,10 +93,10 @@ class LogInTests(PageCase):
         worker.step()
         self.assertEqual(self.successResultOf(wrong), Wrong(known=True))
         self.clock.advance(1.8)
-        old = self.judge()  # has to wait for half a second
+        old = self.judge()  # must wait for half a second
         users.add(self.file, NAME, "another", QUICK)
         self.clock.advance(0.3)
-        self.judge("other", "b", "b")  # lets the file be looked at
+        self.judge("other", "b", "b")  # lets the page read the file
         self.clock.advance(0.2)
         worker.step()  # the file
         worker.step()
@@ -110,7 +110,7 @@ class LogInTests(PageCase):
         worker.step()  # the file
         left.cancel()
         self.failureResultOf(left, CancelledError)
-        worker.step()  # the password, worked out all the same
+        worker.step()  # the password is hashed all the same
         self.judge(password="another guess")
         self.assertEqual(worker.tasks, [])
         self.clock.advance(0.5)
@@ -124,7 +124,7 @@ class LogInTests(PageCase):
         self.assertEqual(len(worker.tasks), 1)
         worker.step()
         self.assertEqual(self.successResultOf(one), LoggedIn(NAME))
-        # The same name at the same time: it waits as if the first had failed.
+        # The same name at the same time: it waits as if the first attempt had failed.
         self.clock.advance(0.5)
         worker.step()
         self.assertEqual(self.successResultOf(other), LoggedIn(NAME))

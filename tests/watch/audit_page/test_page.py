@@ -1,4 +1,4 @@
-"""The reader of the page is known, and their look is on record, before anything is sent."""
+"""Nothing is sent before the reader is known and their look is recorded."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class OnRecordFirst(PageCase):
             self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_an_index_that_does_not_answer_or_is_not_there_yet(self) -> None:
-        """Exports too, of which nothing has left yet."""
+        """This holds for exports, too, as long as nothing was sent."""
         for why, words in (
             (IndexAway("connection refused"), "does not answer"),
             (NoIndexYet("no such table"), "is empty"),
@@ -290,8 +290,8 @@ class Shown(PageCase):
         self.assertIn("the beginning to 2030-01-01 00:00:00", html)
 
     def test_few_are_made_at_one_time(self) -> None:
-        """Whoever leaves while waiting for a turn takes none."""
-        self.html()  # now the password is known
+        """A client that leaves while waiting for its turn takes none."""
+        self.html()  # now the password was verified
         patient = "/audit/patients/7"
         for target, most in ((patient, MOST_PATIENT_PAGES), (f"{patient}/disclosures", MOST_REPORTS)):
             worker = HandWorker()

@@ -27,7 +27,7 @@ HOSTILE = (
 
 
 def everywhere(value: str) -> dict[str, Any]:
-    """A record that holds a value in every place that is shown."""
+    """A record with this value in every field that a page shows."""
     return record(
         5,
         who={"id": None, "name": value, "certainty": "verified"},
