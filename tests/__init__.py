@@ -2,6 +2,6 @@
 
 from hypothesis import HealthCheck, settings
 
-# How long an example takes to make or to try says how busy the machine is, and nothing of the code.
+# The time to draw or run an example depends on how busy the machine is, and does not judge the code.
 settings.register_profile("hospproxy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hospproxy")

@@ -104,7 +104,7 @@ class CheckTests(SynchronousTestCase):
         report = check("2.0.6", accepting("2026-11-23"))
         self.assertEqual(len(report.failures), 2)
         self.assertIn("accepted until 2026-11-23", report.failures[0])
-        # Even if nothing has it any more: what stands in the file is looked at.
+        # An entry of the file is checked even if no package has that vulnerability any more.
         self.assertEqual(len(check("2.0.7", accepting("2026-11-23")).failures), 1)
 
     def test_an_acceptance_is_for_one_hole_in_one_package(self) -> None:

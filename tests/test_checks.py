@@ -278,7 +278,7 @@ class LoadAndCheckTests(Case):
         )
 
     def test_nothing_is_said_of_a_default_that_stands_in(self) -> None:
-        """cap_s is 2 only because what was written is no number."""
+        """cap_s is 2 only because the value in the file is not a number."""
         text = '[upstream]\nurl = "http://127.0.0.1:1"\n[retry]\nbase_s = 3\ncap_s = "4"\n'
         self.assertEqual(self.refusal(text), ["retry.cap_s"])
         text = '[upstream]\nurl = "http://127.0.0.1:1"\n[retry]\nbase_s = "1"\ncap_s = 0.01\n'

@@ -55,7 +55,7 @@ class MonotonicTests(SynchronousTestCase):
         self.assertEqual(self.fired, ["timer"])
 
     def test_without_it_the_timer_is_late(self) -> None:
-        """What this is for: should Twisted mend it one day, this module can go."""
+        """The reason for hospproxy/clocks.py: if Twisted fixes this one day, that module can go."""
         self.reactor.callLater(0.3, self.fired.append, "timer")
         self.advance(0.31, wall_jump=-2)
         self.assertEqual(self.fired, [])

@@ -167,7 +167,7 @@ class RefusingTests(SynchronousTestCase):
         self.assertEqual([each.split(":")[0] for each in found], ["--state", "--listen", "--upstream"])
 
     def test_bounds_are_the_fields_own(self) -> None:
-        """Every number takes its bounds and nothing beyond them."""
+        """Every number accepts its bounds and nothing beyond them."""
         seen = 0
         for path, each in known_keys():
             spec = each.metadata[SPEC]
@@ -305,7 +305,7 @@ class AddressTests(SynchronousTestCase):
 
 class DocumentationTests(SynchronousTestCase):
     def test_the_page_is_current(self) -> None:
-        """Mend it with ``python -m hospproxy.config --markdown``."""
+        """If it fails, replace the tables with the output of ``python -m hospproxy.config --markdown``."""
         printed = StringIO()
         with redirect_stdout(printed):
             self.assertEqual(config.main(["--markdown"]), 0)

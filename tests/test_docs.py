@@ -19,14 +19,14 @@ _MAKE = re.compile(r"\bmake ([a-z][a-z-]*)(?=[\s`,.:;)]|$)", re.MULTILINE)
 
 
 def pages() -> list[Path]:
-    """Every document that people read, news fragments apart."""
+    """Every document except news fragments."""
     found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
     assert len(found) > 15
     return found
 
 
 def links(page: Path) -> Iterator[str]:
-    """The targets of a page's links, what is code left out."""
+    """The targets of a page's links, except in code."""
     prose = re.sub(r"`[^`\n]*`", "", _FENCE.sub("", page.read_text()))
     for match in _LINK.finditer(prose):
         yield match[1]
@@ -65,7 +65,7 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual(broken, [])
 
     def test_every_page_can_be_reached(self) -> None:
-        """A page to which nothing leads is read by nobody."""
+        """A page without a link to it would not be found."""
         seen: set[Path] = set()
         ahead = [ROOT / "README.md"]
         while ahead:
@@ -101,7 +101,7 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(public - set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile, re.MULTILINE)), set())
 
     def test_files_that_are_named_exist(self) -> None:
-        """Paths in code marks that begin with a folder of the repository."""
+        """Checks paths in backticks that begin with a folder of the repository."""
         begin = (
             "hospproxy|hosp_standin|tests|integration|benchmarks|scripts|docs|deploy|newsfragments|twisted"
         )
@@ -158,7 +158,7 @@ class DependencyTests(SynchronousTestCase):
             self.assertEqual(table(heading, self.page), requirements(listed), heading)
 
     def test_what_runs_has_arange(self) -> None:
-        """A new major version is tried before it is let in."""
+        """Upper bounds keep a new major version out until it was tested."""
         for line in self.packaged["options"]["install_requires"].split("\n"):
             if line.strip():
                 self.assertRegex(line, r">= ?[\d.]+, ?< ?[\d.]+$")

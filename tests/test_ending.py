@@ -70,7 +70,7 @@ class InOrderTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(stopping), ["hangs"])
         self.assertEqual(self.log, [("hangs", 6.0), ("last", 4.0)])
         self.assertEqual(cancelled, [])
-        hangs.callback(None)  # much later: nobody minds
+        hangs.callback(None)  # much later, and ignored
 
     def test_a_failure_that_comes_late_is_said(self) -> None:
         hangs: Deferred[None] = Deferred()

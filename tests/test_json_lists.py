@@ -23,7 +23,7 @@ ROUNDS = settings(max_examples=300, deadline=None, print_blob=True)
 
 
 class Reading:
-    """What was read of a list, and in how many pieces."""
+    """The content read from a list, and the number of pieces."""
 
     def __init__(self, body: bytes) -> None:
         self.read: list[Any] = []

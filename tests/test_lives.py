@@ -35,7 +35,7 @@ class KilledRigTests(SynchronousTestCase):
     """The rig that tests of several processors use."""
 
     def killed(self) -> tuple[Clock, Deferred[Response]]:
-        """A world whose process was killed while HOSP had a request of it, and what its client still holds."""
+        """A world whose process was killed with a request in flight at HOSP, and what its client still holds."""
         processor = SetsATimerAtItsEnd()
         rig = processor.rig = Rig(put_in={"memory.cache": processor})
         rig.hosp.hold = True

@@ -97,7 +97,7 @@ class CountTests(SynchronousTestCase):
             rows = table(evolve(good, **change), good)
             self.assertEqual(sum(not row[4] for row in rows), 1, change)
             self.assertIn("MISSED", show(rows))
-            # What goes wrong straight at HOSP is no miss.
+            # Failures of requests sent directly to HOSP miss no target.
             self.assertNotIn("MISSED", show(table(good, evolve(good, **change))))
 
 

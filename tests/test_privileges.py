@@ -59,7 +59,7 @@ class FolderTests(SynchronousTestCase):
         privileges.prepare(self.state, os.geteuid(), os.getegid())
 
     def test_only_what_was_made_here_is_handed_over(self) -> None:
-        """A user who owns the folder may have put links there, to have root give away what they point to."""
+        """A user who owns the folder may have put links there, to make root hand over their targets."""
         outside = self.state.with_name("outside")
         outside.mkdir(mode=0o700)
         (outside / "secret").write_text("x")

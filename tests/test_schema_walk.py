@@ -42,7 +42,7 @@ def wholly(name: str) -> dict[str, Any]:
 
 
 def reference(schema: dict[str, Any], value: Any) -> list[str]:
-    """The key paths of all mistakes, as jsonschema-rs lists them."""
+    """The key paths of all errors, as jsonschema-rs lists them."""
     whole = _with_dates({**schema, "components": COMPONENTS})
     validator = jsonschema_rs.Draft202012Validator(whole, validate_formats=True, formats={DATE: is_date})
     found = []

@@ -22,14 +22,14 @@ KEY = MasterKey(bytes(range(32)))
 
 
 def hkdf(secret: bytes, info: bytes) -> bytes:
-    """RFC 5869 with SHA-256, no salt, one block, written out once more."""
+    """RFC 5869 with SHA-256, no salt, one block: a second implementation to compare with."""
     extracted = hmac.digest(bytes(32), secret, hashlib.sha256)
     return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
 
 
 class DerivedTests(SynchronousTestCase):
     def test_a_subkey_never_changes(self) -> None:
-        """Another value would make unreadable what an older version wrote."""
+        """With another value, data of an older version would be unreadable."""
         self.assertEqual(KEY.subkey("ledger"), hkdf(KEY.secret, b"hospproxy/1/ledger"))
         self.assertEqual(KEY.key_id, hkdf(KEY.secret, b"hospproxy/1/key id")[:4].hex())
 
@@ -82,7 +82,7 @@ class FileTests(SynchronousTestCase):
         self.assertNotEqual(MasterKey.load_or_create(self.path), other)
 
     def test_a_process_that_was_first_wins(self) -> None:
-        """The other one makes its file between our look and our link."""
+        """The other process creates its file between this one's check and its link."""
         link = os.link
 
         def late(draft: Path, path: Path) -> None:
@@ -112,7 +112,7 @@ class FileTests(SynchronousTestCase):
             self.assertEqual(MasterKey.load(self.write(KEY.secret, mode)), KEY)
 
     def test_owners(self) -> None:
-        """Root's file may be the group's too: so a secret is mounted for a process that is not root."""
+        """A file of root may belong to the process's group: secrets are mounted like this for other users than root."""
         path = Path("key")
         us = os.geteuid()
         self.patch(os, "geteuid", lambda: us + 1000)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "security.md"
 _TEST = re.compile(r"`((?:tests|integration)/[\w/]+\.py)::(\w+)`")
 
-# Of these the page speaks already, and they have not come yet. Whoever brings one takes it away here.
+# The page names these already, though they do not exist yet. Remove a name here when you add the thing.
 NOT_HERE_YET: frozenset[str] = frozenset()
 
 
@@ -38,7 +38,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def dangling(text: str, root: Path, awaited: set[str]) -> list[str]:
-    """Tests that a page names and that are not there."""
+    """Tests that a page names and that do not exist."""
     missing = []
     for path, name in _TEST.findall(text):
         if path not in awaited and not ((root / path).exists() and name in defined(root / path)):

@@ -20,11 +20,11 @@ ENDINGS = (
     "parts.claims.stop", "parts.shared.stop", "parts.ledger.shut", "parts.disk.shut", "admin.stop", "audit_page.stop",
     "parts.noticing.stop", "parts.journal.close", "parts.carriers.stop",
 )  # fmt: skip
-"""What has to be called at a stop, in this order."""
+"""What a stop must call, in this order."""
 
 
 AT_ONCE = ("parts.screening.stop", "_tidying.stop")
-"""Those of which nothing is waited for."""
+"""Calls whose result the stop does not wait for."""
 
 
 def hanging(name: str) -> Any:
@@ -56,7 +56,7 @@ class StopTests(SynchronousTestCase):
             self.let(name, self.orderly(name))
 
     def let(self, name: str, how: Any) -> None:
-        """Say what a part does at its end."""
+        """Set what a part does when it is stopped."""
         *path, last = name.split(".")
         part: Any = self.service
         for each in path:
@@ -78,7 +78,7 @@ class StopTests(SynchronousTestCase):
         pass
 
     def stop(self) -> list[str]:
-        """Stop, and say what did not end; in virtual time, within what a supervisor and systemd wait for."""
+        """Stop in virtual time, within the time that a supervisor and systemd allow; return what did not end."""
         stopping = self.service.stopService()
         begun = self.clock.seconds()
         self.clock.pump([0.05] * 1000)
@@ -147,7 +147,7 @@ class StopTests(SynchronousTestCase):
         self.assertLess(DRAINED_S + STEPS_S + 2.0, GRACE_S)
 
     def test_before_it_has_begun(self) -> None:
-        """A start that was cut off has no ledger to be tidied."""
+        """An aborted start has no ledger to tidy."""
         self.service._tidying = None
         self.assertEqual(self.stop(), [])
 

@@ -22,7 +22,7 @@ class StopTests(SynchronousTestCase):
         signals.install(self.reactor, lambda: None, 40.0)
 
     def test_from_the_first_on_the_process_has_a_last_moment(self) -> None:
-        """Also where the reactor's thread hangs and never comes to what the signal asks for."""
+        """Also if the reactor's thread hangs and never handles the signal."""
         self.handlers[signal.SIGTERM](signal.SIGTERM, None)  # type: ignore[operator]
         self.end_within.assert_called_once_with(40.0)
         self.reactor.callFromThread.assert_called_once_with(signals.stop_once, self.reactor)

@@ -115,7 +115,7 @@ class ServiceTests(Case):
     def build(self, reactor: object | None) -> tuple[IService, mock.Mock]:
         service = ModuleType("hospproxy.service")
         service.build = mock.Mock(return_value=Service())
-        # The process that runs the tests is to give nothing up.
+        # The process that runs the tests must keep its privileges.
         harden = mock.patch("hospproxy.privileges.harden", return_value=[])
         at_exit = mock.patch("hospproxy.ending.leave_at_exit")
         with harden, at_exit, mock.patch.dict(sys.modules, {"hospproxy.service": service}):
@@ -134,7 +134,7 @@ class ServiceTests(Case):
             made = makeService(self.options("--config", file, *GOOD), MemoryReactorClock())
         self.assertIsInstance(made, Supervisor)
         build.assert_not_called()
-        self.assertEqual(os.listdir(self.folder / "state"), ["lock"])  # it makes nothing else
+        self.assertEqual(os.listdir(self.folder / "state"), ["lock"])  # it creates nothing else
 
     def test_nothing_is_built_on_a_folder_that_another_proxy_uses(self) -> None:
         self.build(MemoryReactorClock())
@@ -162,7 +162,7 @@ class PluginTests(SynchronousTestCase):
         self.assertIs(found[0].makeService, makeService)
 
     def test_nothing_heavy_is_imported_for_it(self) -> None:
-        """Every start of any twistd plugin imports it, and --help the options."""
+        """Every start of any twistd plugin imports it, and --help imports the options."""
         code = (
             "import sys; import twisted.plugins.hospproxy_plugin as p\n"
             "assert not [m for m in sys.modules if m.startswith('hospproxy')], 'plugin'\n"

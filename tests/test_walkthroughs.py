@@ -34,7 +34,7 @@ from tests.simulation.worlds import HOSP, OPTIONS, PROXY, STAFF1, Question, fold
 PACKAGE = Path(hospproxy.__file__).resolve().parent
 PAGES = PACKAGE.parent / "docs" / "walkthroughs"
 STEPS = range(12, 26)
-"""How many steps a page may have."""
+"""Number of steps that a page may have."""
 
 Name = tuple[str, str]
 """A file below the root of the repository, and the qualified name of a function in it."""
@@ -133,7 +133,7 @@ class Ward:
         self.recorded: list[list[Name]] = []
 
     def ask(self, request: Request) -> tuple[int, str]:
-        """Send a request; return the status, and what the cache says of it."""
+        """Send a request; return the status and the cache word of Cache-Status."""
         reactor = self._client.reactor
         reactor.callLater(0.0, reactor.connectTCP, *PROXY, request)
         until = self.world.seconds() + 60.0
@@ -147,7 +147,7 @@ class Ward:
 
     def record(self, request: Request) -> tuple[int, str]:
         """``ask``, and add the functions that were entered meanwhile to ``recorded``."""
-        self.pass_time(5.0)  # what the request before has left to do is not part of this one
+        self.pass_time(5.0)  # work left over from the request before does not count
         recorder = Recorder()
         with recorder.recording():
             said = self.ask(request)
@@ -249,7 +249,7 @@ class PageTests(SynchronousTestCase):
 
 
 class TamperedTests(SynchronousTestCase):
-    """A page that is not true fails."""
+    """A page that was changed fails."""
 
     def setUp(self) -> None:
         self.page = text("cache-hit")

@@ -26,7 +26,7 @@ class Net:
 
 
 class Place:
-    """What the kernel calls a host's reactor, as far as HOSP and clients need it."""
+    """The parts of a simulated host's reactor that HOSP and clients need."""
 
     def __init__(self, net: Net, address: str) -> None:
         self.net = net

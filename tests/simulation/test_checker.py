@@ -23,7 +23,7 @@ class RuleCase(SynchronousTestCase):
 
 class WritesTests(RuleCase):
     def repeated(self, key: str | None = None, **end: Any) -> Story:
-        """A POST that HOSP has stored; then its client asks again, and it is stored a second time."""
+        """A POST that HOSP has stored; its client sends it again, and HOSP stores it a second time."""
         story = Story(**end.pop("premises", {}))
         first = story.ask(1.0, "POST", "/notes", POST, key=key, intent="w")
         story.stored(2.0, note(2, "T"), first)

@@ -14,7 +14,7 @@ PATCH = {"title": "B"}
 
 class HttpTests(RuleCase):
     def answered(self, status: int, body: Any = None, *, target: str = "/notes/1", **fields: str) -> Story:
-        """A read that was answered so, with these fields."""
+        """A read with this status and these fields in its response."""
         story = Story(**({"says": (fields.pop("says"),)} if "says" in fields else {}))
         op = story.ask(10.0, "GET", target)
         story.tell(11.0, op, status, body, cache=fields.pop("cache", ""))

@@ -40,7 +40,7 @@ class OrderTests(RuleCase):
             self.broken(story, *rules)
 
     def test_what_akey_repeats_was_wished_when_it_was_first_asked(self) -> None:
-        """The repeat is told of what was done long ago, while another's later write is on its way."""
+        """The retry gets the outcome of an old write while another user's later write is in flight."""
         story = Story()
         first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
         story.updated(2.0, note(), note(1, "B"), first)
@@ -63,7 +63,7 @@ class OrderTests(RuleCase):
         self.good(story)
 
     def test_a_key_stays_ones_own_with_anew_password(self) -> None:
-        """The repeat is answered with what the first request did, before another's later write."""
+        """The retry gets the outcome of the first request, which came before another user's later write."""
         story = Story()
         first = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"}, key="k", intent="i")
         story.updated(2.0, note(), note(1, "B"), first)

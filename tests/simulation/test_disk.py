@@ -252,7 +252,7 @@ class Faults(DiskTestCase):
             self.do(main)
             self.machine.power_cut()
             lost += (self.machine.folder / "f").read_bytes() != b"abc"
-        self.assertEqual(lost, 0)  # it was written again
+        self.assertEqual(lost, 0)  # it was rewritten
 
     def test_a_failed_sync_of_sqlite_is_said(self) -> None:
         self.new()
@@ -280,7 +280,7 @@ class Faults(DiskTestCase):
 
 
 class SlowSyncs(DiskTestCase):
-    """What a thread syncs is on disk when its time is over."""
+    """Data that a thread syncs are on disk when the sync has ended."""
 
     def cut(self, after_s: float) -> set[bytes | None]:
         """What a file is after a power cut so long after a thread began to write it; its sync takes 10 s."""

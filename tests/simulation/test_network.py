@@ -52,7 +52,7 @@ class NetworkTestCase(WorldTestCase):
         self.link = self.world.network.between("10.0.0.1", "10.0.0.2")
 
     def connect(self, **more: Any) -> list[Any]:
-        """What comes of a connection."""
+        """Connect; return the outcome."""
         found: list[Any] = []
         TCP4ClientEndpoint(self.one.reactor, "10.0.0.2", 80, **more).connect(Talks()).addBoth(found.append)
         return found

@@ -58,7 +58,7 @@ class Sharing(WorldTestCase):
         hospital = self.hospital(takes_s=3.0)
         asked = [hospital.ask(31.0 + machine / 10, note("same", "a-key"), machine) for machine in (0, 1)]
         hospital.world.run_until(60.0)
-        self.assertEqual([each.status for each in asked], [201, 409])  # it is under way elsewhere
+        self.assertEqual([each.status for each in asked], [201, 409])  # it is in flight at another worker
         self.assertEqual(
             [each for each in hospital.small.hosp.requests if each.startswith("POST")],
             ["POST /notes HTTP/1.1"],

@@ -28,7 +28,7 @@ STAFF1 = "Basic c3RhZmYxOnBhc3N3b3JkMQ=="
 
 
 def record(kind: str, number: int, **fields: object) -> dict[str, object]:
-    """One of HOSP's."""
+    """A record of HOSP."""
     at = "2021-03-27T17:33:14.049Z"
     url = f"http://{HOSP[0]}:{HOSP[1]}/{kind}/{number}.json"
     return {"id": number, **fields, "created_at": at, "updated_at": at, "url": url}
@@ -139,7 +139,7 @@ class Question(ClientFactory):
 
 
 def note(title: str, key: str = "") -> Question:
-    """One that leaves a note."""
+    """A request that writes a note."""
     body = json.dumps({"title": title, "body": "b", "patient_id": 7, "staff_id": 1})
     return Question("POST /notes HTTP/1.1", body, key=key)
 
@@ -157,7 +157,7 @@ class Small:
         self.machine: Machine = self.world.machine("one", PROXY[0])
 
     def ask(self, at: float, question: Question, to: tuple[str, int] = PROXY) -> Question:
-        """Ask at a moment."""
+        """Send a request at a given moment."""
         self.client.reactor.callLater(
             at - self.world.seconds(), self.client.reactor.connectTCP, *to, question
         )
@@ -165,7 +165,7 @@ class Small:
 
 
 def folder() -> Path:
-    """A new one, on a tmpfs where there is one."""
+    """Make a new folder, on a tmpfs if there is one."""
     shm = Path("/dev/shm")
     return Path(tempfile.mkdtemp(prefix="hospital-", dir=shm if shm.is_dir() else None))
 
@@ -180,7 +180,7 @@ class WorldTestCase(TestCase):
         self._worlds = 0
 
     def small(self, seed: int = 1, **more: Any) -> Small:
-        """A new one; the one before is closed."""
+        """Make a new small world; the one before is closed."""
         self.end()
         self._worlds += 1
         made = Small(seed, self.folder / str(self._worlds), **more)
