@@ -260,7 +260,7 @@ class StoryTests(SynchronousTestCase):
         self.assertEqual(heard, [0] * 23)
 
     def heard_by(self, worker: Worker) -> list[str | None]:
-        """Collects the numbers that a worker has received as news."""
+        """Return a list that collects the numbers that a worker receives as news."""
         heard: list[str | None] = []
         worker.shared.listen(lambda news: heard.append(news.resource) if isinstance(news, Struck) else None)
         return heard

@@ -65,7 +65,7 @@ class Case(SynchronousTestCase):
         return got
 
     def start(self, slot: int = 0, **service: Any) -> tuple[mock.Mock, mock.Mock]:
-        """Start a worker; return it, its service, and the builder."""
+        """Start a worker; return its service, and the mock of ``service.build``."""
         made = mock.Mock(settings=SETTINGS, running=True, **service)
         made.parts.metrics.snapshot = lambda reasons: Snapshot([], reasons)
         made.health.reasons.return_value = {"journal": "full"}

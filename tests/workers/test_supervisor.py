@@ -92,7 +92,7 @@ class Reactor(MemoryReactorClock):
 
     def run(self) -> None:
         super().run()
-        self.stopped = 0  # this one exits as soon as it has started
+        self.stopped = 0  # this reactor stops as soon as it has started
 
     def stop(self) -> None:
         self.stopped += 1
