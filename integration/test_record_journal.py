@@ -25,7 +25,7 @@ from hospproxy.record.describe import gap
 from hospproxy.record.trail.opening import open_journal
 from hospproxy.signing import signer_for
 from hospproxy.record.trail.keeper import Plan
-from hospproxy.watch.metrics import NullMeter
+from hospproxy.null_meter import NullMeter
 
 folder, limit, loops, last = Path(sys.argv[1]) / "audit", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 reserve, by_thread = int(sys.argv[5]), sys.argv[6] == "thread"
