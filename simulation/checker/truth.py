@@ -80,15 +80,9 @@ class Op:
 
     @property
     def same(self) -> tuple[Any, ...]:
-        """Equal for two requests that ask the same, with the same credentials."""
+        """Equal for two requests of one user that ask the same. A user with a new password is the same user."""
         asked = self.asked
-        return (
-            asked.name,
-            asked.password,
-            asked.method,
-            asked.target,
-            json.dumps(asked.body, sort_keys=True),
-        )
+        return asked.name, asked.method, asked.target, json.dumps(asked.body, sort_keys=True)
 
     @property
     def record(self) -> tuple[str, int] | None:
@@ -224,12 +218,7 @@ class Truth:
 
     def first_asked(self, op: Op) -> float:
         """When the first of this intent's requests was sent."""
-        # A key remains one's own with a new password.
-        same = [
-            other
-            for other in self.by_intent[op.asked.intent]
-            if other.same[2:] == op.same[2:] and other.asked.name == op.asked.name
-        ]
+        same = [other for other in self.by_intent[op.asked.intent] if other.same == op.same]
         return min(other.asked.at for other in same)
 
     @cached_property

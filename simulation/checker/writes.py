@@ -241,7 +241,7 @@ def key_misused(truth: Truth) -> Iterator[Violation]:
         ordered = sorted(ops, key=lambda op: op.asked.at)
         first = ordered[0]
         for op in ordered[1:]:
-            if op.same[2:] == first.same[2:] or not first.success or op.asked.at < first.over:
+            if op.same[1:] == first.same[1:] or not first.success or op.asked.at < first.over:
                 continue
             if op.success or truth.commits_of.get(op.asked.request_id):
                 text = f"the key of {first.asked.intent} was used for another request, which was not refused"
