@@ -176,10 +176,12 @@ class Truth:
         return [version for version in timeline if version.since <= until and version.until >= since]
 
     def earlier_equals(self, op: Op) -> list[Op]:
-        """Requests that asked the same with the same credentials before this one got its response, this one first."""
-        # With a key it is the same request, even if the password has changed since.
-        keyed = self._keyed[op.asked.name, op.asked.key] if op.asked.key is not None else []
-        others = [other for other in (*self._equal[op.same], *keyed) if other.asked.op != op.asked.op]
+        """Requests of one user that asked the same before this one got its response, this one first."""
+        key = op.asked.key
+        keyed = self._keyed[op.asked.name, key] if key is not None else []
+        # Two keys are two requests.
+        equal = [other for other in self._equal[op.same] if key is None or other.asked.key in (None, key)]
+        others = [other for other in (*equal, *keyed) if other.asked.op != op.asked.op]
         return [op, *(other for other in others if other.asked.at <= op.over)]
 
     @cached_property
