@@ -1,4 +1,4 @@
-"""One Idempotency-Key from five clients at once, over restarts; and deliberate twins, both of which are wanted."""
+"""Five clients send one Idempotency-Key at once, across restarts; pairs send equal writes that must both be stored."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Consistency trials: after a write got its response, no read may show the state before it, whatever fails."""
+"""Consistency trials: once a write has its response, no read may show the earlier state, even during failures."""

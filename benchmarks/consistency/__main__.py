@@ -1,7 +1,7 @@
 """``python -m benchmarks.consistency``: two machines, two workers each, one Redis, and a hundred thousand operations.
 
 No read that is not marked as stale may show a version older than the newest write that got its response before the
-read was sent, whatever happens to Redis, workers and machines meanwhile. Exit status 1 if one does. README.md in the
+read was sent, even while Redis, workers and machines fail. Exit status 1 if one does. README.md in the
 parent folder has the legend.
 """
 

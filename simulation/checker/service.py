@@ -117,16 +117,20 @@ def _screened(op: Op) -> bool:
 
 def _locked_out(truth: Truth, op: Op) -> bool:
     """Whether its author got a new password and has not used it at this machine. The note waits there until then."""
-    passwords = {each.password for each in truth.history.of(Credentials) if each.name == op.asked.name}
+    changes = [
+        each.at
+        for each in truth.history.of(Credentials)
+        if each.name == op.asked.name and each.staff is not None and each.at > op.asked.at
+    ]
     back = any(
         other.asked.name == op.asked.name
-        and other.asked.password != op.asked.password
         and other.asked.house == op.asked.house
+        and other.asked.at > changes[-1]
         and other.told is not None
         and other.told.status < 400
-        for other in truth.ops.values()
+        for other in (truth.ops.values() if changes else ())
     )
-    return len(passwords) > 1 and not back
+    return bool(changes) and not back
 
 
 def screenings(truth: Truth) -> Iterator[Violation]:

@@ -444,6 +444,17 @@ class ServiceTests(RuleCase):
         self.broken(
             self.screened("Image 1: fracture in i\n", "Image 1: fracture in i\n"), "service.screening"
         )
+        for changed, back, rules in (
+            (3.0, False, ("service.screening",)),
+            (7.0, True, ("service.screening",)),
+            (7.0, False, ()),
+        ):
+            story = self.screened()
+            story.add(Credentials(changed, "ann", "ann-2", 1, "1.1"))
+            if back:
+                read = story.ask(8.0, "GET", "/notes/1", password="ann-2")
+                story.tell(9.0, read, 200, shown(note()))
+            self.assertEqual({rule for rule in story.rules() if rule == "service.screening"}, set(rules))
         twice = self.screened("Image 1: fracture in i\n", "Image 1: fracture in i\n")
         twice.ask(7.0, "POST", "/patients/1/screen", {"images": ["i"]})
         self.assertNotIn("service.screening", twice.rules())
