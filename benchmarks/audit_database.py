@@ -21,10 +21,10 @@ from twisted.internet.defer import Deferred
 from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
 from hospproxy.record.database.dialects import DatabaseTarget, engine_for
-from hospproxy.record.database.reading import DatabaseReader
+from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.schema import HEADS
-from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.rows import Key, RowName
+from hospproxy.record.search.filters import Filters
+from hospproxy.record.search.rows import Key, RowName
 
 from .audit_rows import JOURNAL, NOW_MS, RARE, START_MS, TRAIL, YEAR_MS, filled
 

@@ -30,8 +30,8 @@ from hospproxy.record.database.schema import (
     WORDS,
     id_of,
 )  # fmt: skip
+from hospproxy.record.database.sink import make_tables
 from hospproxy.record.database.words import in_parts
-from hospproxy.record.database.writing import make_tables
 
 TRAIL, JOURNAL = "00000000-0000-4000-8000-000000000001", "w0"
 STAFF, PATIENTS, SET_COUNT = 200, 5000, 4000

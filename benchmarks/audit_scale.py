@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.keeper import Plan, TrailKeeper
-from hospproxy.record.trail.tending import Tender
+from hospproxy.record.trail.record_line import encode_record
+from hospproxy.record.trail.upkeep import Tender
 from hospproxy.record.trail.verify import verify
-from hospproxy.signing import PublicKeys, Signer
+from hospproxy.signing_key import PublicKeys, Signer
 
 GROUP = 500
 

@@ -24,10 +24,11 @@ Modules at this level, in reading order:
 * ``call_ids.py``, ``identity_response.py``: read a call's patient and record ids, and the caller's identity.
 * ``audit_users.py``, ``database_url.py``: the users of the audit page, and the URL of its database.
 * ``answers.py``, ``retry_after.py``: error responses and Retry-After.
-* ``host.py``, ``clocks.py``, ``worker.py``, ``turns.py``: what is taken from the system: time, randomness, threads.
-* ``ending.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
-* ``secrets.py``, ``origin_secrets.py``, ``sealing.py``, ``signing.py``: keys, the gateway's secrets, encryption of what
-  is stored, the signing key of the audit trail. ``folders.py``, ``client_tls.py``: durable folders, TLS as a client.
-* ``aftermath.py``, ``joining.py``, ``closing.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``,
+* ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``: what is taken from the system: time, randomness, threads.
+* ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
+* ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,
+  encryption of what is stored, the signing key of the audit trail. ``folders.py``, ``client_tls.py``: durable
+  folders, TLS as a client.
+* ``late_responses.py``, ``single_flight.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``,
   ``transaction.py``: small helpers.
 """

@@ -10,58 +10,58 @@ from twisted.internet.defer import Deferred
 from .answers import Answers
 from .chain import Chain
 from .config import Settings
+from .encryption import Seal
 from .exchange import Call, Exchange
 from .guard.admission.refusals import Refusals
 from .guard.bodies import Bodies
-from .guard.building import admission_for, entrance_for, permissions_for
+from .guard.build_guard import admission_for, entrance_for, permissions_for
 from .guard.identity import IdentityCheck
 from .guard.knowledge import Knowledge, watched
 from .guard.ownership import Ownership
 from .guard.validation import Validation
 from .host import REAL, Host
+from .memory.build_memory import memory_of, second_of
 from .memory.cache import Cache
-from .memory.hearing import Hearing
 from .memory.memory import WriteAuthor
-from .memory.outliving import memory_of, second_of
-from .memory.screening import Screening
-from .memory.second import Second
+from .memory.remote_invalidation import Hearing
+from .memory.screening_notes import Screening
+from .memory.second_level import Second
 from .messages import Response
-from .outward.checking import AnswerCheck
 from .outward.conditions import ConditionCheck
 from .outward.gate.breaker import BreakerState
-from .outward.gate.building import base_of, build_gate, places_for
-from .outward.gate.unfinished import FILE, Unfinished
+from .outward.gate.build_gate import base_of, build_gate, places_for
+from .outward.gate.in_flight_file import FILE, Unfinished
 from .outward.large_answers import LargeAnswers
 from .outward.ledger.ledger import Ledger
+from .outward.response_check import AnswerCheck
 from .outward.retry import retry_for
-from .outward.sending import UpstreamTarget, came_by, via_name
 from .outward.upstream import Upstream, UpstreamProcessor
+from .outward.upstream_request import UpstreamTarget, came_by, via_name
 from .outward.writes import outcomes
+from .outward.writes.background import Later
 from .outward.writes.claims import Claims, NoClaims
 from .outward.writes.entries import Entries
 from .outward.writes.fate import Fate
-from .outward.writes.going_on import Later
-from .outward.writes.keeping import Keeping, Results
-from .outward.writes.looking import Looking
-from .outward.writes.overtaking import Outside
+from .outward.writes.ledger_entries import Keeping, Results
+from .outward.writes.looks import Looking
+from .outward.writes.overtaken import Outside
 from .outward.writes.presence import UpstreamClock, WorkingTime
 from .outward.writes.processor import Writes
-from .outward.writes.shown import Shown
-from .outward.writes.sightings import Sightings
+from .outward.writes.seen_ids import Sightings
+from .outward.writes.visible_records import Shown
+from .record.alerts.build_alerts import noticing_for
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
-from .record.noticing.building import noticing_for
 from .record.patient import PatientOfRecord
+from .record.sinks.build_sinks import Carriers, needed_from, writers_for
+from .record.sinks.carrier import Time
+from .record.trail.build_journal import journal_for, refusal
 from .record.trail.journal import Journal, NullJournal
-from .record.trail.opening import journal_for, refusal
-from .record.writers.building import Carriers, needed_from, writers_for
-from .record.writers.carrying import Time
-from .sealing import Seal
 from .secrets import MasterKey
 from .sharing.kinds import ALONE, Sharing
-from .sharing.shared import Shared
-from .turns import Turns
+from .sharing.member import Shared
+from .slices import Turns
 from .watch.metrics import Metrics
 
 
@@ -166,7 +166,7 @@ class Parts:
         if not self.settings.redis.enabled:
             return None
         # Imported here: a process without Redis does not need it.
-        from .sharing.building import shared_of
+        from .build_sharing import shared_of
 
         return shared_of(self.settings, self.reactor, self.key, self.metrics, self.host)
 
@@ -281,7 +281,7 @@ class Parts:
         """Return the claims on writes that workers and machines share; NoClaims for a process without Redis."""
         if self.shared is None:
             return NoClaims()
-        from .sharing.building import claims_of
+        from .build_sharing import claims_of
 
         return claims_of(
             self.shared, self.settings, self.sightings, keeping, self.reactor, self.metrics, self.host,

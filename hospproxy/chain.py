@@ -10,11 +10,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .aftermath import Aftermath
 from .answers import Answers, accept_class
 from .errors import OwnNotRecorded, ProxyError, RecordFailed
 from .exchange import Call, Exchange
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
+from .late_responses import Aftermath
 from .messages import Priority, Request, Response
 from .retry_after import with_retry_after
 from .watch.requests import count_request

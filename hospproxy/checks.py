@@ -24,7 +24,7 @@ from .config import (
     Settings,
     load,
 )
-from .options import front_checks, secret_values, sharing_checks, writer_checks
+from .options import front_checks, secret_values, sharing_checks, sink_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -78,13 +78,7 @@ def check(settings: Settings) -> Findings:
 
     Reads the files that the settings name.
     """
-    from .options import (  # imported here: TLS, YAML and schemas are slow to import
-        files,
-        front_files,
-        sharing_files,
-        tls_files,
-        writer_files,
-    )
+    from .options import files, front_files, sharing_files, sink_files, tls_files
 
     errors = [
         *_all(ERRORS, settings),
@@ -92,7 +86,7 @@ def check(settings: Settings) -> Findings:
         *front_files.errors(settings),
         *sharing_files.errors(settings),
         *tls_files.errors(settings),
-        *writer_files.errors(settings),
+        *sink_files.errors(settings),
     ]
     warnings = [
         *_all(WARNINGS, settings),
@@ -374,7 +368,7 @@ ERRORS: tuple[Rule, ...] = (
     numbers,
     front_checks.errors,
     sharing_checks.errors,
-    *writer_checks.ERRORS,
+    *sink_checks.ERRORS,
 )
 WARNINGS: tuple[Rule, ...] = (
     open_text,
@@ -383,5 +377,5 @@ WARNINGS: tuple[Rule, ...] = (
     times,
     front_checks.warnings,
     sharing_checks.warnings,
-    *writer_checks.WARNINGS,
+    *sink_checks.WARNINGS,
 )

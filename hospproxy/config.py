@@ -10,7 +10,7 @@ from .options.arrival_section import ArrivalSettings
 from .options.audit_section import AuditSettings
 from .options.gate_section import BreakerSettings, GateSettings
 from .options.listeners_section import CertificateSettings, ListenerSettings
-from .options.loading import NO_FLAGS, ConfigError, Overrides, load, structure
+from .options.loader import NO_FLAGS, ConfigError, Overrides, load, structure
 from .options.page_section import AuditPageSettings
 from .options.redis_section import RedisSettings
 from .options.sections import (

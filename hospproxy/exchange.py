@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-from .aftermath import Aftermath, LeftBehind
 from .contract import Operation
+from .late_responses import Aftermath, LeftBehind
 from .messages import ABSENT, Certainty, Identity, Json, Priority, Request
 from .words import CacheWord
 

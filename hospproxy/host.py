@@ -20,7 +20,7 @@ from .contract import Contract
 from .worker import Worker, WorkerLike
 
 if TYPE_CHECKING:
-    from .record.trail.committing import Ring
+    from .record.trail.group_commit import Ring
 
 _COLLECT_AFTER = 10_000
 """Net number of new objects after which the youngest generation is garbage collected."""

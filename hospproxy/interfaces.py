@@ -14,10 +14,10 @@ from .exchange import Call, Exchange
 from .messages import Client, Request, Response
 
 if TYPE_CHECKING:
-    from .record.disclosing import Disclosure
-    from .record.reading.filters import Filters
-    from .record.reading.rows import IndexRow, Key, Page, RowName, Summary
-    from .record.trail.following import Batch, ClosedFile
+    from .record.disclosures import Disclosure
+    from .record.search.filters import Filters
+    from .record.search.rows import IndexRow, Key, Page, RowName, Summary
+    from .record.trail.follower import Batch, ClosedFile
 
 Proceed = Callable[[Exchange], Awaitable[Response]]
 """A processor calls it to let the rest of the chain respond: once, several times, or not at all."""

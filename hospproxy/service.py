@@ -18,30 +18,31 @@ from . import clocks, contract_document
 from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import Trust
-from .arrival.house import ListenerContext
 from .arrival.limits import ArrivalLimits
+from .arrival.listener_context import ListenerContext
 from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
 from .config import Settings
-from .ending import GRACE_S, Step, end_in_order
 from .host import REAL, Host
-from .memory.outliving import remove_left
 from .options.secret_values import master_key
 from .origin_secrets import SecretError
+from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
-from .record.database.building import reader_for
+from .record.database.build_database import reader_for
 from .record.describe import Describer
+from .record.sinks.build_sinks import WriterError
+from .record.trail.build_journal import trouble_of
 from .record.trail.journal import Journal
-from .record.trail.opening import trouble_of
-from .record.writers.building import WriterError
 from .secrets import KeyFileError
+from .shutdown import GRACE_S, Step, end_in_order
 from .state.lock import FolderLock
 from .watch.admin import Admin
-from .watch.audit_page.building import AuditPageService
+from .watch.audit_page.build_audit_page import AuditPageService
 from .watch.health import Health
-from .watch.merging import DRAINING
-from .workers.seat import ONLY, Seat
+from .watch.merge import DRAINING
+from .workers.files import remove_left
+from .workers.worker_identity import ONLY, Seat
 
 _log = Logger()
 TIDY_S = 60.0
@@ -227,7 +228,8 @@ class ProxyService(Service):
         # Before the first write: accounts that were being changed are in doubt until the outcome is known.
         self.parts.accounts.resume(self.parts.disk.open())
         if self._seat.slot == 0:
-            remove_left(self._settings)
+            kept = (self._settings.cache_path, self._settings.state_dir / BASE_SHARE)
+            remove_left(kept, self._settings.workers)
         self._open_ledger()
         self._join()
         # Install twice: a reactor that starts to run replaces the handlers with its own.
@@ -275,7 +277,7 @@ class ProxyService(Service):
         """Join the other workers. Done after the ledger is open: its lock shows them that this worker is alive."""
         if self.parts.shared is None:
             return
-        from .sharing.building import begin
+        from .build_sharing import begin
 
         try:
             parts = self.parts

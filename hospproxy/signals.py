@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.internet.error import ReactorNotRunning
 
-from .ending import end_within
+from .shutdown import end_within
 
 _stopping: list[bool] = []
 """Not empty once a stop signal has come: a second signal must not extend the deadline."""

@@ -84,8 +84,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :raise SystemExit: 1, with the reason on stderr, if the state folder or another file cannot be used.
     """
     from . import privileges
-    from .ending import leave_at_exit
     from .service import build
+    from .shutdown import leave_at_exit
     from .state.lock import LockError
 
     own = reactor is None
@@ -121,7 +121,7 @@ def _lock(options: Options) -> FolderLock:
 
     :raise LockError: another proxy uses it.
     """
-    from .ending import GRACE_S
+    from .shutdown import GRACE_S
     from .state.lock import take
 
     def say(words: str) -> None:

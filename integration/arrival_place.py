@@ -16,8 +16,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from tests.arrival.wire import Recorder
 from tests.corpus import LIMITS

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from hospproxy import audit_users as users
-from hospproxy.arrival.house import ListenerContext
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.clocks import install_monotonic
 from hospproxy.interfaces import IJournal

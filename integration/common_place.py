@@ -9,9 +9,9 @@ from typing import Any
 
 import txredisapi
 
-from hospproxy.sealing import Seal
+from hospproxy.encryption import Seal
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 
 from .redis_server import Redis
 

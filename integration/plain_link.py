@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 
 from .redis_server import Redis
 

@@ -11,7 +11,7 @@ from twisted.internet import defer, protocol
 from twisted.internet.interfaces import IListeningPort, ITCPTransport
 from twisted.python.failure import Failure
 
-from hospproxy.sharing.scripting import bare, script
+from hospproxy.sharing.lua_scripts import bare, script
 
 Rewrite = Callable[[str, bytes], bytes]
 """Takes the name of the command or script (``message`` for a push message) and the reply; returns what to forward."""

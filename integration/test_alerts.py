@@ -18,9 +18,9 @@ from twisted.web.server import Site
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.alerts_section import AlertsSettings
-from hospproxy.record.noticing.webhook import writer_for
-from hospproxy.record.trail.encoding import encode_record
-from hospproxy.record.trail.following import Batch, Position
+from hospproxy.record.alerts.webhook import writer_for
+from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.trail.record_line import encode_record
 
 from .asking import ask
 from .processes import START_S, Processes, Proxy

@@ -16,8 +16,8 @@ from twisted.internet.threads import deferToThread
 
 from hospproxy.record.database.access import Access
 from hospproxy.record.database.dialects import DatabaseTarget
-from hospproxy.record.database.writing import DatabaseWriter
-from hospproxy.record.trail.following import Batch, Follower, Position
+from hospproxy.record.database.sink import DatabaseWriter
+from hospproxy.record.trail.follower import Batch, Follower, Position
 from hospproxy.record.trail.names import parse
 from tests.record.export.balp import problems
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 import txredisapi
 
-from hospproxy.sharing.scripting import script
+from hospproxy.sharing.lua_scripts import script
 from tests.outward.writes.common_model import Model, Store
 
 from .common_place import PlainCommon

@@ -22,17 +22,17 @@ from hospproxy.clocks import wall
 from hospproxy.database_url import parsed
 from hospproxy.record.database.access import Access
 from hospproxy.record.database.dialects import DatabaseTarget
-from hospproxy.record.database.reading import DatabaseReader
+from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
-from hospproxy.record.database.writing import DatabaseWriter, OtherRecordError
-from hospproxy.record.reading.filters import Filters
-from hospproxy.record.trail.encoding import encode_record
-from hospproxy.record.trail.following import Batch, Follower, Position
+from hospproxy.record.database.sink import DatabaseWriter, OtherRecordError
+from hospproxy.record.search.filters import Filters
+from hospproxy.record.trail.follower import Batch, Follower, Position
+from hospproxy.record.trail.hash_chain import NOTHING, hash_of, link_of
 from hospproxy.record.trail.identity import trail_id
 from hospproxy.record.trail.keeper import Plan, TrailKeeper
-from hospproxy.record.trail.linking import NOTHING, hash_of, link_of
+from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.verify import verify
-from hospproxy.signing import PublicKeys, Signer
+from hospproxy.signing_key import PublicKeys, Signer
 
 from .carrying import Carrying, forget, until
 from .freezing import Freezer
@@ -48,7 +48,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from integration.carrying import Carrying
 from integration.test_database import access_for, end_of
-from hospproxy.record.database.writing import DatabaseWriter
+from hospproxy.record.database.sink import DatabaseWriter
 folder = Path(sys.argv[3])
 async def main():
     writer = DatabaseWriter(access_for(sys.argv[2], Path(sys.argv[1])))

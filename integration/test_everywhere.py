@@ -17,7 +17,7 @@ from sqlalchemy import select
 from twisted.internet.threads import deferToThread
 
 from hospproxy.record.database.schema import CHAINS, LINES, place_of
-from hospproxy.record.database.writing import DatabaseWriter
+from hospproxy.record.database.sink import DatabaseWriter
 
 from .asking import ask
 from .postgresql import PostgreSQL

@@ -10,9 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet import task
 
-from hospproxy.outward.gate.places import Using
-from hospproxy.sharing.places import PlacesRules, SharedPlaces
-from hospproxy.sharing.scripting import Script, script
+from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
+from hospproxy.outward.gate.slots import Using
+from hospproxy.sharing.lua_scripts import Script, script
 from hospproxy.watch.metrics import Metrics
 from tests.sharing.places_model import Table
 

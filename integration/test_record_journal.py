@@ -22,8 +22,8 @@ from pathlib import Path
 from twisted.internet import reactor
 from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
-from hospproxy.record.trail.opening import open_journal
-from hospproxy.signing import signer_for
+from hospproxy.record.trail.build_journal import open_journal
+from hospproxy.signing_key import signer_for
 from hospproxy.record.trail.keeper import Plan
 from hospproxy.null_meter import NullMeter
 

@@ -21,7 +21,7 @@ from hospproxy.options.secret_fields import Text
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.link import Link
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.vault import Vault
 from hospproxy.watch.metrics import Metrics
 

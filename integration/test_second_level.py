@@ -11,10 +11,10 @@ import pytest_twisted
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 
+from hospproxy.memory.redis.level import LevelLimits, RedisLevel
 from hospproxy.messages import Identity
 from hospproxy.sharing.generations import key_of_tag
-from hospproxy.sharing.level import LevelLimits, RedisLevel
-from hospproxy.sharing.scripting import script
+from hospproxy.sharing.lua_scripts import script
 from tests.memory.house import House, Reading, answer, call_of
 
 from .common_place import PlainCommon
@@ -217,7 +217,7 @@ async def test_a_value_ends_with_its_time(place: Place) -> None:
 async def hits_of(level: RedisLevel, ticket: Any, lifetime_s: float) -> Any:
     from twisted.internet import reactor
 
-    from hospproxy.memory.second import SharedHit
+    from hospproxy.memory.second_level import SharedHit
 
     clock: Any = reactor
     now = clock.seconds()

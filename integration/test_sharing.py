@@ -16,9 +16,9 @@ from twisted.internet.task import deferLater
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lease import Timing
+from hospproxy.sharing.lua_scripts import script
+from hospproxy.sharing.member import Shared
 from hospproxy.sharing.news import Account, Everything, News, Struck
-from hospproxy.sharing.scripting import script
-from hospproxy.sharing.shared import Shared
 from hospproxy.sharing.vault import KeyNames, Vault
 from hospproxy.watch.metrics import Metrics
 

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 
 from hospproxy.record.trail.verify import verify
 from hospproxy.secrets import MasterKey
-from hospproxy.signing import PublicKeys
+from hospproxy.signing_key import PublicKeys
 
 from .asking import ask
 from .crew import alive, begin, crew, environment_of, until, workers_of

@@ -16,7 +16,7 @@ from twisted.internet.protocol import Protocol
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.bucket_section import BucketSettings
-from hospproxy.record.writers.bucket import BucketWriter, ObjectDiffers, writer_for
+from hospproxy.record.sinks.bucket import BucketWriter, ObjectDiffers, writer_for
 
 from .carrying import Trail, clock, until
 from .freezing import Freezer

@@ -15,9 +15,9 @@ from twisted.internet.protocol import Factory, Protocol
 
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.syslog_section import SyslogSettings
-from hospproxy.record.trail.following import Position
-from hospproxy.record.writers.syslog import SyslogWriter, writer_for
-from hospproxy.record.writers.syslog_connection import NotConfirmed
+from hospproxy.record.sinks.syslog import SyslogWriter, writer_for
+from hospproxy.record.sinks.syslog_connection import NotConfirmed
+from hospproxy.record.trail.follower import Position
 
 from .carrying import Carrying, Trail, clock, until
 from .freezing import Freezer

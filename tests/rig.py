@@ -16,6 +16,7 @@ from hosp_standin.records import RESOURCES
 from hospproxy.answers import Answers
 from hospproxy.chain import Chain
 from hospproxy.contract_document import load
+from hospproxy.encryption import Seal
 from hospproxy.exchange import Call, Exchange
 from hospproxy.guard.bodies import Bodies
 from hospproxy.guard.identity import IdentityCheck
@@ -23,25 +24,24 @@ from hospproxy.guard.ownership import Ownership
 from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.memory.accounts import Accounts
-from hospproxy.memory.screening import Screening
+from hospproxy.memory.screening_notes import Screening
 from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.conditions import ConditionCheck
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.validators import tagged
 from hospproxy.outward.writes import outcomes
+from hospproxy.outward.writes.background import Later
 from hospproxy.outward.writes.entries import Entries
 from hospproxy.outward.writes.fate import Fate
-from hospproxy.outward.writes.going_on import Later
-from hospproxy.outward.writes.keeping import Keeping, Results
-from hospproxy.outward.writes.looking import Looking
-from hospproxy.outward.writes.overtaking import Outside
+from hospproxy.outward.writes.ledger_entries import Keeping, Results
+from hospproxy.outward.writes.looks import Looking
+from hospproxy.outward.writes.overtaken import Outside
 from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
-from hospproxy.outward.writes.shown import Shown
-from hospproxy.outward.writes.sightings import Sightings
-from hospproxy.sealing import Seal
-from hospproxy.turns import Turns
+from hospproxy.outward.writes.seen_ids import Sightings
+from hospproxy.outward.writes.visible_records import Shown
+from hospproxy.slices import Turns
 from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
 

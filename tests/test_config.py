@@ -26,7 +26,7 @@ from hospproxy.config import (
     structure,
 )
 from hospproxy.options.fields import SPEC
-from hospproxy.options.loading import LISTED, known_keys
+from hospproxy.options.loader import LISTED, known_keys
 
 ROOT = Path(__file__).parent.parent
 UPSTREAM = {"url": "http://127.0.0.1:3000"}

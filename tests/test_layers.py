@@ -15,16 +15,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import house  # noqa: E402
 
-BOTH_WAYS = {
-    (
-        "memory",
-        "sharing",
-    ): "sharing implements the second level of the cache; memory builds it and applies its news",
-    (
-        "outward",
-        "sharing",
-    ): "sharing implements claims and slots over workers; outward builds the slots, applies news",
-}
+BOTH_WAYS: dict[tuple[str, str], str] = {}
 """Pairs of folders that still import each other, each with the reason."""
 
 

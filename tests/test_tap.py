@@ -117,7 +117,7 @@ class ServiceTests(Case):
         service.build = mock.Mock(return_value=Service())
         # The process that runs the tests must keep its privileges.
         harden = mock.patch("hospproxy.privileges.harden", return_value=[])
-        at_exit = mock.patch("hospproxy.ending.leave_at_exit")
+        at_exit = mock.patch("hospproxy.shutdown.leave_at_exit")
         with harden, at_exit, mock.patch.dict(sys.modules, {"hospproxy.service": service}):
             return makeService(self.options(*GOOD), reactor), service.build
 

@@ -7,18 +7,19 @@ connections. Policy about routes, users and the upstream belongs elsewhere.
 In reading order:
 
 * ``limits.py``: every limit and clock, with units and the status that exceeding it gives.
-* ``house.py``: the state that all connections of the process share; it is handed to each listener's factory.
+* ``listener_context.py``: the state that all connections of the process share; it is handed to each listener's factory.
 * ``listeners.py``: opens the ports that the options describe; reloads certificates; stops listening.
 * ``factory.py``, ``http1.py``: one protocol instance per connection, and the state machine of HTTP/1.1.
-* ``watched.py``, ``phase.py``, ``pace.py``: the connection's phases, its deadline, and what the sweep may do to it.
+* ``supervised.py``, ``phase.py``, ``client_deadline.py``: the connection's phases, its deadline, and what the sweep
+  may do to it.
 * ``line.py``, ``head.py``, ``fields.py``, ``authority.py``: parse and judge a request head. Pure functions.
-* ``body.py``, ``held.py``: decode and count the body; hold it back until a processor asks for it.
+* ``body.py``, ``deferred_body.py``: decode and count the body; hold it back until a processor asks for it.
 * ``admission.py``, ``plain.py``: accept or refuse a request that was parsed (host, scheme, memory).
-* ``answer.py``, ``writing.py``, ``streaming.py``, ``outflow.py``: serialise a response and send it no faster than the
-  client reads.
-* ``budget.py``, ``crowd.py``, ``tally.py``, ``descriptors.py``: the memory budget, connections per address, limits
-  that were hit, and file descriptors.
-* ``drain.py``, ``ending.py``: all open connections, how one is closed, and how all are drained at shutdown.
+* ``answer.py``, ``serializer.py``, ``streamed_response.py``, ``flow_control.py``: serialise a response and send it no
+  faster than the client reads.
+* ``budget.py``, ``address_limit.py``, ``limit_log.py``, ``descriptors.py``: the memory budget, connections per
+  address, limits that were hit, and file descriptors.
+* ``drain.py``, ``lingering_close.py``: all open connections, how one is closed, and how all are drained at shutdown.
 * ``front/``: the PROXY protocol, X-Forwarded-For and Forwarded, from proxies in front of this one.
 * ``tls/``: TLS contexts, certificate files and their renewal, handshake limits.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import Refused
 from ..messages import Client
-from .house import ListenerContext
 from .line import RequestLine
+from .listener_context import ListenerContext
 from .plain import PlainPolicy
 
 

@@ -6,8 +6,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from .front.trust import display_address
-from .house import ListenerContext
 from .http1 import Http1Protocol
+from .listener_context import ListenerContext
 from .plain import PlainPolicy
 
 

@@ -18,19 +18,19 @@ from .admission import admit
 from .answer import CONTINUE, has_content
 from .body import Decoder, decoder_for
 from .budget import Held, spent
-from .ending import Ending
+from .client_deadline import ClientDeadline, ReadPause
+from .deferred_body import HeldBody
+from .flow_control import Outflow, say_early
 from .front.trust import display_address
 from .head import HeadFinder, RequestHead, parse_head
-from .held import HeldBody
-from .house import ListenerContext
 from .line import HeadRefused, RequestLine
-from .outflow import Outflow, say_early
-from .pace import ClientDeadline, ReadPause
+from .lingering_close import Ending
+from .listener_context import ListenerContext
 from .phase import Phase
 from .plain import PlainPolicy
-from .streaming import Stream, discard
-from .watched import Watched
-from .writing import written
+from .serializer import written
+from .streamed_response import Stream, discard
+from .supervised import Watched
 
 _log = Logger()
 

@@ -22,11 +22,11 @@ from .drain import stop
 from .factory import Http1Factory
 from .front.proxy_protocol import ProxyHeaderFactory
 from .front.trust import Network, Trust
-from .house import ListenerContext
+from .listener_context import ListenerContext
 from .plain import Plain, PlainPolicy
 from .tls.certificates import CERTIFICATE_NAME, CertificateError, CertificatePair, self_signed
-from .tls.doorway import TlsFactory
-from .tls.entrance import ListenerTls, PairLike, TlsMaintenance, kept_authorities, kept_pair
+from .tls.contexts import TlsFactory
+from .tls.listener_tls import ListenerTls, PairLike, TlsMaintenance, kept_authorities, kept_pair
 from .tls.renewal import FileVerdict, Renewal, WatchedFiles
 from .tls.secure import SecureFactory
 

@@ -5,7 +5,7 @@ that was rebuilt from its parsed parts.
 
 In reading order (the order in the chain):
 
-* ``entrance.py``: require the gateway's secret and HTTPS.
+* ``origin_check.py``: require the gateway's secret and HTTPS.
 * ``admission/``: slow down password guessing and limit request rates.
 * ``validation.py``: turn a ``Request`` into a ``Call``. ``paths.py`` parses paths and queries, ``documents.py``
   parses JSON bodies; both are pure.
@@ -14,7 +14,7 @@ In reading order (the order in the chain):
 * ``ownership.py``: set or check the author of a record that is written.
 * ``permissions.py``, ``knowledge.py``: enforce or report the contract's permission rules; remember the record fields
   that those rules compare.
-* ``building.py``: builds the entrance, admission and permissions from the settings.
+* ``build_guard.py``: builds the entrance, admission and permissions from the settings.
 
 ``assembly.py`` builds the processors; nothing else imports them. Other packages may import the pure modules
 (``credentials``, ``paths``, ``documents``, ``large_bodies``).

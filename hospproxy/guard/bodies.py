@@ -12,7 +12,7 @@ from zope.interface import implementer
 from ..exchange import Exchange
 from ..interfaces import IProcessor, Proceed
 from ..messages import ABSENT, Json, Response
-from ..turns import Turns
+from ..slices import Turns
 from . import documents, large_bodies
 from .validation import Validation
 

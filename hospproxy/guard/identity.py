@@ -15,10 +15,10 @@ from ..errors import NothingKept, ProxyError, Unauthorized
 from ..exchange import Call, Exchange
 from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
-from ..joining import Joint
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
 from ..messages import Identity, Origin, Response
+from ..single_flight import Joint
 from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
 

@@ -4,18 +4,19 @@ In reading order:
 
 * ``cache.py``: the processor ``memory.cache``; serves reads from memory and fetches the rest.
 * ``memory.py``: ties cache entries, fetches and accounts together; invalidates all three around a write.
-* ``key.py``, ``place.py``, ``staleness.py``: the key, storage place and tags of a cache entry.
-* ``store.py``: the first level, in this process. ``second.py``: interface to the second level, shared through Redis.
+* ``key.py``, ``entry_location.py``, ``staleness.py``: the key, storage place and tags of a cache entry.
+* ``store.py``: the first level, in this process. ``second_level.py``: interface to the second level, shared through
+  Redis.
 * ``fills.py``: fetches in flight, one for equal requests (single-flight). ``refresh.py``: fetches in the background.
-* ``shapes.py``, ``directives.py``, ``stale.py``: pure rules: what may be stored, what a request asks for, when a stale
-  response may be served.
-* ``stalling.py``: serves stored responses while HOSP is silent.
-* ``patching.py``: puts a stored record into cached responses, for its author.
+* ``storable.py``, ``directives.py``, ``stale.py``: pure rules: what may be stored, what a request asks for, when a
+  stale response may be served.
+* ``stall_fallback.py``: serves stored responses while HOSP is silent.
+* ``record_patch.py``: puts a stored record into cached responses, for its author.
 * ``accounts.py``, ``bounded.py``: whose credentials HOSP has accepted, and what has changed since.
-* ``hearing.py``: applies other workers' writes.
-* ``keeper.py``, ``disk.py``, ``disk_file.py``, ``rows.py``: what outlives the process, on disk.
-* ``screening.py``, ``note_text.py``: the processor ``memory.screening``; stores each result as a note at HOSP.
-* ``outliving.py``: builds the memory from the settings.
+* ``remote_invalidation.py``: applies other workers' writes.
+* ``persistence.py``, ``disk.py``, ``disk_file.py``, ``rows.py``: what outlives the process, on disk.
+* ``screening_notes.py``, ``note_text.py``: the processor ``memory.screening``; stores each result as a note at HOSP.
+* ``build_memory.py``: builds the memory from the settings.
 
 ``assembly.py`` and ``service.py`` build it. ``guard`` uses ``Accounts`` to find out who is calling; ``sharing``
 implements the second level and keeps the disk up to date; ``guard`` and ``outward`` parse headers with

@@ -12,9 +12,9 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from ..messages import Identity
+from ..tags import ACCOUNTS, account_tag, credentials_tag
 from .bounded import Counts, LastChanges
-from .keeper import Keeper, NoPersistence
-from .staleness import ACCOUNTS, account_tag, credentials_tag
+from .persistence import Keeper, NoPersistence
 
 RESUME_S = 600.0
 """Seconds for which an account stays unsettled that was being changed when the last process ended. The proxy looks for

@@ -16,18 +16,19 @@ from ..identity_response import identity_in
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Identity, Response
 from ..options.sections import CacheSettings
+from ..tags import ACCOUNTS, WHO, credentials_tag
 from ..words import CacheWord
 from .directives import Wish, wish_of
+from .entry_location import Place
 from .fills import Fetched, Fill
 from .key import key_of
 from .memory import Memory, WriteAuthor
-from .place import Place
 from .refresh import Refresher
-from .second import LookupTicket, Second, SharedHit
-from .shapes import NAME, initial_age, media_types, passed, to_keep, why_not_kept
+from .second_level import LookupTicket, Second, SharedHit
 from .stale import FAILURES, may_replace, may_revalidate, may_stand_in, status_of, status_of_write
-from .staleness import ACCOUNTS, WHO, credentials_tag, tags_of_answer
-from .stalling import unless_stalled
+from .staleness import tags_of_answer
+from .stall_fallback import unless_stalled
+from .storable import NAME, initial_age, media_types, passed, to_keep, why_not_kept
 from .store import Asked, CacheEntry, LruStore, Mark, size_of
 
 

@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..encryption import Seal, Unsealable
 from ..messages import Identity
-from ..sealing import Seal, Unsealable
+from ..tags import ACCOUNTS, account_tag, credentials_tag
 from ..worker import WorkerLike
 from . import disk_file
 from .disk_file import CacheFile, CacheRow, Statement
 from .rows import read_entry, read_identity, write_entry, write_identity
-from .staleness import ACCOUNTS, account_tag, credentials_tag
 from .store import CacheEntry, Mark
 
 LAZY_S = 1.0

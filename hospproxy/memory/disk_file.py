@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from ..folders import make_private
+from ..sharing.kinds import NotApplied
 from ..transaction import in_one
 
 FORMAT = "1"
@@ -55,7 +56,7 @@ CREATE TRIGGER IF NOT EXISTS less AFTER DELETE ON entries BEGIN UPDATE total SET
 Statement = Callable[[sqlite3.Connection], Any]
 
 
-class NotOnDisk(Exception):
+class NotOnDisk(NotApplied):
     """The file can be neither written nor deleted, so its content may be stale."""
 
 

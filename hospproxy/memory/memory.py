@@ -16,12 +16,13 @@ from ..interfaces import ICacheStore
 from ..messages import Identity, Origin, Response
 from ..sharing.kinds import ALONE, Sharing
 from ..sharing.news import Account, CredentialsRefused, News, Struck
+from ..tags import ACCOUNTS, PUBLIC, account_tag
 from .accounts import RESUME_S, Accounts
 from .fills import Fills
-from .keeper import Keeper, NoPersistence
-from .patching import patched
-from .staleness import ACCOUNTS, PUBLIC, account_of_write, account_tag, may_let_in, tags_of_write
-from .stalling import NeverStalls, Stalls
+from .persistence import Keeper, NoPersistence
+from .record_patch import patched
+from .staleness import account_of_write, may_let_in, tags_of_write
+from .stall_fallback import NeverStalls, Stalls
 from .store import CacheEntry, Mark, size_of
 
 MAX_UNKNOWN = 1000

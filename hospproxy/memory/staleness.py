@@ -1,6 +1,6 @@
 """What invalidates a cache entry: the tags that entries carry, and the tags that a write invalidates.
 
-Tags are strings with a fixed prefix. If two names collide, more is invalidated, never less.
+``hospproxy/tags.py`` has their names.
 """
 
 from __future__ import annotations
@@ -8,29 +8,7 @@ from __future__ import annotations
 from ..contract import Contract
 from ..exchange import Call
 from ..messages import Identity
-
-ACCOUNTS = "accounts"
-"""Tag of every response to any credentials."""
-
-PUBLIC = "public"
-"""Tag of every public response."""
-
-
-WHO = "who"
-"""Tag of every response to "who am I" until its account is known. Any change of an account invalidates it."""
-
-EVERYTHING = "everything"
-"""Tag of every response in the cache that processes share."""
-
-
-def account_tag(staff_id: str) -> str:
-    """Tag of every response to one account."""
-    return f"account:{staff_id}"
-
-
-def credentials_tag(credentials_hmac: bytes) -> str:
-    """Tag of every response to one set of credentials."""
-    return f"credentials:{credentials_hmac.hex()}"
+from ..tags import ACCOUNTS, PUBLIC, account_tag, credentials_tag
 
 
 def tags_of_answer(call: Call, identity: Identity | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from ..secrets import KeyFileError, MasterKey, read_secret
-from ..signing import Signer
+from ..signing_key import Signer
 from .admin_section import AdminSettings
 from .listeners_section import ListenerSettings
 from .sections import Settings

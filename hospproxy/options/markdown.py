@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from .fields import SPEC, Spec
-from .loading import LISTED, sections
+from .loader import LISTED, sections
 
 
 def markdown() -> str:

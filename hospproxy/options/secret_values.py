@@ -16,7 +16,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ..secrets import KEY_BYTES, KeyFileError, MasterKey, read_key_file
-from ..signing import Signer
+from ..signing_key import Signer
 from .secret_fields import MOST, Text
 from .sections import Settings
 

@@ -9,12 +9,12 @@ A request passes the processors from the outside in. In reading order:
 * ``gate/``: processor; slots, queue and circuit breaker.
 * ``upstream.py``: the last processor, and the HTTP client that makes one attempt.
 * ``attempt.py``: what treq, Agent and the connection pool get for one attempt.
-* ``sending.py``: turns a ``Call`` into the request on the wire.
+* ``upstream_request.py``: turns a ``Call`` into the request on the wire.
 * ``connection.py``: opens connections, with TLS, and passes each response through the filter.
 * ``filter.py``, ``head.py``: strict, bounded parsing of responses, without I/O.
-* ``checking.py``, ``large_answers.py``: check responses against the contract; large ones in slices.
+* ``response_check.py``, ``large_answers.py``: check responses against the contract; large ones in slices.
 * ``validators.py``: ``Date`` and ``ETag`` of a response.
-* ``unheard.py``: attempts that continue at HOSP after their client has left.
+* ``abandoned.py``: attempts that continue at HOSP after their client has left.
 
 ``assembly.py`` and ``service.py`` build the parts. Other folders import single modules (interfaces, rules, encodings).
 No processor calls another one directly: ``chain.py`` connects them.

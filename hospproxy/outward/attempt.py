@@ -20,7 +20,7 @@ from ..messages import Response
 from .connection import Connection
 from .filter import too_large
 from .head import ResponseHead
-from .sending import Message
+from .upstream_request import Message
 
 
 class Attempt:

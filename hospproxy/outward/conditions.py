@@ -20,7 +20,7 @@ from ..interfaces import IProcessor, Proceed
 from ..memory.directives import entity_tags
 from ..messages import Headers, Response
 from .validators import seconds_of
-from .writes.finding import moment
+from .writes.verdict import moment
 
 IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE = "If-Match", "If-None-Match", "If-Unmodified-Since"
 GONE = frozenset({404, 410})

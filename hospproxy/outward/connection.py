@@ -28,7 +28,7 @@ from zope.interface import implementer
 from ..errors import NotSent, ProxyError
 from .filter import AnswerFilter
 from .head import ResponseHead
-from .sending import UpstreamTarget
+from .upstream_request import UpstreamTarget
 
 _LINGER_S = 2.0
 _log = Logger()

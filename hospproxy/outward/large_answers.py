@@ -18,8 +18,8 @@ from ..guard import large_bodies
 from ..json_lists import NotAList
 from ..long_text import LongText
 from ..messages import Json, Response
-from ..turns import Turns
-from .checking import AnswerCheck
+from ..slices import Turns
+from .response_check import AnswerCheck
 
 LARGE_BYTES: Final = 64 * 1024
 """A longer response is processed in slices."""

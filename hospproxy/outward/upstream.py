@@ -18,18 +18,18 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from zope.interface import implementer
 
 from .. import clocks
-from ..aftermath import LeftBehind, Outcome
 from ..errors import FailedAfterSending, NotSent, ProxyError
 from ..exchange import Call, Exchange
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
+from ..late_responses import LeftBehind, Outcome
 from ..messages import Client, Headers, Origin, Response
 from ..options.sections import UpstreamSettings
 from ..words import status_class
+from .abandoned import Asking
 from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
 from .connection import Opener
 from .large_answers import LARGE_BYTES, LargeAnswers
-from .sending import VIA, Message, UpstreamTarget, build_message
-from .unheard import Asking
+from .upstream_request import VIA, Message, UpstreamTarget, build_message
 from .validators import dated, tagged
 
 Observer = Callable[[Call, Response, float, float], None]

@@ -6,8 +6,8 @@ Modules in reading order:
 - `intent.py`: the processor that records a write before it is sent to HOSP.
 - `patient.py`: the processor that finds out whose record a write deletes or moves.
 - `describe.py`: makes the record of an exchange (docs/audit.md lists the fields).
-- `naming.py`: what a request's path names, for requests refused early.
-- `disclosing.py`: the set of patients that a response with a list discloses.
+- `path_names.py`: what a request's path names, for requests refused early.
+- `disclosures.py`: the set of patients that a response with a list discloses.
 
 Folders, each with a guide in its `__init__.py`:
 

@@ -13,9 +13,9 @@ from ..errors import RecordFailed
 from ..exchange import Exchange
 from ..interfaces import IJournal, IProcessor, Proceed
 from ..messages import Response
-from ..turns import Turns
+from ..slices import Turns
 from .describe import Answer, Describer, Record
-from .disclosing import Disclosures, Read
+from .disclosures import Disclosures, Read
 
 
 @implementer(IProcessor)

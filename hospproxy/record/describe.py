@@ -23,7 +23,7 @@ from ..exchange import Exchange
 from ..guard.credentials import parse_basic
 from ..guard.paths import canonical_id
 from ..messages import ABSENT, Certainty, ClientCertificate, Origin, Response
-from .naming import Named, named
+from .path_names import Named, named
 
 VERSION = 1
 """Version of the record format. Within a version, fields are only ever added."""

@@ -5,16 +5,13 @@ In reading order:
 - ``kinds.py``: the interfaces, and the implementation for a process that is alone.
 - ``news.py``: the messages that processes send each other.
 - ``replies.py``, ``connection.py``, ``link.py``: parse RESP, open connections, keep the link to Redis up.
-- ``scripting.py``, ``scripts/``: load the Lua scripts; the scripts themselves, each atomic in Redis.
-- ``vault.py``, ``naming.py``: encrypt values; make and learn the names of keys.
-- ``lease.py``, ``members.py``, ``outbox.py``, ``generations.py``, ``values.py``, ``notes.py``: pure rules and values.
-- ``arguments.py``, ``hearing.py``, ``waiting.py``, ``siblings.py``, ``showing.py``: the parts of ``shared.py``.
-- ``shared.py``: one worker among the others: heartbeats, lease, log (docs/adr/0024).
-- ``level.py``: the cache level in Redis behind each process's memory.
-- ``bases.py``, ``places.py``: slots at HOSP, divided among the workers (docs/adr/0025).
-- ``claiming.py``, ``seeing.py``, ``saying.py``, ``claims.py``: writes across workers and machines (docs/adr/0026).
-- ``building.py``: builds these parts from the settings.
+- ``lua_scripts.py``, ``scripts/``: load the Lua scripts; the scripts themselves, each atomic in Redis.
+- ``vault.py``, ``learnt_names.py``: encrypt values; make and learn the names of keys.
+- ``lease.py``, ``members.py``, ``outbox.py``, ``generations.py``: pure rules and values.
+- ``arguments.py``, ``incoming_news.py``, ``lease_wait.py``, ``siblings.py``, ``status.py``: the parts of ``member.py``.
+- ``member.py``: one worker among the others: heartbeats, lease, log (docs/adr/0024).
 
-``building.py`` and the building modules of ``memory/`` and ``outward/gate/`` build these parts. All other folders use
-only the interfaces in ``kinds.py`` and the messages in ``news.py``.
+What is shared lies beside what it serves: cache entries in ``memory/redis/``, slots at HOSP in
+``outward/gate/redis/``, writes in ``outward/writes/redis/``. ``build_sharing.py`` builds the parts of this folder.
+This folder imports none of those; they use the interfaces in ``kinds.py`` and the messages in ``news.py``.
 """

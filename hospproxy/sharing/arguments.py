@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..memory.staleness import EVERYTHING
+from ..tags import EVERYTHING
 from .generations import GENERATION_MS, key_of_tag
 from .kinds import Common
 from .lease import Timing

@@ -7,7 +7,7 @@ script that appends the news to the log.
 
 from __future__ import annotations
 
-from ..memory.staleness import ACCOUNTS, EVERYTHING, WHO, account_tag, credentials_tag
+from ..tags import ACCOUNTS, EVERYTHING, WHO, account_tag, credentials_tag
 from .kinds import Common
 from .news import Account, CredentialsRefused, Everything, News, Struck
 

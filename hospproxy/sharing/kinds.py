@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from .lua_scripts import Script
 from .news import News
-from .scripting import Script
 
 
 class Away(Exception):
@@ -14,6 +14,10 @@ class Away(Exception):
 
     The command may have taken effect all the same. The text holds nothing of the command.
     """
+
+
+class NotApplied(Exception):
+    """A listener could not apply the news of another worker because something outside the program failed: a disk."""
 
 
 class Sharing(Protocol):

@@ -15,8 +15,8 @@ from ..options.redis_section import RedisSettings
 from ..words import RedisResult
 from .connection import Full, Lost, RedisConnection, RedisListener, RedisOpener, read_password, words_of
 from .kinds import Away
+from .lua_scripts import Script
 from .replies import ErrorReply, InvalidReply
-from .scripting import Script
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from twisted.logger import Logger
 
+from ..encryption import Unsealable
 from ..interfaces import IMeter
-from ..sealing import Unsealable
 from ..secrets import MasterKey
 from ..words import RefusedValue
 from .kinds import Sealing

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from ..record.sinks.positions import FOLDER as POSITIONS
 from ..record.trail.files import Files, OsFiles
 from ..record.trail.identity import FILE as TRAIL_ID
 from ..record.trail.names import PACKED, TOMBSTONE, FileName, of_journal, parse
 from ..record.trail.scan import scan
-from ..record.writers.positions import FOLDER as POSITIONS
 from . import manifest
 from .manifest import CONTENT, JournalFiles, Manifest, StateError
 

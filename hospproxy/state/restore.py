@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..folders import sync_folder
 from ..outward.ledger.format import MAJOR
+from ..record.sinks.positions import FOLDER as POSITIONS
 from ..record.trail.identity import FILE as TRAIL_ID
 from ..record.trail.verify import verify
-from ..record.writers.positions import FOLDER as POSITIONS
 from ..secrets import KeyFileError, MasterKey
-from ..signing import PublicKeys, Signer
+from ..signing_key import PublicKeys, Signer
 from . import manifest
 from .backup import INDEX, LEDGER
 from .manifest import CONTENT, Manifest, StateError

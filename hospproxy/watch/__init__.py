@@ -6,10 +6,10 @@ In reading order:
 - ``table.py``: the definition of every metric.
 - ``metrics.py``: the metrics of one process.
 - ``requests.py``: counts every client request.
-- ``merging.py``: merges the metrics and health of several workers.
+- ``merge.py``: merges the metrics and health of several workers.
 - ``admin.py``: the admin listener, which serves all of this.
 - ``audit_page/``: the audit page.
 
-``assembly.py`` and ``service.py`` build these parts; ``workers/`` uses ``merging.py``, and ``chain.py`` uses
+``assembly.py`` and ``service.py`` build these parts; ``workers/`` uses ``merge.py``, and ``chain.py`` uses
 ``requests.py``. Other modules count through ``IMeter`` in ``interfaces.py``.
 """

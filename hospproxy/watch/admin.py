@@ -15,11 +15,11 @@ from ..arrival.authority import PublicHosts
 from ..errors import ProxyError, reason
 from ..interfaces import IHandler
 from ..messages import Headers, Request, Response
-from . import merging
-from .audit_page import rendering, routes
+from . import merge
+from .audit_page import html, routes
 from .audit_page.page import AuditPage
 from .health import Health
-from .merging import Overview, Snapshot
+from .merge import Overview, Snapshot
 from .metrics import CONTENT_TYPE, Metrics
 
 _NONE = Headers()
@@ -53,7 +53,7 @@ class Admin:
         self._hosts = PublicHosts.of(hosts)
         self._pages = {
             b"/": self._index,
-            b"/style.css": lambda _overview: rendering.style(),
+            b"/style.css": lambda _overview: html.style(),
             b"/live": lambda _overview: self._live(),
             b"/ready": self._ready,
             b"/metrics": self._numbers,
@@ -105,16 +105,16 @@ class Admin:
         return is_loopback(host) or (bool(self._hosts.names) and self._hosts.serve(host))
 
     def _reasons(self, overview: Overview | None) -> dict[str, str]:
-        return dict(self._health.reasons()) if overview is None else merging.reasons(overview)
+        return dict(self._health.reasons()) if overview is None else merge.reasons(overview)
 
     def _index(self, overview: Overview | None) -> Response:
-        missing = merging.missing(overview) if overview is not None else {}
+        missing = merge.missing(overview) if overview is not None else {}
         values = {
             "audit": self._audit is not None,
             "reasons": self._reasons(overview),
             "missing": missing,
         }
-        return rendering.page(200, rendering.render("index.html", values))
+        return html.page(200, html.render("index.html", values))
 
     def _live(self) -> Response:
         return _json(200, {"live": True})
@@ -123,11 +123,11 @@ class Admin:
         reasons = self._reasons(overview)
         said: dict[str, Any] = {"ready": not reasons, "reasons": reasons}
         if overview is not None:
-            said["missing"] = merging.missing(overview)
+            said["missing"] = merge.missing(overview)
         return _json(503 if reasons else 200, said)
 
     def _numbers(self, overview: Overview | None) -> Response:
-        text = self._metrics.render() if overview is None else merging.merged(overview)
+        text = self._metrics.render() if overview is None else merge.merged(overview)
         return _page(200, CONTENT_TYPE, text)
 
 

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ..interfaces import IMeter
-from .merging import Snapshot, snapshot_of
+from .merge import Snapshot, snapshot_of
 from .table import METRICS, PREFIX, Metric
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

@@ -23,8 +23,8 @@ from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
 from .. import privileges, signals
-from ..ending import GRACE_S, end_within, leave
-from ..watch.merging import Overview, Snapshot
+from ..shutdown import GRACE_S, end_within, leave
+from ..watch.merge import Overview, Snapshot
 from .messages import (
     LONGEST_LINE,
     MOST_OF_ALL,
@@ -41,7 +41,7 @@ from .messages import (
     Told,
     ToWorker,
 )
-from .seat import Seat
+from .worker_identity import Seat
 
 if TYPE_CHECKING:
     from ..service import ProxyService

@@ -1,10 +1,14 @@
-"""Names of the files that each worker has for itself."""
+"""Names of the files that each worker has for itself, and removal of those that belong to no worker any more."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from twisted.logger import Logger
+
+_log = Logger()
 
 
 def of_slot(path: Path, slot: int) -> Path:
@@ -29,3 +33,22 @@ def beyond(path: Path, workers: int) -> Iterator[Path]:
         match = name.fullmatch(each.name)
         if match is not None and int(match[1]) >= workers:
             yield each
+
+
+def remove_left(paths: Iterable[Path], workers: int) -> None:
+    """Remove the files of worker slots that no longer exist.
+
+    Nothing else would ever wipe their content. A stored base share must not come back when the number of workers rises
+    again: by then those slots at HOSP belong to other workers.
+
+    :param paths: as for ``of_slot``.
+    """
+    for path in (left for each in paths for left in beyond(each, workers)):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.error(
+                "cannot remove {path}, which belongs to no worker any more: {why}. Remove it by hand",
+                path=str(path),
+                why=error.strerror,
+            )

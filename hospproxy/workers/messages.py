@@ -13,7 +13,7 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..watch.merging import Overview, Snapshot
+from ..watch.merge import Overview, Snapshot
 
 MOST_BYTES: Final = 16 << 20
 """Longest message in bytes.

@@ -16,12 +16,12 @@ from twisted.logger import Logger
 from .. import clocks, signals
 from ..arrival.listeners import ListenerError
 from ..config import Settings
-from ..ending import GRACE_S, leave_at_exit
+from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
-from ..watch.merging import Kept, Overview, Snapshot
-from . import binding
+from ..watch.merge import Kept, Overview, Snapshot
+from . import listening_sockets
 from .messages import Gather, Gathered, Reload, Stop
-from .post import Post
+from .worker_slot import Post
 
 _log = Logger()
 KILLED_S: Final = 2.0
@@ -60,8 +60,8 @@ class Supervisor(Service):
         """Bind every port while the process still has the privileges for it."""
         admin = self._settings.admin
         try:
-            self._clients = binding.bound(each.url for each in self._settings.listeners)
-            self._admin = binding.bound([admin.url] if admin.enabled else [])
+            self._clients = listening_sockets.bound(each.url for each in self._settings.listeners)
+            self._admin = listening_sockets.bound([admin.url] if admin.enabled else [])
         except (CannotListenError, ListenerError) as error:
             print(f"hospproxy: {error}", file=sys.stderr)
             raise SystemExit(1) from None
@@ -176,7 +176,7 @@ class Supervisor(Service):
         """Close the ports, let all workers finish, and kill those that are late."""
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopping = True
-        binding.close((*self._clients, *self._admin))
+        listening_sockets.close((*self._clients, *self._admin))
         for post in self._posts:
             post.stay_away()
             post.say(Stop())

@@ -58,7 +58,7 @@ _MEMORY = (
     ),
     Mutant(
         "deletion-strikes-no-list",
-        "hospproxy/memory/patching.py",
+        "hospproxy/memory/record_patch.py",
         "    if record is None:\n        return others\n",
         "    if record is None:\n        return before\n",
         "a list that is set right keeps what was deleted",
@@ -145,7 +145,7 @@ _ACCOUNTS = (
 _OUTWARD = (
     Mutant(
         "query-not-sent",
-        "hospproxy/outward/sending.py",
+        "hospproxy/outward/upstream_request.py",
         'query = "?" + urlencode(call.query, quote_via=quote) if call.query else ""',
         'query = ""',
         "HOSP gets no filter",
@@ -153,7 +153,7 @@ _OUTWARD = (
     ),
     Mutant(
         "host-not-handed-on",
-        "hospproxy/outward/sending.py",
+        "hospproxy/outward/upstream_request.py",
         "_octets(client.host or target.authority)",
         "_octets(target.authority)",
         "addresses in answers name HOSP's own host",
@@ -204,7 +204,7 @@ _OUTWARD = (
     ),
     Mutant(
         "found-whatever-it-says",
-        "hospproxy/outward/writes/finding.py",
+        "hospproxy/outward/writes/verdict.py",
         "    equal = [(row, age) for how, row, age in alike if how is Likeness.YES]",
         "    equal = [(row, age) for how, row, age in alike]",
         "any new record passes for a lost write's",
@@ -213,7 +213,7 @@ _OUTWARD = (
     ),
     Mutant(
         "claimed-by-two",
-        "hospproxy/outward/writes/finding.py",
+        "hospproxy/outward/writes/verdict.py",
         "(row, age_of(search, row)) for row in rows if _id(search.resource, row) not in search.claimed]",
         "(row, age_of(search, row)) for row in rows]",
         "two lost writes find the same record",
@@ -284,7 +284,7 @@ _LEDGER = (
     ),
     Mutant(
         "screening-not-kept",
-        "hospproxy/memory/screening.py",
+        "hospproxy/memory/screening_notes.py",
         "                await self._results.keep(notes)\n",
         "                pass\n",
         "a result is told before it is safe",
@@ -293,7 +293,7 @@ _LEDGER = (
     ),
     Mutant(
         "screening-sent-anew",
-        "hospproxy/memory/screening.py",
+        "hospproxy/memory/screening_notes.py",
         "        note.look_first = True\n        self._begin(",
         "        self._begin(",
         "after a restart a result's note is stored again",
@@ -330,7 +330,7 @@ _AMONG_MANY = ("machines", "workers")
 _SHARING = (
     Mutant(
         "serves-without-lease",
-        "hospproxy/sharing/shared.py",
+        "hospproxy/sharing/member.py",
         "        return self._running and self._lease.holds(self._clock.seconds())",
         "        return self._running",
         "a worker that cannot hear the others serves from memory",
@@ -357,7 +357,7 @@ _SHARING = (
     ),
     Mutant(
         "equal-elsewhere-unseen",
-        "hospproxy/sharing/claims.py",
+        "hospproxy/outward/writes/redis/claims.py",
         '        if found[0] != b"join":\n            return None\n',
         '        if found[0] == b"join":\n            return None\n',
         "what is repeated at another machine is a write of its own",
@@ -368,7 +368,7 @@ _SHARING = (
 _MORE = (
     Mutant(
         "nothing-closed",
-        "hospproxy/outward/writes/keeping.py",
+        "hospproxy/outward/writes/ledger_entries.py",
         "            await self._ledger.close(name, state.value, _record(entry), answer, pending=pending)\n",
         "            pass\n",
         "the ledger never hears what became of a write",

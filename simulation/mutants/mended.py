@@ -15,7 +15,7 @@ _MANY = ("workers", "machines")
 _LATE = (
     Mutant(
         "late-edit-gives-its-turn",
-        f"{_WRITES}turns.py",
+        f"{_WRITES}kept_turns.py",
         "pending = not entry.exchange.own and self._fate.left(entry) > 0",
         "pending = False",
         "a late PATCH undoes a later one",
@@ -23,7 +23,7 @@ _LATE = (
     ),
     Mutant(
         "late-edit-forgotten-at-restart",
-        f"{_WRITES}turns.py",
+        f"{_WRITES}kept_turns.py",
         "in await self._keeping.pending():",
         "in list[tuple[Entry, State]]():",
         "after a restart a late PATCH undoes a later one",
@@ -32,7 +32,7 @@ _LATE = (
     ),
     Mutant(
         "late-edit-unknown-to-others",
-        f"{_WRITES}turns.py",
+        f"{_WRITES}kept_turns.py",
         "await self._claims.settle(entry, state, keeps_turn=pending)",
         "await self._claims.settle(entry, state)",
         "a late PATCH undoes a later one of another worker",
@@ -41,7 +41,7 @@ _LATE = (
     ),
     Mutant(
         "equal-before-counts-as-done",
-        f"{_WRITES}finding.py",
+        f"{_WRITES}verdict.py",
         "landed=after_s is not None and after_s >= 0 and _has_become(change, row)",
         "landed=True",
         "a PATCH is over because the record had its values before",
@@ -49,7 +49,7 @@ _LATE = (
     ),
     Mutant(
         "late-edit-over-after-crash",
-        f"{_WRITES}keeping.py",
+        f"{_WRITES}ledger_entries.py",
         "pending=not closed,",
         "pending=False,",
         "what a crash left open counts as over at HOSP",
@@ -84,7 +84,7 @@ _LATE = (
     ),
     Mutant(
         "overtaken-outside",
-        f"{_WRITES}overtaking.py",
+        f"{_WRITES}overtaken.py",
         "return any(not same(left[field], row[field]) for field in fields)",
         "return False",
         "a change past the proxy does not end the time for retries",
@@ -112,7 +112,7 @@ _LATE = (
     ),
     Mutant(
         "edit-judged-by-set-clock",
-        f"{_WRITES}looking.py",
+        f"{_WRITES}looks.py",
         "entry.not_before if entry.steps in (None, self._upstream_clock.steps) else None",
         "entry.not_before",
         "after a step of HOSP's clock a PATCH that was carried out counts as absent",
@@ -121,7 +121,7 @@ _LATE = (
     ),
     Mutant(
         "edit-before-unknown",
-        f"{_WRITES}looking.py",
+        f"{_WRITES}looks.py",
         "            before=entry.before,\n",
         "",
         "two PATCHes in one second: the second, which failed, is not sent again",
@@ -131,7 +131,7 @@ _LATE = (
 _NOTES = (
     Mutant(
         "old-by-one-sign",
-        f"{_WRITES}finding.py",
+        f"{_WRITES}verdict.py",
         "return Age.OLD if said and not any(said) and len(said) == named else Age.DOUBTFUL",
         "return Age.OLD",
         "a clock or an id alone makes a stored note surely absent",
@@ -140,7 +140,7 @@ _NOTES = (
     ),
     Mutant(
         "absent-by-clock-after-crash",
-        f"{_WRITES}looking.py",
+        f"{_WRITES}looks.py",
         "not_before=None if entry.blind else entry.not_before,",
         "not_before=None if entry.blind else self._upstream_clock.earliest(entry.started),",
         "after a crash and a step of a clock a stored note is absent",
@@ -158,7 +158,7 @@ _NOTES = (
     ),
     Mutant(
         "imported-id-is-sequence",
-        f"{_WRITES}finding.py",
+        f"{_WRITES}verdict.py",
         "    return known and number <= search.sequence  # type: ignore[operator]",
         "    return isinstance(number, int) and search.floor is not None and number <= search.floor",
         "with one imported id above the sequence changed notes are taken for old ones",
@@ -167,7 +167,7 @@ _NOTES = (
     ),
     Mutant(
         "huge-id-believed",
-        f"{_WRITES}sightings.py",
+        f"{_WRITES}seen_ids.py",
         "isinstance(number, int) and 0 < number <= HIGHEST_ID",
         "isinstance(number, int)",
         "an id of 2^63 in an answer makes each lost note unknown",
@@ -184,7 +184,7 @@ _NOTES = (
     ),
     Mutant(
         "unseen-is-deleted",
-        f"{_WRITES}looking.py",
+        f"{_WRITES}looks.py",
         'deleted = operation.action == "delete" and entry.exchange.shown',
         'deleted = operation.action == "delete"',
         "a DELETE of what one may not see is told to be done",
@@ -192,7 +192,7 @@ _NOTES = (
     ),
     Mutant(
         "shown-before-it-was-hidden",
-        f"{_WRITES}shown.py",
+        f"{_WRITES}visible_records.py",
         "        self._struck[resource, record] = now\n",
         "        self._struck.setdefault((resource, record), 0.0)\n",
         "a DELETE of what one may see no longer is told to be done",
@@ -201,7 +201,7 @@ _NOTES = (
     ),
     Mutant(
         "author-may-change",
-        f"{_WRITES}looking.py",
+        f"{_WRITES}looks.py",
         "            immutable=_immutable(operation),\n",
         "",
         "one record that another has changed makes each lost note unknown",
@@ -209,7 +209,7 @@ _NOTES = (
     ),
     Mutant(
         "stamps-to-the-digit",
-        f"{_WRITES}finding.py",
+        f"{_WRITES}verdict.py",
         "STAMP_ERROR_S = 0.0015",
         "STAMP_ERROR_S = 0.0",
         "stamps that are a millisecond apart make each lost note unknown",
@@ -217,7 +217,7 @@ _NOTES = (
     ),
     Mutant(
         "number-is-not-its-text",
-        f"{_WRITES}stored.py",
+        f"{_WRITES}stored_values.py",
         "        return str(value)\n",
         "        return value\n",
         "a numeric title is stored as text, not recognised, and doubled",
@@ -225,7 +225,7 @@ _NOTES = (
     ),
     Mutant(
         "odd-value-is-absent",
-        f"{_WRITES}finding.py",
+        f"{_WRITES}verdict.py",
         "if not equal and any(how is Likeness.MAYBE for how, _row, _age in alike):",
         "if False:",
         "a value that HOSP makes something else of is not recognised, and doubled",
@@ -254,7 +254,7 @@ _NOTES = (
 _SCREENINGS = (
     Mutant(
         "screening-open-after-leaving",
-        "hospproxy/memory/screening.py",
+        "hospproxy/memory/screening_notes.py",
         "        self._begin(keep(), len(notes))\n        await kept\n",
         "        await self._results.keep(notes)\n        self._begin(self._deliver_all(notes), len(notes))\n",
         "a screening whose client leaves stays open until the next start",

@@ -8,7 +8,7 @@ _GATE = "hospproxy/outward/gate/gate.py"
 _PLACES = (
     Mutant(
         "place-free-when-client-leaves",
-        "hospproxy/outward/unheard.py",
+        "hospproxy/outward/abandoned.py",
         "        if self._is_sent():\n            self._leave_behind()",
         "        if False:\n            self._leave_behind()",
         "a client that resets its connection frees its place while HOSP works on",
@@ -51,7 +51,7 @@ _OUTWARD = (
     ),
     Mutant(
         "no-via",
-        "hospproxy/outward/sending.py",
+        "hospproxy/outward/upstream_request.py",
         "    if client.via:",
         "    if False:",
         "requests to HOSP have no Via",
@@ -67,7 +67,7 @@ _OUTWARD = (
     ),
     Mutant(
         "unasked-304-and-206",
-        "hospproxy/outward/checking.py",
+        "hospproxy/outward/response_check.py",
         "if response.status in _UNASKED:",
         "if False:",
         "a 304 or 206 that nobody asked for goes out",
@@ -75,7 +75,7 @@ _OUTWARD = (
     ),
     Mutant(
         "ranges-offered",
-        "hospproxy/outward/checking.py",
+        "hospproxy/outward/response_check.py",
         "names = (KNOWN | more) - _OF_RANGES",
         "names = KNOWN | more | _OF_RANGES",
         "clients are offered ranges that they cannot get",
@@ -83,7 +83,7 @@ _OUTWARD = (
     ),
     Mutant(
         "no-cache-kept",
-        "hospproxy/memory/shapes.py",
+        "hospproxy/memory/storable.py",
         'if b"no-cache" in said and not override_no_cache:',
         "if False:",
         "what HOSP marks as no-cache is given from memory",
@@ -152,7 +152,7 @@ _READS = (
     ),
     Mutant(
         "filter-believed",
-        "hospproxy/memory/patching.py",
+        "hospproxy/memory/record_patch.py",
         "            certain = False",
         "            return False",
         "a kept list is set right by a filter that HOSP does not apply",

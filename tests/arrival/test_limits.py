@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import RATE_AFTER_S, ArrivalLimits
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.messages import Response
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.wire import PLAIN, Line, Recorder, Slow

@@ -17,11 +17,11 @@ from hospproxy.arrival.authority import PublicHosts
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import ProxyHeaderFactory
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.house import ListenerContext, new_request_id
+from hospproxy.arrival.listener_context import ListenerContext, new_request_id
 from hospproxy.arrival.listeners import BACKLOG, Listener, ListenerError, Listeners
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.arrival.tls.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
-from hospproxy.arrival.tls.doorway import Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.contexts import Contexts, Doorway, TlsFactory
 from hospproxy.interfaces import IHandler
 from tests.arrival.tls.test_certificates import NOW
 from tests.arrival.wire import Recorder

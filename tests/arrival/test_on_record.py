@@ -20,7 +20,7 @@ from zope.interface import implementer
 from hospproxy.answers import Answers
 from hospproxy.arrival.answer import CONTINUE
 from hospproxy.arrival.authority import PublicHosts
-from hospproxy.arrival.house import ListenerContext
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.chain import Chain
 from hospproxy.errors import RecordFailed

@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hospproxy.arrival.factory import Http1Factory
-from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.errors import ProxyError
 from hospproxy.interfaces import IHandler

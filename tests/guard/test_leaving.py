@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from hospproxy.errors import FailedAfterSending
 from hospproxy.exchange import Call
-from hospproxy.guard.admission.attempts import Keys
+from hospproxy.guard.admission.claim_keys import Keys
 from hospproxy.guard.admission.processor import Admission
 from hospproxy.guard.admission.refusals import Refusals
 from hospproxy.guard.identity import IdentityCheck

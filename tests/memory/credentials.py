@@ -31,7 +31,7 @@ from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
 from hospproxy.memory.disk import Disk
 from hospproxy.memory.memory import Memory, WriteAuthor
-from hospproxy.memory.second import Second
+from hospproxy.memory.second_level import Second
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Origin, Response
 from hospproxy.null_meter import NullMeter

@@ -15,14 +15,14 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IMeter
 from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.cache import Cache
-from hospproxy.memory.keeper import Keeper
 from hospproxy.memory.memory import Memory
-from hospproxy.memory.second import Second
+from hospproxy.memory.persistence import Keeper
+from hospproxy.memory.redis.level import LevelLimits, RedisLevel
+from hospproxy.memory.second_level import Second
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.kinds import ALONE, Sharing
-from hospproxy.sharing.level import LevelLimits, RedisLevel
 from tests.sharing.common import SmallCommon
 
 CONTRACT: Contract = contract_document.load()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from twisted.internet.task import Clock
 
+from hospproxy.encryption import Seal
 from hospproxy.memory.disk import Disk, DiskLimits
 from hospproxy.memory.disk_file import CacheFile
-from hospproxy.sealing import Seal
 from tests.outward.ledger.fakes import AtOnce
 
 from .house import House

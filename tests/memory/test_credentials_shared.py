@@ -13,11 +13,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.memory.memory import Memory
-from hospproxy.memory.second import Second
-from hospproxy.memory.staleness import WHO
+from hospproxy.memory.redis.level import LevelLimits, RedisLevel
+from hospproxy.memory.second_level import Second
 from hospproxy.messages import Response
 from hospproxy.null_meter import NullMeter
-from hospproxy.sharing.level import LevelLimits, RedisLevel
+from hospproxy.tags import WHO
 from tests.sharing.common import SmallCommon, SmallRedis
 
 from .credentials import Fuzz, Sent, run

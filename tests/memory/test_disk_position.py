@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from hospproxy.errors import NothingKept
-from hospproxy.memory.hearing import Hearing
+from hospproxy.memory.remote_invalidation import Hearing
 from hospproxy.sharing.news import Everything
 
 from .house import ANN, answer

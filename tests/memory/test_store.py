@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.interfaces import ICacheStore
-from hospproxy.memory.shapes import to_keep
 from hospproxy.memory.staleness import tags_of_answer
+from hospproxy.memory.storable import to_keep
 from hospproxy.memory.store import CacheEntry, LruStore, size_of
 from hospproxy.messages import Headers, Identity, Response
 

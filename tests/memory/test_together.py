@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import FailedAfterSending, NotSent, OutcomeUnknown
-from hospproxy.memory.hearing import Hearing, NotLasting
-from hospproxy.memory.keeper import NoPersistence
 from hospproxy.memory.memory import NOBODY, WriteAuthor
+from hospproxy.memory.persistence import NoPersistence
+from hospproxy.memory.remote_invalidation import Hearing, NotLasting
 from hospproxy.memory.store import Mark
 from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, News, Struck
 

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import checks
 from hospproxy.config import ConfigError, Settings, UpstreamSettings, load
-from hospproxy.options import writer_checks
+from hospproxy.options import sink_checks
 from hospproxy.options.database_section import DatabaseSettings
-from hospproxy.record.database.building import reader_for, target_of, writer_for
+from hospproxy.record.database.build_database import reader_for, target_of, writer_for
 
 URL = "postgresql+psycopg://hospproxy@db.example:5432/audit"
 
@@ -47,7 +47,7 @@ class CheckTests(Case):
 
     def test_psycopg_is_missing(self) -> None:
         """Reported at the start, not with the first batch."""
-        with mock.patch.object(writer_checks, "find_spec", return_value=None):
+        with mock.patch.object(sink_checks, "find_spec", return_value=None):
             self.assertEqual(self.paths(url=URL), ["audit_database.url"])
             self.assertEqual(self.paths(), [])
             self.assertEqual(self.paths(url=URL, enabled=False), [])

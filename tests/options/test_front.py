@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hospproxy.options.front_section import FrontSettings, OriginSettings
-from hospproxy.options.loading import ConfigError, structure
+from hospproxy.options.loader import ConfigError, structure
 
 from ..test_checks import Case
 

@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import checks
 from hospproxy.config import ConfigError, Settings
-from hospproxy.options.loading import sections
+from hospproxy.options.loader import sections
 from hospproxy.options.secret_values import SECRETS, content_of, master_key, shared_secret
 from hospproxy.secrets import KeyFileError
-from hospproxy.signing import Signer, signer_for
+from hospproxy.signing_key import Signer, signer_for
 
 WORDS = "Mellon-mellon-mellon"
 KEY = bytes(range(32))

@@ -17,11 +17,11 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.guard import large_bodies
 from hospproxy.messages import Client, Headers, Origin, Response
 from hospproxy.outward import large_answers
-from hospproxy.outward.checking import AnswerCheck
 from hospproxy.outward.large_answers import LargeAnswers
+from hospproxy.outward.response_check import AnswerCheck
 from hospproxy.outward.upstream import UpstreamProcessor
-from hospproxy.turns import Turns
-from tests.outward.test_checking import CONTRACT, HOSP, HTML, JSON, NOTE, CheckCase
+from hospproxy.slices import Turns
+from tests.outward.test_response_check import CONTRACT, HOSP, HTML, JSON, NOTE, CheckCase
 
 MANY = [{**NOTE, "id": number} for number in range(3000, 0, -1)]
 FIELDS = st.sampled_from([*NOTE, "other"])

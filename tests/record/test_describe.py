@@ -14,7 +14,7 @@ from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
 from hospproxy.exchange import Exchange
 from hospproxy.messages import Client, ClientCertificate, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
-from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.trail.record_line import encode_record
 
 from .exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, SECRET, answer, exchange
 

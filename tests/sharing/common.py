@@ -10,10 +10,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hospproxy.sealing import Seal
+from hospproxy.encryption import Seal
 from hospproxy.sharing.generations import key_of_tag
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 
 EPOCH_MS = 1_700_000_000_000
 

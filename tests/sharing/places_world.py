@@ -15,11 +15,11 @@ from hospproxy.exchange import Exchange
 from hospproxy.messages import Priority, Request, Response
 from hospproxy.outward.gate.breaker import Breaker
 from hospproxy.outward.gate.gate import Gate
+from hospproxy.outward.gate.redis.base_share import BaseFile, BaseRecord, OwnBase
+from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
 from hospproxy.outward.gate.rules import Rules
-from hospproxy.sharing.bases import BaseFile, BaseRecord, OwnBase
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.places import PlacesRules, SharedPlaces
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 from hospproxy.watch.metrics import Metrics
 
 from .places_model import Table, replied, told

@@ -19,8 +19,8 @@ from hospproxy.sharing import connection as connections
 from hospproxy.sharing import link as links
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.link import Link
+from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.replies import ErrorReply, InvalidReply
-from hospproxy.sharing.scripting import Script
 from hospproxy.watch.metrics import Metrics
 
 from .fake_redis import FakeRedis, bulk

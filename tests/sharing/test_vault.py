@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sealing import Unsealable
+from hospproxy.encryption import Unsealable
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing import vault as vaults
 from hospproxy.sharing.kinds import Sealing

@@ -14,9 +14,9 @@ from twisted.internet.task import Clock
 from hospproxy.null_meter import NullMeter
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lease import Timing
+from hospproxy.sharing.lua_scripts import Script
+from hospproxy.sharing.member import Shared
 from hospproxy.sharing.news import Everything, News, Struck
-from hospproxy.sharing.scripting import Script
-from hospproxy.sharing.shared import Shared
 from tests.lives import Coroutines
 
 from .common import SmallVault

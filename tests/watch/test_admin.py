@@ -12,7 +12,7 @@ from hospproxy.interfaces import IHandler
 from hospproxy.messages import Client, Request, Response
 from hospproxy.watch.admin import Admin, is_loopback
 from hospproxy.watch.health import Health
-from hospproxy.watch.merging import Overview, Snapshot
+from hospproxy.watch.merge import Overview, Snapshot
 from hospproxy.watch.metrics import Metrics
 
 

@@ -13,7 +13,7 @@ from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, ProxyError
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.queue import Refusal
 from hospproxy.outward.retry import Safety
-from hospproxy.outward.writes.finding import Found, NotKnowable, NotThere
+from hospproxy.outward.writes.verdict import Found, NotKnowable, NotThere
 from hospproxy.watch.table import METRICS, OF_WORKERS, Metric
 from hospproxy.words import status_class
 

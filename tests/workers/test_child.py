@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import Settings, UpstreamSettings
-from hospproxy.ending import GRACE_S
-from hospproxy.watch.merging import Overview, Snapshot
+from hospproxy.shutdown import GRACE_S
+from hospproxy.watch.merge import Overview, Snapshot
 from hospproxy.workers.child import FIRST_SOCKET_FD, Child, LogForwarder
 from hospproxy.workers.messages import (
     LONGEST_LINE,

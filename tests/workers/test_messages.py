@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.watch.merging import Family, Overview, Series, Snapshot
+from hospproxy.watch.merge import Family, Overview, Series, Snapshot
 from hospproxy.workers.messages import (
     MOST_BYTES,
     Ask,

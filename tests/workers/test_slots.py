@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.assembly import Parts
 from hospproxy.config import Settings, UpstreamSettings, structure
-from hospproxy.memory.outliving import remove_left
 from hospproxy.secrets import MasterKey
+from hospproxy.workers.files import remove_left
 
 KEY = MasterKey(b"k" * 32)
 
@@ -53,12 +53,12 @@ class Slots(SynchronousTestCase):
         settings = Settings(
             upstream=UpstreamSettings(url="http://127.0.0.1:1"), state_dir=Path(self.mktemp()), workers=2
         )
-        remove_left(settings)
+        remove_left([settings.cache_path], 2)
         folder = settings.cache_path.parent
         folder.mkdir(parents=True)
         for name in ("answers.sqlite", "answers-1.sqlite", "answers-2.sqlite", "answers-2.sqlite-wal"):
             (folder / name).touch()
-        remove_left(settings)
+        remove_left([settings.cache_path], 2)
         self.assertEqual({each.name for each in folder.iterdir()}, {"answers.sqlite", "answers-1.sqlite"})
 
     def test_nor_does_it_leave_places_at_hosp_to_whoever_comes_later(self) -> None:
@@ -66,7 +66,7 @@ class Slots(SynchronousTestCase):
         settings.state_dir.mkdir(parents=True)
         for name in ("places.json", "places-1.json", "places-2.json"):
             (settings.state_dir / name).touch()
-        remove_left(settings)
+        remove_left([settings.state_dir / "places.json"], 2)
         self.assertEqual(
             {each.name for each in settings.state_dir.iterdir()}, {"places.json", "places-1.json"}
         )

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
-from hospproxy.watch.merging import Family, Series, Snapshot
+from hospproxy.watch.merge import Family, Series, Snapshot
 from hospproxy.workers.child import LOCK_FD
 from hospproxy.workers.messages import (
     Ask,
@@ -112,7 +112,7 @@ class Case(SynchronousTestCase):
             state_dir=Path(self.mktemp()),
         )  # fmt: skip
         self.opened: list[Any] = []
-        bound = mock.patch("hospproxy.workers.binding.bound", self.bound)
+        bound = mock.patch("hospproxy.workers.listening_sockets.bound", self.bound)
         signals = mock.patch("hospproxy.signals.install")
         for each in (bound, signals):
             each.start()
@@ -190,7 +190,7 @@ class Starting(Case):
 
     def test_a_port_that_is_taken(self) -> None:
         taken = CannotListenError("127.0.0.1", 1, OSError("taken"))
-        with mock.patch("hospproxy.workers.binding.bound", side_effect=taken):
+        with mock.patch("hospproxy.workers.listening_sockets.bound", side_effect=taken):
             ending = self.assertRaises(SystemExit, self.supervisor.privilegedStartService)
         self.assertEqual(ending.code, 1)
 
@@ -263,7 +263,7 @@ class Replacing(Case):
     def test_lines_have_their_level_and_their_worker(self) -> None:
         events: list[Any] = []
         _, second, _ = self.begin()
-        with mock.patch("hospproxy.workers.post.Logger") as logger:
+        with mock.patch("hospproxy.workers.worker_slot.Logger") as logger:
             logger.return_value.emit.side_effect = lambda level, _format, **more: events.append(
                 (level.name, more)
             )
@@ -275,7 +275,7 @@ class Replacing(Case):
 
     def test_what_is_written_past_the_log(self) -> None:
         first, *_ = self.begin()
-        with mock.patch("hospproxy.workers.post._log") as log:
+        with mock.patch("hospproxy.workers.worker_slot._log") as log:
             first.process.childDataReceived(2, b"hospproxy: no ke")
             first.process.childDataReceived(2, b"y\nrest")
             first.ends(status=1)
@@ -285,7 +285,7 @@ class Replacing(Case):
 
     def test_a_line_without_an_end_takes_no_more_than_its_share(self) -> None:
         first, *_ = self.begin()
-        with mock.patch("hospproxy.workers.post._log") as log:
+        with mock.patch("hospproxy.workers.worker_slot._log") as log:
             for _ in range(40):
                 first.process.childDataReceived(1, b"x" * 4096)
         self.assertGreaterEqual(len(log.error.mock_calls), 2)

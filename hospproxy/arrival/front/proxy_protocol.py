@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ...words import ProxyHeader
-from ..house import ListenerContext
+from ..listener_context import ListenerContext
 from .proxy_header import ProxyHeaderError, parse_proxy_header
 from .trust import Trust, display_address, parse_address
 

@@ -1,9 +1,9 @@
 """TLS on the listeners: contexts, certificate files that are reloaded while running, and limits on handshakes.
 
 * ``certificates.py``: reads PEM files, or makes the self-signed certificate.
-* ``doorway.py``: TLS settings, one context per certificate, and the choice of a certificate by server name.
+* ``contexts.py``: TLS settings, one context per certificate, and the choice of a certificate by server name.
 * ``hello.py``: reads the server name from a ClientHello. Pure.
-* ``entrance.py``: the certificates and client CAs of one listener, and what is due on a timer (new ticket keys,
+* ``listener_tls.py``: the certificates and client CAs of one listener, and what is due on a timer (new ticket keys,
   expiry warnings).
 * ``renewal.py``: checks certificate files for changes and replaces what was read from them.
 * ``handshakes.py``: limits on handshakes in progress, per address and in all.

@@ -15,8 +15,8 @@ from ...errors import ProxyError
 from ...interfaces import IHandler
 from ...messages import ClientCertificate, Request, Response
 from ..factory import Http1Factory
-from ..house import ListenerContext
 from ..http1 import Http1Protocol
+from ..listener_context import ListenerContext
 from .certificates import names_of
 
 HSTS: Final = b"strict-transport-security"

@@ -1,13 +1,13 @@
 """Limit what one client may do: password guesses are delayed, request rates are limited.
 
 * ``processor.py``: the processor; decides whether a request passes, waits or gets a 429.
-* ``attempts.py``: HMAC keys for the address, account and credentials of a request. Pure.
-* ``guessing.py``: the delay after failed log-ins. Pure.
+* ``claim_keys.py``: HMAC keys for the address, account and credentials of a request. Pure.
+* ``guess_delay.py``: the delay after failed log-ins. Pure.
 * ``rates.py``: token buckets for request rates. Pure.
-* ``marks.py``: the bounded table that both of these use. Pure.
-* ``waiting.py``: requests that are being delayed, with a limit per address and account.
+* ``timestamps.py``: the bounded table that both of these use. Pure.
+* ``delay_queue.py``: requests that are being delayed, with a limit per address and account.
 * ``refusals.py``: credentials that HOSP refused a moment ago.
-* ``telling.py``: shares failures, token use and accepted credentials with the other workers.
+* ``peer_reports.py``: shares failures, token use and accepted credentials with the other workers.
 
-``guard/building.py`` and ``assembly.py`` build these; ``guard/identity.py`` uses ``refusals.py``.
+``guard/build_guard.py`` and ``assembly.py`` build these; ``guard/identity.py`` uses ``refusals.py``.
 """

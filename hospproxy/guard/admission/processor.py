@@ -15,19 +15,19 @@ from zope.interface import implementer
 from ...errors import TooMany
 from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
-from ...joining import Joint
 from ...memory.accounts import Accounts
 from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import Accepted, Guess, News, Used
+from ...single_flight import Joint
 from ..credentials import parse_basic
-from .attempts import Keys, LoginAttempt
-from .guessing import Guilt, Patience
+from .claim_keys import Keys, LoginAttempt
+from .delay_queue import Claim, WaitingGuesses, too_many
+from .guess_delay import Guilt, Patience
+from .peer_reports import MOST_KEYS, Telling
 from .rates import Rate
 from .refusals import Refusals
-from .telling import MOST_KEYS, Telling
-from .waiting import Claim, WaitingGuesses, too_many
 
 COUNTED_S = 600.0
 """A password that fails again within these seconds is not a new guess: a device with an old password repeats it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .marks import Marks
+from .timestamps import Marks
 
 
 class Rate:

@@ -11,13 +11,13 @@ The rules are pure (no I/O, and time is a parameter). In reading order:
 The rest uses them:
 
 * ``rules.py``: the settings, constants and error texts of the gate.
-* ``places.py``: the interface through which the gate learns how many slots belong to this process.
+* ``slots.py``: the interface through which the gate learns how many slots belong to this process.
 * ``gate.py``: the processor ``outward.gate`` itself.
-* ``probing.py``: sends probes while the breaker is open.
+* ``probe.py``: sends probes while the breaker is open.
 * ``stall.py``: notices early that HOSP may have stalled.
-* ``unfinished.py``: the file of attempts in flight, for the process after a kill.
-* ``building.py``: assembles the gate and its prober.
+* ``in_flight_file.py``: the file of attempts in flight, for the process after a kill.
+* ``build_gate.py``: assembles the gate and its prober.
 
-``assembly.py`` builds the gate. ``sharing`` imports ``places.py`` and ``breaker.py``; ``outward`` imports ``rules.py``.
+``assembly.py`` builds the gate. ``sharing`` imports ``slots.py`` and ``breaker.py``; ``outward`` imports ``rules.py``.
 The pure modules import only ``errors``, ``messages`` and each other.
 """

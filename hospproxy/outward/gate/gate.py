@@ -13,21 +13,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...aftermath import LeftBehind
 from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
+from ...late_responses import LeftBehind
 from ...messages import Priority, Response
 from ...retry_after import retry_after_s
 from .breaker import Breaker, BreakerState
 from .estimate import Estimate
+from .in_flight_file import InHand, Nowhere
 from .limit import Limit
-from .places import AllMine, Places, Using
 from .queue import Queue, QueueStanding, Refusal, Ticket
 from .rules import FEW, MOST_REST_S, OPINION_S, PROBE, WORDS, Rules
 from .signs import Outcome, Sign, sign_of, tell
+from .slots import AllMine, Places, Using
 from .stall import Stall
-from .unfinished import InHand, Nowhere
 
 _log = Logger()
 

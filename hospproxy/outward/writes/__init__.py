@@ -5,14 +5,17 @@ flight: one write per record, or one of several equal new records. A *look* is a
 a write. In reading order:
 
 * ``processor.py``: the processor ``outward.writes``; retries, keys, and what happens when a write ends.
-* ``fate.py``: sends one write and decides its outcome. ``turns.py`` settles it and passes on its turn.
-* ``looking.py``: makes the looks. ``finding.py`` judges them (pure), ``accounts.py`` does both for staff accounts.
-* ``equality.py``, ``stored.py``, ``overtaking.py``: which writes are equal, what HOSP stores, which retries are void.
-* ``sightings.py``, ``presence.py``, ``shown.py``, ``versions.py``: what the proxy learns from HOSP's responses.
+* ``fate.py``: sends one write and decides its outcome. ``kept_turns.py`` settles it and passes on its turn.
+* ``looks.py``: makes the looks. ``verdict.py`` judges them (pure), ``accounts.py`` does both for staff accounts.
+* ``equality.py``, ``stored_values.py``, ``overtaken.py``: which writes are equal, what HOSP stores, which retries are
+  void.
+* ``seen_ids.py``, ``presence.py``, ``visible_records.py``, ``versions.py``: what the proxy learns from HOSP's
+  responses.
 * ``entry.py``, ``entries.py``, ``turn_queues.py``: one write, all writes in memory, and the queues of their turns.
-* ``keeping.py``: entries in the ledger. ``recovery.py`` takes over what earlier processes left.
+* ``ledger_entries.py``: entries in the ledger. ``recovery.py`` takes over what earlier processes left.
 * ``claims.py``: interface to other workers and machines. ``elsewhere.py`` is the processor's side of it.
-* ``going_on.py``, ``keys.py``, ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an outcome.
+* ``background.py``, ``keys.py``, ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an
+  outcome.
 
 ``assembly.py`` builds them, and ``sharing`` implements ``Claims``. ``conditions.py`` uses ``finding.moment``. Nothing
 else imports this package.

@@ -16,7 +16,7 @@ from ...exchange import Call
 from ...guard.credentials import basic, parse_basic
 from ...messages import Response
 from .entry import Entry
-from .finding import Change, Found, NotKnowable, NotThere, Verdict, has_changed
+from .verdict import Change, Found, NotKnowable, NotThere, Verdict, has_changed
 
 Look = Callable[[Call], Awaitable[Response | None]]
 """Sends one read to HOSP; None if there was no response."""

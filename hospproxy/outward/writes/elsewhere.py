@@ -14,8 +14,8 @@ from ...messages import Origin, Response
 from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
 from .entries import Entries
 from .entry import Entry, Names, WriteState
-from .keeping import Keeping
-from .sightings import Sightings, is_in_order
+from .ledger_entries import Keeping
+from .seen_ids import Sightings, is_in_order
 
 OLDEST_S = 24 * 3600.0
 """Maximum age in seconds of an unknown write under a key."""

@@ -17,7 +17,7 @@ from ...errors import OverCapacity
 from ...exchange import Exchange
 from .entry import Entry, Names, WriteState, has_effect
 from .equality import digest, record_name, record_of, turn_of, what
-from .overtaking import ByRecord
+from .overtaken import ByRecord
 from .turn_queues import TurnQueues
 
 

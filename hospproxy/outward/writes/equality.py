@@ -8,7 +8,7 @@ import msgspec
 
 from ...exchange import Exchange
 from ...messages import ABSENT, Json
-from .stored import Doubt, as_stored
+from .stored_values import Doubt, as_stored
 
 
 def what(exchange: Exchange) -> bytes:

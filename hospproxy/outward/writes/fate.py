@@ -14,9 +14,9 @@ from ...errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
 from ...interfaces import IMeter, Proceed
 from ...messages import Response
 from .entry import Entry
-from .finding import Found, NotKnowable, NotThere, Verdict
-from .looking import Looking, Undecided
-from .sightings import Sightings
+from .looks import Looking, Undecided
+from .seen_ids import Sightings
+from .verdict import Found, NotKnowable, NotThere, Verdict
 
 Result = Response | FailedAfterSending | BadAnswer
 

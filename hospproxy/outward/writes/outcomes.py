@@ -11,8 +11,8 @@ from ...exchange import Exchange
 from ...messages import Headers, Response
 from .claims import Claims
 from .entry import WriteState
-from .keeping import Keeping
-from .sightings import id_of
+from .ledger_entries import Keeping
+from .seen_ids import id_of
 
 OPERATION = Operation(
     id="hospproxyOutcome",

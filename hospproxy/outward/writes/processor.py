@@ -12,19 +12,19 @@ from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Origin, Response
 from . import outcomes
+from .background import GoingOn, Later
 from .claims import Claims, Elsewhere, NoClaims
 from .elsewhere import Others
 from .entries import Entries
 from .entry import Entry, Names, WriteState
 from .fate import Absent, Fate
-from .finding import Found, NotThere
-from .going_on import GoingOn, Later
-from .keeping import Keeping
+from .kept_turns import WriteTurns
 from .keys import another, busy, is_kept, key_in, scoped
+from .ledger_entries import Keeping
 from .recovery import Recovery
-from .shown import Shown
-from .sightings import Sightings
-from .turns import WriteTurns
+from .seen_ids import Sightings
+from .verdict import Found, NotThere
+from .visible_records import Shown
 
 _log = Logger()
 _SAID_ALREADY = frozenset({WriteState.ANSWERED, WriteState.FOUND})

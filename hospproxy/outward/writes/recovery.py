@@ -13,9 +13,9 @@ from ...exchange import Exchange
 from .claims import Claims
 from .entries import Entries
 from .entry import Entry
-from .keeping import Keeping
-from .sightings import Sightings, id_of
-from .turns import WriteTurns
+from .kept_turns import WriteTurns
+from .ledger_entries import Keeping
+from .seen_ids import Sightings, id_of
 
 _log = Logger()
 

@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import exporting, searching, users, verifying
+from . import export_command, search_command, user_command, verify_command
 
 PARTS = (
-    verifying.add,
-    searching.add,
-    exporting.add,
-    users.add,
+    verify_command.add,
+    search_command.add,
+    export_command.add,
+    user_command.add,
 )
 """Each function adds its subcommand to the parser and sets ``run``."""
 

@@ -13,10 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from ...database_url import BadUrlError, parsed
 from ..database.access import words_of
 from ..database.dialects import DatabaseTarget, engine_for
-from ..database.reading import members, page
+from ..database.reader import members, page
 from ..export.fhir import MOST_PATIENTS
-from ..reading.filters import Filters
-from ..reading.rows import IndexRow, Key
+from ..search.filters import Filters
+from ..search.rows import IndexRow, Key
 from .sources import SourceError
 
 _ROWS = 500

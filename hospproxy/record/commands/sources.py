@@ -10,9 +10,9 @@ from typing import Protocol
 from attrs import define
 
 from ..export.texts import visible
-from ..reading.filters import Filters
-from ..reading.folder import FolderReader
-from ..reading.rows import IndexRow
+from ..search.filters import Filters
+from ..search.folder import FolderReader
+from ..search.rows import IndexRow
 
 
 class SourceError(Exception):

@@ -1,7 +1,7 @@
 """The searchable index of the audit trail, in SQLite or PostgreSQL.
 
 A sink fills it, a reader answers the audit page and the commands from it. Its results must equal those of
-`record/reading/matching.py`.
+`record/search/match.py`.
 
 Modules in reading order:
 
@@ -9,15 +9,15 @@ Modules in reading order:
 - `dialects.py`: what differs between SQLite and PostgreSQL.
 - `access.py`: one thread with one connection, and its timeouts.
 - `words.py`: texts stored as numbers.
-- `coding.py`: from a line of the journal to column values.
-- `writing.py`: the sink that inserts batches.
-- `pruning.py`: deletes records past their retention.
+- `column_values.py`: from a line of the journal to column values.
+- `sink.py`: the sink that inserts batches.
+- `retention.py`: deletes records past their retention.
 - `conditions.py`: filters as SQL conditions and index choices.
-- `searching.py`: the search loop, bounded in work.
-- `reading.py`: pages, single records, exports and the summary (`ITrailReader`).
-- `building.py`: makes sink and reader from the settings.
+- `bounded_search.py`: the search loop, bounded in work.
+- `reader.py`: pages, single records, exports and the summary (`ITrailReader`).
+- `build_database.py`: makes sink and reader from the settings.
 
-`record/writers/building.py`, `service.py` and `record/commands/indexed.py` import it; `options/` imports
+`record/sinks/build_sinks.py`, `service.py` and `record/commands/indexed.py` import it; `options/` imports
 `dialects.py` to check the URL. SQLAlchemy is slow to import, so other code imports this folder only where the
 database is used.
 """

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...worker import Worker, WorkerLike
-from ..reading.rows import IndexAway, NoIndexYet
+from ..search.rows import IndexAway, NoIndexYet
 from .dialects import DatabaseTarget, engine_for
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import Any
 from attrs import field, frozen
 from sqlalchemy import ColumnElement, Connection, Text, and_, exists, false, func, not_, or_, select, tuple_
 
-from ..reading.filters import Filters
-from ..reading.matching import LOGIN_FAILURE as LOGIN_FAILURE_ACTION
-from ..reading.matching import milliseconds
+from ..search.filters import Filters
+from ..search.match import LOGIN_FAILURE as LOGIN_FAILURE_ACTION
+from ..search.match import milliseconds
 from .schema import LOGIN_FAILURE, MEMBERS, OTHER_TROUBLE, OWN, RECORDS, SETS, SHOWN
 from .words import numbers_of
 

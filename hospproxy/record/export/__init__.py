@@ -9,7 +9,7 @@ Modules in reading order:
 - `events.py`: the kind and the outcome of an AuditEvent.
 - `codes.py`: code systems and codes of FHIR, DICOM and IHE.
 
-`record/commands/` and `watch/audit_page/` import it. It imports only `record/reading/`.
+`record/commands/` and `watch/audit_page/` import it. It imports only `record/search/`.
 """
 
 from .lines import csv_lines, fhir_lines, jsonl_lines

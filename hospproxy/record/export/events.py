@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from ..reading.matching import is_login_failure, text
+from ..search.match import is_login_failure, text
 from . import codes
 from .codes import Coding
 from .texts import visible

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from ..reading.matching import is_login_failure, set_of
-from ..reading.rows import IndexRow
+from ..search.match import is_login_failure, set_of
+from ..search.rows import IndexRow
 from . import codes
 from .events import Event, event_of, identifier, put
 from .table import inner, person

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from ...closing import close
-from ..reading.rows import IndexRow
+from ...iterators import close
+from ..search.rows import IndexRow
 from .fhir import NAMING, FhirNaming, Members, line_of
 from .table import Writer
 

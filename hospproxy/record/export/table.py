@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..reading.rows import IndexRow
+from ..search.rows import IndexRow
 from .texts import cell
 
 Record = Mapping[str, Any]

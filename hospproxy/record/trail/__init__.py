@@ -3,8 +3,8 @@
 Modules in reading order:
 
 - `names.py`: file names of a journal, parsed and made.
-- `encoding.py`: one audit record as one safe line of JSON.
-- `linking.py`: sequence number, previous hash and signature at the end of each line.
+- `record_line.py`: one audit record as one safe line of JSON.
+- `hash_chain.py`: sequence number, previous hash and signature at the end of each line.
 - `marks.py`: the records that the journal writes about itself (begin, digest, tombstone).
 - `files.py`: the file system layer: locks, new files, the reserve for a full disk.
 - `scan.py`: reads one file as far as its chain holds.
@@ -12,11 +12,11 @@ Modules in reading order:
 - `current.py`: state of the file being written, and the next group for it.
 - `keeper.py`: appends groups of chained lines, rotates files, uses the reserve. Blocks.
 - `uring.py`: appends through Linux io_uring, without a Python thread.
-- `committing.py`: gives each group to io_uring or to the writing thread.
+- `group_commit.py`: gives each group to io_uring or to the writing thread.
 - `journal.py`: queues records and commits them in groups; what the rest of the proxy calls.
-- `following.py`: how sinks read committed records from a saved position.
-- `tending.py`: compresses closed files and removes those past their retention.
-- `opening.py`: builds a journal from the settings.
+- `follower.py`: how sinks read committed records from a saved position.
+- `upkeep.py`: compresses closed files and removes those past their retention.
+- `build_journal.py`: builds a journal from the settings.
 - `identity.py`: the trail's id, since two machines may both have a journal w0.
 - `differences.py`, `verify.py`: the auditor's check of chain and signatures.
 

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from .files import JournalFile
-from .linking import ChainHead
+from .hash_chain import ChainHead
 
 _MOST_SETS = 5000
 """Patient sets that are remembered as present in the file. A forgotten one is written again."""

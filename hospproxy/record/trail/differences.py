@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 
 from attrs import frozen
 
-from .linking import ChainHead, ChainLink
+from .hash_chain import ChainHead, ChainLink
 
 
 @frozen(slots=True)

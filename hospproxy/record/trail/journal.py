@@ -2,7 +2,7 @@
 
 The journal writes and syncs records in groups, one group at a time. A group is whatever arrived during the
 previous sync; collecting for a fixed time instead was measured and is slower. Nothing here blocks on the disk
-and there are no locks: committing.py decides who writes.
+and there are no locks: group_commit.py decides who writes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from zope.interface import implementer
 from ...errors import RecordFailed
 from ...interfaces import IJournal, IMeter
 from ...worker import WorkerLike
-from ..disclosing import Disclosure
-from .committing import Committer, Ring
-from .encoding import encode_record
-from .following import Position
+from ..disclosures import Disclosure
+from .follower import Position
+from .group_commit import Committer, Ring
 from .keeper import TrailKeeper
+from .record_line import encode_record
 
 _GAP_AFTER_S = 5.0
 """Seconds from a failed group to the gap record, which also tests whether the disk works again."""

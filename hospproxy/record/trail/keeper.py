@@ -10,16 +10,16 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from ...errors import RecordFailed
-from ...signing import Signer
-from ..disclosing import Disclosure
+from ...signing_key import Signer
+from ..disclosures import Disclosure
 from . import marks, recovery
 from .current import Append, Current, Group, within
-from .encoding import encode_record
 from .files import FULL, Files, JournalFile, OsFiles
-from .following import Position
-from .linking import ChainHead, linked, linked_and_signed
+from .follower import Position
+from .hash_chain import ChainHead, linked, linked_and_signed
 from .marks import Ended
 from .names import made
+from .record_line import encode_record
 from .scan import rest_of
 
 _RETRY_S = 5.0
@@ -60,7 +60,7 @@ class TrailKeeper:
     """Appends groups of chained lines to the journal's file. One thread at a time may call it.
 
     All methods block, except ``prepare`` and ``written``: between the two, the ring appends the group
-    (committing.py). Each start begins a new file, and so does a file that can no longer be trusted. A line torn
+    (group_commit.py). Each start begins a new file, and so does a file that can no longer be trusted. A line torn
     by a crash is therefore always the last of its file and is never merged with another. The chain continues
     from file to file. When the disk is full, the keeper continues in a reserve file allocated earlier; ``full``
     is then true.

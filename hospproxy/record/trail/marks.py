@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from ..describe import VERSION, Record, timestamp
-from .linking import ChainHead
+from .hash_chain import ChainHead
 from .scan import Rest
 
 

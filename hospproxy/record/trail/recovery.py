@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .files import Files
-from .linking import ChainHead
+from .hash_chain import ChainHead
 from .marks import Ended
 from .names import TOMBSTONE, FileName, of_journal
 from .scan import rest_of, scan

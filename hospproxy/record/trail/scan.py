@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 from attrs import define, field, frozen
 
-from .linking import ChainHead, hash_of, link_of
+from .hash_chain import ChainHead, hash_of, link_of
 
 _BLOCK = 1 << 20
 MAX_LINE = 8 << 20

@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
-from ...signing import PublicKeys
+from ...signing_key import PublicKeys
 from .differences import Line, differences
 from .files import Files, OsFiles
-from .linking import NOTHING, ChainHead, hash_of, is_signed_by, link_of
+from .hash_chain import NOTHING, ChainHead, hash_of, is_signed_by, link_of
 from .names import PACKED, PLAIN, TOMBSTONE, FileName, of_journal, parse
 from .scan import MAX_LINE, Scan, Signed, record_of, rest_of, scan
 

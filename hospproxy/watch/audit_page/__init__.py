@@ -3,14 +3,14 @@
 In reading order:
 
 - ``page.py``: handles a request: log in, build the page, record the look.
-- ``login.py``, ``users.py``, ``slowing.py``: check passwords, keep the users file, delay guesses.
+- ``login.py``, ``audit_users.py``, ``login_delay.py``: check passwords, keep the users file, delay guesses.
 - ``looks.py``: the audit record of a look.
 - ``routes.py``, ``questions.py``: paths, and query strings.
 - ``pages.py``: queries the trail, and fills the templates.
 - ``views.py``, ``fields.py``, ``reports.py``: turn records into rows, explained fields, and the disclosure report.
-- ``exporting.py``: streams exports.
-- ``rendering.py``: renders HTML, and adds the header fields.
-- ``building.py``: builds the page from the settings.
+- ``downloads.py``: streams exports.
+- ``html.py``: renders HTML, and adds the header fields.
+- ``build_audit_page.py``: builds the page from the settings.
 
-``service.py`` builds it, ``admin.py`` serves it, and the command ``hospproxy-audit user`` uses ``users.py``.
+``service.py`` builds it, ``admin.py`` serves it, and the command ``hospproxy-audit user`` uses ``audit_users.py``.
 """

@@ -19,9 +19,9 @@ from twisted.logger import Logger
 from ... import audit_users as users
 from ...arrival.front.trust import source_of
 from ...guard.credentials import Credentials
-from ...joining import Joint
+from ...single_flight import Joint
 from ...worker import WorkerLike
-from .slowing import Slowing
+from .login_delay import Slowing
 
 MOST_REMEMBERED = 1000
 LOOK_AGAIN_S = 2.0

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from ...messages import Request
 from ...record.describe import VERSION, timestamp
-from ...record.reading.filters import Filters
+from ...record.search.filters import Filters
 
 _TEXT = 200
 

@@ -14,9 +14,9 @@ from ...guard.credentials import Credentials, parse_basic
 from ...interfaces import IJournal
 from ...messages import Request, Response
 from ...record.describe import Record
-from ...record.reading.parsing import BadFilterError
-from ...record.reading.rows import IndexAway, NoIndexYet
-from . import rendering, routes
+from ...record.search.filter_text import BadFilterError
+from ...record.search.rows import IndexAway, NoIndexYet
+from . import html, routes
 from .login import LoggedIn, LogIn, TooManyLogins, Verdict
 from .looks import Look, Looks
 from .pages import Context, PageNotFound, Pages
@@ -156,4 +156,4 @@ def _is_here(peer: str) -> bool:
 
 def _words(status: int, words: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
     """Build a plain-text response for a client that has not logged in; no page is rendered for strangers."""
-    return rendering.page(status, words.encode() + b"\n", more, b"text/plain; charset=utf-8")
+    return html.page(status, words.encode() + b"\n", more, b"text/plain; charset=utf-8")

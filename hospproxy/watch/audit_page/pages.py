@@ -12,12 +12,12 @@ from twisted.internet.defer import DeferredSemaphore
 
 from ...interfaces import ITrailReader
 from ...messages import Request, Response
-from ...record.reading.filters import Filters
-from ...record.reading.parsing import BadFilterError
-from ...record.reading.rows import IndexRow, Key, RowName
-from ...record.trail.linking import hash_of
+from ...record.search.filter_text import BadFilterError
+from ...record.search.filters import Filters
+from ...record.search.rows import IndexRow, Key, RowName
+from ...record.trail.hash_chain import hash_of
 from ...worker import WorkerLike
-from . import exporting, questions, rendering, reports, routes, views
+from . import downloads, html, questions, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
 from .looks import Look
 from .questions import Question
@@ -223,8 +223,8 @@ class Pages:
     async def _export(self, context: Context, reader: ITrailReader) -> Response:
         asked = self._asked(context)
         stamp = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        rows = await exporting.begun(reader.rows(asked.filters))
-        return exporting.answer(routes.EXPORTS[context.route.template], reader, rows, stamp)
+        rows = await downloads.begun(reader.rows(asked.filters))
+        return downloads.answer(routes.EXPORTS[context.route.template], reader, rows, stamp)
 
     def _asked(self, context: Context, **fixed: Any) -> Question:
         asked = questions.question(questions.words_of(context.request.query), **fixed)
@@ -270,9 +270,9 @@ class Pages:
         here = {"user": user, "lag": (views.clock(lag), views.machine_time(lag)) if lag is not None else None}
 
         def work() -> bytes:
-            return rendering.render(template, here | (values() if callable(values) else values))
+            return html.render(template, here | (values() if callable(values) else values))
 
-        return rendering.page(status, await self._worker.run(work), more)
+        return html.page(status, await self._worker.run(work), more)
 
 
 @asynccontextmanager

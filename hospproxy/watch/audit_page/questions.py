@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl, urlencode
 import attrs
 from attrs import field, frozen
 
-from ...record.reading.filters import Filters
-from ...record.reading.parsing import BadFilterError, decode_key, encode_key, parse
-from ...record.reading.rows import Key
+from ...record.search.filter_text import BadFilterError, decode_key, encode_key, parse
+from ...record.search.filters import Filters
+from ...record.search.rows import Key
 
 _MOST_PAIRS = 40
 

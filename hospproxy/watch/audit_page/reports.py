@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from ...closing import close
 from ...interfaces import ITrailReader
-from ...record.reading.filters import Filters
-from ...record.reading.rows import IndexRow
+from ...iterators import close
+from ...record.search.filters import Filters
+from ...record.search.rows import IndexRow
 from . import views
 
 TOLD = frozenset({"success"})

@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import define, frozen
 
-from ...record.reading.filters import Filters
-from ...record.reading.matching import is_of_auditor, is_proved
-from ...record.reading.rows import IndexRow
+from ...record.search.filters import Filters
+from ...record.search.match import is_of_auditor, is_proved
+from ...record.search.rows import IndexRow
 from . import routes
 from .fields import OUTCOMES
 from .questions import LABELS, address

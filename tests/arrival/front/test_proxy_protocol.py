@@ -15,11 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import self_signed
-from hospproxy.arrival.tls.doorway import Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.contexts import Contexts, Doorway, TlsFactory
 from hospproxy.messages import Client
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.front.test_proxy_header import MALFORMED, TCP4, WHOLE, ipv4, version_2

@@ -13,11 +13,11 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival import listeners as module
-from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.arrival.tls.certificates import CertificateError
-from hospproxy.arrival.tls.entrance import TICKET_KEYS_S
+from hospproxy.arrival.tls.listener_tls import TICKET_KEYS_S
 from hospproxy.options.listeners_section import CertificateSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.certifying import Issued, TestAuthority, now

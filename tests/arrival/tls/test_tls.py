@@ -9,10 +9,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.arrival.house import ListenerContext
 from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import CertificatePair
-from hospproxy.arrival.tls.doorway import Authorities, Contexts, Doorway, TlsFactory
+from hospproxy.arrival.tls.contexts import Authorities, Contexts, Doorway, TlsFactory
 from hospproxy.arrival.tls.secure import SecureFactory
 from hospproxy.messages import Headers, Response
 from tests.arrival.certifying import Issued, TestAuthority, TlsClient, trusting

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from hospproxy.arrival.front.trust import source_of
-from hospproxy.guard.admission.attempts import Keys
+from hospproxy.guard.admission.claim_keys import Keys
 from hospproxy.guard.admission.processor import COUNTED_S, Admission, KnownCredentials
 from hospproxy.guard.admission.refusals import NoRefusals, Refusals
 from hospproxy.guard.credentials import Credentials, parse_basic

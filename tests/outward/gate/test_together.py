@@ -20,7 +20,7 @@ from hospproxy.messages import Client, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.outward.gate.breaker import Breaker
 from hospproxy.outward.gate.gate import Gate
-from hospproxy.outward.gate.probing import Prober
+from hospproxy.outward.gate.probe import Prober
 from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.upstream import UpstreamProcessor

@@ -12,10 +12,10 @@ from typing import Any
 
 from attrs import define, field
 
-from hospproxy.sealing import Seal
+from hospproxy.encryption import Seal
 from hospproxy.sharing.kinds import Away
+from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.news import News
-from hospproxy.sharing.scripting import Script
 
 
 @define

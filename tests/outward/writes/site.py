@@ -9,9 +9,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hospproxy.sharing.claims import RedisClaims
+from hospproxy.outward.writes.redis.claims import RedisClaims
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 from tests.outward.ledger.fakes import Disk
 from tests.rig import Rig, SmallHosp
 

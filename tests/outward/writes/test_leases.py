@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.scripting import Script
+from hospproxy.sharing.lua_scripts import Script
 
 from .test_elsewhere import RESET, SiteTestCase
 

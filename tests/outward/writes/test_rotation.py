@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sealing import Seal
+from hospproxy.encryption import Seal
 from hospproxy.secrets import MasterKey
 from tests.rig import STAFF2, Rig
 

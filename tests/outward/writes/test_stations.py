@@ -15,8 +15,8 @@ from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Response
 from hospproxy.null_meter import NullMeter
-from hospproxy.outward.checking import AnswerCheck
-from hospproxy.outward.sending import UpstreamTarget
+from hospproxy.outward.response_check import AnswerCheck
+from hospproxy.outward.upstream_request import UpstreamTarget
 from tests.guard.test_permissions import rig_with
 from tests.rig import CONTRACT, Rig, SmallHosp
 

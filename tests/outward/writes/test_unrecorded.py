@@ -12,7 +12,7 @@ from hospproxy.errors import FailedAfterSending, RecordFailed
 from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Response
-from hospproxy.outward.writes.going_on import GoingOn
+from hospproxy.outward.writes.background import GoingOn
 from hospproxy.watch.metrics import Metrics
 from tests.outward.ledger.fakes import AtOnce
 from tests.rig import Rig

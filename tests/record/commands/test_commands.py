@@ -12,14 +12,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.commands import looking
+from hospproxy.record.commands import look_record
 from hospproxy.record.commands.cli import main
-from hospproxy.record.commands.looking import hand_over, who_asks
-from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.commands.look_record import hand_over, who_asks
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
+from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.verify import PublicKeys, verify
-from hospproxy.signing import signer_for
+from hospproxy.signing_key import signer_for
 
 TIME = "2026-11-24T13:15:{:02}.000Z"
 SET = "a" * 64
@@ -231,7 +231,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_also_when_there_is_no_room_for_the_look(self) -> None:
         given: list[str] = []
-        self.patch(looking, "hand_over", lambda _folder, start, _owner: given.append(start))
+        self.patch(look_record, "hand_over", lambda _folder, start, _owner: given.append(start))
         self.patch(
             OsFiles, "create", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
         )

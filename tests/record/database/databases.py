@@ -11,11 +11,11 @@ from twisted.internet.task import Clock
 
 from hospproxy.record.database.access import Access
 from hospproxy.record.database.dialects import DatabaseTarget
-from hospproxy.record.database.reading import DatabaseReader
-from hospproxy.record.database.writing import DatabaseWriter
-from hospproxy.record.trail.encoding import encode_record
-from hospproxy.record.trail.following import Batch, Position
-from hospproxy.record.trail.linking import ChainHead, linked
+from hospproxy.record.database.reader import DatabaseReader
+from hospproxy.record.database.sink import DatabaseWriter
+from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.trail.hash_chain import ChainHead, linked
+from hospproxy.record.trail.record_line import encode_record
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from hospproxy.record.reading.rows import IndexRow, Key, RowName
-from hospproxy.record.trail.encoding import encode_record
+from hospproxy.record.search.rows import IndexRow, Key, RowName
+from hospproxy.record.trail.record_line import encode_record
 
 HOSTILE = [
     "=1+1", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1", "＝1+1", "＋1", "－1", "＠1", "  =1", "a;=1", "a; +1", "-", "−1",

@@ -15,7 +15,7 @@ from hospproxy.interfaces import IJournal
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.journal import Bounds, Journal, NullJournal
 from hospproxy.record.trail.keeper import Plan, TrailKeeper
-from hospproxy.signing import Signer
+from hospproxy.signing_key import Signer
 from hospproxy.watch.metrics import Metrics
 
 from .disks import FakeDisk, HandWorker

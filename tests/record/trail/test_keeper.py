@@ -10,10 +10,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
-from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import TrailKeeper
-from hospproxy.signing import Signer
+from hospproxy.record.trail.record_line import encode_record
+from hospproxy.signing_key import Signer
 
 from .disks import FakeDisk, FakeFile
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.trail.keeper import Plan
 from hospproxy.record.trail.verify import verify
-from hospproxy.signing import PublicKeys, Signer
+from hospproxy.signing_key import PublicKeys, Signer
 
 from .trails import DAY, Trail, read, write
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from hospproxy.record.trail.encoding import encode_record
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.keeper import Plan, TrailKeeper
 from hospproxy.record.trail.names import parse
-from hospproxy.record.trail.tending import Tender
+from hospproxy.record.trail.record_line import encode_record
+from hospproxy.record.trail.upkeep import Tender
 from hospproxy.record.trail.verify import VerifyReport, verify
-from hospproxy.signing import PublicKeys, Signer
+from hospproxy.signing_key import PublicKeys, Signer
 
 SIGNER = Signer.generate()
 KEYS = PublicKeys.of([SIGNER.public_pem])

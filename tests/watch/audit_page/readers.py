@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from hospproxy.interfaces import ITrailReader
 from hospproxy.record.describe import timestamp
-from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.matching import is_login_failure, matches, time_of
-from hospproxy.record.reading.rows import IndexRow, Key, Page, RowName, Summary
+from hospproxy.record.search.filters import Filters
+from hospproxy.record.search.match import is_login_failure, matches, time_of
+from hospproxy.record.search.rows import IndexRow, Key, Page, RowName, Summary
 
 NOW = 1_764_000_000.0
 SET = "5e" * 32

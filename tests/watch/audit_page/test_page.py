@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from twisted.internet.defer import CancelledError, Deferred
 
 from hospproxy.errors import RecordFailed
-from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.rows import IndexAway, IndexRow, Key, NoIndexYet, Page, RowName, Summary
+from hospproxy.record.search.filters import Filters
+from hospproxy.record.search.rows import IndexAway, IndexRow, Key, NoIndexYet, Page, RowName, Summary
 from hospproxy.watch.audit_page.pages import MOST_PATIENT_PAGES, MOST_REPORTS
 from tests.record.trail.disks import HandWorker
 

@@ -10,11 +10,11 @@ import hypothesis.strategies as st
 from hypothesis import given
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.reading.filters import Filters
-from hospproxy.record.reading.parsing import BadFilterError
-from hospproxy.record.reading.rows import IndexRow
+from hospproxy.record.search.filter_text import BadFilterError
+from hospproxy.record.search.filters import Filters
+from hospproxy.record.search.rows import IndexRow
 from hospproxy.watch.audit_page import questions, routes
-from hospproxy.watch.audit_page.rendering import visible
+from hospproxy.watch.audit_page.html import visible
 from hospproxy.watch.audit_page.views import Cell, people, row_view, what, who_name
 
 from .house import PageCase

@@ -1,0 +1,84 @@
+"""State that all connections of the process share."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from attrs import Factory, define, evolve
+from twisted.internet.interfaces import IReactorTime
+
+from ..interfaces import IHandler, IMeter
+from ..messages import Client, Headers
+from ..null_meter import NullMeter
+from ..words import Handshake
+from .address_limit import ConnectionCounts
+from .authority import PublicHosts
+from .budget import BodyBudget
+from .drain import Connections
+from .fields import received_via
+from .front.trust import Trust
+from .limit_log import Tally
+from .limits import ArrivalLimits
+from .tls.handshakes import Handshakes
+
+NO_FIELDS: Final = Headers()
+
+
+def new_request_id() -> str:
+    """Return a random id of 128 bits in hexadecimal: it cannot be guessed and does not repeat."""
+    return secrets.token_hex(16)
+
+
+@define(slots=True, kw_only=True)
+class ListenerContext:
+    """The shared state of all listeners; handed to each listener's factory.
+
+    :param handler: returns the response to each request.
+    :param clock: monotonic, for every wait.
+    :param wall: seconds since the epoch, for Date.
+    :param new_id: makes request ids.
+    :param meter: counts what is refused before it becomes a request.
+    :param tally: counts and logs limits that were hit.
+    :param crowd: counts connections per address.
+    """
+
+    handler: IHandler
+    clock: IReactorTime
+    limits: ArrivalLimits = Factory(ArrivalLimits)
+    trust: Trust = Factory(Trust)
+    public_hosts: PublicHosts = Factory(PublicHosts)
+    new_id: Callable[[], str] = new_request_id
+    wall: Callable[[], float] = time.time
+    meter: IMeter = Factory(NullMeter)
+    budget: BodyBudget = Factory(lambda self: BodyBudget(self.limits.body_memory_bytes), takes_self=True)
+    connections: Connections = Factory(lambda self: self._connections(), takes_self=True)
+    handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
+    tally: Tally = Factory(lambda self: Tally(self.clock, self.limits, self.meter), takes_self=True)
+    crowd: ConnectionCounts = Factory(
+        lambda self: ConnectionCounts(self.limits, self.trust, self.tally), takes_self=True
+    )
+
+    def _connections(self) -> Connections:
+        return Connections(self.clock, lambda: self.budget.pressed)
+
+    def _handshakes(self) -> Handshakes:
+        def count(how: Handshake) -> None:
+            self.meter.count("handshakes_total", result=how)
+
+        return Handshakes(self.clock, self.limits, self.trust.covers, count)
+
+    def identify(
+        self,
+        peer: str,
+        announced: str | None,
+        scheme: str,
+        host: str = "",
+        fields: Headers = NO_FIELDS,
+        version: tuple[int, int] = (1, 1),
+    ) -> Client:
+        """Return the client, as ``Trust.identify`` determines it, with Via; leave out what could not be read."""
+        client = self.trust.identify(peer, scheme, host, fields, self.new_id, announced=announced)
+        return evolve(client, via=received_via(fields.all(b"via"), version))

@@ -1,0 +1,94 @@
+"""Turns of settled writes that HOSP may still carry out: each is kept until HOSP has carried it out or never will."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet import task
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from .background import GoingOn
+from .claims import Claims
+from .entries import Entries
+from .entry import Entry, WriteState
+from .fate import Fate
+from .ledger_entries import Keeping
+
+_log = Logger()
+_SAID_AGAIN_S = 30.0
+"""Seconds after which other workers are told again that a settled write keeps its turn."""
+
+
+class WriteTurns:
+    """Settles writes, and passes their turns on.
+
+    If the turn were passed on too early, a PATCH that HOSP carries out late would undo what was written to the record
+    in between.
+
+    :param over: called when a settled write can no longer be in flight, before its turn is passed on.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        entries: Entries,
+        keeping: Keeping,
+        fate: Fate,
+        claims: Claims,
+        going_on: GoingOn,
+        over: Callable[[Entry], Awaitable[None]],
+    ) -> None:
+        self._clock = clock
+        self._entries = entries
+        self._keeping = keeping
+        self._fate = fate
+        self._claims = claims
+        self._going_on = going_on
+        self._over = over
+
+    async def settle(self, entry: Entry, state: WriteState) -> None:
+        """Settle a write, on disk before its response may leave.
+
+        Its turn is passed on now, or, if HOSP may still carry the write out, once that is no longer possible.
+        """
+        pending = not entry.exchange.own and self._fate.left(entry) > 0
+        await self._keeping.close(entry, state, pending=pending)
+        await self._claims.settle(entry, state, keeps_turn=pending)
+        self._entries.leave(entry, state, keeps_turn=pending)
+        if pending:
+            self._going_on.begin(self._wait(entry, state))
+
+    async def recover(self) -> None:
+        """Keep the turns of settled writes that HOSP may still carry out though their process has ended."""
+        for entry, state in await self._keeping.pending():
+            self._entries.keep_turn(entry)
+            self._going_on.begin(self._wait(entry, state))
+
+    async def _wait(self, entry: Entry, state: WriteState) -> None:
+        while (left := self._fate.left(entry)) > 0:
+            await task.deferLater(self._clock, min(left + 0.001, _SAID_AGAIN_S), lambda: None)
+            if left > _SAID_AGAIN_S:
+                await self._settle(entry, state, keeps_turn=True)
+        try:
+            if entry.exchange.call is not None:
+                await self._over(entry)
+        except CancelledError:
+            raise
+        except Exception:
+            # This failure must not keep the record locked.
+            _log.failure(
+                "cache entries that write {name} made stale could not be invalidated; "
+                "this is a bug: report the traceback",
+                name=entry.reference,
+            )
+        await self._settle(entry, state)
+        self._entries.give_turn(entry)
+        await self._keeping.end_pending(entry)
+
+    async def _settle(self, entry: Entry, state: WriteState, *, keeps_turn: bool = False) -> None:
+        if not entry.handed_over:
+            # Another entry or another worker may have handed over the response of an earlier process's write meanwhile.
+            entry.handed_over = await self._keeping.is_handed_over(entry.reference)
+        await self._claims.settle(entry, state, keeps_turn=keeps_turn)

@@ -1,0 +1,287 @@
+"""Looks: how the proxy reads at HOSP what became of a write, and when such a read may decide."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet import task
+from twisted.internet.interfaces import IReactorTime
+
+from ...contract import Contract, Operation
+from ...errors import ProxyError
+from ...exchange import Call
+from ...interfaces import IMeter
+from ...messages import Priority, Response
+from . import accounts
+from .claims import Claims, NoClaims
+from .entry import Entry
+from .presence import UpstreamClock, WorkingTime
+from .seen_ids import Sightings
+from .stored_values import as_stored
+from .verdict import (
+    Change,
+    Found,
+    NotKnowable,
+    NotThere,
+    Search,
+    Verdict,
+    has_changed,
+    ids_alike,
+    which_is_mine,
+)
+
+PAUSES_S = (0.0, 2.0, 5.0, 8.0)
+"""Seconds to wait before each of the first looks, which may find a write but cannot yet call it absent."""
+
+
+LAST_LOOK_S = 6.0
+"""Seconds before the deadline at which the last look begins: HOSP responds within 4.4 s."""
+LEAST_LOOK_S = 0.5
+
+
+class Undecided(Exception):
+    """The deadline passed before a look could decide; or HOSP no longer accepts the credentials of the looks."""
+
+
+class Looking:
+    """Looks up at HOSP what became of writes.
+
+    :param ask: ``Chain.ask``; looks go past the cache.
+    :param late_commit_s: seconds of HOSP's work after sending, after which a write is stored or never will be.
+    :param look_s: maximum seconds of one look.
+    :param claims: tells what other workers and machines write.
+    """
+
+    def __init__(
+        self,
+        contract: Contract,
+        ask: Callable[..., Awaitable[Response]],
+        clock: IReactorTime,
+        sightings: Sightings,
+        upstream_clock: UpstreamClock,
+        working_time: WorkingTime,
+        meter: IMeter,
+        *,
+        late_commit_s: float,
+        look_s: float,
+        claims: Claims | None = None,
+    ) -> None:
+        self._contract = contract
+        self._ask = ask
+        self._clock = clock
+        self._sightings = sightings
+        self._upstream_clock = upstream_clock
+        self._working_time = working_time
+        self._meter = meter
+        self._late_commit_s = late_commit_s
+        self._look_s = look_s
+        self._claims = claims or NoClaims()
+
+    def begin(self, entry: Entry) -> None:
+        """A write is about to be sent: note what is known now, so that a clock set later does not matter."""
+        operation = entry.call.operation
+        entry.not_before = self._upstream_clock.earliest(entry.started)
+        entry.steps = self._upstream_clock.steps
+        taken_over = entry.sent is not None or entry.blind
+        if operation.lookup is None and operation.resource is not None and not taken_over:
+            entry.before = self._sightings.versions.last(operation.resource, entry.call.record_id)
+
+    async def find(self, entry: Entry, *, may_be_late: bool, deadline: float) -> Verdict:
+        """Look again and again until a look decides.
+
+        :param may_be_late: HOSP may still carry the write out, so only a look that begins late enough can say
+            "absent".
+        :param deadline: monotonic seconds.
+        :return: Found, NotThere (surely absent) or NotKnowable.
+        :raise Undecided: the deadline came first.
+        """
+        if self._operation(entry) is None:
+            return NotKnowable("the contract names no read that could show it")
+        looks, last = 0, False
+        while True:
+            pause, left = self._pause(entry, looks, may_be_late), deadline - self._clock.seconds()
+            if pause >= left:
+                if last or left < LEAST_LOOK_S:
+                    raise Undecided
+                # The next regular look would be too late: use the remaining time for one that may still find the write.
+                last, pause = True, max(0.0, left - LAST_LOOK_S)
+            if pause > 0:
+                await task.deferLater(self._clock, pause, lambda: None)
+            decisive = not may_be_late or self.left(entry) <= 0
+            verdict = await self._look(entry, deadline)
+            looks += 1
+            if isinstance(verdict, (Found, NotKnowable)):
+                return verdict
+            if verdict is not None and decisive:
+                return verdict
+
+    async def all_of(self, entry: Entry) -> list[str]:
+        """Ids of all records that match a POST and are new, read after HOSP has had its time."""
+        operation = self._operation(entry)
+        name = entry.call.operation.resource
+        if operation is None or name is None or entry.call.operation.lookup is None:
+            return []
+        await task.deferLater(self._clock, self._late_commit_s, lambda: None)
+        deadline = self._clock.seconds() + self._look_s
+        response = await self._asked(entry, self._call(entry.call, operation), deadline)
+        if response is None or response.status != 200:
+            return []
+        if not await self._claims.learn(entry):
+            return []
+        others = self._sightings.claimed_by_others(name, entry.reference)
+        rows = msgspec.json.decode(response.body)
+        alike = ids_alike(self._search(entry), rows if isinstance(rows, list) else [])
+        return [str(number) for number in alike if number not in others]
+
+    def left(self, entry: Entry) -> float:
+        """Seconds that HOSP must still work before the write is carried out or never will be."""
+        assert entry.sent is not None
+        return self._late_commit_s - self._working_time.since(entry.sent, self._clock.seconds())
+
+    def _pause(self, entry: Entry, looks: int, may_be_late: bool) -> float:
+        if not may_be_late:
+            return 0.0 if looks == 0 else min(0.2 * 2.0**looks, 5.0)
+        left = self.left(entry)
+        early = PAUSES_S[looks] if looks < len(PAUSES_S) else 10.0
+        return early if left <= 0 else min(early, left + 0.001)
+
+    def _operation(self, entry: Entry) -> Operation | None:
+        operation = entry.call.operation
+        named = operation.lookup.operation if operation.lookup is not None else operation.record
+        return None if named is None else self._contract.operation(named)
+
+    async def _look(self, entry: Entry, deadline: float) -> Verdict | None:
+        """Make one look; None if it failed: only a complete 200 counts (or a 404 for a single record)."""
+        entry.exchange.looks += 1
+
+        async def ask(call: Call) -> Response | None:
+            response = await self._asked(entry, call, deadline)
+            if response is not None and response.status == 401 and entry.exchange.own:
+                # Its author has a new password: end this try, so that the next one uses it.
+                raise Undecided
+            return response
+
+        if accounts.is_asked_here(self._contract, entry):
+            verdict = await accounts.look(self._contract, entry, self._change(entry), ask)
+            # By now the others have reported everything that they did before HOSP was asked.
+            learned = None if verdict is None else await self._claims.learn(entry)
+        else:
+            operation = self._operation(entry)
+            assert operation is not None
+            response = await ask(self._call(entry.call, operation))
+            learned = None if response is None else await self._claims.learn(entry)
+            verdict = self._judge(entry, response) if learned and response is not None else None
+        if learned is not True:
+            verdict = (
+                NotKnowable("what other workers wrote meanwhile is not known") if learned is False else None
+            )
+        self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
+        return verdict
+
+    async def _asked(self, entry: Entry, call: Call, deadline: float) -> Response | None:
+        try:
+            return await self._ask(
+                call,
+                on_behalf_of=entry.exchange,
+                own="look",
+                priority=Priority.WRITE,
+                deadline=min(deadline, self._clock.seconds() + self._look_s),
+                past_cache=True,
+            )
+        except ProxyError:
+            return None
+
+    def _call(self, call: Call, operation: Operation) -> Call:
+        lookup = call.operation.lookup
+        if lookup is None:
+            return Call(operation, call.path, accept="json", authorization=call.authorization)
+        document = call.document if isinstance(call.document, Mapping) else {}
+        query = tuple(
+            (name, str(document[field]))
+            for name, field in lookup.query
+            if isinstance(document.get(field), int) and not isinstance(document.get(field), bool)
+        )
+        return Call(operation, query=query, accept="json", authorization=call.authorization)
+
+    def _judge(self, entry: Entry, response: Response) -> Verdict | None:
+        operation = entry.call.operation
+        if operation.lookup is None and response.status == 404:
+            deleted = operation.action == "delete" and entry.exchange.shown
+            return (
+                Found({})
+                if deleted
+                else NotKnowable("the record is gone, or the author of the write may not see it")
+            )
+        if response.status != 200:
+            return None
+        try:
+            seen: Any = msgspec.json.decode(response.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        if operation.lookup is not None:
+            return self._judge_list(entry, seen) if isinstance(seen, list) else None
+        if operation.action == "delete":
+            entry.exchange.shown = True
+            return NotThere()
+        return has_changed(self._change(entry), seen)
+
+    def _judge_list(self, entry: Entry, seen: Sequence[Any]) -> Verdict:
+        verdict = which_is_mine(self._search(entry), seen)
+        resource = entry.call.operation.resource
+        if not isinstance(verdict, Found) or resource is None:
+            return verdict
+        number = verdict.record[self._contract.resources[resource].id]
+        if not self._sightings.claim(resource, number, entry.reference, lasting=True):
+            return NotKnowable("the record belongs to another write")
+        return verdict
+
+    def _search(self, entry: Entry) -> Search:
+        operation, name = entry.call.operation, entry.call.operation.resource
+        assert name is not None
+        if name in self._sightings.overflowed:
+            # The other writes are no longer tracked, so any record may have been touched.
+            return Search(self._contract.resources[name], {}, open_entries=0)
+        expected = as_stored(entry.call.document, operation)
+        given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
+        reference = None
+        if entry.exchange.own and entry.exchange.reference is not None:
+            holding = [
+                key for key, value in expected.items() if isinstance(value, str) and entry.reference in value
+            ]
+            reference = (holding[0], entry.reference) if holding else None
+        return Search(
+            self._contract.resources[name],
+            expected,
+            optional=operation.fields - operation.write_only - frozenset(given),
+            immutable=_immutable(operation),
+            floor=None if entry.blind else entry.floor,
+            sequence=None if entry.blind else entry.sequence,
+            not_before=None if entry.blind else entry.not_before,
+            claimed=self._sightings.claimed_by_others(name, entry.reference),
+            touched=self._sightings.touched(name),
+            reference=reference,
+        )
+
+    def _change(self, entry: Entry) -> Change:
+        operation, name = entry.call.operation, entry.call.operation.resource
+        assert name is not None
+        expected = as_stored(entry.call.document, operation)
+        given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
+        return Change(
+            self._contract.resources[name],
+            expected,
+            unreadable=len(expected) < len(given),
+            not_before=entry.not_before if entry.steps in (None, self._upstream_clock.steps) else None,
+            before=entry.before,
+        )
+
+
+def _immutable(operation: Operation) -> frozenset[str]:
+    """The author of a new record, and the fields that its list is filtered by.
+
+    A record that somebody moved to another list would not be in this one.
+    """
+    asked = {field for _name, field in operation.lookup.query} if operation.lookup is not None else set()
+    return frozenset(asked if operation.author is None else asked | {operation.author})

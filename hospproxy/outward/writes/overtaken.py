@@ -1,0 +1,121 @@
+"""Which writes are overtaken: their record was changed since, so an equal write is a new request, not a retry.
+
+Example: a client sets a title to A and the response is lost; then it sets B; then A again. The third write must be
+sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ...contract import Contract
+from ...exchange import Call
+from ...messages import Response
+from .entry import Entry
+from .equality import record_name
+from .stored_values import same
+
+
+class ByRecord:
+    """Index of entries by the record that they change or made. Bounded by what ``Entries`` remembers."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, list[Entry]] = {}
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry, if its record is known."""
+        if entry.record_name is not None:
+            self._entries.setdefault(entry.record_name, []).append(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry from the index."""
+        entries = self._entries.get(entry.record_name or b"", [])
+        if entry in entries:
+            entries.remove(entry)
+            if not entries:
+                del self._entries[entry.record_name or b""]
+
+    def is_overtaken(self, entry: Entry) -> bool:
+        """Whether a later write to its record is in flight or waits for its turn."""
+        others = self._entries.get(entry.record_name or b"", ())
+        return any(
+            other.is_open and other.number > entry.number and _overtakes(other, entry) for other in others
+        )
+
+    def overtaken_by(self, entry: Entry) -> list[Entry]:
+        """Settled entries whose record this one has changed since, or may have."""
+        others = self._entries.get(entry.record_name or b"", ())
+        return [other for other in others if not other.is_open and _overtakes(entry, other)]
+
+    def settled_changes(self) -> list[Entry]:
+        """Settled changes whose response has not been handed over, if the state they left is known."""
+        return [
+            entry
+            for entries in self._entries.values()
+            for entry in entries
+            if not entry.is_open and not entry.made and entry.answer is not None
+        ]
+
+
+def _overtakes(later: Entry, first: Entry) -> bool:
+    if later is first or later.equal == first.equal or later.made:
+        return False
+    # A client that created a record and lost the response has created it, whatever was written into it since.
+    return not first.made or later.call.operation.action == "delete"
+
+
+class Outside:
+    """Watches HOSP's responses for records that differ from what a change left: they were written without the proxy.
+
+    :param settled: returns the changes whose response has not been handed over.
+    :param forget: forgets one of them, so that an equal write is no longer its retry.
+    """
+
+    def __init__(
+        self, contract: Contract, settled: Callable[[], list[Entry]], forget: Callable[[Entry], None]
+    ) -> None:
+        self._contract = contract
+        self._settled = settled
+        self._forget = forget
+
+    def saw(self, call: Call, response: Response, sent: float) -> None:
+        """Process a response of HOSP: forget the changes that it contradicts.
+
+        :param sent: monotonic seconds at which the request was sent to HOSP.
+        """
+        name = call.operation.resource
+        if name is None or not call.operation.is_read or response.status != 200:
+            return
+        earlier = [entry for entry in self._settled() if entry.ended is not None and entry.ended <= sent]
+        if not earlier:
+            return
+        rows = self._rows(name, response)
+        for entry in earlier:
+            row, left = rows.get(entry.record_name or b""), _object(entry.answer)
+            if row is not None and left is not None and self._differs(left, row):
+                self._forget(entry)
+
+    def _rows(self, name: str, response: Response) -> dict[bytes, Mapping[str, Any]]:
+        document = _document(response)
+        rows = document if isinstance(document, list) else [document]
+        rule = self._contract.resources[name]
+        return {record_name(name, str(row.get(rule.id))): row for row in rows if isinstance(row, dict)}
+
+    def _differs(self, left: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+        fields = (left.keys() & row.keys()) - set(self._contract.addresses)
+        return any(not same(left[field], row[field]) for field in fields)
+
+
+def _object(response: Response | None) -> dict[str, Any] | None:
+    document = None if response is None else _document(response)
+    return document if isinstance(document, dict) else None
+
+
+def _document(response: Response) -> Any:
+    try:
+        return msgspec.json.decode(response.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,125 @@
+"""Runs the alert rules on each record, and turns alerts into audit records, log lines and metrics."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...interfaces import IJournal, IMeter
+from .alert import Alert
+from .bounded import Repeats
+from .count_rules import Rule
+from .facts import facts_of
+
+_HOUR_S = 3600.0
+_QUARTER_S = 900.0
+_MOST_HERE = 10_000
+_MOST_RECENT = 10_000
+
+
+class Noticer:
+    """Runs the rules on each record.
+
+    It never fails a request, and no request waits for it: a bug in a rule is logged and counted.
+
+    :param rules: in the order in which they run.
+    :param journal: keeps the alerts' records; nothing waits for them.
+    :param wall: seconds since the epoch.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        repeats: Repeats,
+        journal: IJournal,
+        meter: IMeter,
+        wall: Callable[[], float],
+    ) -> None:
+        self._rules = tuple(rules)
+        self._repeats = repeats
+        self._journal = journal
+        self._meter = meter
+        self._wall = wall
+        self._quarter = -1
+        self._here: set[int | str] = set()
+        self._recent: deque[float] = deque(maxlen=_MOST_RECENT)
+        self._complained: set[str] = set()
+        meter.gauge("alerts_recent", lambda: float(self.recent))
+
+    @property
+    def recent(self) -> int:
+        """Alerts within the last hour."""
+        now, recent = self._wall(), self._recent
+        while recent and not now - _HOUR_S < recent[0] <= now + _HOUR_S:
+            recent.popleft()
+        return len(recent)
+
+    def observe(self, record: Mapping[str, Any]) -> None:
+        """Run the rules on a record that is on disk. Never raises."""
+        if not self._rules:
+            return
+        try:
+            now = self._wall()
+            if not self._everyday(record, now):
+                self._show(record, now)
+        except Exception as error:  # a bug here must not fail the request
+            self._complain(f"looking at records: {type(error).__name__}")
+
+    def _everyday(self, record: Mapping[str, Any], now: float) -> bool:
+        """Whether no rule needs this record: the person was already seen in this quarter of an hour, and no
+        patient is named.
+
+        This is most of the traffic, so the check comes before any other work on the record.
+        """
+        quarter = int(now // _QUARTER_S)
+        if quarter != self._quarter:
+            self._quarter = quarter
+            self._here.clear()
+        if record["kind"] != "request" or record["who"]["certainty"] != "verified":
+            return False
+        person = record["who"]["id"]
+        if person not in self._here:
+            if len(self._here) < _MOST_HERE:
+                self._here.add(person)
+            return False
+        return record["patient_id"] is None and not record["rule_hits"] and not record.get("disclosed")
+
+    def _show(self, record: Mapping[str, Any], now: float) -> None:
+        facts = facts_of(record)
+        if facts is None:
+            return
+        for rule in self._rules:
+            try:
+                alert = rule.observe(facts, now)
+                if alert is not None:
+                    self._tell(alert, now)
+            except Exception as error:  # nor keep the other rules from running
+                self._complain(f"{type(rule).__name__}: {type(error).__name__}")
+
+    def _tell(self, alert: Alert, now: float) -> None:
+        withheld = self._repeats.withheld(alert, now)
+        if withheld is None:
+            return
+        self._recent.append(now)
+        self._meter.count("alerts_total", rule=alert.rule)
+        self._log.warn("alert {rule}: {text}", rule=alert.rule, text=alert.text)
+        self._journal.append(alert.record(now, withheld)).addErrback(self._not_kept)
+
+    def _not_kept(self, failure: Failure) -> None:
+        self._meter.count("noticing_failures_total")
+        self._log.error(
+            "The audit record of an alert could not be written: {why}", why=failure.getErrorMessage()
+        )
+
+    def _complain(self, what: str) -> None:
+        """Count a bug; log it with its traceback only the first time, since records come by the thousand."""
+        self._meter.count("noticing_failures_total")
+        if what not in self._complained and len(self._complained) < 100:
+            self._complained.add(what)
+            self._log.failure("Bug in an alert rule ({what}); requests are not affected", what=what)

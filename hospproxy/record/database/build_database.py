@@ -1,0 +1,52 @@
+"""Makes the database sink and the database reader from the settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...database_url import parsed
+from ...host import REAL, Host
+from .access import Access
+from .dialects import DatabaseTarget
+from .reader import DatabaseReader
+from .retention import DAY_S, Pruner
+from .sink import DatabaseWriter
+
+if TYPE_CHECKING:
+    from ...config import Settings
+
+
+def target_of(settings: Settings) -> DatabaseTarget:
+    """The database that the settings name."""
+    section = settings.audit_database
+    return DatabaseTarget(
+        url=parsed(section.url) if section.url else None,
+        file=settings.state_dir / "audit-index" / "audit.sqlite",
+        password_file=section.password_file,
+        password=section.password.value if section.password is not None else None,
+        connect_timeout_s=section.connect_timeout_s,
+        timeout_s=section.timeout_s,
+    )
+
+
+def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseWriter | None:
+    """The sink that fills the database; None if it is switched off."""
+    section = settings.audit_database
+    if not (settings.audit.enabled and section.enabled):
+        return None
+    pruner = None
+    if section.retention_days:
+        pruner = Pruner(section.retention_days * DAY_S, host.wall, settings.audit.rotate_s)
+    return DatabaseWriter(Access(reactor, target_of(settings), "audit database", worker=host.worker), pruner)
+
+
+def reader_for(settings: Settings, reactor: Any, host: Host = REAL) -> DatabaseReader | None:
+    """The reader that answers from the database; None if it is switched off."""
+    if not (settings.audit.enabled and settings.audit_database.enabled):
+        return None
+    target = target_of(settings)
+    pages, exports = (
+        Access(reactor, target, f"audit {what}", read_only=True, worker=host.worker)
+        for what in ("pages", "exports")
+    )
+    return DatabaseReader(pages, exports)

@@ -1,0 +1,13 @@
+"""Searching the audit trail: what can be asked, which records match, and what is returned.
+
+Modules in reading order:
+
+- `filters.py`: the filters of a search, as one frozen value.
+- `filter_text.py`: filters and page keys, from texts and back.
+- `rows.py`: results (rows, pages, summary) and the errors of an index that cannot be used.
+- `match.py`: the rule by which a record matches the filters. The database must agree with it.
+- `folder.py`: searches the journal's files directly, without an index.
+
+The audit page, `record/database/`, `record/export/` and `record/commands/` import it. It imports only
+`record/trail/`.
+"""

@@ -1,0 +1,131 @@
+"""Builds the sinks that the settings enable, and a carrier for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from ...host import REAL, Host
+from ...interfaces import IAuditFileWriter, IAuditWriter, IAuditWriterMaker, IMeter
+from ...secrets import KeyFileError
+from ..alerts import webhook
+from ..database import build_database as database
+from ..trail.follower import Position
+from . import bucket, http, syslog
+from .carrier import Carrier, Time
+from .positions import Positions
+
+if TYPE_CHECKING:
+    from ...config import Settings
+
+_BUILT_IN: tuple[tuple[str, Callable[[Settings, Any, Host], Any]], ...] = (
+    ("audit_database", database.writer_for),
+    ("audit_syslog", syslog.writer_for),
+    ("audit_http", http.writer_for),
+    ("audit_bucket", bucket.writer_for),
+    ("alerts", webhook.writer_for),
+)
+
+
+class WriterError(Exception):
+    """A sink cannot be made; the text begins with the key path of its options."""
+
+
+class Carriers:
+    """All carriers of a process, one for each sink; started and stopped together.
+
+    :param committed: returns the end of this process's records on disk; None before there are any.
+    """
+
+    def __init__(
+        self,
+        writers: Sequence[Any],
+        settings: Settings,
+        reactor: Any,
+        time: Time,
+        meter: IMeter,
+        committed: Callable[[], Position | None],
+        host: Host = REAL,
+    ) -> None:
+        directory = settings.audit_path
+        self._carriers = [
+            Carrier(writer, directory, host.worker(reactor, f"audit-{writer.name}"), time, meter, committed)
+            for writer in writers
+        ]
+        for carrier in self._carriers:
+            _show(carrier, meter)
+
+    def start(self) -> None:
+        for carrier in self._carriers:
+            carrier.start()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Deliver what is left and stop, all carriers at the same time. Call this once the journal is closed.
+
+        :param timeout_s: seconds; records left after that are delivered after the next start.
+        """
+        await gatherResults([Deferred.fromCoroutine(each.stop(timeout_s)) for each in self._carriers])
+
+
+def _show(carrier: Carrier, meter: IMeter) -> None:
+    meter.gauge("record_writer_up", lambda: float(carrier.up), writer=carrier.name)
+    meter.gauge("record_writer_behind_records", lambda: float(carrier.behind_records), writer=carrier.name)
+    meter.gauge("record_writer_behind_seconds", lambda: carrier.behind_s, writer=carrier.name)
+
+
+def writers_for(settings: Settings, reactor: Any, host: Host = REAL) -> list[Any]:
+    """The sinks that the settings enable, built-in ones and plugins. Opens none of them yet.
+
+    :raise WriterError: one cannot be made.
+    """
+    if not settings.audit.enabled:
+        return []
+    writers = []
+    for section, make in _BUILT_IN:
+        try:
+            writer = make(settings, reactor, host)
+        except (KeyFileError, OSError, ValueError) as error:
+            raise WriterError(f"{section}: {error}") from error
+        if writer is not None:
+            writers.append(writer)
+    return [*writers, *_plugins(settings, reactor)]
+
+
+def needed_from(settings: Settings, writers: Sequence[Any]) -> Callable[[str], int | None]:
+    """A function from a journal to the lowest file number that some sink has not delivered yet."""
+    positions, names = Positions(settings.audit_path), [writer.name for writer in writers]
+    return lambda journal: positions.needed_from(names, journal)
+
+
+def _plugins(settings: Settings, reactor: Any) -> Iterator[Any]:
+    if not settings.audit_plugins:
+        return
+    makers = _makers()
+    for index, entry in enumerate(settings.audit_plugins):
+        path = f"audit_plugins[{index}]"
+        if entry.kind not in makers:
+            known = ", ".join(sorted(makers)) or "none"
+            raise WriterError(f"{path}.kind: no plugin makes the kind {entry.kind}; known kinds: {known}")
+        try:
+            writer = makers[entry.kind].make(entry.name, entry.options, reactor)
+        except ValueError as error:
+            raise WriterError(f"{path}.options: {error}") from error
+        if not (IAuditWriter.providedBy(writer) or IAuditFileWriter.providedBy(writer)):
+            raise WriterError(
+                f"{path}.kind: the plugin {entry.kind} made no IAuditWriter and no IAuditFileWriter"
+            )
+        if writer.name != entry.name:
+            raise WriterError(
+                f"{path}.kind: the plugin {entry.kind} named its writer {writer.name} instead of {entry.name}"
+            )
+        yield writer
+
+
+def _makers() -> dict[str, Any]:
+    from twisted.plugin import getPlugins
+
+    import hospproxy_plugins
+
+    return {maker.kind: maker for maker in getPlugins(IAuditWriterMaker, hospproxy_plugins)}

@@ -1,0 +1,175 @@
+"""Builds the journal from the settings, with its threads and the upkeep of closed files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ...answers import Answers, accept_class
+from ...errors import ProxyError
+from ...exchange import Exchange
+from ...host import REAL, Host
+from ...interfaces import IMeter
+from ...messages import Response
+from ...signing_key import Signer, signer_for
+from ...worker import WorkerLike
+from ..describe import gap
+from ..intent import RETRY_AFTER_S
+from .follower import Position
+from .journal import Bounds, Journal, NullJournal
+from .keeper import Plan, TrailKeeper
+from .upkeep import Tended, Tender
+
+if TYPE_CHECKING:
+    from ...config import Settings
+
+_log = Logger()
+_EVERY_S = 60.0
+"""Seconds between two upkeep runs over the folder."""
+
+
+class Upkeep:
+    """Runs a tender in a thread of its own, so that compressing a file delays no record."""
+
+    def __init__(
+        self, tender: Tender, worker: WorkerLike, seconds: Callable[[], float], meter: IMeter
+    ) -> None:
+        self._tender = tender
+        self._worker = worker
+        self._seconds = seconds
+        self._meter = meter
+        self._at: float | None = None
+        self._busy = False
+        self._told: frozenset[str] = frozenset()
+
+    def __call__(self, current: Position) -> None:
+        """Start a run, if one is due and none is running.
+
+        :param current: where the journal is being written.
+        """
+        now = self._seconds()
+        if self._busy or (self._at is not None and now - self._at < _EVERY_S):
+            return
+        self._at, self._busy = now, True
+        self._worker.run(lambda: self._tender.run(current)).addCallbacks(self._done, self._failed)
+
+    def _done(self, done: Tended) -> None:
+        self._busy = False
+        self._meter.count("record_files_total", done.packed, event="packed")
+        self._meter.count("record_files_total", done.removed, event="removed")
+        for trouble in done.troubles:
+            if trouble not in self._told:  # log it once, not every minute
+                _log.error(
+                    "Audit file cannot be compressed or removed; it stays, and is tried again every minute: {trouble}",
+                    trouble=trouble,
+                )
+        self._told = frozenset(done.troubles)
+
+    def _failed(self, failure: Failure) -> None:
+        self._busy = False
+        _log.failure("Upkeep of audit files failed; it is tried again in a minute", failure)
+
+
+def open_journal(
+    directory: Path,
+    reactor: Any,
+    wall: Callable[[], float],
+    meter: IMeter,
+    describe_gap: Callable[[int, str], Mapping[str, Any]],
+    signer: Signer,
+    *,
+    plan: Plan | None = None,
+    bounds: Bounds | None = None,
+    retention_days: float = 0.0,
+    needed_from: Callable[[str], int | None] | None = None,
+    by_thread: bool = False,
+    host: Host = REAL,
+) -> Journal:
+    """A journal in a folder, with threads of its own. Call its ``start`` to begin the file.
+
+    :param reactor: IReactorTime, IReactorFDSet and IReactorFromThreads.
+    :param signer: signs digests and tombstones.
+    :param retention_days: how long files are kept; 0 means forever.
+    :param needed_from: returns, for a journal, the number of the first file that must stay at any age, or None.
+    :param by_thread: do not try io_uring.
+    :param host: provides the threads and the ring.
+    """
+    keeper = TrailKeeper(directory, wall, signer=signer, plan=plan)
+    tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
+    upkeep = Upkeep(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
+    return Journal(
+        keeper,
+        host.worker(reactor, "audit"),
+        reactor,
+        meter,
+        describe_gap,
+        bounds=bounds,
+        upkeep=upkeep,
+        make_ring=None if by_thread else lambda: host.ring(reactor),
+    )
+
+
+def journal_for(
+    settings: Settings,
+    reactor: Any,
+    meter: IMeter,
+    needed_from: Callable[[str], int | None] | None = None,
+    host: Host = REAL,
+) -> Journal:
+    """The journal that the settings describe.
+
+    :param needed_from: as in ``open_journal``.
+    :raise KeyFileError: the signing key cannot be used.
+    """
+    audit = settings.audit
+    plan = Plan(rotate_bytes=audit.rotate_bytes, rotate_s=audit.rotate_s, reserve_bytes=audit.reserve_bytes)
+    ahead_s = audit.buffer_s if audit.durability == "buffered" else 0.0
+    journal = open_journal(
+        settings.audit_path,
+        reactor,
+        host.wall,
+        meter,
+        gap(host.wall),
+        signer_for(
+            audit.signing_key_file,
+            settings.signing_key_default,
+            audit.signing_key.value if audit.signing_key is not None else None,
+            host.entropy,
+        ),
+        plan=plan,
+        bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
+        retention_days=audit.retention_days,
+        needed_from=needed_from,
+        by_thread=audit.commit == "thread",
+        host=host,
+    )
+    meter.gauge("record_disk_full", lambda: float(journal.full))
+    meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))
+    return journal
+
+
+def refusal(answers: Answers) -> Callable[[Exchange], Response]:
+    """Makes the 503 response for every request while the disk is full, if the settings refuse reads too."""
+
+    def refused(exchange: Exchange) -> Response:
+        error = ProxyError(
+            "The disk is full: the request was not processed, because it could not be recorded.",
+            status=503,
+            retry_after_s=RETRY_AFTER_S,
+        )
+        response = answers.error(error, accept_class(exchange.request.headers.get(b"accept")))
+        return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
+
+    return refused
+
+
+def trouble_of(journal: Journal | NullJournal, when_full: str) -> str | None:
+    """Why a balancer should use another process, or None if it need not.
+
+    A full disk counts only if the settings refuse reads then.
+    """
+    return journal.trouble or ("the disk is full" if journal.full and when_full == "refuse" else None)

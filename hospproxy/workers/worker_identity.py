@@ -1,0 +1,33 @@
+"""What a process knows of its place among the workers of its machine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from ..watch.merge import Overview, Snapshot
+
+Gather = Callable[[Snapshot], Awaitable[Overview]]
+"""Takes one worker's snapshot and returns the snapshots of all workers."""
+
+
+@frozen(slots=True)
+class Seat:
+    """One worker's slot and what it inherited.
+
+    :param slot: 0 … workers - 1; the successor of a worker that exited gets the same slot.
+    :param sockets: listening sockets for clients, in the order of the listeners; None: the process opens its own.
+    :param admin: the same for the admin listener; empty if another worker has it.
+    :param gather: collects the snapshots of all workers; only slot 0 of several workers has it.
+    """
+
+    slot: int = 0
+    sockets: tuple[socket.socket, ...] | None = None
+    admin: tuple[socket.socket, ...] | None = None
+    gather: Gather | None = None
+
+
+ONLY = Seat()
+"""The seat of a process without other workers."""

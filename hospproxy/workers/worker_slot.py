@@ -1,0 +1,249 @@
+"""One slot of the supervisor: the worker process that holds it now, and the channel to that process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from ..watch.merge import Snapshot
+from . import backoff
+from .child import CHANNEL_FD, FIRST_SOCKET_FD, LOCK_FD
+from .messages import LONGEST_LINE, Ask, Channel, FromWorker, Gather, Once, Ready, Said, Start, Told, ToWorker
+
+_log = Logger()
+ANSWER_S: Final = 1.0
+"""Seconds that a worker has to answer ``Ask``."""
+
+
+class Chief(Protocol):
+    """What a post calls on its supervisor."""
+
+    def serves(self, post: Post) -> None:
+        """The post's worker accepts connections now."""
+
+    def ended(self, post: Post, why: str) -> None:
+        """The post's worker process has exited."""
+
+    def asked(self, post: Post, question: Gather) -> None:
+        """The post's worker asks for the snapshots of all workers."""
+
+
+class Post:
+    """One slot and its current worker process.
+
+    :param sockets: for the worker: those for clients, those of the admin listener.
+    :param settings: pickled.
+    :param lock: descriptor of the state folder's lock, which the worker holds too.
+    :ivar restarts: how often the worker was replaced.
+    :ivar failures: how often the worker did not answer ``Ask`` in time.
+    :ivar served: a process in this slot has served at some time.
+    """
+
+    def __init__(
+        self,
+        slot: int,
+        reactor: Any,
+        chief: Chief,
+        settings: bytes,
+        sockets: tuple[Sequence[socket.socket], Sequence[socket.socket]],
+        lock: int | None = None,
+    ) -> None:
+        self.slot = slot
+        self._reactor = reactor
+        self._chief = chief
+        self._settings = settings
+        self._sockets = sockets
+        self._lock = lock
+        self._process: Process | None = None
+        self._channel: Channel | None = None
+        self._waiting: IDelayedCall | None = None
+        self._asked: dict[int, Deferred[Snapshot]] = {}
+        self._number = 0
+        self._began = 0.0
+        self._deaths = 0
+        self.ready = self.served = False
+        self.restarts = self.failures = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the slot has a process."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None without a process."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start a process. If the system cannot start one, report it like a process that exited at once."""
+        self._waiting = None
+        self._began = self._reactor.seconds()
+        try:
+            self._start()
+        except OSError as error:
+            why = f"before it started: {error.filename or 'cannot start a process'}: {error.strerror}"
+            self._reactor.callLater(0, self.ended, why)
+
+    def _start(self) -> None:
+        """:raise OSError: the interpreter cannot be run, or there are too many open files or processes."""
+        ours, theirs = socket.socketpair()
+        clients, admin = self._sockets
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            self._process = Process(self)
+            descriptors: dict[int, int | str] = {0: _nothing(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
+            descriptors[LOCK_FD] = _nothing() if self._lock is None else self._lock
+            for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
+                descriptors[index] = each.fileno()
+            # -P: import nothing from the current folder.
+            module = type(self._reactor).__module__
+            command = [sys.executable, "-P", "-m", "hospproxy.workers.child", module, str(self.slot)]
+            self._reactor.spawnProcess(
+                self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
+            )
+            # Bound to this channel: late messages of the old process may arrive after its successor has started.
+            channel: Channel = Channel(
+                FromWorker,
+                lambda message: self._received(channel, message),
+                lambda: self._cut_off(channel),
+            )
+            self._channel = channel
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(channel))
+        channel.say(Start(self.slot, self._settings, len(clients), len(admin)))
+
+    def start_again(self) -> float:
+        """Replace a process that has exited, at once or after a pause; return the pause in seconds."""
+        self._deaths = backoff.deaths(self._deaths, self._reactor.seconds() - self._began)
+        self.restarts += 1
+        pause_s = backoff.pause_s(self._deaths)
+        self._waiting = self._reactor.callLater(pause_s, self.start)
+        return pause_s
+
+    def stay_away(self) -> None:
+        """Cancel a start that ``start_again`` has scheduled: the supervisor is stopping."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+
+    def say(self, message: ToWorker) -> None:
+        """Send a message to the process, if there is one."""
+        if self._channel is not None:
+            self._channel.say(message)
+
+    def kill(self) -> None:
+        """Kill the process at once (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+
+    def ask(self) -> Deferred[Snapshot]:
+        """Return the worker's snapshot; fails if it does not answer within ``ANSWER_S``."""
+        self._number += 1
+        number = self._number
+        answer: Deferred[Snapshot] = Deferred()
+        self._asked[number] = answer
+
+        def forget(result: Any) -> Any:
+            self._asked.pop(number, None)
+            return result
+
+        answer.addTimeout(ANSWER_S, self._reactor).addBoth(forget)
+        self.say(Ask(number))
+        return answer
+
+    def _received(self, channel: Channel, message: FromWorker) -> None:
+        if isinstance(message, Said):
+            self._log(message)
+        elif channel is self._channel:
+            self._heard(message)
+
+    def _heard(self, message: FromWorker) -> None:
+        match message:
+            case Ready():
+                self.ready = self.served = True
+                self._chief.serves(self)
+            case Told():
+                answer = self._asked.pop(message.id, None)
+                if answer is not None:
+                    answer.callback(message.snapshot)
+            case Gather():
+                self._chief.asked(self, message)
+
+    def _log(self, said: Said) -> None:
+        try:
+            level = LogLevel.lookupByName(said.level)
+        except ValueError:
+            level = LogLevel.info
+        text = said.text[:LONGEST_LINE]
+        Logger(namespace=said.system[:200]).emit(level, "worker {slot}: {text}", slot=self.slot, text=text)
+
+    def _cut_off(self, channel: Channel) -> None:
+        """The worker sent an invalid message or closed its end: it is stopping, or will soon be found dead."""
+        if channel is self._channel:
+            self._channel = None
+            self.ready = False
+
+    def wrote(self, line: str) -> None:
+        """Log a line of the process's stdout or stderr: why it cannot start, or an interpreter crash."""
+        _log.error("worker {slot}: {line}", slot=self.slot, line=line)
+
+    def ended(self, why: str) -> None:
+        """Handle the exit of the process: clear the slot and tell the supervisor."""
+        self._process = self._channel = None
+        self.ready = False
+        self._chief.ended(self, why)
+
+
+class Process(ProcessProtocol):
+    """The process of a post; its output is split into lines."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+        self._rests = {1: b"", 2: b""}
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's name
+        *lines, rest = (self._rests[childFD] + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        self._rests[childFD] = rest
+        for line in lines:
+            self._post.wrote(line.decode("utf-8", "replace"))
+
+    def processEnded(self, reason: Failure) -> None:
+        for rest in filter(None, self._rests.values()):
+            self._post.wrote(rest.decode("utf-8", "replace"))
+        ended = reason.value
+        assert isinstance(ended, ProcessDone | ProcessTerminated)
+        self._post.ended(f"by signal {ended.signal}" if ended.signal else f"with status {ended.exitCode}")
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, while it runs."""
+        pid: int | None = self.transport.pid if self.transport is not None else None
+        return pid
+
+    def kill(self) -> None:
+        """Kill the process at once (SIGKILL), unless it has exited already."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")  # type: ignore[union-attr]
+
+
+_opened: list[int] = []
+
+
+def _nothing() -> int:
+    """Return a descriptor of /dev/null, open for reading."""
+    if not _opened:
+        _opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    return _opened[0]
