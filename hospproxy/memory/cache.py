@@ -38,8 +38,7 @@ class Cache:
 
     It stays in the chain when caching is disabled: writes must still invalidate what is remembered of credentials.
 
-    :param contract: lifetimes, and the form of responses.
-    :param memory: stores the entries.
+    :param contract: lifetimes, and the form of responses. ``memory`` stores the entries.
     :param clock: monotonic time.
     :param ask: ``Chain.ask``, to revalidate an entry that was served stale; None: no background revalidation.
     :param second: entries shared with other processes; None: there are no others.
