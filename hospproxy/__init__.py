@@ -24,7 +24,8 @@ Modules at this level, in reading order:
 * ``call_ids.py``, ``identity_response.py``: read a call's patient and record ids, and the caller's identity.
 * ``audit_users.py``, ``database_url.py``: the users of the audit page, and the URL of its database.
 * ``answers.py``, ``retry_after.py``: error responses and Retry-After.
-* ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``: what is taken from the system: time, randomness, threads.
+* ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``, ``collector.py``: what is taken from the system: time,
+  randomness, threads, memory.
 * ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
 * ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,
   encryption of what is stored, the signing key of the audit trail. ``folders.py``, ``client_tls.py``: durable

@@ -6,7 +6,6 @@ reactor the whole proxy runs in virtual time from one seed (see simulation/).
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 from collections.abc import Callable
@@ -15,15 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from . import clocks, contract_document, signals
+from . import clocks, collector, contract_document, signals
 from .contract import Contract
 from .worker import Worker, WorkerLike
 
 if TYPE_CHECKING:
     from .record.trail.group_commit import Ring
-
-_COLLECT_AFTER = 10_000
-"""Net number of new objects after which the youngest generation is garbage collected."""
 
 
 def ring(reactor: Any) -> Ring:
@@ -34,16 +30,6 @@ def ring(reactor: Any) -> Ring:
     from .record.trail.uring import Uring
 
     return Uring(reactor)
-
-
-def settle() -> None:
-    """Tune the garbage collector once the service has started: objects made until now stay."""
-    # A full collection would traverse them all: 37 ms without a response. Requests that wait for their audit records
-    # cause many collections.
-    gc.freeze()
-    # Waiting requests hold thousands of objects for some milliseconds, without cycles. Looking for cycles after every
-    # 700 new objects costs a request as much as describing it for its record.
-    gc.set_threshold(_COLLECT_AFTER, 10, 10)
 
 
 @frozen(slots=True, kw_only=True)
@@ -71,7 +57,7 @@ class Host:
     ring: Callable[[Any], Ring] = ring
     install_signals: Callable[[Any, Callable[[], None], float], None] = signals.install
     load_contract: Callable[[Path | None], Contract] = contract_document.load
-    settle: Callable[[], None] = settle
+    settle: Callable[[], None] = collector.end_start
 
     def token(self, size: int) -> str:
         """Return ``size`` random bytes in hexadecimal."""

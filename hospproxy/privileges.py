@@ -24,6 +24,7 @@ _LATE = (
     "encodings.ascii",
     "encodings.unicode_escape",
     "encodings.idna",
+    "jinja2",
     "sqlalchemy.dialects.sqlite",
     "sqlalchemy.dialects.postgresql",
     "sqlalchemy.pool",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.python import usage
 
+from . import collector
+
 if TYPE_CHECKING:
     from twisted.application.service import IService
 
@@ -51,13 +53,17 @@ class Options(usage.Options):
         :raise SystemExit: 1 with every error on stderr; 0 after a successful ``--check``. (A ``UsageError`` would bury
             the errors in the usage text.)
         """
+        # "parent" holds twistd's own options; it is missing when these are parsed alone.
+        outer = getattr(self, "parent", None)
+        if outer is not None:
+            collector.begin_start()
+
         from . import privileges
         from .checks import load_and_check
         from .config import ConfigError, Overrides
 
-        # "parent" holds twistd's own options; it is missing when these are parsed alone.
-        outer = getattr(self, "parent", None) or {}
-        self.heir = privileges.heir(outer.get("uid"), outer.get("gid"))
+        if outer is not None:
+            self.heir = privileges.heir(outer.get("uid"), outer.get("gid"))
         if self.heir is not None:
             from .secrets import HEIR
 
@@ -84,7 +90,6 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     :raise SystemExit: 1, with the reason on stderr, if the state folder or another file cannot be used.
     """
     from . import privileges
-    from .service import build
     from .shutdown import leave_at_exit
     from .state.lock import LockError
 
@@ -103,6 +108,8 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         if options.settings.workers > 1:
             # The supervisor creates no files: the workers create them, as the user they run as.
             return _supervisor(options.settings, reactor, lock)
+        from .service import build  # not above: the supervisor needs none of it
+
         service = build(options.settings, reactor, lock=lock)
         if heir is not None:
             privileges.load_late_modules()

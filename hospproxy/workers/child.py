@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadable import isInIOThread
 from zope.interface import implementer
 
-from .. import privileges, signals
+from .. import collector, privileges, signals
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
 from .messages import (
@@ -219,6 +219,7 @@ def main(arguments: Sequence[str]) -> int:
 
     :param arguments: the module of the supervisor's reactor, and the slot.
     """
+    collector.begin_start()
     module = import_module(arguments[0])
     module.install()
     from twisted.internet import reactor

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 _SCHEMA_LOCK = 0x686F7370
 """Number of PostgreSQL's advisory lock, so that two starting processes do not create the same table."""
@@ -148,8 +148,11 @@ def lock_schema(connection: Connection) -> None:
 
 def inserting(connection: Connection, table: Table) -> Any:
     """An INSERT that has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # not needed beside SQLite, and slow to import
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...messages import Headers, Response
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 POLICY: Final = (
     b"default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -47,6 +49,9 @@ def _spelled(character: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
+    # Imported at the first page: it makes a start slower, and most processes render none.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     return Environment(
         loader=PackageLoader("hospproxy.watch.audit_page", "templates"),
         autoescape=True,
