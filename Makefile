@@ -20,7 +20,12 @@ SSLYZE := build/sslyze/bin/sslyze
 # An absolute path, because the processes that tests start have their own working folders.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
-.PHONY: help run test test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+# Tests start the proxy hundreds of times, and each start would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+# The parts of make test run one after another, even with make -j.
+.NOTPARALLEL:
+
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -39,28 +44,38 @@ environment: python ## install everything that tests and linters need into .venv
 	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --extras test,lint --need node=nodejs,npm,curl,git,chromium,slowhttptest,testssl=testssl.sh,pg_ctlcluster=postgresql,redis-server \
 		--need '/usr/sbin/haproxy=haproxy,/usr/sbin/rsyslogd=rsyslog,/usr/lib/*/rsyslog/lmnsd_gtls.so=rsyslog-gnutls' --npm integration/json-server --npm integration/browser
 
-# Random models, walks over all inputs, and the simulation: more than half of the time of all unit tests. They run without
-# coverage, which would double that time, and not in test-fast.
-LONG := arrival.test_corpus memory.test_cache_states memory.test_credentials memory.test_credentials_shared \
-	memory.test_second_model outward.writes.test_change_model outward.writes.test_edits_model \
+# Random models, walks over all inputs, and the simulation: most of the time of all unit tests. They run without coverage,
+# which would double that time, and not in test-fast.
+LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_large_bodies memory.test_cache_states \
+	memory.test_credentials memory.test_credentials_shared memory.test_outage memory.test_second_model \
+	outward.gate.redis.test_shared_slots outward.writes.test_change_model outward.writes.test_edits_model \
 	outward.writes.test_model outward.writes.test_rotation outward.writes.test_site_model \
 	record.database.test_searching record.trail.test_tampering sharing.test_model sharing.test_places \
 	sharing.test_places_base simulation
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
 SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))
 
-test: environment ## run all tests and measure the coverage of hospproxy/ (at least 90 % of lines)
-	@rm -rf build/coverage $(REPORTS) && mkdir -p build/coverage $(REPORTS)
+test: test-long test-short test-integration test-alone ## run all tests and measure the coverage of hospproxy/ (at least 90 % of lines)
+
+test-long: environment ## run the long unit tests: random models, the simulation (without coverage)
+	@rm -rf $(REPORTS) && mkdir -p $(REPORTS)
 	$(BIN)/python -m twisted.trial -j2 $(LONG:%=tests.%) 2>&1 | tee $(REPORTS)/trial-long.txt
+
+test-short: environment ## run the other unit tests, and measure their coverage
+	@rm -rf build/coverage $(REPORTS)/html && mkdir -p build/coverage $(REPORTS)
 	$(COVERED) run -m twisted.trial -j2 $(SHORT) 2>&1 | tee $(REPORTS)/trial.txt
 	@$(COVERED) combine --quiet 2>/dev/null; rm -f build/coverage/data.*
 	@$(COVERED) xml --quiet -o $(REPORTS)/coverage.xml
 	@$(COVERED) html --quiet -d $(REPORTS)/html
 	$(COVERED) report --fail-under=90
-	@# Two processes, each with whole modules, in the order of conftest.py; tests that measure the whole machine run
-	@# alone afterwards. A process that ended because a test hung is not restarted: it would hang in the same test.
+
+# Two processes, each with whole modules, in the order of conftest.py. A process that ended because a test hung is not
+# restarted: it would hang in the same test.
+test-integration: environment ## run the tests with real processes and sockets, two modules at a time
 	$(BIN)/python -m pytest integration -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 \
 		-m 'not alone' --durations=40 --junitxml=$(REPORTS)/junit/integration.xml
+
+test-alone: environment ## run the integration tests that measure the whole machine, one after another
 	$(BIN)/python -m pytest integration -m alone --junitxml=$(REPORTS)/junit/integration-alone.xml
 
 test-fast: environment ## run what a change needs while you work on it: style, types, unit tests without the long ones (three minutes)
