@@ -69,10 +69,11 @@ test-short: environment ## run the other unit tests, and measure their coverage
 	@$(COVERED) html --quiet -d $(REPORTS)/html
 	$(COVERED) report --fail-under=90
 
-# Two processes, each with whole modules, in the order of conftest.py. A process that ended because a test hung is not
+# Each process runs whole modules, in the order of conftest.py. A process that ended because a test hung is not
 # restarted: it would hang in the same test.
-test-integration: environment ## run the tests with real processes and sockets, two modules at a time
-	$(BIN)/python -m pytest integration -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0 \
+PROCESSES ?= 2
+test-integration: environment ## run the tests with real processes and sockets, PROCESSES (two) modules at a time
+	$(BIN)/python -m pytest integration -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart=0 \
 		-m 'not alone' --durations=40 --junitxml=$(REPORTS)/junit/integration.xml
 
 test-alone: environment ## run the integration tests that measure the whole machine, one after another

@@ -45,12 +45,6 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def make_environment(folder: Path) -> Path:
-    """Make an empty virtual environment; return its folder of commands."""
-    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
-    return folder / "bin"
-
-
 def pip(bin_folder: Path, *arguments: str | Path, cwd: Path) -> str:
     """Run the pip of the test environment for another one."""
     return run(sys.executable, "-m", "pip", "--python", bin_folder / "python", *arguments, cwd=cwd)
@@ -77,6 +71,18 @@ def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.fixture(scope="module")
+def bin_folder(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into an empty virtual environment; return the environment's folder of commands.
+
+    Without compiling all dependencies, of which the tests run few: that would take longer than all else here.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder)
+    pip(folder / "bin", "install", "--quiet", "--no-compile", wheel, cwd=folder)
+    return folder / "bin"
+
+
 def plugins(help_text: str) -> set[str]:
     """The commands that ``twistd --help`` lists."""
     lines = help_text.partition("Commands:")[2].splitlines()
@@ -93,9 +99,7 @@ def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
     assert held == {str(path.relative_to(ROOT)) for path in files}
 
 
-def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    bin_folder = make_environment(tmp_path / "venv")
-    pip(bin_folder, "install", "--quiet", wheel, cwd=tmp_path)
+def test_the_wheel_works_in_an_empty_environment(bin_folder: Path, tmp_path: Path) -> None:
     assert {"hospproxy", "hosp-standin"} <= plugins(run(bin_folder / "twistd", "--help", cwd=tmp_path))
     started: list[str | Path] = [
         bin_folder / "twistd",
@@ -110,9 +114,9 @@ def test_the_wheel_works_in_an_empty_environment(wheel: Path, tmp_path: Path) ->
     assert "No broken requirements" in pip(bin_folder, "check", cwd=tmp_path)
 
 
-def test_an_editable_install_works(sources: Path, tmp_path: Path) -> None:
-    bin_folder = make_environment(tmp_path / "venv")
-    pip(bin_folder, "install", "--quiet", "--editable", sources, cwd=tmp_path)
+def test_an_editable_install_works(bin_folder: Path, sources: Path, tmp_path: Path) -> None:
+    pip(bin_folder, "uninstall", "--quiet", "--yes", "hospproxy", cwd=tmp_path)
+    pip(bin_folder, "install", "--quiet", "--no-compile", "--editable", sources, cwd=tmp_path)
     assert {"hospproxy", "hosp-standin"} <= plugins(run(bin_folder / "twistd", "--help", cwd=tmp_path))
     where = run(bin_folder / "python", "-c", "import hospproxy; print(hospproxy.__file__)", cwd=tmp_path)
     assert Path(where.strip()).is_relative_to(sources)
