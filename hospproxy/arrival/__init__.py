@@ -9,9 +9,9 @@ In reading order:
 * ``limits.py``: every limit and clock, with units and the status that exceeding it gives.
 * ``listener_context.py``: the state that all connections of the process share; it is handed to each listener's factory.
 * ``listeners.py``: opens the ports that the options describe; reloads certificates; stops listening.
-* ``factory.py``, ``http1.py``: one protocol instance per connection, and the state machine of HTTP/1.1.
-* ``supervised.py``, ``phase.py``, ``client_deadline.py``: the connection's phases, its deadline, and what the sweep
-  may do to it.
+* ``connection_state.py``: the states of a connection, and the table of transitions. Pure.
+* ``factory.py``, ``http1.py``: one protocol instance per connection; it does the I/O and tells the table what happened.
+* ``supervised.py``, ``client_deadline.py``: what the sweep and the shutdown may do to a connection, and its deadline.
 * ``line.py``, ``head.py``, ``fields.py``, ``authority.py``: parse and judge a request head. Pure functions.
 * ``body.py``, ``deferred_body.py``: decode and count the body; hold it back until a processor asks for it.
 * ``admission.py``, ``plain.py``: accept or refuse a request that was parsed (host, scheme, memory).

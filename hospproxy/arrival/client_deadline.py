@@ -10,7 +10,7 @@ from .limits import ArrivalLimits
 
 
 class ClientDeadline:
-    """The moment by which the client must act, in the current phase of its connection.
+    """The moment by which the client must act, in the current state of its connection.
 
     It is absolute: received bytes do not extend it, except that ``min_body_rate`` allows a body more time the more of
     it has arrived.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -14,19 +15,21 @@ from zope.interface import implementer
 
 from ..errors import ProxyError, RecordFailed, Refused
 from ..messages import Request, Response
+from . import connection_state as states
 from .admission import admit
 from .answer import CONTINUE, has_content
 from .body import Decoder, decoder_for
 from .budget import Held, spent
 from .client_deadline import ClientDeadline, ReadPause
+from .connection_state import Event, State
 from .deferred_body import HeldBody
+from .fields import Framing
 from .flow_control import Outflow, say_early
 from .front.trust import display_address
 from .head import HeadFinder, RequestHead, parse_head
-from .line import HeadRefused, RequestLine
+from .line import HeadRefused
 from .lingering_close import Ending
 from .listener_context import ListenerContext
-from .phase import Phase
 from .plain import PlainPolicy
 from .serializer import written
 from .streamed_response import Stream, discard
@@ -34,10 +37,14 @@ from .supervised import Watched
 
 _log = Logger()
 
+_NO_REQUEST: Final = Request()
+_LAST: Final = Framing(keep_alive=False)
+"""Of a request that was refused: nothing after it is read."""
+
 
 @implementer(IHalfCloseableProtocol)
 class Http1Protocol(Watched):
-    """One connection: the state machine that reads requests, calls the handler and sends responses.
+    """One connection: reads requests, calls the handler and sends responses; ``connection_state.py`` has its states.
 
     :param house: the state that all connections share.
     :param plain: policy of its listener; None on a TLS listener.
@@ -52,18 +59,16 @@ class Http1Protocol(Watched):
         self._peer = ""
         self._buffer = bytearray()
         self._finder = HeadFinder(house.limits)
-        self._phase = Phase.IDLE
+        self._state = State.NEW
         self._pace = ClientDeadline(house.clock, house.limits)
-        self._request = Request()
+        self._request = _NO_REQUEST
+        self._framing = _LAST  # of that request
         self._decoder: Decoder | None = None
         self._kept_back: HeldBody | None = None
-        self._continue = False  # the client waits for a 100 (Continue) before it sends its body
         self._held = Held(house.budget)
-        self._ahead = False  # the next request arrived before the response to this one was sent
-        self._pipelined = 0  # how many such requests in a row
+        self._pipelined = 0  # requests in a row that arrived before the response to the one before
         self._handling: Deferred[Response] | None = None
         self._stream: Stream | None = None
-        self._last = False  # read no request after this one
         self._client_done = False  # the client has sent its last byte
         self._pumping = False
 
@@ -89,8 +94,9 @@ class Http1Protocol(Watched):
         house.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
-        done = self._last and self._phase is Phase.ANSWERING and self._decoder is None
-        if self._phase >= Phase.CLOSING or done:
+        if self._state in states.ENDING or (
+            self._state in states.RESPONDING and not self._framing.keep_alive
+        ):
             return  # RFC 9112 §9.6: nothing is read after close
         self._buffer += data
         self._pump()
@@ -98,7 +104,7 @@ class Http1Protocol(Watched):
     def readConnectionLost(self) -> None:
         """The client has closed its side (plain connections only); its request is still answered."""
         self._client_done = True
-        if self._phase is Phase.CLOSING:
+        if self._state in states.ENDING:
             self._ending.client_closed()
         else:
             self._pump()
@@ -110,7 +116,7 @@ class Http1Protocol(Watched):
             self._ending.client_closed()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        self._phase = Phase.GONE
+        self._on(Event.LOST)
         self._house.connections.discard(self)
         self._house.crowd.leave(self)
         self._outflow.stopProducing()
@@ -132,9 +138,9 @@ class Http1Protocol(Watched):
         """The client has read everything that was written."""
         if self._stream is not None:
             self._stream.has_room()
-        elif self._phase is Phase.CLOSING:
+        elif self._state is State.FLUSHING:
             self._finish()
-        elif self._phase is Phase.IDLE:
+        elif self._state is State.IDLE:
             self._pace.wait(self._house.limits.keep_alive_s)
             self._pump()
 
@@ -151,35 +157,29 @@ class Http1Protocol(Watched):
         finally:
             self._pumping = False
         self._held.read(len(self._buffer))
-        if self._phase < Phase.CLOSING:
+        if self._state not in states.ENDING:
             self._settle()
 
     def _step(self) -> bool:
         """Process one head or one body; return whether there may be more to do."""
-        if self._phase is Phase.BODY:
+        if self._state in states.READS_BODY:
             return self._read_body()
-        if self._phase <= Phase.HEAD and not self._outflow.blocked:
+        if self._state in states.READS_HEAD and not self._outflow.blocked:
             return self._read_head()
         return False
 
     def _settle(self) -> None:
         """Nothing more can be processed now: close if the connection is done; stop reading if the buffer is full."""
-        blocked = self._outflow.blocked
-        over = self._client_done or self._house.connections.draining
-        if self._phase is Phase.IDLE and not self._buffer and not blocked and over:
+        blocked, state = self._outflow.blocked, self._state
+        if state in states.BEFORE_REQUEST and not self._buffer and not blocked and self._requests_are_over():
             self._close_idle()
-        elif self._phase is Phase.HEAD and self._house.budget.full:
+        elif state is State.HEAD and self._house.budget.full:
             self._refuse(self._so_far(), spent())
-        elif self._client_done:
-            self._refuse_cut()
-        else:
+        elif not self._client_done:
             full = len(self._buffer) > self._house.limits.max_pipelined_bytes
-            self._ear.listen(not (full and (blocked or self._phase is Phase.ANSWERING)))
-
-    def _refuse_cut(self) -> None:
-        """Refuse a request that can never become complete (RFC 9112 §8)."""
-        if self._phase in (Phase.HEAD, Phase.BODY):
-            part = "request" if self._phase is Phase.HEAD else "body"
+            self._ear.listen(not full or (state in states.READS and not blocked))
+        elif state in states.CLIENT_SENDS:  # the request can never become complete (RFC 9112 §8)
+            part = "request" if state is State.HEAD else "body"
             self._refuse(self._so_far(), Refused(f"The {part} is cut short."))
 
     def _read_head(self) -> bool:
@@ -200,11 +200,11 @@ class Http1Protocol(Watched):
 
     def _wait_for_head(self) -> None:
         """A head begins with its first byte; empty lines do not count."""
-        if self._buffer and self._phase is Phase.IDLE:
-            self._phase = Phase.HEAD
+        if self._buffer and self._state is not State.HEAD:
+            self._on(Event.HEAD_BEGUN)
             self._pace.head()
-        elif not self._buffer and self._phase is Phase.HEAD:
-            self._phase = Phase.IDLE
+        elif not self._buffer and self._state is State.HEAD:
+            self._on(Event.HEAD_BLANK)
             self._pace.wait(self._house.limits.keep_alive_s)
 
     def _begin(self, head: RequestHead) -> None:
@@ -218,34 +218,38 @@ class Http1Protocol(Watched):
         )
         method = line.method.decode("ascii")
         self._request = Request(method, line.path, line.query, line.version, head.headers, None, client)
-        self._last = not framing.keep_alive or self._too_many_ahead()
+        if framing.keep_alive and self._too_many_ahead():
+            framing = evolve(framing, keep_alive=False)
+        self._framing = framing
         admit(house, self._plain, line, client)
         self._decoder = decoder_for(framing, house.handler.body_limit(method, line.path))
-        self._continue = framing.expect_continue
         most = house.limits.unknown_body_bytes
         if self._decoder is None:
             self._hand_over()
         elif most and (framing.expect_continue or (framing.length or 0) > most):
             self._keep_back()
         else:
-            self._begin_body()
+            self._begin_body(Event.BODY_BEGUN)
 
-    def _begin_body(self) -> None:
+    def _begin_body(self, why: Event) -> None:
         """Start to read the body; send a 100 (Continue) if the client waits for it and has sent nothing more."""
-        self._phase = Phase.BODY
+        self._on(why)
         self._pace.body()
-        if self._continue and not self._buffer:
+        if self._framing.expect_continue and not self._buffer:
             self.transport.write(CONTINUE)
 
     def _keep_back(self) -> None:
         """Call the handler with the head only; it asks for the body once it knows that it needs it."""
 
         def begin() -> None:
-            self._begin_body()
-            self._pump()
+            if self._state is State.HELD:
+                self._begin_body(Event.BODY_WANTED)
+                self._pump()
+            else:  # aborted in the meantime, or answered already
+                held.fail(Refused("The body is cut short."))
 
-        self._kept_back = HeldBody(begin)
-        self._phase = Phase.ANSWERING
+        self._kept_back = held = HeldBody(begin)
+        self._on(Event.BODY_HELD)
         self._pace.stop()
         self._handle(evolve(self._request, incoming=self._kept_back))
 
@@ -267,7 +271,7 @@ class Http1Protocol(Watched):
             self._request = evolve(self._request, body=bytes(content))
             self._hand_over()
         else:
-            self._wait_for_answer()
+            self._wait_for_answer(Event.REQUEST_COMPLETE)
             self._kept_back.arrived(content)
         return True
 
@@ -282,7 +286,6 @@ class Http1Protocol(Watched):
     def _too_many_ahead(self) -> bool:
         """Whether ``max_pipelined`` requests in a row came without waiting for responses; this is the last then."""
         limit = self._house.limits.max_pipelined
-        self._pipelined = self._pipelined + 1 if self._ahead else 0
         if self._pipelined < limit:
             return False
         self._house.tally.hit("max_pipelined", self._announced or self._peer)
@@ -291,13 +294,13 @@ class Http1Protocol(Watched):
     # -- responses
 
     def _hand_over(self) -> None:
-        self._wait_for_answer()
+        self._wait_for_answer(Event.REQUEST_COMPLETE)
         self._handle(self._request)
 
-    def _wait_for_answer(self) -> None:
-        self._phase = Phase.ANSWERING
+    def _wait_for_answer(self, why: Event) -> None:
+        self._on(why)
         self._pace.stop()
-        if self._last:
+        if not self._framing.keep_alive:
             self._buffer.clear()
 
     def _handle(self, request: Request) -> None:
@@ -312,41 +315,32 @@ class Http1Protocol(Watched):
         if error.limit:
             self._house.tally.hit(error.limit, request.client.address)
         self._request = request
-        self._read_no_more()
-        self._wait_for_answer()
+        self._read_no_more(Event.REFUSED)
         if self._kept_back is not None and self._kept_back.is_wanted:
             self._kept_back.fail(error)  # the handler has the request already and will answer it
             return
         answer = maybeDeferred(self._house.handler.refuse, request, error)
         answer.addCallbacks(self._answer, self._give_up).addErrback(self._give_up)
 
-    def _read_no_more(self) -> None:
-        self._last = True
-        self._buffer.clear()
+    def _read_no_more(self, why: Event) -> None:
+        self._framing = _LAST
+        self._wait_for_answer(why)
         self._held.read(0)
         self._decoder = None
         self._held.body(0)
-
-    def _so_far(self) -> Request:
-        """What is known of the request that is still arriving."""
-        return self._request if self._phase is Phase.BODY else self._known(RequestLine())
-
-    def _known(self, line: RequestLine) -> Request:
-        client = self._house.identify(self._peer, self._announced, self._scheme)
-        return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
 
     def _answer(self, response: Response) -> None:
         self._handling = None
         self._held.body(0)
         self._kept_back = None
-        if self._phase is not Phase.ANSWERING:
+        if self._state not in states.WITH_HANDLER:
             discard(response)  # the connection closed while the response was being made
             return
-        if self._decoder is not None:
-            self._read_no_more()  # the body was not wanted; its bytes must not be read as the next request
+        if self._state is not State.ANSWERING:  # the rest of the body must not be read as the next request
+            self._read_no_more(Event.BODY_UNWANTED)
         unframed = response.chunks is not None and self._request.version < (1, 1)
         over = unframed or (self._client_done and not self._buffer)
-        close = self._last or self._house.connections.draining or over
+        close = not self._framing.keep_alive or self._house.connections.draining or over
         response, pieces = written(self._house, self._request, response, close=close)
         self._outflow.send(self.transport, pieces)
         if response.chunks is None:
@@ -359,11 +353,12 @@ class Http1Protocol(Watched):
 
     def _carry(self, response: Response, chunks: AsyncIterator[bytes], close: bool) -> None:
         """Send streamed content; until its end no other request on this connection is answered."""
+        self._on(Event.STREAM_BEGUN)
         self._stream = Stream(chunks, self.transport, self._outflow, chunked=self._request.version >= (1, 1))
 
         def done(result: Failure | None) -> None:
             self._stream = None
-            if result is None and self._phase is Phase.ANSWERING:
+            if result is None and self._state is State.STREAMING:
                 self._answered(response, close)
             elif response.handed_over is not None:
                 response.handed_over(False)
@@ -375,13 +370,13 @@ class Http1Protocol(Watched):
     def _answered(self, response: Response, close: bool) -> None:
         """The last byte of a response is handed to the transport."""
         close = close or self._house.connections.draining
-        self._request = Request()
-        self._phase = Phase.CLOSING if close else Phase.IDLE
+        self._request = _NO_REQUEST
+        self._on(Event.LAST_RESPONSE_WRITTEN if close else Event.RESPONSE_WRITTEN)
         if response.handed_over is not None:
             self._outflow.when_taken(response.handed_over)
         if not close:
             self._pace.wait(self._house.limits.keep_alive_s)
-            self._ahead = bool(self._buffer)
+            self._pipelined = self._pipelined + 1 if self._buffer else 0
             self._pump()
         elif not self._outflow.blocked:
             self._finish()
@@ -392,5 +387,4 @@ class Http1Protocol(Watched):
         self._held.body(0)
         if not isinstance(failure.value, RecordFailed | CancelledError):
             _log.failure("the handler failed; closing the connection without a response", failure=failure)
-        if self._phase is not Phase.GONE:
-            self.abort()
+        self.abort()

@@ -10,24 +10,35 @@ from ..errors import ProxyError, Refused
 from ..messages import Request
 from .budget import spent
 from .client_deadline import ClientDeadline, ReadPause
+from .connection_state import BEFORE_REQUEST, CLIENT_SENDS, READS_BODY, Event, State, after
 from .flow_control import Outflow
+from .line import RequestLine
 from .lingering_close import Ending
 from .listener_context import ListenerContext
-from .phase import Phase
 
 
 class Watched(Protocol):
-    """What ``drain.Connections`` calls. The subclass reads requests and answers those that are refused here."""
+    """What ``drain.Connections`` calls, and the connection's state.
+
+    The subclass reads requests and answers those that are refused here.
+    """
 
     transport: Any
     _house: ListenerContext
     _announced: str | None
     _peer: str
-    _phase: Phase
+    _scheme: str
+    _request: Request
+    _client_done: bool
+    _state: State
     _pace: ClientDeadline
     _outflow: Outflow
     _ending: Ending
     _ear: ReadPause
+
+    def _on(self, event: Event) -> None:
+        """Take the transition that the table has for this event."""
+        self._state = after(self._state, event)
 
     def _pump(self) -> None:
         """Process as much of the buffer as possible."""
@@ -39,7 +50,15 @@ class Watched(Protocol):
 
     def _so_far(self) -> Request:
         """What is known of the request that is still arriving."""
-        raise NotImplementedError
+        return self._request if self._state in READS_BODY else self._known(RequestLine())
+
+    def _known(self, line: RequestLine) -> Request:
+        client = self._house.identify(self._peer, self._announced, self._scheme)
+        return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
+
+    def _requests_are_over(self) -> bool:
+        """Whether a connection without a request in flight can be closed."""
+        return self._client_done or self._house.connections.draining
 
     def is_overdue(self, now: float) -> bool:
         late = self._outflow.deadline
@@ -51,19 +70,21 @@ class Watched(Protocol):
         if late is not None and late <= self._house.clock.seconds():
             self._house.tally.hit("write_timeout_s", self._announced or self._peer)
             self.abort()
-        elif self._phase is Phase.IDLE:
+        elif self._state in BEFORE_REQUEST:
             self._close_idle()
-        elif self._phase in (Phase.HEAD, Phase.BODY):
-            error = Refused(f"The {self._phase.name.lower()} took too long to arrive.", status=408)
+        elif self._state in CLIENT_SENDS:
+            part = "head" if self._state is State.HEAD else "body"
+            error = Refused(f"The {part} took too long to arrive.", status=408)
             error.limit = self._pace.limit
             self._refuse(self._so_far(), error)
-        elif self._phase is Phase.CLOSING:
+        elif self._state is State.CLOSING:
             self._ending.overdue()
 
     @property
     def stuck_since(self) -> float | None:
-        slow_sender = self._phase in (Phase.HEAD, Phase.BODY)
-        return self._outflow.since if self._outflow.blocked else self._pace.since if slow_sender else None
+        if self._outflow.blocked:
+            return self._outflow.since
+        return self._pace.since if self._state in CLIENT_SENDS else None
 
     def shed(self) -> None:
         if self._outflow.blocked:
@@ -76,19 +97,22 @@ class Watched(Protocol):
         self._pump()
 
     def abort(self) -> None:
-        self._phase = Phase.CLOSING
+        if self._state is State.CLOSED:
+            return
+        self._on(Event.ABORTED)
         self._pace.stop()
         self._outflow.stopProducing()
         self.transport.abortConnection()
 
     def _finish(self) -> None:
         """Everything is handed to the transport: close once the client has received it."""
+        self._on(Event.RESPONSE_TAKEN)
         self._ear.listen(True)
         self.transport.unregisterProducer()
         self._ending.finish()
 
     def _close_idle(self) -> None:
-        self._phase = Phase.CLOSING
+        self._on(Event.REQUESTS_OVER)
         self._ear.listen(True)
         self.transport.unregisterProducer()
         self._ending.close_idle()
