@@ -220,6 +220,21 @@ async def test_stopping(places: Any, secure: bool) -> None:
 
 @both
 @pytest_twisted.ensureDeferred
+async def test_stopping_costs_no_client_its_first_request(places: Any, secure: bool) -> None:
+    place = places()
+    fresh = await place.call(secure=secure)
+    await place.until(lambda: len(place.house.connections) == 1)
+    stopped = place.listeners.stop(20)
+    await place.until(lambda: place.house.connections.draining)
+    fresh.say(get())
+    assert await fresh.ended is ConnectionDone
+    (received,) = read_answers(bytes(fresh.received), ["GET"])
+    assert (received.status, received.headers["connection"]) == (200, "close")
+    await stopped
+
+
+@both
+@pytest_twisted.ensureDeferred
 async def test_stopping_has_a_deadline(places: Any, secure: bool) -> None:
     place = places(Recorder(answer=lambda _: Deferred(lambda _: None)))
     busy = await place.call(secure=secure)

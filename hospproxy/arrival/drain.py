@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -11,6 +12,13 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTi
 SWEEP_S: Final = 0.25
 """Seconds between two checks of all deadlines; a limit may be overrun by this much."""
 
+
+FIRST_REQUEST_S: Final = 2.0
+"""Seconds that a drain gives connections without a request yet to send one.
+
+A client has connected, perhaps still in its TLS handshake, and its first request is on the way. If the connection
+closed now, the client could not tell whether the request was handled.
+"""
 
 SHED_AFTER_S: Final = 5.0
 """Seconds that a client may hold memory before it counts as slow when memory is short."""
@@ -33,7 +41,7 @@ class Tracked(Protocol):
         """Drop this connection: memory is short, and it is one of the slowest."""
 
     def wind_down(self) -> None:
-        """Finish the request in flight, accept no new one, close."""
+        """Finish the request in flight, or the first one while ``in_grace``; accept no other, close."""
 
     def abort(self) -> None:
         """Close at once, without sending anything more."""
@@ -46,6 +54,8 @@ class Connections:
 
     :param clock: monotonic.
     :param pressed: whether memory is short.
+    :ivar draining: a drain has begun.
+    :ivar in_grace: it began less than FIRST_REQUEST_S ago: connections without a request yet stay open.
     """
 
     def __init__(self, clock: IReactorTime, pressed: Callable[[], bool] = lambda: False) -> None:
@@ -55,6 +65,7 @@ class Connections:
         self._sweep_call: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
         self.draining = False
+        self.in_grace = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -66,6 +77,18 @@ class Connections:
 
     def discard(self, connection: Tracked) -> None:
         self._open.pop(connection, None)
+        self._look_whether_empty()
+
+    @contextmanager
+    def handing_over(self, connection: Tracked) -> Iterator[None]:
+        """Do not count a connection while another one takes its transport over; a drain does not end in between."""
+        self._open.pop(connection, None)
+        try:
+            yield
+        finally:
+            self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
         if self._open:
             return
         if self._sweep_call is not None:
@@ -99,20 +122,33 @@ class Connections:
         :param deadline_s: seconds from now.
         :return: fires when no connection is open.
         """
-        self.draining = True
-        for connection in list(self._open):
-            connection.wind_down()
+        self.draining = self.in_grace = True
+        self._wind_down_all()
         if not self._open:
+            self.in_grace = False
             return succeed(None)
-        late = self._clock.callLater(deadline_s, self._abort_all)
+        calls = (
+            self._clock.callLater(min(FIRST_REQUEST_S, deadline_s), self._end_grace),
+            self._clock.callLater(deadline_s, self._abort_all),
+        )
         emptied: Deferred[None] = Deferred()
         self._emptied.append(emptied)
 
-        def cancel_deadline(_: None) -> None:
-            if late.active():
-                late.cancel()
+        def cancel(_: None) -> None:
+            self.in_grace = False
+            for call in calls:
+                if call.active():
+                    call.cancel()
 
-        return emptied.addCallback(cancel_deadline)
+        return emptied.addCallback(cancel)
+
+    def _end_grace(self) -> None:
+        self.in_grace = False
+        self._wind_down_all()
+
+    def _wind_down_all(self) -> None:
+        for connection in list(self._open):
+            connection.wind_down()
 
     def _abort_all(self) -> None:
         for connection in list(self._open):
@@ -120,7 +156,7 @@ class Connections:
 
 
 async def stop(ports: Iterable[IListeningPort], connections: Connections, deadline_s: float) -> None:
-    """Stop listening, then let open connections finish their requests; abort the rest at the deadline.
+    """Stop listening, then let open connections finish their requests (``Connections.drain``).
 
     :param deadline_s: seconds for the requests in flight.
     """

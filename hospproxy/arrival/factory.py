@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
@@ -26,13 +28,16 @@ class Http1Factory(Factory):
         self.plain = plain
 
     def buildProtocol(self, addr: IAddress | None) -> Http1Protocol | None:
-        """Return None, which closes the connection, at ``max_connections`` or while the proxy is stopping."""
+        """Return None, which closes the connection, at ``max_connections`` or while the proxy is stopping.
+
+        A connection that was accepted before the stop, and whose PROXY header arrives now, has the grace of a drain.
+        """
         connections = self.house.connections
+        announced: Any = getattr(addr, "source", None)
         if len(connections) >= self.house.limits.max_connections:
             # Behind a load balancer this is the address from its PROXY header.
-            source = getattr(addr, "source", "") or getattr(addr, "host", "")
-            self.house.tally.hit("max_connections", display_address(source))
+            self.house.tally.hit("max_connections", display_address(announced or getattr(addr, "host", "")))
             return None
-        if connections.draining:
+        if connections.draining and (announced is None or not connections.in_grace):
             return None
-        return self.protocol(self.house, self.plain, getattr(addr, "source", None))
+        return self.protocol(self.house, self.plain, announced)

@@ -58,7 +58,9 @@ class Watched(Protocol):
 
     def _requests_are_over(self) -> bool:
         """Whether a connection without a request in flight can be closed."""
-        return self._client_done or self._house.connections.draining
+        connections = self._house.connections
+        in_grace = connections.in_grace and self._state is State.NEW
+        return self._client_done or (connections.draining and not in_grace)
 
     def is_overdue(self, now: float) -> bool:
         late = self._outflow.deadline

@@ -183,7 +183,8 @@ class ConnectionModel(RuleBasedStateMachine):
             assert self.sent.strip(b"\r\n") == b""
         if state in connection_state.BEFORE_REQUEST:
             assert not there.protocol._buffer or there.protocol._outflow.blocked
-            assert not self.stopped or there.protocol._outflow.blocked
+            in_grace = state is State.NEW and there.house.connections.in_grace
+            assert not self.stopped or in_grace or there.protocol._outflow.blocked
         if state in connection_state.ENDING:
             assert there.protocol._handling is None or there.gone or state is State.CLOSING
 

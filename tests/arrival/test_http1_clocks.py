@@ -6,6 +6,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.budget import BodyBudget
+from hospproxy.arrival.drain import FIRST_REQUEST_S, SWEEP_S
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.messages import Response
@@ -189,6 +190,44 @@ class DrainTests(SynchronousTestCase):
             line.send(get())
             self.assertEqual(self.drain(line), [None])
             self.assertEqual(line.clock.getDelayedCalls(), [])
+
+    def test_a_first_request_on_its_way_is_answered(self) -> None:
+        """The client has connected, and its request is under way: a closed port would cost it this request."""
+        for plain in (None, PlainPolicy(Plain.SERVE)):
+            line = Line(plain=plain)
+            done = self.drain(line)
+            line.pass_time(FIRST_REQUEST_S - SWEEP_S)
+            line.send(get(), get(b"/second"))
+            (answer,) = line.answers()
+            self.assertEqual((answer.status, answer.headers["connection"]), (200, "close"))
+            line.pass_time(3)
+            self.assertEqual((done, line.clock.getDelayedCalls()), ([None], []))
+
+    def test_the_grace_for_a_first_request_is_short(self) -> None:
+        for plain in (None, PlainPolicy(Plain.SERVE)):
+            for began in (b"", b"\r\n"):
+                line = Line(plain=plain)
+                line.send(began)
+                done = self.drain(line)
+                line.pass_time(FIRST_REQUEST_S - SWEEP_S)
+                self.assertEqual((line.gone, done), (False, []))
+                line.pass_time(SWEEP_S)
+                self.assertEqual((line.transport.gone, done), (ConnectionDone, [None]))
+                self.assertEqual((line.transport.written, line.clock.getDelayedCalls()), (b"", []))
+
+    def test_a_first_request_that_began_in_the_grace_is_waited_for(self) -> None:
+        line = Line()
+        self.drain(line)
+        line.send(b"GET / HTTP/1.1\r\n")
+        line.pass_time(FIRST_REQUEST_S + 1)
+        line.send(b"Host: a\r\n\r\n")
+        self.assertEqual(line.statuses(), [200])
+
+    def test_the_grace_is_within_the_deadline(self) -> None:
+        line = Line()
+        done = self.drain(line, FIRST_REQUEST_S / 2)
+        line.pass_time(FIRST_REQUEST_S / 2)
+        self.assertEqual((line.gone, done, line.clock.getDelayedCalls()), (True, [None], []))
 
     def test_answers_are_finished(self) -> None:
         slow = Slow()

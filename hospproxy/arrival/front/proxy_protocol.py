@@ -105,15 +105,14 @@ class ProxyHeaderProtocol(Protocol):
 
     def _hand_over(self, announced: Announced, rest: bytes) -> None:
         """Make the following protocol the transport's protocol; this object gets no further calls."""
-        # Leave the connection count first: the following protocol is counted itself.
-        self._house.connections.discard(self)
-        following = self._factory.wrapped.buildProtocol(announced)
         transport = self.transport
-        if following is None:
-            transport.abortConnection()
-            return
-        transport.protocol = following
-        following.makeConnection(transport)
+        with self._house.connections.handing_over(self):  # the following protocol is counted itself
+            following = self._factory.wrapped.buildProtocol(announced)
+            if following is None:
+                transport.abortConnection()
+                return
+            transport.protocol = following
+            following.makeConnection(transport)
         if rest:
             following.dataReceived(rest)
 
@@ -141,7 +140,8 @@ class ProxyHeaderProtocol(Protocol):
         self.abort()
 
     def wind_down(self) -> None:
-        self.abort()  # no request has arrived on it
+        if not self._house.connections.in_grace:
+            self.abort()  # no request has arrived on it
 
     def abort(self) -> None:
         self.transport.abortConnection()

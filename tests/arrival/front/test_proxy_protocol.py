@@ -12,6 +12,7 @@ from twisted.logger import globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.arrival.drain import FIRST_REQUEST_S
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
 from hospproxy.arrival.front.trust import Trust
@@ -238,9 +239,25 @@ class TurningAwayTests(Case):
     def test_stopping(self) -> None:
         transport = self.connect()
         drained = self.house.connections.drain(5)
+        self.assertIsNone(self.factory.buildProtocol(BALANCER))
+        self.clock.advance(FIRST_REQUEST_S - 0.5)
+        self.assertIsNone(transport.gone)
+        self.clock.advance(0.5)
         self.assertIsNone(self.successResultOf(drained))
         self.assertIsNotNone(transport.gone)
-        self.assertIsNone(self.factory.buildProtocol(BALANCER))
+
+    def test_a_request_under_way_while_stopping(self) -> None:
+        """The drain does not end between header and request, and neither do those who wait for its end."""
+        transport = self.connect()
+        drained = self.house.connections.drain(5)
+        self.send(transport, TCP4)
+        self.assertNoResult(drained)
+        self.send(transport, GET + b"\r\n")
+        self.assertEqual([client.address for client in self.clients()], ["192.0.2.9"])
+        self.assertIn(b"connection: close", transport.written)
+        transport.protocol.readConnectionLost()
+        self.assertIsNone(self.successResultOf(drained))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stopped_between_header_and_request(self) -> None:
         transport = self.connect()

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.arrival.drain import FIRST_REQUEST_S
 from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import CertificatePair
@@ -200,6 +201,28 @@ class Limits(TlsCase):
         self.assertTrue(mute.wire.disconnected)
         self.assertFalse(quick.wire.disconnected)
         self.assertEqual((self.counted, len(self.house.handshakes)), (["done", "timed_out"], 0))
+
+    def test_a_handshake_in_progress_when_the_proxy_stops(self) -> None:
+        for version in VERSIONS:
+            client = self.client(
+                self.factory(self.authority.issue("a.example")), context=trusting(self.authority, version)
+            )
+            self.assertRaises(ssl.SSLWantReadError, client.tls.do_handshake)
+            client.pump()
+            self.house.connections.drain(30)
+            self.clock.advance(1)
+            answer = client.shake().ask()
+            self.assertIn(b"200 OK", answer)
+            self.assertIn(b"connection: close", answer)
+
+    def test_one_that_takes_longer_than_the_stop_waits(self) -> None:
+        client = self.client(self.factory(self.authority.issue("a.example")))
+        self.patch(client.wire, "abortConnection", lambda: None)  # TCP reports the end of an abort later
+        self.house.connections.drain(30)
+        self.clock.advance(FIRST_REQUEST_S - 0.1)
+        self.assertFalse(client.wire.disconnecting)
+        self.clock.advance(0.2)
+        self.assertTrue(client.wire.disconnecting)
 
     def test_bytes_do_not_wind_it_up_again(self) -> None:
         two = self.authority.issue("a.example"), self.authority.issue("b.example")
