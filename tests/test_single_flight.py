@@ -3,12 +3,13 @@
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.single_flight import Joint
+from hospproxy.errors import ProxyError
+from hospproxy.single_flight import SingleFlight
 
 
-class JointTests(SynchronousTestCase):
+class SingleFlightTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.joint: Joint[str] = Joint()
+        self.single: SingleFlight[str] = SingleFlight()
         self.begun: list[Deferred[str]] = []
         self.cancelled = 0
 
@@ -20,23 +21,24 @@ class JointTests(SynchronousTestCase):
         return self.begun[-1]
 
     def join(self, key: str = "k") -> Deferred[str]:
-        return Deferred.fromCoroutine(self.joint.join(key, self.begin))
+        return Deferred.fromCoroutine(self.single.join(key, self.begin))
 
     def test_equal_work_is_done_once_and_work_after_it_anew(self) -> None:
         one, two, other = self.join(), self.join(), self.join("other")
-        self.assertEqual((len(self.begun), len(self.joint)), (2, 2))
+        self.assertEqual((len(self.begun), len(self.single)), (2, 2))
         self.begun[0].callback("done")
         self.assertEqual([self.successResultOf(one), self.successResultOf(two)], ["done", "done"])
         self.assertNoResult(other)
-        self.assertFalse(self.joint.running("k"))
+        self.assertFalse(self.single.running("k"))
         self.join()
         self.assertEqual(len(self.begun), 3)
 
     def test_a_failure_is_everybodys(self) -> None:
         one, two = self.join(), self.join()
         self.begun[0].errback(ValueError("x"))
-        self.failureResultOf(one, ValueError)
-        self.failureResultOf(two, ValueError)
+        first, second = self.failureResultOf(one, ValueError), self.failureResultOf(two, ValueError)
+        self.assertIs(first.value, second.value)
+        self.assertIsNot(first, second)
 
     def test_who_leaves_leaves_alone(self) -> None:
         one, two = self.join(), self.join()
@@ -51,11 +53,50 @@ class JointTests(SynchronousTestCase):
         for each in (one, two):
             each.cancel()
             self.failureResultOf(each, CancelledError)
-        self.assertEqual((self.cancelled, len(self.joint)), (1, 0))
+        self.assertEqual((self.cancelled, len(self.single)), (1, 0))
+
+    def test_work_that_takes_a_while_to_end_is_not_joined(self) -> None:
+        ending: Deferred[None] = Deferred()
+
+        async def slow_to_end() -> str:
+            try:
+                return await self.begin()
+            finally:
+                await ending
+
+        leaving = Deferred.fromCoroutine(self.single.join("k", slow_to_end))
+        leaving.cancel()
+        self.failureResultOf(leaving, CancelledError)
+        after = self.join()
+        self.assertEqual(len(self.begun), 2)
+        ending.callback(None)
+        self.assertTrue(self.single.running("k"), "the end of the first must not hide the second")
+        self.begun[1].callback("done")
+        self.assertEqual(self.successResultOf(after), "done")
+
+    def test_one_who_cancels_another_while_they_are_being_told(self) -> None:
+        one, two = self.join(), self.join()
+        one.addCallback(lambda _: two.cancel())
+        self.begun[0].callback("done")
+        self.failureResultOf(two, CancelledError)
+
+    def test_a_bug_that_nobody_waits_for_is_logged(self) -> None:
+        for error, logged in ((ValueError("a bug"), 1), (ProxyError("none"), 0)):
+
+            async def fail(error: Exception = error) -> str:
+                try:
+                    return await self.begin()
+                finally:
+                    raise error
+
+            leaving = Deferred.fromCoroutine(self.single.join("k", fail))
+            leaving.cancel()
+            self.failureResultOf(leaving, CancelledError)
+            self.assertEqual(len(self.flushLoggedErrors(ValueError)), logged)
 
     def test_work_that_is_done_at_once(self) -> None:
         async def at_once() -> str:
             return "now"
 
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.joint.join("k", at_once))), "now")
-        self.assertEqual(len(self.joint), 0)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(self.single.join("k", at_once))), "now")
+        self.assertEqual(len(self.single), 0)

@@ -18,7 +18,7 @@ from ..interfaces import IMeter, IProcessor, Proceed
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
 from ..messages import Identity, Origin, Response
-from ..single_flight import Joint
+from ..single_flight import SingleFlight
 from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
 
@@ -67,7 +67,7 @@ class IdentityCheck:
         self._accepted = accepted
         self._refusals = NoRefusals() if refusals is None else refusals
         self._meter = meter
-        self._questions: Joint[Response] = Joint()
+        self._questions: SingleFlight[Response] = SingleFlight()
         self._names: OrderedDict[str, None] = OrderedDict()
 
     def has_accepted(self, name: str) -> bool:

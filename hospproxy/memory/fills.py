@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from math import ceil
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from ..errors import ProxyError
 from ..exchange import Exchange
 from ..messages import Response
+from ..single_flight import Flight
 from .bounded import LastChanges
 from .directives import Wish
 from .store import CacheEntry
@@ -52,6 +53,7 @@ class Fill:
     :param keep: whether the response may be stored at all.
     :param wish: how fresh a cache entry must be for all who wait.
     :param doomed: a write may have changed what it reads: it is not stored, and no further request joins it.
+    :param flight: the work, and who waits for it.
     """
 
     key: bytes
@@ -61,9 +63,7 @@ class Fill:
     keep: bool
     wish: Wish = field(factory=Wish)
     doomed: bool = False
-    _waiting: list[Deferred[Fetched]] = field(factory=list)
-    _task: Deferred[None] | None = None
-    _outcome: Fetched | Failure | None = None
+    flight: Flight[Fetched] = field(factory=Flight)
 
 
 Fetch = Callable[[Fill], Awaitable[Fetched]]
@@ -112,11 +112,11 @@ class Fills:
         self._running.add(fill)
         self._joinable[key] = fill
 
-        async def whole() -> Fetched:
-            return await fetch(fill)
-
-        task = Deferred.fromCoroutine(whole()).addBoth(lambda outcome: self._end(fill, outcome))
-        fill._task = task
+        fill.flight.start(
+            lambda: fetch(fill),
+            abandoned=lambda: self._doom(fill),
+            ended=lambda outcome, heard: self._end(fill, outcome, heard),
+        )
         return fill
 
     async def wait(self, fill: Fill, deadline: float) -> Fetched:
@@ -125,15 +125,16 @@ class Fills:
         :param deadline: monotonic seconds at which this wait ends.
         :raise ProxyError: 504 at the deadline; or the error of the fetch, for every waiting request.
         """
-        waiter: Deferred[Fetched] = Deferred(lambda gone: self._leave(fill, gone))
-        if fill._outcome is not None:
-            _hand_over(fill._outcome, waiter)
+        waiter = fill.flight.wait()
+        if waiter.called:
             return await waiter
-        fill._waiting.append(waiter)
         # HOSP may take as long as the most patient waiter allows.
         fill.exchange.deadline = max(fill.exchange.deadline, deadline)
         patience = max(0.0, deadline - self._clock.seconds()) + GRACE_S
-        late = self._clock.callLater(patience, self._expire, fill, waiter)
+        late = self._clock.callLater(
+            patience,
+            lambda: fill.flight.send_away(waiter, ProxyError("There was no response in time.", status=504)),
+        )
         try:
             return await waiter
         finally:
@@ -162,34 +163,10 @@ class Fills:
         if self._joinable.get(fill.key) is fill:
             del self._joinable[fill.key]
 
-    def _end(self, fill: Fill, outcome: Fetched | Failure) -> None:
-        fill._outcome = outcome
+    def _end(self, fill: Fill, outcome: Fetched | Failure, heard: bool) -> None:
         self._running.discard(fill)
         self._doom(fill)
-        waiting, fill._waiting = fill._waiting, []
-        if not waiting and isinstance(outcome, Failure) and not outcome.check(CancelledError, ProxyError):
+        if not heard and isinstance(outcome, Failure) and not outcome.check(CancelledError, ProxyError):
             _log.failure(
                 "a fetch failed after its clients had left; this is a bug: report the traceback", outcome
             )
-        for waiter in waiting:
-            if not waiter.called:
-                _hand_over(outcome, waiter)
-
-    def _leave(self, fill: Fill, waiter: Deferred[Fetched]) -> None:
-        if waiter in fill._waiting:
-            fill._waiting.remove(waiter)
-        if not fill._waiting and fill._outcome is None and fill._task is not None:
-            self._doom(fill)
-            fill._task.cancel()
-
-    def _expire(self, fill: Fill, waiter: Deferred[Fetched]) -> None:
-        self._leave(fill, waiter)
-        waiter.errback(ProxyError("There was no response in time.", status=504))
-
-
-def _hand_over(outcome: Fetched | Failure, waiter: Deferred[Fetched]) -> None:
-    if isinstance(outcome, Failure):
-        # A separate Failure for each: the first to read a shared one would change its traceback for the rest.
-        waiter.errback(Failure(outcome.value))
-    else:
-        waiter.callback(outcome)

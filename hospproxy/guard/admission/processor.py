@@ -20,7 +20,7 @@ from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import Accepted, Guess, News, Used
-from ...single_flight import Joint
+from ...single_flight import SingleFlight
 from ..credentials import parse_basic
 from .claim_keys import Keys, LoginAttempt
 from .delay_queue import Claim, WaitingGuesses, too_many
@@ -108,7 +108,7 @@ class Admission:
         self._counted = KnownCredentials(most)
         self._trying: dict[bytes, dict[bytes, int]] = {}
         self._waiting = WaitingGuesses(clock)
-        self._waits: Joint[None] = Joint()
+        self._waits: SingleFlight[None] = SingleFlight()
         meter.gauge("admission_waiting", lambda: float(len(self._waiting)))
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:

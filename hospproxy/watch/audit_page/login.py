@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from ... import audit_users as users
 from ...arrival.front.trust import source_of
 from ...guard.credentials import Credentials
-from ...single_flight import Joint
+from ...single_flight import SingleFlight
 from ...worker import WorkerLike
 from .login_delay import Slowing
 
@@ -90,7 +90,7 @@ class LogIn:
         self._stamp: Stamp = None
         self._looked: float | None = None
         self._slowing = Slowing(clock.seconds)
-        self._refreshing: Joint[None] = Joint()
+        self._refreshing: SingleFlight[None] = SingleFlight()
 
     async def judge(self, credentials: Credentials, address: str) -> Verdict:
         """Check credentials. Remembered ones pass at once; others may be delayed (``Slowing``).
