@@ -28,8 +28,8 @@ Modules at this level, in reading order:
   randomness, threads, memory.
 * ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
 * ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,
-  encryption of what is stored, the signing key of the audit trail. ``folders.py``, ``client_tls.py``: durable
-  folders, TLS as a client.
+  encryption of what is stored, the signing key of the audit trail. ``folders.py``: durable folders.
+* ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.
 * ``late_responses.py``, ``single_flight.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``,
   ``transaction.py``: small helpers.
 """

@@ -8,7 +8,7 @@ A request passes the processors from the outside in. In reading order:
 * ``retry.py``: processor; repeats what may be repeated, within deadline and budget.
 * ``gate/``: processor; slots, queue and circuit breaker.
 * ``upstream.py``: the last processor, and the HTTP client that makes one attempt.
-* ``attempt.py``: what treq, Agent and the connection pool get for one attempt.
+* ``attempt.py``: stands in for the connection pool during one attempt, and explains its failure.
 * ``upstream_request.py``: turns a ``Call`` into the request on the wire.
 * ``connection.py``: opens connections, with TLS, and passes each response through the filter.
 * ``filter.py``, ``head.py``: strict, bounded parsing of responses, without I/O.

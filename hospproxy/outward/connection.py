@@ -5,26 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    wrapClientTLS,
-)
 from twisted.internet.error import ConnectingCancelledError, ConnectionAborted, ConnectionDone, TimeoutError
 from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from ..client_endpoint import Certificates, endpoint_to
 from ..errors import NotSent, ProxyError
 from .filter import AnswerFilter
 from .head import ResponseHead
@@ -170,9 +163,8 @@ class Opener:
         self._target = target
         self._timeout_s = connect_timeout_s
         self._limits = (max_header_bytes, max_body_bytes)
-        self._endpoint: Any = _endpoint(reactor, target, connect_timeout_s)
-        if self.secure:
-            self._endpoint = wrapClientTLS(_client_tls(target.host, ca_file), self._endpoint)
+        tls = Certificates(ca_file).client(target.host) if self.secure else None
+        self._endpoint: Any = endpoint_to(reactor, target.host, target.port, connect_timeout_s, tls)
 
     def new_filter(self) -> AnswerFilter:
         """A new filter, for the next response."""
@@ -210,23 +202,3 @@ class Opener:
                 reason=failure.value,
             )
         return Failure(NotSent("The upstream server could not be reached."))
-
-
-def _endpoint(reactor: Any, target: UpstreamTarget, timeout_s: float) -> IStreamClientEndpoint:
-    # An address skips the resolver, which would use a thread for every connection.
-    if target.ip_version == 4:
-        return TCP4ClientEndpoint(reactor, target.host, target.port, timeout=timeout_s)
-    if target.ip_version == 6:
-        return TCP6ClientEndpoint(reactor, target.host, target.port, timeout=timeout_s)
-    return HostnameEndpoint(reactor, target.host, target.port, timeout=timeout_s)
-
-
-def _client_tls(host: str, ca_file: Path | None) -> Any:
-    """TLS options that verify the upstream's certificate (RFC 9110 §4.3.4). Twisted's default minimum is TLS 1.2."""
-    trust = None
-    if ca_file is not None:
-        certificates = x509.load_pem_x509_certificates(ca_file.read_bytes())
-        trust = trustRootFromCertificates(
-            [Certificate(crypto.X509.from_cryptography(certificate)) for certificate in certificates]
-        )
-    return optionsForClientTLS(host, trustRoot=trust)

@@ -1,7 +1,6 @@
 """The only way to HOSP: sends a Call, returns a complete Response, and tells if a failed one was sent.
 
-treq sends requests over an Agent and a connection pool of our own. What treq and Twisted would add by themselves is
-switched off: cookies, gzip, redirects, repeats, respelled URLs, unbounded responses.
+``outgoing_http`` sends requests with treq over an Agent and connection pools of our own.
 """
 
 from __future__ import annotations
@@ -9,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from treq.client import HTTPClient
 from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.client import Agent
+from twisted.web.http_headers import Headers as SentHeaders
 from zope.interface import implementer
 
 from .. import clocks
@@ -24,10 +23,12 @@ from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..late_responses import LeftBehind, Outcome
 from ..messages import Client, Headers, Origin, Response
 from ..options.sections import UpstreamSettings
+from ..outgoing_http import BodyCollector, pool_of, send
 from ..words import status_class
 from .abandoned import Asking
-from .attempt import AsWritten, Attempt, Body, Collector, NoCookies
+from .attempt import Attempt
 from .connection import Opener
+from .filter import too_large
 from .large_answers import LARGE_BYTES, LargeAnswers
 from .upstream_request import VIA, Message, UpstreamTarget, build_message
 from .validators import dated, tagged
@@ -69,13 +70,10 @@ class Upstream:
             max_body_bytes=settings.max_body_bytes,
             ca_file=settings.ca_file,
         )
-        self._kept = HTTPConnectionPool(reactor)
-        self._kept.retryAutomatically = False
-        self._kept.maxPersistentPerHost = kept_connections
-        self._kept.cachedConnectionTimeout = settings.idle_connection_s  # type: ignore[assignment]
+        self._kept = pool_of(reactor, kept_connections, settings.idle_connection_s)
         # HOSP may close a kept connection just as a request is written to it. Then it is unknown whether HOSP carried
         # the request out. So an operation that may not be repeated gets a new connection.
-        self._fresh = HTTPConnectionPool(reactor, persistent=False)
+        self._fresh = pool_of(reactor, 0, 0.0)
 
     async def send(
         self, call: Call, client: Client, timeout_s: float, on_sent: Callable[[], None] | None = None
@@ -122,19 +120,15 @@ class Upstream:
 
     async def _exchange(self, attempt: Attempt, message: Message) -> Response:
         agent = Agent.usingEndpointFactory(self._reactor, self._opener, attempt)
-        http = HTTPClient(AsWritten(agent, message), NoCookies(), Body)
-        answer = await http.request(
-            message.method,
-            message.uri,
-            data=message.body,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._reactor,
-        )
+        headers = SentHeaders()
+        for name, value in message.headers:
+            headers.addRawHeader(name, value)
+        answer = await send(agent, self._reactor, message.method, message.uri, headers, message.body)
         # Not treq's own copy of the fields: treq adds an empty Content-Encoding to it.
         head = attempt.head
         assert head is not None
-        collector = Collector(attempt, head.status, self._max_body_bytes)
+        status = head.status
+        collector = BodyCollector(self._max_body_bytes, lambda: too_large(status), abort=attempt.abort)
         answer.deliverBody(collector)
         return Response(head.status, Headers(head.fields), await collector.done, Origin.UPSTREAM)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -53,14 +52,6 @@ class UpstreamTarget:
         return cls(
             parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme], parts.path.rstrip("/")
         )
-
-    @property
-    def ip_version(self) -> int | None:
-        """4 or 6 if the host is an address, None if it is a name."""
-        try:
-            return ip_address(self.host).version
-        except ValueError:
-            return None
 
     @property
     def secure(self) -> bool:

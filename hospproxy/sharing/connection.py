@@ -16,18 +16,12 @@ from OpenSSL.crypto import Error as CryptoError
 from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    wrapClientTLS,
-)
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ..client_tls import Certificates, Renewed
+from ..client_endpoint import Certificates, Renewed, endpoint_to
 from ..options.redis_section import RedisSettings
 from ..options.secret_fields import MOST
 from .replies import ErrorReply, InvalidReply, MiB, Replies
@@ -220,21 +214,15 @@ class RedisOpener:
         :raise Exception: it failed; ``words_of`` says why.
         """
         secure = self._address.secure
-        endpoint: Any = self._endpoint()
-        if secure:
-            endpoint = wrapClientTLS(self._certificates.of(self._address.host), endpoint)
+        host = self._address.host
+        tls = self._certificates.of(host) if secure else None
+        ip = self._address.ip
+        endpoint = endpoint_to(self._reactor, str(ip or host), self._address.port, self._timeout_s, tls)
         opening: Deferred[Any] = endpoint.connect(_RedisConnections(protocol, secure))
         opening.addCallback(lambda made: made.ready)
         opening.addTimeout(self._timeout_s, self._reactor)
         connection: RedisConnection = await opening
         return connection
-
-    def _endpoint(self) -> Any:
-        host, port, ip = self._address.host, self._address.port, self._address.ip
-        if ip is None:
-            return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
-        kind: Any = TCP4ClientEndpoint if ip.version == 4 else TCP6ClientEndpoint
-        return kind(self._reactor, str(ip), port, timeout=self._timeout_s)
 
 
 def read_password(settings: RedisSettings) -> bytes | None:

@@ -44,13 +44,6 @@ class Where(SynchronousTestCase):
         ):
             self.assertEqual(UpstreamTarget.from_url(url).authority, authority)
 
-    def test_addresses_need_no_resolver(self) -> None:
-        versions = [
-            UpstreamTarget.from_url(f"http://{host}:1").ip_version
-            for host in ("127.0.0.1", "[::1]", "localhost")
-        ]
-        self.assertEqual(versions, [4, 6, None])
-
     def test_path_and_query(self) -> None:
         message = built("listPatients", query=(("hospital_id", "7"), ("q", "a b&c=ü")))
         self.assertEqual(message.uri, "http://127.0.0.1:3000/patients?hospital_id=7&q=a%20b%26c%3D%C3%BC")

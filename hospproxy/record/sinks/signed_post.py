@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from cryptography import x509
-from OpenSSL import crypto
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from ... import clocks
-from ...outward.attempt import Body, NoCookies
+from ...client_endpoint import Certificates, endpoint_to
+from ...outgoing_http import BodyCollector, Undecoded, causes, pool_of, send
 from ...retry_after import seconds_until
 
 MAX_ANSWER_BYTES = 64 << 10
@@ -83,11 +79,10 @@ class SignedPoster:
         self._secret = secret
         self._timeout_s = timeout_s
         self._wall = wall
-        self._pool = HTTPConnectionPool(reactor)
-        self._pool.retryAutomatically = False
-        self._pool.maxPersistentPerHost = 1
-        self._pool.cachedConnectionTimeout = _KEPT_S  # type: ignore[assignment]
-        self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, ca_file), self._pool)
+        self._pool = pool_of(reactor, 1, _KEPT_S)
+        self._agent = Undecoded(
+            Agent.usingEndpointFactory(reactor, _Endpoints(reactor, url, ca_file), self._pool)
+        )
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Post once; returns when a 2xx response has arrived in full.
@@ -118,7 +113,7 @@ class SignedPoster:
         try:
             status, retry_after = await self._exchange(body, fields)
         except Exception as error:
-            if any(isinstance(cause, CancelledError) for cause in _causes(error)):
+            if any(isinstance(cause, CancelledError) for cause in causes(error)):
                 raise CancelledError from None
             raise PostError(_words(error)) from error
         if not 200 <= status < 300:
@@ -126,11 +121,8 @@ class SignedPoster:
             raise PostError(f"the server responded with {status}", status, wait_s)
 
     async def _exchange(self, body: bytes, fields: Headers) -> tuple[int, str | None]:
-        http = HTTPClient(_AsItIs(self._agent, self._url.encode("ascii"), fields), NoCookies(), Body)
-        answer = await http.request(
-            "POST", self._url, data=body, allow_redirects=False, unbuffered=True, reactor=self._reactor
-        )
-        rest = _Rest()
+        answer = await send(self._agent, self._reactor, "POST", self._url, fields, body)
+        rest = BodyCollector(MAX_ANSWER_BYTES, _too_long, ends=(ResponseDone, PotentialDataLoss))
         answer.deliverBody(rest)
         await rest.done
         return answer.code, (answer.headers.getRawHeaders("retry-after") or [None])[0]
@@ -147,38 +139,29 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, sha256).hexdigest()
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    yield error
-    for failure in getattr(error, "reasons", None) or ():
-        yield from _causes(failure.value)
+def _too_long() -> ValueError:
+    return ValueError("the response body is too long")
 
 
 def _words(error: Exception) -> str:
     """The innermost causes. Twisted's HTTP client itself says only that there are some."""
-    innermost = [cause for cause in _causes(error) if not getattr(cause, "reasons", None)]
+    innermost = [cause for cause in causes(error) if not getattr(cause, "reasons", None)]
     return "; ".join(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in innermost))[:300]
 
 
 @implementer(IAgentEndpointFactory)
 class _Endpoints:
-    """Connections that verify the server's name (RFC 9110 §4.3.4), with the system's or the given certificates."""
+    """Connections to the server of one URL."""
 
-    def __init__(self, reactor: Any, ca_file: Path | None) -> None:
+    def __init__(self, reactor: Any, url: str, ca_file: Path | None) -> None:
         self._reactor = reactor
-        self._trust: Any = None
-        if ca_file is not None:
-            found = x509.load_pem_x509_certificates(ca_file.read_bytes())
-            self._trust = trustRootFromCertificates(
-                [Certificate(crypto.X509.from_cryptography(certificate)) for certificate in found]
-            )
+        secure, host = url.startswith("https:"), urlsplit(url).hostname or ""
+        self._tls = Certificates(ca_file).client(host) if secure else None
 
     def endpointForURI(self, uri: Any) -> Any:
-        """Return a quiet endpoint for a URL, with TLS for https; see IAgentEndpointFactory."""
+        """Return a quiet endpoint for the URL, with TLS for https; see IAgentEndpointFactory."""
         host = uri.host.decode("ascii")
-        endpoint = HostnameEndpoint(self._reactor, host, uri.port, timeout=_CONNECT_S)
-        if uri.scheme != b"https":
-            return _Quiet(endpoint)
-        return _Quiet(wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), endpoint))
+        return _Quiet(endpoint_to(self._reactor, host, uri.port, _CONNECT_S, self._tls))
 
 
 @implementer(IStreamClientEndpoint)
@@ -193,59 +176,3 @@ class _Quiet:
         protocolFactory.noisy = False
         opening: Deferred[Any] = self._endpoint.connect(protocolFactory)
         return opening
-
-
-@implementer(IAgent)
-class _AsItIs:
-    """Sends the URL and headers as given, and hides Content-Encoding.
-
-    treq would otherwise ask for gzip and uncompress the response.
-    """
-
-    def __init__(self, agent: Agent, uri: bytes, fields: Headers) -> None:
-        self._agent = agent
-        self._uri = uri
-        self._fields = fields
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,  # noqa: ARG002
-        headers: Headers | None = None,  # noqa: ARG002
-        bodyProducer: Any = None,  # noqa: N803
-    ) -> Deferred[Any]:
-        def untouched(answer: Any) -> Any:
-            answer.headers.removeHeader(b"content-encoding")
-            return answer
-
-        return self._agent.request(method, self._uri, self._fields, bodyProducer).addCallback(untouched)
-
-
-class _Rest(Protocol):
-    """Discards a response body, up to a limit.
-
-    :ivar done: fires at the end of the body, or fails if the body is too long.
-    """
-
-    def __init__(self) -> None:
-        self._room = MAX_ANSWER_BYTES
-        self.done: Deferred[None] = Deferred(lambda _: self._abort())
-
-    def dataReceived(self, data: bytes) -> None:
-        self._room -= len(data)
-        if self._room < 0 and not self.done.called:
-            self.done.errback(ValueError("the response body is too long"))
-            self._abort()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.done.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):  # the latter: the connection's end ends the body
-            self.done.callback(None)
-        else:
-            self.done.errback(reason)
-
-    def _abort(self) -> None:
-        transport: Any = self.transport
-        if transport is not None:
-            getattr(transport, "abortConnection", transport.stopProducing)()

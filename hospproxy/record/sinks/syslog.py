@@ -157,7 +157,7 @@ def writer_for(settings: Settings, reactor: Any, _host: Host = REAL) -> IAuditWr
     section = settings.audit_syslog
     if not section.enabled or section.url is None:  # checks.py refuses the latter
         return None
-    from ...client_tls import Certificates  # slow to import, and most installations have no receiver
+    from ...client_endpoint import Certificates  # slow to import, and most installations have no receiver
     from .syslog_connection import SyslogOpener
 
     files = Certificates(section.ca_file, section.certificate_file, section.private_key_file)

@@ -13,13 +13,11 @@ from fcntl import ioctl
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectionDone, ConnectionLost, TimeoutError
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IPullProducer,
-    IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -27,7 +25,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ...client_tls import Certificates, Renewed
+from ...client_endpoint import Certificates, Renewed, endpoint_to
 from ...options.addresses import Address
 
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 4))
@@ -248,7 +246,9 @@ class SyslogOpener:
         if secure:
             inner = TLSMemoryBIOFactory(self._tls(), True, inner, self._reactor)
             inner.noisy = False
-        opening: Deferred[Any] = self._endpoint().connect(_RawFactory(inner, self._timeout_s))
+        host = str(self._address.ip or self._address.host)
+        endpoint = endpoint_to(self._reactor, host, self._address.port, self._timeout_s)
+        opening: Deferred[Any] = endpoint.connect(_RawFactory(inner, self._timeout_s))
         opening.addCallback(self._when_ready)
         opening.addTimeout(self._timeout_s, self._reactor)
         return await opening
@@ -260,11 +260,3 @@ class SyslogOpener:
         inner: Any = raw.wrappedProtocol
         delivery: Delivery = inner.wrappedProtocol if self._address.secure else inner
         return delivery.ready
-
-    def _endpoint(self) -> IStreamClientEndpoint:
-        host, port, ip = self._address.host, self._address.port, self._address.ip
-        if ip is None:
-            return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout_s)
-        kind: Any = TCP4ClientEndpoint if ip.version == 4 else TCP6ClientEndpoint
-        endpoint: IStreamClientEndpoint = kind(self._reactor, str(ip), port, timeout=self._timeout_s)
-        return endpoint

@@ -1,13 +1,21 @@
-"""TLS as a client: which CAs to trust, and which certificate to present."""
+"""Connections that we open: how to reach a host, which CAs to trust, and which certificate to present."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 from cryptography import x509
 from OpenSSL import crypto
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.ssl import (
     Certificate,
     PrivateCertificate,
@@ -41,7 +49,7 @@ class Certificates:
     def client(self, host: str) -> Any:
         """Return a TLS context that verifies a server of this name and presents our certificate.
 
-        Source: RFC 9525; for syslog RFC 5425 §5.2.
+        Twisted's default minimum is TLS 1.2. Source: RFC 9525; for HTTP RFC 9110 §4.3.4, for syslog RFC 5425 §5.2.
 
         :raise OSError: a file cannot be read.
         :raise ValueError: a file does not hold what it should.
@@ -78,3 +86,26 @@ class Renewed:
         if self._made is None or stamp != self._made[0]:
             self._made = (stamp, self._certificates.client(host))
         return self._made[1]
+
+
+def endpoint_to(
+    reactor: Any, host: str, port: int, timeout_s: float, tls: Any = None
+) -> IStreamClientEndpoint:
+    """Return an endpoint that connects to a server.
+
+    :param host: a name or an IP address; IPv6 without brackets.
+    :param timeout_s: seconds for each address of the host.
+    :param tls: ``Certificates.client(host)`` for TLS; None: plain TCP.
+    """
+    endpoint = _tcp_endpoint(reactor, host, port, timeout_s)
+    return endpoint if tls is None else wrapClientTLS(tls, endpoint)
+
+
+def _tcp_endpoint(reactor: Any, host: str, port: int, timeout_s: float) -> IStreamClientEndpoint:
+    try:
+        version = ip_address(host).version
+    except ValueError:
+        return HostnameEndpoint(reactor, host, port, timeout=timeout_s)
+    # An address skips the resolver, which would use a thread for every connection.
+    kind = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+    return kind(reactor, host, port, timeout=timeout_s)
