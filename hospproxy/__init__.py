@@ -31,5 +31,5 @@ Modules at this level, in reading order:
   encryption of what is stored, the signing key of the audit trail. ``folders.py``: durable folders.
 * ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.
 * ``late_responses.py``, ``single_flight.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``,
-  ``transaction.py``: small helpers.
+  ``sqlite_file.py``: small helpers.
 """

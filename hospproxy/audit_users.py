@@ -17,7 +17,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from .secrets import KeyFileError, make_key_file, read_key_file
+from .folders import create_whole, make_private, write_whole
+from .secrets import KeyFileError, read_key_file
 
 MAX_BYTES: Final = 1 << 20
 MAX_PASSWORD_BYTES: Final = 1024
@@ -186,7 +187,7 @@ def remove(path: Path, name: str) -> None:
 def _changing(path: Path) -> Iterator[dict[str, StoredPassword]]:
     """Lock the file, yield its users for changes, and replace the file by renaming, so that no change is lost."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         lock = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise UsersError(f"{path.parent} cannot be used: {error.strerror}") from None
@@ -194,8 +195,8 @@ def _changing(path: Path) -> Iterator[dict[str, StoredPassword]]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         users = load(path) if os.path.lexists(path) else {}
         yield users
-        _replace(path, spelled(users))
-        os.fsync(lock)
+        # Keep the owner even if root changes the file: the proxy must be able to read it.
+        write_whole(path, spelled(users), keep_owner=True)
     except OSError as error:
         raise UsersError(f"{path} cannot be written: {error.strerror}") from None
     finally:
@@ -205,24 +206,6 @@ def _changing(path: Path) -> Iterator[dict[str, StoredPassword]]:
 def spelled(users: Users) -> bytes:
     """Build the content of a users file."""
     return "".join(f"{name}:{kept}\n" for name, kept in users.items()).encode()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if os.path.lexists(path):
-                # Keep the owner even if root changes the file: the proxy must be able to read it.
-                status = path.stat()
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def make_first(path: Path, password_file: Path, name: str = "auditor") -> bool:
@@ -237,8 +220,8 @@ def make_first(path: Path, password_file: Path, name: str = "auditor") -> bool:
     try:
         # Write the password first: after a crash, a user with an unknown password would be worse than none.
         password_file.unlink(missing_ok=True)
-        make_key_file(password_file, password.encode() + b"\n")
-        make_key_file(path, spelled({name: StoredPassword.of(password)}))
+        create_whole(password_file, password.encode() + b"\n")
+        create_whole(path, spelled({name: StoredPassword.of(password)}))
     except OSError as error:
         raise UsersError(f"{path} cannot be made: {error.strerror}") from None
     return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import secrets
 import stat
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -19,7 +18,7 @@ from attrs import field, frozen
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .folders import make_private
+from .folders import create_whole
 
 KEY_BYTES = 32
 HEIR: ContextVar[int | None] = ContextVar("heir", default=None)
@@ -70,7 +69,7 @@ class MasterKey:
         """
         if not os.path.lexists(path):
             try:
-                make_key_file(path, entropy(KEY_BYTES))
+                create_whole(path, entropy(KEY_BYTES))
             except OSError as error:
                 raise KeyFileError(f"{path} cannot be created: {error.strerror}") from None
         return cls.load(path)
@@ -144,30 +143,3 @@ def _refuse_others(path: Path, status: os.stat_result) -> None:
         raise KeyFileError(f"{path} belongs to another user; chown it to the user of the proxy")
     if mode & (0o027 if status.st_uid == 0 != os.geteuid() else 0o077):
         raise KeyFileError(f"{path} can be read or changed by others (mode {mode:04o}): run chmod 600 on it")
-
-
-def make_key_file(path: Path, content: bytes) -> None:
-    """Create a private file (0600, its folder 0700) that appears complete or not at all; an existing one stays.
-
-    :raise OSError: it cannot be created.
-    """
-    make_private(path.parent)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        try:
-            # A link, not a rename: it fails if another process was first, so that process's key stays.
-            os.link(draft, path)
-        except FileExistsError:
-            return
-    finally:
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

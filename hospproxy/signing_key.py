@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.logger import Logger
 
-from .folders import write_whole
-from .secrets import KEY_BYTES, KeyFileError, make_key_file, read_key_file
+from .folders import create_whole, write_whole
+from .secrets import KEY_BYTES, KeyFileError, read_key_file
 
 _log = Logger()
 _MOST = 4096
@@ -81,7 +81,7 @@ class Signer:
         if not os.path.lexists(path):
             key = Ed25519PrivateKey.from_private_bytes(entropy(KEY_BYTES))
             try:
-                make_key_file(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+                create_whole(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             except OSError as error:
                 raise KeyFileError(f"{path} cannot be created: {error.strerror}") from None
         return cls.load(path)

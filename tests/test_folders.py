@@ -1,7 +1,8 @@
-"""A created folder still exists after a power cut."""
+"""A created folder still exists after a power cut, and a file appears complete or not at all."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,3 +25,33 @@ class FolderTests(SynchronousTestCase):
     def test_what_is_there_costs_nothing(self) -> None:
         folders.make_private(self.top)
         self.assertEqual(self.synced, [])
+
+
+class FileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp()) / "new" / "file"
+
+    def alone(self) -> bool:
+        return [each.name for each in self.path.parent.iterdir()] == [self.path.name]
+
+    def test_a_file_is_replaced(self) -> None:
+        folders.write_whole(self.path, b"old", 0o640)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o640)
+        folders.write_whole(self.path, b"new")
+        self.assertEqual((self.path.read_bytes(), self.path.stat().st_mode & 0o777), (b"new", 0o600))
+        self.assertTrue(self.alone())
+
+    def test_only_those_who_ask_keep_the_owner(self) -> None:
+        given: list[tuple[int, int]] = []
+        self.patch(os, "fchown", lambda _, user, group: given.append((user, group)))
+        folders.write_whole(self.path, b"first", keep_owner=True)
+        folders.write_whole(self.path, b"second")
+        self.assertEqual(given, [])
+        folders.write_whole(self.path, b"third", keep_owner=True)
+        self.assertEqual(given, [(self.path.stat().st_uid, self.path.stat().st_gid)])
+
+    def test_a_file_that_is_there_stays(self) -> None:
+        folders.create_whole(self.path, b"first")
+        folders.create_whole(self.path, b"second")
+        self.assertEqual((self.path.read_bytes(), self.path.stat().st_mode & 0o777), (b"first", 0o600))
+        self.assertTrue(self.alone())

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from ..folders import make_private
 from ..sharing.kinds import NotApplied
-from ..transaction import in_one
+from ..sqlite_file import in_one, open_private
 
 FORMAT = "1"
 ROW_OVERHEAD = 400
@@ -162,15 +162,7 @@ class CacheFile:
             connection.close()
 
     def _opened(self) -> sqlite3.Connection:
-        if not self._path.exists():
-            self._path.touch(mode=0o600)
-        connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        try:
-            prepare(connection, self._made_with)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        return open_private(self._path, lambda connection: prepare(connection, self._made_with))
 
 
 def prepare(connection: sqlite3.Connection, made_with: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -17,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ...folders import write_whole
 
 LIFETIME_DAYS: Final = 397
 """Browsers refuse certificates that are valid for more than 398 days."""
@@ -199,22 +199,7 @@ def _store(folder: Path, made: CertificatePair) -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(folder / KEY_NAME, key)
-        _write(folder / CERTIFICATE_NAME, made.chain[0].public_bytes(serialization.Encoding.PEM))
+        write_whole(folder / KEY_NAME, key)
+        write_whole(folder / CERTIFICATE_NAME, made.chain[0].public_bytes(serialization.Encoding.PEM))
     except OSError as error:
         raise CertificateError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a temporary file and rename it, so that no reader sees half a key; mkstemp sets mode 0600."""
-    handle, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

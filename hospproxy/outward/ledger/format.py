@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from ...folders import make_private
+from ...sqlite_file import open_private
 
 MAJOR, MINOR = 1, 2
 
@@ -59,25 +60,13 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, Path | None]:
     make_private(path.parent)
     aside = None
     try:
-        connection = _opened(path)
+        connection = open_private(path, lambda each: prepare(each, path))
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
         aside = _move_aside(path)
-        connection = _opened(path)
+        connection = open_private(path, lambda each: prepare(each, path))
     return connection, aside
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        path.touch(mode=0o600)
-    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-    try:
-        prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

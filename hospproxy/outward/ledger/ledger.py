@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ...errors import ProxyError
-from ...transaction import in_one
+from ...sqlite_file import in_one
 from ...worker import WorkerLike
 from . import format as file_format
 from . import store

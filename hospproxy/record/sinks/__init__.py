@@ -14,7 +14,6 @@ Modules in reading order:
 - `syslog.py`, `syslog_connection.py`, `syslog_message.py`, `overlap.py`: the syslog sink (RFC 5424).
 - `signed_post.py`, `http.py`: signed POSTs, and the HTTP sink.
 - `bucket.py`: the S3 sink, one object per closed file.
-- `kinds.py`: passes only some kinds of records to a sink.
 - `build_sinks.py`: makes all sinks and carriers from the settings; the only module that knows every kind.
 
 `assembly.py` and `service.py` use `build_sinks.py`; `state/` uses `positions.py`; `record/alerts/` posts alerts

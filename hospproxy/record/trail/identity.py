@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ...secrets import KeyFileError, make_key_file, read_key_file
+from ...folders import create_whole
+from ...secrets import KeyFileError, read_key_file
 
 FILE = "trail-id"
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -22,7 +23,7 @@ def trail_id(directory: Path, entropy: Callable[[int], bytes] = os.urandom) -> s
     """
     path = directory / FILE
     if not path.exists():
-        make_key_file(path, entropy(8).hex().encode() + b"\n")
+        create_whole(path, entropy(8).hex().encode() + b"\n")
     try:
         found = read_key_file(path, 64).decode("ascii").strip()
     except (KeyFileError, UnicodeDecodeError) as error:

@@ -10,11 +10,10 @@ from zope.interface.verify import verifyObject
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.record.sinks.carrier import MAX_RETRY_AFTER_S, TIMEOUT_S
-from hospproxy.record.sinks.kinds import OnlyKinds
 from hospproxy.record.sinks.pace import TICK_S
 from hospproxy.record.sinks.positions import Positions
 from hospproxy.record.sinks.signed_post import PostError
-from hospproxy.record.trail.follower import Batch, Position
+from hospproxy.record.trail.follower import Position
 from hospproxy.record.trail.identity import trail_id
 
 from ..trail.trails import DAY
@@ -53,7 +52,6 @@ class InOrder(Case):
     def test_the_interfaces(self) -> None:
         verifyObject(IAuditWriter, self.writer)
         verifyObject(IAuditFileWriter, FakeFileWriter())
-        verifyObject(IAuditWriter, OnlyKinds(self.writer, {"alert"}))
 
     def test_every_record_once_over_files_packing_and_a_restart(self) -> None:
         rig = self.rig()
@@ -446,15 +444,3 @@ class Stopping(Case):
         rig.stop(5.0)
         self.assertLess(rig.clock.seconds(), 8)
         self.assertEqual(self.flushLoggedErrors(), [])
-
-
-class Kinds(Case):
-    def test_the_position_advances_over_the_rest(self) -> None:
-        rig = self.rig(OnlyKinds(self.writer, {"digest"}))
-        self.trail.keep(40)
-        rig.settle_long()
-        self.assertEqual(
-            {b'"kind":"digest"' in line for batch in self.writer.batches for line in batch.lines}, {True}
-        )
-        self.assertEqual(rig.carrier.behind_records, 0)
-        self.assertTrue(all(isinstance(batch, Batch) for batch in self.writer.batches))
