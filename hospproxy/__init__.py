@@ -30,6 +30,7 @@ Modules at this level, in reading order:
 * ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,
   encryption of what is stored, the signing key of the audit trail. ``folders.py``: durable folders.
 * ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.
-* ``late_responses.py``, ``single_flight.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``,
-  ``sqlite_file.py``: small helpers.
+* ``background.py``, ``single_flight.py``, ``late_responses.py``: work that nothing waits for, equal work that is done
+  once, responses that outlast their client.
+* ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``, ``sqlite_file.py``: small helpers.
 """

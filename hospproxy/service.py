@@ -23,6 +23,7 @@ from .arrival.listener_context import ListenerContext
 from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.tls.certificates import CertificateError
 from .assembly import Parts
+from .background import Background
 from .config import Settings
 from .host import REAL, Host
 from .options.secret_values import master_key
@@ -261,17 +262,14 @@ class ProxyService(Service):
         self._tidying = task.LoopingCall(self._tidy)
         self._tidying.clock = self._reactor
         self._tidying.start(TIDY_S, now=False)
-        Deferred.fromCoroutine(self._recover()).addErrback(self._not_recovered)
+        Background(_log, "writes of an earlier process were not recovered; restart to retry").run(
+            self._recover()
+        )
 
     def _tidy(self) -> Deferred[None]:
         """Remove old ledger entries. A failure, for instance on a full disk, does not end the loop."""
-
-        def failed(failure: Failure) -> None:
-            _log.failure(
-                "old ledger entries could not be removed; next try in {every_s:g} s", failure, every_s=TIDY_S
-            )
-
-        return Deferred.fromCoroutine(self.parts.writes.tidy()).addErrback(failed)
+        message = "old ledger entries could not be removed; next try in {every_s:g} s"
+        return Background(_log, message, every_s=TIDY_S).run(self.parts.writes.tidy())
 
     def _join(self) -> None:
         """Join the other workers. Done after the ledger is open: its lock shows them that this worker is alive."""
@@ -290,13 +288,13 @@ class ProxyService(Service):
             raise SystemExit(1) from None
 
     async def _recover(self) -> None:
-        for note in await self.parts.writes.recover():
-            self.parts.screening.resume(note)
-
-    def _not_recovered(self, failure: Failure) -> None:
-        if self.running:
-            _log.failure("writes of an earlier process were not recovered; restart to retry", failure)
-        # Otherwise a stop interrupted it and closed the ledger; the next start takes over what is left.
+        try:
+            for note in await self.parts.writes.recover():
+                self.parts.screening.resume(note)
+        except Exception:
+            if self.running:
+                raise
+            # A stop interrupted it and closed the ledger; the next start takes over what is left.
 
     def _no_journal(self, failure: Failure) -> None:
         _log.critical("the audit journal cannot be started, stopping: {why}", why=failure.getErrorMessage())

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from ..background import Background
 from ..iterators import close
 from ..messages import Response
 from .flow_control import Outflow
@@ -96,8 +97,5 @@ class Stream:
 def discard(response: Response) -> None:
     """Close the content of a response that will not be sent."""
     if response.chunks is not None:
-        Deferred.fromCoroutine(close(response.chunks)).addErrback(
-            lambda failure: _log.failure(
-                "the content of a response that was not sent could not be closed", failure=failure
-            )
-        )
+        message = "the content of a response that was not sent could not be closed"
+        Background(_log, message).run(close(response.chunks))

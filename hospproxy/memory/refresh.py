@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from ..background import Background
 from ..errors import ProxyError, RecordFailed
 from ..exchange import Exchange
 from ..interfaces import IMeter
@@ -30,10 +29,16 @@ class Refresher:
     def __init__(self, ask: Callable[..., Awaitable[Response]] | None, meter: IMeter) -> None:
         self._ask = ask
         self._meter = meter
-        self._running: dict[bytes, Deferred[None]] = {}
+        self._renewing: set[bytes] = set()
+        self._background = Background(
+            _log,
+            "background revalidation of a cache entry failed; this is a bug: report the traceback",
+            meter,
+            expected=(ProxyError, RecordFailed),
+        )
 
     def __len__(self) -> int:
-        return len(self._running)
+        return len(self._renewing)
 
     @property
     def able(self) -> bool:
@@ -42,27 +47,16 @@ class Refresher:
 
     def refresh(self, exchange: Exchange, key: bytes) -> None:
         """Start to revalidate an entry, unless that is already running or the maximum is reached."""
-        if key in self._running or len(self._running) >= MOST:
+        if key in self._renewing or len(self._renewing) >= MOST:
             return
-
-        async def work() -> None:
-            assert self._ask is not None
-            await self._ask(exchange.call, on_behalf_of=exchange, own=REFRESH, priority=Priority.REFRESH)
-
-        def over(outcome: object) -> None:
-            self._running.pop(key, None)
-            if isinstance(outcome, Failure) and not outcome.check(CancelledError, ProxyError, RecordFailed):
-                _log.failure(
-                    "background revalidation of a cache entry failed; this is a bug: report the traceback",
-                    outcome,
-                )
-                self._meter.count("unhandled_errors_total")
-
         self._meter.count("cache_events_total", event="refresh_begun")
-        task = self._running[key] = Deferred.fromCoroutine(work())
-        task.addBoth(over)
+        self._renewing.add(key)
+        self._background.run(self._renew(exchange), lambda _: self._renewing.discard(key))
+
+    async def _renew(self, exchange: Exchange) -> None:
+        assert self._ask is not None
+        await self._ask(exchange.call, on_behalf_of=exchange, own=REFRESH, priority=Priority.REFRESH)
 
     def stop(self) -> None:
         """Cancel all revalidation in progress."""
-        for work in list(self._running.values()):
-            work.cancel()
+        self._background.stop()

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import msgspec
 from attrs import evolve
 from twisted.internet import task
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ..background import Background
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
 from ..exchange import Call, Exchange
@@ -83,7 +83,9 @@ class Screening:
         self._delivery_s = delivery_s
         self._reserved = 0
         self._pending = 0
-        self._delivering: dict[Deferred[None], int] = {}
+        self._background = Background(
+            _log, "storing a screening result as a note failed; this is a bug: report the traceback", meter
+        )
         self._undelivered: dict[str, dict[str | None, Exchange]] = {}
         self._locked_out: dict[str, list[Deferred[bytes | None]]] = {}
         meter.gauge("screening_pending", lambda: float(self.pending))
@@ -188,18 +190,11 @@ class Screening:
                 waiter.callback(authorization)
 
     def _begin(self, work: Coroutine[Any, Any, None], notes: int) -> None:
-        def over(result: object) -> None:
-            self._pending -= self._delivering.pop(going)
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure(
-                    "storing a screening result as a note failed; this is a bug: report the traceback", result
-                )
-                self._meter.count("unhandled_errors_total")
+        def over(_: object) -> None:
+            self._pending -= notes
 
-        going = Deferred.fromCoroutine(work)
-        self._delivering[going] = notes
         self._pending += notes
-        going.addBoth(over)
+        self._background.run(work, over)
 
     async def _deliver_all(self, notes: Sequence[Exchange]) -> None:
         """Store the notes of one result at HOSP, in order."""
@@ -283,13 +278,12 @@ class Screening:
 
     async def idle(self) -> None:
         """Wait until every current result is stored or given up."""
-        await DeferredList(list(self._delivering), consumeErrors=True)
+        await self._background.idle()
 
     def stop(self) -> int:
         """Stop delivering; the next process continues. Returns the number of notes left."""
         left = self._pending
-        for work in list(self._delivering):
-            work.cancel()
+        self._background.stop()
         return left
 
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from ..background import Background
 from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
 from ..words import RedisResult
@@ -70,7 +71,10 @@ class Link:
         self._on_down: list[Callable[[], object]] = []
         self._on_message: list[Callable[[bytes], object]] = []
         self._commands: RedisConnection | None = None
-        self._loop: Deferred[None] | None = None
+        self._started = False
+        self._background = Background(
+            _log, "the link to Redis has ended (a bug); restart hospproxy to share state again", meter
+        )
         self._said: dict[str, float] = {}  # each reason for being away or refusing, and when it was logged
         self._is_said = False  # whether "away" was logged since the last successful command
         self._used = False
@@ -101,15 +105,14 @@ class Link:
 
     def start(self) -> None:
         """Start connecting. Returns at once."""
-        if self._loop is None:
-            self._loop = Deferred.fromCoroutine(self._keep())
-            self._loop.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        if not self._started:
+            self._started = True
+            self._background.run(self._keep())
 
     def stop(self) -> None:
         """Disconnect at once. Commands in flight fail."""
-        loop, self._loop = self._loop, None
-        if loop is not None:
-            loop.cancel()
+        self._started = False
+        self._background.stop()
 
     async def evaluate(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument]) -> list[Any]:
         """Run a script, and return its list. It takes at most ``timeout_s``.

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ..background import Background
 from ..interfaces import IMeter
 from . import members
 from .arguments import beat_args, burial_args
@@ -67,6 +67,9 @@ class Shared:
         self._timing = timing
         self._meter = meter
         self._random = random
+        self._background = Background(
+            _log, "a heartbeat failed (a bug); the next one follows", meter, expected=(Away, NotHeard)
+        )
         self._complain = Complaints(meter)
         self.naming = Naming(vault, names, prefix, self._complain)
         self.key = self.naming.key
@@ -96,7 +99,7 @@ class Shared:
         self._held_back, self._unheard = False, 0
         self._answered_at = -math.inf
         self._redis_time = (0, 0.0)
-        self._busy: Deferred[None] | None = None
+        self._busy = False
         self._again, self._beaten = math.inf, -math.inf
         self._timer: IDelayedCall | None = None
         self._running = False
@@ -219,8 +222,7 @@ class Shared:
         self._running = False
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        if self._busy is not None:
-            await self._busy
+        await self._background.idle()
         if self._opened and self._link.is_up and self.member in self._view.members:
             args = self._saying(self._outbox.all(), "leave")
             with contextlib.suppress(Away):  # a sibling buries it, or Redis drops it in time
@@ -259,7 +261,7 @@ class Shared:
     def _soon(self, delay_s: float) -> None:
         if not self._running:
             return
-        if self._busy is not None:
+        if self._busy:
             self._again = min(self._again, delay_s)
             return
         due = self._clock.seconds() + delay_s
@@ -270,23 +272,18 @@ class Shared:
         self._timer = self._clock.callLater(delay_s, self._turn)
 
     def _turn(self) -> None:
-        self._busy = Deferred()
+        self._busy = True
         self._again = math.inf
         self._beaten = self._clock.seconds()
-        Deferred.fromCoroutine(self._exchange()).addBoth(self._over)
+        self._background.run(self._exchange(), self._over)
 
     def _over(self, outcome: object) -> None:
         failed = isinstance(outcome, Failure)
-        if isinstance(outcome, Failure) and not outcome.check(Away, NotHeard, CancelledError):
-            _log.failure("a heartbeat failed (a bug); the next one follows", outcome)
-            self._meter.count("unhandled_errors_total")
-        busy, self._busy = self._busy, None
-        assert busy is not None
+        self._busy = False
         delay = min(self._again, self._beaten + self._timing.heartbeat_s - self._clock.seconds())
         if self._waiting.for_others:
             delay = min(delay, POLL_S)
         self._soon(max(delay, POLL_S if failed else 0.0))
-        busy.callback(None)
 
     async def _exchange(self) -> None:
         if not self._link.is_up:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from .. import clocks, signals
 from ..arrival.listeners import ListenerError
+from ..background import Background
 from ..config import Settings
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
@@ -55,6 +56,9 @@ class Supervisor(Service):
         self._kept = Kept()
         self._all_served = self._stopping = False
         self._emptied: Deferred[None] | None = None
+        self._background = Background(
+            _log, "collecting the workers' snapshots failed; the worker that asked gets no reply"
+        )
 
     def privilegedStartService(self) -> None:
         """Bind every port while the process still has the privileges for it."""
@@ -137,13 +141,10 @@ class Supervisor(Service):
 
     def asked(self, post: Post, question: Gather) -> None:
         """A worker asks for the snapshots of all workers (Chief)."""
-        answering = Deferred.fromCoroutine(self._gather(post, question.own))
-        answering.addCallback(lambda overview: post.say(Gathered(question.id, overview)))
-        answering.addErrback(
-            lambda failure: _log.failure(
-                "collecting the workers' snapshots failed; the worker that asked gets no reply", failure
-            )
-        )
+        self._background.run(self._answer(post, question))
+
+    async def _answer(self, post: Post, question: Gather) -> None:
+        post.say(Gathered(question.id, await self._gather(post, question.own)))
 
     async def _gather(self, asker: Post, own: Snapshot) -> Overview:
         seen, missing = {asker.slot: own}, {}

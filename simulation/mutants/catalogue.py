@@ -260,7 +260,7 @@ _LEDGER = (
         "ledger-late",
         "hospproxy/outward/writes/processor.py",
         "            self._fate.begin(entry)\n            await self._keeping.enter(entry)\n",
-        "            self._fate.begin(entry)\n            self._going_on.begin(self._keeping.enter(entry))\n",
+        "            self._fate.begin(entry)\n            self._late_work.begin(self._keeping.enter(entry))\n",
         "a write is sent before it is in the ledger",
         habits=_WRITING,
         seeds=200,

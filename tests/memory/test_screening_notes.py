@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -265,6 +265,9 @@ class ScreeningTests(SynchronousTestCase):
         self.rig.hosp.faults = [("before", NotSent("gone"))] * 99
         self.screen()
         self.rig.clock.advance(0)
+        late = Deferred.fromCoroutine(self.rig.screening.idle())
+        late.cancel()
+        self.failureResultOf(late, CancelledError)
         self.assertEqual(self.rig.screening.stop(), 1)
         self.assertEqual(self.rig.screening.pending, 0)
 

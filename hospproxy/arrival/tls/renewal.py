@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from ...background import Background
 from ...words import Reload
 from ...worker import WorkerLike
 from .certificates import CertificateError, read
@@ -137,6 +138,9 @@ class Renewal:
         self._renewed = renewed
         self._count = count
         self._round_done = round_done
+        self._background = Background(
+            _log, "certificate files could not be checked; trying again after certificate_check_s"
+        )
         self._loop: LoopingCall | None = None
         self._generation = 0
 
@@ -162,11 +166,7 @@ class Renewal:
         self._generation += 1
 
     def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._round()).addErrback(
-            lambda failure: _log.failure(
-                "certificate files could not be checked; trying again after certificate_check_s", failure
-            )
-        )
+        return self._background.run(self._round())
 
     async def _round(self) -> None:
         generation = self._generation

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from ...background import Background
 from ...encryption import Unsealable
 from ...interfaces import IMeter
 from ...sharing.generations import GENERATION_MS, key_of_tag
@@ -69,6 +68,7 @@ class RedisLevel:
         self._limits = limits
         self._about = about
         self._heard = heard
+        self._background = Background(_log, "a response could not be stored in Redis (a bug)", meter)
         self._keeping_bytes = 0
         self._said = False
 
@@ -119,8 +119,8 @@ class RedisLevel:
             return
         if len(sealed) <= self._limits.max_value_bytes:
             self._keeping_bytes += size
-            task = Deferred.fromCoroutine(self._store(keys, (sealed, lasts_ms, *ticket.generations)))
-            task.addBoth(self._ended, size)
+            work = self._store(keys, (sealed, lasts_ms, *ticket.generations))
+            self._background.run(work, lambda _: self._ended(size))
 
     async def _store(self, keys: list[bytes], args: tuple[bytes | int, ...]) -> None:
         try:
@@ -130,11 +130,8 @@ class RedisLevel:
         else:
             self._meter.count("cache_events_total", event="shared_stored")
 
-    def _ended(self, outcome: object, size: int) -> None:
+    def _ended(self, size: int) -> None:
         self._keeping_bytes -= size
-        if isinstance(outcome, Failure):
-            _log.failure("a response could not be stored in Redis (a bug)", outcome)
-            self._meter.count("unhandled_errors_total")
 
     def _keys(self, name: bytes, tags: tuple[str, ...]) -> list[bytes]:
         return [

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ...background import Background
 from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
@@ -67,6 +68,12 @@ class Gate:
         self._letting_in = False
         self._judged: float | None = None
         self._held: dict[Ticket, LeftBehind] = {}
+        self._background = Background(
+            _log,
+            "gate: could not process the end of an attempt that outlived its client; "
+            "this is a bug: report the traceback",
+            meter,
+        )
         self._probes: set[Ticket] = set()
         self._probed_at = self._heard_at = -math.inf
         self._resting_until = -math.inf
@@ -250,14 +257,7 @@ class Gate:
                 self._give_back(ticket)
 
         self._held[ticket] = left
-        left.over.addBoth(over)
-        left.over.addErrback(
-            lambda failure: _log.failure(
-                "gate: could not process the end of an attempt that outlived its client; "
-                "this is a bug: report the traceback",
-                failure,
-            )
-        )
+        self._background.run(left.over, over)
         if ticket in self._probes and self._heard_at >= began:
             left.over.cancel()
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from ...background import Background
 from ...contract import Operation
 from ...errors import ProxyError
 from ...exchange import Call, Exchange
@@ -68,7 +67,11 @@ class Prober:
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._next: IDelayedCall | None = None
-        self._asking: dict[Deferred[bool], None] = {}  # a set would iterate in the order of addresses
+        self._probes = Background(
+            _log,
+            "probe of HOSP: unexpected error, the next probe follows; this is a bug: report the traceback",
+            meter,
+        )
         self._count = 0
         self._stopped = False
 
@@ -88,8 +91,7 @@ class Prober:
 
     def _give_up(self) -> None:
         """Cancel the probes in flight: a probe that hangs holds a slot."""
-        for probe in list(self._asking):
-            probe.cancel()
+        self._probes.stop()
 
     def _turn(self, gate: Probed) -> None:
         self._next = None
@@ -99,21 +101,12 @@ class Prober:
         if self._operation is None:
             gate.try_again()
         elif gate.has_room:
-            probe = Deferred.fromCoroutine(self._probe(self._operation))
-            self._asking[probe] = None
-            probe.addBoth(self._over, probe)
+            self._probes.run(self._probe(self._operation), self._over)
 
-    def _over(self, outcome: bool | Failure, probe: Deferred[bool]) -> None:
-        self._asking.pop(probe, None)
+    def _over(self, outcome: object) -> None:
         if outcome is True:
             # HOSP is up. Earlier probes that still hang block slots.
             self._give_up()
-        elif isinstance(outcome, Failure) and not outcome.check(CancelledError):
-            _log.failure(
-                "probe of HOSP: unexpected error, the next probe follows; "
-                "this is a bug: report the traceback",
-                outcome,
-            )
 
     async def _probe(self, operation: Operation) -> bool:
         """Send one probe. Returns whether HOSP responded."""

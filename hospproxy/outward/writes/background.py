@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ...background import Background
 from ...errors import RecordFailed
 from ...exchange import Exchange
 from ...interfaces import IMeter
@@ -29,33 +30,26 @@ class Later:
     record: Callable[[Exchange, str, str], Deferred[None]]
 
 
-class GoingOn:
-    """Runs work that nothing waits for. A failure is logged."""
+class LateWork:
+    """Runs what is left to do for a write after its response, such as finding out its outcome."""
 
     def __init__(self, meter: IMeter) -> None:
-        self._meter = meter
-        self._works: dict[Deferred[None], None] = {}  # a set would iterate in the order of addresses
+        self._background = Background(
+            _log,
+            "finding out the outcome of a write failed; this is a bug: report the traceback",
+            meter,
+            expected=(RecordFailed,),
+        )
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a coroutine in the background."""
-
-        def over(result: object) -> None:
-            self._works.pop(going, None)
-            if isinstance(result, Failure) and result.check(RecordFailed):
-                _log.error(
-                    "audit: the late outcome of a write could not be recorded: {why}", why=str(result.value)
-                )
-            elif isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure(
-                    "finding out the outcome of a write failed; this is a bug: report the traceback", result
-                )
-                self._meter.count("unhandled_errors_total")
-
-        going = Deferred.fromCoroutine(work)
-        self._works[going] = None
-        going.addBoth(over)
+        self._background.run(work, _report)
 
     def stop(self) -> None:
         """Cancel all work that is still running."""
-        for work in list(self._works):
-            work.cancel()
+        self._background.stop()
+
+
+def _report(outcome: object) -> None:
+    if isinstance(outcome, Failure) and outcome.check(RecordFailed):
+        _log.error("audit: the late outcome of a write could not be recorded: {why}", why=str(outcome.value))

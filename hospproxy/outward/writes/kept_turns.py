@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from .background import GoingOn
+from .background import LateWork
 from .claims import Claims
 from .entries import Entries
 from .entry import Entry, WriteState
@@ -37,7 +37,7 @@ class WriteTurns:
         keeping: Keeping,
         fate: Fate,
         claims: Claims,
-        going_on: GoingOn,
+        late_work: LateWork,
         over: Callable[[Entry], Awaitable[None]],
     ) -> None:
         self._clock = clock
@@ -45,7 +45,7 @@ class WriteTurns:
         self._keeping = keeping
         self._fate = fate
         self._claims = claims
-        self._going_on = going_on
+        self._late_work = late_work
         self._over = over
 
     async def settle(self, entry: Entry, state: WriteState) -> None:
@@ -58,13 +58,13 @@ class WriteTurns:
         await self._claims.settle(entry, state, keeps_turn=pending)
         self._entries.leave(entry, state, keeps_turn=pending)
         if pending:
-            self._going_on.begin(self._wait(entry, state))
+            self._late_work.begin(self._wait(entry, state))
 
     async def recover(self) -> None:
         """Keep the turns of settled writes that HOSP may still carry out though their process has ended."""
         for entry, state in await self._keeping.pending():
             self._entries.keep_turn(entry)
-            self._going_on.begin(self._wait(entry, state))
+            self._late_work.begin(self._wait(entry, state))
 
     async def _wait(self, entry: Entry, state: WriteState) -> None:
         while (left := self._fate.left(entry)) > 0:

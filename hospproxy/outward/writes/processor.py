@@ -12,7 +12,7 @@ from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Origin, Response
 from . import outcomes
-from .background import GoingOn, Later
+from .background import Later, LateWork
 from .claims import Claims, Elsewhere, NoClaims
 from .elsewhere import Others
 from .entries import Entries
@@ -69,9 +69,9 @@ class Writes:
         self._window_s = window_s
         self._claims = claims or NoClaims()
         self._others = Others(self._claims, entries, sightings, keeping, clock, meter, window_s=window_s)
-        self._going_on = GoingOn(meter)
+        self._late_work = LateWork(meter)
         self._turns = WriteTurns(
-            clock, entries, keeping, fate, self._claims, self._going_on, self._may_have_landed
+            clock, entries, keeping, fate, self._claims, self._late_work, self._may_have_landed
         )
         self._recovery = Recovery(
             clock, entries, keeping, sightings, self._claims, self._turns, window_s=window_s
@@ -257,7 +257,7 @@ class Writes:
         entry.answer = response
         found = WriteState.FOUND if exchange.outcome == "found" else WriteState.ANSWERED
         if entry.repeated:
-            self._going_on.begin(self._look_for_another(entry))
+            self._late_work.begin(self._look_for_another(entry))
         await self._ended(entry, found if is_kept(response) else WriteState.ABSENT)
         return self._delivered(entry, response)
 
@@ -331,7 +331,7 @@ class Writes:
     def _go_on_finding(self, entry: Entry, for_s: float) -> None:
         if entry.key is not None:
             self._unknown[entry.key] = entry
-        self._going_on.begin(self._found_later(entry, for_s))
+        self._late_work.begin(self._found_later(entry, for_s))
 
     async def _look_for_another(self, entry: Entry) -> None:
         """It was sent again after a look said "absent". Report it if the first was carried out later after all."""
@@ -388,7 +388,7 @@ class Writes:
 
     def stop(self) -> None:
         """Stop finding out outcomes; the next process continues."""
-        self._going_on.stop()
+        self._late_work.stop()
 
 
 def _not_in_time(_result: object, _timeout: float) -> None:

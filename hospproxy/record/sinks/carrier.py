@@ -15,7 +15,9 @@ from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from ...background import Background
 from ...interfaces import IAuditFileWriter, IAuditWriter, IMeter
 from ...worker import WorkerLike
 from ..trail.follower import Position
@@ -93,7 +95,12 @@ class Carrier:
         self._stopping = False
         self._given_up = False
         self._pausing: Deferred[None] | None = None
-        self._running: Deferred[None] | None = None
+        self._background = Background(
+            self._log,
+            "Audit sink {name} stopped by a bug; restart hospproxy to send records again",
+            meter,
+            name=self.name,
+        )
 
     @property
     def up(self) -> bool:
@@ -113,8 +120,7 @@ class Carrier:
 
     def start(self) -> None:
         """Start delivering; the journal need not have started yet."""
-        self._running = Deferred.fromCoroutine(self._run())
-        self._running.addErrback(self._ended)
+        self._background.run(self._run(), self._ended)
 
     async def stop(self, timeout_s: float) -> None:
         """Deliver what is left as far as time allows, then close the sink.
@@ -123,11 +129,10 @@ class Carrier:
         """
         self._stopping = True
         self._wake()
-        if self._running is not None:
-            giving_up = self._time.clock.callLater(timeout_s, self._give_up)
-            await self._running
-            if giving_up.active():
-                giving_up.cancel()
+        giving_up = self._time.clock.callLater(timeout_s, self._give_up)
+        await self._background.idle()
+        if giving_up.active():
+            giving_up.cancel()
         if self._is_open:
             try:
                 await self._in_time(self._writer.close, _CLOSE_S)
@@ -144,22 +149,14 @@ class Carrier:
 
     def _give_up(self) -> None:
         self._given_up = True
-        if self._running is not None:
-            self._running.cancel()
+        self._background.stop()
 
-    def _ended(self, failure: Any) -> None:
-        if failure.check(CancelledError) and self._given_up:
-            left = self.behind_records
+    def _ended(self, outcome: object) -> None:
+        if isinstance(outcome, Failure) and outcome.check(CancelledError):
             self._log.info(
                 "Audit sink {name} stopped; the next start sends the {left} records that are left",
                 name=self.name,
-                left=left,
-            )
-        else:
-            self._log.failure(
-                "Audit sink {name} stopped by a bug; restart hospproxy to send records again",
-                failure,
-                name=self.name,
+                left=self.behind_records,
             )
 
     async def _run(self) -> None:

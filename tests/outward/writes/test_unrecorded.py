@@ -12,7 +12,7 @@ from hospproxy.errors import FailedAfterSending, RecordFailed
 from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Response
-from hospproxy.outward.writes.background import GoingOn
+from hospproxy.outward.writes.background import LateWork
 from hospproxy.watch.metrics import Metrics
 from tests.outward.ledger.fakes import AtOnce
 from tests.rig import Rig
@@ -59,7 +59,7 @@ class FindingWithoutARecordTests(SynchronousTestCase):
             failed: Deferred[None] = fail(RecordFailed("Input/output error"))
             await failed
 
-        GoingOn(meter).begin(work())
+        LateWork(meter).begin(work())
         self.assertEqual(self.flushLoggedErrors(RecordFailed), [])
         self.assertIn(meter.value("unhandled_errors_total"), (None, 0))
 

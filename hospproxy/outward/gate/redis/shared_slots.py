@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ....background import Background
 from ....interfaces import IMeter
 from ....sharing.kinds import Away, Common
 from ....sharing.lua_scripts import script
@@ -141,7 +141,8 @@ class SharedPlaces:
         self._user: User | None = None
         self._timer: IDelayedCall | None = None
         self._began = -SPACING_S
-        self._under_way: Deferred[None] | None = None
+        self._background = Background(_log, "an exchange of slots at HOSP failed (a bug)", meter)
+        self._exchanging = False
         self._again = False
         self._stopped = True
         meter.gauge("places_owned", lambda: float(self._owned))
@@ -203,10 +204,7 @@ class SharedPlaces:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._under_way is not None:
-            waiting: Deferred[None] = Deferred()
-            self._under_way.addBoth(lambda _: waiting.callback(None))
-            await waiting
+        await self._background.idle()
         if not self._away:
             # While Redis is away the others may never learn of it, and a successor may need the base.
             await self._base.give_up(self._common.member)
@@ -234,7 +232,7 @@ class SharedPlaces:
             self._soon()
 
     def _soon(self) -> None:
-        if self._under_way is not None:
+        if self._exchanging:
             self._again = True
         else:
             self._at(self._began + SPACING_S)
@@ -254,14 +252,11 @@ class SharedPlaces:
         if self._user is None:
             return
         self._again = False
-        self._under_way = Deferred.fromCoroutine(self._level(self._user))
-        self._under_way.addErrback(
-            lambda failure: _log.failure("an exchange of slots at HOSP failed (a bug)", failure)
-        )
-        self._under_way.addCallback(self._over)
+        self._exchanging = True
+        self._background.run(self._level(self._user), self._over)
 
-    def _over(self, _: None) -> None:
-        self._under_way = None
+    def _over(self, _: object) -> None:
+        self._exchanging = False
         # While Redis is away, the heartbeat is soon enough.
         again = self._again and not self._away
         self._at(self._began + (SPACING_S if again else self._rules.heartbeat_s))

@@ -16,7 +16,7 @@ from ....messages import Identity, Response
 from ....sharing.kinds import Away, Common, Sharing
 from ....sharing.news import News, Struck
 from ...ledger.rows import write_answer
-from ..background import GoingOn
+from ..background import LateWork
 from ..claims import Elsewhere, Known, Rejoined, Turn, Unseen
 from ..entry import Entry, Names, WriteState, has_effect
 from ..equality import record_of
@@ -79,7 +79,7 @@ class RedisClaims:
         self._keeping_turn: dict[str, tuple[Entry, str]] = {}
         self._scripts = ClaimScripts(common, sharing, clock, meter, self._lost_sight)
         self._seeing = Seeing(common, self._scripts, clock, random, is_gone)
-        self._going_on = GoingOn(meter)
+        self._late_work = LateWork(meter)
         self._saying = OutcomePublisher(
             self._scripts,
             self._again,
@@ -343,7 +343,7 @@ class RedisClaims:
         if entry.names is not None:
             self._mine[entry.reference] = entry
             self._adopted.add(entry.reference)
-            self._going_on.begin(self._adopt(entry))
+            self._late_work.begin(self._adopt(entry))
 
     async def _adopt(self, entry: Entry) -> None:
         await self.learn(entry)
@@ -359,7 +359,7 @@ class RedisClaims:
 
     def _later(self, note: Note) -> None:
         note = evolve(note, until=self._clock.seconds() + DAY_S)
-        self._going_on.begin(self._saying.say(note))
+        self._late_work.begin(self._saying.say(note))
 
     # after a loss
 
@@ -378,7 +378,7 @@ class RedisClaims:
 
     def stop(self) -> None:
         """Stop publishing outcomes, and cancel the work in the background."""
-        self._going_on.stop()
+        self._late_work.stop()
         self._saying.stop()
 
     def _named(self, kind: str, data: bytes) -> str:

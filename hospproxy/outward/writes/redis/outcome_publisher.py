@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from ....background import Background
 from ....errors import ProxyError
 from ....interfaces import IMeter
 from ....sharing.kinds import Away
@@ -67,7 +66,10 @@ class OutcomePublisher:
         self._window_s = window_s
         self._kept_s = kept_s
         self._notes = Notes()
-        self._work: Deferred[None] | None = None
+        self._background = Background(
+            _log, "writes could not be published to the other workers (a bug)", meter
+        )
+        self._busy = False
         self._timer: IDelayedCall | None = None
         self._all = False
         self._stopped = False
@@ -95,7 +97,7 @@ class OutcomePublisher:
 
     def _soon(self, seconds: float | None = None) -> None:
         """Schedule ``_go_on``, unless it runs already or is scheduled; ``seconds`` replaces a scheduled time."""
-        if self._stopped or self._work is not None:
+        if self._stopped or self._busy:
             return
         if self._timer is not None and self._timer.active():
             if seconds is None:
@@ -105,17 +107,13 @@ class OutcomePublisher:
         self._timer = self._clock.callLater(pause, self._go_on)
 
     def _go_on(self) -> None:
-        def over(result: object) -> None:
-            self._work = None
-            if isinstance(result, Failure) and not result.check(CancelledError):
-                _log.failure("writes could not be published to the other workers (a bug)", result)
-                self._meter.count("unhandled_errors_total")
-            if self._all or len(self._notes):
-                self._soon()
+        self._busy = True
+        self._background.run(self._everything(), self._over)
 
-        self._work = Deferred()  # in case the coroutine ends at once
-        work = self._work = Deferred.fromCoroutine(self._everything())
-        work.addBoth(over)
+    def _over(self, _: object) -> None:
+        self._busy = False
+        if self._all or len(self._notes):
+            self._soon()
 
     async def _everything(self) -> None:
         try:
@@ -153,5 +151,4 @@ class OutcomePublisher:
         for timer in (self._timer, self._complete):
             if timer is not None and timer.active():
                 timer.cancel()
-        if self._work is not None:
-            self._work.cancel()
+        self._background.stop()
