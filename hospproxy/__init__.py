@@ -23,7 +23,7 @@ Modules at this level, in reading order:
   ``schema_walk.py``: read the contract document and check values by it.
 * ``call_ids.py``, ``identity_response.py``: read a call's patient and record ids, and the caller's identity.
 * ``audit_users.py``, ``database_url.py``: the users of the audit page, and the URL of its database.
-* ``answers.py``, ``retry_after.py``: error responses and Retry-After.
+* ``answers.py``, ``retry_after.py``, ``http_dates.py``: error responses, Retry-After, and dates in HTTP.
 * ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``, ``collector.py``: what is taken from the system: time,
   randomness, threads, memory.
 * ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from datetime import UTC
-from email.utils import parsedate_to_datetime
-
+from .http_dates import seconds_of
 from .messages import Headers, Response
 
 DUE = frozenset({429, 503})
@@ -21,12 +18,8 @@ def seconds_until(retry_after: str, now: float) -> float | None:
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:12]), 1e9)
-    try:
-        moment = parsedate_to_datetime(text)
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    moment = seconds_of(text.encode("latin-1", "replace"))
+    return None if moment is None else max(0.0, moment - now)
 
 
 def retry_after_s(headers: Headers) -> float | None:
@@ -40,12 +33,9 @@ def retry_after_s(headers: Headers) -> float | None:
     if given is None:
         return None
     text = given.decode("latin-1")
-    now = 0.0
-    if not text.strip().isdigit():
-        try:
-            now = parsedate_to_datetime((headers.get(b"date") or b"").decode("latin-1")).timestamp()
-        except (ValueError, TypeError, OverflowError):
-            return None
+    now = 0.0 if text.strip().isdigit() else seconds_of(headers.get(b"date"))
+    if now is None:
+        return None
     after_s = seconds_until(text, now)
     return after_s if after_s is not None and after_s <= MOST_S else None
 

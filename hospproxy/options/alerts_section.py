@@ -145,16 +145,9 @@ class AlertsSettings:
         converter=optional(Path),
         metadata=path("File with the secret that signs each POST (16 to 4096 bytes, mode 0600)."),
     )
-    webhook_secret_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable("Environment variable that holds the secret, instead of the file."),
-    )
+    webhook_secret_env: str | None = field(default=None, metadata=secret_fields.variable("secret"))
     webhook_secret: secret_fields.Text | None = field(
-        default=None,
-        repr=False,
-        metadata=secret_fields.text(
-            "The secret itself, instead of a file. The options file must then be private."
-        ),
+        default=None, repr=False, metadata=secret_fields.text_of("secret")
     )
     webhook_ca_file: Path | None = field(
         default=None,

@@ -87,16 +87,9 @@ class AuditSettings:
             " it (`.pub`)."
         ),
     )
-    signing_key_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable("Environment variable that holds the key, instead of the file."),
-    )
+    signing_key_env: str | None = field(default=None, metadata=secret_fields.variable("key"))
     signing_key: secret_fields.Text | None = field(
-        default=None,
-        repr=False,
-        metadata=secret_fields.text(
-            "The key itself, instead of a file. The options file must then be private."
-        ),
+        default=None, repr=False, metadata=secret_fields.text_of("key")
     )
     reserve_bytes: int = field(
         default=MiB,

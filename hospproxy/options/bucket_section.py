@@ -53,16 +53,9 @@ class BucketSettings:
         converter=optional(Path),
         metadata=path("File with the secret access key and nothing else, readable by nobody else."),
     )
-    secret_access_key_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable("Environment variable that holds the secret, instead of the file."),
-    )
+    secret_access_key_env: str | None = field(default=None, metadata=secret_fields.variable("secret"))
     secret_access_key: secret_fields.Text | None = field(
-        default=None,
-        repr=False,
-        metadata=secret_fields.text(
-            "The secret itself, instead of a file. The options file must then be private."
-        ),
+        default=None, repr=False, metadata=secret_fields.text_of("secret")
     )
     ca_file: Path | None = field(
         default=None,

@@ -53,16 +53,9 @@ class DatabaseSettings:
             "File with the password, so that `url` need not contain it. Read for each new connection."
         ),
     )
-    password_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable("Environment variable that holds the password, instead of the file."),
-    )
+    password_env: str | None = field(default=None, metadata=secret_fields.variable("password"))
     password: secret_fields.Text | None = field(
-        default=None,
-        repr=False,
-        metadata=secret_fields.text(
-            "The password itself, instead of a file. The options file must then be private."
-        ),
+        default=None, repr=False, metadata=secret_fields.text_of("password")
     )
     retention_days: float = field(
         default=0.0,

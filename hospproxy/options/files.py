@@ -80,18 +80,22 @@ def warnings(settings: Settings) -> Iterator[Finding]:
                 first = certificates(listener.certificate_file)[0]
             except UnusableError:
                 continue
-            now = datetime.now(UTC)
-            if first.not_valid_after_utc - now < SOON or first.not_valid_before_utc > now:
-                yield (
-                    f"{path}.certificate_file",
-                    f"it is valid from {first.not_valid_before_utc:%Y-%m-%d} to {first.not_valid_after_utc:%Y-%m-%d}",
-                )
-        key = listener.private_key_file
-        if key is not None and key.is_file() and key.stat().st_mode & 0o007:
-            yield f"{path}.private_key_file", f"everyone on this machine may read or change {key}"
-    password = settings.audit_database.password_file
-    if password is not None and password.is_file() and password.stat().st_mode & 0o007:
-        yield "audit_database.password_file", f"everyone on this machine may read or change {password}"
+            yield from out_of_date(f"{path}.certificate_file", first)
+        yield from exposed(f"{path}.private_key_file", listener.private_key_file)
+    yield from exposed("audit_database.password_file", settings.audit_database.password_file)
+
+
+def out_of_date(key: str, certificate: x509.Certificate) -> Iterator[Finding]:
+    """Find a certificate that expires within ``SOON``, or is not valid yet."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begin <= datetime.now(UTC) <= end - SOON:
+        yield key, f"it is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}"
+
+
+def exposed(key: str, file: Path | None) -> Iterator[Finding]:
+    """Find a secret file that everyone on this machine can read or change."""
+    if file is not None and file.is_file() and file.stat().st_mode & 0o007:
+        yield key, f"everyone on this machine may read or change {file}"
 
 
 def _listeners(settings: Settings) -> Iterator[tuple[str, ListenerSettings | AdminSettings]]:

@@ -25,16 +25,9 @@ class HttpWriterSettings:
             " the same secret."
         ),
     )
-    secret_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable("Environment variable that holds the secret, instead of the file."),
-    )
+    secret_env: str | None = field(default=None, metadata=secret_fields.variable("secret"))
     secret: secret_fields.Text | None = field(
-        default=None,
-        repr=False,
-        metadata=secret_fields.text(
-            "The secret itself, instead of a file. The options file must then be private."
-        ),
+        default=None, repr=False, metadata=secret_fields.text_of("secret")
     )
     ca_file: Path | None = field(
         default=None,

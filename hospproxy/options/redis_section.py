@@ -48,16 +48,9 @@ class RedisSettings:
         converter=optional(Path),
         metadata=path("File with the password. Read for each new connection."),
     )
-    password_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable("Environment variable that holds the password, instead of the file."),
-    )
+    password_env: str | None = field(default=None, metadata=secret_fields.variable("password"))
     password: secret_fields.Text | None = field(
-        default=None,
-        repr=False,
-        metadata=secret_fields.text(
-            "The password itself, instead of a file. The options file must then be private."
-        ),
+        default=None, repr=False, metadata=secret_fields.text_of("password")
     )
     database: int = field(default=0, metadata=whole("number", 0, 1023, "Number of the database to select."))
     prefix: str = field(

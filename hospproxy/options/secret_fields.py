@@ -44,8 +44,12 @@ def text(doc: str) -> Metadata:
     return {SPEC: Spec(doc, takes, "", read)}
 
 
-def variable(doc: str) -> Metadata:
-    """The name of a variable of the environment."""
+def variable(what: str) -> Metadata:
+    """The name of a variable of the environment.
+
+    :param what: the secret that it holds.
+    """
+    doc = f"Environment variable that holds the {what}, instead of the file."
     takes = "the name of a variable"
 
     def read(value: Any) -> str:
@@ -55,3 +59,11 @@ def variable(doc: str) -> Metadata:
         return value
 
     return {SPEC: Spec(doc, takes, "", read)}
+
+
+def text_of(what: str) -> Metadata:
+    """The secret itself, as an alternative to a file.
+
+    :param what: the secret.
+    """
+    return text(f"The {what} itself, instead of a file. The options file must then be private.")

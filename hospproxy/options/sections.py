@@ -258,12 +258,7 @@ class Settings:
             " the first start."
         ),
     )
-    master_key_env: str | None = field(
-        default=None,
-        metadata=secret_fields.variable(
-            "Environment variable that holds the master key, instead of the file."
-        ),
-    )
+    master_key_env: str | None = field(default=None, metadata=secret_fields.variable("master key"))
     master_key: secret_fields.Text | None = field(
         default=None,
         repr=False,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ..secrets import HEIR, KeyFileError, MasterKey
-from .files import SOON, UnusableError, certificates, wrong_pair
+from .files import UnusableError, certificates, exposed, out_of_date, wrong_pair
 from .secret_fields import MOST
 from .sections import Settings
 
@@ -48,8 +47,7 @@ def warnings(settings: Settings) -> Iterator[Finding]:
         yield from _soon_over(redis.certificate_file)
     for name in ("password_file", "private_key_file"):
         file: Path | None = getattr(redis, name)
-        if file is not None and file.is_file() and file.stat().st_mode & 0o007:
-            yield f"redis.{name}", f"everyone on this machine may read or change {file}"
+        yield from exposed(f"redis.{name}", file)
 
 
 def _further_keys(settings: Settings) -> Iterator[tuple[str, Path]]:
@@ -88,9 +86,4 @@ def _soon_over(file: Path) -> Iterator[Finding]:
         own = certificates(file)[0]
     except UnusableError:
         return
-    now = datetime.now(UTC)
-    if not own.not_valid_before_utc <= now <= own.not_valid_after_utc - SOON:
-        yield (
-            "redis.certificate_file",
-            f"it is valid from {own.not_valid_before_utc:%Y-%m-%d} to {own.not_valid_after_utc:%Y-%m-%d}",
-        )
+    yield from out_of_date("redis.certificate_file", own)

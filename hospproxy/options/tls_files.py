@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -15,11 +15,11 @@ from ..arrival.tls.certificates import (
     parse_certificates,
     read,
 )
+from .files import exposed, out_of_date
 from .listeners_section import ListenerSettings
 from .sections import Settings
 
 Finding = tuple[str, str]
-SOON = timedelta(days=14)
 
 
 def errors(settings: Settings) -> Iterator[Finding]:
@@ -46,14 +46,9 @@ def warnings(settings: Settings) -> Iterator[Finding]:
         for index, pair in enumerate(listener.certificates):
             key = f"{path}.certificates[{index}]"
             own = _own(pair.certificate_file)
-            if own is not None and not own.not_valid_before_utc <= now <= own.not_valid_after_utc - SOON:
-                yield (
-                    f"{key}.certificate_file",
-                    f"it is valid from {own.not_valid_before_utc:%Y-%m-%d} to {own.not_valid_after_utc:%Y-%m-%d}",
-                )
-            secret = pair.private_key_file
-            if secret is not None and secret.is_file() and secret.stat().st_mode & 0o007:
-                yield f"{key}.private_key_file", f"everyone on this machine may read or change {secret}"
+            if own is not None:
+                yield from out_of_date(f"{key}.certificate_file", own)
+            yield from exposed(f"{key}.private_key_file", pair.private_key_file)
         if listener.certificates:
             yield from _names(path, listener)
         yield from _ended_authorities(path, listener.client_ca_file, now)

@@ -16,10 +16,10 @@ from zope.interface import implementer
 from ..contract import Contract, Operation, Resource
 from ..errors import OverCapacity, ProxyError, Refused, Unauthorized
 from ..exchange import Call, Exchange
+from ..http_dates import seconds_of
 from ..interfaces import IProcessor, Proceed
 from ..memory.directives import entity_tags
 from ..messages import Headers, Response
-from .validators import seconds_of
 from .writes.verdict import moment
 
 IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE = "If-Match", "If-None-Match", "If-Unmodified-Since"

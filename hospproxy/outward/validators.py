@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 from hashlib import blake2b
 
 from ..contract import Operation
 from ..contract_answers import is_json
+from ..http_dates import seconds_of
 from ..messages import Headers, Response
 
 _TAGGED = frozenset({200, 201})
@@ -48,16 +49,6 @@ def dated(response: Response, received: float) -> Response:
     if seconds_of(response.headers.get(b"date")) is not None:
         return response
     return response.having(b"Date", formatdate(int(received), usegmt=True).encode("ascii"))
-
-
-def seconds_of(date: bytes | None) -> float | None:
-    """Parse an HTTP-date (RFC 9110 §5.6.7) into seconds since the epoch; None if it is absent or invalid."""
-    if date is None:
-        return None
-    try:
-        return parsedate_to_datetime(date.decode("ascii")).timestamp()
-    except (ValueError, TypeError, OverflowError, UnicodeDecodeError):
-        return None
 
 
 def _without(response: Response, name: bytes) -> Response:

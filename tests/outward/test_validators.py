@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import contract_document
 from hospproxy.messages import Headers, Origin, Response
-from hospproxy.outward.validators import dated, entity_tag, seconds_of, tagged
+from hospproxy.outward.validators import dated, entity_tag, tagged
 
 CONTRACT = contract_document.load()
 JSON = (b"Content-Type", b"application/json; charset=utf-8")
@@ -61,7 +61,3 @@ class DateTests(SynchronousTestCase):
         for wrong in (b"yesterday", b"", b"\xff", b"Sun, 06 Nov 99999 08:49:37 GMT"):
             response = dated(answer(b"", (b"Date", wrong)), NOW)
             self.assertEqual(response.headers.all(b"date"), [b"Tue, 14 Nov 2023 22:13:20 GMT"], wrong)
-
-    @given(st.binary(max_size=40))
-    def test_anything_is_adate_or_none(self, value: bytes) -> None:
-        self.assertIsInstance(seconds_of(value), (float, type(None)))

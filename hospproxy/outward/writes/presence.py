@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from email.utils import parsedate_to_datetime
+
+from ...http_dates import seconds_of
 
 _DRIFT = 0.0002
 """Assumed maximum drift between two clocks, in seconds per second."""
@@ -32,7 +33,7 @@ class UpstreamClock:
         :param sent: monotonic seconds at which its request began.
         :param received: monotonic seconds at which it arrived.
         """
-        stamp = _epoch(date)
+        stamp = seconds_of(date)
         if stamp is None:
             return
         low, high = stamp - received, stamp + 1.0 - sent
@@ -81,12 +82,3 @@ class WorkingTime:
         """Seconds that HOSP has worked between a moment and now, both monotonic."""
         stills = [*self._stills, *([] if self._still_since is None else [(self._still_since, now)])]
         return now - moment - sum(max(0.0, min(end, now) - max(begin, moment)) for begin, end in stills)
-
-
-def _epoch(date: bytes | None) -> float | None:
-    if date is None:
-        return None
-    try:
-        return parsedate_to_datetime(date.decode("ascii")).timestamp()
-    except (ValueError, TypeError, UnicodeDecodeError):
-        return None
