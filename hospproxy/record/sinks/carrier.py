@@ -161,6 +161,7 @@ class Carrier:
 
     async def _run(self) -> None:
         while True:
+            stopping = self._stopping
             try:
                 more = await self._round()
             except Exception as error:  # CancelledError too: a sink may raise one that is not ours
@@ -171,7 +172,9 @@ class Carrier:
             if not more:
                 self._since = None
             if self._stopping and not more:
-                return
+                if stopping:
+                    return
+                continue  # the stop came during this round, which did not see the journal's last records
             own = self._committed()
             rest_s = self._pace.rest_s(
                 own.seq if own is not None else 0, self._time.clock.seconds(), self.behind_s, more=more

@@ -427,6 +427,18 @@ class Stopping(Case):
         self.assertTrue(self.writer.closed)
         self.assertTrue(rig.worker.stopped)
 
+    def test_the_end_of_the_journal_is_carried_even_if_a_delivery_is_in_progress(self) -> None:
+        rig = self.rig()
+        delivering: Deferred[None] = Deferred()
+        self.writer.results = [delivering]
+        rig.settle_long(4)
+        keeper = self.trail.keeper
+        assert keeper is not None
+        keeper.close()
+        rig.clock.callLater(0.2, delivering.callback, None)
+        rig.stop()
+        self.assertEqual(self.writer.seqs, self.all_of_it())
+
     def test_one_that_is_away_does_not_hold_it_up(self) -> None:
         rig = self.rig()
         self.writer.results = [ValueError("away")] * 999
