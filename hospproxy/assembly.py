@@ -49,6 +49,7 @@ from .outward.writes.presence import UpstreamClock, WorkingTime
 from .outward.writes.processor import Writes
 from .outward.writes.seen_ids import Sightings
 from .outward.writes.visible_records import Shown
+from .own_requests import OwnRequests
 from .record.alerts.build_alerts import noticing_for
 from .record.audit import Audit
 from .record.describe import Describer
@@ -88,6 +89,8 @@ class Parts:
             longest_s=settings.deadline_s, base=base_of(settings, reactor, slot, lambda: self.ledger.owner, host),
         )  # fmt: skip
         self.turns = Turns(reactor)
+        self.own_requests = OwnRequests(reactor, host.wall)
+        self.ask = self.own_requests.ask
         # Workers that share a Redis learn this from each other.
         alone = self.shared is None and settings.gate.enabled
         self.unfinished = self._unfinished() if alone else None
@@ -157,10 +160,6 @@ class Parts:
 
     def _owner_name(self) -> str:
         return f"{self.host.pid()}-{self.host.token(6)}"
-
-    async def ask(self, *args: Any, **kwargs: Any) -> Response:
-        """``Chain.ask``, for parts that are built before the chain."""
-        return await self.chain.ask(*args, **kwargs)
 
     def _shared(self) -> Shared | None:
         if not self.settings.redis.enabled:
@@ -381,6 +380,7 @@ class Parts:
         }
         return Chain(
             {name: part for name, (enabled, part) in places.items() if enabled and part is not None},
+            own_requests=self.own_requests,
             answers=self.answers,
             clock=self.reactor,
             wall=self.host.wall,

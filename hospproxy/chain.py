@@ -11,11 +11,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .answers import Answers, accept_class
-from .errors import OwnNotRecorded, ProxyError, RecordFailed
-from .exchange import Call, Exchange
+from .errors import ProxyError, RecordFailed
+from .exchange import Exchange
 from .interfaces import IHandler, IMeter, IProcessor, Proceed
-from .late_responses import Aftermath
-from .messages import Priority, Request, Response
+from .messages import Request, Response
+from .own_requests import OwnRequests, nowhere
 from .retry_after import with_retry_after
 from .watch.requests import count_request
 
@@ -50,6 +50,7 @@ class Chain:
     """Runs requests through the processors, and turns failures into responses in one place.
 
     :param processors: by their names in ORDER; a missing one is switched off.
+    :param own_requests: enter at OWN_ENTRY. Default: the proxy sends none.
     :param clock: monotonic.
     :param wall: seconds since the epoch, for audit records.
     :param deadline_s: seconds that a client's request may take.
@@ -60,6 +61,7 @@ class Chain:
         self,
         processors: Mapping[str, IProcessor],
         *,
+        own_requests: OwnRequests | None = None,
         answers: Answers,
         clock: IReactorTime,
         wall: Callable[[], float],
@@ -73,13 +75,16 @@ class Chain:
         self._deadline_s = deadline_s
         self._limit = limit
         self._meter = meter
-        self._compose(processors)
+        own_entry = self._compose(processors)
+        if own_requests is not None:
+            own_requests.lead_to(own_entry)
 
-    def _compose(self, processors: Mapping[str, IProcessor]) -> None:
+    def _compose(self, processors: Mapping[str, IProcessor]) -> Proceed:
+        """Connect the processors; return the entry for the proxy's own requests."""
         unknown = set(processors) - set(ORDER)
         if unknown:
             raise ValueError(f"unknown processors, not in chain.ORDER: {', '.join(sorted(unknown))}")
-        step: Proceed = _nowhere
+        step: Proceed = nowhere
         own = step
         for name in reversed(ORDER[1:]):
             if name in processors:
@@ -89,7 +94,7 @@ class Chain:
         audit = self._audit = processors.get(ORDER[0])
         self._inner = step
         self._whole = _step(audit, self._answered) if audit else self._answered
-        self._own = _step(audit, own) if audit else own
+        return _step(audit, own) if audit else own
 
     def handle(self, request: Request) -> Deferred[Response]:
         """Return the response to a client's request (IHandler)."""
@@ -114,57 +119,6 @@ class Chain:
     def body_limit(self, method: str, path: bytes) -> int:
         """Return the maximum bytes of content for a target (IHandler)."""
         return self._limit(method, path)
-
-    async def ask(
-        self,
-        call: Call,
-        *,
-        on_behalf_of: Exchange,
-        own: str,
-        priority: Priority | None = None,
-        deadline: float | None = None,
-        past_cache: bool = False,
-        reference: str | None = None,
-        look_first: bool = False,
-        aftermath: Aftermath | None = None,
-    ) -> Response:
-        """Send a request of the proxy's own. Nothing reaches HOSP in any other way.
-
-        :param on_behalf_of: the client's request that needs it; the call carries that client's credentials.
-        :param own: the reason, for the audit record.
-        :param deadline: monotonic seconds; by default that of the client's request.
-        :param past_cache: do not answer from memory (a look).
-        :param look_first: this write may have been sent before.
-        :param aftermath: learns from a response that arrives when nobody waits for it any more. Default: nothing
-            learns.
-        :raise ProxyError: HOSP gave no response, or its response could not be recorded (`OwnNotRecorded`).
-        """
-        first = on_behalf_of
-        exchange = Exchange(
-            request=Request(method=call.operation.method, client=first.request.client),
-            arrived=self._clock.seconds(),
-            wall=self._wall(),
-            deadline=first.deadline if deadline is None else deadline,
-            priority=first.priority if priority is None else priority,
-            own=own,
-            on_behalf_of=first.request.client.request_id,
-            past_cache=past_cache,
-            call=call,
-            claimed_name=first.claimed_name,
-            identity=first.identity,
-            credentials=first.credentials,
-            record_id=call.record_id,
-            reference=reference,
-            look_first=look_first,
-            aftermath=Aftermath() if aftermath is None else aftermath,
-        )
-        try:
-            return await self._own(exchange)
-        except RecordFailed as failed:
-            # There is no client connection to close here, and code that retries must be able to go on.
-            raise OwnNotRecorded(
-                "A request to the upstream server could not be recorded in the audit trail.", retry_after_s=30
-            ) from failed
 
     def _exchange(self, request: Request) -> Exchange:
         now = self._clock.seconds()
@@ -243,7 +197,3 @@ def _step(processor: IProcessor, proceed: Proceed) -> Proceed:
         return await processor.process(exchange, proceed)
 
     return step
-
-
-async def _nowhere(_exchange: Exchange) -> Response:
-    raise ProxyError("No processor answered this request.", status=502)

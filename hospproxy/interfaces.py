@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
@@ -11,7 +11,8 @@ from zope.interface import Attribute, Interface
 
 from .errors import ProxyError
 from .exchange import Call, Exchange
-from .messages import Client, Request, Response
+from .late_responses import Aftermath
+from .messages import Client, Priority, Request, Response
 
 if TYPE_CHECKING:
     from .record.disclosures import Disclosure
@@ -21,6 +22,37 @@ if TYPE_CHECKING:
 
 Proceed = Callable[[Exchange], Awaitable[Response]]
 """A processor calls it to let the rest of the chain respond: once, several times, or not at all."""
+
+
+class Ask(Protocol):
+    """Sends a request of the proxy's own (``OwnRequests.ask``)."""
+
+    def __call__(
+        self,
+        call: Call,
+        *,
+        on_behalf_of: Exchange,
+        own: str,
+        priority: Priority | None = None,
+        deadline: float | None = None,
+        past_cache: bool = False,
+        reference: str | None = None,
+        look_first: bool = False,
+        aftermath: Aftermath | None = None,
+    ) -> Awaitable[Response]:
+        """Return HOSP's response, or one from memory.
+
+        :param on_behalf_of: the client's request that needs it; the call carries that client's credentials.
+        :param own: the reason, for the audit record.
+        :param priority: in the queue for HOSP; by default that of the client's request.
+        :param deadline: monotonic seconds; by default that of the client's request.
+        :param past_cache: do not answer from memory (a look).
+        :param reference: of the write, if this request has one.
+        :param look_first: this write may have been sent before.
+        :param aftermath: learns from a response that arrives when nobody waits for it any more. Default: nothing
+            learns.
+        :raise ProxyError: HOSP gave no response, or its response could not be recorded (`OwnNotRecorded`).
+        """
 
 
 class IProcessor(Interface):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet import task
@@ -41,6 +41,7 @@ from hospproxy.outward.writes.presence import UpstreamClock, WorkingTime
 from hospproxy.outward.writes.processor import Writes
 from hospproxy.outward.writes.seen_ids import Sightings
 from hospproxy.outward.writes.visible_records import Shown
+from hospproxy.own_requests import OwnRequests
 from hospproxy.slices import Turns
 from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
@@ -237,6 +238,8 @@ class Rig:
         self.shown = Shown(CONTRACT, b"w" * 32, self.time)
         self.upstream_clock = UpstreamClock()
         self.working_time = WorkingTime(0.0)
+        self.own_requests = OwnRequests(self.time, self.wall)
+        self.ask = self.own_requests.ask
         self.forgotten: list[Exchange] = []
         self.findings: list[tuple[str, str]] = []
         self.exchanges: list[Exchange] = []
@@ -319,6 +322,7 @@ class Rig:
         processors.update(put_in)
         self.chain = Chain(
             {name: one for name, one in processors.items() if name not in set(leave_out)},
+            own_requests=self.own_requests,
             answers=self.answers,
             clock=self.time,
             wall=self.wall,
@@ -332,9 +336,6 @@ class Rig:
     def wall(self) -> float:
         """The machine's wall clock, which may be wrong."""
         return EPOCH + self.time.seconds() + float(self.wall_error)
-
-    def ask(self, *args: Any, **kwargs: Any) -> Awaitable[Response]:
-        return self.chain.ask(*args, **kwargs)
 
     async def _recover(self) -> None:
         for note in await self.writes.recover():

@@ -15,6 +15,7 @@ from hospproxy.errors import OverCapacity, OwnNotRecorded, RecordFailed, Refused
 from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IHandler, IProcessor, Proceed
 from hospproxy.messages import Client, Headers, Request, Response
+from hospproxy.own_requests import OwnRequests
 from tests.rig import CONTRACT, Rig
 
 
@@ -47,11 +48,13 @@ class ChainTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.passed: list[str] = []
         self.rig = Rig()
+        self.own_requests = OwnRequests(self.rig.clock, lambda: 0.0)
 
     def chain(self, **does: Any) -> Chain:
         does = {"outward.upstream": _fine, **{name.replace("__", "."): what for name, what in does.items()}}
         return Chain(
             {name: Marked(name, self.passed, does.get(name)) for name in ORDER},
+            own_requests=self.own_requests,
             answers=self.rig.answers,
             clock=self.rig.clock,
             wall=lambda: 0.0,
@@ -83,7 +86,8 @@ class ChainTests(SynchronousTestCase):
     def test_an_own_request_enters_at_the_cache_and_is_recorded(self) -> None:
         first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
         call = Call(CONTRACT.operation("listNotes"))
-        asked = self.chain().ask(call, on_behalf_of=first, own="look")
+        self.chain()
+        asked = self.own_requests.ask(call, on_behalf_of=first, own="look")
         self.successResultOf(Deferred.fromCoroutine(asked))  # type: ignore[arg-type]
         inner = ORDER[ORDER.index(OWN_ENTRY) :]
         self.assertEqual([name for name in self.passed if name[0] != "-"], ["record.audit", *inner])
@@ -96,7 +100,8 @@ class ChainTests(SynchronousTestCase):
             return Response(200)
 
         first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
-        asked = self.chain(outward__upstream=upstream).ask(
+        self.chain(outward__upstream=upstream)
+        asked = self.own_requests.ask(
             Call(CONTRACT.operation("getNote"), ("4",)),
             on_behalf_of=first,
             own="look",
@@ -138,9 +143,8 @@ class ChainTests(SynchronousTestCase):
             raise RecordFailed("disk full")
 
         first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
-        asked = self.chain(record__audit=failed).ask(
-            Call(CONTRACT.operation("listNotes")), on_behalf_of=first, own="look"
-        )
+        self.chain(record__audit=failed)
+        asked = self.own_requests.ask(Call(CONTRACT.operation("listNotes")), on_behalf_of=first, own="look")
         self.failureResultOf(Deferred.fromCoroutine(asked), OwnNotRecorded)  # type: ignore[arg-type]
 
     def test_what_arrival_refuses_is_recorded_and_goes_no_further(self) -> None:

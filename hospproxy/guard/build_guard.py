@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from ..config import Settings
 from ..contract import Contract
-from ..interfaces import IMeter
+from ..interfaces import Ask, IMeter
 from ..memory.accounts import Accounts
-from ..messages import Response
 from ..origin_secrets import OriginSecrets, read_secrets
 from ..secrets import MasterKey
 from ..sharing.kinds import Sharing
@@ -71,7 +70,7 @@ def permissions_for(
     settings: Settings,
     contract: Contract,
     knowledge: Knowledge,
-    ask: Callable[..., Awaitable[Response]],
+    ask: Ask,
     meter: IMeter,
     certain: Callable[[], bool],
 ) -> Permissions:

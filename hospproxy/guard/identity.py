@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from attrs import evolve
 from zope.interface import implementer
@@ -14,7 +14,7 @@ from ..contract import Contract, IdentityRule
 from ..errors import NothingKept, ProxyError, Unauthorized
 from ..exchange import Call, Exchange
 from ..identity_response import identity_in
-from ..interfaces import IMeter, IProcessor, Proceed
+from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
 from ..messages import Identity, Origin, Response
@@ -25,9 +25,6 @@ from .credentials import Credentials, parse_basic
 MAX_NAMES = 10_000
 _FAILURES = frozenset({500, 502, 503, 504})
 
-Ask = Callable[..., Awaitable[Response]]
-"""``ask(call, on_behalf_of=exchange, own="identity")``: sends a request of the proxy's own."""
-
 
 class _SaidOtherwise(ProxyError):
     """HOSP answered the identity request, but not with a name: so HOSP is not away."""
@@ -37,7 +34,7 @@ class _SaidOtherwise(ProxyError):
 class IdentityCheck:
     """Finds out who is calling, and remembers it for a while.
 
-    :param ask: sends a request to HOSP through the chain.
+    :param ask: ``OwnRequests.ask``.
     :param key: key of the HMAC under which credentials are remembered.
     :param refusals: what HOSP has just refused; without it HOSP is asked each time.
     :param accepted: called with the identity and the canonical credentials whenever HOSP has accepted them.

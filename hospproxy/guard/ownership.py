@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from zope.interface import implementer
 from ..contract import Contract, Operation
 from ..errors import ProxyError, Refused
 from ..exchange import Call, Exchange
-from ..interfaces import IProcessor, Proceed
+from ..interfaces import Ask, IProcessor, Proceed
 from ..messages import Identity, Json, Response
 
 
@@ -59,7 +58,7 @@ class Ownership:
     def __init__(
         self,
         contract: Contract,
-        ask: Callable[..., Awaitable[Response]],
+        ask: Ask,
         *,
         policy: str = "assign",
         enforce: bool = True,

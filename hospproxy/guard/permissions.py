@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import field, frozen
 from zope.interface import implementer
@@ -14,7 +14,7 @@ from ..contract import Contract, Operation
 from ..contract_permissions import Permission
 from ..errors import ProxyError, Refused
 from ..exchange import Call, Exchange
-from ..interfaces import IMeter, IProcessor, Proceed
+from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Response
 from ..words import PermissionEvent
 from .knowledge import Knowledge, Lacking, Value
@@ -114,7 +114,7 @@ class Permissions:
         self,
         contract: Contract,
         knowledge: Knowledge,
-        ask: Callable[..., Awaitable[Response]],
+        ask: Ask,
         meter: IMeter,
         modes: Mapping[str, str],
         *,

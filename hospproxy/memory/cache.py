@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -13,7 +11,7 @@ from ..contract import Contract
 from ..errors import NothingKept, OwnWriteHidden, ProxyError
 from ..exchange import Exchange
 from ..identity_response import identity_in
-from ..interfaces import IMeter, IProcessor, Proceed
+from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import Identity, Response
 from ..options.sections import CacheSettings
 from ..tags import ACCOUNTS, WHO, credentials_tag
@@ -40,7 +38,7 @@ class Cache:
 
     :param contract: lifetimes, and the form of responses. ``memory`` stores the entries.
     :param clock: monotonic time.
-    :param ask: ``Chain.ask``, to revalidate an entry that was served stale; None: no background revalidation.
+    :param ask: ``OwnRequests.ask``, to revalidate an entry that was served stale; None: no background revalidation.
     :param second: entries shared with other processes; None: there are no others.
     """
 
@@ -51,7 +49,7 @@ class Cache:
         memory: Memory,
         clock: IReactorTime,
         meter: IMeter,
-        ask: Callable[..., Awaitable[Response]] | None = None,
+        ask: Ask | None = None,
         second: Second | None = None,
     ) -> None:
         self._settings = settings

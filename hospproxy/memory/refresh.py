@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from twisted.logger import Logger
 
 from ..background import Background
 from ..errors import ProxyError, RecordFailed
 from ..exchange import Exchange
-from ..interfaces import IMeter
-from ..messages import Priority, Response
+from ..interfaces import Ask, IMeter
+from ..messages import Priority
 
 REFRESH = "refresh"
 """Value of ``own`` for these requests, in the audit record."""
@@ -23,10 +21,10 @@ _log = Logger()
 class Refresher:
     """Asks HOSP again, in the name of the client that was served the stale response.
 
-    :param ask: ``Chain.ask``; None: no background revalidation.
+    :param ask: ``OwnRequests.ask``; None: no background revalidation.
     """
 
-    def __init__(self, ask: Callable[..., Awaitable[Response]] | None, meter: IMeter) -> None:
+    def __init__(self, ask: Ask | None, meter: IMeter) -> None:
         self._ask = ask
         self._meter = meter
         self._renewing: set[bytes] = set()
@@ -54,7 +52,7 @@ class Refresher:
         self._background.run(self._renew(exchange), lambda _: self._renewing.discard(key))
 
     async def _renew(self, exchange: Exchange) -> None:
-        assert self._ask is not None
+        assert self._ask is not None and exchange.call is not None
         await self._ask(exchange.call, on_behalf_of=exchange, own=REFRESH, priority=Priority.REFRESH)
 
     def stop(self) -> None:

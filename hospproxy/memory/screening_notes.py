@@ -5,7 +5,7 @@ A result that is too long for one note becomes several.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from ..background import Background
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
 from ..exchange import Call, Exchange
-from ..interfaces import IMeter, IProcessor, Proceed
+from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Priority, Request, Response
 from .note_text import NoteText, note_texts
 
@@ -44,7 +44,7 @@ class KeptResults(Protocol):
 class Screening:
     """Passes the response on unchanged, and delivers its notes in the background.
 
-    :param ask: ``Chain.ask``.
+    :param ask: ``OwnRequests.ask``.
     :param results: stores a result safely until its note is stored at HOSP.
     :param reference: makes a unique reference.
     :param random: returns numbers from 0 to 1.
@@ -58,7 +58,7 @@ class Screening:
     def __init__(
         self,
         contract: Contract,
-        ask: Callable[..., Awaitable[Response]],
+        ask: Ask,
         results: KeptResults,
         clock: IReactorTime,
         reference: Callable[[], str],

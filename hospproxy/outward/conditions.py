@@ -6,7 +6,6 @@ to overwrite somebody else's change would overwrite it after all.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +16,7 @@ from ..contract import Contract, Operation, Resource
 from ..errors import OverCapacity, ProxyError, Refused, Unauthorized
 from ..exchange import Call, Exchange
 from ..http_dates import seconds_of
-from ..interfaces import IProcessor, Proceed
+from ..interfaces import Ask, IProcessor, Proceed
 from ..memory.directives import entity_tags
 from ..messages import Headers, Response
 from .writes.verdict import moment
@@ -172,10 +171,10 @@ class ConditionCheck:
     It runs inside outward.writes, so the write holds its turn: no other write to the record passes the proxy between
     the read and the write. On every further attempt the conditions are judged again.
 
-    :param ask: ``Chain.ask``.
+    :param ask: ``OwnRequests.ask``.
     """
 
-    def __init__(self, contract: Contract, ask: Callable[..., Awaitable[Response]]) -> None:
+    def __init__(self, contract: Contract, ask: Ask) -> None:
         self._resources = contract.resources
         self._ask = ask
         self._reads = {

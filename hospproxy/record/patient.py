@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -13,7 +13,7 @@ from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import ProxyError, RecordFailed
 from ..exchange import Call, Exchange
-from ..interfaces import IProcessor, Proceed
+from ..interfaces import Ask, IProcessor, Proceed
 from ..messages import Response
 
 SHARE = 0.25
@@ -34,9 +34,7 @@ class PatientOfRecord:
     :param clock: monotonic time.
     """
 
-    def __init__(
-        self, contract: Contract, ask: Callable[..., Awaitable[Response]], clock: IReactorTime
-    ) -> None:
+    def __init__(self, contract: Contract, ask: Ask, clock: IReactorTime) -> None:
         self._contract = contract
         self._ask = ask
         self._clock = clock

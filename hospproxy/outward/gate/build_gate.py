@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 
 from ...contract import Contract
 from ...host import REAL, Host
-from ...interfaces import IMeter
-from ...messages import Response
+from ...interfaces import Ask, IMeter
 from ...options.gate_section import MARGIN_S, BreakerSettings, GateSettings
 from ...options.redis_section import RedisSettings
 from ...sharing.kinds import Common
@@ -89,7 +88,7 @@ def build_gate(
     gate: GateSettings,
     breaker: BreakerSettings,
     contract: Contract,
-    ask: Callable[..., Awaitable[Response]],
+    ask: Ask,
     clock: IReactorTime,
     wall: Callable[[], float],
     meter: IMeter,
@@ -98,7 +97,7 @@ def build_gate(
 ) -> tuple[Gate, Prober]:
     """Build the gate, and the prober that finds out when HOSP is back.
 
-    :param ask: ``Chain.ask``, for probes.
+    :param ask: ``OwnRequests.ask``, for probes.
     :param clock: monotonic time.
     :param wall: seconds since the epoch, for records.
     :param places: the slots at HOSP of this process. Default: all.

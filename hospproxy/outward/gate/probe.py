@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -12,8 +12,8 @@ from ...background import Background
 from ...contract import Operation
 from ...errors import ProxyError
 from ...exchange import Call, Exchange
-from ...interfaces import IMeter
-from ...messages import Client, Priority, Request, Response
+from ...interfaces import Ask, IMeter
+from ...messages import Client, Priority, Request
 from .breaker import BreakerState
 from .rules import PROBE
 
@@ -41,7 +41,7 @@ class Prober:
     Probes go through the chain: each takes a slot at HOSP and has its record, and every part that learns from HOSP's
     responses and silences sees them. A probe may hang, so the next one does not wait for it.
 
-    :param ask: ``Chain.ask``.
+    :param ask: ``OwnRequests.ask``.
     :param operation: the probe operation; None if the contract names none.
     :param wall: seconds since the epoch, for records.
     :param every_s: seconds from one probe to the next.
@@ -51,7 +51,7 @@ class Prober:
     def __init__(
         self,
         clock: IReactorTime,
-        ask: Callable[..., Awaitable[Response]],
+        ask: Ask,
         operation: Operation | None,
         wall: Callable[[], float],
         meter: IMeter,

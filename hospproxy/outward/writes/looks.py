@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...contract import Contract, Operation
 from ...errors import ProxyError
 from ...exchange import Call
-from ...interfaces import IMeter
+from ...interfaces import Ask, IMeter
 from ...messages import Priority, Response
 from . import accounts
 from .claims import Claims, NoClaims
@@ -48,7 +48,7 @@ class Undecided(Exception):
 class Looking:
     """Looks up at HOSP what became of writes.
 
-    :param ask: ``Chain.ask``; looks go past the cache.
+    :param ask: ``OwnRequests.ask``; looks go past the cache.
     :param late_commit_s: seconds of HOSP's work after sending, after which a write is stored or never will be.
     :param look_s: maximum seconds of one look.
     :param claims: tells what other workers and machines write.
@@ -57,7 +57,7 @@ class Looking:
     def __init__(
         self,
         contract: Contract,
-        ask: Callable[..., Awaitable[Response]],
+        ask: Ask,
         clock: IReactorTime,
         sightings: Sightings,
         upstream_clock: UpstreamClock,

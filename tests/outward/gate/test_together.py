@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -25,6 +24,7 @@ from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
+from hospproxy.own_requests import OwnRequests
 from tests.rig import CONTRACT
 
 
@@ -61,7 +61,10 @@ class TogetherTests(SynchronousTestCase):
         self.clock, self.meter = Clock(), NullMeter()
         self.hosp = Hosp(self.clock)
         self.working_time = WorkingTime(0.0)
-        self.prober = Prober(self.clock, self.ask, CONTRACT.operation("getStatus"), lambda: 0.0, self.meter)
+        own_requests = OwnRequests(self.clock, lambda: 0.0)
+        self.prober = Prober(
+            self.clock, own_requests.ask, CONTRACT.operation("getStatus"), lambda: 0.0, self.meter
+        )
         self.gate = Gate(self.clock, Rules(5, 100, breaker=Breaker(5)), self.meter, self.prober.begin)
         validation = Validation(CONTRACT)
         self.chain = Chain(
@@ -77,6 +80,7 @@ class TogetherTests(SynchronousTestCase):
                     finish_s=25.0,
                 ),
             },
+            own_requests=own_requests,
             answers=Answers(CONTRACT),
             clock=self.clock,
             wall=lambda: 0.0,
@@ -85,9 +89,6 @@ class TogetherTests(SynchronousTestCase):
             meter=self.meter,
         )
         self.addCleanup(self.prober.stop)
-
-    def ask(self, *args: Any, **kwargs: Any) -> Any:
-        return self.chain.ask(*args, **kwargs)
 
     def status_at_once(self) -> int:
         answer = self.chain.handle(Request("GET", b"/hospitals"))

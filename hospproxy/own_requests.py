@@ -1,0 +1,79 @@
+"""The proxy's own requests to HOSP: who is calling, a look for a lost write, a note made from a screening, a probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from .errors import OwnNotRecorded, ProxyError, RecordFailed
+from .exchange import Call, Exchange
+from .interfaces import Proceed
+from .late_responses import Aftermath
+from .messages import Priority, Request, Response
+
+
+async def nowhere(_exchange: Exchange) -> Response:
+    """Answer a request that no processor has answered."""
+    raise ProxyError("No processor answered this request.", status=502)
+
+
+class OwnRequests:
+    """Sends the proxy's own requests into the chain.
+
+    Processors that send requests are needed to build the chain that carries them. So they get ``ask`` of this object,
+    which exists before the chain, and the chain opens it.
+
+    :param clock: monotonic.
+    :param wall: seconds since the epoch, for audit records.
+    """
+
+    def __init__(self, clock: IReactorTime, wall: Callable[[], float]) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._enter: Proceed = nowhere
+
+    def lead_to(self, entry: Proceed) -> None:
+        """Send the requests to this part of the chain. The chain calls it once, when it is built."""
+        self._enter = entry
+
+    async def ask(
+        self,
+        call: Call,
+        *,
+        on_behalf_of: Exchange,
+        own: str,
+        priority: Priority | None = None,
+        deadline: float | None = None,
+        past_cache: bool = False,
+        reference: str | None = None,
+        look_first: bool = False,
+        aftermath: Aftermath | None = None,
+    ) -> Response:
+        """Send a request of the proxy's own; see ``Ask``. Nothing reaches HOSP in any other way."""
+        first = on_behalf_of
+        exchange = Exchange(
+            request=Request(method=call.operation.method, client=first.request.client),
+            arrived=self._clock.seconds(),
+            wall=self._wall(),
+            deadline=first.deadline if deadline is None else deadline,
+            priority=first.priority if priority is None else priority,
+            own=own,
+            on_behalf_of=first.request.client.request_id,
+            past_cache=past_cache,
+            call=call,
+            claimed_name=first.claimed_name,
+            identity=first.identity,
+            credentials=first.credentials,
+            record_id=call.record_id,
+            reference=reference,
+            look_first=look_first,
+            aftermath=Aftermath() if aftermath is None else aftermath,
+        )
+        try:
+            return await self._enter(exchange)
+        except RecordFailed as failed:
+            # There is no client connection to close here, and code that retries must be able to go on.
+            raise OwnNotRecorded(
+                "A request to the upstream server could not be recorded in the audit trail.", retry_after_s=30
+            ) from failed
