@@ -17,7 +17,8 @@ Modules at this level, in reading order:
 
 * ``messages.py``, ``errors.py``, ``contract.py``, ``exchange.py``, ``interfaces.py``: the values, errors and interfaces
   that all use. ``words.py`` has the closed sets of words in records and metrics.
-* ``chain.py``: the processors in order; ``assembly.py`` builds them, ``service.py`` starts and stops everything.
+* ``chain.py``: the processors in order; ``own_requests.py``: how the proxy's own requests get there.
+* ``foundations.py``, ``assembly.py``: build all parts, stage by stage; ``service.py`` starts and stops them.
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
   ``schema_walk.py``: read the contract document and check values by it.
@@ -32,5 +33,6 @@ Modules at this level, in reading order:
 * ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.
 * ``background.py``, ``single_flight.py``, ``late_responses.py``: work that nothing waits for, equal work that is done
   once, responses that outlast their client.
-* ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``, ``sqlite_file.py``: small helpers.
+* ``event.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``, ``sqlite_file.py``: small
+  helpers.
 """

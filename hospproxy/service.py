@@ -22,7 +22,7 @@ from .arrival.limits import ArrivalLimits
 from .arrival.listener_context import ListenerContext
 from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.tls.certificates import CertificateError
-from .assembly import Parts
+from .assembly import assemble
 from .background import Background
 from .config import Settings
 from .host import REAL, Host
@@ -31,7 +31,6 @@ from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
 from .record.database.build_database import reader_for
-from .record.describe import Describer
 from .record.sinks.build_sinks import WriterError
 from .record.trail.build_journal import trouble_of
 from .record.trail.journal import Journal
@@ -118,7 +117,7 @@ class ProxyService(Service):
         self._seat = seat
         self._host = host
         self._lock = lock
-        self.parts = Parts(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
+        self.parts = assemble(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
         limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
         house = ListenerContext(
             handler=self.parts.chain,
@@ -132,12 +131,13 @@ class ProxyService(Service):
         )
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)
-        self.audit_page: AuditPageService | None = None
         self.left: list[str] = []
         self._tidying: task.LoopingCall | None = None
         self.health = self._health()
         # Worker 0 runs the admin listener for all workers.
-        self.admin = self._admin() if settings.admin.enabled and seat.slot == 0 else None
+        runs_admin = settings.admin.enabled and seat.slot == 0
+        self.audit_page = self._audit_page() if runs_admin else None
+        self.admin = self._admin() if runs_admin else None
         metrics = self.parts.metrics
         metrics.gauge("arrival_connections", lambda: float(len(house.connections)))
         metrics.gauge("handshakes_open", lambda: float(len(house.handshakes)))
@@ -159,7 +159,6 @@ class ProxyService(Service):
         )
 
     def _admin(self) -> Listeners:
-        self.audit_page = self._audit_page()
         hosts = self._admin_hosts()
         page = self.audit_page.page if self.audit_page is not None else None
         house = ListenerContext(
@@ -188,13 +187,12 @@ class ProxyService(Service):
         if not settings.audit_page.enabled:
             return None
         reader = reader_for(settings, self._reactor, self._host)
-        pseudonym = Describer(self.parts.key.subkey("claimed names")).pseudonym
         return AuditPageService(
             settings,
             self._reactor,
             reader,
             self.parts.journal,
-            pseudonym,
+            self.parts.describer.pseudonym,
             self.parts.noticing.noticer.observe,
         )
 
@@ -273,14 +271,15 @@ class ProxyService(Service):
 
     def _join(self) -> None:
         """Join the other workers. Done after the ledger is open: its lock shows them that this worker is alive."""
-        if self.parts.shared is None:
+        parts = self.parts
+        if parts.shared is None:
             return
-        from .build_sharing import begin
+        from .sharing.build_sharing import join
 
         try:
-            parts = self.parts
-            begin(
-                self.parts.shared, self._settings, parts.ledger.owner, parts.disk, parts.claims.begin_epoch,
+            owner = parts.ledger.owner
+            join(
+                parts.shared, self._settings.state_dir, owner.name, owner.is_gone, parts.disk.position(),
                 self._host.entropy,
             )  # fmt: skip
         except OSError as error:

@@ -14,7 +14,7 @@ In reading order (the order in the chain):
 * ``ownership.py``: set or check the author of a record that is written.
 * ``permissions.py``, ``knowledge.py``: enforce or report the contract's permission rules; remember the record fields
   that those rules compare.
-* ``build_guard.py``: builds the entrance, admission and permissions from the settings.
+* ``build_guard.py``: builds the processors that need more than one step, from the settings.
 
 ``assembly.py`` builds the processors; nothing else imports them. Other packages may import the pure modules
 (``credentials``, ``paths``, ``documents``, ``large_bodies``).

@@ -7,19 +7,18 @@ import secrets
 from collections.abc import Callable
 
 from attrs import evolve
-from twisted.internet.interfaces import IReactorTime
 
 from ..config import Settings
-from ..contract import Contract
-from ..interfaces import Ask, IMeter
+from ..foundations import Foundations
+from ..interfaces import IMeter
 from ..memory.accounts import Accounts
+from ..messages import Identity
 from ..origin_secrets import OriginSecrets, read_secrets
-from ..secrets import MasterKey
-from ..sharing.kinds import Sharing
 from .admission.claim_keys import Keys
 from .admission.processor import Admission
 from .admission.refusals import Refusals
-from .knowledge import Knowledge
+from .identity import IdentityCheck
+from .knowledge import Knowledge, watched
 from .origin_check import Entrance
 from .permissions import Permissions
 
@@ -42,47 +41,77 @@ def entrance_for(settings: Settings, meter: IMeter) -> Entrance | None:
     )
 
 
-def admission_for(
-    settings: Settings,
-    key: MasterKey,
+def refusals_for(base: Foundations) -> Refusals:
+    """Return the memory of credentials that HOSP has refused a moment ago."""
+    settings = base.settings.admission
+    keep_s = settings.refusal_s if settings.enabled else 0.0
+    return Refusals(base.reactor, keep_s, settings.max_remembered, base.late_commit_s, base.certain)
+
+
+def knowledge_of(base: Foundations) -> Knowledge:
+    """Return the memory of the fields that permission rules compare."""
+    permissions, contract = base.settings.permissions, base.contract
+    watch = watched(contract, contract.permissions) if permissions.enabled else {}
+    return Knowledge(contract, watch, base.reactor, permissions.max_remembered)
+
+
+def identity_for(
+    base: Foundations,
     accounts: Accounts,
     refusals: Refusals,
-    clock: IReactorTime,
-    meter: IMeter,
-    sharing: Sharing,
-    workers: Callable[[], int],
+    accepted: Callable[[Identity, bytes | None], None],
+) -> IdentityCheck | None:
+    """Return the identity check; None if it is switched off.
+
+    :param accepted: called with the identity and the canonical credentials whenever HOSP has accepted them.
+    """
+    if not base.settings.identity.enabled:
+        return None
+    return IdentityCheck(
+        base.contract,
+        accounts,
+        base.own_requests.ask,
+        base.key.subkey("credentials"),
+        base.metrics,
+        accepted,
+        refusals,
+        base.certain,
+    )
+
+
+def admission_for(
+    base: Foundations, accounts: Accounts, refusals: Refusals, workers: Callable[[], int]
 ) -> Admission:
     """Return the admission limits, by credentials and by address, over all workers.
 
-    :param key: the master key.
     :param workers: how many processes share the limits, at least one.
     """
-    keys = Keys(key.subkey("credentials"), key.subkey("guesses"))
+    settings = base.settings
     # Leave at least two thirds of the deadline for HOSP.
     delay_s = min(settings.admission.delay_s, settings.deadline_s / 3)
     return Admission(
-        evolve(settings.admission, delay_s=delay_s), keys, accounts, refusals, clock, meter, sharing,
-        workers, settings.redis.heartbeat_s,
-    )  # fmt: skip
+        evolve(settings.admission, delay_s=delay_s),
+        Keys(base.key.subkey("credentials"), base.key.subkey("guesses")),
+        accounts,
+        refusals,
+        base.reactor,
+        base.metrics,
+        base.sharing,
+        workers,
+        settings.redis.heartbeat_s,
+    )
 
 
-def permissions_for(
-    settings: Settings,
-    contract: Contract,
-    knowledge: Knowledge,
-    ask: Ask,
-    meter: IMeter,
-    certain: Callable[[], bool],
-) -> Permissions:
+def permissions_for(base: Foundations, knowledge: Knowledge) -> Permissions:
     """Return the permission rules of the contract, with the modes from the options."""
-    permissions = settings.permissions
+    permissions = base.settings.permissions
     return Permissions(
-        contract,
+        base.contract,
         knowledge,
-        ask,
-        meter,
-        permissions.modes(contract),
+        base.own_requests.ask,
+        base.metrics,
+        permissions.modes(base.contract),
         administrators=frozenset(permissions.administrators),
         remember_s=permissions.remember_s,
-        certain=certain,
+        certain=base.certain,
     )

@@ -6,11 +6,12 @@ Everything is bounded. When something must be forgotten, a floor replaces it tha
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
+from ..event import Event
 from ..messages import Identity
 from ..tags import ACCOUNTS, account_tag, credentials_tag
 from .bounded import Counts, LastChanges
@@ -77,16 +78,13 @@ class Accounts:
         self._all_late: float | None = None
         self._elsewhere: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
         self._doubted = Counts(self._max)
-        self.on_refused: Callable[[bytes], object] = lambda _credentials: None
-        """Called whenever HOSP has refused credentials in this process."""
-        self._listeners: list[Callable[[str], object]] = []
+        self.refused_here: Event[[bytes]] = Event()
+        """HOSP has refused these credentials in this process."""
+        self.revoked: Event[[str]] = Event()
+        """An account has changed: the cache entries with this tag must be deleted."""
 
     def __len__(self) -> int:
         return len(self._accepted)
-
-    def listen(self, listener: Callable[[str], object]) -> None:
-        """Add a listener for changes of accounts. It gets the tag of the cache entries that must be deleted."""
-        self._listeners.append(listener)
 
     def ticket(self) -> int:
         """A point in the sequence of changes. Take it before HOSP is asked."""
@@ -168,7 +166,7 @@ class Accounts:
     def forget(self, credentials_hmac: bytes) -> None:
         """HOSP refused these credentials: their cache entries become unreachable too."""
         self.refused_elsewhere(credentials_hmac)
-        self.on_refused(credentials_hmac)
+        self.refused_here.tell(credentials_hmac)
 
     def refused_elsewhere(self, credentials_hmac: bytes) -> None:
         """The same, reported by another worker."""
@@ -176,7 +174,7 @@ class Accounts:
         self._refusals.note(credentials_hmac, self._sequence)
         self._drop(credentials_hmac)
         self._lately.pop(credentials_hmac, None)
-        self._tell(credentials_tag(credentials_hmac))
+        self.revoked.tell(credentials_tag(credentials_hmac))
 
     def generation(self, identity: Identity) -> int:
         """A number that every change of the account raises; it never falls."""
@@ -312,14 +310,14 @@ class Accounts:
             self._accepted.clear()
             self._lately.clear()
             self._credentials_of.clear()
-            self._tell(ACCOUNTS)
+            self.revoked.tell(ACCOUNTS)
             return
         self._changes.note(staff_id, self._sequence)
         for credentials in tuple(self._credentials_of.get(staff_id, ())):
             self._drop(credentials)
         for credentials in [key for key, one in self._lately.items() if str(one.identity.id) == staff_id]:
             del self._lately[credentials]
-        self._tell(account_tag(staff_id))
+        self.revoked.tell(account_tag(staff_id))
 
     def _drop(self, credentials: bytes) -> None:
         accepted = self._accepted.pop(credentials, None)
@@ -330,7 +328,3 @@ class Accounts:
         theirs.discard(credentials)
         if not theirs:
             del self._credentials_of[account]
-
-    def _tell(self, tag: str) -> None:
-        for listener in self._listeners:
-            listener(tag)

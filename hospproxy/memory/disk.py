@@ -52,6 +52,8 @@ class Disk:
     :param seal: encrypts the values.
     :param mac: keyed hash, so that names in the file reveal nothing.
     :param limits: bounds of the file.
+    :param trusted: whether its content may be used at once. In a process among others, writes of others may have made
+        it stale while this process was down: it may not, before ``joined``.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Disk:
         seal: Seal,
         mac: Callable[[bytes], bytes],
         limits: DiskLimits,
+        trusted: bool = True,
     ) -> None:
         self._file = file
         self._worker = worker
@@ -80,9 +83,7 @@ class Disk:
         self._changes = 0
         self._is_open = False
         self._position: tuple[bytes, int] | None = None
-        self.trusted = True
-        """Whether the content of the file may be used. A process among others sets it to False at its start, and back
-        once the file has applied all news that it missed, or has deleted everything."""
+        self._trusted = trusted
         self.trouble: str | None = None
         self.bytes = 0
 
@@ -143,6 +144,15 @@ class Disk:
         self._change(lambda connection: forget(connection, name))
         if self._is_open:
             self._begin()  # a crash must not bring back what is revoked
+
+    def joined(self, anew: bool) -> None:
+        """This process sees all news of others again, so the content of the file may be used.
+
+        :param anew: it may have missed some; then what nothing has vouched for since the start is deleted.
+        """
+        if anew and not self._trusted:
+            self.forget_all()
+        self._trusted = True
 
     def position(self) -> tuple[bytes, int] | None:
         """Up to which news of the others (epoch, number) the file is complete; None if unknown."""
@@ -227,14 +237,14 @@ class Disk:
     async def _unchanged(self, read: Statement) -> Any:
         """Read something that nothing has invalidated meanwhile. Reads see all operations queued before them."""
         for _ in range(TRIES):
-            if not self._is_open or not self.trusted:
+            if not self._is_open or not self._trusted:
                 return None
             changes = self._changes
             try:
                 found = await self._now(read)
             except disk_file.NotOnDisk:
                 return None
-            if changes == self._changes and self.trusted:
+            if changes == self._changes and self._trusted:
                 return found
         return None
 

@@ -85,6 +85,9 @@ class Memory:
     :param keeper: stores what outlives the process.
     :param sharing: reports to the other workers.
     :param name: makes a name for a write that is unique among all workers.
+    :param away: whether HOSP is known to be down, so that no write can be sent.
+    :param stalls: whether HOSP is silent for longer than usual, so that stored responses are served meanwhile.
+    :param let_in: called before and after every write that may make HOSP accept credentials that it has refused.
     """
 
     def __init__(
@@ -97,26 +100,27 @@ class Memory:
         keeper: Keeper | None = None,
         sharing: Sharing = ALONE,
         name: Callable[[], str] = lambda: secrets.token_hex(8),
+        *,
+        away: Callable[[], bool] = lambda: False,
+        stalls: Stalls | None = None,
+        let_in: Callable[[], None] = lambda: None,
     ) -> None:
         self._contract = contract
         self.sharing = sharing
         self._clock = clock
         self._name = name
         self.keeper: Keeper = NoPersistence() if keeper is None else keeper
-        self.away: Callable[[], bool] = lambda: False
-        """Whether HOSP is known to be down, so that no write can be sent."""
-        self.stalls: Stalls = NeverStalls()
-        """Whether HOSP is silent for longer than usual, so that stored responses are served meanwhile."""
-        self.let_in: Callable[[], None] = lambda: None
-        """Called before and after every write that may make HOSP accept credentials that it has refused."""
+        self._away = away
+        self.stalls: Stalls = NeverStalls() if stalls is None else stalls
+        self.let_in = let_in
         self._late_commit_s = contract.late_commit_s if late_commit_s is None else late_commit_s
         self._sending: list[_Sending] = []
         self._unknown: list[_Sending] = []
         self.accounts = accounts
         self.store = store
         self.fills = Fills(clock)
-        accounts.listen(self._revoke)
-        accounts.on_refused = lambda credentials: self.sharing.say(CredentialsRefused(credentials))
+        accounts.revoked.listen(self._revoke)
+        accounts.refused_here.listen(lambda credentials: sharing.say(CredentialsRefused(credentials)))
 
     async def around_write(
         self,
@@ -136,7 +140,7 @@ class Memory:
         :raise BreakerOpen: it would revoke credentials but cannot be sent, so nobody loses access to stored responses.
         :raise ProxyError: whatever ``send`` raises; 503 if what it revokes cannot be deleted on disk.
         """
-        if account_of_write(self._contract, call) and self.away():
+        if account_of_write(self._contract, call) and self._away():
             raise BreakerOpen
         sending = _Sending(call, self._name())
         self._sending.append(sending)

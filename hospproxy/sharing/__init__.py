@@ -10,8 +10,9 @@ In reading order:
 - ``lease.py``, ``members.py``, ``outbox.py``, ``generations.py``: pure rules and values.
 - ``arguments.py``, ``incoming_news.py``, ``lease_wait.py``, ``siblings.py``, ``status.py``: the parts of ``member.py``.
 - ``member.py``: one worker among the others: heartbeats, lease, log (docs/adr/0024).
+- ``build_sharing.py``: builds it from the settings, and lets it join the others.
 
 What is shared lies beside what it serves: cache entries in ``memory/redis/``, slots at HOSP in
-``outward/gate/redis/``, writes in ``outward/writes/redis/``. ``build_sharing.py`` builds the parts of this folder.
+``outward/gate/redis/``, writes in ``outward/writes/redis/``.
 This folder imports none of those; they use the interfaces in ``kinds.py`` and the messages in ``news.py``.
 """

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..background import Background
+from ..event import Event
 from ..interfaces import IMeter
 from . import members
 from .arguments import beat_args, burial_args
@@ -73,15 +74,14 @@ class Shared:
         self._complain = Complaints(meter)
         self.naming = Naming(vault, names, prefix, self._complain)
         self.key = self.naming.key
-        self.on_joined: Callable[[bool], object] = lambda _anew: None
-        """Called when this worker has joined, at its start and in each new epoch. The argument says whether it may have
-        missed news."""
-        self.on_read: Callable[[bytes, int], object] = lambda _epoch, _seq: None
-        """Called with the epoch and the number up to which the log was read."""
-        self.on_missed: Callable[[], object] = lambda: None
-        """Called when this worker has missed news for good, before its listeners get ``Everything``."""
-        self.on_places: Callable[[], object] = lambda: None
-        """Called when another worker has returned slots at HOSP, needs some, or has news of the breaker."""
+        self.joined: Event[[bool]] = Event()
+        """This worker has joined, at its start or in a new epoch. The argument says whether it may have missed news."""
+        self.read: Event[[bytes, int]] = Event()
+        """It has read the log of this epoch up to this number."""
+        self.missed: Event[[]] = Event()
+        """It has missed news for good; told before its listeners get ``Everything``."""
+        self.places: Event[[]] = Event()
+        """Another worker has returned slots at HOSP, needs some, or has news of the breaker."""
         self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
         self._outbox = Outbox(complain=self._complain)
         self._lease = Lease(timing)
@@ -245,7 +245,7 @@ class Shared:
 
     def _woken(self, payload: bytes) -> None:
         if payload == b"p":
-            self.on_places()
+            self.places.tell()
             return
         match members.wake_up(payload):
             case Wake(epoch, seq) if epoch == self._epoch:
@@ -350,7 +350,7 @@ class Shared:
         self._anew = await self._read(beat, pos) or self._anew
         if not self._joined and self.position >= beat.seq:  # not before the whole log is applied
             self._joined = True
-            self.on_joined(self._anew)
+            self.joined.tell(self._anew)
             self._anew = False
         self._judge_lease(beat, sent)
         await self._bury()
@@ -366,7 +366,7 @@ class Shared:
         anew = pos is None or not beat.unbroken
         if not beat.unbroken:
             self.unbroken += 1
-            self.on_missed()
+            self.missed.tell()
         self._told = beat.last if beat.entries else beat.seq
         heard, must_be_told = self._ears.decode(beat.entries, self.member)
         await self._ears.hear([Everything(), *heard] if anew else heard)
@@ -375,7 +375,7 @@ class Shared:
         self._unheard = 0
         self._acked = beat.pos
         self._pos = self._told
-        self.on_read(self._epoch, self._pos)
+        self.read.tell(self._epoch, self._pos)
         behind = self._pos < beat.seq
         if behind or (self._pos > beat.pos and (must_be_told or self._wanted > beat.pos)):
             self._again = 0.0

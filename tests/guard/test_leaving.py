@@ -79,8 +79,7 @@ class Place:
         self.accounts = Accounts(clock, 100, 300, 43200)
         self.refusals = Refusals(clock, 60.0, 100, 25.0)
         self.meter = Metrics(strict=True)
-        memory = Memory(CONTRACT, self.accounts, LruStore(1 << 20), clock)
-        memory.let_in = self.refusals.written
+        memory = Memory(CONTRACT, self.accounts, LruStore(1 << 20), clock, let_in=self.refusals.written)
         settings = AdmissionSettings(account_free=3, address_free=50, delay_s=8)
         keys = Keys(b"i" * 32, b"n" * 32)
         self.admission = Admission(settings, keys, self.accounts, self.refusals, clock, self.meter)

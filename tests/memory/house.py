@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve, field
@@ -19,6 +20,7 @@ from hospproxy.memory.memory import Memory
 from hospproxy.memory.persistence import Keeper
 from hospproxy.memory.redis.level import LevelLimits, RedisLevel
 from hospproxy.memory.second_level import Second
+from hospproxy.memory.stall_fallback import Stalls
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.options.sections import CacheSettings
@@ -116,10 +118,14 @@ class House:
         clock: Clock | None = None,
         common: SmallCommon | None = None,
         sharing: Sharing = ALONE,
+        away: Callable[[], bool] = lambda: False,
+        stalls: Stalls | None = None,
         **settings: Any,
     ) -> None:
         """:param renews: whether a stale entry that was served is refreshed in the background.
         :param keeper: stores what outlives this process.
+        :param away: whether HOSP is known to be down.
+        :param stalls: whether HOSP is silent.
         :param common: the Redis that it shares with other houses on the same clock.
         """
         self.clock = Clock() if clock is None else clock
@@ -128,7 +134,10 @@ class House:
         self.meter = Meter()
         self.accounts = Accounts(self.clock, 100, 300.0, 43200.0, keeper)
         self.store = LruStore(max_bytes)
-        self.memory = Memory(CONTRACT, self.accounts, self.store, self.clock, keeper=keeper, sharing=sharing)
+        self.memory = Memory(
+            CONTRACT, self.accounts, self.store, self.clock,
+            keeper=keeper, sharing=sharing, away=away, stalls=stalls,
+        )  # fmt: skip
         self.cache = Cache(
             CacheSettings(max_bytes=max_bytes, **settings),
             CONTRACT,

@@ -27,6 +27,7 @@ class World:
         self.key = b"k" * 32
         self.made_with = "this key, this contract, this HOSP"
         self.limits = DiskLimits(1 << 20, 100)
+        self.trusted = True
 
     def disk(self, clock: Clock) -> Disk:
         """The disk cache of a process that starts now."""
@@ -38,6 +39,7 @@ class World:
             seal=Seal(self.key, "01234567"),
             mac=lambda data: hmac.digest(self.key, data, hashlib.sha256),
             limits=self.limits,
+            trusted=self.trusted,
         )
 
 

@@ -17,7 +17,7 @@ class AccountsTests(SynchronousTestCase):
         self.clock = Clock()
         self.accounts = Accounts(self.clock, 10, 300.0)
         self.told: list[str] = []
-        self.accounts.listen(self.told.append)
+        self.accounts.revoked.listen(self.told.append)
 
     def accept(self, *identities: Identity) -> None:
         for identity in identities:

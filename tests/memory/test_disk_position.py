@@ -63,11 +63,33 @@ class TrustTests(Lasting):
         self.house.warm("listNotes", answer(b"[1]"))
         self.process = self.process.ended()
 
-    def test_without_trust_nothing_is_used(self) -> None:
-        self.process.disk.trusted = False
+    def among_others(self) -> None:
+        """End the process, and start one that shares a Redis with others."""
+        self.world.trusted = False
+        self.process = self.process.ended()
+
+    def test_among_others_nothing_is_used_before_all_that_was_missed_is_heard(self) -> None:
+        self.among_others()
         self.assertIs(self.read(), NothingKept)
         self.assertIsNone(self.grace(ANN))
-        self.process.disk.trusted = True
+        self.process.disk.joined(False)
+        self.assertEqual(self.read(), b"[1]")
+        self.assertEqual(self.grace(ANN), ANN)
+
+    def test_if_some_may_be_missed_for_good_all_is_deleted(self) -> None:
+        self.among_others()
+        self.process.disk.joined(True)
+        self.assertIs(self.read(), NothingKept)
+        self.assertIsNone(self.grace(ANN))
+        self.world.trusted = True
+        self.process = self.process.ended()
+        self.assertIs(self.read(), NothingKept)
+        self.assertIsNone(self.grace(ANN))
+
+    def test_a_new_epoch_deletes_nothing_that_was_vouched_for(self) -> None:
+        self.among_others()
+        self.process.disk.joined(False)
+        self.process.disk.joined(True)
         self.assertEqual(self.read(), b"[1]")
         self.assertEqual(self.grace(ANN), ANN)
 

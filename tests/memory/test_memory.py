@@ -24,7 +24,8 @@ UNKNOWN = OutcomeUnknown("who knows", reference="r")
 
 class AroundWriteTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.house = House()
+        self.away = False
+        self.house = House(away=lambda: self.away)
         self.memory = self.house.memory
         self.call = call_of("updateStaff", "1", document={"password": "new"})
 
@@ -54,7 +55,7 @@ class AroundWriteTests(SynchronousTestCase):
             sent.append("note")
             raise NotSent("gone")
 
-        self.memory.away = lambda: True
+        self.away = True
         done = Deferred.fromCoroutine(self.memory.around_write(self.call, send))
         self.failureResultOf(done, BreakerOpen)
         self.assertEqual(sent, [])

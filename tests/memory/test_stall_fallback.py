@@ -35,8 +35,8 @@ class Silence:
 
 class StallingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.house = House(renews=True)
-        self.silence = self.house.memory.stalls = Silence()
+        self.silence = Silence()
+        self.house = House(renews=True, stalls=self.silence)
 
     def old(self, name: str = "listHospitals") -> None:
         self.house.warm(name, answer(b"[1]"))
@@ -80,8 +80,7 @@ class StallingTests(SynchronousTestCase):
         self.assertEqual(len(self.house.own), 1)
 
     def test_nor_where_nothing_can_be_renewed_behind_its_back(self) -> None:
-        self.house = House()
-        self.house.memory.stalls = self.silence
+        self.house = House(stalls=self.silence)
         self.old()
         self.silence.begin()
         self.assertEqual(self.house.send("listHospitals").response.body, b"[1]")

@@ -280,7 +280,7 @@ class StoryTests(SynchronousTestCase):
         back = Worker(self.world, self.two.machine, "back", read)
         self.world.workers[1], heard = back, self.heard_by(back)
         joined: list[tuple[bool, int]] = []
-        back.shared.on_joined = lambda anew: joined.append((anew, len(heard)))
+        back.shared.joined.listen(lambda anew: joined.append((anew, len(heard))))
         self.live_until(lambda: joined)
         self.assertEqual((joined, heard[:23]), ([(False, 23)], said))
 
@@ -305,7 +305,7 @@ class StoryTests(SynchronousTestCase):
 
     def test_who_missed_something_for_good_is_told_so(self) -> None:
         missed: list[int] = []
-        self.two.shared.on_missed = lambda: missed.append(1)
+        self.two.shared.missed.listen(lambda: missed.append(1))
         self.two.link.cut = True
         self.say(10)
         self.two.link.cut = False
@@ -319,7 +319,7 @@ class StoryTests(SynchronousTestCase):
 
     def test_who_gives_up_applying_misses_nothing(self) -> None:
         heard, missed, fails = self.heard_by(self.two), [], [True]
-        self.two.shared.on_missed = lambda: missed.append(1)
+        self.two.shared.missed.listen(lambda: missed.append(1))
         self.two.shared.listen(lambda _news: fail(OSError("the disk")) if fails else None)
         said = self.say(60)
         fails.clear()

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.assembly import Parts
+from hospproxy.assembly import assemble
 from hospproxy.config import Settings, UpstreamSettings, structure
 from hospproxy.secrets import MasterKey
 from hospproxy.workers.files import remove_left
@@ -30,7 +30,7 @@ class Slots(SynchronousTestCase):
             (0, "answers.sqlite", "noticing.json"),
             (3, "answers-3.sqlite", "noticing-3.json"),
         ):
-            parts = Parts(settings, MemoryReactorClock(), KEY, slot)
+            parts = assemble(settings, MemoryReactorClock(), KEY, slot)
             self.assertEqual(parts.disk._file._path, settings.state_dir / "cache" / name)
             assert parts.noticing.learnt is not None
             self.assertEqual(parts.noticing.learnt._path, settings.state_dir / learnt)
@@ -38,7 +38,7 @@ class Slots(SynchronousTestCase):
     def test_what_is_its_own_while_redis_is_away(self) -> None:
         settings = self.settings(workers=4, redis={"enabled": True}, deadline_s=50.0)
         for slot, name in ((0, "places.json"), (3, "places-3.json")):
-            places: Any = Parts(settings, MemoryReactorClock(), KEY, slot).places
+            places: Any = assemble(settings, MemoryReactorClock(), KEY, slot).places
             self.assertEqual(places._base._file._path, settings.state_dir / name)
             # A lease, a heartbeat, a command, a request, and some reserve.
             self.assertEqual(places._rules.patience_s, 2.0 + 0.5 + 0.5 + 50.0 + 5.0)
@@ -46,7 +46,9 @@ class Slots(SynchronousTestCase):
     def test_the_room_on_disk_is_shared_out(self) -> None:
         whole = self.settings(cache={"disk_max_bytes": 400 << 20})
         shared = self.settings(cache={"disk_max_bytes": 400 << 20}, workers=4)
-        rooms = [Parts(each, MemoryReactorClock(), KEY, 0).disk._limits.max_bytes for each in (whole, shared)]
+        rooms = [
+            assemble(each, MemoryReactorClock(), KEY, 0).disk._limits.max_bytes for each in (whole, shared)
+        ]
         self.assertEqual(rooms, [400 << 20, 100 << 20])
 
     def test_what_fewer_workers_leave_is_removed(self) -> None:

@@ -18,9 +18,17 @@ class Refusals:
     :param most: number of credentials; beyond it the oldest are dropped, and HOSP is asked about them again.
     :param late_commit_s: seconds after which a write was carried out or never will be. For this long after such a
         write nothing is remembered.
+    :param certain: whether no other worker can have made a write that this one has not learned of.
     """
 
-    def __init__(self, clock: IReactorTime, keep_s: float, most: int, late_commit_s: float) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        keep_s: float,
+        most: int,
+        late_commit_s: float,
+        certain: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._clock = clock
         self._keep_s = keep_s
         self._most = most
@@ -28,8 +36,7 @@ class Refusals:
         self._writes = 0
         self._settled_at = 0.0
         self._until: OrderedDict[bytes, float] = OrderedDict()
-        self.certain: Callable[[], bool] = lambda: True
-        """Whether no other worker can have made a write that this one has not learned of."""
+        self._certain = certain
 
     def __len__(self) -> int:
         return len(self._until)
@@ -54,7 +61,7 @@ class Refusals:
     def lately(self, credentials_hmac: bytes) -> bool:
         """Whether HOSP refused these a moment ago, so that it need not be asked."""
         until = self._until.get(credentials_hmac)
-        if until is None or not self.certain():
+        if until is None or not self._certain():
             return False
         if until <= self._clock.seconds():
             del self._until[credentials_hmac]

@@ -16,7 +16,7 @@ The rest uses them:
 * ``probe.py``: sends probes while the breaker is open.
 * ``stall.py``: notices early that HOSP may have stalled.
 * ``in_flight_file.py``: the file of attempts in flight, for the process after a kill.
-* ``build_gate.py``: assembles the gate and its prober.
+* ``build_gate.py``: builds the gate, its slots and its prober from the settings.
 
 ``assembly.py`` builds the gate. ``sharing`` imports ``slots.py`` and ``breaker.py``; ``outward`` imports ``rules.py``.
 The pure modules import only ``errors``, ``messages`` and each other.

@@ -1,69 +1,103 @@
-"""Assembles the gate and its prober from the settings."""
+"""Builds the gate, its slots and its prober from the settings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IReactorTime
+from attrs import frozen
 
-from ...contract import Contract
-from ...host import REAL, Host
-from ...interfaces import Ask, IMeter
-from ...options.gate_section import MARGIN_S, BreakerSettings, GateSettings
-from ...options.redis_section import RedisSettings
-from ...sharing.kinds import Common
+from ...foundations import Foundations
+from ...memory.stall_fallback import NeverStalls, Stalls
+from ...options.gate_section import MARGIN_S
 from ...workers.files import of_slot
-from ..ledger.owner import Owner
-from .breaker import Breaker
+from .breaker import Breaker, BreakerState
 from .gate import Gate
-from .in_flight_file import InHand
+from .in_flight_file import FILE, Unfinished
 from .probe import Prober
-from .redis.base_share import FILE, BaseFile, OwnBase
-from .redis.shared_slots import PlacesRules, SharedPlaces
 from .rules import Rules
 from .slots import AllMine, Places
 
-if TYPE_CHECKING:
-    from ...config import Settings
 
+@frozen(slots=True, kw_only=True)
+class GateParts:
+    """The gate, and what it works with. All of it exists even if the gate is switched off.
 
-def base_of(
-    settings: Settings, reactor: Any, slot: int, owner: Callable[[], Owner], host: Host = REAL
-) -> Callable[[], OwnBase]:
-    """Factory for the base share of this worker: the slots it keeps while Redis is unreachable, stored in its file.
-
-    :param owner: identifies this process by its file lock. Called once the process has joined the others.
+    :param unfinished: stores what is in flight at HOSP beyond the end of this process; None for a process among
+        others: they learn it from each other through Redis.
+    :param prober: finds out when HOSP is back.
     """
 
-    def made() -> OwnBase:
-        file = BaseFile(of_slot(settings.state_dir / FILE, slot), host.worker(reactor, "places"))
-        return OwnBase(settings.gate.concurrency, file, lambda name: owner().is_gone(name))
+    enabled: bool
+    places: Places
+    unfinished: Unfinished | None
+    gate: Gate
+    prober: Prober
 
-    return made
+    @property
+    def stalls(self) -> Stalls:
+        """Whether HOSP is silent for longer than usual; never, if the gate is switched off."""
+        return self.gate.stall if self.enabled else NeverStalls()
+
+    def away(self) -> bool:
+        """Whether HOSP is known to be down."""
+        return self.enabled and self.gate.state is BreakerState.OPEN
+
+    def workers(self) -> int:
+        """How many processes share the slots, at least one."""
+        return self.places.workers
 
 
-def places_for(
-    gate: GateSettings,
-    breaker: BreakerSettings,
-    redis: RedisSettings,
-    common: Common | None,
-    clock: IReactorTime,
-    meter: IMeter,
-    *,
-    longest_s: float = 28.0,
-    base: Callable[[], OwnBase] | None = None,
-) -> Places:
-    """The slots at HOSP that belong to this process.
+def gate_parts(base: Foundations, is_gone: Callable[[str], bool]) -> GateParts:
+    """Build the gate, closed breaker and empty queue.
 
-    :param common: the connection to the other processes; None: this process is alone and owns all slots.
-    :param longest_s: the most seconds that a client's request may take.
-    :param base: makes the base share for when Redis is unreachable. Default: what Redis last assigned, lost when the
-        process ends.
+    :param is_gone: whether the worker of this machine that holds this file lock is dead.
     """
-    if common is None or not gate.enabled:
+    settings = base.settings
+    gate, breaker = settings.gate, settings.breaker
+    places = _places(base, is_gone)
+    unfinished = None
+    if base.shared is None and gate.enabled:
+        path, worker = settings.state_dir / FILE, base.worker("gate")
+        unfinished = Unfinished(path, worker, base.reactor, base.host.since_boot)
+    prober = Prober(
+        base.reactor,
+        base.own_requests.ask,
+        base.contract.operation(base.contract.probe) if base.contract.probe else None,
+        base.host.wall,
+        base.metrics,
+        every_s=breaker.probe_every_s,
+        timeout_s=breaker.probe_timeout_s,
+    )
+    rules = Rules(
+        gate.concurrency,
+        gate.max_queue,
+        gate.slow_s,
+        gate.finish_s,
+        Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
+        away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
+    )
+    return GateParts(
+        enabled=gate.enabled,
+        places=places,
+        unfinished=unfinished,
+        gate=Gate(base.reactor, rules, base.metrics, prober.begin, places, unfinished),
+        prober=prober,
+    )
+
+
+def _places(base: Foundations, is_gone: Callable[[str], bool]) -> Places:
+    """The slots at HOSP that belong to this process: all, if it is alone."""
+    settings, shared = base.settings, base.shared
+    gate, breaker, redis = settings.gate, settings.breaker, settings.redis
+    if shared is None or not gate.enabled:
         return AllMine(gate.concurrency)
+    # Imported here: a process without Redis does not need it.
+    from .redis.base_share import FILE as BASE_FILE
+    from .redis.base_share import BaseFile, OwnBase
+    from .redis.shared_slots import PlacesRules, SharedPlaces
+
+    file = BaseFile(of_slot(settings.state_dir / BASE_FILE, base.slot), base.worker("places"))
     rules = PlacesRules(
         gate.concurrency,
         heartbeat_s=redis.heartbeat_s,
@@ -78,46 +112,10 @@ def places_for(
         patience_s=redis.lease_s
         + redis.heartbeat_s
         + redis.timeout_s
-        + max(longest_s, breaker.probe_timeout_s)
+        + max(settings.deadline_s, breaker.probe_timeout_s)
         + MARGIN_S,
     )
-    return SharedPlaces(common, rules, clock, meter, None if base is None else base())
-
-
-def build_gate(
-    gate: GateSettings,
-    breaker: BreakerSettings,
-    contract: Contract,
-    ask: Ask,
-    clock: IReactorTime,
-    wall: Callable[[], float],
-    meter: IMeter,
-    places: Places | None = None,
-    in_hand: InHand | None = None,
-) -> tuple[Gate, Prober]:
-    """Build the gate, and the prober that finds out when HOSP is back.
-
-    :param ask: ``OwnRequests.ask``, for probes.
-    :param clock: monotonic time.
-    :param wall: seconds since the epoch, for records.
-    :param places: the slots at HOSP of this process. Default: all.
-    :param in_hand: stores what is in flight at HOSP beyond the end of this process.
-    """
-    prober = Prober(
-        clock,
-        ask,
-        contract.operation(contract.probe) if contract.probe else None,
-        wall,
-        meter,
-        every_s=breaker.probe_every_s,
-        timeout_s=breaker.probe_timeout_s,
-    )
-    rules = Rules(
-        gate.concurrency,
-        gate.max_queue,
-        gate.slow_s,
-        gate.finish_s,
-        Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
-        away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
-    )
-    return Gate(clock, rules, meter, prober.begin, places, in_hand), prober
+    own = OwnBase(gate.concurrency, file, is_gone)
+    places = SharedPlaces(shared, rules, base.reactor, base.metrics, own)
+    shared.places.listen(places.woken)
+    return places

@@ -17,6 +17,6 @@ a write. In reading order:
 * ``background.py``, ``keys.py``, ``outcomes.py``: background work; ``Idempotency-Key``; the route for asking an
   outcome.
 
-``assembly.py`` builds them, and ``sharing`` implements ``Claims``. ``conditions.py`` uses ``finding.moment``. Nothing
+``build_writes.py`` builds them from the settings. ``conditions.py`` uses ``finding.moment``. Nothing
 else imports this package.
 """

@@ -155,9 +155,6 @@ class Claims(Protocol):
     def is_author(self, known: Known, identity: Identity | None) -> bool:
         """Whether a write was made by this member of staff."""
 
-    def begin_epoch(self) -> None:
-        """Redis may have lost what was reported: report it again."""
-
     def stop(self) -> None:
         """Stop reporting to other workers."""
 
@@ -209,9 +206,6 @@ class NoClaims:
 
     def is_author(self, known: Known, identity: Identity | None) -> bool:
         return False
-
-    def begin_epoch(self) -> None:
-        pass
 
     def stop(self) -> None:
         pass

@@ -46,8 +46,7 @@ class House:
         hosp = SmallHosp(clock)
         accounts = Accounts(clock, 100, 300, 43200)
         self.refusals = Refusals(clock, small.refusal_s, 100, 25.0) if refusing else NoRefusals()
-        memory = Memory(CONTRACT, accounts, LruStore(1 << 20), clock)
-        memory.let_in = self.refusals.written
+        memory = Memory(CONTRACT, accounts, LruStore(1 << 20), clock, let_in=self.refusals.written)
 
         def ask(*args: Any, **kwargs: Any) -> Any:
             return self.rig.ask(*args, **kwargs)

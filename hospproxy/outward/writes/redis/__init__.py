@@ -7,5 +7,5 @@ In reading order:
 * ``outcome_lookup.py``, ``outcome_publisher.py``: read other workers' outcomes; publish this worker's.
 * ``outcome_notes.py``: outcomes that Redis does not have yet, merged for each write. Pure.
 
-``build_sharing.py`` builds them.
+``build_writes.py`` builds them.
 """

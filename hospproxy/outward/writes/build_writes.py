@@ -1,0 +1,152 @@
+"""Builds the ledger and the parts that carry out each write once, from the settings."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ...encryption import Seal
+from ...foundations import Foundations
+from ..ledger.ledger import Ledger
+from .background import Later
+from .claims import Claims, NoClaims
+from .entries import Entries
+from .fate import Fate
+from .ledger_entries import Keeping
+from .looks import Looking
+from .overtaken import Outside
+from .presence import UpstreamClock, WorkingTime
+from .processor import Writes
+from .seen_ids import Sightings
+from .visible_records import Shown
+
+
+@frozen(slots=True, kw_only=True)
+class Observed:
+    """What HOSP's responses have shown."""
+
+    sightings: Sightings
+    shown: Shown
+    upstream_clock: UpstreamClock
+    working_time: WorkingTime
+
+
+@frozen(slots=True, kw_only=True)
+class KeptWrites:
+    """The writes that are open or were settled lately: in memory, in the ledger and in Redis."""
+
+    entries: Entries
+    outside: Outside
+    keeping: Keeping
+    claims: Claims
+
+
+def ledger_of(base: Foundations) -> Ledger:
+    """The ledger, not yet open."""
+    return Ledger(
+        base.settings.ledger_path,
+        base.worker("ledger"),
+        base.host.wall,
+        monotonic=base.reactor.seconds,
+        owner_name=lambda: f"{base.host.pid()}-{base.host.token(6)}",
+    )
+
+
+def observed_by(base: Foundations) -> Observed:
+    """Nothing has been observed yet."""
+    sharing = base.sharing
+    return Observed(
+        sightings=Sightings(base.contract),
+        shown=Shown(
+            base.contract,
+            base.host.entropy(32),
+            base.reactor,
+            lambda: sharing.unbroken if sharing.may_serve else None,
+        ),
+        upstream_clock=UpstreamClock(),
+        working_time=WorkingTime(base.reactor.seconds()),
+    )
+
+
+def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWrites:
+    """No write is open yet; ``Writes.recover`` takes over those of an earlier process."""
+    settings = base.settings.writes
+    entries = Entries(
+        base.reactor,
+        base.key.subkey("equal writes"),
+        base.reference,
+        max_open=settings.max_open,
+        window_s=settings.resubmit_window_s,
+        former=[each.subkey("equal writes") for each in base.key.further],
+    )
+    base.metrics.gauge("ledger_open", lambda: float(len(entries)))
+    keeping = Keeping(
+        ledger,
+        Seal.of(base.key, "ledger", base.host.entropy),
+        entries.mac,
+        base.contract,
+        base.reactor,
+        base.host.wall,
+        entries.former_macs,
+    )
+    return KeptWrites(
+        entries=entries,
+        outside=Outside(base.contract, entries.settled_changes, entries.forget),
+        keeping=keeping,
+        claims=_claims(base, ledger, observed.sightings, keeping),
+    )
+
+
+def _claims(base: Foundations, ledger: Ledger, sightings: Sightings, keeping: Keeping) -> Claims:
+    """The claims on writes that workers and machines share; NoClaims for a process without Redis."""
+    shared = base.shared
+    if shared is None:
+        return NoClaims()
+    # Imported here: a process without Redis does not need it.
+    from .redis.claims import RedisClaims
+
+    claims = RedisClaims(
+        shared,
+        shared,
+        sightings,
+        keeping,
+        base.reactor,
+        base.host.random,
+        base.metrics,
+        late_commit_s=base.late_commit_s,
+        window_s=base.settings.writes.resubmit_window_s,
+        is_gone=ledger.is_gone,
+    )
+    # Redis may have lost claims since this worker was last among the others.
+    shared.joined.listen(lambda _anew: claims.begin_epoch())
+    return claims
+
+
+def writes_of(base: Foundations, kept: KeptWrites, observed: Observed, later: Later) -> Writes:
+    """The processor of writes.
+
+    :param later: learns of outcomes that are found out after their client was told "unknown".
+    """
+    looking = Looking(
+        base.contract,
+        base.own_requests.ask,
+        base.reactor,
+        observed.sightings,
+        observed.upstream_clock,
+        observed.working_time,
+        base.metrics,
+        late_commit_s=base.late_commit_s,
+        look_s=base.settings.deadline_s,
+        claims=kept.claims,
+    )
+    return Writes(
+        base.reactor,
+        kept.entries,
+        kept.keeping,
+        Fate(base.contract, base.answers, base.reactor, looking, observed.sightings, base.metrics),
+        observed.sightings,
+        observed.shown,
+        later,
+        base.metrics,
+        window_s=base.settings.writes.resubmit_window_s,
+        claims=kept.claims,
+    )
