@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from .arrival.front import option_checks as front_options
 from .config import (
     NO_FLAGS,
     Address,
@@ -24,7 +25,7 @@ from .config import (
     Settings,
     load,
 )
-from .options import front_checks, secret_values, sharing_checks, sink_checks
+from .options import secret_values, sharing_checks, sink_checks
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -78,7 +79,8 @@ def check(settings: Settings) -> Findings:
 
     Reads the files that the settings name.
     """
-    from .options import files, front_files, sharing_files, sink_files, tls_files
+    from .arrival.tls import option_files as tls_files
+    from .options import files, front_files, sharing_files, sink_files
 
     errors = [
         *_all(ERRORS, settings),
@@ -366,7 +368,7 @@ ERRORS: tuple[Rule, ...] = (
     places,
     certificates,
     numbers,
-    front_checks.errors,
+    front_options.errors,
     sharing_checks.errors,
     *sink_checks.ERRORS,
 )
@@ -375,7 +377,7 @@ WARNINGS: tuple[Rule, ...] = (
     trust,
     switched_off,
     times,
-    front_checks.warnings,
+    front_options.warnings,
     sharing_checks.warnings,
     *sink_checks.WARNINGS,
 )

@@ -31,7 +31,7 @@ class ProxyError(Exception):
     :param headers: further fields of the response (``Allow``, …).
     :param errors: the first few mistakes of a body as (key path, sentence); the first is ``field`` and ``detail``.
 
-    ``limit`` names the field of ArrivalLimits that was exceeded, if one was.
+    ``limit`` names the field of ArrivalSettings that was exceeded, if one was.
     """
 
     status = 500

@@ -6,7 +6,6 @@ import sqlite3
 import sys
 from typing import Any
 
-from attrs import asdict
 from twisted.application.service import Service
 from twisted.internet import task
 from twisted.internet.defer import Deferred
@@ -18,7 +17,6 @@ from . import clocks, contract_document
 from .arrival.authority import PublicHosts
 from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import Trust
-from .arrival.limits import ArrivalLimits
 from .arrival.listener_context import ListenerContext
 from .arrival.listeners import Listener, ListenerError, Listeners
 from .arrival.tls.certificates import CertificateError
@@ -26,6 +24,7 @@ from .assembly import assemble
 from .background import Background
 from .config import Settings
 from .host import REAL, Host
+from .options.arrival_section import ArrivalSettings
 from .options.secret_values import master_key
 from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
@@ -56,6 +55,8 @@ With ``DRAINED_S`` and the time of a worker's last messages it is less than ``GR
 """
 CATCH_UP_S = 5.0
 """Seconds that the audit sinks have at a stop to catch up."""
+ADMIN_LIMITS = ArrivalSettings(max_connections=100, body_memory_bytes=1 << 20, unknown_body_bytes=0)
+"""Limits of the admin listener. Its pages take small forms: every body is read before its request is handed on."""
 
 
 def build(
@@ -118,7 +119,7 @@ class ProxyService(Service):
         self._host = host
         self._lock = lock
         self.parts = assemble(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
-        limits = within_descriptors(ArrivalLimits(**asdict(settings.arrival)), open_files())
+        limits = within_descriptors(settings.arrival, open_files())
         house = ListenerContext(
             handler=self.parts.chain,
             clock=reactor,
@@ -164,7 +165,7 @@ class ProxyService(Service):
         house = ListenerContext(
             handler=Admin(self.health, self.parts.metrics, page, hosts, self._seat.gather),
             clock=self._reactor,
-            limits=ArrivalLimits(max_connections=100, body_memory_bytes=1 << 20),
+            limits=ADMIN_LIMITS,
             trust=trust_of(self._settings),
             wall=self._host.wall,
             meter=self.parts.metrics,

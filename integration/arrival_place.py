@@ -16,9 +16,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
-from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
+from hospproxy.options.arrival_section import ArrivalSettings
 from tests.arrival.wire import Recorder
 from tests.corpus import LIMITS
 from tests.corpus.case import in_short
@@ -49,7 +49,7 @@ class Place:
     """
 
     def __init__(
-        self, state: Path, handler: Recorder | None = None, limits: ArrivalLimits | None = None
+        self, state: Path, handler: Recorder | None = None, limits: ArrivalSettings | None = None
     ) -> None:
         self.state = state
         self.handler = handler or Recorder()
@@ -112,6 +112,6 @@ class _Trusting(CertificateOptions):
         return connection
 
 
-def patient(**changes: float) -> ArrivalLimits:
-    """The default limits with some of them changed."""
-    return evolve(ArrivalLimits(), **changes)
+def patient(**changes: float) -> ArrivalSettings:
+    """The default limits with some of them changed; every body is read before its request is handed on."""
+    return evolve(ArrivalSettings(unknown_body_bytes=0), **changes)

@@ -6,7 +6,7 @@ connections. Policy about routes, users and the upstream belongs elsewhere.
 
 In reading order:
 
-* ``limits.py``: every limit and clock, with units and the status that exceeding it gives.
+* ``limits.py``: rules that use several limits of ``options/arrival_section.py``, and limits that are no options.
 * ``listener_context.py``: the state that all connections of the process share; it is handed to each listener's factory.
 * ``listeners.py``: opens the ports that the options describe; reloads certificates; stops listening.
 * ``connection_state.py``: the states of a connection, and the table of transitions. Pure.

@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import define, field
 
+from ..options.arrival_section import ArrivalSettings
 from .front.trust import Trust, parse_address, source_of
 from .limit_log import Tally
-from .limits import ArrivalLimits
 
 
 @define(slots=True, eq=False)
@@ -19,7 +19,7 @@ class ConnectionCounts:
     :param trust: trusted proxies are exempt: many clients are behind each of them.
     """
 
-    limits: ArrivalLimits
+    limits: ArrivalSettings
     trust: Trust
     tally: Tally
     _sources: dict[Any, str] = field(factory=dict, init=False)

@@ -6,7 +6,8 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from .limits import ArrivalLimits
+from ..options.arrival_section import ArrivalSettings
+from .limits import body_time
 
 
 class ClientDeadline:
@@ -16,13 +17,13 @@ class ClientDeadline:
     it has arrived.
 
     :param clock: monotonic.
-    :ivar limit: the field of ArrivalLimits that set the deadline of a head or body.
+    :ivar limit: the field of ArrivalSettings that set the deadline of a head or body.
     :ivar since: monotonic seconds at which the head or body began.
     """
 
     __slots__ = ("_clock", "_limits", "deadline", "limit", "since")
 
-    def __init__(self, clock: IReactorTime, limits: ArrivalLimits) -> None:
+    def __init__(self, clock: IReactorTime, limits: ArrivalSettings) -> None:
         self._clock = clock
         self._limits = limits
         self.deadline: float | None = None
@@ -42,7 +43,7 @@ class ClientDeadline:
         """A body begins, or has ``size`` bytes so far: set its deadline."""
         if size == 0:
             self.since = self._clock.seconds()
-        seconds, self.limit = self._limits.body_time(size)
+        seconds, self.limit = body_time(self._limits, size)
         self.deadline = self.since + seconds
 
     def stop(self) -> None:

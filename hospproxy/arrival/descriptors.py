@@ -8,7 +8,7 @@ from typing import Final
 from attrs import evolve
 from twisted.logger import Logger
 
-from .limits import ArrivalLimits
+from ..options.arrival_section import ArrivalSettings
 
 _log = Logger()
 
@@ -22,7 +22,7 @@ def open_files() -> int:
     return 1 << 30 if soft == resource.RLIM_INFINITY else soft
 
 
-def within_descriptors(limits: ArrivalLimits, open_files: int) -> ArrivalLimits:
+def within_descriptors(limits: ArrivalSettings, open_files: int) -> ArrivalSettings:
     """Return the limits with ``max_connections`` lowered to what the file descriptors allow.
 
     Without this the process reaches the system's limit first. Then it can accept no connections, the reactor reports

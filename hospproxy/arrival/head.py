@@ -14,9 +14,9 @@ from attrs import frozen
 
 from ..errors import Refused
 from ..messages import Headers
+from ..options.arrival_section import ArrivalSettings
 from .authority import parse_authority
 from .fields import Framing, combine, end_to_end, read_framing
-from .limits import ArrivalLimits
 from .line import HeadRefused, RequestLine, longest_line, parse_line, refuse_long_line
 
 _TOKEN_START: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]")
@@ -59,7 +59,7 @@ class _Tokens:
         self.pairs.append((name.lower(), value.strip(b" \t")))
 
 
-def parse_head(data: bytes, limits: ArrivalLimits) -> RequestHead:
+def parse_head(data: bytes, limits: ArrivalSettings) -> RequestHead:
     """Parse and check a complete request head; the first refusal ends it.
 
     :param data: from the first byte of the request line to the empty line and its CRLF.
@@ -79,7 +79,7 @@ def parse_head(data: bytes, limits: ArrivalLimits) -> RequestHead:
         raise refused from None
 
 
-def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalLimits) -> RequestHead:
+def _parse_fields(line: RequestLine, data: bytes, limits: ArrivalSettings) -> RequestHead:
     pairs = _tokenise(line, data)
     if len(pairs) > limits.max_fields:
         raise HeadRefused("The request has too many header fields.", status=431, limit="max_fields")
@@ -128,7 +128,7 @@ def _read_host(line: RequestLine, host: bytes | None) -> str:
     return authority
 
 
-def check_line(data: bytes | bytearray, limits: ArrivalLimits) -> RequestLine | None:
+def check_line(data: bytes | bytearray, limits: ArrivalSettings) -> RequestLine | None:
     """Judge the request line as soon as it is complete, or known to be too long.
 
     :param data: the beginning of a request.
@@ -156,7 +156,7 @@ class HeadFinder:
 
     __slots__ = ("_empty_lines", "_limits", "_line", "_scanned")
 
-    def __init__(self, limits: ArrivalLimits) -> None:
+    def __init__(self, limits: ArrivalSettings) -> None:
         self._limits = limits
         self._line: RequestLine | None = None
         self._scanned = 0

@@ -27,6 +27,7 @@ from .fields import Framing
 from .flow_control import Outflow, say_early
 from .front.trust import display_address
 from .head import HeadFinder, RequestHead, parse_head
+from .limits import MAX_PIPELINED_BYTES
 from .line import HeadRefused
 from .lingering_close import Ending
 from .listener_context import ListenerContext
@@ -176,7 +177,7 @@ class Http1Protocol(Watched):
         elif state is State.HEAD and self._house.budget.full:
             self._refuse(self._so_far(), spent())
         elif not self._client_done:
-            full = len(self._buffer) > self._house.limits.max_pipelined_bytes
+            full = len(self._buffer) > MAX_PIPELINED_BYTES
             self._ear.listen(not full or (state in states.READS and not blocked))
         elif state in states.CLIENT_SENDS:  # the request can never become complete (RFC 9112 §8)
             part = "request" if state is State.HEAD else "body"

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ..interfaces import IMeter
-from .limits import ArrivalLimits
+from ..options.arrival_section import ArrivalSettings
 
 _log = Logger()
 
@@ -27,7 +27,7 @@ class Tally:
     """
 
     clock: IReactorTime
-    limits: ArrivalLimits
+    limits: ArrivalSettings
     meter: IMeter
     _said_at: dict[str, float] = field(factory=dict, init=False)
     _unsaid: dict[str, int] = field(factory=dict, init=False)
@@ -36,7 +36,7 @@ class Tally:
     def hit(self, limit: str, address: str) -> None:
         """Count a client that hit a limit.
 
-        :param limit: a field of ArrivalLimits.
+        :param limit: a field of ArrivalSettings.
         :param address: of the client.
         """
         self.meter.count("arrival_limits_total", limit=limit)

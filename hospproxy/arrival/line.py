@@ -47,7 +47,7 @@ class HeadRefused(Refused):
     """A request head is refused; the chain turns this into a response and a record.
 
     :ivar known: its request line, as far as it was understood.
-    :param limit: the field of ArrivalLimits that was exceeded; "" if none was.
+    :param limit: the field of ArrivalSettings that was exceeded; "" if none was.
     """
 
     def __init__(self, detail: str, *, status: int = 400, field: str | None = None, limit: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .limits import ArrivalLimits
+from ..options.arrival_section import ArrivalSettings
 
 
 class Ending:
@@ -25,7 +25,7 @@ class Ending:
     __slots__ = ("_forced", "_half_closed", "_limits", "_secure", "_set_deadline", "_transport")
 
     def __init__(
-        self, transport: Any, limits: ArrivalLimits, *, secure: bool, set_deadline: Callable[[float], None]
+        self, transport: Any, limits: ArrivalSettings, *, secure: bool, set_deadline: Callable[[float], None]
     ) -> None:
         self._set_deadline = set_deadline
         self._transport = transport

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from ..interfaces import IHandler, IMeter
 from ..messages import Client, Headers
 from ..null_meter import NullMeter
+from ..options.arrival_section import ArrivalSettings
 from ..words import Handshake
 from .address_limit import ConnectionCounts
 from .authority import PublicHosts
@@ -21,7 +22,6 @@ from .drain import Connections
 from .fields import received_via
 from .front.trust import Trust
 from .limit_log import Tally
-from .limits import ArrivalLimits
 from .tls.handshakes import Handshakes
 
 NO_FIELDS: Final = Headers()
@@ -47,7 +47,7 @@ class ListenerContext:
 
     handler: IHandler
     clock: IReactorTime
-    limits: ArrivalLimits = Factory(ArrivalLimits)
+    limits: ArrivalSettings = Factory(ArrivalSettings)
     trust: Trust = Factory(Trust)
     public_hosts: PublicHosts = Factory(PublicHosts)
     new_id: Callable[[], str] = new_request_id

@@ -5,8 +5,8 @@ In reading order:
 - ``addresses.py``, ``fields.py``, ``secret_fields.py``: the types of values.
 - ``*_section.py``: one class for each section; ``sections.py``: the remaining sections, and ``Settings`` with all.
 - ``loader.py``: reads the file and the flags, and reports every error at once.
-- ``front_checks.py``, ``sharing_checks.py``, ``sink_checks.py``: combinations of keys that cannot work or are risky.
-- ``files.py``, ``front_files.py``, ``sharing_files.py``, ``tls_files.py``, ``sink_files.py``: check the named files.
+- ``sharing_checks.py``, ``sink_checks.py``: combinations of keys that cannot work or are risky.
+- ``files.py``, ``front_files.py``, ``sharing_files.py``, ``sink_files.py``: check the named files.
 - ``markdown.py``: generates the tables of docs/options.md.
 
 A part may import its own section, ``addresses.py`` or ``secret_fields.py`` directly; ``checks.py`` runs the checks.

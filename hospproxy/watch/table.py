@@ -8,7 +8,7 @@ from typing import get_args
 from attrs import field, fields, frozen
 
 from .. import words
-from ..arrival.limits import ArrivalLimits
+from ..options.arrival_section import ArrivalSettings
 
 PREFIX = "hospproxy"
 
@@ -54,7 +54,7 @@ def _histogram(name: str, help_: str, *labels: str, buckets: tuple[float, ...] =
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other")
-_LIMITS = tuple(one.name for one in fields(ArrivalLimits))
+_LIMITS = (*(one.name for one in fields(ArrivalSettings)), "max_pipelined_bytes")
 _OUTCOMES = (
     *get_args(words.StatusClass),
     "not sent", "failed after sending", "bad answer", "failed", "cancelled",

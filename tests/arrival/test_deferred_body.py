@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.errors import Refused
 from hospproxy.messages import Request, Response
 from tests.arrival.wire import Line, Recorder
@@ -65,11 +66,11 @@ class HeldBodyTests(SynchronousTestCase):
 
     def test_until_then_no_more_of_it_is_taken_than_of_any_next_request(self) -> None:
         self.line.send(post(b"", b"Content-Length: 60000"))
-        self.line.send(b"x" * (LIMITS.max_pipelined_bytes + 1))
+        self.line.send(b"x" * (MAX_PIPELINED_BYTES + 1))
         self.assertFalse(self.line.transport.reading)
         self.judge.read()
         self.assertTrue(self.line.transport.reading)
-        self.line.send(b"x" * (60_000 - LIMITS.max_pipelined_bytes - 1))
+        self.line.send(b"x" * (60_000 - MAX_PIPELINED_BYTES - 1))
         self.assertEqual(self.judge.bodies, [b"x" * 60_000])
 
     def test_a_body_in_chunks_is_long_once_it_has_been(self) -> None:

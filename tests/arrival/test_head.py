@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.head import HeadFinder, parse_head
-from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.line import METHODS, HeadRefused
+from hospproxy.options.arrival_section import ArrivalSettings
 from tests.arrival.wire import Line
 from tests.corpus import ALL
 from tests.corpus.case import get, post, request
 
-LIMITS = ArrivalLimits(max_head_bytes=2048, max_target_bytes=512, max_fields=20)
+LIMITS = ArrivalSettings(max_head_bytes=2048, max_target_bytes=512, max_fields=20)
 
 # The oracle: two linear regular expressions, independent of llhttp.
 _TCHAR = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
@@ -140,7 +140,7 @@ class LlhttpTests(SynchronousTestCase):
     def test_ours_has_no_leniency(self) -> None:
         """The same inputs through our own function."""
         for data in (get(b"/", b"X: a\x01b"), post(b"", b"Content-Length: 5", b"Transfer-Encoding: chunked")):
-            self.assertEqual(self.assertRaises(HeadRefused, parse_head, data, ArrivalLimits()).status, 400)
+            self.assertEqual(self.assertRaises(HeadRefused, parse_head, data, ArrivalSettings()).status, 400)
 
 
 class HeadTests(SynchronousTestCase):
@@ -151,14 +151,16 @@ class HeadTests(SynchronousTestCase):
             (request(b"HEAD", b"/#"), (b"HEAD", b"", None)),
             (request(b"PATCH", b"/x", b"Content-Length: x"), (b"PATCH", b"/x", None)),
         ):
-            line = self.assertRaises(HeadRefused, parse_head, data, ArrivalLimits()).known
+            line = self.assertRaises(HeadRefused, parse_head, data, ArrivalSettings()).known
             self.assertEqual((line.method, line.path, line.query), known)
 
     def test_refuses_half_a_head(self) -> None:
-        self.assertEqual(self.assertRaises(HeadRefused, parse_head, b"GET / HT", ArrivalLimits()).status, 400)
+        self.assertEqual(
+            self.assertRaises(HeadRefused, parse_head, b"GET / HT", ArrivalSettings()).status, 400
+        )
 
     def test_the_limit_of_a_line_is_never_above_that_of_a_head(self) -> None:
-        small = ArrivalLimits(max_head_bytes=200, max_target_bytes=8192)
+        small = ArrivalSettings(max_head_bytes=200, max_target_bytes=8192)
         for data in (b"GET /" + b"a" * 195, b"GET /" + b"a" * 500 + b" HTTP/1.1\r\nHost: a\r\n\r\n"):
             error = self.assertRaises(HeadRefused, HeadFinder(small).take, bytearray(data))
             self.assertEqual(error.status, 414)

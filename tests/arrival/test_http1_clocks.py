@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.budget import BodyBudget
 from hospproxy.arrival.drain import FIRST_REQUEST_S, SWEEP_S
 from hospproxy.arrival.factory import Http1Factory
+from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.messages import Response
 from tests.arrival.wire import Line, Recorder, Slow
@@ -133,7 +134,7 @@ class BackPressureTests(SynchronousTestCase):
     def test_reading_ahead_is_bounded(self) -> None:
         slow = Slow()
         line = Line(Recorder(answer=slow))
-        line.send(get(b"/1"), b"x" * (LIMITS.max_pipelined_bytes - 10))
+        line.send(get(b"/1"), b"x" * (MAX_PIPELINED_BYTES - 10))
         self.assertTrue(line.transport.reading)
         line.send(b"x" * 11)
         self.assertFalse(line.transport.reading)
@@ -143,7 +144,7 @@ class BackPressureTests(SynchronousTestCase):
     def test_reading_resumes_after_a_refusal(self) -> None:
         slow = Slow()
         line = Line(Recorder(answer=slow))
-        line.send(get(b"/1"), b"\x00" * (LIMITS.max_pipelined_bytes + 1))
+        line.send(get(b"/1"), b"\x00" * (MAX_PIPELINED_BYTES + 1))
         slow.release()
         self.assertEqual(line.statuses(), [200, 400])
         self.assertTrue(line.transport.reading, "the client's close would never be seen")

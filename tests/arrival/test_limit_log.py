@@ -6,14 +6,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.descriptors import KEPT_BACK, open_files, within_descriptors
 from hospproxy.arrival.limit_log import LOG_S, Tally
-from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 
 
 class TallyTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.meter = Clock(), Metrics(strict=True)
-        self.tally = Tally(self.clock, ArrivalLimits(max_fields=7), self.meter)
+        self.tally = Tally(self.clock, ArrivalSettings(max_fields=7), self.meter)
         self.said: list[tuple[str, int, str, int]] = []
 
         def observe(event: dict[str, object]) -> None:
@@ -42,7 +42,7 @@ class TallyTests(SynchronousTestCase):
 
 class DescriptorTests(SynchronousTestCase):
     def test_connections_leave_descriptors_for_the_rest(self) -> None:
-        limits = ArrivalLimits(max_connections=1000)
+        limits = ArrivalSettings(max_connections=1000)
         for open_, expected in ((1000 + KEPT_BACK, 1000), (999 + KEPT_BACK, 999), (100, 50), (1 << 30, 1000)):
             self.assertEqual(within_descriptors(limits, open_).max_connections, expected)
 

@@ -12,9 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.limits import RATE_AFTER_S, ArrivalLimits
+from hospproxy.arrival.limits import RATE_AFTER_S, body_time
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.messages import Response
+from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.wire import PLAIN, Line, Recorder, Slow
 from tests.corpus import LIMITS
@@ -161,11 +162,11 @@ class ClockLimitTests(LimitCase):
         self.assert_hits(house, "min_body_rate", 0)
 
     def test_the_rule_by_itself(self) -> None:
-        limits = ArrivalLimits(body_timeout_s=60, min_body_rate=10)
-        self.assertEqual(limits.body_time(0), (RATE_AFTER_S, "min_body_rate"))
-        self.assertEqual(limits.body_time(100), (RATE_AFTER_S + 10, "min_body_rate"))
-        self.assertEqual(limits.body_time(500), (60, "body_timeout_s"))
-        self.assertEqual(evolve(limits, min_body_rate=0).body_time(0), (60, "body_timeout_s"))
+        limits = ArrivalSettings(body_timeout_s=60, min_body_rate=10)
+        self.assertEqual(body_time(limits, 0), (RATE_AFTER_S, "min_body_rate"))
+        self.assertEqual(body_time(limits, 100), (RATE_AFTER_S + 10, "min_body_rate"))
+        self.assertEqual(body_time(limits, 500), (60, "body_timeout_s"))
+        self.assertEqual(body_time(evolve(limits, min_body_rate=0), 0), (60, "body_timeout_s"))
 
 
 class SlowReaderTests(LimitCase):

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.messages import Headers, Request, Response
 from tests.arrival.wire import Line, Recorder, read_answers
@@ -182,7 +183,7 @@ class PressureTests(SynchronousTestCase):
     def test_reading_ahead_is_bounded(self) -> None:
         late: Deferred[bytes] = Deferred()
         there = line(Source(late))
-        there.send(get(b"/1"), b"x" * (LIMITS.max_pipelined_bytes + 1))
+        there.send(get(b"/1"), b"x" * (MAX_PIPELINED_BYTES + 1))
         self.assertFalse(there.transport.reading)
         late.callback(b"b")
         self.assertTrue(there.transport.reading)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from attrs import evolve, field, frozen
 
-from hospproxy.arrival.limits import ArrivalLimits
+from hospproxy.options.arrival_section import ArrivalSettings
 
-LIMITS = ArrivalLimits(
-    header_timeout_s=10, body_timeout_s=60, keep_alive_s=75, linger_s=2, body_memory_bytes=1 << 22
+LIMITS = ArrivalSettings(
+    header_timeout_s=10,
+    body_timeout_s=60,
+    keep_alive_s=75,
+    linger_s=2,
+    body_memory_bytes=1 << 22,
+    unknown_body_bytes=0,
 )
 BODY_LIMIT = 64 * 1024
 
@@ -17,7 +22,7 @@ def body_limit(method: str, path: bytes) -> int:
     return BODY_LIMIT
 
 
-def in_short(limits: ArrivalLimits) -> ArrivalLimits:
+def in_short(limits: ArrivalSettings) -> ArrivalSettings:
     """The same limits with clocks that a test over real sockets can wait for."""
     return evolve(limits, header_timeout_s=1.5, body_timeout_s=0.6, keep_alive_s=0.6, linger_s=0.3)
 

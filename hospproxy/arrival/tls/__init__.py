@@ -8,6 +8,7 @@
 * ``renewal.py``: checks certificate files for changes and replaces what was read from them.
 * ``handshakes.py``: limits on handshakes in progress, per address and in all.
 * ``secure.py``: HTTP/1.1 over TLS; adds HSTS and the client's certificate.
+* ``option_files.py``: checks the certificate files that the options name.
 
-``arrival/listeners.py`` puts these together. ``options/`` uses ``certificates.py`` to check files.
+``arrival/listeners.py`` puts these together.
 """

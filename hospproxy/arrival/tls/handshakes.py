@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ...options.arrival_section import ArrivalSettings
 from ...words import Handshake
 from ..front.trust import Address, parse_address, source_of
-from ..limits import ArrivalLimits
 
 MAX_REMEMBERED: Final = 10_000
 """Addresses whose rate is remembered; beyond it the address that was quiet for longest is dropped."""
@@ -38,7 +38,7 @@ class Handshakes:
     """
 
     clock: IReactorTime
-    limits: ArrivalLimits
+    limits: ArrivalSettings
     exempt: Callable[[Address | None], bool] = lambda _: False
     count: Callable[[Handshake], None] = lambda _: None
     _open: dict[Shaking, tuple[str, float]] = field(factory=dict, init=False)

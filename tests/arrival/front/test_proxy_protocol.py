@@ -17,11 +17,11 @@ from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.front.proxy_protocol import LOG_S, ProxyHeaderFactory, ProxyHeaderProtocol
 from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.http1 import Http1Protocol
-from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import self_signed
 from hospproxy.arrival.tls.contexts import Contexts, Doorway, TlsFactory
 from hospproxy.messages import Client
+from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.front.test_proxy_header import MALFORMED, TCP4, WHOLE, ipv4, version_2
 from tests.arrival.tls.test_certificates import NOW
@@ -40,7 +40,7 @@ class Case(SynchronousTestCase):
             handler=self.recorder,
             clock=self.clock,
             trust=Trust.of(["192.0.2.7", "10.0.0.0/8"]),
-            limits=ArrivalLimits(header_timeout_s=10, max_connections=3),
+            limits=ArrivalSettings(header_timeout_s=10, max_connections=3),
             new_id=lambda: "id",
             wall=lambda: 0.0,
             meter=self.meter,

@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.front.trust import Trust
-from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.tls import handshakes
 from hospproxy.arrival.tls.handshakes import Handshakes
+from hospproxy.options.arrival_section import ArrivalSettings
 
 
 class One:
@@ -26,7 +26,7 @@ class HandshakesTests(SynchronousTestCase):
         self.clock = Clock()
         self.counted: list[str] = []
         trust = Trust.of(["10.0.0.0/8"])
-        return Handshakes(self.clock, ArrivalLimits(**limits), trust.covers, self.counted.append)
+        return Handshakes(self.clock, ArrivalSettings(**limits), trust.covers, self.counted.append)
 
     def begin(self, made: Handshakes, host: str) -> One | None:
         if not made.admit(host):

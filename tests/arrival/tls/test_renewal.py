@@ -13,11 +13,11 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival import listeners as module
-from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.arrival.tls.certificates import CertificateError
 from hospproxy.arrival.tls.listener_tls import TICKET_KEYS_S
+from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.options.listeners_section import CertificateSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.certifying import Issued, TestAuthority, now
@@ -66,7 +66,7 @@ class RenewalTests(SynchronousTestCase):
             clock=self.reactor,
             wall=lambda: self.wall + self.reactor.seconds(),
             meter=self.metrics,
-            limits=ArrivalLimits(certificate_check_s=EVERY_S),
+            limits=ArrivalSettings(certificate_check_s=EVERY_S),
         )
         self.said: list[tuple[Any, str]] = []
         globalLogPublisher.addObserver(self.observe)

@@ -10,12 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.drain import FIRST_REQUEST_S
-from hospproxy.arrival.limits import ArrivalLimits
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.tls.certificates import CertificatePair
 from hospproxy.arrival.tls.contexts import Authorities, Contexts, Doorway, TlsFactory
 from hospproxy.arrival.tls.secure import SecureFactory
 from hospproxy.messages import Headers, Response
+from hospproxy.options.arrival_section import ArrivalSettings
 from tests.arrival.certifying import Issued, TestAuthority, TlsClient, trusting
 from tests.arrival.wire import Recorder
 
@@ -34,7 +34,7 @@ class TlsCase(SynchronousTestCase):
         self.counted: list[str] = []
 
     def factory(self, *issued: Issued, authorities: Authorities | None = None, **more: Any) -> TlsFactory:
-        limits = ArrivalLimits(**{key: more.pop(key) for key in list(more) if key != "hsts_s"})
+        limits = ArrivalSettings(**{key: more.pop(key) for key in list(more) if key != "hsts_s"})
         self.house = ListenerContext(handler=self.handler, clock=self.clock, limits=limits)
         self.house.handshakes.count = self.counted.append
         self.doorway = Doorway(Contexts.of([credentials(each) for each in issued], authorities))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from ..arrival.fields import HOP_BY_HOP, ONCE, WITNESS
-from .front_section import MAX_SECRETS
-from .sections import Settings
+from ...options.front_section import MAX_SECRETS
+from ...options.sections import Settings
+from ..fields import HOP_BY_HOP, ONCE, WITNESS
 
 Finding = tuple[str, str]
 _ASKED_FOR = frozenset({b"accept", b"idempotency-key", b"cache-control", b"if-none-match"})

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from cryptography import x509
 
-from ..arrival.tls.certificates import (
+from ...options.files import exposed, out_of_date
+from ...options.listeners_section import ListenerSettings
+from ...options.sections import Settings
+from .certificates import (
     CertificateError,
     host_names,
     load_credentials,
     parse_certificates,
     read,
 )
-from .files import exposed, out_of_date
-from .listeners_section import ListenerSettings
-from .sections import Settings
 
 Finding = tuple[str, str]
 
