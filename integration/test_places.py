@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import task
 
+from hospproxy.options.redis_section import RedisSettings
 from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
 from hospproxy.outward.gate.slots import Using
 from hospproxy.sharing.lua_scripts import Script, script
@@ -272,7 +273,11 @@ class Running:
 
         user = Wanting()
         rules = PlacesRules(
-            CEILING, heartbeat_s=0.05, lease_s=1.0, linger_s=0.3, settle_s=0.2, patience_s=self.patience_s
+            ceiling=CEILING,
+            redis=RedisSettings(heartbeat_s=0.05, lease_s=1.0, settle_s=0.2),
+            linger_s=0.3,
+            turn_s=5.0,
+            patience_s=self.patience_s,
         )
         user.places = SharedPlaces(common, rules, cast(Any, reactor), self.meter)
         user.places.attach(user)

@@ -13,9 +13,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 
+from hospproxy.options.redis_section import RedisSettings
 from hospproxy.secrets import MasterKey
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.lease import Timing
 from hospproxy.sharing.lua_scripts import script
 from hospproxy.sharing.member import Shared
 from hospproxy.sharing.news import Account, Everything, News, Struck
@@ -26,7 +26,7 @@ from .common_place import PlainVault
 from .plain_link import PlainLink, reactor_now
 from .redis_server import Redis
 
-TIMING = Timing(heartbeat_s=0.08, lease_s=0.45, timeout_s=0.25, settle_s=0.0, vanished_s=60.0)
+TIMING = RedisSettings(heartbeat_s=0.08, lease_s=0.45, timeout_s=0.25, settle_s=0.0, vanished_s=60.0)
 STRUCK = Struck(("list:notes", "record:notes/1"))
 
 
@@ -57,7 +57,9 @@ class Worker:
     :param key: key for real sealing.
     """
 
-    def __init__(self, redis: Redis, member: bytes, timing: Timing, key: MasterKey | None = None) -> None:
+    def __init__(
+        self, redis: Redis, member: bytes, timing: RedisSettings, key: MasterKey | None = None
+    ) -> None:
         self.link = PlainLink(redis, timing.timeout_s)
         self.metrics = Metrics(strict=True)
         clock = reactor_now()
@@ -88,7 +90,7 @@ class House:
         self._numbers = itertools.count(1)
 
     def worker(
-        self, member: bytes | None = None, timing: Timing = TIMING, key: MasterKey | None = None
+        self, member: bytes | None = None, timing: RedisSettings = TIMING, key: MasterKey | None = None
     ) -> Worker:
         made = Worker(self.redis, member or b"machine%d.one" % next(self._numbers), timing, key)
         self.workers.append(made)
@@ -231,7 +233,7 @@ async def test_a_sibling_that_is_dead_is_buried_and_everything_is_dropped(house:
 
 @pytest_twisted.ensureDeferred
 async def test_who_stays_away_too_long_is_buried_and_may_come_back(house: House) -> None:
-    short = Timing(heartbeat_s=0.08, lease_s=0.45, timeout_s=0.25, settle_s=0.0, vanished_s=0.7)
+    short = RedisSettings(heartbeat_s=0.08, lease_s=0.45, timeout_s=0.25, settle_s=0.0, vanished_s=0.7)
     one, two = house.worker(timing=short), house.worker(timing=short)
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     one.heard.clear()

@@ -98,7 +98,7 @@ def admission_for(
         base.metrics,
         base.sharing,
         workers,
-        settings.redis.heartbeat_s,
+        heartbeat_s=settings.redis.heartbeat_s,
     )
 
 

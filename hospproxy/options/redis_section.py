@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -122,3 +123,18 @@ class RedisSettings:
     @property
     def address(self) -> Address:
         return parse_address(self.url)
+
+    @property
+    def held_s(self) -> float:
+        """A lease as Redis and waiting writers count it: a little longer, since two clocks drift apart."""
+        return self.lease_s * 1.01 + 0.02
+
+    @property
+    def held_ms(self) -> int:
+        """``held_s`` in whole milliseconds, rounded up, as the scripts take it."""
+        return math.ceil(self.held_s * 1000)
+
+    @property
+    def settle_ms(self) -> int:
+        """``settle_s`` in milliseconds, at least a lease: leases from before the epoch must have run out."""
+        return max(math.ceil(self.settle_s * 1000), self.held_ms)

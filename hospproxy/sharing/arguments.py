@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ..options.redis_section import RedisSettings
 from ..tags import EVERYTHING
 from .generations import GENERATION_MS, key_of_tag
 from .kinds import Common
-from .lease import Timing
 from .news import Everything, packed
 from .outbox import OutboxMessage
 
@@ -16,7 +16,7 @@ Arguments = list[bytes | int | str]
 
 
 def beat_args(
-    common: Common, messages: Sequence[OutboxMessage], pos: int | str, how: str, timing: Timing
+    common: Common, messages: Sequence[OutboxMessage], pos: int | str, how: str, timing: RedisSettings
 ) -> Arguments:
     """Build the arguments of ``beat.lua``, from ARGV[3] on.
 

@@ -11,7 +11,6 @@ from ..host import Host
 from ..interfaces import IMeter
 from ..secrets import MasterKey
 from .kinds import NamesLike, Sealing
-from .lease import Timing
 from .link import Link
 from .member import Shared
 from .siblings import machine_id, member_id
@@ -21,13 +20,6 @@ from .vault import KeyNames, Vault
 def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, host: Host) -> Shared:
     """Build ``Shared`` for this worker. Start it with ``join``."""
     redis = settings.redis
-    timing = Timing(
-        heartbeat_s=redis.heartbeat_s,
-        lease_s=redis.lease_s,
-        timeout_s=redis.timeout_s,
-        settle_s=redis.settle_s,
-        vanished_s=redis.vanished_s,
-    )
     link = Link(redis, reactor, meter, host.random)
     vault = Vault(key, meter, reactor.seconds, host.entropy)
 
@@ -35,7 +27,7 @@ def shared_of(settings: Settings, reactor: Any, key: MasterKey, meter: IMeter, h
         made: NamesLike = KeyNames.new(host.entropy) if sealed is None else KeyNames.opened(vault, sealed)
         return made
 
-    return Shared(link, vault, names, reactor, timing, meter, host.entropy, redis.prefix)
+    return Shared(link, vault, names, reactor, redis, meter, host.entropy)
 
 
 def join(

@@ -10,40 +10,9 @@ import math
 
 from attrs import field, frozen
 
+from ..options.redis_section import RedisSettings
+
 NEVER = -math.inf
-
-
-@frozen(slots=True, kw_only=True)
-class Timing:
-    """The durations on which leases and heartbeats are based, in seconds.
-
-    :param heartbeat_s: between two heartbeats.
-    :param lease_s: for which a worker serves from the cache after a heartbeat.
-    :param timeout_s: after which an unanswered command can no longer take effect.
-    :param settle_s: after the start of an epoch, during which no worker serves from the cache.
-    :param vanished_s: for which a member that is silent keeps the others from serving from the cache.
-    """
-
-    heartbeat_s: float = 0.5
-    lease_s: float = 2.0
-    timeout_s: float = 0.5
-    settle_s: float = 5.0
-    vanished_s: float = 300.0
-
-    @property
-    def held_s(self) -> float:
-        """A lease as Redis and waiting writers count it: a little longer, since two clocks drift apart."""
-        return self.lease_s * 1.01 + 0.02
-
-    @property
-    def held_ms(self) -> int:
-        """``held_s`` in whole milliseconds, rounded up, as the scripts take it."""
-        return math.ceil(self.held_s * 1000)
-
-    @property
-    def settle_ms(self) -> int:
-        """``settle_s`` in milliseconds, at least a lease: leases from before the epoch must have run out."""
-        return max(math.ceil(self.settle_s * 1000), self.held_ms)
 
 
 @frozen(slots=True)
@@ -55,7 +24,7 @@ class Lease:
     :param pending: the same for the heartbeat in flight.
     """
 
-    timing: Timing
+    timing: RedisSettings
     until: float = NEVER
     effect: float = field(default=NEVER)
     pending: float = NEVER

@@ -6,7 +6,7 @@ from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from .lease import Timing
+from ..options.redis_section import RedisSettings
 from .members import View
 
 
@@ -33,7 +33,7 @@ class Waiting:
     :param own: this worker's member id.
     """
 
-    def __init__(self, clock: IReactorTime, timing: Timing, own: bytes) -> None:
+    def __init__(self, clock: IReactorTime, timing: RedisSettings, own: bytes) -> None:
         self._clock = clock
         self._timing = timing
         self._own = own

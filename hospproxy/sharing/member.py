@@ -14,12 +14,13 @@ from twisted.python.failure import Failure
 from ..background import Background
 from ..event import Event
 from ..interfaces import IMeter
+from ..options.redis_section import RedisSettings
 from . import members
 from .arguments import beat_args, burial_args
 from .incoming_news import Ears, NotHeard
 from .kinds import Away, LinkLike, NamesMaker, Sealing
 from .learnt_names import Naming
-from .lease import Lease, Timing
+from .lease import Lease
 from .lease_wait import Waiting
 from .lua_scripts import Script, bare, script
 from .members import Beat, InvalidMembers, View, Wake
@@ -55,10 +56,9 @@ class Shared:
         vault: Sealing,
         names: NamesMaker,
         clock: IReactorTime,
-        timing: Timing,
+        timing: RedisSettings,
         meter: IMeter,
         random: Callable[[int], bytes],
-        prefix: str = "hospproxy",
     ) -> None:
         self.member = b""
         self.vault = vault
@@ -72,7 +72,7 @@ class Shared:
             _log, "a heartbeat failed (a bug); the next one follows", meter, expected=(Away, NotHeard)
         )
         self._complain = Complaints(meter)
-        self.naming = Naming(vault, names, prefix, self._complain)
+        self.naming = Naming(vault, names, timing.prefix, self._complain)
         self.key = self.naming.key
         self.joined: Event[[bool]] = Event()
         """This worker has joined, at its start or in a new epoch. The argument says whether it may have missed news."""

@@ -24,9 +24,9 @@ from hospproxy.memory.memory import Memory
 from hospproxy.memory.store import LruStore
 from hospproxy.messages import Client, Response
 from hospproxy.options.admission_section import AdmissionSettings
+from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.sections import CacheSettings
 from hospproxy.outward.gate.gate import Gate
-from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.record.patient import PatientOfRecord
 from hospproxy.watch.metrics import Metrics
@@ -82,11 +82,13 @@ class Place:
         memory = Memory(CONTRACT, self.accounts, LruStore(1 << 20), clock, let_in=self.refusals.written)
         settings = AdmissionSettings(account_free=3, address_free=50, delay_s=8)
         keys = Keys(b"i" * 32, b"n" * 32)
-        self.admission = Admission(settings, keys, self.accounts, self.refusals, clock, self.meter)
+        self.admission = Admission(
+            settings, keys, self.accounts, self.refusals, clock, self.meter, heartbeat_s=0.5
+        )
         self.identity = IdentityCheck(
             CONTRACT, self.accounts, self.ask, b"i" * 32, self.meter, refusals=self.refusals
         )
-        rules = Rules(5, 512)
+        settings, breaker = GateSettings(concurrency=5, max_queue=512), BreakerSettings(enabled=False)
         self.rig = Rig(
             clock=clock,
             hosp=self.hosp,
@@ -95,8 +97,8 @@ class Place:
                 "guard.identity": self.identity,
                 "record.patient": PatientOfRecord(CONTRACT, self.ask, clock),
                 "memory.cache": Cache(CacheSettings(), CONTRACT, memory, clock, self.meter, self.ask),
-                "outward.gate": Gate(clock, rules, self.meter),
-                "outward.upstream": UpstreamProcessor(self.working, clock, finish_s=rules.finish_s),
+                "outward.gate": Gate(clock, settings, breaker, self.meter),
+                "outward.upstream": UpstreamProcessor(self.working, clock, finish_s=settings.finish_s),
             },
         )
         self.answers: list[Deferred[Any]] = []

@@ -13,11 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import NotSent, ProxyError
 from hospproxy.exchange import Exchange
 from hospproxy.messages import Priority, Request, Response
-from hospproxy.outward.gate.breaker import Breaker
+from hospproxy.options.gate_section import BreakerSettings, GateSettings
+from hospproxy.options.redis_section import RedisSettings
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.redis.base_share import BaseFile, BaseRecord, OwnBase
 from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
-from hospproxy.outward.gate.rules import Rules
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
 from hospproxy.watch.metrics import Metrics
@@ -123,11 +123,15 @@ class Worker:
         self.outcomes: list[object] = []
         world.table.members.add(name)
         self.meter = Metrics(strict=True)
-        rules = PlacesRules(world.ceiling, settle_s=1.0, linger_s=5.0, turn_s=1.0, patience_s=PATIENCE_S)
+        redis = RedisSettings(settle_s=1.0)
+        rules = PlacesRules(
+            ceiling=world.ceiling, redis=redis, linger_s=5.0, turn_s=1.0, patience_s=PATIENCE_S
+        )
         self.base = OwnBase(world.ceiling, file, lambda owner: owner not in world.running())
         self.places = SharedPlaces(self, rules, world.clock, self.meter, self.base)
-        gate_rules = Rules(world.ceiling, 1000, breaker=Breaker(3))
-        self.gate = Gate(world.clock, gate_rules, self.meter, self.opening, self.places)
+        settings = GateSettings(concurrency=world.ceiling, max_queue=1000)
+        breaker = BreakerSettings(failures=3)
+        self.gate = Gate(world.clock, settings, breaker, self.meter, self.opening, self.places)
         self.places.start()
 
     def kill(self) -> None:

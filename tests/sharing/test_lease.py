@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.sharing.lease import NEVER, Lease, Timing
+from hospproxy.options.redis_section import RedisSettings
+from hospproxy.sharing.lease import NEVER, Lease
 
-TIMING = Timing(lease_s=2.0, timeout_s=0.5, settle_s=0.0)
+TIMING = RedisSettings(lease_s=2.0, timeout_s=0.5, settle_s=0.0)
 seconds = st.floats(0, 5, allow_nan=False)
 
 

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from hospproxy.null_meter import NullMeter
+from hospproxy.options.redis_section import RedisSettings
 from hospproxy.sharing.kinds import Away
-from hospproxy.sharing.lease import Timing
 from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.member import Shared
 from hospproxy.sharing.news import Everything, News, Struck
@@ -22,7 +22,7 @@ from tests.lives import Coroutines
 from .common import SmallVault
 from .model_redis import ModelRedis
 
-TIMING = Timing(heartbeat_s=0.1, lease_s=0.5, timeout_s=0.2, settle_s=2.0, vanished_s=10_000.0)
+TIMING = RedisSettings(heartbeat_s=0.1, lease_s=0.5, timeout_s=0.2, settle_s=2.0, vanished_s=10_000.0)
 STEP_S = 0.01
 
 

@@ -86,7 +86,8 @@ class Admission:
         meter: IMeter,
         sharing: Sharing = ALONE,
         workers: Callable[[], int] = lambda: 1,
-        heartbeat_s: float = 0.5,
+        *,
+        heartbeat_s: float,
     ) -> None:
         most = settings.max_remembered
         self._settings = settings

@@ -34,7 +34,7 @@ class Breaker:
     :param slow_s: seconds without any response before an attempt that timed out counts.
     """
 
-    def __init__(self, failures: int = 5, span_s: float = 1.0, slow_s: float = 20.0) -> None:
+    def __init__(self, failures: int, slow_s: float, span_s: float = 1.0) -> None:
         self._failures = failures
         self._span_s = span_s
         self._slow_s = slow_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from attrs import frozen
@@ -11,11 +10,10 @@ from ...foundations import Foundations
 from ...memory.stall_fallback import NeverStalls, Stalls
 from ...options.gate_section import MARGIN_S
 from ...workers.files import of_slot
-from .breaker import Breaker, BreakerState
+from .breaker import BreakerState
 from .gate import Gate
 from .in_flight_file import FILE, Unfinished
 from .probe import Prober
-from .rules import Rules
 from .slots import AllMine, Places
 
 
@@ -66,22 +64,13 @@ def gate_parts(base: Foundations, is_gone: Callable[[str], bool]) -> GateParts:
         base.contract.operation(base.contract.probe) if base.contract.probe else None,
         base.host.wall,
         base.metrics,
-        every_s=breaker.probe_every_s,
-        timeout_s=breaker.probe_timeout_s,
-    )
-    rules = Rules(
-        gate.concurrency,
-        gate.max_queue,
-        gate.slow_s,
-        gate.finish_s,
-        Breaker(breaker.failures, slow_s=gate.slow_s) if breaker.enabled else None,
-        away_retry_after_s=math.ceil(breaker.probe_every_s) + 1,
+        breaker,
     )
     return GateParts(
         enabled=gate.enabled,
         places=places,
         unfinished=unfinished,
-        gate=Gate(base.reactor, rules, base.metrics, prober.begin, places, unfinished),
+        gate=Gate(base.reactor, gate, breaker, base.metrics, prober.begin, places, unfinished),
         prober=prober,
     )
 
@@ -99,12 +88,9 @@ def _places(base: Foundations, is_gone: Callable[[str], bool]) -> Places:
 
     file = BaseFile(of_slot(settings.state_dir / BASE_FILE, base.slot), base.worker("places"))
     rules = PlacesRules(
-        gate.concurrency,
-        heartbeat_s=redis.heartbeat_s,
-        lease_s=redis.lease_s,
+        ceiling=gate.concurrency,
+        redis=redis,
         linger_s=gate.finish_s,
-        settle_s=redis.settle_s,
-        vanished_s=redis.vanished_s,
         # Each process gets time for some probes, plus a few heartbeats to get a slot for them.
         turn_s=max(2 * breaker.probe_every_s, 4 * redis.heartbeat_s),
         # Until the other processes have noticed that this one, or Redis, is gone, and then until the attempts they sent

@@ -19,13 +19,14 @@ from ...exchange import Exchange
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...late_responses import LeftBehind
 from ...messages import Priority, Response
+from ...options.gate_section import BreakerSettings, GateSettings
 from ...retry_after import retry_after_s
 from .breaker import Breaker, BreakerState
 from .estimate import Estimate
 from .in_flight_file import InHand, Nowhere
 from .limit import Limit
 from .queue import Queue, QueueStanding, Refusal, Ticket
-from .rules import FEW, MOST_REST_S, OPINION_S, PROBE, WORDS, Rules
+from .rules import FEW, MOST_REST_S, OPINION_S, PROBE, WORDS
 from .signs import Outcome, Sign, sign_of, tell
 from .slots import AllMine, Places, Using
 from .stall import Stall
@@ -47,7 +48,8 @@ class Gate:
     def __init__(
         self,
         clock: IReactorTime,
-        rules: Rules,
+        settings: GateSettings,
+        breaker: BreakerSettings,
         meter: IMeter,
         opened: Callable[[Gate], None] | None = None,
         places: Places | None = None,
@@ -55,15 +57,16 @@ class Gate:
     ) -> None:
         self._clock = clock
         self._meter = meter
-        self._rules = rules
+        self._settings = settings
+        self._away_retry_after_s = math.ceil(breaker.probe_every_s) + 1
         self._opened = opened
         self._in_hand: InHand = Nowhere() if in_hand is None else in_hand
-        self._places = AllMine(rules.concurrency) if places is None else places
-        self._queue = Queue(min(rules.concurrency, self._places.usable), rules.max_queue)
-        self._limit = Limit(rules.concurrency)
-        self.stall = Stall(clock, meter, rules.finish_s)
+        self._places = AllMine(settings.concurrency) if places is None else places
+        self._queue = Queue(min(settings.concurrency, self._places.usable), settings.max_queue)
+        self._limit = Limit(settings.concurrency)
+        self.stall = Stall(clock, meter, settings.finish_s)
         self._estimate = Estimate()
-        self._breaker = rules.breaker
+        self._breaker = Breaker(breaker.failures, settings.slow_s) if breaker.enabled else None
         self._waiters: dict[Ticket, tuple[Deferred[None], IDelayedCall]] = {}
         self._letting_in = False
         self._judged: float | None = None
@@ -96,10 +99,10 @@ class Gate:
         A probe takes one of the free slots and never waits. While earlier probes hang, more time must pass between two
         of them. Otherwise they would soon hold all slots, and none would be left to see HOSP come back.
         """
-        mine = min(self._rules.concurrency, self._places.owned)
+        mine = min(self._settings.concurrency, self._places.owned)
         if self._queue.in_flight >= mine or self._places.turn != 0:
             return False
-        return not self._probes or self._clock.seconds() - self._probed_at >= self._rules.finish_s / mine
+        return not self._probes or self._clock.seconds() - self._probed_at >= self._settings.finish_s / mine
 
     def try_again(self) -> None:
         """Let a few attempts through to see whether HOSP is back. For a contract without a probe."""
@@ -129,8 +132,8 @@ class Gate:
         :param sent: monotonic seconds at which each was sent. A time in the future comes from before a reboot.
         :param longest_s: seconds within which HOSP has responded recently, if known.
         """
-        lasts_s = min(self._rules.finish_s, self._rules.finish_s if longest_s is None else longest_s)
-        for at in list(sent)[: self._rules.concurrency]:
+        lasts_s = min(self._settings.finish_s, self._settings.finish_s if longest_s is None else longest_s)
+        for at in list(sent)[: self._settings.concurrency]:
             left_s = at + lasts_s - self._clock.seconds()
             if 0 < left_s <= lasts_s:
                 ticket = Ticket(Priority.WRITE, math.inf)
@@ -287,7 +290,7 @@ class Gate:
             outcome,
             lasted_s=now - began,
             cut_short=now >= exchange.deadline,
-            slow_s=self._rules.slow_s,
+            slow_s=self._settings.slow_s,
         )
         if sign in (Sign.WELL, Sign.THERE, Sign.OVERLOADED):
             self._heard_at = now
@@ -384,4 +387,4 @@ class Gate:
 
     def _away(self) -> BreakerOpen:
         self._meter.count("gate_refused_total", reason="away")
-        return BreakerOpen(retry_after_s=self._rules.away_retry_after_s)
+        return BreakerOpen(retry_after_s=self._away_retry_after_s)

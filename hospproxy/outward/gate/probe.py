@@ -14,6 +14,7 @@ from ...errors import ProxyError
 from ...exchange import Call, Exchange
 from ...interfaces import Ask, IMeter
 from ...messages import Client, Priority, Request
+from ...options.gate_section import BreakerSettings
 from .breaker import BreakerState
 from .rules import PROBE
 
@@ -44,8 +45,6 @@ class Prober:
     :param ask: ``OwnRequests.ask``.
     :param operation: the probe operation; None if the contract names none.
     :param wall: seconds since the epoch, for records.
-    :param every_s: seconds from one probe to the next.
-    :param timeout_s: seconds that each probe may take.
     """
 
     def __init__(
@@ -55,17 +54,15 @@ class Prober:
         operation: Operation | None,
         wall: Callable[[], float],
         meter: IMeter,
-        *,
-        every_s: float = 2.0,
-        timeout_s: float = 8.0,
+        settings: BreakerSettings,
     ) -> None:
         self._clock = clock
         self._ask = ask
         self._operation = operation
         self._wall = wall
         self._meter = meter
-        self._every_s = every_s
-        self._timeout_s = timeout_s
+        self._every_s = settings.probe_every_s
+        self._timeout_s = settings.probe_timeout_s
         self._next: IDelayedCall | None = None
         self._probes = Background(
             _log,

@@ -53,7 +53,7 @@ class House:
 
         keys = Keys(b"i" * 32, b"n" * 32)
         meter = options.pop("meter", None) or Rig().meter
-        self.admission = Admission(small, keys, accounts, self.refusals, clock, meter)
+        self.admission = Admission(small, keys, accounts, self.refusals, clock, meter, heartbeat_s=0.5)
         identity = IdentityCheck(CONTRACT, accounts, ask, b"i" * 32, meter, refusals=self.refusals)
         cache = Cache(CacheSettings(enabled=False), CONTRACT, memory, clock, meter, ask)
         parts = {"guard.admission": self.admission, "guard.identity": identity, "memory.cache": cache}

@@ -65,7 +65,15 @@ class Worker:
         accounts = Accounts(clock, 100, 300, 43200)
         keys = Keys(b"i" * 32, b"n" * 32)
         self.admission = Admission(
-            settings, keys, accounts, NoRefusals(), clock, self.meter, sharing, lambda: workers, 0.5
+            settings,
+            keys,
+            accounts,
+            NoRefusals(),
+            clock,
+            self.meter,
+            sharing,
+            lambda: workers,
+            heartbeat_s=0.5,
         )
 
     def send(self, auth: bytes | None, status: int = 401, address: str = "10.0.0.1") -> Deferred[Response]:

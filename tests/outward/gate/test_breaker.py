@@ -16,7 +16,7 @@ from hospproxy.outward.gate.breaker import Breaker, BreakerState
 
 def opened() -> Breaker:
     """A breaker that opened at 2.0 s."""
-    breaker = Breaker(5)
+    breaker = Breaker(5, slow_s=20.0)
     for now in (0.0, 0.5, 1.0, 1.5, 2.0):
         breaker.gone(now, now)
     assert breaker.state is BreakerState.OPEN
@@ -25,7 +25,7 @@ def opened() -> Breaker:
 
 class Opening(SynchronousTestCase):
     def test_failures_in_a_row_open_it(self) -> None:
-        breaker = Breaker(5)
+        breaker = Breaker(5, slow_s=20.0)
         for now in (0.0, 0.5, 1.0, 1.5):
             breaker.gone(now, now)
         self.assertIs(breaker.state, BreakerState.CLOSED)
@@ -33,14 +33,14 @@ class Opening(SynchronousTestCase):
         self.assertIs(breaker.state, BreakerState.OPEN)
 
     def test_an_answer_in_between_begins_anew(self) -> None:
-        breaker = Breaker(2)
+        breaker = Breaker(2, slow_s=20.0)
         for now in range(0, 100, 2):
             breaker.gone(now, now)
             breaker.answered(now + 1)
         self.assertIs(breaker.state, BreakerState.CLOSED)
 
     def test_connections_that_break_together_are_one_event(self) -> None:
-        breaker = Breaker(5)
+        breaker = Breaker(5, slow_s=20.0)
         for _ in range(20):
             breaker.gone(0.0, 0.4)
         self.assertIs(breaker.state, BreakerState.CLOSED)
@@ -48,14 +48,14 @@ class Opening(SynchronousTestCase):
         self.assertIs(breaker.state, BreakerState.OPEN)
 
     def test_attempts_that_run_out_of_time_count_when_nothing_else_was_answered(self) -> None:
-        breaker = Breaker(5)
+        breaker = Breaker(5, slow_s=20.0)
         for state in (BreakerState.CLOSED, BreakerState.OPEN):
             breaker.asked(0.0)
             breaker.silent(0.0, 28.0)
             self.assertIs(breaker.state, state)
 
     def test_they_do_not_while_others_are_answered(self) -> None:
-        breaker = Breaker(5)
+        breaker = Breaker(5, slow_s=20.0)
         for _ in range(5):
             breaker.asked(0.0)
         breaker.answered(15.0)
@@ -64,7 +64,7 @@ class Opening(SynchronousTestCase):
         self.assertIs(breaker.state, BreakerState.CLOSED)
 
     def test_a_time_in_which_nobody_asked_is_no_silence(self) -> None:
-        breaker = Breaker(1)
+        breaker = Breaker(1, slow_s=20.0)
         breaker.asked(0.0)
         breaker.ended(1.0)  # its client has left
         breaker.asked(3600.0)

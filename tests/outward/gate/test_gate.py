@@ -21,9 +21,10 @@ from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Priority, Request, Response
 from hospproxy.null_meter import NullMeter
-from hospproxy.outward.gate.breaker import Breaker, BreakerState
+from hospproxy.options.gate_section import BreakerSettings, GateSettings
+from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate
-from hospproxy.outward.gate.rules import PROBE, Rules
+from hospproxy.outward.gate.rules import PROBE
 from hospproxy.watch.metrics import Metrics
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
@@ -39,7 +40,9 @@ class GateCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.meter = Metrics(strict=True)
-        self.gate = Gate(self.clock, Rules(2, 3), self.meter)
+        self.gate = Gate(
+            self.clock, GateSettings(concurrency=2, max_queue=3), BreakerSettings(enabled=False), self.meter
+        )
         self.inside: list[tuple[str, Deferred[Response]]] = []
 
     def send(
@@ -99,7 +102,12 @@ class Passing(GateCase):
         self.assertEqual(self.names(), ["a", "b", "c"])
 
     def test_a_long_queue_that_fails_at_once_is_no_deep_stack(self) -> None:
-        gate = Gate(self.clock, Rules(1, 5000), self.meter)
+        gate = Gate(
+            self.clock,
+            GateSettings(concurrency=1, max_queue=5000),
+            BreakerSettings(enabled=False),
+            self.meter,
+        )
         blocking: Deferred[Response] = Deferred()
 
         async def first(_: Exchange) -> Response:
@@ -190,7 +198,12 @@ class Waiting(GateCase):
 class Estimating(GateCase):
     def setUp(self) -> None:
         super().setUp()
-        self.gate = Gate(self.clock, Rules(1, 1000), self.meter)
+        self.gate = Gate(
+            self.clock,
+            GateSettings(concurrency=1, max_queue=1000),
+            BreakerSettings(enabled=False),
+            self.meter,
+        )
         for _ in range(20):
             self.send(deadline=1000)
             self.clock.advance(2.0)
@@ -238,7 +251,9 @@ class Estimating(GateCase):
 class Adapting(GateCase):
     def setUp(self) -> None:
         super().setUp()
-        self.gate = Gate(self.clock, Rules(5, 100), self.meter)
+        self.gate = Gate(
+            self.clock, GateSettings(concurrency=5, max_queue=100), BreakerSettings(enabled=False), self.meter
+        )
 
     def limit_after(self, *outcomes: Response | Exception, lasted_s: float = 1.0) -> float | None:
         for outcome in outcomes:
@@ -280,8 +295,8 @@ class Breaking(GateCase):
     def setUp(self) -> None:
         super().setUp()
         self.opened: list[Gate] = []
-        rules = Rules(2, 10, breaker=Breaker(3), away_retry_after_s=3)
-        self.gate = Gate(self.clock, rules, self.meter, self.opened.append)
+        settings, breaker = GateSettings(concurrency=2, max_queue=10), BreakerSettings(failures=3)
+        self.gate = Gate(self.clock, settings, breaker, self.meter, self.opened.append)
 
     def break_it(self) -> None:
         for _ in range(3):
@@ -330,7 +345,9 @@ class Breaking(GateCase):
         self.assertEqual(self.sample("breaker_open"), 0)
 
     def test_few_go_first_and_then_half_of_what_is_allowed(self) -> None:
-        self.gate = Gate(self.clock, Rules(40, 100, breaker=Breaker(3)), self.meter)
+        self.gate = Gate(
+            self.clock, GateSettings(concurrency=40, max_queue=100), BreakerSettings(failures=3), self.meter
+        )
         self.break_it()
         self.assertEqual(self.sample("gate_limit"), 14)
         self.gate.try_again()
@@ -355,7 +372,9 @@ class Breaking(GateCase):
             self.assertIsInstance(self.refusal(answer), BreakerOpen)
 
     def test_without_a_breaker_everything_is_tried(self) -> None:
-        self.gate = Gate(self.clock, Rules(2, 10), self.meter)
+        self.gate = Gate(
+            self.clock, GateSettings(concurrency=2, max_queue=10), BreakerSettings(enabled=False), self.meter
+        )
         for _ in range(50):
             self.break_it()
         self.send("a", deadline=1000)
@@ -369,7 +388,13 @@ class GateModel(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.opened = 0
-        self.gate = Gate(self.clock, Rules(3, 6, breaker=Breaker(3)), NullMeter(), self.gone)
+        self.gate = Gate(
+            self.clock,
+            GateSettings(concurrency=3, max_queue=6),
+            BreakerSettings(failures=3),
+            NullMeter(),
+            self.gone,
+        )
         self.inside: list[Deferred[Response]] = []
         self.answers: list[tuple[float, Deferred[Response]]] = []
         self.sent_while_open = 0

@@ -23,9 +23,10 @@ from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacit
 from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Client, Origin, Priority, Request, Response
-from hospproxy.outward.gate.breaker import Breaker, BreakerState
+from hospproxy.options.gate_section import BreakerSettings, GateSettings
+from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate
-from hospproxy.outward.gate.rules import PROBE, Rules
+from hospproxy.outward.gate.rules import PROBE
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.watch.metrics import Metrics
 
@@ -92,10 +93,13 @@ class World:
         self.opened = 0
         self.silent = 0
         self.answers: list[Deferred[Response]] = []
-        rules = Rules(concurrency, queue, breaker=Breaker(5))
-        self.gate = Gate(self.clock, rules, self.meter, self.on_opened)
+        settings, breaker = (
+            GateSettings(concurrency=concurrency, max_queue=queue),
+            BreakerSettings(failures=5),
+        )
+        self.gate = Gate(self.clock, settings, breaker, self.meter, self.on_opened)
         self.upstream = UpstreamProcessor(
-            self.hosp, self.clock, silences=(self.on_silence,), finish_s=rules.finish_s
+            self.hosp, self.clock, silences=(self.on_silence,), finish_s=settings.finish_s
         )
 
     def on_opened(self, _gate: Gate) -> None:

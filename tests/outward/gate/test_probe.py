@@ -10,6 +10,7 @@ from hospproxy.contract_document import load
 from hospproxy.errors import NotSent
 from hospproxy.exchange import Call
 from hospproxy.messages import Response
+from hospproxy.options.gate_section import BreakerSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.probe import Prober
 from hospproxy.watch.metrics import Metrics
@@ -36,7 +37,7 @@ class ProberTests(SynchronousTestCase):
         self.prober = self.made(PROBE)
 
     def made(self, operation: Any) -> Prober:
-        return Prober(self.clock, self.ask, operation, lambda: 1.7e9, self.meter)
+        return Prober(self.clock, self.ask, operation, lambda: 1.7e9, self.meter, BreakerSettings())
 
     def ask(self, call: Call, **how: Any) -> Deferred[Response]:
         answer: Deferred[Response] = Deferred()

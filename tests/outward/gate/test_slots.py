@@ -6,9 +6,10 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import BreakerOpen, NotSent, OverCapacity
 from hospproxy.interfaces import IProcessor
 from hospproxy.messages import Response
-from hospproxy.outward.gate.breaker import Breaker, BreakerState
+from hospproxy.options.gate_section import BreakerSettings, GateSettings
+from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate
-from hospproxy.outward.gate.rules import PROBE, Rules
+from hospproxy.outward.gate.rules import PROBE
 from hospproxy.outward.gate.slots import AllMine, User
 from hospproxy.watch.metrics import Metrics
 
@@ -47,8 +48,8 @@ class PlacesCase(GateCase):
         self.meter = Metrics(strict=True)
         self.places = FakePlaces()
         self.opened: list[Gate] = []
-        rules = Rules(5, 100, breaker=Breaker(2, slow_s=20.0))
-        self.gate = Gate(self.clock, rules, self.meter, self.opened.append, self.places)
+        settings, breaker = GateSettings(concurrency=5, max_queue=100), BreakerSettings(failures=2)
+        self.gate = Gate(self.clock, settings, breaker, self.meter, self.opened.append, self.places)
         self.inside = []
 
     def give(self, owned: int, usable: int | None = None) -> None:
@@ -134,7 +135,14 @@ class OwningTests(PlacesCase):
 
     def test_alone_all_are_mine(self) -> None:
         places = AllMine(5)
-        gate = Gate(self.clock, Rules(5, 100), Metrics(), None, places)
+        gate = Gate(
+            self.clock,
+            GateSettings(concurrency=5, max_queue=100),
+            BreakerSettings(enabled=False),
+            Metrics(),
+            None,
+            places,
+        )
         self.assertTrue(verifyObject(IProcessor, gate))
         places.changed()
         self.assertEqual((places.owned, places.usable, places.expected, places.turn), (5, 5, 5, 0))

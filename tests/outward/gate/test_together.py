@@ -17,10 +17,9 @@ from hospproxy.guard.validation import Validation
 from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Client, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
-from hospproxy.outward.gate.breaker import Breaker
+from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.probe import Prober
-from hospproxy.outward.gate.rules import Rules
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
@@ -63,9 +62,20 @@ class TogetherTests(SynchronousTestCase):
         self.working_time = WorkingTime(0.0)
         own_requests = OwnRequests(self.clock, lambda: 0.0)
         self.prober = Prober(
-            self.clock, own_requests.ask, CONTRACT.operation("getStatus"), lambda: 0.0, self.meter
+            self.clock,
+            own_requests.ask,
+            CONTRACT.operation("getStatus"),
+            lambda: 0.0,
+            self.meter,
+            BreakerSettings(),
         )
-        self.gate = Gate(self.clock, Rules(5, 100, breaker=Breaker(5)), self.meter, self.prober.begin)
+        self.gate = Gate(
+            self.clock,
+            GateSettings(concurrency=5, max_queue=100),
+            BreakerSettings(failures=5),
+            self.meter,
+            self.prober.begin,
+        )
         validation = Validation(CONTRACT)
         self.chain = Chain(
             {
@@ -149,5 +159,5 @@ class TogetherTests(SynchronousTestCase):
         body = b'{"name": "Hill"}'
         answer = self.chain.handle(Request("POST", b"/hospitals", body=body))
         response = self.successResultOf(answer)
-        self.assertEqual((response.status, response.headers.get(b"retry-after")), (503, b"5"))
+        self.assertEqual((response.status, response.headers.get(b"retry-after")), (503, b"3"))
         self.assertNotIn("createHospital", self.hosp.asked)

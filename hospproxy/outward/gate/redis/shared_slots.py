@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from ....background import Background
 from ....interfaces import IMeter
+from ....options.redis_section import RedisSettings
 from ....sharing.kinds import Away, Common
 from ....sharing.lua_scripts import script
 from ....words import PlacesResult
@@ -34,29 +35,25 @@ MAX_NAMES = 256
 _log = Logger()
 
 
-@frozen(slots=True)
+@frozen(slots=True, kw_only=True)
 class PlacesRules:
-    """Parameters of the exchange of slots: the ceiling, and times in seconds.
+    """Parameters of the exchange of slots.
 
     :param ceiling: the most requests in flight at HOSP (``gate.concurrency``).
-    :param heartbeat_s: seconds from one exchange to the next when nothing happens.
-    :param lease_s: seconds of silence after which a worker gets no more slots.
+    :param redis: an exchange follows each heartbeat; a worker gets no more slots after ``lease_s`` of silence; workers
+        have ``settle_s`` to come back after Redis has lost its data; the slots of a silent worker stay reserved for
+        ``vanished_s``.
     :param linger_s: seconds after a worker's death for which HOSP may be busy with its requests.
-    :param settle_s: seconds that workers have to come back after Redis has lost its data.
-    :param vanished_s: seconds for which the slots of a silent worker stay reserved.
     :param turn_s: seconds after which it is another worker's turn to ask whether HOSP is back.
     :param patience_s: seconds after which a worker that cannot reach Redis uses no more than its base: a little
         longer than a request may take.
     """
 
     ceiling: int
-    heartbeat_s: float = 0.5
-    lease_s: float = 2.0
-    linger_s: float = 25.0
-    settle_s: float = 5.0
-    vanished_s: float = 300.0
-    turn_s: float = 5.0
-    patience_s: float = 40.0
+    redis: RedisSettings
+    linger_s: float
+    turn_s: float
+    patience_s: float
 
 
 @frozen(slots=True)
@@ -259,7 +256,7 @@ class SharedPlaces:
         self._exchanging = False
         # While Redis is away, the heartbeat is soon enough.
         again = self._again and not self._away
-        self._at(self._began + (SPACING_S if again else self._rules.heartbeat_s))
+        self._at(self._began + (SPACING_S if again else self._rules.redis.heartbeat_s))
 
     async def _level(self, user: User, *, leaving: bool = False) -> None:
         """Do one exchange, and tell the user (the gate) its result."""
@@ -319,7 +316,8 @@ class SharedPlaces:
         self._told_need = self._need(using)
         state, at = using.breaker or (None, self._began)
         self._told_state = state or self._told_state
-        seconds = (rules.lease_s, rules.linger_s, rules.settle_s, rules.vanished_s, rules.turn_s)
+        redis = rules.redis
+        seconds = (redis.lease_s, rules.linger_s, redis.settle_s, redis.vanished_s, rules.turn_s)
         return [
             self._common.member,
             keep,
