@@ -271,7 +271,6 @@ def _cache(base: Foundations, memory: Memory) -> Cache:
 
 
 def _screening(base: Foundations, kept: KeptWrites) -> Screening:
-    settings = base.settings.screening
     return Screening(
         base.contract,
         base.own_requests.ask,
@@ -280,9 +279,7 @@ def _screening(base: Foundations, kept: KeptWrites) -> Screening:
         base.reference,
         base.host.random,
         base.metrics,
-        max_pending=settings.max_pending,
-        base_s=settings.retry_base_s,
-        cap_s=settings.retry_cap_s,
+        base.settings.screening,
     )
 
 

@@ -51,7 +51,7 @@ class Place:
         return f"{'http' if tls is None else 'https'}://127.0.0.1:{port.getHost().port}"
 
     def upstream(self, url: str, **options: Any) -> Upstream:
-        made = Upstream(reactor, UpstreamSettings(url=url, **options), NullMeter())
+        made = Upstream(reactor, UpstreamSettings(url=url, **options), NullMeter(), kept_connections=5)
         self.upstreams.append(made)
         return made
 

@@ -27,6 +27,7 @@ from hospproxy.memory.accounts import Accounts
 from hospproxy.memory.screening_notes import Screening
 from hospproxy.messages import ABSENT, Client, Headers, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
+from hospproxy.options.sections import RetrySettings, ScreeningSettings, WritesSettings
 from hospproxy.outward.conditions import ConditionCheck
 from hospproxy.outward.retry import Budget, Retry
 from hospproxy.outward.validators import tagged
@@ -253,8 +254,7 @@ class Rig:
             self.time,
             options.get("key", b"k" * 32),
             self.references,
-            max_open=options.get("max_open", 100),
-            window_s=120,
+            WritesSettings(max_open=options.get("max_open", 100)),
             former=options.get("former", ()),
         )
         self.outside = Outside(CONTRACT, self.entries.settled_changes, self.entries.forget)
@@ -290,6 +290,7 @@ class Rig:
             self.shown,
             Later(forget=options.get("forget") or self.forgotten.append, record=self._finding),
             self.meter,
+            window_s=120.0,
             claims=self.claims,
         )
         self.screening = Screening(
@@ -300,7 +301,7 @@ class Rig:
             self.references,
             lambda: 0.5,
             self.meter,
-            max_pending=options.get("max_pending", 100),
+            ScreeningSettings(max_pending=options.get("max_pending", 100)),
         )
         self.validation = Validation(CONTRACT, enforce=options.get("enforce", True), own=(outcomes.ROUTE,))
         processors: dict[str, Any] = {
@@ -316,7 +317,7 @@ class Rig:
             "memory.screening": self.screening,
             "outward.writes": self.writes,
             "outward.conditions": ConditionCheck(CONTRACT, self.ask),
-            "outward.retry": Retry(self.time, Budget(0.2, 50), lambda: 0.5, self.meter),
+            "outward.retry": Retry(self.time, Budget(0.2, 50), lambda: 0.5, self.meter, RetrySettings()),
             "outward.upstream": _Watching(self.hosp, self),
         }
         processors.update(put_in)

@@ -119,7 +119,7 @@ class Permissions:
         modes: Mapping[str, str],
         *,
         administrators: frozenset[str] = frozenset(),
-        remember_s: float = 60.0,
+        remember_s: float,
         certain: Callable[[], bool] = lambda: True,
     ) -> None:
         self._contract = contract

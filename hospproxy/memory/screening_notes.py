@@ -22,6 +22,7 @@ from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
 from ..exchange import Call, Exchange
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Priority, Request, Response
+from ..options.sections import ScreeningSettings
 from .note_text import NoteText, note_texts
 
 _log = Logger()
@@ -48,10 +49,8 @@ class Screening:
     :param results: stores a result safely until its note is stored at HOSP.
     :param reference: makes a unique reference.
     :param random: returns numbers from 0 to 1.
-    :param max_pending: maximum number of notes waiting to be stored; beyond it, a screening is refused before it is
-        sent.
-    :param base_s: seconds of backoff after the first failed delivery, doubled each time.
-    :param cap_s: maximum seconds of backoff.
+    :param settings: beyond ``max_pending`` notes a screening is refused before it is sent; the backoff doubles from
+        ``retry_base_s`` up to ``retry_cap_s``.
     :param delivery_s: maximum seconds of one delivery, including its looks.
     """
 
@@ -64,10 +63,8 @@ class Screening:
         reference: Callable[[], str],
         random: Callable[[], float],
         meter: IMeter,
+        settings: ScreeningSettings,
         *,
-        max_pending: int = 1000,
-        base_s: float = 2.0,
-        cap_s: float = 60.0,
         delivery_s: float = 600.0,
     ) -> None:
         self._contract = contract
@@ -77,9 +74,7 @@ class Screening:
         self._reference = reference
         self._random = random
         self._meter = meter
-        self._max_pending = max_pending
-        self._base_s = base_s
-        self._cap_s = cap_s
+        self._settings = settings
         self._delivery_s = delivery_s
         self._reserved = 0
         self._pending = 0
@@ -100,7 +95,7 @@ class Screening:
         shape = exchange.call.operation.becomes_note
         if shape is None or exchange.identity is None:
             return await proceed(exchange)
-        if self.pending + self._reserved >= self._max_pending:
+        if self.pending + self._reserved >= self._settings.max_pending:
             raise OverCapacity(
                 "Too many screening results are waiting to be stored; nothing was sent.", retry_after_s=30
             )
@@ -227,7 +222,8 @@ class Screening:
             if outcome == "locked out":
                 await self._let_in_again(note)
                 continue
-            ceiling = min(self._cap_s, self._base_s * 2.0 ** min(tries - 1, 20))
+            settings = self._settings
+            ceiling = min(settings.retry_cap_s, settings.retry_base_s * 2.0 ** min(tries - 1, 20))
             await task.deferLater(self._clock, ceiling * (0.5 + 0.5 * self._random()), lambda: None)
         self._meter.count("screening_notes_total", outcome=outcome)
         if outcome == "stored":

@@ -124,10 +124,9 @@ class Budget:
 class Retry:
     """Retries what is safe to repeat, with backoff, within the request's deadline and a budget.
 
-    :param base_s: mean seconds of backoff after the first attempt, doubled each time.
-    :param cap_s: maximum seconds of backoff. A Retry-After from HOSP may ask for more.
-    :param max_attempts: attempts in all.
     :param random: returns numbers from 0 to 1.
+    :param settings: ``base_s`` is the upper bound of the first backoff, doubled each time up to ``cap_s``; a
+        Retry-After from HOSP may ask for more.
     """
 
     def __init__(
@@ -136,18 +135,13 @@ class Retry:
         budget: Budget,
         random: Callable[[], float],
         meter: IMeter,
-        *,
-        base_s: float = 0.1,
-        cap_s: float = 2.0,
-        max_attempts: int = 5,
+        settings: RetrySettings,
     ) -> None:
         self._clock = clock
         self._budget = budget
         self._random = random
         self._meter = meter
-        self._base_s = base_s
-        self._cap_s = cap_s
-        self._max_attempts = max_attempts
+        self._settings = settings
 
     async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
         assert exchange.call is not None
@@ -160,9 +154,9 @@ class Retry:
             tries += 1
             result = await share.tried(exchange, proceed)
             why = safety(result, repeatable=repeatable)
-            pause = backoff_s(tries, self._base_s, self._cap_s, self._random())
+            pause = backoff_s(tries, self._settings.base_s, self._settings.cap_s, self._random())
             pause = max(pause, _asked_for_s(result))
-            over = tries >= self._max_attempts or self._clock.seconds() + pause >= exchange.deadline
+            over = tries >= self._settings.max_attempts or self._clock.seconds() + pause >= exchange.deadline
             if why is Safety.NO or over or not share.another():
                 return _ended(result)
             self._meter.count("retries_total", reason=why.value)
@@ -253,7 +247,5 @@ def retry_for(
         Budget(settings.budget_ratio, settings.budget_min, workers=workers),
         random,
         meter,
-        base_s=settings.base_s,
-        cap_s=settings.cap_s,
-        max_attempts=settings.max_attempts,
+        settings,
     )

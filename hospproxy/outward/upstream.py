@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class Upstream:
         reactor: Any,
         settings: UpstreamSettings,
         meter: IMeter,
-        kept_connections: int = 5,
+        kept_connections: int,
         name: str = VIA,
     ) -> None:
         self._reactor = reactor
@@ -141,7 +142,7 @@ class UpstreamProcessor:
     :param observers: called for every response that passed the check. They learn HOSP's clock and highest ids from it.
     :param silences: called when HOSP could not be reached or did not respond in time.
     :param wall: seconds since the epoch, for responses without a Date.
-    :param max_attempt_s: maximum seconds of one attempt, however far off the deadline is.
+    :param max_attempt_s: maximum seconds of one attempt, however far off the deadline is. Default: none.
     :param finish_s: seconds after which HOSP must have finished a request. An attempt whose client has left goes on
         for at most this long (Exchange.left_behind). None: it is cancelled at once, since nothing holds its slot.
     :param check: checks a response and returns what may be passed on.
@@ -156,7 +157,7 @@ class UpstreamProcessor:
         silences: Sequence[Callable[[], None]] = (),
         *,
         wall: Callable[[], float] = clocks.wall,
-        max_attempt_s: float = 28.0,
+        max_attempt_s: float = math.inf,
         finish_s: float | None = None,
         check: Callable[[Exchange, Response], Response] = lambda _exchange, response: response,
         large: LargeAnswers | None = None,

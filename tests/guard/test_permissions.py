@@ -46,7 +46,9 @@ def rig_with(administrators: frozenset[str] = frozenset(), **modes: str) -> Rig:
         return response
 
     hosp.answer = answer  # type: ignore[method-assign]
-    part = Permissions(CONTRACT, knowledge, ask, NullMeter(), modes, administrators=administrators)
+    part = Permissions(
+        CONTRACT, knowledge, ask, NullMeter(), modes, administrators=administrators, remember_s=60.0
+    )
     whole = Rig(hosp=hosp, clock=rig.clock, put_in={"guard.permissions": part})
     made.append(whole)
     return whole

@@ -13,6 +13,7 @@ from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent
 from hospproxy.exchange import Call, Exchange
 from hospproxy.messages import Headers, Request, Response
 from hospproxy.null_meter import NullMeter
+from hospproxy.options.sections import RetrySettings
 from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
 from tests.rig import CONTRACT, Rig
 
@@ -158,7 +159,7 @@ class RetryTests(SynchronousTestCase):
 
     def test_what_found_no_place_earns_nothing(self) -> None:
         budget = Budget(1.0, 0)
-        rig = Rig(put_in={"outward.retry": Retry(Clock(), budget, lambda: 0.5, NullMeter())})
+        rig = Rig(put_in={"outward.retry": Retry(Clock(), budget, lambda: 0.5, NullMeter(), RetrySettings())})
         rig.hosp.read_faults = [BreakerOpen()]
         self.assertEqual(rig.get(rig.send("GET", "/notes")).status, 503)
         self.assertEqual(budget.left(0.0), 0)
@@ -167,7 +168,10 @@ class RetryTests(SynchronousTestCase):
 
     def test_looks_neither_earn_nor_spend(self) -> None:
         budget, clock = Budget(0.0, 1), Clock()
-        rig = Rig(clock=clock, put_in={"outward.retry": Retry(clock, budget, lambda: 0.0, NullMeter())})
+        rig = Rig(
+            clock=clock,
+            put_in={"outward.retry": Retry(clock, budget, lambda: 0.0, NullMeter(), RetrySettings())},
+        )
         rig.get(rig.send("GET", "/notes"))
         rig.hosp.faults = [("after", 500)]
         rig.hosp.read_faults = [500, 500, 500]
@@ -187,7 +191,7 @@ class Repeating:
 
     def __init__(self, budget: Budget, *script: Response | Exception) -> None:
         self.clock, self.script = Clock(), list(script)
-        self.retry = Retry(self.clock, budget, lambda: 0.0, NullMeter())
+        self.retry = Retry(self.clock, budget, lambda: 0.0, NullMeter(), RetrySettings())
         self.at: list[float] = []
 
     def begin(self, proceed: Any = None) -> Deferred[Response]:

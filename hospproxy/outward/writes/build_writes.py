@@ -74,8 +74,7 @@ def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWr
         base.reactor,
         base.key.subkey("equal writes"),
         base.reference,
-        max_open=settings.max_open,
-        window_s=settings.resubmit_window_s,
+        settings,
         former=[each.subkey("equal writes") for each in base.key.further],
     )
     base.metrics.gauge("ledger_open", lambda: float(len(entries)))

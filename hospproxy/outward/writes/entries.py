@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...errors import OverCapacity
 from ...exchange import Exchange
+from ...options.sections import WritesSettings
 from .entry import Entry, Names, WriteState, has_effect
 from .equality import digest, record_name, record_of, turn_of, what
 from .overtaken import ByRecord
@@ -30,9 +31,7 @@ class Entries:
 
     :param key: HMAC key that identifies equal writes, so that no body is stored for it.
     :param reference: makes the reference of an entry.
-    :param max_open: maximum number of open entries, including those that wait for their turn.
-    :param window_s: seconds for which an equal write counts as the retry of one whose client got no response; 0:
-        never.
+    :param settings: open entries, including those that wait for their turn, are at most ``max_open``.
     :param former: HMAC keys of former master keys. They identify entries from before a key rotation.
     """
 
@@ -41,17 +40,16 @@ class Entries:
         clock: IReactorTime,
         key: bytes,
         reference: Callable[[], str],
+        settings: WritesSettings,
         *,
-        max_open: int = 1000,
-        window_s: float = 120.0,
         former: Sequence[bytes] = (),
     ) -> None:
         self._clock = clock
         self._key = key
         self._former = tuple(former)
         self._reference = reference
-        self._max_open = max_open
-        self._window_s = window_s
+        self._max_open = settings.max_open
+        self._window_s = settings.resubmit_window_s
         self._open = 0
         self._turns = TurnQueues(clock)
         self._recent: dict[bytes, list[Entry]] = {}

@@ -54,7 +54,7 @@ class Writes:
         meter: IMeter,
         *,
         later_s: float = 600.0,
-        window_s: float = 120.0,
+        window_s: float,
         claims: Claims | None = None,
     ) -> None:
         self._clock = clock

@@ -103,6 +103,11 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWri
 
     secret = shared_secret(alerts, "webhook_secret")
     poster = SignedPoster(
-        reactor, alerts.webhook_url, secret, alerts.webhook_ca_file, alerts.webhook_timeout_s, host.wall
+        reactor,
+        alerts.webhook_url,
+        secret,
+        alerts.webhook_ca_file,
+        timeout_s=alerts.webhook_timeout_s,
+        wall=host.wall,
     )
     return Webhook(poster)

@@ -6,18 +6,23 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from attrs import field, frozen
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import sqlite
 
+from ...options.database_section import DatabaseSettings
+
 _SCHEMA_LOCK = 0x686F7370
 """Number of PostgreSQL's advisory lock, so that two starting processes do not create the same table."""
 
 _MOST_VALUES = 32_000
 """Values in one SQLite statement; SQLite allows 32,766 (since 3.32)."""
+
+
+_DEFAULTS: Final = DatabaseSettings()
 
 
 @frozen(slots=True, kw_only=True)
@@ -36,8 +41,8 @@ class DatabaseTarget:
     file: Path = Path()
     password_file: Path | None = None
     password: bytes | None = field(default=None, repr=False)
-    connect_timeout_s: float = 5.0
-    timeout_s: float = 30.0
+    connect_timeout_s: float = _DEFAULTS.connect_timeout_s
+    timeout_s: float = _DEFAULTS.timeout_s
 
     def read_password(self) -> str:
         """Read the password as it is now; empty if there is none.

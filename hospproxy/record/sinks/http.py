@@ -63,4 +63,6 @@ def writer_for(settings: Settings, reactor: Any, host: Host = REAL) -> IAuditWri
     if not http.enabled or http.url is None:
         return None
     secret = shared_secret(http, "secret")
-    return HttpWriter(SignedPoster(reactor, http.url, secret, http.ca_file, http.timeout_s, host.wall))
+    return HttpWriter(
+        SignedPoster(reactor, http.url, secret, http.ca_file, timeout_s=http.timeout_s, wall=host.wall)
+    )

@@ -71,7 +71,8 @@ class SignedPoster:
         url: str,
         secret: bytes | None,
         ca_file: Path | None = None,
-        timeout_s: float = 30.0,
+        *,
+        timeout_s: float,
         wall: Callable[[], float] = clocks.wall,
     ) -> None:
         self._reactor = reactor

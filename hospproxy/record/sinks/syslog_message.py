@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
+from ...options.syslog_section import SyslogSettings
 from ..trail.follower import Batch
 from ..trail.hash_chain import hash_of
 from ..trail.scan import record_of
@@ -36,6 +37,9 @@ _TROUBLE = frozenset(
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
 
 
+_DEFAULTS: Final = SyslogSettings()
+
+
 @frozen(slots=True)
 class Form:
     """Settings common to all messages.
@@ -48,12 +52,12 @@ class Form:
     :param max_bytes: largest message, without its frame.
     """
 
-    facility: int = 13
+    facility: int = _DEFAULTS.facility
     hostname: str = _NIL
     app_name: str = "hospproxy"
-    enterprise: int = 32473
+    enterprise: int = _DEFAULTS.enterprise_number
     bom: bool = True
-    max_bytes: int = 8192
+    max_bytes: int = _DEFAULTS.max_message_bytes
 
 
 def severity_of(record: Mapping[str, Any]) -> int:

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from ...errors import RecordFailed
 from ...interfaces import IJournal, IMeter
+from ...options.audit_section import AuditSettings
 from ...worker import WorkerLike
 from ..disclosures import Disclosure
 from .follower import Position
@@ -49,7 +50,7 @@ class Bounds:
     max_records: int = 10_000
     max_bytes: int = 16 << 20
     buffer_s: float = 0.0
-    buffer_records: int = 1000
+    buffer_records: int = AuditSettings().buffer_records
 
 
 @define(slots=True, eq=False)  # not frozen: that doubles the cost, and each request makes one

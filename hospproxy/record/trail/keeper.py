@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 from twisted.logger import Logger
 
 from ...errors import RecordFailed
+from ...options.audit_section import AuditSettings
 from ...signing_key import Signer
 from ..disclosures import Disclosure
 from . import marks, recovery
@@ -29,6 +31,9 @@ _MOST_BYTES = 1 << 18
 """Largest group, in bytes, that is hashed in the reactor's thread: half a millisecond."""
 
 
+_DEFAULTS: Final = AuditSettings()
+
+
 @frozen(slots=True, kw_only=True)
 class Plan:
     """When a file is rotated, and how much space is reserved.
@@ -39,8 +44,8 @@ class Plan:
     :param reserve_bytes: bytes allocated in advance for a full disk; 0 for none.
     """
 
-    rotate_bytes: int = 64 << 20
-    rotate_s: float = 86_400.0
+    rotate_bytes: int = _DEFAULTS.rotate_bytes
+    rotate_s: float = _DEFAULTS.rotate_s
     digest_s: float = 3600.0
     reserve_bytes: int = 0
 

@@ -18,6 +18,7 @@ from hospproxy.interfaces import IUpstream
 from hospproxy.messages import Client, Origin, Request, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
+from hospproxy.options.sections import RetrySettings
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.probe import Prober
 from hospproxy.outward.retry import Budget, Retry
@@ -80,7 +81,7 @@ class TogetherTests(SynchronousTestCase):
         self.chain = Chain(
             {
                 "guard.validation": validation,
-                "outward.retry": Retry(self.clock, Budget(0.2, 50), lambda: 1.0, self.meter),
+                "outward.retry": Retry(self.clock, Budget(0.2, 50), lambda: 1.0, self.meter, RetrySettings()),
                 "outward.gate": self.gate,
                 "outward.upstream": UpstreamProcessor(
                     self.hosp,

@@ -61,6 +61,7 @@ class Worker(Rig):
             lambda: 0.5,
             self.meter,
             late_commit_s=25.0,
+            window_s=120.0,
             is_gone=self.ledger.is_gone,
         )
 

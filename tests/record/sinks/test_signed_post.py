@@ -65,7 +65,7 @@ class Posting(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(posting))
 
     def test_without_a_secret_nothing_is_signed(self) -> None:
-        self.poster = SignedPoster(self.reactor, "http://127.0.0.1:8080/", None)
+        self.poster = SignedPoster(self.reactor, "http://127.0.0.1:8080/", None, timeout_s=30)
         self.post()
         self.assertNotIn(b"Signature", self.connect().transport.value())
 
@@ -135,7 +135,9 @@ class Posting(SynchronousTestCase):
     def test_certificates_that_are_none(self) -> None:
         path = Path(self.mktemp())
         path.write_text("none")
-        self.assertRaises(ValueError, SignedPoster, self.reactor, "https://x.example/", SECRET, path)
+        self.assertRaises(
+            ValueError, SignedPoster, self.reactor, "https://x.example/", SECRET, path, timeout_s=30
+        )
 
 
 class RetryAfter(SynchronousTestCase):

@@ -60,7 +60,7 @@ class RedisClaims:
         *,
         late_commit_s: float,
         later_s: float = 600.0,
-        window_s: float = 120.0,
+        window_s: float,
         most: int = 500_000,
         is_gone: Callable[[str], bool] = lambda _owner: False,
     ) -> None:
