@@ -2,9 +2,7 @@
 
 * ``processor.py``: the processor; decides whether a request passes, waits or gets a 429.
 * ``claim_keys.py``: HMAC keys for the address, account and credentials of a request. Pure.
-* ``guess_delay.py``: the delay after failed log-ins. Pure.
-* ``rates.py``: token buckets for request rates. Pure.
-* ``timestamps.py``: the bounded table that both of these use. Pure.
+* ``key_limits.py``: delays after failed log-ins, token buckets for request rates, and the bounded table of both. Pure.
 * ``delay_queue.py``: requests that are being delayed, with a limit per address and account.
 * ``refusals.py``: credentials that HOSP refused a moment ago.
 * ``peer_reports.py``: shares failures, token use and accepted credentials with the other workers.

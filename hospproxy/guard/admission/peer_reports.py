@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ...sharing.kinds import Sharing
 from ...sharing.news import Accepted, Guess, Used
 from .claim_keys import LoginAttempt
-from .rates import Rate
+from .key_limits import Rate
 
 SLACK = 8
 """All workers together leave at most 1/SLACK of a bucket, and of what flows into it, unreported."""

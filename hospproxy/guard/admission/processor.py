@@ -24,9 +24,8 @@ from ...single_flight import SingleFlight
 from ..credentials import parse_basic
 from .claim_keys import Keys, LoginAttempt
 from .delay_queue import Claim, WaitingGuesses, too_many
-from .guess_delay import Guilt, Patience
+from .key_limits import Guilt, Patience, Rate
 from .peer_reports import MOST_KEYS, Telling
-from .rates import Rate
 from .refusals import Refusals
 
 COUNTED_S = 600.0

@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.exchange import Exchange
 from hospproxy.guard.admission.claim_keys import Keys
+from hospproxy.guard.admission.key_limits import Rate
 from hospproxy.guard.admission.peer_reports import MOST_KEYS, SLACK, Telling, Unsaid
 from hospproxy.guard.admission.processor import Admission
-from hospproxy.guard.admission.rates import Rate
 from hospproxy.guard.admission.refusals import NoRefusals
 from hospproxy.memory.accounts import Accounts
 from hospproxy.messages import Client, Headers, Identity, Origin, Request, Response

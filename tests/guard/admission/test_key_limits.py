@@ -5,10 +5,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.guard.admission.guess_delay import REACH, Guilt, Patience
-from hospproxy.guard.admission.rates import Rate
+from hospproxy.guard.admission.key_limits import REACH, Guilt, Marks, Patience, Rate
 from hospproxy.guard.admission.refusals import NoRefusals, Refusals
-from hospproxy.guard.admission.timestamps import Marks
 
 PATIENCE = Patience(free=3, forgive_s=60, cap_s=10)
 
