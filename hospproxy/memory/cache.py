@@ -17,9 +17,8 @@ from ..options.sections import CacheSettings
 from ..tags import ACCOUNTS, WHO, credentials_tag
 from ..words import CacheWord
 from .directives import Wish, wish_of
-from .entry_location import Place
 from .fills import Fetched, Fill
-from .key import key_of
+from .key import Place, key_of
 from .memory import Memory, WriteAuthor
 from .refresh import Refresher
 from .second_level import LookupTicket, Second, SharedHit

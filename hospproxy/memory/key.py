@@ -1,12 +1,37 @@
-"""The key of a cache entry. Two requests share a key only if HOSP could not tell them apart."""
+"""Where the response to a read is stored, and under which key.
+
+Two requests share a key only if HOSP could not tell them apart.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
 
+from attrs import frozen
+
 from ..exchange import Call
 from ..messages import Client, Identity
+
+
+@frozen(slots=True)
+class Place:
+    """Where the response to a read is stored, and for how long.
+
+    :param key: its key in this process.
+    :param tags: what invalidates it, see staleness.py.
+    :param lifetime_s: seconds for which it is fresh.
+    :param identity: the principal; None for a public read.
+    :param settled: False while a change to the account is open: nothing is read from the cache or stored in it.
+    :param name: its key beyond this process.
+    """
+
+    key: bytes
+    tags: tuple[str, ...]
+    lifetime_s: float
+    identity: Identity | None
+    settled: bool
+    name: bytes
 
 
 def key_of(call: Call, client: Client, identity: Identity | None, generation: int) -> bytes:
