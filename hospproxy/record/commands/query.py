@@ -11,8 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from ... import clocks
-from ..search.filter_text import BadFilterError, parse
-from ..search.filters import Filters
+from ..search.filters import BadFilterError, Filters, parse
 from ..search.rows import IndexRow
 from .look_record import LookFailed, keep, look, who_asks
 from .sources import Folder, Source, SourceError, say

@@ -2,8 +2,7 @@
 
 Modules in reading order:
 
-- `filters.py`: the filters of a search, as one frozen value.
-- `filter_text.py`: filters and page keys, from texts and back.
+- `filters.py`: the filters of a search as one frozen value, parsed from texts; page keys.
 - `rows.py`: results (rows, pages, summary) and the errors of an index that cannot be used.
 - `match.py`: the rule by which a record matches the filters. The database must agree with it.
 - `folder.py`: searches the journal's files directly, without an index.

@@ -14,7 +14,7 @@ from ...guard.credentials import Credentials, parse_basic
 from ...interfaces import IJournal
 from ...messages import Request, Response
 from ...record.describe import Record
-from ...record.search.filter_text import BadFilterError
+from ...record.search.filters import BadFilterError
 from ...record.search.rows import IndexAway, NoIndexYet
 from . import html, routes
 from .login import LoggedIn, LogIn, TooManyLogins, Verdict

@@ -12,8 +12,7 @@ from twisted.internet.defer import DeferredSemaphore
 
 from ...interfaces import ITrailReader
 from ...messages import Request, Response
-from ...record.search.filter_text import BadFilterError
-from ...record.search.filters import Filters
+from ...record.search.filters import BadFilterError, Filters
 from ...record.search.rows import IndexRow, Key, RowName
 from ...record.trail.hash_chain import hash_of
 from ...worker import WorkerLike

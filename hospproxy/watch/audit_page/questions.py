@@ -9,8 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 import attrs
 from attrs import field, frozen
 
-from ...record.search.filter_text import BadFilterError, decode_key, encode_key, parse
-from ...record.search.filters import Filters
+from ...record.search.filters import BadFilterError, Filters, decode_key, encode_key, parse
 from ...record.search.rows import Key
 
 _MOST_PAIRS = 40

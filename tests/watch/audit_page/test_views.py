@@ -10,8 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.search.filter_text import BadFilterError
-from hospproxy.record.search.filters import Filters
+from hospproxy.record.search.filters import BadFilterError, Filters
 from hospproxy.record.search.rows import IndexRow
 from hospproxy.watch.audit_page import questions, routes
 from hospproxy.watch.audit_page.html import visible

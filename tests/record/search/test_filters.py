@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.describe import timestamp
-from hospproxy.record.search.filter_text import NAMES, BadFilterError, decode_key, encode_key, parse
-from hospproxy.record.search.filters import Filters
+from hospproxy.record.search.filters import NAMES, BadFilterError, Filters, decode_key, encode_key, parse
 from hospproxy.record.search.rows import Key, RowName
 
 
