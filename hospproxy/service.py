@@ -23,6 +23,7 @@ from .arrival.tls.certificates import CertificateError
 from .assembly import assemble
 from .background import Background
 from .config import Settings
+from .folders import remove_left
 from .host import REAL, Host
 from .options.arrival_section import ArrivalSettings
 from .options.secret_values import master_key
@@ -40,7 +41,6 @@ from .watch.admin import Admin
 from .watch.audit_page.build_audit_page import AuditPageService
 from .watch.health import Health
 from .watch.merge import DRAINING
-from .workers.files import remove_left
 from .workers.worker_identity import ONLY, Seat
 
 _log = Logger()

@@ -1,4 +1,4 @@
-"""A created folder still exists after a power cut, and a file appears complete or not at all."""
+"""A created folder survives a power cut, a file appears complete or not at all, and workers have their own files."""
 
 from __future__ import annotations
 
@@ -55,3 +55,27 @@ class FileTests(SynchronousTestCase):
         folders.create_whole(self.path, b"second")
         self.assertEqual((self.path.read_bytes(), self.path.stat().st_mode & 0o777), (b"first", 0o600))
         self.assertTrue(self.alone())
+
+
+class WorkerFileTests(SynchronousTestCase):
+    def test_the_first_has_the_name_that_a_process_alone_has(self) -> None:
+        self.assertEqual(folders.of_slot(Path("a/answers.sqlite"), 0), Path("a/answers.sqlite"))
+        self.assertEqual(folders.of_slot(Path("a/answers.sqlite"), 3), Path("a/answers-3.sqlite"))
+
+    def test_what_workers_have_left_that_there_are_no_more(self) -> None:
+        folder = Path(self.mktemp())
+        self.assertEqual(list(folders.beyond(folder / "answers.sqlite", 1)), [])
+        folder.mkdir()
+        stay = (
+            "answers.sqlite",
+            "answers-1.sqlite",
+            "answers-1.sqlite-wal",
+            "other-2.sqlite",
+            "answers-x.sqlite",
+        )
+        left = ("answers-2.sqlite", "answers-2.sqlite-shm", "answers-2.sqlite-wal", "answers-10.sqlite")
+        for name in (*stay, *left):
+            (folder / name).touch()
+        self.assertEqual({each.name for each in folders.beyond(folder / "answers.sqlite", 2)}, set(left))
+        alone = {each.name for each in folders.beyond(folder / "answers.sqlite", 1)}
+        self.assertEqual(alone, {*left, "answers-1.sqlite", "answers-1.sqlite-wal"})

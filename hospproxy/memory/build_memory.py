@@ -9,8 +9,8 @@ from hashlib import sha256
 from attrs import frozen
 
 from ..encryption import Seal
+from ..folders import of_slot
 from ..foundations import Foundations
-from ..workers.files import of_slot
 from .accounts import Accounts
 from .disk import Disk, DiskLimits
 from .disk_file import CacheFile

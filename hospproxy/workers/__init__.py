@@ -2,12 +2,10 @@
 
 * ``supervisor.py``: the parent: binds the sockets, starts, replaces and stops workers, and collects their metrics.
 * ``listening_sockets.py``: opens the listening sockets that all workers share.
-* ``worker_slot.py``: one slot in the supervisor: its current process, and the channel to it.
-* ``backoff.py``: how long to wait before a worker is replaced. Pure.
+* ``worker_slot.py``: one slot in the supervisor: its current process, the channel to it, and when to replace it.
 * ``messages.py``: the messages between supervisor and worker, and the channel that carries them.
 * ``child.py``: what a worker process runs.
 * ``worker_identity.py``: what a worker knows of its place among the others; handed to ``service.build``.
-* ``files.py``: names of files that each worker has for itself.
 
-``tap.py`` starts the supervisor. Other packages import only ``seat`` and ``files``.
+``tap.py`` starts the supervisor. Other packages import only ``worker_identity``.
 """

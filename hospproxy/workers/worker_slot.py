@@ -17,13 +17,16 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from ..watch.merge import Snapshot
-from . import backoff
 from .child import CHANNEL_FD, FIRST_SOCKET_FD, LOCK_FD
 from .messages import LONGEST_LINE, Ask, Channel, FromWorker, Gather, Once, Ready, Said, Start, Told, ToWorker
 
 _log = Logger()
 ANSWER_S: Final = 1.0
 """Seconds that a worker has to answer ``Ask``."""
+CALM_S: Final = 60.0
+"""A worker that ran for these seconds starts a new count of exits."""
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
 
 
 class Chief(Protocol):
@@ -125,9 +128,9 @@ class Post:
 
     def start_again(self) -> float:
         """Replace a process that has exited, at once or after a pause; return the pause in seconds."""
-        self._deaths = backoff.deaths(self._deaths, self._reactor.seconds() - self._began)
+        self._deaths = exits_in_a_row(self._deaths, self._reactor.seconds() - self._began)
         self.restarts += 1
-        pause_s = backoff.pause_s(self._deaths)
+        pause_s = restart_pause_s(self._deaths)
         self._waiting = self._reactor.callLater(pause_s, self.start)
         return pause_s
 
@@ -247,3 +250,22 @@ def _nothing() -> int:
     if not _opened:
         _opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     return _opened[0]
+
+
+def exits_in_a_row(before: int, lived_s: float) -> int:
+    """Return the number of exits in a row, with this one.
+
+    :param before: the number when the worker was started.
+    :param lived_s: seconds from its start to its exit.
+    """
+    return 1 if lived_s >= CALM_S else before + 1
+
+
+def restart_pause_s(exits: int) -> float:
+    """Return the seconds to wait before the next start: 0 after the first exit, then 0.5, doubled each time up to 30.
+
+    :param exits: in a row, from 1.
+    """
+    if exits <= 1:
+        return 0.0
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(exits - 2, 20))

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.assembly import assemble
 from hospproxy.config import Settings, UpstreamSettings, structure
+from hospproxy.folders import remove_left
 from hospproxy.secrets import MasterKey
-from hospproxy.workers.files import remove_left
 
 KEY = MasterKey(b"k" * 32)
 

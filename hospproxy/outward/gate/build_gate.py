@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from ...folders import of_slot
 from ...foundations import Foundations
 from ...memory.stall_fallback import NeverStalls, Stalls
 from ...options.gate_section import MARGIN_S
-from ...workers.files import of_slot
 from .breaker import BreakerState
 from .gate import Gate
 from .in_flight_file import FILE, Unfinished

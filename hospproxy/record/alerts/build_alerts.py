@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from ...folders import of_slot
 from ...host import REAL, Host
 from ...interfaces import IJournal, IMeter
-from ...workers.files import of_slot
 from .bounded import Repeats
 from .count_rules import (
     AnothersName,
