@@ -6,7 +6,7 @@ It speaks JSON, asks for no credentials, and listens on loopback only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import msgspec
 from attrs import asdict
@@ -15,10 +15,8 @@ from twisted.web.resource import Resource
 
 from .faults import BadFaults, Faults, Scripted
 from .journal import KINDS
+from .machine import Machine
 from .records import RESOURCES, OutOfRange
-
-if TYPE_CHECKING:
-    from .service import Standin
 
 Body = Mapping[str, object]
 
@@ -31,16 +29,28 @@ class Mistake(Exception):
         self.status = status
 
 
+class PowerSwitch(Protocol):
+    """Takes the stand-in's port offline and back."""
+
+    @property
+    def offline(self) -> bool:
+        """Whether it is offline now."""
+
+    def set_offline(self, offline: bool, for_s: float | None = None) -> None:
+        """Go offline or come back; with ``for_s`` come back automatically after so many real seconds."""
+
+
 class Control:
     """The control port's functions, as plain calls.
 
     Arguments:
-        standin: the stand-in to control.
+        machine: handles HOSP's requests.
+        switch: of the stand-in that serves the machine.
     """
 
-    def __init__(self, standin: Standin) -> None:
-        self._standin = standin
-        self._machine = standin.machine
+    def __init__(self, machine: Machine, switch: PowerSwitch) -> None:
+        self._machine = machine
+        self._switch = switch
 
     def journal(self, query: Mapping[str, str]) -> object:
         """Journal entries after ``since``, of one or several ``kind`` (comma-separated) and one ``resource``."""
@@ -71,7 +81,7 @@ class Control:
             "queued": places.waiting,
             "max_queued": places.most_waiting,
             "late_commits": self._machine.late_commits,
-            "offline": self._standin.offline,
+            "offline": self._switch.offline,
         }
 
     def records(self, resource: str) -> object:
@@ -114,7 +124,7 @@ class Control:
             raise Mistake("offline: true or false was expected")
         if for_s is not None and (isinstance(for_s, bool) or not isinstance(for_s, int | float) or for_s < 0):
             raise Mistake("for_s: seconds were expected")
-        self._standin.set_offline(away, for_s)
+        self._switch.set_offline(away, for_s)
         return {"offline": away}
 
     def set_cookie(self, body: Body) -> object:
@@ -158,7 +168,7 @@ class Control:
     def reset(self, _: Body) -> object:
         """Return to the seed, without faults, online."""
         self._machine.reset()
-        self._standin.set_offline(False)
+        self._switch.set_offline(False)
         return {}
 
 

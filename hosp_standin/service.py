@@ -63,7 +63,7 @@ class Standin(Service):
         port_file: str | None = None,
     ) -> None:
         self.machine = machine
-        self.control = Control(self)
+        self.control = Control(machine, self)
         self.offline = False
         self.port = listen.port
         self.control_port: int | None = None
