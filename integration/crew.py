@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from twisted.internet import task
 
-from .processes import Processes, Proxy, free_port, proxy_options, twistd_command
+from .ports import free_port
+from .processes import Processes, Proxy, proxy_options, twistd_command
 
 NOTE = {"title": "Visit", "body": "The cat is called Secretissima.", "patient_id": 7}
 WITH_REDIS = """[redis]

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from .asking import PATIENCE_S, Answer, basic, unverified
-from .processes import Processes, Running, free_port
+from .ports import free_port
+from .processes import Processes, Running
 
 COMMAND = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
 CLIENT = "127.0.0.5"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchmarks.machines.places import descendants, send
 
-from .processes import Processes, Proxy, free_port
+from .ports import free_port
+from .processes import Processes, Proxy
 from .redis_server import Redis
 
 QUICK = "heartbeat_s = 0.2\nlease_s = 1.0\ntimeout_s = 0.3\nsettle_s = 0.5\n"

@@ -17,7 +17,7 @@ from typing import Any, cast
 import psycopg
 from twisted.internet import task
 
-from .processes import free_port
+from .ports import free_port
 
 _START_S = 60.0
 

@@ -20,32 +20,20 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from attrs import define, field
 from twisted.internet import defer, error, protocol, task
 from twisted.internet.interfaces import IProcessTransport
 from twisted.python.failure import Failure
 
-if TYPE_CHECKING:
-    from .redis_server import Redis
+from .ports import free_port
+from .redis_server import Redis
 
 START_S = 60.0
 STOP_S = 40.0  # the proxy's own drain is 30 s by default
 _POLL_S = 0.02
 _LOG_BYTES = 4 << 20
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that is free now and that this process has not returned before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
 
 
 def twistd_command() -> list[str]:
@@ -224,8 +212,6 @@ class Processes:
 
     async def redis(self, *options: str) -> Redis:
         """A Redis of its own; see redis_server.py."""
-        from .redis_server import Redis
-
         redis = Redis(*options)
         self._redis.append(redis)
         await redis.start()

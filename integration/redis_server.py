@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from twisted.internet import task
 
-from .processes import free_port
+from .ports import free_port
 
 _START_S = 60.0
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 
 from .carrying import until
 from .misbehaving import certificate
-from .processes import Processes, Running, free_port
+from .ports import free_port
+from .processes import Processes, Running
 
 COMMAND = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin:/sbin")
 _MESSAGE = re.compile(

@@ -21,7 +21,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from .asking import ask, basic, unverified
 from .haproxy import COMMAND
 from .machines import QUICK
-from .processes import Hosp, Processes, Proxy, Running, free_port, twistd_command
+from .ports import free_port
+from .processes import Hosp, Processes, Proxy, Running, twistd_command
 from .redis_server import Redis
 from .test_fates import until
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from tests.arrival.certifying import TestAuthority
 
-from .processes import free_port, is_open, twistd_command
+from .ports import free_port
+from .processes import is_open, twistd_command
 
 BAD = ("MEDIUM", "HIGH", "CRITICAL", "FATAL", "WARN")
 NOT_OURS = {

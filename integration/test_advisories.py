@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .processes import free_port
+from .ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 

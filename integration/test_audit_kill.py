@@ -19,7 +19,8 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
 from .noting import KINDS, Noted, Notes, NotingClient
-from .processes import Processes, Proxy, free_port
+from .ports import free_port
+from .processes import Processes, Proxy
 from .test_audit_trail import verified
 
 KILLS = int(os.environ.get("AUDIT_KILLS", "8"))

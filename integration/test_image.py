@@ -17,7 +17,7 @@ import pytest
 
 from .asking import unverified
 from .dockerfile import Image, Replay, context, parse
-from .processes import free_port
+from .ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 IS_ROOT = os.geteuid() == 0

@@ -11,7 +11,8 @@ import pytest_twisted
 
 from .asking import Answer, ask, unverified
 from .haproxy import CLIENT, ask_from, haproxy, way
-from .processes import Processes, Proxy, free_port
+from .ports import free_port
+from .processes import Processes, Proxy
 
 LISTED = 'trusted_proxies = ["127.0.0.1"]\n'
 RECORDED = {

@@ -18,7 +18,8 @@ from attrs import frozen
 from hosp_standin.service import load_seed
 
 from .asking import Answer, ask
-from .processes import Processes, Proxy, Running, free_port
+from .ports import free_port
+from .processes import Processes, Proxy, Running
 from .relay import Relay
 
 HOME = Path(__file__).with_name("json-server")

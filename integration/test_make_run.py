@@ -13,7 +13,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from .processes import Processes, Running, free_port, is_open
+from .ports import free_port
+from .processes import Processes, Running, is_open
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))

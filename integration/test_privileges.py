@@ -13,7 +13,8 @@ import pytest_twisted
 from hospproxy.secrets import MasterKey
 
 from .asking import ask
-from .processes import Processes, Proxy, free_port, proxy_options, twistd_command
+from .ports import free_port
+from .processes import Processes, Proxy, proxy_options, twistd_command
 from .test_running import NOTE
 
 NOBODY = 65534

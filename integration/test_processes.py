@@ -8,7 +8,8 @@ import sys
 import pytest
 import pytest_twisted
 
-from .processes import Hosp, Processes, ProcessFailed, Running, free_port, is_open
+from .ports import free_port
+from .processes import Hosp, Processes, ProcessFailed, Running, is_open
 
 
 def is_alive(pid: int) -> bool:

@@ -27,7 +27,7 @@ from hospproxy.watch.metrics import Metrics
 
 from .carrying import clock, until
 from .misbehaving import certificate
-from .processes import free_port
+from .ports import free_port
 from .redis_server import Redis
 
 PAGE = Path(__file__).parent.parent / "docs" / "redis.md"

@@ -13,7 +13,8 @@ import pytest
 import pytest_twisted
 
 from .asking import ask, basic, control, journal, raw, script
-from .processes import Processes, free_port, is_open
+from .ports import free_port
+from .processes import Processes, is_open
 from .relay import Relay
 from .test_fates import until
 

@@ -14,7 +14,8 @@ from twisted.internet import reactor, task
 from hospproxy.secrets import MasterKey
 
 from .asking import ask
-from .processes import STOP_S, Processes, Proxy, free_port, is_open, proxy_options, twistd_command
+from .ports import free_port
+from .processes import STOP_S, Processes, Proxy, is_open, proxy_options, twistd_command
 
 BAD = """
 deadline = 5

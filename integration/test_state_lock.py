@@ -11,7 +11,8 @@ import pytest_twisted
 
 from .asking import ask, journal
 from .crew import NOTE, WITH_REDIS, alive, crew, until, workers_of
-from .processes import Hosp, Processes, Proxy, free_port, proxy_options, twistd_command
+from .ports import free_port
+from .processes import Hosp, Processes, Proxy, proxy_options, twistd_command
 from .test_asking import found
 from .test_backup import state
 

@@ -21,7 +21,8 @@ from twisted.internet.threads import deferToThread
 from tests.arrival.certifying import Issued, TestAuthority, trusting
 
 from .asking import ask
-from .processes import Processes, Proxy, free_port, twistd_command
+from .ports import free_port
+from .processes import Processes, Proxy, twistd_command
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 

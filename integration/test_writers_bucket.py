@@ -20,7 +20,8 @@ from hospproxy.record.sinks.bucket import BucketWriter, ObjectDiffers, writer_fo
 
 from .carrying import Trail, clock, until
 from .freezing import Freezer
-from .processes import Processes, Running, free_port
+from .ports import free_port
+from .processes import Processes, Running
 from .relay import Relay
 
 SECRET = "a-secret-that-no-log-holds"

@@ -21,7 +21,8 @@ from hospproxy.record.trail.follower import Position
 
 from .carrying import Carrying, Trail, clock, until
 from .freezing import Freezer
-from .processes import Processes, free_port
+from .ports import free_port
+from .processes import Processes
 from .rsyslog import Message, Rsyslog, taken_apart
 
 START = Position("w0")
