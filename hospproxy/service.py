@@ -41,7 +41,7 @@ from .watch.admin import Admin
 from .watch.audit_page.build_audit_page import AuditPageService
 from .watch.health import Health
 from .watch.merge import DRAINING
-from .workers.worker_identity import ONLY, Seat
+from .worker_identity import ONLY, Seat
 
 _log = Logger()
 TIDY_S = 60.0

@@ -5,7 +5,7 @@
 * ``worker_slot.py``: one slot in the supervisor: its current process, the channel to it, and when to replace it.
 * ``messages.py``: the messages between supervisor and worker, and the channel that carries them.
 * ``child.py``: what a worker process runs.
-* ``worker_identity.py``: what a worker knows of its place among the others; handed to ``service.build``.
 
-``tap.py`` starts the supervisor. Other packages import only ``worker_identity``.
+``tap.py`` starts the supervisor. A child tells ``service.build`` its place among the workers
+(``hospproxy/worker_identity.py``). No other package imports this one.
 """

@@ -25,6 +25,7 @@ from zope.interface import implementer
 from .. import collector, privileges, signals
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
+from ..worker_identity import Seat
 from .messages import (
     LONGEST_LINE,
     MOST_OF_ALL,
@@ -41,7 +42,6 @@ from .messages import (
     Told,
     ToWorker,
 )
-from .worker_identity import Seat
 
 if TYPE_CHECKING:
     from ..service import ProxyService

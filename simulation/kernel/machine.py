@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hospproxy.arrival.listeners import place_of
 from hospproxy.config import Settings
 from hospproxy.service import build
-from hospproxy.workers.worker_identity import ONLY, Seat
+from hospproxy.worker_identity import ONLY, Seat
 
 from .disk import Disk
 from .network import SharedSocket

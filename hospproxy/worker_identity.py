@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
-from ..watch.merge import Overview, Snapshot
+from .watch.merge import Overview, Snapshot
 
 Gather = Callable[[Snapshot], Awaitable[Overview]]
 """Takes one worker's snapshot and returns the snapshots of all workers."""
