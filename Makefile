@@ -50,7 +50,7 @@ LONG := arrival.test_corpus arrival.test_fuzz arrival.test_on_record guard.test_
 	memory.test_credentials memory.test_credentials_shared memory.test_outage memory.test_second_model \
 	outward.gate.redis.test_shared_slots outward.writes.test_change_model outward.writes.test_edits_model \
 	outward.writes.test_model outward.writes.test_rotation outward.writes.test_site_model \
-	record.database.test_searching record.trail.test_tampering sharing.test_model sharing.test_places \
+	record.database.test_bounded_search record.trail.test_tampering sharing.test_model \
 	sharing.test_places_base simulation
 MODULES = $(subst /,.,$(basename $(sort $(shell find tests -name 'test_*.py'))))
 SHORT = $(filter-out $(LONG:%=tests.%) tests.simulation.%,$(MODULES))

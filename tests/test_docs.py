@@ -95,6 +95,17 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("run", named)
         self.assertEqual({name: page for name, page in named.items() if name not in targets}, {})
 
+    def test_the_long_tests_exist(self) -> None:
+        makefile = (ROOT / "Makefile").read_text()
+        match = re.search(r"^LONG := ((?:.*\\\n)*.*)$", makefile, re.MULTILINE)
+        assert match is not None
+        modules = match[1].replace("\\\n", " ").split()
+        self.assertGreater(len(modules), 10)
+        paths = [ROOT / "tests" / name.replace(".", "/") for name in modules]
+        self.assertEqual(
+            [str(path) for path in paths if not (path.is_dir() or path.with_suffix(".py").is_file())], []
+        )
+
     def test_every_target_says_what_it_is_for(self) -> None:
         makefile = (ROOT / "Makefile").read_text()
         public = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)) - {"python", "environment"}
