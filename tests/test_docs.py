@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy import errors
 from hospproxy.chain import ORDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,6 +82,17 @@ class LinkTests(SynchronousTestCase):
         folder = ROOT / "docs" / "adr"
         listed = set(links(folder / "README.md"))
         self.assertEqual(listed, {page.name for page in folder.glob("[0-9]*.md")})
+
+
+class FailureTests(SynchronousTestCase):
+    def test_the_architecture_names_every_failure(self) -> None:
+        page = (ROOT / "docs" / "architecture.md").read_text()
+        section = page.partition("## The path of a failure\n")[2].partition("\n## ")[0]
+        cells = re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE)
+        named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
+        defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
+        raised = {name for name in defined if issubclass(getattr(errors, name), Exception)}
+        self.assertEqual(sorted(named), sorted(raised - {"ProxyError"}))
 
 
 class CommandTests(SynchronousTestCase):
