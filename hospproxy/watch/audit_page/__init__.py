@@ -5,7 +5,7 @@ In reading order:
 - ``page.py``: handles a request: log in, build the page, record the look.
 - ``login.py``, ``audit_users.py``, ``login_delay.py``: check passwords, keep the users file, delay guesses.
 - ``looks.py``: the audit record of a look.
-- ``routes.py``, ``questions.py``: paths, and query strings.
+- ``routes.py``: paths and query strings.
 - ``pages.py``: queries the trail, and fills the templates.
 - ``views.py``, ``fields.py``, ``reports.py``: turn records into rows, explained fields, and the disclosure report.
 - ``downloads.py``: streams exports.

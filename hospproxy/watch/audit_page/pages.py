@@ -16,11 +16,10 @@ from ...record.search.filters import BadFilterError, Filters
 from ...record.search.rows import IndexRow, Key, RowName
 from ...record.trail.hash_chain import hash_of
 from ...worker import WorkerLike
-from . import downloads, html, questions, reports, routes, views
+from . import downloads, html, reports, routes, views
 from .fields import ACTIONS, OUTCOMES, RESOURCES, flat
 from .looks import Look
-from .questions import Question
-from .routes import PageRoute
+from .routes import PageRoute, Question
 
 COUNTED = 2000
 """Newest records of one patient that the table of people counts."""
@@ -107,7 +106,7 @@ class Pages:
         """Build the search page again, with an error about the field that cannot be used."""
         given = _as_far_as_it_goes(query)
         values = self._form(Filters(), given) | {
-            "error": (questions.LABELS.get(field, field), field, words),
+            "error": (routes.LABELS.get(field, field), field, words),
             "rows": [],
             "chips": [],
             "older": None,
@@ -125,12 +124,12 @@ class Pages:
         return await self._rendered("search.html", context.user, values, lag=await self._newest(reader))
 
     async def _trouble(self, context: Context, reader: ITrailReader) -> Response:
-        given = questions.words_of(context.request.query)
+        given = routes.words_of(context.request.query)
         chosen = given.pop("window", "24h")
         if chosen not in WINDOWS:
             raise BadFilterError("window", f"one of {', '.join(WINDOWS)}")
         since = self._wall() - WINDOWS[chosen][1]
-        asked = questions.question(given, trouble=True, since=since)
+        asked = routes.question(given, trouble=True, since=since)
         context.look.filters = asked.filters
         summary = await reader.summary(since)
         page = await reader.page(asked.filters, asked.after, self._rows)
@@ -140,11 +139,11 @@ class Pages:
             "windows": [(name, words, name == chosen) for name, (words, _) in WINDOWS.items()],
             "window": WINDOWS[chosen][0],
             "failures": [
-                (many, views.Cell(place, questions.address(routes.SEARCH, Filters(address=place, since=since))))
+                (many, views.Cell(place, routes.address(routes.SEARCH, Filters(address=place, since=since))))
                 for place, many in summary.login_failures
             ],
             "refusals": [
-                (many, views.Cell(route, questions.address(
+                (many, views.Cell(route, routes.address(
                     routes.SEARCH, Filters(route=route, outcome="refused", since=since))))
                 for route, many in summary.refusals
             ],
@@ -163,7 +162,7 @@ class Pages:
         shown = rows[: self._rows]
         older = None
         if len(rows) > len(shown):
-            older = questions.address(routes.SEARCH, asked.filters, shown[-1].key)
+            older = routes.address(routes.SEARCH, asked.filters, shown[-1].key)
         values = {
             "patient": patient,
             "people": people,
@@ -172,7 +171,7 @@ class Pages:
             "older": older,
             "since": _local(asked.filters.since),
             "until": _local(asked.filters.until),
-            "all": questions.address(routes.SEARCH, asked.filters),
+            "all": routes.address(routes.SEARCH, asked.filters),
             "report": _period(routes.path(routes.DISCLOSURES, patient), asked.filters),
             "exports": _exports(asked.filters),
         }
@@ -203,7 +202,7 @@ class Pages:
         return await self._rendered("report.html", user, values, lag=newest)
 
     async def _record(self, context: Context, reader: ITrailReader) -> Response:
-        questions.question(questions.words_of(context.request.query))  # raises for unusable parameters
+        routes.question(routes.words_of(context.request.query))  # raises for unusable parameters
         row = await reader.row(_name(context.route))
         if row is None:
             raise PageNotFound("There is no such record, or it is not in the audit database yet.")
@@ -226,13 +225,13 @@ class Pages:
         return downloads.answer(routes.EXPORTS[context.route.template], reader, rows, stamp)
 
     def _asked(self, context: Context, **fixed: Any) -> Question:
-        asked = questions.question(questions.words_of(context.request.query), **fixed)
+        asked = routes.question(routes.words_of(context.request.query), **fixed)
         context.look.filters = asked.filters
         return asked
 
     def _form(self, filters: Filters, given: dict[str, str]) -> dict[str, Any]:
         return {
-            "given": dict.fromkeys(questions.LABELS, "") | given | _times(filters),
+            "given": dict.fromkeys(routes.LABELS, "") | given | _times(filters),
             "actions": _choices(ACTIONS, given.get("action")),
             "outcomes": _choices(OUTCOMES, given.get("outcome")),
             "resources": _choices(RESOURCES, given.get("resource")),
@@ -248,10 +247,10 @@ class Pages:
         return {
             "rows": [views.row_view(row, evolve(filters, trouble=False)) for row in page.rows],
             "chips": views.chips(path, filters, fixed),
-            "older": questions.address(routes.SEARCH, filters, page.more_after) if page.more_after else None,
+            "older": routes.address(routes.SEARCH, filters, page.more_after) if page.more_after else None,
             "searched": views.clock(page.searched_until) if page.searched_until is not None else None,
             "first_page": asked.after is None,
-            "newer": questions.address(routes.SEARCH, filters) if asked.after is not None else None,
+            "newer": routes.address(routes.SEARCH, filters) if asked.after is not None else None,
         }
 
     async def _newest(self, reader: ITrailReader) -> float | None:
@@ -309,7 +308,7 @@ def _name(route: PageRoute) -> RowName:
 
 def _as_far_as_it_goes(query: bytes | None) -> dict[str, str]:
     try:
-        return questions.words_of(query)
+        return routes.words_of(query)
     except BadFilterError:
         return {}
 
@@ -330,11 +329,9 @@ def _local(seconds: float | None) -> str:
 
 
 def _period(path: str, filters: Filters) -> str:
-    return questions.address(path, Filters(since=filters.since, until=filters.until))
+    return routes.address(path, Filters(since=filters.since, until=filters.until))
 
 
 def _exports(filters: Filters) -> list[views.Cell]:
     words = {"csv": "CSV", "jsonl": "JSON Lines", "fhir": "FHIR AuditEvents"}
-    return [
-        views.Cell(words[name], questions.address(path, filters)) for path, name in routes.EXPORTS.items()
-    ]
+    return [views.Cell(words[name], routes.address(path, filters)) for path, name in routes.EXPORTS.items()]

@@ -13,7 +13,7 @@ from ...record.search.match import is_of_auditor, is_proved
 from ...record.search.rows import IndexRow
 from . import routes
 from .fields import OUTCOMES
-from .questions import LABELS, address
+from .routes import LABELS, address
 
 NO_FILTERS = Filters()
 CHANGES = frozenset({"create", "update", "delete"})

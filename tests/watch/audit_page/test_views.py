@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.record.search.filters import BadFilterError, Filters
 from hospproxy.record.search.rows import IndexRow
-from hospproxy.watch.audit_page import questions, routes
+from hospproxy.watch.audit_page import routes
 from hospproxy.watch.audit_page.html import visible
 from hospproxy.watch.audit_page.views import Cell, people, row_view, what, who_name
 
@@ -63,7 +63,7 @@ class HostileValues(PageCase):
     def test_in_the_question_too(self) -> None:
         for value in ("<script>", '"onfocus="alert(1)'):
             for name in ("staff", "action", "status", "nonsense", "since"):
-                answer = self.ask(f"/audit?{name}={questions.urlencode({'': value})[1:]}")
+                answer = self.ask(f"/audit?{name}={routes.urlencode({'': value})[1:]}")
                 self.assertNotIn(b"<script", answer.body)
                 self.assertNotIn(b'"onfocus', answer.body)
             self.assertNotIn("<script", self.html(f"/audit/patients/{routes.quote(value, safe='')}"))
@@ -171,8 +171,8 @@ class Addresses(SynchronousTestCase):
         )
     )
     def test_a_link_asks_what_it_was_made_of(self, filters: Filters) -> None:
-        link = urlsplit(questions.address("/audit", filters))
-        self.assertEqual(questions.question(questions.words_of(link.query.encode())).filters, filters)
+        link = urlsplit(routes.address("/audit", filters))
+        self.assertEqual(routes.question(routes.words_of(link.query.encode())).filters, filters)
 
     def test_paths(self) -> None:
         self.assertIsNone(routes.find(b"/audit/patients/%ff"))
@@ -188,5 +188,5 @@ class Addresses(SynchronousTestCase):
 
     def test_what_the_forms_time_field_sends(self) -> None:
         for text in ("2025-11-24T13:15", "2025-11-24T13:15:00", "2025-11-24T13:15:00Z"):
-            self.assertEqual(questions.question({"since": text}).filters.since, 1763990100.0)
-        self.assertRaises(BadFilterError, questions.question, {"since": "24.11.2025"})
+            self.assertEqual(routes.question({"since": text}).filters.since, 1763990100.0)
+        self.assertRaises(BadFilterError, routes.question, {"since": "24.11.2025"})
