@@ -108,7 +108,7 @@ class InOrderTests(SynchronousTestCase):
 
 HANGS = """
 import sys, threading, time
-from hospproxy import ending
+from hospproxy import shutdown
 shutdown.end_within(0.2)
 {}
 """
