@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ..history import Committed, Record
-from .truth import IMPORTED, Op, Truth, Violation, holds, shows
+from .truth import IMPORTED, Op, Truth, Version, Violation, holds, shows
 
 RESUBMIT_S = 120.0
 """The resubmit window: how long an equal write counts as a retry."""
@@ -132,6 +132,8 @@ def _changed(truth: Truth, op: Op) -> str:
             return "the record was not there for this person"
         return "" if any(version.state is None for version in versions) else "the record is still there"
     if not any(holds(version.state, op.asked.body) for version in versions):
+        versions = versions + _repeated(truth, op)
+    if not any(holds(version.state, op.asked.body) for version in versions):
         return "the record never had these values"
     body = op.told.body if op.told is not None else None
     if isinstance(body, dict) and not any(
@@ -139,6 +141,45 @@ def _changed(truth: Truth, op: Op) -> str:
     ):
         return "the record never was what the answer shows"
     return ""
+
+
+def _repeated(truth: Truth, op: Op) -> list[Version]:
+    """Versions that an earlier, equal change left, if this one counts as its retry (docs/clients.md, "Asking again").
+
+    It does within the resubmit window if nobody has the first one's response, and if nobody has changed the record
+    since, except by a change that bypassed the proxy and that HOSP has not shown.
+    """
+    assert op.record is not None
+    found: list[Version] = []
+    for first in truth.earlier_equals(op)[1:] if op.asked.key is None else []:
+        lost = first.told is None or first.told.outcome == "unknown"
+        if first.asked.key is not None or not lost or first.over > op.asked.at:
+            continue
+        for commit in truth.commits_of.get(first.asked.request_id, []):
+            later = [v for v in truth.versions(op.record, commit.at, op.asked.at) if v.since > commit.at]
+            bypassed = all(v.commit is not None and v.commit.staff is None for v in later)
+            recent = op.asked.at - max(first.over, commit.at) <= RESUBMIT_S
+            if bypassed and recent and not any(_was_shown(truth, op, v) for v in later):
+                found.append(Version(commit.at, commit.at, commit.after, commit))
+    return found
+
+
+def _was_shown(truth: Truth, op: Op, version: Version) -> bool:
+    """Whether a read returned this version of the record before the request was sent."""
+    assert op.record is not None
+    resource, id_ = op.record
+    for read in truth.ops.values():
+        told = read.told
+        if read.asked.method != "GET" or read.resource != resource or told is None or told.status != 200:
+            continue
+        if not version.since <= told.at <= op.asked.at:
+            continue
+        rows = told.body if isinstance(told.body, list) else [told.body]
+        if any(
+            isinstance(row, dict) and row.get("id") == id_ and shows(row, version.state or {}) for row in rows
+        ):
+            return True
+    return False
 
 
 def told_otherwise(truth: Truth) -> Iterator[Violation]:
