@@ -67,6 +67,7 @@ from .outward.writes.background import Later
 from .outward.writes.build_writes import KeptWrites, Observed, kept_writes, ledger_of, observed_by, writes_of
 from .outward.writes.claims import Claims
 from .outward.writes.ledger_entries import Results
+from .outward.writes.overtaken import Outside
 from .outward.writes.processor import Writes
 from .record.alerts.build_alerts import Noticing, noticing_for
 from .record.audit import Audit
@@ -152,6 +153,7 @@ def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, ho
         base.turns,
     )
     writes = writes_of(base, kept, observed, _later(memory.memory, audit))
+    outside = Outside(base.contract, kept.entries.settled_changes, writes.changed_outside)
     cache = _cache(base, memory.memory)
     entrance = entrance_for(settings, base.metrics)
     admission = admission_for(base, memory.accounts, refusals, gate.workers)
@@ -196,7 +198,7 @@ def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, ho
             retry_for(settings.retry, reactor, host.random, base.metrics, gate.workers),
         ),
         "outward.gate": (settings.gate.enabled, gate.gate),
-        "outward.upstream": (True, _sending(base, upstream, observed, kept, knowledge)),
+        "outward.upstream": (True, _sending(base, upstream, observed, outside, knowledge)),
     }
     chain = Chain(
         {name: part for name, (enabled, part) in processors.items() if enabled and part is not None},
@@ -292,7 +294,7 @@ def _later(memory: Memory, audit: Audit) -> Later:
 
 
 def _sending(
-    base: Foundations, upstream: Upstream, observed: Observed, kept: KeptWrites, knowledge: Knowledge
+    base: Foundations, upstream: Upstream, observed: Observed, outside: Outside, knowledge: Knowledge
 ) -> UpstreamProcessor:
     settings = base.settings
     check = AnswerCheck(
@@ -308,7 +310,7 @@ def _sending(
         observed.upstream_clock.learn(response.headers.get(b"date"), sent, received)
         observed.sightings.saw(call, response)
         observed.shown.saw(call, response, sent)
-        kept.outside.saw(call, response, sent)
+        outside.saw(call, response, sent)
         knowledge.saw(call, response, sent)
 
     return UpstreamProcessor(

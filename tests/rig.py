@@ -257,7 +257,6 @@ class Rig:
             WritesSettings(max_open=options.get("max_open", 100)),
             former=options.get("former", ()),
         )
-        self.outside = Outside(CONTRACT, self.entries.settled_changes, self.entries.forget)
         keeping = Keeping(
             self.ledger,
             options.get("seal") or Seal(b"s" * 32, options.get("key_id", "01234567")),
@@ -293,6 +292,7 @@ class Rig:
             window_s=120.0,
             claims=self.claims,
         )
+        self.outside = Outside(CONTRACT, self.entries.settled_changes, self.writes.changed_outside)
         self.screening = Screening(
             CONTRACT,
             self.ask,

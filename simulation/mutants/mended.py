@@ -93,9 +93,9 @@ _LATE = (
     ),
     Mutant(
         "overtaken-lost-in-crash",
-        f"{_WRITES}processor.py",
-        "            self._keeping.hand_over(other)  # on disk before this one is closed\n",
-        "            pass\n",
+        f"{_WRITES}elsewhere.py",
+        "        self._keeping.hand_over(entry)\n",
+        "",
         "after a crash A, B, A: the third is answered from the first",
         scene="A, B, A, deaths",
         seeds=200,

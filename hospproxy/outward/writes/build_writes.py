@@ -13,7 +13,6 @@ from .entries import Entries
 from .fate import Fate
 from .ledger_entries import Keeping
 from .looks import Looking
-from .overtaken import Outside
 from .presence import UpstreamClock, WorkingTime
 from .processor import Writes
 from .seen_ids import Sightings
@@ -35,7 +34,6 @@ class KeptWrites:
     """The writes that are open or were settled lately: in memory, in the ledger and in Redis."""
 
     entries: Entries
-    outside: Outside
     keeping: Keeping
     claims: Claims
 
@@ -89,7 +87,6 @@ def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWr
     )
     return KeptWrites(
         entries=entries,
-        outside=Outside(base.contract, entries.settled_changes, entries.forget),
         keeping=keeping,
         claims=_claims(base, ledger, observed.sightings, keeping),
     )

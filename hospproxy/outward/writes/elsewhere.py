@@ -112,6 +112,11 @@ class Others:
         if entry.exchange.client_gone:
             self.claims.lost(entry)
 
+    def overtaken(self, entry: Entry) -> None:
+        """Note at other workers and in the ledger that an equal write is no longer this one's retry."""
+        self.claims.handed_over(entry.reference)
+        self._keeping.hand_over(entry)
+
     async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.
 

@@ -277,10 +277,15 @@ class Writes:
     async def _ended(self, entry: Entry, state: WriteState) -> None:
         """Settle an entry, on disk before its response may leave."""
         for other in self._entries.overtaken_by(entry, state):
-            self._claims.handed_over(other.reference)
-            self._keeping.hand_over(other)  # on disk before this one is closed
+            self._others.overtaken(other)  # on disk before this one is closed
         self._unwatch(entry)
         await self._turns.settle(entry, state)
+
+    def changed_outside(self, entry: Entry) -> None:
+        """HOSP has shown that its record was changed by somebody who bypassed the proxy."""
+        if entry.key is None:
+            self._others.overtaken(entry)
+        self._entries.forget(entry)
 
     def _watch(self, entry: Entry) -> None:
         operation = entry.call.operation

@@ -86,6 +86,24 @@ class ChangedBackTests(test_again.AgainTestCase):
         self.change(number, "a")
         self.assertEqual(self.bodies(), ["a", "a"])
 
+    def test_a_change_that_came_by_another_way_and_was_seen_before_a_crash(self) -> None:
+        number = self.id_of(self.send())
+        self.change(number, "a", lost=True)
+        self.stored()[0].update(body="theirs", updated_at=stamp(self.rig.clock.seconds() + 1))
+        self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2))
+        self.rig = self.rig.crash()
+        self.change(number, "a")
+        self.assertEqual(self.bodies(), ["a", "a"])
+
+    def test_with_a_key_the_first_response_stays(self) -> None:
+        number = self.id_of(self.send())
+        key = [(b"Idempotency-Key", b'"k"')]
+        self.change(number, "a", headers=key, lost=True)
+        self.stored()[0].update(body="theirs", updated_at=stamp(self.rig.clock.seconds() + 1))
+        self.rig.get(self.rig.send("GET", "/notes", auth=STAFF2))
+        self.change(number, "a", headers=key)
+        self.assertEqual(self.bodies(), ["a"])
+
     def test_who_sees_what_he_wrote_is_still_answered(self) -> None:
         number = self.id_of(self.send())
         self.change(number, "a", lost=True)
