@@ -90,9 +90,8 @@ def _disk(stage: Stage, fault: Fault, how: str) -> None:
 
 def _delay(stage: Stage, fault: Fault, where: str) -> None:
     for link in stage.links(where):
-        usual = link.delay
-        link.delay = (usual[0], fault.args["max_s"])
-        stage.later(fault.for_s, partial(setattr, link, "delay", usual))
+        link.slow_down(fault.args["max_s"])
+        stage.later(fault.for_s, partial(link.speed_up, fault.args["max_s"]))
 
 
 def _reset(stage: Stage, _: Fault, where: str) -> None:

@@ -226,7 +226,7 @@ class End:
             self._send(piece)
 
     def _send(self, piece: Piece) -> None:
-        """Put something on the network. It arrives, whatever happens to this end."""
+        """Put something on the network. It arrives, whatever happens to this end (but see `Link.forget`)."""
         self._network.told("sent", connection=self.number, by=self._here.host, what=piece)
         self.hold(self._link, lambda: self.peer.arrived(piece))
 
@@ -234,7 +234,7 @@ class End:
         """Deliver something at the other end, after everything that was sent before."""
         events = self._network.events
         self._arrives = max(self._arrives, events.now + link.takes())
-        events.after(self._arrives - events.now, None, link.carry, arrive)
+        events.after(self._arrives - events.now, None, link.carry, arrive, self._here.host)
 
     # -- receiving
 

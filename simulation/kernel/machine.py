@@ -128,7 +128,7 @@ class Machine(Host):
         Within an event, the disk loses it when that event is over.
         """
         self.world.log("power cut", machine=self.name)
-        self.world.network.down.add(self.address)
+        self.world.network.power_off(self.address)
         for process in list(self.processes.values()):
             process.die("power", None)
         self._booted = self.world.seconds()

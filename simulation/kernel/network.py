@@ -36,19 +36,23 @@ class Link:
 
     :ivar delay: seconds that bytes travel, at least and at most. The order within a connection is kept.
     :ivar split: between 0 and 1, how often bytes arrive in small pieces.
-    :ivar is_cut: nothing arrives until it is healed; nothing is lost either, because TCP sends again.
+    :ivar is_cut: nothing arrives until it is healed; nothing is lost either, because the sender's kernel sends again,
+        unless its machine has lost power.
+    :ivar held: what waits for that, with the address of its sender.
     """
 
     random: random.Random = field(repr=False)
     delay: tuple[float, float] = (0.0002, 0.002)
     split: float = 0.0
     is_cut: bool = False
+    slowed: list[float] = field(factory=list, repr=False)
     ends: dict[End, None] = field(factory=dict, repr=False)
-    held: list[Callable[[], None]] = field(factory=list, repr=False)
+    held: list[tuple[str, Callable[[], None]]] = field(factory=list, repr=False)
 
     def takes(self) -> float:
         """Seconds that the next piece travels."""
         least, most = self.delay
+        most = max([most, *self.slowed])
         return least if least == most else self.random.uniform(least, most)
 
     def piece(self, size: int) -> int:
@@ -57,12 +61,20 @@ class Link:
             return self.random.randint(1, min(size, 1 + int(self.random.expovariate(1 / 64))))
         return size
 
-    def carry(self, arrive: Callable[[], None]) -> None:
+    def carry(self, arrive: Callable[[], None], sender: str = "") -> None:
         """Deliver something, now or when the link is healed."""
         if self.is_cut:
-            self.held.append(arrive)
+            self.held.append((sender, arrive))
         else:
             arrive()
+
+    def slow_down(self, most_s: float) -> None:
+        """Let pieces travel for up to so many seconds, until `speed_up`. Several such faults may overlap."""
+        self.slowed.append(most_s)
+
+    def speed_up(self, most_s: float) -> None:
+        """One of these faults is over."""
+        self.slowed.remove(most_s)
 
     def cut(self) -> None:
         """Let nothing through."""
@@ -72,8 +84,12 @@ class Link:
         """Deliver everything that waits, in order, and everything that follows."""
         self.is_cut = False
         held, self.held = self.held, []
-        for arrive in held:
+        for _, arrive in held:
             arrive()
+
+    def forget(self, sender: str) -> None:
+        """Nobody sends again what this machine has sent: it has lost power."""
+        self.held = [each for each in self.held if each[0] != sender]
 
     def reset_all(self) -> None:
         """Break every connection that uses it; both sides notice."""
@@ -116,6 +132,12 @@ class Network:
         """Break every connection."""
         for link in self._links.values():
             link.reset_all()
+
+    def power_off(self, address: str) -> None:
+        """A machine has lost power: nothing responds there, and its kernel sends nothing again."""
+        self.down.add(address)
+        for link in self._links.values():
+            link.forget(address)
 
     def number(self) -> int:
         """Number for the next connection."""

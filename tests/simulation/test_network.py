@@ -160,6 +160,25 @@ class Ending(NetworkTestCase):
         self.go(1.0)
         self.assertEqual(theirs.data, b"ab")
 
+    def test_what_is_cut_is_lost_with_the_power_of_its_sender(self) -> None:
+        ours, theirs = self.pair()
+        self.link.cut()
+        ours.transport.write(b"a")
+        self.go(1.0)
+        self.world.network.power_off("10.0.0.1")
+        self.link.heal()
+        self.go(1.0)
+        self.assertEqual(theirs.data, b"")
+
+    def test_slow_times_may_overlap(self) -> None:
+        usual = self.link.takes()
+        self.link.slow_down(50.0)
+        self.link.slow_down(80.0)
+        self.link.speed_up(50.0)
+        self.assertGreater(max(self.link.takes() for _ in range(20)), 1.0)
+        self.link.speed_up(80.0)
+        self.assertLess(max(self.link.takes() for _ in range(20)), max(usual, 0.01))
+
 
 class Connecting(NetworkTestCase):
     """How connections begin."""
