@@ -137,7 +137,9 @@ SCENES: Mapping[str, Scene] = {
     ),
     "odd answers, plain": Scene(("note",), world={"says": [["no_date"], ["no_cache"]], "hosp_skew_s": 0.0}),
     "careful edits": Scene(("careful", "edit"), args=_HOT_EDIT, rate=1.0),
-    "careful edits, failing reads": Scene(("careful",), {"error_before": 0.5}, rate=1.0, even=True),
+    "careful edits, failing reads": Scene(
+        ("careful",), {"error_before": 0.1, "reset_before": 0.5}, rate=1.0, even=True
+    ),
     "keys again": Scene(("again",), {"reset_after": 0.2}),
     "reads in an outage": Scene(("read",), {}, ("outages", "outages"), rate=3.0),
     "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),

@@ -69,14 +69,20 @@ def condition_ignored(truth: Truth) -> Iterator[Violation]:
 def condition_not_judged(truth: Truth) -> Iterator[Violation]:
     """A write whose condition could not be judged is not sent and gets 503, so that its client may retry.
 
-    A write that counts as the retry of an equal write gets the outcome of that write.
+    A write that counts as the retry of an equal write gets the outcome of that write. If the network fails, nobody
+    knows whether a write was sent.
     """
     reached = _asked_at_hosp(truth)
     for op in truth.writes:
-        conditional = any(name == "If-Match" for name, _ in op.asked.headers)
-        asked = [each for each in reached.get(op.asked.request_id, []) if each.method == op.asked.method]
         told = op.told
-        if conditional and not asked and told and told.status in (500, 502, 504) and told.outcome is None:
+        if not any(name == "If-Match" for name, _ in op.asked.headers) or told is None:
+            continue
+        same = truth.earlier_equals(op) if told.outcome == "unknown" else [op]
+        asked = [
+            each for other in same for each in reached.get(other.asked.request_id, []) if each.method != "GET"
+        ]
+        lost = told.outcome == "unknown" and truth.troubled(op.asked.at - 1.0, op.over, *_HOLDS_UP)
+        if not asked and not lost and told.status in (500, 502, 504):
             yield _broken("not_judged", op, f"was told {told.status}, and was never sent: that is a 503")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 ROOT = Path(__file__).resolve().parents[2]
+STORIES = Path(__file__).parent / "stories"
 
 
 @frozen
@@ -39,6 +40,11 @@ class Mutant:
     habits: tuple[str, ...] = ()
     seeds: int = 40
     scene: str = ""
+
+    @property
+    def story(self) -> Path:
+        """A plan that is tried before any world: one where this defect shows, if random worlds show it too seldom."""
+        return STORIES / f"{self.name}.json"
 
     @property
     def module(self) -> str:

@@ -15,6 +15,7 @@ from . import MUTANTS
 from .applying import ROOT, Mutant
 
 _FOUND = re.compile(r"^seed (\d+) \((\w+)\): (.+); repeat:", re.MULTILINE)
+_BROKE = re.compile(r"^(\w+\.\w+): ", re.MULTILINE)
 _FAILED = re.compile(r"^seed (\d+) \(\w+\): the world itself failed", re.MULTILINE)
 
 
@@ -23,7 +24,7 @@ class Row:
     """Result of one mutant.
 
     :param rules: broken in the first world that showed it, and not broken without it.
-    :param seeds: number of worlds that were run; None: it was not found.
+    :param seeds: number of worlds that were run, 0: only its story; None: it was not found.
     """
 
     mutant: Mutant
@@ -43,7 +44,7 @@ def table(options: argparse.Namespace) -> int:
     for name in names:
         row = hunt(MUTANTS[name], options.seed or 1, options.jobs)
         rows.append(row)
-        after = f"{row.seeds}" if row.seeds else f"**not in {row.mutant.seeds}**"
+        after = f"**not in {row.mutant.seeds}**" if row.seeds is None else str(row.seeds or "its story")
         mutant = row.mutant
         print(
             f"| {name} | {mutant.file} | {mutant.breaks} | {row.rules} | {after} | {row.took_s:.0f} |",
@@ -58,8 +59,12 @@ def table(options: argparse.Namespace) -> int:
 
 
 def hunt(mutant: Mutant, first: int, jobs: int) -> Row:
-    """Run worlds with the mutant until one breaks a promise that the code without it keeps in the same world."""
+    """Run its story, then worlds, until one breaks a promise that the code without the mutant keeps there."""
     began = time.monotonic()
+    if mutant.story.exists():
+        told = set(_BROKE.findall(_tell(mutant, True))) - set(_BROKE.findall(_tell(mutant, False)))
+        if told:
+            return Row(mutant, ", ".join(sorted(told)), 0, time.monotonic() - began)
     ran = 0
     for number, seeds in enumerate(_batches(mutant.seeds, jobs)):
         shape = mutant.shapes[number % len(mutant.shapes)]
@@ -87,8 +92,12 @@ def _batches(seeds: int, jobs: int) -> Iterator[int]:
         size = min(size * 2, 16 * max(1, jobs))
 
 
+def _tell(mutant: Mutant, planted: bool) -> str:
+    return _output(["--plan", str(mutant.story)] + (["--mutant", mutant.name] if planted else []))
+
+
 def _run(mutant: Mutant, planted: bool, first: int, seeds: int, shape: str, jobs: int) -> str:
-    command = [sys.executable, "-m", "simulation", "--seed", str(first), "--seeds", str(seeds)]
+    command = ["--seed", str(first), "--seeds", str(seeds)]
     command += ["--shape", shape, "--jobs", str(jobs)]
     if planted:
         command += ["--mutant", mutant.name]
@@ -96,5 +105,10 @@ def _run(mutant: Mutant, planted: bool, first: int, seeds: int, shape: str, jobs
         command += ["--scene", mutant.scene]
     if mutant.habits:
         command += ["--habits", ",".join(mutant.habits)]
+    return _output(command)
+
+
+def _output(arguments: list[str]) -> str:
+    command = [sys.executable, "-m", "simulation", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     return done.stdout + done.stderr[-2000:]

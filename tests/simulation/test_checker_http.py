@@ -68,12 +68,18 @@ class HttpTests(RuleCase):
         )
         story.tell(2.0, op, 502)
         self.broken(story, "http.not_judged")
-        story = Story()
-        op = story.ask(
-            1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
-        )
-        story.tell(2.0, op, 502, {"outcome": "unknown", "reference": "of an equal write before"})
-        self.assertNotIn("http.not_judged", story.rules())
+        for sent, trouble, told in ((False, False, True), (True, False, False), (False, True, False)):
+            story = Story()
+            if sent:  # an equal write before, whose outcome this one gets
+                story.breaks(0.8, story.ask(0.5, "PATCH", "/notes/1", PATCH))
+                story.add(InHand(0.6, 1, "begins", "PATCH", "/notes/1", "sim-1"))
+                story.add(InHand(0.7, 1, "ends", "PATCH", "/notes/1", "sim-1"))
+            if trouble:
+                story.add(Trouble(1.5, "split hosp", "m0", 9.0))
+            fields = (("X-Request-Id", "sim-2"), ("If-Match", "*"))
+            op = story.ask(1.0, "PATCH", "/notes/1", PATCH, headers=fields)
+            story.tell(2.0, op, 502, {"outcome": "unknown", "reference": "hp-1"})
+            self.assertEqual("http.not_judged" in story.rules(), told)
         story = Story()
         op = story.ask(
             1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
