@@ -101,7 +101,8 @@ SCENES: Mapping[str, Scene] = {
         args={"screen": {"images": 40, "length": 2000, "patient": 1}},
     ),
     "lost edits, clocks": Scene(
-        ("edit",), {"error_after": 0.3, "reset_after": 0.3}, ("HOSP's clock",), args=_HOT_EDIT, mean_s=3.0
+        ("edit",), {"error_after": 0.3, "reset_after": 0.3}, ("HOSP's clock", "often behind"), args=_HOT_EDIT,
+        mean_s=3.0,
     ),
     "refused edits": Scene(("edit",), {"error_before": 0.3}, args=_HOT_EDIT, mean_s=0.1),
     "hidden by a move": Scene(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from ..history import Committed
 from .truth import FOREVER, Op, Truth, Violation
@@ -57,4 +58,23 @@ def _unseen(truth: Truth, early: Op, op: Op) -> bool:
     return truth.troubled(early.asked.at - 30, op.over, "redis", "split")
 
 
-RULES = (undone,)
+def repeated(truth: Truth) -> Iterator[Violation]:
+    """A change that HOSP has carried out is not sent again: it would undo what others have written in between."""
+    for request_id, commits in truth.commits_of.items():
+        changes = [commit for commit in commits if commit.kind == "updated"]
+        for first, second in pairwise(changes):
+            between = [
+                version.commit
+                for version in truth.versions((first.resource, first.id), first.at, second.at)
+                if version.commit is not None and first.at < version.commit.at < second.at
+            ]
+            if (first.resource, first.id) == (second.resource, second.id) and between:
+                op = truth.by_request.get(request_id)
+                text = (
+                    f"{first.resource} {first.id} was changed by {request_id} at {first.at:.3f} and again at "
+                    f"{second.at:.3f}, on top of another change at {between[0].at:.3f}"
+                )
+                yield Violation("order.repeated", second.at, text, () if op is None else (op.asked.op,))
+
+
+RULES = (undone, repeated)

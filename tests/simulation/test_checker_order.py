@@ -62,6 +62,17 @@ class OrderTests(RuleCase):
         story.tell(5.0, first, 200, shown(note(1, "B")))
         self.good(story)
 
+    def test_a_change_is_not_sent_again_on_top_of_another(self) -> None:
+        for between, rules in ((True, ("order.repeated",)), (False, ())):
+            story = Story()
+            op = story.ask(1.0, "PATCH", "/notes/1", {"title": "B"})
+            story.updated(2.0, note(), note(1, "B"), op)
+            if between:
+                story.updated(3.0, note(1, "B"), note(1, "C"))
+            story.updated(4.0, note(1, "C" if between else "B"), note(1, "B"), op)
+            story.tell(5.0, op, 200, shown(note(1, "B")))
+            self.broken(story, *rules)
+
     def test_a_key_stays_ones_own_with_anew_password(self) -> None:
         """The retry gets the outcome of the first request, which came before another user's later write."""
         story = Story()
