@@ -84,7 +84,7 @@ SCENES: Mapping[str, Scene] = {
         ("note", "twice"), _LOST, ("clocks", "clocks"), {}, _SAME_NOTE
     ),
     "lost notes, deaths": Scene(
-        ("note", "twice"), _LOST, ("deaths", "deaths", "clocks"), {}, _SAME_NOTE
+        ("note", "twice"), _LOST, ("deaths", "deaths", "clocks"), {"imported": [True, False]}, _SAME_NOTE
     ),
     "lost notes, slow network": Scene(
         ("note",), {"late_reset": 0.6}, ("slow to HOSP",), args={"note": {"patient": 1, "then_delete": False}},
@@ -142,10 +142,13 @@ SCENES: Mapping[str, Scene] = {
         ("careful",), {"error_before": 0.1, "reset_before": 0.5}, rate=1.0, even=True
     ),
     "keys again": Scene(("again",), {"reset_after": 0.2}),
+    "keys again, clocks": Scene(("again",), {}, ("clocks",) * 6, rate=1.0, even=True),
     "reads in an outage": Scene(("read",), {}, ("outages", "outages"), rate=3.0),
     "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),
+    # What is set right in the cache is shown only while HOSP is away.
     "filters not applied": Scene(
-        ("read", "edit"), args={"read": {"target": list(FILTERED)}, **_HOT_EDIT}, rate=2.0, world={"passes_over": True}
+        ("read", "edit"), {}, ("outages", "outages"), {"passes_over": True}, {"read": {"target": list(FILTERED)}, **_HOT_EDIT},
+        rate=3.0, mean_s=0.1,
     ),
     "mistakes": Scene(("mistake", "held"), rate=1.0),
     "huge ids": Scene(("note", "read"), {"error_after": 0.4}, world={"huge_id": True}, args=_SAME_NOTE),

@@ -71,7 +71,7 @@ _MEMORY = (
         '        if mark is Mark.HIDDEN:\n            self._note(exchange, "hidden")',
         '        if False:\n            self._note(exchange, "hidden")',
         "while HOSP fails one reads what was before one's own write",
-        seeds=120,
+        scene="filters not applied",
     ),
     Mutant(
         "stale-not-marked",

@@ -153,8 +153,7 @@ _NOTES = (
         "        time, since = self._began\n        return time + max(0.0, self._monotonic() - since)",
         "        return self._wall()",
         "a clock that was set makes the ledger forget early",
-        scene="lost notes, deaths",
-        seeds=200,
+        scene="keys again, clocks",
     ),
     Mutant(
         "imported-id-is-sequence",
