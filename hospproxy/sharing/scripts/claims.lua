@@ -8,7 +8,8 @@
 --                one may have been sent, b since when its key may have been lost, a author, g what others did before may have
 --                been lost, y RESOURCE RECORD that it changes or created, q it created that record, z its position in the order
 --                in which writes were settled
---   v:RESOURCE RECORD  the last write that changed this record, as JSON: at its position in that order, e equal, d 1 if it deleted it
+--   v:RESOURCE RECORD  the last write that changed this record, as JSON: at its position in that order, e equal, d 1 if it deleted it,
+--                o position of the last one before that was not equal to it
 --   _n  number of settled writes
 --   t:TURN and k:KEY -> reference;  e:EQUAL -> references, oldest first;  h:RESOURCE -> highest id;
 --   s:MEMBER -> it has published everything again
@@ -119,7 +120,11 @@ local function overtaken(name, w)
   if there and is_open(there) and there.e ~= w.e then return true end
   local found = redis.call('HGET', claims, 'v:' .. w.y)
   local last = found and decoded(found, CHANGE) or nil
-  return last and last.at > w.z and last.e ~= w.e and (not w.q or last.d == 1)
+  if not last then return false end
+  if w.q then return last.at > w.z and last.d == 1 end
+  -- An equal write under a key may have come last; what counts is the last one that was not equal.
+  if last.e == w.e then return type(last.o) == 'number' and last.o > w.z end
+  return last.at > w.z
 end
 local function machine(member) return string.match(member, '^[^.]*') end
 local function raise(resource, number)

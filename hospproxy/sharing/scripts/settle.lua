@@ -42,7 +42,10 @@ if not is_open(w) and not w.z then
   -- Skip this when it is published again after a loss: the time of the change is then unknown.
   if was_open and change ~= '' and about ~= '' then
     local field = 'v:' .. about
-    redis.call('HSET', claims, field, cjson.encode({at = w.z, e = w.e, d = change == 'd' and 1 or 0}))
+    local found = redis.call('HGET', claims, field)
+    local last = found and decoded(found, CHANGE) or nil
+    local other = last and (last.e ~= w.e and last.at or last.o) or nil
+    redis.call('HSET', claims, field, cjson.encode({at = w.z, e = w.e, d = change == 'd' and 1 or 0, o = other}))
     -- A client that waits for a response from before the change may leave later, and may retry within a window after that.
     redis.call('ZADD', ends, now + 2 * tonumber(ARGV[17]) + 60000, field)
   end

@@ -125,7 +125,9 @@ class Model:
         last = self.c.get("v:" + w["y"])
         if last is None:
             return False
-        return bool(last["at"] > w["z"] and last["e"] != w["e"] and ("q" not in w or last["d"]))
+        if "q" in w:
+            return bool(last["at"] > w["z"] and last["d"])
+        return bool((last["at"] if last["e"] != w["e"] else last["o"] or 0) > w["z"])
 
     def takeable(self, w: dict[str, Any], gone: str) -> bool:
         return bool(w["m"] == gone or (self.now > w["u"] and not self.live(w)))
@@ -290,7 +292,9 @@ class Model:
         if w["s"] != "open" and "z" not in w:
             w["z"] = self.c["_n"] = self.c.get("_n", 0) + 1
             if was_open and change and about:
-                last = {"at": w["z"], "e": w["e"], "d": int(change == "d")}
+                before = self.c.get("v:" + about)
+                other = None if before is None else before["at"] if before["e"] != w["e"] else before["o"]
+                last = {"at": w["z"], "e": w["e"], "d": int(change == "d"), "o": other}
                 self.c["v:" + about] = last | {"x": self.now + 2 * int(window) + 60000}
         if "wn" not in w and (w["s"] != "open" or lost == "2"):
             w["wn"] = self.now + int(window)

@@ -42,6 +42,15 @@ class OvertakenTests(SiteTestCase):
             self.change(third, "a")
             self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "b", "a"], "a"), places)
 
+    def test_also_if_an_equal_change_under_a_key_came_last(self) -> None:
+        for place in (0, 1):
+            self.setUp()
+            self.change(self.one, "a", lost=True)
+            self.change(self.two, "b", auth=STAFF2)
+            self.change(self.two, "a", headers=[(b"Idempotency-Key", b'"k"')])
+            self.change((self.one, self.two)[place], "a")
+            self.assertEqual(self.bodies, ["a", "b", "a", "a"], place)
+
     def test_a_retry_is_still_one(self) -> None:
         for place in (0, 1):
             self.setUp()
