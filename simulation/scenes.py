@@ -147,8 +147,8 @@ SCENES: Mapping[str, Scene] = {
     "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),
     # What is set right in the cache is shown only while HOSP is away.
     "filters not applied": Scene(
-        ("read", "edit"), {}, ("outages", "outages"), {"passes_over": True}, {"read": {"target": list(FILTERED)}, **_HOT_EDIT},
-        rate=3.0, mean_s=0.1,
+        ("read", "edit"), {}, ("outages", "outages"), {"passes_over": True},
+        {"read": {"target": list(FILTERED)}, **_HOT_EDIT}, rate=3.0, mean_s=0.1,
     ),
     "mistakes": Scene(("mistake", "held"), rate=1.0),
     "huge ids": Scene(("note", "read"), {"error_after": 0.4}, world={"huge_id": True}, args=_SAME_NOTE),
