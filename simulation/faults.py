@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 
-from .clients.planning import ALL_HABITS, plan_errands
+from .clients.planning import ALL_HABITS, NAMES, plan_errands
 from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
 
 SHAPES = ("one", "workers", "machines")
@@ -257,6 +257,17 @@ def _often_behind(chance: random.Random, plan: Plan) -> list[Fault]:
     return found
 
 
+def _passwords_behind(chance: random.Random, plan: Plan) -> list[Fault]:
+    """Passwords are changed directly at HOSP, and set back after a while."""
+    found = []
+    for _ in range(6):
+        at, number = chance.uniform(10.0, plan.calm_at - 5.0), chance.randrange(len(NAMES))
+        for moment, password in ((at, "behind"), (at + chance.uniform(5.0, 40.0), f"{NAMES[number]}-first")):
+            args = {"resource": "staffs", "id": number + 1, "do": "update", "fields": {"password": password}}
+            found.append(Fault(round(moment, 3), "behind", 0, 0.0, args))
+    return found
+
+
 def _slow_disk(chance: random.Random, plan: Plan) -> list[Fault]:
     return [Fault(2.0, "disk slow", _machine(chance, plan), plan.calm_at - 5.0)]
 
@@ -264,6 +275,7 @@ def _slow_disk(chance: random.Random, plan: Plan) -> list[Fault]:
 DRAWERS: Mapping[str, Drawer] = {
     "deaths": _deaths, "clocks": _clocks, "disks": _disks, "networks": _networks, "outages": _outages,
     "redis": _redis, "behind": _behind, "slow to HOSP": _slow_to_hosp,
-    "HOSP's clock": _clock_of_hosp, "slow disk": _slow_disk, "often behind": _often_behind,
+    "HOSP's clock": _clock_of_hosp, "passwords behind": _passwords_behind, "slow disk": _slow_disk,
+    "often behind": _often_behind,
 }  # fmt: skip
 """Kinds of faults by name, for scenes; those that an ordinary world may have are in `_faults`."""

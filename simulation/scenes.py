@@ -144,6 +144,7 @@ SCENES: Mapping[str, Scene] = {
     "keys again": Scene(("again",), {"reset_after": 0.2}),
     "keys again, clocks": Scene(("again",), {}, ("clocks",) * 6, rate=1.0, even=True),
     "reads in an outage": Scene(("read",), {}, ("outages", "outages"), rate=3.0),
+    "passwords changed outside": Scene(("read",), {}, ("passwords behind",), rate=4.0, mean_s=0.1),
     "filters": Scene(("read", "note"), args={"read": {"target": list(FILTERED)}}, rate=1.0),
     # What is set right in the cache is shown only while HOSP is away.
     "filters not applied": Scene(

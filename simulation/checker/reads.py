@@ -109,6 +109,21 @@ def _oldest(op: Op) -> float:
     return op.asked.at - (HOSP_TAKES_S if "collapsed" in cache else 0.0)
 
 
+def too_old(truth: Truth) -> Iterator[Violation]:
+    """A cached response is not older than its lifetime and the time in which it is revalidated, unless HOSP fails."""
+    for op in truth.ops.values():
+        told = op.told
+        if op.asked.method != "GET" or told is None or "; hit" not in told.cache:
+            continue
+        age, most = int(told.headers.get("age", "0") or 0), FRESH_S.get(op.resource, OTHERS_FRESH_S)
+        # An entry that was read back from disk was dated by the machine's clock.
+        dated = truth.troubled(0.0, op.over, "clock proxy", "power")
+        failing = "stale-if-error" in told.cache or "stale-while-stalled" in told.cache
+        if age > most + 1.0 and not failing and not dated:
+            text = f"{op.asked.target} of {op.asked.intent} ({told.cache}) is {age} s old, more than {most:.0f} s"
+            yield Violation("reads.too_old", op.over, text, (op.asked.op,))
+
+
 def _floor(truth: Truth, op: Op, staff: int | None, record: tuple[str, int], *, own: bool) -> float:
     """When the newest write to this record was committed that this read must show."""
     floor = float("-inf")
@@ -194,6 +209,32 @@ def revoked(truth: Truth) -> Iterator[Violation]:
             yield Violation("reads.revoked", op.over, text, (op.asked.op,))
 
 
+def refused_before(truth: Truth) -> Iterator[Violation]:
+    """Credentials that HOSP has refused read nothing from the cache until HOSP accepts them again.
+
+    Of several workers, each drops its entries only when it hears of the refusal.
+    """
+    if truth.history.premises.shape != "one":
+        return
+    refused: dict[tuple[str, str], float] = {}
+    for op in sorted(truth.ops.values(), key=lambda op: op.over):
+        credentials = op.asked.name, op.asked.password
+        if op.told is None:
+            continue
+        states = truth.good(*credentials, op.asked.at, op.over)
+        if op.told.status == 401 and states == [None]:
+            refused.setdefault(credentials, op.over)
+        elif any(state is not None for state in states):
+            refused.pop(credentials, None)
+        elif (
+            op.told.status == 200
+            and refused.get(credentials, op.over) < op.asked.at
+            and op.asked.target != "/"
+        ):
+            text = f"{op.asked.target} was answered ({op.told.cache}) to {op.asked.name} with a password refused before"
+            yield Violation("reads.refused_before", op.over, text, (op.asked.op,))
+
+
 def _outage_for(truth: Truth, op: Op, behind: bool) -> bool:
     """While HOSP is away, an account that was ended at HOSP itself may keep reading (`identity.offline_grace_s`)."""
     if behind and op.told is not None and "stale-if-error" in op.told.cache:
@@ -212,4 +253,4 @@ def refused_though_good(truth: Truth) -> Iterator[Violation]:
             yield Violation("reads.refused_though_good", op.over, text, (op.asked.op,))
 
 
-RULES = (stale, out_of_order, anothers, revoked, refused_though_good)
+RULES = (stale, too_old, out_of_order, anothers, revoked, refused_before, refused_though_good)

@@ -102,20 +102,19 @@ _ACCOUNTS = (
     Mutant(
         "refusal-not-heeded",
         "hospproxy/memory/accounts.py",
-        "        self._refusals.note(credentials_hmac, self._sequence)\n        self._drop(credentials_hmac)",
-        "        self._refusals.note(credentials_hmac, self._sequence)",
+        "        self._drop(credentials_hmac)\n        self._lately.pop(credentials_hmac, None)\n"
+        "        self._tell(credentials_tag(credentials_hmac))",
+        "",
         "credentials that HOSP refused are believed on",
-        habits=("password", "guess"),
-        seeds=120,
+        scene="passwords changed outside",
     ),
     Mutant(
         "revocation-not-heeded",
         "hospproxy/memory/accounts.py",
-        "        self._keeper.doubt(staff_id, True)\n        self._raise(staff_id)",
-        "        self._keeper.doubt(staff_id, True)",
+        "        self._changes.note(staff_id, self._sequence)\n        for credentials in",
+        "        return\n        for credentials in",
         "the old password reads on from memory after it was changed",
         habits=("password",),
-        seeds=120,
     ),
     Mutant(
         "refused-for-long",
