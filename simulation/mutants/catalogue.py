@@ -154,9 +154,10 @@ _OUTWARD = (
         "host-not-handed-on",
         "hospproxy/outward/upstream_request.py",
         "_octets(client.host or target.authority)",
-        "_octets(target.authority)",
+        # The authority with its port would be recognised, and rewritten to the proxy's.
+        "_octets(target.host)",
         "addresses in answers name HOSP's own host",
-        habits=("note",),
+        scene="filters",
     ),
     Mutant(
         "writes-repeated",
