@@ -90,6 +90,8 @@ SCENES: Mapping[str, Scene] = {
         ("note",), {"late_reset": 0.6}, ("slow to HOSP",), args={"note": {"patient": 1, "then_delete": False}},
         rate=1.0, even=True),
     "lost notes, Redis": Scene(("note", "twice"), _LOST, ("redis", "redis"), args={"note": {"patient": 1}}),
+    "edits among many": Scene(("edit",), {}, ("redis", "redis"), args=_HOT_EDIT, rate=1.5, mean_s=0.2),
+    "lost notes among many": Scene(("note", "twice"), {"reset_after": 0.3, "error_after": 0.2}, args=_SAME_NOTE),
     "numbers for texts": Scene(
         ("odd",), {"error_after": 0.5}, even=True,
         world={"options": '[validation]\nmode = "report"\n'},

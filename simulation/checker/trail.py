@@ -21,7 +21,7 @@ def no_record(truth: Truth) -> Iterator[Violation]:
         statuses = [(line.record or {}).get("status") for line in records]
         what = f"{op.asked.method} {op.asked.target} of {op.asked.intent} was answered {end.status}"
         if not records:
-            if not truth.troubled(op.asked.at, op.over, "disk"):
+            if not truth.troubled(op.asked.at, op.over, "disk full", "disk fail"):
                 yield Violation("trail.no_record", op.over, f"{what} and has no record", (op.asked.op,))
         elif end.status not in statuses:
             yield Violation("trail.status", op.over, f"{what}, its record says {statuses}", (op.asked.op,))

@@ -237,7 +237,7 @@ _GATE = (
         "        most = min(self._limit.now, places)\n",
         "        most = min(self._limit.now, places) + 2\n",
         "HOSP gets more than it should",
-        habits=("flood",),
+        scene="unknown names that leave",
     ),
     Mutant(
         "place-never-given-back",
@@ -335,7 +335,7 @@ _SHARING = (
         "        return self._running",
         "a worker that cannot hear the others serves from memory",
         shapes=_AMONG_MANY,
-        habits=("edit", "note"),
+        scene="edits among many",
     ),
     Mutant(
         "news-not-told",
@@ -344,7 +344,7 @@ _SHARING = (
         "",
         "other workers do not hear of a write",
         shapes=_AMONG_MANY,
-        habits=("edit", "note"),
+        scene="edits among many",
     ),
     Mutant(
         "claims-nothing",
@@ -353,7 +353,7 @@ _SHARING = (
         "",
         "two machines carry out one write",
         shapes=_AMONG_MANY,
-        habits=_WRITING,
+        scene="lost notes among many",
     ),
     Mutant(
         "equal-elsewhere-unseen",
@@ -362,7 +362,7 @@ _SHARING = (
         '        if found[0] == b"join":\n            return None\n',
         "what is repeated at another machine is a write of its own",
         shapes=_AMONG_MANY,
-        habits=_WRITING,
+        scene="lost notes among many",
     ),
 )
 _MORE = (
@@ -387,7 +387,7 @@ _MORE = (
         "    concurrency: int = field(\n        default=5,",
         "    concurrency: int = field(\n        default=8,",
         "by default HOSP gets eight requests at one time",
-        habits=("flood",),
+        scene="unknown names that leave",
     ),
 )
 

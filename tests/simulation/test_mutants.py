@@ -7,7 +7,7 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simulation.mutants import MUTANTS, Mutant, plant
+from simulation.mutants import MUTANTS, Mutant, plant, table
 from simulation.mutants.applying import ROOT, _Finder
 from simulation.scenes import SCENES
 
@@ -51,3 +51,28 @@ class MutantTests(SynchronousTestCase):
         mutant = Mutant("m", "hospproxy/errors.py", "x", "y", "nothing")
         with mock.patch.dict(sys.modules, {"hospproxy.errors": mock.Mock()}):
             self.assertRaises(RuntimeError, plant, mutant)
+
+
+class HuntTests(SynchronousTestCase):
+    """The story of a mutant is tried before any world."""
+
+    def hunted(self, planted: str, without: str = "") -> tuple[table.Row, list[list[str]]]:
+        ran: list[list[str]] = []
+
+        def output(arguments: list[str]) -> str:
+            ran.append(arguments)
+            told = planted if "--mutant" in arguments else without
+            return told if "--plan" in arguments else "seed 1 (one): reads.stale; repeat:"
+
+        self.patch(table, "_output", output)
+        return table.hunt(MUTANTS["sent-when-begun"], 1, 1), ran
+
+    def test_it_is_found_by_its_story(self) -> None:
+        row, ran = self.hunted("writes.doubled: stored twice\n\n   1.000  ann asks\n")
+        self.assertEqual((row.rules, row.seeds, len(ran)), ("writes.doubled", 0, 2))
+
+    def test_what_breaks_without_it_too_does_not_count(self) -> None:
+        broken = "writes.doubled: stored twice"
+        row, ran = self.hunted(broken, broken)
+        self.assertIsNone(row.seeds)
+        self.assertGreater(len(ran), 2)
