@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import shutil
 import signal
 import sys
@@ -21,8 +22,10 @@ from .checker import Violation, check
 from .faults import Plan
 from .history import Asked, History, Told, Trouble
 
-LONGEST_S = 600.0
-"""Real seconds after which a world counts as hung."""
+MOST_CPU_S = 600
+"""Seconds of the processor after which the kernel ends a world: it loops for ever."""
+LONGEST_S = 7200.0
+"""Real seconds after which a world counts as hung, on a machine that is busy with other things."""
 EMPTY: Mapping[str, str] = {}
 
 
@@ -102,6 +105,7 @@ class Child:
         from .kernel.death import be_quiet
 
         be_quiet()
+        resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
         try:
             try:
                 result, history = run_here(self.plan, self._folder / "world")

@@ -319,6 +319,10 @@ class TrailTests(RuleCase):
     def test_no_record(self) -> None:
         self.broken(self.read(), "trail.no_record")
         self.good(self.read(status=200))
+        for kind, rules in (("disk full", ()), ("disk slow", ("trail.no_record",))):
+            story = self.read()
+            story.add(Trouble(0.5, kind, "m0", 9.0))
+            self.broken(story, *rules)
 
     def test_no_intent(self) -> None:
         story = Story()
