@@ -119,8 +119,8 @@ def too_old(truth: Truth) -> Iterator[Violation]:
         # An entry that was read back from disk was dated by the machine's clock.
         dated = truth.troubled(0.0, op.over, "clock proxy", "power")
         failing = "stale-if-error" in told.cache or "stale-while-stalled" in told.cache
-        if age > most + 1.0 and not failing and not dated:
-            text = f"{op.asked.target} of {op.asked.intent} ({told.cache}) is {age} s old, more than {most:.0f} s"
+        if age > most + HOSP_TAKES_S and not failing and not dated:
+            text = f"{op.asked.target} of {op.asked.intent} ({told.cache}) is {age} s old, its lifetime is {most:.0f} s"
             yield Violation("reads.too_old", op.over, text, (op.asked.op,))
 
 

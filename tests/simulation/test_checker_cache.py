@@ -42,6 +42,7 @@ class CacheTests(RuleCase):
 
     def test_but_for_its_lifetime_or_while_hosp_fails(self) -> None:
         self.good(self.aged(80))
+        self.good(self.aged(95))  # its lifetime began with HOSP's response, its age with the request
         self.good(self.aged(500, target="/hospitals"))
         self.good(self.aged(130, "hit; ttl=-70; detail=stale-if-error"))
         story = self.aged(130)
