@@ -103,7 +103,7 @@ _ACCOUNTS = (
         "refusal-not-heeded",
         "hospproxy/memory/accounts.py",
         "        self._drop(credentials_hmac)\n        self._lately.pop(credentials_hmac, None)\n"
-        "        self._tell(credentials_tag(credentials_hmac))",
+        "        self.revoked.tell(credentials_tag(credentials_hmac))",
         "",
         "credentials that HOSP refused are believed on",
         scene="passwords changed outside",
