@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.current import Plan
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import Tender
 from hospproxy.record.trail.verify import verify

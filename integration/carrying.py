@@ -14,11 +14,12 @@ from zope.interface import directlyProvides, implementer
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.null_meter import NullMeter
 from hospproxy.record.sinks.carrier import Carrier, Time
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.follower import Batch, ClosedFile, Follower, Position
 from hospproxy.record.trail.hash_chain import hash_of
 from hospproxy.record.trail.identity import trail_id
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.names import TOMBSTONE, of_journal
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import Tender

@@ -26,10 +26,11 @@ from hospproxy.record.database.reader import DatabaseReader
 from hospproxy.record.database.schema import LINES, RECORDS, place_of
 from hospproxy.record.database.sink import DatabaseWriter, OtherRecordError
 from hospproxy.record.search.filters import Filters
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.follower import Batch, Follower, Position
 from hospproxy.record.trail.hash_chain import NOTHING, hash_of, link_of
 from hospproxy.record.trail.identity import trail_id
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing_key import PublicKeys, Signer

@@ -24,7 +24,7 @@ from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.trail.build_journal import open_journal
 from hospproxy.signing_key import signer_for
-from hospproxy.record.trail.keeper import Plan
+from hospproxy.record.trail.current import Plan
 from hospproxy.null_meter import NullMeter
 
 folder, limit, loops, last = Path(sys.argv[1]) / "audit", int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])

@@ -20,21 +20,22 @@ LAYERS = (
     # Requests, responses, the contract, errors, and the interfaces between parts.
     "messages words errors tags iterators long_text json_lists database_url retry_after late_responses contract"
     " contract_answers contract_document contract_permissions contract_query schema_walk identity_response answers"
-    " exchange interfaces null_meter call_ids",
+    " exchange interfaces null_meter call_ids http_dates event own_requests",
     # What a process needs of its machine: clocks, threads, files, keys, signals.
-    "clocks worker slices single_flight transaction folders secrets encryption signing_key origin_secrets audit_users"
-    " client_tls privileges shutdown signals host",
-    "arrival",
+    "clocks worker slices single_flight background sqlite_file folders secrets encryption signing_key origin_secrets"
+    " audit_users client_endpoint outgoing_http privileges shutdown signals collector host",
     "options",
+    "arrival",
     "config checks",
     "sharing",
+    "foundations",
     "memory",
     "guard",
     "outward",
     "record",
     "watch state",
     # The parts are connected here; nothing below knows all of them.
-    "worker_identity chain build_sharing assembly",
+    "worker_identity chain assembly",
     "service",
     "workers",
     "tap",
@@ -45,6 +46,7 @@ Modules beside the folders may also import modules of their own layer.
 """
 
 UPWARD = {
+    ("foundations", "watch.metrics"): "the meter is made first, since every part counts with it",
     (
         "host",
         "record.trail.uring",

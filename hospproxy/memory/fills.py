@@ -77,7 +77,7 @@ class Fills:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._running: set[Fill] = set()
+        self._running: dict[Fill, None] = {}  # not a set: the order must not depend on memory addresses
         self._joinable: dict[bytes, Fill] = {}
         self._struck: LastChanges[str] = LastChanges(MOST_STRUCK)
 
@@ -109,7 +109,7 @@ class Fills:
             # The older fetch for this key must not overwrite what the new one will store.
             self._doom(before)
         fill = Fill(key, frozenset(tags), exchange, self._clock.seconds(), keep, wish)
-        self._running.add(fill)
+        self._running[fill] = None
         self._joinable[key] = fill
 
         fill.flight.start(
@@ -164,7 +164,7 @@ class Fills:
             del self._joinable[fill.key]
 
     def _end(self, fill: Fill, outcome: Fetched | Failure, heard: bool) -> None:
-        self._running.discard(fill)
+        self._running.pop(fill, None)
         self._doom(fill)
         if not heard and isinstance(outcome, Failure) and not outcome.check(CancelledError, ProxyError):
             _log.failure(

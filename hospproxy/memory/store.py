@@ -92,7 +92,7 @@ class LruStore:
         self.bytes = 0
         self.evicted = 0
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
-        self._keys_of: dict[str, set[bytes]] = {}
+        self._keys_of: dict[str, dict[bytes, None]] = {}  # in the order in which they were stored
 
     def __len__(self) -> int:
         return len(self._held)
@@ -121,7 +121,7 @@ class LruStore:
         self._held[key] = _Held(entry, size, tags, mark)
         self.bytes += size
         for tag in tags:
-            self._keys_of.setdefault(tag, set()).add(key)
+            self._keys_of.setdefault(tag, {})[key] = None
 
     def mark_tag(self, tag: str, mark: Mark) -> None:
         """Raise the mark of every entry with a tag."""
@@ -155,6 +155,6 @@ class LruStore:
         self.bytes -= held.size
         for tag in held.tags:
             keys = self._keys_of[tag]
-            keys.discard(key)
+            keys.pop(key, None)
             if not keys:
                 del self._keys_of[tag]

@@ -77,7 +77,7 @@ class Gate:
             "this is a bug: report the traceback",
             meter,
         )
-        self._probes: set[Ticket] = set()
+        self._probes: dict[Ticket, None] = {}
         self._probed_at = self._heard_at = -math.inf
         self._resting_until = -math.inf
         self._places.attach(self)
@@ -120,7 +120,7 @@ class Gate:
             if not self.has_room:
                 raise self._refused(ticket, Refusal.FULL)
             self._queue.admit(ticket)
-            self._probes.add(ticket)
+            self._probes[ticket] = None
             self._probed_at = self._clock.seconds()
         else:
             await self._place(ticket)
@@ -271,7 +271,7 @@ class Gate:
 
     def _give_back(self, ticket: Ticket) -> None:
         self._held.pop(ticket, None)
-        self._probes.discard(ticket)
+        self._probes.pop(ticket, None)
         self._in_hand.end(ticket)
         self._queue.leave(ticket)
         self._let_in()

@@ -19,9 +19,10 @@ from ...signing_key import Signer, signer_for
 from ...worker import WorkerLike
 from ..describe import gap
 from ..intent import RETRY_AFTER_S
+from .current import Plan
 from .follower import Position
 from .journal import Bounds, Journal, NullJournal
-from .keeper import Plan, TrailKeeper
+from .keeper import TrailKeeper
 from .upkeep import Tended, Tender
 
 if TYPE_CHECKING:

@@ -1,12 +1,13 @@
-"""State of the file that is being written, and of the group that is appended next."""
+"""When files are rotated, the state of the file that is being written, and the group that is appended next."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from ...options.audit_section import AuditSettings
 from .files import JournalFile
 from .hash_chain import ChainHead
 
@@ -82,3 +83,22 @@ def within(passed: float, limit: float) -> bool:
     If the wall clock was set back by more than the limit, this is False, so that nothing is put off for long.
     """
     return -limit < passed < limit
+
+
+_DEFAULTS: Final = AuditSettings()
+
+
+@frozen(slots=True, kw_only=True)
+class Plan:
+    """When a file is rotated, and how much space is reserved.
+
+    :param rotate_bytes: a file of this many bytes is closed and the next one begun.
+    :param rotate_s: a file of this age, in seconds, is closed too.
+    :param digest_s: seconds between two signed digests.
+    :param reserve_bytes: bytes allocated in advance for a full disk; 0 for none.
+    """
+
+    rotate_bytes: int = _DEFAULTS.rotate_bytes
+    rotate_s: float = _DEFAULTS.rotate_s
+    digest_s: float = 3600.0
+    reserve_bytes: int = 0

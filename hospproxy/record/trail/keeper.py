@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-from attrs import frozen
 from twisted.logger import Logger
 
 from ...errors import RecordFailed
-from ...options.audit_section import AuditSettings
 from ...signing_key import Signer
 from ..disclosures import Disclosure
 from . import marks, recovery
-from .current import Append, Current, Group, within
+from .current import Append, Current, Group, Plan, within
 from .files import FULL, Files, JournalFile, OsFiles
 from .follower import Position
 from .hash_chain import ChainHead, linked, linked_and_signed
@@ -29,25 +26,6 @@ _RETRY_S = 5.0
 
 _MOST_BYTES = 1 << 18
 """Largest group, in bytes, that is hashed in the reactor's thread: half a millisecond."""
-
-
-_DEFAULTS: Final = AuditSettings()
-
-
-@frozen(slots=True, kw_only=True)
-class Plan:
-    """When a file is rotated, and how much space is reserved.
-
-    :param rotate_bytes: a file of this many bytes is closed and the next one begun.
-    :param rotate_s: a file of this age, in seconds, is closed too.
-    :param digest_s: seconds between two signed digests.
-    :param reserve_bytes: bytes allocated in advance for a full disk; 0 for none.
-    """
-
-    rotate_bytes: int = _DEFAULTS.rotate_bytes
-    rotate_s: float = _DEFAULTS.rotate_s
-    digest_s: float = 3600.0
-    reserve_bytes: int = 0
 
 
 class _NotKeptError(Exception):

@@ -16,8 +16,9 @@ from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.folder import FolderReader
 from hospproxy.record.search.match import matches, time_of
 from hospproxy.record.search.rows import IndexRow
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 
 from ..trail.trails import EPOCH, SIGNER

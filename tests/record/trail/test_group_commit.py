@@ -13,8 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
 from hospproxy.record.disclosures import disclosure_of
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.group_commit import Committer
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 
 from .disks import FakeDisk, HandRing, HandWorker

@@ -13,8 +13,9 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import RecordFailed
 from hospproxy.interfaces import IJournal
 from hospproxy.record.describe import gap
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.journal import Bounds, Journal, NullJournal
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.signing_key import Signer
 from hospproxy.watch.metrics import Metrics
 

@@ -19,8 +19,9 @@ from hospproxy.errors import RecordFailed
 from hospproxy.record.describe import gap
 from hospproxy.record.disclosures import Disclosure, disclosure_of
 from hospproxy.record.trail import current as current_module
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.journal import Bounds, Journal
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.scan import scan
 from hospproxy.watch.metrics import Metrics

@@ -9,9 +9,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import RecordFailed
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.files import CLOSING_ROOM, OsFiles
 from hospproxy.record.trail.hash_chain import is_signed_by
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.record_line import encode_record
 
 from .disks import FakeDisk

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hospproxy.record.trail.keeper import Plan
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing_key import PublicKeys, Signer
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.files import OsFiles
-from hospproxy.record.trail.keeper import Plan, TrailKeeper
+from hospproxy.record.trail.keeper import TrailKeeper
 from hospproxy.record.trail.names import parse
 from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.upkeep import Tender
