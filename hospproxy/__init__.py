@@ -33,6 +33,6 @@ Modules at this level, in reading order:
 * ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.
 * ``background.py``, ``single_flight.py``, ``late_responses.py``: work that nothing waits for, equal work that is done
   once, responses that outlast their client.
-* ``event.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``, ``sqlite_file.py``: small
+* ``hook.py``, ``iterators.py``, ``json_lists.py``, ``long_text.py``, ``null_meter.py``, ``sqlite_file.py``: small
   helpers.
 """

@@ -12,7 +12,7 @@ that nothing is used before it exists:
 7. the processors, and the chain that runs them
 
 Parts that send requests are built before the chain: they get ``OwnRequests.ask``. Where a part must know of something
-that happens in a part built before it, it listens to an ``Event`` of that part.
+that happens in a part built before it, it listens to a ``Hook`` of that part.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Foundations:
 
 
 def foundations_of(settings: Settings, reactor: Any, key: MasterKey, slot: int, host: Host) -> Foundations:
-    """Lay them.
+    """Build what the parts of one process are given, and the connection to other workers, not yet open.
 
     :raise ContractError: the contract document is not usable.
     """

@@ -14,7 +14,7 @@ from .messages import Priority, Request, Response
 
 
 async def nowhere(_exchange: Exchange) -> Response:
-    """Answer a request that no processor has answered."""
+    """Fail a request that no processor has answered: the end of every chain."""
     raise ProxyError("No processor answered this request.", status=502)
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     # Requests, responses, the contract, errors, and the interfaces between parts.
     "messages words errors tags iterators long_text json_lists database_url retry_after late_responses contract"
     " contract_answers contract_document contract_permissions contract_query schema_walk identity_response answers"
-    " exchange interfaces null_meter call_ids http_dates event own_requests",
+    " exchange interfaces null_meter call_ids http_dates hook own_requests",
     # What a process needs of its machine: clocks, threads, files, keys, signals.
     "clocks worker slices single_flight background sqlite_file folders secrets encryption signing_key origin_secrets"
     " audit_users client_endpoint outgoing_http privileges shutdown signals collector host",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
-from ..event import Event
+from ..hook import Hook
 from ..messages import Identity
 from ..tags import ACCOUNTS, account_tag, credentials_tag
 from .bounded import Counts, LastChanges
@@ -78,9 +78,9 @@ class Accounts:
         self._all_late: float | None = None
         self._elsewhere: OrderedDict[str, tuple[str | None, float]] = OrderedDict()
         self._doubted = Counts(self._max)
-        self.refused_here: Event[[bytes]] = Event()
+        self.refused_here: Hook[[bytes]] = Hook()
         """HOSP has refused these credentials in this process."""
-        self.revoked: Event[[str]] = Event()
+        self.revoked: Hook[[str]] = Hook()
         """An account has changed: the cache entries with this tag must be deleted."""
 
     def __len__(self) -> int:

@@ -32,7 +32,7 @@ class Remembered:
 def remembered_by(
     base: Foundations, *, away: Callable[[], bool], stalls: Stalls, let_in: Callable[[], None]
 ) -> Remembered:
-    """Nothing is remembered yet, and the disk is not open.
+    """Build the memory, empty, and the disk, not yet open.
 
     :param away: whether HOSP is known to be down, so that no write can be sent.
     :param stalls: whether HOSP is silent for longer than usual.

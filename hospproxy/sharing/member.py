@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..background import Background
-from ..event import Event
+from ..hook import Hook
 from ..interfaces import IMeter
 from ..options.redis_section import RedisSettings
 from . import members
@@ -74,13 +74,13 @@ class Shared:
         self._complain = Complaints(meter)
         self.naming = Naming(vault, names, timing.prefix, self._complain)
         self.key = self.naming.key
-        self.joined: Event[[bool]] = Event()
+        self.joined: Hook[[bool]] = Hook()
         """This worker has joined, at its start or in a new epoch. The argument says whether it may have missed news."""
-        self.read: Event[[bytes, int]] = Event()
+        self.read: Hook[[bytes, int]] = Hook()
         """It has read the log of this epoch up to this number."""
-        self.missed: Event[[]] = Event()
+        self.missed: Hook[[]] = Hook()
         """It has missed news for good; told before its listeners get ``Everything``."""
-        self.places: Event[[]] = Event()
+        self.places: Hook[[]] = Hook()
         """Another worker has returned slots at HOSP, needs some, or has news of the breaker."""
         self._ears = Ears(vault, self.key("log"), clock, timing.timeout_s, meter)
         self._outbox = Outbox(complain=self._complain)

@@ -47,7 +47,7 @@ class GateParts:
 
 
 def gate_parts(base: Foundations, is_gone: Callable[[str], bool]) -> GateParts:
-    """Build the gate, closed breaker and empty queue.
+    """Build the gate with a closed breaker and an empty queue, its slots and its prober.
 
     :param is_gone: whether the worker of this machine that holds this file lock is dead.
     """

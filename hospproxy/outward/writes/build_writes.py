@@ -39,7 +39,7 @@ class KeptWrites:
 
 
 def ledger_of(base: Foundations) -> Ledger:
-    """The ledger, not yet open."""
+    """Build the ledger, not yet open; it belongs to this process once it is."""
     return Ledger(
         base.settings.ledger_path,
         base.worker("ledger"),
@@ -50,7 +50,7 @@ def ledger_of(base: Foundations) -> Ledger:
 
 
 def observed_by(base: Foundations) -> Observed:
-    """Nothing has been observed yet."""
+    """Build what learns from HOSP's responses; it knows nothing yet."""
     sharing = base.sharing
     return Observed(
         sightings=Sightings(base.contract),
@@ -66,7 +66,7 @@ def observed_by(base: Foundations) -> Observed:
 
 
 def kept_writes(base: Foundations, ledger: Ledger, observed: Observed) -> KeptWrites:
-    """No write is open yet; ``Writes.recover`` takes over those of an earlier process."""
+    """Build the store of writes, empty; ``Writes.recover`` takes over those of an earlier process."""
     settings = base.settings.writes
     entries = Entries(
         base.reactor,
@@ -118,7 +118,7 @@ def _claims(base: Foundations, ledger: Ledger, sightings: Sightings, keeping: Ke
 
 
 def writes_of(base: Foundations, kept: KeptWrites, observed: Observed, later: Later) -> Writes:
-    """The processor of writes.
+    """Build the processor of writes on what is kept of them.
 
     :param later: learns of outcomes that are found out after their client was told "unknown".
     """

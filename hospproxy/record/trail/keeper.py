@@ -43,10 +43,9 @@ class TrailKeeper:
     """Appends groups of chained lines to the journal's file. One thread at a time may call it.
 
     All methods block, except ``prepare`` and ``written``: between the two, the ring appends the group
-    (group_commit.py). Each start begins a new file, and so does a file that can no longer be trusted. A line torn
-    by a crash is therefore always the last of its file and is never merged with another. The chain continues
-    from file to file. When the disk is full, the keeper continues in a reserve file allocated earlier; ``full``
-    is then true.
+    (group_commit.py). Each start begins a new file, and so does a file that can no longer be trusted. So a line
+    torn by a crash is always the last of its file and is never merged with another. The chain continues from file
+    to file. When the disk is full, the keeper continues in a reserve file allocated earlier; ``full`` is then true.
 
     :param directory: folder of the files; created with mode 0700 if it is missing.
     :param wall: seconds since the epoch.

@@ -1,4 +1,4 @@
-"""Tell several listeners that something has happened, where the teller may not import, or be built after, them."""
+"""Call functions when something happens in a part that may not know, or is built before, those who listen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Generic, ParamSpec
 Args = ParamSpec("Args")
 
 
-class Event(Generic[Args]):
+class Hook(Generic[Args]):
     """Something that can happen more than once; the type of its arguments is checked on both sides.
 
-    The object to which it happens makes the event when it is built, so that listeners can be added before or after.
+    The part in which it happens makes the hook when it is built, so that listeners can be added at any time.
     """
 
     def __init__(self) -> None:
