@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from .chain import Chain
+from .chain import Chain, Processors
 from .config import Settings
-from .exchange import Call, Exchange
+from .exchange import Call, Identified
 from .foundations import Foundations, foundations_of
 from .guard.admission.processor import Admission
 from .guard.bodies import Bodies
@@ -41,7 +41,6 @@ from .guard.origin_check import Entrance
 from .guard.ownership import Ownership
 from .guard.validation import Validation
 from .host import REAL, Host
-from .interfaces import IProcessor
 from .memory.accounts import Accounts
 from .memory.build_memory import Remembered, remembered_by, second_of
 from .memory.cache import Cache
@@ -167,41 +166,38 @@ def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, ho
         is_loop=lambda client: came_by(client.via, via),
     )
     ask = base.own_requests.ask
-    processors: dict[str, tuple[bool, IProcessor | None]] = {
-        "record.audit": (settings.audit.enabled, audit),
-        "guard.entrance": (True, entrance),
-        "guard.admission": (settings.admission.enabled, admission),
-        "guard.validation": (True, validation),  # its checks can be off, its parsing cannot
-        "guard.identity": (True, identity),
-        "guard.bodies": (True, Bodies(validation, reactor, base.turns)),
-        "guard.ownership": (
-            settings.ownership.enabled,
-            Ownership(
-                base.contract,
-                ask,
-                policy=settings.ownership.policy,
-                enforce=settings.ownership.mode == "enforce",
-            ),
-        ),
-        "guard.permissions": (
-            settings.permissions.enabled and identity is not None,
-            permissions_for(base, knowledge),
-        ),
-        "record.patient": (settings.audit.enabled, PatientOfRecord(base.contract, ask, reactor)),
-        "memory.screening": (settings.screening.enabled, screening),
-        "memory.cache": (True, cache),  # even when switched off, it tells accounts about writes
-        "record.intent": (settings.audit.enabled, Intent(trail.journal, describer, reactor)),
-        "outward.writes": (settings.writes.enabled, writes),
-        "outward.conditions": (True, ConditionCheck(base.contract, ask)),
-        "outward.retry": (
-            settings.retry.enabled,
-            retry_for(settings.retry, reactor, host.random, base.metrics, gate.workers),
-        ),
-        "outward.gate": (settings.gate.enabled, gate.gate),
-        "outward.upstream": (True, _sending(base, upstream, observed, outside, knowledge)),
-    }
+    ownership = Ownership(
+        base.contract, ask, policy=settings.ownership.policy, enforce=settings.ownership.mode == "enforce"
+    )
+    judged = settings.permissions.enabled and identity is not None
+    patient = PatientOfRecord(base.contract, ask, reactor)
+    intent = Intent(trail.journal, describer, reactor)
+    retry = retry_for(settings.retry, reactor, host.random, base.metrics, gate.workers)
+    processors = Processors(
+        audit=audit if settings.audit.enabled else None,
+        before={
+            "guard.entrance": entrance,
+            "guard.admission": admission if settings.admission.enabled else None,
+        },
+        validation=validation,  # its checks can be off, its parsing cannot
+        identity=identity,
+        behind={
+            "guard.bodies": Bodies(validation, reactor, base.turns),
+            "guard.ownership": ownership if settings.ownership.enabled else None,
+            "guard.permissions": permissions_for(base, knowledge) if judged else None,
+            "record.patient": patient if settings.audit.enabled else None,
+            "memory.screening": screening if settings.screening.enabled else None,
+            "memory.cache": cache,  # even when switched off, it tells accounts about writes
+            "record.intent": intent if settings.audit.enabled else None,
+            "outward.writes": writes if settings.writes.enabled else None,
+            "outward.conditions": ConditionCheck(base.contract, ask),
+            "outward.retry": retry if settings.retry.enabled else None,
+            "outward.gate": gate.gate if settings.gate.enabled else None,
+            "outward.upstream": _sending(base, upstream, observed, outside, knowledge),
+        },
+    )
     chain = Chain(
-        {name: part for name, (enabled, part) in processors.items() if enabled and part is not None},
+        processors,
         own_requests=base.own_requests,
         answers=base.answers,
         clock=reactor,
@@ -286,8 +282,7 @@ def _screening(base: Foundations, kept: KeptWrites) -> Screening:
 
 
 def _later(memory: Memory, audit: Audit) -> Later:
-    def forget(exchange: Exchange) -> Deferred[None]:
-        assert exchange.call is not None
+    def forget(exchange: Identified) -> Deferred[None]:
         return memory.found_later(exchange.call, WriteAuthor.of(exchange))
 
     return Later(forget=forget, record=audit.note)

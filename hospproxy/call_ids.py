@@ -39,7 +39,7 @@ def patient_of(call: Call | None, answer: object) -> str | None:
     """The patient that a call concerns, if the contract says where the id is.
 
     :param answer: the response, or the exception or None in its place. Code that replaces a response by one
-        without a body (a 304) must ask before, and keep the result in ``Exchange.patient``.
+        without a body (a 304) must ask before, and keep the result in ``Trace.patient``.
     """
     if call is None or (place := call.operation.patient) is None:
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
+from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,8 +14,8 @@ from zope.interface import implementer
 
 from .answers import Answers, accept_class
 from .errors import ProxyError, RecordFailed
-from .exchange import Exchange
-from .interfaces import IHandler, IMeter, IProcessor, Proceed
+from .exchange import Called, Deadline, Exchange, Identified
+from .interfaces import AnyStage, IHandler, IMeter, Proceed, ProceedTo, Processor, Stage
 from .messages import Request, Response
 from .own_requests import OwnRequests, nowhere
 from .retry_after import with_retry_after
@@ -42,14 +44,37 @@ ORDER = (
 
 OWN_ENTRY = "memory.cache"
 
+AUDIT, VALIDATION, IDENTITY = "record.audit", "guard.validation", "guard.identity"
+"""Validation and identity pass on a later stage than they take. All others pass on the stage that they take."""
+
+_Takes = TypeVar("_Takes", bound=Exchange)
+_Gives = TypeVar("_Gives", bound=Exchange)
 _log = Logger()
+
+
+@frozen(slots=True)
+class Processors:
+    """The processors by the stage that they take, so that mypy checks each against its place.
+
+    :param audit: record.audit, for requests of every stage; None: no audit records.
+    :param before: by their names in ORDER, those before guard.validation.
+    :param validation: guard.validation.
+    :param identity: guard.identity; None: nobody is identified.
+    :param behind: by their names in ORDER, those behind guard.identity.
+    """
+
+    validation: Processor[Exchange, Called]
+    audit: AnyStage | None = None
+    before: Mapping[str, Processor[Exchange, Exchange] | None] = field(factory=dict)
+    identity: Processor[Called, Identified] | None = None
+    behind: Mapping[str, Processor[Identified, Identified] | None] = field(factory=dict)
 
 
 @implementer(IHandler)
 class Chain:
     """Runs requests through the processors, and turns failures into responses in one place.
 
-    :param processors: by their names in ORDER; a missing one is switched off.
+    :param processors: those that are missing are switched off.
     :param own_requests: enter at OWN_ENTRY. Default: the proxy sends none.
     :param clock: monotonic.
     :param wall: seconds since the epoch, for audit records.
@@ -59,7 +84,7 @@ class Chain:
 
     def __init__(
         self,
-        processors: Mapping[str, IProcessor],
+        processors: Processors,
         *,
         own_requests: OwnRequests | None = None,
         answers: Answers,
@@ -79,20 +104,18 @@ class Chain:
         if own_requests is not None:
             own_requests.lead_to(own_entry)
 
-    def _compose(self, processors: Mapping[str, IProcessor]) -> Proceed:
+    def _compose(self, processors: Processors) -> Proceed:
         """Connect the processors; return the entry for the proxy's own requests."""
-        unknown = set(processors) - set(ORDER)
+        before = ORDER[ORDER.index(AUDIT) + 1 : ORDER.index(VALIDATION)]
+        behind = ORDER[ORDER.index(IDENTITY) + 1 :]
+        unknown = {*processors.before} - {*before} | {*processors.behind} - {*behind}
         if unknown:
-            raise ValueError(f"unknown processors, not in chain.ORDER: {', '.join(sorted(unknown))}")
-        step: Proceed = nowhere
-        own = step
-        for name in reversed(ORDER[1:]):
-            if name in processors:
-                step = _step(processors[name], step)
-            if name == OWN_ENTRY:
-                own = step
-        audit = self._audit = processors.get(ORDER[0])
-        self._inner = step
+            raise ValueError(f"no processors for this place in chain.ORDER: {', '.join(sorted(unknown))}")
+        own = _steps(processors.behind, behind[behind.index(OWN_ENTRY) :], nowhere)
+        identified = _steps(processors.behind, behind[: behind.index(OWN_ENTRY)], own)
+        called = _step(processors.identity, identified) if processors.identity else _unidentified(identified)
+        self._inner = _steps(processors.before, before, _step(processors.validation, called))
+        audit = self._audit = processors.audit
         self._whole = _step(audit, self._answered) if audit else self._answered
         return _step(audit, own) if audit else own
 
@@ -111,7 +134,7 @@ class Chain:
         async def answered(exchange: Exchange) -> Response:
             return await self._answer_failures(exchange, refused)
 
-        exchange.rule_hits.append(f"arrival:{error.status}")
+        exchange.trace.rule_hits.append(f"arrival:{error.status}")
         self._meter.count("arrival_refusals_total", status=str(error.status))
         whole = _step(self._audit, answered) if self._audit else answered
         return self._run(exchange, whole)
@@ -122,9 +145,9 @@ class Chain:
 
     def _exchange(self, request: Request) -> Exchange:
         now = self._clock.seconds()
-        return Exchange(request=request, arrived=now, wall=self._wall(), deadline=now + self._deadline_s)
+        return Exchange(request, now, self._wall(), Deadline(now + self._deadline_s))
 
-    def _run(self, exchange: Exchange, whole: Proceed) -> Deferred[Response]:
+    def _run(self, exchange: Exchange, whole: ProceedTo[Exchange]) -> Deferred[Response]:
         """Run the chain as a separate task. A client that leaves cancels a read, never a write."""
 
         async def work() -> Response:
@@ -139,8 +162,8 @@ class Chain:
                 count_request(self._meter, exchange, outcome, self._clock.seconds() - exchange.arrived)
 
         def left(_answer: Deferred[Response]) -> None:
-            exchange.leave(self._clock.seconds())
-            call = exchange.call
+            exchange.presence.leave(self._clock.seconds())
+            call = exchange.trace.call
             if call is None or not call.operation.is_write:
                 task.cancel()
 
@@ -151,7 +174,7 @@ class Chain:
             if isinstance(outcome, Failure):
                 # No client gets a response, even if it is still connected: an equal write counts as a repetition of
                 # this one.
-                exchange.leave()
+                exchange.presence.leave()
             if answer.called:
                 return
             if isinstance(outcome, Failure):
@@ -167,33 +190,53 @@ class Chain:
     async def _answered(self, exchange: Exchange) -> Response:
         return await self._answer_failures(exchange, self._inner)
 
-    async def _answer_failures(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def _answer_failures(self, exchange: Exchange, proceed: ProceedTo[Exchange]) -> Response:
         """Turn a failure into a response. This is the only place that does."""
         try:
             response = with_retry_after(await proceed(exchange))
         except ProxyError as error:
-            exchange.outcome = exchange.outcome or error.outcome
+            exchange.trace.outcome = exchange.trace.outcome or error.outcome
             response = self._answers.error(error, self._accept(exchange))
         except (CancelledError, RecordFailed):
             raise
         except Exception:
             _log.failure("unhandled error in a processor; the client gets a 500")
             self._meter.count("unhandled_errors_total")
-            exchange.outcome = "failed"
+            exchange.trace.outcome = "failed"
             response = self._answers.error(ProxyError("Internal error in the proxy."), self._accept(exchange))
         # A response from memory or of the proxy's own lacks HOSP's id; this is the id in the audit record.
         return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
 
     def _accept(self, exchange: Exchange) -> str:
-        if exchange.call is not None:
-            return exchange.call.accept
+        if exchange.trace.call is not None:
+            return exchange.trace.call.accept
         if exchange.request.path.rstrip(b"/").endswith(b".json"):
             return "json"
         return accept_class(exchange.request.headers.get(b"accept"))
 
 
-def _step(processor: IProcessor, proceed: Proceed) -> Proceed:
-    async def step(exchange: Exchange) -> Response:
+def _step(processor: Processor[_Takes, _Gives], proceed: ProceedTo[_Gives]) -> ProceedTo[_Takes]:
+    async def step(exchange: _Takes) -> Response:
         return await processor.process(exchange, proceed)
+
+    return step
+
+
+def _steps(
+    processors: Mapping[str, Processor[Stage, Stage] | None], names: Sequence[str], step: ProceedTo[Stage]
+) -> ProceedTo[Stage]:
+    """Those of the processors that have these names, in this order, before a step."""
+    for name in reversed(names):
+        processor = processors.get(name)
+        if processor is not None:
+            step = _step(processor, step)
+    return step
+
+
+def _unidentified(proceed: Proceed) -> ProceedTo[Called]:
+    """The step in place of guard.identity, if that is switched off."""
+
+    async def step(exchange: Called) -> Response:
+        return await proceed(exchange.identified())
 
     return step

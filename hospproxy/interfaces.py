@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
 from .errors import ProxyError
-from .exchange import Call, Exchange
+from .exchange import Call, Exchange, Identified
 from .late_responses import Aftermath
 from .messages import Client, Priority, Request, Response
 
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from .record.search.rows import IndexRow, Key, Page, RowName, Summary
     from .record.trail.follower import Batch, ClosedFile
 
-Proceed = Callable[[Exchange], Awaitable[Response]]
-"""A processor calls it to let the rest of the chain respond: once, several times, or not at all."""
+Stage = TypeVar("Stage", bound=Exchange)
+_Takes = TypeVar("_Takes", bound=Exchange, contravariant=True)
+_Gives = TypeVar("_Gives", bound=Exchange, covariant=True)
+
+ProceedTo = Callable[[Stage], Awaitable[Response]]
+"""A processor calls it to let the rest of the chain respond: once, several times, or not at all. What is behind
+it takes this stage."""
+Proceed = ProceedTo[Identified]
+"""The one that most processors get."""
 
 
 class Ask(Protocol):
@@ -31,7 +38,7 @@ class Ask(Protocol):
         self,
         call: Call,
         *,
-        on_behalf_of: Exchange,
+        on_behalf_of: Identified,
         own: str,
         priority: Priority | None = None,
         deadline: float | None = None,
@@ -56,15 +63,33 @@ class Ask(Protocol):
 
 
 class IProcessor(Interface):
-    """One processor of the chain: it sees each request on its way in and each response on its way out."""
+    """One processor of the chain: it sees each request on its way in and each response on its way out.
 
-    def process(exchange: Exchange, proceed: Proceed) -> Awaitable[Response]:
+    ``Processor`` adds the stages, which a zope interface cannot express.
+    """
+
+    def process(exchange: Any, proceed: Any) -> Awaitable[Response]:
         """Return a response, or call ``proceed`` and perhaps change what it returns.
 
         A coroutine: it is turned into a Deferred once, where the chain meets Twisted.
 
         :raise ProxyError: a failure; only chain.py turns it into a response.
         """
+
+
+class Processor(Protocol[_Takes, _Gives]):
+    """An IProcessor by its stages: the one that it takes, and the one that it passes on.
+
+    ``Chain`` takes its processors as such, so mypy shows that none is asked before the stage that it needs.
+    """
+
+    async def process(self, exchange: _Takes, proceed: ProceedTo[_Gives]) -> Response: ...
+
+
+class AnyStage(Protocol):
+    """An IProcessor for requests of every stage, which it passes on as they are: the audit record."""
+
+    async def process(self, exchange: Stage, proceed: ProceedTo[Stage]) -> Response: ...
 
 
 class IHandler(Interface):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from .errors import OwnNotRecorded, ProxyError, RecordFailed
-from .exchange import Call, Exchange
+from .exchange import Call, Deadline, Exchange, Identified, Trace
 from .interfaces import Proceed
 from .late_responses import Aftermath
 from .messages import Priority, Request, Response
@@ -41,7 +41,7 @@ class OwnRequests:
         self,
         call: Call,
         *,
-        on_behalf_of: Exchange,
+        on_behalf_of: Identified,
         own: str,
         priority: Priority | None = None,
         deadline: float | None = None,
@@ -51,24 +51,28 @@ class OwnRequests:
         aftermath: Aftermath | None = None,
     ) -> Response:
         """Send a request of the proxy's own; see ``Ask``. Nothing reaches HOSP in any other way."""
-        first = on_behalf_of
-        exchange = Exchange(
+        first, identity = on_behalf_of, on_behalf_of.trace.identity
+        exchange = Identified(
             request=Request(method=call.operation.method, client=first.request.client),
             arrived=self._clock.seconds(),
             wall=self._wall(),
-            deadline=first.deadline if deadline is None else deadline,
+            due=Deadline(first.deadline if deadline is None else deadline),
             priority=first.priority if priority is None else priority,
             own=own,
             on_behalf_of=first.request.client.request_id,
             past_cache=past_cache,
-            call=call,
-            claimed_name=first.claimed_name,
-            identity=first.identity,
-            credentials=first.credentials,
-            record_id=call.record_id,
-            reference=reference,
             look_first=look_first,
+            trace=Trace(
+                call=call,
+                claimed_name=first.trace.claimed_name,
+                identity=identity,
+                record_id=call.record_id,
+                reference=reference,
+            ),
             aftermath=Aftermath() if aftermath is None else aftermath,
+            call=call,
+            credentials=first.credentials,
+            identity=identity,
         )
         try:
             return await self._enter(exchange)

@@ -46,6 +46,7 @@ from hospproxy.own_requests import OwnRequests
 from hospproxy.slices import Turns
 from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
+from tests.stages import by_stage
 
 CONTRACT = load()
 EPOCH = 1_700_000_000.0
@@ -121,8 +122,8 @@ class SmallHosp:
     async def process(self, exchange: Exchange, _proceed: Proceed) -> Response:
         call = exchange.call
         assert call is not None
-        exchange.attempts += 1
-        exchange.sent_at = self.clock.seconds()
+        exchange.trace.attempts += 1
+        exchange.last_attempt.sent_at = self.clock.seconds()
         self.calls.append(call)
         if self.hold:
             waiter: Deferred[None] = Deferred()
@@ -322,7 +323,7 @@ class Rig:
         }
         processors.update(put_in)
         self.chain = Chain(
-            {name: one for name, one in processors.items() if name not in set(leave_out)},
+            by_stage({name: one for name, one in processors.items() if name not in set(leave_out)}),
             own_requests=self.own_requests,
             answers=self.answers,
             clock=self.time,

@@ -10,13 +10,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from hospproxy.chain import ORDER, OWN_ENTRY, Chain
+from hospproxy.chain import IDENTITY, ORDER, OWN_ENTRY, Chain, Processors
 from hospproxy.errors import OverCapacity, OwnNotRecorded, RecordFailed, Refused
-from hospproxy.exchange import Call, Exchange
+from hospproxy.exchange import Call, Exchange, Identified
 from hospproxy.interfaces import IHandler, IProcessor, Proceed
 from hospproxy.messages import Client, Headers, Request, Response
 from hospproxy.own_requests import OwnRequests
 from tests.rig import CONTRACT, Rig
+from tests.stages import Unread, by_stage, identified
 
 
 @implementer(IProcessor)
@@ -52,8 +53,11 @@ class ChainTests(SynchronousTestCase):
 
     def chain(self, **does: Any) -> Chain:
         does = {"outward.upstream": _fine, **{name.replace("__", "."): what for name, what in does.items()}}
+        return self.chain_of(by_stage({name: Marked(name, self.passed, does.get(name)) for name in ORDER}))
+
+    def chain_of(self, processors: Processors) -> Chain:
         return Chain(
-            {name: Marked(name, self.passed, does.get(name)) for name in ORDER},
+            processors,
             own_requests=self.own_requests,
             answers=self.rig.answers,
             clock=self.rig.clock,
@@ -83,8 +87,29 @@ class ChainTests(SynchronousTestCase):
             Rig(put_in={"guard.nothing": Marked("x", [])})
         verifyObject(IHandler, self.chain())
 
+    def test_a_part_in_the_wrong_place_is_refused(self) -> None:
+        for wrong in (
+            Processors(Unread(), before={OWN_ENTRY: Marked("x", [])}),
+            Processors(Unread(), behind={"guard.admission": Marked("x", [])}),
+            Processors(Unread(), behind={IDENTITY: Marked("x", [])}),
+        ):
+            self.assertRaises(ValueError, self.chain_of, wrong)
+
+    def test_without_an_identity_check_nobody_is_identified_and_the_rest_goes_on(self) -> None:
+        seen: list[Any] = []
+
+        async def upstream(exchange: Exchange) -> Response:
+            seen.append(exchange)
+            return Response(200)
+
+        behind = {"outward.upstream": Marked("outward.upstream", [], upstream)}
+        self.successResultOf(self.chain_of(Processors(Unread(), behind=behind)).handle(REQUEST))
+        [last] = seen
+        self.assertIsInstance(last, Identified)
+        self.assertEqual((last.identity, last.credentials, last.offline), (None, None, False))
+
     def test_an_own_request_enters_at_the_cache_and_is_recorded(self) -> None:
-        first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
+        first = identified(request=REQUEST)
         call = Call(CONTRACT.operation("listNotes"))
         self.chain()
         asked = self.own_requests.ask(call, on_behalf_of=first, own="look")
@@ -99,7 +124,7 @@ class ChainTests(SynchronousTestCase):
             seen.append(exchange)
             return Response(200)
 
-        first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
+        first = identified(request=REQUEST)
         self.chain(outward__upstream=upstream)
         asked = self.own_requests.ask(
             Call(CONTRACT.operation("getNote"), ("4",)),
@@ -111,7 +136,14 @@ class ChainTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(asked))  # type: ignore[arg-type]
         own = seen[0]
         self.assertEqual(
-            (own.own, own.on_behalf_of, own.deadline, own.past_cache, own.record_id, own.request.method),
+            (
+                own.own,
+                own.on_behalf_of,
+                own.deadline,
+                own.past_cache,
+                own.trace.record_id,
+                own.request.method,
+            ),
             ("look", "r1", 5, True, "4", "GET"),
         )
 
@@ -142,7 +174,7 @@ class ChainTests(SynchronousTestCase):
         async def failed(_exchange: Exchange) -> Response:
             raise RecordFailed("disk full")
 
-        first = Exchange(request=REQUEST, arrived=0, wall=0, deadline=28)
+        first = identified(request=REQUEST)
         self.chain(record__audit=failed)
         asked = self.own_requests.ask(Call(CONTRACT.operation("listNotes")), on_behalf_of=first, own="look")
         self.failureResultOf(Deferred.fromCoroutine(asked), OwnNotRecorded)  # type: ignore[arg-type]
@@ -157,7 +189,7 @@ class ChainTests(SynchronousTestCase):
         ended: list[str] = []
 
         async def slow(exchange: Exchange) -> Response:
-            exchange.call = Call(CONTRACT.operation("listNotes"))
+            exchange.trace.call = Call(CONTRACT.operation("listNotes"))
             try:
                 return await Deferred()
             except CancelledError:

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..exchange import Exchange
+from ..exchange import Identified
 from ..interfaces import IProcessor, Proceed
 from ..messages import ABSENT, Json, Response
 from ..slices import Turns
@@ -41,9 +41,8 @@ class Bodies:
         self._turns = turns
         self._token = token
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         call, request = exchange.call, exchange.request
-        assert call is not None
         if call.operation.check is None or not documents.is_left(request):
             return await proceed(exchange)
         body: bytes | bytearray | None = request.body
@@ -51,19 +50,19 @@ class Bodies:
             began = self._clock.seconds()
             body = await request.incoming.read()
             # The time in which the client sends is not taken from the proxy's deadline.
-            exchange.deadline += self._clock.seconds() - began
-        # From here on the document is used, not the bytes.
-        exchange.request = evolve(request, body=None, incoming=None)
+            exchange.due.put_off(self._clock.seconds() - began)
         document = ABSENT
-        if not documents.is_missing(body, call.operation):
-            assert body is not None
+        if not documents.is_missing(body, call.operation) and body is not None:
             documents.check_type(request.headers.get(b"content-type"))
             document = await self._document(body)
-        del body, request
-        exchange.sent = document
+        # From here on the document is used, not the bytes.
+        request = evolve(request, body=None, incoming=None)
+        del body
+        exchange.trace.sent = document
         self._validation.judge(exchange, document, call.operation)
         known = documents.rebuilt(document, call.operation)
-        exchange.call = evolve(call, document=documents.sendable(known, call.operation))
+        call = exchange.trace.call = evolve(call, document=documents.sendable(known, call.operation))
+        exchange = evolve(exchange, request=request, call=call, sent=document)
         del document, known
         return await proceed(exchange)
 

@@ -7,12 +7,12 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 from zope.interface import implementer
 
 from ..contract import Contract, IdentityRule
 from ..errors import NothingKept, ProxyError, Unauthorized
-from ..exchange import Call, Exchange
+from ..exchange import Call, Called, Identified, Trace
 from ..identity_response import identity_in
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..memory.accounts import Accounts
@@ -28,6 +28,26 @@ _FAILURES = frozenset({500, 502, 503, 504})
 
 class _SaidOtherwise(ProxyError):
     """HOSP answered the identity request, but not with a name: so HOSP is not away."""
+
+
+@frozen(slots=True, eq=False)
+class _Claim:
+    """A request with credentials, before HOSP has said whose they are.
+
+    :param call: its call, which carries them in their canonical form.
+    :param credentials: their HMAC.
+    """
+
+    exchange: Called
+    call: Call
+    credentials: bytes = field(repr=False)
+
+    @property
+    def trace(self) -> Trace:
+        return self.exchange.trace
+
+    def identified(self, identity: Identity | None, *, offline: bool = False) -> Identified:
+        return self.exchange.identified(self.credentials, identity, call=self.call, offline=offline)
 
 
 @implementer(IProcessor)
@@ -71,107 +91,100 @@ class IdentityCheck:
         """Whether HOSP has accepted credentials of this name since the start: it is not a typing error then."""
         return name in self._names
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        assert exchange.call is not None
+    async def process(self, exchange: Called, proceed: Proceed) -> Response:
         given = exchange.request.headers.get(b"authorization")
         credentials = parse_basic(given)
         if exchange.call.operation.public:
-            return await proceed(exchange)
+            return await proceed(exchange.identified())
         if credentials is None:
-            exchange.rule_hits.append("identity:" + ("malformed" if given else "missing"))
+            exchange.trace.rule_hits.append("identity:" + ("malformed" if given else "missing"))
             raise Unauthorized("Credentials are missing or malformed.")
-        self._claim(exchange, credentials)
-        assert exchange.credentials is not None
-        known = self._recalled(exchange)
+        claim = self._claim(exchange, credentials)
+        known = self._recalled(claim)
         if known is None:
-            self._refuse_again(exchange)
+            self._refuse_again(claim)
         if known is None and exchange.call.operation is not self._lookup:
             try:
-                told = await self._find_out(exchange)
+                told = await self._find_out(claim)
             except ProxyError as error:
-                return await self._offline(exchange, proceed, error)
+                return await self._offline(claim, proceed, error)
             if isinstance(told, Response):
                 return told
             known = told
-        exchange.identity = known
         ticket, mark = self._accounts.ticket(), self._refusals.ticket()
         if known is None:
-            exchange.aftermath.learn_by(lambda late: self._learn(exchange, late, ticket, mark))
+            exchange.aftermath.learn_by(lambda late: self._learn(claim, late, ticket, mark))
         try:
-            response = await proceed(exchange)
+            response = await proceed(claim.identified(known))
         except ProxyError as error:
             if known is not None:
                 raise
-            return await self._offline(exchange, proceed, error)
+            return await self._offline(claim, proceed, error)
         if known is None and response.status in _FAILURES:
-            return await self._offline(exchange, proceed, response)
-        self._learn(exchange, response, ticket, mark)
+            return await self._offline(claim, proceed, response)
+        self._learn(claim, response, ticket, mark)
         return response
 
-    def _recalled(self, exchange: Exchange) -> Identity | None:
+    def _recalled(self, claim: _Claim) -> Identity | None:
         """Return the remembered identity, if it may be used.
 
         Without the lease (``certain`` is false) it is used for reads only: those reach HOSP with these credentials,
         while the outcome of a write, or the response to a repeated write, may come from this process without HOSP
         checking them.
         """
-        assert exchange.call is not None and exchange.credentials is not None
-        operation = exchange.call.operation
+        operation = claim.call.operation
         if not self._certain() and not (operation.is_read and operation.id in self._operations):
             return None
-        return self._accounts.recall(exchange.credentials)
+        return self._accounts.recall(claim.credentials)
 
-    async def _offline(self, exchange: Exchange, proceed: Proceed, failed: ProxyError | Response) -> Response:
+    async def _offline(self, claim: _Claim, proceed: Proceed, failed: ProxyError | Response) -> Response:
         """HOSP cannot say who is calling.
 
         Clients that it accepted within the grace period may read cached responses, nothing else.
 
         :raise ProxyError: the original failure, if the client is unknown or nothing is cached.
         """
-        assert exchange.call is not None and exchange.credentials is not None
         told = isinstance(failed, _SaidOtherwise) or failed.status < 500
         known = None
-        if exchange.call.operation.is_read and not told:
-            known = await self._accounts.grace(exchange.credentials)
+        if claim.call.operation.is_read and not told:
+            known = await self._accounts.grace(claim.credentials)
         if known is not None:
-            exchange.identity, exchange.offline = known, True
-            exchange.rule_hits.append("identity:offline-grace")
+            claim.trace.rule_hits.append("identity:offline-grace")
             self._meter.count("identity_events_total", event="offline_grace")
             try:
-                return await proceed(exchange)
+                return await proceed(claim.identified(known, offline=True))
             except NothingKept:
-                exchange.identity = None
+                claim.trace.identity = None
         if isinstance(failed, ProxyError):
             raise failed
         return failed
 
-    def _claim(self, exchange: Exchange, credentials: Credentials) -> None:
-        assert exchange.call is not None
-        exchange.claimed_name = credentials.name
-        exchange.credentials = hmac.digest(self._key, credentials.canonical, hashlib.sha256)
-        exchange.call = evolve(exchange.call, authorization=credentials.canonical)
+    def _claim(self, exchange: Called, credentials: Credentials) -> _Claim:
+        exchange.trace.claimed_name = credentials.name
+        call = evolve(exchange.call, authorization=credentials.canonical)
+        return _Claim(exchange, call, hmac.digest(self._key, credentials.canonical, hashlib.sha256))
 
-    async def _find_out(self, exchange: Exchange) -> Identity | Response:
+    async def _find_out(self, claim: _Claim) -> Identity | Response:
         """Ask HOSP who these credentials belong to; equal questions at the same time are asked once.
 
         :return: HOSP's 401 if it refuses them.
         :raise ProxyError: HOSP did not say. This is never a 401.
         """
-        assert exchange.call is not None and exchange.credentials is not None
         self._meter.count("identity_events_total", event="asked")
         ticket, mark = self._accounts.ticket(), self._refusals.ticket()
-        call = Call(self._lookup, accept="json", authorization=exchange.call.authorization)
+        exchange = claim.identified(None)
+        call = Call(self._lookup, accept="json", authorization=claim.call.authorization)
         # While this worker may have missed a revocation, do not join a question that was asked earlier: its response
         # may predate the revocation.
         alone = None if self._certain() else object()
 
         def told(response: Response) -> Identity | None:
-            return self._told(exchange, response, ticket, mark)
+            return self._told(claim, response, ticket, mark)
 
         # Learn from the response even if it arrives after every waiting client has left.
         exchange.aftermath.learn_by(told)
         response = await self._questions.join(
-            (exchange.credentials, ticket, mark, alone),
+            (claim.credentials, ticket, mark, alone),
             lambda: self._ask(call, on_behalf_of=exchange, own="identity", aftermath=exchange.aftermath),
         )
         exchange.aftermath.forget(told)
@@ -183,60 +196,56 @@ class IdentityCheck:
         kind = ProxyError if response.status in _FAILURES else _SaidOtherwise
         raise kind("The upstream server did not say who is calling; try again.", status=502, retry_after_s=2)
 
-    def _told(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> Identity | None:
+    def _told(self, claim: _Claim, response: Response, ticket: int, mark: int) -> Identity | None:
         """Learn from the response to the identity request; return the identity if it names one."""
-        assert exchange.credentials is not None
         if response.status == 401:
-            self._refused(exchange, mark)
+            self._refused(claim, mark)
             return None
-        identity = identity_in(self._rule, response, exchange.credentials)
+        identity = identity_in(self._rule, response, claim.credentials)
         if identity is not None:
-            self._remember(exchange, identity, ticket, _ago_s(response))
+            self._remember(claim, identity, ticket, _ago_s(response))
         return identity
 
-    def _remember(self, exchange: Exchange, identity: Identity, ticket: int, ago_s: float = 0.0) -> None:
-        assert exchange.call is not None
+    def _remember(self, claim: _Claim, identity: Identity, ticket: int, ago_s: float = 0.0) -> None:
         self._accounts.remember(identity, ticket, ago_s)
-        self._accepted(identity, exchange.call.authorization)
+        self._accepted(identity, claim.call.authorization)
         self._names[identity.name] = None
         self._names.move_to_end(identity.name)
         if len(self._names) > MAX_NAMES:
             self._names.popitem(last=False)
 
-    def _learn(self, exchange: Exchange, response: Response, ticket: int, mark: int) -> None:
+    def _learn(self, claim: _Claim, response: Response, ticket: int, mark: int) -> None:
         """Learn from HOSP's own response whether it still accepts these credentials."""
-        assert exchange.call is not None and exchange.credentials is not None
+        trace = claim.trace
         told_another = response.origin is Origin.MEMORY and _ago_s(response) > 0
-        if response.origin is not Origin.UPSTREAM and (exchange.identity is not None or not told_another):
+        if response.origin is not Origin.UPSTREAM and (trace.identity is not None or not told_another):
             return
         if response.status == 401:
-            self._refused(exchange, mark)
+            self._refused(claim, mark)
             return
         if not 200 <= response.status < 300:
             return
-        if exchange.identity is None and exchange.call.operation is self._lookup:
-            exchange.identity = identity_in(self._rule, response, exchange.credentials)
-        if exchange.identity is not None:
-            self._remember(exchange, exchange.identity, ticket, _ago_s(response))
+        if trace.identity is None and claim.call.operation is self._lookup:
+            trace.identity = identity_in(self._rule, response, claim.credentials)
+        if trace.identity is not None:
+            self._remember(claim, trace.identity, ticket, _ago_s(response))
 
-    def _refuse_again(self, exchange: Exchange) -> None:
+    def _refuse_again(self, claim: _Claim) -> None:
         """Answer from memory what HOSP has just said.
 
         :raise Unauthorized: HOSP refused these credentials a moment ago.
         """
-        assert exchange.credentials is not None
-        if self._refusals.lately(exchange.credentials):
+        if self._refusals.lately(claim.credentials):
             self._meter.count("identity_events_total", event="refused_again")
-            exchange.rule_hits.append("identity:refused-lately")
+            claim.trace.rule_hits.append("identity:refused-lately")
             raise Unauthorized("These credentials were refused a moment ago.")
 
-    def _refused(self, exchange: Exchange, mark: int) -> None:
-        assert exchange.credentials is not None
+    def _refused(self, claim: _Claim, mark: int) -> None:
         self._meter.count("identity_events_total", event="refused")
-        exchange.rule_hits.append("identity:refused")
-        exchange.identity = None
-        self._accounts.forget(exchange.credentials)
-        self._refusals.refused(exchange.credentials, mark)
+        claim.trace.rule_hits.append("identity:refused")
+        claim.trace.identity = None
+        self._accounts.forget(claim.credentials)
+        self._refusals.refused(claim.credentials, mark)
 
 
 def _ago_s(response: Response) -> float:

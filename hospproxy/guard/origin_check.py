@@ -10,7 +10,7 @@ from zope.interface import implementer
 from ..arrival.authority import without_port
 from ..errors import Refused
 from ..exchange import Exchange
-from ..interfaces import IMeter, IProcessor, Proceed
+from ..interfaces import IMeter, IProcessor, ProceedTo
 from ..messages import Request, Response
 from ..origin_secrets import OriginSecrets
 from ..words import EntranceRule
@@ -52,7 +52,7 @@ class Entrance:
         if self._read is not None:
             self._secrets = self._read()
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Exchange, proceed: ProceedTo[Exchange]) -> Response:
         """Remove the gateway's secret from the request; refuse it if it did not come the required way.
 
         :raise Refused: 403 or 308.
@@ -61,7 +61,9 @@ class Entrance:
         if self._secrets is not None:
             given = request.headers.all(self._header)
             # Remove the secret before any other processor sees the request, in every case.
-            exchange.request = evolve(request, headers=request.headers.without(self._header))
+            exchange = evolve(
+                exchange, request=evolve(request, headers=request.headers.without(self._header))
+            )
             if len(given) != 1 or not self._secrets.know(given[0]):
                 self._hit(exchange, "origin:wrong" if given else "origin:missing")
                 raise Refused("This service must be reached through its gateway.", status=403)
@@ -71,7 +73,7 @@ class Entrance:
         return await proceed(exchange)
 
     def _hit(self, exchange: Exchange, rule: EntranceRule) -> None:
-        exchange.rule_hits.append(rule)
+        exchange.trace.rule_hits.append(rule)
         self._meter.count("entrance_refused_total", rule=rule)
 
     def _https_only(self, request: Request) -> Refused:

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from ..contract import Contract, Operation
 from ..errors import ProxyError, Refused
-from ..exchange import Call, Exchange
+from ..exchange import Call, Identified
 from ..interfaces import Ask, IProcessor, Proceed
 from ..messages import Identity, Json, Response
 
@@ -68,9 +68,8 @@ class Ownership:
         self._refuse = policy == "refuse"
         self._enforce = enforce
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         call = exchange.call
-        assert call is not None
         operation = call.operation
         if operation.author is None or not operation.is_write or operation.check is None:
             return await proceed(exchange)
@@ -79,36 +78,34 @@ class Ownership:
             raise ProxyError(
                 "The upstream server did not say who is calling; try again.", status=502, retry_after_s=2
             )
-        document = await self._ruled(exchange, call, exchange.sent, exchange.identity)
+        document = await self._ruled(exchange, operation.author, exchange.identity)
         if self._enforce:
-            exchange.call = evolve(call, document=document)
+            exchange = exchange.with_call(evolve(call, document=document))
         return await proceed(exchange)
 
-    async def _ruled(self, exchange: Exchange, call: Call, sent: Json, who: Identity) -> Json:
+    async def _ruled(self, exchange: Identified, author: str, who: Identity) -> Json:
         """Return the document as the policy wants it.
 
+        :param author: the field that names the author.
         :raise Refused: the policy refuses it.
         """
-        operation = call.operation
-        assert operation.author is not None
+        call, sent, operation = exchange.call, exchange.sent, exchange.call.operation
         creates = operation.lookup is not None
-        names_one = isinstance(sent, dict) and sent.get(operation.author) is not None
+        names_one = isinstance(sent, dict) and sent.get(author) is not None
         allowed: int | str | None = who.id
         if self._refuse and names_one and not creates:
             allowed = await self._present_author(exchange, call)
         wrong = judge_claim(operation, sent, allowed)
         if wrong is not None:
-            exchange.rule_hits.append(
-                f"ownership:{'refuse' if self._refuse else 'assign'}:{operation.author}"
-            )
+            exchange.trace.rule_hits.append(f"ownership:{'refuse' if self._refuse else 'assign'}:{author}")
             if self._refuse and self._enforce:
                 raise wrong
-        document = {name: value for name, value in call.document.items() if name != operation.author}
+        document = {name: value for name, value in call.document.items() if name != author}
         if creates:
-            document[operation.author] = who.id
+            document[author] = who.id
         return document
 
-    async def _present_author(self, exchange: Exchange, call: Call) -> int | str | None:
+    async def _present_author(self, exchange: Identified, call: Call) -> int | str | None:
         """Ask HOSP who wrote the record that is to be changed.
 
         :raise ProxyError: HOSP did not say.

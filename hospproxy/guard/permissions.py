@@ -13,7 +13,7 @@ from ..call_ids import as_id
 from ..contract import Contract, Operation
 from ..contract_permissions import Permission
 from ..errors import ProxyError, Refused
-from ..exchange import Call, Exchange
+from ..exchange import Call, Exchange, Identified
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Response
 from ..words import PermissionEvent
@@ -87,7 +87,7 @@ class _Case:
     :ivar about: ids of the patients (subjects) that the request is about, for the record of a refusal.
     """
 
-    exchange: Exchange
+    exchange: Identified
     call: Call
     who: Identity
     rule: Permission
@@ -135,14 +135,13 @@ class Permissions:
             for name in rule.operations if modes.get(rule.name, "off") != "off" else ():
                 self._rules.setdefault(name, []).append(rule)
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Pass on what the rules allow.
 
         :raise Refused: 403, a rule forbids it.
         :raise ProxyError: 502, the caller is not known; 503, an enforced rule could not be applied.
         """
         call = exchange.call
-        assert call is not None
         operation = call.operation
         rules = [rule for rule in self._rules.get(operation.id, ()) if applies(rule, call)]
         for rule in rules:
@@ -151,7 +150,7 @@ class Permissions:
         if operation.is_write and operation.record is not None:
             return await self._changing(exchange, call, proceed)
         response = await proceed(exchange)
-        shown = exchange.unchanged if response.status == 304 else response.body
+        shown = exchange.trace.unchanged if response.status == 304 else response.body
         if 200 <= response.status < 300 or response.status == 304:
             told = self._knowledge.read(operation.resource or "", shown or b"")
             for rule in rules:
@@ -159,7 +158,7 @@ class Permissions:
                     await self._hold(rule, exchange, call, told)
         return response
 
-    async def _changing(self, exchange: Exchange, call: Call, proceed: Proceed) -> Response:
+    async def _changing(self, exchange: Identified, call: Call, proceed: Proceed) -> Response:
         """Send a change. What was known of the record is invalid until the response says what it is now."""
         self._knowledge.forget(call.operation.resource, call.record_id)
         try:
@@ -169,7 +168,7 @@ class Permissions:
             raise
 
     async def _hold(
-        self, rule: Permission, exchange: Exchange, call: Call, answer: Mapping[str, Value] | None = None
+        self, rule: Permission, exchange: Identified, call: Call, answer: Mapping[str, Value] | None = None
     ) -> None:
         """Judge a request by one rule."""
         enforced = rule.name in self._enforced
@@ -188,9 +187,9 @@ class Permissions:
         if free:
             self._note(case, "administrator")
         elif rule.break_glass and (reason := reason_in(exchange)) is not None:
-            exchange.break_glass = reason
+            exchange.trace.break_glass = reason
             self._note(case, "held" if enforced else "report")
-            exchange.rule_hits.append("permissions:break-glass")
+            exchange.trace.rule_hits.append("permissions:break-glass")
             self._meter.count("permission_events_total", rule=rule.name, event="break_glass")
         elif not enforced:
             self._note(case, "report")
@@ -199,7 +198,7 @@ class Permissions:
 
     def _refuse(self, case: _Case, verdict: PermissionVerdict) -> None:
         if case.about:  # a refused request has no response in which the audit record could find the patient
-            case.exchange.patient = case.exchange.patient or case.about[0]
+            case.exchange.trace.patient = case.exchange.trace.patient or case.about[0]
         if verdict is PermissionVerdict.UNKNOWN:
             self._note(case, "unknown")
             raise ProxyError(
@@ -215,7 +214,7 @@ class Permissions:
 
     def _note(self, case: _Case, how: PermissionEvent) -> None:
         more = "" if how == "held" else f"({how})"
-        case.exchange.rule_hits.append(f"permissions:{case.rule.name}{more}")
+        case.exchange.trace.rule_hits.append(f"permissions:{case.rule.name}{more}")
         self._meter.count("permission_events_total", rule=case.rule.name, event=how)
 
     async def _verdict(self, case: _Case) -> PermissionVerdict:

@@ -10,9 +10,9 @@ from zope.interface import implementer
 from ..answers import accept_class
 from ..contract import Contract, Operation, Route, match
 from ..errors import ProxyError, Refused
-from ..exchange import Call, Exchange
-from ..interfaces import IProcessor, Proceed
-from ..messages import Client, Headers, Json, Priority, Request, Response
+from ..exchange import Call, Called, Exchange
+from ..interfaces import IProcessor, ProceedTo
+from ..messages import ABSENT, Client, Headers, Json, Priority, Request, Response
 from . import documents, paths
 
 
@@ -46,7 +46,7 @@ class Validation:
         self._enforce = enforce
         self._judge = judge
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Exchange, proceed: ProceedTo[Called]) -> Response:
         request = exchange.request
         if self._is_loop(request.client):
             raise Refused(
@@ -66,24 +66,27 @@ class Validation:
         # As received; guard.identity, if enabled, replaces it with the canonical form.
         authorization = None if operation.public else request.headers.get(b"authorization")
         call = Call(operation, tuple(values), accept=accept, authorization=authorization)
-        exchange.call = call
-        exchange.record_id = call.record_id
+        # Refused or not, the audit record names it.
+        trace = exchange.trace
+        trace.call, trace.record_id = call, call.record_id
         if operation.deadline_s is not None:
-            exchange.deadline = min(exchange.deadline, exchange.arrived + operation.deadline_s)
-        if operation.is_write or not operation.is_read:
-            exchange.priority = Priority.WRITE
+            exchange.due.no_later_than(exchange.arrived + operation.deadline_s)
+        urgent = operation.is_write or not operation.is_read
+        priority = Priority.WRITE if urgent else exchange.priority
         query, wrong = paths.query(request.query, operation)
-        exchange.call = evolve(call, query=query)  # Refused or not, the audit record names it.
+        if query:
+            call = trace.call = evolve(call, query=query)
         self._report(exchange, wrong, "schema:query")
         if operation.check is not None and documents.is_left(request):
-            exchange.call = evolve(call, query=query)
-            return await proceed(exchange)
+            return await proceed(exchange.called(call, priority))
         if operation.check is not None and request.body:
             documents.check_type(request.headers.get(b"content-type"))
-        document = exchange.sent = documents.document_of(request.body, operation)
+        document = trace.sent = documents.document_of(request.body, operation)
         self.judge(exchange, document, operation)
-        exchange.call = evolve(call, query=query, document=documents.rebuilt(document, operation))
-        return await proceed(exchange)
+        known = documents.rebuilt(document, operation)
+        if known is not ABSENT:
+            call = evolve(call, document=known)
+        return await proceed(exchange.called(call, priority, document))
 
     def judge(self, exchange: Exchange, document: Json, operation: Operation) -> None:
         """Check a document against its operation's schema.
@@ -124,6 +127,6 @@ class Validation:
     def _report(self, exchange: Exchange, wrong: ProxyError | None, rule: str) -> None:
         if wrong is None or not self._judge:
             return
-        exchange.rule_hits.append(f"{rule}:{wrong.field or ''}")
+        exchange.trace.rule_hits.append(f"{rule}:{wrong.field or ''}")
         if self._enforce:
             raise wrong

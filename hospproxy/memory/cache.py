@@ -9,7 +9,7 @@ from zope.interface import implementer
 from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import NothingKept, OwnWriteHidden, ProxyError
-from ..exchange import Exchange
+from ..exchange import Identified
 from ..identity_response import identity_in
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import Identity, Response
@@ -67,17 +67,15 @@ class Cache:
             meter.gauge("cache_bytes", lambda: store.bytes)
             meter.gauge("cache_entries", lambda: len(store))
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Respond from memory, or let HOSP respond.
 
         :raise ProxyError: 504: the client accepts only a cached response, and there is none.
         """
         call = exchange.call
-        if call is None:
-            return await proceed(exchange)
         if call.operation.is_write:
             response = await self._memory.around_write(
-                call, lambda: proceed(exchange), WriteAuthor.of(exchange), lambda: exchange.attempts > 0
+                call, lambda: proceed(exchange), WriteAuthor.of(exchange), lambda: exchange.trace.attempts > 0
             )
             return passed(response, status_of_write(response))
         if not call.operation.is_read:
@@ -85,7 +83,7 @@ class Cache:
             return passed(response, b"fwd=method; fwd-status=%d" % response.status)
         return await self._read(exchange, proceed)
 
-    async def _read(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def _read(self, exchange: Identified, proceed: Proceed) -> Response:
         wish = wish_of(exchange.request.headers)
         place = None if exchange.past_cache else self._place(exchange)
         if exchange.offline:
@@ -115,9 +113,8 @@ class Cache:
                 forward, word = b"request", "refresh"
         return await self._forwarded(exchange, proceed, place, wish, forward, word)
 
-    def _may_be_renewed_later(self, exchange: Exchange, wish: Wish, over_s: float) -> bytes:
+    def _may_be_renewed_later(self, exchange: Identified, wish: Wish, over_s: float) -> bytes:
         """Why a stale entry is served at once and revalidated in the background; b"" if it is not."""
-        assert exchange.call is not None
         operation = exchange.call.operation
         if exchange.own or not self.refresher.able:
             return b""
@@ -127,7 +124,13 @@ class Cache:
         return b"stale-while-stalled" if stands_in else b""
 
     async def _forwarded(
-        self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish, forward: bytes, word: CacheWord
+        self,
+        exchange: Identified,
+        proceed: Proceed,
+        place: Place,
+        wish: Wish,
+        forward: bytes,
+        word: CacheWord,
     ) -> Response:
         """HOSP's response, or a stored one while HOSP fails."""
         try:
@@ -146,9 +149,8 @@ class Cache:
             return await self._instead(exchange, wish, response)
         return response
 
-    async def _while_stalled(self, exchange: Exchange, place: Place, wish: Wish) -> Response | None:
+    async def _while_stalled(self, exchange: Identified, place: Place, wish: Wish) -> Response | None:
         """An entry that no write has invalidated: HOSP may only be slow, so an invalidated one will not do."""
-        assert exchange.call is not None
         found = await self._kept_for(exchange) if self._memory.sharing.may_serve else None
         now = self._clock.seconds()
         if found is None or found[1] is not Mark.CLEAN or not self._memory.sharing.may_serve:
@@ -157,16 +159,15 @@ class Cache:
             return None
         fill = self._memory.fills.joinable(place.key)
         if fill is not None and fill.exchange.request is exchange.request:
-            exchange.attempts = fill.exchange.attempts
+            exchange.trace.attempts = fill.exchange.trace.attempts
         return self._stale(exchange, found[0], now, b"stale-while-stalled")
 
-    async def _instead(self, exchange: Exchange, wish: Wish, failed: Response | ProxyError) -> Response:
+    async def _instead(self, exchange: Identified, wish: Wish, failed: Response | ProxyError) -> Response:
         """An entry in place of a failure, however old within the route's limit.
 
         :raise OwnWriteHidden: the entry contradicts what this user was told had been stored.
         :raise ProxyError: the failure itself, if no entry may be served.
         """
-        assert exchange.call is not None
         kept = await self._kept_for(exchange)
         now = self._clock.seconds()
         if kept is None or not may_replace(exchange.call.operation, wish, now - kept[0].fresh_until):
@@ -182,7 +183,7 @@ class Cache:
         why = b"stale-if-error" if mark is Mark.CLEAN else b"stale-if-error-invalidated"
         return self._stale(exchange, entry, now, why, failed, mark)
 
-    async def _kept_for(self, exchange: Exchange) -> tuple[CacheEntry, Mark] | None:
+    async def _kept_for(self, exchange: Identified) -> tuple[CacheEntry, Mark] | None:
         """The entry for a read, in this process or on disk, whatever its mark."""
         place = self._place(exchange)
         if place is None or not place.settled:
@@ -191,7 +192,7 @@ class Cache:
         here: tuple[CacheEntry, Mark] | None = store.kept(place.key)
         if here is not None:
             return here
-        found = await self._memory.keeper.get(self._name(exchange))
+        found = await self._memory.keeper.get(place.name)
         again = self._place(exchange)
         if found is None or again is None or not again.settled or again.key != place.key:
             return None
@@ -202,16 +203,9 @@ class Cache:
         store.put(place.key, entry, size_of(entry, place.tags), place.tags, mark)
         return found
 
-    def _name(self, exchange: Exchange) -> bytes:
-        """The key beyond this process. Its generation is always 0: on disk, revoked entries are deleted instead."""
-        call = exchange.call
-        assert call is not None
-        public = call.operation.public and call.authorization is None
-        return key_of(call, exchange.request.client, None if public else exchange.identity, 0)
-
     def _stale(
         self,
-        exchange: Exchange,
+        exchange: Identified,
         entry: CacheEntry,
         now: float,
         why: bytes,
@@ -224,10 +218,9 @@ class Cache:
         status = status_of(exchange, ttl, why, failed, clean=mark is Mark.CLEAN)
         return self._passed(exchange, response, status)
 
-    def _place(self, exchange: Exchange) -> Place | None:
+    def _place(self, exchange: Identified) -> Place | None:
         """Where to store the response; None if it may not be stored."""
         call = exchange.call
-        assert call is not None
         lifetime_s = self._settings.lifetimes.get(call.operation.id, call.operation.cache_s)
         if not self._settings.enabled or lifetime_s <= 0:
             return None
@@ -244,10 +237,9 @@ class Cache:
         name = key_of(call, client, identity, 0)
         return Place(key, tags_of_answer(call, identity), lifetime_s, identity, settled, name)
 
-    def _place_of_stranger(self, exchange: Exchange, lifetime_s: float) -> Place | None:
+    def _place_of_stranger(self, exchange: Identified, lifetime_s: float) -> Place | None:
         """Where to store the response to "who am I" until it tells the account. Any account change voids it."""
         call, credentials = exchange.call, exchange.credentials
-        assert call is not None
         if self._who is None or call.operation.id != self._who.operation or credentials is None:
             return None
         key = b"who" + key_of(call, exchange.request.client, Identity("", "", credentials), 0)
@@ -257,16 +249,15 @@ class Cache:
     def _place_of_whom(self, fill: Fill, place: Place, response: Response) -> Place | None:
         """Where a response belongs, now that it tells the account."""
         exchange = fill.exchange
-        assert exchange.call is not None
-        if place.identity is not None or exchange.call.operation.public or exchange.credentials is None:
+        told_already = place.identity is not None or exchange.call.operation.public
+        if told_already or exchange.credentials is None or self._who is None:
             return place
-        assert self._who is not None
-        exchange.identity = identity_in(self._who, response, exchange.credentials)
-        found = None if exchange.identity is None else self._place(exchange)
+        identity = identity_in(self._who, response, exchange.credentials)
+        found = None if identity is None else self._place(evolve(exchange, identity=identity))
         return found if found is not None and found.settled else None
 
     async def _past(
-        self, exchange: Exchange, proceed: Proceed, wish: Wish, forward: bytes, word: CacheWord
+        self, exchange: Identified, proceed: Proceed, wish: Wish, forward: bytes, word: CacheWord
     ) -> Response:
         """Let HOSP respond to this request alone; store nothing."""
         self._note(exchange, word)
@@ -277,21 +268,27 @@ class Cache:
         status = b"fwd=%b; fwd-status=%d" % (forward, response.status)
         return self._passed(exchange, response, status)
 
-    def _hit(self, exchange: Exchange, entry: CacheEntry, now: float) -> Response:
+    def _hit(self, exchange: Identified, entry: CacheEntry, now: float) -> Response:
         self._note(exchange, "hit")
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         status = b"hit; ttl=%d" % int(entry.fresh_until - now)
         return self._passed(exchange, response, status)
 
-    def _shared_hit(self, exchange: Exchange, entry: CacheEntry) -> Response:
-        exchange.cache_status = "hit"
+    def _shared_hit(self, exchange: Identified, entry: CacheEntry) -> Response:
+        exchange.trace.cache_status = "hit"
         self._meter.count("cache_events_total", event="shared_hit")
         now = self._clock.seconds()
         response = entry.response.having(b"Age", b"%d" % int(now - entry.began))
         return self._passed(exchange, response, b"hit; ttl=%d; detail=shared" % int(entry.fresh_until - now))
 
     async def _fetched(
-        self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish, forward: bytes, word: CacheWord
+        self,
+        exchange: Identified,
+        proceed: Proceed,
+        place: Place,
+        wish: Wish,
+        forward: bytes,
+        word: CacheWord,
     ) -> Response:
         """The response of a fetch that is already in flight, or of a new one."""
         may_join = self._memory.sharing.may_serve
@@ -306,7 +303,8 @@ class Cache:
             fetched = await self._memory.fills.wait(fill, exchange.deadline)
         finally:
             if not joined:
-                exchange.attempts, exchange.looks = fill.exchange.attempts, fill.exchange.looks
+                ours, of_fetch = exchange.trace, fill.exchange.trace
+                ours.attempts, ours.looks = of_fetch.attempts, of_fetch.looks
         if fetched.entry is not None:
             return self._shared_hit(exchange, fetched.entry)
         response = fetched.response
@@ -321,17 +319,15 @@ class Cache:
             status += b"; detail=" + fetched.why_not.encode("ascii")
         return self._passed(exchange, response, status)
 
-    def _passed(self, exchange: Exchange, response: Response, status: bytes) -> Response:
+    def _passed(self, exchange: Identified, response: Response, status: bytes) -> Response:
         """A response as it goes out. A 304 has no body, but the audit record must still name the patient."""
         result = passed(response, status, exchange.request.headers.all(b"if-none-match"))
         if result.status == 304:
-            exchange.patient = exchange.patient or patient_of(exchange.call, response)
-            exchange.unchanged = response.body
+            exchange.trace.patient = exchange.trace.patient or patient_of(exchange.call, response)
+            exchange.trace.unchanged = response.body
         return result
 
-    def _begin(self, exchange: Exchange, proceed: Proceed, place: Place, wish: Wish) -> Fill:
-        own = evolve(exchange)
-
+    def _begin(self, exchange: Identified, proceed: Proceed, place: Place, wish: Wish) -> Fill:
         async def fetch(fill: Fill) -> Fetched:
             found, ticket = await self._second.look(fill, place.name, place.tags)
             shared = None if found is None else self._shared(fill, place, found)
@@ -341,12 +337,12 @@ class Cache:
             belongs = self._place_of_whom(fill, place, response)
             return Fetched(response) if belongs is None else self._kept(fill, belongs, response, ticket)
 
-        return self._memory.fills.begin(place.key, place.tags, own, place.settled, fetch, wish)
+        return self._memory.fills.begin(place.key, place.tags, exchange.apart(), place.settled, fetch, wish)
 
     def _shared(self, fill: Fill, place: Place, found: SharedHit) -> CacheEntry | None:
         """Store another process's entry here too; None if it does not satisfy all who wait."""
         exchange, now = fill.exchange, self._clock.seconds()
-        before, strangers = exchange.identity, WHO in place.tags
+        strangers = WHO in place.tags
         belongs = self._place_of_whom(fill, place, found.response) if strangers else self._place(exchange)
         if belongs is not None and belongs.settled and (strangers or belongs.key == place.key):
             fresh_until = found.answered + belongs.lifetime_s
@@ -355,14 +351,12 @@ class Cache:
             believed = not strangers or now - found.began < self._memory.accounts.remember_s
             if current and believed and fill.wish.accepts(now - found.began, fresh_until - now):
                 return self._keep_here(exchange, belongs, found, fresh_until)
-        exchange.identity = before
         return None
 
     def _kept(self, fill: Fill, place: Place, response: Response, ticket: LookupTicket | None) -> Fetched:
         """Store what may be stored: nothing that began before a write which it may have missed."""
         if response.status == 401 and place.identity is not None:
             self._memory.accounts.forget(place.identity.credentials)
-        assert fill.exchange.call is not None
         types = self._types.get(fill.exchange.call.operation.id, frozenset())
         why_not = why_not_kept(
             response, types, self._settings.max_entry_bytes, override_no_cache=self._override_no_cache
@@ -382,16 +376,15 @@ class Cache:
         self._meter.count("cache_events_total", event="stored")
         return Fetched(response, place.lifetime_s - age)
 
-    def _keep_here(self, exchange: Exchange, place: Place, found: SharedHit, until: float) -> CacheEntry:
+    def _keep_here(self, exchange: Identified, place: Place, found: SharedHit, until: float) -> CacheEntry:
         call = exchange.call
-        assert call is not None
         asked = Asked(call.operation.id, call.query, exchange.request.client.origin)
-        entry = CacheEntry(found.response, found.began, until, self._name(exchange), asked)
+        entry = CacheEntry(found.response, found.began, until, place.name, asked)
         self._memory.store.put(place.key, entry, size_of(entry, place.tags), place.tags)
         if call.operation.stale_if_error_s > 0:
             self._memory.keeper.put(entry, place.tags)
         return entry
 
-    def _note(self, exchange: Exchange, word: CacheWord) -> None:
-        exchange.cache_status = word
+    def _note(self, exchange: Identified, word: CacheWord) -> None:
+        exchange.trace.cache_status = word
         self._meter.count("cache_events_total", event=word)

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ..errors import ProxyError
-from ..exchange import Exchange
+from ..exchange import Identified
 from ..messages import Response
 from ..single_flight import Flight
 from .bounded import LastChanges
@@ -58,7 +58,7 @@ class Fill:
 
     key: bytes
     tags: frozenset[str]
-    exchange: Exchange
+    exchange: Identified
     began: float
     keep: bool
     wish: Wish = field(factory=Wish)
@@ -92,7 +92,7 @@ class Fills:
         self,
         key: bytes,
         tags: Iterable[str],
-        exchange: Exchange,
+        exchange: Identified,
         keep: bool,
         fetch: Fetch,
         wish: Wish = Wish(),  # noqa: B008 - frozen
@@ -129,7 +129,7 @@ class Fills:
         if waiter.called:
             return await waiter
         # HOSP may take as long as the most patient waiter allows.
-        fill.exchange.deadline = max(fill.exchange.deadline, deadline)
+        fill.exchange.due.extend_to(deadline)
         patience = max(0.0, deadline - self._clock.seconds()) + GRACE_S
         late = self._clock.callLater(
             patience,

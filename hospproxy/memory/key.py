@@ -23,7 +23,7 @@ class Place:
     :param lifetime_s: seconds for which it is fresh.
     :param identity: the principal; None for a public read.
     :param settled: False while a change to the account is open: nothing is read from the cache or stored in it.
-    :param name: its key beyond this process.
+    :param name: its key beyond this process. Its generation is always 0: on disk, revoked entries are deleted instead.
     """
 
     key: bytes

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ..contract import Contract
 from ..errors import BadAnswer, BreakerOpen, FailedAfterSending, OutcomeUnknown, ProxyError, RecordFailed
-from ..exchange import Call, Exchange
+from ..exchange import Call, Identified
 from ..interfaces import ICacheStore
 from ..messages import Identity, Origin, Response
 from ..sharing.kinds import ALONE, Sharing
@@ -55,7 +55,7 @@ class WriteAuthor:
     origin: str = ""
 
     @classmethod
-    def of(cls, exchange: Exchange) -> WriteAuthor:
+    def of(cls, exchange: Identified) -> WriteAuthor:
         return cls(exchange.identity, exchange.request.client.origin)
 
 

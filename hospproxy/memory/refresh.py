@@ -6,7 +6,7 @@ from twisted.logger import Logger
 
 from ..background import Background
 from ..errors import ProxyError, RecordFailed
-from ..exchange import Exchange
+from ..exchange import Identified
 from ..interfaces import Ask, IMeter
 from ..messages import Priority
 
@@ -43,7 +43,7 @@ class Refresher:
         """Whether background revalidation is possible."""
         return self._ask is not None
 
-    def refresh(self, exchange: Exchange, key: bytes) -> None:
+    def refresh(self, exchange: Identified, key: bytes) -> None:
         """Start to revalidate an entry, unless that is already running or the maximum is reached."""
         if key in self._renewing or len(self._renewing) >= MOST:
             return
@@ -51,8 +51,8 @@ class Refresher:
         self._renewing.add(key)
         self._background.run(self._renew(exchange), lambda _: self._renewing.discard(key))
 
-    async def _renew(self, exchange: Exchange) -> None:
-        assert self._ask is not None and exchange.call is not None
+    async def _renew(self, exchange: Identified) -> None:
+        assert self._ask is not None
         await self._ask(exchange.call, on_behalf_of=exchange, own=REFRESH, priority=Priority.REFRESH)
 
     def stop(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
-from attrs import evolve
+from attrs import define, evolve
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -19,7 +19,7 @@ from zope.interface import implementer
 from ..background import Background
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
-from ..exchange import Call, Exchange
+from ..exchange import Call, Identified
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Priority, Request, Response
 from ..options.sections import ScreeningSettings
@@ -31,14 +31,40 @@ _log = Logger()
 class KeptResults(Protocol):
     """Stores results safely until their notes are at HOSP."""
 
-    async def keep(self, notes: Sequence[Exchange]) -> None:
+    async def keep(self, notes: Sequence[Identified]) -> None:
         """Store the notes of a result before the user gets the response: all of them or none."""
 
-    async def stored(self, note: Exchange) -> None:
+    async def stored(self, note: Identified) -> None:
         """HOSP has stored this note, so it need not be kept any longer."""
 
-    async def refused(self, note: Exchange) -> None:
+    async def refused(self, note: Identified) -> None:
         """HOSP refuses this note: keep it for its author."""
+
+
+@define(slots=True, eq=False)
+class Note:
+    """A note on its way to HOSP.
+
+    :param exchange: of the proxy's own, in the name of the user who requested the screening.
+    :param look_first: an earlier delivery may have stored it.
+    """
+
+    exchange: Identified
+    look_first: bool = False
+
+    @property
+    def author(self) -> str:
+        """Id of the user; "" if the ledger does not know it."""
+        who = self.exchange.identity
+        return "" if who is None else str(who.id)
+
+    @property
+    def reference(self) -> str | None:
+        return self.exchange.trace.reference
+
+    def use(self, authorization: bytes | None) -> None:
+        """Deliver it with these credentials from now on."""
+        self.exchange = self.exchange.with_call(evolve(self.exchange.call, authorization=authorization))
 
 
 @implementer(IProcessor)
@@ -81,7 +107,7 @@ class Screening:
         self._background = Background(
             _log, "storing a screening result as a note failed; this is a bug: report the traceback", meter
         )
-        self._undelivered: dict[str, dict[str | None, Exchange]] = {}
+        self._undelivered: dict[str, dict[str | None, Note]] = {}
         self._locked_out: dict[str, list[Deferred[bytes | None]]] = {}
         meter.gauge("screening_pending", lambda: float(self.pending))
 
@@ -90,10 +116,9 @@ class Screening:
         """Number of notes that are not stored at HOSP yet."""
         return self._pending
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        assert exchange.call is not None
-        shape = exchange.call.operation.becomes_note
-        if shape is None or exchange.identity is None:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
+        shape, author = exchange.call.operation.becomes_note, exchange.identity
+        if shape is None or author is None:
             return await proceed(exchange)
         if self.pending + self._reserved >= self._settings.max_pending:
             raise OverCapacity(
@@ -105,10 +130,10 @@ class Screening:
         finally:
             self._reserved -= 1
         if response.status == 200:
-            await self._kept(self._notes_of(exchange, shape, response))
+            await self._kept(self._notes_of(exchange, author, shape, response))
         return response
 
-    async def _kept(self, notes: list[Exchange]) -> None:
+    async def _kept(self, notes: list[Note]) -> None:
         """Wait until a result is stored. If the client leaves meanwhile, it is stored and delivered all the same.
 
         :raise LedgerFailed: it is not stored.
@@ -117,7 +142,7 @@ class Screening:
 
         async def keep() -> None:
             try:
-                await self._results.keep(notes)
+                await self._results.keep([note.exchange for note in notes])
             except Exception as error:
                 if not kept.called:
                     kept.errback(error)
@@ -131,45 +156,47 @@ class Screening:
         self._begin(keep(), len(notes))
         await kept
 
-    def _notes_of(self, exchange: Exchange, shape: NoteShape, response: Response) -> list[Exchange]:
-        """The proxy's own exchanges that write the notes, in the name of the user who requested the screening."""
+    def _notes_of(
+        self, exchange: Identified, author: Identity, shape: NoteShape, response: Response
+    ) -> list[Note]:
+        """The notes of a result, in the name of the user who requested the screening."""
         try:
             answer = msgspec.json.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             answer = None
         if not isinstance(answer, dict):
             answer = {shape.overall: response.body.decode("utf-8", "replace")}
-        reference = exchange.reference = self._reference()
-        return [self._note(exchange, shape, text) for text in note_texts(shape, answer, reference)]
+        reference = exchange.trace.reference = self._reference()
+        return [self._note(exchange, author, shape, text) for text in note_texts(shape, answer, reference)]
 
-    def _note(self, exchange: Exchange, shape: NoteShape, text: NoteText) -> Exchange:
-        assert exchange.call is not None and exchange.identity is not None
+    def _note(self, exchange: Identified, author: Identity, shape: NoteShape, text: NoteText) -> Note:
         patient = exchange.call.path[0]
         document = {
             shape.patient: int(patient) if patient.isdigit() else patient,
-            shape.author: exchange.identity.id,
+            shape.author: author.id,
             shape.title: text.title,
             shape.body: text.body,
         }
         operation = self._contract.operation(shape.operation)
         call = Call(operation, document=document, accept="json", authorization=exchange.call.authorization)
-        return evolve(
-            exchange,
-            # Not the original request: it holds the images.
-            request=Request(method=operation.method, client=exchange.request.client),
-            sent=ABSENT,
-            call=call,
-            own="screening note",
-            on_behalf_of=exchange.request.client.request_id,
-            reference=text.reference,
-            rule_hits=[],
-            looks=0,
+        apart = exchange.apart()
+        apart.trace.call, apart.trace.sent, apart.trace.reference = call, ABSENT, text.reference
+        apart.trace.rule_hits, apart.trace.looks = [], 0
+        return Note(
+            evolve(
+                apart,
+                # Not the original request: it holds the images.
+                request=Request(method=operation.method, client=exchange.request.client),
+                sent=ABSENT,
+                call=call,
+                own="screening note",
+                on_behalf_of=exchange.request.client.request_id,
+            )
         )
 
-    def resume(self, note: Exchange) -> None:
-        """Continue with a result of an earlier process. Its note may already be at HOSP."""
-        note.look_first = True
-        self._begin(self._deliver_all([note]), 1)
+    def resume(self, exchange: Identified) -> None:
+        """Continue with a note of an earlier process. It may already be at HOSP."""
+        self._begin(self._deliver_all([Note(exchange, look_first=True)]), 1)
 
     def accepted(self, identity: Identity, authorization: bytes | None) -> None:
         """HOSP has accepted credentials of this member of staff: deliver the results that waited for them.
@@ -178,8 +205,7 @@ class Screening:
         ones.
         """
         for note in self._undelivered.get(str(identity.id), {}).values():
-            assert note.call is not None
-            note.call = evolve(note.call, authorization=authorization)
+            note.use(authorization)
         for waiter in self._locked_out.pop(str(identity.id), []):
             if not waiter.called:
                 waiter.callback(authorization)
@@ -191,12 +217,12 @@ class Screening:
         self._pending += notes
         self._background.run(work, over)
 
-    async def _deliver_all(self, notes: Sequence[Exchange]) -> None:
+    async def _deliver_all(self, notes: Sequence[Note]) -> None:
         """Store the notes of one result at HOSP, in order."""
         # The user's response goes first.
         await task.deferLater(self._clock, 0, lambda: None)
         for note in notes:
-            self._undelivered.setdefault(_author(note), {})[note.reference] = note
+            self._undelivered.setdefault(note.author, {})[note.reference] = note
         try:
             for note in notes:
                 await self._deliver(note)
@@ -205,13 +231,13 @@ class Screening:
             for note in notes:
                 self._forget(note)
 
-    def _forget(self, note: Exchange) -> None:
-        of_author = self._undelivered.get(_author(note), {})
+    def _forget(self, note: Note) -> None:
+        of_author = self._undelivered.get(note.author, {})
         of_author.pop(note.reference, None)
         if not of_author:
-            self._undelivered.pop(_author(note), None)
+            self._undelivered.pop(note.author, None)
 
-    async def _deliver(self, note: Exchange) -> None:
+    async def _deliver(self, note: Note) -> None:
         """Store one note at HOSP, however long it takes: a failing HOSP must not lose a result."""
         tries = 0
         while True:
@@ -227,23 +253,22 @@ class Screening:
             await task.deferLater(self._clock, ceiling * (0.5 + 0.5 * self._random()), lambda: None)
         self._meter.count("screening_notes_total", outcome=outcome)
         if outcome == "stored":
-            await self._results.stored(note)
+            await self._results.stored(note.exchange)
             return
-        await self._results.refused(note)
+        await self._results.refused(note.exchange)
         _log.error(
             "screening {reference}: HOSP refused the note. "
             "Its author can fetch it at /.hospproxy/outcomes/{reference}",
             reference=note.reference,
         )
 
-    async def _try(self, note: Exchange) -> str:
+    async def _try(self, note: Note) -> str:
         """Make one delivery: "stored", "again", "locked out", or "refused" for good."""
-        call = note.call
-        assert call is not None
+        call = note.exchange.call
         try:
             response = await self._ask(
                 call,
-                on_behalf_of=note,
+                on_behalf_of=note.exchange,
                 own="screening note",
                 priority=Priority.WRITE,
                 deadline=self._clock.seconds() + self._delivery_s,
@@ -259,18 +284,16 @@ class Screening:
         if 200 <= response.status < 300:
             return "stored"
         if response.status == 401:
-            return "locked out" if note.call is call else "again"
+            return "locked out" if note.exchange.call is call else "again"
         if response.status in (408, 429) or response.status >= 500:
             return "again"
         return "refused"
 
-    async def _let_in_again(self, note: Exchange) -> None:
+    async def _let_in_again(self, note: Note) -> None:
         """Wait until the same member of staff, never another, calls with credentials that HOSP accepts."""
-        assert note.identity is not None and note.call is not None
         waiter: Deferred[bytes | None] = Deferred()
-        self._locked_out.setdefault(str(note.identity.id), []).append(waiter)
-        authorization = await waiter
-        note.call = evolve(note.call, authorization=authorization)
+        self._locked_out.setdefault(note.author, []).append(waiter)
+        note.use(await waiter)
 
     async def idle(self) -> None:
         """Wait until every current result is stored or given up."""
@@ -281,7 +304,3 @@ class Screening:
         left = self._pending
         self._background.stop()
         return left
-
-
-def _author(note: Exchange) -> str:
-    return "" if note.identity is None else str(note.identity.id)

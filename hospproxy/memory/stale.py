@@ -64,7 +64,7 @@ def status_of(
     forward = b"fwd=request" if ttl > 0 else b"fwd=stale"
     if isinstance(failed, Response):
         begun = forward + b"; fwd-status=%d" % failed.status
-    elif failed is not None and exchange.attempts:
+    elif failed is not None and exchange.trace.attempts:
         begun = forward
     else:
         begun = b"hit"

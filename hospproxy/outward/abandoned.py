@@ -80,7 +80,7 @@ class Asking:
 
     def _leave_behind(self) -> None:
         self._over = Deferred(lambda _: self._attempt.cancel())
-        self._exchange.left_behind = LeftBehind(self._over)
+        self._exchange.last_attempt.left_behind = LeftBehind(self._over)
         self._exchange.aftermath.begin()
 
     def _ended(self, outcome: Response | Failure) -> None:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from ..contract import Contract, Operation, Resource
 from ..errors import OverCapacity, ProxyError, Refused, Unauthorized
-from ..exchange import Call, Exchange
+from ..exchange import Call, Identified
 from ..http_dates import seconds_of
 from ..interfaces import Ask, IProcessor, Proceed
 from ..memory.directives import entity_tags
@@ -181,14 +181,14 @@ class ConditionCheck:
             route.template: route.operations["GET"] for route in contract.routes if "GET" in route.operations
         }
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Judge the conditions, if there are any, then proceed.
 
         :raise Refused: 412: a condition does not hold; 400: one cannot be judged; 404: there is no such record.
         :raise NotJudged: HOSP could not be asked.
         """
         call = exchange.call
-        if call is None or call.operation.is_read or exchange.own:
+        if call.operation.is_read or exchange.own:
             return await proceed(exchange)
         conditions = conditions_of(exchange.request.headers)
         if conditions is None:
@@ -208,7 +208,7 @@ class ConditionCheck:
             raise Refused("There is no such record, so nothing was sent.", status=404)
         raise Refused(f"The condition {failed} does not hold, so nothing was sent.", status=412, field=failed)
 
-    async def _look(self, exchange: Exchange, call: Call, reading: Operation) -> Representation | None:
+    async def _look(self, exchange: Identified, call: Call, reading: Operation) -> Representation | None:
         looked_at = Call(reading, call.path, accept=call.accept, authorization=call.authorization)
         try:
             response: Response = await self._ask(

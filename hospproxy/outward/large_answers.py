@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from .. import json_lists
 from ..contract import Expected
 from ..errors import Refused
-from ..exchange import Exchange
+from ..exchange import Called
 from ..guard import large_bodies
 from ..json_lists import NotAList
 from ..long_text import LongText
@@ -44,7 +44,7 @@ class LargeAnswers:
     turns: Turns
 
     async def checked(
-        self, exchange: Exchange, response: Response, tell: Callable[[Response], None]
+        self, exchange: Called, response: Response, tell: Callable[[Response], None]
     ) -> Response:
         """The response as it may be stored and passed on.
 
@@ -60,7 +60,7 @@ class LargeAnswers:
         return await self.turns.run(reading(exchange, response, expected, tell))
 
     def _list(
-        self, exchange: Exchange, response: Response, expected: Expected, tell: Callable[[Response], None]
+        self, exchange: Called, response: Response, expected: Expected, tell: Callable[[Response], None]
     ) -> Slices:
         self.check.shaped(response, expected, "array")
         turn = self.check.names_hosp(exchange, response)
@@ -75,9 +75,9 @@ class LargeAnswers:
             if elements_left < 0:
                 raise NotAList
             if not wrong:
-                before = len(exchange.rule_hits)
+                before = len(exchange.trace.rule_hits)
                 self.check.hold(exchange, response, expected, elements)
-                wrong = len(exchange.rule_hits) > before
+                wrong = len(exchange.trace.rule_hits) > before
             if turn:
                 turned += self.check.turned(exchange, elements)
                 pieces.append(msgspec.json.encode(elements)[1:-1])
@@ -99,7 +99,7 @@ class LargeAnswers:
         return response
 
     def _record(
-        self, exchange: Exchange, response: Response, expected: Expected, tell: Callable[[Response], None]
+        self, exchange: Called, response: Response, expected: Expected, tell: Callable[[Response], None]
     ) -> Slices:
         yield from self._utf8(response)
         try:
@@ -128,7 +128,7 @@ class LargeAnswers:
             yield
 
     def _passed_over(
-        self, exchange: Exchange, response: Response, expected: Expected
+        self, exchange: Called, response: Response, expected: Expected
     ) -> Generator[None, None, None]:
         try:
             # Scans the JSON without building objects: about 20 ms for 16 MiB.

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from ..contract import Contract, Expected, Operation
 from ..contract_answers import is_json
 from ..errors import BadAnswer
-from ..exchange import Exchange
+from ..exchange import Called
 from ..interfaces import IMeter
 from ..messages import Client, Headers, Json, Response
 from ..words import Finding
@@ -164,7 +164,7 @@ class AnswerCheck:
         self._meter = meter
         self._enforce = enforce
 
-    def checked(self, exchange: Exchange, response: Response) -> Response:
+    def checked(self, exchange: Called, response: Response) -> Response:
         """The response as it may be stored and passed on.
 
         :raise BadAnswer: it may not. The error carries the status: HOSP has finished, so the status tells a write's
@@ -178,12 +178,11 @@ class AnswerCheck:
         self.hold(exchange, response, expected, document)
         return self._readdressed(exchange, response, document)
 
-    def head_of(self, exchange: Exchange, response: Response) -> tuple[Response, Expected | None]:
+    def head_of(self, exchange: Called, response: Response) -> tuple[Response, Expected | None]:
         """The response with the allowed fields, and the expectation for its JSON; None if its content is not checked.
 
         :raise BadAnswer: as ``checked``.
         """
-        assert exchange.call is not None
         if response.status in _UNASKED:
             raise self._bad("unasked", "has an unexpected status", response)
         headers = known_fields(response.headers, self._more)
@@ -218,17 +217,17 @@ class AnswerCheck:
         """The error for a response whose content is not JSON."""
         return self._bad("json", "is not valid JSON", response)
 
-    def unread(self, exchange: Exchange, response: Response, expected: Expected) -> None:
+    def unread(self, exchange: Called, response: Response, expected: Expected) -> None:
         """Note that the response is too large or complex to be parsed.
 
         :raise BadAnswer: schemas are enforced, so an unchecked response may not pass.
         """
-        exchange.rule_hits.append("answers:unread")
+        exchange.trace.rule_hits.append("answers:unread")
         self._found("unread")
         if self._enforce and expected.check is not None:
             raise self._bad("schema", "is too large to be checked against the contract", response)
 
-    def hold(self, exchange: Exchange, response: Response, expected: Expected, document: Json) -> None:
+    def hold(self, exchange: Called, response: Response, expected: Expected, document: Json) -> None:
         """Check a document, or a piece of one, against its schema.
 
         :param response: the whole response.
@@ -241,13 +240,13 @@ class AnswerCheck:
             return
         # "*.name" for the n-th element, so the same error in every element counts once.
         hit = "answers:schema:" + _NUMBER.sub("*", wrong[0].field)
-        if hit not in exchange.rule_hits:
-            exchange.rule_hits.append(hit)
+        if hit not in exchange.trace.rule_hits:
+            exchange.trace.rule_hits.append(hit)
         if self._enforce:
             raise self._bad("schema", "does not match the contract", response)
         self._found("schema")
 
-    def _located(self, exchange: Exchange, response: Response) -> Response:
+    def _located(self, exchange: Called, response: Response) -> Response:
         """Location must point to the proxy or be removed. A redirect elsewhere would carry credentials there."""
         given = response.headers.get(b"location")
         if given is None:
@@ -263,13 +262,13 @@ class AnswerCheck:
         self._found("address")
         return response.having(b"Location", now.encode("latin-1"))
 
-    def _readdressed(self, exchange: Exchange, response: Response, document: Any) -> Response:
+    def _readdressed(self, exchange: Called, response: Response, document: Any) -> Response:
         if not self.names_hosp(exchange, response) or not self.turned(exchange, document):
             return response
         self._found("address")
         return evolve(response, body=msgspec.json.encode(document))
 
-    def names_hosp(self, exchange: Exchange, response: Response) -> bool:
+    def names_hosp(self, exchange: Called, response: Response) -> bool:
         """Whether a response may contain HOSP's own address.
 
         Nearly always HOSP builds addresses from the Host that the proxy sent, and nothing needs rewriting.
@@ -277,7 +276,7 @@ class AnswerCheck:
         hosp = self._addresses.hosp.encode("ascii", "replace")
         return self._addresses.is_public(exchange.request.client) and hosp in response.body
 
-    def turned(self, exchange: Exchange, document: Json) -> int:
+    def turned(self, exchange: Called, document: Json) -> int:
         """Rewrite HOSP's addresses in a document to the proxy's; returns how many there were."""
         return self._addresses.in_body(document, exchange.request.client)
 

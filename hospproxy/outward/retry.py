@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity, ProxyError
-from ..exchange import Exchange
+from ..exchange import Identified
 from ..interfaces import IMeter, IProcessor, Proceed
 from ..messages import Response
 from ..options.sections import RetrySettings
@@ -143,8 +143,7 @@ class Retry:
         self._meter = meter
         self._settings = settings
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
-        assert exchange.call is not None
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         if exchange.own == PROBE:
             return await proceed(exchange)  # the prober sends the next one anyway
         repeatable = exchange.call.operation.repeatable
@@ -169,21 +168,21 @@ class _Share:
     Refused connections cost HOSP nothing. If they counted, an outage would leave no retries for the 500s after it.
     """
 
-    def __init__(self, budget: Budget, clock: IReactorTime, exchange: Exchange) -> None:
+    def __init__(self, budget: Budget, clock: IReactorTime, exchange: Identified) -> None:
         self._budget = budget
         self._clock = clock
         self._counted = exchange.own != "look"
         # A write that was found absent passes here again, but its first attempt has reached HOSP already.
-        self._reached = exchange.sent_at is not None
+        self._reached = exchange.last_attempt.sent_at is not None
         self._earned = self._reached
         self._taken = False
 
-    async def tried(self, exchange: Exchange, proceed: Proceed) -> Response | ProxyError:
+    async def tried(self, exchange: Identified, proceed: Proceed) -> Response | ProxyError:
         """Make one attempt. Returns the response, or the error that may be retried.
 
         :raise ProxyError: no slot, or HOSP is down; nothing reached HOSP.
         """
-        before = exchange.sent_at
+        before = exchange.last_attempt.sent_at
         try:
             result = await _tried(exchange, proceed)
         except OverCapacity:
@@ -191,7 +190,7 @@ class _Share:
             raise
         except BaseException:
             # The client left. HOSP may be working on the request.
-            self._over(reached=exchange.sent_at != before)
+            self._over(reached=exchange.last_attempt.sent_at != before)
             raise
         self._over(reached=not isinstance(result, NotSent))
         return result
@@ -218,7 +217,7 @@ def _asked_for_s(result: Response | ProxyError) -> float:
     return retry_after_s(result.headers) or 0.0 if isinstance(result, Response) else 0.0
 
 
-async def _tried(exchange: Exchange, proceed: Proceed) -> Response | ProxyError:
+async def _tried(exchange: Identified, proceed: Proceed) -> Response | ProxyError:
     try:
         return await proceed(exchange)
     except (NotSent, FailedAfterSending, BadAnswer) as error:

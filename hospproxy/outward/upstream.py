@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from .. import clocks
 from ..errors import FailedAfterSending, NotSent, ProxyError
-from ..exchange import Call, Exchange
+from ..exchange import Call, Identified
 from ..interfaces import IMeter, IProcessor, IUpstream, Proceed
 from ..late_responses import LeftBehind, Outcome
 from ..messages import Client, Headers, Origin, Response
@@ -144,7 +144,7 @@ class UpstreamProcessor:
     :param wall: seconds since the epoch, for responses without a Date.
     :param max_attempt_s: maximum seconds of one attempt, however far off the deadline is. Default: none.
     :param finish_s: seconds after which HOSP must have finished a request. An attempt whose client has left goes on
-        for at most this long (Exchange.left_behind). None: it is cancelled at once, since nothing holds its slot.
+        for at most this long (LastAttempt.left_behind). None: it is cancelled at once, since nothing holds its slot.
     :param check: checks a response and returns what may be passed on.
     :param large: does the same for large responses in slices; observers then get them in pieces.
     """
@@ -159,7 +159,7 @@ class UpstreamProcessor:
         wall: Callable[[], float] = clocks.wall,
         max_attempt_s: float = math.inf,
         finish_s: float | None = None,
-        check: Callable[[Exchange, Response], Response] = lambda _exchange, response: response,
+        check: Callable[[Identified, Response], Response] = lambda _exchange, response: response,
         large: LargeAnswers | None = None,
     ) -> None:
         self._upstream = upstream
@@ -172,12 +172,11 @@ class UpstreamProcessor:
         self._check = check
         self._large = large
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:  # noqa: ARG002
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:  # noqa: ARG002
         """Send the call, with the time that is left until the deadline."""
         call = exchange.call
-        assert call is not None, "validation makes the call"
-        exchange.attempts += 1
-        exchange.left_behind = None
+        exchange.trace.attempts += 1
+        exchange.last_attempt.left_behind = None
         began = self._clock.seconds()
         left_s = min(exchange.deadline - began, self._max_attempt_s)
         if self._finish_s is None:
@@ -194,7 +193,7 @@ class UpstreamProcessor:
         )
 
     async def _write(
-        self, exchange: Exchange, call: Call, began: float, left_s: float, finish_s: float
+        self, exchange: Identified, call: Call, began: float, left_s: float, finish_s: float
     ) -> Response:
         """Send a write. At its deadline the connection is closed, but HOSP keeps working."""
         sent: list[float] = []
@@ -207,19 +206,19 @@ class UpstreamProcessor:
             still_s = sent[0] + finish_s - self._clock.seconds() if sent and unheard else 0.0
             if still_s > 0:
                 over: Deferred[Outcome] = task.deferLater(self._clock, still_s, lambda: None)
-                exchange.left_behind = LeftBehind(over, heard=False)
+                exchange.last_attempt.left_behind = LeftBehind(over, heard=False)
             raise
 
     async def _attempt(
         self,
-        exchange: Exchange,
+        exchange: Identified,
         call: Call,
         began: float,
         timeout_s: float,
         on_sent: Callable[[], None] = lambda: None,
     ) -> Response:
         def sent() -> None:
-            exchange.sent_at = self._clock.seconds()
+            exchange.last_attempt.sent_at = self._clock.seconds()
             on_sent()
 
         try:

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from ..errors import RecordFailed
 from ..exchange import Exchange
-from ..interfaces import IJournal, IProcessor, Proceed
+from ..interfaces import IJournal, IProcessor, ProceedTo, Stage
 from ..messages import Response
 from ..slices import Turns
 from .describe import Answer, Describer, Record
@@ -47,7 +47,7 @@ class Audit:
         self._turns = Turns(clock) if turns is None else turns
         self._disclosures = Disclosures()
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Stage, proceed: ProceedTo[Stage]) -> Response:
         """Wait for the response, then for its record.
 
         :raise RecordFailed: the record could not be written, so no response may be sent.
@@ -81,7 +81,7 @@ class Audit:
     def _refusal(self, exchange: Exchange) -> Response | None:
         if self._when_full is None or exchange.own or not self._journal.full:
             return None
-        exchange.outcome = "not recorded"
+        exchange.trace.outcome = "not recorded"
         return self._when_full(exchange)
 
     async def _record(self, exchange: Exchange, answer: Answer, read: Read | None = None) -> None:

@@ -115,7 +115,7 @@ class Describer:
         return record
 
     def _record(self, kind: str, exchange: Exchange, answer: Answer, duration_s: float) -> Record:
-        call = exchange.call
+        trace, call = exchange.trace, exchange.trace.call
         client = exchange.request.client
         path = named(self.routes, exchange.request) if call is None else None
         operation = call.operation if call is not None else path.operation if path is not None else None
@@ -151,24 +151,24 @@ class Describer:
             "record_id": _text(
                 self._record_id(exchange, operation, answer) or (path.record_id if path else None)
             ),
-            "patient_id": _text(exchange.patient or _patient(exchange, path, answer)),
-            "patient_before": _text(exchange.patient_before),
+            "patient_id": _text(trace.patient or _patient(exchange, path, answer)),
+            "patient_before": _text(trace.patient_before),
             "disclosed": None,
             "outcome": "intended" if answer is None else outcome_of(exchange, answer),
             "status": status_of(answer),
             "answered_by": answer.origin.value if isinstance(answer, Response) else None,
-            "cache": _text(exchange.cache_status),
-            "attempts": exchange.attempts,
-            "looks": exchange.looks,
-            "rule_hits": [hit[:_TEXT] for hit in exchange.rule_hits[:_MOST]],
-            "break_glass": _text(exchange.break_glass),
-            "reference": _text(exchange.reference or getattr(answer, "reference", None)),
-            "client_gone": exchange.client_gone or isinstance(answer, CancelledError),
+            "cache": _text(trace.cache_status),
+            "attempts": trace.attempts,
+            "looks": trace.looks,
+            "rule_hits": [hit[:_TEXT] for hit in trace.rule_hits[:_MOST]],
+            "break_glass": _text(trace.break_glass),
+            "reference": _text(trace.reference or getattr(answer, "reference", None)),
+            "client_gone": exchange.presence.gone or isinstance(answer, CancelledError),
         }
 
     def _who(self, exchange: Exchange) -> Record:
-        identity, claimed = exchange.identity, _claimed(exchange)
-        who: Record = {"id": None, "name": None, "certainty": exchange.certainty.value}
+        identity, claimed = exchange.trace.identity, _claimed(exchange)
+        who: Record = {"id": None, "name": None, "certainty": exchange.trace.certainty.value}
         if identity is not None:
             who.update(id=identity.id, name=_text(identity.name))
         elif claimed is not None:
@@ -183,18 +183,19 @@ class Describer:
         return hmac.new(self.key, name.encode("utf-8", "surrogatepass"), sha256).hexdigest()
 
     def _record_id(self, exchange: Exchange, operation: Operation | None, answer: Answer) -> str | None:
-        if exchange.record_id is not None or exchange.call is None or operation is None:
-            return exchange.record_id
+        trace = exchange.trace
+        if trace.record_id is not None or trace.call is None or operation is None:
+            return trace.record_id
         resource = self.resources.get(operation.resource or "")
         if operation.action == "create" and resource is not None:
             return field_of_answer(answer, resource.id)
-        return exchange.call.record_id
+        return trace.call.record_id
 
 
 def _claimed(exchange: Exchange) -> str | None:
     """The name in a request's credentials, even if it was refused before they were checked."""
-    if exchange.claimed_name is not None or exchange.own:
-        return exchange.claimed_name
+    if exchange.trace.claimed_name is not None or exchange.own:
+        return exchange.trace.claimed_name
     credentials = parse_basic(exchange.request.headers.get(b"authorization"))
     return credentials.name if credentials is not None else None
 
@@ -210,12 +211,12 @@ def _patient(exchange: Exchange, path: Named | None, answer: Answer) -> str | No
     """The patient that a request concerned, as far as it was processed."""
     if path is not None:
         return path.patient
-    call = exchange.call
+    call = exchange.trace.call
     place = call.operation.patient if call is not None else None
     if call is None or place is None or not _is_refusal(answer):
         return patient_of(call, answer)
-    if call.document is ABSENT and isinstance(exchange.sent, Mapping):
-        call = evolve(call, document=exchange.sent)
+    if call.document is ABSENT and isinstance(exchange.trace.sent, Mapping):
+        call = evolve(call, document=exchange.trace.sent)
     found = patient_of(call, answer)
     if found is None or place.where == "path":
         return found
@@ -246,8 +247,8 @@ def outcome_of(exchange: Exchange, answer: Response | Exception) -> str:
     """
     if isinstance(answer, CancelledError):
         return "client gone"
-    if exchange.outcome:
-        return exchange.outcome[:_TEXT]
+    if exchange.trace.outcome:
+        return exchange.trace.outcome[:_TEXT]
     if isinstance(answer, ProxyError):
         return answer.outcome
     if not isinstance(answer, Response):

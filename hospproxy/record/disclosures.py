@@ -210,7 +210,7 @@ class Disclosures:
             return None
         read = read or self._read(*place)
         if not read.readable:
-            exchange.rule_hits.append("disclosure:unreadable")
+            exchange.trace.rule_hits.append("disclosure:unreadable")
         return read.disclosure
 
     def reading(self, exchange: Exchange, answer: object) -> Generator[None, None, Read] | None:
@@ -240,7 +240,7 @@ class Disclosures:
 
     def _place(self, exchange: Exchange, answer: object) -> tuple[str, bytes] | None:
         """The name of the field with the patient's id, and the body to read; None if there is none."""
-        call = exchange.call
+        call = exchange.trace.call
         if call is None or (name := call.operation.discloses) is None or exchange.own:
             return None
         body = _shown(exchange, answer)
@@ -269,5 +269,5 @@ def _shown(exchange: Exchange, answer: object) -> bytes | None:
     if not isinstance(answer, Response) or exchange.request.method == "HEAD":
         return None
     if answer.status == 304:
-        return exchange.unchanged
+        return exchange.trace.unchanged
     return answer.body if 200 <= answer.status < 300 else None

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from ..errors import ProxyError, RecordFailed
-from ..exchange import Exchange
+from ..exchange import Identified
 from ..interfaces import IJournal, IProcessor, Proceed
 from ..messages import Response
 from .describe import Describer
@@ -27,17 +27,17 @@ class Intent:
         self._describer = describer
         self._clock = clock
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Record a write, then proceed; other requests pass through.
 
         :raise ProxyError: 503, if the record could not be written. Nothing was sent.
         """
-        if exchange.call is not None and exchange.call.operation.is_write:
+        if exchange.call.operation.is_write:
             passed_s = self._clock.seconds() - exchange.arrived
             try:
                 await self._journal.append(self._describer.intent(exchange, passed_s))
             except RecordFailed as failed:
-                exchange.outcome = "not recorded"
+                exchange.trace.outcome = "not recorded"
                 raise ProxyError(
                     "The write was not sent, because it could not be recorded.",
                     status=503,

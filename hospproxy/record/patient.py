@@ -12,7 +12,7 @@ from zope.interface import implementer
 from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import ProxyError, RecordFailed
-from ..exchange import Call, Exchange
+from ..exchange import Call, Identified
 from ..interfaces import Ask, IProcessor, Proceed
 from ..messages import Response
 
@@ -40,30 +40,30 @@ class PatientOfRecord:
         self._clock = clock
         self._deleted: OrderedDict[tuple[str, tuple[str, ...]], str] = OrderedDict()
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Look the patient up if needed, then proceed."""
         reading = self._reading(exchange)
-        if reading is None or exchange.call is None:
+        if reading is None:
             return await proceed(exchange)
         name = (reading.operation.id, reading.path)
         # HOSP never reuses an id, so the patient of a deleted record stays valid.
         patient = self._deleted.get(name) or await self._patient(exchange, reading)
         if exchange.call.operation.action != "delete":
-            exchange.patient_before = patient
+            exchange.trace.patient_before = patient
             return await proceed(exchange)
-        exchange.patient = patient
+        exchange.trace.patient = patient
         response = await proceed(exchange)
         if patient is not None and 200 <= response.status < 300:
             self._remember(name, patient)
         return response
 
-    def _reading(self, exchange: Exchange) -> Call | None:
+    def _reading(self, exchange: Identified) -> Call | None:
         """The request that tells the patient; None if none is needed."""
         call = exchange.call
-        if call is None or not call.operation.is_write or call.operation.record is None:
+        if not call.operation.is_write or call.operation.record is None:
             return None
         operation, place = call.operation, call.operation.patient
-        if place is None or place.where != "answer" or exchange.patient is not None:
+        if place is None or place.where != "answer" or exchange.trace.patient is not None:
             return None
         moves = isinstance(call.document, Mapping) and place.name in call.document
         if operation.action != "delete" and not moves:
@@ -71,7 +71,7 @@ class PatientOfRecord:
         reads = self._contract.operation(call.operation.record)
         return Call(reads, call.path, accept="json", authorization=call.authorization)
 
-    async def _patient(self, exchange: Exchange, reading: Call) -> str | None:
+    async def _patient(self, exchange: Identified, reading: Call) -> str | None:
         left_s = exchange.deadline - self._clock.seconds()
         if left_s <= 0:
             return None

@@ -16,13 +16,14 @@ def count_request(meter: IMeter, exchange: Exchange, answer: Answer, seconds: fl
     :param seconds: time since the request arrived.
     """
     method = exchange.request.method
-    route = exchange.call.operation.template if exchange.call is not None else "unknown"
+    call = exchange.trace.call
+    route = call.operation.template if call is not None else "unknown"
     status = status_of(answer)
     meter.count(
         "requests_total",
         method=method if method in METHODS else "other",
         route=route,
         status_class="none" if status is None else status_class(status),
-        cache=exchange.cache_status or "none",
+        cache=exchange.trace.cache_status or "none",
     )
     meter.observe("request_seconds", seconds, route=route)

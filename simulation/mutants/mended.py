@@ -184,7 +184,7 @@ _NOTES = (
     Mutant(
         "unseen-is-deleted",
         f"{_WRITES}looks.py",
-        'deleted = operation.action == "delete" and entry.exchange.shown',
+        'deleted = operation.action == "delete" and entry.exchange.trace.shown',
         'deleted = operation.action == "delete"',
         "a DELETE of what one may not see is told to be done",
         scene="unseen deletes",

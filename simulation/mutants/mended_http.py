@@ -94,8 +94,8 @@ _CONDITIONS = (
     Mutant(
         "conditions-ignored",
         "hospproxy/assembly.py",
-        '"outward.conditions": (True, ',
-        '"outward.conditions": (False, ',
+        '"outward.conditions": ConditionCheck(base.contract, ask)',
+        '"outward.conditions": None',
         "a PATCH with If-Match overwrites what its author has not read",
         scene="careful edits",
     ),
@@ -206,7 +206,7 @@ _TRAIL = (
     Mutant(
         "claimed-name-not-recorded",
         "hospproxy/record/describe.py",
-        "if exchange.claimed_name is not None or exchange.own:",
+        "if exchange.trace.claimed_name is not None or exchange.own:",
         "if True:",
         "a refused request is recorded as if no credentials had come",
         scene="mistakes",

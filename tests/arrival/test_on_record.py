@@ -34,6 +34,7 @@ from hospproxy.record.describe import Describer
 from tests.corpus import ALL, LIMITS, body_limit
 from tests.corpus.case import get, post, raw
 from tests.rig import CONTRACT
+from tests.stages import by_stage
 
 from .wire import PLAIN, Line, read_answers
 
@@ -81,7 +82,7 @@ class Recorded:
         if contract:
             stations["guard.validation"] = Validation(CONTRACT, enforce=True, judge=True, own=())
         chain = Chain(
-            stations,
+            by_stage(stations),
             answers=Answers(CONTRACT),
             clock=clock,
             wall=lambda: 0.0,

@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import Refused
+from hospproxy.exchange import Identified
 from hospproxy.guard import documents
+from hospproxy.interfaces import Proceed
 from hospproxy.messages import Client, Headers, Request, Response
 from tests.rig import CONTRACT, STAFF1, Rig
 
@@ -94,8 +96,8 @@ class BodiesTests(SynchronousTestCase):
         status, said = self.answer(SCREEN, Coming(wrong))
         self.assertEqual((status, said["field"]), (422, "images.1"))
         exchange = next(one for one in self.rig.exchanges if not one.own)
-        self.assertIsNotNone(exchange.identity)
-        self.assertIn("schema:body:images.1", exchange.rule_hits)
+        self.assertIsNotNone(exchange.trace.identity)
+        self.assertIn("schema:body:images.1", exchange.trace.rule_hits)
         self.assertEqual(self.rig.hosp.seen("screenPatient"), [])
         for body, expected in ((b'{"images":["' + b"x" * LARGE, 400), (b"", 400), (b"[1," * LARGE, 422)):
             self.assertEqual(self.answer(SCREEN, Coming(body))[0], expected)
@@ -106,10 +108,18 @@ class BodiesTests(SynchronousTestCase):
         self.assertEqual(self.rig.hosp.seen("screenPatient"), [])
 
     def test_nothing_of_the_body_itself_is_kept(self) -> None:
+        inside: list[Request] = []
+
+        class Inside:
+            async def process(inner, exchange: Identified, proceed: Proceed) -> Response:
+                inside.append(exchange.request)
+                return await proceed(exchange)
+
+        self.rig = Rig(put_in={"outward.conditions": Inside()})
         self.answer(SCREEN, Coming(self.images()))
-        exchange = next(one for one in self.rig.exchanges if not one.own)
-        self.assertIsNone(exchange.request.body)
-        self.assertIsNone(exchange.request.incoming)
+        first = next(one for one in self.rig.exchanges if not one.own)
+        self.assertEqual({one.body for one in (first.request, *inside)}, {None})
+        self.assertEqual({one.incoming for one in inside}, {None})
 
     def test_the_clients_own_sending_is_not_counted_against_its_deadline(self) -> None:
         class Slow(Coming):

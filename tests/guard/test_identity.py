@@ -28,7 +28,7 @@ class IdentityTests(SynchronousTestCase):
             self.assertEqual(self.status("GET", "/notes"), 200)
         self.assertEqual(len(self.hosp.seen("getMe")), 1)
         client = [one for one in self.rig.exchanges if not one.own]
-        self.assertEqual({one.certainty for one in client}, {Certainty.VERIFIED})
+        self.assertEqual({one.trace.certainty for one in client}, {Certainty.VERIFIED})
 
     def test_equal_questions_at_the_same_time_are_asked_once(self) -> None:
         self.hosp.hold = True
@@ -113,10 +113,10 @@ class IdentityTests(SynchronousTestCase):
     def test_the_name_in_the_header_alone_is_nobody(self) -> None:
         self.assertEqual(self.status("GET", "/notes", auth=b"Basic c3RhZmYxOndyb25n"), 401)
         client = next(one for one in self.rig.exchanges if not one.own)
-        self.assertEqual((client.certainty, client.claimed_name), (Certainty.CLAIMED, "staff1"))
+        self.assertEqual((client.trace.certainty, client.trace.claimed_name), (Certainty.CLAIMED, "staff1"))
 
     def test_every_caller_is_somebody_else(self) -> None:
         self.status("GET", "/notes", auth=STAFF1)
         self.status("GET", "/notes", auth=STAFF2)
-        client = [one.identity for one in self.rig.exchanges if not one.own]
+        client = [one.trace.identity for one in self.rig.exchanges if not one.own]
         self.assertEqual([one.name for one in client if one], ["staff1", "staff2"])

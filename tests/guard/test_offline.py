@@ -49,8 +49,10 @@ class Offline(SynchronousTestCase):
             for path in ("/notes", "/staffs/me"):
                 self.assertEqual(self.away("GET", path, faults=faults), 200, (path, faults[0]))
                 last = [one for one in self.rig.exchanges if not one.own][-1]
-                self.assertEqual((last.cache_status, last.rule_hits), ("stale", ["identity:offline-grace"]))
-                assert last.identity is not None
+                self.assertEqual(
+                    (last.trace.cache_status, last.trace.rule_hits), ("stale", ["identity:offline-grace"])
+                )
+                assert last.trace.identity is not None
 
     def test_nothing_is_sent_on_the_strength_of_it(self) -> None:
         before = [call.operation.id for call in self.rig.hosp.calls]
@@ -63,7 +65,7 @@ class Offline(SynchronousTestCase):
     def test_what_was_never_read_is_nobodys(self) -> None:
         self.away("GET", "/patients")
         last = [one for one in self.rig.exchanges if not one.own][-1]
-        self.assertIsNone(last.identity)
+        self.assertIsNone(last.trace.identity)
 
     def test_not_for_others_nor_after_a_shift(self) -> None:
         self.assertEqual(self.away("GET", "/notes", auth=STAFF2), 502)

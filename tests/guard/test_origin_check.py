@@ -31,6 +31,7 @@ from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from hospproxy.watch.metrics import Metrics
 from tests.rig import Rig
+from tests.stages import by_stage
 
 OLD, NEW = b"the-old-secret-of-it", b"the new secret of it"
 FIELD = b"x-origin-verify"
@@ -73,7 +74,9 @@ class Case(SynchronousTestCase):
         self.entrance = Entrance(FIELD, read if secrets else None, https, hosts, self.meter)
         audit = Audit(self.journal, Describer(b"d" * 32), rig.clock)  # type: ignore[arg-type]
         return Chain(
-            {"record.audit": audit, "guard.entrance": self.entrance, "guard.validation": self.inside},
+            by_stage(
+                {"record.audit": audit, "guard.entrance": self.entrance, "guard.validation": self.inside}
+            ),
             answers=rig.answers,
             clock=rig.clock,
             wall=lambda: 0.0,

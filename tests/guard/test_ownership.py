@@ -20,7 +20,7 @@ class OwnershipTests(SynchronousTestCase):
         for claim in ({}, {"staff_id": 2}, {"staff_id": 1}, {"staff_id": None}):
             self.assertEqual(self.post(rig, {"title": "t", "patient_id": 7, **claim}).status, 201)
         self.assertEqual([row["staff_id"] for row in rig.hosp.records["notes"]], [1, 1, 1, 1])
-        hits = [one.rule_hits for one in rig.exchanges if not one.own]
+        hits = [one.trace.rule_hits for one in rig.exchanges if not one.own]
         self.assertEqual(hits, [[], ["ownership:assign:staff_id"], [], []])
 
     def test_refused_where_the_policy_refuses(self) -> None:
@@ -63,7 +63,7 @@ class OwnershipTests(SynchronousTestCase):
         rig = self.rig(own=False)
         self.post(rig, {"patient_id": 7, "staff_id": 2})
         self.assertEqual(rig.hosp.records["notes"][0]["staff_id"], 2)
-        self.assertEqual(rig.exchanges[0].rule_hits, ["ownership:assign:staff_id"])
+        self.assertEqual(rig.exchanges[0].trace.rule_hits, ["ownership:assign:staff_id"])
 
     def test_a_change_leaves_the_author_as_it_is(self) -> None:
         rig = self.rig()

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent
-from hospproxy.exchange import Exchange
 from hospproxy.guard.knowledge import Knowledge, Lacking, watched
 from hospproxy.guard.permissions import MAX_REASON, Permissions, PermissionVerdict, compared, reason_in
 from hospproxy.messages import Headers, Request, Response
 from hospproxy.null_meter import NullMeter
 from tests.rig import CONTRACT, STAFF2, Rig, SmallHosp, stamp
+from tests.stages import arrived
 
 RULES = tuple(rule.name for rule in CONTRACT.permissions)
 GLASS = [(b"x-break-glass", b"Collapsed in the waiting room")]
@@ -56,7 +56,7 @@ def rig_with(administrators: frozenset[str] = frozenset(), **modes: str) -> Rig:
 
 def hits(rig: Rig) -> list[str]:
     """The rule hits of the last request of a client."""
-    return next(one.rule_hits for one in reversed(rig.exchanges) if not one.own)
+    return next(one.trace.rule_hits for one in reversed(rig.exchanges) if not one.own)
 
 
 def asked(rig: Rig) -> int:
@@ -177,7 +177,7 @@ class EnforceTests(SynchronousTestCase):
             self.refused(rig, method, target, document)
             self.assertEqual(hits(rig), ["permissions:other_hospital"])
             seen = next(one for one in reversed(rig.exchanges) if not one.own)
-            self.assertIn(seen.patient, ("9",) if "20" not in target else ("9", "7"))
+            self.assertIn(seen.trace.patient, ("9",) if "20" not in target else ("9", "7"))
         for method, target, document in (
             ("GET", "/patients/7", None),
             ("GET", "/notes?patient_id=7", None),
@@ -245,12 +245,12 @@ class GlassTests(SynchronousTestCase):
         rig = rig_with(other_hospital="enforce")
         self.assertEqual(rig.get(rig.send("GET", "/patients/9", headers=GLASS)).status, 200)
         self.assertEqual(hits(rig), ["permissions:other_hospital", "permissions:break-glass"])
-        self.assertEqual(rig.exchanges[0].break_glass, "Collapsed in the waiting room")
+        self.assertEqual(rig.exchanges[0].trace.break_glass, "Collapsed in the waiting room")
 
     def test_it_is_not_broken_where_nobody_would_have_been_refused(self) -> None:
         rig = rig_with(other_hospital="enforce")
         rig.get(rig.send("GET", "/patients/7", headers=GLASS))
-        self.assertEqual((hits(rig), rig.exchanges[0].break_glass), ([], None))
+        self.assertEqual((hits(rig), rig.exchanges[0].trace.break_glass), ([], None))
 
     def test_an_empty_reason_is_none(self) -> None:
         rig = rig_with(other_hospital="enforce")
@@ -261,7 +261,7 @@ class GlassTests(SynchronousTestCase):
     def test_other_rules_have_none(self) -> None:
         rig = rig_with(set_others_password="enforce")
         answer = rig.get(rig.send("PATCH", "/staffs/2", {"password": "mine"}, headers=GLASS))
-        self.assertEqual((answer.status, rig.exchanges[0].break_glass), (403, None))
+        self.assertEqual((answer.status, rig.exchanges[0].trace.break_glass), (403, None))
 
     def test_it_serves_when_hosp_cannot_say(self) -> None:
         rig = rig_with(other_hospital="enforce")
@@ -272,7 +272,7 @@ class GlassTests(SynchronousTestCase):
 
     @given(st.binary(max_size=600))
     def test_reasons_are_bounded(self, given_: bytes) -> None:
-        exchange = Exchange(Request(headers=Headers(((b"x-break-glass", given_),))), 0.0, 0.0, 0.0)
+        exchange = arrived(Request(headers=Headers(((b"x-break-glass", given_),))))
         reason = reason_in(exchange)
         self.assertTrue(reason is None or 0 < len(reason) <= MAX_REASON)
 

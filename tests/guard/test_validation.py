@@ -12,6 +12,7 @@ from hospproxy.exchange import Exchange
 from hospproxy.guard.validation import Validation
 from hospproxy.messages import Client, Request, Response
 from tests.rig import CONTRACT, STAFF1, Rig
+from tests.stages import arrived
 
 
 class ValidationTests(SynchronousTestCase):
@@ -22,7 +23,7 @@ class ValidationTests(SynchronousTestCase):
         return self.rig.get(self.rig.send(*args, **kwargs))  # type: ignore[arg-type]
 
     def test_a_request_that_comes_round_again_goes_no_further(self) -> None:
-        exchange = Exchange(Request("GET", b"/hospitals", client=Client(via="1.1 me, 1.1")), 0.0, 0.0, 28.0)
+        exchange = arrived(Request("GET", b"/hospitals", client=Client(via="1.1 me, 1.1")))
         validation = Validation(CONTRACT, is_loop=lambda client: "me" in client.via)
         failure = self.failureResultOf(
             Deferred.fromCoroutine(validation.process(exchange, self.never)), Refused
@@ -90,7 +91,7 @@ class ValidationTests(SynchronousTestCase):
         self.rig = Rig(enforce=False)
         answer = self.answer("POST", "/patients", {"name": "A", "hospital_id": 1, "birthdate": "banana"})
         self.assertEqual(answer.status, 201)
-        self.assertIn("schema:body:birthdate", self.rig.exchanges[0].rule_hits)
+        self.assertIn("schema:body:birthdate", self.rig.exchanges[0].trace.rule_hits)
 
     def test_a_wrong_method_is_told_which_are_right(self) -> None:
         self.assertEqual(self.answer("PUT", "/hospitals").headers.get(b"allow"), b"GET, HEAD, OPTIONS, POST")
@@ -130,7 +131,7 @@ class ValidationTests(SynchronousTestCase):
     def test_report_lets_pass_what_schemas_refuse_but_not_what_cannot_be_parsed(self) -> None:
         self.rig = Rig(enforce=False)
         self.assertEqual(self.answer("POST", "/hospitals", {}).status, 201)
-        self.assertIn("schema:body:name", self.rig.exchanges[0].rule_hits)
+        self.assertIn("schema:body:name", self.rig.exchanges[0].trace.rule_hits)
         self.assertEqual(self.answer("POST", "/hospitals", body=b'{"name":1,"name":2}').status, 400)
 
     def test_limits_of_a_body_are_known_before_it_is_read(self) -> None:

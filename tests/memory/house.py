@@ -26,6 +26,7 @@ from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priori
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.kinds import ALONE, Sharing
 from tests.sharing.common import SmallCommon
+from tests.stages import identified
 
 CONTRACT: Contract = contract_document.load()
 ANN = Identity(1, "ann", b"hmac of ann")
@@ -160,7 +161,7 @@ class House:
             request=Request(call.operation.method, client=on_behalf_of.request.client),
             own=own,
             priority=priority,
-            cache_status="",
+            trace=evolve(on_behalf_of.trace, cache_status=""),
         )
         self.own.append(exchange)
         return await self.cache.process(exchange, self._hosp)
@@ -171,7 +172,7 @@ class House:
 
         asked = Asked(exchange, Deferred(cancelled))
         self.hosp.append(asked)
-        exchange.attempts += 1
+        exchange.trace.attempts += 1
         return await asked.reply
 
     def send(
@@ -187,14 +188,13 @@ class House:
         """Send a request through the cache."""
         call = call_of(call) if isinstance(call, str) else call
         now = self.clock.seconds()
-        exchange = Exchange(
-            request=Request(call.operation.method, headers=Headers(headers), client=Client(host=host)),
-            arrived=now,
-            wall=0.0,
+        exchange = identified(
+            call,
+            Request(call.operation.method, headers=Headers(headers), client=Client(host=host)),
+            at=now,
             deadline=now + deadline_s,
             past_cache=past_cache,
             offline=offline,
-            call=call,
             identity=who,
             credentials=None if who is None else who.credentials,
         )

@@ -28,15 +28,15 @@ class HitTests(SynchronousTestCase):
         self.assertIs(second.response.origin, Origin.MEMORY)
         self.assertEqual(second.response.headers.get(b"age"), b"7")
         self.assertEqual(second.status, b"hospproxy; hit; ttl=293")
-        self.assertEqual(second.exchange.cache_status, "hit")
+        self.assertEqual(second.exchange.trace.cache_status, "hit")
 
     def test_the_first_says_that_it_was_stored(self) -> None:
         first = self.house.warm("listHospitals")
         self.assertEqual(first.status, b"hospproxy; fwd=uri-miss; fwd-status=200; stored; ttl=300")
-        self.assertEqual(first.exchange.cache_status, "miss")
+        self.assertEqual(first.exchange.trace.cache_status, "miss")
         self.assertIs(first.response.origin, Origin.UPSTREAM)
         self.assertIsNone(first.response.headers.get(b"age"))
-        self.assertEqual(first.exchange.attempts, 1)
+        self.assertEqual(first.exchange.trace.attempts, 1)
 
     def test_devices_are_told_to_keep_nothing(self) -> None:
         expiring = (b"Expires", b"Thu, 01 Dec 2033 16:00:00 GMT")
@@ -67,10 +67,10 @@ class HitTests(SynchronousTestCase):
         ):
             self.house.warm(call)
             self.house.clock.advance(lifetime_s - 0.001)
-            self.assertEqual(self.house.send(call).exchange.cache_status, "hit", call.operation.id)
+            self.assertEqual(self.house.send(call).exchange.trace.cache_status, "hit", call.operation.id)
             self.house.clock.advance(0.001)
             again = self.house.warm(call)
-            self.assertEqual(again.exchange.cache_status, "expired", call.operation.id)
+            self.assertEqual(again.exchange.trace.cache_status, "expired", call.operation.id)
             self.assertIn(b"fwd=stale", again.status)
 
     def test_an_operator_may_change_alifetime(self) -> None:
@@ -135,17 +135,19 @@ class PrivacyTests(SynchronousTestCase):
     def test_without_knowing_who_asks_nothing_is_read_or_kept(self) -> None:
         self.house.warm("listHospitals")
         unknown = self.house.warm("listHospitals", who=None)
-        self.assertEqual(unknown.exchange.cache_status, "bypass")
+        self.assertEqual(unknown.exchange.trace.cache_status, "bypass")
         self.assertEqual(len(self.house.store), 1)
 
     def test_what_is_public_is_for_everybody(self) -> None:
         self.house.warm("getStatus", answer(b"ok", headers=((b"Content-Type", b"text/html"),)), who=None)
         for who in (None, ANN, BEN):
-            self.assertEqual(self.house.send("getStatus", who=who).exchange.cache_status, "hit")
+            self.assertEqual(self.house.send("getStatus", who=who).exchange.trace.cache_status, "hit")
 
     def test_hosts_are_kept_apart(self) -> None:
         self.house.warm("listHospitals", host="a.example")
-        self.assertEqual(self.house.warm("listHospitals", host="b.example").exchange.cache_status, "miss")
+        self.assertEqual(
+            self.house.warm("listHospitals", host="b.example").exchange.trace.cache_status, "miss"
+        )
 
     def test_equal_requests_of_two_people_are_two_fetches(self) -> None:
         ann, ben = self.house.send("listHospitals"), self.house.send("listHospitals", who=BEN)
@@ -157,7 +159,7 @@ class PrivacyTests(SynchronousTestCase):
         self.house.warm("listHospitals")
         refused = self.house.warm("listNotes", answer(b"denied", status=401, headers=()))
         self.assertEqual(refused.response.status, 401)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "miss")
 
 
 class NotKeptTests(SynchronousTestCase):
@@ -166,7 +168,7 @@ class NotKeptTests(SynchronousTestCase):
         first = house.warm(call, response)  # type: ignore[arg-type]
         self.assertTrue(first.status.endswith(b"; detail=" + detail), first.status)
         self.assertEqual(len(house.store), 0)
-        self.assertEqual(house.warm(call).exchange.cache_status, "miss")
+        self.assertEqual(house.warm(call).exchange.trace.cache_status, "miss")
 
     def test_errors(self) -> None:
         for status in (201, 204, 206, 301, 304, 400, 401, 404, 500, 503):
@@ -214,20 +216,20 @@ class RequestDirectiveTests(SynchronousTestCase):
             reading = self.house.send("listHospitals", field)
             self.assertEqual(len(self.house.hosp), before + 1, field)
             self.house.reply(answer(b"[2]"))
-            self.assertEqual(reading.exchange.cache_status, "refresh")
+            self.assertEqual(reading.exchange.trace.cache_status, "refresh")
             self.assertIn(b"fwd=request; fwd-status=200; stored", reading.status)
             self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
 
     def test_no_store_is_served_but_not_kept(self) -> None:
         no_store = (b"Cache-Control", b"no-store")
-        self.assertEqual(self.house.send("listHospitals", no_store).exchange.cache_status, "hit")
+        self.assertEqual(self.house.send("listHospitals", no_store).exchange.trace.cache_status, "hit")
         self.house.send("listNotes", no_store)
         self.house.reply(answer())
         self.assertEqual(len(self.house.store), 1)
 
     def test_only_if_cached(self) -> None:
         field = (b"Cache-Control", b"only-if-cached")
-        self.assertEqual(self.house.send("listHospitals", field).exchange.cache_status, "hit")
+        self.assertEqual(self.house.send("listHospitals", field).exchange.trace.cache_status, "hit")
         for call, how in (("listNotes", {}), ("listHospitals", {"who": None}), ("getStatus", {"who": None})):
             error = self.house.send(call, field, **how).error  # type: ignore[arg-type]
             assert isinstance(error, ProxyError)
@@ -244,20 +246,20 @@ class RequestDirectiveTests(SynchronousTestCase):
             (b"max-age=nine, min-fresh=-5", "hit"),
         ):
             reading = self.house.send("listHospitals", (b"Cache-Control", value))
-            self.assertEqual(reading.exchange.cache_status, word, value)
+            self.assertEqual(reading.exchange.trace.cache_status, word, value)
             if word == "refresh":
                 reading.result.cancel()
 
     def test_looks_neither_read_nor_store(self) -> None:
         look = self.house.send("listHospitals", past_cache=True)
         self.house.reply(answer(b"[9]"))
-        self.assertEqual((look.response.body, look.exchange.cache_status), (b"[9]", "bypass"))
+        self.assertEqual((look.response.body, look.exchange.trace.cache_status), (b"[9]", "bypass"))
         self.assertEqual(self.house.send("listHospitals").response.body, b"[1]")
 
     def test_switched_off_nothing_is_kept(self) -> None:
         house = House(enabled=False)
         house.warm("listHospitals")
-        self.assertEqual(house.warm("listHospitals").exchange.cache_status, "bypass")
+        self.assertEqual(house.warm("listHospitals").exchange.trace.cache_status, "bypass")
 
 
 class ConditionalTests(SynchronousTestCase):
@@ -271,7 +273,7 @@ class ConditionalTests(SynchronousTestCase):
         self.assertEqual((response.status, response.body), (304, b""))
         names = {name.lower() for name, _ in response.headers}
         self.assertEqual(names, {b"etag", b"vary", b"cache-control", b"age", b"cache-status"})
-        self.assertEqual(reading.exchange.cache_status, "hit")
+        self.assertEqual(reading.exchange.trace.cache_status, "hit")
 
     def test_a_miss_is_a304_and_is_kept_whole(self) -> None:
         reading = self.house.send("listHospitals", (b"If-None-Match", b'W/"abc"'))
@@ -287,8 +289,8 @@ class ConditionalTests(SynchronousTestCase):
         note = call_of("getNote", "3")
         self.house.warm(note, answer(b'{"id":3,"patient_id":7}'))
         reading = self.house.send(note, (b"If-None-Match", b'"abc"'))
-        self.assertEqual((reading.response.status, reading.exchange.patient), (304, "7"))
-        self.assertEqual(reading.exchange.unchanged, b'{"id":3,"patient_id":7}')
+        self.assertEqual((reading.response.status, reading.exchange.trace.patient), (304, "7"))
+        self.assertEqual(reading.exchange.trace.unchanged, b'{"id":3,"patient_id":7}')
 
     def test_another_tag_or_none_is_answered_whole(self) -> None:
         self.house.warm("listHospitals")

@@ -23,12 +23,13 @@ class CollapsingTests(SynchronousTestCase):
         self.house.reply(answer(b"[1]"))
         self.assertEqual([one.response.body for one in (first, second, third)], [b"[1]"] * 3)
         self.assertEqual(
-            [one.exchange.cache_status for one in (first, second, third)], ["miss", "collapsed", "collapsed"]
+            [one.exchange.trace.cache_status for one in (first, second, third)],
+            ["miss", "collapsed", "collapsed"],
         )
         self.assertEqual(second.status, b"hospproxy; fwd=uri-miss; fwd-status=200; collapsed")
         self.assertIs(first.response.origin, Origin.UPSTREAM)
         self.assertIs(second.response.origin, Origin.MEMORY)
-        self.assertEqual([one.exchange.attempts for one in (first, second, third)], [1, 0, 0])
+        self.assertEqual([one.exchange.trace.attempts for one in (first, second, third)], [1, 0, 0])
 
     def test_the_first_ones_leaving_does_not_hurt_the_rest(self) -> None:
         first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
@@ -45,7 +46,7 @@ class CollapsingTests(SynchronousTestCase):
         first.result.cancel()
         self.assertTrue(self.house.hosp[0].cancelled)
         self.assertEqual(len(self.house.memory.fills), 0)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "miss")
 
     def test_a_failure_is_everybodys(self) -> None:
         first, second = self.house.send("listHospitals"), self.house.send("listHospitals")
@@ -53,8 +54,8 @@ class CollapsingTests(SynchronousTestCase):
         self.house.reply(failure)
         self.assertIs(first.error, failure)
         self.assertIs(second.error, failure)
-        self.assertEqual(first.exchange.attempts, 1)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
+        self.assertEqual(first.exchange.trace.attempts, 1)
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "miss")
 
     def test_each_waits_until_its_own_deadline(self) -> None:
         first = self.house.send("listHospitals", deadline_s=5)
@@ -111,13 +112,13 @@ class WriteTests(SynchronousTestCase):
         self.house.warm("listNotes", answer(b"[1]"), who=BEN)
         write = self.house.send(call_of("createNote", document={}))
         between = self.house.warm("listNotes", answer(b"[1]"))
-        self.assertEqual(between.exchange.cache_status, "miss")
-        self.assertEqual(self.house.warm("listNotes", who=BEN).exchange.cache_status, "miss")
+        self.assertEqual(between.exchange.trace.cache_status, "miss")
+        self.assertEqual(self.house.warm("listNotes", who=BEN).exchange.trace.cache_status, "miss")
         self.house.reply(answer(b"{}", status=201), 2)
         self.assertEqual(write.status, b"hospproxy; fwd=method; fwd-status=201")
         for who in (ANN, BEN):
             self.assertEqual(
-                self.house.warm("listNotes", answer(b"[2]"), who=who).exchange.cache_status, "miss"
+                self.house.warm("listNotes", answer(b"[2]"), who=who).exchange.trace.cache_status, "miss"
             )
 
     def test_a_fetch_that_began_before_is_neither_kept_nor_joined(self) -> None:
@@ -149,13 +150,15 @@ class WriteTests(SynchronousTestCase):
             self.house.warm(call_of("getNote", "7"))
             self.house.reply(outcome, -2)
             self.assertTrue(write.outcome)
-            self.assertEqual(self.house.warm(call_of("getNote", "7")).exchange.cache_status, "miss", outcome)
+            self.assertEqual(
+                self.house.warm(call_of("getNote", "7")).exchange.trace.cache_status, "miss", outcome
+            )
 
     def test_a_screening_strikes_nothing(self) -> None:
         self.house.warm(call_of("getPatient", "1"))
         screening = self.house.warm(call_of("screenPatient", "1", document={"images": []}))
         self.assertEqual(screening.status, b"hospproxy; fwd=method; fwd-status=200")
-        self.assertEqual(self.house.send(call_of("getPatient", "1")).exchange.cache_status, "hit")
+        self.assertEqual(self.house.send(call_of("getPatient", "1")).exchange.trace.cache_status, "hit")
 
     def test_switched_off_awrite_still_reaches_the_accounts(self) -> None:
         house = House(enabled=False)
@@ -170,23 +173,23 @@ class WriteTests(SynchronousTestCase):
         during = self.house.send("listHospitals")
         joined = self.house.send("listHospitals")
         self.assertEqual(
-            (during.exchange.cache_status, joined.exchange.cache_status), ("bypass", "collapsed")
+            (during.exchange.trace.cache_status, joined.exchange.trace.cache_status), ("bypass", "collapsed")
         )
         self.house.reply(answer())
         self.assertIn(b"fwd=bypass; fwd-status=200; detail=unsettled", during.status)
         self.assertEqual(len(self.house.store), 0)
-        self.assertEqual(self.house.warm("listHospitals", who=BEN).exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listHospitals", who=BEN).exchange.trace.cache_status, "miss")
         self.house.reply(answer(b"{}"), 1)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
-        self.assertEqual(self.house.send("listHospitals").exchange.cache_status, "hit")
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "miss")
+        self.assertEqual(self.house.send("listHospitals").exchange.trace.cache_status, "hit")
 
     def test_an_unknown_outcome_leaves_the_account_unsettled_until_it_is_found(self) -> None:
         call = call_of("updateStaff", "1", document={"password": "new"})
         self.house.send(call, who=BEN)
         self.house.reply(OutcomeUnknown("who knows", reference="r"))
         self.house.clock.advance(3600)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "bypass")
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "bypass")
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "bypass")
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "bypass")
         self.house.memory.found_later(call)
-        self.assertEqual(self.house.warm("listHospitals").exchange.cache_status, "miss")
-        self.assertEqual(self.house.send("listHospitals").exchange.cache_status, "hit")
+        self.assertEqual(self.house.warm("listHospitals").exchange.trace.cache_status, "miss")
+        self.assertEqual(self.house.send("listHospitals").exchange.trace.cache_status, "hit")

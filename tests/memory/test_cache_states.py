@@ -162,7 +162,7 @@ class Hospital(RuleBasedStateMachine):
         headers = ((b"Cache-Control", b"no-cache"),) if no_cache else ()
         reading = self.house.send(call, *headers, who=who, deadline_s=1e9)
         read = Read(who, call, password, dict(self.acknowledged), self.epochs[staff], reading)
-        if reading.exchange.cache_status == "hit":
+        if reading.exchange.trace.cache_status == "hit":
             assert staff not in self._being_changed(), (
                 "an account that is being changed was served from memory"
             )
@@ -264,7 +264,7 @@ class Hospital(RuleBasedStateMachine):
         assert body["who"] == str(read.who.id), "another's answer"
         assert body["password"] == read.password, "an answer to other credentials"
         assert read.password >= read.epoch, "credentials that had been changed before it began"
-        word = read.reading.exchange.cache_status
+        word = read.reading.exchange.trace.cache_status
         # A response served while HOSP fails is marked as stale and may be older. test_outage.py checks it.
         old = word == "stale"
         assert old or body["version"] >= read.least.get(shown(read.call), 0), (

@@ -104,7 +104,7 @@ class RestartTests(Lasting):
         self.write(call_of("createNote", document={}), answer(b'{"id":7}', status=201))
         self.process = self.process.killed()
         self.assertEqual(self.read(), b'[{"id":7}]')
-        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_a_write_while_an_answer_comes_from_disk_is_not_missed(self) -> None:
         self.house.warm("listNotes", answer(b"[]"))
@@ -349,7 +349,7 @@ class FileTests(Lasting):
         process = Process(world)
         process.house.warm("listNotes")
         process.house.clock.advance(2)
-        self.assertEqual(process.house.send("listNotes").exchange.cache_status, "hit")
+        self.assertEqual(process.house.send("listNotes").exchange.trace.cache_status, "hit")
 
 
 def _no(_self: Path, missing_ok: bool = False) -> None:

@@ -7,9 +7,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import ProxyError
-from hospproxy.exchange import Exchange
 from hospproxy.memory.fills import GRACE_S, Fetched, Fill, Fills
-from hospproxy.messages import Request, Response
+from hospproxy.messages import Response
+from tests.stages import identified
 
 DONE = Fetched(Response(200))
 
@@ -25,7 +25,7 @@ class FillsTests(SynchronousTestCase):
             self.work.append(Deferred())
             return await self.work[-1]
 
-        exchange = Exchange(request=Request(), arrived=0, wall=0, deadline=deadline)
+        exchange = identified(deadline=deadline)
         return self.fills.begin(key, tags, exchange, True, fetch)
 
     def wait(self, fill: Fill, deadline: float = 28.0) -> list[Any]:
@@ -51,7 +51,7 @@ class FillsTests(SynchronousTestCase):
         async def fail(_: Fill) -> Fetched:
             raise ProxyError("no")
 
-        exchange = Exchange(request=Request(), arrived=0, wall=0, deadline=28.0)
+        exchange = identified()
         self.assertEqual(self.wait(self.fills.begin(b"key", (), exchange, True, fetch)), [DONE])
         self.assertIsInstance(
             self.wait(self.fills.begin(b"key", (), exchange, True, fail))[0].value, ProxyError
@@ -98,7 +98,7 @@ class FillsTests(SynchronousTestCase):
                 await Deferred()
             return DONE
 
-        exchange = Exchange(request=Request(), arrived=0, wall=0, deadline=28.0)
+        exchange = identified()
         self.wait(self.fills.begin(b"key", ("x",), exchange, True, stubborn))
         self.waiting.cancel()
         self.assertEqual((len(self.fills), self.fills.joinable(b"key")), (1, None))

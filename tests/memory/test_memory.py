@@ -176,7 +176,7 @@ class InvalidationTests(SynchronousTestCase):
         self.house.memory.found_later(call)
         self.house.reply(answer())
         self.assertIn(b"detail=invalidated", early.status)
-        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_a_hospitals_deletion_is_everybodys(self) -> None:
         for who in (ANN, BEN):

@@ -43,7 +43,9 @@ class ScreeningTests(SynchronousTestCase):
         self.assertEqual((note["patient_id"], note["staff_id"], note["title"]), (7, 2, "Screening result"))
         self.assertIn("Image 2: b: fine", note["body"])
         (recorded,) = [
-            one.reference for one in self.rig.exchanges if one.call and one.call.operation is SCREEN
+            one.trace.reference
+            for one in self.rig.exchanges
+            if one.trace.call and one.trace.call.operation is SCREEN
         ]
         self.assertTrue(recorded and recorded in note["body"])
         self.assertEqual(self.rig.screening.pending, 0)
@@ -103,7 +105,7 @@ class ScreeningTests(SynchronousTestCase):
 
     def test_what_hosp_refuses_can_be_fetched_by_its_author_alone(self) -> None:
         self.screen()
-        reference = self.rig.exchanges[-1].reference
+        reference = self.rig.exchanges[-1].trace.reference
         self.rig.hosp.faults = [("before", 422)]
         self.settle()
         target = f"/.hospproxy/outcomes/{reference}"
@@ -195,7 +197,7 @@ class ScreeningTests(SynchronousTestCase):
 
     def test_a_part_that_hosp_refuses_can_be_fetched_and_the_others_are_stored(self) -> None:
         self.rig.get(self.screen_long())
-        reference = self.rig.exchanges[-1].reference
+        reference = self.rig.exchanges[-1].trace.reference
         self.rig.hosp.faults = [("after", 201), ("before", 422)]
         self.assertEqual(len(self.settle()), 3)
         told = json.loads(self.rig.get(self.rig.send("GET", f"/.hospproxy/outcomes/{reference}-2of4")).body)

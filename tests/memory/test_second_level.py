@@ -62,7 +62,7 @@ class SharedTests(Two):
         self.assertEqual(reading.status, HIT % 52)
         self.assertEqual(reading.response.headers.get(b"age"), b"7")
         self.assertIs(reading.response.origin, Origin.MEMORY)
-        self.assertEqual((reading.exchange.cache_status, reading.exchange.attempts), ("hit", 0))
+        self.assertEqual((reading.exchange.trace.cache_status, reading.exchange.trace.attempts), ("hit", 0))
         self.assertEqual(self.house.meter.counts["cache_events_total:shared_hit"], 1)
         self.assertEqual(self.house.hosp, [])
 
@@ -309,13 +309,13 @@ class WhoTests(SynchronousTestCase):
         self.clock.advance(10)
         self.assertEqual(self.two.get().status, 200)
         self.assertEqual((self.asked, len(self.hosp.seen("listNotes"))), (1, 1))
-        self.assertEqual(self.two.last.identity.name, "staff1")
+        self.assertEqual(self.two.last.trace.identity.name, "staff1")
 
     def test_it_is_believed_from_when_hosp_said_it(self) -> None:
         self.one.get()
         self.clock.advance(50)
         self.two.get()
-        credentials = self.two.last.credentials
+        credentials = self.two.last.trace.identity.credentials
         self.clock.advance(248)
         self.assertIsNotNone(self.two.accounts.recall(credentials))
         self.clock.advance(2)
@@ -332,7 +332,7 @@ class WhoTests(SynchronousTestCase):
         self.one.get("/staffs/me")
         response = self.two.get("/staffs/me")
         self.assertEqual((response.status, self.asked), (200, 1))
-        self.assertEqual(self.two.last.identity.name, "staff1")
+        self.assertEqual(self.two.last.trace.identity.name, "staff1")
         self.assertEqual(self.two.get().status, 200)
         self.assertEqual(self.asked, 1)
 
@@ -347,7 +347,7 @@ class WhoTests(SynchronousTestCase):
 
     def test_so_does_arefusal(self) -> None:
         self.one.get()
-        self.common.strike(*tags_of(CredentialsRefused(self.one.last.credentials)))
+        self.common.strike(*tags_of(CredentialsRefused(self.one.last.trace.identity.credentials)))
         self.two.get()
         self.assertEqual(self.asked, 2)
 

@@ -111,7 +111,7 @@ class IfErrorTests(Staleness):
             self.assertIs(reading.response.origin, Origin.MEMORY)
             self.assertEqual(reading.response.headers.get(b"age"), b"3600")
             self.assertEqual(reading.status, b"hospproxy; " + status + b"; ttl=-3540; detail=stale-if-error")
-            self.assertEqual(reading.exchange.cache_status, "stale")
+            self.assertEqual(reading.exchange.trace.cache_status, "stale")
 
     def test_what_is_still_fresh_says_for_how_long(self) -> None:
         self.house.warm("listNotes")
@@ -203,7 +203,7 @@ class IfErrorTests(Staleness):
         self.house.clock.advance(61)
         readings = [self.house.send("listNotes") for _ in range(3)]
         self.house.reply(AWAY)
-        self.assertEqual([reading.exchange.cache_status for reading in readings], ["stale"] * 3)
+        self.assertEqual([reading.exchange.trace.cache_status for reading in readings], ["stale"] * 3)
 
 
 class AfterWriteTests(Staleness):
@@ -225,7 +225,7 @@ class AfterWriteTests(Staleness):
     def test_what_awrite_struck_is_never_fresh(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         for who in (ANN, BEN):
-            self.assertEqual(self.house.warm("listNotes", who=who).exchange.cache_status, "miss")
+            self.assertEqual(self.house.warm("listNotes", who=who).exchange.trace.cache_status, "miss")
 
     def test_to_others_it_is_given_marked(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
@@ -260,7 +260,7 @@ class AfterWriteTests(Staleness):
         reading = self.offline("listNotes")
         assert isinstance(reading.error, OwnWriteHidden)
         self.assertEqual((reading.error.status, reading.error.retry_after_s), (503, 5))
-        self.assertEqual(reading.exchange.cache_status, "hidden")
+        self.assertEqual(reading.exchange.trace.cache_status, "hidden")
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 
     def test_what_is_hidden_stays_so_until_hosp_answers(self) -> None:
@@ -329,7 +329,7 @@ class WhileRevalidatingTests(Staleness):
 
     def test_not_for_ever(self) -> None:
         self.house.clock.advance(90)
-        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "expired")
+        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "expired")
         self.assertEqual(self.house.own, [])
 
     def test_not_to_who_wants_it_fresher(self) -> None:
@@ -343,7 +343,7 @@ class WhileRevalidatingTests(Staleness):
     def test_not_what_awrite_struck(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         self.house.clock.advance(61)
-        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_a_renewal_that_fails_changes_nothing(self) -> None:
         self.house.clock.advance(70)
@@ -358,7 +358,7 @@ class WhileRevalidatingTests(Staleness):
         self.house.clock.advance(70)
         self.house.send("listNotes")
         self.house.reply(answer(b"denied", status=401, headers=()))
-        self.assertEqual(self.house.warm("listNotes").exchange.cache_status, "miss")
+        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_few_at_atime(self) -> None:
         self.house = House(renews=True)

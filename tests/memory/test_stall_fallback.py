@@ -50,7 +50,7 @@ class StallingTests(SynchronousTestCase):
         self.assertEqual((reading.response.body, reading.response.origin), (b"[1]", Origin.MEMORY))
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=-700; detail=stale-while-stalled")
         self.assertEqual(reading.response.headers.get(b"age"), b"1000")
-        self.assertEqual((reading.exchange.cache_status, reading.exchange.attempts), ("stale", 1))
+        self.assertEqual((reading.exchange.trace.cache_status, reading.exchange.trace.attempts), ("stale", 1))
 
     def test_hosp_goes_on_being_asked_and_its_answer_is_kept(self) -> None:
         self.old()

@@ -125,7 +125,7 @@ class TogetherTests(SynchronousTestCase):
     def failing(self, error: Exception, attempts: int) -> Reading:
         writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
         self.others.heard()
-        writing.exchange.attempts = attempts
+        writing.exchange.trace.attempts = attempts
         self.house.reply(error)
         return writing
 
@@ -180,7 +180,7 @@ class TogetherTests(SynchronousTestCase):
 
     def failing_at_once(self, error: Exception) -> Reading:
         writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
-        writing.exchange.attempts = 1
+        writing.exchange.trace.attempts = 1
         self.house.reply(error)
         return writing
 

@@ -26,6 +26,7 @@ from hospproxy.outward.conditions import (
     representation,
 )
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig, http_date
+from tests.stages import identified
 
 RESET = FailedAfterSending("reset")
 NOW = Representation(b'"a"', 1000.5)
@@ -279,8 +280,9 @@ class WriteTests(SynchronousTestCase):
     def test_the_proxys_own_writes_have_none(self) -> None:
         """A screening's note is sent on behalf of a request that may have had conditions."""
         request = Request("POST", headers=fields(if_match="broken"))
-        own = Exchange(request, 0.0, 0.0, 28.0, own="screening note")
-        own.call = self.rig.exchanges[0].call
+        call = self.rig.exchanges[0].trace.call
+        assert call is not None
+        own = identified(call, request, own="screening note")
         check = ConditionCheck(CONTRACT, self.rig.ask)
 
         async def stored(_exchange: Exchange) -> Response:

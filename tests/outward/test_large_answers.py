@@ -83,7 +83,7 @@ class ListTests(LargeCase):
     def test_what_is_wrong_far_behind(self) -> None:
         wrong = [*MANY, {"id": "x"}]
         self.large("listNotes", wrong)
-        self.assertEqual(self.last.rule_hits, ["answers:schema:*.id"])
+        self.assertEqual(self.last.trace.rule_hits, ["answers:schema:*.id"])
         self.told.clear()
         self.assertRaises(BadAnswer, self.large, "listNotes", wrong, enforce=True)
         self.assertEqual(self.told, [])
@@ -116,7 +116,7 @@ class ListTests(LargeCase):
             small = self.checked("listNotes", records, enforce=enforce)
         except BadAnswer as error:
             small = str(error)
-        hits = self.last.rule_hits
+        hits = self.last.trace.rule_hits
         try:
             large = self.large("listNotes", records, enforce=enforce)
         except BadAnswer as error:
@@ -126,7 +126,7 @@ class ListTests(LargeCase):
         else:
             self.assertEqual(json.loads(large.body), json.loads(small.body))
             self.assertEqual(self.learnt(), json.loads(small.body))
-        self.assertEqual(self.last.rule_hits, hits)
+        self.assertEqual(self.last.trace.rule_hits, hits)
 
 
 class RecordTests(LargeCase):
@@ -135,7 +135,7 @@ class RecordTests(LargeCase):
         self.assertIs(self.large("getNote", body).body, body)
         (told,) = self.told
         self.assertEqual(json.loads(told.body), {name: one for name, one in NOTE.items() if name != "body"})
-        self.assertEqual(self.last.rule_hits, [])
+        self.assertEqual(self.last.trace.rule_hits, [])
 
     def test_an_address_in_it(self) -> None:
         body = {**NOTE, "body": "é\n" * 40_000, "url": "http://hosp.internal:3000/notes/1.json"}
@@ -146,7 +146,7 @@ class RecordTests(LargeCase):
         self.patch(large_bodies, "parse", self.fail)
         body = json.dumps({"overall": "fine", "results": [[1]] * (large_answers.MOST_VALUES + 1)}).encode()
         self.assertIs(self.large("screenPatient", body).body, body)
-        self.assertEqual(self.last.rule_hits, ["answers:unread"])
+        self.assertEqual(self.last.trace.rule_hits, ["answers:unread"])
         self.assertRaises(BadAnswer, self.large, "screenPatient", body, enforce=True)
         for wrong in (body[:-1], body + b"}"):
             self.assertRaises(BadAnswer, self.large, "screenPatient", wrong)
@@ -154,7 +154,7 @@ class RecordTests(LargeCase):
     def test_what_is_wrong_with_it(self) -> None:
         wrong = {**NOTE, "id": "x", "body": "a" * 70_000}
         self.large("getNote", wrong)
-        self.assertEqual(self.last.rule_hits, ["answers:schema:id"])
+        self.assertEqual(self.last.trace.rule_hits, ["answers:schema:id"])
         self.assertRaises(BadAnswer, self.large, "getNote", wrong, enforce=True)
         self.assertRaises(BadAnswer, self.large, "getNote", b'"' + b"a" * 70_000 + b'"')
         self.assertRaises(BadAnswer, self.large, "getNote", b'{"a":"' + b"a" * 70_000 + b'\xff"}')

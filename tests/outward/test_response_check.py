@@ -17,6 +17,7 @@ from hospproxy.messages import Client, Headers, Origin, Request, Response
 from hospproxy.outward.response_check import KNOWN, Addresses, AnswerCheck, authority
 from hospproxy.outward.upstream_request import UpstreamTarget
 from hospproxy.watch.metrics import Metrics
+from tests.stages import identified
 
 CONTRACT = contract_document.load()
 JSON = (b"Content-Type", b"application/json; charset=utf-8")
@@ -41,7 +42,7 @@ class CheckCase(SynchronousTestCase):
         call = Call(
             CONTRACT.operation(operation), ("1",) if "{" in CONTRACT.operation(operation).template else ()
         )
-        return Exchange(Request(client=client), 0.0, 0.0, 28.0, call=evolve(call, accept=accept))
+        return identified(evolve(call, accept=accept), Request(client=client))
 
     def checked(
         self,
@@ -72,7 +73,7 @@ class ContentTests(CheckCase):
         body = json.dumps([NOTE]).encode()
         answer = self.checked("listNotes", body)
         self.assertIs(answer.body, body)
-        self.assertEqual((answer.headers.pairs, self.last.rule_hits), ((JSON,), []))
+        self.assertEqual((answer.headers.pairs, self.last.trace.rule_hits), ((JSON,), []))
         self.checked("getStatus", b"<p>online</p>", HTML)
         self.checked("deleteNote", b"<p>deleted</p>", HTML)
         self.checked("createNote", NOTE, status=201)
@@ -123,7 +124,7 @@ class ContentTests(CheckCase):
     def test_the_schema_is_reported_or_enforced(self) -> None:
         wrong = [{**NOTE, "patient_id": "seven"}] * 3
         self.assertEqual(json.loads(self.checked("listNotes", wrong).body), wrong)
-        self.assertEqual(self.last.rule_hits, ["answers:schema:*.patient_id"])
+        self.assertEqual(self.last.trace.rule_hits, ["answers:schema:*.patient_id"])
         self.bad("listNotes", wrong, enforce=True)
         self.checked("listNotes", [NOTE], enforce=True)
 

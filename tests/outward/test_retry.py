@@ -11,11 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity
 from hospproxy.exchange import Call, Exchange
-from hospproxy.messages import Headers, Request, Response
+from hospproxy.messages import Headers, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import RetrySettings
 from hospproxy.outward.retry import AGAIN, Budget, Retry, Safety, backoff_s, safety
 from tests.rig import CONTRACT, Rig
+from tests.stages import identified
 
 RESULTS = st.one_of(
     st.integers(100, 599).map(Response),
@@ -120,7 +121,7 @@ class RetryTests(SynchronousTestCase):
         rig.get(rig.send("GET", "/notes"))
         rig.hosp.read_faults = [500, FailedAfterSending("x"), NotSent("x"), 503]
         self.assertEqual(rig.get(rig.send("GET", "/notes")).status, 200)
-        self.assertEqual(rig.exchanges[-1].attempts, 5)
+        self.assertEqual(rig.exchanges[-1].trace.attempts, 5)
 
     def test_tries_end(self) -> None:
         rig = Rig()
@@ -195,14 +196,14 @@ class Repeating:
         self.at: list[float] = []
 
     def begin(self, proceed: Any = None) -> Deferred[Response]:
-        exchange = Exchange(Request(), 0.0, 0.0, self.clock.seconds() + 28.0, call=READ)
+        exchange = identified(READ, deadline=self.clock.seconds() + 28.0)
         return Deferred.fromCoroutine(self.retry.process(exchange, proceed or self.proceed))
 
     async def proceed(self, exchange: Exchange) -> Response:
         result = self.script.pop(0)
         self.at.append(self.clock.seconds())
         if not isinstance(result, (NotSent, OverCapacity)):
-            exchange.sent_at = self.clock.seconds()
+            exchange.last_attempt.sent_at = self.clock.seconds()
         if isinstance(result, Exception):
             raise result
         return result
@@ -249,7 +250,7 @@ class ReachingTests(SynchronousTestCase):
         async def proceed(exchange: Exchange) -> Response:
             if running.script:
                 return await running.proceed(exchange)
-            exchange.sent_at = running.clock.seconds()
+            exchange.last_attempt.sent_at = running.clock.seconds()
             return await inside
 
         answer = running.begin(proceed)

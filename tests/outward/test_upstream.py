@@ -19,6 +19,7 @@ from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream, UpstreamProcessor
 from hospproxy.outward.validators import dated, tagged
 from hospproxy.watch.metrics import Metrics
+from tests.stages import identified
 
 CONTRACT = load()
 READ = Call(CONTRACT.operation("listHospitals"), accept="json")
@@ -428,7 +429,7 @@ class Processor(SynchronousTestCase):
             wall=lambda: 1_700_000_000.0,
         )
         self.assertTrue(verifyObject(IProcessor, processor))
-        exchange = Exchange(Request(client=CLIENT), 99.0, 0.0, 127.0, call=READ)
+        exchange = identified(READ, Request(client=CLIENT), at=99.0, deadline=127.0)
         return upstream, exchange, Deferred.fromCoroutine(processor.process(exchange, None))  # type: ignore[arg-type]
 
     def test_an_answer(self) -> None:
@@ -438,7 +439,7 @@ class Processor(SynchronousTestCase):
         self.assertEqual(given, dated(tagged(READ.operation, response), 1_700_000_000.0))
         self.assertEqual(given.headers.get(b"date"), b"Tue, 14 Nov 2023 22:13:20 GMT")
         self.assertEqual(upstream.asked, [(READ, CLIENT, 27.0)])
-        self.assertEqual((exchange.attempts, exchange.sent_at), (1, 101.0))
+        self.assertEqual((exchange.trace.attempts, exchange.last_attempt.sent_at), (1, 101.0))
         self.assertEqual(self.seen, [(READ, response, 100.0, 104.0)])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
@@ -452,6 +453,6 @@ class Processor(SynchronousTestCase):
             self.silent.clear()
             _, exchange, answer = self.run_it(error)
             self.assertIs(self.failureResultOf(answer).value, error)
-            self.assertEqual((len(self.silent), exchange.attempts), (silent, 1), error)
+            self.assertEqual((len(self.silent), exchange.trace.attempts), (silent, 1), error)
         self.assertEqual(self.seen, [])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)

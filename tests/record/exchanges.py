@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from hospproxy.contract import FieldLocation, Operation
 from hospproxy.exchange import Call, Exchange
 from hospproxy.messages import ABSENT, Client, Headers, Request, Response
+from tests.stages import arrived, identified
 
+WALL = 1_700_000_000.25
 SECRET = "hunter2-correct-horse"
 CLIENT = Client(
     peer="10.0.0.1", address="192.0.2.7", chain=("10.0.0.9",), scheme="https", host="h", request_id="req-1"
@@ -45,13 +49,11 @@ def exchange(
         body=SECRET.encode(),
         client=CLIENT,
     )
-    call = None
-    if operation is not None:
-        call = Call(operation, path, query, document, authorization=b"Basic " + SECRET.encode())
-    return Exchange(
-        request=request, arrived=100.0, wall=1_700_000_000.25, deadline=128.0, call=call,
-        credentials=SECRET.encode(), **more,
-    )  # fmt: skip
+    if operation is None:
+        return evolve(arrived(request, at=100.0, deadline=128.0, **more), wall=WALL)
+    call = Call(operation, path, query, document, authorization=b"Basic " + SECRET.encode())
+    known = identified(call, request, at=100.0, deadline=128.0, credentials=SECRET.encode(), **more)
+    return evolve(known, wall=WALL)
 
 
 def answer(body: bytes = b"", status: int = 200, **more: Any) -> Response:

@@ -11,10 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.contract import Resource
 from hospproxy.errors import OutcomeUnknown, Refused, Unauthorized
-from hospproxy.exchange import Exchange
+from hospproxy.exchange import Presence
 from hospproxy.messages import Client, ClientCertificate, Identity, Origin, Request
 from hospproxy.record.describe import Describer, gap, timestamp
 from hospproxy.record.trail.record_line import encode_record
+from tests.stages import arrived
 
 from .exchanges import CREATE_NOTE, LIST_NOTES, READ_NOTE, SCREEN, SECRET, answer, exchange
 
@@ -27,7 +28,7 @@ class Request_(SynchronousTestCase):
         done = exchange(
             READ_NOTE, ("3",), identity=ANA, claimed_name="ana", cache_status="hit", attempts=2, looks=1
         )
-        done.rule_hits.append("schema: title")
+        done.trace.rule_hits.append("schema: title")
         record = DESCRIBER.request(done, answer(b'{"patient_id":9}', origin=Origin.UPSTREAM), 0.0123)
         self.assertEqual(
             record,
@@ -71,7 +72,8 @@ class Request_(SynchronousTestCase):
     def test_a_certificate_is_short(self) -> None:
         one = exchange()
         shown = ClientCertificate("CN=" + "x" * 300, ("y" * 300,) * 60, "ab" * 32)
-        one.request = evolve(one.request, client=evolve(one.request.client, certificate=shown))
+        client = evolve(one.request.client, certificate=shown)
+        one = evolve(one, request=evolve(one.request, client=client))
         said = DESCRIBER.request(one, answer(), 0)["client"]["certificate"]
         self.assertEqual(
             said, {"subject": shown.subject[:200], "names": ["y" * 200] * 50, "sha256": shown.sha256}
@@ -95,7 +97,7 @@ class Request_(SynchronousTestCase):
             exchange(CREATE_NOTE, document=document),
             exchange(LIST_NOTES, query=(("q", SECRET),)),
         ):
-            one.claimed_name = SECRET
+            one.trace.claimed_name = SECRET
             for what in (answer(body), ValueError(SECRET), Refused(SECRET), CancelledError(SECRET)):
                 for record in (DESCRIBER.request(one, what, 0), DESCRIBER.intent(one, 0)):
                     self.assertNotIn(SECRET.encode(), encode_record(record))
@@ -105,12 +107,12 @@ class Request_(SynchronousTestCase):
         self.assertEqual((record["route"], record["action"], record["record_id"]), ("unknown", None, None))
 
     def test_a_method_that_is_none_may_be_a_word_of_a_note(self) -> None:
-        lost = Exchange(Request("Ornithorhynchus", client=Client(peer="192.0.2.1")), 0.0, 0.0, 1.0)
+        lost = arrived(Request("Ornithorhynchus", client=Client(peer="192.0.2.1")))
         record = DESCRIBER.request(lost, Refused("no", status=501), 0)
         self.assertEqual(record["method"], "unknown")
 
     def test_arrival_knows_next_to_nothing_and_it_is_recorded(self) -> None:
-        bare = Exchange(Request(client=Client(peer="192.0.2.1")), 0.0, 0.0, 1.0)
+        bare = arrived(Request(client=Client(peer="192.0.2.1")))
         record = DESCRIBER.request(bare, Refused("no", status=431), 0)
         self.assertEqual((record["method"], record["status"], record["outcome"]), (None, 431, "refused"))
         encode_record(record)
@@ -121,9 +123,9 @@ class Request_(SynchronousTestCase):
         large = exchange(
             READ_NOTE, (huge,), identity=Identity(7, huge, b""), cache_status=huge, outcome=huge, own=huge
         )
-        large.request = Request(huge, client=client)
-        large.rule_hits = [huge] * 1000
-        large.reference = large.patient = huge
+        large = evolve(large, request=Request(huge, client=client))
+        large.trace.rule_hits = [huge] * 1000
+        large.trace.reference = large.trace.patient = huge
         self.assertLess(len(encode_record(DESCRIBER.request(large, answer(), 0))), 200_000)
 
 
@@ -191,7 +193,7 @@ class Outcome(SynchronousTestCase):
         self.assertTrue(DESCRIBER.request(exchange(), CancelledError(), 0)["client_gone"])
 
     def test_a_write_whose_client_left_has_its_own_outcome(self) -> None:
-        record = DESCRIBER.request(exchange(CREATE_NOTE, client_gone=True), answer(status=201), 0)
+        record = DESCRIBER.request(exchange(CREATE_NOTE, presence=Presence(gone=True)), answer(status=201), 0)
         self.assertEqual((record["outcome"], record["client_gone"]), ("success", True))
 
     def test_an_unknown_outcome_is_named(self) -> None:
@@ -225,7 +227,7 @@ class FailedLogIns(SynchronousTestCase):
 
     def test_without_credentials_it_is_no_log_in(self) -> None:
         given = exchange(READ_NOTE, ("3",))
-        given.request = Request("GET", client=given.request.client)
+        given = evolve(given, request=Request("GET", client=given.request.client))
         self.assertEqual(DESCRIBER.request(given, Unauthorized("missing"), 0)["action"], "read")
 
     def test_what_the_proxy_asked_by_itself_is_none(self) -> None:
@@ -257,9 +259,12 @@ class Hostile(SynchronousTestCase):
         for text in self.TEXTS:
             client = Client(text, text, (text,), text, text, text)
             given = exchange(READ_NOTE, (text,), identity=Identity(7, text, b""), cache_status=text)
-            given.request = Request(text, path=text.encode("utf-8", "replace"), client=client)
-            given.rule_hits = [text]
-            given.reference = given.patient = given.patient_before = given.outcome = text
+            request = Request(text, path=text.encode("utf-8", "replace"), client=client)
+            given = evolve(given, request=request)
+            given.trace.rule_hits = [text]
+            given.trace.reference = given.trace.patient = given.trace.patient_before = given.trace.outcome = (
+                text
+            )
             line = encode_record(DESCRIBER.request(given, answer(), 0))
             self.assertTrue(line.isascii() and line.decode().isprintable(), line)
             record = msgspec.json.decode(line)

@@ -152,8 +152,8 @@ class OfAnswers(SynchronousTestCase):
         self.assertIsNone(self.of(answer(BODY), own="look"))
         self.assertIsNone(Disclosures().of(exchange(LIST_NOTES), answer(BODY)))
         self.assertIsNone(Disclosures().of(exchange(), answer(BODY)))
-        head = exchange(NOTES)
-        head.request = evolve(head.request, method="HEAD")
+        got = exchange(NOTES)
+        head = evolve(got, request=evolve(got.request, method="HEAD"))
         self.assertIsNone(Disclosures().of(head, answer(BODY)))
 
     def test_a_list_that_cannot_be_read_is_told_of_each_time(self) -> None:
@@ -161,10 +161,10 @@ class OfAnswers(SynchronousTestCase):
         for _ in range(2):
             given = exchange(NOTES)
             self.assertIsNone(disclosures.of(given, answer(b"<html>")))
-            self.assertEqual(given.rule_hits, ["disclosure:unreadable"])
+            self.assertEqual(given.trace.rule_hits, ["disclosure:unreadable"])
         empty = exchange(NOTES)
         self.assertIsNone(disclosures.of(empty, answer(b"[]")))
-        self.assertEqual(empty.rule_hits, [])
+        self.assertEqual(empty.trace.rule_hits, [])
 
     def test_an_equal_answer_is_not_read_again(self) -> None:
         disclosures = Disclosures()
@@ -247,7 +247,7 @@ class InTheRecord(SynchronousTestCase):
         done = Deferred.fromCoroutine(Audit(Keeping(), Describer(b"k"), clock).process(given, proceed))
         clock.advance(0)
         self.successResultOf(done)
-        self.assertEqual(given.rule_hits, ["disclosure:unreadable"])
+        self.assertEqual(given.trace.rule_hits, ["disclosure:unreadable"])
 
     def test_the_one_patient_that_was_asked_for_is_named_already(self) -> None:
         body = b'[{"patient_id":7},{"patient_id":7}]'

@@ -66,7 +66,7 @@ class Deleting(Case):
         self.assertEqual((how["own"], how["on_behalf_of"], how["deadline"]), ("patient", self.given, 107.0))
         self.reply(NOTE)
         self.assertEqual(self.successResultOf(done).status, 200)
-        self.assertEqual(self.given.patient, "7")
+        self.assertEqual(self.given.trace.patient, "7")
         for record in (
             Describer(b"k").intent(self.given, 0),
             Describer(b"k").request(self.given, answer(), 0),
@@ -78,7 +78,7 @@ class Deleting(Case):
             done = self.send("deleteNote", "3")
             self.reply(what)
             self.successResultOf(done)
-            self.assertIsNone(self.given.patient)
+            self.assertIsNone(self.given.trace.patient)
         self.assertEqual(len(self.proceeded), 5)
 
     def test_it_waits_for_a_part_of_its_time_only(self) -> None:
@@ -87,7 +87,7 @@ class Deleting(Case):
         self.assertNoResult(done)
         self.clock.advance(0.2)
         self.successResultOf(done)
-        self.assertIsNone(self.given.patient)
+        self.assertIsNone(self.given.trace.patient)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_with_no_time_left_nothing_is_asked(self) -> None:
@@ -111,7 +111,7 @@ class Deleting(Case):
         self.reply(NOTE)
         self.successResultOf(done)
         self.successResultOf(self.send("deleteNote", "3"))
-        self.assertEqual((len(self.asked), self.given.patient), (1, "7"))
+        self.assertEqual((len(self.asked), self.given.trace.patient), (1, "7"))
 
     def test_what_may_still_be_there_is_asked_again(self) -> None:
         for outcome in (answer(status=500), REFUSAL, NotSent("away")):
@@ -154,7 +154,6 @@ class Others(Case):
             self.successResultOf(self.send(operation, *path, document=document))
         known = exchange(CONTRACT.operation("deleteNote"), ("3",), patient="7")
         self.successResultOf(Deferred.fromCoroutine(self.station.process(known, self.proceed)))
-        self.successResultOf(Deferred.fromCoroutine(self.station.process(exchange(), self.proceed)))
         self.assertEqual(self.asked, [])
 
 
@@ -176,6 +175,6 @@ class InTheChain(SynchronousTestCase):
         self.rig.hosp.faults = [("after", NotSent("x"))]
         self.rig.get(self.rig.send("DELETE", f"/notes/{note['id']}"))
         clients = [one for one in self.rig.exchanges if not one.own and one.request.method == "DELETE"]
-        self.assertEqual([one.patient for one in clients], ["7"])
+        self.assertEqual([one.trace.patient for one in clients], ["7"])
         self.assertEqual([one.own for one in self.rig.exchanges if one.own == "patient"], ["patient"])
         self.assertEqual(self.rig.hosp.records["notes"], [])

@@ -9,11 +9,11 @@ from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import Refused
-from hospproxy.exchange import Exchange
 from hospproxy.messages import Client, Headers, Request
 from hospproxy.record.audit import Audit
 from hospproxy.record.describe import Describer
 from tests.rig import CONTRACT, Rig
+from tests.stages import arrived
 
 SECRET = "Juno has scabies"
 
@@ -121,7 +121,7 @@ class RefusedTests(SynchronousTestCase):
         """For example, one that admission or the entrance refused."""
         headers = Headers(((b"authorization", header("staff1")),))
         request = Request("GET", b"/patients/7", None, (1, 1), headers, None, Client())
-        early = Exchange(request, 0.0, 0.0, 1.0)
+        early = arrived(request)
         record = self.describer.request(early, Refused("slow down", status=429), 0.0)
         self.assertEqual((record["route"], record["action"]), ("/patients/{id}", "read"))
         self.assertEqual((record["patient_id"], record["record_id"]), ("7", "7"))

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.errors import NotSent, ProxyError
 from hospproxy.exchange import Exchange
-from hospproxy.messages import Priority, Request, Response
+from hospproxy.messages import Response
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.options.redis_section import RedisSettings
 from hospproxy.outward.gate.gate import Gate
@@ -21,6 +21,7 @@ from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
 from hospproxy.watch.metrics import Metrics
+from tests.stages import identified
 
 from .places_model import Table, replied, told
 
@@ -182,7 +183,7 @@ class Worker:
         self.asked += number
         self.hopeless += number * self.places.hopeless
         for _ in range(number):
-            exchange = Exchange(Request(), 0.0, now, now + patience_s, Priority.READ, own=own)
+            exchange = identified(deadline=now + patience_s, own=own)
             asked = Deferred.fromCoroutine(self.gate.process(exchange, self.world.hosp))
             self.pending.append(asked)
             asked.addBoth(self.over, asked)

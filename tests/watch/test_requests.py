@@ -35,8 +35,8 @@ class Requests(SynchronousTestCase):
         self.assertEqual(self.counted("GET", "unknown", "none", "none"), 1)
 
     def test_a_method_that_nobody_knows_is_another(self) -> None:
-        odd = exchange()
-        odd.request = evolve(odd.request, method="PROPFIND")
+        bare = exchange()
+        odd = evolve(bare, request=evolve(bare.request, method="PROPFIND"))
         count_request(self.meter, odd, answer(status=405), 0)
         self.assertEqual(self.counted("other", "unknown", "4xx", "none"), 1)
 

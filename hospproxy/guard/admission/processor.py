@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from ...errors import TooMany
 from ...exchange import Exchange
-from ...interfaces import IMeter, IProcessor, Proceed
+from ...interfaces import IMeter, IProcessor, ProceedTo
 from ...memory.accounts import Accounts
 from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
@@ -111,7 +111,7 @@ class Admission:
         self._waits: SingleFlight[None] = SingleFlight()
         meter.gauge("admission_waiting", lambda: float(len(self._waiting)))
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Exchange, proceed: ProceedTo[Exchange]) -> Response:
         request = exchange.request
         credentials = parse_basic(request.headers.get(b"authorization"))
         address = request.client.address
@@ -139,11 +139,11 @@ class Admission:
         if not missing_s:
             self._telling.used(rate, key, now)
         else:
-            exchange.rule_hits.append("admission:rate")
+            exchange.trace.rule_hits.append("admission:rate")
             self._meter.count("admission_refused_total", reason="rate")
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
 
-    async def _try(self, exchange: Exchange, attempt: LoginAttempt, proceed: Proceed) -> Response:
+    async def _try(self, exchange: Exchange, attempt: LoginAttempt, proceed: ProceedTo[Exchange]) -> Response:
         """Let credentials pass that are not known to be right, after the delay that is due."""
         trying = self._trying.setdefault(attempt.account, {})
         trying[attempt.credentials] = trying.get(attempt.credentials, 0) + 1
@@ -179,13 +179,13 @@ class Admission:
             return
         if await self._accounts.grace(attempt.credentials) is not None:
             return
-        exchange.rule_hits.append("admission:guessing")
+        exchange.trace.rule_hits.append("admission:guessing")
         self._meter.count("admission_delayed_total")
         try:
             # Equal credentials wait together: a client that returns sends several requests at once.
             await self._waits.join((attempt.address, attempt.credentials), lambda: self._wait(attempt))
         except TooMany:
-            exchange.claimed_name = attempt.name
+            exchange.trace.claimed_name = attempt.name
             self._meter.count("admission_refused_total", reason="guessing")
             raise
 
@@ -294,8 +294,9 @@ def _is_key(key: bytes) -> bool:
 
 def _accepts(exchange: Exchange, response: Response) -> bool:
     """Whether this response shows that HOSP accepts these credentials."""
-    if exchange.identity is not None:
+    if exchange.trace.identity is not None:
         return True
     # Without guard.identity, only HOSP's own response shows it, on an operation that requires credentials.
-    private = exchange.call is not None and not exchange.call.operation.public
+    call = exchange.trace.call
+    private = call is not None and not call.operation.public
     return private and response.origin is Origin.UPSTREAM and 200 <= response.status < 300

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from ...background import Background
 from ...errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...late_responses import LeftBehind
 from ...messages import Priority, Response
@@ -109,7 +109,7 @@ class Gate:
         if self._breaker is not None:
             self._moved(lambda breaker, now: breaker.try_again(now))
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         """Wait for a slot, pass the request on, and free the slot in every case.
 
         :raise BreakerOpen: HOSP is down; nothing was sent.
@@ -165,7 +165,7 @@ class Gate:
         """
         self._moved(lambda breaker, now: breaker.heard(state, at, now))
 
-    def _ticket(self, exchange: Exchange) -> Ticket:
+    def _ticket(self, exchange: Identified) -> Ticket:
         now = self._clock.seconds()
         useful_until = exchange.deadline
         if self._queue.full:
@@ -222,7 +222,7 @@ class Gate:
     def _set_limit(self) -> None:
         self._queue.limit = self._at_most(self._places.usable)
 
-    async def _attempt(self, exchange: Exchange, proceed: Proceed, ticket: Ticket) -> Response:
+    async def _attempt(self, exchange: Identified, proceed: Proceed, ticket: Ticket) -> Response:
         """Run one attempt and free its slot at the end of HOSP's work, which may come after the client has left."""
         began = self._clock.seconds()
         self.stall.sent(ticket)
@@ -234,11 +234,11 @@ class Gate:
             self._learn(exchange, response, began)
             return response
         except (NotSent, FailedAfterSending, BadAnswer) as error:
-            if exchange.left_behind is None or not exchange.left_behind.heard:
+            if exchange.last_attempt.left_behind is None or not exchange.last_attempt.left_behind.heard:
                 self._learn(exchange, error, began)
             raise
         finally:
-            left, exchange.left_behind = exchange.left_behind, None
+            left, exchange.last_attempt.left_behind = exchange.last_attempt.left_behind, None
             if left is None or not left.heard:
                 self._ended(ticket)
             if left is None:
@@ -246,7 +246,7 @@ class Gate:
             else:
                 self._hold(left, exchange, ticket, began)
 
-    def _hold(self, left: LeftBehind, exchange: Exchange, ticket: Ticket, began: float) -> None:
+    def _hold(self, left: LeftBehind, exchange: Identified, ticket: Ticket, began: float) -> None:
         """Hold the slot until HOSP has finished the attempt, and learn from its outcome."""
 
         def over(outcome: Response | ProxyError | Failure | None) -> None:
@@ -283,7 +283,7 @@ class Gate:
         if self._breaker is not None:
             self._breaker.ended(self._clock.seconds())
 
-    def _learn(self, exchange: Exchange, outcome: Outcome, began: float) -> None:
+    def _learn(self, exchange: Identified, outcome: Outcome, began: float) -> None:
         """Learn from an attempt: how long HOSP takes, how much load it can take, whether it is up."""
         now, probe = self._clock.seconds(), exchange.own == PROBE
         sign = sign_of(

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from ...background import Background
 from ...contract import Operation
 from ...errors import ProxyError
-from ...exchange import Call, Exchange
+from ...exchange import Call, Deadline, Exchange
 from ...interfaces import Ask, IMeter
 from ...messages import Client, Priority, Request
 from ...options.gate_section import BreakerSettings
@@ -110,12 +110,12 @@ class Prober:
         self._count += 1
         now = self._clock.seconds()
         # No client's request caused this probe; the audit record has its number.
-        nobody = Exchange(
-            Request(client=Client(request_id=f"probe-{self._count}", scheme="http")), now, self._wall(), now
-        )
+        request = Request(client=Client(request_id=f"probe-{self._count}", scheme="http"))
+        call = Call(operation)
+        nobody = Exchange(request, now, self._wall(), Deadline(now)).called(call, Priority.WRITE).identified()
         try:
             response = await self._ask(
-                Call(operation),
+                call,
                 on_behalf_of=nobody,
                 own=PROBE,
                 priority=Priority.WRITE,

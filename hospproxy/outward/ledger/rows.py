@@ -8,7 +8,7 @@ import msgspec
 from attrs import astuple
 
 from ...contract import Contract
-from ...exchange import Call, Exchange
+from ...exchange import Call, Deadline, Identified, Presence, Trace
 from ...messages import ABSENT, Client, ClientCertificate, Headers, Identity, Origin, Request, Response
 
 
@@ -42,10 +42,9 @@ class StoredAnswer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def write_call(exchange: Exchange) -> bytes:
+def write_call(exchange: Identified) -> bytes:
     """Encode an exchange's call, with all that is needed to look for the write or to deliver it."""
     call, client, who = exchange.call, exchange.request.client, exchange.identity
-    assert call is not None
     return msgspec.msgpack.encode(
         WrittenCall(
             operation=call.operation.id,
@@ -71,15 +70,15 @@ def write_call(exchange: Exchange) -> bytes:
             own=exchange.own,
             on_behalf_of=exchange.on_behalf_of,
             # The process that finds out the outcome also records it, and a deleted record no longer names its patient.
-            patient=exchange.patient,
-            patient_before=exchange.patient_before,
-            break_glass=exchange.break_glass,
-            shown=exchange.shown,
+            patient=exchange.trace.patient,
+            patient_before=exchange.trace.patient_before,
+            break_glass=exchange.trace.break_glass,
+            shown=exchange.trace.shown,
         )
     )
 
 
-def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Exchange | None:
+def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Identified | None:
     """Decode the exchange of an entry; None if the contract no longer has its operation.
 
     :param now: monotonic seconds; arrival and deadline of the exchange.
@@ -101,23 +100,28 @@ def read_call(data: bytes, contract: Contract, *, now: float, wall: float) -> Ex
     who = None
     if written.identity is not None:
         who = Identity(written.identity, written.name, written.credentials)
-    return Exchange(
-        request=Request(operation.method, client=client),
-        arrived=now,
-        wall=wall,
-        deadline=now,
-        own=written.own,
-        on_behalf_of=written.on_behalf_of,
+    trace = Trace(
         call=call,
         claimed_name=written.name or None,
         identity=who,
-        credentials=written.credentials or None,
         record_id=call.record_id,
         patient=written.patient,
         patient_before=written.patient_before,
         break_glass=written.break_glass,
         shown=written.shown,
-        client_gone=True,
+    )
+    return Identified(
+        request=Request(operation.method, client=client),
+        arrived=now,
+        wall=wall,
+        due=Deadline(now),
+        own=written.own,
+        on_behalf_of=written.on_behalf_of,
+        trace=trace,
+        presence=Presence(gone=True),
+        call=call,
+        identity=who,
+        credentials=written.credentials or None,
     )
 
 

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from ...background import Background
 from ...errors import RecordFailed
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...interfaces import IMeter
 
 _log = Logger()
@@ -26,8 +26,8 @@ class Later:
     :param record: stores the outcome: exchange of the write, its reference, what was found.
     """
 
-    forget: Callable[[Exchange], Awaitable[None] | None]
-    record: Callable[[Exchange, str, str], Deferred[None]]
+    forget: Callable[[Identified], Awaitable[None] | None]
+    record: Callable[[Identified, str, str], Deferred[None]]
 
 
 class LateWork:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import field, frozen
 
 from ...errors import ProxyError
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...messages import Identity, Response
 from .entry import WriteState
 
@@ -115,7 +115,7 @@ class Claims(Protocol):
     async def known(self, reference: str) -> Known | None:
         """A write by its reference; None if there is none, or it cannot be seen now."""
 
-    async def settled(self, reference: str, exchange: Exchange) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> Known | None:
         """Wait for a write of another worker.
 
         :param exchange: the retry that waits, until its deadline or until its client leaves.
@@ -177,7 +177,7 @@ class NoClaims:
     async def known(self, reference: str) -> Known | None:
         return None
 
-    async def settled(self, reference: str, exchange: Exchange) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> Known | None:
         return None
 
     async def learn(self, entry: Entry) -> bool | None:

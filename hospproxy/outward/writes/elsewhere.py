@@ -8,7 +8,7 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import NotSent, OutcomeUnknown
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...interfaces import IMeter
 from ...messages import Origin, Response
 from .claims import Claims, Elsewhere, Known, Rejoined, Unseen
@@ -49,7 +49,7 @@ class Others:
         self._clock = clock
         self._meter = meter
 
-    async def first_of(self, exchange: Exchange, equal: bytes, names: Names) -> Entry | str | None:
+    async def first_of(self, exchange: Identified, equal: bytes, names: Names) -> Entry | str | None:
         """The write that a write without a key retries: an entry of this process, or another worker's reference."""
         former = self._entries.former_equals(exchange)
         while (first := self._entries.first_of(equal, former)) is not None:
@@ -108,8 +108,8 @@ class Others:
             entry.started = now - turn.began_ago_s - CLOCK_ERROR_S
         if turn.blind:
             entry.started = now - OLDEST_S
-        entry.exchange.on_leaving = lambda: self.claims.lost(entry)
-        if entry.exchange.client_gone:
+        entry.exchange.presence.on_leaving = lambda: self.claims.lost(entry)
+        if entry.exchange.presence.gone:
             self.claims.lost(entry)
 
     def overtaken(self, entry: Entry) -> None:
@@ -117,14 +117,14 @@ class Others:
         self.claims.handed_over(entry.reference)
         self._keeping.hand_over(entry)
 
-    async def joined(self, exchange: Exchange, reference: str, key: bytes | None) -> Response | str:
+    async def joined(self, exchange: Identified, reference: str, key: bytes | None) -> Response | str:
         """Wait for another worker's write, as its retry.
 
         :return: its response; or, if this one may be sent, "" (the other is surely absent) or the reference of an
             orphan.
         :raise OutcomeUnknown: the outcome is not known in time, or never will be.
         """
-        exchange.reference, known = reference, None
+        exchange.trace.reference, known = reference, None
         try:
             self.waits(exchange, reference)
             known = await self.claims.settled(reference, exchange)
@@ -136,18 +136,18 @@ class Others:
             and known.answer is not None
             and known.state in (WriteState.ANSWERED, WriteState.FOUND)
         ):
-            exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
-            exchange.outcome = "found" if known.state is WriteState.FOUND else ""
-            exchange.record_id = known.record or exchange.record_id
+            exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
+            exchange.trace.outcome = "found" if known.state is WriteState.FOUND else ""
+            exchange.trace.record_id = known.record or exchange.trace.record_id
             self._meter.count("writes_total", outcome="replayed")
             return evolve(known.answer, origin=Origin.MEMORY, handed_over=self._handed_over(known))
         if known is None or not (known.orphan or known.state is WriteState.ABSENT):
             if known is not None and known.state is not WriteState.GIVEN_UP:
                 self.claims.left(reference)
-            exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
+            exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("It is not known whether this was carried out.", reference=reference)
-        exchange.reference = None
-        if exchange.client_gone and key is None:
+        exchange.trace.reference = None
+        if exchange.presence.gone and key is None:
             self.claims.left(reference)
             raise NotSent("The client has left, so nothing was sent.")
         if known.state is not WriteState.ABSENT:
@@ -155,10 +155,10 @@ class Others:
         self.claims.handed_over(reference)
         return ""
 
-    def waits(self, exchange: Exchange, reference: str) -> None:
+    def waits(self, exchange: Identified, reference: str) -> None:
         """No other write is its retry until this client leaves. It may have left while others were asked."""
-        exchange.on_leaving = lambda: self.claims.left(reference)
-        if exchange.client_gone:
+        exchange.presence.on_leaving = lambda: self.claims.left(reference)
+        if exchange.presence.gone:
             self.claims.left(reference)
 
     def _handed_over(self, known: Known) -> Callable[[bool], None]:

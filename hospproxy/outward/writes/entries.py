@@ -14,7 +14,7 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 
 from ...errors import OverCapacity
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...options.sections import WritesSettings
 from .entry import Entry, Names, WriteState, has_effect
 from .equality import digest, record_name, record_of, turn_of, what
@@ -60,14 +60,14 @@ class Entries:
     def __len__(self) -> int:
         return self._open
 
-    def equal_of(self, exchange: Exchange, mac: Callable[[bytes], bytes] | None = None) -> bytes:
+    def equal_of(self, exchange: Identified, mac: Callable[[bytes], bytes] | None = None) -> bytes:
         """HMAC of what a write does: see ``equality.what``.
 
         :param mac: uses another HMAC than today's.
         """
         return (mac or self.mac)(what(exchange))
 
-    def names_of(self, exchange: Exchange, key: bytes | None = None) -> Names:
+    def names_of(self, exchange: Identified, key: bytes | None = None) -> Names:
         """Names of a write among other workers.
 
         :param key: staff id and Idempotency-Key.
@@ -84,7 +84,7 @@ class Entries:
         """``mac`` under the other master keys."""
         return tuple(partial(_mac, key) for key in self._former)
 
-    def former_equals(self, exchange: Exchange) -> list[bytes]:
+    def former_equals(self, exchange: Identified) -> list[bytes]:
         """``equal_of`` under the other master keys."""
         return [self.equal_of(exchange, mac) for mac in self.former_macs]
 
@@ -101,8 +101,8 @@ class Entries:
             self._rename(name, equal)
         self._prune(equal)
         for entry in self._recent.get(equal, ()):
-            lost = entry.told_unknown or entry.lost or entry.exchange.client_gone
-            waited_for = entry.retry is not None and not entry.retry.client_gone
+            lost = entry.told_unknown or entry.lost or entry.exchange.presence.gone
+            waited_for = entry.retry is not None and not entry.retry.presence.gone
             if (
                 lost
                 and not entry.handed_over
@@ -114,9 +114,12 @@ class Entries:
                 return entry
         return None
 
-    def was_asked_again(self, exchange: Exchange, equal: bytes) -> bool:
+    def was_asked_again(self, exchange: Identified, equal: bytes) -> bool:
         """Whether an equal write, its retry, came after its client had left. Call it for each write without a key."""
-        if exchange.left is not None and self._asked.get(equal, exchange.left) > exchange.left:
+        if (
+            exchange.presence.left_at is not None
+            and self._asked.get(equal, exchange.presence.left_at) > exchange.presence.left_at
+        ):
             return True
         self._asked[equal] = max(self._asked.pop(equal, 0.0), exchange.arrived)
         if len(self._asked) > 10 * self._max_open:
@@ -127,7 +130,7 @@ class Entries:
         """An entry that is still remembered, by its reference."""
         return next((one for one in self._recent.get(equal, ()) if one.reference == reference), None)
 
-    async def enter(self, exchange: Exchange, equal: bytes, key: bytes | None = None) -> Entry:
+    async def enter(self, exchange: Identified, equal: bytes, key: bytes | None = None) -> Entry:
         """Open an entry, and wait for its turn.
 
         :raise OverCapacity: too many are open, or the turn did not come before the deadline. Nothing was sent.
@@ -135,7 +138,9 @@ class Entries:
         if self._open >= self._max_open:
             raise OverCapacity("Too many writes are in progress; nothing was sent.")
         self._open += 1
-        entry = Entry(exchange.reference or self._reference(), equal, exchange, self._clock.seconds(), key)
+        entry = Entry(
+            exchange.trace.reference or self._reference(), equal, exchange, self._clock.seconds(), key
+        )
         entry.record_name = record_of(exchange)
         self._remember(entry)
         self._bound()
@@ -150,9 +155,9 @@ class Entries:
 
     def resume(self, entry: Entry) -> None:
         """Add an entry of an earlier process that is open or was recently closed."""
-        if entry.exchange.call is not None and entry.equal in self.former_equals(entry.exchange):
+        if entry.is_readable and entry.equal in self.former_equals(entry.exchange):
             entry.equal = self.equal_of(entry.exchange)
-        if entry.exchange.call is not None:
+        if entry.is_readable:
             # The row of a write that made a record is the only source of its name.
             entry.record_name = record_of(entry.exchange) or entry.record_name
         self._remember(entry)

@@ -8,8 +8,9 @@ import hashlib
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from ...exchange import Call, Exchange
-from ...messages import Response
+from ...contract import Operation
+from ...exchange import Call, Deadline, Identified, Presence
+from ...messages import Request, Response
 from .versions import Version
 
 
@@ -25,6 +26,19 @@ class WriteState(enum.Enum):
     """Surely not carried out."""
     GIVEN_UP = "given up"
     """The outcome will never be known."""
+
+
+UNREADABLE = Call(Operation(id="", method="", template="", parameters=(), action=""))
+"""The call of an entry whose row no longer tells it: it was wiped, or cannot be unsealed."""
+
+
+def unreadable(now: float, wall: float) -> Identified:
+    """The exchange of an entry with this call.
+
+    :param now: monotonic seconds.
+    :param wall: seconds since the epoch.
+    """
+    return Identified(Request(), now, wall, Deadline(now), presence=Presence(gone=True), call=UNREADABLE)
 
 
 OPEN_STATES = frozenset({WriteState.OPEN, WriteState.UNKNOWN})
@@ -89,7 +103,7 @@ class Entry:
 
     reference: str
     equal: bytes = field(repr=False)
-    exchange: Exchange = field(repr=False)
+    exchange: Identified = field(repr=False)
     started: float
     key: bytes | None = field(default=None, repr=False)
     floor: int | None = None
@@ -106,7 +120,7 @@ class Entry:
     handed_over: bool = False
     lost: bool = False
     repeated: bool = False
-    retry: Exchange | None = field(default=None, repr=False)
+    retry: Identified | None = field(default=None, repr=False)
     ended: float | None = None
     names: Names | None = field(default=None, repr=False)
     trusted: bool = True
@@ -119,8 +133,12 @@ class Entry:
 
     @property
     def call(self) -> Call:
-        assert self.exchange.call is not None
         return self.exchange.call
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether its call is known. If not, only its row tells what it is."""
+        return self.exchange.call is not UNREADABLE
 
     @property
     def is_open(self) -> bool:

@@ -6,33 +6,31 @@ import hashlib
 
 import msgspec
 
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...messages import ABSENT, Json
 from .stored_values import Doubt, as_stored
 
 
-def what(exchange: Exchange) -> bytes:
+def what(exchange: Identified) -> bytes:
     """What a write does and for whom, as bytes: method, path, author, query and document.
 
     In a new record, a field that is null equals one that is left out. In a change, null clears the field, so it
     counts.
     """
     call = exchange.call
-    assert call is not None
     document = call.document
     if call.operation.lookup is not None and isinstance(document, dict):
         document = _without_nulls(document)
     return _packed(exchange, document)
 
 
-def turn_of(exchange: Exchange) -> bytes:
+def turn_of(exchange: Identified) -> bytes:
     """The write's turn, as bytes: the record that it changes, or the content of a new record.
 
     Writes with the same turn go one at a time. A text column stores a number as its digits, so 5 and "5" make records
     that no look can tell apart.
     """
     record, call = record_of(exchange), exchange.call
-    assert call is not None
     if record is not None:
         return record
     document = call.document
@@ -46,10 +44,9 @@ def turn_of(exchange: Exchange) -> bytes:
     return _packed(exchange, document)
 
 
-def record_of(exchange: Exchange) -> bytes | None:
+def record_of(exchange: Identified) -> bytes | None:
     """Name of the record that a write changes; None for a write that makes a new one."""
     call = exchange.call
-    assert call is not None
     if call.operation.lookup is None and call.operation.resource is not None and call.path:
         return record_name(call.operation.resource, call.path[-1])
     return None
@@ -69,9 +66,8 @@ def _without_nulls(document: dict[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in document.items() if value is not None}
 
 
-def _packed(exchange: Exchange, document: Json) -> bytes:
+def _packed(exchange: Identified, document: Json) -> bytes:
     call = exchange.call
-    assert call is not None
     # If identity is switched off, only the credentials tell two callers apart.
     author = call.authorization if exchange.identity is None else exchange.identity.id
     said = [

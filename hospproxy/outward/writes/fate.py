@@ -127,11 +127,11 @@ class Fate:
             verdict = await self._find(entry, result, may_be_late=sure is SendCertainty.OPEN)
             if isinstance(verdict, Found):
                 self._meter.count("writes_total", outcome="found")
-                entry.exchange.outcome = "found"
+                entry.exchange.trace.outcome = "found"
                 return self.as_answer(entry, verdict)
             if sends >= self._max_sends or not self._may_send_again(entry):
                 self._meter.count("writes_total", outcome="absent")
-                entry.exchange.outcome = Absent.outcome
+                entry.exchange.trace.outcome = Absent.outcome
                 raise Absent(result)
             entry.repeated = entry.repeated or sure is SendCertainty.OPEN
             self._meter.count("retries_total", reason="absent")
@@ -140,7 +140,7 @@ class Fate:
     def _may_send_again(self, entry: Entry) -> bool:
         """Whether there is time, and the client still waits or has a key to ask again with."""
         exchange = entry.exchange
-        wanted = bool(exchange.own) or not exchange.client_gone or entry.key is not None
+        wanted = bool(exchange.own) or not exchange.presence.gone or entry.key is not None
         return wanted and self._clock.seconds() + 0.5 < exchange.deadline - self._margin_s
 
     async def _send(self, entry: Entry, proceed: Proceed) -> Result:
@@ -149,7 +149,7 @@ class Fate:
         :raise ProxyError: nothing was sent (and an earlier attempt, if any, was found absent).
         """
         exchange = entry.exchange
-        exchange.sent_at = None
+        exchange.last_attempt.sent_at = None
         entry.sent, entry.pending = self._clock.seconds(), True
         try:
             result: Result = await proceed(exchange)
@@ -181,7 +181,7 @@ class Fate:
             _landed(entry, verdict)
             return verdict
         self._meter.count("writes_total", outcome="unknown")
-        entry.exchange.reference = entry.reference
+        entry.exchange.trace.reference = entry.reference
         raise OutcomeUnknown(
             f"It is not known whether this was carried out: {why}.",
             reference=entry.reference,
@@ -227,14 +227,14 @@ class Fate:
                 "The upstream server rejected this request; its error message was lost.",
                 status=result.head_status or 502,
             )
-        if operation.action == "delete" and result.status == 404 and sends > 1 and entry.exchange.shown:
+        if operation.action == "delete" and result.status == 404 and sends > 1 and entry.exchange.trace.shown:
             # The look in between saw the record, so an earlier attempt has deleted it after all.
             return self._answers.deleted()
         if operation.lookup is not None and operation.resource is not None and 200 <= result.status < 300:
             number = self._id_in(operation.resource, result)
             if number is not None:
                 self._sightings.claim(operation.resource, number, entry.reference, lasting=True)
-                entry.record = entry.exchange.record_id = str(number)
+                entry.record = entry.exchange.trace.record_id = str(number)
         return result
 
     def as_answer(self, entry: Entry, found: Found) -> Response:
@@ -247,7 +247,7 @@ class Fate:
             return self._answers.record(record)
         if operation.resource is not None:
             entry.record = str(record.get(self._contract.resources[operation.resource].id))
-            entry.exchange.record_id = entry.record
+            entry.exchange.trace.record_id = entry.record
         return self._answers.found(operation, record, entry.exchange.request.client)
 
     def _id_in(self, resource: str, response: Response) -> int | str | None:

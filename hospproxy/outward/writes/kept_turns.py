@@ -72,7 +72,7 @@ class WriteTurns:
             if left > _SAID_AGAIN_S:
                 await self._settle(entry, state, keeps_turn=True)
         try:
-            if entry.exchange.call is not None:
+            if entry.is_readable:
                 await self._over(entry)
         except CancelledError:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ...errors import Refused
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...messages import Headers, Response
 
 MAX_LENGTH = 255
@@ -53,9 +53,8 @@ def is_kept(response: Response) -> bool:
     return 200 <= status < 300 or (400 <= status < 500 and status not in (401, 408, 429))
 
 
-def scoped(exchange: Exchange, key: bytes) -> bytes:
+def scoped(exchange: Identified, key: bytes) -> bytes:
     """A key prefixed with its owner: two people may choose the same key."""
-    assert exchange.call is not None
     if exchange.identity is not None:
         who: bytes | None = repr(exchange.identity.id).encode()
     else:  # no HMAC of the credentials exists if identity is switched off

@@ -14,12 +14,12 @@ from twisted.python.failure import Failure
 
 from ...contract import Contract
 from ...encryption import Seal, Unsealable
-from ...exchange import Exchange
-from ...messages import Identity, Request, Response
+from ...exchange import Identified
+from ...messages import Identity, Response
 from ..ledger.ledger import Ledger, LedgerFailed
 from ..ledger.rows import read_answer, read_call, write_answer, write_call
 from ..ledger.store import HIGHEST_ID, LedgerRow
-from .entry import Entry, Names, WriteState
+from .entry import Entry, Names, WriteState, unreadable
 from .equality import record_name
 
 T = TypeVar("T")
@@ -145,9 +145,9 @@ class Keeping:
         found = []
         for row in await self._insist(self._ledger.pending):
             entry = self.read(row)
-            entry.pending, entry.exchange.client_gone = True, True
+            entry.pending, entry.exchange.presence.gone = True, True
             changes = row.kind == "change" and row.resource is not None and row.record is not None
-            if entry.exchange.call is None:
+            if not entry.is_readable:
                 # Its call cannot be read any more. For a change, the row tells the turn.
                 entry.turn = record_name(row.resource or "", row.record or "") if changes else row.equal
             found.append((entry, entry.state))
@@ -207,7 +207,7 @@ class Keeping:
         taken = []
         for row in await self._insist(self._ledger.take_over):
             entry = self.read(row)
-            if entry.exchange.call is None:
+            if not entry.is_readable:
                 _log.critical(
                     "ledger: {reference} ({kind}) of an earlier process cannot be read; "
                     "its outcome is unknown: check at HOSP",
@@ -269,7 +269,7 @@ class Keeping:
             await task.deferLater(self._clock, _AGAIN_S, lambda: None)
 
     def read(self, row: LedgerRow) -> Entry:
-        """An entry from its row. Its exchange has no call if the call was wiped or cannot be read."""
+        """An entry from its row. Its call is UNREADABLE if it was wiped or cannot be unsealed."""
         now = self._clock.seconds()
         exchange = self._read_exchange(row, now)
         time = self._ledger.now()
@@ -299,10 +299,10 @@ class Keeping:
         )
         if row.resource is not None and row.record is not None:
             entry.record_name = record_name(row.resource, row.record)
-        exchange.reference = entry.reference if row.kind == "screening" else exchange.reference
+        exchange.trace.reference = entry.reference if row.kind == "screening" else exchange.trace.reference
         return entry
 
-    def _read_exchange(self, row: LedgerRow, now: float) -> Exchange:
+    def _read_exchange(self, row: LedgerRow, now: float) -> Identified:
         found = None
         if row.call is not None:
             try:
@@ -311,7 +311,7 @@ class Keeping:
             except Unsealable as error:
                 _log.error("ledger: {reference} unreadable: {why}", reference=row.reference, why=str(error))
         if found is None:
-            found = Exchange(Request(), arrived=now, wall=self._wall(), deadline=now, client_gone=True)
+            found = unreadable(now, self._wall())
         return found
 
     def _read_names(self, row: LedgerRow) -> Names | None:
@@ -339,7 +339,7 @@ class Keeping:
         except Unsealable:
             return None
         exchange = read_call(data, self._contract, now=0.0, wall=0.0)
-        return None if exchange is None or exchange.call is None else exchange.call.document
+        return None if exchange is None else exchange.call.document
 
 
 class Results:
@@ -348,7 +348,7 @@ class Results:
     def __init__(self, keeping: Keeping) -> None:
         self._keeping = keeping
 
-    async def keep(self, notes: Sequence[Exchange]) -> None:
+    async def keep(self, notes: Sequence[Identified]) -> None:
         """Store the notes of one result: all of them or none.
 
         :param notes: the notes' own exchanges, each with its own reference.
@@ -356,17 +356,17 @@ class Results:
         """
         await self._keeping.enter_results([_result(note) for note in notes])
 
-    async def stored(self, note: Exchange) -> None:
+    async def stored(self, note: Identified) -> None:
         """HOSP has stored the note: close its row."""
         await self._keeping.close(_result(note), WriteState.ANSWERED, "screening")
 
-    async def refused(self, note: Exchange) -> None:
+    async def refused(self, note: Identified) -> None:
         """HOSP refuses the note: keep it here, so that its author can fetch it."""
         await self._keeping.keep_refused(_result(note))
 
 
-def _result(note: Exchange) -> Entry:
-    return Entry(note.reference or "", b"", note, 0.0)
+def _result(note: Identified) -> Entry:
+    return Entry(note.trace.reference or "", b"", note, 0.0)
 
 
 def _row_name(entry: Entry, kind: str) -> str:

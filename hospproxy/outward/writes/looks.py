@@ -154,7 +154,7 @@ class Looking:
 
     async def _look(self, entry: Entry, deadline: float) -> Verdict | None:
         """Make one look; None if it failed: only a complete 200 counts (or a 404 for a single record)."""
-        entry.exchange.looks += 1
+        entry.exchange.trace.looks += 1
 
         async def ask(call: Call) -> Response | None:
             response = await self._asked(entry, call, deadline)
@@ -208,7 +208,7 @@ class Looking:
     def _judge(self, entry: Entry, response: Response) -> Verdict | None:
         operation = entry.call.operation
         if operation.lookup is None and response.status == 404:
-            deleted = operation.action == "delete" and entry.exchange.shown
+            deleted = operation.action == "delete" and entry.exchange.trace.shown
             return (
                 Found({})
                 if deleted
@@ -223,7 +223,7 @@ class Looking:
         if operation.lookup is not None:
             return self._judge_list(entry, seen) if isinstance(seen, list) else None
         if operation.action == "delete":
-            entry.exchange.shown = True
+            entry.exchange.trace.shown = True
             return NotThere()
         return has_changed(self._change(entry), seen)
 
@@ -246,7 +246,7 @@ class Looking:
         expected = as_stored(entry.call.document, operation)
         given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
         reference = None
-        if entry.exchange.own and entry.exchange.reference is not None:
+        if entry.exchange.own and entry.exchange.trace.reference is not None:
             holding = [
                 key for key, value in expected.items() if isinstance(value, str) and entry.reference in value
             ]

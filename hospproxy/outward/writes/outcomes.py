@@ -7,7 +7,7 @@ from typing import Any
 from ...answers import JSON_TYPE, encode
 from ...contract import Operation, Route
 from ...errors import Refused
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...messages import Headers, Response
 from .claims import Claims
 from .entry import WriteState
@@ -37,12 +37,11 @@ _WORDS = {
 }
 
 
-async def answer(exchange: Exchange, keeping: Keeping, claims: Claims) -> Response:
+async def answer(exchange: Identified, keeping: Keeping, claims: Claims) -> Response:
     """Respond with what is known about the write.
 
     :raise Refused: 404: there is no such write, or it has another author.
     """
-    assert exchange.call is not None
     reference = exchange.call.path[0]
     row = await keeping.by_reference(reference)
     if row is None or row.state == WriteState.GIVEN_UP.value:

@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import NotSent, OutcomeUnknown, ProxyError
-from ...exchange import Exchange
+from ...exchange import Identified
 from ...interfaces import IMeter, IProcessor, Proceed
 from ...messages import Origin, Response
 from . import outcomes
@@ -79,9 +79,8 @@ class Writes:
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, Entry] = {}
 
-    async def process(self, exchange: Exchange, proceed: Proceed) -> Response:
+    async def process(self, exchange: Identified, proceed: Proceed) -> Response:
         call = exchange.call
-        assert call is not None
         if call.operation is outcomes.OPERATION or call.operation.is_write:
             await self._recovery.wait(exchange)
         if call.operation is outcomes.OPERATION:
@@ -107,7 +106,7 @@ class Writes:
             return await self._joined(exchange, proceed, first, equal, None, names)
         return await self._first(exchange, proceed, equal, None, names)
 
-    async def _known(self, exchange: Exchange, equal: bytes, key: bytes) -> Entry | None:
+    async def _known(self, exchange: Identified, equal: bytes, key: bytes) -> Entry | None:
         """The write under an Idempotency-Key, also if it was entered under another master key."""
         first = self._unknown.get(key) or await self._keeping.by_key(key)
         whole = scoped(exchange, key_in(exchange.request.headers) or b"")
@@ -120,7 +119,7 @@ class Writes:
         return first
 
     async def _keyed(
-        self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes, names: Names
+        self, exchange: Identified, proceed: Proceed, equal: bytes, key: bytes, names: Names
     ) -> Response:
         """A write with an Idempotency-Key: at most one execution for the key."""
         under_way = self._keys.get(key)
@@ -148,7 +147,7 @@ class Writes:
 
     async def _joined(
         self,
-        exchange: Exchange,
+        exchange: Identified,
         proceed: Proceed,
         reference: str,
         equal: bytes,
@@ -162,10 +161,10 @@ class Writes:
         return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=found))
 
     async def _retried(
-        self, exchange: Exchange, proceed: Proceed, first: Entry, key: bytes | None, names: Names
+        self, exchange: Identified, proceed: Proceed, first: Entry, key: bytes | None, names: Names
     ) -> Response:
         """A retry: find out what became of the first before anything is sent."""
-        exchange.reference = first.reference
+        exchange.trace.reference = first.reference
         first.retry = exchange
         try:
             await self._until_settled(first, exchange)
@@ -177,23 +176,23 @@ class Writes:
                 first.ended = self._clock.seconds()
                 self._claims.left(first.reference)
         if first.state in (WriteState.ANSWERED, WriteState.FOUND) and first.answer is not None:
-            exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
-            exchange.outcome = "found" if first.state is WriteState.FOUND else ""
-            exchange.record_id = first.record or exchange.record_id
+            exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
+            exchange.trace.outcome = "found" if first.state is WriteState.FOUND else ""
+            exchange.trace.record_id = first.record or exchange.trace.record_id
             self._meter.count("writes_total", outcome="replayed")
             return self._delivered(first, evolve(first.answer, origin=Origin.MEMORY))
         if first.state is not WriteState.ABSENT:
-            exchange.rule_hits.append("writes:joined" if key is None else "writes:replayed")
+            exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("It is not known whether this was carried out.", reference=first.reference)
         # Surely not carried out: send it again if a client still waits. Otherwise the next retry sends it.
-        exchange.reference = None
-        if exchange.client_gone and key is None:
+        exchange.trace.reference = None
+        if exchange.presence.gone and key is None:
             raise NotSent("The client has left, so nothing was sent.")
         self._entries.hand_over(first)
         self._claims.handed_over(first.reference)
         return await self._first(exchange, proceed, first.equal, key, names)
 
-    async def _until_settled(self, first: Entry, exchange: Exchange) -> None:
+    async def _until_settled(self, first: Entry, exchange: Identified) -> None:
         settled = first.settled()
         settled.addTimeout(
             max(0.0, exchange.deadline - 0.3 - self._clock.seconds()), self._clock, _not_in_time
@@ -201,7 +200,7 @@ class Writes:
         await settled
 
     async def _entered(
-        self, exchange: Exchange, equal: bytes, key: bytes | None, names: Names | None
+        self, exchange: Identified, equal: bytes, key: bytes | None, names: Names | None
     ) -> Entry:
         """Open an entry: it has its turn, here and at other workers, and is on disk."""
         entry = await self._entries.enter(exchange, equal, key)
@@ -210,12 +209,12 @@ class Writes:
             entry.sent = self._clock.seconds()
         try:
             await self._others.claim(entry)
-            exchange.shown = self._shown.has(entry.call)
+            exchange.trace.shown = self._shown.has(entry.call)
             self._watch(entry)
             self._fate.begin(entry)
             await self._keeping.enter(entry)
         except Exception:
-            exchange.on_leaving = None
+            exchange.presence.on_leaving = None
             self._unwatch(entry)
             self._entries.hand_over(entry)
             self._entries.leave(entry, WriteState.ABSENT)
@@ -224,7 +223,7 @@ class Writes:
         return entry
 
     async def _first(
-        self, exchange: Exchange, proceed: Proceed, equal: bytes, key: bytes | None, names: Names | None
+        self, exchange: Identified, proceed: Proceed, equal: bytes, key: bytes | None, names: Names | None
     ) -> Response:
         """Send a write that is no retry of an earlier one."""
         try:
@@ -255,7 +254,7 @@ class Writes:
             await self._ended(entry, WriteState.GIVEN_UP)
             raise
         entry.answer = response
-        found = WriteState.FOUND if exchange.outcome == "found" else WriteState.ANSWERED
+        found = WriteState.FOUND if exchange.trace.outcome == "found" else WriteState.ANSWERED
         if entry.repeated:
             self._late_work.begin(self._look_for_another(entry))
         await self._ended(entry, found if is_kept(response) else WriteState.ABSENT)
@@ -374,7 +373,7 @@ class Writes:
         await self._ended(entry, state)
         await self._later.record(entry.exchange, entry.reference, state.value)
 
-    async def recover(self) -> list[Exchange]:
+    async def recover(self) -> list[Identified]:
         """Take over the writes that earlier processes left: find out their outcomes, send nothing.
 
         Until it is done no write begins, because it may be the retry of one of these.

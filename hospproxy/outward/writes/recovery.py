@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ...errors import ProxyError
-from ...exchange import Exchange
+from ...exchange import Identified
 from .claims import Claims
 from .entries import Entries
 from .entry import Entry
@@ -46,7 +46,7 @@ class Recovery:
         self._turns = turns
         self._window_s = window_s
 
-    async def wait(self, exchange: Exchange) -> None:
+    async def wait(self, exchange: Identified) -> None:
         """Wait until earlier writes are known; returns at once if they are.
 
         :raise ProxyError: 503: they are not known by the deadline. Nothing was sent.
@@ -73,7 +73,7 @@ class Recovery:
         for recovered in waiting:
             recovered.callback(None)
 
-    async def take_over(self, go_on_finding: Callable[[Entry], None]) -> list[Exchange]:
+    async def take_over(self, go_on_finding: Callable[[Entry], None]) -> list[Identified]:
         """Take over what is open, and remember what clients may ask for again.
 
         :param go_on_finding: starts to find out the outcome of an open write.

@@ -68,7 +68,7 @@ class House:
         return self.rig.chain.handle(Request(method, path, None, (1, 1), given, None, client))
 
     def hits(self) -> list[list[str]]:
-        return [one.rule_hits for one in self.rig.exchanges if not one.own]
+        return [one.trace.rule_hits for one in self.rig.exchanges if not one.own]
 
 
 class GuessingTests(SynchronousTestCase):
@@ -216,7 +216,7 @@ class GuessingTests(SynchronousTestCase):
         for number in range(3):
             self.house.send(wrong("staff1", 10 + number), f"10.4.0.{number}")
         last = self.house.rig.exchanges[-1]
-        self.assertEqual((last.claimed_name, last.rule_hits), ("staff1", ["admission:guessing"]))
+        self.assertEqual((last.trace.claimed_name, last.trace.rule_hits), ("staff1", ["admission:guessing"]))
 
 
 class RateTests(SynchronousTestCase):

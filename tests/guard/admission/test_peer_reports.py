@@ -25,6 +25,7 @@ from hospproxy.options.admission_section import AdmissionSettings
 from hospproxy.sharing.kinds import ALONE
 from hospproxy.sharing.news import Accepted, Guess, News, Used, packed, unpacked
 from hospproxy.watch.metrics import Metrics
+from tests.stages import arrived
 
 from .test_admission import SMALL, wrong
 
@@ -79,11 +80,11 @@ class Worker:
     def send(self, auth: bytes | None, status: int = 401, address: str = "10.0.0.1") -> Deferred[Response]:
         given = Headers(((b"authorization", auth),)) if auth is not None else Headers()
         client = Client(address, address, (), "https", "proxy.test", "request-1")
-        exchange = Exchange(Request("GET", b"/", None, (1, 1), given, None, client), 0.0, 0.0, 28.0)
+        exchange = arrived(Request("GET", b"/", None, (1, 1), given, None, client))
 
         async def proceed(exchange: Exchange) -> Response:
             if status == 200:
-                exchange.identity = Identity("1", "staff", b"hmac")
+                exchange.trace.identity = Identity("1", "staff", b"hmac")
             return Response(status, origin=Origin.UPSTREAM)
 
         return Deferred.fromCoroutine(self.admission.process(exchange, proceed))

@@ -19,13 +19,14 @@ from zope.interface.verify import verifyObject
 from hospproxy.errors import BadAnswer, BreakerOpen, FailedAfterSending, NotSent, OverCapacity, ProxyError
 from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor
-from hospproxy.messages import Priority, Request, Response
+from hospproxy.messages import Priority, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE
 from hospproxy.watch.metrics import Metrics
+from tests.stages import identified
 
 WRITE, READ, REFRESH = Priority.WRITE, Priority.READ, Priority.REFRESH
 
@@ -52,7 +53,7 @@ class GateCase(SynchronousTestCase):
         deadline: float = 28.0,
         whose: bytes | None = None,
     ) -> Deferred[Response]:
-        exchange = Exchange(Request(), 0.0, 0.0, deadline, priority, own=name, credentials=whose)
+        exchange = identified(deadline=deadline, priority=priority, own=name, credentials=whose)
         answer = Deferred.fromCoroutine(self.gate.process(exchange, self.proceed))
         self.addCleanup(end, answer)
         return answer
@@ -117,7 +118,7 @@ class Passing(GateCase):
             raise NotSent("refused")
 
         def send(proceed: Any) -> Deferred[Response]:
-            exchange = Exchange(Request(), 0.0, 0.0, 28.0)
+            exchange = identified()
             return Deferred.fromCoroutine(gate.process(exchange, proceed))
 
         head, tail = send(first), [send(failing) for _ in range(5000)]
@@ -417,7 +418,7 @@ class GateModel(RuleBasedStateMachine):
     )
     def send(self, priority: Priority, whose: bytes | None, life: float, own: str) -> None:
         deadline = self.clock.seconds() + life
-        exchange = Exchange(Request(), 0.0, 0.0, deadline, priority, own=own, credentials=whose)
+        exchange = identified(deadline=deadline, priority=priority, own=own, credentials=whose)
         answer = Deferred.fromCoroutine(self.gate.process(exchange, self.proceed))
         answer.addErrback(lambda failure: failure.trap(*ENDS) and None)
         self.answers.append((deadline, answer))

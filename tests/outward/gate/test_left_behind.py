@@ -22,13 +22,14 @@ from hospproxy.contract_document import load
 from hospproxy.errors import BadAnswer, FailedAfterSending, NotSent, OverCapacity
 from hospproxy.exchange import Call, Exchange
 from hospproxy.interfaces import IUpstream
-from hospproxy.messages import Client, Origin, Priority, Request, Response
+from hospproxy.messages import Client, Origin, Response
 from hospproxy.options.gate_section import BreakerSettings, GateSettings
 from hospproxy.outward.gate.breaker import BreakerState
 from hospproxy.outward.gate.gate import Gate
 from hospproxy.outward.gate.rules import PROBE
 from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.watch.metrics import Metrics
+from tests.stages import identified
 
 CONTRACT = load()
 READ = Call(CONTRACT.operation("listNotes"))
@@ -110,7 +111,7 @@ class World:
 
     def send(self, call: Call = READ, life_s: float = 28.0, own: str = "") -> Deferred[Response]:
         now = self.clock.seconds()
-        exchange = Exchange(Request(), now, now, now + life_s, Priority.READ, own=own, call=call)
+        exchange = identified(call, at=now, deadline=now + life_s, own=own)
         self.exchange = exchange
 
         async def proceed(exchange: Exchange) -> Response:

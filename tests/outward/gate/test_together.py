@@ -26,6 +26,7 @@ from hospproxy.outward.upstream import UpstreamProcessor
 from hospproxy.outward.writes.presence import WorkingTime
 from hospproxy.own_requests import OwnRequests
 from tests.rig import CONTRACT
+from tests.stages import by_stage
 
 
 @implementer(IUpstream)
@@ -79,18 +80,22 @@ class TogetherTests(SynchronousTestCase):
         )
         validation = Validation(CONTRACT)
         self.chain = Chain(
-            {
-                "guard.validation": validation,
-                "outward.retry": Retry(self.clock, Budget(0.2, 50), lambda: 1.0, self.meter, RetrySettings()),
-                "outward.gate": self.gate,
-                "outward.upstream": UpstreamProcessor(
-                    self.hosp,
-                    self.clock,
-                    observers=(lambda _call, _answer, _sent, now: self.working_time.answered(now),),
-                    silences=(self.working_time.silent,),
-                    finish_s=25.0,
-                ),
-            },
+            by_stage(
+                {
+                    "guard.validation": validation,
+                    "outward.retry": Retry(
+                        self.clock, Budget(0.2, 50), lambda: 1.0, self.meter, RetrySettings()
+                    ),
+                    "outward.gate": self.gate,
+                    "outward.upstream": UpstreamProcessor(
+                        self.hosp,
+                        self.clock,
+                        observers=(lambda _call, _answer, _sent, now: self.working_time.answered(now),),
+                        silences=(self.working_time.silent,),
+                        finish_s=25.0,
+                    ),
+                }
+            ),
             own_requests=own_requests,
             answers=Answers(CONTRACT),
             clock=self.clock,

@@ -6,10 +6,11 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import contract_document
-from hospproxy.exchange import Call, Exchange
+from hospproxy.exchange import Call
 from hospproxy.messages import Client, ClientCertificate, Request
 from hospproxy.outward.ledger.rows import read_call, write_call
 from hospproxy.record.describe import Describer
+from tests.stages import identified
 
 CONTRACT = contract_document.load(None)
 SHOWN = ClientCertificate("CN=ward7.example", ("ward7.example", "192.0.2.7"), "ab" * 32)
@@ -18,7 +19,7 @@ SHOWN = ClientCertificate("CN=ward7.example", ("ward7.example", "192.0.2.7"), "a
 class Clients(SynchronousTestCase):
     def there_and_back(self, client: Client) -> tuple[bytes, Client]:
         call = Call(next(iter(CONTRACT.operations.values())))
-        exchange = Exchange(Request(client=client), arrived=0, wall=0, deadline=0, call=call)
+        exchange = identified(call, Request(client=client))
         written = write_call(exchange)
         read = read_call(written, CONTRACT, now=0, wall=0)
         assert read is not None
@@ -37,8 +38,9 @@ class Clients(SynchronousTestCase):
 class Patients(SynchronousTestCase):
     def test_what_a_next_process_finds_out_is_recorded_with_whom_it_is_about(self) -> None:
         call = Call(CONTRACT.operation("deleteNote"), ("3",))
-        exchange = Exchange(Request("DELETE"), arrived=0, wall=0, deadline=0, call=call)
-        exchange.patient, exchange.patient_before, exchange.break_glass = "7", "8", "collapsed"
+        exchange = identified(call, Request("DELETE"))
+        trace = exchange.trace
+        trace.patient, trace.patient_before, trace.break_glass = "7", "8", "collapsed"
         read = read_call(write_call(exchange), CONTRACT, now=0, wall=0)
         assert read is not None
         record = Describer(b"k").finding(read, "hp-1", "found", 0)
@@ -48,7 +50,7 @@ class Patients(SynchronousTestCase):
 
     def test_without_them_nothing_new_is_written(self) -> None:
         call = Call(CONTRACT.operation("deleteNote"), ("3",))
-        written = write_call(Exchange(Request("DELETE"), arrived=0, wall=0, deadline=0, call=call))
+        written = write_call(identified(call, Request("DELETE")))
         self.assertFalse(
             {"patient", "patient_before", "break_glass"} & msgspec.msgpack.decode(written).keys()
         )

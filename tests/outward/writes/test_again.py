@@ -216,7 +216,7 @@ class AgainTests(AgainTestCase):
         self.hosp.held.pop().callback(None)
         self.assertEqual(self.id_of(self.rig.get(second)), self.stored()[0]["id"])
         self.assertEqual(len(self.stored()), 1)
-        self.assertIn("writes:joined", self.rig.exchanges[-1].rule_hits)
+        self.assertIn("writes:joined", self.rig.exchanges[-1].trace.rule_hits)
 
     def delayed(self) -> Deferred[None]:
         """The first write waits for this before it reaches the writes processor."""
@@ -346,11 +346,11 @@ class AgainTests(AgainTestCase):
 
     def test_the_window_ends(self) -> None:
         self.send(handed_over=False)
-        self.rig.exchanges[-1].client_gone = True
+        self.rig.exchanges[-1].presence.gone = True
         self.rig.clock.advance(119)
         self.id_of(self.send(handed_over=False))
         self.assertEqual(len(self.stored()), 1)
-        self.rig.exchanges[-1].client_gone = True
+        self.rig.exchanges[-1].presence.gone = True
         self.rig.clock.advance(2)
         self.send()
         self.assertEqual(len(self.stored()), 2)

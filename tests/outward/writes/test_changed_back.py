@@ -114,10 +114,10 @@ class ChangedBackTests(test_again.AgainTestCase):
 
     def test_a_note_that_was_deleted_is_made_anew(self) -> None:
         number = self.id_of(self.send(handed_over=False))
-        self.rig.exchanges[-1].client_gone = True
+        self.rig.exchanges[-1].presence.gone = True
         self.change(number, "changed")
         self.assertEqual(self.id_of(self.send(handed_over=False)), number)
-        self.rig.exchanges[-1].client_gone = True
+        self.rig.exchanges[-1].presence.gone = True
         self.rig.get(self.rig.send("DELETE", f"/notes/{number}"))
         self.assertNotEqual(self.id_of(self.send()), number)
         self.assertEqual(len(self.stored()), 1)

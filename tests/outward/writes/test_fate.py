@@ -145,7 +145,7 @@ class PostTests(SynchronousTestCase):
         self.hosp.read_faults = []
         self.assertEqual(self.rig.get(second).status, 201)
         self.assertEqual(len(self.stored()), 1)
-        self.assertIn("writes:joined", [hit for one in self.rig.exchanges for hit in one.rule_hits])
+        self.assertIn("writes:joined", [hit for one in self.rig.exchanges for hit in one.trace.rule_hits])
 
     def test_who_asks_again_when_it_was_absent_has_it_sent_anew(self) -> None:
         self.hosp.faults = [("before", TIMED_OUT)]
@@ -448,7 +448,7 @@ class ModelTests(SynchronousTestCase):
         told = [(who, body, rig.get(sent)) for who, body, sent in answers]
         rig.clock.pump([0.5] * 200)
         ids = [json.loads(answer.body)["id"] for _, _, answer in told if answer.status == 201]
-        joined = sum(one.rule_hits.count("writes:joined") for one in rig.exchanges)
+        joined = sum(one.trace.rule_hits.count("writes:joined") for one in rig.exchanges)
         self.assertGreaterEqual(len(set(ids)), len(ids) - joined)
         for who in (1, 2):
             for body in ("a", "b"):

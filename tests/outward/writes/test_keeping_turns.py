@@ -100,7 +100,7 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.patch("Juno").status, 200)
         self.assertEqual(self.rig.forgotten, [])
         self.end()
-        self.assertEqual([one.call.path for one in self.rig.forgotten if one.call], [("7",)])
+        self.assertEqual([one.call.path for one in self.rig.forgotten], [("7",)])
 
     def test_that_this_fails_locks_no_record(self) -> None:
         def fail(_exchange: Any) -> None:

@@ -10,7 +10,7 @@ from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
 from ....errors import NotSent, OverCapacity
-from ....exchange import Exchange
+from ....exchange import Identified
 from ....interfaces import IMeter
 from ....messages import Identity, Response
 from ....sharing.kinds import Away, Common, Sharing
@@ -216,8 +216,8 @@ class RedisClaims:
         return Turn(trusted=False, floor=highest)
 
     def _must_be_wanted(self, entry: Entry) -> None:
-        waits = entry.retry is not None and not entry.retry.client_gone
-        if entry.exchange.client_gone and entry.key is None and not waits:
+        waits = entry.retry is not None and not entry.retry.presence.gone
+        if entry.exchange.presence.gone and entry.key is None and not waits:
             # The client may be retrying through another worker, which could not know that this write may still be sent.
             raise NotSent("The client has left, so nothing was sent.")
 
@@ -242,7 +242,7 @@ class RedisClaims:
     async def known(self, reference: str) -> Known | None:
         return await self._seeing.known(reference)
 
-    async def settled(self, reference: str, exchange: Exchange) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> Known | None:
         return await self._seeing.settled(reference, exchange)
 
     async def learn(self, entry: Entry) -> bool | None:
@@ -307,13 +307,13 @@ class RedisClaims:
             names=entry.names,
             state=state,
             keeps_turn=keeps_turn,
-            lost=2 if entry.told_unknown else int(entry.lost or entry.exchange.client_gone),
+            lost=2 if entry.told_unknown else int(entry.lost or entry.exchange.presence.gone),
             handed=entry.handed_over,
             author=self._author(entry.exchange.identity),
             keep_s=keep_s,
             until=self._clock.seconds() + keep_s,
         )
-        call = entry.exchange.call
+        call = entry.call if entry.is_readable else None
         if entry.record is not None:
             made = call is not None and call.operation.lookup is not None
             resource = call.operation.resource or "" if call is not None and made else ""

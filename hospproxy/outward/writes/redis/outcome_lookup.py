@@ -10,7 +10,7 @@ from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
 from ....encryption import Unsealable
-from ....exchange import Exchange
+from ....exchange import Identified
 from ....messages import Response
 from ....sharing.kinds import Away, Common
 from ...ledger.rows import read_answer
@@ -86,14 +86,14 @@ class Seeing:
         except (Unsealable, msgspec.MsgspecError, TypeError, ValueError):
             return None
 
-    async def settled(self, reference: str, exchange: Exchange) -> Known | None:
+    async def settled(self, reference: str, exchange: Identified) -> Known | None:
         """Wait until a write is settled or orphaned; None if it is gone, or the deadline is too near.
 
         :param exchange: the waiting request; while its client waits, no other request counts as the retry.
         """
         while True:
             try:
-                found = await self._look(reference, "outcome" if exchange.client_gone else "look")
+                found = await self._look(reference, "outcome" if exchange.presence.gone else "look")
                 if found is None or found.orphan or found.state is not WriteState.OPEN:
                     return found
             except Away:
