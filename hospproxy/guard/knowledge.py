@@ -89,21 +89,22 @@ class Knowledge:
 
         :param began: monotonic seconds at which its request began: a read does not overwrite what was changed since.
         """
-        operation = call.operation
-        reader = self._readers.get(operation.resource or "")
-        if reader is None or not 200 <= response.status < 300 or operation.becomes_note is not None:
+        operation, resource = call.operation, call.operation.resource
+        reader = None if resource is None else self._readers.get(resource)
+        if resource is None or reader is None:
             return
-        assert operation.resource is not None
+        if not 200 <= response.status < 300 or operation.becomes_note is not None:
+            return
         if operation.action == "delete" and call.record_id is not None:
-            self.forget(operation.resource, call.record_id)
+            self.forget(resource, call.record_id)
             return
         for number, values in reader.records(response.body):
-            key = (operation.resource, number)
+            key = (resource, number)
             if operation.is_write:
                 self._note_change(key)
             elif began is not None and began <= max(self._changed.get(key, -math.inf), self._all_changed):
                 continue
-            self._learn(operation.resource, number, values)
+            self._learn(resource, number, values)
 
     def read(self, resource: str, body: bytes) -> Mapping[str, Value] | None:
         """Return the watched fields of the one record in a response body; None if it is not a single record."""

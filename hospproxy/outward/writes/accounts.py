@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ...contract import Contract
+from ...contract import Contract, IdentityRule
 from ...exchange import Call
 from ...guard.credentials import basic, parse_basic
 from ...messages import Response
@@ -22,31 +22,34 @@ Look = Callable[[Call], Awaitable[Response | None]]
 """Sends one read to HOSP; None if there was no response."""
 
 
-def is_asked_here(contract: Contract, entry: Entry) -> bool:
-    """Whether a look at the record itself would tell nothing, so that ``look`` is needed."""
+def rule_for(contract: Contract, entry: Entry) -> IdentityRule | None:
+    """The rule by which ``look`` judges a change; None if a look at the record itself tells what became of it."""
     rule, operation, who = contract.identity, entry.call.operation, entry.exchange.identity
     if rule is None or who is None or operation.resource != rule.resource or not entry.call.path:
-        return False
+        return None
     own = str(who.id) == entry.call.record_id
     if operation.action == "delete":
-        return own
-    return operation.action == "update" and (own or bool(operation.write_only & _given(entry).keys()))
+        return rule if own else None
+    changes = own or bool(operation.write_only & _given(entry).keys())
+    return rule if operation.action == "update" and changes else None
 
 
-async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> Verdict | None:
+async def look(
+    contract: Contract, rule: IdentityRule, entry: Entry, change: Change, ask: Look
+) -> Verdict | None:
     """Judge a change to an account.
 
+    :param rule: from ``rule_for``.
     :param change: the change without the fields that cannot be read back.
     :param ask: sends a read to HOSP.
     :return: None if the look failed.
     """
-    assert contract.identity is not None
-    me = contract.operation(contract.identity.operation)
+    me = contract.operation(rule.operation)
     if entry.call.operation.action == "delete":
         return _deleted(await ask(Call(me, accept="json", authorization=entry.call.authorization)))
     if not _can_be_tried(entry):
         return NotKnowable("the new password cannot be tried")
-    credentials = await _new_credentials(contract, entry, ask)
+    credentials = await _new_credentials(contract, rule, entry, ask)
     if credentials is None:
         return None
     new, old = credentials
@@ -54,7 +57,7 @@ async def look(contract: Contract, entry: Entry, change: Change, ask: Look) -> V
     if accepted is None:
         return None
     if accepted.status == 200:
-        return _carried_out(contract, entry, change, accepted)
+        return _carried_out(rule, entry, change, accepted)
     if accepted.status != 401:
         return None
     if old is None:
@@ -83,12 +86,11 @@ def _deleted(me: Response | None) -> Verdict | None:
     return Found({}) if me.status == 401 else NotThere()
 
 
-def _carried_out(contract: Contract, entry: Entry, change: Change, accepted: Response) -> Verdict | None:
-    assert contract.identity is not None
+def _carried_out(rule: IdentityRule, entry: Entry, change: Change, accepted: Response) -> Verdict | None:
     row = _object(accepted)
     if row is None:
         return None
-    if str(row.get(contract.identity.id)) != entry.call.record_id:
+    if str(row.get(rule.id)) != entry.call.record_id:
         return NotKnowable("the new credentials belong to another account")
     # HOSP accepts the new password. The other fields must be the new ones too.
     return has_changed(
@@ -96,10 +98,11 @@ def _carried_out(contract: Contract, entry: Entry, change: Change, accepted: Res
     )
 
 
-async def _new_credentials(contract: Contract, entry: Entry, ask: Look) -> tuple[bytes, bytes | None] | None:
+async def _new_credentials(
+    contract: Contract, rule: IdentityRule, entry: Entry, ask: Look
+) -> tuple[bytes, bytes | None] | None:
     """The credentials that HOSP accepts if it carried out the change, and the ones from before if they are known."""
-    rule, call, given = contract.identity, entry.call, _given(entry)
-    assert rule is not None
+    call, given = entry.call, _given(entry)
     own = entry.exchange.identity is not None and str(entry.exchange.identity.id) == call.record_id
     mine = parse_basic(call.authorization) if own else None
     password = next((given[name] for name in call.operation.write_only if name in given), None)

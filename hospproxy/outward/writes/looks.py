@@ -97,7 +97,8 @@ class Looking:
         :return: Found, NotThere (surely absent) or NotKnowable.
         :raise Undecided: the deadline came first.
         """
-        if self._operation(entry) is None:
+        operation, resource = self._operation(entry), entry.call.operation.resource
+        if operation is None or resource is None:
             return NotKnowable("the contract names no read that could show it")
         looks, last = 0, False
         while True:
@@ -110,7 +111,7 @@ class Looking:
             if pause > 0:
                 await task.deferLater(self._clock, pause, lambda: None)
             decisive = not may_be_late or self.left(entry) <= 0
-            verdict = await self._look(entry, deadline)
+            verdict = await self._look(entry, operation, resource, deadline)
             looks += 1
             if isinstance(verdict, (Found, NotKnowable)):
                 return verdict
@@ -132,7 +133,7 @@ class Looking:
             return []
         others = self._sightings.claimed_by_others(name, entry.reference)
         rows = msgspec.json.decode(response.body)
-        alike = ids_alike(self._search(entry), rows if isinstance(rows, list) else [])
+        alike = ids_alike(self._search(entry, name), rows if isinstance(rows, list) else [])
         return [str(number) for number in alike if number not in others]
 
     def left(self, entry: Entry) -> float:
@@ -152,8 +153,14 @@ class Looking:
         named = operation.lookup.operation if operation.lookup is not None else operation.record
         return None if named is None else self._contract.operation(named)
 
-    async def _look(self, entry: Entry, deadline: float) -> Verdict | None:
-        """Make one look; None if it failed: only a complete 200 counts (or a 404 for a single record)."""
+    async def _look(
+        self, entry: Entry, operation: Operation, resource: str, deadline: float
+    ) -> Verdict | None:
+        """Make one look; None if it failed: only a complete 200 counts (or a 404 for a single record).
+
+        :param operation: the read that shows the record.
+        :param resource: the kind of record that was written.
+        """
         entry.exchange.trace.looks += 1
 
         async def ask(call: Call) -> Response | None:
@@ -163,16 +170,15 @@ class Looking:
                 raise Undecided
             return response
 
-        if accounts.is_asked_here(self._contract, entry):
-            verdict = await accounts.look(self._contract, entry, self._change(entry), ask)
+        rule = accounts.rule_for(self._contract, entry)
+        if rule is not None:
+            verdict = await accounts.look(self._contract, rule, entry, self._change(entry, resource), ask)
             # By now the others have reported everything that they did before HOSP was asked.
             learned = None if verdict is None else await self._claims.learn(entry)
         else:
-            operation = self._operation(entry)
-            assert operation is not None
             response = await ask(self._call(entry.call, operation))
             learned = None if response is None else await self._claims.learn(entry)
-            verdict = self._judge(entry, response) if learned and response is not None else None
+            verdict = self._judge(entry, resource, response) if learned and response is not None else None
         if learned is not True:
             verdict = (
                 NotKnowable("what other workers wrote meanwhile is not known") if learned is False else None
@@ -205,7 +211,7 @@ class Looking:
         )
         return Call(operation, query=query, accept="json", authorization=call.authorization)
 
-    def _judge(self, entry: Entry, response: Response) -> Verdict | None:
+    def _judge(self, entry: Entry, resource: str, response: Response) -> Verdict | None:
         operation = entry.call.operation
         if operation.lookup is None and response.status == 404:
             deleted = operation.action == "delete" and entry.exchange.trace.shown
@@ -221,25 +227,23 @@ class Looking:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         if operation.lookup is not None:
-            return self._judge_list(entry, seen) if isinstance(seen, list) else None
+            return self._judge_list(entry, resource, seen) if isinstance(seen, list) else None
         if operation.action == "delete":
             entry.exchange.trace.shown = True
             return NotThere()
-        return has_changed(self._change(entry), seen)
+        return has_changed(self._change(entry, resource), seen)
 
-    def _judge_list(self, entry: Entry, seen: Sequence[Any]) -> Verdict:
-        verdict = which_is_mine(self._search(entry), seen)
-        resource = entry.call.operation.resource
-        if not isinstance(verdict, Found) or resource is None:
+    def _judge_list(self, entry: Entry, resource: str, seen: Sequence[Any]) -> Verdict:
+        verdict = which_is_mine(self._search(entry, resource), seen)
+        if not isinstance(verdict, Found):
             return verdict
         number = verdict.record[self._contract.resources[resource].id]
         if not self._sightings.claim(resource, number, entry.reference, lasting=True):
             return NotKnowable("the record belongs to another write")
         return verdict
 
-    def _search(self, entry: Entry) -> Search:
-        operation, name = entry.call.operation, entry.call.operation.resource
-        assert name is not None
+    def _search(self, entry: Entry, name: str) -> Search:
+        operation = entry.call.operation
         if name in self._sightings.overflowed:
             # The other writes are no longer tracked, so any record may have been touched.
             return Search(self._contract.resources[name], {}, open_entries=0)
@@ -264,9 +268,8 @@ class Looking:
             reference=reference,
         )
 
-    def _change(self, entry: Entry) -> Change:
-        operation, name = entry.call.operation, entry.call.operation.resource
-        assert name is not None
+    def _change(self, entry: Entry, name: str) -> Change:
+        operation = entry.call.operation
         expected = as_stored(entry.call.document, operation)
         given = entry.call.document if isinstance(entry.call.document, Mapping) else {}
         return Change(

@@ -229,7 +229,8 @@ class Writes:
         try:
             entry = await self._entered(exchange, equal, key, names)
         except Elsewhere as other:
-            assert names is not None
+            if names is None:
+                raise  # without names nothing is claimed
             mine = self._entries.recent(equal, other.reference) if key is None else None
             if mine is None:
                 return await self._joined(exchange, proceed, other.reference, equal, key, names)

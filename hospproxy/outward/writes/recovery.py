@@ -104,10 +104,11 @@ class Recovery:
     async def _remember_others(self, entry: Entry) -> None:
         """Restore what an earlier process knew about records that cannot be this entry's."""
         resource = entry.call.operation.resource
-        if resource is not None and entry.call.operation.lookup is not None:
+        if resource is None:
+            return
+        if entry.call.operation.lookup is not None:
             self._sightings.resume(resource, entry.reference, entry.sequence)
         for kind, number, reference in await self._keeping.later_records(entry):
-            assert resource is not None
             if kind == "create":
                 self._sightings.claim(resource, id_of(number), reference)
             else:

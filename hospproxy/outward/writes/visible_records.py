@@ -79,16 +79,16 @@ class Shown:
         """
         operation, era = call.operation, self._era()
         tells = response.status in (200, 404) if operation.is_read else response.status == 201
-        if operation.resource not in self._deletable or not tells or era is None:
+        resource = operation.resource
+        if resource is None or resource not in self._deletable or not tells or era is None:
             return
-        assert operation.resource is not None
         record = call.record_id if operation.is_read else None
         if (record is None and response.status == 404) or len(response.body) > self._most_bytes // 4:
             return
         # For a single record, the path has its id, so the body is not needed.
         body = response.body if record is None else b""
         who = self._who(call.authorization)
-        self._answers.append(_Answer(who, operation.resource, record, response.status, body, sent, era))
+        self._answers.append(_Answer(who, resource, record, response.status, body, sent, era))
         self._bytes += len(body)
         while len(self._answers) > self._most or self._bytes > self._most_bytes:
             self._bytes -= len(self._answers.popleft().body)
