@@ -17,6 +17,7 @@ CONTROL_PORT ?= 3001
 IMAGE ?= hospproxy
 REPORTS := build/reports
 SSLYZE := build/sslyze/bin/sslyze
+PEERS := build/peers/.installed
 # An absolute path, because the processes that tests start have their own working folders.
 COVERED = COVERAGE_FILE='$(CURDIR)/build/coverage/data' $(BIN)/python -m coverage
 
@@ -25,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -135,6 +136,28 @@ machines-kill: environment ## kill -9 workers and whole machines 50 times while 
 
 bench-bodies: environment ## measure how the worst bodies of every size delay another client (five minutes)
 	$(BIN)/python -m benchmarks.bodies
+
+# The peers in Python have an environment of their own: mitmproxy needs other versions of what the proxy needs too.
+$(PEERS): benchmarks/peers/requirements.txt | environment
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need '/usr/sbin/nginx=nginx,/usr/sbin/haproxy=haproxy' \
+		--need '/usr/sbin/varnishd=varnish,wrk,redis-server'
+	$(BIN)/python -m venv --without-pip build/peers
+	$(BIN)/python -m pip --python build/peers/bin/python install --quiet --requirement benchmarks/peers/requirements.txt
+	@touch $@
+
+# BENCH='--rounds 3 --trials tls-hit --write docs/performance.md', for example.
+bench: environment $(PEERS) ## measure hospproxy beside nginx, HAProxy, Varnish and proxies in Python (an hour)
+	$(BIN)/python -m benchmarks.peers $(BENCH)
+
+bench-short: environment $(PEERS) ## a short comparison with some peers, to see that it works (less than two minutes)
+	$(BIN)/python -m benchmarks.peers --short $(BENCH)
+
+bench-profile: environment $(PEERS) ## show in which modules the time of a TLS hit goes (a minute)
+	$(BIN)/python -m benchmarks.peers.profile
+
+bench-instructions: environment $(PEERS) ## count the instructions of a TLS hit with Valgrind (ten minutes)
+	@$(PYTHON) scripts/environment.py --venv '$(VENV)' --need valgrind
+	$(BIN)/python -m benchmarks.peers.instructions
 
 simulate: environment ## simulate the whole service in virtual time for an hour, with new seeds; report which guarantee broke
 	$(BIN)/python -m simulation --minutes 60 --keep build/simulation

@@ -1,0 +1,1 @@
+"""hospproxy beside other proxies on one machine, in turn: what each request costs in processor time and memory."""

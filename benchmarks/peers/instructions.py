@@ -1,0 +1,109 @@
+"""``python -m benchmarks.peers.instructions``: count the instructions of a TLS hit with Valgrind.
+
+The script is fixed: hits one after the other on one connection. Other load on the machine does not matter. It counts
+instructions of the serving process in user space, all threads; not the kernel's, nor those of other processes. nginx
+stands beside it as a single process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import evolve
+
+from .figures import Failed
+from .loading import hits, paced, warm
+from .origin import origin
+from .places import OURS, PLACES, Peer, Site, certificate
+
+_FEW = 200
+
+
+def summary_instructions(dump: str) -> int:
+    """Instructions in one dump of callgrind.
+
+    :raise ValueError: it has no total.
+    """
+    for line in dump.splitlines():
+        if line.startswith(("summary:", "totals:")):
+            return int(line.split()[1])
+    raise ValueError("a dump of callgrind without its total")
+
+
+def a_request(many: int, many_requests: int, few: int, few_requests: int) -> int:
+    """Instructions of one request: two scripts that differ in length only, so that the handshake cancels out.
+
+    :raise ValueError: the first is not longer.
+    """
+    if many_requests <= few_requests:
+        raise ValueError("the first script must be the longer one")
+    return round((many - few) / (many_requests - few_requests))
+
+
+def counted(peer: Peer, folder: Path, requests: int) -> int:
+    """Send hits on one connection; return the instructions since the last dump."""
+    assert peer.tls is not None
+    script = hits()
+    paced(peer.tls, True, [script[each % len(script)] for each in range(requests)], connections=1)
+    return _dumped(peer, folder)
+
+
+def _dumped(peer: Peer, folder: Path) -> int:
+    before = set(folder.glob("callgrind.*"))
+    _control("--dump", peer.roots[0])
+    made = set(folder.glob("callgrind.*")) - before
+    if not made:
+        raise Failed("callgrind_control wrote no dump")
+    return sum(summary_instructions(each.read_text(errors="replace")) for each in made)
+
+
+def _control(option: str, pid: int) -> None:
+    done = subprocess.run(
+        ["callgrind_control", *option.split(), str(pid)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failed(f"callgrind_control {option}: {done.stdout}{done.stderr}")
+
+
+def measure(name: str, upstream: int, folder: Path, requests: int) -> int:
+    """Instructions of one hit at one peer."""
+    folder.mkdir()
+    before = (
+        "valgrind",
+        "--quiet",
+        "--tool=callgrind",
+        "--instr-atstart=no",
+        "--callgrind-out-file=callgrind",
+    )
+    site = Site(folder, upstream, *certificate(folder / "tls"))
+    with PLACES[name](evolve(site, before=before)) as peer:
+        warm(peer, True, hits())
+        _control("--instr=on", peer.roots[0])
+        counted(peer, folder, _FEW)  # Python specialises its bytecode, and caches fill
+        few = counted(peer, folder, _FEW)
+        many = counted(peer, folder, _FEW + requests)
+    return a_request(many, _FEW + requests, few, _FEW)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print instructions a hit for each peer."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.instructions", description=__doc__)
+    parser.add_argument("--requests", type=int, default=1000, help="hits that are counted (default 1000)")
+    parser.add_argument("--peers", nargs="+", default=[OURS, "nginx"], choices=[OURS, "nginx"])
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="hospproxy-instructions-") as name:
+        folder = Path(name)
+        with origin(folder / "origin") as upstream:
+            for peer in options.peers:
+                found = measure(peer, upstream.port, folder / peer, options.requests)
+                print(f"{peer:10} {found:>12,} instructions a TLS hit", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
