@@ -11,7 +11,7 @@ from benchmarks.peers.instructions import a_request, summary_instructions
 from benchmarks.peers.pacer import Broken, status_and_length
 from benchmarks.peers.page import BEGIN, END, inserted, page
 from benchmarks.peers.profile import part_of, shares
-from benchmarks.peers.tree import Process, parse_stat, pss_bytes, ticks, tree
+from benchmarks.peers.tree import Process, parse_stat, pss_bytes, ticks, tree, wants_to_run
 
 STAT = "{pid} ({name}) S {parent} 1 {session} 0 -1 4194304 9 9 9 9 {user} {system} {child} {childs} 20 0 1 0 99 0 0"
 REPORT = (
@@ -57,6 +57,10 @@ class TreeTests(SynchronousTestCase):
 
     def test_other_processes_do_not_count(self) -> None:
         self.assertEqual(ticks([process(10, 1, 10, 5), process(20, 1, 20, 100)], [10]), 5)
+
+    def test_a_thread_that_gets_no_core_still_has_work(self) -> None:
+        for state, expected in {"R": True, "D": True, "S": False, "Z": False, "I": False}.items():
+            self.assertEqual(wants_to_run(f"9 (R) {state} 1 9 9 0"), expected, state)
 
     def test_memory_is_the_proportional_one(self) -> None:
         self.assertEqual(pss_bytes("Rss:   900 kB\nPss:      12 kB\nPss_Anon:  4 kB\n"), 12 * 1024)

@@ -15,11 +15,12 @@ from .figures import Failed, Load, quantile, read_wrk
 from .origin import LISTS, Origin, fetch, mixed, request
 from .places import ROOT, Peer
 from .processes import on_cores, pinned
-from .tree import processor_s
+from .tree import busy, processor_s
 
 _QUIET_S = 0.5
 _QUIET_SHARE = 0.04
 _SETTLE_S = 90.0
+_LOOKS = 5
 _STORED_TRIES = 5
 
 
@@ -40,15 +41,19 @@ class Run:
 
 
 def settle(roots: Sequence[int]) -> None:
-    """Wait until a tree is quiet: twice in a row it uses less than 4 % of a core for half a second.
+    """Wait until a tree is quiet: for a second it uses less than 4 % of a core, and hardly a thread wants to run.
 
-    What is left to do after the responses (records that go into an index) is a part of their price.
+    What is left to do after the responses (records that go into an index) is a part of their price. On a machine with
+    other load, processor time alone does not tell a process that is done from one that gets no core.
     """
     latest, quiet, before = time.monotonic() + _SETTLE_S, 0, processor_s(roots)
     while quiet < 2 and time.monotonic() < latest:
-        time.sleep(_QUIET_S)
-        now = processor_s(roots)
-        quiet = quiet + 1 if now - before < _QUIET_SHARE * _QUIET_S else 0
+        began, seen = time.monotonic(), 0
+        for _ in range(_LOOKS):
+            time.sleep(_QUIET_S / _LOOKS)
+            seen += busy(roots)
+        now, passed = processor_s(roots), time.monotonic() - began
+        quiet = quiet + 1 if seen <= 1 and now - before < _QUIET_SHARE * passed else 0
         before = now
 
 

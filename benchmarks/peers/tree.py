@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -102,6 +102,17 @@ def memory_bytes(roots: Sequence[int]) -> int:
     return total
 
 
-def by_process_s(roots: Sequence[int]) -> Mapping[int, float]:
-    """Processor seconds of each process of trees, by its id."""
-    return {each.pid: (each.ticks + each.reaped) / _TICKS for each in tree(all_processes(), roots)}
+def wants_to_run(line: str) -> bool:
+    """Whether a thread runs, waits for a core or waits for a disk, by a line of ``/proc/PID/task/TID/stat``."""
+    return line.rpartition(")")[2].split()[:1] in (["R"], ["D"])
+
+
+def busy(roots: Sequence[int]) -> bool:
+    """Whether any thread of the trees has work, even if it gets no core: helper processes may have a low priority."""
+    for each in tree(all_processes(), roots):
+        with contextlib.suppress(OSError):
+            for task in os.scandir(f"/proc/{each.pid}/task"):
+                with contextlib.suppress(OSError):
+                    if wants_to_run(Path(task.path, "stat").read_text()):
+                        return True
+    return False
