@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.peers.figures import Failed, Spread, quantile, ratios, read_wrk, table
-from benchmarks.peers.instructions import a_request, summary_instructions
+from benchmarks.peers.instructions import Script, a_request, summary_instructions
 from benchmarks.peers.pacer import Broken, status_and_length
 from benchmarks.peers.page import BEGIN, END, inserted, page
 from benchmarks.peers.profile import part_of, shares
@@ -132,10 +132,17 @@ class PageTests(SynchronousTestCase):
 
     def test_a_miss_is_shown_beyond_the_upstreams_own_time(self) -> None:
         found = {
-            "none": {"us": [0.0], "p50": [1.0], "p99": [5.0]},
-            "nginx": {"us": [7.0], "p50": [1.5], "p99": [9.0]},
+            "none": {"us": [0.0], "rate": [200.0], "p50": [1.0], "p99": [5.0]},
+            "nginx": {"us": [7.0], "rate": [199.0], "p50": [1.5], "p99": [9.0]},
         }
-        self.assertIn("| nginx | 7 (7-7) | 0.5 (0.5-0.5) | 4.0 (4.0-4.0) |", self.made("miss", found))
+        self.assertIn("| nginx | 7 (7-7) | 199 | 0.5 (0.5-0.5) | 4.0 (4.0-4.0) |", self.made("miss", found))
+
+    def test_a_peer_that_got_too_little_of_the_machine_has_no_times(self) -> None:
+        found = {
+            "none": {"us": [0.0], "rate": [200.0], "p50": [1.0], "p99": [5.0]},
+            "nginx": {"us": [7.0], "rate": [120.0], "p50": [900.0], "p99": [4000.0]},
+        }
+        self.assertIn("| nginx | 7 (7-7) | 120 | rate not kept | rate not kept |", self.made("miss", found))
 
     def test_growth_has_its_size_in_a_column(self) -> None:
         made = self.made("grow-entries", {"hospproxy, 100": {"us": [5.0], "mib": [70.0]}})
@@ -149,6 +156,10 @@ class PageTests(SynchronousTestCase):
 
     def test_a_pass_is_counted_by_the_thousand(self) -> None:
         self.assertIn("| pass-through, s for 1,000 | 0.05 (0.04-0.06) |", self.made("pass", FOUND))
+
+    def test_instructions_stand_beside_nginxs(self) -> None:
+        found = {"hospproxy": {"instructions": [3_000_000.0]}, "nginx": {"instructions": [50_000.0]}}
+        self.assertIn("| hospproxy | 3,000,000 | 60.0 (60.0-60.0) |", self.made("instructions", found))
 
     def test_trials_that_were_not_run_are_left_out(self) -> None:
         self.assertEqual(page("2 cores.", {}), "2 cores.")
@@ -185,6 +196,9 @@ class InstructionTests(SynchronousTestCase):
         self.assertRaises(ValueError, summary_instructions, "events: Ir\n")
 
     def test_a_request_costs_the_difference_of_two_scripts(self) -> None:
-        """What happens once, and what happens with time, cancels out as far as it is the same."""
-        self.assertEqual(a_request(5_000_000, 1000, 1_000_000, 200), 5000)
-        self.assertRaises(ValueError, a_request, 1, 5, 1, 5)
+        """What happens once, and what timers do meanwhile, cancels out."""
+        once, idle, each = 900_000, 1000.0, 5000
+        few = Script(200, once + 200 * each + 30_000, 30.0)
+        many = Script(1200, once + 1200 * each + 90_000, 90.0)
+        self.assertEqual(a_request(many, few, idle), each)
+        self.assertRaises(ValueError, a_request, few, few, idle)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -18,11 +17,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from . import growth
 from .page import inserted, page
 from .places import PEERS, PLACES, ROOT
+from .results import FILE, keep, kept
 from .trials import TRIALS, Effort, Found, say
 from .waiting import waiting
 
@@ -66,7 +65,6 @@ def main(arguments: Sequence[str]) -> int:
     # Blocks end on SIGTERM too, and with them the processes that they run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options(arguments)
-    kept: dict[str, Any] = json.loads(options.results.read_text()) if options.results.exists() else {}
     if not options.no_run:
         say(machine(options.shared))
         for name in options.trials:
@@ -77,13 +75,9 @@ def main(arguments: Sequence[str]) -> int:
                     options.waiting, tuple(options.peers),
                 )  # fmt: skip
                 found = ALL[name](effort)
-            kept.setdefault("trials", {})[name] = {
-                "rounds": options.rounds, "unit": _unit(name, effort), "found": found,
-            }  # fmt: skip
-            kept["machine"] = machine(options.shared)
-            options.results.parent.mkdir(parents=True, exist_ok=True)
-            options.results.write_text(json.dumps(kept, indent=1))
-    made = page(kept.get("machine", ""), kept.get("trials", {}))
+            keep(options.results, name, options.rounds, _unit(name, effort), found, machine(options.shared))
+    everything = kept(options.results)
+    made = page(everything["machine"], everything["trials"])
     print(made)
     if options.write:
         options.write.write_text(inserted(options.write.read_text(), made))
@@ -108,9 +102,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--waiting", type=int, default=9900, help="waiting requests (default 9900)")
     parser.add_argument("--trials", nargs="+", default=list(ALL), choices=list(ALL), help="default: all")
     parser.add_argument("--peers", nargs="+", default=[], choices=list(PLACES), help="default: all")
-    parser.add_argument(
-        "--results", type=Path, default=ROOT / "build" / "bench.json", help="what was found so far"
-    )
+    parser.add_argument("--results", type=Path, default=FILE, help="what was found so far")
     parser.add_argument("--write", type=Path, help="a page whose tables are replaced")
     parser.add_argument("--no-run", action="store_true", help="only make the tables from the results")
     parser.add_argument("--shared", action="store_true", help="say that other jobs used the machine too")

@@ -17,10 +17,12 @@ from pathlib import Path
 
 from attrs import evolve
 
+from . import results
 from .figures import table
 from .loading import hits, paced, settle, warm
 from .origin import origin
 from .places import Site, certificate, hospproxy
+from .results import keep
 
 Function = tuple[str, int, str]
 """File, line and name, as pstats has them."""
@@ -93,6 +95,14 @@ def main(arguments: Sequence[str]) -> int:
     each_us = whole / options.requests * 1e6
     print(f"{options.requests:,} hits, {calls / options.requests:,.0f} calls and {each_us:,.0f} µs each\n")
     found = shares(spent)[: options.rows]
+    figures = {part: {"share": [share], "us": [share * each_us]} for part, share in found}
+    keep(
+        results.FILE,
+        "profile",
+        1,
+        f"{options.requests:,} hits, {calls / options.requests:,.0f} calls each",
+        figures,
+    )
     rows = [[part, f"{share:.1%}", f"{share * each_us:.1f}"] for part, share in found]
     print(table(["part", "share", "µs a hit, under cProfile"], rows))
     return 0

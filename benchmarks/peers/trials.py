@@ -176,7 +176,8 @@ def misses(effort: Effort) -> Found:
             except Failed as problem:
                 say(f"  {name}: {problem}")
                 continue
-            note(found, name, us=run.cost_us, p50=run.load.p50_s * 1e3, p99=run.load.p99_s * 1e3)
+            load = run.load
+            note(found, name, us=run.cost_us, rate=load.rate, p50=load.p50_s * 1e3, p99=load.p99_s * 1e3)
     return found
 
 
