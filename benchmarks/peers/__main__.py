@@ -55,7 +55,7 @@ def machine(shared: bool) -> str:
     """What the figures were taken on."""
     twisted = importlib.metadata.version("twisted")
     return (
-        f"{os.cpu_count()} cores, {'used by other jobs too' if shared else 'nothing else running'}; Python"
+        f"{os.cpu_count()} cores{', used by many other jobs too' if shared else ''}; Python"
         f" {platform.python_version()}, Twisted {twisted}. Peers: {versions()}."
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ..running import get
 from .figures import Failed, Load, quantile, read_wrk
 from .origin import LISTS, Origin, fetch, mixed, request
 from .places import ROOT, Peer
@@ -156,6 +157,25 @@ def check_asked(before: int, after: int, requests: int, caching: bool) -> None:
         raise Failed(f"{asked} of {requests} hits reached the upstream")
     if not caching and asked < requests:
         raise Failed(f"only {asked} of {requests} requests reached the upstream")
+
+
+def recorded(peer: Peer) -> float:
+    """Audit records of requests that hospproxy has written; 0 for a peer without an admin listener."""
+    if not peer.admin:
+        return 0.0
+    lines = get(f"127.0.0.1:{peer.admin}", "/metrics").decode().splitlines()
+    wanted = [line for line in lines if line.startswith('hospproxy_records_total{kind="request"')]
+    return sum(float(line.rpartition(" ")[2]) for line in wanted)
+
+
+def check_recorded(peer: Peer, before: float, requests: int) -> None:
+    """Check that hospproxy wrote a record of every response of a load.
+
+    :raise Failed: it wrote fewer.
+    """
+    made = recorded(peer) - before
+    if peer.admin and made < requests:
+        raise Failed(f"{made:.0f} audit records of {requests} responses")
 
 
 def hits() -> list[bytes]:

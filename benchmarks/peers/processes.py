@@ -65,14 +65,15 @@ def run(
 
 def end(running: subprocess.Popen[bytes]) -> None:
     """Stop a process politely, then kill it and what is left of its tree, each by its id."""
-    family = [each.pid for each in tree(all_processes(), [running.pid])]
+    family = {(each.pid, each.session) for each in tree(all_processes(), [running.pid])}
     running.terminate()
     try:
         running.wait(_STOP_S)
     except subprocess.TimeoutExpired:
         running.kill()
         running.wait()
-    left = {each.pid for each in tree(all_processes(), [running.pid])} & set(family)
-    for pid in left - {running.pid}:
+    # The session tells a process of this family from a new one that was given its id.
+    left = family & {(each.pid, each.session) for each in all_processes()}
+    for pid, _ in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

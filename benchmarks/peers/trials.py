@@ -16,9 +16,11 @@ from .figures import Failed
 from .loading import (
     check,
     check_asked,
+    check_recorded,
     hits,
     measured,
     paced,
+    recorded,
     settle,
     warm,
     write_requests,
@@ -115,12 +117,13 @@ def _loaded(effort: Effort, names: Sequence[str], *, tls: bool, caching: bool, c
             warm(peer, tls, hits())
             settle(peer.roots)
         for name in in_turn(effort.rounds, list(peers)):
-            peer, before = peers[name], upstream.requests()
+            peer, before, records = peers[name], upstream.requests(), recorded(peers[name])
             port = peer.tls if tls else peer.plain
             assert port is not None
             try:
                 run = measured(peer.roots, partial(wrk, port, tls, file, effort.connections, effort.seconds))
                 check_asked(before, upstream.requests(), run.load.requests, caching)
+                check_recorded(peer, records, run.load.requests)
             except Failed as problem:
                 say(f"  {name}: {problem}")
                 continue
