@@ -146,7 +146,7 @@ $(PEERS): benchmarks/peers/requirements.txt | environment
 	@touch $@
 
 # BENCH='--rounds 3 --trials tls-hit --write docs/performance.md', for example.
-bench: environment $(PEERS) ## measure hospproxy beside nginx, HAProxy, Varnish and proxies in Python (an hour)
+bench: environment $(PEERS) ## measure hospproxy beside nginx, HAProxy, Varnish and proxies in Python (more than an hour)
 	$(BIN)/python -m benchmarks.peers $(BENCH)
 
 bench-short: environment $(PEERS) ## a short comparison with some peers, to see that it works (less than two minutes)

@@ -33,7 +33,9 @@ class Spread:
         return cls(median(values), min(values), max(values))
 
     def show(self, digits: int = 2) -> str:
-        """``1.23 (1.10-1.40)``, the form of all tables."""
+        """``1.23 (1.10-1.40)``, the form of all tables; without the extremes if they are the same."""
+        if self.low == self.high:
+            return f"{self.middle:,.{digits}f}"
         return f"{self.middle:,.{digits}f} ({self.low:,.{digits}f}-{self.high:,.{digits}f})"
 
 

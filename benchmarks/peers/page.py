@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ Found = Mapping[str, Mapping[str, Sequence[float]]]
 _TARGETS = ["", "today", "wanted", "better still"]
 _TIMES = "× nginx"
 _COST = "µs a request"
+_WIDTH = 100
 _KEPT_RATE = 190.0
 """Of the 200 misses a second: what still counts as that rate."""
 
@@ -35,7 +37,7 @@ def inserted(page: str, made: str) -> str:
 
 def page(machine: str, trials: Mapping[str, Trial]) -> str:
     """All tables, in a fixed order, of the trials that were run."""
-    parts = [machine]
+    parts = [textwrap.fill(machine, _WIDTH)]
     rows = summary({name: trial["found"] for name, trial in trials.items()})
     if rows:
         parts.append("### Targets\nOne process of hospproxy with everything on.\n\n" + table(_TARGETS, rows))
@@ -104,7 +106,8 @@ def _times(found: Found, name: str, base: str = BASE, figure: str = "us") -> str
     ours, theirs = found[name].get(figure, []), found[base].get(figure, [])
     if len(ours) != len(theirs) or not all(theirs):
         return ""
-    return ratios(ours, theirs).show(1)
+    found_ratios = ratios(ours, theirs)
+    return found_ratios.show(1 if found_ratios.middle >= 10 else 2)
 
 
 def _costs(title: str, words: str) -> Callable[[Found], str]:
@@ -116,9 +119,14 @@ def _costs(title: str, words: str) -> Callable[[Found], str]:
             ]
             for name, values in found.items()
         ]  # fmt: skip
-        return f"### {title}\n{words}\n\n" + table(["", _COST, _TIMES, "responses/s", "p50, p99 ms"], rows)
+        return _section(title, words) + table(["", _COST, _TIMES, "responses/s", "p50, p99 ms"], rows)
 
     return make
+
+
+def _section(title: str, words: str) -> str:
+    """Heading and text above a table, in lines as this repository's pages have them."""
+    return f"### {title}\n{textwrap.fill(words, _WIDTH)}\n\n"
 
 
 def _show(values: Mapping[str, Sequence[float]], figure: str, digits: int) -> str:
@@ -143,9 +151,7 @@ def _misses(found: Found) -> str:
         "Records that no cache holds, plain, 200 a second. Times are those beyond the upstream's own; a peer that did"
         " not get enough of the machine for this rate has none."
     )
-    return f"### A miss\n{words}\n\n" + table(
-        ["", _COST, "responses/s", "added p50 ms", "added p99 ms"], rows
-    )
+    return _section("A miss", words) + table(["", _COST, "responses/s", "added p50 ms", "added p99 ms"], rows)
 
 
 def _waiting(found: Found) -> str:
@@ -168,7 +174,7 @@ def _waiting(found: Found) -> str:
         _COST,
         "until the last but 1 % have their responses, ms",
     ]
-    return f"### Waiting requests\n{words}\n\n" + table(heads, rows)
+    return _section("Waiting requests", words) + table(heads, rows)
 
 
 def _starts(found: Found) -> str:
@@ -176,9 +182,12 @@ def _starts(found: Found) -> str:
         [name, _show(values, "start", 2), _show(values, "start_processor", 2), _show(values, "idle_mib", 0)]
         for name, values in found.items()
     ]
-    words = "From the start of the process to the first response; memory after the mixed requests, when idle."
+    words = (
+        "From the start of the process to the first response; memory after the mixed requests, when idle. HAProxy takes"
+        " the memory of its cache (256 MiB) at its start."
+    )
     heads = ["", "start, s", "its processor time, s", "idle memory, MiB"]
-    return f"### Start and idle memory\n{words}\n\n" + table(heads, rows)
+    return _section("Start and idle memory", words) + table(heads, rows)
 
 
 def _workers(found: Found) -> str:
@@ -192,7 +201,7 @@ def _workers(found: Found) -> str:
         for name, values in found.items()
     ]
     words = "TLS hits on all cores. With two workers hospproxy needs a Redis, which is counted."
-    return f"### Two workers\n{words}\n\n" + table(["", _COST, "× one worker", "responses/s"], rows)
+    return _section("Two workers", words) + table(["", _COST, "× one worker", "responses/s"], rows)
 
 
 def _growth(title: str, words: str) -> Callable[[Found], str]:
@@ -202,7 +211,7 @@ def _growth(title: str, words: str) -> Callable[[Found], str]:
             for name, values in found.items()
         ]
         heads = ["", title.rpartition(" ")[2], _COST, "memory, MiB"]
-        return f"### {title}\n{words}\n\n" + table(heads, rows)
+        return _section(title, words) + table(heads, rows)
 
     return make
 
@@ -213,7 +222,7 @@ def _profile(found: Found) -> str:
         "Processor time of the reactor's thread under cProfile, which makes each call dearer. Built in: functions of"
         " Python itself and of libraries in C, system calls included."
     )
-    return f"### Where the time of a TLS hit goes\n{words}\n\n" + table(["part", "share", "µs a hit"], rows)
+    return _section("Where the time of a TLS hit goes", words) + table(["part", "share", "µs a hit"], rows)
 
 
 def _instructions(found: Found) -> str:
@@ -222,7 +231,7 @@ def _instructions(found: Found) -> str:
         for name, values in found.items()
     ]
     words = "Counted by Valgrind in the serving process, without the kernel."
-    return f"### Instructions of a TLS hit\n{words}\n\n" + table(["", "instructions", _TIMES], rows)
+    return _section("Instructions of a TLS hit", words) + table(["", "instructions", _TIMES], rows)
 
 
 _SECTIONS: Mapping[str, Callable[[Found], str]] = {

@@ -102,7 +102,7 @@ def note(found: Found, name: str, **figures: float) -> None:
     """Add one round's figures, and print them."""
     for figure, value in figures.items():
         found.setdefault(name, {}).setdefault(figure, []).append(value)
-    say(f"  {name:14}" + "  ".join(f"{figure} {value:,.1f}" for figure, value in figures.items()))
+    say(f"  {name:18} " + "  ".join(f"{figure} {value:,.1f}" for figure, value in figures.items()))
 
 
 def _loaded(effort: Effort, names: Sequence[str], *, tls: bool, caching: bool, close: bool = False) -> Found:
