@@ -86,7 +86,10 @@ async def served(clients: list[Client], more: int) -> None:
 
 async def is_up(scale: Scale, name: str, status: str = "UP") -> None:
     async def there() -> bool:
-        return scale.column(name, "status").startswith(status)
+        try:
+            return scale.column(name, "status").startswith(status)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False  # HAProxy has not opened its socket yet
 
     await until(there, f"{name} is {status}", 90.0)
 
