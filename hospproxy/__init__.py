@@ -17,7 +17,8 @@ Modules at this level, in reading order:
 
 * ``messages.py``, ``errors.py``, ``contract.py``, ``exchange.py``, ``interfaces.py``: the values, errors and interfaces
   that all use. ``words.py`` has the closed sets of words in records and metrics.
-* ``chain.py``: the processors in order; ``own_requests.py``: how the proxy's own requests get there.
+* ``chain.py``: the processors in order; ``own_requests.py``: how the proxy's own requests get there; ``repeat.py``: how
+  an equal request is answered without the chain.
 * ``foundations.py``, ``assembly.py``: build all parts, stage by stage; ``service.py`` starts and stops them.
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,

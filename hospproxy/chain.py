@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -15,11 +15,12 @@ from zope.interface import implementer
 from .answers import Answers, accept_class
 from .errors import ProxyError, RecordFailed
 from .exchange import Called, Deadline, Exchange, Identified
-from .interfaces import AnyStage, IHandler, IMeter, Proceed, ProceedTo, Processor, Stage
+from .interfaces import AnyStage, IHandler, IMeter, Proceed, ProceedTo, Processor, Repeats, Stage
 from .messages import Request, Response
 from .own_requests import OwnRequests, nowhere
+from .repeat import Shortcut, shortcut_of
 from .retry_after import with_retry_after
-from .watch.requests import count_request
+from .watch.requests import count_request, counter_of
 
 ORDER = (
     "record.audit",  # outermost: it sees every outcome, and no byte is sent before its record is on disk
@@ -117,6 +118,12 @@ class Chain:
         self._inner = _steps(processors.before, before, _step(processors.validation, called))
         audit = self._audit = processors.audit
         self._whole = _step(audit, self._answered) if audit else self._answered
+        self._first: list[object] = [
+            *(processors.before.get(name) for name in before),
+            processors.validation,
+            processors.identity,
+            *(processors.behind.get(name) for name in behind[: behind.index(OWN_ENTRY)]),
+        ]
         return _step(audit, own) if audit else own
 
     def handle(self, request: Request) -> Deferred[Response]:
@@ -205,7 +212,22 @@ class Chain:
             exchange.trace.outcome = "failed"
             response = self._answers.error(ProxyError("Internal error in the proxy."), self._accept(exchange))
         # A response from memory or of the proxy's own lacks HOSP's id; this is the id in the audit record.
-        return response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
+        response = response.having(b"X-Request-Id", exchange.request.client.request_id.encode("latin-1"))
+        if exchange.trace.hit is None:
+            return response
+        return evolve(response, shortcut=lambda: self._shortcut(exchange, response))
+
+    def _shortcut(self, exchange: Exchange, response: Response) -> Shortcut | None:
+        """How to answer an equal request; None if a rule was noted, or a processor cannot tell."""
+        trace = exchange.trace
+        if trace.hit is None or trace.outcome or exchange.request.method != "GET":
+            return None
+        asked = [each for each in (self._audit, *self._first) if each is not None]
+        parts = [each.repeat(exchange, response) if isinstance(each, Repeats) else None for each in asked]
+        # A processor may note a rule while it is asked.
+        if trace.rule_hits:
+            return None
+        return shortcut_of([*parts, trace.hit()], counter_of(self._meter, exchange))
 
     def _accept(self, exchange: Exchange) -> str:
         if exchange.trace.call is not None:

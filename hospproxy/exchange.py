@@ -16,6 +16,7 @@ from attrs import define, evolve, field, frozen
 from .contract import Operation
 from .late_responses import Aftermath, LeftBehind
 from .messages import ABSENT, Certainty, Identity, Json, Priority, Request
+from .repeat import HitAgain
 from .words import CacheWord
 
 
@@ -60,6 +61,7 @@ class Trace:
     :param outcome: for the audit record, if the response does not tell it.
     :param patient_before: the record's patient before this write, which may change it; None if not known.
     :param unchanged: the content that the client has already, according to a 304.
+    :param hit: how the cache would give the same entry again; None if it gave none.
     :param reference: names a write whose outcome is unknown, or the screening result that a note stores.
     :param break_glass: the reason given for a request that a permission rule would have refused.
     :param shown: HOSP had shown the record of this DELETE to its author; so if it is not found now, it was deleted.
@@ -77,6 +79,7 @@ class Trace:
     patient: str | None = None
     patient_before: str | None = None
     unchanged: bytes | None = field(default=None, repr=False)
+    hit: Callable[[], HitAgain | None] | None = field(default=None, repr=False)
     record_id: str | None = None
     reference: str | None = None
     break_glass: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.plugin import IPlugin
@@ -13,6 +13,7 @@ from .errors import ProxyError
 from .exchange import Call, Exchange, Identified
 from .late_responses import Aftermath
 from .messages import Client, Priority, Request, Response
+from .repeat import Repeat
 
 if TYPE_CHECKING:
     from .record.disclosures import Disclosure
@@ -110,6 +111,18 @@ class IHandler(Interface):
 
     def body_limit(method: str, path: bytes) -> int:
         """Return the maximum bytes of content for this target."""
+
+
+@runtime_checkable
+class Repeats(Protocol):
+    """A processor that knows what its decision about a request depends on. One that does not, prevents shortcuts."""
+
+    def repeat(self, exchange: Exchange, response: Response, /) -> Repeat | None:
+        """Return how to treat an equal request alike; None if that cannot be told.
+
+        :param exchange: a GET that the cache has answered; ``trace`` has its call and its principal.
+        :param response: as it goes to the client.
+        """
 
 
 class IUpstream(Interface):

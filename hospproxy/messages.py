@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol
 
 from attrs import evolve, field, frozen
 
+from .repeat import Shortcut
+
 Json = Any
 """A JSON value as msgspec decodes it."""
 
@@ -163,6 +165,7 @@ class Response:
         piece when the client has read the previous one, and closes the iterator (``aclose``) at the end, also when
         the client leaves early. If the iterator fails, the connection is aborted, so that no client takes a part for
         the whole.
+    :param shortcut: makes what answers an equal request again; None for most responses.
     """
 
     status: int
@@ -171,6 +174,7 @@ class Response:
     origin: Origin = Origin.PROXY
     handed_over: Callable[[bool], None] | None = field(default=None, eq=False, repr=False)
     chunks: AsyncIterator[bytes] | None = field(default=None, eq=False, repr=False)
+    shortcut: Callable[[], Shortcut | None] | None = field(default=None, eq=False, repr=False)
 
     def having(self, name: bytes, value: bytes) -> Response:
         """Return the response with one field set."""

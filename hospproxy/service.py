@@ -19,6 +19,7 @@ from .arrival.descriptors import open_files, within_descriptors
 from .arrival.front.trust import Trust
 from .arrival.listener_context import ListenerContext
 from .arrival.listeners import Listener, ListenerError, Listeners
+from .arrival.shortcuts import Shortcuts
 from .arrival.tls.certificates import CertificateError
 from .assembly import assemble
 from .background import Background
@@ -120,6 +121,7 @@ class ProxyService(Service):
         self._lock = lock
         self.parts = assemble(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
         limits = within_descriptors(settings.arrival, open_files())
+        new_id = lambda: host.token(16)  # noqa: E731
         house = ListenerContext(
             handler=self.parts.chain,
             clock=reactor,
@@ -127,8 +129,11 @@ class ProxyService(Service):
             trust=trust_of(settings),
             public_hosts=PublicHosts.of(settings.public_hosts),
             wall=host.wall,
-            new_id=lambda: host.token(16),
+            new_id=new_id,
             meter=self.parts.metrics,
+            shortcuts=Shortcuts(
+                settings.cache.shortcuts, reactor, host.wall, new_id, self.parts.metrics, host.entropy(32)
+            ),
         )
         self.house = house
         self.listeners = Listeners(settings.listeners, house, settings.state_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
@@ -24,6 +25,8 @@ class Http1Factory(Factory):
     protocol: type[Http1Protocol] = Http1Protocol
 
     def __init__(self, house: ListenerContext, plain: PlainPolicy | None = None) -> None:
+        if house.shortcuts is not None:
+            house = evolve(house, shortcuts=house.shortcuts.another())
         self.house = house
         self.plain = plain
 

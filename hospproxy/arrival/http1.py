@@ -33,6 +33,7 @@ from .lingering_close import Ending
 from .listener_context import ListenerContext
 from .plain import PlainPolicy
 from .serializer import written
+from .shortcuts import Ready
 from .streamed_response import Stream, discard
 from .supervised import Watched
 
@@ -41,6 +42,8 @@ _log = Logger()
 _NO_REQUEST: Final = Request()
 _LAST: Final = Framing(keep_alive=False)
 """Of a request that was refused: nothing after it is read."""
+_OPEN: Final = Framing()
+_READY: Final = Response(200)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -68,7 +71,7 @@ class Http1Protocol(Watched):
         self._kept_back: HeldBody | None = None
         self._held = Held(house.budget)
         self._pipelined = 0  # requests in a row that arrived before the response to the one before
-        self._handling: Deferred[Response] | None = None
+        self._handling: Deferred[Response] | Deferred[Ready] | None = None
         self._stream: Stream | None = None
         self._client_done = False  # the client has sent its last byte
         self._pumping = False
@@ -78,6 +81,7 @@ class Http1Protocol(Watched):
     def connectionMade(self) -> None:
         house, limits = self._house, self._house.limits
         self._peer = display_address(getattr(self.transport.getPeer(), "host", ""))
+        self._shortcuts = house.shortcuts_for(self._peer, self._announced, self._scheme)
         self._ear = ReadPause(self.transport)
         self._ending = Ending(
             self.transport, limits, secure=self._plain is None, set_deadline=self._pace.wait
@@ -101,20 +105,6 @@ class Http1Protocol(Watched):
             return  # RFC 9112 §9.6: nothing is read after close
         self._buffer += data
         self._pump()
-
-    def readConnectionLost(self) -> None:
-        """The client has closed its side (plain connections only); its request is still answered."""
-        self._client_done = True
-        if self._state in states.ENDING:
-            self._ending.client_closed()
-        else:
-            self._pump()
-
-    def writeConnectionLost(self) -> None:
-        """Everything is sent, and our side is closed."""
-        self._ending.half_closed()
-        if self._client_done:
-            self._ending.client_closed()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
         self._on(Event.LOST)
@@ -189,6 +179,8 @@ class Http1Protocol(Watched):
             if data is None:
                 self._wait_for_head()
                 return False
+            if self._takes_shortcut(data):
+                return True
             head = parse_head(data, self._house.limits)
         except HeadRefused as error:
             self._refuse(self._known(error.known), error)
@@ -198,6 +190,25 @@ class Http1Protocol(Watched):
         except ProxyError as error:
             self._refuse(self._request, error)
         return True
+
+    def _takes_shortcut(self, head: bytes) -> bool:
+        """Answer from memory if this head was seen before; return whether it is being answered."""
+        busy = self._buffer or self._pipelined or self._requests_are_over() or self._house.budget.full
+        answer = self._shortcuts.answer(head, alone=not busy)
+        if answer is None:
+            return False
+        self._framing = _OPEN
+        self._wait_for_answer(Event.REQUEST_COMPLETE)
+        self._handling = answer
+        answer.addCallbacks(self._send_ready, self._give_up).addErrback(self._give_up)
+        return True
+
+    def _send_ready(self, ready: Ready) -> None:
+        self._handling = None
+        if self._state is State.ANSWERING:
+            close = self._house.connections.draining or (self._client_done and not self._buffer)
+            self._outflow.send(self.transport, ready.pieces(close=close))
+            self._answered(_READY, close)
 
     def _wait_for_head(self) -> None:
         """A head begins with its first byte; empty lines do not count."""
@@ -284,14 +295,6 @@ class Http1Protocol(Watched):
         self._keep_back()  # the length of a chunked body is known only while it arrives
         return True
 
-    def _too_many_ahead(self) -> bool:
-        """Whether ``max_pipelined`` requests in a row came without waiting for responses; this is the last then."""
-        limit = self._house.limits.max_pipelined
-        if self._pipelined < limit:
-            return False
-        self._house.tally.hit("max_pipelined", self._announced or self._peer)
-        return True
-
     # -- responses
 
     def _hand_over(self) -> None:
@@ -344,6 +347,8 @@ class Http1Protocol(Watched):
         close = not self._framing.keep_alive or self._house.connections.draining or over
         response, pieces = written(self._house, self._request, response, close=close)
         self._outflow.send(self.transport, pieces)
+        if response.shortcut is not None and not close:
+            self._shortcuts.learn(response, pieces)
         if response.chunks is None:
             self._answered(response, close)
         elif has_content(response, to_head=self._request.method == "HEAD"):

@@ -22,6 +22,7 @@ from .drain import Connections
 from .fields import received_via
 from .front.trust import Trust
 from .limit_log import Tally
+from .shortcuts import ConnectionShortcuts, Shortcuts
 from .tls.handshakes import Handshakes
 
 NO_FIELDS: Final = Headers()
@@ -43,6 +44,7 @@ class ListenerContext:
     :param meter: counts what is refused before it becomes a request.
     :param tally: counts and logs limits that were hit.
     :param crowd: counts connections per address.
+    :param shortcuts: answers requests whose head was seen before; each listener has its own.
     """
 
     handler: IHandler
@@ -57,6 +59,7 @@ class ListenerContext:
     connections: Connections = Factory(lambda self: self._connections(), takes_self=True)
     handshakes: Handshakes = Factory(lambda self: self._handshakes(), takes_self=True)
     tally: Tally = Factory(lambda self: Tally(self.clock, self.limits, self.meter), takes_self=True)
+    shortcuts: Shortcuts | None = None
     crowd: ConnectionCounts = Factory(
         lambda self: ConnectionCounts(self.limits, self.trust, self.tally), takes_self=True
     )
@@ -69,6 +72,13 @@ class ListenerContext:
             self.meter.count("handshakes_total", result=how)
 
         return Handshakes(self.clock, self.limits, self.trust.covers, count)
+
+    def shortcuts_for(self, peer: str, announced: str | None, scheme: str) -> ConnectionShortcuts:
+        """Return the shortcuts of one connection; parameters as for ``identify``."""
+        if self.shortcuts is None:
+            return ConnectionShortcuts()
+        trusted = self.trust.believes(peer, announced)
+        return self.shortcuts.used_by(f"{peer}\0{announced}\0{scheme}".encode(), trusted=trusted)
 
     def identify(
         self,

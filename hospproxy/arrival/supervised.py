@@ -1,4 +1,4 @@
-"""The part of a connection that the sweep and the shutdown call: whether it is late, and how to end it."""
+"""The part of a connection that is about its end: whether it is late, how it is ended, what the transport reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import ProxyError, Refused
 from ..messages import Request
 from .budget import spent
 from .client_deadline import ClientDeadline, ReadPause
-from .connection_state import BEFORE_REQUEST, CLIENT_SENDS, READS_BODY, Event, State, after
+from .connection_state import BEFORE_REQUEST, CLIENT_SENDS, ENDING, READS_BODY, Event, State, after
 from .flow_control import Outflow
 from .line import RequestLine
 from .lingering_close import Ending
@@ -18,7 +18,7 @@ from .listener_context import ListenerContext
 
 
 class Watched(Protocol):
-    """What ``drain.Connections`` calls, and the connection's state.
+    """What ``drain.Connections`` and the transport call about the end, and the connection's state.
 
     The subclass reads requests and answers those that are refused here.
     """
@@ -30,6 +30,7 @@ class Watched(Protocol):
     _scheme: str
     _request: Request
     _client_done: bool
+    _pipelined: int
     _state: State
     _pace: ClientDeadline
     _outflow: Outflow
@@ -55,6 +56,28 @@ class Watched(Protocol):
     def _known(self, line: RequestLine) -> Request:
         client = self._house.identify(self._peer, self._announced, self._scheme)
         return Request(line.method.decode("ascii"), line.path, line.query, line.version, client=client)
+
+    def readConnectionLost(self) -> None:
+        """The client has closed its side (plain connections only); its request is still answered."""
+        self._client_done = True
+        if self._state in ENDING:
+            self._ending.client_closed()
+        else:
+            self._pump()
+
+    def writeConnectionLost(self) -> None:
+        """Everything is sent, and our side is closed."""
+        self._ending.half_closed()
+        if self._client_done:
+            self._ending.client_closed()
+
+    def _too_many_ahead(self) -> bool:
+        """Whether ``max_pipelined`` requests in a row came without waiting for responses; this is the last then."""
+        limit = self._house.limits.max_pipelined
+        if self._pipelined < limit:
+            return False
+        self._house.tally.hit("max_pipelined", self._announced or self._peer)
+        return True
 
     def _requests_are_over(self) -> bool:
         """Whether a connection without a request in flight can be closed."""

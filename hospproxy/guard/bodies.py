@@ -9,9 +9,10 @@ from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from ..exchange import Identified
+from ..exchange import Exchange, Identified
 from ..interfaces import IProcessor, Proceed
 from ..messages import ABSENT, Json, Response
+from ..repeat import ALWAYS, Repeat
 from ..slices import Turns
 from . import documents, large_bodies
 from .validation import Validation
@@ -65,6 +66,11 @@ class Bodies:
         exchange = evolve(exchange, request=request, call=call, sent=document)
         del document, known
         return await proceed(exchange)
+
+    def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
+        """A request without a body passes."""
+        request = exchange.request
+        return ALWAYS if request.body is None and request.incoming is None else None
 
     async def _document(self, body: bytes | bytearray) -> Json:
         if len(body) <= documents.LARGE_BYTES:

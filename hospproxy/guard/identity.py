@@ -10,14 +10,15 @@ from collections.abc import Callable
 from attrs import evolve, field, frozen
 from zope.interface import implementer
 
-from ..contract import Contract, IdentityRule
+from ..contract import Contract, IdentityRule, Operation
 from ..errors import NothingKept, ProxyError, Unauthorized
-from ..exchange import Call, Called, Identified, Trace
+from ..exchange import Call, Called, Exchange, Identified, Trace
 from ..identity_response import identity_in
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..memory.accounts import Accounts
 from ..memory.directives import seconds
 from ..messages import Identity, Origin, Response
+from ..repeat import ALWAYS, Repeat
 from ..single_flight import SingleFlight
 from .admission.refusals import NoRefusals, Refusals
 from .credentials import Credentials, parse_basic
@@ -132,10 +133,26 @@ class IdentityCheck:
         while the outcome of a write, or the response to a repeated write, may come from this process without HOSP
         checking them.
         """
-        operation = claim.call.operation
-        if not self._certain() and not (operation.is_read and operation.id in self._operations):
+        return self._accounts.recall(claim.credentials) if self._may_recall(claim.call.operation) else None
+
+    def _may_recall(self, operation: Operation) -> bool:
+        return self._certain() or (operation.is_read and operation.id in self._operations)
+
+    def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
+        """An equal request passes while its credentials are remembered as this account's."""
+        call, identity = exchange.trace.call, exchange.trace.identity
+        if call is None:
             return None
-        return self._accounts.recall(claim.credentials)
+        operation = call.operation
+        if operation.public:
+            return ALWAYS
+        if identity is None:
+            return None
+        return Repeat(
+            lambda _now: (
+                self._may_recall(operation) and self._accounts.recall(identity.credentials) == identity
+            )
+        )
 
     async def _offline(self, claim: _Claim, proceed: Proceed, failed: ProxyError | Response) -> Response:
         """HOSP cannot say who is calling.

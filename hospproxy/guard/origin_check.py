@@ -13,6 +13,7 @@ from ..exchange import Exchange
 from ..interfaces import IMeter, IProcessor, ProceedTo
 from ..messages import Request, Response
 from ..origin_secrets import OriginSecrets
+from ..repeat import Repeat
 from ..words import EntranceRule
 
 HTTPS_ONLY = "This is served over HTTPS only."
@@ -71,6 +72,11 @@ class Entrance:
             self._hit(exchange, "https:required")
             raise self._https_only(request)
         return await proceed(exchange)
+
+    def repeat(self, _exchange: Exchange, _response: Response) -> Repeat:
+        """An equal request passes until the secrets are read again."""
+        secrets = self._secrets
+        return Repeat(lambda _now: self._secrets is secrets)
 
     def _hit(self, exchange: Exchange, rule: EntranceRule) -> None:
         exchange.trace.rule_hits.append(rule)

@@ -10,9 +10,10 @@ from zope.interface import implementer
 
 from ..contract import Contract, Operation
 from ..errors import ProxyError, Refused
-from ..exchange import Call, Identified
+from ..exchange import Call, Exchange, Identified
 from ..interfaces import Ask, IProcessor, Proceed
 from ..messages import Identity, Json, Response
+from ..repeat import ALWAYS, Repeat
 
 
 def same_id(one: Any, other: Any) -> bool:
@@ -82,6 +83,10 @@ class Ownership:
         if self._enforce:
             exchange = exchange.with_call(evolve(call, document=document))
         return await proceed(exchange)
+
+    def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
+        """A read has no author."""
+        return ALWAYS if exchange.trace.call is not None and exchange.trace.call.operation.is_read else None
 
     async def _ruled(self, exchange: Identified, author: str, who: Identity) -> Json:
         """Return the document as the policy wants it.

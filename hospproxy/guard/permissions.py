@@ -6,16 +6,17 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from zope.interface import implementer
 
 from ..call_ids import as_id
 from ..contract import Contract, Operation
 from ..contract_permissions import Permission
 from ..errors import ProxyError, Refused
-from ..exchange import Call, Exchange, Identified
+from ..exchange import Call, Deadline, Exchange, Identified
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
-from ..messages import ABSENT, Identity, Response
+from ..messages import ABSENT, Identity, Priority, Request, Response
+from ..repeat import ALWAYS, Repeat
 from ..words import PermissionEvent
 from .knowledge import Knowledge, Lacking, Value
 from .ownership import same_id
@@ -84,6 +85,7 @@ class _Case:
 
     :param asks: the upstream may be asked for unknown values.
     :param answer: watched fields of the response, for a read that is judged by its response.
+    :param only_known: judge by what is known, as if the upstream gave no answer.
     :ivar about: ids of the patients (subjects) that the request is about, for the record of a refusal.
     """
 
@@ -93,6 +95,7 @@ class _Case:
     rule: Permission
     asks: bool
     answer: Mapping[str, Value] | None = field(default=None, repr=False)
+    only_known: bool = False
     about: list[str] = field(factory=list)
 
 
@@ -157,6 +160,40 @@ class Permissions:
                 if by_answer(rule, operation):
                     await self._hold(rule, exchange, call, told)
         return response
+
+    def repeat(self, exchange: Exchange, response: Response) -> Repeat | None:
+        """An equal read passes while what is known makes every rule say the same, without asking HOSP."""
+        trace = exchange.trace
+        call, who = trace.call, trace.identity
+        if call is None or not call.operation.is_read:
+            return None
+        operation = call.operation
+        rules = [rule for rule in self._rules.get(operation.id, ()) if applies(rule, call)]
+        if not rules:
+            return ALWAYS
+        if who is None or str(who.id) in self._administrators:
+            return None
+        shown = trace.unchanged if response.status == 304 else response.body
+        told = self._knowledge.read(operation.resource or "", shown or b"")
+        # Nothing kept for later holds a password.
+        bare = evolve(call, authorization=None)
+        known = Exchange(Request(), 0.0, 0.0, Deadline(0.0)).called(bare, Priority.READ).identified(None, who)
+        cases = [
+            _Case(known, bare, who, rule, rule.name in self._enforced,
+                  told if by_answer(rule, operation) else None, only_known=True)
+            for rule in rules
+        ]  # fmt: skip
+        return Repeat(lambda _now: all(map(self._still_passes, cases)))
+
+    def _still_passes(self, case: _Case) -> bool:
+        verdict = self._verdict(case)
+        try:
+            verdict.send(None)
+        except StopIteration as done:
+            unknown = done.value is PermissionVerdict.UNKNOWN and not case.asks
+            return done.value is PermissionVerdict.ALLOWED or unknown
+        verdict.close()
+        return False  # it waits for something, so it is not known now
 
     async def _changing(self, exchange: Identified, call: Call, proceed: Proceed) -> Response:
         """Send a change. What was known of the record is invalid until the response says what it is now."""
@@ -309,7 +346,7 @@ class Permissions:
         believed_s = self._remember_s if self._certain() else -1.0
         bound = believed_s if case.asks else None
         known = self._knowledge.recall(resource, record_id, name, bound)
-        if known is not Lacking.UNKNOWN or not case.asks:
+        if known is not Lacking.UNKNOWN or not case.asks or case.only_known:
             return known
         call = Call(reading, path, accept="json", authorization=case.call.authorization)
         try:

@@ -13,6 +13,7 @@ from ..errors import ProxyError, Refused
 from ..exchange import Call, Called, Exchange
 from ..interfaces import IProcessor, ProceedTo
 from ..messages import ABSENT, Client, Headers, Json, Priority, Request, Response
+from ..repeat import ALWAYS, Repeat
 from . import documents, paths
 
 
@@ -87,6 +88,10 @@ class Validation:
         if known is not ABSENT:
             call = evolve(call, document=known)
         return await proceed(exchange.called(call, priority, document))
+
+    def repeat(self, _exchange: Exchange, _response: Response) -> Repeat:
+        """What a head without a body means never changes."""
+        return ALWAYS
 
     def judge(self, exchange: Exchange, document: Json, operation: Operation) -> None:
         """Check a document against its operation's schema.

@@ -4,6 +4,7 @@ In reading order:
 
 * ``cache.py``: the processor ``memory.cache``; serves reads from memory and fetches the rest.
 * ``memory.py``: ties cache entries, fetches and accounts together; invalidates all three around a write.
+* ``hit_again.py``: what the cache needs to answer an equal request by a shortcut.
 * ``key.py``, ``staleness.py``: the key and storage place of a cache entry, and its tags.
 * ``store.py``: the first level, in this process. ``second_level.py``: interface to the second level, shared through
   Redis.

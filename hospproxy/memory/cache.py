@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -18,6 +20,7 @@ from ..tags import ACCOUNTS, WHO, credentials_tag
 from ..words import CacheWord
 from .directives import Wish, wish_of
 from .fills import Fetched, Fill
+from .hit_again import hit_again
 from .key import Place, key_of
 from .memory import Memory, WriteAuthor
 from .refresh import Refresher
@@ -103,6 +106,7 @@ class Cache:
             now = self._clock.seconds()
             if entry is not None:
                 if wish.accepts(now - entry.began, entry.fresh_until - now):
+                    exchange.trace.hit = partial(hit_again, self._memory, place, entry, wish, self._meter)
                     return self._hit(exchange, entry, now)
                 if why := self._may_be_renewed_later(exchange, wish, now - entry.fresh_until):
                     self.refresher.refresh(exchange, place.key)

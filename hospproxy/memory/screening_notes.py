@@ -19,10 +19,11 @@ from zope.interface import implementer
 from ..background import Background
 from ..contract import Contract, NoteShape
 from ..errors import OutcomeUnknown, OverCapacity, OwnNotRecorded, ProxyError
-from ..exchange import Call, Identified
+from ..exchange import Call, Exchange, Identified
 from ..interfaces import Ask, IMeter, IProcessor, Proceed
 from ..messages import ABSENT, Identity, Priority, Request, Response
 from ..options.sections import ScreeningSettings
+from ..repeat import ALWAYS, Repeat
 from .note_text import NoteText, note_texts
 
 _log = Logger()
@@ -132,6 +133,11 @@ class Screening:
         if response.status == 200:
             await self._kept(self._notes_of(exchange, author, shape, response))
         return response
+
+    def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
+        """Only a screening becomes a note."""
+        call = exchange.trace.call
+        return ALWAYS if call is not None and call.operation.becomes_note is None else None
 
     async def _kept(self, notes: list[Note]) -> None:
         """Wait until a result is stored. If the client leaves meanwhile, it is stored and delivered all the same.

@@ -184,6 +184,16 @@ class CacheSettings:
             " `cache_s`.",
         ),
     )
+    shortcuts: int = field(
+        default=2048,
+        metadata=whole(
+            "requests",
+            0,
+            1_000_000,
+            "Most different requests that each listener of a process answers from memory without going through"
+            " every check again, as long as nothing has changed. 0: none.",
+        ),
+    )
 
 
 @frozen(slots=True, kw_only=True)

@@ -13,9 +13,13 @@ from ..errors import RecordFailed
 from ..exchange import Exchange
 from ..interfaces import IJournal, IProcessor, ProceedTo, Stage
 from ..messages import Response
+from ..repeat import RecordAgain
 from ..slices import Turns
-from .describe import Answer, Describer, Record
+from .describe import Answer, Describer, Record, timestamp
 from .disclosures import Disclosures, Read
+
+MOST_REPEATED_BYTES = 16 * 1024
+"""Size of a set of patients beyond which a request is not answered by a shortcut: many shortcuts are kept."""
 
 
 @implementer(IProcessor)
@@ -63,6 +67,29 @@ class Audit:
             raise
         await self._record(exchange, answer, read)
         return answer
+
+    def repeat(self, exchange: Exchange, response: Response) -> RecordAgain | None:
+        """An equal request gets an equal record, with its own time and id."""
+        if exchange.trace.identity is None and exchange.request.headers.get(b"authorization") is not None:
+            return None  # whether the claimed name is written depends on what HOSP has accepted since
+        if self._disclosures.reading(exchange, response) is not None:
+            return None
+        disclosure = self._disclosures.of(exchange, response)
+        record = self._describer.request(exchange, response, 0.0)
+        if disclosure is None or not disclosure.says_more_than(record["patient_id"]):
+            disclosure = None
+        elif disclosure.size > MOST_REPEATED_BYTES:
+            return None
+        else:
+            record["disclosed"] = disclosure.named
+
+        def keep(wall: float, request_id: str) -> Deferred[None]:
+            again = {**record, "time": timestamp(wall), "request_id": request_id}
+            written = self._journal.append(again, disclosure)
+            return written.addCallback(lambda _: self._observe(again))
+
+        refuses = self._when_full is not None
+        return RecordAgain(holds=lambda _now: not (refuses and self._journal.full), keep=keep)
 
     async def _read(self, exchange: Exchange, answer: Response) -> Read | None:
         work = self._disclosures.reading(exchange, answer)

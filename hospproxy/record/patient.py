@@ -12,9 +12,10 @@ from zope.interface import implementer
 from ..call_ids import patient_of
 from ..contract import Contract
 from ..errors import ProxyError, RecordFailed
-from ..exchange import Call, Identified
+from ..exchange import Call, Exchange, Identified
 from ..interfaces import Ask, IProcessor, Proceed
 from ..messages import Response
+from ..repeat import ALWAYS, Repeat
 
 SHARE = 0.25
 """Share of a write's remaining time that the lookup may take."""
@@ -56,6 +57,10 @@ class PatientOfRecord:
         if patient is not None and 200 <= response.status < 300:
             self._remember(name, patient)
         return response
+
+    def repeat(self, exchange: Exchange, _response: Response) -> Repeat | None:
+        """A read moves no record."""
+        return ALWAYS if exchange.trace.call is not None and exchange.trace.call.operation.is_read else None
 
     def _reading(self, exchange: Identified) -> Call | None:
         """The request that tells the patient; None if none is needed."""

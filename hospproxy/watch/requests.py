@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..exchange import Exchange
 from ..interfaces import IMeter
 from ..record.describe import Answer, status_of
@@ -15,15 +17,20 @@ def count_request(meter: IMeter, exchange: Exchange, answer: Answer, seconds: fl
     :param answer: the response, or the failure in its place.
     :param seconds: time since the request arrived.
     """
+    counter_of(meter, exchange)(status_of(answer), seconds)
+
+
+def counter_of(meter: IMeter, exchange: Exchange) -> Callable[[int | None, float], None]:
+    """Return what counts a request like this one, from its status (None: no response was sent) and its seconds."""
     method = exchange.request.method
     call = exchange.trace.call
     route = call.operation.template if call is not None else "unknown"
-    status = status_of(answer)
-    meter.count(
-        "requests_total",
-        method=method if method in METHODS else "other",
-        route=route,
-        status_class="none" if status is None else status_class(status),
-        cache=exchange.trace.cache_status or "none",
-    )
-    meter.observe("request_seconds", seconds, route=route)
+    method = method if method in METHODS else "other"
+    cache = exchange.trace.cache_status or "none"
+
+    def counted(status: int | None, seconds: float) -> None:
+        status_word = "none" if status is None else status_class(status)
+        meter.count("requests_total", method=method, route=route, status_class=status_word, cache=cache)
+        meter.observe("request_seconds", seconds, route=route)
+
+    return counted

@@ -65,7 +65,7 @@ _CLAIMS = ("claimed", "taken over", "joined", "away", "unseen", "not in time", "
 _NO_PLACE = ("full", "pushed_out", "deadline", "in_vain", "away")
 _CACHE = (
     *get_args(words.CacheWord),
-    "stored", "not_stored", "refresh_begun",
+    "stored", "not_stored", "refresh_begun", "shortcut",
     "shared_hit", "shared_stored", "shared_not_stored", "shared_refused",
 )  # fmt: skip
 _KINDS = ("request", "own", "intent", "finding", "disclosure", "alert", "look", "gap")

@@ -107,9 +107,12 @@ def _seconds(text: str) -> float:
 
 
 async def read(errand: Errand) -> None:
-    """Read one thing."""
+    """Read one thing; some come back to it several times."""
     headers = (("Cache-Control", "no-cache"),) if errand.args.get("reload") else ()
     await errand.once(Wish("GET", errand.args["target"], headers=headers, leave_after_s=errand.leave()))
+    for number in range(errand.args.get("again", 0)):
+        await errand.hospital.sleep(errand.chance.uniform(0.1, 6.0))
+        await errand.once(Wish("GET", errand.args["target"]), f"/{number}")
 
 
 async def note(errand: Errand) -> None:

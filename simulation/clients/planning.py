@@ -67,6 +67,8 @@ def plan_errands(
         habit = chance.choices(names, weights)[0]
         args = _ARGS[habit](chance)
         number = len(errands)
+        if habit == "read" and number % 3 == 2:
+            args["again"] = 2 + number % 5
         errands.append(
             {
                 "id": f"e{number}",

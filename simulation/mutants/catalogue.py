@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .applying import Mutant
+from .shortcuts import SHORTCUTS
 
 _WRITING = ("note", "edit", "twice", "delete")
 _MEMORY = (
@@ -391,6 +392,8 @@ _MORE = (
     ),
 )
 
-_ALL: tuple[Mutant, ...] = (*_MEMORY, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD, *_SHARING, *_MORE)
+_ALL: tuple[Mutant, ...] = (
+    *_MEMORY, *SHORTCUTS, *_ACCOUNTS, *_OUTWARD, *_GATE, *_LEDGER, *_RECORD, *_SHARING, *_MORE,
+)  # fmt: skip
 
 MUTANTS: Mapping[str, Mutant] = {mutant.name: mutant for mutant in _ALL}

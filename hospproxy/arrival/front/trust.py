@@ -81,6 +81,10 @@ class Trust:
             address.version == network.version and address in network for network in self.networks
         )
 
+    def believes(self, peer: str, announced: str | None) -> bool:
+        """Whether the fields of requests on this connection are a trusted proxy's; parameters as for ``identify``."""
+        return bool(self.networks) and announced != "" and self.covers(parse_address(announced or peer))
+
     def identify(
         self,
         peer: str,
@@ -103,7 +107,7 @@ class Trust:
             set the fields. None: there was no header.
         """
         nearest, through = (announced, (peer,)) if announced else (peer, ())
-        if not self.networks or announced == "" or not self.covers(parse_address(nearest)):
+        if not self.believes(peer, announced):
             return Client(peer, nearest, through, scheme, host, new_id())
         if self.address_field == "forwarded":
             hops = list(forwarded_hops(fields.all(b"forwarded"), MAX_HOPS))
@@ -118,7 +122,7 @@ class Trust:
             chain=(*chain, *through),
             scheme=told or scheme,
             host=host,
-            request_id=_believed_id(fields.all(b"x-request-id")) or new_id(),
+            request_id=believed_id(fields.all(b"x-request-id")) or new_id(),
         )
 
     def _follow(self, nearest: str, hops: Iterable[Hop]) -> tuple[str, tuple[str, ...], str]:
@@ -154,7 +158,8 @@ def _believed_scheme(values: list[bytes]) -> str:
     return last.decode("ascii") if last in (b"http", b"https") else ""
 
 
-def _believed_id(values: list[bytes]) -> str | None:
+def believed_id(values: list[bytes]) -> str | None:
+    """The request id in a trusted proxy's fields; None if there is not exactly one that can be used."""
     if len(values) != 1:
         return None
     text = values[0].decode("latin-1")

@@ -17,6 +17,7 @@ from ...messages import ClientCertificate, Request, Response
 from ..factory import Http1Factory
 from ..http1 import Http1Protocol
 from ..listener_context import ListenerContext
+from ..shortcuts import ConnectionShortcuts
 from .certificates import names_of
 
 HSTS: Final = b"strict-transport-security"
@@ -99,6 +100,8 @@ class SecureHttp1(Http1Protocol):
         shown = self.transport.getHandle().get_peer_certificate(as_cryptography=True)
         if shown is not None:
             self._house = evolve(self._house, handler=Certified(self._house.handler, described(shown)))
+            # A shortcut knows nothing of the certificate, which belongs to the audit record.
+            self._shortcuts = ConnectionShortcuts()
 
 
 class SecureFactory(Http1Factory):

@@ -18,6 +18,7 @@ from ...interfaces import IMeter, IProcessor, ProceedTo
 from ...memory.accounts import Accounts
 from ...messages import Origin, Response
 from ...options.admission_section import AdmissionSettings
+from ...repeat import Repeat
 from ...sharing.kinds import ALONE, Sharing
 from ...sharing.news import Accepted, Guess, News, Used
 from ...single_flight import SingleFlight
@@ -126,6 +127,25 @@ class Admission:
         self._take(exchange, self._address_rate, attempt.address)
         return await self._try(exchange, attempt, proceed)
 
+    def repeat(self, exchange: Exchange, response: Response) -> Repeat:
+        """An equal request counts against the same rate, and passes while its credentials are known to be right."""
+        request = exchange.request
+        credentials = parse_basic(request.headers.get(b"authorization"))
+        if credentials is None:
+            address = self._keys.address(request.client.address)
+            return Repeat(count=lambda now: self._takes(self._address_rate, address, now))
+        attempt = self._keys.attempt(request.client.address, credentials)
+        accepts = _accepts(exchange, response)
+
+        def count(now: float) -> bool:
+            if not self._takes(self._credential_rate, attempt.credentials, now):
+                return False
+            if accepts:
+                self._note_accepted(attempt, now)
+            return True
+
+        return Repeat(lambda _now: self._is_accepted(attempt), count)
+
     def _is_accepted(self, attempt: LoginAttempt) -> bool:
         # Also after accounts were cleared as a precaution (any account was changed): HOSP is then asked again, but
         # that is no guess. A client with a password that was right has guessed it already.
@@ -135,13 +155,17 @@ class Admission:
 
     def _take(self, exchange: Exchange, rate: Rate, key: bytes) -> None:
         now = self._clock.seconds()
-        missing_s = rate.take(key, now)
-        if not missing_s:
-            self._telling.used(rate, key, now)
-        else:
+        if not self._takes(rate, key, now):
+            missing_s = rate.take(key, now)
             exchange.trace.rule_hits.append("admission:rate")
             self._meter.count("admission_refused_total", reason="rate")
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
+
+    def _takes(self, rate: Rate, key: bytes, now: float) -> bool:
+        if rate.take(key, now):
+            return False
+        self._telling.used(rate, key, now)
+        return True
 
     async def _try(self, exchange: Exchange, attempt: LoginAttempt, proceed: ProceedTo[Exchange]) -> Response:
         """Let credentials pass that are not known to be right, after the delay that is due."""
@@ -226,9 +250,7 @@ class Admission:
             self._accepted.discard(attempt.credentials)
             self._failed(attempt, now)
         elif _accepts(exchange, response):
-            if self._accepted.since(attempt.credentials) is None:
-                self._telling.accepted(attempt.credentials)
-            self._accepted.add(attempt.credentials, now)
+            self._note_accepted(attempt, now)
             if not known:
                 # Only credentials that were unknown: else each request of the victim would clear an attacker's
                 # failures.
@@ -236,6 +258,11 @@ class Admission:
                     self._telling.came_back(attempt)
                 self._by_account.succeeded(attempt.account)
         return response
+
+    def _note_accepted(self, attempt: LoginAttempt, now: float) -> None:
+        if self._accepted.since(attempt.credentials) is None:
+            self._telling.accepted(attempt.credentials)
+        self._accepted.add(attempt.credentials, now)
 
     def _failed(self, attempt: LoginAttempt, now: float) -> None:
         if self._is_new(attempt.credentials, now):

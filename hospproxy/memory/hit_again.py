@@ -1,0 +1,50 @@
+"""The cache's part in answering an equal read again (``repeat.py``): the same entry, as long as it may be served."""
+
+from __future__ import annotations
+
+import weakref
+
+from ..interfaces import IMeter
+from ..repeat import HitAgain
+from .directives import Wish
+from .key import Place
+from .memory import Memory
+from .store import CacheEntry
+
+
+def hit_again(memory: Memory, place: Place, entry: CacheEntry, wish: Wish, meter: IMeter) -> HitAgain:
+    """Return how to give an entry again.
+
+    :param place: where it is stored.
+    :param wish: what the request asks of a cache.
+    """
+    key, identity = place.key, place.identity
+    accounts, sharing, store = memory.accounts, memory.sharing, memory.store
+    generation = 0 if identity is None else accounts.generation(identity)
+    began, fresh_until = entry.began, entry.fresh_until
+    # The store alone decides how long an entry takes memory.
+    kept = weakref.ref(entry)
+
+    def holds(now: float) -> bool:
+        if identity is not None and not (
+            accounts.settled(identity) and accounts.generation(identity) == generation
+        ):
+            return False
+        found = store.get(key) if sharing.may_serve else None
+        return found is not None and found is kept() and wish.accepts(now - began, fresh_until - now)
+
+    def count(_now: float) -> bool:
+        meter.count("cache_events_total", event="hit")
+        return True
+
+    def body() -> bytes:
+        held = kept()
+        return b"" if held is None else held.response.body
+
+    return HitAgain(
+        holds=holds,
+        count=count,
+        age_s=lambda now: int(now - began),
+        ttl_s=lambda now: int(fresh_until - now),
+        body=body,
+    )

@@ -1,0 +1,103 @@
+"""How an equal request is answered from memory again, without running the chain (docs/adr/0034).
+
+A cache hit depends on the bytes of its head, and on a few facts that may change: the cache entry, the account, the
+lease, the rate limit … Each processor knows which facts its own decision depends on. After a hit, ``Chain`` asks every
+processor for a `Repeat`; ``arrival/shortcuts.py`` keeps them under a hash of the head, and asks them again when the
+same head arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+
+class Holds(Protocol):
+    """Whether a processor would decide as before. It changes nothing."""
+
+    def __call__(self, now: float, /) -> bool:
+        """:param now: monotonic seconds."""
+
+
+@frozen(slots=True, eq=False)
+class Repeat:
+    """One processor's part in a request that is answered again.
+
+    :param holds: None if its decision depends on the head alone.
+    :param count: does what the processor does for each request, such as counting it; False if it would refuse the
+        request. Called once everything holds.
+    """
+
+    holds: Holds | None = None
+    count: Holds | None = None
+
+
+ALWAYS = Repeat()
+"""The processor does nothing with such requests, or decides by the head alone."""
+
+
+@frozen(slots=True, eq=False, kw_only=True)
+class HitAgain(Repeat):
+    """The cache's part.
+
+    :param age_s: the age of the entry in whole seconds at a monotonic time.
+    :param ttl_s: the seconds for which it is still fresh then.
+    :param body: the content as it was stored; called only while the entry holds.
+    """
+
+    age_s: Callable[[float], int]
+    ttl_s: Callable[[float], int]
+    body: Callable[[], bytes]
+
+
+Keep = Callable[[float, str], Deferred[None]]
+"""Writes the audit record: seconds since the epoch, and the request id; fires once it is on disk."""
+
+
+@frozen(slots=True, eq=False, kw_only=True)
+class RecordAgain(Repeat):
+    """The part of the audit trail."""
+
+    keep: Keep
+
+
+@frozen(slots=True, eq=False)
+class Shortcut:
+    """All that answers an equal request.
+
+    :param holds: every condition, as far as there is one.
+    :param counts: run in order, once everything holds.
+    :param keep: None: no audit record is written.
+    :param counted: counts the request: its status, None if no response was sent, and its seconds.
+    """
+
+    holds: tuple[Holds, ...]
+    counts: tuple[Holds, ...]
+    hit: HitAgain
+    keep: Keep | None
+    counted: Callable[[int | None, float], None]
+
+
+def shortcut_of(
+    parts: Iterable[Repeat | None], counted: Callable[[int | None, float], None]
+) -> Shortcut | None:
+    """Join the parts of all processors, from the outermost to the cache; None if one of them gives no part.
+
+    :param counted: as in Shortcut.
+    """
+    holds, counts, hit, keep = [], [], None, None
+    for part in parts:
+        if part is None:
+            return None
+        if part.holds is not None:
+            holds.append(part.holds)
+        if part.count is not None:
+            counts.append(part.count)
+        if isinstance(part, HitAgain):
+            hit = part
+        elif isinstance(part, RecordAgain):
+            keep = part.keep
+    return None if hit is None else Shortcut(tuple(holds), tuple(counts), hit, keep, counted)

@@ -1,0 +1,41 @@
+"""Defects planted where an equal request is answered from memory without the chain."""
+
+from __future__ import annotations
+
+from .applying import Mutant
+
+SHORTCUTS = (
+    Mutant(
+        "shortcut-past-a-write",
+        "hospproxy/memory/hit_again.py",
+        "found = store.get(key) if sharing.may_serve else None",
+        "found = kept() if sharing.may_serve else None",
+        "an equal request gets an entry that a write has struck",
+        habits=("edit",),
+    ),
+    Mutant(
+        "shortcut-without-lease",
+        "hospproxy/memory/hit_again.py",
+        "found = store.get(key) if sharing.may_serve else None",
+        "found = store.get(key)",
+        "an equal request is answered from memory without a lease",
+        shapes=("workers", "machines"),
+        habits=("edit",),
+        seeds=120,
+    ),
+    Mutant(
+        "shortcut-not-recorded",
+        "hospproxy/record/audit.py",
+        "            written = self._journal.append(again, disclosure)\n",
+        "            written: Deferred[None] = Deferred()\n            written.callback(None)\n",
+        "an equal request leaves no audit record",
+    ),
+    Mutant(
+        "shortcut-for-anybody",
+        "hospproxy/arrival/shortcuts.py",
+        'way + b"\\0" + same,',
+        'way + b"\\0" + same.partition(b"Authorization")[0],',
+        "an equal request of another person gets the first one's response",
+        habits=("edit",),
+    ),
+)
