@@ -164,11 +164,9 @@ class Shortcuts:
         if not self._most or not head.startswith(b"GET "):
             return None
         given: list[bytes] = []
-        same = head
-        if _GIVEN.search(head) is not None:
-            same = _GIVEN.sub(lambda found: _named(found, given), head)
-            if b"" in given:
-                return None
+        same = _GIVEN.sub(lambda found: _named(found, given), head)
+        if b"" in given:
+            return None
         return Key(hashlib.blake2b(way + b"\0" + same, digest_size=24, key=self._secret).digest(), given)
 
     def learn(self, key: Key, response: Response, sent: list[bytes]) -> None:

@@ -133,12 +133,12 @@ class Admission:
         credentials = parse_basic(request.headers.get(b"authorization"))
         if credentials is None:
             address = self._keys.address(request.client.address)
-            return Repeat(count=lambda now: self._takes(self._address_rate, address, now))
+            return Repeat(count=lambda now: not self._missing_s(self._address_rate, address, now))
         attempt = self._keys.attempt(request.client.address, credentials)
         accepts = _accepts(exchange, response)
 
         def count(now: float) -> bool:
-            if not self._takes(self._credential_rate, attempt.credentials, now):
+            if self._missing_s(self._credential_rate, attempt.credentials, now):
                 return False
             if accepts:
                 self._note_accepted(attempt, now)
@@ -155,17 +155,18 @@ class Admission:
 
     def _take(self, exchange: Exchange, rate: Rate, key: bytes) -> None:
         now = self._clock.seconds()
-        if not self._takes(rate, key, now):
-            missing_s = rate.take(key, now)
+        missing_s = self._missing_s(rate, key, now)
+        if missing_s:
             exchange.trace.rule_hits.append("admission:rate")
             self._meter.count("admission_refused_total", reason="rate")
             raise too_many(missing_s, "Too many requests in a short time; try again later.")
 
-    def _takes(self, rate: Rate, key: bytes, now: float) -> bool:
-        if rate.take(key, now):
-            return False
-        self._telling.used(rate, key, now)
-        return True
+    def _missing_s(self, rate: Rate, key: bytes, now: float) -> float:
+        """Take a token and report it; return 0, or the seconds until there is one."""
+        missing_s = rate.take(key, now)
+        if not missing_s:
+            self._telling.used(rate, key, now)
+        return missing_s
 
     async def _try(self, exchange: Exchange, attempt: LoginAttempt, proceed: ProceedTo[Exchange]) -> Response:
         """Let credentials pass that are not known to be right, after the delay that is due."""
