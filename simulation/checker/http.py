@@ -106,8 +106,9 @@ def cache_status(truth: Truth) -> Iterator[Violation]:
             yield _broken("forwarded", op, f"was never sent to HOSP, and says {told.cache}")
         age = int(told.headers.get("age", "0") or 0)
         stale = "ttl=0" in told.cache or "ttl=-" in told.cache
-        # An entry that was read back from disk was dated by the machine's clock.
-        dated = truth.troubled(0.0, op.over, "clock proxy")
+        # An entry that was read back from disk was dated by the machine's clock, and is never fresh: the process that
+        # keeps it missed the writes before its start.
+        dated = truth.troubled(0.0, op.over, "clock proxy") or any(truth.deaths(op.over - age - 1.0, op.over))
         if "; hit" in told.cache and stale and "invalidated" not in told.cache and age < 30 and not dated:
             yield _broken("ttl", op, f"is {age} s old, and says {told.cache}")
 

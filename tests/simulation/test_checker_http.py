@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulation.history import Credentials, InHand
+from simulation.history import Credentials, InHand, Life
 
 from .stories import Story, Trouble, note, shown
 from .test_checker import RuleCase
@@ -46,6 +46,15 @@ class HttpTests(RuleCase):
         story = self.answered(200, shown(note()), cache="hit; ttl=0", age="5")
         story.add(Trouble(0.5, "clock proxy", "m0", 0.5))
         self.good(story)
+
+    def test_an_answer_from_before_a_restart_is_never_fresh(self) -> None:
+        for age, rule in (("5", None), ("0", "http.ttl")):
+            story = self.answered(200, shown(note()), cache="hit; ttl=0", age=age)
+            story.add(Life(8.0, "m0", "killed"))
+            if rule is None:
+                self.good(story)
+            else:
+                self.broken(story, rule)
 
     def test_the_date_of_what_has_none(self) -> None:
         at_10, at_300 = "Tue, 14 Nov 2023 22:13:30 GMT", "Tue, 14 Nov 2023 22:18:20 GMT"
