@@ -88,19 +88,25 @@ def _disk(stage: Stage, fault: Fault, how: str) -> None:
     stage.later(fault.for_s, lambda: setattr(disk, "slow", 0.0))
 
 
+def _links(stage: Stage, fault: Fault, where: str) -> list[Any]:
+    """The links of all machines, or only of the fault's own: then the others go on, and no longer agree with it."""
+    links = stage.links(where)
+    return [links[fault.machine]] if fault.args.get("one_machine") else links
+
+
 def _delay(stage: Stage, fault: Fault, where: str) -> None:
-    for link in stage.links(where):
+    for link in _links(stage, fault, where):
         link.slow_down(fault.args["max_s"])
         stage.later(fault.for_s, partial(link.speed_up, fault.args["max_s"]))
 
 
-def _reset(stage: Stage, _: Fault, where: str) -> None:
-    for link in stage.links(where):
+def _reset(stage: Stage, fault: Fault, where: str) -> None:
+    for link in _links(stage, fault, where):
         link.reset_all()
 
 
 def _split(stage: Stage, fault: Fault, where: str) -> None:
-    for link in stage.links(where):
+    for link in _links(stage, fault, where):
         link.cut()
         stage.later(fault.for_s, link.heal)
 
