@@ -70,7 +70,7 @@ def condition_not_judged(truth: Truth) -> Iterator[Violation]:
     """A write whose condition could not be judged is not sent and gets 503, so that its client may retry.
 
     A write that counts as the retry of an equal write gets the outcome of that write. If the network fails, nobody
-    knows whether a write was sent.
+    knows whether a write was sent. If HOSP did not even say who is calling, the condition was not reached.
     """
     reached = _asked_at_hosp(truth)
     for op in truth.writes:
@@ -82,7 +82,8 @@ def condition_not_judged(truth: Truth) -> Iterator[Violation]:
             each for other in same for each in reached.get(other.asked.request_id, []) if each.method != "GET"
         ]
         lost = told.outcome == "unknown" and truth.troubled(op.asked.at - 1.0, op.over, *_HOLDS_UP)
-        if not asked and not lost and told.status in (500, 502, 504):
+        whose = {each.target for each in reached.get(op.asked.request_id, [])} == {"/staffs/me"}
+        if not asked and not lost and not whose and told.status in (500, 502, 504):
             yield _broken("not_judged", op, f"was told {told.status}, and was never sent: that is a 503")
 
 

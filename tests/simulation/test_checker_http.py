@@ -98,6 +98,20 @@ class HttpTests(RuleCase):
         story.tell(2.0, op, 502)
         self.good(story)
 
+    def test_a_condition_counts_only_once_hosp_has_said_who_asks(self) -> None:
+        for target in ("/staffs/me", "/notes/1"):
+            story = Story()
+            op = story.ask(
+                1.0, "PATCH", "/notes/1", PATCH, headers=(("X-Request-Id", "sim-1"), ("If-Match", "*"))
+            )
+            story.add(InHand(1.5, 1, "begins", "GET", target, "sim-1"))
+            story.add(InHand(1.9, 1, "ends", "GET", target, "sim-1"))
+            story.tell(2.0, op, 504)
+            if target == "/staffs/me":
+                self.good(story)
+            else:
+                self.broken(story, "http.not_judged")
+
     def test_a_replay_is_not_forwarded(self) -> None:
         for cache, rules in (("fwd=method", ("http.forwarded",)), ("detail=replayed", ())):
             story = Story()
