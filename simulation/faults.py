@@ -201,9 +201,7 @@ def _networks(chance: random.Random, plan: Plan) -> list[Fault]:
     found = []
     for _ in range(chance.choice((1, 2, 4))):
         kind = f"{chance.choice(('delay', 'reset', 'split'))} {chance.choice(links)}"
-        args: dict[str, Any] = (
-            {"max_s": chance.choice((0.2, 2.0, 8.0))} if kind.startswith("delay") else {}
-        )
+        args: dict[str, Any] = {"max_s": chance.choice((0.2, 2.0, 8.0))} if kind.startswith("delay") else {}
         if plan.machines > 1 and chance.random() < 0.5:
             args["one_machine"] = True
         lasts = 0.0 if kind.startswith("reset") else round(chance.uniform(1.0, 25.0), 3)
