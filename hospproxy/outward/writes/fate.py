@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from ...answers import Answers
 from ...contract import Contract
 from ...errors import BadAnswer, FailedAfterSending, OutcomeUnknown, ProxyError
+from ...exchange import Identified
 from ...interfaces import IMeter, Proceed
 from ...messages import Response
 from .entry import Entry
@@ -213,6 +214,10 @@ class Fate:
     def left(self, entry: Entry) -> float:
         """Seconds that HOSP must still work until it can no longer carry out a settled write; 0 or less: it cannot."""
         return self._looking.left(entry) if entry.pending else 0.0
+
+    async def was_overwritten(self, exchange: Identified, answer: Response) -> bool:
+        """Whether somebody has changed the record of a PATCH since HOSP answered it; False also if in doubt."""
+        return await self._looking.was_overwritten(exchange, answer)
 
     async def all_of(self, entry: Entry) -> list[str]:
         """Ids of all records that may be this write's, read when HOSP can no longer carry it out."""

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ...contract import Contract, Operation
 from ...errors import ProxyError
-from ...exchange import Call
+from ...exchange import Call, Identified
 from ...interfaces import Ask, IMeter
 from ...messages import Priority, Response
 from . import accounts
@@ -29,6 +29,7 @@ from .verdict import (
     Verdict,
     has_changed,
     ids_alike,
+    is_overwritten,
     which_is_mine,
 )
 
@@ -118,6 +119,26 @@ class Looking:
             if verdict is not None and decisive:
                 return verdict
 
+    async def was_overwritten(self, exchange: Identified, answer: Response) -> bool:
+        """Whether somebody has changed the record of a PATCH since HOSP answered it.
+
+        :param exchange: an equal PATCH.
+        :param answer: response to the first.
+        :return: False also if that cannot be found out.
+        """
+        call = exchange.call
+        named, name = call.operation.record, call.operation.resource
+        operation = None if named is None else self._contract.operation(named)
+        if call.operation.lookup is not None or call.operation.action == "delete" or name is None:
+            return False
+        if operation is None:
+            return False
+        response = await self._asked(exchange, self._call(call, operation), exchange.deadline - LEAST_LOOK_S)
+        if response is None or response.status != 200:
+            return False
+        expected = as_stored(call.document, call.operation)
+        return is_overwritten(self._contract.resources[name], expected, answer.body, response.body)
+
     async def all_of(self, entry: Entry) -> list[str]:
         """Ids of all records that match a POST and are new, read after HOSP has had its time."""
         operation = self._operation(entry)
@@ -126,7 +147,7 @@ class Looking:
             return []
         await task.deferLater(self._clock, self._late_commit_s, lambda: None)
         deadline = self._clock.seconds() + self._look_s
-        response = await self._asked(entry, self._call(entry.call, operation), deadline)
+        response = await self._asked(entry.exchange, self._call(entry.call, operation), deadline)
         if response is None or response.status != 200:
             return []
         if not await self._claims.learn(entry):
@@ -164,7 +185,7 @@ class Looking:
         entry.exchange.trace.looks += 1
 
         async def ask(call: Call) -> Response | None:
-            response = await self._asked(entry, call, deadline)
+            response = await self._asked(entry.exchange, call, deadline)
             if response is not None and response.status == 401 and entry.exchange.own:
                 # Its author has a new password: end this try, so that the next one uses it.
                 raise Undecided
@@ -186,11 +207,11 @@ class Looking:
         self._meter.count("looks_total", result="none" if verdict is None else type(verdict).__name__.lower())
         return verdict
 
-    async def _asked(self, entry: Entry, call: Call, deadline: float) -> Response | None:
+    async def _asked(self, exchange: Identified, call: Call, deadline: float) -> Response | None:
         try:
             return await self._ask(
                 call,
-                on_behalf_of=entry.exchange,
+                on_behalf_of=exchange,
                 own="look",
                 priority=Priority.WRITE,
                 deadline=min(deadline, self._clock.seconds() + self._look_s),

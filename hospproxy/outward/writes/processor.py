@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from ...errors import NotSent, OutcomeUnknown, ProxyError
@@ -14,6 +13,7 @@ from ...messages import Origin, Response
 from . import outcomes
 from .background import Later, LateWork
 from .claims import Claims, Elsewhere, NoClaims
+from .duplicates import Duplicates
 from .elsewhere import Others
 from .entries import Entries
 from .entry import Entry, Names, WriteState
@@ -26,7 +26,6 @@ from .seen_ids import Sightings
 from .verdict import Found, NotThere
 from .visible_records import Shown
 
-_log = Logger()
 _SAID_ALREADY = frozenset({WriteState.ANSWERED, WriteState.FOUND})
 """States in which all is known about a key. If the write is absent or given up, another worker may know more."""
 
@@ -76,6 +75,9 @@ class Writes:
         self._recovery = Recovery(
             clock, entries, keeping, sightings, self._claims, self._turns, window_s=window_s
         )
+        self._duplicates = Duplicates(fate, sightings, later, meter)
+        # Alone, this process has seen whatever HOSP has shown; see ``changed_outside``.
+        self._alone = isinstance(self._claims, NoClaims)
         self._keys: dict[bytes, bytes] = {}
         self._unknown: dict[bytes, Entry] = {}
 
@@ -157,7 +159,10 @@ class Writes:
         """Like ``_retried``, for a write of another worker."""
         found = await self._others.joined(exchange, reference, key)
         if isinstance(found, Response):
-            return found
+            if key is not None or not await self._was_overwritten(exchange, found):
+                return found
+            self._claims.handed_over(reference)
+            found = ""
         return await self._first(exchange, proceed, equal, key, evolve(names, retry_of=found))
 
     async def _retried(
@@ -175,12 +180,17 @@ class Writes:
                 first.told_unknown = True
                 first.ended = self._clock.seconds()
                 self._claims.left(first.reference)
-        if first.state in (WriteState.ANSWERED, WriteState.FOUND) and first.answer is not None:
+        said = first.answer if first.state in _SAID_ALREADY else None
+        if said is not None and key is None and await self._was_overwritten(exchange, said):
+            self._others.overtaken(first)
+            self._entries.forget(first)
+            return await self._first(exchange, proceed, first.equal, None, names)
+        if said is not None:
             exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             exchange.trace.outcome = "found" if first.state is WriteState.FOUND else ""
             exchange.trace.record_id = first.record or exchange.trace.record_id
             self._meter.count("writes_total", outcome="replayed")
-            return self._delivered(first, evolve(first.answer, origin=Origin.MEMORY))
+            return self._delivered(first, evolve(said, origin=Origin.MEMORY))
         if first.state is not WriteState.ABSENT:
             exchange.trace.rule_hits.append("writes:joined" if key is None else "writes:replayed")
             raise OutcomeUnknown("It is not known whether this was carried out.", reference=first.reference)
@@ -191,6 +201,17 @@ class Writes:
         self._entries.hand_over(first)
         self._claims.handed_over(first.reference)
         return await self._first(exchange, proceed, first.equal, key, names)
+
+    async def _was_overwritten(self, exchange: Identified, answer: Response) -> bool:
+        """Whether a PATCH without a key is no retry after all, because its record has been changed since.
+
+        Another worker may have been shown a change that bypassed the proxy, so HOSP is asked. In doubt it is a retry.
+        """
+        if self._alone or not await self._fate.was_overwritten(exchange, answer):
+            return False
+        exchange.trace.reference = None
+        exchange.presence.on_leaving = None
+        return True
 
     async def _until_settled(self, first: Entry, exchange: Identified) -> None:
         settled = first.settled()
@@ -257,7 +278,7 @@ class Writes:
         entry.answer = response
         found = WriteState.FOUND if exchange.trace.outcome == "found" else WriteState.ANSWERED
         if entry.repeated:
-            self._late_work.begin(self._look_for_another(entry))
+            self._late_work.begin(self._duplicates.report(entry))
         await self._ended(entry, found if is_kept(response) else WriteState.ABSENT)
         return self._delivered(entry, response)
 
@@ -337,28 +358,6 @@ class Writes:
         if entry.key is not None:
             self._unknown[entry.key] = entry
         self._late_work.begin(self._found_later(entry, for_s))
-
-    async def _look_for_another(self, entry: Entry) -> None:
-        """It was sent again after a look said "absent". Report it if the first was carried out later after all."""
-        resource, watch = entry.call.operation.resource, f"{entry.reference}/again"
-        if resource is None:
-            return
-        # Until then, the sightings must know which records belong to others.
-        self._sightings.resume(resource, watch, entry.sequence)
-        try:
-            ids = await self._fate.all_of(entry)
-        finally:
-            self._sightings.close(resource, watch)
-        if len(ids) < 2:
-            return
-        told = ", ".join(ids)
-        _log.critical(
-            "write {reference} was carried out twice: records {ids}. Delete the duplicate at HOSP",
-            reference=entry.reference,
-            ids=told,
-        )
-        self._meter.count("writes_total", outcome="twice")
-        await self._later.record(entry.exchange, entry.reference, f"carried out twice: {told}")
 
     async def _found_later(self, entry: Entry, for_s: float) -> None:
         verdict = None

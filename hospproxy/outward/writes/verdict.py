@@ -11,6 +11,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from attrs import field, frozen
 
 from ...contract import Resource
@@ -261,6 +262,23 @@ def _is_as_before(change: Change, row: Mapping[str, Any]) -> bool:
     if change.before is None or change.unreadable or change.resource.updated_at not in row:
         return False
     return change.before.is_of(row)
+
+
+def is_overwritten(resource: Resource, expected: Mapping[str, Json], answer: bytes, now: bytes) -> bool:
+    """Whether a record lost the values that a PATCH has set, by a change after that PATCH.
+
+    :param expected: the fields that the PATCH sets, as they are stored.
+    :param answer: body of the response to the PATCH.
+    :param now: the record as HOSP shows it now.
+    """
+    try:
+        then, row = msgspec.json.decode(answer), msgspec.json.decode(now)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    if not isinstance(then, dict) or not isinstance(row, dict) or likeness(expected, row) is not Likeness.NO:
+        return False
+    stamp = resource.updated_at
+    return stamp is None or row.get(stamp) != then.get(stamp)
 
 
 def moment(stamp: Any) -> float | None:

@@ -15,7 +15,7 @@ from .site import Worker
 from .test_elsewhere import SiteTestCase
 
 
-class OvertakenTests(SiteTestCase):
+class EditTestCase(SiteTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.number = self.id_of(self.send(self.one))
@@ -33,6 +33,8 @@ class OvertakenTests(SiteTestCase):
     def bodies(self) -> list[str]:
         return [call.document["body"] for call in self.hosp.seen("updateNote")]
 
+
+class OvertakenTests(EditTestCase):
     def test_what_is_changed_back_is_sent_wherever_the_others_were(self) -> None:
         for places in itertools.product((0, 1), repeat=3):
             self.setUp()
@@ -103,3 +105,51 @@ class OvertakenTests(SiteTestCase):
         self.number = self.id_of(made)
         self.change(self.two, "changed")
         self.assertEqual(self.id_of(self.send(self.two, document)), self.number)
+
+
+class ChangedOutsideTests(EditTestCase):
+    """A change that bypassed the proxy, and that HOSP may have shown to another worker."""
+
+    def bypass(self, **fields: Any) -> None:
+        self.stored[0].update(fields, updated_at="2030-01-01T00:00:00.000Z")
+
+    def test_a_retry_is_sent_if_the_record_was_changed_since(self) -> None:
+        for place in (0, 1):
+            self.setUp()
+            self.change(self.one, "a", lost=True)
+            self.bypass(body="outside")
+            self.change((self.one, self.two)[place], "a")
+            self.assertEqual((self.bodies, self.stored[0]["body"]), (["a", "a"], "a"), place)
+
+    def test_a_change_of_another_field_leaves_it_a_retry(self) -> None:
+        for place in (0, 1):
+            self.setUp()
+            self.change(self.one, "a", lost=True)
+            self.bypass(title="outside")
+            self.change((self.one, self.two)[place], "a")
+            self.assertEqual(self.bodies, ["a"], place)
+
+    def test_under_a_key_it_is_never_sent_again(self) -> None:
+        key = [(b"Idempotency-Key", b'"k"')]
+        for place in (0, 1):
+            self.setUp()
+            self.change(self.one, "a", lost=True, headers=key)
+            self.bypass(body="outside")
+            self.change((self.one, self.two)[place], "a", headers=key)
+            self.assertEqual(self.bodies, ["a"], place)
+
+    def test_in_doubt_it_is_a_retry(self) -> None:
+        for place in (0, 1):
+            self.setUp()
+            self.change(self.one, "a", lost=True)
+            self.bypass(body="outside")
+            self.hosp.read_faults = [500] * 9
+            self.change((self.one, self.two)[place], "a")
+            self.assertEqual(self.bodies, ["a"], place)
+
+    def test_another_retry_after_it_was_sent_anew_is_one_of_that(self) -> None:
+        self.change(self.one, "a", lost=True)
+        self.bypass(body="outside")
+        self.change(self.two, "a", lost=True)
+        self.change(self.one, "a")
+        self.assertEqual(self.bodies, ["a", "a"])
