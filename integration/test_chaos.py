@@ -1,4 +1,4 @@
-"""The short form of ``make chaos``, and the function that judges it."""
+"""The short form of ``make chaos``, and the functions that judge it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from benchmarks.chaos.exhausted import Record, exhausted
 from benchmarks.chaos.judging import Verdict, judge, lateness_s
 from benchmarks.chaos.people import Answer, Person, Write
 
@@ -73,6 +74,44 @@ def test_judge(writes: list[Write], stored: list[dict[str, object]], broken: dic
     """The judge compares what clients were told with what HOSP stored."""
     acknowledged = sum(each.answer is not None and each.answer.succeeded for each in writes)
     assert judge(writes, stored) == Verdict(writes=len(writes), acknowledged=acknowledged, **broken)
+
+
+def record(**fields: object) -> Record:
+    usual = {"time": "2026-01-01T12:00:00.000Z", "duration_ms": 900.0, "request_id": "r1", "status": 500}
+    names = ("on_behalf_of", "cache", "route", "record_id", "patient_id")
+    return {**usual, **dict.fromkeys(names), "action": "read", "attempts": 1, **fields}
+
+
+OTHERS = [record(request_id=f"r{number}", attempts=2) for number in range(2, 60)]
+
+
+@pytest.mark.parametrize(
+    ("failed", "others", "why"),
+    [
+        (record(), [], None),
+        (record(attempts=4), [], None),
+        (record(attempts=5), [], "attempts"),
+        (record(action="create", attempts=2), [], None),
+        (record(action="create", attempts=3), [], "attempts"),
+        (record(duration_ms=27_700.0), [], None),
+        (record(duration_ms=27_900.0), [], "deadline"),
+        (record(action="update", duration_ms=27_300.0), [], "deadline"),
+        (record(attempts=0), [record(request_id="r2", attempts=5)], None),
+        (
+            record(attempts=0),
+            [record(request_id="r2", attempts=5, on_behalf_of={"request_id": "r1"})],
+            "attempts",
+        ),
+        (record(attempts=0, cache="collapsed"), [record(request_id="r2", attempts=5)], "attempts"),
+        (record(attempts=0, cache="collapsed"), [record(request_id="r2", attempts=4)], None),
+        (record(), OTHERS[:48], None),
+        (record(), OTHERS[:50], "budget"),
+        (record(time="2026-01-01T12:02:00.000Z"), OTHERS, None),
+    ],
+)
+def test_exhausted(failed: Record, others: list[Record], why: str | None) -> None:
+    """HOSP's failure may be passed on only if the trail shows what was used up."""
+    assert exhausted(failed, [failed, *others]) == why
 
 
 def test_lateness() -> None:
