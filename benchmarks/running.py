@@ -15,6 +15,8 @@ from typing import Any
 
 from attrs import frozen
 
+from integration.ports import free_port
+
 _START_S = 30.0
 _STOP_S = 45.0
 _TWISTD = str(Path(sys.executable).parent / "twistd")
@@ -22,14 +24,6 @@ _TWISTD = str(Path(sys.executable).parent / "twistd")
 
 class NotStarted(Exception):
     """A process did not start; the message holds the end of its output."""
-
-
-def free_port() -> int:
-    """A loopback port that is free at present."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ from typing import Any
 
 from attrs import define, field
 
-from ..running import NotStarted, free_port, get, get_json, is_open
+from integration.ports import free_port
+
+from ..running import NotStarted, get, get_json, is_open
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START_S = 60.0

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from attrs import define, frozen
 
+from integration.ports import free_port
+
 from ..chaos.places import Daemon, Hosp
-from ..running import NotStarted, free_port, get, is_open
+from ..running import NotStarted, get, is_open
 from .link import Link
 from .store import Store
 

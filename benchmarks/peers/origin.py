@@ -16,7 +16,9 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ..running import free_port, standin
+from integration.ports import free_port
+
+from ..running import standin
 from .pacer import unverified
 from .processes import pinned, run
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ..running import free_port
+from integration.ports import free_port
+
 from .processes import pinned, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent

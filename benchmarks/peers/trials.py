@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from ..running import NotStarted
 from .figures import Failed
 from .loading import (
+    Run,
     check,
     check_asked,
     check_recorded,
@@ -105,6 +106,20 @@ def note(found: Found, name: str, **figures: float) -> None:
     say(f"  {name:18} " + "  ".join(f"{figure} {value:,.1f}" for figure, value in figures.items()))
 
 
+@contextlib.contextmanager
+def _round(name: str) -> Iterator[None]:
+    """One round of a peer. If it fails, the reason is printed and the trial goes on."""
+    try:
+        yield
+    except Failed as problem:
+        say(f"  {name}: {problem}")
+
+
+def _note_load(found: Found, name: str, run: Run) -> None:
+    load = run.load
+    note(found, name, us=run.cost_us, rate=load.rate, p50=load.p50_s * 1e3, p99=load.p99_s * 1e3)
+
+
 def _loaded(effort: Effort, names: Sequence[str], *, tls: bool, caching: bool, close: bool = False) -> Found:
     found: Found = {}
     requests = [request(path, staff, close) for path, staff in mixed()]
@@ -120,15 +135,12 @@ def _loaded(effort: Effort, names: Sequence[str], *, tls: bool, caching: bool, c
             peer, before, records = peers[name], upstream.requests(), recorded(peers[name])
             port = peer.tls if tls else peer.plain
             assert port is not None
-            try:
-                run = measured(peer.roots, partial(wrk, port, tls, file, effort.connections, effort.seconds))
+            load = partial(wrk, port, tls, file, effort.connections, effort.seconds)
+            with _round(name):
+                run = measured(peer.roots, load)
                 check_asked(before, upstream.requests(), run.load.requests, caching)
                 check_recorded(peer, records, run.load.requests)
-            except Failed as problem:
-                say(f"  {name}: {problem}")
-                continue
-            load = run.load
-            note(found, name, us=run.cost_us, rate=load.rate, p50=load.p50_s * 1e3, p99=load.p99_s * 1e3)
+                _note_load(found, name, run)
     return found
 
 
@@ -174,13 +186,8 @@ def misses(effort: Effort) -> Found:
             number += effort.paced
             port, roots = ports[name], peers[name].roots if name in peers else ()
             assert port is not None
-            try:
-                run = measured(roots, partial(paced, port, False, requests, 200.0))
-            except Failed as problem:
-                say(f"  {name}: {problem}")
-                continue
-            load = run.load
-            note(found, name, us=run.cost_us, rate=load.rate, p50=load.p50_s * 1e3, p99=load.p99_s * 1e3)
+            with _round(name):
+                _note_load(found, name, measured(roots, partial(paced, port, False, requests, 200.0)))
     return found
 
 

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 
-from ..running import NotStarted, free_port
+from integration.ports import free_port
+
+from ..running import NotStarted
 from .figures import Failed, quantile
 from .loading import settle
 from .origin import PEOPLE, credentials, fetch
