@@ -67,6 +67,18 @@ def top(name: str) -> str:
     return name.split(".")[1]
 
 
+class SimulationTests(SynchronousTestCase):
+    def test_no_modules_of_the_simulation_import_each_other_in_a_circle(self) -> None:
+        files = sorted((ROOT / "simulation").rglob("*.py"))
+        modules = [house.module_of(file.relative_to(ROOT).as_posix(), file.read_text()) for file in files]
+        names = frozenset(module.name for module in modules)
+        imports = [each for module in modules for each in house.imports_of(module, names)]
+        self.assertIn(
+            house.Import("simulation.kernel.world", "simulation.kernel.network", house.When.RUNNING), imports
+        )
+        self.assertEqual(house.circles(house.graph_of(imports, names)), [])
+
+
 class LayerTests(SynchronousTestCase):
     def setUp(self) -> None:
         files = sorted((ROOT / house.PACKAGE).rglob("*.py"))

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .link import Link
 from .machine import Host, Machine, WallClock
-from .network import Link, Network
+from .network import Network
 from .options import contract_of, settings_of
 from .process import Process
 from .world import Entry, Simulation, TimeStands, Trouble

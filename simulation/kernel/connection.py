@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -13,9 +13,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-if TYPE_CHECKING:
-    from .network import Connector, Link, Network
-    from .reactor import VirtualReactor
+from .interfaces import Connecting, TcpNetwork
+from .link import Link
+from .reactor import VirtualReactor
 
 _log = Logger()
 _WINDOW = 256 * 1024
@@ -28,7 +28,7 @@ Piece = bytes | str
 
 
 def paired(
-    network: Network,
+    network: TcpNetwork,
     link: Link,
     client: VirtualReactor,
     server: VirtualReactor,
@@ -55,14 +55,14 @@ class End:
     """
 
     peer: End
-    connector: Connector | None = None
+    connector: Connecting | None = None
     connected = 0
     disconnecting = False
     bufferSize = _BUFFER
 
     def __init__(
         self,
-        network: Network,
+        network: TcpNetwork,
         link: Link,
         reactor: VirtualReactor,
         here: IPv4Address,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from hospproxy.arrival.listeners import place_of
 from hospproxy.config import Settings
@@ -12,13 +12,11 @@ from hospproxy.service import build
 from hospproxy.worker_identity import ONLY, Seat
 
 from .disk import Disk
-from .network import SharedSocket
+from .interfaces import World
 from .options import settings_of
 from .process import Process
 from .reactor import VirtualReactor
-
-if TYPE_CHECKING:
-    from .world import Simulation
+from .shared_socket import SharedSocket
 
 EPOCH = 1_700_000_000.0
 """The wall clock of every machine when the simulation begins, until it is stepped."""
@@ -30,7 +28,7 @@ class Host:
     :ivar address: an IPv4 address.
     """
 
-    def __init__(self, world: Simulation, name: str, address: str) -> None:
+    def __init__(self, world: World, name: str, address: str) -> None:
         self.world = world
         self.name = name
         self.address = address
@@ -41,7 +39,7 @@ class Host:
 class WallClock:
     """Seconds since the epoch. It advances with the true time, and jumps when told to."""
 
-    def __init__(self, world: Simulation, name: str) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self._world = world
         self._name = name
         self._offset = EPOCH
@@ -63,7 +61,7 @@ class Machine(Host):
     :ivar processes: those that run.
     """
 
-    def __init__(self, world: Simulation, name: str, address: str) -> None:
+    def __init__(self, world: World, name: str, address: str) -> None:
         super().__init__(world, name, address)
         self.folder = world.folder / name
         self.state_dir: Path = self.folder / "state"
@@ -114,6 +112,10 @@ class Machine(Host):
         process = self.processes[self._pid] = Process(self, self._pid, main, drain_s)
         process.boot(boot_s)
         return process
+
+    def remove(self, pid: int) -> None:
+        """A process has ended."""
+        self.processes.pop(pid, None)
 
     def _shared(self, settings: Settings) -> tuple[SharedSocket, ...]:
         places = [place_of(each.url) for each in settings.listeners]

@@ -15,14 +15,13 @@ from hospproxy import signals
 from hospproxy.host import Host
 
 from .death import Killed
+from .interfaces import ProcessMachine
 from .options import contract_of
 from .reactor import VirtualReactor
 from .threads import VirtualRing, VirtualWorker
 
 if TYPE_CHECKING:
     import random
-
-    from .machine import Machine
 
 STOP_S = 60.0
 """Seconds beyond ``drain_s`` within which a stop must end."""
@@ -43,7 +42,7 @@ class Process:
     """
 
     def __init__(
-        self, machine: Machine, pid: int, main: Callable[[Process], object], drain_s: float = 0.0
+        self, machine: ProcessMachine, pid: int, main: Callable[[Process], object], drain_s: float = 0.0
     ) -> None:
         world = machine.world
         self.machine = machine
@@ -208,7 +207,7 @@ class Process:
             else:
                 end.orphaned()
         world.soon(lambda: world.close_files(self))
-        self.machine.processes.pop(self.pid, None)
+        self.machine.remove(self.pid)
         world.buried.append(self)
         waiting, self._waiting = self._waiting, []
         for done in waiting:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import (
+    IConnector,
     IDelayedCall,
+    IListeningPort,
     IReactorCore,
     IReactorFromThreads,
     IReactorTCP,
@@ -20,11 +22,7 @@ from zope.interface import implementer
 
 from .death import Killed
 from .events import Events, Owner
-
-if TYPE_CHECKING:
-    from .connection import End
-    from .network import Connector, Network, Port
-    from .process import Process
+from .interfaces import Connecting, ConnectionEnd, Listening, SimulatedProcess, TcpNetwork
 
 _log = Logger()
 _PHASES = ("before", "during", "after")
@@ -40,17 +38,17 @@ class VirtualReactor(Owner):
     :ivar on_end: called once everything that belongs to a stop is over.
     """
 
-    def __init__(self, events: Events, network: Network, address: str, name: str) -> None:
+    def __init__(self, events: Events, network: TcpNetwork, address: str, name: str) -> None:
         super().__init__()
         self.name = name
         self.address = address
         self.network = network
         self.events = events
         self.running = True
-        self.ends: dict[End, None] = {}
-        self.ports: dict[Port, None] = {}
-        self.connecting: dict[Connector, None] = {}
-        self.process: Process | None = None
+        self.ends: dict[ConnectionEnd, None] = {}
+        self.ports: dict[Listening, None] = {}
+        self.connecting: dict[Connecting, None] = {}
+        self.process: SimulatedProcess | None = None
         self.on_end: Callable[[], None] = lambda: None
         self._stopped = False
         self._triggers: dict[int, tuple[str, str, Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = {}
@@ -137,11 +135,11 @@ class VirtualReactor(Owner):
 
     # IReactorTCP
 
-    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
         self.must_live()
         return self.network.listen(self, port, factory, interface or self.address)
 
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: object, factory: Any) -> Port:
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: object, factory: Any) -> IListeningPort:
         self.must_live()
         host, port = self.network.shared(fileDescriptor)
         return self.network.listen(self, port, factory, host, shared=True)
@@ -153,7 +151,7 @@ class VirtualReactor(Owner):
         factory: Any,
         timeout: float = 30.0,
         bindAddress: object = None,
-    ) -> Connector:
+    ) -> IConnector:
         self.must_live()
         return self.network.connect(self, host, port, factory, timeout)
 

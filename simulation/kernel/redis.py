@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fakeredis
 from fakeredis._helpers import SimpleError, SimpleString
@@ -16,10 +16,8 @@ from fakeredis._socket import FakeSocket
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from .interfaces import World
 from .machine import Host, WallClock
-
-if TYPE_CHECKING:
-    from .world import Simulation
 
 _INFO = {
     b"server": "# Server\r\nredis_version:7.2.0\r\nrun_id:{run_id}\r\n",
@@ -48,7 +46,7 @@ class Redis:
     :ivar wall: the clock that its scripts see.
     """
 
-    def __init__(self, world: Simulation, address: str, port: int = 6379, name: str = "redis") -> None:
+    def __init__(self, world: World, address: str, port: int = 6379, name: str = "redis") -> None:
         _set_clock()
         self.host = Host(world, name, address)
         self.wall = WallClock(world, name)

@@ -11,11 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from .death import Killed
+from .interfaces import SimulatedProcess
 
 if TYPE_CHECKING:
     from hospproxy.record.trail.files import JournalFile
-
-    from .process import Process
 
 T = TypeVar("T")
 _SWITCH_S = (0.00002, 0.0003)
@@ -30,7 +29,7 @@ class VirtualWorker:
     :param name: of the thread.
     """
 
-    def __init__(self, process: Process, name: str) -> None:
+    def __init__(self, process: SimulatedProcess, name: str) -> None:
         self._process = process
         self._name = name
         self._tasks: deque[tuple[Callable[[], Any], Deferred[Any]]] = deque()
@@ -85,7 +84,7 @@ class VirtualWorker:
 class VirtualRing:
     """Appends to the record without a thread. See ``hospproxy.record.trail.uring.Uring``."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: SimulatedProcess) -> None:
         self._process = process
         process.keep(self)
 

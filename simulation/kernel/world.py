@@ -18,9 +18,9 @@ from .death import Killed, close_coroutines, forgive, silence
 from .disk.calls import Calls
 from .disk.sqlite import Sqlite
 from .events import Event, Events, Owner
+from .interfaces import HostReactor, SimulatedProcess
 from .machine import Host, Machine
 from .network import Network
-from .process import Process
 from .reactor import VirtualReactor
 
 _log = Logger()
@@ -72,11 +72,11 @@ class Simulation:
         self.events = Events()
         self.entries: list[Entry] = []
         self.errors: list[Trouble] = []
-        self.buried: list[Process] = []
-        self.current: VirtualReactor | None = None
+        self.buried: list[SimulatedProcess] = []
+        self.current: HostReactor | None = None
         self._digest = sha256()
         self._streams: dict[str, random.Random] = {}
-        self._reactors: list[VirtualReactor] = []
+        self._reactors: list[HostReactor] = []
         self._running = False
         self._moment, self._turns = -1.0, 0
         self._soon: list[Callable[[], object]] = []
@@ -161,15 +161,15 @@ class Simulation:
         """A host for clients or HOSP."""
         return Host(self, name, address)
 
-    def belongs(self, reactor: VirtualReactor) -> None:
+    def belongs(self, reactor: HostReactor) -> None:
         """Register a reactor; it dies with the world at the latest."""
         self._reactors.append(reactor)
 
-    def _process(self) -> Process | None:
+    def _process(self) -> SimulatedProcess | None:
         """The process whose code runs."""
         return None if self.current is None else self.current.process
 
-    def close_files(self, process: Process) -> None:
+    def close_files(self, process: SimulatedProcess) -> None:
         """Close the files of a dead process. That writes nothing, because it is dead."""
         self.calls.orphaned(process)
         self.current, before = process.reactor, self.current

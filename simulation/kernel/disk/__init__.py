@@ -6,16 +6,12 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from attrs import define
 
 from ..death import Killed
+from ..interfaces import SimulatedProcess, World
 from .unsynced import WRITTEN_BACK_S, Unsynced
-
-if TYPE_CHECKING:
-    from ..process import Process
-    from ..world import Simulation
 
 _SYNC_S = (0.0002, 0.003)
 _WRITE_BACK_EVERY_S = 10.0
@@ -45,7 +41,7 @@ class Disk:
     :ivar lost: what the last power cut took, in words.
     """
 
-    def __init__(self, world: Simulation, name: str, folder: Path) -> None:
+    def __init__(self, world: World, name: str, folder: Path) -> None:
         self.full = False
         self.slow = 0.0
         self.root = folder
@@ -126,7 +122,7 @@ class Disk:
 
     # What calls come to
 
-    def reach(self, process: Process, what: str, path: str) -> None:
+    def reach(self, process: SimulatedProcess, what: str, path: str) -> None:
         """A process is about to do something.
 
         :raise Killed: it is dead, or dies at it.

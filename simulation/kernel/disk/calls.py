@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from ..death import Killed
+from ..interfaces import SimulatedProcess
 
 if TYPE_CHECKING:
-    from ..process import Process
     from . import Disk
 
 _WRITES = os.O_WRONLY | os.O_RDWR
@@ -32,7 +32,7 @@ _real_open = io.open
 
 @define
 class _Open:
-    process: Process
+    process: SimulatedProcess
     disk: Disk
     inode: int
     path: str
@@ -45,7 +45,7 @@ class Calls:
     :param current: the process whose code runs at this moment; None for code of the simulation.
     """
 
-    def __init__(self, current: Callable[[], Process | None]) -> None:
+    def __init__(self, current: Callable[[], SimulatedProcess | None]) -> None:
         self._current = current
         self._disks: list[tuple[str, Disk]] = []
         self._open: dict[int, _Open] = {}
@@ -73,7 +73,7 @@ class Calls:
                 return disk
         return None
 
-    def orphaned(self, process: Process) -> None:
+    def orphaned(self, process: SimulatedProcess) -> None:
         """Close what a dead process has open: with it go its locks."""
         for number, found in list(self._open.items()):
             if found.process is process:
@@ -81,7 +81,7 @@ class Calls:
                 with suppress(OSError):
                     _real["close"](number)
 
-    def _asked(self, path: Any, what: str | None) -> tuple[Process, Disk, str] | None:
+    def _asked(self, path: Any, what: str | None) -> tuple[SimulatedProcess, Disk, str] | None:
         """Whose call it is, and for which disk; None if it is none of ours.
 
         :raise Killed: the process is dead.

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import define
 
 from ..death import Killed
+from ..interfaces import SimulatedProcess
 
 if TYPE_CHECKING:
-    from ..process import Process
     from . import Disk
     from .calls import Calls
 
@@ -68,7 +68,7 @@ class _Vfs(ctypes.Structure):
 
 @define
 class _File:
-    process: Process
+    process: SimulatedProcess
     disk: Disk
     path: str
     inode: int
@@ -104,7 +104,9 @@ class Sqlite:
     :param current: the process whose code runs at this moment.
     """
 
-    def __init__(self, calls: Calls, current: Callable[[], Process | None], chance: random.Random) -> None:
+    def __init__(
+        self, calls: Calls, current: Callable[[], SimulatedProcess | None], chance: random.Random
+    ) -> None:
         self._calls = calls
         self._current = current
         self._chance = chance
@@ -265,7 +267,7 @@ _immortal: list[Sqlite] = []
 """A connection that is still open calls into its world's functions."""
 
 
-def _denied(process: Process, disk: Disk, what: str, path: str, beyond: int = 0) -> int:
+def _denied(process: SimulatedProcess, disk: Disk, what: str, path: str, beyond: int = 0) -> int:
     """Why something cannot be done: 0 if it can, the number of an error, or -1 for a dead process.
 
     Nothing may be raised into SQLite.
