@@ -17,7 +17,7 @@ _PROCESSES = pytest.StashKey[Processes]()
 @pytest_twisted.async_yield_fixture
 async def processes(request: Any, tmp_path: Path) -> AsyncIterator[Processes]:
     """Starts processes; those that the test leaves running are ended after it."""
-    started = Processes(tmp_path)
+    started = Processes(tmp_path, forks=request.node.get_closest_marker("real_start") is None)
     request.node.stash[_PROCESSES] = started
     yield started
     await started.end_all()

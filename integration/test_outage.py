@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
-from twisted.internet import task
+from twisted.internet import reactor, task
 
 from .asking import Answer, ask, control
 from .processes import Hosp, Processes, Proxy
+from .test_breaker import gauge
 from .test_guarantees import NOTE
 
 QUICK = "[retry]\nmax_attempts = 2\nbase_s = 0.01\n"
@@ -32,6 +33,16 @@ class Ward:
 
     async def offline(self, away: bool = True) -> None:
         await control(self.hosp.control_url, "POST", "/offline", {"offline": away})
+        if not away:
+            await self._until_back()
+
+    async def _until_back(self) -> None:
+        """Wait until the proxy sends requests again: on a slow machine the breaker has opened during the outage."""
+        for _ in range(400):
+            if await gauge(self.proxy, "breaker_open") == 0:
+                return
+            await task.deferLater(cast(Any, reactor), 0.05, lambda: None)
+        raise AssertionError("the breaker never closed")
 
     async def kill(self) -> None:
         """kill -9 the proxy, and start the next one with the same state folder."""
@@ -46,8 +57,6 @@ class Ward:
 
         :param entries: number of responses that must be there.
         """
-        from twisted.internet import reactor
-
         for _ in range(400):
             with contextlib.closing(sqlite3.connect(self.proxy.state / "cache" / "answers.sqlite")) as file:
                 [(found,)] = file.execute("SELECT count(*) FROM entries").fetchall()

@@ -8,6 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+import pytest
 import pytest_twisted
 
 from hospproxy.secrets import MasterKey
@@ -16,6 +17,8 @@ from .asking import ask
 from .ports import free_port
 from .processes import Processes, Proxy, proxy_options, twistd_command
 from .test_running import NOTE
+
+pytestmark = pytest.mark.real_start
 
 NOBODY = 65534
 ROOT = os.geteuid() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import pytest_twisted
@@ -64,3 +65,41 @@ async def test_a_process_that_ends_at_once_is_told_with_its_log(processes: Proce
 async def test_the_status_and_the_log_of_a_command(processes: Processes) -> None:
     ran = await processes.run("speaker", sys.executable, "-c", "import sys; print('said'); sys.exit(3)")
     assert (ran.status, ran.log) == (3, "said\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_forked_process_gets_signals_and_its_status_is_told(processes: Processes) -> None:
+    processes.forks = True
+    killed, stopped = await processes.hosp(), await processes.hosp()
+    assert await killed.stop("KILL") == -9
+    assert is_open(stopped.port)
+    assert await stopped.stop() == -15
+    assert "Main loop terminated" in stopped.log
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_forked_process_that_ends_at_once_is_told_with_its_log(processes: Processes) -> None:
+    processes.forks = True
+    with pytest.raises(ProcessFailed, match=r"ended with 1:(?s:.)*no-such-option"):
+        await processes.hosp("--no-such-option")
+
+
+@pytest_twisted.ensureDeferred
+async def test_forked_processes_share_no_descriptor_and_nothing_of_their_server(processes: Processes) -> None:
+    processes.forks = True
+    hosp, other = await processes.hosp(), await processes.hosp()
+    server = parent_of(hosp.pid)
+    assert not opened(hosp.pid) & opened(other.pid)
+    assert not opened(hosp.pid) & opened(server)
+    assert os.readlink(f"/proc/{hosp.pid}/cwd") == str(processes.folder)
+
+
+def parent_of(pid: int) -> int:
+    """Process id of a process's parent."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def opened(pid: int) -> set[str]:
+    """The sockets and pipes that a process has open."""
+    links = (os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir())
+    return {link for link in links if link.startswith(("socket:", "pipe:"))}

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor, task
 
@@ -16,6 +17,8 @@ from hospproxy.secrets import MasterKey
 from .asking import ask
 from .ports import free_port
 from .processes import STOP_S, Processes, Proxy, is_open, proxy_options, twistd_command
+
+pytestmark = pytest.mark.real_start
 
 BAD = """
 deadline = 5

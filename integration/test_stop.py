@@ -14,6 +14,8 @@ from .asking import ask
 from .crew import NOTE, alive, crew, until, workers_of
 from .processes import Processes, Proxy
 
+pytestmark = pytest.mark.real_start
+
 QUICK = "drain_s = 2\n"
 BOUND_S = 2 + 10 + 5 + 3
 """Seconds: ``drain_s``, a process's extra time, its supervisor's extra time, and 3 s for a busy machine."""

@@ -24,6 +24,8 @@ from .crew import alive, begin, crew, environment_of, until, workers_of
 from .processes import Processes, Proxy
 from .test_privileges import status
 
+pytestmark = pytest.mark.real_start
+
 KEY = "5e" * 32
 NOBODY = 65534
 
