@@ -21,9 +21,9 @@ from pathlib import Path
 from statistics import median
 
 from .audit_cost.__main__ import Measured, loaded, processor_s, ratios, requests
-from .machines.places import descendants
-from .machines.store import Store
-from .running import Proxy, Standin, proxy, standin
+from .machines.redis_server import Store
+from .machines.site import descendants
+from .processes import Proxy, Standin, proxy, standin
 
 MOST = 1.10
 _LASTING = """[cache.lifetimes]
@@ -55,17 +55,17 @@ def places(folder: Path) -> Iterator[tuple[Standin, dict[str, Proxy]]]:
         store = Store()
         stack.callback(store.end)
         asyncio.run(store.start())
-        houses = {}
+        targets = {}
         for number, (mode, (workers, shared)) in enumerate(MODES.items()):
             inner = folder / f"mode{number}"
             inner.mkdir()
             redis = store.section(f'prefix = "mode{number}"') if shared else ""
             options = f"workers = {workers}\n{redis}{_LASTING}"
-            houses[mode] = stack.enter_context(proxy(inner, hosp.url, options))
-        yield hosp, houses
+            targets[mode] = stack.enter_context(proxy(inner, hosp.url, options))
+        yield hosp, targets
 
 
-def warm(hosp: Standin, house: Proxy, given: Mapping[str, object], loaders: int) -> None:
+def warm(hosp: Standin, target: Proxy, given: Mapping[str, object], loaders: int) -> None:
     """Load one proxy until it serves from its cache.
 
     :raise AssertionError: it does not start to.
@@ -73,7 +73,7 @@ def warm(hosp: Standin, house: Proxy, given: Mapping[str, object], loaders: int)
     latest = time.monotonic() + _WARM_S
     while True:
         before = _reached(hosp)
-        loaded(house, {**given, "seconds": 1.0}, loaders)
+        loaded(target, {**given, "seconds": 1.0}, loaders)
         if _reached(hosp) - before <= _WARM_REQUESTS:
             return
         assert time.monotonic() < latest, "it asks HOSP again and again"
@@ -90,14 +90,14 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measur
     """
     given = {"requests": requests(), "connections": options.connections // options.loaders}
     found = {mode: Measured() for mode in MODES}
-    with places(folder) as (hosp, houses):
-        for house in houses.values():
-            warm(hosp, house, given, options.loaders)
+    with places(folder) as (hosp, targets):
+        for target in targets.values():
+            warm(hosp, target, given, options.loaders)
         before = _reached(hosp)
         for turn in range(options.rounds):
             for mode in list(MODES) if turn % 2 == 0 else reversed(list(MODES)):
                 run = loaded(
-                    houses[mode], {**given, "seconds": options.seconds}, options.loaders, processors_s
+                    targets[mode], {**given, "seconds": options.seconds}, options.loaders, processors_s
                 )
                 found[mode].runs.append(run)
                 print(f"  {mode:12}{run.rate:8,.0f}/s {run.processor_s * 1e6:6.0f} µs", file=sys.stderr)

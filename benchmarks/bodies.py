@@ -23,8 +23,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from .nasty_upstream import ANSWERS, FRUGAL, SIZE, WRONG, serving
-from .running import Proxy, proxy
+from .hostile_upstream import ANSWERS, FRUGAL, SIZE, WRONG, serving
+from .processes import Proxy, proxy
 
 MiB = 1 << 20
 MOST_DELAY_S = 0.1
@@ -98,15 +98,15 @@ HEADING = (
 )
 
 
-def _connection(house: Proxy, timeout_s: float = 120.0) -> http.client.HTTPSConnection:
-    trusted = ssl.create_default_context(cafile=str(house.certificate))
-    host, port = house.url.removeprefix("https://").split(":")
+def _connection(target: Proxy, timeout_s: float = 120.0) -> http.client.HTTPSConnection:
+    trusted = ssl.create_default_context(cafile=str(target.certificate))
+    host, port = target.url.removeprefix("https://").split(":")
     return http.client.HTTPSConnection(host, int(port), context=trusted, timeout=timeout_s)
 
 
-def _read_on(house: Proxy, said: Connection) -> None:
+def _read_on(target: Proxy, said: Connection) -> None:
     """The other client: reads cached responses, and reports its longest wait when asked."""
-    reader = _connection(house)
+    reader = _connection(target)
     worst = 0.0
     while True:
         began = time.monotonic()
@@ -122,9 +122,9 @@ def _read_on(house: Proxy, said: Connection) -> None:
 
 
 @contextlib.contextmanager
-def _reader(house: Proxy) -> Iterator[Callable[[], float]]:
+def _reader(target: Proxy) -> Iterator[Callable[[], float]]:
     ours, theirs = multiprocessing.Pipe()
-    reader = multiprocessing.Process(target=_read_on, args=(house, theirs), daemon=True)
+    reader = multiprocessing.Process(target=_read_on, args=(target, theirs), daemon=True)
     reader.start()
 
     def worst() -> float:
@@ -147,21 +147,21 @@ def _memory(pid: int, name: str) -> int:
 
 
 def _measure(
-    house: Proxy, worst: Callable[[], float], name: str, who: str, size: int, send: Callable[[], str]
+    target: Proxy, worst: Callable[[], float], name: str, who: str, size: int, send: Callable[[], str]
 ) -> Cost:
     time.sleep(0.3)
-    Path(f"/proc/{house.pid}/clear_refs").write_text("5")  # reset the peak
-    before = _memory(house.pid, "VmRSS")
+    Path(f"/proc/{target.pid}/clear_refs").write_text("5")  # reset the peak
+    before = _memory(target.pid, "VmRSS")
     worst()
     began = time.monotonic()
     status = send()
     seconds = time.monotonic() - began
     time.sleep(0.3)
-    return Cost(name, who, size, status, seconds, worst(), _memory(house.pid, "VmHWM") - before)
+    return Cost(name, who, size, status, seconds, worst(), _memory(target.pid, "VmHWM") - before)
 
 
-def _post(house: Proxy, path: str, body: bytes, authorization: str | None) -> str:
-    client = _connection(house)
+def _post(target: Proxy, path: str, body: bytes, authorization: str | None) -> str:
+    client = _connection(target)
     headers = {"Content-Type": "application/json"}
     if authorization is not None:
         headers["Authorization"] = authorization
@@ -179,8 +179,8 @@ def _post(house: Proxy, path: str, body: bytes, authorization: str | None) -> st
         client.close()
 
 
-def _get(house: Proxy, path: str) -> str:
-    client = _connection(house)
+def _get(target: Proxy, path: str) -> str:
+    client = _connection(target)
     try:
         client.request("GET", path, headers={"Authorization": RIGHT})
         answer = client.getresponse()
@@ -190,21 +190,21 @@ def _get(house: Proxy, path: str) -> str:
         client.close()
 
 
-def requests(house: Proxy, worst: Callable[[], float], sizes: dict[int, str]) -> Iterator[Cost]:
+def requests(target: Proxy, worst: Callable[[], float], sizes: dict[int, str]) -> Iterator[Cost]:
     """Send every body of every size, with and without credentials."""
     for size, path in sizes.items():
         for name, make in BODIES.items():
             body = make(size)
             for who, authorization in WHO.items():
-                sent = lambda body=body, a=authorization, p=path: _post(house, p, body, a)  # noqa: E731
-                yield _measure(house, worst, name, who, len(body), sent)
+                sent = lambda body=body, a=authorization, p=path: _post(target, p, body, a)  # noqa: E731
+                yield _measure(target, worst, name, who, len(body), sent)
 
 
-def answers(house: Proxy, worst: Callable[[], float], size: int) -> Iterator[Cost]:
+def answers(target: Proxy, worst: Callable[[], float], size: int) -> Iterator[Cost]:
     """Have the upstream send every kind of response."""
     for number, (name, make) in enumerate(ANSWERS.items()):
         path = f"/patients/{number + 1}" if name in FRUGAL else f"/patients?hospital_id={number + 1}"
-        yield _measure(house, worst, name, "upstream", len(make(size)), lambda path=path: _get(house, path))
+        yield _measure(target, worst, name, "upstream", len(make(size)), lambda path=path: _get(target, path))
 
 
 def main() -> int:
@@ -224,14 +224,14 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         serving(size) as url,
         # This run guesses passwords on purpose, so admission must not slow it down.
-        proxy(Path(folder), url, "[admission]\nenabled = false\n") as house,
-        _reader(house) as worst,
+        proxy(Path(folder), url, "[admission]\nenabled = false\n") as target,
+        _reader(target) as worst,
     ):
         time.sleep(2)
         worst()  # the first read did not come from the cache
         time.sleep(3)
         print(f"nobody else: worst {worst() * 1e3:.0f} ms\n{HEADING}", flush=True)
-        for cost in itertools.chain(requests(house, worst, sizes), answers(house, worst, size)):
+        for cost in itertools.chain(requests(target, worst, sizes), answers(target, worst, size)):
             print(cost.row(), flush=True)
             bad += cost.is_too_much
     print(f"{bad} too much" if bad else "none was too much")

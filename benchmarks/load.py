@@ -15,10 +15,10 @@ from pathlib import Path
 
 from hosp_standin.service import load_seed
 
-from .counting import Counts, count
-from .driving import drive
+from .load_clients import drive
+from .outcome_counts import Counts, count
 from .plan import Planned, make_plan, world_of
-from .running import Proxy, Standin, proxy, standin
+from .processes import Proxy, Standin, proxy, standin
 
 _SETTLE_S = 120.0
 _SHORT = (150, 32)
@@ -42,16 +42,16 @@ def straight(plan: Sequence[Planned], clients: int, seed: int, folder: Path) -> 
 
 def through_proxy(plan: Sequence[Planned], clients: int, seed: int, folder: Path) -> Counts:
     """Send the plan through the proxy to a fresh HOSP."""
-    with standin(folder, [*HOSP, "--seed", str(seed)]) as hosp, proxy(folder, hosp.url) as house:
-        told, seconds = asyncio.run(drive(house.url, plan, clients, house.certificate))
-        settle(house)
+    with standin(folder, [*HOSP, "--seed", str(seed)]) as hosp, proxy(folder, hosp.url) as target:
+        told, seconds = asyncio.run(drive(target.url, plan, clients, target.certificate))
+        settle(target)
         return count(told, stored_notes(hosp), upstream_requests(hosp), seconds)
 
 
-def settle(house: Proxy) -> None:
+def settle(target: Proxy) -> None:
     """Wait, for a bounded time, until every screening result is stored as a note."""
     deadline = time.monotonic() + _SETTLE_S
-    while house.metric("hospproxy_screening_pending") and time.monotonic() < deadline:
+    while target.metric("hospproxy_screening_pending") and time.monotonic() < deadline:
         time.sleep(0.25)
 
 

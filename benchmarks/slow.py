@@ -22,8 +22,8 @@ from pathlib import Path
 import aiohttp
 from attrs import define, field, frozen
 
-from .running import Proxy, Standin, post_json, proxy, standin
-from .slow_reading import Readers
+from .processes import Proxy, Standin, post_json, proxy, standin
+from .slow_readers import Readers
 
 USERS = 8
 THINK_S = 0.05
@@ -117,8 +117,8 @@ class Users:
     :param house: the proxy that they use.
     """
 
-    def __init__(self, house: Proxy) -> None:
-        self._house = house
+    def __init__(self, target: Proxy) -> None:
+        self._house = target
         self._numbers = itertools.count()
         self.seen = Seen()
 
@@ -166,7 +166,7 @@ def slowhttptest(form: Form, url: str, *kind: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def slow_clients(house: Proxy, form: Form) -> Iterator[Readers]:
+def slow_clients(target: Proxy, form: Form) -> Iterator[Readers]:
     """Run all kinds of slow clients at once."""
     kinds = (
         ("/", "-H", "-i", "1"),
@@ -175,22 +175,22 @@ def slow_clients(house: Proxy, form: Form) -> Iterator[Readers]:
     )
     with contextlib.ExitStack() as stack:
         for path, *kind in kinds:
-            stack.enter_context(slowhttptest(form, house.url + path, *kind))
-        yield stack.enter_context(Readers(house, form.slow))
+            stack.enter_context(slowhttptest(form, target.url + path, *kind))
+        yield stack.enter_context(Readers(target, form.slow))
 
 
-async def attack(house: Proxy, form: Form) -> Attack:
+async def attack(target: Proxy, form: Form) -> Attack:
     """Run slow clients of all kinds, until the last one is closed or `form.longest_s` is over."""
-    before = await asyncio.to_thread(house.metrics)
+    before = await asyncio.to_thread(target.metrics)
     found, began = Attack(rss=[before[RSS]]), time.monotonic()
-    with slow_clients(house, form) as readers:
+    with slow_clients(target, form) as readers:
         await asyncio.to_thread(readers.begin, "/patients")
         while time.monotonic() - began < form.longest_s and "all" not in found.ended_s:
             await asyncio.to_thread(readers.trickle)
-            now = await asyncio.to_thread(house.metrics)
+            now = await asyncio.to_thread(target.metrics)
             note(found, form, before, now, time.monotonic() - began)
             await asyncio.sleep(0.5)
-    found.rss.append((await asyncio.to_thread(house.metrics))[RSS])
+    found.rss.append((await asyncio.to_thread(target.metrics))[RSS])
     return found
 
 
@@ -208,9 +208,9 @@ def note(found: Attack, form: Form, before: dict[str, float], now: dict[str, flo
         found.ended_s["all"] = seconds
 
 
-async def run(house: Proxy, form: Form) -> tuple[Seen, Seen, list[Attack]]:
+async def run(target: Proxy, form: Form) -> tuple[Seen, Seen, list[Attack]]:
     """Alternate quiet periods and attacks; return what users saw in each, and the attacks' results."""
-    users = Users(house)
+    users = Users(target)
     working = asyncio.create_task(users.work())
     await asyncio.sleep(WARM_S)
     quiet, during, attacks = Seen(), Seen(), []
@@ -218,7 +218,7 @@ async def run(house: Proxy, form: Form) -> tuple[Seen, Seen, list[Attack]]:
         users.seen = quiet
         await asyncio.sleep(form.quiet_s)
         users.seen = during
-        attacks.append(await attack(house, form))
+        attacks.append(await attack(target, form))
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     return quiet, during, attacks
@@ -281,10 +281,10 @@ def main(arguments: Sequence[str]) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="hospproxy-slow-") as folder,
         standin(Path(folder), HOSP) as hosp,
-        proxy(Path(folder), hosp.url, form.clocks) as house,
+        proxy(Path(folder), hosp.url, form.clocks) as target,
     ):
         fill(hosp)
-        lines = report(form, *asyncio.run(run(house, form)))
+        lines = report(form, *asyncio.run(run(target, form)))
     for words, met in lines:
         print(words if met else f"{words}  MISSED")
     return 0 if all(met for _, met in lines) else 1

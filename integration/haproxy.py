@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from .asking import PATIENCE_S, Answer, basic, unverified
+from .http_client import PATIENCE_S, Answer, basic, unverified
 from .ports import free_port
 from .processes import Processes, Running
 

@@ -8,7 +8,7 @@ import os
 import signal
 from pathlib import Path
 
-from benchmarks.machines.places import descendants, send
+from benchmarks.machines.site import descendants, send
 
 from .ports import free_port
 from .processes import Processes, Proxy

@@ -12,10 +12,10 @@ from pathlib import Path
 from attrs import frozen
 from cryptography.hazmat.primitives import serialization
 
-from .carrying import until
-from .misbehaving import certificate
 from .ports import free_port
 from .processes import Processes, Running
+from .scripted_server import certificate
+from .sink_carrier import until
 
 COMMAND = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin:/sbin")
 _MESSAGE = re.compile(

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.arrival.certifying import TestAuthority
+from tests.arrival.certificates import TestAuthority
 
 from .ports import free_port
 from .processes import is_open, twistd_command

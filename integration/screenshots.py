@@ -14,8 +14,8 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from .audit_page_place import PASSWORD, USER, made_up, open_place
-from .browsing import browse, context
+from .audit_page_server import PASSWORD, USER, made_up, serve_page
+from .chromium import browse, context
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PICTURES = (
@@ -36,11 +36,11 @@ def _take(browser: Browser, url: str) -> None:
 
 async def _all(clock: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        place = open_place(clock, Path(folder), reader=made_up(hostile=False))
+        served = serve_page(clock, Path(folder), reader=made_up(hostile=False))
         try:
-            await deferToThread(browse, lambda browser: _take(browser, place.url))
+            await deferToThread(browse, lambda browser: _take(browser, served.url))
         finally:
-            await place.stop()
+            await served.stop()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from hospproxy.record.alerts.webhook import writer_for
 from hospproxy.record.trail.follower import Batch, Position
 from hospproxy.record.trail.record_line import encode_record
 
-from .asking import ask
+from .http_client import ask
 from .processes import START_S, Processes, Proxy
 
 

@@ -12,9 +12,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import maybeDeferred
 
-from .asking import ask
-from .misbehaving import Misbehaving, Step
+from .http_client import ask
 from .processes import Processes
+from .scripted_server import Misbehaving, Step
 
 OPTIONS = "".join(f"[{name}]\nenabled = false\n" for name in ("identity", "ownership", "screening", "cache"))
 

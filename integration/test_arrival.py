@@ -16,11 +16,11 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.threads import deferToThread
 
 from hospproxy.messages import Request, Response
-from tests.arrival.wire import Recorder, read_answers
+from tests.arrival.memory_transport import Recorder, read_answers
 from tests.corpus import ALL, Case
 from tests.corpus.case import get, post
 
-from .arrival_place import Place, patient
+from .arrival_server import ArrivalRig, patient
 
 CLOSE = b"Connection: close"
 LARGE = Response(200, body=bytes(range(256)) * 32 * 1024)
@@ -30,22 +30,22 @@ both = pytest.mark.parametrize("secure", [True, False], ids=["tls", "plain"])
 
 
 @pytest_twisted.async_yield_fixture
-async def places(tmp_path: Path) -> AsyncIterator[Any]:
-    """Makes places; each is closed after the test, and must have logged nothing."""
-    made: list[Place] = []
+async def make_rig(tmp_path: Path) -> AsyncIterator[Any]:
+    """Makes rigs; each is closed after the test, and must have logged nothing."""
+    made: list[ArrivalRig] = []
 
-    def make(handler: Recorder | None = None, **limits: float) -> Place:
-        made.append(Place(tmp_path / "state", handler, patient(**limits) if limits else None))
+    def make(handler: Recorder | None = None, **limits: float) -> ArrivalRig:
+        made.append(ArrivalRig(tmp_path / "state", handler, patient(**limits) if limits else None))
         return made[-1]
 
     yield make
-    for place in made:
-        await place.end()
+    for rig in made:
+        await rig.end()
 
 
-async def run_case(place: Place, case: Case, secure: bool) -> str | None:
+async def run_case(rig: ArrivalRig, case: Case, secure: bool) -> str | None:
     """Run a case on a connection of its own; return what went wrong, or None."""
-    data = await place.converse(case.raw, secure=secure)
+    data = await rig.converse(case.raw, secure=secure)
     answers = read_answers(data, [each.method for each in case.passed] + _refused_method(case))
     seen = [answer.status for answer in answers]
     return None if seen == case.statuses else f"{case.section} {case.name}: {seen}, not {case.statuses}"
@@ -61,67 +61,67 @@ def _target(request: Request) -> bytes:
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_corpus(places: Any, secure: bool) -> None:
+async def test_corpus(make_rig: Any, secure: bool) -> None:
     """No request gets two responses, waits beyond its limit, is forwarded wrongly, or is logged."""
-    place = places()
+    rig = make_rig()
     for start in range(0, len(ALL), BATCH):
         batch = ALL[start : start + BATCH]
-        runs = [Deferred.fromCoroutine(run_case(place, case, secure)) for case in batch]
+        runs = [Deferred.fromCoroutine(run_case(rig, case, secure)) for case in batch]
         wrong = [each for each in await gatherResults(runs, consumeErrors=True) if each is not None]
         assert wrong == []
     passed = sorted((each.method, each.target, each.body or b"") for case in ALL for each in case.passed)
     handled = sorted(
         (r.method, r.path + (b"" if r.query is None else b"?" + r.query), r.body or b"")
-        for r in place.handler.handled
+        for r in rig.handler.handled
     )
     assert handled == passed
-    await place.until(lambda: len(place.house.connections) == 0)
-    assert place.house.budget.used == 0
+    await rig.until(lambda: len(rig.house.connections) == 0)
+    assert rig.house.budget.used == 0
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_a_large_answer_and_the_end(places: Any, secure: bool) -> None:
+async def test_a_large_answer_and_the_end(make_rig: Any, secure: bool) -> None:
     """The close after a response does not overtake it."""
-    place = places(Recorder(answer=lambda _: LARGE))
-    data = await place.converse(get(b"/", CLOSE), secure=secure)
+    rig = make_rig(Recorder(answer=lambda _: LARGE))
+    data = await rig.converse(get(b"/", CLOSE), secure=secure)
     (answer,) = read_answers(data, ["GET"])
     assert answer.body == LARGE.body
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_a_refusal_reaches_a_client_that_still_sends(places: Any, secure: bool) -> None:
+async def test_a_refusal_reaches_a_client_that_still_sends(make_rig: Any, secure: bool) -> None:
     """RFC 9112 §9.6: closing with unread data would send a reset that overtakes the 413."""
-    place = places()
-    data = await place.converse(post(b"x" * 3_000_000, b"Content-Length: 3000000"), secure=secure)
+    rig = make_rig()
+    data = await rig.converse(post(b"x" * 3_000_000, b"Content-Length: 3000000"), secure=secure)
     assert [answer.status for answer in read_answers(data, ["POST"])] == [413]
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_does_not_read(places: Any, secure: bool) -> None:
-    place = places(
+async def test_a_client_that_does_not_read(make_rig: Any, secure: bool) -> None:
+    rig = make_rig(
         Recorder(answer=lambda asked: LARGE if asked.path == b"/2" else Response(200)), write_timeout_s=0.5
     )
-    caller = await place.call(secure=secure)
+    caller = await rig.call(secure=secure)
     caller.say(get(b"/1"))
-    await place.until(lambda: len(caller.received) > 0)
+    await rig.until(lambda: len(caller.received) > 0)
     caller.transport.pauseProducing()
     caller.say(get(b"/2"))
-    await place.until(lambda: place.house.budget.used > 0)
-    await place.until(lambda: len(place.house.connections) == 0)
-    assert place.house.budget.used == 0
+    await rig.until(lambda: rig.house.budget.used > 0)
+    await rig.until(lambda: len(rig.house.connections) == 0)
+    assert rig.house.budget.used == 0
     caller.transport.abortConnection()
     await caller.ended
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_silence(places: Any, secure: bool) -> None:
+async def test_silence(make_rig: Any, secure: bool) -> None:
     """A TCP connection without any bytes, not even a TLS hello."""
-    place = places(header_timeout_s=0.3)
-    port = place.secure_port if secure else place.plain_port
+    rig = make_rig(header_timeout_s=0.3)
+    port = rig.secure_port if secure else rig.plain_port
 
     def wait() -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
@@ -135,28 +135,28 @@ async def test_silence(places: Any, secure: bool) -> None:
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_goes(places: Any, secure: bool) -> None:
+async def test_a_client_that_goes(make_rig: Any, secure: bool) -> None:
     """Its request is cancelled."""
     cancelled: list[bool] = []
 
     def answer(_: Request) -> Deferred[Response]:
         return Deferred(lambda _: cancelled.append(True))
 
-    place = places(Recorder(answer=answer))
-    caller = await place.call(secure=secure)
+    rig = make_rig(Recorder(answer=answer))
+    caller = await rig.call(secure=secure)
     caller.say(get())
-    await place.until(lambda: len(place.handler.handled) == 1)
+    await rig.until(lambda: len(rig.handler.handled) == 1)
     caller.transport.abortConnection()
-    await place.until(lambda: cancelled == [True])
+    await rig.until(lambda: cancelled == [True])
     await caller.ended
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_half_closes(places: Any) -> None:
-    place = places(Recorder(delay_s=0.2))
+async def test_a_client_that_half_closes(make_rig: Any) -> None:
+    rig = make_rig(Recorder(delay_s=0.2))
 
     def talk() -> bytes:
-        with socket.create_connection(("127.0.0.1", place.plain_port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", rig.plain_port), timeout=20) as connection:
             connection.sendall(get(b"/1") + get(b"/2"))
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(4096), b""))
@@ -166,35 +166,35 @@ async def test_a_client_that_half_closes(places: Any) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_resets(places: Any) -> None:
-    place = places()
+async def test_a_client_that_resets(make_rig: Any) -> None:
+    rig = make_rig()
 
     def talk() -> None:
         for data in (b"", b"GET", get(), post(b"x", b"Content-Length: 5")):
-            with socket.create_connection(("127.0.0.1", place.plain_port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", rig.plain_port), timeout=20) as connection:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.sendall(data)
 
     await deferToThread(talk)
-    await place.until(lambda: len(place.house.connections) == 0)
+    await rig.until(lambda: len(rig.house.connections) == 0)
 
 
 @pytest_twisted.ensureDeferred
-async def test_plain_http_on_the_tls_port(places: Any) -> None:
-    place = places()
+async def test_plain_http_on_the_tls_port(make_rig: Any) -> None:
+    rig = make_rig()
 
     def talk() -> bytes:
-        with socket.create_connection(("127.0.0.1", place.secure_port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", rig.secure_port), timeout=20) as connection:
             connection.sendall(get())
             return b"".join(iter(lambda: connection.recv(4096), b""))
 
     assert b"HTTP" not in await deferToThread(talk)
-    assert place.handler.handled == []
+    assert rig.handler.handled == []
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_stopping(places: Any, secure: bool) -> None:
+async def test_stopping(make_rig: Any, secure: bool) -> None:
     """Idle connections close, requests in flight get their responses, new connections are refused."""
     waiting: list[Deferred[Response]] = []
 
@@ -202,14 +202,14 @@ async def test_stopping(places: Any, secure: bool) -> None:
         waiting.append(Deferred())
         return waiting[-1]
 
-    place = places(Recorder(answer=answer))
-    idle, busy = await place.call(secure=secure), await place.call(secure=secure)
+    rig = make_rig(Recorder(answer=answer))
+    idle, busy = await rig.call(secure=secure), await rig.call(secure=secure)
     busy.say(get())
-    await place.until(lambda: len(waiting) == 1)
-    stopped = place.listeners.stop(20)
+    await rig.until(lambda: len(waiting) == 1)
+    stopped = rig.listeners.stop(20)
     await idle.ended
     with pytest.raises(ConnectionRefusedError):
-        await deferToThread(socket.create_connection, ("127.0.0.1", place.plain_port), 5)
+        await deferToThread(socket.create_connection, ("127.0.0.1", rig.plain_port), 5)
     assert not stopped.called
     waiting[0].callback(LARGE)
     await stopped
@@ -220,12 +220,12 @@ async def test_stopping(places: Any, secure: bool) -> None:
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_stopping_costs_no_client_its_first_request(places: Any, secure: bool) -> None:
-    place = places()
-    fresh = await place.call(secure=secure)
-    await place.until(lambda: len(place.house.connections) == 1)
-    stopped = place.listeners.stop(20)
-    await place.until(lambda: place.house.connections.draining)
+async def test_stopping_costs_no_client_its_first_request(make_rig: Any, secure: bool) -> None:
+    rig = make_rig()
+    fresh = await rig.call(secure=secure)
+    await rig.until(lambda: len(rig.house.connections) == 1)
+    stopped = rig.listeners.stop(20)
+    await rig.until(lambda: rig.house.connections.draining)
     fresh.say(get())
     assert await fresh.ended is ConnectionDone
     (received,) = read_answers(bytes(fresh.received), ["GET"])
@@ -235,29 +235,29 @@ async def test_stopping_costs_no_client_its_first_request(places: Any, secure: b
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_stopping_has_a_deadline(places: Any, secure: bool) -> None:
-    place = places(Recorder(answer=lambda _: Deferred(lambda _: None)))
-    busy = await place.call(secure=secure)
+async def test_stopping_has_a_deadline(make_rig: Any, secure: bool) -> None:
+    rig = make_rig(Recorder(answer=lambda _: Deferred(lambda _: None)))
+    busy = await rig.call(secure=secure)
     busy.say(get())
-    await place.until(lambda: len(place.handler.handled) == 1)
-    await place.listeners.stop(0.1)
+    await rig.until(lambda: len(rig.handler.handled) == 1)
+    await rig.listeners.stop(0.1)
     await busy.ended
     assert busy.received == b""
 
 
-def _context(place: Place, **changes: Any) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(place.state / "self-signed.crt"))
+def _context(rig: ArrivalRig, **changes: Any) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(rig.state / "self-signed.crt"))
     for name, value in changes.items():
         setattr(context, name, value)
     return context
 
 
 def _handshake(
-    place: Place, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+    rig: ArrivalRig, context: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> dict[str, Any]:
     """Connect, verify, send a request, and return what was negotiated."""
     with (
-        socket.create_connection(("127.0.0.1", place.secure_port), timeout=20) as connection,
+        socket.create_connection(("127.0.0.1", rig.secure_port), timeout=20) as connection,
         context.wrap_socket(connection, server_hostname="localhost", session=session) as secured,
     ):
         secured.sendall(get(b"/", CLOSE))
@@ -276,39 +276,39 @@ def _handshake(
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 @pytest_twisted.ensureDeferred
-async def test_tls(places: Any, version: ssl.TLSVersion) -> None:
+async def test_tls(make_rig: Any, version: ssl.TLSVersion) -> None:
     """The self-signed certificate verifies for localhost; sessions are resumed; ALPN is http/1.1."""
-    place = places()
-    context = _context(place, minimum_version=version, maximum_version=version)
+    rig = make_rig()
+    context = _context(rig, minimum_version=version, maximum_version=version)
     context.set_alpn_protocols(["h2", "http/1.1"])
-    first = await deferToThread(_handshake, place, context)
+    first = await deferToThread(_handshake, rig, context)
     assert first["version"] == ("TLSv1.2" if version is ssl.TLSVersion.TLSv1_2 else "TLSv1.3")
     assert "GCM" in first["cipher"] or "CHACHA" in first["cipher"]
     assert (first["alpn"], first["compression"]) == ("http/1.1", None)
     assert first["data"].startswith(b"HTTP/1.1 200 OK\r\n")
-    again = await deferToThread(_handshake, place, context, first["session"])
+    again = await deferToThread(_handshake, rig, context, first["session"])
     assert again["reused"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest_twisted.ensureDeferred
-async def test_tls_that_is_too_old(places: Any) -> None:
-    place = places()
-    old = _context(place, minimum_version=ssl.TLSVersion.TLSv1, maximum_version=ssl.TLSVersion.TLSv1_1)
+async def test_tls_that_is_too_old(make_rig: Any) -> None:
+    rig = make_rig()
+    old = _context(rig, minimum_version=ssl.TLSVersion.TLSv1, maximum_version=ssl.TLSVersion.TLSv1_1)
     old.set_ciphers("ALL:@SECLEVEL=0")
-    weak = _context(place, maximum_version=ssl.TLSVersion.TLSv1_2)
+    weak = _context(rig, maximum_version=ssl.TLSVersion.TLSv1_2)
     weak.set_ciphers("AES128-SHA:AES128-GCM-SHA256")
     for context in (old, weak):
         with pytest.raises(ssl.SSLError):
-            await deferToThread(_handshake, place, context)
-    assert place.handler.handled == []
+            await deferToThread(_handshake, rig, context)
+    assert rig.handler.handled == []
 
 
 @pytest_twisted.ensureDeferred
-async def test_certificates_are_exchanged_while_running(places: Any) -> None:
-    place = places()
-    before = await deferToThread(_handshake, place, _context(place))
-    (place.state / "self-signed.key").unlink()
-    place.listeners.reload()
-    after = await deferToThread(_handshake, place, _context(place))
+async def test_certificates_are_exchanged_while_running(make_rig: Any) -> None:
+    rig = make_rig()
+    before = await deferToThread(_handshake, rig, _context(rig))
+    (rig.state / "self-signed.key").unlink()
+    rig.listeners.reload()
+    after = await deferToThread(_handshake, rig, _context(rig))
     assert before["certificate"] != after["certificate"]

@@ -13,9 +13,9 @@ from twisted.internet import task
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
-from .asking import Answer, ask, journal
-from .noting import Noted, Notes, NotingClient
+from .http_client import Answer, ask, journal
 from .processes import Processes, Proxy
+from .response_recorder import Noted, Notes, NotingClient
 from .small_disk import SmallDisk, small_disk
 from .test_audit_kill import lines_of, unrecorded
 from .test_audit_trail import get, metrics, post, verified

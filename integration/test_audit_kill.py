@@ -18,9 +18,9 @@ from twisted.internet import task
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
-from .noting import KINDS, Noted, Notes, NotingClient
 from .ports import free_port
 from .processes import Processes, Proxy
+from .response_recorder import KINDS, Noted, Notes, NotingClient
 from .test_audit_trail import verified
 
 KILLS = int(os.environ.get("AUDIT_KILLS", "8"))

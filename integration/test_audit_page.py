@@ -13,9 +13,9 @@ from playwright.sync_api import Browser, Page
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from .asking import ask
-from .audit_page_place import HOSTILE, PASSWORD, USER, Place, open_place
-from .browsing import AXE, DESK, HOME, PHONE, WALL, axe, browse, context, overflow
+from .audit_page_server import HOSTILE, PASSWORD, USER, ServedPage, serve_page
+from .chromium import AXE, DESK, HOME, PHONE, WALL, axe, browse, context, overflow
+from .http_client import ask
 from .processes import Processes
 
 T = TypeVar("T")
@@ -36,9 +36,9 @@ PAGES = {
 
 
 @pytest_twisted.async_yield_fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
+async def served(tmp_path: Path) -> AsyncIterator[ServedPage]:
     """The page over a day's records."""
-    opened = open_place(cast(Any, reactor), tmp_path)
+    opened = serve_page(cast(Any, reactor), tmp_path)
     yield opened
     await opened.stop()
 
@@ -53,10 +53,10 @@ def here(page: Page) -> str:
 
 
 @pytest_twisted.ensureDeferred
-async def test_two_clicks_to_who_has_looked_at_patient_7(place: Place) -> None:
+async def test_two_clicks_to_who_has_looked_at_patient_7(served: ServedPage) -> None:
     def work(browser: Browser) -> tuple[str, str]:
         page = context(browser, LOGIN).new_page()
-        page.goto(place.url)
+        page.goto(served.url)
         page.get_by_role("link", name="Audit trail").click()
         page.get_by_role("link", name="7", exact=True).first.click()
         people = page.get_by_role("table").first
@@ -65,16 +65,16 @@ async def test_two_clicks_to_who_has_looked_at_patient_7(place: Place) -> None:
     where, people = await in_browser(work)
     assert where == "audit/patients/7"
     assert "staff1" in people and "staff2" in people
-    assert [look["route"] for look in place.journal.looks] == ["/audit", "/audit/patients/{id}"]
+    assert [look["route"] for look in served.journal.looks] == ["/audit", "/audit/patients/{id}"]
 
 
 @pytest_twisted.ensureDeferred
-async def test_all_of_it_without_a_mouse_and_without_scripts(place: Place) -> None:
+async def test_all_of_it_without_a_mouse_and_without_scripts(served: ServedPage) -> None:
     """Only Tab and Enter: skip the bar, fill in the form, remove a filter."""
 
     def work(browser: Browser) -> list[str]:
         page = context(browser, LOGIN, scripts=False).new_page()
-        page.goto(place.url + "/audit")
+        page.goto(served.url + "/audit")
         focused = page.locator(":focus")
         page.keyboard.press("Tab")
         seen = [focused.inner_text()]
@@ -110,7 +110,7 @@ def tab_to(page: Page, words: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_axe_finds_nothing_serious(place: Place, processes: Processes) -> None:
+async def test_axe_finds_nothing_serious(served: ServedPage, processes: Processes) -> None:
     await install(processes)
 
     def work(browser: Browser) -> dict[str, list[str]]:
@@ -119,7 +119,7 @@ async def test_axe_finds_nothing_serious(place: Place, processes: Processes) -> 
             for size in (DESK, PHONE):
                 page = context(browser, LOGIN, size, scheme=scheme, scripts=True).new_page()
                 for name, target in PAGES.items():
-                    page.goto(place.url + target)
+                    page.goto(served.url + target)
                     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
                     found[f"{name} {scheme} {size[0]}"] = axe(page)
         return {name: problems for name, problems in found.items() if problems}
@@ -129,12 +129,12 @@ async def test_axe_finds_nothing_serious(place: Place, processes: Processes) -> 
 
 @pytest.mark.parametrize("size", [PHONE, (320, 640), (740, 600), DESK, WALL], ids=str)
 @pytest_twisted.ensureDeferred
-async def test_nothing_stands_out_at_the_side(place: Place, size: tuple[int, int]) -> None:
+async def test_nothing_stands_out_at_the_side(served: ServedPage, size: tuple[int, int]) -> None:
     def work(browser: Browser) -> dict[str, float]:
         page = context(browser, LOGIN, size, scripts=True).new_page()
         found = {}
         for name, target in PAGES.items():
-            page.goto(place.url + target)
+            page.goto(served.url + target)
             page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
             found[name] = overflow(page)
         return {name: pixels for name, pixels in found.items() if pixels > 0.5}
@@ -143,7 +143,7 @@ async def test_nothing_stands_out_at_the_side(place: Place, size: tuple[int, int
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_hostile_stays_text_and_nothing_else_is_fetched(place: Place) -> None:
+async def test_what_is_hostile_stays_text_and_nothing_else_is_fetched(served: ServedPage) -> None:
     def work(browser: Browser) -> tuple[list[str], list[str], str]:
         page = context(browser, LOGIN, scripts=True).new_page()
         fetched: list[str] = []
@@ -152,24 +152,24 @@ async def test_what_is_hostile_stays_text_and_nothing_else_is_fetched(place: Pla
         page.on("dialog", lambda dialog: mistakes.append(dialog.message))
         page.on("console", lambda message: mistakes.append(message.text) if message.type == "error" else None)
         for target in PAGES.values():
-            page.goto(place.url + target)
+            page.goto(served.url + target)
             assert page.title() != "1"
-        page.goto(place.url + PAGES["further"])
+        page.goto(served.url + PAGES["further"])
         return fetched, mistakes, page.get_by_role("table").inner_text()
 
     fetched, mistakes, shown = await in_browser(work)
-    assert all(url.startswith(place.url + "/") for url in fetched)
+    assert all(url.startswith(served.url + "/") for url in fetched)
     assert [words for words in mistakes if "400" not in words and "404" not in words] == []
     assert HOSTILE[:20] in shown and "\\u{202e}" in shown
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_report_is_fit_to_print(place: Place, tmp_path: Path) -> None:
+async def test_the_report_is_fit_to_print(served: ServedPage, tmp_path: Path) -> None:
     """A4, the header of the table on every page, and no button on paper."""
 
     def work(browser: Browser) -> tuple[bytes, bool, str]:
         page = context(browser, LOGIN).new_page()
-        page.goto(place.url + PAGES["report"])
+        page.goto(served.url + PAGES["report"])
         page.emulate_media(media="print")
         pdf = page.pdf(prefer_css_page_size=True)
         return pdf, page.get_by_role("navigation").first.is_visible(), page.locator(".facts").inner_text()

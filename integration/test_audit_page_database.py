@@ -12,9 +12,9 @@ from playwright.sync_api import Browser
 from twisted.internet import reactor, task
 from twisted.internet.threads import deferToThread
 
-from .asking import Answer, ask
-from .audit_page_place import USER
-from .browsing import browse, context
+from .audit_page_server import USER
+from .chromium import browse, context
+from .http_client import Answer, ask
 from .postgresql import PostgreSQL
 from .processes import START_S, Processes, Proxy
 from .test_guarantees import NOTE

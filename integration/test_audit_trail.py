@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import task
 
-from .asking import Answer, ask
+from .http_client import Answer, ask
 from .processes import Processes, Proxy
 from .test_guarantees import NOTE
 

@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThread
 
 from hospproxy.state import manifest
 
-from .asking import Answer, ask, journal
+from .http_client import Answer, ask, journal
 from .processes import Processes, Proxy
 from .test_alerts import until
 from .test_audit_trail import verified

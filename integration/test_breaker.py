@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from .asking import ask, control, journal
+from .http_client import ask, control, journal
 from .processes import Hosp, Processes, Proxy
 from .test_fates import until
 from .test_guarantees import NOTE

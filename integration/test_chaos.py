@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
+from benchmarks.chaos.clients import Answer, Person, Write
 from benchmarks.chaos.exhausted import Record, exhausted
-from benchmarks.chaos.judging import Verdict, judge, lateness_s
-from benchmarks.chaos.people import Answer, Person, Write
+from benchmarks.chaos.verdict import Verdict, judge, lateness_s
 
 from .processes import Processes
 

@@ -11,9 +11,9 @@ import pytest_twisted
 import txredisapi
 
 from hospproxy.sharing.lua_scripts import script
-from tests.outward.writes.common_model import Model, Store
+from tests.outward.writes.claims_model import Model, Store
 
-from .common_place import PlainCommon
+from .plain_common import PlainCommon
 from .redis_server import Redis
 
 _ENDLESS = 4_000_000_000_000

@@ -15,7 +15,7 @@ import pytest
 import pytest_twisted
 from attrs import frozen
 
-from .asking import Answer, basic, raw
+from .http_client import Answer, basic, raw
 from .processes import Hosp, Processes, Proxy
 
 AUTH = basic("staff1")

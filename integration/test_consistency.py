@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from benchmarks.consistency.checking import Life, Seen, floors, judge, marks, versions
+from benchmarks.consistency.checker import Life, Seen, floors, judge, marks, versions
 
 from .processes import Processes, Running
 

@@ -35,9 +35,9 @@ from hospproxy.record.trail.record_line import encode_record
 from hospproxy.record.trail.verify import verify
 from hospproxy.signing_key import PublicKeys, Signer
 
-from .carrying import Carrying, forget, until
-from .freezing import Freezer
+from .freezing_relay import Freezer
 from .postgresql import PostgreSQL
+from .sink_carrier import Carrying, forget, until
 
 RECORDS_MADE = 6000
 
@@ -47,7 +47,7 @@ import sys
 from pathlib import Path
 from twisted.internet import task
 from twisted.internet.defer import Deferred
-from integration.carrying import Carrying
+from integration.sink_carrier import Carrying
 from integration.test_database import access_for, end_of
 from hospproxy.record.database.sink import DatabaseWriter
 folder = Path(sys.argv[3])
@@ -80,7 +80,7 @@ def end_of(folder: Path) -> Position:
 
 
 @define
-class Place:
+class Rig:
     """A database, and a journal to deliver to it.
 
     :param server: None for SQLite.
@@ -182,12 +182,12 @@ def _record(number: int) -> bytes:
 
 
 @pytest_twisted.async_yield_fixture(params=["sqlite", "postgresql"])
-async def place(request: Any, tmp_path: Path) -> AsyncIterator[Place]:
+async def rig(request: Any, tmp_path: Path) -> AsyncIterator[Rig]:
     """Each kind."""
     server = PostgreSQL() if request.param == "postgresql" else None
     if server is not None:
         await server.start()
-    made = Place(tmp_path, server, Signer.generate())
+    made = Rig(tmp_path, server, Signer.generate())
     made.journal()
     yield made
     if server is not None:
@@ -195,9 +195,9 @@ async def place(request: Any, tmp_path: Path) -> AsyncIterator[Place]:
 
 
 @pytest_twisted.async_yield_fixture
-async def postgresql(tmp_path: Path) -> AsyncIterator[Place]:
+async def postgresql(tmp_path: Path) -> AsyncIterator[Rig]:
     """PostgreSQL only, for tests that have no counterpart in SQLite."""
-    made = Place(tmp_path, PostgreSQL(), Signer.generate())
+    made = Rig(tmp_path, PostgreSQL(), Signer.generate())
     assert made.server is not None
     await made.server.start()
     made.journal()
@@ -206,17 +206,17 @@ async def postgresql(tmp_path: Path) -> AsyncIterator[Place]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_all_is_there(place: Place) -> None:
+async def test_all_is_there(rig: Rig) -> None:
     """All records are there once, even if all are delivered a second time."""
     for _ in range(2):
-        carrying = await place.carry()
-        assert (carrying.taken, carrying.troubles) == (len(place.batches()), [])
-        await place.check()
-        forget(place.audit)
+        carrying = await rig.carry()
+        assert (carrying.taken, carrying.troubles) == (len(rig.batches()), [])
+        await rig.check()
+        forget(rig.audit)
 
 
-def _carry_and_be_killed(place: Place) -> None:
-    command = [sys.executable, "-c", CHILD, str(place.file), place.url, str(place.audit)]
+def _carry_and_be_killed(rig: Rig) -> None:
+    command = [sys.executable, "-c", CHILD, str(rig.file), rig.url, str(rig.audit)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         for line in child.stdout:
@@ -228,20 +228,20 @@ def _carry_and_be_killed(place: Place) -> None:
 
 @pytest.mark.parametrize("saved", [True, False])
 @pytest_twisted.ensureDeferred
-async def test_a_carrier_is_killed(place: Place, saved: bool) -> None:
+async def test_a_carrier_is_killed(rig: Rig, saved: bool) -> None:
     """Another process continues at the position, or starts again; existing records stay unchanged."""
-    _carry_and_be_killed(place)
+    _carry_and_be_killed(rig)
     if not saved:
-        forget(place.audit)
-    carrying = await place.carry()
-    assert carrying.taken == len(place.batches()) if not saved else carrying.taken <= len(place.batches()) - 3
-    await place.check()
+        forget(rig.audit)
+    carrying = await rig.carry()
+    assert carrying.taken == len(rig.batches()) if not saved else carrying.taken <= len(rig.batches()) - 3
+    await rig.check()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_record_that_was_changed_is_not_passed_over(place: Place) -> None:
-    writer = DatabaseWriter(place.access())
-    batch = place.batches()[0]
+async def test_a_record_that_was_changed_is_not_passed_over(rig: Rig) -> None:
+    writer = DatabaseWriter(rig.access())
+    batch = rig.batches()[0]
     await writer.write(batch)
     changed = Batch(
         (*batch.lines[:5], batch.lines[5].replace(b"Member", b"Nobody"), *batch.lines[6:]),
@@ -256,7 +256,7 @@ async def test_a_record_that_was_changed_is_not_passed_over(place: Place) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_full(place: Place) -> None:
+async def test_full(rig: Rig) -> None:
     """Written records stay; the rest follows when there is space."""
     most_pages = 300
 
@@ -266,16 +266,16 @@ async def test_full(place: Place) -> None:
     async def room() -> None:
         nonlocal most_pages
         most_pages = 1_000_000
-        if place.server is not None:
-            place.server.kill()
-            await place.server.start()
+        if rig.server is not None:
+            rig.server.kill()
+            await rig.server.start()
 
-    if place.server is not None:
-        place.server.kill()
-        await place.server.start(most_bytes=1 << 20)
+    if rig.server is not None:
+        rig.server.kill()
+        await rig.server.start(most_bytes=1 << 20)
     else:
         event.listen(Engine, "begin", limit)
-    carrying = Carrying(place.writer(), place.audit, lambda: end_of(place.audit))
+    carrying = Carrying(rig.writer(), rig.audit, lambda: end_of(rig.audit))
     carrying.start()
     try:
         await until(lambda: len(carrying.troubles) >= 2, "no room")
@@ -283,20 +283,20 @@ async def test_full(place: Place) -> None:
         await room()
         await carrying.arrive()
         await carrying.stop()
-        await place.check()
+        await rig.check()
     finally:
-        if place.server is None:
+        if rig.server is None:
             event.remove(Engine, "begin", limit)
 
 
 @pytest_twisted.ensureDeferred
-async def test_two_machines_write_at_one_time(place: Place) -> None:
+async def test_two_machines_write_at_one_time(rig: Rig) -> None:
     """They share words and sets; neither loses a record."""
-    other = evolve(place, folder=place.folder / "other", database=place.file)
-    shutil.copytree(place.audit, other.audit)
-    both = place, other
+    other = evolve(rig, folder=rig.folder / "other", database=rig.file)
+    shutil.copytree(rig.audit, other.audit)
+    both = rig, other
     await defer.gatherResults([Deferred.fromCoroutine(each.carry()) for each in both])
-    reader = DatabaseReader(place.access(read_only=True), place.access(read_only=True))
+    reader = DatabaseReader(rig.access(read_only=True), rig.access(read_only=True))
     names = [row.key.name async for row in reader.rows(Filters(staff="Member 7"))]
     assert sorted((name.trail, name.seq) for name in names) == [
         (batch.trail, seq)
@@ -312,14 +312,14 @@ async def test_two_machines_write_at_one_time(place: Place) -> None:
 @pytest_twisted.ensureDeferred
 async def test_sqlite_is_locked_by_another(tmp_path: Path) -> None:
     """The sink waits for a while, then reports it; nothing is lost."""
-    place = Place(tmp_path, None, Signer.generate())
-    place.journal()
-    writer = place.writer()
+    rig = Rig(tmp_path, None, Signer.generate())
+    rig.journal()
+    writer = rig.writer()
     await writer.open()
     await writer.close()
-    other = sqlite3.connect(place.file, isolation_level=None)
+    other = sqlite3.connect(rig.file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    carrying = Carrying(place.writer(), place.audit, lambda: end_of(place.audit))
+    carrying = Carrying(rig.writer(), rig.audit, lambda: end_of(rig.audit))
     carrying.start()
     await until(lambda: bool(carrying.troubles), "a lock")
     assert carrying.taken == 0
@@ -327,11 +327,11 @@ async def test_sqlite_is_locked_by_another(tmp_path: Path) -> None:
     other.close()
     await carrying.arrive()
     await carrying.stop()
-    await place.check()
+    await rig.check()
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_server_is_killed_and_started_again(postgresql: Place) -> None:
+async def test_the_server_is_killed_and_started_again(postgresql: Rig) -> None:
     server = postgresql.server
     assert server is not None
     starting: list[Any] = []
@@ -350,7 +350,7 @@ async def test_the_server_is_killed_and_started_again(postgresql: Place) -> None
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_server_is_at_the_end_of_a_long_line(postgresql: Place) -> None:
+async def test_the_server_is_at_the_end_of_a_long_line(postgresql: Rig) -> None:
     assert postgresql.server is not None
     line = Freezer(postgresql.server.port, delay_s=0.005)
     postgresql.port = line.start()
@@ -362,7 +362,7 @@ async def test_the_server_is_at_the_end_of_a_long_line(postgresql: Place) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_answer_to_a_commit_is_lost(postgresql: Place) -> None:
+async def test_the_answer_to_a_commit_is_lost(postgresql: Rig) -> None:
     """The network goes silent: the sink drops the connection and sends the batch again; no record is doubled."""
     assert postgresql.server is not None
     freezer = Freezer(postgresql.server.port)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest_twisted
 
-from .asking import ask
+from .http_client import ask
 from .processes import Processes, Proxy
 from .test_audit_trail import verified
 from .test_guarantees import NOTE

@@ -19,10 +19,10 @@ from twisted.internet.threads import deferToThread
 from hospproxy.record.database.schema import CHAINS, LINES, place_of
 from hospproxy.record.database.sink import DatabaseWriter
 
-from .asking import ask
+from .http_client import ask
+from .http_receiver import SECRET, Receiver
 from .postgresql import PostgreSQL
 from .processes import Processes, Proxy
-from .receiving import SECRET, Receiver
 from .rsyslog import Rsyslog
 from .test_database import access_for
 from .test_writers_bucket import FullRelay, Moto, refusal

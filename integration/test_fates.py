@@ -10,18 +10,18 @@ import pytest_twisted
 from twisted.internet import task
 from twisted.internet.defer import gatherResults
 
-from .asking import Answer, ask, control, journal, script
+from .http_client import Answer, ask, control, journal, script
 from .processes import Hosp, Processes, Proxy
-from .test_guarantees import NOTE, House
+from .test_guarantees import NOTE, Rig
 
 AFTER = ["error_after", "reset_after", "truncated", "cut_head"]
 """Faults that strike when the write has been stored."""
 
 
 @pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
-async def house(processes: Processes) -> AsyncIterator[House]:
+async def rig(processes: Processes) -> AsyncIterator[Rig]:
     hosp = await processes.hosp()
-    yield House(hosp, await processes.proxy(hosp.url))
+    yield Rig(hosp, await processes.proxy(hosp.url))
 
 
 async def stored(hosp: Hosp, resource: str = "notes") -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ async def until(true: Any, what: str, seconds: float = 60.0) -> Any:
 
 @pytest.mark.parametrize("fault", AFTER)
 @pytest_twisted.ensureDeferred
-async def test_a_post_that_was_stored_is_answered_with_what_was_stored(house: House, fault: str) -> None:
+async def test_a_post_that_was_stored_is_answered_with_what_was_stored(rig: Rig, fault: str) -> None:
     new: dict[str, dict[str, Any]] = {
         "notes": {**NOTE, "staff_id": 1},
         "patients": {"name": "Moss", "hospital_id": 2, "birthdate": "2020-02-29"},
@@ -62,82 +62,82 @@ async def test_a_post_that_was_stored_is_answered_with_what_was_stored(house: Ho
         "staffs": {"name": "newcomer", "hospital_id": 2, "password": "secret"},
     }
     for resource, document in new.items():
-        await script(house.hosp.control_url, fault, method="POST")
-        answer = await house.ask("POST", f"/{resource}", document)
+        await script(rig.hosp.control_url, fault, method="POST")
+        answer = await rig.ask("POST", f"/{resource}", document)
         assert answer.status == 201, (resource, answer)
-        [record] = await stored(house.hosp, resource)
+        [record] = await stored(rig.hosp, resource)
         shown = answer.json()
         assert shown["id"] == record["id"]
         assert {**shown, **document, "url": ""} == {**shown, "url": ""} | {
             name: value for name, value in document.items() if name == "password"
         }
         assert "password" not in shown
-        assert answer.field("location") == f"{house.proxy.url}/{resource}/{record['id']}"
-        assert shown["url"] == f"{house.proxy.url}/{resource}/{record['id']}.json"
-        assert await sent(house.hosp, "POST", f"/{resource}") == 1
+        assert answer.field("location") == f"{rig.proxy.url}/{resource}/{record['id']}"
+        assert shown["url"] == f"{rig.proxy.url}/{resource}/{record['id']}.json"
+        assert await sent(rig.hosp, "POST", f"/{resource}") == 1
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_post_that_was_not_stored_is_sent_again(house: House) -> None:
-    await script(house.hosp.control_url, "error_before", "error_before", method="POST")
-    answer = await house.ask("POST", "/notes", NOTE)
+async def test_a_post_that_was_not_stored_is_sent_again(rig: Rig) -> None:
+    await script(rig.hosp.control_url, "error_before", "error_before", method="POST")
+    answer = await rig.ask("POST", "/notes", NOTE)
     assert answer.status == 201
-    [record] = await stored(house.hosp)
+    [record] = await stored(rig.hosp)
     assert answer.json()["id"] == record["id"]
-    assert await sent(house.hosp, "POST", "/notes") == 3
+    assert await sent(rig.hosp, "POST", "/notes") == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_note_like_an_older_one_is_stored_beside_it(house: House) -> None:
-    first = await house.ask("POST", "/notes", NOTE)
-    await script(house.hosp.control_url, "error_before", method="POST")
-    second = await house.ask("POST", "/notes", NOTE)
-    await script(house.hosp.control_url, "error_after", method="POST")
-    third = await house.ask("POST", "/notes", NOTE)
-    ids = [each["id"] for each in await stored(house.hosp)]
+async def test_a_note_like_an_older_one_is_stored_beside_it(rig: Rig) -> None:
+    first = await rig.ask("POST", "/notes", NOTE)
+    await script(rig.hosp.control_url, "error_before", method="POST")
+    second = await rig.ask("POST", "/notes", NOTE)
+    await script(rig.hosp.control_url, "error_after", method="POST")
+    third = await rig.ask("POST", "/notes", NOTE)
+    ids = [each["id"] for each in await stored(rig.hosp)]
     assert [answer.json()["id"] for answer in (first, second, third)] == ids == [301, 302, 303]
 
 
 @pytest_twisted.ensureDeferred
-async def test_equal_notes_at_one_time_are_as_many_as_were_asked_for(house: House) -> None:
+async def test_equal_notes_at_one_time_are_as_many_as_were_asked_for(rig: Rig) -> None:
     faults = ["error_after", "error_before", None, "reset_after", "truncated", "error_after"]
-    await script(house.hosp.control_url, *faults, method="POST")
+    await script(rig.hosp.control_url, *faults, method="POST")
     answers = await gatherResults(
-        [ask(house.proxy.url, "POST", "/notes", NOTE, user="staff1") for _ in range(6)]
+        [ask(rig.proxy.url, "POST", "/notes", NOTE, user="staff1") for _ in range(6)]
     )
     assert [answer.status for answer in answers] == [201] * 6
     assert sorted(answer.json()["id"] for answer in answers) == sorted(
-        each["id"] for each in await stored(house.hosp)
+        each["id"] for each in await stored(rig.hosp)
     )
 
 
 @pytest.mark.parametrize("fault", [*AFTER, "error_before"])
 @pytest_twisted.ensureDeferred
-async def test_a_change_and_a_deletion_are_carried_out_once(house: House, fault: str) -> None:
+async def test_a_change_and_a_deletion_are_carried_out_once(rig: Rig, fault: str) -> None:
     # Only a client that has read the record gets a sure outcome; otherwise it may stay unknown (ADR 27, 28).
-    assert (await house.ask("GET", "/notes/5")).status == 200
-    await script(house.hosp.control_url, fault, method="PATCH")
-    changed = await house.ask("PATCH", "/notes/5", {"title": "Changed"})
+    assert (await rig.ask("GET", "/notes/5")).status == 200
+    await script(rig.hosp.control_url, fault, method="PATCH")
+    changed = await rig.ask("PATCH", "/notes/5", {"title": "Changed"})
     assert (changed.status, changed.json()["title"]) == (200, "Changed")
-    assert (await house.ask("GET", "/notes/5")).json()["title"] == "Changed"
-    await script(house.hosp.control_url, fault, method="DELETE")
-    gone = await house.ask("DELETE", "/notes/5")
+    assert (await rig.ask("GET", "/notes/5")).json()["title"] == "Changed"
+    await script(rig.hosp.control_url, fault, method="DELETE")
+    gone = await rig.ask("DELETE", "/notes/5")
     assert gone.status == 200
     assert gone.field("content-type") == "text/html; charset=utf-8"
-    assert len(await journal(house.hosp.control_url, "deleted")) == 1
-    assert (await house.ask("GET", "/notes/5")).status == 404
+    assert len(await journal(rig.hosp.control_url, "deleted")) == 1
+    assert (await rig.ask("GET", "/notes/5")).status == 404
 
 
 @pytest_twisted.ensureDeferred
-async def test_reads_and_screenings_are_repeated(house: House) -> None:
+async def test_reads_and_screenings_are_repeated(rig: Rig) -> None:
     for fault in ("error_before", "reset_before", "truncated", "busy", "bad_gateway", "cut_head"):
-        await script(house.hosp.control_url, None, fault, method="GET")
+        await script(rig.hosp.control_url, None, fault, method="GET")
         user = f"staff{len(fault)}"
         assert (
-            await house.ask("GET", "/patients", user=user, headers={"Cache-Control": "no-cache"})
+            await rig.ask("GET", "/patients", user=user, headers={"Cache-Control": "no-cache"})
         ).status == 200
-        await script(house.hosp.control_url, fault, method="POST", path="/patients/*/screen")
-        screened = await house.ask("POST", "/patients/3/screen", {"images": [fault]})
+        await script(rig.hosp.control_url, fault, method="POST", path="/patients/*/screen")
+        screened = await rig.ask("POST", "/patients/3/screen", {"images": [fault]})
         assert (screened.status, len(screened.json()["results"])) == (200, 1)
 
 
@@ -146,19 +146,19 @@ async def test_reads_and_screenings_are_repeated(house: House) -> None:
 
 @pytest.mark.parametrize("fault", [None, *AFTER, "error_before"])
 @pytest_twisted.ensureDeferred
-async def test_a_screening_becomes_exactly_one_note(house: House, fault: str | None) -> None:
-    await script(house.hosp.control_url, fault, method="POST", path="/notes")
-    answer = await house.ask("POST", "/patients/3/screen", {"images": ["one", "two"]}, user="staff4")
+async def test_a_screening_becomes_exactly_one_note(rig: Rig, fault: str | None) -> None:
+    await script(rig.hosp.control_url, fault, method="POST", path="/notes")
+    answer = await rig.ask("POST", "/patients/3/screen", {"images": ["one", "two"]}, user="staff4")
     straight = await ask(
-        house.hosp.url, "POST", "/patients/3/screen", {"images": ["one", "two"]}, user="staff4"
+        rig.hosp.url, "POST", "/patients/3/screen", {"images": ["one", "two"]}, user="staff4"
     )
     assert (answer.status, answer.json()) == (200, straight.json())
-    await until_delivered(house.proxy)
-    [record] = await stored(house.hosp)
+    await until_delivered(rig.proxy)
+    [record] = await stored(rig.hosp)
     assert (record["patient_id"], record["staff_id"], record["title"]) == (3, 4, "Screening result")
     for words in (answer.json()["overall"], *answer.json()["results"], "Reference: "):
         assert words in record["body"]
-    listed = (await house.ask("GET", "/notes?patient_id=3", user="staff4")).json()
+    listed = (await rig.ask("GET", "/notes?patient_id=3", user="staff4")).json()
     assert [each["id"] for each in listed if each["title"] == "Screening result"] == [record["id"]]
 
 
@@ -197,8 +197,8 @@ async def test_what_is_not_known_in_time_is_said_honestly_and_found_later(proces
     """
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options="[gate]\nconcurrency = 1\n")
-    house = House(hosp, proxy)
-    assert (await house.ask("GET", "/staffs/me")).status == 200
+    rig = Rig(hosp, proxy)
+    assert (await rig.ask("GET", "/staffs/me")).status == 200
     late = {"stall_s": 5, "late_commit_min_s": 24, "late_commit_max_s": 24, "late_commit_504": 0}
     await control(hosp.control_url, "POST", "/faults", late)
     await script(hosp.control_url, "stall", method="GET", path="/hospitals")
@@ -209,7 +209,7 @@ async def test_what_is_not_known_in_time_is_said_honestly_and_found_later(proces
         return any(entry["fault"] == "stall" for entry in await journal(hosp.control_url, "fault"))
 
     await until(stalled, "the place is taken")
-    told = await house.ask("POST", "/notes", NOTE)
+    told = await rig.ask("POST", "/notes", NOTE)
     assert told.status in (502, 504), told
     assert told.json()["outcome"] == "unknown"
     reference = told.json()["reference"]

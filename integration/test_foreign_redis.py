@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest_twisted
 
-from .asking import ask
-from .crew import until
+from .http_client import ask
 from .machines import QUICK
 from .processes import Processes
+from .worker_processes import until
 
 
 @pytest_twisted.ensureDeferred

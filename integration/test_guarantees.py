@@ -11,7 +11,7 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet.defer import gatherResults
 
-from .asking import Answer, ask, control, journal, script
+from .http_client import Answer, ask, control, journal, script
 from .processes import Hosp, Processes, Proxy
 
 JSON = {"Content-Type": "application/json"}
@@ -19,7 +19,7 @@ NOTE: dict[str, Any] = {"title": "Visit", "body": "Eats again.", "patient_id": 7
 
 
 @frozen
-class House:
+class Rig:
     """The proxy with default options in front of a stand-in that responds at once."""
 
     hosp: Hosp
@@ -38,9 +38,9 @@ class House:
 
 
 @pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
-async def house(processes: Processes) -> AsyncIterator[House]:
+async def rig(processes: Processes) -> AsyncIterator[Rig]:
     hosp = await processes.hosp()
-    yield House(hosp, await processes.proxy(hosp.url))
+    yield Rig(hosp, await processes.proxy(hosp.url))
 
 
 # Every note names its author
@@ -78,36 +78,36 @@ FORGED = {
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_spelling_of_an_author_forges_one(house: House) -> None:
+async def test_no_spelling_of_an_author_forges_one(rig: Rig) -> None:
     for name, (body, headers, status) in FORGED.items():
-        answer = await house.ask("POST", "/notes", body=body, headers=headers)
+        answer = await rig.ask("POST", "/notes", body=body, headers=headers)
         assert answer.status == status, (name, answer)
         if status == 201:
             assert answer.json()["staff_id"] == 1, name
     created = [status for _, _, status in FORGED.values() if status == 201]
-    assert await house.authors() == [(1, 1)] * len(created)
+    assert await rig.authors() == [(1, 1)] * len(created)
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_query_and_no_header_forges_an_author(house: House) -> None:
+async def test_no_query_and_no_header_forges_an_author(rig: Rig) -> None:
     for path in ("/notes?staff_id=7", "/notes?note[staff_id]=7", "/notes?note%5Bstaff_id%5D=7&_method=PATCH"):
-        assert (await house.ask("POST", path, NOTE)).json()["staff_id"] == 1
+        assert (await rig.ask("POST", path, NOTE)).json()["staff_id"] == 1
     for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
-        answer = await house.ask("POST", "/notes", NOTE, headers={name: "DELETE", **JSON})
+        answer = await rig.ask("POST", "/notes", NOTE, headers={name: "DELETE", **JSON})
         assert (answer.status, answer.json()["staff_id"]) == (201, 1)
-        assert (await house.ask("POST", "/notes/5", NOTE, headers={name: "PATCH", **JSON})).status == 405
-    assert await house.authors() == [(1, 1)] * 6
-    assert await journal(house.hosp.control_url, "deleted") == []
+        assert (await rig.ask("POST", "/notes/5", NOTE, headers={name: "PATCH", **JSON})).status == 405
+    assert await rig.authors() == [(1, 1)] * 6
+    assert await journal(rig.hosp.control_url, "deleted") == []
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_change_leaves_the_author_as_it_was(house: House) -> None:
+async def test_a_change_leaves_the_author_as_it_was(rig: Rig) -> None:
     [before] = [
-        each for each in await control(house.hosp.control_url, "GET", "/records/notes") if each["id"] == 5
+        each for each in await control(rig.hosp.control_url, "GET", "/records/notes") if each["id"] == 5
     ]
     assert before["staff_id"] != 1
     whole = {**before, "title": "Changed", "staff_id": 1}
-    changed = await house.ask("PATCH", "/notes/5", whole)
+    changed = await rig.ask("PATCH", "/notes/5", whole)
     assert (changed.status, changed.json()["title"]) == (200, "Changed")
     assert changed.json()["staff_id"] == before["staff_id"]
 
@@ -116,27 +116,27 @@ async def test_a_change_leaves_the_author_as_it_was(house: House) -> None:
 async def test_the_policy_refuse_refuses_anothers_name(processes: Processes) -> None:
     hosp = await processes.hosp()
     proxy = await processes.proxy(hosp.url, options='[ownership]\npolicy = "refuse"\n')
-    house = House(hosp, proxy)
-    assert (await house.ask("POST", "/notes", {**NOTE, "staff_id": 7})).status == 403
-    assert (await house.ask("POST", "/notes", {**NOTE, "staff_id": 1})).status == 201
-    assert (await house.ask("POST", "/notes", NOTE)).status == 201
-    assert (await house.ask("PATCH", "/notes/301", {"staff_id": 7})).status == 403
-    assert await house.authors() == [(1, 1)] * 2
+    rig = Rig(hosp, proxy)
+    assert (await rig.ask("POST", "/notes", {**NOTE, "staff_id": 7})).status == 403
+    assert (await rig.ask("POST", "/notes", {**NOTE, "staff_id": 1})).status == 201
+    assert (await rig.ask("POST", "/notes", NOTE)).status == 201
+    assert (await rig.ask("PATCH", "/notes/301", {"staff_id": 7})).status == 403
+    assert await rig.authors() == [(1, 1)] * 2
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_who_write_at_once_keep_their_names(house: House) -> None:
+async def test_many_who_write_at_once_keep_their_names(rig: Rig) -> None:
     users = [f"staff{number}" for number in range(1, 13)]
     made = await gatherResults(
         [
-            ask(house.proxy.url, "POST", "/notes", {**NOTE, "body": user, "staff_id": 13}, user=user)
+            ask(rig.proxy.url, "POST", "/notes", {**NOTE, "body": user, "staff_id": 13}, user=user)
             for user in users
             for _ in range(3)
         ],
         consumeErrors=True,
     )
     assert [answer.status for answer in made] == [201] * 36
-    entries = await journal(house.hosp.control_url, "stored", "notes")
+    entries = await journal(rig.hosp.control_url, "stored", "notes")
     assert len(entries) == 36
     assert all(entry["fields"]["body"] == f"staff{entry['fields']['staff_id']}" for entry in entries)
 
@@ -168,17 +168,17 @@ def without_addresses(answer: Answer) -> Any:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_remembered_is_for_the_same_credentials_only(house: House) -> None:
+async def test_what_is_remembered_is_for_the_same_credentials_only(rig: Rig) -> None:
     for _ in range(2):
-        answer = await house.ask("GET", "/hospitals")
+        answer = await rig.ask("GET", "/hospitals")
     assert "hit" in (answer.field("cache-status") or "")
-    other = await house.ask("GET", "/hospitals", user="staff2")
+    other = await rig.ask("GET", "/hospitals", user="staff2")
     assert (other.status, other.json()) == (200, answer.json())
     assert "uri-miss" in (other.field("cache-status") or "")
-    assert (await house.ask("GET", "/hospitals", password="password2")).status == 401
-    assert (await house.ask("GET", "/hospitals", password="Password1")).status == 401
-    assert (await house.ask("GET", "/hospitals", user="STAFF1")).status == 401
-    assert (await ask(house.proxy.url, "GET", "/hospitals")).status == 401
+    assert (await rig.ask("GET", "/hospitals", password="password2")).status == 401
+    assert (await rig.ask("GET", "/hospitals", password="Password1")).status == 401
+    assert (await rig.ask("GET", "/hospitals", user="STAFF1")).status == 401
+    assert (await ask(rig.proxy.url, "GET", "/hospitals")).status == 401
 
 
 @pytest_twisted.ensureDeferred
@@ -208,39 +208,39 @@ CHANGES = {
 @pytest.mark.parametrize("fault", [None, "error_after", "reset_after", "truncated"])
 @pytest.mark.parametrize("change", list(CHANGES))
 @pytest_twisted.ensureDeferred
-async def test_old_credentials_get_nothing_from_memory(house: House, change: str, fault: str | None) -> None:
+async def test_old_credentials_get_nothing_from_memory(rig: Rig, change: str, fault: str | None) -> None:
     """They get nothing from the cache, not even while the outcome of the change is unknown."""
     for path in ("/hospitals", "/staffs/me", "/patients?hospital_id=1"):
         for _ in range(2):
-            answer = await house.ask("GET", path, user="staff2")
+            answer = await rig.ask("GET", path, user="staff2")
         assert "hit" in (answer.field("cache-status") or "")
     method, document = CHANGES[change]
     # HOSP sends 404 for hidden records, too: a lost deletion is proved only to a client that has seen the record.
-    assert (await house.ask("GET", "/staffs/2")).status == 200
+    assert (await rig.ask("GET", "/staffs/2")).status == 200
     if fault:
-        await script(house.hosp.control_url, fault, method=method)
-    answer = await house.ask(method, "/staffs/2", *([document] if document else []))
+        await script(rig.hosp.control_url, fault, method=method)
+    answer = await rig.ask(method, "/staffs/2", *([document] if document else []))
     # A password cannot be read back; HOSP accepts the new one, which proves the change.
     assert answer.status == 200, answer
     for path in ("/hospitals", "/staffs/me", "/patients?hospital_id=1"):
-        assert (await house.ask("GET", path, user="staff2")).status == 401
+        assert (await rig.ask("GET", path, user="staff2")).status == 401
     new = {"password": ("staff2", "new"), "name": ("renamed", "password2")}.get(change)
     if new:
-        answer = await house.ask("GET", "/hospitals", user=new[0], password=new[1])
+        answer = await rig.ask("GET", "/hospitals", user=new[0], password=new[1])
         assert answer.status == 200
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_account_that_changed_behind_the_proxys_back_is_found_out_at_the_next_question(
-    house: House,
+    rig: Rig,
 ) -> None:
-    await house.ask("GET", "/hospitals", user="staff2")
+    await rig.ask("GET", "/hospitals", user="staff2")
     await control(
-        house.hosp.control_url,
+        rig.hosp.control_url,
         "POST",
         "/change",
         {"resource": "staffs", "id": 2, "fields": {"password": "new"}},
     )
-    assert (await house.ask("GET", "/notes", user="staff2")).status == 401
+    assert (await rig.ask("GET", "/notes", user="staff2")).status == 401
     # From now on the entries for these credentials cannot be used either.
-    assert (await house.ask("GET", "/hospitals", user="staff2")).status == 401
+    assert (await rig.ask("GET", "/hospitals", user="staff2")).status == 401

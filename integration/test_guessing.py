@@ -8,7 +8,7 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from .asking import Answer, ask, journal
+from .http_client import Answer, ask, journal
 from .processes import Processes, Proxy
 
 QUICK = "[admission]\naccount_free = 3\naddress_free = 20\ndelay_s = 1\naccount_waiting = 1\naddress_waiting = 4\n"

@@ -17,12 +17,12 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 
-from .asking import Answer, ask, journal
-from .crew import until
+from .http_client import Answer, ask, journal
 from .machines import QUICK, key_file
 from .processes import Hosp, Processes, Proxy
+from .redis_relay import Rewrite, Rewriting, as_it_is
 from .redis_server import Redis
-from .rewriting import Rewrite, Rewriting, as_it_is
+from .worker_processes import until
 
 ROUNDS = int(os.environ.get("HOSTILE_ROUNDS", "1"))
 MOST_LINES = 60
@@ -30,7 +30,7 @@ MOST_LINES = 60
 _TROUBLE = re.compile(r"Traceback|Unhandled|A mistake|failed: ")
 
 
-class Place:
+class Rig:
     """Two workers, a HOSP, a Redis, and a relay in front of Redis that changes replies."""
 
     def __init__(self, redis: Redis, relay: Rewriting, hosp: Hosp, proxy: Proxy) -> None:
@@ -127,7 +127,7 @@ def _deferred(doing: Any) -> Any:
 
 
 @pytest_twisted.async_yield_fixture(scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rig]:
     """One place for all tests; each test leaves it sound."""
     folder = tmp_path_factory.mktemp("hostile")
     processes, redis = Processes(folder), Redis()
@@ -138,7 +138,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     section = f'[redis]\nenabled = true\nurl = "redis://127.0.0.1:{relay.port}"\n{QUICK}'
     proxy = await processes.proxy(hosp.url, top=f"workers = 2\n{key_file(folder)}", options=section)
     await proxy.until_said("hospproxy admin on")
-    made = Place(redis, relay, hosp, proxy)
+    made = Rig(redis, relay, hosp, proxy)
     yield made
     await processes.end_all()
     await relay.stop()
@@ -146,7 +146,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
 
 
 @pytest_twisted.async_yield_fixture
-async def place(house: Place) -> AsyncIterator[Place]:
+async def rig(house: Rig) -> AsyncIterator[Rig]:
     await house.recovers()
     house.lines = house.proxy.log.count("\n")
     yield house
@@ -201,7 +201,7 @@ def damaged(chance: random.Random, reply: bytes) -> bytes:
 
 
 def _values(reply: bytes) -> list[bytes]:
-    from .rewriting import Frames
+    from .redis_relay import Frames
 
     return Frames().feed(reply[reply.index(b"\r\n") + 2 :])
 
@@ -213,10 +213,10 @@ def of_scripts(change: Callable[[bytes], bytes], *names: str, share: float = 0.5
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_happens_to_a_redis(place: Place) -> None:
+async def test_what_happens_to_a_redis(rig: Rig) -> None:
     """Full, read-only, emptied, without scripts, its clients killed, slow, or silent."""
-    ask_redis = place.redis.ask
-    await place.use(2)
+    ask_redis = rig.redis.ask
+    await rig.use(2)
     for command in (
         ("CONFIG", "SET", "maxmemory", "1"),
         ("CONFIG", "SET", "maxmemory", "0"),
@@ -228,24 +228,24 @@ async def test_what_happens_to_a_redis(place: Place) -> None:
         ("REPLICAOF", "NO", "ONE"),
     ):
         ask_redis(*command)
-        await place.use(3)
-    await place.recovers()
+        await rig.use(3)
+    await rig.recovers()
     for delay_s in (0.1, 0.25, 0.35, 1.0):
-        place.relay.delay_s = delay_s
-        await place.use(2)
-    await place.recovers()
-    place.relay.mute = True
-    await place.use(4)
-    place.relay.cut()
-    await place.recovers()
-    await place.until_keyed()
-    await place.is_sound()
-    assert "refuses commands: it answers OOM" in place.proxy.log
+        rig.relay.delay_s = delay_s
+        await rig.use(2)
+    await rig.recovers()
+    rig.relay.mute = True
+    await rig.use(4)
+    rig.relay.cut()
+    await rig.recovers()
+    await rig.until_keyed()
+    await rig.is_sound()
+    assert "refuses commands: it answers OOM" in rig.proxy.log
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
-async def test_replies_of_the_wrong_kind(place: Place, seed: int) -> None:
+async def test_replies_of_the_wrong_kind(rig: Rig, seed: int) -> None:
     """For each script in turn: wrong values, too few, too many, nested lists, and errors."""
     chance = random.Random(seed)
     kinds: list[Callable[[bytes], bytes]] = [
@@ -255,14 +255,14 @@ async def test_replies_of_the_wrong_kind(place: Place, seed: int) -> None:
     ]
     for change in kinds:
         for name in EVERYBODY:
-            place.relay.rewrite = of_scripts(change, name)
-            await place.use(2)
-        place.relay.rewrite = of_scripts(change, *EVERYBODY, share=0.3)
-        await place.use(3)
+            rig.relay.rewrite = of_scripts(change, name)
+            await rig.use(2)
+        rig.relay.rewrite = of_scripts(change, *EVERYBODY, share=0.3)
+        await rig.use(3)
     for name, counted in COUNTED.items():
-        place.relay.rewrite = of_scripts(lambda _: b"*2\r\n$2\r\nok\r\n:7\r\n", name, share=1.0)
-        await until(partial(place.counts, counted))
-    await place.is_sound()
+        rig.relay.rewrite = of_scripts(lambda _: b"*2\r\n$2\r\nok\r\n:7\r\n", name, share=1.0)
+        await until(partial(rig.counts, counted))
+    await rig.is_sound()
 
 
 def flip(chance: random.Random, reply: bytes) -> bytes:
@@ -275,7 +275,7 @@ def flip(chance: random.Random, reply: bytes) -> bytes:
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
-async def test_what_is_no_reply(place: Place, seed: int) -> None:
+async def test_what_is_no_reply(rig: Rig, seed: int) -> None:
     """Random bytes; replies that are truncated, doubled, swapped, too large, or of another protocol."""
     chance = random.Random(seed)
     held: list[bytes] = []
@@ -297,11 +297,9 @@ async def test_what_is_no_reply(place: Place, seed: int) -> None:
         lambda _: b"",
     ]
     for change in kinds:
-        place.relay.rewrite = of_scripts(
-            change, *EVERYBODY, "PING", "INFO", "SUBSCRIBE", "message", share=0.2
-        )
-        await place.use(2)
-    await place.is_sound()
+        rig.relay.rewrite = of_scripts(change, *EVERYBODY, "PING", "INFO", "SUBSCRIBE", "message", share=0.2)
+        await rig.use(2)
+    await rig.is_sound()
 
 
 PREFIX = "{hospproxy}:"
@@ -370,39 +368,39 @@ KEYS = (
 
 
 @pytest_twisted.ensureDeferred
-async def test_keys_that_somebody_spoiled(place: Place) -> None:
+async def test_keys_that_somebody_spoiled(rig: Rig) -> None:
     """Keys of another type, deleted, or full of garbage: the proxy continues and recovers."""
-    await place.use(4)
+    await rig.use(4)
     for how in range(4):
         for key in KEYS:
-            spoil(place.redis, key, how)
-            await place.use()
+            spoil(rig.redis, key, how)
+            await rig.use()
             if ROUNDS > 1:
-                await place.recovers()
-                await place.until_keyed()
-        await place.recovers()
-        await place.until_keyed()
-    await place.is_sound()
+                await rig.recovers()
+                await rig.until_keyed()
+        await rig.recovers()
+        await rig.until_keyed()
+    await rig.is_sound()
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
 @pytest_twisted.ensureDeferred
-async def test_keys_go_one_by_one(place: Place, seed: int) -> None:
+async def test_keys_go_one_by_one(rig: Rig, seed: int) -> None:
     """Like a full Redis that evicts: any key may vanish at any moment. Values move to other keys, too."""
     chance = random.Random(seed)
     for number in range(30):
-        keys = place.redis.ask("KEYS", "*").split()
+        keys = rig.redis.ask("KEYS", "*").split()
         if keys:
-            place.redis.ask("DEL", chance.choice(keys))
+            rig.redis.ask("DEL", chance.choice(keys))
         if number % 5 == 4:
-            place.redis.ask("EVAL", SWAP, "0")
+            rig.redis.ask("EVAL", SWAP, "0")
         if number % 3 == 2:
             how = chance.choice(("removed", "said again", "rubbish", "renumbered"))
-            place.redis.ask("EVAL", TAMPER, "2", f"{PREFIX}head", f"{PREFIX}log", how)
-        await place.use()
-    await place.recovers()
-    await place.until_keyed()
-    await place.is_sound()
+            rig.redis.ask("EVAL", TAMPER, "2", f"{PREFIX}head", f"{PREFIX}log", how)
+        await rig.use()
+    await rig.recovers()
+    await rig.until_keyed()
+    await rig.is_sound()
 
 
 SWAP = """

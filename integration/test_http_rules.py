@@ -11,9 +11,9 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, maybeDeferred
 
-from .asking import Answer, ask, basic, raw
-from .misbehaving import Misbehaving, Step
+from .http_client import Answer, ask, basic, raw
 from .processes import Processes, Proxy
+from .scripted_server import Misbehaving, Step
 
 WITHOUT_CACHE = "[cache]\nenabled = false\n"
 
@@ -70,7 +70,7 @@ def stamp(second: int) -> str:
     return f"2026-01-01T00:00:{second % 60:02d}.000Z"
 
 
-class Place:
+class Rig:
     """A proxy in front of such a HOSP."""
 
     def __init__(self) -> None:
@@ -96,73 +96,73 @@ class Place:
 
 
 @pytest_twisted.async_yield_fixture
-async def place() -> AsyncIterator[Place]:
-    made = Place()
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
     yield made
     await made.end()
 
 
 @pytest_twisted.ensureDeferred
-async def test_hosp_learns_every_hop_and_aloop_ends(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url, options=WITHOUT_CACHE)
-    await place.send("GET /notes", "Via: 1.0 fred")
-    (asked,) = place.server.seen(b"GET /notes ")
+async def test_hosp_learns_every_hop_and_aloop_ends(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url, options=WITHOUT_CACHE)
+    await rig.send("GET /notes", "Via: 1.0 fred")
+    (asked,) = rig.server.seen(b"GET /notes ")
     (via,) = [one[5:].decode() for one in asked.split(b"\r\n") if one.startswith(b"Via: ")]
     before, _, name = via.rpartition(" ")
     assert before == "1.0 fred, 1.1" and name.startswith("hospproxy-"), via
-    looped = await place.send("GET /notes", f"Via: {via}")
-    assert (looped.status, len(place.server.seen(b"GET /notes "))) == (508, 1)
+    looped = await rig.send("GET /notes", f"Via: {via}")
+    assert (looped.status, len(rig.server.seen(b"GET /notes "))) == (508, 1)
     old = await raw(
-        place.proxy.plain_url, f"GET / HTTP/1.0\r\nAuthorization: {basic('staff1')}\r\n\r\n".encode()
+        rig.proxy.plain_url, f"GET / HTTP/1.0\r\nAuthorization: {basic('staff1')}\r\n\r\n".encode()
     )
     assert old.status in (200, 502)
-    assert any(f"Via: 1.0 {name}".encode() in one for one in place.server.seen(b"GET / "))
+    assert any(f"Via: 1.0 {name}".encode() in one for one in rig.server.seen(b"GET / "))
 
 
 @pytest_twisted.ensureDeferred
-async def test_date_and_etag_of_ahit_are_those_of_the_first(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url)
-    first = await place.send("GET /notes/7", "Range: bytes=0-1", 'If-Range: W/"hosp"')
+async def test_date_and_etag_of_ahit_are_those_of_the_first(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url)
+    first = await rig.send("GET /notes/7", "Range: bytes=0-1", 'If-Range: W/"hosp"')
     date, tag = first.field("date"), first.field("etag") or ""
     assert first.status == 200 and date is not None and parsedate_to_datetime(date)
     assert tag.startswith('"') and first.field("accept-ranges") is None
-    (asked,) = place.server.seen(b"GET /notes/7 ")
+    (asked,) = rig.server.seen(b"GET /notes/7 ")
     assert b"range" not in asked.lower()
-    hit = await place.send("GET /notes/7")
+    hit = await rig.send("GET /notes/7")
     assert (hit.field("date"), hit.field("etag"), hit.body) == (date, tag, first.body)
     assert (hit.field("cache-status") or "").startswith("hospproxy; hit; ttl=")
-    known = await place.send("GET /notes/7", f"If-None-Match: {tag}")
+    known = await rig.send("GET /notes/7", f"If-None-Match: {tag}")
     assert (known.status, known.body, known.field("etag")) == (304, b"", tag)
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_nobody_asked_for_is_no_answer(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url, options=WITHOUT_CACHE)
+async def test_what_nobody_asked_for_is_no_answer(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url, options=WITHOUT_CACHE)
     not_modified = b'HTTP/1.1 304 Not Modified\r\nETag: W/"hosp"\r\n\r\n'
-    part = place.server.answer([], b"206 Partial Content")
+    part = rig.server.answer([], b"206 Partial Content")
     for unasked in (not_modified, part):
-        place.server.requests.clear()
-        place.server.unasked.append(unasked)
-        answer = await place.send("GET /notes")
-        assert (answer.status, answer.json()[0]["id"], len(place.server.seen(b"GET /notes "))) == (200, 7, 2)
+        rig.server.requests.clear()
+        rig.server.unasked.append(unasked)
+        answer = await rig.send("GET /notes")
+        assert (answer.status, answer.json()[0]["id"], len(rig.server.seen(b"GET /notes "))) == (200, 7, 2)
 
 
 @pytest_twisted.ensureDeferred
-async def test_hosps_no_cache_is_honoured(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url)
-    place.server.fields = (b"Cache-Control: no-cache",)
+async def test_hosps_no_cache_is_honoured(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url)
+    rig.server.fields = (b"Cache-Control: no-cache",)
     for _ in range(2):
-        answer = await place.send("GET /notes")
+        answer = await rig.send("GET /notes")
         assert (answer.field("cache-status") or "").endswith("detail=no-cache")
-    place.server.fields = (b"Cache-Control: max-age=0, private, must-revalidate",)
-    await place.send("GET /notes")
-    assert (await place.send("GET /notes")).field("age") is not None
-    assert len(place.server.seen(b"GET /notes ")) == 3
+    rig.server.fields = (b"Cache-Control: max-age=0, private, must-revalidate",)
+    await rig.send("GET /notes")
+    assert (await rig.send("GET /notes")).field("age") is not None
+    assert len(rig.server.seen(b"GET /notes ")) == 3
 
 
 @pytest_twisted.ensureDeferred
-async def test_filters_go_on_and_are_kept_apart(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url)
+async def test_filters_go_on_and_are_kept_apart(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url)
     for query in (
         "",
         "?staff_id=3",
@@ -170,20 +170,20 @@ async def test_filters_go_on_and_are_kept_apart(processes: Processes, place: Pla
         "?page=2&staff_id=9&staff_id=03",
         "?patient_id=2&patient_id=3",
     ):
-        assert (await place.send(f"GET /notes{query}")).status == 200
-    asked = [one.split(b" ")[1] for one in place.server.seen(b"GET /notes")]
+        assert (await rig.send(f"GET /notes{query}")).status == 200
+    asked = [one.split(b" ")[1] for one in rig.server.seen(b"GET /notes")]
     assert asked == [b"/notes", b"/notes?staff_id=3", b"/notes?staff_id=4", b"/notes?patient_id=3"]
-    wrong = await place.send("GET /notes?staff_id=x")
+    wrong = await rig.send("GET /notes?staff_id=x")
     assert (wrong.status, wrong.json()["field"]) == (422, "staff_id")
-    await place.send("PATCH /notes/7?staff_id=2", document={"title": "b"})
-    assert place.server.seen(b"PATCH /notes/7 ")
+    await rig.send("PATCH /notes/7?staff_id=2", document={"title": "b"})
+    assert rig.server.seen(b"PATCH /notes/7 ")
 
 
 @pytest_twisted.ensureDeferred
-async def test_conditions_of_writes_hold_or_nothing_is_sent(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url)
-    tag = (await place.send("GET /notes/7")).field("etag")
-    place.server.note["title"] = "changed past the proxy"
+async def test_conditions_of_writes_hold_or_nothing_is_sent(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url)
+    tag = (await rig.send("GET /notes/7")).field("etag")
+    rig.server.note["title"] = "changed past the proxy"
     for line, fields, status in (
         ("PATCH /notes/7", [f"If-Match: {tag}"], 412),
         ("PATCH /notes/7", ['If-Match: W/"hosp"'], 412),
@@ -195,37 +195,37 @@ async def test_conditions_of_writes_hold_or_nothing_is_sent(processes: Processes
         ("POST /patients/1/screen", ["If-Match: *"], 400),
     ):
         document = {"images": ["x"]} if "screen" in line else {"title": "b", "patient_id": 1}
-        answer = await place.send(line, *fields, document=document)
+        answer = await rig.send(line, *fields, document=document)
         assert answer.status == status, (line, fields, answer)
-    assert (await place.send("DELETE /notes/7", f"If-Match: {tag}")).status == 412
-    assert not [one for one in place.server.requests if one.split(b" ")[0] in (b"PATCH", b"POST", b"DELETE")]
-    tag = (await place.send("GET /notes/7", "Cache-Control: no-cache")).field("etag")
-    changed = await place.send("PATCH /notes/7", f"If-Match: {tag}", document={"title": "b"})
+    assert (await rig.send("DELETE /notes/7", f"If-Match: {tag}")).status == 412
+    assert not [one for one in rig.server.requests if one.split(b" ")[0] in (b"PATCH", b"POST", b"DELETE")]
+    tag = (await rig.send("GET /notes/7", "Cache-Control: no-cache")).field("etag")
+    changed = await rig.send("PATCH /notes/7", f"If-Match: {tag}", document={"title": "b"})
     assert (changed.status, changed.json()["title"]) == (200, "b")
     # The response to a change has the ETag for the next change.
-    again = await place.send("PATCH /notes/7", f"If-Match: {changed.field('etag')}", document={"title": "c"})
+    again = await rig.send("PATCH /notes/7", f"If-Match: {changed.field('etag')}", document={"title": "c"})
     assert again.status == 200
-    own = [record["own"] for record in place.proxy.records() if record["kind"] == "own"]
+    own = [record["own"] for record in rig.proxy.records() if record["kind"] == "own"]
     assert "condition" in own
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_replayed_was_not_forwarded(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url)
+async def test_what_is_replayed_was_not_forwarded(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url)
     said = [
-        (await place.send("PATCH /notes/7", 'Idempotency-Key: "k"', document={"title": "b"})).field(
+        (await rig.send("PATCH /notes/7", 'Idempotency-Key: "k"', document={"title": "b"})).field(
             "cache-status"
         )
         for _ in range(2)
     ]
     assert said == ["hospproxy; fwd=method; fwd-status=200", "hospproxy; hit; detail=replayed"]
-    assert len(place.server.seen(b"PATCH ")) == 1
+    assert len(rig.server.seen(b"PATCH ")) == 1
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_the_cache_did_is_counted_as_itself(processes: Processes, place: Place) -> None:
-    place.proxy = await processes.proxy(place.url)
-    await place.send("GET /notes")
-    await place.send("GET /notes", "Cache-Control: no-cache")
-    metrics = (await ask(place.proxy.admin_url, "GET", "/metrics")).body.decode()
+async def test_what_the_cache_did_is_counted_as_itself(processes: Processes, rig: Rig) -> None:
+    rig.proxy = await processes.proxy(rig.url)
+    await rig.send("GET /notes")
+    await rig.send("GET /notes", "Cache-Control: no-cache")
+    metrics = (await ask(rig.proxy.admin_url, "GET", "/metrics")).body.decode()
     assert 'cache="refresh"' in metrics and 'cache="other"' not in metrics

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from .asking import unverified
 from .dockerfile import Image, Replay, context, parse
+from .http_client import unverified
 from .ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest_twisted
 
-from .asking import Answer, ask, unverified
 from .haproxy import CLIENT, ask_from, haproxy, way
+from .http_client import Answer, ask, unverified
 from .ports import free_port
 from .processes import Processes, Proxy
 

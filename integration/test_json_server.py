@@ -17,7 +17,7 @@ from attrs import frozen
 
 from hosp_standin.service import load_seed
 
-from .asking import Answer, ask
+from .http_client import Answer, ask
 from .ports import free_port
 from .processes import Processes, Proxy, Running
 from .relay import Relay
@@ -28,7 +28,7 @@ NOTE = {"title": "Visit", "body": "Eats again.", "patient_id": 7}
 
 
 @frozen
-class House:
+class Rig:
     """The proxy, the relay behind it, and json-server behind that."""
 
     proxy: Proxy
@@ -47,7 +47,7 @@ class House:
 
 
 @pytest_twisted.async_yield_fixture  # type: ignore[untyped-decorator]
-async def house(processes: Processes, tmp_path: Path) -> AsyncIterator[House]:
+async def rig(processes: Processes, tmp_path: Path) -> AsyncIterator[Rig]:
     await install(processes)
     port = free_port()
     server = Running("json-server")
@@ -73,7 +73,7 @@ async def house(processes: Processes, tmp_path: Path) -> AsyncIterator[House]:
     relay.start()
     contract = json.dumps(str(HOME / "contract.yaml"))
     proxy = await processes.proxy(relay.url, top=f"contract_file = {contract}", options=OFF)
-    yield House(proxy, relay, f"http://127.0.0.1:{port}")
+    yield Rig(proxy, relay, f"http://127.0.0.1:{port}")
     await relay.stop()
 
 
@@ -100,106 +100,102 @@ def records() -> dict[str, Any]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_lists_and_single_records_come_from_memory_the_second_time(house: House) -> None:
+async def test_lists_and_single_records_come_from_memory_the_second_time(rig: Rig) -> None:
     for path in ("/notes", "/notes/5", "/patients?hospital_id=2", "/notes?patient_id=7", "/hospitals"):
-        first, second = await house.ask("GET", path), await house.ask("GET", path)
+        first, second = await rig.ask("GET", path), await rig.ask("GET", path)
         assert (first.status, second.status) == (200, 200)
-        assert first.json() == second.json() == await house.stored(path)
+        assert first.json() == second.json() == await rig.stored(path)
         assert "stored" in (first.field("cache-status") or ""), first
         assert (second.field("cache-status") or "").startswith("hospproxy; hit")
-        assert house.relay.requests == [f"GET {path}"]
-        house.relay.requests.clear()
+        assert rig.relay.requests == [f"GET {path}"]
+        rig.relay.requests.clear()
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_the_contract_does_not_know_goes_no_further(house: House) -> None:
-    assert (await house.ask("GET", "/profile")).status == 404
-    assert (await house.ask("POST", "/notes", {"title": 7})).status == 422
-    assert (await house.ask("PUT", "/notes/1", NOTE)).status == 405
-    assert house.relay.requests == []
-    made = await house.ask("POST", "/notes", {**NOTE, "colour": "red"})
+async def test_what_the_contract_does_not_know_goes_no_further(rig: Rig) -> None:
+    assert (await rig.ask("GET", "/profile")).status == 404
+    assert (await rig.ask("POST", "/notes", {"title": 7})).status == 422
+    assert (await rig.ask("PUT", "/notes/1", NOTE)).status == 405
+    assert rig.relay.requests == []
+    made = await rig.ask("POST", "/notes", {**NOTE, "colour": "red"})
     assert made.status == 201
-    assert await house.stored_like(NOTE) == [{**NOTE, "id": 301}]
+    assert await rig.stored_like(NOTE) == [{**NOTE, "id": 301}]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_post_makes_the_lists_stale(house: House) -> None:
-    before = (await house.ask("GET", "/notes?patient_id=7")).json()
-    made = await house.ask("POST", "/notes", NOTE)
+async def test_a_post_makes_the_lists_stale(rig: Rig) -> None:
+    before = (await rig.ask("GET", "/notes?patient_id=7")).json()
+    made = await rig.ask("POST", "/notes", NOTE)
     assert made.status == 201
-    after = await house.ask("GET", "/notes?patient_id=7")
+    after = await rig.ask("GET", "/notes?patient_id=7")
     assert after.json() == [*before, made.json()]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_post_whose_answer_is_lost_is_found_by_its_id(house: House) -> None:
+async def test_a_post_whose_answer_is_lost_is_found_by_its_id(rig: Rig) -> None:
     """Without a date only its id shows that it is new: it is above the highest id seen before."""
-    await house.ask("GET", "/notes")
-    house.relay.losing.append(("POST", "after"))
-    made = await house.ask("POST", "/notes", NOTE)
+    await rig.ask("GET", "/notes")
+    rig.relay.losing.append(("POST", "after"))
+    made = await rig.ask("POST", "/notes", NOTE)
     assert (made.status, made.json()) == (201, {**NOTE, "id": 301})
-    assert made.field("location") == f"{house.proxy.url}/notes/301"
-    assert await house.stored_like(NOTE) == [{**NOTE, "id": 301}]
-    assert [line for line in house.relay.requests if line.startswith("POST")] == ["POST /notes"]
-    assert made.json() in (await house.ask("GET", "/notes")).json()
+    assert made.field("location") == f"{rig.proxy.url}/notes/301"
+    assert await rig.stored_like(NOTE) == [{**NOTE, "id": 301}]
+    assert [line for line in rig.relay.requests if line.startswith("POST")] == ["POST /notes"]
+    assert made.json() in (await rig.ask("GET", "/notes")).json()
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_older_note_like_it_is_not_taken_for_it(house: House) -> None:
-    older = await house.ask("POST", "/notes", NOTE)
+async def test_an_older_note_like_it_is_not_taken_for_it(rig: Rig) -> None:
+    older = await rig.ask("POST", "/notes", NOTE)
     assert older.json()["id"] == 301
-    house.relay.losing.append(("POST", "after"))
-    made = await house.ask("POST", "/notes", NOTE)
+    rig.relay.losing.append(("POST", "after"))
+    made = await rig.ask("POST", "/notes", NOTE)
     assert (made.status, made.json()["id"]) == (201, 302)
-    assert [note["id"] for note in await house.stored_like(NOTE)] == [301, 302]
+    assert [note["id"] for note in await rig.stored_like(NOTE)] == [301, 302]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_post_that_may_be_an_older_record_is_honestly_unknown(house: House) -> None:
+async def test_a_post_that_may_be_an_older_record_is_honestly_unknown(rig: Rig) -> None:
     """No list was read before it, and it has no date, so its age cannot be known."""
-    house.relay.losing.append(("POST", "after"))
-    made = await house.ask("POST", "/notes", NOTE)
+    rig.relay.losing.append(("POST", "after"))
+    made = await rig.ask("POST", "/notes", NOTE)
     assert (made.status, made.json()["outcome"]) == (502, "unknown")
     assert made.json()["reference"]
-    assert len(await house.stored_like(NOTE)) == 1
+    assert len(await rig.stored_like(NOTE)) == 1
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_post_that_was_lost_on_the_way_is_sent_again_once_it_is_surely_absent(house: House) -> None:
-    await house.ask("GET", "/notes")
-    house.relay.losing.append(("POST", "before"))
-    made = await house.ask("POST", "/notes", NOTE)
+async def test_a_post_that_was_lost_on_the_way_is_sent_again_once_it_is_surely_absent(rig: Rig) -> None:
+    await rig.ask("GET", "/notes")
+    rig.relay.losing.append(("POST", "before"))
+    made = await rig.ask("POST", "/notes", NOTE)
     assert made.status == 201
-    assert await house.stored_like(NOTE) == [{**NOTE, "id": 301}]
-    assert [line for line in house.relay.requests if line.startswith("POST")] == ["POST /notes"] * 2
+    assert await rig.stored_like(NOTE) == [{**NOTE, "id": 301}]
+    assert [line for line in rig.relay.requests if line.startswith("POST")] == ["POST /notes"] * 2
 
 
 @pytest.mark.parametrize("lost", [None, "after", "before"])
 @pytest_twisted.ensureDeferred
-async def test_a_patch_is_carried_out_and_what_was_remembered_is_stale(
-    house: House, lost: str | None
-) -> None:
+async def test_a_patch_is_carried_out_and_what_was_remembered_is_stale(rig: Rig, lost: str | None) -> None:
     for path in ("/notes/5", "/notes"):
-        await house.ask("GET", path)
+        await rig.ask("GET", path)
     if lost:
-        house.relay.losing.append(("PATCH", lost))
-    changed = await house.ask("PATCH", "/notes/5", {"title": "Changed"})
+        rig.relay.losing.append(("PATCH", lost))
+    changed = await rig.ask("PATCH", "/notes/5", {"title": "Changed"})
     assert (changed.status, changed.json()["title"]) == (200, "Changed")
-    assert (await house.stored("/notes/5"))["title"] == "Changed"
-    assert (await house.ask("GET", "/notes/5")).json() == changed.json()
-    assert changed.json() in (await house.ask("GET", "/notes")).json()
+    assert (await rig.stored("/notes/5"))["title"] == "Changed"
+    assert (await rig.ask("GET", "/notes/5")).json() == changed.json()
+    assert changed.json() in (await rig.ask("GET", "/notes")).json()
 
 
 @pytest.mark.parametrize("lost", [None, "after", "before"])
 @pytest_twisted.ensureDeferred
-async def test_a_delete_is_carried_out_and_what_was_remembered_is_stale(
-    house: House, lost: str | None
-) -> None:
+async def test_a_delete_is_carried_out_and_what_was_remembered_is_stale(rig: Rig, lost: str | None) -> None:
     for path in ("/notes/5", "/notes"):
-        await house.ask("GET", path)
+        await rig.ask("GET", path)
     if lost:
-        house.relay.losing.append(("DELETE", lost))
-    gone = await house.ask("DELETE", "/notes/5")
+        rig.relay.losing.append(("DELETE", lost))
+    gone = await rig.ask("DELETE", "/notes/5")
     assert (gone.status, gone.body) == (200, b"{}")
-    assert (await house.ask("GET", "/notes/5")).status == 404
-    assert 5 not in [note["id"] for note in (await house.ask("GET", "/notes")).json()]
+    assert (await rig.ask("GET", "/notes/5")).status == 404
+    assert 5 not in [note["id"] for note in (await rig.ask("GET", "/notes")).json()]

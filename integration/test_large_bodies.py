@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest_twisted
 
-from .asking import ask, basic, raw
+from .http_client import ask, basic, raw
 from .processes import Processes
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest_twisted
 
-from .asking import ask, basic, connect, control, journal
+from .http_client import ask, basic, connect, control, journal
 from .processes import Processes, Proxy
 from .test_breaker import gauge
 from .test_fates import until

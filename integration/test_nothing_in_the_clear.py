@@ -18,12 +18,12 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 
-from .asking import Answer, ask, basic, control, raw, script
-from .misbehaving import Misbehaving
+from .http_client import Answer, ask, basic, control, raw, script
 from .processes import Processes, Proxy
-from .rummaging import findings, rummage, spellings
+from .scripted_server import Misbehaving
 from .test_alerts import until
 from .test_fates import until as until_so
+from .word_search import findings, rummage, spellings
 
 PATIENT, NOTE, PASSWORD, WRONG, IMAGE, PAGE = (
     "Quetzalcoatlin-Żółwik",

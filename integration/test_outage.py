@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor, task
 
-from .asking import Answer, ask, control
+from .http_client import Answer, ask, control
 from .processes import Hosp, Processes, Proxy
 from .test_breaker import gauge
 from .test_guarantees import NOTE

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest_twisted
 
-from .asking import ask
+from .http_client import ask
 from .processes import Processes, Proxy
 
 ENFORCED = '[permissions.rules]\nother_hospital = "enforce"\n'

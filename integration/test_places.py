@@ -15,9 +15,9 @@ from hospproxy.outward.gate.redis.shared_slots import PlacesRules, SharedPlaces
 from hospproxy.outward.gate.slots import Using
 from hospproxy.sharing.lua_scripts import Script, script
 from hospproxy.watch.metrics import Metrics
-from tests.sharing.places_model import Table
+from tests.sharing.slots_model import Table
 
-from .common_place import PlainCommon
+from .plain_common import PlainCommon
 from .redis_server import Redis
 
 CEILING = 5

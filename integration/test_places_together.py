@@ -13,7 +13,7 @@ from attrs import define, field
 from twisted.internet import reactor, task
 from twisted.internet.defer import gatherResults
 
-from .asking import ask, control
+from .http_client import ask, control
 from .machines import machine
 from .processes import Hosp, Processes, Proxy
 from .redis_server import Redis

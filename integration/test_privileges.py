@@ -13,7 +13,7 @@ import pytest_twisted
 
 from hospproxy.secrets import MasterKey
 
-from .asking import ask
+from .http_client import ask
 from .ports import free_port
 from .processes import Processes, Proxy, proxy_options, twistd_command
 from .test_running import NOTE

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest_twisted
 import txredisapi
 
-from .asking import ask, basic, control
+from .http_client import ask, basic, control
 from .machines import machine
 from .processes import Processes, Proxy, Running
 from .redis_server import Redis
-from .rummaging import Needles, findings, rummage, spellings
 from .test_nothing_in_the_clear import NOTE, PASSWORD, PATIENT, SECRETS, STAFF, STEMS, WRONG, everything, fill
+from .word_search import Needles, findings, rummage, spellings
 
 NAME = "Veterinaria-Obersteiermark"
 """Name and login of a member of staff."""

@@ -25,10 +25,10 @@ from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.vault import Vault
 from hospproxy.watch.metrics import Metrics
 
-from .carrying import clock, until
-from .misbehaving import certificate
 from .ports import free_port
 from .redis_server import Redis
+from .scripted_server import certificate
+from .sink_carrier import clock, until
 
 PAGE = Path(__file__).parent.parent / "docs" / "redis.md"
 
@@ -41,7 +41,7 @@ ECHO = script("return {'ok', KEYS[1], ARGV[1]}")
 FILL = script("return {redis.call('SET', KEYS[1], ARGV[1]).ok}")
 
 
-class Place:
+class Rig:
     """A Redis, and links to it."""
 
     def __init__(self) -> None:
@@ -79,8 +79,8 @@ class Place:
 
 
 @pytest_twisted.async_yield_fixture
-async def place() -> AsyncIterator[Place]:
-    made = Place()
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
     globalLogPublisher.addObserver(made.observe)
     yield made
     for link in made.links:
@@ -97,51 +97,51 @@ async def refused(doing: Any) -> str:
 
 
 @pytest_twisted.ensureDeferred
-async def test_commands_and_messages(place: Place) -> None:
+async def test_commands_and_messages(rig: Rig) -> None:
     """Scripts that Redis does not know yet or has forgotten; any bytes; many at one time."""
-    await place.start()
-    link = await place.up(database=3, timeout_s=10.0)  # 900 commands and 8 MiB at once, on a busy machine
+    await rig.start()
+    link = await rig.up(database=3, timeout_s=10.0)  # 900 commands and 8 MiB at once, on a busy machine
     every = bytes(range(256))
     assert await link.evaluate(ECHO, [every], [every]) == [b"ok", every, every]
-    place.redis.ask("SCRIPT", "FLUSH")
-    place.redis.ask("FLUSHALL")
+    rig.redis.ask("SCRIPT", "FLUSH")
+    rig.redis.ask("FLUSHALL")
     assert await link.evaluate(ECHO, [b"k"], [7]) == [b"ok", b"k", b"7"]
     asked = [Deferred.fromCoroutine(link.evaluate(ECHO, [b"k"], [number])) for number in range(900)]
     found: Any = await gatherResults(asked)
     assert [int(each[2]) for each in found] == list(range(900))
     await link.ask("PUBLISH", b"{hospproxy}:wake", every)
-    await until(lambda: ("message", every) in place.events)
+    await until(lambda: ("message", every) in rig.events)
     large = b"v" * (8 << 20)
     assert (await link.evaluate(ECHO, [b"k"], [large]))[2] == large
-    assert place.meter.value("redis_commands_total", result="timeout") is None
+    assert rig.meter.value("redis_commands_total", result="timeout") is None
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_user_of_the_page(place: Place, tmp_path: Path) -> None:
+async def test_the_user_of_the_page(rig: Rig, tmp_path: Path) -> None:
     """It may do exactly what docs/redis.md permits; a changed password needs no restart."""
     [line] = re.findall(r"^ {4}(user hospproxy .*)$", PAGE.read_text(), re.MULTILINE)
-    await place.start("user default off", line.replace("PASSWORD", "first"))
+    await rig.start("user default off", line.replace("PASSWORD", "first"))
     password = tmp_path / "password"
     password.write_text("wrong\n")
-    link = place.link(user="hospproxy", password_file=password)
-    await until(lambda: place.said == ["user or password is wrong"])
+    link = rig.link(user="hospproxy", password_file=password)
+    await until(lambda: rig.said == ["user or password is wrong"])
     password.write_text("first\n")
     await until(lambda: link.is_up)
     assert (await link.evaluate(ECHO, [b"{hospproxy}:x"], [b"1"]))[0] == b"ok"
     assert await link.ask("PUBLISH", b"{hospproxy}:wake", b"s 1") == 1
     assert "NOPERM" not in await refused(link.ask("GET", b"other"))
     assert link.is_up
-    other = place.link()
-    await until(lambda: "it requires a password: set redis.password_file" in place.said)
+    other = rig.link()
+    await until(lambda: "it requires a password: set redis.password_file" in rig.said)
     assert not other.is_up
     password.unlink()
-    place.redis.kill()
-    await place.redis.start()
-    await until(lambda: any(str(password) in each for each in place.said))
+    rig.redis.kill()
+    await rig.redis.start()
+    await until(lambda: any(str(password) in each for each in rig.said))
 
 
 @pytest_twisted.ensureDeferred
-async def test_tls(place: Place, tmp_path: Path) -> None:
+async def test_tls(rig: Rig, tmp_path: Path) -> None:
     """An own CA, and a client certificate. A server with another name or CA is refused, and gets no byte."""
     authority = certificate(tmp_path, "authority")
     for name in ("localhost", "client"):
@@ -159,7 +159,7 @@ async def test_tls(place: Place, tmp_path: Path) -> None:
             f"tls-key-file {tmp_path}/{name}.key",
         )
 
-    await place.start(*ours, *shows("localhost", port), "requirepass secret")
+    await rig.start(*ours, *shows("localhost", port), "requirepass secret")
     # A name that is resolved: "localhost" as an address would be compared with 127.0.0.1.
     files = {
         "ca_file": tmp_path / "authority.pem",
@@ -168,7 +168,7 @@ async def test_tls(place: Place, tmp_path: Path) -> None:
         "password": Text(b"secret"),
     }
     url = f"rediss://localhost:{port}"
-    link = await place.up(url=url, **files)
+    link = await rig.up(url=url, **files)
     assert (await link.evaluate(ECHO, [b"k"], [1]))[0] == b"ok"
     large = b"v" * (4 << 20)
     assert (await link.evaluate(ECHO, [b"k"], [large]))[2] == large
@@ -178,51 +178,51 @@ async def test_tls(place: Place, tmp_path: Path) -> None:
         ({"url": f"rediss://127.0.0.1:{port}"}, "its certificate is for another host name"),
         ({"ca_file": tmp_path / "nothing.pem"}, "cannot be read"),
     ):
-        place.said.clear()
-        bad = place.link(**{"url": url, **files, **options})
-        await until(lambda why=why: any(why in each for each in place.said), why)  # type: ignore[misc]
+        rig.said.clear()
+        bad = rig.link(**{"url": url, **files, **options})
+        await until(lambda why=why: any(why in each for each in rig.said), why)  # type: ignore[misc]
         assert not bad.is_up
         bad.stop()
 
 
 @pytest_twisted.ensureDeferred
-async def test_paused(place: Place) -> None:
+async def test_paused(rig: Rig) -> None:
     """No call waits longer than the time-out; later replies are dropped."""
-    await place.start()
-    link = await place.up(timeout_s=0.1)
-    place.redis.signal(signal.SIGSTOP)
+    await rig.start()
+    link = await rig.up(timeout_s=0.1)
+    rig.redis.signal(signal.SIGSTOP)
     late = [Deferred.fromCoroutine(link.evaluate(FILL, [b"k"], [number])) for number in range(3)]
     for each in late:
         await refused(each)
     assert await refused(link.ask("PING")) == "Redis is away"
-    place.redis.signal(signal.SIGCONT)
+    rig.redis.signal(signal.SIGCONT)
     await until(lambda: link.is_up)
     assert (await link.evaluate(ECHO, [b"k"], [b"own"]))[2] == b"own"
-    first, down, second = place.events
+    first, down, second = rig.events
     assert (first, down) == (second, "down")
 
 
 @pytest_twisted.ensureDeferred
-async def test_killed(place: Place) -> None:
+async def test_killed(rig: Rig) -> None:
     """The link reconnects by itself, and a new run_id shows that Redis was restarted."""
-    await place.start()
-    link = await place.up()
-    first = place.events[0]
-    assert f"run_id:{first.decode()}" in place.redis.ask("INFO", "server")
-    place.redis.kill()
+    await rig.start()
+    link = await rig.up()
+    first = rig.events[0]
+    assert f"run_id:{first.decode()}" in rig.redis.ask("INFO", "server")
+    rig.redis.kill()
     await until(lambda: not link.is_up)
-    await place.redis.start()
+    await rig.redis.start()
     await until(lambda: link.is_up)
     await link.ask("PING")
-    assert place.events[1] == "down" and place.events[2] != first
-    assert (place.meter.value("redis_reconnects_total") or 0) >= 1
+    assert rig.events[1] == "down" and rig.events[2] != first
+    assert (rig.meter.value("redis_reconnects_total") or 0) >= 1
 
 
 @pytest_twisted.ensureDeferred
-async def test_full(place: Place) -> None:
+async def test_full(rig: Rig) -> None:
     """Writes fail, and the connection stays; stored values can still be read."""
-    await place.start("maxmemory 3mb", "maxmemory-policy noeviction")
-    link = await place.up()
+    await rig.start("maxmemory 3mb", "maxmemory-policy noeviction")
+    link = await rig.up()
     words = ""
     for number in range(200):
         try:
@@ -236,28 +236,28 @@ async def test_full(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_longer_the_primary(place: Place) -> None:
+async def test_no_longer_the_primary(rig: Rig) -> None:
     """A server that became a replica is not used until it is a primary again."""
-    await place.start()
-    link = await place.up()
-    place.redis.ask("REPLICAOF", "127.0.0.1", "1")
+    await rig.start()
+    link = await rig.up()
+    rig.redis.ask("REPLICAOF", "127.0.0.1", "1")
     await refused(link.evaluate(FILL, [b"k"], [b"v"]))
-    await until(lambda: any("replica" in each for each in place.said))
+    await until(lambda: any("replica" in each for each in rig.said))
     assert not link.is_up
-    place.redis.ask("REPLICAOF", "NO", "ONE")
+    rig.redis.ask("REPLICAOF", "NO", "ONE")
     await until(lambda: link.is_up)
     assert await link.evaluate(FILL, [b"k"], [b"v"]) == [b"OK"]
 
 
 @pytest_twisted.ensureDeferred
-async def test_wrong_kinds(place: Place) -> None:
+async def test_wrong_kinds(rig: Rig) -> None:
     """A key of another type, and a value that was changed."""
-    await place.start()
-    link = await place.up()
-    vault = Vault(MasterKey(b"k" * 32), place.meter, clock.seconds)
+    await rig.start()
+    link = await rig.up()
+    vault = Vault(MasterKey(b"k" * 32), rig.meter, clock.seconds)
     await link.ask("SET", b"a", vault.seal(b"patient", b"a"))
     assert vault.open(await link.ask("GET", b"a"), b"a") == b"patient"
-    assert "patient" not in place.redis.ask("GET", "a")
+    assert "patient" not in rig.redis.ask("GET", "a")
     assert "WRONGTYPE" in await refused(link.ask("HGET", b"a", b"x"))
     assert await refused(link.evaluate(script("error('secret')"), [], [])) == "Redis: it answers ERR"
     assert link.is_up

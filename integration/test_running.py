@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from .asking import ask, basic, control, journal, raw, script
+from .http_client import ask, basic, control, journal, raw, script
 from .ports import free_port
 from .processes import Processes, is_open
 from .relay import Relay

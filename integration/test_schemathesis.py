@@ -12,7 +12,7 @@ import yaml
 
 from hospproxy import contract_document
 
-from .asking import ask, control
+from .http_client import ask, control
 from .processes import Processes
 
 SEED = 20210327

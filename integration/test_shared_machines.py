@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from .asking import Answer, ask
+from .http_client import Answer, ask
 from .plain_link import reactor_now
 from .processes import Processes, Proxy
 from .redis_server import Redis

@@ -22,7 +22,7 @@ from hospproxy.sharing.news import Account, Everything, News, Struck
 from hospproxy.sharing.vault import KeyNames, Vault
 from hospproxy.watch.metrics import Metrics
 
-from .common_place import PlainVault
+from .plain_common import PlainVault
 from .plain_link import PlainLink, reactor_now
 from .redis_server import Redis
 
@@ -81,7 +81,7 @@ class Worker:
         self.link.stop()
 
 
-class House:
+class Rig:
     """Redis, and the workers that share it."""
 
     def __init__(self) -> None:
@@ -113,8 +113,8 @@ class House:
 
 
 @pytest_twisted.async_yield_fixture
-async def house() -> AsyncIterator[House]:
-    made = House()
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
     await made.redis.start()
     yield made
     await made.end()
@@ -136,9 +136,9 @@ def begun(work: Any) -> list[object]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_one_announces_all_have_applied_when_it_returns(house: House) -> None:
-    one, two = await house.two()
-    three = house.worker()
+async def test_what_one_announces_all_have_applied_when_it_returns(rig: Rig) -> None:
+    one, two = await rig.two()
+    three = rig.worker()
     await until(lambda: three.shared.may_serve)
 
     await one.shared.announce(STRUCK, Account("r", "7", 120.0))
@@ -151,27 +151,27 @@ async def test_what_one_announces_all_have_applied_when_it_returns(house: House)
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_said_without_waiting_arrives_as_well(house: House) -> None:
-    one, two = await house.two()
+async def test_what_is_said_without_waiting_arrives_as_well(rig: Rig) -> None:
+    one, two = await rig.two()
     one.shared.say(STRUCK)
     await until(lambda: two.heard == [STRUCK])
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_write_raises_the_generations_of_its_tags_to_a_number_never_used_before(house: House) -> None:
-    one, two = await house.two()
+async def test_a_write_raises_the_generations_of_its_tags_to_a_number_never_used_before(rig: Rig) -> None:
+    one, two = await rig.two()
     key = one.shared.key("gen", b"list:notes")
     await one.shared.announce(STRUCK)
-    first = int(house.redis.ask("GET", key.decode()))
+    first = int(rig.redis.ask("GET", key.decode()))
     await two.shared.announce(STRUCK)
-    second = int(house.redis.ask("GET", key.decode()))
+    second = int(rig.redis.ask("GET", key.decode()))
     assert second > first > 0
-    assert 0 < int(house.redis.ask("PTTL", key.decode())) <= 172_800_000
+    assert 0 < int(rig.redis.ask("PTTL", key.decode())) <= 172_800_000
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_writer_waits_for_who_does_not_read_and_no_longer_than_his_lease(house: House) -> None:
-    one, two = await house.two()
+async def test_a_writer_waits_for_who_does_not_read_and_no_longer_than_his_lease(rig: Rig) -> None:
+    one, two = await rig.two()
     two.shared.listen(lambda _news: Deferred())  # the worker's disk hangs
     assert two.shared.may_serve
     served: list[bool] = []
@@ -183,9 +183,9 @@ async def test_a_writer_waits_for_who_does_not_read_and_no_longer_than_his_lease
 
 @pytest_twisted.ensureDeferred
 async def test_who_can_never_apply_what_it_hears_serves_nothing_and_lets_nobody_wait_for_long(
-    house: House,
+    rig: Rig,
 ) -> None:
-    one, two = await house.two()
+    one, two = await rig.two()
     broken = True
     two.shared.listen(lambda _news: fail(ValueError("no disk")) if broken else None)
     await one.shared.announce(STRUCK)
@@ -200,9 +200,9 @@ async def test_who_can_never_apply_what_it_hears_serves_nothing_and_lets_nobody_
 
 @pytest_twisted.ensureDeferred
 async def test_who_is_cut_off_holds_the_others_back_until_it_is_back_and_has_said_what_it_wrote(
-    house: House,
+    rig: Rig,
 ) -> None:
-    one, two = await house.two()
+    one, two = await rig.two()
     one.link.cut = True
     await until(lambda: not one.link.is_up)
     done = begun(one.shared.announce(STRUCK))
@@ -217,8 +217,8 @@ async def test_who_is_cut_off_holds_the_others_back_until_it_is_back_and_has_sai
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_sibling_that_is_dead_is_buried_and_everything_is_dropped(house: House) -> None:
-    one, two = house.worker(b"machine.1-a"), house.worker(b"machine.2-b")
+async def test_a_sibling_that_is_dead_is_buried_and_everything_is_dropped(rig: Rig) -> None:
+    one, two = rig.worker(b"machine.1-a"), rig.worker(b"machine.2-b")
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     one.heard.clear()
     two.crash()
@@ -228,13 +228,13 @@ async def test_a_sibling_that_is_dead_is_buried_and_everything_is_dropped(house:
     one.dead.add("2-b")
     await until(lambda: one.shared.may_serve)
     assert one.heard == [Everything()]
-    assert "machine.2-b" in house.redis.ask("ZRANGE", "{hospproxy}:dead", "0", "-1")
+    assert "machine.2-b" in rig.redis.ask("ZRANGE", "{hospproxy}:dead", "0", "-1")
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_stays_away_too_long_is_buried_and_may_come_back(house: House) -> None:
+async def test_who_stays_away_too_long_is_buried_and_may_come_back(rig: Rig) -> None:
     short = RedisSettings(heartbeat_s=0.08, lease_s=0.45, timeout_s=0.25, settle_s=0.0, vanished_s=0.7)
-    one, two = house.worker(timing=short), house.worker(timing=short)
+    one, two = rig.worker(timing=short), rig.worker(timing=short)
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     one.heard.clear()
     two.link.cut = True
@@ -249,33 +249,33 @@ async def test_who_stays_away_too_long_is_buried_and_may_come_back(house: House)
 
 
 @pytest_twisted.ensureDeferred
-async def test_goodbye_is_said_with_what_is_left_to_be_said_and_holds_nobody_back(house: House) -> None:
-    one, two = await house.two()
+async def test_goodbye_is_said_with_what_is_left_to_be_said_and_holds_nobody_back(rig: Rig) -> None:
+    one, two = await rig.two()
     two.shared.say(STRUCK)
     await two.shared.stop()
     assert not two.shared.may_serve
     await one.shared.announce(Struck(("a",)))
     await until(lambda: one.heard == [STRUCK])
     assert one.shared.may_serve
-    assert house.redis.ask("HLEN", "{hospproxy}:members").strip() == "1"
+    assert rig.redis.ask("HLEN", "{hospproxy}:members").strip() == "1"
 
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("kept", ["no", "yes"])
-async def test_another_life_of_redis_is_another_epoch_and_all_is_dropped(house: House, kept: str) -> None:
-    house.redis._options = (f"appendonly {kept}", "appendfsync always")
-    house.redis.kill()
-    await house.redis.start()
-    one, two = await house.two()
-    epoch = house.redis.ask("HGET", "{hospproxy}:head", "epoch")
+async def test_another_life_of_redis_is_another_epoch_and_all_is_dropped(rig: Rig, kept: str) -> None:
+    rig.redis._options = (f"appendonly {kept}", "appendfsync always")
+    rig.redis.kill()
+    await rig.redis.start()
+    one, two = await rig.two()
+    epoch = rig.redis.ask("HGET", "{hospproxy}:head", "epoch")
     unbroken = one.shared.unbroken
 
-    house.redis.kill()
+    rig.redis.kill()
     await until(lambda: not one.shared.may_serve and not two.shared.may_serve)
-    await house.redis.start()
+    await rig.redis.start()
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
 
-    assert house.redis.ask("HGET", "{hospproxy}:head", "epoch") != epoch
+    assert rig.redis.ask("HGET", "{hospproxy}:head", "epoch") != epoch
     assert Everything() in one.heard and Everything() in two.heard
     assert one.shared.unbroken > unbroken
     await one.shared.announce(STRUCK)
@@ -283,13 +283,13 @@ async def test_another_life_of_redis_is_another_epoch_and_all_is_dropped(house: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_does_not_come_back_after_a_restart_holds_the_others_back(house: House) -> None:
-    one, two = await house.two()
+async def test_who_does_not_come_back_after_a_restart_holds_the_others_back(rig: Rig) -> None:
+    one, two = await rig.two()
     await until(lambda: len(two.shared._view.members) == 2)
     one.link.cut = True
-    house.redis.kill()
+    rig.redis.kill()
     await until(lambda: not two.shared.sees_others)
-    await house.redis.start()
+    await rig.redis.start()
     await until(lambda: two.shared.sees_others)
     await until(lambda: two.metrics.value("sharing_members", state="vanished") == 1)
     await until(lambda: not two.shared.may_serve)  # a lease of the epoch before
@@ -299,12 +299,12 @@ async def test_who_does_not_come_back_after_a_restart_holds_the_others_back(hous
 
 
 @pytest_twisted.ensureDeferred
-async def test_whatever_redis_loses_nobody_believes_that_nothing_was_missed(house: House) -> None:
-    one, two = await house.two()
+async def test_whatever_redis_loses_nobody_believes_that_nothing_was_missed(rig: Rig) -> None:
+    one, two = await rig.two()
     for lost in ("head", "members", "leases", ""):
         one.heard.clear()
         two.heard.clear()
-        house.redis.ask(*(("DEL", "{hospproxy}:" + lost) if lost else ("FLUSHALL",)))
+        rig.redis.ask(*(("DEL", "{hospproxy}:" + lost) if lost else ("FLUSHALL",)))
         await until(lambda: Everything() in one.heard and Everything() in two.heard)
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     await two.shared.announce(STRUCK)
@@ -312,13 +312,13 @@ async def test_whatever_redis_loses_nobody_believes_that_nothing_was_missed(hous
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_log_that_was_cut_off_or_is_gone_stands_for_everything(house: House) -> None:
-    one, two = await house.two()
+async def test_a_log_that_was_cut_off_or_is_gone_stands_for_everything(rig: Rig) -> None:
+    one, two = await rig.two()
     one.link.cut = True
     await until(lambda: not one.link.is_up)
     await two.shared.announce(STRUCK)
     await two.shared.announce(Struck(("b",)))
-    house.redis.ask("XTRIM", "{hospproxy}:log", "MAXLEN", "1")
+    rig.redis.ask("XTRIM", "{hospproxy}:log", "MAXLEN", "1")
     one.link.cut = False
     await until(lambda: one.shared.may_serve)
     assert one.heard == [Everything(), Struck(("b",))]
@@ -327,27 +327,27 @@ async def test_a_log_that_was_cut_off_or_is_gone_stands_for_everything(house: Ho
     one.link.cut = True
     await until(lambda: not one.link.is_up)
     await two.shared.announce(STRUCK)
-    house.redis.ask("DEL", "{hospproxy}:log")
+    rig.redis.ask("DEL", "{hospproxy}:log")
     one.link.cut = False
     await until(lambda: one.heard)
     assert one.heard == [Everything()]
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_cannot_be_opened_or_read_stands_for_everything(house: House) -> None:
-    one, two = await house.two()
-    number = int(house.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
-    house.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "d", "nonsense", "m", "x")
+async def test_what_cannot_be_opened_or_read_stands_for_everything(rig: Rig) -> None:
+    one, two = await rig.two()
+    number = int(rig.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
+    rig.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "d", "nonsense", "m", "x")
     await until(lambda: one.heard == [Everything()] and two.heard == [Everything()])
-    number = int(house.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
-    house.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "quite", "different")
+    number = int(rig.redis.ask("HINCRBY", "{hospproxy}:head", "seq", "1"))
+    rig.redis.ask("XADD", "{hospproxy}:log", f"{number}-0", "quite", "different")
     await until(lambda: len(one.heard) == 2 and len(two.heard) == 2)
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
 
 
 @pytest_twisted.ensureDeferred
-async def test_more_than_one_reply_holds_is_read_before_a_lease_is_given(house: House) -> None:
-    one, two = await house.two()
+async def test_more_than_one_reply_holds_is_read_before_a_lease_is_given(rig: Rig) -> None:
+    one, two = await rig.two()
     one.link.cut = True
     await until(lambda: not one.link.is_up)
     for round_ in range(3):
@@ -360,14 +360,14 @@ async def test_more_than_one_reply_holds_is_read_before_a_lease_is_given(house: 
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_a_paused_redis_finds_in_its_buffers_is_void(house: House) -> None:
-    one, two = await house.two()
-    house.redis.signal(signal.SIGSTOP)
+async def test_what_a_paused_redis_finds_in_its_buffers_is_void(rig: Rig) -> None:
+    one, two = await rig.two()
+    rig.redis.signal(signal.SIGSTOP)
     first = begun(one.shared.announce(STRUCK))  # the command is in Redis's buffer, or will be soon
     await until(lambda: first)
     await until(lambda: not two.shared.may_serve)
     one.link.cut = True  # this worker does not come back to repeat it
-    house.redis.signal(signal.SIGCONT)
+    rig.redis.signal(signal.SIGCONT)
     await until(lambda: two.shared.sees_others)
     await until(lambda: two.metrics.value("sharing_members", state="vanished") == 1)
     assert STRUCK not in two.heard
@@ -379,47 +379,47 @@ async def test_what_a_paused_redis_finds_in_its_buffers_is_void(house: House) ->
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_full_redis_gives_no_lease_and_hinders_no_write(house: House) -> None:
-    one, two = await house.two()
-    house.redis.ask("CONFIG", "SET", "maxmemory", "1")
+async def test_a_full_redis_gives_no_lease_and_hinders_no_write(rig: Rig) -> None:
+    one, two = await rig.two()
+    rig.redis.ask("CONFIG", "SET", "maxmemory", "1")
     await until(lambda: not one.shared.may_serve and not two.shared.may_serve)
     await one.shared.announce(STRUCK)
-    house.redis.ask("CONFIG", "SET", "maxmemory", "0")
+    rig.redis.ask("CONFIG", "SET", "maxmemory", "0")
     await until(lambda: one.shared.may_serve and two.shared.may_serve)
     assert two.heard == [STRUCK]
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_script_of_another_part_runs_in_this_epoch_only(house: House) -> None:
-    one, _ = await house.two()
+async def test_a_script_of_another_part_runs_in_this_epoch_only(rig: Rig) -> None:
+    one, _ = await rig.two()
     dead = [one.shared.key(kind) for kind in ("members", "leases", "log", "dead")]
     assert await one.shared.run(script("bury", "members"), dead, [b"sealed", b"nobody"]) == [0]
-    house.redis.ask("HSET", "{hospproxy}:head", "epoch", "0" * 16)
+    rig.redis.ask("HSET", "{hospproxy}:head", "epoch", "0" * 16)
     with pytest.raises(Away):
         await one.shared.run(script("bury", "members"), dead, [b"sealed", b"nobody"])
 
 
-def sealed_by(house: House) -> str:
+def sealed_by(rig: Rig) -> str:
     """Id of the master key that sealed the key of the names."""
     script = "local s = redis.call('HGET', KEYS[1], 'names'); return {s:byte(2, 5)}"
-    said = house.redis.ask("EVAL", script, "1", "{hospproxy}:head").split()
+    said = rig.redis.ask("EVAL", script, "1", "{hospproxy}:head").split()
     return bytes(map(int, said)).hex()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_new_master_key_renames_nothing_and_the_old_one_may_go(house: House) -> None:
+async def test_a_new_master_key_renames_nothing_and_the_old_one_may_go(rig: Rig) -> None:
     old, new = MasterKey(b"o" * 32), MasterKey(b"n" * 32)
     ways = (old, MasterKey(old.secret, (new,)), MasterKey(new.secret, (old,)), new)
     names = []
     for key in ways:
-        worker = house.worker(key=key)
+        worker = rig.worker(key=key)
         await until(lambda worker=worker: worker.shared.may_serve)  # type: ignore[misc]
         names.append(worker.shared.key("gen", b"tag"))
-        assert sealed_by(house) == key.key_id, "whoever comes seals it anew"
+        assert sealed_by(rig) == key.key_id, "whoever comes seals it anew"
         await worker.shared.stop()
     assert len(set(names)) == 1
 
-    stranger = house.worker(key=MasterKey(b"x" * 32))
+    stranger = rig.worker(key=MasterKey(b"x" * 32))
     await until(lambda: stranger.metrics.render().count(b'redis_values_refused_total{reason="unknown_key"}'))
     assert not stranger.shared.may_serve and not stranger.shared.sees_others
-    assert sealed_by(house) == new.key_id
+    assert sealed_by(rig) == new.key_id

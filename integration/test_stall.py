@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest_twisted
 
-from .asking import ask, control
+from .http_client import ask, control
 from .processes import Processes
 from .test_breaker import gauge
 from .test_fates import until

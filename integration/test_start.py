@@ -14,7 +14,7 @@ from twisted.internet import reactor, task
 
 from hospproxy.secrets import MasterKey
 
-from .asking import ask
+from .http_client import ask
 from .ports import free_port
 from .processes import STOP_S, Processes, Proxy, is_open, proxy_options, twistd_command
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest_twisted
 
-from .asking import ask, journal
-from .crew import NOTE, WITH_REDIS, alive, crew, until, workers_of
+from .http_client import ask, journal
 from .ports import free_port
 from .processes import Hosp, Processes, Proxy, proxy_options, twistd_command
-from .test_asking import found
+from .test_audit_queries import found
 from .test_backup import state
+from .worker_processes import NOTE, WITH_REDIS, alive, start_workers, until, workers_of
 
 
 def beside(processes: Processes, hosp: Hosp, proxy: Proxy, top: str = "", options: str = "") -> Proxy:
@@ -87,7 +87,7 @@ async def test_the_daemon_of_twistd_holds_it(processes: Processes, tmp_path: Pat
 @pytest_twisted.ensureDeferred
 async def test_two_supervisors_are_refused_too_with_the_same_redis(processes: Processes) -> None:
     hosp = await processes.hosp()
-    proxy = await crew(processes, hosp.url)
+    proxy = await start_workers(processes, hosp.url)
     redis = WITH_REDIS.format(port=processes._redis[0].port)
     for workers in (1, 2):
         second = beside(processes, hosp, proxy, f"workers = {workers}\n", redis)
@@ -100,7 +100,7 @@ async def test_two_supervisors_are_refused_too_with_the_same_redis(processes: Pr
 @pytest_twisted.ensureDeferred
 async def test_a_start_waits_for_workers_whose_supervisor_was_killed(processes: Processes) -> None:
     hosp = await processes.hosp("--delay", "fixed:6")  # longer than a start waits for a running proxy
-    proxy = await crew(processes, hosp.url)
+    proxy = await start_workers(processes, hosp.url)
     asking = ask(proxy.url, "POST", "/notes", NOTE, user="staff1")
 
     async def come() -> bool:

@@ -10,9 +10,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
-from .asking import ask
-from .crew import NOTE, alive, crew, until, workers_of
+from .http_client import ask
 from .processes import Processes, Proxy
+from .worker_processes import NOTE, alive, start_workers, until, workers_of
 
 pytestmark = pytest.mark.real_start
 
@@ -59,7 +59,7 @@ async def test_it_ends_though_the_state_folder_is_deleted(processes: Processes, 
 @pytest_twisted.ensureDeferred
 async def test_so_do_workers_and_their_supervisor(processes: Processes) -> None:
     hosp = await processes.hosp()
-    proxy = await crew(processes, hosp.url, top=QUICK)
+    proxy = await start_workers(processes, hosp.url, top=QUICK)
     await used(proxy)
     workers = list(workers_of(proxy).values())
     delete(proxy.state)
@@ -71,7 +71,7 @@ async def test_so_do_workers_and_their_supervisor(processes: Processes) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_does_not_stop_holds_nobody_up(processes: Processes) -> None:
     hosp = await processes.hosp()
-    proxy = await crew(processes, hosp.url, top=QUICK)
+    proxy = await start_workers(processes, hosp.url, top=QUICK)
     workers = list(workers_of(proxy).values())
     os.kill(workers[1], 19)  # SIGSTOP: it does not even read its messages
     proxy.signal("TERM")

@@ -11,10 +11,10 @@ import pytest_twisted
 from twisted.internet.error import ConnectionDone
 
 from hospproxy.messages import Request, Response
-from tests.arrival.wire import Recorder, read_answers
+from tests.arrival.memory_transport import Recorder, read_answers
 from tests.corpus.case import get
 
-from .test_arrival import CLOSE, both, places  # noqa: F401
+from .test_arrival import CLOSE, both, make_rig  # noqa: F401
 
 PIECE = bytes(range(256)) * 64
 COUNT = 2000
@@ -48,30 +48,30 @@ class FailedError(Exception):
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_all_of_it(places: Any, secure: bool) -> None:  # noqa: F811
+async def test_all_of_it(make_rig: Any, secure: bool) -> None:  # noqa: F811
     source = Source()
-    place = places(Recorder(answer=source.answer))
-    data = await place.converse(get(b"/1") + get(b"/2", CLOSE), secure=secure)
+    rig = make_rig(Recorder(answer=source.answer))
+    data = await rig.converse(get(b"/1") + get(b"/2", CLOSE), secure=secure)
     answers = read_answers(data, ["GET", "GET"])
     assert [answer.body == PIECE * COUNT for answer in answers] == [True, True]
-    old = await place.converse(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", secure=secure)
+    old = await rig.converse(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n", secure=secure)
     assert old.partition(b"\r\n\r\n")[2] == PIECE * COUNT
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_no_more_is_made_than_a_client_takes(places: Any, secure: bool) -> None:  # noqa: F811
+async def test_no_more_is_made_than_a_client_takes(make_rig: Any, secure: bool) -> None:  # noqa: F811
     source = Source()
-    place = places(Recorder(answer=source.answer))
-    caller = await place.call(secure=secure)
+    rig = make_rig(Recorder(answer=source.answer))
+    caller = await rig.call(secure=secure)
     caller.say(get(b"/1"))
-    await place.until(lambda: len(caller.received) > 0)
+    await rig.until(lambda: len(caller.received) > 0)
     caller.transport.pauseProducing()
-    await place.until(lambda: place.house.budget.used > 0)
+    await rig.until(lambda: rig.house.budget.used > 0)
     assert source.made < COUNT
-    assert place.house.budget.used < 10 * len(PIECE)
+    assert rig.house.budget.used < 10 * len(PIECE)
     caller.transport.resumeProducing()
-    await place.until(lambda: bytes(caller.received[-5:]) == b"0\r\n\r\n")
+    await rig.until(lambda: bytes(caller.received[-5:]) == b"0\r\n\r\n")
     assert source.closed
     caller.transport.loseConnection()
     await caller.ended
@@ -79,32 +79,32 @@ async def test_no_more_is_made_than_a_client_takes(places: Any, secure: bool) ->
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_a_client_that_goes_closes_the_source(places: Any, secure: bool) -> None:  # noqa: F811
+async def test_a_client_that_goes_closes_the_source(make_rig: Any, secure: bool) -> None:  # noqa: F811
     source = Source()
-    place = places(Recorder(answer=source.answer))
-    caller = await place.call(secure=secure)
+    rig = make_rig(Recorder(answer=source.answer))
+    caller = await rig.call(secure=secure)
     caller.say(get(b"/1"))
-    await place.until(lambda: len(caller.received) > 0)
+    await rig.until(lambda: len(caller.received) > 0)
     caller.transport.abortConnection()
     await caller.ended
-    await place.until(lambda: source.closed)
+    await rig.until(lambda: source.closed)
     assert source.made < COUNT
-    await place.until(lambda: len(place.house.connections) == 0)
+    await rig.until(lambda: len(rig.house.connections) == 0)
 
 
 @both
 @pytest_twisted.ensureDeferred
-async def test_a_part_is_never_taken_for_the_whole(places: Any, secure: bool) -> None:  # noqa: F811
+async def test_a_part_is_never_taken_for_the_whole(make_rig: Any, secure: bool) -> None:  # noqa: F811
     source = Source(failing_at=100)
-    place = places(Recorder(answer=source.answer))
-    caller = await place.call(secure=secure)
+    rig = make_rig(Recorder(answer=source.answer))
+    caller = await rig.call(secure=secure)
     caller.say(get(b"/1"))
     assert await caller.ended is not ConnectionDone
     with pytest.raises(http.client.IncompleteRead):
         read_answers(bytes(caller.received), ["GET"])
-    old = await place.call(secure=secure)
+    old = await rig.call(secure=secure)
     old.say(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
     assert await old.ended is not ConnectionDone
-    failures = [event["log_failure"].type for event in place.logged]
+    failures = [event["log_failure"].type for event in rig.logged]
     assert failures == [FailedError, FailedError]
-    place.logged.clear()
+    rig.logged.clear()

@@ -18,9 +18,9 @@ from attrs import define, field
 from cryptography import x509
 from twisted.internet.threads import deferToThread
 
-from tests.arrival.certifying import Issued, TestAuthority, trusting
+from tests.arrival.certificates import Issued, TestAuthority, trusting
 
-from .asking import ask
+from .http_client import ask
 from .ports import free_port
 from .processes import Processes, Proxy, twistd_command
 

@@ -12,11 +12,11 @@ import pytest_twisted
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
-from .asking import journal
+from .http_client import journal
 from .machines import kill_whole
 from .processes import Processes
 from .redis_server import Redis
-from .scale_place import NAMES, PASSWORD, Client, Scale, access
+from .scaled_site import NAMES, PASSWORD, Client, Scale, access
 from .test_fates import until
 
 CLIENTS = 3

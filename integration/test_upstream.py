@@ -21,7 +21,7 @@ from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import UpstreamSettings
 from hospproxy.outward.upstream import Upstream
 
-from .misbehaving import Misbehaving, certificate, server_tls
+from .scripted_server import Misbehaving, certificate, server_tls
 
 CONTRACT = load()
 READ = Call(CONTRACT.operation("listHospitals"), accept="json")
@@ -31,7 +31,7 @@ HEAD = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
 WHOLE = HEAD + b"Content-Length: 2\r\n\r\n{}"
 
 
-class Place:
+class Rig:
     """Servers and clients of one test; they end with it."""
 
     def __init__(self) -> None:
@@ -70,8 +70,8 @@ class Place:
 
 
 @pytest_twisted.async_yield_fixture
-async def place() -> AsyncIterator[Place]:
-    made = Place()
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
     yield made
     await made.end()
 
@@ -112,9 +112,9 @@ BROKEN: dict[str, tuple[tuple[bytes | str, ...], int | None]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest_twisted.ensureDeferred
-async def test_broken(place: Place, name: str) -> None:
+async def test_broken(rig: Rig, name: str) -> None:
     script, head_status = BROKEN[name]
-    server, upstream = place.to(script)
+    server, upstream = rig.to(script)
     with pytest.raises(FailedAfterSending) as caught:
         await send(upstream, WRITE)
     assert (caught.value.head_status, caught.value.timed_out) == (head_status, False)
@@ -136,10 +136,10 @@ REFUSED: dict[str, tuple[tuple[bytes | str, ...], int | None]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest_twisted.ensureDeferred
-async def test_refused(place: Place, name: str) -> None:
+async def test_refused(rig: Rig, name: str) -> None:
     """However much arrives, the proxy holds no more than its limits and cuts the connection."""
     script, head_status = REFUSED[name]
-    server, upstream = place.to(script, max_body_bytes=100_000)
+    server, upstream = rig.to(script, max_body_bytes=100_000)
     with pytest.raises(BadAnswer) as caught:
         await send(upstream, WRITE)
     assert caught.value.head_status == head_status
@@ -157,22 +157,22 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 @pytest_twisted.ensureDeferred
-async def test_odd_but_whole(place: Place, name: str) -> None:
-    _, upstream = place.to((ODD[name],))
+async def test_odd_but_whole(rig: Rig, name: str) -> None:
+    _, upstream = rig.to((ODD[name],))
     answer = await send(upstream, WRITE)
     assert (answer.status, answer.body) == (201, b"{}")
 
 
 @pytest_twisted.ensureDeferred
-async def test_until_the_close(place: Place) -> None:
-    _, upstream = place.to((b"HTTP/1.0 200 OK\r\n\r\n[", b"1]", "close"))
+async def test_until_the_close(rig: Rig) -> None:
+    _, upstream = rig.to((b"HTTP/1.0 200 OK\r\n\r\n[", b"1]", "close"))
     assert (await send(upstream)).body == b"[1]"
 
 
 @pytest.mark.parametrize("begun", [b"", HEAD, HEAD + b"Content-Length: 9\r\n\r\n{"])
 @pytest_twisted.ensureDeferred
-async def test_silence(place: Place, begun: bytes) -> None:
-    server, upstream = place.to((begun,))
+async def test_silence(rig: Rig, begun: bytes) -> None:
+    server, upstream = rig.to((begun,))
     with pytest.raises(FailedAfterSending) as caught:
         await send(upstream, WRITE, 0.3)
     assert caught.value.timed_out
@@ -181,25 +181,25 @@ async def test_silence(place: Place, begun: bytes) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_nobody_listens(place: Place) -> None:
-    url = place.listen(Misbehaving())
-    await maybeDeferred(place.ports.pop().stopListening)
+async def test_nobody_listens(rig: Rig) -> None:
+    url = rig.listen(Misbehaving())
+    await maybeDeferred(rig.ports.pop().stopListening)
     for call in (READ, WRITE):
         with pytest.raises(NotSent):
-            await send(place.upstream(url), call)
+            await send(rig.upstream(url), call)
     with pytest.raises(NotSent):
-        await send(place.upstream("http://no-such-host.invalid:80"), WRITE)
+        await send(rig.upstream("http://no-such-host.invalid:80"), WRITE)
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_name_is_looked_up(place: Place) -> None:
-    url = place.listen(Misbehaving((WHOLE,)))
-    assert (await send(place.upstream(url.replace("127.0.0.1", "localhost")), WRITE)).status == 201
+async def test_a_name_is_looked_up(rig: Rig) -> None:
+    url = rig.listen(Misbehaving((WHOLE,)))
+    assert (await send(rig.upstream(url.replace("127.0.0.1", "localhost")), WRITE)).status == 201
 
 
 @pytest_twisted.ensureDeferred
-async def test_cancelling_reaches_the_server(place: Place) -> None:
-    server, upstream = place.to((b"",))
+async def test_cancelling_reaches_the_server(rig: Rig) -> None:
+    server, upstream = rig.to((b"",))
     arrived: Deferred[None] = Deferred()
     server.script = lambda: (arrived.callback(None), ())[1]  # type: ignore[method-assign]
     answer = send(upstream)
@@ -211,9 +211,9 @@ async def test_cancelling_reaches_the_server(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_closed_just_when_it_is_used_again(place: Place) -> None:
+async def test_closed_just_when_it_is_used_again(rig: Rig) -> None:
     """A read may fail because of it; a write never does, because it uses a new connection."""
-    server, upstream = place.to((WHOLE,), ("reset",), (WHOLE,))
+    server, upstream = rig.to((WHOLE,), ("reset",), (WHOLE,))
     await send(upstream)
     with pytest.raises(FailedAfterSending):
         await send(upstream)
@@ -225,9 +225,9 @@ async def test_closed_just_when_it_is_used_again(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_late_answer_to_one_is_never_anothers(place: Place) -> None:
+async def test_a_late_answer_to_one_is_never_anothers(rig: Rig) -> None:
     more = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nanother"
-    server, upstream = place.to((WHOLE + more,), (WHOLE,))
+    server, upstream = rig.to((WHOLE + more,), (WHOLE,))
     assert (await send(upstream)).body == b"{}"
     with pytest.raises(FailedAfterSending):  # on the same connection, in the same turn of the reactor
         await send(upstream)
@@ -236,8 +236,8 @@ async def test_a_late_answer_to_one_is_never_anothers(place: Place) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_at_once_on_few_connections(place: Place) -> None:
-    server, upstream = place.to((WHOLE,))
+async def test_many_at_once_on_few_connections(rig: Rig) -> None:
+    server, upstream = rig.to((WHOLE,))
     for _ in range(10):
         await gatherResults([send(upstream) for _ in range(5)])
     assert (len(server.connections), len(server.requests)) == (5, 50)
@@ -256,11 +256,11 @@ class Secure:
 
 @pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
 @pytest_twisted.ensureDeferred
-async def test_tls(place: Place, tmp_path: Path, call: Call) -> None:
+async def test_tls(rig: Rig, tmp_path: Path, call: Call) -> None:
     secure = Secure(tmp_path)
     server = Misbehaving((WHOLE,))
-    url = place.listen(server, secure.server("127.0.0.1"))
-    upstream = place.upstream(url, ca_file=tmp_path / "ca.pem")
+    url = rig.listen(server, secure.server("127.0.0.1"))
+    upstream = rig.upstream(url, ca_file=tmp_path / "ca.pem")
     sent: list[bool] = []
     for _ in range(3):
         assert (await send(upstream, call, on_sent=lambda: sent.append(True))).body == b"{}"
@@ -270,26 +270,26 @@ async def test_tls(place: Place, tmp_path: Path, call: Call) -> None:
 
 @pytest.mark.parametrize("wrong", ["name", "authority"])
 @pytest_twisted.ensureDeferred
-async def test_another_certificate_gets_no_byte(place: Place, tmp_path: Path, wrong: str) -> None:
+async def test_another_certificate_gets_no_byte(rig: Rig, tmp_path: Path, wrong: str) -> None:
     secure = Secure(tmp_path)
     server = Misbehaving((WHOLE,))
-    url = place.listen(server, secure.server("localhost" if wrong == "name" else "127.0.0.1"))
+    url = rig.listen(server, secure.server("localhost" if wrong == "name" else "127.0.0.1"))
     ca_file = tmp_path / "ca.pem" if wrong == "name" else None
     sent: list[bool] = []
     with warnings_of("TLS with the upstream") as told, pytest.raises(NotSent):
-        await send(place.upstream(url, ca_file=ca_file), WRITE, on_sent=lambda: sent.append(True))
+        await send(rig.upstream(url, ca_file=ca_file), WRITE, on_sent=lambda: sent.append(True))
     await server.lost[0]
     assert (server.requests, sent, len(told)) == ([], [], 1)
 
 
 @pytest_twisted.ensureDeferred
-async def test_tls_with_one_that_does_not_speak_it(place: Place, tmp_path: Path) -> None:
+async def test_tls_with_one_that_does_not_speak_it(rig: Rig, tmp_path: Path) -> None:
     silent, talking = Misbehaving(), Misbehaving()
     talking.buildProtocol = lambda addr: greeting(Misbehaving.buildProtocol(talking, addr))  # type: ignore[method-assign]
     for server in (silent, talking):
-        url = place.listen(server).replace("http", "https")
+        url = rig.listen(server).replace("http", "https")
         with pytest.raises(NotSent):
-            await send(place.upstream(url, connect_timeout_s=0.3), WRITE)
+            await send(rig.upstream(url, connect_timeout_s=0.3), WRITE)
         await server.lost[0]
 
 
@@ -318,11 +318,11 @@ class warnings_of:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_stand_in(place: Place) -> None:
+async def test_the_stand_in(rig: Rig) -> None:
     """Addresses that HOSP builds from Host and X-Forwarded-Proto come back unchanged."""
     running = await testing.start(reactor, faults={})
     try:
-        upstream = place.upstream(running.url)
+        upstream = rig.upstream(running.url)
         call = Call(CONTRACT.operation("getStatus"), accept="html")
         answer = await send(upstream, call)
         assert (answer.status, answer.headers.get(b"x-request-id")) == (200, b"req-1")

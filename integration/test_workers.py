@@ -19,10 +19,10 @@ from hospproxy.record.trail.verify import verify
 from hospproxy.secrets import MasterKey
 from hospproxy.signing_key import PublicKeys
 
-from .asking import ask
-from .crew import alive, begin, crew, environment_of, until, workers_of
+from .http_client import ask
 from .processes import Processes, Proxy
 from .test_privileges import status
+from .worker_processes import alive, begin, environment_of, start_workers, until, workers_of
 
 pytestmark = pytest.mark.real_start
 
@@ -99,11 +99,13 @@ class Load:
 async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
     processes: Processes, tmp_path: Path
 ) -> None:
-    os.environ["CREW_KEY"] = KEY
+    os.environ["WORKERS_KEY"] = KEY
     try:
-        proxy = await crew(processes, (await processes.hosp()).url, top='master_key_env = "CREW_KEY"\n')
+        proxy = await start_workers(
+            processes, (await processes.hosp()).url, top='master_key_env = "WORKERS_KEY"\n'
+        )
     finally:
-        del os.environ["CREW_KEY"]
+        del os.environ["WORKERS_KEY"]
     load = Load(proxy, 6)
     await until(lambda: journals(proxy) == {"w0", "w1"})
     before = await numbers_of_both(proxy)
@@ -139,7 +141,7 @@ async def test_a_worker_that_dies_under_load_is_replaced_and_nobody_is_refused(
 
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_does_not_answer_is_left_out_and_said(processes: Processes) -> None:
-    proxy = await crew(processes, (await processes.hosp()).url)
+    proxy = await start_workers(processes, (await processes.hosp()).url)
     pid = workers_of(proxy)[1]
     os.kill(pid, signal.SIGSTOP)
     ready = await ask(proxy.admin_url, "GET", "/ready")

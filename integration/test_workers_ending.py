@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest_twisted
 from twisted.internet.defer import gatherResults
 
-from .asking import ask, journal
-from .crew import NOTE, alive, begin, crew, until, workers_of
+from .http_client import ask, journal
 from .processes import Hosp, Processes, Proxy, is_open
+from .worker_processes import NOTE, alive, begin, start_workers, until, workers_of
 
 
 async def posted(hosp: Hosp, most: int) -> None:
@@ -37,7 +37,7 @@ def settled(proxy: Proxy) -> list[str]:
 @pytest_twisted.ensureDeferred
 async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
     hosp = await processes.hosp("--delay", "fixed:0.3")
-    proxy = await crew(processes, hosp.url)
+    proxy = await start_workers(processes, hosp.url)
     pids = list(workers_of(proxy).values())
     asked = [ask(proxy.url, "POST", "/notes", {**NOTE, "title": f"{n}"}, user="staff1") for n in range(4)]
     await posted(hosp, 4)
@@ -52,7 +52,7 @@ async def test_a_stop_answers_what_is_under_way(processes: Processes) -> None:
 async def test_what_a_worker_has_begun_its_successor_finds_out(processes: Processes) -> None:
     hosp = await processes.hosp("--delay", "fixed:0.3")
     # All die at once: their slots at HOSP stay reserved until it must have finished their requests, and 5 s more.
-    proxy = await crew(processes, hosp.url, options="[gate]\nslow_s = 0.5\n")
+    proxy = await start_workers(processes, hosp.url, options="[gate]\nslow_s = 0.5\n")
     asking = ask(proxy.url, "POST", "/notes", NOTE, user="staff1")
     asking.addErrback(lambda _failure: None)
     await posted(hosp, 1)
@@ -69,7 +69,7 @@ async def test_what_a_worker_has_begun_its_successor_finds_out(processes: Proces
 
 @pytest_twisted.ensureDeferred
 async def test_workers_do_not_outlive_their_supervisor(processes: Processes) -> None:
-    proxy = await crew(processes, (await processes.hosp()).url)
+    proxy = await start_workers(processes, (await processes.hosp()).url)
     pids = list(workers_of(proxy).values())
     proxy.signal("KILL")
     assert await proxy.exit_status() == -9

@@ -18,11 +18,11 @@ from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.options.bucket_section import BucketSettings
 from hospproxy.record.sinks.bucket import BucketWriter, ObjectDiffers, writer_for
 
-from .carrying import Trail, clock, until
-from .freezing import Freezer
+from .freezing_relay import Freezer
 from .ports import free_port
 from .processes import Processes, Running
 from .relay import Relay
+from .sink_carrier import Trail, clock, until
 
 SECRET = "a-secret-that-no-log-holds"
 

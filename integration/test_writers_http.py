@@ -13,10 +13,10 @@ from typing import Any, cast
 import pytest_twisted
 from twisted.internet import reactor, task
 
-from .asking import ask
-from .carrying import PATIENCE_S, until
+from .http_client import ask
+from .http_receiver import SECRET, Receiver
 from .processes import Processes, Proxy, proxy_options, twistd_command
-from .receiving import SECRET, Receiver
+from .sink_carrier import PATIENCE_S, until
 
 
 @pytest_twisted.async_yield_fixture

@@ -19,11 +19,11 @@ from hospproxy.record.sinks.syslog import SyslogWriter, writer_for
 from hospproxy.record.sinks.syslog_connection import NotConfirmed
 from hospproxy.record.trail.follower import Position
 
-from .carrying import Carrying, Trail, clock, until
-from .freezing import Freezer
+from .freezing_relay import Freezer
 from .ports import free_port
 from .processes import Processes
 from .rsyslog import Message, Rsyslog, taken_apart
+from .sink_carrier import Carrying, Trail, clock, until
 
 START = Position("w0")
 

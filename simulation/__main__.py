@@ -58,9 +58,9 @@ def main() -> int:
     if options.mutant:
         plant(MUTANTS[options.mutant])
     # Import anything that imports the proxy only after the mutant is planted.
-    from . import running
+    from . import runner
 
-    running.prepare()
+    runner.prepare()
     if options.plan:
         return _one(options)
     if options.minutes is None and options.seeds is None:
@@ -69,12 +69,12 @@ def main() -> int:
 
 
 def _one(options: argparse.Namespace) -> int:
-    from . import running
+    from . import runner
     from .history import History
-    from .telling import tell
+    from .story import tell
 
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
-        result = running.run(Plan.read(options.plan), Path(file.name))
+        result = runner.run(Plan.read(options.plan), Path(file.name))
         if result.failure:
             print(result.failure)
             return 2
@@ -84,21 +84,21 @@ def _one(options: argparse.Namespace) -> int:
             print(tell(history, violation), "\n")
     print(f"{len(result.violations)} violations; digest {result.digest}")
     if options.shrink and result.violations:
-        from .reporting import shrunk
+        from .report import shrunk
 
         shrunk(result, options)
     return 1 if result.violations else 0
 
 
 def _many(options: argparse.Namespace) -> int:
-    from . import running
-    from .reporting import Report
+    from . import runner
+    from .report import Report
 
     first = options.seed if options.seed is not None else int(time.time()) % 1_000_000
     until = None if options.minutes is None else time.monotonic() + options.minutes * 60
     print(f"seeds from {first}; repeat one with: python -m simulation --seed N --seeds 1", flush=True)
     report = Report(options)
-    for result in running.run_all(
+    for result in runner.run_all(
         plans(options, first), options.jobs, enough=lambda: until is not None and time.monotonic() > until
     ):
         report.add(result)

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import asdict, evolve, field, frozen
 
-from .clients.planning import ALL_HABITS, NAMES, plan_errands
+from .clients.errand_plan import ALL_HABITS, NAMES, plan_errands
 from .hosp.behaviour import FAULTS, HospPlan, Slow, plan_from, plan_to
 
 SHAPES = ("one", "workers", "machines")

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from .clients.planning import FILTERED, plan_errands
+from .clients.errand_plan import FILTERED, plan_errands
 from .faults import DRAWERS, SETTLE_S, Fault, Plan
 from .hosp.behaviour import HospPlan
 

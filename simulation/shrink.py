@@ -14,7 +14,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from .faults import SETTLE_S, Plan
-from .running import Result, run
+from .runner import Result, run
 
 Try = Callable[[Plan], Result]
 _ERRAND = re.compile(r"\be\d+\b")

@@ -11,16 +11,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from .clients.errand_plan import LISTS, NAMES, NOTES, PATIENTS
 from .clients.habits import HABITS, Errand
 from .clients.more_habits import MORE
 from .clients.people import Hospital, Person, Wish
-from .clients.planning import LISTS, NAMES, NOTES, PATIENTS
-from .collecting import open_writes, trail
+from .collection import open_writes, trail
+from .fault_actions import strike
 from .faults import SETTLE_S, Fault, Plan
 from .history import History, Life, Premises, Unhandled
 from .hosp.behaviour import DEFINITE
 from .hosp.server import START, Hosp
-from .strikes import strike
 
 HOSP_ADDRESS = "10.0.0.1"
 CLIENTS_ADDRESS = "10.0.1.1"

@@ -44,8 +44,8 @@ from hospproxy.outward.writes.seen_ids import Sightings
 from hospproxy.outward.writes.visible_records import Shown
 from hospproxy.own_requests import OwnRequests
 from hospproxy.slices import Turns
-from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import AtOnce, Disk
+from tests.process_end import ProcessTime
 from tests.stages import by_stage
 
 CONTRACT = load()

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy import audit_users as users
 
-from .watch.audit_page.house import QUICK
+from .watch.audit_page.page_rig import QUICK
 
 
 class UsersTests(SynchronousTestCase):

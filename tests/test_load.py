@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.counting import Counts, count, quantile
-from benchmarks.driving import Told
 from benchmarks.load import show, table
+from benchmarks.load_clients import Told
+from benchmarks.outcome_counts import Counts, count, quantile
 from benchmarks.plan import STAFF, Planned, make_plan, world_of
 from hosp_standin.app import screening
 from hosp_standin.service import load_seed

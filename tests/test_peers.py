@@ -8,10 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.peers.figures import Failed, Spread, quantile, ratios, read_wrk, table
 from benchmarks.peers.instructions import Script, a_request, summary_instructions
-from benchmarks.peers.pacer import Broken, status_and_length
-from benchmarks.peers.page import BEGIN, END, inserted, page
+from benchmarks.peers.paced_load import Broken, status_and_length
+from benchmarks.peers.process_tree import Process, parse_stat, pss_bytes, ticks, tree, wants_to_run
 from benchmarks.peers.profile import part_of, shares
-from benchmarks.peers.tree import Process, parse_stat, pss_bytes, ticks, tree, wants_to_run
+from benchmarks.peers.tables import BEGIN, END, inserted, page
 
 STAT = "{pid} ({name}) S {parent} 1 {session} 0 -1 4194304 9 9 9 9 {user} {system} {child} {childs} 20 0 1 0 99 0 0"
 REPORT = (

@@ -22,7 +22,7 @@ from statistics import median
 
 from attrs import define, field, frozen
 
-from ..running import Proxy, Standin, get, proxy, standin
+from ..processes import Proxy, Standin, get, proxy, standin
 
 TARGET = 0.8
 MODES: Mapping[str, str] = {
@@ -87,7 +87,7 @@ def processor_s(pid: int) -> float:
 
 
 def loaded(
-    house: Proxy,
+    target: Proxy,
     given: Mapping[str, object],
     loaders: int,
     processors: Callable[[int], float] = processor_s,
@@ -97,9 +97,9 @@ def loaded(
     :param processors: processor seconds that all processes of a proxy have used, by the first one's id.
     :raise subprocess.CalledProcessError: a response was wrong.
     """
-    port = int(house.url.rpartition(":")[2])
+    port = int(target.url.rpartition(":")[2])
     command = [sys.executable, "-m", "benchmarks.audit_cost.client"]
-    before = processors(house.pid)
+    before = processors(target.pid)
     clients = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(loaders)
     ]
@@ -113,7 +113,7 @@ def loaded(
         said.append(client.stdout.read())
         if client.wait():
             raise subprocess.CalledProcessError(client.returncode, command)
-    spent = processors(house.pid) - before
+    spent = processors(target.pid) - before
     results = [json.loads(each) for each in said]
     times = sorted(time for result in results for time in result["times"])
     rate = sum(len(result["times"]) / result["seconds"] for result in results)
@@ -125,13 +125,13 @@ def places(folder: Path, modes: Sequence[str]) -> Iterator[tuple[Standin, dict[s
     """Run a stand-in, and one proxy for each mode."""
     with contextlib.ExitStack() as stack:
         hosp = stack.enter_context(standin(folder, ["--delay", "none", "--places", "0"]))
-        houses = {}
+        targets = {}
         for mode in modes:
             inner = folder / mode
             inner.mkdir()
             options = f"{_LASTING}[audit]\n{MODES[mode]}\n"
-            houses[mode] = stack.enter_context(proxy(inner, hosp.url, options))
-        yield hosp, houses
+            targets[mode] = stack.enter_context(proxy(inner, hosp.url, options))
+        yield hosp, targets
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measured], int]:
@@ -142,26 +142,26 @@ def measure(options: argparse.Namespace, folder: Path) -> tuple[dict[str, Measur
     modes = list(options.modes)
     given = {"requests": requests(), "connections": options.connections // options.loaders}
     found = {mode: Measured() for mode in modes}
-    with places(folder, modes) as (hosp, houses):
+    with places(folder, modes) as (hosp, targets):
         for mode in modes:
-            loaded(houses[mode], {**given, "seconds": 1.0}, options.loaders)
+            loaded(targets[mode], {**given, "seconds": 1.0}, options.loaders)
         before = int(hosp.read("/stats")["requests"])
         for round_ in range(options.rounds):
             for mode in modes if round_ % 2 == 0 else reversed(modes):
-                run = loaded(houses[mode], {**given, "seconds": options.seconds}, options.loaders)
+                run = loaded(targets[mode], {**given, "seconds": options.seconds}, options.loaders)
                 found[mode].runs.append(run)
                 print(f"  {mode:9}{run.rate:8,.0f}/s {run.processor_s * 1e6:6.0f} µs", file=sys.stderr)
         for mode in modes:
-            check_recorded(houses[mode], mode, sum(len(run.times) for run in found[mode].runs))
+            check_recorded(targets[mode], mode, sum(len(run.times) for run in found[mode].runs))
         return found, int(hosp.read("/stats")["requests"]) - before
 
 
-def check_recorded(house: Proxy, mode: str, answers: int) -> None:
+def check_recorded(target: Proxy, mode: str, answers: int) -> None:
     """Check that each proxy did what its mode's name says.
 
     :raise AssertionError: a proxy recorded less than it served, or recorded although it should not.
     """
-    lines = get(house.admin, "/metrics").decode().splitlines()
+    lines = get(target.admin, "/metrics").decode().splitlines()
     kept = sum(
         float(line.rpartition(" ")[2])
         for line in lines

@@ -16,8 +16,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from .judging import Verdict, times
 from .table import Table, show
+from .verdict import Verdict, times
 
 SCENARIOS = ("kill", "ambiguous", "keys", "storm", "surge", "outage", "stall", "revocation")
 _AT_MOST_S = {True: 700.0, False: 420.0}

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .judging import times
-from .people import Clients, Notes, Write
-from .places import Hosp, house
+from .clients import Clients, Notes, Write
+from .processes import Hosp, proxied_hosp
 from .table import Table
+from .verdict import times
 
 _HOSP = ("--delay", "uniform:0.01:0.08", "--places", "0")
 _FAULTS = {"error_after": 0.5, "only_methods": ["POST"], "only_paths": ["/notes"]}
@@ -23,19 +23,19 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
     """1,100 notes, 52 of them stored late (short: 80 and 6)."""
     number, late = (80, 6) if short else (1100, 52)
     table, notes = Table("ambiguous", timed=not short), Notes(random.Random(f"{seed} ambiguous"))
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        await place.hosp.tell("/faults", **_FAULTS)
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        await proxied.hosp.tell("/faults", **_FAULTS)
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
             waiting = iter([notes.make() for _ in range(number)])
             every = number // late
             began = time.monotonic()
             await asyncio.gather(
-                *(_client(clients, place.hosp, waiting, notes, every) for _ in range(min(64, number // 4)))
+                *(_client(clients, proxied.hosp, waiting, notes, every) for _ in range(min(64, number // 4)))
             )
             table.tell("seconds for all", f"{time.monotonic() - began:.1f}")
-        await _no_more_late(place.hosp)
-        await table.judge(place.hosp, notes.made, unsettled=0)
-        stats = await place.hosp.read("/stats")
+        await _no_more_late(proxied.hosp)
+        await table.judge(proxied.hosp, notes.made, unsettled=0)
+        stats = await proxied.hosp.read("/stats")
         looks = stats["by_route"].get("GET /notes", 0)
         table.tell("looks, a write", f"{looks}, {looks / number:.2f}")
         table.tell("POSTs that HOSP got", stats["by_route"].get("POST /notes", 0))

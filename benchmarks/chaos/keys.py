@@ -8,8 +8,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .people import Answer, Clients, Notes, Write
-from .places import house
+from .clients import Answer, Clients, Notes, Write
+from .processes import proxied_hosp
 from .table import Table
 
 _HOSP = ("--delay", "uniform:0.05:0.4", "--places", "5")
@@ -23,22 +23,22 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
     keys, pairs = (12, 20) if short else (60, 100)
     table, chance = Table("keys", timed=not short), random.Random(f"{seed} keys")
     keyed, twins = Notes(chance), Notes(chance)
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        await place.hosp.tell("/faults", **_FAULTS)
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        await proxied.hosp.tell("/faults", **_FAULTS)
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
             first = [keyed.make(key=True) for _ in range(keys)]
             asking = asyncio.create_task(_all(clients, first))
             await asyncio.sleep(0.8)
-            await place.proxy.kill()
-            await place.proxy.start()
+            await proxied.proxy.kill()
+            await proxied.proxy.start()
             told = await asking
             await _twins(clients, twins, pairs)
-            await place.proxy.stop()
-            await place.proxy.start()
+            await proxied.proxy.stop()
+            await proxied.proxy.start()
             again = await asyncio.gather(*(clients.write(write) for write in first))
             others = await asyncio.gather(*(_other_payload(clients, write) for write in first))
-        await table.judge(place.hosp, [*keyed.made, *twins.made], unsettled=0)
-        stored = await place.hosp.journal("stored", "notes")
+        await table.judge(proxied.hosp, [*keyed.made, *twins.made], unsettled=0)
+        stored = await proxied.hosp.journal("stored", "notes")
     _tell_keys(table, first, told, again, others)
     _tell_twins(table, twins.made, Counter(each["fields"]["body"] for each in stored), pairs)
     return table

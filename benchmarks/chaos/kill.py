@@ -12,10 +12,10 @@ from typing import Any
 
 from attrs import define, field
 
-from .judging import times
-from .people import Answer, Clients, Notes, Person, ids, staff
-from .places import House, house
+from .clients import Answer, Clients, Notes, Person, ids, staff
+from .processes import ProxiedHosp, proxied_hosp
 from .table import Table
+from .verdict import times
 
 SCREENING_TITLE = "Screening result"
 _HOSP = ("--delay", "uniform:0.02:0.3", "--places", "5")
@@ -83,26 +83,26 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
     kills, table, chance = 5 if short else 50, Table("kill", timed=not short), random.Random(f"{seed} kill")
     pairs = [(who, patient) for who in staff() for patient in ids("patients")]
     chance.shuffle(pairs)
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        await place.hosp.tell("/faults", **FAULTS)
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        await proxied.hosp.tell("/faults", **FAULTS)
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
             work = _Work(clients, Notes(chance), chance, pairs[:400])
-            starts = await _kills(place, work, kills, random.Random(f"{seed} moments"))
+            starts = await _kills(proxied, work, kills, random.Random(f"{seed} moments"))
             stuck = await _finish(work)
-        await settle(place)
-        await _tell(table, place, work, starts, stuck)
+        await settle(proxied)
+        await _tell(table, proxied, work, starts, stuck)
     return table
 
 
-async def _kills(place: House, work: _Work, number: int, moments: random.Random) -> list[float]:
+async def _kills(proxied: ProxiedHosp, work: _Work, number: int, moments: random.Random) -> list[float]:
     starts = []
     going = asyncio.create_task(work.begin(rate=6.0, share=0.25))
     try:
         for _ in range(number):
             await asyncio.sleep(moments.uniform(0.2, 2.2))
-            await place.proxy.kill()
+            await proxied.proxy.kill()
             began = time.monotonic()
-            await place.proxy.start()
+            await proxied.proxy.start()
             starts.append(time.monotonic() - began)
     finally:
         work.over = True
@@ -122,19 +122,19 @@ async def _finish(work: _Work) -> int:
     return len(left)
 
 
-async def settle(place: House) -> None:
+async def settle(proxied: ProxiedHosp) -> None:
     """Wait, for a bounded time, until every screening result is stored as a note."""
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
-        if not await place.proxy.metric("hospproxy_screening_pending"):
+        if not await proxied.proxy.metric("hospproxy_screening_pending"):
             return
         await asyncio.sleep(0.25)
 
 
-async def _tell(table: Table, place: House, work: _Work, starts: Sequence[float], stuck: int) -> None:
+async def _tell(table: Table, proxied: ProxiedHosp, work: _Work, starts: Sequence[float], stuck: int) -> None:
     table.want("kills", len(starts), "all", bool(starts))
     table.tell("p50 / p95 / p99 / longest start, s", times(starts))
-    await table.judge(place.hosp, work.notes.made, unsettled=0)
+    await table.judge(proxied.hosp, work.notes.made, unsettled=0)
     repeated = [write for write in work.notes.made if len(write.told) > 1]
     table.tell("writes asked for again, with a key", f"{len(repeated)}, {sum(bool(w.key) for w in repeated)}")
     words = Counter(
@@ -147,8 +147,8 @@ async def _tell(table: Table, place: House, work: _Work, starts: Sequence[float]
         "what they were told before", ", ".join(f"{word} × {count}" for word, count in words.most_common())
     )
     table.none("never got a definite answer", stuck)
-    stored = await place.hosp.journal("stored", "notes")
-    screened = await place.hosp.journal("screened")
+    stored = await proxied.hosp.journal("stored", "notes")
+    screened = await proxied.hosp.journal("screened")
     _tell_screenings(table, work.screenings, [each["fields"] for each in stored], screened)
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 from attrs import define, field
 
-from .judging import times
-from .people import Answer, Clients, Notes, Person, Write, ids, paced, staff
-from .places import House, house
+from .clients import Answer, Clients, Notes, Person, Write, ids, paced, staff
+from .processes import ProxiedHosp, proxied_hosp
 from .table import Table
+from .verdict import times
 
 _HOSP = ("--delay", "uniform:0.02:0.2", "--places", "5")
 _OPENS_S = 10.0
@@ -42,20 +42,20 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
     away_s, table = 20.0 if short else 120.0, Table("outage", timed=not short)
     chance = random.Random(f"{seed} outage")
     notes = Notes(chance)
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
             reads = await _before(clients, notes, chance)
             acknowledged = len(notes.made)
             began = time.monotonic()
-            await place.hosp.tell("/offline", offline=True, for_s=away_s)
+            await proxied.hosp.tell("/offline", offline=True, for_s=away_s)
             await _during(clients, reads, notes, chance, began + away_s - time.monotonic() - 0.3)
             await asyncio.sleep(max(0.0, began + away_s - time.monotonic()))
             normal = await _after(clients, reads, notes, chance, _CALM_S / 2 if short else _CALM_S)
-        await table.judge(place.hosp, notes.made)
+        await table.judge(proxied.hosp, notes.made)
         during = [
             write.told[0] for write in notes.made[acknowledged:] if write.told[0].began < began + away_s
         ]
-        await _tell(table, place, reads, during, began)
+        await _tell(table, proxied, reads, during, began)
     table.in_time("normal again after, s", f"{normal:.1f}", f"≤ {_NORMAL_S:.0f}", normal <= _NORMAL_S)
     return table
 
@@ -144,7 +144,7 @@ async def _after(
 
 
 async def _tell(
-    table: Table, place: House, reads: Sequence[_Read], during: Sequence[Answer], began: float
+    table: Table, proxied: ProxiedHosp, reads: Sequence[_Read], during: Sequence[Answer], began: float
 ) -> None:
     told = [(read, answer) for read in reads for answer in read.told]
     failed = [(read, answer) for read, answer in told if not answer.succeeded]
@@ -163,7 +163,7 @@ async def _tell(
     table.in_time("writes told after more than 2 s, breaker open", f"{slow} of {len(late)}", "0", slow == 0)
     dishonest = sum(a.succeeded or a.unknown or a.status not in (502, 503, 504) for a in late)
     table.none("writes told anything but that they were not sent", dishonest)
-    table.tell("requests that HOSP got", (await place.hosp.read("/stats"))["requests"])
+    table.tell("requests that HOSP got", (await proxied.hosp.read("/stats"))["requests"])
 
 
 def _shows(read: _Read, answer: Answer) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from attrs import define, evolve, field
 
-from .people import Answer, Clients, Person, staff
-from .places import House, house
+from .clients import Answer, Clients, Person, staff
+from .processes import ProxiedHosp, proxied_hosp
 from .table import Table
 
 _HOSP = ("--delay", "uniform:0.02:0.1", "--places", "5")
@@ -94,31 +94,31 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
 async def _with_hosp(
     table: Table, folder: Path, seed: int, faults: Sequence[str | None], chance: random.Random
 ) -> list[Case]:
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        cases = [await _account(place, kind, fault, chance) for kind in _KINDS for fault in faults]
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        cases = [await _account(proxied, kind, fault, chance) for kind in _KINDS for fault in faults]
         places = asyncio.Semaphore(8)
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
-            await asyncio.gather(*(_here(place, clients, case, places) for case in cases))
-        await _changes(place, cases)
-        await table.judge(place.hosp, [])
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
+            await asyncio.gather(*(_here(proxied, clients, case, places) for case in cases))
+        await _changes(proxied, cases)
+        await table.judge(proxied.hosp, [])
     return cases
 
 
 async def _without_hosp(
     folder: Path, seed: int, faults: Sequence[str | None], chance: random.Random, seconds: float
 ) -> list[Case]:
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        cases = [await _account(place, kind, fault, chance) for kind in _KINDS for fault in faults]
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
-            await _away(place, clients, cases, seconds)
-            await _changes(place, cases)
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        cases = [await _account(proxied, kind, fault, chance) for kind in _KINDS for fault in faults]
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
+            await _away(proxied, clients, cases, seconds)
+            await _changes(proxied, cases)
             await asyncio.gather(*(_try_new(clients, case) for case in cases))
     return cases
 
 
-async def _account(place: House, kind: str, fault: str | None, chance: random.Random) -> Case:
+async def _account(proxied: ProxiedHosp, kind: str, fault: str | None, chance: random.Random) -> Case:
     name, password = f"{kind[:4]}-{chance.getrandbits(40):010x}", f"p{chance.getrandbits(40):010x}"
-    row = await place.hosp.tell(
+    row = await proxied.hosp.tell(
         "/change", resource="staffs", create={"name": name, "hospital_id": 1, "password": password}
     )
     old = Person(row["id"], name, password)
@@ -131,12 +131,12 @@ async def _account(place: House, kind: str, fault: str | None, chance: random.Ra
     return Case(kind, fault, old, new)
 
 
-async def _here(place: House, clients: Clients, case: Case, places: asyncio.Semaphore) -> None:
+async def _here(proxied: ProxiedHosp, clients: Clients, case: Case, places: asyncio.Semaphore) -> None:
     async with places:
         await _knock(clients, case)
         trying = asyncio.create_task(_go_on_knocking(clients, case))
         try:
-            await _change(place, clients, case)
+            await _change(proxied, clients, case)
             await asyncio.sleep(_LATE_S if case.fault == "late_commit" else _AFTER_S)
         finally:
             trying.cancel()
@@ -155,10 +155,10 @@ async def _knock(clients: Clients, case: Case) -> None:
         case.told.append((path, await clients.ask("GET", path, case.old)))
 
 
-async def _change(place: House, clients: Clients, case: Case) -> None:
+async def _change(proxied: ProxiedHosp, clients: Clients, case: Case) -> None:
     old, path = case.old, f"/staffs/{case.old.id}"
     if case.fault is not None:
-        await place.hosp.tell(
+        await proxied.hosp.tell(
             "/script", faults=[{"fault": case.fault, "path": path, "method": m} for m in _method(case)]
         )
     if case.kind == "password" and case.new is not None:
@@ -187,34 +187,34 @@ async def _try_new(clients: Clients, case: Case) -> None:
         case.new_works = answer.document["id"] != case.old.id
 
 
-async def _away(place: House, clients: Clients, cases: Sequence[Case], seconds: float) -> None:
+async def _away(proxied: ProxiedHosp, clients: Clients, cases: Sequence[Case], seconds: float) -> None:
     """Change accounts, take HOSP away at once, try, kill the proxy, try again, bring HOSP back.
 
     :param seconds: how long it continues after the kill.
     """
     await asyncio.gather(*(_knock(clients, case) for case in cases))
-    changing = asyncio.gather(*(_change(place, clients, case) for case in cases))
+    changing = asyncio.gather(*(_change(proxied, clients, case) for case in cases))
     await asyncio.sleep(1.5)
-    await place.hosp.tell("/offline", offline=True)
+    await proxied.hosp.tell("/offline", offline=True)
     await asyncio.gather(*(_knock(clients, case) for case in cases))
     await asyncio.sleep(2.0)
     await asyncio.gather(*(_knock(clients, case) for case in cases))
-    await place.proxy.kill()
+    await proxied.proxy.kill()
     await changing
-    await place.proxy.start()
+    await proxied.proxy.start()
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         await asyncio.gather(*(_knock(clients, case) for case in cases))
         await asyncio.sleep(1.0)
-    await place.hosp.tell("/offline", offline=False)
+    await proxied.hosp.tell("/offline", offline=False)
     await asyncio.sleep(6.0)
     await asyncio.gather(*(_knock(clients, case) for case in cases))
 
 
-async def _changes(place: House, cases: Sequence[Case]) -> None:
+async def _changes(proxied: ProxiedHosp, cases: Sequence[Case]) -> None:
     """Read from the journal when HOSP stored each change."""
     found: dict[int, float] = {}
-    for entry in await place.hosp.journal("updated,deleted", "staffs"):
+    for entry in await proxied.hosp.journal("updated,deleted", "staffs"):
         found.setdefault(entry["id"], entry["at"])
     for case in cases:
         case.changed = found.get(case.old.id)

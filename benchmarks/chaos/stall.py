@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..running import get
-from .judging import times
-from .people import Answer, Clients, Notes, Person, ids, paced, staff
-from .places import House, house
+from ..processes import get
+from .clients import Answer, Clients, Notes, Person, ids, paced, staff
+from .processes import ProxiedHosp, proxied_hosp
 from .table import Table
+from .verdict import times
 
 _HOSP = ("--delay", "uniform:0.02:0.1", "--places", "0")
 _STALLS = {"stall": 1.0, "only_paths": ["/patients", "/patients/*", "/notes"]}
@@ -31,14 +31,14 @@ async def run(folder: Path, seed: int, *, short: bool) -> Table:
     seconds, table = 12.0 if short else 130.0, Table("stall", timed=not short)
     chance = random.Random(f"{seed} stall")
     notes = Notes(chance)
-    async with house(folder, *_HOSP, "--seed", str(seed)) as place:
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+    async with proxied_hosp(folder, *_HOSP, "--seed", str(seed)) as proxied:
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
             await _warm(clients)
-            before = place.proxy.daemon.memory_bytes()
-            await place.hosp.tell("/faults", **_STALLS)
-            stalled, others, live, memory = await _stalled(place, clients, notes, chance, seconds)
-            await place.hosp.tell("/faults")
-        await table.judge(place.hosp, notes.made)
+            before = proxied.proxy.daemon.memory_bytes()
+            await proxied.hosp.tell("/faults", **_STALLS)
+            stalled, others, live, memory = await _stalled(proxied, clients, notes, chance, seconds)
+            await proxied.hosp.tell("/faults")
+        await table.judge(proxied.hosp, notes.made)
     _tell(table, stalled, others, live, [each - before for each in memory])
     return table
 
@@ -55,7 +55,7 @@ def _other_paths(who: Person) -> list[str]:
 
 
 async def _stalled(
-    place: House, clients: Clients, notes: Notes, chance: random.Random, seconds: float
+    proxied: ProxiedHosp, clients: Clients, notes: Notes, chance: random.Random, seconds: float
 ) -> tuple[list[Answer], list[Answer], list[float], list[int]]:
     """Send requests to routes that stall and to routes that do not, and watch the process."""
     stalled: list[Answer] = []
@@ -77,9 +77,9 @@ async def _stalled(
     async def watch() -> None:
         while True:
             began = time.monotonic()
-            await asyncio.to_thread(get, place.proxy.admin, "/live")
+            await asyncio.to_thread(get, proxied.proxy.admin, "/live")
             live.append(time.monotonic() - began)
-            memory.append(place.proxy.daemon.memory_bytes())
+            memory.append(proxied.proxy.daemon.memory_bytes())
             await asyncio.sleep(1.0)
 
     watching = asyncio.create_task(watch())

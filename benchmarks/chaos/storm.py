@@ -12,13 +12,13 @@ from attrs import define, field
 
 from hosp_standin.service import load_seed
 
-from ..counting import SCREENING_TITLE
+from ..outcome_counts import SCREENING_TITLE
 from ..plan import Planned, make_plan, world_of
-from .judging import times
+from .clients import Answer, Clients, Person, Write, paced
 from .kill import settle
-from .people import Answer, Clients, Person, Write, paced
-from .places import House, house
+from .processes import ProxiedHosp, proxied_hosp
 from .table import Table
+from .verdict import times
 
 HOSP = ("--delay", "lognormal:4.4", "--time-scale", "0.09", "--places", "5")
 FAULTS = {"error_before": 0.05, "error_after": 0.05, "reset_after": 0.03, "truncated": 0.01}
@@ -68,25 +68,25 @@ async def day(table: Table, folder: Path, seed: int, rate: Callable[[float], flo
     """
     number = round(sum(rate(second) for second in range(int(seconds)))) + 1
     going = Day(make_plan(number, seed, world_of(load_seed())))
-    async with house(folder, *HOSP, "--seed", str(seed)) as place:
-        await place.hosp.tell("/faults", **FAULTS)
-        async with Clients(place.proxy.url, str(place.proxy.certificate)) as clients:
+    async with proxied_hosp(folder, *HOSP, "--seed", str(seed)) as proxied:
+        await proxied.hosp.tell("/faults", **FAULTS)
+        async with Clients(proxied.proxy.url, str(proxied.proxy.certificate)) as clients:
             began = time.monotonic()
             await paced(rate, seconds, going.coming(clients))
             table.tell("requests, seconds", f"{len(going.told)}, {time.monotonic() - began:.1f}")
-        await settle(place)
-        await table.judge(place.hosp, going.writes)
-        await _machine(table, place, going)
+        await settle(proxied)
+        await table.judge(proxied.hosp, going.writes)
+        await _machine(table, proxied, going)
     return going
 
 
-async def _machine(table: Table, place: House, going: Day) -> None:
-    stats = await place.hosp.read("/stats")
+async def _machine(table: Table, proxied: ProxiedHosp, going: Day) -> None:
+    stats = await proxied.hosp.read("/stats")
     going.most_in_flight = stats["max_in_flight"]
     met = going.most_in_flight <= PLACES
     table.want("HOSP's most requests at one time", going.most_in_flight, f"≤ {PLACES}", met)
     table.tell("requests that HOSP got", stats["requests"])
-    stored = [each["fields"] for each in await place.hosp.journal("stored", "notes")]
+    stored = [each["fields"] for each in await proxied.hosp.journal("stored", "notes")]
     made = Counter((n["patient_id"], n["staff_id"]) for n in stored if n["title"] == SCREENING_TITLE)
     wrong = 0
     for planned, answer in going.told:

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from .clients import Answer
 from .exhausted import Record, exhausted, records_of
-from .judging import times
-from .people import Answer
 from .storm import RATE, SURGE, day, tell_valid
 from .table import Table
+from .verdict import times
 
 AT_ONCE_S = 1.0
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from .judging import Verdict, ambiguous, judge, lateness_s
-from .people import Write
-from .places import Hosp
+from .clients import Write
+from .processes import Hosp
+from .verdict import Verdict, ambiguous, judge, lateness_s
 
 
 @frozen

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..chaos.table import Table, show
-from ..machines.places import Plan, Town, town
-from .checking import Seen
+from ..machines.site import Plan, Town, town
+from .checker import Seen
+from .clients import READERS, Reader, World, read_on, revoke_on, until_over, write_on
 from .faults import KINDS, OF_WORKERS, Faults
-from .people import READERS, Reader, World, read_on, revoke_on, until_over, write_on
 
 _QUICK = "heartbeat_s = 0.2\nlease_s = 1.0\ntimeout_s = 0.3\nsettle_s = 1.0"
 # Thousands of log-ins come from one address here, and every password that ends is a wrong one afterwards.

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 
-from ..machines.places import send
-from ..machines.store import Store
-from .people import World
+from ..machines.redis_server import Store
+from ..machines.site import send
+from .clients import World
 
 
 @define(eq=False)

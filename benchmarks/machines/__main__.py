@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..chaos.table import Table, show
 from . import kill
-from .places import Plan
+from .site import Plan
 
 _QUICK = "heartbeat_s = 0.2\nlease_s = 1.0\ntimeout_s = 0.3\nsettle_s = 1.0"
 _AT_MOST_S = 1200.0

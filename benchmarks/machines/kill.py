@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import define, field
 
+from ..chaos.clients import Answer, Clients, Notes, Write
 from ..chaos.kill import FAULTS
-from ..chaos.people import Answer, Clients, Notes, Write
 from ..chaos.table import Table
-from .places import Machine, Plan, Town, send, town
+from .site import Machine, Plan, Town, send, town
 
 _HOSP = ("--delay", "uniform:0.02:0.3", "--places", "0")
 _INSIST_S = 200.0

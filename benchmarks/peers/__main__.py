@@ -19,11 +19,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import growth
-from .page import inserted, page
-from .places import PEERS, PLACES, ROOT
 from .results import FILE, keep, kept
+from .setups import PEERS, PLACES, ROOT
+from .tables import inserted, page
 from .trials import TRIALS, Effort, Found, say
-from .waiting import waiting
+from .waiting_requests import waiting
 
 ALL: dict[str, Callable[[Effort], Found]] = {
     **TRIALS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
-from .loading import hits, measured, paced, settle, warm, write_requests, wrk
+from .measurement import hits, measured, paced, settle, warm, write_requests, wrk
 from .origin import origin, request
-from .places import OURS, PLACES, Peer, Site, certificate
-from .tree import memory_bytes
+from .process_tree import memory_bytes
+from .setups import OURS, PLACES, Peer, Site, certificate
 from .trials import Effort, Found, in_turn, note, opened
 
 _CONNECTIONS = (16, 256, 2000)

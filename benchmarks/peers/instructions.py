@@ -19,10 +19,10 @@ from attrs import evolve, frozen
 
 from . import results
 from .figures import Failed
-from .loading import hits, paced, settle, warm
+from .measurement import hits, paced, settle, warm
 from .origin import origin
-from .places import OURS, PLACES, Peer, Site, certificate
 from .results import keep
+from .setups import OURS, PLACES, Peer, Site, certificate
 
 _FEW = 200
 _IDLE_S = 15.0

@@ -18,8 +18,8 @@ from attrs import frozen
 
 from integration.ports import free_port
 
-from ..running import standin
-from .pacer import unverified
+from ..processes import standin
+from .paced_load import unverified
 from .processes import pinned, run
 
 PEOPLE = 8

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..running import NotStarted, is_open
-from .tree import all_processes, tree
+from ..processes import NotStarted, is_open
+from .process_tree import all_processes, tree
 
 _START_S = 300.0
 _STOP_S = 30.0

@@ -19,10 +19,10 @@ from attrs import evolve
 
 from . import results
 from .figures import table
-from .loading import hits, paced, settle, warm
+from .measurement import hits, paced, settle, warm
 from .origin import origin
-from .places import Site, certificate, hospproxy
 from .results import keep
+from .setups import Site, certificate, hospproxy
 
 Function = tuple[str, int, str]
 """File, line and name, as pstats has them."""

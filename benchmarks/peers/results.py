@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .places import ROOT
+from .setups import ROOT
 
 FILE = ROOT / "build" / "bench.json"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from ..running import NotStarted
+from ..processes import NotStarted
 from .figures import Failed
-from .loading import (
+from .measurement import (
     Run,
     check,
     check_asked,
@@ -28,8 +28,8 @@ from .loading import (
     wrk,
 )
 from .origin import LISTS, Origin, fetch, mixed, origin, request
-from .places import CACHES, OURS, PLACES, TLS, Peer, Site, certificate
-from .tree import memory_bytes, processor_s
+from .process_tree import memory_bytes, processor_s
+from .setups import CACHES, OURS, PLACES, TLS, Peer, Site, certificate
 
 Found = dict[str, dict[str, list[float]]]
 """By peer and figure: its value in each round. A peer that failed has none, and its reason is printed."""

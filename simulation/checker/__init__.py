@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..history import History
-from . import doubt, http, load, order, reads, service, trail, writes
+from . import http, load, order, reads, service, trail, unknown_writes, writes
 from .truth import Truth, Violation
 
 Rule = Callable[[Truth], Iterator[Violation]]
 RULES: tuple[Rule, ...] = (
-    *writes.RULES, *doubt.RULES, *order.RULES, *reads.RULES, *load.RULES, *trail.RULES, *service.RULES,
+    *writes.RULES, *unknown_writes.RULES, *order.RULES, *reads.RULES, *load.RULES, *trail.RULES, *service.RULES,
     *http.RULES,
 )  # fmt: skip
 

@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from ..history import Asked, Broke, History, Told
-from . import wire
-from .wire import Answered, Dialling, Line, Lost, request_bytes
+from . import connection
+from .connection import Answered, Dialling, Line, Lost, request_bytes
 
 PATIENCE_S = 45.0
 """A device gives up after so long without a whole response: long after the proxy's deadline."""
@@ -146,7 +146,7 @@ class Hospital:
         if kept is not None and kept.open:
             return kept, True
         dialling = Dialling()
-        self.reactor.connectTCP(house, wire.PORT, dialling, timeout=5)
+        self.reactor.connectTCP(house, connection.PORT, dialling, timeout=5)
         return await dialling.line, False
 
     @staticmethod

@@ -17,7 +17,7 @@ from hosp_standin.calls import Call, basic_credentials
 from ..history import Committed, Credentials, History, InHand, Trouble
 from .application import Application, Done, Records
 from .behaviour import NOTHING_DONE, WAIT_S, Behaviour, Deed, HospPlan
-from .wire import Incoming, Nonsense, RequestReader
+from .request_reader import Incoming, Nonsense, RequestReader
 
 PORT = 3000
 START = 1_767_225_600.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import catalogue, mended
-from .applying import Mutant, plant
+from .injection import Mutant, plant
 
 MUTANTS: Mapping[str, Mutant] = {**catalogue.MUTANTS, **mended.MUTANTS}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .applying import Mutant
+from .injection import Mutant
 from .shortcuts import SHORTCUTS
 
 _WRITING = ("note", "edit", "twice", "delete")

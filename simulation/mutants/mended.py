@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from . import mended_http
-from .applying import Mutant
+from .injection import Mutant
 
 _WRITES = "hospproxy/outward/writes/"
 _MANY = ("workers", "machines")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .applying import Mutant
+from .injection import Mutant
 
 _GATE = "hospproxy/outward/gate/gate.py"
 _PLACES = (

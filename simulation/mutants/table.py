@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from . import MUTANTS
-from .applying import ROOT, Mutant
+from .injection import ROOT, Mutant
 
 _FOUND = re.compile(r"^seed (\d+) \((\w+)\): (.+); repeat:", re.MULTILINE)
 _BROKE = re.compile(r"^(\w+\.\w+): ", re.MULTILINE)

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.arrival.answer import BROKEN, Unwritable, write_answer
 from hospproxy.messages import Headers, Response
-from tests.arrival.wire import read_answers
+from tests.arrival.memory_transport import read_answers
 
 
 def written(

@@ -22,8 +22,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival import connection_state
 from hospproxy.arrival.connection_state import TABLE, State
 from hospproxy.messages import Response
-from tests.arrival.driven import PLAIN, Driven
-from tests.arrival.wire import read_answers
+from tests.arrival.connection_driver import PLAIN, Driven
+from tests.arrival.memory_transport import read_answers
 from tests.corpus.case import chunked, get, post
 
 HIDDEN = get(b"/hidden")
@@ -179,7 +179,7 @@ class ConnectionModel(RuleBasedStateMachine):
             assert self.sent.strip(b"\r\n") == b""
         if state in connection_state.BEFORE_REQUEST:
             assert not there.protocol._buffer or there.protocol._outflow.blocked
-            in_grace = state is State.NEW and there.house.connections.in_grace
+            in_grace = state is State.NEW and there.context.connections.in_grace
             assert not self.stopped or in_grace or there.protocol._outflow.blocked
 
     @invariant()
@@ -211,7 +211,7 @@ class ConnectionModel(RuleBasedStateMachine):
         there.clock.advance(0)  # what a response's end is told to
         there.clock.advance(0)
         assert self.errors == [], self.errors
-        assert there.house.budget.used == 0
+        assert there.context.budget.used == 0
         assert there.clock.getDelayedCalls() == []
         if there.transport.gone is ConnectionDone:  # otherwise the last response may be cut off
             read_answers(bytes(there.transport.written), ["POST"])

@@ -12,8 +12,8 @@ from hospproxy.arrival import connection_state
 from hospproxy.arrival.connection_state import TABLE, Event, IllegalTransition, State, after
 from hospproxy.arrival.limit_log import Tally
 from hospproxy.errors import Refused
-from tests.arrival.driven import Driven
-from tests.arrival.wire import read_answers
+from tests.arrival.connection_driver import Driven
+from tests.arrival.memory_transport import read_answers
 from tests.corpus import LIMITS
 from tests.corpus.case import chunked, get, post
 
@@ -202,7 +202,7 @@ class ConnectionTests(SynchronousTestCase):
             there.handler.respond()
         there.handler.piece(None)
         there.leave()
-        self.assertEqual(there.house.budget.used, 0)
+        self.assertEqual(there.context.budget.used, 0)
         self.assertEqual(self.flushLoggedErrors(), [])
         return taken
 
@@ -218,7 +218,7 @@ class BodyTests(SynchronousTestCase):
         (answer,) = read_answers(bytes(there.transport.written), ["POST"])
         self.assertEqual((answer.status, answer.headers["connection"]), (200, "close"))
         self.assertEqual((len(there.handler.handled), there.state), (1, State.CLOSING))
-        self.assertEqual(there.house.budget.used, 0)
+        self.assertEqual(there.context.budget.used, 0)
 
     def test_a_body_that_is_wanted_too_late(self) -> None:
         for state in (State.CLOSING, State.CLOSED):

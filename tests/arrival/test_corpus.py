@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.messages import Headers, Request
-from tests.arrival.wire import PLAIN, Line, Recorder
+from tests.arrival.memory_transport import PLAIN, Line, Recorder
 from tests.corpus import ALL, LIMITS, Case
 
 SEED = int(os.environ.get("ARRIVAL_SEED", random.SystemRandom().randrange(2**32)))
@@ -53,7 +53,7 @@ class CorpusTests(SynchronousTestCase):
         self.check_passed(case, line.handler.handled, where)
         refusals = [error.status for _, error in line.handler.refused]
         self.assertEqual(refusals, [each for each in case.expected if isinstance(each, int)], where)
-        self.assertEqual(line.house.budget.used, 0, f"{where}: bodies stay in memory")
+        self.assertEqual(line.context.budget.used, 0, f"{where}: bodies stay in memory")
         self.assertEqual(line.clock.getDelayedCalls(), [], f"{where}: timers stay")
         self.assertEqual(self.flushLoggedErrors(), [], where)
 

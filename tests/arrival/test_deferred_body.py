@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.errors import Refused
 from hospproxy.messages import Request, Response
-from tests.arrival.wire import Line, Recorder
+from tests.arrival.memory_transport import Line, Recorder
 from tests.corpus import LIMITS
 from tests.corpus.case import chunked, get, post
 
@@ -86,7 +86,7 @@ class HeldBodyTests(SynchronousTestCase):
         self.line.send(BODY[7:] + get(b"/smuggled"))
         self.assertEqual((self.line.statuses(), len(self.judge.heads)), ([401], 1))
         self.assertIn(b"connection: close", bytes(self.line.transport.written))
-        self.assertEqual(self.line.house.budget.used, 0)
+        self.assertEqual(self.line.context.budget.used, 0)
 
     def test_the_client_is_not_late_while_it_is_kept_waiting(self) -> None:
         self.line.send(post(b"", b"Content-Length: 40"))
@@ -107,7 +107,7 @@ class HeldBodyTests(SynchronousTestCase):
                 self.judge.read()
             (failure,) = self.judge.bodies
             self.assertIsInstance(failure.value, Refused)  # type: ignore[attr-defined]
-            self.assertEqual(self.line.house.budget.used, 0)
+            self.assertEqual(self.line.context.budget.used, 0)
 
     def test_what_is_wrong_with_the_body_is_the_handlers_to_answer(self) -> None:
         head = post(b"", b"Transfer-Encoding: chunked", b"Expect: 100-continue")

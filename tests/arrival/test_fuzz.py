@@ -11,7 +11,7 @@ import random
 from hypothesis import HealthCheck, given, seed, settings
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.arrival.fuzzing import SOUND, Stream, faults, run, streams
+from tests.arrival.random_streams import SOUND, Stream, faults, run, streams
 from tests.corpus import ALL
 from tests.corpus.reference import allowed
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.head import HeadFinder, parse_head
 from hospproxy.arrival.line import METHODS, HeadRefused
 from hospproxy.options.arrival_section import ArrivalSettings
-from tests.arrival.wire import Line
+from tests.arrival.memory_transport import Line
 from tests.corpus import ALL
 from tests.corpus.case import get, post, request
 

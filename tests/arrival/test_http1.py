@@ -13,7 +13,7 @@ from hospproxy.arrival.front.trust import Trust
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.errors import RecordFailed
 from hospproxy.messages import Headers, Request, Response
-from tests.arrival.wire import Line, Recorder, Slow
+from tests.arrival.memory_transport import Line, Recorder, Slow
 from tests.corpus import LIMITS
 from tests.corpus.case import BODY_LIMIT, chunked, get, post, raw, request
 
@@ -145,9 +145,9 @@ class AdmissionTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.headers["location"]), (308, "https://a:8443/x?y"))
 
     def test_too_many_connections(self) -> None:
-        house = Line(limits=evolve(LIMITS, max_connections=2)).house
-        Line(house=house)
-        self.assertIsNone(Http1Factory(house).buildProtocol(None))
+        context = Line(limits=evolve(LIMITS, max_connections=2)).context
+        Line(context=context)
+        self.assertIsNone(Http1Factory(context).buildProtocol(None))
 
 
 class FailureTests(SynchronousTestCase):
@@ -175,7 +175,7 @@ class FailureTests(SynchronousTestCase):
         line.send(get() + get())
         self.assertEqual(line.statuses(), [500, 500])
         self.assertNotIn(b"Set-Cookie", line.transport.written)
-        self.assertEqual(line.house.tally.unwritable, 2)
+        self.assertEqual(line.context.tally.unwritable, 2)
 
     def test_an_answer_that_cannot_be_written_has_reached_nobody(self) -> None:
         told: list[bool] = []
@@ -187,9 +187,12 @@ class FailureTests(SynchronousTestCase):
         slow = Slow()
         line = Line(Recorder(answer=slow))
         line.send(post(b"hello", b"Content-Length: 5"))
-        self.assertEqual(line.house.budget.used, 5)
+        self.assertEqual(line.context.budget.used, 5)
         line.transport.end(ConnectionDone)
-        self.assertEqual((slow.cancelled, line.house.budget.used, len(line.house.connections)), (1, 0, 0))
+        self.assertEqual(
+            (slow.cancelled, line.context.budget.used, len(line.context.connections)),
+            (1, 0, 0),
+        )
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_an_answer_for_a_client_that_went(self) -> None:

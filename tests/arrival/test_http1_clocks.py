@@ -11,7 +11,7 @@ from hospproxy.arrival.factory import Http1Factory
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.messages import Response
-from tests.arrival.wire import Line, Recorder, Slow
+from tests.arrival.memory_transport import Line, Recorder, Slow
 from tests.corpus import LIMITS
 from tests.corpus.case import chunked, get, post
 
@@ -122,8 +122,11 @@ class BackPressureTests(SynchronousTestCase):
 
     def test_what_waits_is_counted(self) -> None:
         budget = BodyBudget(1500)
-        house = Line(Recorder(answer=lambda _: Response(200, body=b"x" * 2000)), budget=budget).house
-        first, second = Line(house=house, room=100), Line(house=house)
+        context = Line(Recorder(answer=lambda _: Response(200, body=b"x" * 2000)), budget=budget).context
+        first, second = (
+            Line(context=context, room=100),
+            Line(context=context),
+        )
         first.send(get(b"/1"))
         self.assertGreaterEqual(budget.used, 2000)
         second.send(get(b"/2"))
@@ -151,8 +154,12 @@ class BackPressureTests(SynchronousTestCase):
 
     def test_bodies_share_one_budget(self) -> None:
         slow = Slow()
-        house = Line(Recorder(answer=slow), budget=BodyBudget(100)).house
-        first, second, third = Line(house=house), Line(house=house), Line(house=house)
+        context = Line(Recorder(answer=slow), budget=BodyBudget(100)).context
+        first, second, third = (
+            Line(context=context),
+            Line(context=context),
+            Line(context=context),
+        )
         first.send(post(b"x" * 60, b"Content-Length: 60"))
         second.send(post(b"x" * 60, b"Content-Length: 60"))
         self.assertTrue(second.transport.written.startswith(b"HTTP/1.1 503"))
@@ -163,9 +170,9 @@ class BackPressureTests(SynchronousTestCase):
     def test_an_announced_body_is_not_counted_until_it_comes(self) -> None:
         line = Line(budget=BodyBudget(100))
         line.send(post(b"x", b"Content-Length: 1000"))
-        self.assertEqual(line.house.budget.used, 1)
+        self.assertEqual(line.context.budget.used, 1)
         line.transport.end(ConnectionDone)
-        self.assertEqual(line.house.budget.used, 0)
+        self.assertEqual(line.context.budget.used, 0)
 
     def test_chunks_are_counted_too(self) -> None:
         line = Line(budget=BodyBudget(10))
@@ -176,7 +183,7 @@ class BackPressureTests(SynchronousTestCase):
 class DrainTests(SynchronousTestCase):
     def drain(self, line: Line, deadline_s: float = 30) -> list[None]:
         done: list[None] = []
-        line.house.connections.drain(deadline_s).addCallback(done.append)
+        line.context.connections.drain(deadline_s).addCallback(done.append)
         return done
 
     def test_none_open(self) -> None:
@@ -270,4 +277,4 @@ class DrainTests(SynchronousTestCase):
     def test_nobody_new(self) -> None:
         line = Line()
         self.drain(line)
-        self.assertIsNone(Http1Factory(line.house).buildProtocol(None))
+        self.assertIsNone(Http1Factory(line.context).buildProtocol(None))

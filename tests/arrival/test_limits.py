@@ -17,7 +17,7 @@ from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.messages import Response
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
-from tests.arrival.wire import PLAIN, Line, Recorder, Slow
+from tests.arrival.memory_transport import PLAIN, Line, Recorder, Slow
 from tests.corpus import LIMITS
 from tests.corpus.case import get, post
 
@@ -34,13 +34,13 @@ def house_of(handler: Recorder | None = None, trust: Trust | None = None, **limi
 
 
 class LimitCase(SynchronousTestCase):
-    def line(self, house: ListenerContext, **how: Any) -> Line:
-        handler = house.handler
+    def line(self, context: ListenerContext, **how: Any) -> Line:
+        handler = context.handler
         assert isinstance(handler, Recorder)
-        return Line(handler, house=house, **how)
+        return Line(handler, context=context, **how)
 
-    def assert_hits(self, house: ListenerContext, limit: str, times: int) -> None:
-        meter = house.meter
+    def assert_hits(self, context: ListenerContext, limit: str, times: int) -> None:
+        meter = context.meter
         assert isinstance(meter, Metrics)
         self.assertEqual(meter.value("arrival_limits_total", limit=limit) or 0, times, limit)
 
@@ -48,65 +48,65 @@ class LimitCase(SynchronousTestCase):
 class ConnectionLimitTests(LimitCase):
     def test_of_one_address(self) -> None:
         for plain in (PLAIN, None):
-            house = house_of(max_connections_per_address=2)
-            first, second, third = (self.line(house, plain=plain) for _ in range(3))
-            other = self.line(house, plain=plain, address="192.0.2.8")
+            context = house_of(max_connections_per_address=2)
+            first, second, third = (self.line(context, plain=plain) for _ in range(3))
+            other = self.line(context, plain=plain, address="192.0.2.8")
             self.assertEqual(
                 [each.gone for each in (first, second, third, other)], [False, False, True, False]
             )
-            self.assert_hits(house, "max_connections_per_address", 1)
+            self.assert_hits(context, "max_connections_per_address", 1)
             first.transport.end(ConnectionAborted)
-            self.assertFalse(self.line(house, plain=plain).gone)
+            self.assertFalse(self.line(context, plain=plain).gone)
 
     def test_one_that_was_turned_away_takes_no_place(self) -> None:
-        house = house_of(max_connections_per_address=1)
-        lines = [self.line(house) for _ in range(3)]
+        context = house_of(max_connections_per_address=1)
+        lines = [self.line(context) for _ in range(3)]
         lines[0].transport.end(ConnectionAborted)
-        self.assertEqual([self.line(house).gone for _ in range(2)], [False, True])
-        self.assertEqual(len(house.connections), 1)
+        self.assertEqual([self.line(context).gone for _ in range(2)], [False, True])
+        self.assertEqual(len(context.connections), 1)
 
     def test_nothing_is_remembered_of_who_is_gone(self) -> None:
-        house = house_of()
-        line = self.line(house)
-        self.assertEqual(len(house.crowd), 1)
+        context = house_of()
+        line = self.line(context)
+        self.assertEqual(len(context.crowd), 1)
         line.transport.end(ConnectionAborted)
-        self.assertEqual(len(house.crowd), 0)
+        self.assertEqual(len(context.crowd), 0)
 
     def test_proxies_in_front_are_exempt(self) -> None:
-        house = house_of(trust=Trust.of(["192.0.2.0/24"]), max_connections_per_address=1)
-        self.assertEqual([self.line(house).gone for _ in range(3)], [False] * 3)
+        context = house_of(trust=Trust.of(["192.0.2.0/24"]), max_connections_per_address=1)
+        self.assertEqual([self.line(context).gone for _ in range(3)], [False] * 3)
 
     def test_an_ipv6_host_has_a_network_to_itself(self) -> None:
-        house = house_of(max_connections_per_address=1)
-        self.assertFalse(self.line(house, address="2001:db8::1").gone)
-        self.assertTrue(self.line(house, address="2001:db8::2").gone)
-        self.assertFalse(self.line(house, address="2001:db8:0:1::1").gone)
+        context = house_of(max_connections_per_address=1)
+        self.assertFalse(self.line(context, address="2001:db8::1").gone)
+        self.assertTrue(self.line(context, address="2001:db8::2").gone)
+        self.assertFalse(self.line(context, address="2001:db8:0:1::1").gone)
 
     def test_in_all(self) -> None:
-        house = house_of(max_connections=2)
-        lines = [self.line(house) for _ in range(2)]
-        self.assertIsNone(Http1Factory(house).buildProtocol(IPv4Address("TCP", "192.0.2.9", 1)))
-        self.assert_hits(house, "max_connections", 1)
+        context = house_of(max_connections=2)
+        lines = [self.line(context) for _ in range(2)]
+        self.assertIsNone(Http1Factory(context).buildProtocol(IPv4Address("TCP", "192.0.2.9", 1)))
+        self.assert_hits(context, "max_connections", 1)
         lines[0].transport.end(ConnectionAborted)
-        self.assertIsNotNone(Http1Factory(house).buildProtocol(None))
+        self.assertIsNotNone(Http1Factory(context).buildProtocol(None))
 
 
 class PipelineTests(LimitCase):
     def test_at_the_limit(self) -> None:
-        house = house_of(max_pipelined=3)
-        line = self.line(house)
+        context = house_of(max_pipelined=3)
+        line = self.line(context)
         line.send(get() * 3)
         self.assertEqual((line.statuses(), line.transport.half_closed), ([200] * 3, False))
-        self.assert_hits(house, "max_pipelined", 0)
+        self.assert_hits(context, "max_pipelined", 0)
 
     def test_beyond_it_the_last_answer_says_so(self) -> None:
-        house = house_of(max_pipelined=3)
-        line = self.line(house)
+        context = house_of(max_pipelined=3)
+        line = self.line(context)
         line.send(get() * 9)
         answers = line.answers()
         self.assertEqual([each.headers.get("connection") for each in answers], [None] * 3 + ["close"])
         self.assertTrue(line.transport.half_closed)
-        self.assert_hits(house, "max_pipelined", 1)
+        self.assert_hits(context, "max_pipelined", 1)
 
     def test_who_waits_for_answers_has_no_such_limit(self) -> None:
         line = self.line(house_of(max_pipelined=1))
@@ -117,12 +117,12 @@ class PipelineTests(LimitCase):
 
 class ClockLimitTests(LimitCase):
     def test_a_head(self) -> None:
-        house = house_of()
-        line = self.line(house)
+        context = house_of()
+        line = self.line(context)
         line.send(b"GET")
         line.pass_time(LIMITS.header_timeout_s)
         self.assertEqual(line.statuses(), [408])
-        self.assert_hits(house, "header_timeout_s", 1)
+        self.assert_hits(context, "header_timeout_s", 1)
 
     def drip(self, line: Line, rate: int, seconds: int) -> None:
         line.send(post(b"", b"Content-Length: 60000"))
@@ -131,20 +131,20 @@ class ClockLimitTests(LimitCase):
             line.pass_time(1)
 
     def test_a_body_at_the_rate(self) -> None:
-        house = house_of(min_body_rate=100)
-        line = self.line(house)
+        context = house_of(min_body_rate=100)
+        line = self.line(context)
         self.drip(line, 100, 50)
         self.assertEqual((line.transport.written, line.gone), (b"", False))
 
     def test_a_body_below_the_rate(self) -> None:
-        house = house_of(min_body_rate=100)
-        line = self.line(house)
+        context = house_of(min_body_rate=100)
+        line = self.line(context)
         self.drip(line, 80, 49)
         self.assertEqual(line.transport.written, b"")
         line.send(b"x" * 80)
         line.pass_time(3)
         self.assertEqual(line.statuses(), [408])
-        self.assert_hits(house, "min_body_rate", 1)
+        self.assert_hits(context, "min_body_rate", 1)
 
     def test_silence_at_the_beginning_is_allowed(self) -> None:
         line = self.line(house_of(min_body_rate=100))
@@ -154,12 +154,12 @@ class ClockLimitTests(LimitCase):
         self.assertEqual(line.statuses(), [200])
 
     def test_the_absolute_clock_stays(self) -> None:
-        house = house_of(min_body_rate=100)
-        line = self.line(house)
+        context = house_of(min_body_rate=100)
+        line = self.line(context)
         self.drip(line, 500, int(LIMITS.body_timeout_s))
         self.assertEqual(line.statuses(), [408])
-        self.assert_hits(house, "body_timeout_s", 1)
-        self.assert_hits(house, "min_body_rate", 0)
+        self.assert_hits(context, "body_timeout_s", 1)
+        self.assert_hits(context, "min_body_rate", 0)
 
     def test_the_rule_by_itself(self) -> None:
         limits = ArrivalSettings(body_timeout_s=60, min_body_rate=10)
@@ -175,75 +175,79 @@ class SlowReaderTests(LimitCase):
 
     def reader(self, secure: bool) -> tuple[ListenerContext, Line]:
         handler = Recorder(answer=lambda _: Response(200, body=b"x" * self.SIZE))
-        house = house_of(handler, min_taken_bytes=self.STEP)
-        line = self.line(house, room=0, plain=None if secure else PLAIN)
+        context = house_of(handler, min_taken_bytes=self.STEP)
+        line = self.line(context, room=0, plain=None if secure else PLAIN)
         line.send(get())
-        return house, line
+        return context, line
 
     def test_who_takes_a_step_in_time_gets_all_of_it(self) -> None:
         for secure in (False, True):
-            house, line = self.reader(secure)
-            while house.budget.used:
+            context, line = self.reader(secure)
+            while context.budget.used:
                 line.transport.drain(self.STEP)
                 line.pass_time(LIMITS.write_timeout_s - 1, step_s=1)
             self.assertFalse(line.gone)
             self.assertEqual(len(line.answers()[0].body), self.SIZE)
-            self.assert_hits(house, "write_timeout_s", 0)
+            self.assert_hits(context, "write_timeout_s", 0)
 
     def test_who_takes_less_is_cut_off(self) -> None:
         for secure in (False, True):
-            house, line = self.reader(secure)
+            context, line = self.reader(secure)
             line.transport.drain(self.STEP)
             line.transport.drain(self.STEP - 1)
             line.pass_time(LIMITS.write_timeout_s - 1)
             self.assertFalse(line.gone)
             line.pass_time(1)
             self.assertIs(line.transport.gone, ConnectionAborted)
-            self.assertEqual(house.budget.used, 0)
-            self.assert_hits(house, "write_timeout_s", 1)
+            self.assertEqual(context.budget.used, 0)
+            self.assert_hits(context, "write_timeout_s", 1)
 
     def test_only_a_step_is_handed_to_the_transport(self) -> None:
-        house, line = self.reader(False)
+        context, line = self.reader(False)
         self.assertEqual(len(line.transport.waiting), self.STEP)
-        self.assertGreater(house.budget.used, self.SIZE)
+        self.assertGreater(context.budget.used, self.SIZE)
 
 
 class MemoryTests(LimitCase):
     """One budget for heads, bodies and responses; the client that has been slow for longest is closed first."""
 
     def test_heads_are_counted(self) -> None:
-        house = house_of()
-        line = self.line(house)
+        context = house_of()
+        line = self.line(context)
         line.send(b"GET /" + b"x" * 995)
-        self.assertEqual(house.budget.used, 1000)
+        self.assertEqual(context.budget.used, 1000)
         line.send(b" HTTP/1.1\r\nHost: a\r\n\r\n")
-        self.assertEqual((house.budget.used, line.statuses()), (0, [200]))
+        self.assertEqual((context.budget.used, line.statuses()), (0, [200]))
 
     def test_what_is_read_ahead_is_counted(self) -> None:
         slow = Slow()
-        house = house_of(Recorder(answer=slow))
-        line = self.line(house)
+        context = house_of(Recorder(answer=slow))
+        line = self.line(context)
         line.send(get(), b"x" * 1000)
-        self.assertEqual(house.budget.used, 1000)
+        self.assertEqual(context.budget.used, 1000)
         line.transport.end(ConnectionAborted)
-        self.assertEqual(house.budget.used, 0)
+        self.assertEqual(context.budget.used, 0)
 
     def test_a_head_needs_room(self) -> None:
-        house = house_of(body_memory_bytes=1000)
-        first, second = self.line(house), self.line(house)
+        context = house_of(body_memory_bytes=1000)
+        first, second = self.line(context), self.line(context)
         first.send(b"GET /" + b"x" * 990)
         second.send(b"GET ")
-        self.assertEqual((second.transport.written, house.budget.used), (b"", 999))
+        self.assertEqual((second.transport.written, context.budget.used), (b"", 999))
         second.send(b"/")
-        self.assertEqual((second.statuses(), house.budget.used), ([503], 995))
-        self.assert_hits(house, "body_memory_bytes", 1)
+        self.assertEqual((second.statuses(), context.budget.used), ([503], 995))
+        self.assert_hits(context, "body_memory_bytes", 1)
 
     def test_the_slowest_goes_when_memory_is_short(self) -> None:
         handler = Recorder(answer=lambda _: Response(200, body=b"x" * 400))
-        house = house_of(handler, body_memory_bytes=1600)
-        reader, sender, young = self.line(house, room=100), self.line(house), self.line(house)
+        context = house_of(handler, body_memory_bytes=1600)
+        reader, sender, young = (
+            self.line(context, room=100),
+            self.line(context),
+            self.line(context),
+        )
         reader.send(get())
-        house.clock.advance(1)  # type: ignore[attr-defined]
+        context.clock.advance(1)  # type: ignore[attr-defined]
         sender.send(post(b"x" * 600, b"Content-Length: 1000"))
         young.pass_time(3)
         young.send(post(b"x" * 100, b"Content-Length: 1000"))
@@ -256,12 +260,12 @@ class MemoryTests(LimitCase):
         young.send(b"x" * 490)
         young.pass_time(0.5)
         self.assertTrue(sender.transport.written.startswith(b"HTTP/1.1 503"))
-        self.assertEqual((young.transport.written, house.budget.used), (b"", 990))
-        self.assert_hits(house, "body_memory_bytes", 2)
+        self.assertEqual((young.transport.written, context.budget.used), (b"", 990))
+        self.assert_hits(context, "body_memory_bytes", 2)
 
     def test_who_has_just_come_is_not_slow(self) -> None:
-        house = house_of(body_memory_bytes=1000)
-        line = self.line(house)
+        context = house_of(body_memory_bytes=1000)
+        line = self.line(context)
         line.send(post(b"x" * 950, b"Content-Length: 1000"))
         line.pass_time(4)
         self.assertEqual(line.transport.written, b"")

@@ -23,15 +23,15 @@ from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.arrival.tls.certificates import CERTIFICATE_NAME, KEY_NAME, CertificateError, self_signed
 from hospproxy.arrival.tls.contexts import Contexts, Doorway, TlsFactory
 from hospproxy.interfaces import IHandler
+from tests.arrival.memory_transport import Recorder
 from tests.arrival.tls.test_certificates import NOW
-from tests.arrival.wire import Recorder
 
 
 class ListenersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
         self.state = Path(self.mktemp())
-        self.house = ListenerContext(
+        self.context = ListenerContext(
             handler=Recorder(),
             clock=self.reactor,
             wall=NOW.timestamp,
@@ -39,7 +39,7 @@ class ListenersTests(SynchronousTestCase):
         )
 
     def make(self, *values: Listener) -> Listeners:
-        return Listeners(values, self.house, self.state)
+        return Listeners(values, self.context, self.state)
 
     def bound(self) -> list[tuple[str, int, Any]]:
         for _, _, backlog, _ in self.reactor.tcpServers:
@@ -60,7 +60,7 @@ class ListenersTests(SynchronousTestCase):
 
     def test_a_proxy_header_comes_before_everything(self) -> None:
         own = Trust.of(["192.0.2.0/24"]).networks
-        self.house.trust = Trust.of(["10.0.0.0/8"])
+        self.context.trust = Trust.of(["10.0.0.0/8"])
         self.make(
             Listener("https://127.0.0.1:1", proxy_protocol=True),
             Listener("http://127.0.0.1:2", proxy_protocol=True, proxy_protocol_from=own),
@@ -68,7 +68,9 @@ class ListenersTests(SynchronousTestCase):
         (secure, plain) = [factory for _, _, factory in self.bound()]
         self.assertEqual((type(secure), type(secure.wrapped)), (ProxyHeaderFactory, TlsFactory))
         self.assertEqual((type(plain), type(plain.wrapped)), (ProxyHeaderFactory, Http1Factory))
-        self.assertEqual((secure.senders.networks, plain.senders.networks), (self.house.trust.networks, own))
+        self.assertEqual(
+            (secure.senders.networks, plain.senders.networks), (self.context.trust.networks, own)
+        )
 
     def test_sockets_that_listen_already(self) -> None:
         """As in a worker: nothing is bound. The given socket is closed, because its copy is used."""
@@ -160,15 +162,15 @@ class ListenersTests(SynchronousTestCase):
         listeners = self.make(Listener("http://127.0.0.1:1"))
         listeners.listen(self.reactor)
         self.assertIsNone(self.successResultOf(listeners.stop(5)))
-        self.assertTrue(self.house.connections.draining)
+        self.assertTrue(self.context.connections.draining)
 
     def test_a_full_house_turns_tls_away_too(self) -> None:
-        self.house.connections.draining = True
+        self.context.connections.draining = True
         listeners = self.make(Listener("https://127.0.0.1:1"))
         listeners.listen(self.reactor)
         ((_, _, factory),) = self.bound()
         self.assertIsNone(factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)))
-        self.house.connections.draining = False
+        self.context.connections.draining = False
         self.assertIsNotNone(factory.buildProtocol(IPv6Address("TCP", "::1", 1)))
 
 

@@ -36,7 +36,7 @@ from tests.corpus.case import get, post, raw
 from tests.rig import CONTRACT
 from tests.stages import by_stage
 
-from .wire import PLAIN, Line, read_answers
+from .memory_transport import PLAIN, Line, read_answers
 
 LATE_S = LIMITS.header_timeout_s + LIMITS.body_timeout_s + 1
 """Seconds after which every time limit of a request has passed."""
@@ -73,7 +73,7 @@ class FromMemory:
 class Recorded:
     """A connection whose responses wait for the journal."""
 
-    def __init__(self, plain: PlainPolicy | None = PLAIN, *, contract: bool = False, **house: Any) -> None:
+    def __init__(self, plain: PlainPolicy | None = PLAIN, *, contract: bool = False, **context: Any) -> None:
         clock, self.journal, ids = Clock(), HeldJournal(), itertools.count(1)
         stations: dict[str, IProcessor] = {
             "record.audit": Audit(self.journal, Describer(b"k" * 32), clock),
@@ -90,11 +90,11 @@ class Recorded:
             limit=body_limit,
             meter=NullMeter(),
         )
-        more = {"limits": LIMITS, **house}
+        more = {"limits": LIMITS, **context}
         shared = ListenerContext(
             handler=chain, clock=clock, new_id=lambda: f"id-{next(ids)}", wall=lambda: 0.0, **more
         )
-        self.line = Line(chain, plain=plain, house=shared)  # type: ignore[arg-type]
+        self.line = Line(chain, plain=plain, context=shared)  # type: ignore[arg-type]
 
     def said(self) -> bytes:
         """All bytes that were sent, except 100 Continue, which is not a response."""

@@ -72,7 +72,7 @@ class Talks(ClientFactory):
         return self.made[-1]
 
 
-class Place:
+class Rig:
     """The proxy, HOSP with two users, and a client.
 
     :param more: further lines of the options; ``first`` stands before all sections.
@@ -158,9 +158,9 @@ class Place:
 
 
 class ShortcutTestCase(WorldTestCase):
-    def place(self, more: str = "", seed: int = 1, first: str = "") -> Place:
+    def rig(self, more: str = "", seed: int = 1, first: str = "") -> Rig:
         self._worlds += 1
-        made = Place(self.folder / str(self._worlds), more, seed, first)
+        made = Rig(self.folder / str(self._worlds), more, seed, first)
         self._open.append(made.world)
         return made
 
@@ -194,22 +194,22 @@ class SameTests(ShortcutTestCase):
         return steps
 
     def run_script(self, seed: int, shortcuts: int) -> tuple[list[bytes], list[dict[str, Any]], int]:
-        place = self.place(f"[cache]\nshortcuts = {shortcuts}\n", seed)
+        rig = self.rig(f"[cache]\nshortcuts = {shortcuts}\n", seed)
         answers = []
         for kind, what, *more in self.script(seed):
             if kind == "wait":
-                place.pass_time(what)
+                rig.pass_time(what)
             elif kind == "GET":
                 who, password, *fields = more
-                answers.append(place.send(f"GET {what}", who, *fields, password=password))
+                answers.append(rig.send(f"GET {what}", who, *fields, password=password))
             elif kind == "wrong":
-                answers.append(place.send(f"GET {what}", "ann", password="wrong"))
+                answers.append(rig.send(f"GET {what}", "ann", password="wrong"))
             else:
-                answers.append(place.send(f"{kind} {what}", "ann", body=more[0]))
-        place.pass_time(1.0)
-        used = place.counted()
-        self.assertEqual(place.world.errors, [])
-        records = place.records()
+                answers.append(rig.send(f"{kind} {what}", "ann", body=more[0]))
+        rig.pass_time(1.0)
+        used = rig.counted()
+        self.assertEqual(rig.world.errors, [])
+        records = rig.records()
         self.end()
         return answers, records, used
 
@@ -232,7 +232,7 @@ class EndTests(ShortcutTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.ward = self.place()
+        self.ward = self.rig()
         self.ward.warm()
         self.assertEqual(self.ward.counted(), 0)
         self.assertEqual(self.ward.get(), "200 hit")
@@ -260,7 +260,7 @@ class EndTests(ShortcutTestCase):
 
     def test_the_rate_counts_each_request(self) -> None:
         self.end()
-        self.ward = self.place("[admission]\nrate = 0.01\nburst = 4\n")
+        self.ward = self.rig("[admission]\nrate = 0.01\nburst = 4\n")
         found = [self.ward.get() for _ in range(7)]
         self.assertEqual(found[1:], ["200 hit"] * 4 + ["429"] * 2)
         self.assertEqual(self.ward.counted(), 3)
@@ -302,7 +302,7 @@ class GatewayTests(ShortcutTestCase):
     """Fields that a gateway makes anew for each request do not make each head another one."""
 
     def use(self, first: str, *ids: str) -> list[str]:
-        ward = self.place(first=first)
+        ward = self.rig(first=first)
         ward.warm("X-Request-Id: first", "traceparent: 00-1")
         for one in ids:
             ward.get("/patients/7", "ann", f"X-Request-Id: {one}", f"traceparent: 00-{one}")
@@ -315,7 +315,7 @@ class GatewayTests(ShortcutTestCase):
         )
 
     def test_an_id_that_is_no_id_takes_the_chain(self) -> None:
-        ward = self.place()
+        ward = self.rig()
         ward.warm("X-Request-Id: two words")
         self.assertEqual(ward.get("/patients/7", "ann", "X-Request-Id: two words"), "200 hit")
         self.assertEqual(ward.counted(), 0)

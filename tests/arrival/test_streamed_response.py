@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.arrival.limits import MAX_PIPELINED_BYTES
 from hospproxy.arrival.plain import Plain, PlainPolicy
 from hospproxy.messages import Headers, Request, Response
-from tests.arrival.wire import Line, Recorder, read_answers
+from tests.arrival.memory_transport import Line, Recorder, read_answers
 from tests.corpus import LIMITS
 from tests.corpus.case import get, request
 
@@ -141,14 +141,14 @@ class PressureTests(SynchronousTestCase):
         self.assertLessEqual(source.asked, asked + 1)
         there.transport.drain(10_000)
         self.assertEqual(source.closed, 1)
-        self.assertEqual(there.house.budget.used, 0)
+        self.assertEqual(there.context.budget.used, 0)
 
     def test_what_waits_is_counted(self) -> None:
         there = line(Source(b"x" * 5000), room=300)
         there.send(get())
-        self.assertGreaterEqual(there.house.budget.used, 5000)
+        self.assertGreaterEqual(there.context.budget.used, 5000)
         there.transport.end(ConnectionDone)
-        self.assertEqual(there.house.budget.used, 0)
+        self.assertEqual(there.context.budget.used, 0)
 
     def test_progress_winds_the_clock_up(self) -> None:
         for policy in POLICIES:
@@ -254,7 +254,7 @@ class EndTests(SynchronousTestCase):
         there = line(source)
         there.send(get())
         done: list[None] = []
-        there.house.connections.drain(30).addCallback(done.append)
+        there.context.connections.drain(30).addCallback(done.append)
         self.assertEqual(done, [])
         late.callback(b"b")
         self.assertEqual([answer.body for answer in there.answers()], [b"ab"])
@@ -266,7 +266,7 @@ class EndTests(SynchronousTestCase):
         source = Source(b"a", Deferred())
         there = line(source)
         there.send(get())
-        there.house.connections.drain(5)
+        there.context.connections.drain(5)
         there.clock.advance(5)
         self.assertIs(there.transport.gone, ConnectionAborted)
         self.assertEqual((source.closed, source.told), (1, [False]))

@@ -69,7 +69,7 @@ class Working:
             heard.callback(answer)
 
 
-class Place:
+class GuardRig:
     """The chain from admission to the gate, and that HOSP behind it."""
 
     def __init__(self) -> None:
@@ -127,64 +127,66 @@ def as_(name: str, password: str = "wrong") -> bytes:
 
 class LeavingTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.place = Place()
-        self.addCleanup(self.place.close)
+        self.guard_rig = GuardRig()
+        self.addCleanup(self.guard_rig.close)
 
     def leave(self, *args: Any, **kwargs: Any) -> None:
-        self.place.send(*args, **kwargs).cancel()
+        self.guard_rig.send(*args, **kwargs).cancel()
 
     def test_sixty_unknown_names_whose_clients_leave_are_five_in_hand(self) -> None:
         for number in range(60):
             self.leave("GET", "/hospitals", auth=as_(f"nobody{number}"))
-        self.assertEqual((self.place.working.most, self.place.working.asked), (5, 5))
-        self.place.pass_s(4.5)
-        self.assertEqual((self.place.working.asked, self.place.working.in_hand), (5, 0))
-        self.assertEqual(self.place.meter.value("admission_failures_total"), 5)
+        self.assertEqual((self.guard_rig.working.most, self.guard_rig.working.asked), (5, 5))
+        self.guard_rig.pass_s(4.5)
+        self.assertEqual((self.guard_rig.working.asked, self.guard_rig.working.in_hand), (5, 0))
+        self.assertEqual(self.guard_rig.meter.value("admission_failures_total"), 5)
 
     def test_a_guess_whose_client_leaves_is_learned_from(self) -> None:
         for path, name in (("/notes", "staff1"), ("/staffs/me", "staff2")):
             for number in range(3):
                 self.leave("GET", path, auth=as_(name, f"{number}"))
-                self.place.pass_s(4.5)
-        self.assertEqual(self.place.meter.value("admission_failures_total"), 6)
+                self.guard_rig.pass_s(4.5)
+        self.assertEqual(self.guard_rig.meter.value("admission_failures_total"), 6)
         # Refused a moment ago: HOSP is not asked again.
-        before = self.place.working.asked
+        before = self.guard_rig.working.asked
         for name in ("staff1", "staff2"):
-            answer = self.place.rig.get(self.place.send("GET", "/notes", auth=as_(name, "2")))
-            self.assertEqual((answer.status, self.place.working.asked), (401, before))
+            answer = self.guard_rig.rig.get(self.guard_rig.send("GET", "/notes", auth=as_(name, "2")))
+            self.assertEqual((answer.status, self.guard_rig.working.asked), (401, before))
         # And the next guess waits: three are free.
         for name in ("staff1", "staff2"):
-            self.place.send("GET", "/notes", auth=as_(name, "next"))
-        self.assertEqual((self.place.working.asked, self.place.meter.value("admission_waiting")), (before, 2))
+            self.guard_rig.send("GET", "/notes", auth=as_(name, "next"))
+        self.assertEqual(
+            (self.guard_rig.working.asked, self.guard_rig.meter.value("admission_waiting")), (before, 2)
+        )
 
     def test_a_right_one_too(self) -> None:
         self.leave("GET", "/notes", auth=STAFF1)
-        self.place.pass_s(4.5)
-        self.assertEqual(self.place.working.asked, 1, "nothing is asked for somebody who has left")
-        self.assertTrue(self.place.identity.has_accepted("staff1"))
-        answer = self.place.send("GET", "/notes", auth=STAFF1)
-        self.place.pass_s(4.5)
-        self.assertEqual((answer.result.status, self.place.working.asked), (200, 2))
+        self.guard_rig.pass_s(4.5)
+        self.assertEqual(self.guard_rig.working.asked, 1, "nothing is asked for somebody who has left")
+        self.assertTrue(self.guard_rig.identity.has_accepted("staff1"))
+        answer = self.guard_rig.send("GET", "/notes", auth=STAFF1)
+        self.guard_rig.pass_s(4.5)
+        self.assertEqual((answer.result.status, self.guard_rig.working.asked), (200, 2))
 
     def test_leaving_is_no_way_to_guess_faster(self) -> None:
         """A request in flight counts as a failure until HOSP has responded, even if its client has left."""
         for number in range(20):
             self.leave("GET", "/notes", auth=as_("staff1", f"no{number}"))
-        self.assertEqual(self.place.working.asked, 3)
+        self.assertEqual(self.guard_rig.working.asked, 3)
 
     def test_one_who_waits_for_a_place_and_leaves_asks_nothing(self) -> None:
-        kept = [self.place.send("GET", "/hospitals", auth=as_(f"nobody{number}")) for number in range(5)]
+        kept = [self.guard_rig.send("GET", "/hospitals", auth=as_(f"nobody{number}")) for number in range(5)]
         self.leave("GET", "/hospitals", auth=as_("somebody"))
-        self.place.pass_s(10.0)
-        self.assertEqual((self.place.working.asked, {one.result.status for one in kept}), (5, {401}))
+        self.guard_rig.pass_s(10.0)
+        self.assertEqual((self.guard_rig.working.asked, {one.result.status for one in kept}), (5, {401}))
 
     def test_ten_deletes_on_a_slow_day_are_five_in_hand(self) -> None:
         """The look for the record's owner gives up after a quarter of the time."""
-        self.place.rig.get(self.place.send("GET", "/notes"))
-        rows = self.place.hosp.records["notes"]
+        self.guard_rig.rig.get(self.guard_rig.send("GET", "/notes"))
+        rows = self.guard_rig.hosp.records["notes"]
         rows += [{**NOTE, "id": number, "staff_id": 1} for number in range(1, 11)]
-        self.place.working.takes_s = 12.0
-        answers = [self.place.send("DELETE", f"/notes/{number}") for number in range(1, 11)]
-        self.place.pass_s(60.0)
-        self.assertLessEqual(self.place.working.most, 5)
+        self.guard_rig.working.takes_s = 12.0
+        answers = [self.guard_rig.send("DELETE", f"/notes/{number}") for number in range(1, 11)]
+        self.guard_rig.pass_s(60.0)
+        self.assertLessEqual(self.guard_rig.working.most, 5)
         self.assertGreater([one.result.status for one in answers].count(200), 1)

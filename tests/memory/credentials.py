@@ -36,11 +36,11 @@ from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Origin, Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.options.sections import CacheSettings
-from tests.lives import ProcessTime
 from tests.outward.ledger.fakes import Disk as LedgerDisk
+from tests.process_end import ProcessTime
 from tests.rig import CONTRACT, Rig, SmallHosp, stamp
 
-from .lasting import World
+from .restartable_cache import World
 
 READS = (
     "/hospitals", "/patients", "/patients?hospital_id=1", "/patients/7", "/notes", "/notes?patient_id=7", "/staffs",

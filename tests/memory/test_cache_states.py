@@ -27,7 +27,7 @@ from hospproxy.errors import FailedAfterSending, OutcomeUnknown
 from hospproxy.exchange import Call
 from hospproxy.messages import Identity, Origin, Response
 
-from .house import Asked, House, Reading, answer, call_of
+from .cache_rig import Asked, CacheRig, Reading, answer, call_of
 
 STAFF = ("1", "2")
 TURN = st.integers(0, 59)
@@ -100,7 +100,7 @@ class Hospital(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.house = House(max_bytes=12_000)
+        self.rig = CacheRig(max_bytes=12_000)
         self.versions: dict[str, int] = {}
         self.passwords = dict.fromkeys(STAFF, 0)
         self.acknowledged: dict[str, int] = {}
@@ -124,15 +124,15 @@ class Hospital(RuleBasedStateMachine):
         """Ask HOSP who is calling. It decides at once; the proxy gets the response later (`hear_who`)."""
         password = max(0, self.passwords[staff] - old)
         accepted = password == self.passwords[staff]
-        return self._identity(staff, password), self.house.accounts.ticket(), accepted
+        return self._identity(staff, password), self.rig.accounts.ticket(), accepted
 
     @rule(question=consumes(questions))
     def hear_who(self, question: tuple[Identity, int, bool]) -> None:
         identity, ticket, accepted = question
         if accepted:
-            self.house.accounts.remember(identity, ticket)
+            self.rig.accounts.remember(identity, ticket)
         else:
-            self.house.accounts.forget(identity.credentials)
+            self.rig.accounts.forget(identity.credentials)
 
     @rule(
         target=reads,
@@ -156,11 +156,11 @@ class Hospital(RuleBasedStateMachine):
 
     def _read(self, who: Identity, call: Call, no_cache: bool, event: str) -> Read:
         staff, password = str(who.id), int(who.credentials[2:])
-        if self.house.accounts.recall(who.credentials) is not None:
+        if self.rig.accounts.recall(who.credentials) is not None:
             assert password >= self.epochs[staff], "credentials are remembered after they were changed"
             assert staff not in self._being_changed(), "an account that is being changed is remembered"
         headers = ((b"Cache-Control", b"no-cache"),) if no_cache else ()
-        reading = self.house.send(call, *headers, who=who, deadline_s=1e9)
+        reading = self.rig.send(call, *headers, who=who, deadline_s=1e9)
         read = Read(who, call, password, dict(self.acknowledged), self.epochs[staff], reading)
         if reading.exchange.trace.cache_status == "hit":
             assert staff not in self._being_changed(), (
@@ -174,7 +174,7 @@ class Hospital(RuleBasedStateMachine):
     @rule(read=reads, event=st.sampled_from(["answer", "answer", "answer", "look", "lose", "leave"]))
     def a_fetch_goes_on(self, read: Read, event: str) -> None:
         """HOSP decides on its response, sends it, or fails. A read that joined another has no fetch of its own."""
-        mine = (one for one in self.house.hosp if one.exchange.call is read.call and not one.reply.called)
+        mine = (one for one in self.rig.hosp if one.exchange.call is read.call and not one.reply.called)
         asked = next(mine, None)
         if event == "leave":
             read.reading.result.cancel()
@@ -204,8 +204,8 @@ class Hospital(RuleBasedStateMachine):
         operation = self.WRITES[turn % len(self.WRITES)]
         path = () if operation == "createNote" else (number if operation == "updateStaff" else "1",)
         call = call_of(operation, *path, document={})
-        reading = self.house.send(call, who=self._identity("1", 0), deadline_s=1e9)
-        write = Write(call, reading, self.house.hosp[-1], turn % 3 > 0 and operation == "updateStaff")
+        reading = self.rig.send(call, who=self._identity("1", 0), deadline_s=1e9)
+        write = Write(call, reading, self.rig.hosp[-1], turn % 3 > 0 and operation == "updateStaff")
         self.open.append(write)
         self.a_write_goes_on(write, event)
         return write
@@ -225,7 +225,7 @@ class Hospital(RuleBasedStateMachine):
                 write.asked.reply.errback(OutcomeUnknown("who knows", reference="r"))
             return
         if lost:
-            self.house.memory.found_later(write.call)
+            self.rig.memory.found_later(write.call)
         else:
             write.asked.reply.callback(answer(b"{}", status=200 if event == "answer" else 422))
         self._ends(write)
@@ -251,7 +251,7 @@ class Hospital(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 1.0, 61.0, 301.0]))
     def time_passes(self, seconds: float) -> None:
-        self.house.clock.advance(seconds)
+        self.rig.clock.advance(seconds)
 
     def _check(self, read: Read) -> None:
         """Check that a response is the reader's own, for the same credentials, and not too old."""
@@ -274,7 +274,7 @@ class Hospital(RuleBasedStateMachine):
 
     @invariant()
     def the_bound_is_kept(self) -> None:
-        store = self.house.store
+        store = self.rig.store
         assert 0 <= store.bytes <= store.max_bytes
         assert store.bytes == sum(held.size for held in store._held.values())
 
@@ -317,13 +317,13 @@ class Hospital(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         HITS[0] += self.hits
-        for asked in self.house.hosp:
+        for asked in self.rig.hosp:
             if not asked.reply.called:
                 asked.reply.errback(FailedAfterSending("the end"))
         for read in self.begun:
             self._check(read)
-        assert len(self.house.memory.fills) == 0
-        assert self.house.clock.getDelayedCalls() == []
+        assert len(self.rig.memory.fills) == 0
+        assert self.rig.clock.getDelayedCalls() == []
 
 
 class Notes(Hospital):

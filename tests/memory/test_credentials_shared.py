@@ -18,7 +18,7 @@ from hospproxy.memory.second_level import Second
 from hospproxy.messages import Response
 from hospproxy.null_meter import NullMeter
 from hospproxy.tags import WHO
-from tests.sharing.common import SmallCommon, SmallRedis
+from tests.sharing.small_redis import SmallCommon, SmallRedis
 
 from .credentials import Fuzz, Sent, run
 

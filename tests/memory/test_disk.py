@@ -18,8 +18,8 @@ from hospproxy.memory import disk, disk_file
 from hospproxy.memory.disk import DiskLimits
 from hospproxy.messages import Identity, Response
 
-from .house import ANN, BEN, answer, call_of
-from .lasting import Process, World
+from .cache_rig import ANN, BEN, answer, call_of
+from .restartable_cache import Process, World
 
 AWAY = NotSent("refused")
 
@@ -30,33 +30,33 @@ class Lasting(SynchronousTestCase):
         self.process = Process(self.world)
 
     @property
-    def house(self) -> Any:
-        return self.process.house
+    def rig(self) -> Any:
+        return self.process.rig
 
     def accept(self, *identities: Identity) -> None:
         for one in identities:
-            self.house.accounts.remember(one, self.house.accounts.ticket())
+            self.rig.accounts.remember(one, self.rig.accounts.ticket())
 
     def grace(self, identity: Identity) -> Identity | None:
-        return self.successResultOf(Deferred.fromCoroutine(self.house.accounts.grace(identity.credentials)))
+        return self.successResultOf(Deferred.fromCoroutine(self.rig.accounts.grace(identity.credentials)))
 
     def read(self, call: Any = "listNotes", **how: Any) -> Any:
         """Result of a read while HOSP is away: a body, or the class of the failure."""
-        outcome = self.house.send(call, offline=True, **how).outcome[0]
+        outcome = self.rig.send(call, offline=True, **how).outcome[0]
         return outcome.body if isinstance(outcome, Response) else type(outcome.value)
 
     def write(self, call: Any, response: Any, **how: Any) -> Any:
-        reading = self.house.send(call, **how)
-        self.house.reply(response)
+        reading = self.rig.send(call, **how)
+        self.rig.reply(response)
         return reading
 
 
 class RestartTests(Lasting):
     def test_what_was_read_is_read_again(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig.warm("listNotes", answer(b"[1]"))
         self.process = self.process.ended()
         self.world.wall += 3600
-        reading = self.house.send("listNotes", offline=True)
+        reading = self.rig.send("listNotes", offline=True)
         self.assertEqual(reading.response.body, b"[1]")
         self.assertEqual(reading.response.headers.get(b"age"), b"3602")
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=-3542; detail=stale-if-error")
@@ -64,61 +64,61 @@ class RestartTests(Lasting):
 
     def test_nothing_is_fresh_after_arestart(self) -> None:
         """While the process was down, it could not receive news of writes."""
-        self.house.warm("listHospitals", answer(b"[1]"))
+        self.rig.warm("listHospitals", answer(b"[1]"))
         self.process = self.process.ended()
         self.assertEqual(self.read("listHospitals"), b"[1]")
-        reading = self.house.warm("listHospitals", answer(b"[2]"))
+        reading = self.rig.warm("listHospitals", answer(b"[2]"))
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=0; detail=stale-while-revalidate")
-        self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
+        self.assertEqual(self.rig.send("listHospitals").response.body, b"[2]")
 
     def test_what_was_evicted_from_memory_is_read_from_disk(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
-        self.house.store.drop_tag("list:notes")
+        self.rig.warm("listNotes", answer(b"[1]"))
+        self.rig.store.drop_tag("list:notes")
         self.assertEqual(self.read(), b"[1]")
-        self.assertEqual(len(self.house.store), 1)
+        self.assertEqual(len(self.rig.store), 1)
 
     def test_a_crash_costs_at_most_the_last_second(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
-        self.house.clock.advance(1)
-        self.house.warm("listHospitals")
+        self.rig.warm("listNotes", answer(b"[1]"))
+        self.rig.clock.advance(1)
+        self.rig.warm("listHospitals")
         self.process = self.process.killed()
         self.assertEqual(self.read(), b"[1]")
         self.assertIs(self.read("listHospitals"), NothingKept)
 
     def test_a_writers_own_answer_is_hidden_before_he_is_answered(self) -> None:
         for who in (ANN, BEN):
-            self.house.warm("listNotes", answer(b"[]"), who=who)
+            self.rig.warm("listNotes", answer(b"[]"), who=who)
         self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
         self.process = self.process.killed()
         self.assertIs(self.read(), OwnWriteHidden)
         self.assertEqual(self.read(who=BEN), b"[]")
 
     def test_what_is_only_on_disk_is_hidden_too(self) -> None:
-        self.house.warm("listNotes", answer(b"[]"))
+        self.rig.warm("listNotes", answer(b"[]"))
         self.process = self.process.ended()
         self.write(call_of("createNote", document={}), answer(b'{"id": 7}', status=201))
         self.assertIs(self.read(), OwnWriteHidden)
 
     def test_what_was_set_right_stays_so(self) -> None:
-        self.house.warm("listNotes", answer(b"[]"))
+        self.rig.warm("listNotes", answer(b"[]"))
         self.write(call_of("createNote", document={}), answer(b'{"id":7}', status=201))
         self.process = self.process.killed()
         self.assertEqual(self.read(), b'[{"id":7}]')
-        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
+        self.assertEqual(self.rig.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_a_write_while_an_answer_comes_from_disk_is_not_missed(self) -> None:
-        self.house.warm("listNotes", answer(b"[]"))
+        self.rig.warm("listNotes", answer(b"[]"))
         self.process = self.process.ended()
         held: list[Any] = []
         run = self.process.disk._worker.run
         self.patch(
             self.process.disk._worker, "run", lambda work: held.append((work, done := Deferred())) or done
         )
-        reading = self.house.send("listNotes", offline=True)
+        reading = self.rig.send("listNotes", offline=True)
         work, done = held.pop()
         result = work()  # read from the file; its result is not delivered yet
-        self.house.send(call_of("createNote", document={}), who=ANN)
-        self.house.reply(answer(b"thanks", status=201))
+        self.rig.send(call_of("createNote", document={}), who=ANN)
+        self.rig.reply(answer(b"thanks", status=201))
         self.patch(self.process.disk._worker, "run", run)
         done.callback(result)
         self.assertIsInstance(reading.error, OwnWriteHidden)
@@ -129,7 +129,7 @@ class RevocationTests(Lasting):
         super().setUp()
         for who in (ANN, BEN):
             self.accept(who)
-            self.house.warm("listNotes", answer(b"[1]"), who=who)
+            self.rig.warm("listNotes", answer(b"[1]"), who=who)
 
     def test_whom_hosp_accepted_is_known_for_ashift(self) -> None:
         self.process = self.process.ended()
@@ -139,9 +139,9 @@ class RevocationTests(Lasting):
         self.assertIsNone(self.grace(ANN))
 
     def test_in_the_same_process_too(self) -> None:
-        self.house.clock.advance(43199)
-        self.assertEqual((self.house.accounts.recall(ANN.credentials), self.grace(ANN)), (None, ANN))
-        self.house.clock.advance(1)
+        self.rig.clock.advance(43199)
+        self.assertEqual((self.rig.accounts.recall(ANN.credentials), self.grace(ANN)), (None, ANN))
+        self.rig.clock.advance(1)
         self.assertIsNone(self.grace(ANN))
 
     def test_other_credentials_of_the_same_person_are_not(self) -> None:
@@ -151,11 +151,11 @@ class RevocationTests(Lasting):
     def test_a_write_to_the_account_ends_it_before_it_is_sent(self) -> None:
         for operation in ("updateStaff", "deleteStaff"):
             self.process = self.process.ended()
-            self.house.clock.advance(600)
+            self.rig.clock.advance(600)
             self.accept(ANN)
             self.process = self.process.ended()
             self.assertEqual(self.grace(ANN), ANN)
-            self.house.send(call_of(operation, "1"), who=BEN)
+            self.rig.send(call_of(operation, "1"), who=BEN)
             self.assertIsNone(self.grace(ANN))
             self.process = self.process.killed()
             self.assertIsNone(self.grace(ANN))
@@ -179,28 +179,28 @@ class RevocationTests(Lasting):
 
     def test_in_the_process_that_did_it_too(self) -> None:
         self.write(call_of("updateStaff", "1", document={"password": "new"}), answer(), who=BEN)
-        self.assertTrue(self.house.accounts.settled(ANN))
+        self.assertTrue(self.rig.accounts.settled(ANN))
         self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, BEN))
         self.write(call_of("deleteHospital", "1"), answer(), who=BEN)
         self.assertIsNone(self.grace(BEN))
         self.accept(BEN)
-        self.house.accounts.forget(BEN.credentials)
+        self.rig.accounts.forget(BEN.credentials)
         self.assertIsNone(self.grace(BEN))
 
     def test_a_refusal_ends_it_at_once(self) -> None:
         self.process = self.process.ended()
-        self.house.accounts.forget(ANN.credentials)
+        self.rig.accounts.forget(ANN.credentials)
         self.assertIsNone(self.grace(ANN))
         self.process = self.process.killed()
         self.assertIsNone(self.grace(ANN))
         self.assertIs(self.read(), NothingKept)
 
     def test_an_account_that_was_being_changed_is_in_doubt_for_the_next_process(self) -> None:
-        self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
+        self.rig.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
         self.process = self.process.killed()
         self.accept(ANN, BEN)
         self.assertEqual((self.grace(ANN), self.grace(BEN)), (None, BEN))
-        self.house.clock.advance(600)
+        self.rig.clock.advance(600)
         self.accept(ANN)
         self.process = self.process.ended()
         self.accept(ANN)
@@ -209,8 +209,8 @@ class RevocationTests(Lasting):
     def test_a_change_that_is_over_leaves_no_doubt(self) -> None:
         for outcome in (answer(), answer(status=503)):
             self.write(call_of("updateStaff", "1", document={}), outcome, who=BEN)
-            self.house.clock.advance(25)
-            self.assertTrue(self.house.accounts.settled(ANN))
+            self.rig.clock.advance(25)
+            self.assertTrue(self.rig.accounts.settled(ANN))
             self.process = self.process.ended()
             self.accept(ANN)
             self.assertEqual(self.grace(ANN), ANN)
@@ -229,9 +229,9 @@ class RevocationTests(Lasting):
     def test_where_it_cannot_be_taken_back_it_is_not_sent(self) -> None:
         self.process.disk._worker.full = True  # type: ignore[attr-defined]
         self.patch(self.process.disk._worker, "run", _not_on_disk)
-        reading = self.house.send(call_of("updateStaff", "1", document={}), who=BEN)
-        self.assertEqual((reading.error.status, len(self.house.hosp)), (503, 2))
-        self.assertTrue(self.house.accounts.settled(ANN))
+        reading = self.rig.send(call_of("updateStaff", "1", document={}), who=BEN)
+        self.assertEqual((reading.error.status, len(self.rig.hosp)), (503, 2))
+        self.assertTrue(self.rig.accounts.settled(ANN))
 
 
 def _not_on_disk(_work: object) -> Deferred[Any]:
@@ -244,7 +244,7 @@ class FileTests(Lasting):
     def setUp(self) -> None:
         super().setUp()
         self.accept(ANN)
-        self.house.warm("listNotes", answer(b'["Juno has a cold"]'))
+        self.rig.warm("listNotes", answer(b'["Juno has a cold"]'))
 
     def kept(self) -> tuple[bool, bool]:
         return self.grace(ANN) is not None, self.read() is not NothingKept
@@ -274,19 +274,19 @@ class FileTests(Lasting):
 
     def test_a_damaged_file_is_dropped(self) -> None:
         for damage in (b"no database", b""):
-            self.process.house.clock.advance(2)
+            self.process.rig.clock.advance(2)
             self.process.disk._file.close()
             self.world.path.write_bytes(damage)
             self.process = Process(self.world)
             self.assertEqual(self.kept(), (False, False))
-            self.house.warm("listNotes")
+            self.rig.warm("listNotes")
             self.process = self.process.ended()
             self.assertEqual(self.kept(), (False, True))
 
     def test_damage_in_the_middle_is_found_at_the_start(self) -> None:
         for number in range(100):
-            self.house.warm(call_of("getNote", str(number)))
-        self.process.house.clock.advance(2)
+            self.rig.warm(call_of("getNote", str(number)))
+        self.process.rig.clock.advance(2)
         self.process.disk._file.close()
         content = bytearray(self.world.path.read_bytes())
         content[8192:40960] = os.urandom(32768)
@@ -299,8 +299,8 @@ class FileTests(Lasting):
         connection = self.process.disk._file._connection
         assert connection is not None
         connection.execute("PRAGMA max_page_count = 1")
-        self.house.warm("listHospitals", answer(b"[" + b" " * 100_000 + b"]"))
-        self.house.clock.advance(2)
+        self.rig.warm("listHospitals", answer(b"[" + b" " * 100_000 + b"]"))
+        self.rig.clock.advance(2)
         self.assertEqual(self.grace(ANN), None)
         self.write(call_of("updateStaff", "1", document={}), answer(), who=BEN)
 
@@ -324,8 +324,8 @@ class FileTests(Lasting):
         self.world.limits = DiskLimits(8000, 2)
         self.process = self.process.ended()
         for number in range(20):
-            self.house.warm(call_of("getNote", str(number)), answer(b'"%s"' % (b"x" * 500)))
-        self.house.clock.advance(2)
+            self.rig.warm(call_of("getNote", str(number)), answer(b'"%s"' % (b"x" * 500)))
+        self.rig.clock.advance(2)
         self.assertLessEqual(self.process.disk.bytes, 8000)
         self.assertGreater(self.process.disk.bytes, 6000)
         self.process = self.process.ended()
@@ -347,9 +347,9 @@ class FileTests(Lasting):
         world = World(str(folder))
         self.patch(disk_file.CacheFile, "drop", lambda _self, _why: None)
         process = Process(world)
-        process.house.warm("listNotes")
-        process.house.clock.advance(2)
-        self.assertEqual(process.house.send("listNotes").exchange.trace.cache_status, "hit")
+        process.rig.warm("listNotes")
+        process.rig.clock.advance(2)
+        self.assertEqual(process.rig.send("listNotes").exchange.trace.cache_status, "hit")
 
 
 def _no(_self: Path, missing_ok: bool = False) -> None:
@@ -362,9 +362,9 @@ def _broken(_connection: sqlite3.Connection) -> None:
 
 class ShutTests(Lasting):
     def test_what_waits_is_written_at_the_end(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig.warm("listNotes", answer(b"[1]"))
         self.successResultOf(Deferred.fromCoroutine(self.process.disk.shut()))
-        self.house.accounts.forget(BEN.credentials)
+        self.rig.accounts.forget(BEN.credentials)
         self.assertTrue(self.successResultOf(Deferred.fromCoroutine(self.process.disk.settled())))
         self.process = Process(self.world)
         self.assertEqual(self.read(), b"[1]")

@@ -8,7 +8,7 @@ from hospproxy.errors import NothingKept
 from hospproxy.memory.remote_invalidation import Hearing
 from hospproxy.sharing.news import Everything
 
-from .house import ANN, answer
+from .cache_rig import ANN, answer
 from .test_disk import Lasting
 
 
@@ -25,8 +25,8 @@ class PositionTests(Lasting):
 
     def test_it_is_not_ahead_of_what_was_heard(self) -> None:
         """A crash loses both or neither, so missed news are received again."""
-        self.house.warm("listNotes", answer(b"[1]"))
-        self.house.clock.advance(2)
+        self.rig.warm("listNotes", answer(b"[1]"))
+        self.rig.clock.advance(2)
         self.process.disk.drop("list:notes")  # written at once, together with everything that was pending
         self.process.disk.note_position(b"e", 8)
         self.process = self.process.killed()
@@ -34,8 +34,8 @@ class PositionTests(Lasting):
         self.assertIs(self.read(), NothingKept)
 
     def test_a_file_from_before_it_has_none(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
-        self.house.clock.advance(2)
+        self.rig.warm("listNotes", answer(b"[1]"))
+        self.rig.clock.advance(2)
         self.process.disk._file.close()
         connection = sqlite3.connect(self.world.path)
         connection.execute("DROP TABLE position")
@@ -46,7 +46,7 @@ class PositionTests(Lasting):
         self.assertEqual(self.read(), b"[1]")
 
     def test_a_damaged_one_is_none(self) -> None:
-        self.house.clock.advance(2)
+        self.rig.clock.advance(2)
         self.process.disk._file.close()
         connection = sqlite3.connect(self.world.path)
         connection.execute("INSERT INTO position VALUES (1, 'text', 'more')")
@@ -60,7 +60,7 @@ class TrustTests(Lasting):
     def setUp(self) -> None:
         super().setUp()
         self.accept(ANN)
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig.warm("listNotes", answer(b"[1]"))
         self.process = self.process.ended()
 
     def among_others(self) -> None:
@@ -105,17 +105,17 @@ class TrustTests(Lasting):
         self.process.disk.doubt("1", True)
         self.process.disk.forget_all()
         self.process = self.process.ended()
-        self.assertFalse(self.house.accounts.settled(ANN))
+        self.assertFalse(self.rig.accounts.settled(ANN))
 
 
 class MissedTests(Lasting):
     def setUp(self) -> None:
         super().setUp()
         self.accept(ANN)
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig.warm("listNotes", answer(b"[1]"))
 
     def test_who_may_have_been_revoked_has_no_grace_and_what_may_be_hidden_is_given_to_nobody(self) -> None:
-        hearing = Hearing(self.house.memory)
+        hearing = Hearing(self.rig.memory)
         hearing.heard(Everything())  # what every start of Redis causes
         self.assertEqual((self.read(), self.grace(ANN)), (b"[1]", ANN))
         hearing.missed()
@@ -126,7 +126,7 @@ class MissedTests(Lasting):
 
 class AgoTests(Lasting):
     def test_what_hosp_said_to_another_is_as_old_as_that(self) -> None:
-        self.house.accounts.remember(ANN, self.house.accounts.ticket(), 60.0)
+        self.rig.accounts.remember(ANN, self.rig.accounts.ticket(), 60.0)
         self.process = self.process.ended()
         self.world.wall += 43200 - 63
         self.assertEqual(self.grace(ANN), ANN)
@@ -134,8 +134,8 @@ class AgoTests(Lasting):
         self.assertIsNone(self.grace(ANN))
 
     def test_it_takes_nothing_from_what_is_known_here(self) -> None:
-        accounts = self.house.accounts
+        accounts = self.rig.accounts
         accounts.remember(ANN, accounts.ticket())
         accounts.remember(ANN, accounts.ticket(), 100.0)
-        self.house.clock.advance(299)
+        self.rig.clock.advance(299)
         self.assertEqual(accounts.recall(ANN.credentials), ANN)

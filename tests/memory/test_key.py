@@ -9,7 +9,7 @@ from hospproxy.exchange import Call
 from hospproxy.memory.key import key_of
 from hospproxy.messages import Client, Identity
 
-from .house import ANN, CONTRACT, call_of
+from .cache_rig import ANN, CONTRACT, call_of
 
 TEXT = st.text(st.characters(), max_size=4)
 CALLS = st.builds(

@@ -17,7 +17,7 @@ from hospproxy.errors import (
 from hospproxy.memory import memory as memory_module
 from hospproxy.messages import Origin, Response
 
-from .house import ANN, BEN, House, answer, call_of
+from .cache_rig import ANN, BEN, CacheRig, answer, call_of
 
 UNKNOWN = OutcomeUnknown("who knows", reference="r")
 
@@ -25,13 +25,13 @@ UNKNOWN = OutcomeUnknown("who knows", reference="r")
 class AroundWriteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.away = False
-        self.house = House(away=lambda: self.away)
-        self.memory = self.house.memory
+        self.rig = CacheRig(away=lambda: self.away)
+        self.memory = self.rig.memory
         self.call = call_of("updateStaff", "1", document={"password": "new"})
 
     def write(self, outcome: object, found_within: bool = False) -> None:
         async def send() -> Response:
-            self.assertFalse(self.house.accounts.settled(ANN))
+            self.assertFalse(self.rig.accounts.settled(ANN))
             if found_within:
                 self.memory.found_later(self.call)
             if isinstance(outcome, BaseException):
@@ -45,10 +45,10 @@ class AroundWriteTests(SynchronousTestCase):
         self.assertIs(came[0] if isinstance(outcome, Response) else came[0].value, outcome)  # type: ignore[attr-defined]
 
     def settled(self) -> bool:
-        return self.house.accounts.settled(ANN)
+        return self.rig.accounts.settled(ANN)
 
     def test_while_hosp_is_gone_awrite_that_cannot_be_sent_revokes_nothing(self) -> None:
-        self.house.accounts.remember(ANN, self.house.accounts.ticket())
+        self.rig.accounts.remember(ANN, self.rig.accounts.ticket())
         sent: list[str] = []
 
         async def send() -> Response:
@@ -59,7 +59,7 @@ class AroundWriteTests(SynchronousTestCase):
         done = Deferred.fromCoroutine(self.memory.around_write(self.call, send))
         self.failureResultOf(done, BreakerOpen)
         self.assertEqual(sent, [])
-        self.assertEqual(self.house.accounts.recall(ANN.credentials), ANN)
+        self.assertEqual(self.rig.accounts.recall(ANN.credentials), ANN)
         self.assertTrue(self.settled())
         note = call_of("createNote", document={})
         self.failureResultOf(Deferred.fromCoroutine(self.memory.around_write(note, send)), NotSent)
@@ -93,23 +93,23 @@ class AroundWriteTests(SynchronousTestCase):
         ):
             self.write(outcome)
             self.assertFalse(self.settled(), outcome)
-            self.house.clock.advance(24.9)
+            self.rig.clock.advance(24.9)
             self.assertFalse(self.settled(), outcome)
-            self.house.clock.advance(0.1)
+            self.rig.clock.advance(0.1)
             self.assertTrue(self.settled(), outcome)
 
     def test_the_time_may_be_given(self) -> None:
         memory = memory_module.Memory(
-            self.memory._contract, self.house.accounts, self.house.store, self.house.clock, late_commit_s=3.0
+            self.memory._contract, self.rig.accounts, self.rig.store, self.rig.clock, late_commit_s=3.0
         )
         self.memory = memory
         self.write(FailedAfterSending("reset"))
-        self.house.clock.advance(3)
+        self.rig.clock.advance(3)
         self.assertTrue(self.settled())
 
     def test_what_is_unknown_stays_open_until_it_is_found(self) -> None:
         self.write(UNKNOWN)
-        self.house.clock.advance(1e6)
+        self.rig.clock.advance(1e6)
         self.assertFalse(self.settled())
         self.memory.found_later(self.call)
         self.assertTrue(self.settled())
@@ -129,7 +129,7 @@ class AroundWriteTests(SynchronousTestCase):
         """If the contract has no way to look, that is reported before the failure reaches the cache."""
         self.write(UNKNOWN, found_within=True)
         self.assertFalse(self.settled(), "it may still be carried out")
-        self.house.clock.advance(25)
+        self.rig.clock.advance(25)
         self.assertTrue(self.settled())
 
     def test_no_more_are_waited_for_than_there_is_room(self) -> None:
@@ -140,7 +140,7 @@ class AroundWriteTests(SynchronousTestCase):
         self.write(UNKNOWN)
         self.memory.found_later(first)
         self.assertFalse(self.settled())
-        self.house.clock.advance(25)
+        self.rig.clock.advance(25)
         self.assertTrue(self.settled())
 
     def test_writes_that_touch_no_account_are_not_held(self) -> None:
@@ -158,40 +158,40 @@ class AroundWriteTests(SynchronousTestCase):
         for outcome in (answer(), FailedAfterSending("reset"), UNKNOWN):
             self.write(outcome)
         self.memory.found_later(self.call)
-        self.house.clock.advance(25)
+        self.rig.clock.advance(25)
         self.assertTrue(self.settled())
         self.assertEqual((self.memory._unknown, self.memory._sending), ([], []))
 
 
 class InvalidationTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.house = House()
+        self.rig = CacheRig()
 
     def test_a_later_finding_strikes_again(self) -> None:
         call = call_of("createNote", document={})
-        self.house.send(call)
-        self.house.reply(OutcomeUnknown("who knows", reference="r"))
-        self.house.warm("listNotes")
-        early = self.house.send(call_of("listNotes", patient_id="1"))
-        self.house.memory.found_later(call)
-        self.house.reply(answer())
+        self.rig.send(call)
+        self.rig.reply(OutcomeUnknown("who knows", reference="r"))
+        self.rig.warm("listNotes")
+        early = self.rig.send(call_of("listNotes", patient_id="1"))
+        self.rig.memory.found_later(call)
+        self.rig.reply(answer())
         self.assertIn(b"detail=invalidated", early.status)
-        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
+        self.assertEqual(self.rig.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_a_hospitals_deletion_is_everybodys(self) -> None:
         for who in (ANN, BEN):
-            self.house.warm("listNotes", who=who)
-            self.house.accounts.remember(who, self.house.accounts.ticket())
-        self.house.warm("getStatus", answer(b"ok", headers=((b"Content-Type", b"text/html"),)), who=None)
-        self.house.send(call_of("deleteHospital", "1"))
-        self.assertEqual(len(self.house.store), 1, "what is public is nobody's")
-        self.assertEqual([self.house.accounts.recall(who.credentials) for who in (ANN, BEN)], [None, None])
+            self.rig.warm("listNotes", who=who)
+            self.rig.accounts.remember(who, self.rig.accounts.ticket())
+        self.rig.warm("getStatus", answer(b"ok", headers=((b"Content-Type", b"text/html"),)), who=None)
+        self.rig.send(call_of("deleteHospital", "1"))
+        self.assertEqual(len(self.rig.store), 1, "what is public is nobody's")
+        self.assertEqual([self.rig.accounts.recall(who.credentials) for who in (ANN, BEN)], [None, None])
 
     def test_a_forgotten_credentials_answers_are_dropped(self) -> None:
-        self.house.warm("listNotes")
-        self.house.warm("listNotes", who=BEN)
-        self.house.send("listHospitals")
-        self.house.accounts.forget(ANN.credentials)
-        self.assertEqual(len(self.house.store), 1)
-        self.house.reply(answer())
-        self.assertEqual(len(self.house.store), 1, "an answer on its way must not be kept")
+        self.rig.warm("listNotes")
+        self.rig.warm("listNotes", who=BEN)
+        self.rig.send("listHospitals")
+        self.rig.accounts.forget(ANN.credentials)
+        self.assertEqual(len(self.rig.store), 1)
+        self.rig.reply(answer())
+        self.assertEqual(len(self.rig.store), 1, "an answer on its way must not be kept")

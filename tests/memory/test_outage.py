@@ -17,8 +17,8 @@ from hospproxy.errors import NotSent
 from hospproxy.exchange import Call
 from hospproxy.messages import Identity, Response
 
-from .house import ANN, BEN, JSON, answer, call_of
-from .lasting import Process, World
+from .cache_rig import ANN, BEN, JSON, answer, call_of
+from .restartable_cache import Process, World
 
 WHO = st.sampled_from(["ann", "ben"])
 PATIENT = st.sampled_from([1, 2])
@@ -55,9 +55,9 @@ class Days(RuleBasedStateMachine):
 
     def ask(self, call: Call, who: Identity, response: Response | None) -> Any:
         """Send a request, let HOSP respond to all that it has got, and return the outcome."""
-        house = self.process.house
-        reading = house.send(call, who=who, offline=self.away and call.operation.is_read)
-        for asked in house.hosp:
+        rig = self.process.rig
+        reading = rig.send(call, who=who, offline=self.away and call.operation.is_read)
+        for asked in rig.hosp:
             if not asked.reply.called:
                 if self.away or response is None:
                     asked.reply.errback(NotSent("away"))
@@ -66,12 +66,12 @@ class Days(RuleBasedStateMachine):
         return reading.outcome[0]
 
     def accept(self, who: Identity) -> None:
-        self.process.house.accounts.remember(who, self.process.house.accounts.ticket())
+        self.process.rig.accounts.remember(who, self.process.rig.accounts.ticket())
 
     def known(self, who: Identity) -> bool:
         """Whether a user may read cached responses while HOSP cannot confirm the credentials."""
         results: list[Any] = []
-        Deferred.fromCoroutine(self.process.house.accounts.grace(who.credentials)).addBoth(results.append)
+        Deferred.fromCoroutine(self.process.rig.accounts.grace(who.credentials)).addBoth(results.append)
         return results[0] == who
 
     @rule(name=WHO, patient=st.sampled_from([None, 1, 2]))
@@ -148,7 +148,7 @@ class Days(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 2.0, 61.0, 700.0]))
     def wait(self, seconds: float) -> None:
-        self.process.house.clock.advance(seconds)
+        self.process.rig.clock.advance(seconds)
 
     @rule(name=WHO, answered=st.booleans())
     def new_password(self, name: str, answered: bool) -> None:

@@ -14,7 +14,7 @@ from hospproxy.memory.record_patch import patched
 from hospproxy.memory.storable import to_keep
 from hospproxy.memory.store import Asked, CacheEntry
 
-from .house import JSON, answer, call_of
+from .cache_rig import JSON, answer, call_of
 
 NOTES = Resource("notes", ascending=True)
 ORIGIN = "https://hosp.example"

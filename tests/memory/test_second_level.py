@@ -19,9 +19,9 @@ from hospproxy.sharing.generations import tags_of
 from hospproxy.sharing.kinds import Alone, Away
 from hospproxy.sharing.news import Account, CredentialsRefused
 from tests.rig import CONTRACT, STAFF1, STAFF2, Rig, SmallHosp
-from tests.sharing.common import SmallCommon, SmallRedis
+from tests.sharing.small_redis import SmallCommon, SmallRedis
 
-from .house import ANN, BEN, House, Meter, answer, call_of
+from .cache_rig import ANN, BEN, CacheRig, Meter, answer, call_of
 
 HIT = b"hospproxy; hit; ttl=%d; detail=shared"
 NO_CACHE = (b"Cache-Control", b"no-cache")
@@ -38,8 +38,8 @@ class Two(SynchronousTestCase):
         self.redis = SmallRedis(self.clock)
         self.common, self.others = SmallCommon(self.redis), SmallCommon(self.redis)
         self.lease = Lease()
-        self.other = House(clock=self.clock, common=self.others)
-        self.house = House(clock=self.clock, common=self.common, sharing=self.lease, renews=True)
+        self.other = CacheRig(clock=self.clock, common=self.others)
+        self.rig = CacheRig(clock=self.clock, common=self.common, sharing=self.lease, renews=True)
 
     def warm(self, call: Any = "listNotes", body: bytes = b"[1]", **how: Any) -> Any:
         """Let the other worker fetch a response, so that the second level has it."""
@@ -47,9 +47,9 @@ class Two(SynchronousTestCase):
 
     def asks(self, call: Any = "listNotes", *headers: tuple[bytes, bytes], **how: Any) -> Any:
         """Send a read that must go to HOSP."""
-        before = len(self.house.hosp)
-        reading = self.house.send(call, *headers, **how)
-        self.assertEqual(len(self.house.hosp), before + 1)
+        before = len(self.rig.hosp)
+        reading = self.rig.send(call, *headers, **how)
+        self.assertEqual(len(self.rig.hosp), before + 1)
         return reading
 
 
@@ -57,30 +57,30 @@ class SharedTests(Two):
     def test_what_one_was_answered_the_other_has(self) -> None:
         self.warm()
         self.clock.advance(7)
-        reading = self.house.send("listNotes")
+        reading = self.rig.send("listNotes")
         self.assertEqual(reading.response.body, b"[1]")
         self.assertEqual(reading.status, HIT % 52)
         self.assertEqual(reading.response.headers.get(b"age"), b"7")
         self.assertIs(reading.response.origin, Origin.MEMORY)
         self.assertEqual((reading.exchange.trace.cache_status, reading.exchange.trace.attempts), ("hit", 0))
-        self.assertEqual(self.house.meter.counts["cache_events_total:shared_hit"], 1)
-        self.assertEqual(self.house.hosp, [])
+        self.assertEqual(self.rig.meter.counts["cache_events_total:shared_hit"], 1)
+        self.assertEqual(self.rig.hosp, [])
 
     def test_then_it_is_in_its_own_memory(self) -> None:
         self.warm()
-        self.house.send("listNotes")
+        self.rig.send("listNotes")
         looks = len(self.common.ran)
-        self.assertEqual(self.house.send("listNotes").status, b"hospproxy; hit; ttl=59")
+        self.assertEqual(self.rig.send("listNotes").status, b"hospproxy; hit; ttl=59")
         self.assertEqual(len(self.common.ran), looks)
-        self.house.memory.invalidate(call_of("createNote", document={}))
+        self.rig.memory.invalidate(call_of("createNote", document={}))
         self.asks()
 
     def test_it_ends_with_the_time_of_the_first(self) -> None:
         self.warm()
         self.clock.advance(50)
-        self.house.send("listNotes")
+        self.rig.send("listNotes")
         self.clock.advance(10)
-        self.assertIn(b"ttl=0; detail=stale-while-revalidate", self.house.send("listNotes").status)
+        self.assertIn(b"ttl=0; detail=stale-while-revalidate", self.rig.send("listNotes").status)
 
     def test_it_is_not_for_other_credentials(self) -> None:
         self.warm()
@@ -96,7 +96,7 @@ class SharedTests(Two):
     def test_what_is_public_is_for_all(self) -> None:
         html = answer(b"ok", headers=((b"Content-Type", b"text/html"),))
         self.other.warm("getStatus", html, who=None)
-        self.assertEqual(self.house.send("getStatus", who=None).status, HIT % 4)
+        self.assertEqual(self.rig.send("getStatus", who=None).status, HIT % 4)
 
     def test_wishes_count(self) -> None:
         self.warm()
@@ -104,44 +104,44 @@ class SharedTests(Two):
         for wish in (b"no-cache", b"max-age=10", b"min-fresh=45", b"no-store"):
             reading = self.asks("listNotes", (b"Cache-Control", wish))
             reading.result.cancel()
-        self.assertEqual(self.house.send("listNotes", (b"Cache-Control", b"max-age=30")).status, HIT % 39)
+        self.assertEqual(self.rig.send("listNotes", (b"Cache-Control", b"max-age=30")).status, HIT % 39)
 
     def test_everybodys_wish_counts_who_waits(self) -> None:
         self.warm()
         self.clock.advance(20)
         self.common.hold = True
-        first = self.house.send("listNotes")
-        second = self.house.send("listNotes", (b"Cache-Control", b"max-age=10"))
+        first = self.rig.send("listNotes")
+        second = self.rig.send("listNotes", (b"Cache-Control", b"max-age=10"))
         self.common.release()
-        self.assertEqual(len(self.house.hosp), 1)
-        self.house.reply(answer(b"[2]"))
+        self.assertEqual(len(self.rig.hosp), 1)
+        self.rig.reply(answer(b"[2]"))
         self.assertEqual((first.response.body, second.response.body), (b"[2]", b"[2]"))
 
     def test_all_who_wait_get_it_with_its_age(self) -> None:
         self.warm()
         self.clock.advance(20)
         self.common.hold = True
-        readings = [self.house.send("listNotes") for _ in range(3)]
+        readings = [self.rig.send("listNotes") for _ in range(3)]
         self.common.release()
         self.assertEqual({one.status for one in readings}, {HIT % 39})
         self.assertEqual({one.response.headers.get(b"age") for one in readings}, {b"20"})
 
     def test_a_renewal_is_not_answered_by_what_it_renews(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig.warm("listNotes", answer(b"[1]"))
         self.clock.advance(61)
         self.redis.ends = dict.fromkeys(self.redis.ends, 1 << 60)  # even if Redis kept it for ever
-        self.house.send("listNotes")
-        self.assertEqual(len(self.house.hosp), 2)
-        self.house.reply(answer(b"[2]"))
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+        self.rig.send("listNotes")
+        self.assertEqual(len(self.rig.hosp), 2)
+        self.rig.reply(answer(b"[2]"))
+        self.assertEqual(self.rig.send("listNotes").response.body, b"[2]")
 
     def test_but_by_what_another_has_renewed(self) -> None:
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig.warm("listNotes", answer(b"[1]"))
         self.clock.advance(61)
         self.other.warm("listNotes", answer(b"[2]"), who=ANN)
-        self.house.send("listNotes")
-        self.assertEqual(len(self.house.hosp), 1)
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+        self.rig.send("listNotes")
+        self.assertEqual(len(self.rig.hosp), 1)
+        self.assertEqual(self.rig.send("listNotes").response.body, b"[2]")
 
     def test_a_look_is_not_answered_from_here(self) -> None:
         self.warm()
@@ -155,7 +155,7 @@ class SharedTests(Two):
 
     def test_an_etag_is_enough_where_the_client_has_it(self) -> None:
         self.warm()
-        reading = self.house.send("listNotes", (b"If-None-Match", b'"abc"'))
+        reading = self.rig.send("listNotes", (b"If-None-Match", b'"abc"'))
         self.assertEqual(reading.response.status, 304)
 
 
@@ -164,78 +164,78 @@ class StruckTests(Two):
         """A worker that cannot reach Redis cannot invalidate anything there."""
         self.warm()
         self.lease.may_serve = False
-        self.house.warm("listNotes", answer(b"[2]"))
+        self.rig.warm("listNotes", answer(b"[2]"))
         self.assertEqual(self.common.ran, [])
 
     def test_nor_where_the_lease_ends_during_the_look(self) -> None:
         self.warm()
         self.common.hold = True
-        self.house.send("listNotes")
+        self.rig.send("listNotes")
         self.lease.may_serve = False
         self.common.release()
-        self.assertEqual(len(self.house.hosp), 1)
-        self.house.reply(answer(b"[2]"))
+        self.assertEqual(len(self.rig.hosp), 1)
+        self.rig.reply(answer(b"[2]"))
         self.assertNotIn("keep", self.common.ran)
 
     def test_a_write_during_the_look_sends_it_to_hosp(self) -> None:
         self.warm()
         self.common.hold = True
-        reading = self.house.send("listNotes")
-        self.house.memory.invalidate(call_of("createNote", document={}))
+        reading = self.rig.send("listNotes")
+        self.rig.memory.invalidate(call_of("createNote", document={}))
         self.common.release()
-        self.assertEqual(len(self.house.hosp), 1)
-        self.house.reply(answer(b"[2]"))
+        self.assertEqual(len(self.rig.hosp), 1)
+        self.rig.reply(answer(b"[2]"))
         self.assertEqual(reading.response.body, b"[2]")
-        self.assertEqual(len(self.house.store), 0)
+        self.assertEqual(len(self.rig.store), 0)
 
     def test_a_write_of_this_process_counts_before_redis_knows_of_it(self) -> None:
         """The write has ended, and Redis has not got its news: a value from there must be marked in the cache."""
         self.warm()
         self.clock.advance(1)
-        self.house.memory.invalidate(call_of("createNote", document={}))
+        self.rig.memory.invalidate(call_of("createNote", document={}))
         self.asks().result.cancel()
         self.clock.advance(1)
         self.other.send("listNotes", NO_CACHE)
         self.other.reply(answer(b"[2]"))
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+        self.assertEqual(self.rig.send("listNotes").response.body, b"[2]")
 
     def test_an_account_in_doubt_gets_nothing(self) -> None:
         self.warm()
-        self.house.accounts.changing("1")
-        self.house.warm("listNotes", answer(b"[2]"))
+        self.rig.accounts.changing("1")
+        self.rig.warm("listNotes", answer(b"[2]"))
         self.assertEqual(self.common.ran, [])
-        self.house.accounts.changed("1")
+        self.rig.accounts.changed("1")
         self.asks()  # the entry from before
 
     def test_or_while_it_is_looked_for(self) -> None:
         self.warm()
         self.common.hold = True
-        self.house.send("listNotes")
-        self.house.accounts.changing("1")
+        self.rig.send("listNotes")
+        self.rig.accounts.changing("1")
         self.common.release()
-        self.assertEqual(len(self.house.hosp), 1)
+        self.assertEqual(len(self.rig.hosp), 1)
 
     def test_what_anewer_fetch_has_brought_is_not_overwritten(self) -> None:
         self.warm()
         self.common.hold = True
-        self.house.send("listNotes")
+        self.rig.send("listNotes")
         self.common.hold = False
         self.asks("listNotes", NO_CACHE)
-        self.house.reply(answer(b"[2]"))
+        self.rig.reply(answer(b"[2]"))
         self.common.release()
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+        self.assertEqual(self.rig.send("listNotes").response.body, b"[2]")
 
     def test_after_achange_of_the_account_all_share_again(self) -> None:
         """Each process has its own count of changes."""
-        self.house.accounts.changing("1")
-        self.house.accounts.changed("1")
+        self.rig.accounts.changing("1")
+        self.rig.accounts.changed("1")
         self.clock.advance(1)
         self.warm()
-        self.assertEqual(self.house.send("listNotes").status, HIT % 59)
+        self.assertEqual(self.rig.send("listNotes").status, HIT % 59)
 
     def test_refused_credentials_get_nothing(self) -> None:
         self.warm()
-        self.house.accounts.forget(ANN.credentials)
+        self.rig.accounts.forget(ANN.credentials)
         self.asks()
 
     def test_what_was_struck_meanwhile_is_not_shared(self) -> None:
@@ -249,24 +249,24 @@ class TroubleTests(Two):
     def test_away_is_as_if_there_were_none(self) -> None:
         self.warm()
         self.common.away = True
-        self.house.warm("listNotes", answer(b"[2]"))
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
+        self.rig.warm("listNotes", answer(b"[2]"))
+        self.assertEqual(self.rig.send("listNotes").response.body, b"[2]")
 
     def test_lost_during_the_look_it_is_hosps_turn(self) -> None:
         self.warm()
         self.common.hold = True
-        reading = self.house.send("listNotes")
+        reading = self.rig.send("listNotes")
         self.clock.advance(0.5)
         self.common.release(Away("timeout"))
-        self.house.reply(answer(b"[2]"))
+        self.rig.reply(answer(b"[2]"))
         self.assertIn(b"fwd=uri-miss; fwd-status=200; stored", reading.status)
 
     def test_who_leaves_ends_the_look(self) -> None:
         self.common.hold = True
-        reading = self.house.send("listNotes")
+        reading = self.rig.send("listNotes")
         reading.result.cancel()
-        self.assertEqual(len(self.house.memory.fills), 0)
-        self.assertEqual(self.house.hosp, [])
+        self.assertEqual(len(self.rig.memory.fills), 0)
+        self.assertEqual(self.rig.hosp, [])
 
 
 class Worker:

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.memory.staleness import tags_of_write
 from hospproxy.sharing.kinds import Alone, Away
 from hospproxy.sharing.news import Struck
-from tests.sharing.common import SmallCommon, SmallRedis
+from tests.sharing.small_redis import SmallCommon, SmallRedis
 
-from .house import Asked, House, Reading, answer, call_of
+from .cache_rig import Asked, CacheRig, Reading, answer, call_of
 
 WRITE = call_of("createNote", document={})
 NO_CACHE = (b"Cache-Control", b"no-cache")
@@ -37,15 +37,15 @@ class Worker:
     def __init__(self, clock: Clock, redis: SmallRedis) -> None:
         self.lease = Lease()
         self.common = SmallCommon(redis)
-        self.house = House(clock=clock, common=self.common, sharing=self.lease)
-        self.house.heard = 0
+        self.rig = CacheRig(clock=clock, common=self.common, sharing=self.lease)
+        self.rig.heard = 0
         self.reads: list[tuple[Reading, int]] = []
         self.seen: dict[int, int] = {}
 
     def hears(self, seq: int) -> None:
         """Receive all news up to this position of the log."""
-        self.house.memory.invalidate(WRITE)
-        self.house.heard = max(self.house.heard, seq)
+        self.rig.memory.invalidate(WRITE)
+        self.rig.heard = max(self.rig.heard, seq)
 
 
 @define(eq=False)
@@ -104,12 +104,12 @@ class Model:
         if not worker.lease.may_serve:  # the cache is not used then (other tests cover that)
             return
         wish = [NO_CACHE] if self.chance.random() < 0.1 else []
-        worker.reads.append((worker.house.send("listNotes", *wish, deadline_s=1e9), self.answered))
+        worker.reads.append((worker.rig.send("listNotes", *wish, deadline_s=1e9), self.answered))
 
     def hosp(self) -> None:
         """HOSP decides on a response, or a decided one arrives."""
         worker = self.chance.choice(self.workers)
-        waiting = [one for one in worker.house.hosp if not one.reply.called]
+        waiting = [one for one in worker.rig.hosp if not one.reply.called]
         if waiting:
             one: Asked = self.chance.choice(waiting)
             if id(one) in worker.seen:
@@ -122,7 +122,7 @@ class Model:
         worker = self.chance.choice(self.workers)
         if self.spare and all(worker is not write.by for write in self.writes):
             new = self.workers[self.workers.index(worker)] = self.spare.pop()
-            new.house.heard = self.redis.seq
+            new.rig.heard = self.redis.seq
             for write in self.writes:
                 write.deaf = [one for one in write.deaf if one is not worker]
 
@@ -137,7 +137,7 @@ class Model:
     def spoil(self) -> None:
         """A worker's cache evicts entries; Redis evicts a value, or two values swap places."""
         if self.chance.random() < 0.2:
-            self.chance.choice(self.workers).house.store.drop_tag("list:notes")
+            self.chance.choice(self.workers).rig.store.drop_tag("list:notes")
         keys = sorted(self.redis.values)
         if keys and self.chance.random() < 0.02:
             one, two = self.chance.choice(keys), self.chance.choice(keys)
@@ -151,7 +151,7 @@ class Model:
         """A write begins, or one takes its next step."""
         if len(self.writes) < 2 and self.chance.random() < 0.05:
             begun = Write(self.chance.choice(self.workers))
-            begun.by.house.memory.invalidate(WRITE)
+            begun.by.rig.memory.invalidate(WRITE)
             self.writes.append(begun)
         elif self.writes:
             self.further(self.chance.choice(self.writes))
@@ -160,13 +160,13 @@ class Model:
         if not write.version:
             self.version += 1
             write.version = self.version
-            write.by.house.memory.invalidate(WRITE)
+            write.by.rig.memory.invalidate(WRITE)
         elif not write.said and not write.ended and self.chance.random() < 0.2:
             self.end(write)
         elif not write.said:
             write.by.common.strike(*tags_of_write(WRITE))
             write.said = self.redis.seq
-            write.by.house.heard = max(write.by.house.heard, write.said)
+            write.by.rig.heard = max(write.by.rig.heard, write.said)
             write.deaf = [one for one in self.workers if one is not write.by]
         elif write.deaf and self.chance.random() < 0.7:
             write.deaf.pop(self.chance.randrange(len(write.deaf))).hears(write.said)

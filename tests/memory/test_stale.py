@@ -19,7 +19,7 @@ from hospproxy.errors import (
 )
 from hospproxy.messages import Origin, Priority, Response
 
-from .house import ANN, BEN, JSON, House, Reading, answer, call_of
+from .cache_rig import ANN, BEN, JSON, CacheRig, Reading, answer, call_of
 
 AWAY = NotSent("refused")
 HTML = (b"Content-Type", b"text/html")
@@ -35,19 +35,19 @@ def said(document: Any, status: int = 200) -> Response:
 
 class Staleness(SynchronousTestCase):
     def setUp(self) -> None:
-        self.house = House()
+        self.rig = CacheRig()
 
     def offline(self, call: Any, *headers: tuple[bytes, bytes], failure: Any = AWAY, **how: Any) -> Reading:
         """A read while HOSP fails."""
-        before = len(self.house.hosp)
-        reading = self.house.send(call, *headers, **how)
-        if len(self.house.hosp) > before:
-            self.house.reply(failure)
+        before = len(self.rig.hosp)
+        reading = self.rig.send(call, *headers, **how)
+        if len(self.rig.hosp) > before:
+            self.rig.reply(failure)
         return reading
 
     def write(self, call: Any, response: Any, **how: Any) -> Reading:
-        reading = self.house.send(call, **how)
-        self.house.reply(response)
+        reading = self.rig.send(call, **how)
+        self.rig.reply(response)
         return reading
 
 
@@ -65,27 +65,27 @@ class WriteTests(Staleness):
 
 class FilterTests(Staleness):
     def test_lists_with_different_filters_are_kept_apart(self) -> None:
-        self.house.warm("listNotes", said([note(2), note(1)]))
-        self.house.warm(call_of("listNotes", staff_id="3"), said([note(1)]))
-        self.house.warm(call_of("listNotes", staff_id="4"), said([]))
-        kept = self.house.send(call_of("listNotes", staff_id="3"))
+        self.rig.warm("listNotes", said([note(2), note(1)]))
+        self.rig.warm(call_of("listNotes", staff_id="3"), said([note(1)]))
+        self.rig.warm(call_of("listNotes", staff_id="4"), said([]))
+        kept = self.rig.send(call_of("listNotes", staff_id="3"))
         self.assertEqual(kept.response.body, said([note(1)]).body)
 
     def test_a_write_makes_all_of_them_stale(self) -> None:
-        self.house.warm(call_of("listNotes", staff_id="3"))
+        self.rig.warm(call_of("listNotes", staff_id="3"))
         self.write(call_of("createNote", document={}), said(note(3), 201))
-        self.house.warm(call_of("listNotes", staff_id="3"))
+        self.rig.warm(call_of("listNotes", staff_id="3"))
 
     def test_where_nobody_knows_whether_hosp_filters_no_own_write_is_left_out(self) -> None:
         """HOSP may ignore the filter, and then the new note is in this list as well."""
         old, new = {**note(1), "staff_id": 3}, {**note(2), "staff_id": 4}
-        self.house.warm(call_of("listNotes", staff_id="3"), said([old]))
+        self.rig.warm(call_of("listNotes", staff_id="3"), said([old]))
         self.write(call_of("createNote", document={}), said(new, 201))
         self.assertIsInstance(self.offline(call_of("listNotes", staff_id="3")).error, OwnWriteHidden)
 
     def test_of_afilter_that_the_contract_lists_it_is_known(self) -> None:
         old = note(1)
-        self.house.warm(call_of("listNotes", patient_id="1"), said([old]))
+        self.rig.warm(call_of("listNotes", patient_id="1"), said([old]))
         self.write(call_of("createNote", document={}), said(note(2, patient=9), 201))
         kept = self.offline(call_of("listNotes", patient_id="1"))
         self.assertEqual(json.loads(kept.response.body), [old])
@@ -102,9 +102,9 @@ class IfErrorTests(Staleness):
                 for number in (500, 502, 503, 504)
             ),
         ):
-            self.house = House()
-            self.house.warm("listNotes", said([note(1)]))
-            self.house.clock.advance(3600)
+            self.rig = CacheRig()
+            self.rig.warm("listNotes", said([note(1)]))
+            self.rig.clock.advance(3600)
             reading = self.offline("listNotes", failure=failure)
             self.assertEqual(reading.response.status, 200)
             self.assertEqual(reading.response.body, said([note(1)]).body)
@@ -114,28 +114,28 @@ class IfErrorTests(Staleness):
             self.assertEqual(reading.exchange.trace.cache_status, "stale")
 
     def test_what_is_still_fresh_says_for_how_long(self) -> None:
-        self.house.warm("listNotes")
-        self.house.clock.advance(7)
+        self.rig.warm("listNotes")
+        self.rig.clock.advance(7)
         for failure, status in (
             (answer(status=503), b"fwd=request; fwd-status=503; ttl=53; detail=stale-if-error"),
             (AWAY, b"fwd=request; ttl=53; detail=stale-if-error"),
         ):
             reading = self.offline("listNotes", (b"Cache-Control", b"no-cache"), failure=failure)
             self.assertEqual(reading.status, b"hospproxy; " + status)
-        reading = self.house.send("listNotes", offline=True)
+        reading = self.rig.send("listNotes", offline=True)
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=53; detail=stale-if-error")
 
     def test_what_awrite_has_struck_is_not_fresh_whatever_time_it_had_left(self) -> None:
-        self.house.warm("listNotes", said([note(1)]))
+        self.rig.warm("listNotes", said([note(1)]))
         self.write(call_of("createNote", document={}), said(note(2), 201), who=BEN)
         reading = self.offline("listNotes")
         self.assertEqual(reading.status, b"hospproxy; fwd=stale; ttl=0; detail=stale-if-error-invalidated")
 
     def test_nothing_was_forwarded_where_hosp_is_not_asked(self) -> None:
-        self.house.warm("listNotes")
-        self.house.clock.advance(61)
-        self.patch(self.house, "_hosp", self.overloaded)
-        reading = self.house.send("listNotes")
+        self.rig.warm("listNotes")
+        self.rig.clock.advance(61)
+        self.patch(self.rig, "_hosp", self.overloaded)
+        reading = self.rig.send("listNotes")
         self.assertEqual(reading.status, b"hospproxy; hit; ttl=-1; detail=stale-if-error")
 
     async def overloaded(self, _exchange: object) -> Response:
@@ -143,26 +143,26 @@ class IfErrorTests(Staleness):
 
     def test_what_says_something_is_passed_on(self) -> None:
         for status in (401, 403, 404, 501):
-            self.house = House()
-            self.house.warm("listNotes")
-            self.house.clock.advance(61)
+            self.rig = CacheRig()
+            self.rig.warm("listNotes")
+            self.rig.clock.advance(61)
             self.assertEqual(self.offline("listNotes", failure=answer(status=status)).response.status, status)
 
     def test_not_beyond_the_bound_of_the_route(self) -> None:
-        self.house.warm("listNotes")
-        self.house.clock.advance(60 + 604800 - 0.1)
+        self.rig.warm("listNotes")
+        self.rig.clock.advance(60 + 604800 - 0.1)
         self.assertEqual(self.offline("listNotes").response.status, 200)
-        self.house.clock.advance(0.1)
+        self.rig.clock.advance(0.1)
         self.assertIs(self.offline("listNotes").error, AWAY)
 
     def test_not_where_the_contract_says_nothing_of_it(self) -> None:
-        self.house.warm("getStatus", answer(b"online", headers=(HTML,)), who=None)
-        self.house.clock.advance(6)
+        self.rig.warm("getStatus", answer(b"online", headers=(HTML,)), who=None)
+        self.rig.clock.advance(6)
         self.assertIs(self.offline("getStatus", who=None).error, AWAY)
 
     def test_what_the_request_forbids(self) -> None:
-        self.house.warm("listNotes")
-        self.house.clock.advance(100)
+        self.rig.warm("listNotes")
+        self.rig.clock.advance(100)
         for value, given in (
             (b"no-cache", True),
             (b"max-age=0", True),
@@ -175,34 +175,34 @@ class IfErrorTests(Staleness):
             self.assertEqual(isinstance(reading.outcome[0], Response), given, value)
 
     def test_nobody_gets_anothers(self) -> None:
-        self.house.warm("listNotes")
-        self.house.clock.advance(61)
+        self.rig.warm("listNotes")
+        self.rig.clock.advance(61)
         self.assertIs(self.offline("listNotes", who=BEN).error, AWAY)
         self.assertIs(self.offline("listNotes", host="other.example").error, AWAY)
 
     def test_a_look_is_never_answered_from_memory(self) -> None:
-        self.house.warm("listNotes")
+        self.rig.warm("listNotes")
         self.assertIs(self.offline("listNotes", past_cache=True).error, AWAY)
 
     def test_without_hosps_word_on_who_asks_only_memory_answers(self) -> None:
-        self.house.warm("listNotes")
-        before = len(self.house.hosp)
-        self.assertEqual(self.house.send("listNotes", offline=True).response.status, 200)
-        self.assertIsInstance(self.house.send("listHospitals", offline=True).error, NothingKept)
-        self.assertEqual(len(self.house.hosp), before)
+        self.rig.warm("listNotes")
+        before = len(self.rig.hosp)
+        self.assertEqual(self.rig.send("listNotes", offline=True).response.status, 200)
+        self.assertIsInstance(self.rig.send("listHospitals", offline=True).error, NothingKept)
+        self.assertEqual(len(self.rig.hosp), before)
 
     def test_not_to_an_account_that_is_in_doubt(self) -> None:
-        self.house.warm("listNotes")
-        self.house.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
+        self.rig.warm("listNotes")
+        self.rig.send(call_of("updateStaff", "1", document={"password": "new"}), who=BEN)
         self.assertIs(self.offline("listNotes").error, AWAY)
-        self.house.reply(AWAY, 1)
+        self.rig.reply(AWAY, 1)
         self.assertIs(self.offline("listNotes").error, AWAY)
 
     def test_every_waiter_gets_it(self) -> None:
-        self.house.warm("listNotes")
-        self.house.clock.advance(61)
-        readings = [self.house.send("listNotes") for _ in range(3)]
-        self.house.reply(AWAY)
+        self.rig.warm("listNotes")
+        self.rig.clock.advance(61)
+        readings = [self.rig.send("listNotes") for _ in range(3)]
+        self.rig.reply(AWAY)
         self.assertEqual([reading.exchange.trace.cache_status for reading in readings], ["stale"] * 3)
 
 
@@ -212,10 +212,10 @@ class AfterWriteTests(Staleness):
         self.of_1 = call_of("listNotes", patient_id="1")
         self.of_2 = call_of("listNotes", patient_id="2")
         for who in (ANN, BEN):
-            self.house.warm("listNotes", said([note(2, 2), note(1)]), who=who)
-            self.house.warm(self.of_1, said([note(1)]), who=who)
-            self.house.warm(self.of_2, said([note(2, 2)]), who=who)
-            self.house.warm(call_of("getNote", "1"), said(note(1)), who=who)
+            self.rig.warm("listNotes", said([note(2, 2), note(1)]), who=who)
+            self.rig.warm(self.of_1, said([note(1)]), who=who)
+            self.rig.warm(self.of_2, said([note(2, 2)]), who=who)
+            self.rig.warm(call_of("getNote", "1"), said(note(1)), who=who)
 
     def shown(self, call: Any, **how: Any) -> Any:
         """Result of a read while HOSP is away: a document, or the class of the failure."""
@@ -225,7 +225,7 @@ class AfterWriteTests(Staleness):
     def test_what_awrite_struck_is_never_fresh(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
         for who in (ANN, BEN):
-            self.assertEqual(self.house.warm("listNotes", who=who).exchange.trace.cache_status, "miss")
+            self.assertEqual(self.rig.warm("listNotes", who=who).exchange.trace.cache_status, "miss")
 
     def test_to_others_it_is_given_marked(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
@@ -267,8 +267,8 @@ class AfterWriteTests(Staleness):
         self.write(call_of("createNote", document={}), answer(b"thanks", status=201))
         self.write(call_of("createNote", document={}), said(note(4), 201))
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
-        self.house.warm("listNotes", said([note(4), note(3)]))
-        self.house.clock.advance(61)
+        self.rig.warm("listNotes", said([note(4), note(3)]))
+        self.rig.clock.advance(61)
         self.assertEqual(self.shown("listNotes"), [note(4), note(3)])
 
     def test_another_kind_that_the_contract_names_is_hidden(self) -> None:
@@ -296,77 +296,77 @@ class AfterWriteTests(Staleness):
         self.assertEqual(self.shown("listNotes"), [note(2, 2), note(1)])
         from hospproxy.memory.memory import WriteAuthor
 
-        self.house.memory.found_later(call, WriteAuthor.of(reading.exchange))
+        self.rig.memory.found_later(call, WriteAuthor.of(reading.exchange))
         self.assertIs(self.shown("listNotes"), OwnWriteHidden)
         self.assertEqual(self.shown("listNotes", who=BEN), [note(2, 2), note(1)])
 
     def test_a_fetch_that_began_before_the_write_does_not_bring_the_old_back(self) -> None:
-        self.house.clock.advance(61)
-        early = self.house.send("listNotes")
+        self.rig.clock.advance(61)
+        early = self.rig.send("listNotes")
         self.write(call_of("createNote", document={}), said(note(3), 201))
-        self.house.reply(said([note(2, 2), note(1)]), -2)
+        self.rig.reply(said([note(2, 2), note(1)]), -2)
         self.assertEqual(json.loads(early.response.body), [note(2, 2), note(1)])
         self.assertEqual(self.shown("listNotes"), [note(3), note(2, 2), note(1)])
 
 
 class WhileRevalidatingTests(Staleness):
     def setUp(self) -> None:
-        self.house = House(renews=True)
-        self.house.warm("listNotes", answer(b"[1]"))
+        self.rig = CacheRig(renews=True)
+        self.rig.warm("listNotes", answer(b"[1]"))
 
     def test_it_is_given_at_once_and_renewed(self) -> None:
-        self.house.clock.advance(70)
+        self.rig.clock.advance(70)
         for _ in range(3):
-            reading = self.house.send("listNotes")
+            reading = self.rig.send("listNotes")
             self.assertEqual(reading.response.body, b"[1]")
             self.assertEqual(reading.status, b"hospproxy; hit; ttl=-10; detail=stale-while-revalidate")
             self.assertEqual(reading.response.headers.get(b"age"), b"70")
-        [own] = self.house.own
-        self.assertEqual((own.own, own.priority, len(self.house.hosp)), ("refresh", Priority.REFRESH, 2))
-        self.house.reply(answer(b"[2]"))
-        self.assertEqual(self.house.send("listNotes").response.body, b"[2]")
-        self.assertEqual(len(self.house.cache.refresher), 0)
+        [own] = self.rig.own
+        self.assertEqual((own.own, own.priority, len(self.rig.hosp)), ("refresh", Priority.REFRESH, 2))
+        self.rig.reply(answer(b"[2]"))
+        self.assertEqual(self.rig.send("listNotes").response.body, b"[2]")
+        self.assertEqual(len(self.rig.cache.refresher), 0)
 
     def test_not_for_ever(self) -> None:
-        self.house.clock.advance(90)
-        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "expired")
-        self.assertEqual(self.house.own, [])
+        self.rig.clock.advance(90)
+        self.assertEqual(self.rig.warm("listNotes").exchange.trace.cache_status, "expired")
+        self.assertEqual(self.rig.own, [])
 
     def test_not_to_who_wants_it_fresher(self) -> None:
         for number, value in enumerate((b"no-cache", b"max-age=1000", b"min-fresh=1", b"no-store")):
-            self.house = House(renews=True)
-            self.house.warm("listNotes")
-            self.house.clock.advance(70)
-            self.house.send("listNotes", (b"Cache-Control", value))
-            self.assertEqual((len(self.house.hosp), self.house.own), (2, []), number)
+            self.rig = CacheRig(renews=True)
+            self.rig.warm("listNotes")
+            self.rig.clock.advance(70)
+            self.rig.send("listNotes", (b"Cache-Control", value))
+            self.assertEqual((len(self.rig.hosp), self.rig.own), (2, []), number)
 
     def test_not_what_awrite_struck(self) -> None:
         self.write(call_of("createNote", document={}), said(note(3), 201))
-        self.house.clock.advance(61)
-        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
+        self.rig.clock.advance(61)
+        self.assertEqual(self.rig.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_a_renewal_that_fails_changes_nothing(self) -> None:
-        self.house.clock.advance(70)
+        self.rig.clock.advance(70)
         for failure in (AWAY, answer(status=500)):
-            reading = self.house.send("listNotes")
-            self.house.reply(failure)
+            reading = self.rig.send("listNotes")
+            self.rig.reply(failure)
             self.assertEqual(reading.response.body, b"[1]")
-        self.assertEqual(len(self.house.cache.refresher), 0)
-        self.assertNotIn("unhandled_errors_total", self.house.meter.counts)
+        self.assertEqual(len(self.rig.cache.refresher), 0)
+        self.assertNotIn("unhandled_errors_total", self.rig.meter.counts)
 
     def test_a_refusal_ends_it(self) -> None:
-        self.house.clock.advance(70)
-        self.house.send("listNotes")
-        self.house.reply(answer(b"denied", status=401, headers=()))
-        self.assertEqual(self.house.warm("listNotes").exchange.trace.cache_status, "miss")
+        self.rig.clock.advance(70)
+        self.rig.send("listNotes")
+        self.rig.reply(answer(b"denied", status=401, headers=()))
+        self.assertEqual(self.rig.warm("listNotes").exchange.trace.cache_status, "miss")
 
     def test_few_at_atime(self) -> None:
-        self.house = House(renews=True)
+        self.rig = CacheRig(renews=True)
         for number in range(40):
-            self.house.warm(call_of("getNote", str(number)))
-        self.house.clock.advance(70)
+            self.rig.warm(call_of("getNote", str(number)))
+        self.rig.clock.advance(70)
         for number in range(40):
-            self.house.send(call_of("getNote", str(number)))
-        self.assertEqual(len(self.house.cache.refresher), 32)
-        self.house.cache.refresher.stop()
-        self.assertEqual(len(self.house.cache.refresher), 0)
+            self.rig.send(call_of("getNote", str(number)))
+        self.assertEqual(len(self.rig.cache.refresher), 32)
+        self.rig.cache.refresher.stop()
+        self.assertEqual(len(self.rig.cache.refresher), 0)

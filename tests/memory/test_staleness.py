@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.exchange import Call
 from hospproxy.memory.staleness import account_of_write, tags_of_answer, tags_of_write
 
-from .house import ANN, BEN, CONTRACT, call_of
+from .cache_rig import ANN, BEN, CONTRACT, call_of
 
 
 def strikes(write: Call, read: Call) -> bool:

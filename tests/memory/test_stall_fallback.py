@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.errors import FailedAfterSending
 from hospproxy.messages import Origin
 
-from .house import BEN, House, answer, call_of
+from .cache_rig import BEN, CacheRig, answer, call_of
 
 OLD = 1000.0
 """Seconds after which no entry is fresh, and none is served while it is refreshed."""
@@ -36,15 +36,15 @@ class Silence:
 class StallingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.silence = Silence()
-        self.house = House(renews=True, stalls=self.silence)
+        self.rig = CacheRig(renews=True, stalls=self.silence)
 
     def old(self, name: str = "listHospitals") -> None:
-        self.house.warm(name, answer(b"[1]"))
-        self.house.clock.advance(OLD)
+        self.rig.warm(name, answer(b"[1]"))
+        self.rig.clock.advance(OLD)
 
     def test_who_waits_is_given_what_is_kept(self) -> None:
         self.old()
-        reading = self.house.send("listHospitals")
+        reading = self.rig.send("listHospitals")
         self.assertEqual(reading.outcome, [])
         self.silence.begin()
         self.assertEqual((reading.response.body, reading.response.origin), (b"[1]", Origin.MEMORY))
@@ -54,68 +54,68 @@ class StallingTests(SynchronousTestCase):
 
     def test_hosp_goes_on_being_asked_and_its_answer_is_kept(self) -> None:
         self.old()
-        self.house.send("listHospitals")
+        self.rig.send("listHospitals")
         self.silence.begin()
-        self.assertFalse(self.house.hosp[-1].cancelled)
-        self.house.reply(answer(b"[2]"))
+        self.assertFalse(self.rig.hosp[-1].cancelled)
+        self.rig.reply(answer(b"[2]"))
         self.silence.stalled = False
-        self.assertEqual(self.house.send("listHospitals").response.body, b"[2]")
+        self.assertEqual(self.rig.send("listHospitals").response.body, b"[2]")
 
     def test_its_failure_is_nobodys(self) -> None:
         self.old()
-        reading = self.house.send("listHospitals")
+        reading = self.rig.send("listHospitals")
         self.silence.begin()
-        self.house.reply(FailedAfterSending("late", timed_out=True))
+        self.rig.reply(FailedAfterSending("late", timed_out=True))
         self.assertEqual(reading.response.body, b"[1]")
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_who_comes_then_waits_for_nothing_and_it_is_renewed(self) -> None:
         self.old()
         self.silence.begin()
-        reading = self.house.send("listHospitals")
+        reading = self.rig.send("listHospitals")
         self.assertEqual(reading.response.body, b"[1]")
         self.assertIn(b"stale-while-stalled", reading.status)
-        self.assertEqual([exchange.own for exchange in self.house.own], ["refresh"])
-        self.house.send("listHospitals")
-        self.assertEqual(len(self.house.own), 1)
+        self.assertEqual([exchange.own for exchange in self.rig.own], ["refresh"])
+        self.rig.send("listHospitals")
+        self.assertEqual(len(self.rig.own), 1)
 
     def test_nor_where_nothing_can_be_renewed_behind_its_back(self) -> None:
-        self.house = House(stalls=self.silence)
+        self.rig = CacheRig(stalls=self.silence)
         self.old()
         self.silence.begin()
-        self.assertEqual(self.house.send("listHospitals").response.body, b"[1]")
-        self.assertFalse(self.house.hosp[-1].cancelled)
+        self.assertEqual(self.rig.send("listHospitals").response.body, b"[1]")
+        self.assertFalse(self.rig.hosp[-1].cancelled)
 
     def test_where_nothing_is_kept_hosp_is_waited_for(self) -> None:
-        reading = self.house.send("listHospitals")
+        reading = self.rig.send("listHospitals")
         self.silence.begin()
         self.assertEqual(reading.outcome, [])
-        self.house.reply(answer(b"[3]"))
+        self.rig.reply(answer(b"[3]"))
         self.assertEqual(reading.response.body, b"[3]")
 
     def test_another_gets_nothing_of_it(self) -> None:
         self.old()
-        reading = self.house.send("listHospitals", who=BEN)
+        reading = self.rig.send("listHospitals", who=BEN)
         self.silence.begin()
         self.assertEqual(reading.outcome, [])
 
     def test_what_a_write_has_struck_is_not_given_for_a_suspicion(self) -> None:
         self.old()
-        self.house.warm(call_of("createHospital", document={"name": "Barn"}), answer(b"{}", status=201))
-        reading = self.house.send("listHospitals")
+        self.rig.warm(call_of("createHospital", document={"name": "Barn"}), answer(b"{}", status=201))
+        reading = self.rig.send("listHospitals")
         self.silence.begin()
         self.assertEqual(reading.outcome, [])
 
     def test_nor_to_a_client_that_wants_a_fresh_one(self) -> None:
         self.old()
-        reading = self.house.send("listHospitals", (b"Cache-Control", b"no-cache"))
+        reading = self.rig.send("listHospitals", (b"Cache-Control", b"no-cache"))
         self.silence.begin()
         self.assertEqual(reading.outcome, [])
 
     def test_a_client_that_leaves_ends_its_fetch_as_always(self) -> None:
         self.old()
-        reading = self.house.send("listHospitals")
+        reading = self.rig.send("listHospitals")
         reading.result.cancel()
         self.assertIsInstance(reading.error, CancelledError)
-        self.assertTrue(self.house.hosp[-1].cancelled)
+        self.assertTrue(self.rig.hosp[-1].cancelled)
         self.assertEqual(self.flushLoggedErrors(), [])

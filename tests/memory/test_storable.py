@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hospproxy.memory.storable import initial_age, media_type, media_types, passed, to_keep, why_not_kept
 from hospproxy.messages import Headers, Origin
 
-from .house import CONTRACT, JSON, answer
+from .cache_rig import CONTRACT, JSON, answer
 
 TYPES = frozenset({"application/json"})
 

@@ -14,7 +14,7 @@ from hospproxy.memory.storable import to_keep
 from hospproxy.memory.store import CacheEntry, LruStore, size_of
 from hospproxy.messages import Headers, Identity, Response
 
-from .house import answer, call_of
+from .cache_rig import answer, call_of
 
 NO_FIELDS = Headers()
 STEPS = st.lists(

@@ -15,7 +15,7 @@ from hospproxy.memory.remote_invalidation import Hearing, NotLasting
 from hospproxy.memory.store import Mark
 from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, News, Struck
 
-from .house import ANN, BEN, House, Reading, answer, call_of
+from .cache_rig import ANN, BEN, CacheRig, Reading, answer, call_of
 
 
 class Others:
@@ -70,25 +70,25 @@ class TogetherTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.others = Others()
         self.keeper = _Keeper()
-        self.house = House(sharing=self.others, keeper=self.keeper)
+        self.rig = CacheRig(sharing=self.others, keeper=self.keeper)
         self.forgotten: list[object] = []
-        self.hearing = Hearing(self.house.memory, lambda *what: self.forgotten.append(what))
+        self.hearing = Hearing(self.rig.memory, lambda *what: self.forgotten.append(what))
 
     def kept(self, operation: str = "getNote", *path: str) -> Reading:
         """Cache a response."""
         call = call_of(operation, *path)
-        self.house.send(call)
-        self.house.reply(answer(b'{"id":1}'))
-        again = self.house.send(call)
+        self.rig.send(call)
+        self.rig.reply(answer(b'{"id":1}'))
+        again = self.rig.send(call)
         self.assertIn(b"hit", again.status)
         return again
 
     # Telling
 
     def test_a_write_is_answered_when_the_others_have_heard(self) -> None:
-        writing = self.house.send(call_of("updateNote", "1", document={}))
+        writing = self.rig.send(call_of("updateNote", "1", document={}))
         self.assertEqual(self.others.told, [])
-        self.house.reply(answer(b"{}"))
+        self.rig.reply(answer(b"{}"))
         self.assertEqual(writing.outcome, [])
         (struck,) = self.others.told
         assert isinstance(struck, Struck)
@@ -99,8 +99,8 @@ class TogetherTests(SynchronousTestCase):
         self.assertEqual(writing.response.status, 200)
 
     def test_what_hosp_refuses_is_told_and_hidden_from_nobody(self) -> None:
-        writing = self.house.send(call_of("updateNote", "1", document={}))
-        self.house.reply(answer(b"{}", status=422))
+        writing = self.rig.send(call_of("updateNote", "1", document={}))
+        self.rig.reply(answer(b"{}", status=422))
         (struck,) = self.others.told
         assert isinstance(struck, Struck)
         self.assertEqual(struck.hidden_from, ())
@@ -108,13 +108,13 @@ class TogetherTests(SynchronousTestCase):
         self.assertEqual(writing.response.status, 422)
 
     def test_an_account_is_in_doubt_with_others_before_its_change_is_sent(self) -> None:
-        writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
-        self.assertEqual(self.house.hosp, [])
+        writing = self.rig.send(call_of("updateStaff", "2", document={"password": "new"}))
+        self.assertEqual(self.rig.hosp, [])
         (begun,) = self.others.told
         assert isinstance(begun, Account)
         self.assertEqual((begun.staff_id, begun.doubt_s), ("2", 120.0))
         self.others.heard()
-        self.house.reply(answer(b"{}"))
+        self.rig.reply(answer(b"{}"))
         self.assertEqual(self.others.told[2:], [Account(begun.reference, "2", 0.0)])
         struck = self.others.told[1]
         assert isinstance(struck, Struck)
@@ -123,10 +123,10 @@ class TogetherTests(SynchronousTestCase):
         self.assertEqual(writing.response.status, 200)
 
     def failing(self, error: Exception, attempts: int) -> Reading:
-        writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
+        writing = self.rig.send(call_of("updateStaff", "2", document={"password": "new"}))
         self.others.heard()
         writing.exchange.trace.attempts = attempts
-        self.house.reply(error)
+        self.rig.reply(error)
         return writing
 
     def test_what_was_never_sent_waits_for_nobody_and_ends_the_doubt(self) -> None:
@@ -147,13 +147,13 @@ class TogetherTests(SynchronousTestCase):
     def test_what_is_found_later_is_said_under_the_same_reference(self) -> None:
         self.others.at_once = True
         call = call_of("updateStaff", "2", document={"password": "new"})
-        self.house.send(call)
-        self.house.reply(OutcomeUnknown("who knows", reference="r"))
+        self.rig.send(call)
+        self.rig.reply(OutcomeUnknown("who knows", reference="r"))
         open_one = self.others.told[-1]
         assert isinstance(open_one, Account) and open_one.doubt_s > 0
         on_disk: Deferred[bool] = Deferred()
         self.keeper.settled = lambda: on_disk  # type: ignore[assignment, method-assign, return-value]
-        found = self.house.memory.found_later(call, WriteAuthor(ANN))
+        found = self.rig.memory.found_later(call, WriteAuthor(ANN))
         self.assertNoResult(found)
         on_disk.callback(True)
         self.successResultOf(found)
@@ -161,7 +161,7 @@ class TogetherTests(SynchronousTestCase):
         assert isinstance(struck, Struck)
         self.assertEqual(struck.hidden_from, ("public", "account:1"))
         self.assertEqual(account, Account(open_one.reference, "2", 0.0))
-        self.house.memory.found_later(call, NOBODY)  # as after a write of an earlier process
+        self.rig.memory.found_later(call, NOBODY)  # as after a write of an earlier process
         self.assertEqual(self.others.told[-1], Account("", "2", 0.0))
 
     def test_a_doubt_that_ends_by_time_ends_for_who_joined_meanwhile_too(self) -> None:
@@ -170,22 +170,22 @@ class TogetherTests(SynchronousTestCase):
         writing = self.failing_at_once(FailedAfterSending("cut"))
         doubt = self.others.told[-1]
         assert isinstance(writing.error, FailedAfterSending) and isinstance(doubt, Account)
-        self.house.clock.advance(doubt.doubt_s - 0.1)
+        self.rig.clock.advance(doubt.doubt_s - 0.1)
         self.assertEqual(self.others.said, [])
-        self.house.clock.advance(0.2)
+        self.rig.clock.advance(0.2)
         struck, account = self.others.said
         assert isinstance(struck, Struck)
         self.assertTrue(struck.lets_in)
         self.assertEqual(account, Account(doubt.reference, "2", 0.0))
 
     def failing_at_once(self, error: Exception) -> Reading:
-        writing = self.house.send(call_of("updateStaff", "2", document={"password": "new"}))
+        writing = self.rig.send(call_of("updateStaff", "2", document={"password": "new"}))
         writing.exchange.trace.attempts = 1
-        self.house.reply(error)
+        self.rig.reply(error)
         return writing
 
     def test_refused_credentials_are_said_once_and_not_again_by_who_hears(self) -> None:
-        self.house.accounts.forget(ANN.credentials)
+        self.rig.accounts.forget(ANN.credentials)
         self.assertEqual(self.others.said, [CredentialsRefused(ANN.credentials)])
         self.hearing.heard(CredentialsRefused(BEN.credentials))
         self.assertEqual(len(self.others.said), 1)
@@ -200,9 +200,9 @@ class TogetherTests(SynchronousTestCase):
         self.assertIn(("record:notes/1", Mark.STRUCK, None), self.keeper.done)
 
     def after_failure(self, call: Any) -> Reading:
-        reading = self.house.send(call)
+        reading = self.rig.send(call)
         self.assertEqual(reading.outcome, [], "it was served from memory")
-        self.house.reply(NotSent("gone"))
+        self.rig.reply(NotSent("gone"))
         return reading
 
     def test_its_writer_never_gets_it_again(self) -> None:
@@ -221,17 +221,17 @@ class TogetherTests(SynchronousTestCase):
     def test_what_is_on_its_way_is_neither_kept_nor_joined(self) -> None:
         for news in (Struck(("record:notes/1",)), Everything(), Account("r", "1", 0.0)):
             call = call_of("getNote", "1")
-            first = self.house.send(call)
+            first = self.rig.send(call)
             self.hearing.heard(news)
-            second = self.house.send(call)
-            self.house.reply(answer(b"{}"), -2)
+            second = self.rig.send(call)
+            self.rig.reply(answer(b"{}"), -2)
             self.assertIn(b"invalidated", first.status)
             self.assertEqual(second.outcome, [], news)
-            self.house.reply(answer(b"{}"))
-            self.house.memory.invalidate(call_of("updateNote", "1"))
+            self.rig.reply(answer(b"{}"))
+            self.rig.memory.invalidate(call_of("updateNote", "1"))
 
     def test_an_account_that_another_changes_is_in_doubt_until_it_is_settled_or_time_is_up(self) -> None:
-        accounts = self.house.accounts
+        accounts = self.rig.accounts
         accounts.remember(ANN, accounts.ticket())
         self.hearing.heard(Account("r", "1", 120.0))
         self.assertIsNone(accounts.recall(ANN.credentials))
@@ -248,7 +248,7 @@ class TogetherTests(SynchronousTestCase):
         self.hearing.heard(Account("all", None, 60.0))
         self.assertFalse(accounts.settled(BEN))
         ticket = accounts.ticket()
-        self.house.clock.advance(61)
+        self.rig.clock.advance(61)
         self.assertTrue(accounts.settled(BEN))
         accounts.remember(BEN, ticket)
         self.assertIsNone(accounts.recall(BEN.credentials))
@@ -256,32 +256,32 @@ class TogetherTests(SynchronousTestCase):
     def test_doubts_of_others_are_bounded(self) -> None:
         for number in range(300):
             self.hearing.heard(Account(str(number), str(number), 60.0))
-        self.assertLessEqual(len(self.house.accounts._elsewhere), 100)
-        self.assertFalse(self.house.accounts.settled(ANN), "forgotten, and so in doubt for all")
+        self.assertLessEqual(len(self.rig.accounts._elsewhere), 100)
+        self.assertFalse(self.rig.accounts.settled(ANN), "forgotten, and so in doubt for all")
 
     def test_refused_elsewhere_is_forgotten_here(self) -> None:
-        accounts = self.house.accounts
+        accounts = self.rig.accounts
         accounts.remember(ANN, accounts.ticket())
         self.hearing.heard(CredentialsRefused(ANN.credentials))
         self.assertIsNone(accounts.recall(ANN.credentials))
 
     def test_when_nothing_is_known_everything_is_stale_and_everybody_is_asked_for_anew(self) -> None:
         self.kept("getNote", "1")
-        accounts = self.house.accounts
+        accounts = self.rig.accounts
         accounts.remember(ANN, accounts.ticket())
         let_in: list[None] = []
-        self.house.memory.let_in = lambda: let_in.append(None)
+        self.rig.memory.let_in = lambda: let_in.append(None)
         self.hearing.heard(Everything())
         self.assertIsNone(accounts.recall(ANN.credentials))
         self.assertEqual(let_in, [None])
         self.assertLessEqual(
             {("accounts", Mark.STRUCK, None), ("public", Mark.STRUCK, None)}, set(self.keeper.done)
         )
-        self.assertEqual(self.house.send(call_of("getNote", "1")).outcome, [])
+        self.assertEqual(self.rig.send(call_of("getNote", "1")).outcome, [])
 
     def test_when_nothing_is_known_records_are_asked_for_anew_too(self) -> None:
         doubted: list[None] = []
-        hearing = Hearing(self.house.memory, doubt_all=lambda: doubted.append(None))
+        hearing = Hearing(self.rig.memory, doubt_all=lambda: doubted.append(None))
         hearing.heard(Struck(("a",)))
         self.assertEqual(doubted, [])
         hearing.heard(Everything())
@@ -289,7 +289,7 @@ class TogetherTests(SynchronousTestCase):
 
     def test_what_lets_in_is_told_on(self) -> None:
         let_in: list[None] = []
-        self.house.memory.let_in = lambda: let_in.append(None)
+        self.rig.memory.let_in = lambda: let_in.append(None)
         self.hearing.heard(Struck(("list:staffs",)))
         self.hearing.heard(Struck(("list:staffs",), lets_in=True))
         self.hearing.heard(Guess(b"x"))
@@ -311,21 +311,21 @@ class TogetherTests(SynchronousTestCase):
         self.kept("getNote", "1")
         self.others.may_serve = False
         call = call_of("getNote", "1")
-        first, second = self.house.send(call), self.house.send(call)
-        self.assertEqual(len(self.house.hosp), 3)
-        self.house.reply(answer(b"1"), -2)
-        self.house.reply(answer(b"2"))
+        first, second = self.rig.send(call), self.rig.send(call)
+        self.assertEqual(len(self.rig.hosp), 3)
+        self.rig.reply(answer(b"1"), -2)
+        self.rig.reply(answer(b"2"))
         self.assertIn(b"fwd=bypass; detail=no-lease", first.status)
         self.assertEqual((first.response.body, second.response.body), (b"1", b"2"))
         self.others.may_serve = True
-        self.assertEqual(self.house.send(call).response.body, b"2")
+        self.assertEqual(self.rig.send(call).response.body, b"2")
 
     def test_without_alease_nothing_that_is_under_way_is_joined(self) -> None:
         call = call_of("getNote", "1")
-        self.house.send(call)
+        self.rig.send(call)
         self.others.may_serve = False
-        self.house.send(call)
-        self.assertEqual(len(self.house.hosp), 2)
+        self.rig.send(call)
+        self.assertEqual(len(self.rig.hosp), 2)
 
     def test_without_alease_what_is_kept_still_stands_for_afailure(self) -> None:
         self.kept("getNote", "1")

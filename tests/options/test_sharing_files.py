@@ -12,7 +12,7 @@ from hospproxy.checks import check
 from hospproxy.config import structure
 from hospproxy.options.secret_values import master_key
 from hospproxy.secrets import HEIR, KeyFileError, MasterKey
-from tests.arrival.certifying import TestAuthority
+from tests.arrival.certificates import TestAuthority
 
 SECURE = "rediss://redis.example"
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.checks import check
 from hospproxy.config import structure
-from tests.arrival.certifying import TestAuthority
+from tests.arrival.certificates import TestAuthority
 
 
 class TlsFiles(SynchronousTestCase):

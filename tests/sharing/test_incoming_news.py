@@ -15,7 +15,7 @@ from hospproxy.null_meter import NullMeter
 from hospproxy.sharing.incoming_news import Ears, NotHeard
 from hospproxy.sharing.news import Everything, News, Struck, packed
 from hospproxy.watch.metrics import Metrics
-from tests.sharing.common import SmallVault
+from tests.sharing.small_redis import SmallVault
 
 
 class Clear:

@@ -10,7 +10,7 @@ from hospproxy.encryption import Unsealable
 from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.learnt_names import Naming
 
-from .common import SmallVault
+from .small_redis import SmallVault
 from .world import Names
 
 

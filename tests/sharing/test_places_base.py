@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from hospproxy.errors import OverCapacity
 
-from .places_model import Entry, Table
-from .places_world import PATIENCE_S, Worker, World, WorldCase, served
+from .slots_model import Entry, Table
+from .slots_world import PATIENCE_S, Worker, World, WorldCase, served
 
 LONG_S = PATIENCE_S + 1.0
 

@@ -17,10 +17,10 @@ from hospproxy.sharing.kinds import Away
 from hospproxy.sharing.lua_scripts import Script
 from hospproxy.sharing.member import Shared
 from hospproxy.sharing.news import Everything, News, Struck
-from tests.lives import Coroutines
+from tests.process_end import Coroutines
 
-from .common import SmallVault
 from .model_redis import ModelRedis
+from .small_redis import SmallVault
 
 TIMING = RedisSettings(heartbeat_s=0.1, lease_s=0.5, timeout_s=0.2, settle_s=2.0, vanished_s=10_000.0)
 STEP_S = 0.01

@@ -6,21 +6,21 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from simulation.clients import wire
+from simulation.clients import connection
 from simulation.clients.people import Hospital, Person, Wish
 from simulation.history import Broke, Committed, History, InHand, Told
 from simulation.hosp.behaviour import Behaviour, HospPlan, key_of, plan_from, plan_to
 from simulation.hosp.server import PORT, Hosp
 from simulation.world import furnish
 
-from .net import Net
+from .memory_network import Net
 
 
 class HospCase(SynchronousTestCase):
     """A HOSP that its clients reach without a proxy."""
 
     def world(self, plan: HospPlan | None = None, **more: Any) -> None:
-        self.patch(wire, "PORT", PORT)
+        self.patch(connection, "PORT", PORT)
         self.net = Net()
         self.history = History()
         self.hosp = Hosp(self.net.host("10.0.0.1"), self.history, plan or HospPlan(mean_s=1.0), **more)

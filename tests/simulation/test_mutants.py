@@ -8,7 +8,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from simulation.mutants import MUTANTS, Mutant, plant, table
-from simulation.mutants.applying import ROOT, _Finder
+from simulation.mutants.injection import ROOT, _Finder
 from simulation.scenes import SCENES
 
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from simulation import running
+from simulation import runner
 from simulation.faults import Plan
 from simulation.mutants import MUTANTS
-from simulation.mutants import applying as mutants
+from simulation.mutants import injection as mutants
 
-STORIES = Path(running.__file__).parent / "stories"
+STORIES = Path(runner.__file__).parent / "stories"
 
 
 class StoriesTests(SynchronousTestCase):
     def test_each_plan_keeps_every_promise(self) -> None:
-        running.prepare()
+        runner.prepare()
         for path in sorted([*STORIES.glob("*.json"), *mutants.STORIES.glob("*.json")]):
-            result = running.run(Plan.read(path))
+            result = runner.run(Plan.read(path))
             self.assertEqual(result.failure, "", path.name)
             self.assertEqual([each.text for each in result.violations], [], path.name)
 

@@ -24,8 +24,8 @@ from hospproxy.messages import Client
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.watch.metrics import Metrics
 from tests.arrival.front.test_proxy_header import MALFORMED, TCP4, WHOLE, ipv4, version_2
+from tests.arrival.memory_transport import PLAIN, FakeTcp, Recorder
 from tests.arrival.tls.test_certificates import NOW
-from tests.arrival.wire import PLAIN, FakeTcp, Recorder
 
 GET = b"GET /notes HTTP/1.1\r\nHost: h\r\n"
 BALANCER = IPv4Address("TCP", "192.0.2.7", 4711)
@@ -36,7 +36,7 @@ class Case(SynchronousTestCase):
         self.clock = Clock()
         self.recorder = Recorder()
         self.meter = Metrics(strict=True)
-        self.house = ListenerContext(
+        self.context = ListenerContext(
             handler=self.recorder,
             clock=self.clock,
             trust=Trust.of(["192.0.2.7", "10.0.0.0/8"]),
@@ -45,7 +45,7 @@ class Case(SynchronousTestCase):
             wall=lambda: 0.0,
             meter=self.meter,
         )
-        self.factory = ProxyHeaderFactory(Http1Factory(self.house, PLAIN), self.house, self.house.trust)
+        self.factory = ProxyHeaderFactory(Http1Factory(self.context, PLAIN), self.context, self.context.trust)
         self.logged: list[dict[str, Any]] = []
         globalLogPublisher.addObserver(self.logged.append)
         self.addCleanup(globalLogPublisher.removeObserver, self.logged.append)
@@ -80,7 +80,7 @@ class TakingOverTests(Case):
             self.assertEqual((client.address, client.chain, client.peer), (*expected, "192.0.2.7"))
             self.assertTrue(transport.written.startswith(b"HTTP/1.1 200"))
             transport.loseConnection()
-        self.assertEqual(len(self.house.connections), 0)
+        self.assertEqual(len(self.context.connections), 0)
 
     def test_split_at_every_byte(self) -> None:
         whole = version_2(addresses=ipv4()) + GET + b"\r\n"
@@ -114,8 +114,8 @@ class TakingOverTests(Case):
                 self.assertEqual(
                     self.clients()[-1], Client("192.0.2.7", "192.0.2.7", (), "http", "h", "id", via="1.1")
                 )
-                self.house.connections.drain(0)
-                self.house.connections.draining = False
+                self.context.connections.drain(0)
+                self.context.connections.draining = False
                 self.clock.advance(0)
 
     def test_it_holds_for_every_request_of_the_connection_and_for_refusals(self) -> None:
@@ -137,13 +137,15 @@ class TakingOverTests(Case):
         self.assertIsNone(self.factory.buildProtocol(BALANCER))
         self.send(lines[0], TCP4)
         self.assertIsInstance(lines[0].protocol, Http1Protocol)
-        self.assertEqual(len(self.house.connections), 3)
+        self.assertEqual(len(self.context.connections), 3)
 
     def test_before_tls(self) -> None:
         credentials = self_signed(Path(self.mktemp()), [], NOW)
-        http = Http1Factory(self.house)
+        http = Http1Factory(self.context)
         self.factory = ProxyHeaderFactory(
-            TlsFactory(Doorway(Contexts.of([credentials])), http, self.clock), self.house, self.house.trust
+            TlsFactory(Doorway(Contexts.of([credentials])), http, self.clock),
+            self.context,
+            self.context.trust,
         )
         transport = self.connect()
         self.send(transport, TCP4 + b"\x16\x03\x01")
@@ -158,7 +160,7 @@ class LimitTests(Case):
         return [(event["limit"], event["address"]) for event in self.logged if "unsaid" in event]
 
     def test_of_one_address(self) -> None:
-        self.house.crowd.limits = evolve(self.house.limits, max_connections_per_address=1)
+        self.context.crowd.limits = evolve(self.context.limits, max_connections_per_address=1)
         for source, let_in in (("192.0.2.9", True), ("192.0.2.9", False), ("192.0.2.10", True)):
             transport = self.connect()
             self.send(transport, version_2(addresses=ipv4(source)))
@@ -176,7 +178,7 @@ class LimitTests(Case):
         transport = self.connect()
         transport.room = 10
         self.send(transport, TCP4 + GET + b"\r\n")
-        self.clock.advance(self.house.limits.write_timeout_s)
+        self.clock.advance(self.context.limits.write_timeout_s)
         self.assertIsNotNone(transport.gone)
         self.assertEqual(self.hits(), [("write_timeout_s", "192.0.2.9")])
 
@@ -197,7 +199,7 @@ class TurningAwayTests(Case):
             self.assertIsNotNone(transport.gone, data)
             self.assertEqual(transport.written, b"")
         self.assertEqual(self.refused("malformed"), len(MALFORMED))
-        self.assertEqual((self.recorder.handled, len(self.house.connections)), ([], 0))
+        self.assertEqual((self.recorder.handled, len(self.context.connections)), ([], 0))
 
     def test_the_log_is_not_filled(self) -> None:
         def said() -> list[str]:
@@ -218,7 +220,7 @@ class TurningAwayTests(Case):
             self.send(transport, bytes([byte]))
             self.clock.advance(0.26)
         self.assertIsNotNone(transport.gone)
-        self.assertEqual((self.refused("timeout"), len(self.house.connections)), (1, 0))
+        self.assertEqual((self.refused("timeout"), len(self.context.connections)), (1, 0))
 
     def test_after_the_header_the_clocks_are_http(self) -> None:
         transport = self.connect()
@@ -234,11 +236,11 @@ class TurningAwayTests(Case):
     def test_a_connection_that_ends_without_a_word_is_no_mistake(self) -> None:
         """Balancers try ports that way."""
         self.connect().end(ConnectionError)
-        self.assertEqual((self.refused("malformed"), len(self.house.connections)), (0, 0))
+        self.assertEqual((self.refused("malformed"), len(self.context.connections)), (0, 0))
 
     def test_stopping(self) -> None:
         transport = self.connect()
-        drained = self.house.connections.drain(5)
+        drained = self.context.connections.drain(5)
         self.assertIsNone(self.factory.buildProtocol(BALANCER))
         self.clock.advance(FIRST_REQUEST_S - 0.5)
         self.assertIsNone(transport.gone)
@@ -249,7 +251,7 @@ class TurningAwayTests(Case):
     def test_a_request_under_way_while_stopping(self) -> None:
         """The drain does not end between header and request, and neither do those who wait for its end."""
         transport = self.connect()
-        drained = self.house.connections.drain(5)
+        drained = self.context.connections.drain(5)
         self.send(transport, TCP4)
         self.assertNoResult(drained)
         self.send(transport, GET + b"\r\n")
@@ -262,6 +264,6 @@ class TurningAwayTests(Case):
     def test_stopped_between_header_and_request(self) -> None:
         transport = self.connect()
         assert isinstance(transport.protocol, ProxyHeaderProtocol)
-        self.house.connections.draining = True
+        self.context.connections.draining = True
         self.send(transport, TCP4)
         self.assertIsNotNone(transport.gone)

@@ -20,8 +20,8 @@ from hospproxy.arrival.tls.listener_tls import TICKET_KEYS_S
 from hospproxy.options.arrival_section import ArrivalSettings
 from hospproxy.options.listeners_section import CertificateSettings
 from hospproxy.watch.metrics import Metrics
-from tests.arrival.certifying import Issued, TestAuthority, now
-from tests.arrival.wire import Recorder
+from tests.arrival.certificates import Issued, TestAuthority, now
+from tests.arrival.memory_transport import Recorder
 
 EVERY_S = 5.0
 _P256 = bytes.fromhex("06082a8648ce3d030107")
@@ -61,7 +61,7 @@ class RenewalTests(SynchronousTestCase):
         self.worker = AtOnce()
         self.patch(module, "Worker", lambda *_: self.worker)
         self.wall = now().timestamp()
-        self.house = ListenerContext(
+        self.context = ListenerContext(
             handler=Recorder(),
             clock=self.reactor,
             wall=lambda: self.wall + self.reactor.seconds(),
@@ -88,7 +88,7 @@ class RenewalTests(SynchronousTestCase):
         """A listener with the certificates a and b; its doorway."""
         second = CertificateSettings(certificate_file=self.pair("b")[0], private_key_file=self.pair("b")[1])
         listener = Listener("https://127.0.0.1:1", *self.pair("a"), certificates=(second,), **more)
-        self.listeners = Listeners([listener], self.house, self.folder)
+        self.listeners = Listeners([listener], self.context, self.folder)
         self.listeners.listen(self.reactor)
         return self.reactor.tcpServers[0][1].doorway
 

@@ -16,8 +16,8 @@ from hospproxy.arrival.tls.contexts import Authorities, Contexts, Doorway, TlsFa
 from hospproxy.arrival.tls.secure import SecureFactory
 from hospproxy.messages import Headers, Response
 from hospproxy.options.arrival_section import ArrivalSettings
-from tests.arrival.certifying import Issued, TestAuthority, TlsClient, trusting
-from tests.arrival.wire import Recorder
+from tests.arrival.certificates import Issued, TestAuthority, TlsClient, trusting
+from tests.arrival.memory_transport import Recorder
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 
@@ -35,10 +35,10 @@ class TlsCase(SynchronousTestCase):
 
     def factory(self, *issued: Issued, authorities: Authorities | None = None, **more: Any) -> TlsFactory:
         limits = ArrivalSettings(**{key: more.pop(key) for key in list(more) if key != "hsts_s"})
-        self.house = ListenerContext(handler=self.handler, clock=self.clock, limits=limits)
-        self.house.handshakes.count = self.counted.append
+        self.listener_context = ListenerContext(handler=self.handler, clock=self.clock, limits=limits)
+        self.listener_context.handshakes.count = self.counted.append
         self.doorway = Doorway(Contexts.of([credentials(each) for each in issued], authorities))
-        return TlsFactory(self.doorway, SecureFactory(self.house, **more), self.clock)
+        return TlsFactory(self.doorway, SecureFactory(self.listener_context, **more), self.clock)
 
     def client(self, factory: Any, name: str | None = None, **more: Any) -> TlsClient:
         context = more.pop("context", None) or trusting(self.authority)
@@ -148,7 +148,7 @@ class ClientCertificates(TlsCase):
         )
         for _ in range(2):
             self.assertIn(b" 500 ", self.client(factory, context=context).shake().ask())
-        self.assertEqual(self.house.tally.unwritable, 2)
+        self.assertEqual(self.listener_context.tally.unwritable, 2)
 
     def test_none(self) -> None:
         client = self.client(self.guarded(required=False)).shake()
@@ -200,7 +200,7 @@ class Limits(TlsCase):
         self.clock.advance(0.2)
         self.assertTrue(mute.wire.disconnected)
         self.assertFalse(quick.wire.disconnected)
-        self.assertEqual((self.counted, len(self.house.handshakes)), (["done", "timed_out"], 0))
+        self.assertEqual((self.counted, len(self.listener_context.handshakes)), (["done", "timed_out"], 0))
 
     def test_a_handshake_in_progress_when_the_proxy_stops(self) -> None:
         for version in VERSIONS:
@@ -209,7 +209,7 @@ class Limits(TlsCase):
             )
             self.assertRaises(ssl.SSLWantReadError, client.tls.do_handshake)
             client.pump()
-            self.house.connections.drain(30)
+            self.listener_context.connections.drain(30)
             self.clock.advance(1)
             answer = client.shake().ask()
             self.assertIn(b"200 OK", answer)
@@ -218,7 +218,7 @@ class Limits(TlsCase):
     def test_one_that_takes_longer_than_the_stop_waits(self) -> None:
         client = self.client(self.factory(self.authority.issue("a.example")))
         self.patch(client.wire, "abortConnection", lambda: None)  # TCP reports the end of an abort later
-        self.house.connections.drain(30)
+        self.listener_context.connections.drain(30)
         self.clock.advance(FIRST_REQUEST_S - 0.1)
         self.assertFalse(client.wire.disconnecting)
         self.clock.advance(0.2)

@@ -16,9 +16,9 @@ from hospproxy.memory.second_level import LookupTicket, SharedHit
 from hospproxy.messages import Headers, Origin, Response
 from hospproxy.sharing.generations import tags_of
 from hospproxy.sharing.news import Account, CredentialsRefused, Everything, Guess, Struck
-from tests.memory.house import Meter
+from tests.memory.cache_rig import Meter
 
-from ...sharing.common import EPOCH_MS, SmallCommon, SmallRedis
+from ...sharing.small_redis import EPOCH_MS, SmallCommon, SmallRedis
 
 ANSWER = Response(200, Headers(((b"Content-Type", b"application/json"),)), b'["Juno"]', Origin.MEMORY)
 TAGS = ("accounts", "list:notes")

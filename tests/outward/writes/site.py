@@ -15,7 +15,7 @@ from hospproxy.sharing.lua_scripts import Script
 from tests.outward.ledger.fakes import Disk
 from tests.rig import Rig, SmallHosp
 
-from .common_model import ModelCommon, Store
+from .claims_model import ModelCommon, Store
 
 
 class WorkerCommon(ModelCommon):

@@ -9,7 +9,7 @@ from hospproxy.record.search.filters import Filters
 from hospproxy.record.search.rows import IndexRow
 from hospproxy.watch.audit_page import downloads
 
-from .house import PageCase
+from .page_rig import PageCase
 from .readers import SET, listed, record
 
 

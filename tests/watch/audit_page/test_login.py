@@ -7,7 +7,7 @@ from hospproxy.guard.credentials import basic, parse_basic
 from hospproxy.watch.audit_page.login import LoggedIn, LogIn, TooManyLogins, Verdict, Wrong
 from tests.record.trail.disks import HandWorker
 
-from .house import NAME, PASSWORD, QUICK, PageCase, pseudonym
+from .page_rig import NAME, PASSWORD, QUICK, PageCase, pseudonym
 
 
 class LogInTests(PageCase):

@@ -12,7 +12,7 @@ from hospproxy.record.search.rows import IndexAway, IndexRow, Key, NoIndexYet, P
 from hospproxy.watch.audit_page.pages import MOST_PATIENT_PAGES, MOST_REPORTS
 from tests.record.trail.disks import HandWorker
 
-from .house import NAME, PageCase
+from .page_rig import NAME, PageCase
 from .readers import NOW, FakeReader, alert, failed_login, listed, record
 
 LOOK = {

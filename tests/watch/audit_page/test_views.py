@@ -16,7 +16,7 @@ from hospproxy.watch.audit_page import routes
 from hospproxy.watch.audit_page.html import visible
 from hospproxy.watch.audit_page.views import Cell, people, row_view, what, who_name
 
-from .house import PageCase
+from .page_rig import PageCase
 from .readers import FakeReader, listed, record
 
 HOSTILE = (

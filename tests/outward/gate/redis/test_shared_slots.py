@@ -15,8 +15,8 @@ from hospproxy.outward.gate.redis.shared_slots import Levelled, levelled
 from hospproxy.outward.gate.rules import PROBE
 from hospproxy.outward.gate.slots import Using
 
-from ....sharing.places_model import shares
-from ....sharing.places_world import World, WorldCase, served
+from ....sharing.slots_model import shares
+from ....sharing.slots_world import World, WorldCase, served
 
 
 class SharesTests(SynchronousTestCase):

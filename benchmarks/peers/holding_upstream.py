@@ -1,7 +1,7 @@
-"""``python -m benchmarks.peers.holder PORT CONTROL``: an upstream that keeps every request for a patient waiting.
+"""``python -m benchmarks.peers.holding_upstream PORT CONTROL``: an upstream that keeps requests waiting.
 
-It lets all go at once when told to; everything else it answers at once. The control port takes one line: ``count``
-returns how many wait, ``release`` lets them go, and those that come later.
+Every request for a patient waits. The upstream lets all go at once when told to; everything else it answers at once.
+The control port takes one line: ``count`` returns how many wait, ``release`` lets them go, and those that come later.
 """
 
 from __future__ import annotations

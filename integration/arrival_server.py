@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from hospproxy.arrival.listener_context import ListenerContext
 from hospproxy.arrival.listeners import Listener, Listeners
 from hospproxy.options.arrival_section import ArrivalSettings
-from tests.arrival.wire import Recorder
+from tests.arrival.memory_transport import Recorder
 from tests.corpus import LIMITS
 from tests.corpus.case import in_short
 
@@ -42,7 +42,7 @@ class Caller(Protocol):
         self.transport.write(data)
 
 
-class Place:
+class ArrivalRig:
     """Listeners of one test.
 
     :param state: folder for the self-signed certificate.

@@ -21,7 +21,7 @@ from hospproxy.record.trail.follower import Batch, Follower, Position
 from hospproxy.record.trail.names import parse
 from tests.record.export.balp import problems
 
-from .asking import ask
+from .http_client import ask
 from .processes import Processes, Proxy
 from .test_guarantees import NOTE
 

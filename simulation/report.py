@@ -9,9 +9,9 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from .running import Result, summary
+from .runner import Result, summary
 from .shrink import shrink
-from .telling import tell
+from .story import tell
 
 SHRINK_S = 100.0
 
@@ -113,7 +113,7 @@ def shrunk(result: Result, options: argparse.Namespace) -> None:
     from tempfile import NamedTemporaryFile
 
     from .history import History
-    from .running import run
+    from .runner import run
 
     for rule in sorted(result.rules):
         if options.only_rule and not rule.startswith(options.only_rule):

@@ -11,9 +11,9 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from ..machines.places import Machine, Town, holder_of
-from ..machines.wire import Answer, Wire, basic
-from .checking import Life, Seen, floors, judge, versions
+from ..machines.http_client import Answer, Wire, basic
+from ..machines.site import Machine, Town, holder_of
+from .checker import Life, Seen, floors, judge, versions
 
 PATIENTS = (3, 5, 8, 13)
 READERS = (1, 2, 3)

@@ -19,7 +19,7 @@ from attrs import define, field
 
 from integration.ports import free_port
 
-from ..running import NotStarted, get, get_json, is_open
+from ..processes import NotStarted, get, get_json, is_open
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START_S = 60.0
@@ -150,7 +150,7 @@ class Proxy:
 
 
 @define(eq=False)
-class House:
+class ProxiedHosp:
     """A stand-in and a proxy in front of it."""
 
     hosp: Hosp
@@ -158,7 +158,7 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, *hosp_options: str, options: str = "") -> AsyncIterator[House]:
+async def proxied_hosp(folder: Path, *hosp_options: str, options: str = "") -> AsyncIterator[ProxiedHosp]:
     """Run a fresh stand-in and a fresh proxy in front of it; both are always ended.
 
     :param hosp_options: options of ``twistd hosp-standin``.
@@ -175,7 +175,7 @@ async def house(folder: Path, *hosp_options: str, options: str = "") -> AsyncIte
         proxy = _proxy(folder, hosp.url, options)
         try:
             await proxy.start()
-            yield House(hosp, proxy)
+            yield ProxiedHosp(hosp, proxy)
         finally:
             await proxy.stop()
     finally:

@@ -23,7 +23,7 @@ from hospproxy.sharing.lua_scripts import Script
 from hospproxy.watch.metrics import Metrics
 from tests.stages import identified
 
-from .places_model import Table, replied, told
+from .slots_model import Table, replied, told
 
 CEILING = 5
 PATIENCE_S = 6.0

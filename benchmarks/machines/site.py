@@ -19,10 +19,10 @@ from attrs import define, frozen
 
 from integration.ports import free_port
 
-from ..chaos.places import Daemon, Hosp
-from ..running import NotStarted, get, is_open
-from .link import Link
-from .store import Store
+from ..chaos.processes import Daemon, Hosp
+from ..processes import NotStarted, get, is_open
+from .redis_link import Link
+from .redis_server import Store
 
 _READY_S = 60.0
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from ..hosp.wire import dechunked, fields_of
+from ..hosp.request_reader import dechunked, fields_of
 
 PORT = 8000
 

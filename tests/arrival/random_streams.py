@@ -7,7 +7,7 @@ import itertools
 from attrs import evolve, frozen
 from hypothesis import strategies as st
 
-from tests.arrival.wire import PLAIN, Line, Recorder
+from tests.arrival.memory_transport import PLAIN, Line, Recorder
 from tests.corpus import ALL, LIMITS
 from tests.corpus.case import chunked, get, post
 from tests.corpus.reference import Allowed, allowed
@@ -279,7 +279,11 @@ def faults(stream: Stream, line: Line) -> list[str]:
         found.append(f"answers {statuses} to what was {expected}")
     if not line.gone:
         found.append("it hangs")
-    left = (line.house.budget.used, len(line.house.connections), len(line.house.crowd))
+    left = (
+        line.context.budget.used,
+        len(line.context.connections),
+        len(line.context.crowd),
+    )
     if any(left) or line.clock.getDelayedCalls():
         found.append(f"left behind: {left}, {line.clock.getDelayedCalls()}")
     return found

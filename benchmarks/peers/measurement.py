@@ -11,12 +11,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ..running import get
+from ..processes import get
 from .figures import Failed, Load, quantile, read_wrk
 from .origin import LISTS, Origin, fetch, mixed, request
-from .places import ROOT, Peer
+from .process_tree import busy, processor_s
 from .processes import on_cores, pinned
-from .tree import busy, processor_s
+from .setups import ROOT, Peer
 
 _QUIET_S = 0.5
 _QUIET_SHARE = 0.04
@@ -97,7 +97,7 @@ def paced(port: int, tls: bool, requests: Sequence[bytes], rate: float = 0.0, co
         "port": port, "tls": tls, "rate": rate, "connections": connections,
         "requests": [each.decode() for each in requests],
     }  # fmt: skip
-    command = on_cores([sys.executable, "-m", "benchmarks.peers.pacer"], pinned("load"))
+    command = on_cores([sys.executable, "-m", "benchmarks.peers.paced_load"], pinned("load"))
     done = subprocess.run(
         command, input=json.dumps(task), capture_output=True, text=True, cwd=ROOT, check=False
     )

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from hospproxy.exchange import Exchange
 from hospproxy.interfaces import IProcessor, Proceed
 from hospproxy.messages import Response
-from tests.lives import ProcessTime
+from tests.process_end import ProcessTime
 from tests.rig import Rig
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-from ..counting import quantile
-from .people import Write
+from ..outcome_counts import quantile
+from .clients import Write
 
 Entry = Mapping[str, Any]
 """An entry of HOSP's journal."""

@@ -25,7 +25,7 @@ from hospproxy.memory.store import LruStore
 from hospproxy.messages import ABSENT, Client, Headers, Identity, Origin, Priority, Request, Response
 from hospproxy.options.sections import CacheSettings
 from hospproxy.sharing.kinds import ALONE, Sharing
-from tests.sharing.common import SmallCommon
+from tests.sharing.small_redis import SmallCommon
 from tests.stages import identified
 
 CONTRACT: Contract = contract_document.load()
@@ -107,7 +107,7 @@ class Reading:
         return self.response.headers.get(b"cache-status") or b""
 
 
-class House:
+class CacheRig:
     """The cache, everything that it needs, and a HOSP whose responses the test gives."""
 
     def __init__(

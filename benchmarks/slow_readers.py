@@ -9,7 +9,7 @@ import ssl
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from .running import Proxy
+from .processes import Proxy
 
 _REQUEST = (
     b"GET %b HTTP/1.1\r\nHost: %b\r\nAccept: application/json\r\n"
@@ -24,8 +24,8 @@ class Readers:
     :param house: the proxy that they use.
     """
 
-    def __init__(self, house: Proxy, count: int) -> None:
-        self._house = house
+    def __init__(self, target: Proxy, count: int) -> None:
+        self._house = target
         self._count = count
         self._open: list[ssl.SSLSocket] = []
 

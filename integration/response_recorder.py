@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 
-from .asking import basic, connect
+from .http_client import basic, connect
 from .processes import Proxy
 
 _PATIENCE_S = 60.0

@@ -18,14 +18,14 @@ class Net:
         self.clock = Clock()
         self.ports: dict[tuple[str, int], Any] = {}
 
-    def host(self, address: str) -> Place:
-        return Place(self, address)
+    def host(self, address: str) -> HostParts:
+        return HostParts(self, address)
 
     def run(self, seconds: float, step: float = 0.05) -> None:
         self.clock.pump([step] * int(seconds / step))
 
 
-class Place:
+class HostParts:
     """The parts of a simulated host's reactor that HOSP and clients need."""
 
     def __init__(self, net: Net, address: str) -> None:

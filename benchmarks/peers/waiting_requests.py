@@ -10,13 +10,13 @@ import time
 
 from integration.ports import free_port
 
-from ..running import NotStarted
+from ..processes import NotStarted
 from .figures import Failed, quantile
-from .loading import settle
+from .measurement import settle
 from .origin import PEOPLE, credentials, fetch
-from .places import OURS, PLACES, ROOT, TLS, Peer, Site, certificate
+from .process_tree import memory_bytes, processor_s
 from .processes import on_cores, pinned, run
-from .tree import memory_bytes, processor_s
+from .setups import OURS, PLACES, ROOT, TLS, Peer, Site, certificate
 from .trials import Effort, Found, in_turn, note, say
 
 _ARRIVE_S = 60.0
@@ -33,7 +33,7 @@ def waiting(effort: Effort) -> Found:
     for row in in_turn(effort.rounds, names):
         name, _, kind = row.rpartition(", ")
         folder, port, control = effort.place(name), free_port(), free_port()
-        command = [sys.executable, "-m", "benchmarks.peers.holder", str(port), str(control)]
+        command = [sys.executable, "-m", "benchmarks.peers.holding_upstream", str(port), str(control)]
         here = {"PYTHONPATH": str(ROOT)}
         try:
             with (
@@ -57,7 +57,7 @@ def _one(peer: Peer, control: int, tls: bool, count: int) -> dict[str, float]:
     idle, spent = memory_bytes(peer.roots), processor_s(peer.roots)
     task = {"port": port, "tls": tls, "count": count, "credentials": people, "seconds": _LEAVE_S}
     crowd = subprocess.Popen(
-        on_cores([sys.executable, "-m", "benchmarks.peers.crowd"], pinned("load")),
+        on_cores([sys.executable, "-m", "benchmarks.peers.connection_load"], pinned("load")),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     try:

@@ -1,6 +1,6 @@
 """Serves the audit page on a real port of this process, over records of invented people, for browsers.
 
-python -m integration.audit_page_place 9444     # http://127.0.0.1:9444/audit, auditor / PASSWORD below
+python -m integration.audit_page_server 9444     # http://127.0.0.1:9444/audit, auditor / PASSWORD below
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Kept:
 
 
 @define(eq=False)
-class Place:
+class ServedPage:
     """A running audit page.
 
     :param url: of the listener.
@@ -79,8 +79,8 @@ def made_up(seed: int = 7, *, hostile: bool = True) -> FakeReader:
     for ago in sorted((chance.expovariate(1 / 9000) for _ in range(400)), reverse=True):
         who = chance.choices(range(1, 7), (8, 5, 3, 3, 2, 1))[0]
         person = {"id": who, "name": f"staff{who}", "certainty": "verified"}
-        place = f"10.20.{who}.{chance.randint(2, 40)}"
-        client = {"address": place, "peer": place, "chain": [], "scheme": "https"}
+        served = f"10.20.{who}.{chance.randint(2, 40)}"
+        client = {"address": served, "peer": served, "chain": [], "scheme": "https"}
         request = f"{chance.getrandbits(64):016x}"
         common: dict[str, Any] = {"who": person, "client": client, "request_id": request}
         patient = str(chance.randint(1, 12))
@@ -113,7 +113,7 @@ def made_up(seed: int = 7, *, hostile: bool = True) -> FakeReader:
     return FakeReader(records)
 
 
-def open_place(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | None = None) -> Place:
+def serve_page(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | None = None) -> ServedPage:
     """Open a listener with the page.
 
     :param folder: for the users file and the certificate.
@@ -129,7 +129,7 @@ def open_place(reactor: Any, folder: Path, port: int = 0, reader: FakeReader | N
     listeners = Listeners([Listener(f"http://127.0.0.1:{port}", plain="serve")], house, folder)
     listeners.listen(reactor)
     host, bound = listeners.addresses()[0]
-    return Place(f"http://{host}:{bound}", listeners, journal, (passwords, rendering))
+    return ServedPage(f"http://{host}:{bound}", listeners, journal, (passwords, rendering))
 
 
 def main() -> None:
@@ -138,8 +138,8 @@ def main() -> None:
 
     from twisted.internet import reactor
 
-    place = open_place(reactor, Path(tempfile.mkdtemp()), int(sys.argv[1]))
-    print(f"{place.url}/audit  {USER} / {PASSWORD}", flush=True)
+    served = serve_page(reactor, Path(tempfile.mkdtemp()), int(sys.argv[1]))
+    print(f"{served.url}/audit  {USER} / {PASSWORD}", flush=True)
     cast(Any, reactor).run()
 
 

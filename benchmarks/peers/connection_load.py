@@ -1,7 +1,7 @@
-"""``python -m benchmarks.peers.crowd``: open thousands of connections with one request each; a task from stdin.
+"""``python -m benchmarks.peers.connection_load``: open thousands of connections with one request each.
 
-It prints ``waiting`` once all requests are sent, reads one line, and then counts responses until all have come, or for
-so many seconds; last it prints what it counted as JSON.
+The task comes from stdin. It prints ``waiting`` once all requests are sent, reads one line, and then counts responses
+until all have come, or for so many seconds; last it prints what it counted as JSON.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 
-from .pacer import Broken, Connection, unverified
+from .paced_load import Broken, Connection, unverified
 
 
 def enter(port: int, tls: bool, count: int, credentials: list[str]) -> tuple[list[Connection], int]:

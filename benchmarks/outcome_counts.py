@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from .driving import Told
+from .load_clients import Told
 
 SCREENING_TITLE = "Screening result"
 Stored = Mapping[str, Any]

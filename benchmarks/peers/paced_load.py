@@ -1,7 +1,8 @@
-"""``python -m benchmarks.peers.pacer``: send requests at a fixed rate, or as fast as responses come; a task from stdin.
+"""``python -m benchmarks.peers.paced_load``: send requests at a fixed rate, or as fast as responses come.
 
-A process of its own with sockets and epoll only. A request that finds its turn late because an earlier one was slow
-is timed from its turn, not from its sending: otherwise a stall would hide the requests that it delayed.
+The task comes from stdin. A process of its own with sockets and epoll only. A request that finds its turn late because
+an earlier one was slow is timed from its turn, not from its sending: otherwise a stall would hide the requests that it
+delayed.
 """
 
 from __future__ import annotations

@@ -249,15 +249,15 @@ class Line:
         limits: ArrivalSettings = LIMITS,
         plain: PlainPolicy | None = PLAIN,
         room: float = float("inf"),
-        house: ListenerContext | None = None,
+        context: ListenerContext | None = None,
         address: str = "192.0.2.7",
         **shared: Any,
     ) -> None:
-        self.clock = house.clock if house is not None else Clock()
+        self.clock = context.clock if context is not None else Clock()
         self.handler = handler or Recorder()
         self.handler.clock = self.clock
         ids = itertools.count(1)
-        self.house = house or ListenerContext(
+        self.context = context or ListenerContext(
             handler=self.handler,
             clock=self.clock,
             limits=limits,
@@ -266,7 +266,7 @@ class Line:
             **shared,
         )
         self.transport = FakeTcp(secure=plain is None, room=room, address=address)
-        built = Http1Factory(self.house, plain).buildProtocol(None)
+        built = Http1Factory(self.context, plain).buildProtocol(None)
         assert isinstance(built, Http1Protocol)
         self.protocol = self.transport.protocol = built
         built.makeConnection(self.transport)

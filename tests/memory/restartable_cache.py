@@ -13,7 +13,7 @@ from hospproxy.memory.disk import Disk, DiskLimits
 from hospproxy.memory.disk_file import CacheFile
 from tests.outward.ledger.fakes import AtOnce
 
-from .house import House
+from .cache_rig import CacheRig
 
 WALL = 1_700_000_000.0
 
@@ -50,16 +50,16 @@ class Process:
         self.world = world
         clock = Clock()
         self.disk = world.disk(clock)
-        self.house = House(keeper=self.disk, clock=clock, renews=True)
-        self.house.accounts.resume(self.disk.open())
+        self.rig = CacheRig(keeper=self.disk, clock=clock, renews=True)
+        self.rig.accounts.resume(self.disk.open())
 
     def killed(self) -> Process:
         """Kill this process and start the next one. Writes that were pending are lost."""
-        self.world.wall += self.house.clock.seconds() - 1000
+        self.world.wall += self.rig.clock.seconds() - 1000
         self.disk._file.close()
         return Process(self.world)
 
     def ended(self) -> Process:
         """End this process once its pending writes are on disk, and start the next one."""
-        self.house.clock.advance(2)
+        self.rig.clock.advance(2)
         return self.killed()

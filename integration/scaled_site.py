@@ -18,8 +18,8 @@ from pathlib import Path
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
 
-from .asking import ask, basic, unverified
 from .haproxy import COMMAND
+from .http_client import ask, basic, unverified
 from .machines import QUICK
 from .ports import free_port
 from .processes import Hosp, Processes, Proxy, Running, twistd_command

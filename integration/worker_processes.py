@@ -64,7 +64,7 @@ def alive(pids: Collection[int]) -> list[int]:
     return running
 
 
-async def crew(processes: Processes, upstream: str, options: str = "", top: str = "") -> Proxy:
+async def start_workers(processes: Processes, upstream: str, options: str = "", top: str = "") -> Proxy:
     """A proxy with two workers, both of which serve."""
     redis = WITH_REDIS.format(port=(await processes.redis()).port)
     proxy = await processes.proxy(upstream, top=f"workers = 2\n{top}", options=redis + options)
@@ -76,7 +76,7 @@ def begin(processes: Processes, folder: Path, *flags: str, top: str = "", **env:
     """Start twistd with two workers and do not wait. There is no Redis."""
     proxy = Proxy("hospproxy", port=free_port(), plain_port=free_port(), admin_port=free_port())
     proxy.state = folder / "state"
-    file = folder / "crew.toml"
+    file = folder / "workers.toml"
     redis = WITH_REDIS.format(port=free_port())
     file.write_text(proxy_options(proxy, "http://127.0.0.1:1", f"workers = 2\n{top}", redis))
     processes.start(proxy, [*twistd_command(), *flags, "hospproxy", "--config", str(file)], env=env)

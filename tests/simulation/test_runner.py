@@ -9,14 +9,14 @@ from pathlib import Path
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from simulation import running
+from simulation import runner
 from simulation.checker import Violation
 from simulation.faults import Fault, Plan, draw
 from simulation.history import Asked, Committed, History, Told
 from simulation.hosp.behaviour import HospPlan
-from simulation.running import Result
+from simulation.runner import Result
 from simulation.shrink import shrink
-from simulation.telling import tell
+from simulation.story import tell
 
 from .stories import Story, note, shown
 
@@ -60,12 +60,12 @@ class PlanTests(SynchronousTestCase):
 
 class RunningTests(SynchronousTestCase):
     def setUp(self) -> None:
-        running.prepare()
+        runner.prepare()
 
     def test_a_quiet_world_keeps_every_promise(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             kept = Path(folder, "history")
-            result = running.run(QUIET, kept)
+            result = runner.run(QUIET, kept)
             self.assertEqual(result.failure, "")
             history = History.read(kept)
         self.assertEqual([each.text for each in result.violations], [])
@@ -74,12 +74,12 @@ class RunningTests(SynchronousTestCase):
         self.assertEqual(len([one for one in history.of(Committed) if one.request_id]), 1)
 
     def test_the_same_plan_gives_the_same_digest(self) -> None:
-        self.assertEqual(running.run(QUIET).digest, running.run(QUIET).digest)
-        self.assertNotEqual(running.run(QUIET).digest, running.run(evolve(QUIET, seed=8)).digest)
+        self.assertEqual(runner.run(QUIET).digest, runner.run(QUIET).digest)
+        self.assertNotEqual(runner.run(QUIET).digest, runner.run(evolve(QUIET, seed=8)).digest)
 
     def test_a_world_that_cannot_be_run_says_why(self) -> None:
         broken = evolve(QUIET, errands=({"id": "e0", "at": 1.0, "who": "nobody", "habit": "x", "args": {}},))
-        self.assertTrue(running.run(broken).failure or running.run(broken).violations)
+        self.assertTrue(runner.run(broken).failure or runner.run(broken).violations)
 
 
 class ShrinkTests(SynchronousTestCase):

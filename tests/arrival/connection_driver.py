@@ -15,7 +15,7 @@ from hospproxy.arrival.http1 import Http1Protocol
 from hospproxy.errors import ProxyError
 from hospproxy.interfaces import IHandler
 from hospproxy.messages import Request, Response
-from tests.arrival.wire import PLAIN, Line, Recorder
+from tests.arrival.memory_transport import PLAIN, Line, Recorder
 from tests.corpus import LIMITS
 
 HELD_FROM = 16
@@ -107,7 +107,7 @@ class Driven(Line):
 
     def drain(self, deadline_s: float = 30) -> None:
         """The proxy stops."""
-        self.house.connections.drain(deadline_s)
+        self.context.connections.drain(deadline_s)
 
 
 def record(protocol: Http1Protocol, taken: list[tuple[State, Event]]) -> None:
