@@ -20,10 +20,12 @@ Modules at this level, in reading order:
 * ``chain.py``: the processors in order; ``own_requests.py``: how the proxy's own requests get there; ``repeat.py``: how
   an equal request is answered without the chain.
 * ``foundations.py``, ``assembly.py``: build all parts, stage by stage; ``service.py`` starts and stops them.
+  ``worker_identity.py``: which of several workers a process is.
 * ``tap.py``: the flags of ``twistd hospproxy``. ``config.py`` and ``checks.py``: the settings and their checks.
 * ``contract_document.py``, ``contract_query.py``, ``contract_answers.py``, ``contract_permissions.py``,
   ``schema_walk.py``: read the contract document and check values by it.
-* ``call_ids.py``, ``identity_response.py``: read a call's patient and record ids, and the caller's identity.
+* ``call_ids.py``, ``identity_response.py``, ``tags.py``: read a call's patient and record ids, and the caller's
+  identity; name what a cache entry depends on.
 * ``audit_users.py``, ``database_url.py``: the users of the audit page, and the URL of its database.
 * ``answers.py``, ``retry_after.py``, ``http_dates.py``: error responses, Retry-After, and dates in HTTP.
 * ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``, ``collector.py``: what is taken from the system: time,

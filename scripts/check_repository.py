@@ -6,10 +6,13 @@
 * News fragments have names that towncrier finds.
 * Every file name is printable; another kind was created by mistake.
 * No Python file is too long to read in one sitting.
+* The guide of each folder of hospproxy/ (the docstring of its ``__init__.py``) names every module and folder in it, and
+  nothing that is gone.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -127,11 +131,38 @@ def options_page(root: Path) -> list[str]:
     return ["docs/options.md: not what python -m hospproxy.config --markdown prints"]
 
 
+def guides(root: Path, package: str = "hospproxy") -> list[str]:
+    """Report guides of folders that leave out a module or folder, or name one that does not exist.
+
+    A guide may also name files of other folders, and a group of modules such as ``*_section.py``.
+    """
+    problems = []
+    everywhere = {each.name for each in (root / package).rglob("*") if each.suffix == ".py" or each.is_dir()}
+    for file in sorted((root / package).rglob("__init__.py")):
+        name = file.relative_to(root)
+        named = set(
+            re.findall(
+                r"`((?:[\w*]+/)*[\w*]+(?:\.py|/))`", ast.get_docstring(ast.parse(file.read_text())) or ""
+            )
+        )
+        there = [each.name for each in file.parent.glob("*.py") if each != file]
+        there += [f"{each.parent.name}/" for each in file.parent.glob("*/__init__.py")]
+        left_out = [each for each in there if not any(fnmatch(each, one) for one in named)]
+        gone = [
+            each
+            for each in named
+            if "*" not in each and each.rstrip("/").rpartition("/")[2] not in everywhere
+        ]
+        problems += [f"{name}: its guide does not name {each}" for each in sorted(left_out)]
+        problems += [f"{name}: its guide names {each}, which does not exist" for each in sorted(gone)]
+    return problems
+
+
 def check(root: Path) -> list[str]:
     """Every problem of the repository."""
     hosts = registry_hosts(told_by_tools())
     folders = {str(root)} if len(root.parts) > 2 else set()
-    problems = fragments(root) + options_page(root)
+    problems = fragments(root) + options_page(root) + guides(root)
     files = tracked(root)
     problems += odd_names(str(path.relative_to(root)) for path in files)
     for path in files:

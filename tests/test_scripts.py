@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from check_jenkinsfile import Checker, makefile_targets  # noqa: E402
-from check_repository import found_in, odd_names, registry_hosts, tracked  # noqa: E402
+from check_repository import found_in, guides, odd_names, registry_hosts, tracked  # noqa: E402
 from repeat_tests import failures, run_once  # noqa: E402
 
 JENKINSFILE = (ROOT / "Jenkinsfile").read_text()
@@ -87,6 +87,37 @@ class RepositoryTests(SynchronousTestCase):
         names = [path.name for path in tracked(root)]
         self.assertEqual(sorted(names), sorted(["naïve.py", odd]))
         self.assertEqual(odd_names(names), ["'\\udcbd-shm': a name that cannot be printed"])
+
+
+class GuideTests(SynchronousTestCase):
+    """scripts/check_repository.py compares the guide of each folder with what is in it."""
+
+    def guides(self, guide: str) -> list[str]:
+        root = Path(self.mktemp()).absolute()
+        folder = root / "hospproxy" / "guard"
+        (folder / "rules").mkdir(parents=True)
+        for name in ("hospproxy/__init__.py", "hospproxy/guard/rules/__init__.py"):
+            (root / name).write_text('"""``guard/``, ``rules/``"""')
+        for name in ("who.py", "one_section.py"):
+            (folder / name).touch()
+        (folder / "__init__.py").write_text(f'"""{guide}"""')
+        return [each.removeprefix("hospproxy/guard/__init__.py: its guide ") for each in guides(root)]
+
+    def test_a_whole_guide(self) -> None:
+        self.assertEqual(
+            self.guides("``who.py``, `*_section.py`, ``rules/``; ``hospproxy/guard/who.py``"), []
+        )
+
+    def test_what_it_leaves_out_and_what_is_gone(self) -> None:
+        self.assertEqual(
+            self.guides("``who.py``: uses ``writers/`` and ``keeping.py``"),
+            [
+                "does not name one_section.py",
+                "does not name rules/",
+                "names keeping.py, which does not exist",
+                "names writers/, which does not exist",
+            ],
+        )
 
 
 class RepeatTests(SynchronousTestCase):

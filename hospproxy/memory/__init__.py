@@ -17,9 +17,9 @@ In reading order:
 * ``remote_invalidation.py``: applies other workers' writes.
 * ``persistence.py``, ``disk.py``, ``disk_file.py``, ``rows.py``: what outlives the process, on disk.
 * ``screening_notes.py``, ``note_text.py``: the processor ``memory.screening``; stores each result as a note at HOSP.
+* ``redis/``: the second level in Redis.
 * ``build_memory.py``: builds the memory from the settings.
 
-``assembly.py`` and ``service.py`` build it. ``guard`` uses ``Accounts`` to find out who is calling; ``sharing``
-implements the second level and keeps the disk up to date; ``guard`` and ``outward`` parse headers with
-``directives.py``.
+``assembly.py`` and ``service.py`` build it. ``guard`` uses ``Accounts`` to find out who is calling; ``guard`` and
+``outward`` parse headers with ``directives.py``.
 """

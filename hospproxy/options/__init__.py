@@ -4,6 +4,7 @@ In reading order:
 
 - ``addresses.py``, ``fields.py``, ``secret_fields.py``: the types of values.
 - ``*_section.py``: one class for each section; ``sections.py``: the remaining sections, and ``Settings`` with all.
+- ``secret_values.py``: the values of secrets, from a file, the environment or the options file.
 - ``loader.py``: reads the file and the flags, and reports every error at once.
 - ``sharing_checks.py``, ``sink_checks.py``: combinations of keys that cannot work or are risky.
 - ``files.py``, ``front_files.py``, ``sharing_files.py``, ``sink_files.py``: check the named files.

@@ -12,11 +12,11 @@ Modules in reading order:
 Folders, each with a guide in its `__init__.py`:
 
 - `trail/`: the journal's files on disk.
-- `writers/`: delivery to sinks.
+- `sinks/`: delivery to sinks.
 - `database/`: the searchable index.
-- `reading/`: filters, matching, results.
+- `search/`: filters, matching, results.
 - `export/`: CSV, JSON Lines, FHIR.
-- `noticing/`: alert rules.
+- `alerts/`: alert rules.
 - `commands/`: ``hospproxy-audit``.
 
 `assembly.py` puts the processors into the chain and `service.py` starts and stops the rest. `watch/`, `state/`,

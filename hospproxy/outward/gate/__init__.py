@@ -12,12 +12,13 @@ The rest uses them:
 
 * ``rules.py``: the settings, constants and error texts of the gate.
 * ``slots.py``: the interface through which the gate learns how many slots belong to this process.
+* ``redis/``: the slots of several workers and machines, divided through Redis.
 * ``gate.py``: the processor ``outward.gate`` itself.
 * ``probe.py``: sends probes while the breaker is open.
 * ``stall.py``: notices early that HOSP may have stalled.
 * ``in_flight_file.py``: the file of attempts in flight, for the process after a kill.
 * ``build_gate.py``: builds the gate, its slots and its prober from the settings.
 
-``assembly.py`` builds the gate. ``sharing`` imports ``slots.py`` and ``breaker.py``; ``outward`` imports ``rules.py``.
+``assembly.py`` builds the gate; ``outward`` imports ``rules.py``.
 The pure modules import only ``errors``, ``messages`` and each other.
 """
