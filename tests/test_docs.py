@@ -144,6 +144,11 @@ class ArchitectureTests(SynchronousTestCase):
         for name, module in listed:
             self.assertTrue((ROOT / "hospproxy" / module).exists(), f"{name}: {module}")
 
+    def test_the_drawing_of_failures_has_every_processor_in_order(self) -> None:
+        section = (ROOT / "docs" / "architecture.md").read_text().partition("## The path of a failure\n")[2]
+        drawing = section.partition("\n    client ")[2].partition("\n    HOSP ")[0]
+        self.assertEqual(tuple(re.findall(r"^    (\w+\.\w+) ", drawing, re.MULTILINE)), ORDER)
+
     def test_every_folder_is_named(self) -> None:
         text = (ROOT / "docs" / "architecture.md").read_text()
         folders = {path.parent.name for path in (ROOT / "hospproxy").glob("*/__init__.py")}
