@@ -162,8 +162,9 @@ bench-instructions: environment $(PEERS) ## count the instructions of a TLS hit 
 simulate: environment ## simulate the whole service in virtual time for an hour, with new seeds; report which guarantee broke
 	$(BIN)/python -m simulation --minutes 60 --keep build/simulation
 
+SIMULATION ?= --minutes 2
 simulate-short: environment ## simulate for two minutes; prints the seeds
-	$(BIN)/python -m simulation --minutes 2 --keep build/simulation
+	$(BIN)/python -m simulation $(SIMULATION) --keep build/simulation
 
 simulate-mutants: environment ## plant each known defect in turn, and check that the simulation finds it (an hour and more)
 	$(BIN)/python -m simulation --mutants

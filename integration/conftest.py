@@ -24,14 +24,18 @@ async def processes(request: Any, tmp_path: Path) -> AsyncIterator[Processes]:
 
 
 _LONGEST_FIRST = (
-    "test_schemathesis",
+    "test_consistency",
     "test_chaos",
+    "test_schemathesis",
+    "test_audit_full",
+    "test_make_run",
+    "test_large_bodies",
+    "test_audit_page",
     "test_packaging",
     "test_everywhere",
     "test_image",
-    "test_consistency",
 )
-"""Modules that take a minute or more. If they started last, the other core would have nothing to do."""
+"""Modules that take most of a minute or more. If they started last, the other core would have nothing to do."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -177,9 +178,13 @@ def main() -> int:
     try:
         pairs = [each.partition("=") for each in ",".join(options.need).split(",") if each]
         need({command: package or command for command, _, package in pairs})
-        prepare(options.venv.absolute(), [each for each in options.extras.split(",") if each])
-        for folder in options.npm:
-            npm(folder)
+        extras = [each for each in options.extras.split(",") if each]
+        # pip and npm mostly wait for other servers.
+        with ThreadPoolExecutor() as threads:
+            jobs: list[Future[object]] = [threads.submit(prepare, options.venv.absolute(), extras)]
+            jobs += [threads.submit(npm, folder) for folder in options.npm]
+        for job in jobs:
+            job.result()
     except CannotPrepare as problem:
         print(f"✗ {problem}", file=sys.stderr)
         return 1
