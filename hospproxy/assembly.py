@@ -4,7 +4,7 @@ A stage is a function. What it returns is complete, and is all that the stages a
 that nothing is used before it exists:
 
 1. ``foundations.py``: settings, system, metrics, contract, the connection to other workers
-2. the audit trail: journal, sinks, alerts; and the ledger of writes
+2. the audit trail: the journal, and the courier that does all that comes after it; and the ledger of writes
 3. the gate: slots at HOSP, breaker, prober
 4. the memory: cache entries, accounts, what outlives the process
 5. what HOSP's responses have shown
@@ -17,6 +17,7 @@ that happens in a part built before it, it listens to a ``Hook`` of that part.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -24,6 +25,9 @@ from twisted.internet.defer import Deferred
 
 from .chain import Chain, Processors
 from .config import Settings
+from .courier.delivery import Courier
+from .courier.here import CourierHere, NoCourier
+from .courier.supervised import CourierProcess
 from .exchange import Call, Identified
 from .foundations import Foundations, foundations_of
 from .guard.admission.processor import Admission
@@ -68,14 +72,13 @@ from .outward.writes.claims import Claims
 from .outward.writes.ledger_entries import Results
 from .outward.writes.overtaken import Outside
 from .outward.writes.processor import Writes
-from .record.alerts.build_alerts import Noticing, noticing_for
 from .record.audit import Audit
 from .record.describe import Describer
 from .record.intent import Intent
 from .record.patient import PatientOfRecord
-from .record.sinks.build_sinks import Carriers, needed_from, writers_for
-from .record.sinks.carrier import Time
+from .record.sinks.build_sinks import check_writers
 from .record.trail.build_journal import journal_for, refusal
+from .record.trail.ends import JournalEnds
 from .record.trail.journal import Journal, NullJournal
 from .secrets import MasterKey
 from .watch.metrics import Metrics
@@ -91,8 +94,7 @@ class Parts:
     metrics: Metrics
     shared: Shared | None
     journal: Journal | NullJournal
-    carriers: Carriers
-    noticing: Noticing
+    courier: Courier
     describer: Describer
     ledger: Ledger
     places: Places
@@ -114,19 +116,26 @@ class Parts:
 @frozen(slots=True, kw_only=True)
 class _Trail:
     journal: Journal | NullJournal
-    carriers: Carriers
-    noticing: Noticing
+    courier: Courier
 
 
-def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, host: Host = REAL) -> Parts:
+def assemble(
+    settings: Settings,
+    reactor: Any,
+    key: MasterKey,
+    slot: int = 0,
+    host: Host = REAL,
+    ends: JournalEnds | None = None,
+) -> Parts:
     """Build the parts of one process, and start none.
 
     :param key: the master key; each part gets its own derived key.
     :param slot: of this process among the workers of its machine.
     :param host: the system that the process runs on.
+    :param ends: where the workers of a machine note how far their journals are on disk; None: make it.
     """
     base = foundations_of(settings, reactor, key, slot, host)
-    trail = _trail(base)
+    trail = _trail(base, ends)
     ledger = ledger_of(base)
     gate = gate_parts(base, ledger.is_gone)
     refusals = refusals_for(base)
@@ -148,7 +157,6 @@ def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, ho
         describer,
         reactor,
         refusal(base.answers) if settings.audit.when_full == "refuse" else None,
-        trail.noticing.noticer.observe,
         base.turns,
     )
     writes = writes_of(base, kept, observed, _later(memory.memory, audit))
@@ -210,8 +218,7 @@ def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, ho
         metrics=base.metrics,
         shared=base.shared,
         journal=trail.journal,
-        carriers=trail.carriers,
-        noticing=trail.noticing,
+        courier=trail.courier,
         describer=describer,
         ledger=ledger,
         places=gate.places,
@@ -231,18 +238,19 @@ def assemble(settings: Settings, reactor: Any, key: MasterKey, slot: int = 0, ho
     )
 
 
-def _trail(base: Foundations) -> _Trail:
-    settings, reactor, host, metrics = base.settings, base.reactor, base.host, base.metrics
-    writers = writers_for(settings, reactor, host)
-    journal: Journal | NullJournal = NullJournal()
-    if settings.audit.enabled:
-        journal = journal_for(settings, reactor, metrics, needed_from(settings, writers), host)
-    time = Time(reactor, host.wall, host.random, host.entropy)
-    return _Trail(
-        journal=journal,
-        carriers=Carriers(writers, settings, reactor, time, metrics, lambda: journal.committed, host),
-        noticing=noticing_for(settings, reactor, journal, metrics, base.slot, host),
-    )
+def _trail(base: Foundations, ends: JournalEnds | None) -> _Trail:
+    settings, reactor, host, metrics, slot = base.settings, base.reactor, base.host, base.metrics, base.slot
+    if not settings.audit.enabled:
+        return _Trail(journal=NullJournal(), courier=NoCourier())
+    if not host.has_courier:
+        journal = journal_for(settings, reactor, metrics, host=host)
+        here = CourierHere(settings, reactor, metrics, journal, host=host, slot=slot)
+        return _Trail(journal=journal, courier=here)
+    noted = ends or JournalEnds.make(settings.workers)
+    journal = journal_for(settings, reactor, metrics, partial(noted.publish, slot), host)
+    check_writers(settings, reactor, host)
+    courier = CourierProcess(settings, reactor, metrics, journal, noted) if slot == 0 else NoCourier()
+    return _Trail(journal=journal, courier=courier)
 
 
 def _hear_others(base: Foundations, memory: Remembered, observed: Observed, knowledge: Knowledge) -> None:

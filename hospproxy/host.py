@@ -46,6 +46,7 @@ class Host:
     :param install_signals: lets signals stop the reactor within so many seconds, and reload; see ``signals.install``.
     :param load_contract: reads a contract; see ``contract_document.load``.
     :param settle: called once the service has started.
+    :param has_courier: what follows the audit journal gets a process of its own; False: the serving process does it.
     """
 
     wall: Callable[[], float] = clocks.wall
@@ -58,6 +59,7 @@ class Host:
     install_signals: Callable[[Any, Callable[[], None], float], None] = signals.install
     load_contract: Callable[[Path | None], Contract] = contract_document.load
     settle: Callable[[], None] = collector.end_start
+    has_courier: bool = True
 
     def token(self, size: int) -> str:
         """Return ``size`` random bytes in hexadecimal."""

@@ -25,11 +25,6 @@ _LATE = (
     "encodings.unicode_escape",
     "encodings.idna",
     "jinja2",
-    "sqlalchemy.dialects.sqlite",
-    "sqlalchemy.dialects.postgresql",
-    "sqlalchemy.pool",
-    "psycopg",
-    "boto3",
     "twisted.internet._resolver",
 )
 Prctl = Callable[[int, int], int]

@@ -31,7 +31,6 @@ from .options.secret_values import master_key
 from .origin_secrets import SecretError
 from .outward.gate.redis.base_share import FILE as BASE_SHARE
 from .outward.ledger.format import LedgerFormatError
-from .record.database.build_database import reader_for
 from .record.sinks.build_sinks import WriterError
 from .record.trail.build_journal import trouble_of
 from .record.trail.journal import Journal
@@ -119,7 +118,9 @@ class ProxyService(Service):
         self._seat = seat
         self._host = host
         self._lock = lock
-        self.parts = assemble(settings, reactor, master_key(settings, host.entropy), seat.slot, host)
+        self.parts = assemble(
+            settings, reactor, master_key(settings, host.entropy), seat.slot, host, seat.ends
+        )
         limits = within_descriptors(settings.arrival, open_files())
         new_id = lambda: host.token(16)  # noqa: E731
         house = ListenerContext(
@@ -192,14 +193,12 @@ class ProxyService(Service):
         settings = self._settings
         if not settings.audit_page.enabled:
             return None
-        reader = reader_for(settings, self._reactor, self._host)
         return AuditPageService(
             settings,
             self._reactor,
-            reader,
+            self.parts.courier.reader,
             self.parts.journal,
             self.parts.describer.pseudonym,
-            self.parts.noticing.noticer.observe,
         )
 
     def privilegedStartService(self) -> None:
@@ -224,12 +223,10 @@ class ProxyService(Service):
         journal = self.parts.journal
         if isinstance(journal, Journal):
             journal.start().addErrback(self._no_journal)
-            self.parts.carriers.start()
         self.parts.places.start()
         if self.parts.unfinished is not None:
             left = self.parts.unfinished.open()
             self.parts.gate.inherit(left, self.parts.unfinished.longest_s)
-        self.parts.noticing.start()
         # Before the first write: accounts that were being changed are in doubt until the outcome is known.
         self.parts.accounts.resume(self.parts.disk.open())
         if self._seat.slot == 0:
@@ -245,6 +242,7 @@ class ProxyService(Service):
             self._announce()
         if self.audit_page is not None:
             self.audit_page.start()
+        self.parts.courier.start()
         self._host.settle()
 
     def _announce(self) -> None:
@@ -374,9 +372,10 @@ class ProxyService(Service):
             Step(
                 "audit page", lambda _: self.audit_page.stop() if self.audit_page is not None else None, 0.25
             ),
-            Step("noticing", lambda _: parts.noticing.stop(), 0.25),
+            # Alerts are records too: they are raised before the journal is closed.
+            Step("alerts", lambda has_s: parts.courier.noticed(has_s * 0.8), 0.25),
             Step("journal", lambda _: parts.journal.close(), 1.5),
-            Step("audit writers", lambda has_s: parts.carriers.stop(min(CATCH_UP_S, has_s * 0.8)), 1.5),
+            Step("courier", lambda has_s: parts.courier.stop(min(CATCH_UP_S, has_s * 0.8)), 1.5),
         ]
 
     def _screenings_stored(self, until: float) -> Deferred[None]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import frozen
 
+from .record.trail.ends import JournalEnds
 from .watch.merge import Overview, Snapshot
 
 Gather = Callable[[Snapshot], Awaitable[Overview]]
@@ -21,12 +22,14 @@ class Seat:
     :param sockets: listening sockets for clients, in the order of the listeners; None: the process opens its own.
     :param admin: the same for the admin listener; empty if another worker has it.
     :param gather: collects the snapshots of all workers; only slot 0 of several workers has it.
+    :param ends: where the workers note how far their journals are on disk; None: the process makes its own.
     """
 
     slot: int = 0
     sockets: tuple[socket.socket, ...] | None = None
     admin: tuple[socket.socket, ...] | None = None
     gather: Gather | None = None
+    ends: JournalEnds | None = None
 
 
 ONLY = Seat()

@@ -13,7 +13,7 @@ from zope.interface import directlyProvides, implementer
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
 from hospproxy.null_meter import NullMeter
-from hospproxy.record.sinks.carrier import Carrier, Time
+from hospproxy.record.sinks.carrier import Carrier, Time, only
 from hospproxy.record.trail.current import Plan
 from hospproxy.record.trail.files import OsFiles
 from hospproxy.record.trail.follower import Batch, ClosedFile, Follower, Position
@@ -177,7 +177,7 @@ class Carrying(Watched):
     ) -> None:
         super().__init__(writer, before)
         times = Time(clock, time.time, lambda: 0.0)
-        self.carrier = Carrier(self, folder, Worker(clock, "carrier"), times, NullMeter(), committed)
+        self.carrier = Carrier(self, folder, Worker(clock, "carrier"), times, NullMeter(), only(committed))
 
     def start(self) -> None:
         self.carrier.start()

@@ -18,7 +18,7 @@ ENDINGS = (
     "listeners.stop", "parts.screening.idle", "parts.prober.stop", "parts.writes.stop", "parts.cache.refresher.stop",
     "parts.screening.stop", "_tidying.stop", "parts.upstream.close", "parts.places.stop", "parts.admission.stop",
     "parts.claims.stop", "parts.shared.stop", "parts.ledger.shut", "parts.disk.shut", "admin.stop", "audit_page.stop",
-    "parts.noticing.stop", "parts.journal.close", "parts.carriers.stop",
+    "parts.courier.noticed", "parts.journal.close", "parts.courier.stop",
 )  # fmt: skip
 """What a stop must call, in this order."""
 
@@ -135,7 +135,7 @@ class StopTests(SynchronousTestCase):
         self.let("parts.journal.close", lambda: self.later(1.0))
         left = self.stop()
         self.assertNotIn("journal", left)
-        self.assertEqual(self.ended[-1], "parts.carriers.stop")
+        self.assertEqual(self.ended[-1], "parts.courier.stop")
 
     def later(self, seconds: float) -> Deferred[None]:
         done: Deferred[None] = Deferred()

@@ -90,7 +90,7 @@ def writers(settings: Settings) -> Iterator[Finding]:
         yield "audit_http.url", "it is required where audit_http.enabled"
     if http.ca_file and not (http.url or "").startswith("https:"):
         yield "audit_http.ca_file", "it is only for an https:// audit_http.url"
-    taken = {"database", "syslog", "http", "bucket", "webhook"}
+    taken = {"database", "syslog", "http", "bucket", "webhook", "alert-rules"}
     for index, plugin in enumerate(settings.audit_plugins):
         if plugin.name in taken:
             yield f"audit_plugins[{index}].name", f"another sink already has the name {plugin.name}"

@@ -15,7 +15,7 @@ from ..interfaces import IJournal, IProcessor, ProceedTo, Stage
 from ..messages import Response
 from ..repeat import RecordAgain
 from ..slices import Turns
-from .describe import Answer, Describer, Record, timestamp
+from .describe import Answer, Describer, timestamp
 from .disclosures import Disclosures, Read
 
 MOST_REPEATED_BYTES = 16 * 1024
@@ -29,7 +29,6 @@ class Audit:
     :param when_full: makes the response while the disk is full, instead of the chain; None to go on with the
         chain.
     :param turns: runs the slices in which large responses are read for the patients they disclose.
-    :param observe: gets each record once it is on disk; must return at once and never raise.
     """
 
     _log = Logger()
@@ -40,14 +39,12 @@ class Audit:
         describer: Describer,
         clock: IReactorTime,
         when_full: Callable[[Exchange], Response] | None = None,
-        observe: Callable[[Record], None] = lambda _record: None,
         turns: Turns | None = None,
     ) -> None:
         self._journal = journal
         self._describer = describer
         self._clock = clock
         self._when_full = when_full
-        self._observe = observe
         self._turns = Turns(clock) if turns is None else turns
         self._disclosures = Disclosures()
 
@@ -84,9 +81,9 @@ class Audit:
             record["disclosed"] = disclosure.named
 
         def keep(wall: float, request_id: str) -> Deferred[None]:
-            again = {**record, "time": timestamp(wall), "request_id": request_id}
-            written = self._journal.append(again, disclosure)
-            return written.addCallback(lambda _: self._observe(again))
+            return self._journal.append(
+                {**record, "time": timestamp(wall), "request_id": request_id}, disclosure
+            )
 
         refuses = self._when_full is not None
         return RecordAgain(holds=lambda _now: not (refuses and self._journal.full), keep=keep)
@@ -119,7 +116,6 @@ class Audit:
             await self._journal.append(record, disclosure)
         else:
             await self._journal.append(record)
-        self._observe(record)
 
     async def _record_of_gone(self, exchange: Exchange, gone: CancelledError) -> None:
         try:

@@ -252,6 +252,8 @@ METRICS: tuple[Metric, ...] = (
         "Records lost to an audit sink: their file was gone before they were delivered.",
         "writer",
     ),
+    _gauge("courier_up", "1 while the courier reports; it does all that comes after the journal."),
+    _counter("courier_restarts_total", "Times that the courier process ended and was replaced."),
     _histogram("record_group_size", "Records written and synced together.", buckets=_SIZES),
     _histogram(
         "record_sync_seconds",

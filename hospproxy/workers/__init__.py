@@ -3,7 +3,7 @@
 * ``supervisor.py``: the parent: binds the sockets, starts, replaces and stops workers, and collects their metrics.
 * ``listening_sockets.py``: opens the listening sockets that all workers share.
 * ``worker_slot.py``: one slot in the supervisor: its current process, the channel to it, and when to replace it.
-* ``messages.py``: the messages between supervisor and worker, and the channel that carries them.
+* ``messages.py``: the messages between supervisor and worker; a ``Channel`` carries them.
 * ``child.py``: what a worker process runs.
 
 ``tap.py`` starts the supervisor. A child tells ``service.build`` its place among the workers

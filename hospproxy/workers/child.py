@@ -17,26 +17,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, globalLogBeginner
+from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
-from twisted.python.threadable import isInIOThread
-from zope.interface import implementer
 
 from .. import collector, privileges, signals
+from ..channel import Channel, LogForwarder, Once
+from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, end_within, leave
 from ..watch.merge import Overview, Snapshot
 from ..worker_identity import Seat
 from .messages import (
-    LONGEST_LINE,
     MOST_OF_ALL,
     Ask,
-    Channel,
     Gather,
     Gathered,
-    Once,
     Ready,
     Reload,
-    Said,
     Start,
     Stop,
     Told,
@@ -49,41 +45,11 @@ if TYPE_CHECKING:
 CHANNEL_FD: Final = 3
 LOCK_FD: Final = 4
 """The lock of the state folder. It is only held, until this process ends."""
-FIRST_SOCKET_FD: Final = 5
+ENDS_FD: Final = 5
+"""The memory in which workers note how far their journals are on disk."""
+FIRST_SOCKET_FD: Final = 6
 _GATHER_S = 2.0
 _GOODBYE_S = 2.0
-
-
-@implementer(ILogObserver)
-class LogForwarder:
-    """Sends log events to the supervisor.
-
-    While the supervisor does not read, lines are dropped: logging never waits.
-    """
-
-    def __init__(self, reactor: Any, channel: Channel) -> None:
-        self._reactor = reactor
-        self._channel = channel
-        self._dropped = 0
-
-    def __call__(self, event: LogEvent) -> None:
-        level = event.get("log_level", LogLevel.info)
-        text = eventAsText(event, includeTimestamp=False, includeSystem=False)[:LONGEST_LINE]
-        said = Said(level.name, str(event.get("log_namespace", "-")), text)
-        if isInIOThread():
-            self._say(said)
-        else:
-            self._reactor.callFromThread(self._say, said)
-
-    def _say(self, said: Said) -> None:
-        if self._channel.full:
-            self._dropped += 1
-            return
-        if self._dropped:
-            words = f"{self._dropped} log lines were dropped: the supervisor did not read them in time"
-            self._channel.say(Said("warn", "hospproxy.workers.child", words))
-            self._dropped = 0
-        self._channel.say(said)
 
 
 class Child:
@@ -142,6 +108,7 @@ class Child:
             tuple(sockets[: start.listeners]),
             tuple(sockets[start.listeners :]),
             self._gather if start.slot == 0 else None,
+            JournalEnds.at(ENDS_FD, settings.workers),
         )
         try:
             self._service = build(settings, self._reactor, seat)

@@ -17,6 +17,7 @@ from .. import clocks, signals
 from ..arrival.listeners import ListenerError
 from ..background import Background
 from ..config import Settings
+from ..record.trail.ends import JournalEnds
 from ..shutdown import GRACE_S, leave_at_exit
 from ..state.lock import FolderLock
 from ..watch.merge import Kept, Overview, Snapshot
@@ -77,12 +78,15 @@ class Supervisor(Service):
         if not self._clients:
             self.privilegedStartService()
         settings, lock_fd = pickle.dumps(self._settings), None
+        self._ends = JournalEnds.make(self._settings.workers)
         if self._lock is not None:
             self._lock.name_holder()  # twistd may have forked since the lock was taken
             lock_fd = self._lock.fileno()
         for slot in range(self._settings.workers):
             sockets = (self._clients, self._admin if slot == 0 else ())
-            self._posts.append(Post(slot, self._reactor, self, settings, sockets, lock_fd))
+            self._posts.append(
+                Post(slot, self._reactor, self, settings, sockets, lock_fd, self._ends.fileno())
+            )
         # Install twice: a reactor that starts to run replaces the handlers with its own.
         stop_s = self._settings.drain_s + GRACE_S + 2 * KILLED_S
         signals.install(self._reactor, self.reload, stop_s)

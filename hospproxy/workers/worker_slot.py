@@ -6,27 +6,21 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import ProcessProtocol
-from twisted.logger import Logger, LogLevel
-from twisted.python.failure import Failure
+from twisted.logger import Logger
 
+from ..channel import Channel, Once, Said, log_again
+from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
 from ..watch.merge import Snapshot
-from .child import CHANNEL_FD, FIRST_SOCKET_FD, LOCK_FD
-from .messages import LONGEST_LINE, Ask, Channel, FromWorker, Gather, Once, Ready, Said, Start, Told, ToWorker
+from .child import CHANNEL_FD, ENDS_FD, FIRST_SOCKET_FD, LOCK_FD
+from .messages import Ask, FromWorker, Gather, Ready, Start, Told, ToWorker
 
 _log = Logger()
 ANSWER_S: Final = 1.0
 """Seconds that a worker has to answer ``Ask``."""
-CALM_S: Final = 60.0
-"""A worker that ran for these seconds starts a new count of exits."""
-FIRST_PAUSE_S: Final = 0.5
-LONGEST_PAUSE_S: Final = 30.0
 
 
 class Chief(Protocol):
@@ -48,6 +42,7 @@ class Post:
     :param sockets: for the worker: those for clients, those of the admin listener.
     :param settings: pickled.
     :param lock: descriptor of the state folder's lock, which the worker holds too.
+    :param ends: descriptor of the memory in which workers note how far their journals are on disk.
     :ivar restarts: how often the worker was replaced.
     :ivar failures: how often the worker did not answer ``Ask`` in time.
     :ivar served: a process in this slot has served at some time.
@@ -61,6 +56,7 @@ class Post:
         settings: bytes,
         sockets: tuple[Sequence[socket.socket], Sequence[socket.socket]],
         lock: int | None = None,
+        ends: int | None = None,
     ) -> None:
         self.slot = slot
         self._reactor = reactor
@@ -68,7 +64,8 @@ class Post:
         self._settings = settings
         self._sockets = sockets
         self._lock = lock
-        self._process: Process | None = None
+        self._ends = ends
+        self._process: ChildProcess | None = None
         self._channel: Channel | None = None
         self._waiting: IDelayedCall | None = None
         self._asked: dict[int, Deferred[Snapshot]] = {}
@@ -105,9 +102,10 @@ class Post:
         with ours, theirs:
             ours.setblocking(False)
             theirs.setblocking(False)
-            self._process = Process(self)
-            descriptors: dict[int, int | str] = {0: _nothing(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
-            descriptors[LOCK_FD] = _nothing() if self._lock is None else self._lock
+            self._process = ChildProcess(self)
+            descriptors: dict[int, int | str] = {0: no_input(), 1: "r", 2: "r", CHANNEL_FD: theirs.fileno()}
+            descriptors[LOCK_FD] = no_input() if self._lock is None else self._lock
+            descriptors[ENDS_FD] = no_input() if self._ends is None else self._ends
             for index, each in enumerate((*clients, *admin), FIRST_SOCKET_FD):
                 descriptors[index] = each.fileno()
             # -P: import nothing from the current folder.
@@ -167,7 +165,7 @@ class Post:
 
     def _received(self, channel: Channel, message: FromWorker) -> None:
         if isinstance(message, Said):
-            self._log(message)
+            log_again(message, "worker {slot}", slot=self.slot)
         elif channel is self._channel:
             self._heard(message)
 
@@ -182,14 +180,6 @@ class Post:
                     answer.callback(message.snapshot)
             case Gather():
                 self._chief.asked(self, message)
-
-    def _log(self, said: Said) -> None:
-        try:
-            level = LogLevel.lookupByName(said.level)
-        except ValueError:
-            level = LogLevel.info
-        text = said.text[:LONGEST_LINE]
-        Logger(namespace=said.system[:200]).emit(level, "worker {slot}: {text}", slot=self.slot, text=text)
 
     def _cut_off(self, channel: Channel) -> None:
         """The worker sent an invalid message or closed its end: it is stopping, or will soon be found dead."""
@@ -206,66 +196,3 @@ class Post:
         self._process = self._channel = None
         self.ready = False
         self._chief.ended(self, why)
-
-
-class Process(ProcessProtocol):
-    """The process of a post; its output is split into lines."""
-
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self._rests = {1: b"", 2: b""}
-
-    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's name
-        *lines, rest = (self._rests[childFD] + data).split(b"\n")
-        if len(rest) > LONGEST_LINE:
-            lines, rest = [*lines, rest], b""
-        self._rests[childFD] = rest
-        for line in lines:
-            self._post.wrote(line.decode("utf-8", "replace"))
-
-    def processEnded(self, reason: Failure) -> None:
-        for rest in filter(None, self._rests.values()):
-            self._post.wrote(rest.decode("utf-8", "replace"))
-        ended = reason.value
-        assert isinstance(ended, ProcessDone | ProcessTerminated)
-        self._post.ended(f"by signal {ended.signal}" if ended.signal else f"with status {ended.exitCode}")
-
-    @property
-    def pid(self) -> int | None:
-        """The process id, while it runs."""
-        pid: int | None = self.transport.pid if self.transport is not None else None
-        return pid
-
-    def kill(self) -> None:
-        """Kill the process at once (SIGKILL), unless it has exited already."""
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess("KILL")  # type: ignore[union-attr]
-
-
-_opened: list[int] = []
-
-
-def _nothing() -> int:
-    """Return a descriptor of /dev/null, open for reading."""
-    if not _opened:
-        _opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
-    return _opened[0]
-
-
-def exits_in_a_row(before: int, lived_s: float) -> int:
-    """Return the number of exits in a row, with this one.
-
-    :param before: the number when the worker was started.
-    :param lived_s: seconds from its start to its exit.
-    """
-    return 1 if lived_s >= CALM_S else before + 1
-
-
-def restart_pause_s(exits: int) -> float:
-    """Return the seconds to wait before the next start: 0 after the first exit, then 0.5, doubled each time up to 30.
-
-    :param exits: in a row, from 1.
-    """
-    if exits <= 1:
-        return 0.0
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(exits - 2, 20))

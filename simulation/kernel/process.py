@@ -185,6 +185,7 @@ class Process:
             install_signals=lambda _reactor, _reload, _stop_s: None,
             load_contract=contract_of,
             settle=lambda: None,
+            has_courier=False,
         )
 
     def die(self, why: str, status: int | None) -> None:

@@ -306,8 +306,8 @@ _RECORD = (
     Mutant(
         "journal-early",
         "hospproxy/record/audit.py",
-        "        else:\n            await self._journal.append(record)\n        self._observe(record)",
-        "        else:\n            self._journal.append(record)\n        self._observe(record)",
+        "        else:\n            await self._journal.append(record)\n\n    async def _record_of_gone",
+        "        else:\n            self._journal.append(record)\n\n    async def _record_of_gone",
         "an answer leaves before its record is on disk",
         seeds=120,
     ),

@@ -26,8 +26,9 @@ SHORTCUTS = (
     Mutant(
         "shortcut-not-recorded",
         "hospproxy/record/audit.py",
-        "            written = self._journal.append(again, disclosure)\n",
-        "            written: Deferred[None] = Deferred()\n            written.callback(None)\n",
+        "            return self._journal.append(\n                {**record,",
+        "            done: Deferred[None] = Deferred()\n            done.callback(None)\n            return done\n"
+        "            self._journal.append(\n                {**record,",
         "an equal request leaves no audit record",
     ),
     Mutant(

@@ -97,24 +97,6 @@ class OutermostStation(Case):
             (record["kind"], record["outcome"], record["duration_ms"]), ("request", "success", 500)
         )
 
-    def test_it_is_shown_to_others_once_it_is_kept(self) -> None:
-        shown: list[Any] = []
-        self.audit = Audit(self.journal, Describer(b"k"), self.clock, observe=shown.append)
-        self.process()
-        self.upstream.callback(answer())
-        self.assertEqual(shown, [])
-        self.journal.written()
-        self.assertEqual(shown, self.journal.records)
-
-    def test_what_was_not_kept_is_not(self) -> None:
-        shown: list[Any] = []
-        self.audit = Audit(self.journal, Describer(b"k"), self.clock, observe=shown.append)
-        done = self.process()
-        self.upstream.callback(answer())
-        self.journal.failed()
-        self.failureResultOf(done, RecordFailed)
-        self.assertEqual(shown, [])
-
     def test_without_a_record_there_is_no_answer(self) -> None:
         done = self.process()
         self.upstream.callback(answer())

@@ -14,21 +14,18 @@ from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisc
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.channel import LONGEST_LINE, MOST_BYTES, Channel, LogForwarder, Said
 from hospproxy.config import Settings, UpstreamSettings
 from hospproxy.shutdown import GRACE_S
 from hospproxy.watch.merge import Overview, Snapshot
-from hospproxy.workers.child import FIRST_SOCKET_FD, Child, LogForwarder
+from hospproxy.workers.child import ENDS_FD, FIRST_SOCKET_FD, Child
 from hospproxy.workers.messages import (
-    LONGEST_LINE,
-    MOST_BYTES,
     Ask,
-    Channel,
     FromWorker,
     Gather,
     Gathered,
     Ready,
     Reload,
-    Said,
     Start,
     Stop,
     Told,
@@ -73,10 +70,12 @@ class Case(SynchronousTestCase):
         message = Start(slot, pickle.dumps(SETTINGS), 2, 1 if slot == 0 else 0)
         with (
             mock.patch("hospproxy.service.build", return_value=made) as build,
+            mock.patch("hospproxy.workers.child.JournalEnds") as ends,
             mock.patch.object(socket, "socket", side_effect=lambda fileno: mock.Mock(number=fileno)),
             mock.patch("os._exit", side_effect=Left),
         ):
             self.child._received(message)
+        ends.at.assert_called_once_with(ENDS_FD, 3)
         return made, build
 
 
@@ -193,7 +192,7 @@ class Logging(Case):
     def setUp(self) -> None:
         super().setUp()
         self.saying = LogForwarder(self.reactor, self.child.channel)
-        inside = mock.patch("hospproxy.workers.child.isInIOThread", return_value=True)
+        inside = mock.patch("hospproxy.channel.isInIOThread", return_value=True)
         self.inside = inside.start()
         self.addCleanup(inside.stop)
 

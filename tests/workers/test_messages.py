@@ -5,17 +5,15 @@ from typing import Any
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.channel import MOST_BYTES, Channel, Said
 from hospproxy.watch.merge import Family, Overview, Series, Snapshot
 from hospproxy.workers.messages import (
-    MOST_BYTES,
     Ask,
-    Channel,
     FromWorker,
     Gather,
     Gathered,
     Ready,
     Reload,
-    Said,
     Start,
     Stop,
     Told,

@@ -10,7 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hospproxy.assembly import assemble
 from hospproxy.config import Settings, UpstreamSettings, structure
+from hospproxy.courier.here import NoCourier
+from hospproxy.courier.supervised import CourierProcess
 from hospproxy.folders import remove_left
+from hospproxy.host import Host
+from hospproxy.record.trail.ends import JournalEnds
 from hospproxy.secrets import MasterKey
 
 KEY = MasterKey(b"k" * 32)
@@ -30,10 +34,17 @@ class Slots(SynchronousTestCase):
             (0, "answers.sqlite", "noticing.json"),
             (3, "answers-3.sqlite", "noticing-3.json"),
         ):
-            parts = assemble(settings, MemoryReactorClock(), KEY, slot)
+            parts: Any = assemble(settings, MemoryReactorClock(), KEY, slot, Host(has_courier=False))
             self.assertEqual(parts.disk._file._path, settings.state_dir / "cache" / name)
-            assert parts.noticing.learnt is not None
-            self.assertEqual(parts.noticing.learnt._path, settings.state_dir / learnt)
+            learnt_by = parts.courier._delivery._noticing.learnt
+            self.assertEqual(learnt_by._path, settings.state_dir / learnt)
+
+    def test_only_the_first_starts_the_courier_of_the_machine(self) -> None:
+        settings, ends = self.settings(workers=2), JournalEnds.make(2)
+        kinds = [
+            type(assemble(settings, MemoryReactorClock(), KEY, slot, ends=ends).courier) for slot in (0, 1)
+        ]
+        self.assertEqual(kinds, [CourierProcess, NoCourier])
 
     def test_what_is_its_own_while_redis_is_away(self) -> None:
         settings = self.settings(workers=4, redis={"enabled": True}, deadline_s=50.0)

@@ -12,17 +12,16 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from hospproxy.channel import Channel, Said
 from hospproxy.config import ListenerSettings, RedisSettings, Settings, UpstreamSettings
 from hospproxy.watch.merge import Family, Series, Snapshot
 from hospproxy.workers.child import LOCK_FD
 from hospproxy.workers.messages import (
     Ask,
-    Channel,
     Gather,
     Gathered,
     Ready,
     Reload,
-    Said,
     Start,
     Stop,
     Told,
@@ -156,8 +155,8 @@ class Starting(Case):
 
     def test_the_first_alone_has_the_admin_listener(self) -> None:
         first, second, _ = self.begin()
-        self.assertEqual([first.descriptors[number] for number in (5, 6, 7)], [50, 51, 52])
-        self.assertEqual(sorted(second.descriptors), [0, 1, 2, 3, 4, 5, 6])
+        self.assertEqual([first.descriptors[number] for number in (6, 7, 8)], [50, 51, 52])
+        self.assertEqual(sorted(second.descriptors), [0, 1, 2, 3, 4, 5, 6, 7])
 
     def test_every_worker_holds_the_lock_of_the_state_folder_too(self) -> None:
         lock = mock.Mock()
@@ -226,7 +225,7 @@ class Replacing(Case):
         self.reactor.advance(0)
         successor = self.reactor.started[3]
         second.says(Ready())
-        self.assertFalse(second.process._post.ready)
+        self.assertFalse(second.process._owner.ready)
         second.channel.connectionLost(Failure(ConnectionDone()))
         successor.says(Ready())
         successor.heard()
@@ -263,7 +262,7 @@ class Replacing(Case):
     def test_lines_have_their_level_and_their_worker(self) -> None:
         events: list[Any] = []
         _, second, _ = self.begin()
-        with mock.patch("hospproxy.workers.worker_slot.Logger") as logger:
+        with mock.patch("hospproxy.channel.Logger") as logger:
             logger.return_value.emit.side_effect = lambda level, _format, **more: events.append(
                 (level.name, more)
             )
@@ -330,7 +329,7 @@ class Gathering(Case):
         for _ in range(2):
             self.ask(first, snapshot(1))
             self.answer(third, snapshot(3))
-            if second in self.reactor.started[:3] and not second.process._post.restarts:
+            if second in self.reactor.started[:3] and not second.process._owner.restarts:
                 self.answer(second, snapshot(2))
                 second.ends(signal=9)
             *_, gathered = first.heard()

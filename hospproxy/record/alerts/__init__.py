@@ -11,9 +11,10 @@ Modules in reading order:
 - `usual_rule.py`: the rule about more patients than usual for a person.
 - `learnt.py`: saves what those rules have learnt.
 - `noticer.py`: runs the rules on each record; writes records, log lines and metrics for alerts.
+- `follower.py`: the sink that shows the journal's records to the rules.
 - `webhook.py`: the sink that posts alerts.
 - `build_alerts.py`: makes rules and noticer from the settings.
 
-`assembly.py` imports `build_alerts.py`, and `record/sinks/build_sinks.py` imports `webhook.py`. Rules are pure: they
-take facts and a time, and do no I/O.
+`courier/delivery.py` imports `build_alerts.py`, and `record/sinks/build_sinks.py` imports `webhook.py`. Rules are pure:
+they take facts and a time, and do no I/O.
 """

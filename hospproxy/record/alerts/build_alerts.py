@@ -18,6 +18,7 @@ from .count_rules import (
     ManyPatients,
     Rule,
 )
+from .follower import AlertRules
 from .hour_rules import QuietHours, UnusualHours
 from .learnt import Learnt
 from .local_time import Calendar
@@ -34,12 +35,12 @@ FILE = "noticing.json"
 
 @frozen(slots=True)
 class Noticing:
-    """The parts that the service starts and stops.
+    """The parts that start and stop with the rules.
 
-    :param noticer: its ``observe`` takes each record that is on disk.
+    :param sink: gets each record that is on disk; None: no rule is enabled.
     """
 
-    noticer: Noticer
+    sink: AlertRules | None
     learnt: Learnt | None
 
     def start(self) -> None:
@@ -58,7 +59,8 @@ def noticing_for(
 ) -> Noticing:
     """The rules that the settings enable; none if alerts or the audit trail are switched off.
 
-    :param slot: of the worker process. Each learns from the records it sees, and saves to a file of its own.
+    :param slot: of the worker process in which they run. Each learns from the records it sees, and saves to a file of
+        its own.
     """
     alerts = settings.alerts
     calendar = Calendar(alerts.time_zone)
@@ -82,7 +84,7 @@ def noticing_for(
             of_slot(settings.state_dir / FILE, slot), alerts.time_zone, worker, reactor, hours, usual
         )
     noticer = Noticer(rules, Repeats(alerts.repeat_after_s), journal, meter, host.wall)
-    return Noticing(noticer, learnt)
+    return Noticing(AlertRules(noticer) if rules else None, learnt)
 
 
 def _counting(alerts: AlertsSettings) -> list[Rule]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -24,10 +25,10 @@ _MOST_RECENT = 10_000
 class Noticer:
     """Runs the rules on each record.
 
-    It never fails a request, and no request waits for it: a bug in a rule is logged and counted.
+    Nothing fails because of it: a bug in a rule is logged and counted.
 
     :param rules: in the order in which they run.
-    :param journal: keeps the alerts' records; nothing waits for them.
+    :param journal: keeps the alerts' records.
     :param wall: seconds since the epoch.
     """
 
@@ -50,6 +51,7 @@ class Noticer:
         self._here: set[int | str] = set()
         self._recent: deque[float] = deque(maxlen=_MOST_RECENT)
         self._complained: set[str] = set()
+        self._keeping: list[Deferred[None]] = []
         meter.gauge("alerts_recent", lambda: float(self.recent))
 
     @property
@@ -60,12 +62,21 @@ class Noticer:
             recent.popleft()
         return len(recent)
 
-    def observe(self, record: Mapping[str, Any]) -> None:
-        """Run the rules on a record that is on disk. Never raises."""
+    async def kept(self) -> None:
+        """Wait until the records of the alerts that were raised so far are on disk, or could not be written."""
+        keeping, self._keeping = self._keeping, []
+        for each in keeping:
+            await each
+
+    def observe(self, record: Mapping[str, Any], at: float | None = None) -> None:
+        """Run the rules on a record that is on disk. Never raises.
+
+        :param at: when it was made, in seconds since the epoch; None: now. What is late must count in its own time.
+        """
         if not self._rules:
             return
         try:
-            now = self._wall()
+            now = self._wall() if at is None else at
             if not self._everyday(record, now):
                 self._show(record, now)
         except Exception as error:  # a bug here must not fail the request
@@ -106,10 +117,13 @@ class Noticer:
         withheld = self._repeats.withheld(alert, now)
         if withheld is None:
             return
-        self._recent.append(now)
+        raised = self._wall()
+        self._recent.append(raised)
         self._meter.count("alerts_total", rule=alert.rule)
         self._log.warn("alert {rule}: {text}", rule=alert.rule, text=alert.text)
-        self._journal.append(alert.record(now, withheld)).addErrback(self._not_kept)
+        kept = self._journal.append(alert.record(raised, withheld)).addErrback(self._not_kept)
+        if not kept.called:
+            self._keeping.append(kept)
 
     def _not_kept(self, failure: Failure) -> None:
         self._meter.count("noticing_failures_total")

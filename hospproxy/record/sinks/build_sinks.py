@@ -12,15 +12,16 @@ from ...interfaces import IAuditFileWriter, IAuditWriter, IAuditWriterMaker, IMe
 from ...secrets import KeyFileError
 from ..alerts import webhook
 from ..database import build_database as database
-from ..trail.follower import Position
 from . import bucket, http, syslog
-from .carrier import Carrier, Time
+from .carrier import Carrier, Ends, Time
+from .pace import Pace
 from .positions import Positions
 
 if TYPE_CHECKING:
     from ...config import Settings
 
-_BUILT_IN: tuple[tuple[str, Callable[[Settings, Any, Host], Any]], ...] = (
+_Maker = tuple[str, Callable[["Settings", Any, Host], Any]]
+_BUILT_IN: tuple[_Maker, ...] = (
     ("audit_database", database.writer_for),
     ("audit_syslog", syslog.writer_for),
     ("audit_http", http.writer_for),
@@ -36,7 +37,9 @@ class WriterError(Exception):
 class Carriers:
     """All carriers of a process, one for each sink; started and stopped together.
 
-    :param committed: returns the end of this process's records on disk; None before there are any.
+    :param ends: of the journals that are being written.
+    :param pace: makes how fast each goes.
+    :ivar carrier: makes a carrier for another sink, which is started and stopped by itself.
     """
 
     def __init__(
@@ -46,16 +49,19 @@ class Carriers:
         reactor: Any,
         time: Time,
         meter: IMeter,
-        committed: Callable[[], Position | None],
+        ends: Ends,
         host: Host = REAL,
+        pace: Callable[[], Pace] = Pace,
     ) -> None:
-        directory = settings.audit_path
-        self._carriers = [
-            Carrier(writer, directory, host.worker(reactor, f"audit-{writer.name}"), time, meter, committed)
-            for writer in writers
-        ]
-        for carrier in self._carriers:
-            _show(carrier, meter)
+
+        def carrier(writer: Any) -> Carrier:
+            thread = host.worker(reactor, f"audit-{writer.name}")
+            made = Carrier(writer, settings.audit_path, thread, time, meter, ends, pace())
+            _show(made, meter)
+            return made
+
+        self.carrier: Callable[[Any], Carrier] = carrier
+        self._carriers = [carrier(writer) for writer in writers]
 
     def start(self) -> None:
         for carrier in self._carriers:
@@ -82,15 +88,28 @@ def writers_for(settings: Settings, reactor: Any, host: Host = REAL) -> list[Any
     """
     if not settings.audit.enabled:
         return []
-    writers = []
-    for section, make in _BUILT_IN:
+    return [*_built_in(_BUILT_IN, settings, reactor, host), *_plugins(settings, reactor)]
+
+
+def check_writers(settings: Settings, reactor: Any, host: Host = REAL) -> None:
+    """Check that the sinks can be made, in a process that will not use them.
+
+    The database's is left out: its options are checked when they are read, and its library takes 20 MiB.
+
+    :raise WriterError: one cannot be made.
+    """
+    list(_built_in(_BUILT_IN[1:], settings, reactor, host))
+    list(_plugins(settings, reactor))
+
+
+def _built_in(makers: Sequence[_Maker], settings: Settings, reactor: Any, host: Host) -> Iterator[Any]:
+    for section, make in makers:
         try:
             writer = make(settings, reactor, host)
         except (KeyFileError, OSError, ValueError) as error:
             raise WriterError(f"{section}: {error}") from error
         if writer is not None:
-            writers.append(writer)
-    return [*writers, *_plugins(settings, reactor)]
+            yield writer
 
 
 def needed_from(settings: Settings, writers: Sequence[Any]) -> Callable[[str], int | None]:

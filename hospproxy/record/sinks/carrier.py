@@ -7,7 +7,7 @@ is retried for ever: records it has not taken stay in the journal's files.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,23 @@ MAX_RETRY_AFTER_S = 300.0
 """Longest wait, in seconds, that a sink's server may ask for."""
 
 
+Ends = Callable[[], Mapping[str, Position]]
+"""Returns how far each journal may be read that is being written: the end of its records on disk."""
+
+
+def only(committed: Callable[[], Position | None]) -> Ends:
+    """Make ``Ends`` of one journal.
+
+    :param committed: returns the end of its records on disk; None before there are any.
+    """
+
+    def ends() -> Mapping[str, Position]:
+        position = committed()
+        return {} if position is None else {position.journal: position}
+
+    return ends
+
+
 @frozen(slots=True)
 class Time:
     """Clocks and randomness for a carrier.
@@ -58,8 +75,9 @@ class Carrier:
 
     :param directory: of the records.
     :param worker: a thread of its own, for reading files.
-    :param committed: returns the end of this process's records on disk; None before there are any. :ivar up:
-        the last attempt did not fail.
+    :param ends: of the journals that are being written.
+    :param pace: how fast to go.
+    :ivar up: the last attempt did not fail.
     """
 
     _log = Logger()
@@ -71,7 +89,8 @@ class Carrier:
         worker: WorkerLike,
         time: Time,
         meter: IMeter,
-        committed: Callable[[], Position | None],
+        ends: Ends,
+        pace: Pace | None = None,
     ) -> None:
         self.name: str = writer.name
         self._writer: IAuditWriter | IAuditFileWriter = writer
@@ -79,12 +98,13 @@ class Carrier:
         self._hand: Callable[[Any], Awaitable[None]] = writer.write_file if files else writer.write
         self._timeout_s = FILE_TIMEOUT_S if files else TIMEOUT_S
         self._feed: Feed = FileFeed(directory) if files else BatchFeed(directory)
-        self._journals = Journals(directory, self.name, self._feed, entropy=time.entropy)
+        from_now = getattr(writer, "from_now", False)
+        self._journals = Journals(directory, self.name, self._feed, entropy=time.entropy, from_now=from_now)
         self._worker = worker
         self._time = time
         self._meter = meter
-        self._committed = committed
-        self._pace = Pace()
+        self._ends = ends
+        self._pace = pace or Pace()
         self._ways: dict[str, JournalCursor] = {}
         self._looked_at: float | None = None
         self._since: float | None = None
@@ -93,6 +113,7 @@ class Carrier:
         self._said: set[str] = set()
         self._unsaved = False
         self._stopping = False
+        self._moving = False
         self._given_up = False
         self._pausing: Deferred[None] | None = None
         self._background = Background(
@@ -117,6 +138,20 @@ class Carrier:
         if self._since is None or not self._open_ways():
             return 0.0
         return max(0.0, self._time.wall() - self._since)
+
+    @property
+    def arrived(self) -> bool:
+        """Whether all that is on disk of the journals that are being written was delivered, and this was saved."""
+        return not self._moving and all(
+            (way := self._ways.get(journal)) is not None
+            and self._feed.arrived(way.position, self._end_of(way))
+            for journal in self._ends()
+        )
+
+    def hurry(self) -> None:
+        """Look for records now, and not at the next tick. It does not shorten a wait after a failure."""
+        if self.up:
+            self._wake()
 
     def start(self) -> None:
         """Start delivering; the journal need not have started yet."""
@@ -175,34 +210,40 @@ class Carrier:
                 if stopping:
                     return
                 continue  # the stop came during this round, which did not see the journal's last records
-            own = self._committed()
-            rest_s = self._pace.rest_s(
-                own.seq if own is not None else 0, self._time.clock.seconds(), self.behind_s, more=more
-            )
+            records = sum(end.seq for end in self._ends().values())
+            rest_s = self._pace.rest_s(records, self._time.clock.seconds(), self.behind_s, more=more)
             if rest_s and not (self._stopping and more):
                 await self._pause(rest_s)
 
     async def _round(self) -> bool:
         """Deliver one parcel of each journal; return whether more is ready at once."""
-        own = self._committed()
-        if own is None:
+        ends = self._ends()
+        if not ends:
             return False
-        await self._look_around(own)
+        await self._look_around(ends)
         more = False
         for way in list(self._ways.values()):
             more = await self._step(way) or more
         return more
 
-    async def _look_around(self, own: Position) -> None:
-        if own.journal not in self._ways:
-            way = await self._worker.run(lambda: self._journals.take(own))
+    async def _look_around(self, ends: Mapping[str, Position]) -> None:
+        for end in ends.values():
+            known = self._ways.get(end.journal)
+            if known is not None:
+                known.end = None  # a new process may have taken over what an ended one had left
+                continue
+            way = await self._worker.run(lambda end=end: self._journals.take(end))  # type: ignore[misc]
             if way is not None:
-                self._ways[own.journal] = way
+                self._ways[end.journal] = way
+        for journal in [name for name, way in self._ways.items() if way.end is None and name not in ends]:
+            # Its process has ended, and the next one writes another journal.
+            way = self._ways.pop(journal)
+            await self._worker.run(lambda way=way: self._journals.finish(way))  # type: ignore[misc]
         now = self._time.clock.seconds()
         if self._stopping or (self._looked_at is not None and now - self._looked_at < LOOK_S):
             return
-        carried = set(self._ways)
-        for way in await self._worker.run(lambda: self._journals.take_left(own.journal, carried)):
+        carried = {*self._ways, *ends}
+        for way in await self._worker.run(lambda: self._journals.take_left(carried)):
             self._ways[way.position.journal] = way
         self._looked_at = now
 
@@ -211,6 +252,13 @@ class Carrier:
         if self._feed.arrived(way.position, end):
             await self._let_go(way)
             return False
+        self._moving = True
+        try:
+            return await self._move(way, end)
+        finally:
+            self._moving = False
+
+    async def _move(self, way: JournalCursor, end: End) -> bool:
         try:
             found = await self._worker.run(lambda: self._journals.next(way.position, end))
         except OSError as error:
@@ -321,7 +369,7 @@ class Carrier:
             self._pausing.callback(None)
 
     def _end_of(self, way: JournalCursor) -> End:
-        return way.end or End(self._committed() or way.position)
+        return way.end or End(self._ends().get(way.position.journal, way.position))
 
     def _open_ways(self) -> list[tuple[JournalCursor, End]]:
         ends = [(way, self._end_of(way)) for way in self._ways.values()]

@@ -1,4 +1,4 @@
-"""Which journals a sink reads and from where: its own process's journal, and those that ended processes left.
+"""Which journals a sink reads and from where: those that are being written, and those that ended processes left.
 
 All of this blocks.
 """
@@ -52,6 +52,8 @@ class Journals:
     :param directory: of the records.
     :param writer: the sink's name.
     :param entropy: returns that many random bytes.
+    :param from_now: without a saved position the sink begins with the file that is being written, and not with the
+        oldest one, unless the whole trail is new.
     """
 
     _log = Logger()
@@ -63,6 +65,8 @@ class Journals:
         feed: Feed,
         files: Files | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        *,
+        from_now: bool = False,
     ) -> None:
         self._directory = directory
         self._writer = writer
@@ -71,31 +75,31 @@ class Journals:
         self._positions = Positions(directory)
         self._trail = ""
         self._entropy = entropy
+        self._from_now = from_now
         self._finished: dict[str, int] = {}
         self._told: set[str] = set()
 
     def take(self, end: Position) -> JournalCursor | None:
-        """Lock this process's own journal; None while another process delivers it to this sink.
+        """Lock a journal that is being written; None while another process delivers it to this sink.
 
         :param end: where it is being written.
         :raise OSError: it cannot be read.
         """
         return self._taken(end.journal, end, None)
 
-    def take_left(self, own: str, carried: Collection[str]) -> list[JournalCursor]:
+    def take_left(self, carried: Collection[str]) -> list[JournalCursor]:
         """Lock the journals that no process writes to and none delivers to this sink.
 
-        :param own: this process's journal.
-        :param carried: journals that this carrier already has.
+        :param carried: journals that this carrier already has, or that are known to be written.
         """
         newest: dict[str, int] = {}
         for name in self._files.names(self._directory):
             file = parse(name)
-            if file is not None and file.form != TOMBSTONE and file.journal != own:
+            if file is not None and file.form != TOMBSTONE and file.journal not in carried:
                 newest[file.journal] = max(file.number, newest.get(file.journal, 0))
         ways = []
         for journal, number in sorted(newest.items()):
-            if journal in carried or self._finished.get(journal) == number:
+            if self._finished.get(journal) == number:
                 continue
             try:
                 end = self._end(journal, number)
@@ -175,11 +179,16 @@ class Journals:
         if lock is None:
             return None
         try:
-            position = self._saved(journal, last) or begin(self._directory, self._files, journal) or last
+            position = self._saved(journal, last) or self._beginning(journal, last, end) or last
         except Exception:
             os.close(lock)
             raise
         return JournalCursor(position, end, lock)
+
+    def _beginning(self, journal: str, last: Position, end: End | None) -> Position | None:
+        if not self._from_now or not self._positions.any():
+            return begin(self._directory, self._files, journal)
+        return begin(self._directory, self._files, journal, last.number) if end is None else None
 
     def _saved(self, journal: str, last: Position) -> Position | None:
         try:

@@ -76,6 +76,10 @@ class Positions:
             sync_folder(self.directory)
         return lock_of(self._path(writer, journal).with_suffix(".lock"))
 
+    def any(self) -> bool:
+        """Whether a sink has saved a position."""
+        return next(iter((self.directory / FOLDER).glob("*.json")), None) is not None
+
     def needed_from(self, writers: Sequence[str], journal: str) -> int | None:
         """The lowest file number that one of these sinks has not delivered yet; None if there are no sinks.
 

@@ -1,4 +1,4 @@
-"""Builds the journal from the settings, with its threads and the upkeep of closed files."""
+"""Builds the journal from the settings, with its threads; and the upkeep of closed files, which may run elsewhere."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ...worker import WorkerLike
 from ..describe import gap
 from ..intent import RETRY_AFTER_S
 from .current import Plan
+from .ends import Publish, unpublished
 from .follower import Position
 from .journal import Bounds, Journal, NullJournal
 from .keeper import TrailKeeper
@@ -47,16 +48,20 @@ class Upkeep:
         self._busy = False
         self._told: frozenset[str] = frozenset()
 
-    def __call__(self, current: Position) -> None:
+    def __call__(self, *current: Position) -> None:
         """Start a run, if one is due and none is running.
 
-        :param current: where the journal is being written.
+        :param current: where journals are being written.
         """
         now = self._seconds()
         if self._busy or (self._at is not None and now - self._at < _EVERY_S):
             return
         self._at, self._busy = now, True
-        self._worker.run(lambda: self._tender.run(current)).addCallbacks(self._done, self._failed)
+        self._worker.run(lambda: self._tender.run(*current)).addCallbacks(self._done, self._failed)
+
+    def stop(self) -> None:
+        """End the thread; a run in progress is finished first, unless the process ends."""
+        self._worker.stop()
 
     def _done(self, done: Tended) -> None:
         self._busy = False
@@ -85,23 +90,19 @@ def open_journal(
     *,
     plan: Plan | None = None,
     bounds: Bounds | None = None,
-    retention_days: float = 0.0,
-    needed_from: Callable[[str], int | None] | None = None,
+    publish: Publish = unpublished,
     by_thread: bool = False,
     host: Host = REAL,
 ) -> Journal:
     """A journal in a folder, with threads of its own. Call its ``start`` to begin the file.
 
     :param reactor: IReactorTime, IReactorFDSet and IReactorFromThreads.
-    :param signer: signs digests and tombstones.
-    :param retention_days: how long files are kept; 0 means forever.
-    :param needed_from: returns, for a journal, the number of the first file that must stay at any age, or None.
+    :param signer: signs digests.
+    :param publish: as for ``TrailKeeper``.
     :param by_thread: do not try io_uring.
     :param host: provides the threads and the ring.
     """
-    keeper = TrailKeeper(directory, wall, signer=signer, plan=plan)
-    tender = Tender(directory, signer, wall, retention_days, needed_from or (lambda _journal: None))
-    upkeep = Upkeep(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
+    keeper = TrailKeeper(directory, wall, signer=signer, plan=plan, publish=publish)
     return Journal(
         keeper,
         host.worker(reactor, "audit"),
@@ -109,7 +110,7 @@ def open_journal(
         meter,
         describe_gap,
         bounds=bounds,
-        upkeep=upkeep,
+        by_clock=True,
         make_ring=None if by_thread else lambda: host.ring(reactor),
     )
 
@@ -118,12 +119,12 @@ def journal_for(
     settings: Settings,
     reactor: Any,
     meter: IMeter,
-    needed_from: Callable[[str], int | None] | None = None,
+    publish: Publish = unpublished,
     host: Host = REAL,
 ) -> Journal:
     """The journal that the settings describe.
 
-    :param needed_from: as in ``open_journal``.
+    :param publish: as for ``TrailKeeper``.
     :raise KeyFileError: the signing key cannot be used.
     """
     audit = settings.audit
@@ -135,22 +136,48 @@ def journal_for(
         host.wall,
         meter,
         gap(host.wall),
-        signer_for(
-            audit.signing_key_file,
-            settings.signing_key_default,
-            audit.signing_key.value if audit.signing_key is not None else None,
-            host.entropy,
-        ),
+        _signer(settings, host),
         plan=plan,
         bounds=Bounds(buffer_s=ahead_s, buffer_records=audit.buffer_records),
-        retention_days=audit.retention_days,
-        needed_from=needed_from,
+        publish=publish,
         by_thread=audit.commit == "thread",
         host=host,
     )
     meter.gauge("record_disk_full", lambda: float(journal.full))
     meter.gauge("record_reserve_bytes", lambda: float(journal.reserve_left))
     return journal
+
+
+def _signer(settings: Settings, host: Host) -> Signer:
+    audit = settings.audit
+    return signer_for(
+        audit.signing_key_file,
+        settings.signing_key_default,
+        audit.signing_key.value if audit.signing_key is not None else None,
+        host.entropy,
+    )
+
+
+def upkeep_for(
+    settings: Settings,
+    reactor: Any,
+    meter: IMeter,
+    needed_from: Callable[[str], int | None],
+    host: Host = REAL,
+) -> Upkeep:
+    """The upkeep that the settings describe. It may run in another process than the journal.
+
+    :param needed_from: as for ``Tender``.
+    :raise KeyFileError: the signing key cannot be used.
+    """
+    tender = Tender(
+        settings.audit_path,
+        _signer(settings, host),
+        host.wall,
+        settings.audit.retention_days,
+        needed_from,
+    )
+    return Upkeep(tender, host.worker(reactor, "audit-files"), reactor.seconds, meter)
 
 
 def refusal(answers: Answers) -> Callable[[Exchange], Response]:

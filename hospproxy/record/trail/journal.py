@@ -79,7 +79,7 @@ class Journal:
 
     :param describe_gap: makes the gap record from (records lost, reason).
     :param make_ring: makes the ring that writes instead of the thread; None to use the thread only.
-    :param upkeep: called every few seconds with the committed position, to compress and remove closed files.
+    :param by_clock: do what is due by the clock, too: digests, rotation, leaving the reserve.
     """
 
     _log = Logger()
@@ -93,7 +93,7 @@ class Journal:
         describe_gap: Callable[[int, str], Mapping[str, Any]],
         *,
         bounds: Bounds | None = None,
-        upkeep: Callable[[Position], None] | None = None,
+        by_clock: bool = False,
         make_ring: Callable[[], Ring] | None = None,
     ) -> None:
         self._keeper = keeper
@@ -102,7 +102,7 @@ class Journal:
         self._meter = meter
         self._describe_gap = describe_gap
         self._bounds = bounds or Bounds()
-        self._upkeep = upkeep
+        self._by_clock = by_clock
         self._waiting: list[_Waiting] = []
         self._count = 0
         self._bytes = 0
@@ -152,7 +152,7 @@ class Journal:
         def begun(path: Path) -> Path:
             self._trouble = None
             self._log.info("Audit records go to {path}", path=str(path))
-            if self._upkeep is not None:
+            if self._by_clock:
                 self._tend_call = self._clock.callLater(0, self._tend)
             return path
 
@@ -332,8 +332,6 @@ class Journal:
         def again(_: object) -> None:
             if self._closed is not None:
                 return
-            if self._upkeep is not None and self.committed is not None:
-                self._upkeep(self.committed)
             self._tend_call = self._clock.callLater(_TEND_S, self._tend)
 
         self._commits.run(self._keeper.tend).addCallbacks(tended, failed).addCallback(again)

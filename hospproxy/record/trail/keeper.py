@@ -13,6 +13,7 @@ from ...signing_key import Signer
 from ..disclosures import Disclosure
 from . import marks, recovery
 from .current import Append, Current, Group, Plan, within
+from .ends import Publish, unpublished
 from .files import FULL, Files, JournalFile, OsFiles
 from .follower import Position
 from .hash_chain import ChainHead, linked, linked_and_signed
@@ -49,6 +50,7 @@ class TrailKeeper:
 
     :param directory: folder of the files; created with mode 0700 if it is missing.
     :param wall: seconds since the epoch.
+    :param publish: called each time that the end of what is on disk moves.
     """
 
     _log = Logger()
@@ -61,12 +63,14 @@ class TrailKeeper:
         *,
         signer: Signer,
         plan: Plan | None = None,
+        publish: Publish = unpublished,
     ) -> None:
         self._directory = directory
         self._wall = wall
         self._files: Files = files if files is not None else OsFiles()
         self._signer = signer
         self._plan = plan or Plan()
+        self._publish = publish
         self._now: Current | None = None
         self._before: Ended | None = None
         self._head = ChainHead()
@@ -174,6 +178,8 @@ class TrailKeeper:
     def close(self) -> None:
         """Sign what the file holds and close it; the next group begins another file."""
         self._end()
+        if self.committed is not None:
+            self._publish(self.committed, closed=True)
         self._files.release()
         self.journal = None
 
@@ -292,6 +298,7 @@ class TrailKeeper:
         now.add(data, records)
         self._head = head
         self.committed = Position(self.journal, now.number, now.size, head.seq)
+        self._publish(self.committed, closed=False)
 
     def _cut_back(self, now: Current) -> None:
         try:

@@ -65,15 +65,16 @@ class Tender:
     needed_from: Callable[[str], int | None] = _never
     files: Files = field(factory=OsFiles)
 
-    def run(self, current: Position) -> Tended:
-        """Compress and remove what is due, in every journal that no other process has locked.
+    def run(self, *current: Position) -> Tended:
+        """Compress and remove what is due, in the given journals and in those that no process has locked.
 
-        :param current: where this process writes; that file and later ones are not touched.
+        :param current: where journals are being written; these files and later ones are not touched.
         """
         done = Tended()
-        self._tend(current.journal, current.number, done)
+        for each in current:
+            self._tend(each.journal, each.number, done)
         names = [file for name in self.files.names(self.directory) if (file := parse(name)) is not None]
-        for journal in sorted({name.journal for name in names} - {current.journal}):
+        for journal in sorted({name.journal for name in names} - {each.journal for each in current}):
             try:
                 lock = locked(self.directory, journal)
             except OSError as error:  # owned by another user: continue with the other journals

@@ -12,7 +12,6 @@ from ... import audit_users as users
 from ...clocks import wall
 from ...config import Settings
 from ...interfaces import IJournal, ITrailReader
-from ...record.describe import Record
 from ...worker import Worker
 from .login import LogIn
 from .looks import Looks
@@ -27,7 +26,6 @@ class AuditPageService:
 
     :param reader: searches the trail; None: the database is off.
     :param pseudonym: returns what stands for a claimed name (``Describer.pseudonym``).
-    :param observe: called with the record of each look once it is on disk; it must return at once and not fail.
     """
 
     def __init__(
@@ -37,7 +35,6 @@ class AuditPageService:
         reader: ITrailReader | None,
         journal: IJournal,
         pseudonym: Callable[[str], str],
-        observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._settings = settings
         # Two threads: guessed passwords must not delay the pages of logged-in auditors.
@@ -48,7 +45,7 @@ class AuditPageService:
         path = settings.audit_users_path
         login = LogIn(path, self._passwords, reactor, pseudonym, options.remember_s)
         pages = Pages(reader, self._rendering, wall, options.rows, options.report_rows)
-        self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall, observe)
+        self.page = AuditPage(pages, login, Looks(pseudonym), journal, reactor, wall)
 
     def start(self) -> Deferred[None]:
         """Create the first user if there is no users file, so that an auditor can log in."""

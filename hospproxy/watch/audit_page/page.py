@@ -13,7 +13,6 @@ from ...errors import RecordFailed
 from ...guard.credentials import Credentials, parse_basic
 from ...interfaces import IJournal
 from ...messages import Request, Response
-from ...record.describe import Record
 from ...record.search.filters import BadFilterError
 from ...record.search.rows import IndexAway, NoIndexYet
 from . import html, routes
@@ -36,7 +35,6 @@ class AuditPage:
 
     :param clock: monotonic time.
     :param wall: returns seconds since the Unix epoch.
-    :param observe: called with the record of each look once it is on disk.
     """
 
     _log = Logger()
@@ -49,7 +47,6 @@ class AuditPage:
         journal: IJournal,
         clock: Any,
         wall: Callable[[], float],
-        observe: Callable[[Record], None] = lambda _record: None,
     ) -> None:
         self._pages = pages
         self._login = login
@@ -57,7 +54,6 @@ class AuditPage:
         self._journal = journal
         self._clock = clock
         self._wall = wall
-        self._observe = observe
 
     async def answer(self, request: Request) -> Response:
         """Log the client in, build its page, and record the look.
@@ -135,7 +131,6 @@ class AuditPage:
         passed = self._clock.seconds() - look.started
         record = self._looks.record(look, status, passed)
         await self._journal.append(record)
-        self._observe(record)
 
     async def _record_of_gone(self, look: Look) -> None:
         try:

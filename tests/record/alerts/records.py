@@ -69,11 +69,13 @@ class KeptJournal:
     def __init__(self) -> None:
         self.records: list[Mapping[str, Any]] = []
         self.broken = False
+        self.watch: Callable[[Mapping[str, Any]], None] = lambda _record: None
 
     def append(self, given: Mapping[str, Any], disclosure: Any = None) -> Deferred[None]:
         if self.broken:
             return fail(RecordFailed("full"))
         self.records.append(given)
+        self.watch(given)
         return succeed(None)
 
     def alerts(self) -> list[Mapping[str, Any]]:

@@ -143,7 +143,8 @@ class ThroughTheChain(Case):
     def rig(self, *rules: Any, **options: Any) -> Rig:
         noticer = self.noticer(*rules)
         self.now = EPOCH
-        audit = Audit(self.journal, Describer(b"k"), Clock(), observe=noticer.observe)
+        self.journal.watch = noticer.observe
+        audit = Audit(self.journal, Describer(b"k"), Clock())
         return Rig(put_in={"record.audit": audit}, **options)
 
     def rules(self) -> list[str]:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from hospproxy.interfaces import IAuditFileWriter, IAuditWriter
-from hospproxy.record.sinks.carrier import Carrier, Time
+from hospproxy.record.sinks.carrier import Carrier, Time, only
 from hospproxy.record.sinks.pace import TICK_S
 from hospproxy.record.trail.follower import Batch, ClosedFile, Position
 from hospproxy.watch.metrics import Metrics
@@ -86,7 +86,7 @@ class Rig:
         self.worker = HandWorker()
         self.meter = Metrics(strict=True)
         time = Time(self.clock, trail.wall, lambda: 1.0)
-        self.carrier = Carrier(writer, trail.folder, self.worker, time, self.meter, self.committed)
+        self.carrier = Carrier(writer, trail.folder, self.worker, time, self.meter, only(self.committed))
         self.carrier.start()
 
     def committed(self) -> Position | None:

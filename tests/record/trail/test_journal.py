@@ -256,22 +256,27 @@ class FullDisk(JournalCase):
         keeper = TrailKeeper(
             Path("/audit"), lambda: self.wall, self.disk, signer=SIGNER, plan=Plan(reserve_bytes=4000)
         )
-        self.told: list[Any] = []
-        self.journal = Journal(
-            keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), upkeep=self.told.append
-        )
+        self.tendings: list[float] = []
+        tend = keeper.tend
+
+        def tending() -> None:
+            self.tendings.append(self.wall)
+            tend()
+
+        self.patch(keeper, "tend", tending)
+        self.journal = Journal(keeper, self.worker, self.clock, self.meter, gap(lambda: 0.0), by_clock=True)
         self.journal.start()
         self.worker.step()
         self.clock.advance(0)
         self.worker.step()
         return self.journal
 
-    def test_files_that_are_over_are_looked_after_now_and_then_until_the_end(self) -> None:
+    def test_what_is_due_by_the_clock_is_done_now_and_then_until_the_end(self) -> None:
         journal = self.tended()
-        self.assertEqual(self.told, [journal.committed])
+        self.assertEqual(len(self.tendings), 1)
         self.clock.advance(5)
         self.worker.step()
-        self.assertEqual(len(self.told), 2)
+        self.assertEqual(len(self.tendings), 2)
         journal.close()
         self.worker.step()
         self.assertEqual(self.clock.getDelayedCalls(), [])

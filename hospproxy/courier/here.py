@@ -1,0 +1,56 @@
+"""The courier of a process that does the work itself: in the simulation, and in tests that embed the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..host import REAL, Host
+from ..interfaces import IMeter, ITrailReader
+from ..record.sinks.carrier import only
+from ..record.trail.journal import Journal
+from .delivery import Delivery
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+
+class CourierHere:
+    """Follows the journal of its own process only; see ``Courier``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        meter: IMeter,
+        journal: Journal,
+        *,
+        host: Host = REAL,
+        slot: int = 0,
+    ) -> None:
+        ends = only(lambda: journal.committed)
+        self._delivery = Delivery(settings, reactor, meter, journal, ends, host=host, slot=slot)
+        self.reader: ITrailReader | None = self._delivery.reader
+
+    def start(self) -> None:
+        self._delivery.start()
+
+    async def noticed(self, timeout_s: float) -> None:
+        await self._delivery.noticed(timeout_s)
+
+    async def stop(self, timeout_s: float) -> None:
+        await self._delivery.stop(timeout_s)
+
+
+class NoCourier:
+    """Where there is nothing to do: the audit trail is off, or another worker starts the machine's courier."""
+
+    reader: ITrailReader | None = None
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    async def noticed(self, timeout_s: float) -> None:
+        """Do nothing."""
+
+    async def stop(self, timeout_s: float) -> None:
+        """Do nothing."""

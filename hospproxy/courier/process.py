@@ -1,0 +1,273 @@
+"""The courier process: ``python -P -m hospproxy.courier.process REACTOR``. Only the service starts it.
+
+It inherits a channel and the memory with the journals' ends by number, and receives everything else through the
+channel. When the channel closes it ends at once: all that it must remember is on disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import platform
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger, globalLogBeginner
+from zope.interface import implementer
+
+from .. import clocks, collector, privileges
+from ..background import Background
+from ..channel import Channel, LogForwarder, Once
+from ..errors import RecordFailed
+from ..folders import make_private, remove_left
+from ..interfaces import IJournal
+from ..record.alerts.build_alerts import FILE as LEARNT
+from ..record.sinks.pace import NEVER_BUSY, Pace
+from ..record.sinks.positions import FOLDER
+from ..record.trail.ends import JournalEnds
+from ..record.trail.files import lock_of, locked
+from ..record.trail.record_line import encode_record
+from ..shutdown import leave
+from .delivery import Delivery, pause
+from .messages import (
+    CHANNEL_FD,
+    ENDS_FD,
+    Finish,
+    Forget,
+    Keep,
+    Kept,
+    Notice,
+    Noticed,
+    Ready,
+    Search,
+    Start,
+    ToCourier,
+)
+from .meter import SentMeter
+from .searches import Searches
+
+if TYPE_CHECKING:
+    from ..config import Settings
+    from ..record.disclosures import Disclosure
+
+_log = Logger()
+LOCK: Final = "courier.lock"
+"""In the folder of the positions. It is held until the process ends: a machine has one courier."""
+NICE: Final = 10
+REPORT_S: Final = 1.0
+SOON_S: Final = 0.1
+"""Seconds from a count to the report of it."""
+_MOST_KEPT: Final = 10_000
+_POLL_S: Final = 0.1
+_IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
+_LOWEST_BEST_EFFORT: Final = 2 << 13 | 7
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@implementer(IJournal)
+class SentJournal:
+    """Lets the service write a record to its journal.
+
+    :param meter: what it has counted is sent first, so that nobody sees a record before its count.
+    """
+
+    full = False
+
+    def __init__(self, channel: Channel, meter: SentMeter) -> None:
+        self._channel = channel
+        self._meter = meter
+        self._number = 0
+        self._waiting: dict[int, Deferred[None]] = {}
+
+    def append(
+        self,
+        record: Mapping[str, Any],
+        disclosure: Disclosure | None = None,  # noqa: ARG002 - alerts name none
+    ) -> Deferred[None]:
+        if len(self._waiting) >= _MOST_KEPT:
+            return fail(RecordFailed("too many records are waiting for the service"))
+        self._number += 1
+        done = self._waiting[self._number] = Deferred()
+        self._meter.send()
+        self._channel.say(Keep(self._number, encode_record(record)))
+        return done
+
+    def kept(self, message: Kept) -> None:
+        """Take what became of a record."""
+        done = self._waiting.pop(message.id, None)
+        if done is None:
+            return
+        if message.trouble:
+            done.errback(RecordFailed(message.trouble))
+        else:
+            done.callback(None)
+
+
+class CourierMain:
+    """The process, from start to end."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.channel = Channel(ToCourier, self._received, lambda: leave(0))
+        self._meter = SentMeter(self.channel.say, self._soon)
+        self._journal = SentJournal(self.channel, self._meter)
+        self._ends: JournalEnds | None = None
+        self._settings: Settings | None = None
+        self._delivery: Delivery | None = None
+        self._searches: Searches | None = None
+        self._early: list[Search | Forget] = []
+        self._due = False
+        self._reporting = task.LoopingCall(self._report)
+        self._background = Background(_log, "the courier failed (a bug)")
+
+    def begin(self) -> None:
+        """Connect to the service and wait for its messages."""
+        forwarder = LogForwarder(self._reactor, self.channel, self._report)
+        globalLogBeginner.beginLoggingTo([forwarder], redirectStandardIO=False)
+        privileges.harden()
+        self._reactor.adoptStreamConnection(CHANNEL_FD, socket.AF_UNIX, Once(self.channel))
+        os.close(CHANNEL_FD)
+        self._reporting.clock = self._reactor
+        self._reporting.start(REPORT_S)
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._reactor.callLater(SOON_S, self._report)
+
+    def _report(self) -> None:
+        """Send counts and gauges; also before a log line, so that who reads of a failure can see it counted."""
+        self._due = False
+        self._meter.send()
+
+    def _received(self, message: ToCourier) -> None:
+        match message:
+            case Start():
+                # Safe: it comes from our own parent, through a socket pair that no other process has.
+                self._settings = pickle.loads(message.settings)  # noqa: S301
+                self._background.run(self._start(self._settings))
+            case Kept():
+                self._journal.kept(message)
+            case Search() | Forget():
+                self._early.append(message)
+                self._search()
+            case Notice():
+                self._background.run(self._notice(message.within_s))
+            case Finish():
+                self._background.run(self._finish(message.within_s), lambda _outcome: leave(0))
+
+    async def _start(self, settings: Settings) -> None:
+        """Wait until an earlier courier has ended, then follow the journals."""
+        try:
+            self._ends = JournalEnds.at(ENDS_FD, settings.workers)
+            await self._lock(settings.audit_path)
+            self._delivery = delivery = Delivery(
+                settings,
+                self._reactor,
+                self._meter,
+                self._journal,
+                self._ends.live,
+                pace=lambda: Pace(NEVER_BUSY),
+            )
+        except Exception as error:
+            traceback.print_exc()
+            print(f"it cannot start: {error}", file=sys.stderr)
+            leave(1)
+        if delivery.reader is not None:
+            self._searches = Searches(delivery.reader, self.channel.say)
+            self._search()
+        # Each worker used to learn for itself. What worker 0 has learnt goes on.
+        remove_left([settings.state_dir / LEARNT], 1)
+        give_way()
+        delivery.start()
+        self.channel.say(Ready())
+        collector.end_start()
+
+    def _search(self) -> None:
+        """Begin the searches that have arrived; those from before the start have waited for it."""
+        if self._searches is not None:
+            early, self._early = self._early, []
+            for each in early:
+                self._searches.received(each)
+
+    async def _lock(self, directory: Path) -> None:
+        folder = directory / FOLDER
+        make_private(folder)
+        said = False
+        while lock_of(folder / LOCK) is None:
+            if not said:
+                _log.info("waiting for an earlier courier to end")
+            said = True
+            await pause(self._reactor, _POLL_S)
+
+    async def _notice(self, within_s: float) -> None:
+        if self._delivery is not None:
+            await self._delivery.noticed(within_s)
+        self.channel.say(Noticed())
+
+    async def _finish(self, within_s: float) -> None:
+        """Deliver what is on disk. Other workers may be a little later than the one that told us."""
+        until = self._reactor.seconds() + within_s
+        while self._reactor.seconds() < until - within_s / 2 and self._is_written():
+            await pause(self._reactor, _POLL_S)
+        if self._delivery is not None:
+            await self._delivery.stop(max(0.0, until - self._reactor.seconds()))
+        self._meter.send()
+        await self.channel.close()
+
+    def _is_written(self) -> bool:
+        """Whether a worker still writes to its journal."""
+        if self._ends is None or self._settings is None:
+            return False
+        for journal in self._ends.open():
+            lock = locked(self._settings.audit_path, journal)
+            if lock is None:
+                return True
+            os.close(lock)  # its process has died
+        return False
+
+
+def give_way() -> None:
+    """Let requests go first: lower this process's priority for processor and disk.
+
+    Only once it has started: until then sinks and alerts wait for it.
+    """
+    with suppress(OSError):
+        os.nice(NICE)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        ctypes.CDLL(None).syscall(number, 1, 0, _LOWEST_BEST_EFFORT)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the courier; return the exit status.
+
+    :param arguments: the module of the service's reactor.
+    """
+    collector.begin_start()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0)
+    # A signal to the whole process group is for the service, which then tells us.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    import_module(arguments[0]).install()
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    clocks.install_monotonic(running)
+    CourierMain(running).begin()
+    running.run(installSignalHandlers=False)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

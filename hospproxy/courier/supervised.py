@@ -1,0 +1,262 @@
+"""Starts, watches and restarts the courier process. Whatever becomes of it, the service goes on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ..channel import Channel, Once, Said, log_again
+from ..child_process import ChildProcess, exits_in_a_row, no_input, restart_pause_s
+from ..interfaces import IJournal, IMeter, ITrailReader
+from ..record.trail.ends import JournalEnds
+from .delivery import has_searches, pause
+from .messages import (
+    CHANNEL_FD,
+    ENDS_FD,
+    Failed,
+    Finish,
+    Forget,
+    FromCourier,
+    Keep,
+    Kept,
+    Notice,
+    Noticed,
+    Part,
+    Ready,
+    Search,
+    Start,
+    ToCourier,
+    Told,
+)
+from .searches import RemoteReader
+from .told import Reported
+
+if TYPE_CHECKING:
+    from ..config import Settings
+
+_log = Logger()
+HUNG_S: Final = 60.0
+"""Seconds without a report after which the process is killed and replaced."""
+_LOOK_S: Final = 5.0
+_POLL_S: Final = 0.05
+
+
+class CourierProcess:
+    """The machine's courier, as the service sees it; see ``Courier``.
+
+    :param journal: keeps the records of alerts.
+    :param ends: how far the journals of this machine may be read.
+    """
+
+    def __init__(
+        self, settings: Settings, reactor: Any, meter: IMeter, journal: IJournal, ends: JournalEnds
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._meter = meter
+        self._journal = journal
+        self._ends = ends
+        self._process: ChildProcess | None = None
+        self._channel: Channel | None = None
+        self._ready = self._closing = self._stopping = False
+        self._exits = 0
+        self._began = 0.0
+        self._restart: IDelayedCall | None = None
+        self._noticed: Deferred[None] | None = None
+        self._ended: list[Deferred[None]] = []
+        self._reported = Reported(meter, reactor, self._records)
+        self._looking = task.LoopingCall(self._look)
+        self._looking.clock = reactor
+        self._remote: RemoteReader | None = None
+        if has_searches(settings):
+            # The database gives up after its own time limit; this one is for a courier that hangs.
+            timeout_s = 2 * settings.audit_database.timeout_s + 5.0
+            self._remote = RemoteReader(self._say, reactor, timeout_s)
+        self.reader: ITrailReader | None = self._remote
+        meter.gauge("courier_up", lambda: float(self._ready and not self._reported.is_silent))
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None without a process."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> None:
+        """Start the process once the reactor runs: the ports are open by then."""
+        self._reactor.callWhenRunning(self._begin)
+        self._looking.start(_LOOK_S, now=False)
+
+    async def noticed(self, timeout_s: float) -> None:
+        """Let the alert rules see each record on disk; see ``Courier``."""
+        until = self._reactor.seconds() + timeout_s
+        while self._process is not None and not self._ready and self._reactor.seconds() < until:
+            await pause(self._reactor, _POLL_S)
+        left_s = until - self._reactor.seconds()
+        if left_s > 0 and self._say(Notice(left_s)):
+            noticed = self._noticed = Deferred()
+            late = self._reactor.callLater(left_s * 1.1, self._all_noticed)
+            await noticed
+            if late.active():
+                late.cancel()
+        self._closing = True
+
+    async def stop(self, timeout_s: float) -> None:
+        """Let the process deliver what is on disk and exit; kill it if it does not.
+
+        :param timeout_s: seconds; records left after that are delivered after the next start.
+        """
+        self._stopping = True
+        if self._looking.running:
+            self._looking.stop()
+        if self._restart is not None:
+            self._restart.cancel()
+            self._restart = None
+        if self._process is None:
+            return
+        ended: Deferred[None] = Deferred()
+        self._ended.append(ended)
+        self._say(Finish(timeout_s))
+        late = self._reactor.callLater(timeout_s * 1.1 + 0.1, self._kill)
+        try:
+            await ended
+        finally:
+            if late.active():
+                late.cancel()
+
+    def _begin(self) -> None:
+        self._restart = None
+        if self._stopping:
+            return
+        self._began = self._reactor.seconds()
+        try:
+            self._spawn()
+        except OSError as error:
+            why = f"before it started: {error.filename or 'cannot start a process'}: {error.strerror}"
+            self._reactor.callLater(0, self.ended, why)
+
+    def _spawn(self) -> None:
+        """:raise OSError: the interpreter cannot be run, or there are too many open files or processes."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            self._process = ChildProcess(self)
+            descriptors: dict[int, int | str] = {0: no_input(), 1: "r", 2: "r"}
+            descriptors |= {CHANNEL_FD: theirs.fileno(), ENDS_FD: self._ends.fileno()}
+            # -P: import nothing from the current folder.
+            module = type(self._reactor).__module__
+            command = [sys.executable, "-P", "-m", "hospproxy.courier.process", module]
+            self._reactor.spawnProcess(
+                self._process, command[0], command, env=dict(os.environ), childFDs=descriptors
+            )
+            # Bound to this channel: late messages of the old process may arrive after its successor has started.
+            channel: Channel = Channel(
+                FromCourier,
+                lambda message: self._received(channel, message),
+                lambda: self._cut_off(channel),
+            )
+            self._channel = channel
+            self._reported.at = self._reactor.seconds()
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, Once(channel))
+        channel.say(Start(pickle.dumps(self._settings)))
+
+    def _say(self, message: ToCourier) -> bool:
+        """Send a message to the process; return False if there is none, or it is just starting.
+
+        A search waits for one that is starting.
+        """
+        waits = isinstance(message, Finish | Search | Forget)
+        if self._channel is None or not (self._ready or waits):
+            return False
+        self._channel.say(message)
+        return True
+
+    def _received(self, channel: Channel, message: FromCourier) -> None:
+        if isinstance(message, Said):
+            log_again(message, "courier")
+        elif channel is self._channel:
+            self._heard(message)
+
+    def _heard(self, message: FromCourier) -> None:
+        match message:
+            case Told():
+                self._reported.received(message)
+            case Keep():
+                self._keep(message)
+            case Part() | Failed():
+                if self._remote is not None:
+                    self._remote.received(message)
+            case Noticed():
+                self._all_noticed()
+            case Ready():
+                self._ready = True
+                _log.info("The courier follows the audit trail (pid={pid})", pid=self.pid)
+
+    def _keep(self, keep: Keep) -> None:
+        if self._closing:
+            return  # without a reply its records are shown to the rules again, after the next start
+
+        def over(result: Failure | None) -> None:
+            trouble = "" if result is None else result.getErrorMessage() or "it could not be written"
+            self._say(Kept(keep.id, trouble))
+
+        self._journal.append(msgspec.json.decode(keep.record, type=dict[str, Any])).addBoth(over)
+
+    def _all_noticed(self) -> None:
+        noticed, self._noticed = self._noticed, None
+        if noticed is not None:
+            noticed.callback(None)
+
+    def _records(self) -> int:
+        return sum(end.seq for end in self._ends.live().values())
+
+    def _look(self) -> None:
+        """Replace a process that hangs: its carriers would never go on."""
+        if self._process is not None and self._reactor.seconds() - self._reported.at > HUNG_S:
+            _log.error("The courier has not reported for {hung_s:g} s; sending SIGKILL", hung_s=HUNG_S)
+            self._kill()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def _cut_off(self, channel: Channel) -> None:
+        """The process sent an invalid message, or is about to be found dead."""
+        if channel is self._channel and not self._stopping:
+            self._kill()
+
+    def wrote(self, line: str) -> None:
+        """Log a line of its stdout or stderr: why it cannot start, or an interpreter crash (Owner)."""
+        _log.error("courier: {line}", line=line)
+
+    def ended(self, why: str) -> None:
+        """The process has exited (Owner). Start another, unless the service stops."""
+        self._process = self._channel = None
+        self._ready = False
+        self._reported.ended()
+        if self._remote is not None:
+            self._remote.lost("the courier process has ended")
+        self._all_noticed()
+        if self._stopping:
+            ended, self._ended = self._ended, []
+            for each in ended:
+                each.callback(None)
+            return
+        self._exits = exits_in_a_row(self._exits, self._reactor.seconds() - self._began)
+        self._meter.count("courier_restarts_total")
+        pause_s = restart_pause_s(self._exits)
+        _log.error(
+            "The courier exited {why}; audit records wait in the journal. Starting another in {pause_s:g} s",
+            why=why,
+            pause_s=pause_s,
+        )
+        self._restart = self._reactor.callLater(pause_s, self._begin)
