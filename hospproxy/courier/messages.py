@@ -85,7 +85,7 @@ class Counted(msgspec.Struct, frozen=True, tag="counted", array_like=True):
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
-    """From the courier, each second and whenever it has counted something.
+    """From the courier, each second, and before each log line and record.
 
     :param counts: what to add to counters.
     :param gauges: values that have changed.

@@ -18,14 +18,12 @@ class SentMeter:
     """Collects counts and gauges until ``send`` is called.
 
     :param send: sends a message to the service.
-    :param counted: called with each count; it sees to it that ``send`` is called soon.
     """
 
     _log = Logger()
 
-    def __init__(self, send: Callable[[Told], None], counted: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, send: Callable[[Told], None]) -> None:
         self._send = send
-        self._counted = counted
         self._counts: dict[_Key, float] = {}
         self._gauges: dict[_Key, Callable[[], float]] = {}
         self._sent: dict[_Key, float] = {}
@@ -33,7 +31,6 @@ class SentMeter:
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         key = name, tuple(labels.items())
         self._counts[key] = self._counts.get(key, 0.0) + amount
-        self._counted()
 
     def observe(self, name: str, seconds: float, **labels: str) -> None:
         """Do nothing: no part of the courier measures durations."""
