@@ -7,6 +7,7 @@ Follow a request through the packages:
 * ``memory/``: the cache, and screening results that are still to be stored as notes.
 * ``outward/``: to the upstream and back: writes and their outcomes, retry, the gate, the connection.
 * ``record/``: the audit trail of every request.
+* ``courier/``: a process that does everything after the record is on disk: sinks, index, searches, alerts, retention.
 * ``watch/``: health, metrics, the admin listener and the audit page.
 * ``sharing/``: state that workers and machines share in one Redis.
 * ``workers/``: several worker processes on one machine.
@@ -30,7 +31,8 @@ Modules at this level, in reading order:
 * ``answers.py``, ``retry_after.py``, ``http_dates.py``: error responses, Retry-After, and dates in HTTP.
 * ``host.py``, ``clocks.py``, ``worker.py``, ``slices.py``, ``collector.py``: what is taken from the system: time,
   randomness, threads, memory.
-* ``shutdown.py``, ``signals.py``, ``privileges.py``: stop, signals, and privileges that the process gives up.
+* ``shutdown.py``, ``signals.py``, ``privileges.py``, ``child_process.py``: stop, signals, privileges that the process
+  gives up, and a process that it starts.
 * ``secrets.py``, ``origin_secrets.py``, ``encryption.py``, ``signing_key.py``: keys, the gateway's secrets,
   encryption of what is stored, the signing key of the audit trail. ``folders.py``: durable folders.
 * ``client_endpoint.py``, ``outgoing_http.py``: connections that we open, with TLS, and HTTP requests that we send.

@@ -13,6 +13,7 @@ Modules in reading order:
 - `keeper.py`: appends groups of chained lines, rotates files, uses the reserve. Blocks.
 - `uring.py`: appends through Linux io_uring, without a Python thread.
 - `group_commit.py`: gives each group to io_uring or to the writing thread.
+- `ends.py`: how far each journal is on disk, for the processes that follow it.
 - `journal.py`: queues records and commits them in groups; what the rest of the proxy calls.
 - `follower.py`: how sinks read committed records from a saved position.
 - `upkeep.py`: compresses closed files and removes those past their retention.
