@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The parts of make test run one after another, even with make -j.
 .NOTPARALLEL:
 
-.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
+.PHONY: help run test test-long test-short test-integration test-alone test-fast test-repeat lint load load-short scan-tls scan-tls-short slow fuzz chaos consistency machines-kill simulate simulate-short simulate-mutants bench bench-short bench-profile bench-instructions bench-road bench-workers bench-bodies fuzz-credentials audit-scale bench-audit audit-kill screenshots audit-dependencies advisories sbom lock wheel image clean environment python
 
 help: ## list all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -168,6 +168,10 @@ simulate-short: environment ## simulate for two minutes; prints the seeds
 
 simulate-mutants: environment ## plant each known defect in turn, and check that the simulation finds it (an hour and more)
 	$(BIN)/python -m simulation --mutants
+
+# BENCH='--beside ../other-checkout --rounds 9', for example.
+bench-road: environment ## measure the processor time of a request to HOSP and back, without sockets (two minutes)
+	$(BIN)/python -m benchmarks.road $(BENCH)
 
 bench-workers: environment ## compare two workers and a Redis with a single process (three minutes)
 	$(BIN)/python -m benchmarks.bench_workers
